@@ -1,0 +1,304 @@
+"""Measurement notifications in bulk: laid out, patched, found and read without an object or a copy per message.
+
+    NotifyRing      a WLC's stations as finished frames in one buffer; a send patches three columns and hands out a view
+    NotifyReceiver  one receive buffer of a shard; frames of any size and kind are found in it, notifications become
+                    columns
+
+Both are compiled from the same wire profile as `nmsp.codec`, and tests hold the bytes of the two together.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.errors import RemoteProtocolError
+from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.profile import WireProfile
+
+Int64s: TypeAlias = NDArray[np.int64]
+
+# One TLS record's plaintext. Writing no more than this at once means that when the socket is full, all of the write
+# is already encrypted inside OpenSSL: whole frames are either sent or not begun.
+MAX_WRITE_BYTES = 16384
+
+# Below this many frames of one size in a row, reading headers one by one is cheaper than comparing columns.
+_MIN_COLUMN_RUN = 8
+
+
+class Stations(NamedTuple):
+    """The mobile stations of one WLC.
+
+    Attributes:
+        macs: shape (stations, 6), uint8.
+        counts: shape (stations,), how many AP readings each one's notification carries.
+        readings: shape (stations, max(counts)), the profile's reading dtype.
+        subservice: bit number that their notifications carry.
+    """
+
+    macs: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+    readings: NDArray[np.void]
+    subservice: int
+
+
+class _Segment(NamedTuple):
+    """Neighbouring slots of a ring whose frames have one size, with the columns that vary."""
+
+    first: int
+    end: int
+    byte_offset: int
+    frame_bytes: int
+    per_write: int
+    sequence: NDArray[np.uint64]
+    due_ns: NDArray[np.uint64]
+    sent_ns: NDArray[np.uint64]
+
+
+class NotifyRing:
+    """The notifications of one WLC as frames in one buffer, in the order in which its stations report.
+
+    Stations are sorted by number of readings, so that frames of one size lie side by side and are columns.
+    """
+
+    def __init__(self, profile: WireProfile, stations: Stations, min_slots: int = 1) -> None:
+        """Lay the frames out.
+
+        Args:
+            min_slots: repeat the stations until the ring has that many slots (the largest batch that is due at once).
+        """
+        order = np.argsort(stations.counts, kind="stable")
+        repeats = max(1, -(-min_slots // len(order)))
+        self.slots = len(order) * repeats
+        self._segments: list[_Segment] = []
+        sizes = [
+            (int(readings), np.tile(order[stations.counts[order] == readings], repeats))
+            for readings in np.unique(stations.counts)
+        ]
+        self._buffer = bytearray(sum(profile.notify_bytes(readings) * len(who) for readings, who in sizes))
+        self._view = memoryview(self._buffer)
+        slot = offset = 0
+        for readings, who in sizes:
+            frame_bytes = profile.notify_bytes(readings)
+            frames = np.frombuffer(self._buffer, profile.notify_dtype(readings), len(who), offset)
+            for record in (profile.header, profile.notify):
+                for name, value in record.constants.items():
+                    frames[name] = value
+            frames["msg_id"] = profile.ids[Kind.MEASUREMENT_NOTIFY]
+            frames["length"] = frame_bytes - profile.length_of_header
+            frames["station_mac"] = np.ascontiguousarray(stations.macs[who]).view("V6")[:, 0]
+            frames["subservice"] = stations.subservice
+            frames[profile.count_field] = readings
+            if readings:
+                frames["readings"] = stations.readings[who, :readings]
+            self._segments.append(
+                _Segment(
+                    first=slot,
+                    end=slot + len(who),
+                    byte_offset=offset,
+                    frame_bytes=frame_bytes,
+                    per_write=max(1, MAX_WRITE_BYTES // frame_bytes),
+                    sequence=frames["sequence"],
+                    due_ns=frames["due_ns"],
+                    sent_ns=frames["sent_ns"],
+                )
+            )
+            slot += len(who)
+            offset += frame_bytes * len(who)
+        self._ends = [segment.end for segment in self._segments]
+        self.mean_frame_bytes = len(self._buffer) / self.slots
+
+    def patch(
+        self, cursor: int, wanted: int, sequence: int, due_ns: int | NDArray[np.integer], sent_ns: int
+    ) -> tuple[memoryview, int]:
+        """Make the next frames ready to be written.
+
+        Args:
+            cursor: notifications handed out so far; says whose turn it is.
+            wanted: how many are due.
+            sequence: sequence number of the first.
+            due_ns: when they are due (ns since the epoch): one for all, or an array of at least `wanted`.
+            sent_ns: now.
+
+        Returns:
+            A view of whole frames, at most one TLS record of them, valid until the next call; and how many (>= 1).
+
+        Cost: no allocation that grows with the number of frames but one `arange` per write.
+        """
+        slot = cursor % self.slots
+        segment = self._segments[bisect_right(self._ends, slot)]
+        first = slot - segment.first
+        count = min(wanted, segment.end - slot, segment.per_write)
+        if count == 1:
+            segment.sequence[first] = sequence
+            segment.due_ns[first] = due_ns if isinstance(due_ns, int) else due_ns[0]
+            segment.sent_ns[first] = sent_ns
+        else:
+            last = first + count
+            segment.sequence[first:last] = np.arange(sequence, sequence + count)
+            segment.due_ns[first:last] = due_ns if isinstance(due_ns, int) else due_ns[:count]
+            segment.sent_ns[first:last] = sent_ns
+        start = segment.byte_offset + first * segment.frame_bytes
+        return self._view[start : start + count * segment.frame_bytes], count
+
+
+class Control(NamedTuple):
+    """A frame that is not a measurement notification; `body` is a view into the receive buffer."""
+
+    msg_id: int
+    transaction: int
+    body: memoryview
+
+
+class Scanned(NamedTuple):
+    """What `scan_untrusted` found: it stops after the first control frame, or where the next frame is not whole."""
+
+    position: int
+    notifications: int
+    control: Control | None
+
+
+class Columns(NamedTuple):
+    """Notifications in the order in which they were scanned: int64 arrays of one length."""
+
+    sequence: Int64s
+    due_ns: Int64s
+    sent_ns: Int64s
+    subservice: Int64s
+
+
+class NotifyReceiver:
+    """One receive buffer, the frames in it, and the notifications among them as columns.
+
+    Callers fill `view[a:b]`, scan it, and repeat for the next connection further on; then `columns()` reads everything
+    that was scanned at once and `reset()` starts over.
+    """
+
+    def __init__(self, profile: WireProfile, capacity: int) -> None:
+        self._profile = profile
+        self.capacity = capacity
+        self._buffer = bytearray(capacity)
+        self.view = memoryview(self._buffer)
+        self._bytes = np.frombuffer(self._buffer, np.uint8)
+        header = profile.header
+        self._header = header.struct
+        self._msg_id, self._length, self._transaction = (
+            header.names.index(name) for name in ("msg_id", "length", "transaction")
+        )
+        self._constants = [(header.names.index(name), name, value) for name, value in header.constants.items()]
+        self._notify_id = profile.ids[Kind.MEASUREMENT_NOTIFY]
+        self._count_at = header.size + profile.notify.offsets[profile.count_field]
+        self._count = profile.notify.field_struct(profile.count_field)
+        self._fixed = np.arange(profile.notify.size)
+        self._dtypes: dict[int, np.dtype[np.void]] = {}
+        # Runs of notifications of one size: byte offset, frame size, how many.
+        self._offsets: list[int] = []
+        self._sizes: list[int] = []
+        self._counts: list[int] = []
+        self.notifications = 0
+
+    def reset(self) -> None:
+        """Forget what was scanned; its columns were read."""
+        self._offsets.clear()
+        self._sizes.clear()
+        self._counts.clear()
+        self.notifications = 0
+
+    def scan_untrusted(self, start: int, end: int) -> Scanned:
+        """Find the frames in `view[start:end]`, in order, up to and including the first control frame.
+
+        Raises:
+            RemoteProtocolError: kind `garbage` (constant header fields differ), `oversized`, `malformed`.
+        """
+        position, found = start, 0
+        profile, view, header_size = self._profile, self.view, self._profile.header.size
+        while end - position >= header_size:
+            header = self._header.unpack_from(view, position)
+            size = header[self._length] + profile.length_of_header
+            for index, name, value in self._constants:
+                if header[index] != value:
+                    raise RemoteProtocolError("garbage", f"expected {name} {value:#x}, found {header[index]:#x}")
+            if size > profile.max_frame_bytes:
+                raise RemoteProtocolError(
+                    "oversized", f"expected a frame of at most {profile.max_frame_bytes} bytes, found {size}"
+                )
+            if size < header_size:
+                raise RemoteProtocolError("malformed", f"expected a frame of at least {header_size} bytes, found {size}")
+            if end - position < size:
+                break
+            msg_id = header[self._msg_id]
+            if msg_id != self._notify_id:
+                body = view[position + header_size : position + size]
+                return Scanned(position + size, found, Control(msg_id, header[self._transaction], body))
+            self._check_notify_untrusted(position, size)
+            count = self._run_untrusted(position, size, (end - position) // size)
+            self._add_run(position, size, count)
+            position += count * size
+            found += count
+        return Scanned(position, found, None)
+
+    def columns(self) -> Columns:
+        """Everything scanned since `reset()`, in order.
+
+        Cost: a strided read where all frames have one size and lie side by side, otherwise one gather.
+        """
+        record = self._profile.notify
+        if not self._offsets:
+            fixed = np.empty(0, record.dtype)
+        elif len(self._offsets) == 1:
+            dtype = self._dtype(self._sizes[0])
+            fixed = np.frombuffer(self._buffer, dtype, self._counts[0], self._offsets[0])
+        else:
+            counts = np.array(self._counts)
+            begin = np.repeat(np.cumsum(counts) - counts, counts)
+            step = (np.arange(self.notifications) - begin) * np.repeat(self._sizes, counts)
+            body = np.repeat(self._offsets, counts) + step + self._profile.header.size
+            fixed = self._bytes[body[:, None] + self._fixed].view(record.dtype)[:, 0]
+        return Columns(*(fixed[name].astype(np.int64) for name in ("sequence", "due_ns", "sent_ns", "subservice")))
+
+    def _check_notify_untrusted(self, position: int, size: int) -> None:
+        profile = self._profile
+        readings, rest = divmod(size - profile.notify_fixed_bytes, profile.reading.size)
+        if rest or not 0 <= readings <= profile.max_readings:
+            raise RemoteProtocolError(
+                "malformed", f"expected measurement_notify with 0 to {profile.max_readings} readings, found {size} bytes"
+            )
+        counted = self._count.unpack_from(self.view, position + self._count_at)[0]
+        if counted != readings:
+            raise RemoteProtocolError(
+                "malformed", f"expected {profile.count_field} {readings} in {size} bytes, found {counted}"
+            )
+
+    def _run_untrusted(self, position: int, size: int, at_most: int) -> int:
+        """How many frames from `position` on are notifications of exactly this size and reading count (>= 1)."""
+        if at_most < _MIN_COLUMN_RUN:
+            return 1
+        first = self._header.unpack_from(self.view, position)
+        probe = self._header.unpack_from(self.view, position + size * (_MIN_COLUMN_RUN - 1))
+        if probe[self._length] != first[self._length] or probe[self._msg_id] != self._notify_id:
+            return 1
+        frames = np.frombuffer(self._buffer, self._dtype(size), at_most, position)
+        same = (frames["length"] == first[self._length]) & (frames["msg_id"] == self._notify_id)
+        same &= frames[self._profile.count_field] == frames[self._profile.count_field][0]
+        for _, name, value in self._constants:
+            same &= frames[name] == value
+        return at_most if same.all() else int(same.argmin())
+
+    def _add_run(self, position: int, size: int, count: int) -> None:
+        self.notifications += count
+        if self._offsets and self._sizes[-1] == size and self._offsets[-1] + size * self._counts[-1] == position:
+            self._counts[-1] += count
+        else:
+            self._offsets.append(position)
+            self._sizes.append(size)
+            self._counts.append(count)
+
+    def _dtype(self, size: int) -> np.dtype[np.void]:
+        dtype = self._dtypes.get(size)
+        if dtype is None:
+            readings = (size - self._profile.notify_fixed_bytes) // self._profile.reading.size
+            dtype = self._dtypes[size] = self._profile.notify_dtype(readings)
+        return dtype

@@ -1,0 +1,192 @@
+"""Read a scenario file, apply `--set`, and check what its values decide together. All problems come at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from loadgen.errors import InputError, Problem
+from loadgen.nmsp import services
+from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
+from loadgen.scenario.schema import NAMED_MASKS, Scenario, Stage, Subservices
+from loadgen.strict import convert_untrusted, read_toml_untrusted, shown
+
+_STEP = re.compile(r"[^.\[\]]+|\[\d+\]")
+
+
+def load_scenario(path: Path, overrides: Sequence[str] = ()) -> tuple[Scenario, WireProfile]:
+    """Read and check a scenario and the wire profile that it names.
+
+    Args:
+        overrides: `path=value` as given to `--set`; the value is TOML, or else taken as text.
+
+    Raises:
+        InputError: every problem, with the file and the path in it.
+    """
+    data = read_toml_untrusted(path, "a scenario")
+    for override in overrides:
+        _apply(data, override)
+    scenario = convert_untrusted(data, Scenario, str(path))
+    problems: list[Problem] = []
+    profile = reference_profile()
+    if scenario.profile is not None:
+        try:
+            profile = load_profile(relative_to(path, scenario.profile))
+        except InputError as error:
+            problems.extend(error.problems)
+    problems += [Problem(f"{path}: {p.where}", p.expected, p.found) for p in _check(scenario, profile)]
+    if problems:
+        raise InputError(problems)
+    return scenario, profile
+
+
+def relative_to(scenario_path: Path, name: str) -> Path:
+    """A file named in a scenario is looked for beside it."""
+    return scenario_path.parent / name
+
+
+def mask_of(value: Subservices) -> int:
+    """The mask of "all", "catalyst-9800" or a list of names that was checked."""
+    if isinstance(value, str):
+        return NAMED_MASKS[value]
+    return services.mask_of(services.BY_LABEL[label] for label in value)
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """Read "192.0.2.1:16113" or "[2001:db8::1]:16113".
+
+    Raises:
+        ValueError: the message says what was expected.
+    """
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not host or not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError('an address and a port such as "127.0.1.1:16113" or "[::1]:16113"')
+    return host, int(port)
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    steps = _STEP.findall(key)
+    if not equals or not steps or "".join(steps) != key.replace(".", ""):
+        raise InputError(Problem("--set", "path=value such as wlc.count=10", shown(override)))
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a word without quotes
+    target: Any = data
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        index: Any = int(step[1:-1]) if step.startswith("[") else step
+        if isinstance(index, int) != isinstance(target, list) or (isinstance(index, int) and index >= len(target)):
+            raise InputError(Problem(f"--set {key}", "a path into the scenario", f"nothing at {step}"))
+        if following is None:
+            target[index] = value
+        else:
+            target = target.setdefault(index, {}) if isinstance(target, dict) else target[index]
+            if not isinstance(target, dict | list):
+                raise InputError(Problem(f"--set {key}", "a path into the scenario", f"a value at {step}"))
+
+
+def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
+    yield from _check_wlc(scenario, profile)
+    yield from _check_subservices("wlc.subservices", scenario.wlc.subservices)
+    yield from _check_subservices("mse.subscribe", scenario.mse.subscribe)
+    yield from _check_assignment(scenario)
+    yield from _check_load(scenario)
+    mse, session = scenario.mse, scenario.session
+    if mse.identities and len(mse.identities) != mse.count:
+        yield Problem("mse.identities", f"one file for each of {mse.count} MSEs", f"{len(mse.identities)}")
+    for name, duration in (("mse.setup_timeout", mse.setup_timeout), ("session.echo_interval", session.echo_interval)):
+        if duration <= 0:
+            yield Problem(name, "more than 0", "0")
+    if session.dead_interval <= session.echo_interval:
+        yield Problem("session.dead_interval", "more than session.echo_interval", "not more")
+
+
+def _check_wlc(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
+    wlc = scenario.wlc
+    try:
+        host, port = parse_endpoint(wlc.listen)
+        address = ipaddress.ip_address(host)
+    except ValueError as error:
+        text = str(error)
+        yield Problem("wlc.listen", text if text.startswith("an address") else "a numeric IP address", shown(wlc.listen))
+    else:
+        if wlc.step == "port" and port and port + wlc.count - 1 > 65535:
+            yield Problem("wlc.count", f"at most {65536 - port} ports from {port} on", str(wlc.count))
+        if wlc.step == "address":
+            try:
+                last = address + (wlc.count - 1)
+            except ipaddress.AddressValueError:
+                yield Problem("wlc.count", f"addresses from {address} on", f"{wlc.count}: past the last address")
+            else:
+                if address.is_loopback and not last.is_loopback:
+                    yield Problem("wlc.count", f"loopback addresses from {address} on", f"{wlc.count}: up to {last}")
+    low, high = readings_range(scenario)
+    if not 0 <= low <= high:
+        yield Problem("wlc.readings", "a number or [lowest, highest], 0 or more", shown(wlc.readings))
+    if high > profile.max_readings:
+        yield Problem("wlc.readings", f"at most {profile.max_readings} (profile {profile.name})", str(high))
+
+
+def readings_range(scenario: Scenario) -> tuple[int, int]:
+    """Lowest and highest number of AP readings in a notification."""
+    readings = scenario.wlc.readings
+    return (readings, readings) if isinstance(readings, int) else readings
+
+
+def _check_subservices(where: str, value: Subservices) -> Iterator[Problem]:
+    if isinstance(value, str):
+        return
+    if not value:
+        yield Problem(where, "at least one subservice", "none")
+    for index, label in enumerate(value):
+        if label not in services.BY_LABEL:
+            yield Problem(f"{where}[{index}]", f"one of {', '.join(services.BY_LABEL)}", shown(label))
+
+
+def _check_assignment(scenario: Scenario) -> Iterator[Problem]:
+    assign = scenario.mse.assign
+    if isinstance(assign, str):
+        return
+    pairs: set[tuple[int, int]] = set()
+    for index, row in enumerate(assign):
+        if row.mse >= scenario.mse.count:
+            yield Problem(f"mse.assign[{index}].mse", f"0 to {scenario.mse.count - 1}", str(row.mse))
+        for position, wlc in enumerate(row.wlc):
+            if wlc >= scenario.wlc.count:
+                where = f"mse.assign[{index}].wlc[{position}]"
+                yield Problem(where, f"0 to {scenario.wlc.count - 1}", str(wlc))
+            if (row.mse, wlc) in pairs:
+                yield Problem(f"mse.assign[{index}]", "each pair once", f"MSE {row.mse} and WLC {wlc} again")
+            pairs.add((row.mse, wlc))
+    if not pairs:
+        yield Problem("mse.assign", "at least one MSE with a WLC", "none")
+
+
+def _check_load(scenario: Scenario) -> Iterator[Problem]:
+    load = scenario.load
+    if (load.rate is None) == (load.interval is None):
+        yield Problem("load", "either rate or interval", "both" if load.rate is not None else "neither")
+    if load.interval is not None and load.interval <= 0:
+        yield Problem("load.interval", "more than 0", "0")
+    if not load.stages:
+        yield Problem("load.stages", "at least one stage", "none")
+    for index, stage in enumerate(load.stages):
+        where = f"load.stages[{index}]"
+        if (stage.ramp is None) == (stage.hold is None):
+            yield Problem(where, "either ramp or hold", "both" if stage.ramp is not None else "neither")
+        elif stage_duration_ns(stage) <= 0:
+            yield Problem(where, "a duration of more than 0", "0")
+
+
+def stage_duration_ns(stage: Stage) -> int:
+    """Length of a stage that was checked."""
+    return int(stage.hold if stage.hold is not None else stage.ramp or 0)

@@ -1,0 +1,195 @@
+"""A scenario, resolved: who dials whom from where, what is due when. Frozen, printable, with a digest.
+
+Two runs with one digest did the same: the digest covers everything that shapes the load, and nothing that names the
+place where it ran (target addresses, files) or the keys that were made for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.load import mask_of, parse_endpoint, readings_range, stage_duration_ns
+from loadgen.scenario.schedule import RateStage, Schedule
+from loadgen.scenario.schema import Scenario
+from loadgen.units import NS_PER_S
+
+# First octet 02: locally administered, so that no simulated controller has a real one's MAC.
+_WLC_MAC_BASE = 0x02_57_4C_00_00_00
+_MSE_MAC_BASE = 0x02_4D_53_00_00_00
+
+
+class Use(StrEnum):
+    """Which sides of the tunnel are ours."""
+
+    BOTH = "both"
+    TARGET_WLC = "target-wlc"  # we are the MSEs, at somebody else's WLCs
+    SERVE_WLC = "serve-wlc"  # we are the WLCs, for somebody else's MSEs
+    SERVE_MSE = "serve-mse"  # we are the MSEs, at the addresses of the scenario
+
+    @property
+    def plays_wlc(self) -> bool:
+        return self in (Use.BOTH, Use.SERVE_WLC)
+
+    @property
+    def plays_mse(self) -> bool:
+        return self is not Use.SERVE_WLC
+
+
+class PlannedWlc(msgspec.Struct, frozen=True):
+    """A controller: ours to play or somebody else's to dial. Port 0: the kernel chooses one."""
+
+    mac: str
+    host: str
+    port: int
+
+
+class PlannedSession(msgspec.Struct, frozen=True):
+    """One assigned pair; indexes into the plan's WLCs and MSEs."""
+
+    wlc: int
+    mse: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Everything that the workers need to know, but for keys and start times. Durations in ns, rates in 1/s."""
+
+    scenario: str
+    description: str
+    use: Use
+    seed: int
+    profile: str
+    wlcs: tuple[PlannedWlc, ...]
+    mse_macs: tuple[str, ...]
+    sessions: tuple[PlannedSession, ...]
+    capability: int
+    subscription: int
+    stations: int
+    readings: tuple[int, int]
+    tls_version: str
+    key: str
+    key_hash: str
+    hash_over: str
+    authenticate: bool
+    connect_per_s: float
+    setup_timeout_ns: int
+    echo_interval_ns: int
+    dead_interval_ns: int
+    burst: int
+    backlog_ns: int
+    stages: tuple[RateStage, ...]
+    thresholds: tuple[str, ...] = ()
+
+    def schedule(self) -> Schedule:
+        """Due times of the whole fleet's slots."""
+        return Schedule(self.stages, len(self.wlcs))
+
+    @property
+    def duration_ns(self) -> int:
+        """Length of the load, without setting up and draining."""
+        return self.stages[-1].start_ns + self.stages[-1].duration_ns
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits over what shapes the load."""
+        shape = msgspec.structs.asdict(self)
+        for name in ("description", "use", "mse_macs", "thresholds"):
+            del shape[name]
+        shape["wlcs"] = len(self.wlcs)
+        return hashlib.sha256(msgspec.json.encode(shape, order="deterministic")).hexdigest()[:12]
+
+
+def make_plan(
+    scenario: Scenario,
+    profile: WireProfile,
+    *,
+    use: Use = Use.BOTH,
+    targets: Sequence[tuple[str, int]] = (),
+    duration_ns: int | None = None,
+) -> Plan:
+    """Resolve a scenario that was checked.
+
+    Args:
+        targets: addresses of somebody else's WLCs, instead of the scenario's.
+        duration_ns: instead of the length of the scenario's last stage.
+    """
+    endpoints = list(targets) or _listen_endpoints(scenario)
+    low, high = readings_range(scenario)
+    return Plan(
+        scenario=scenario.name,
+        description=scenario.description,
+        use=use,
+        seed=scenario.seed,
+        profile=f"{profile.name} {profile.digest}",
+        wlcs=tuple(
+            PlannedWlc(_mac(_WLC_MAC_BASE + index), host, port) for index, (host, port) in enumerate(endpoints)
+        ),
+        mse_macs=tuple(_mac(_MSE_MAC_BASE + index) for index in range(scenario.mse.count)),
+        sessions=tuple(_sessions(scenario, len(endpoints))),
+        capability=mask_of(scenario.wlc.subservices),
+        subscription=mask_of(scenario.mse.subscribe),
+        stations=scenario.wlc.stations,
+        readings=(low, high),
+        tls_version=scenario.tls.version,
+        key=scenario.tls.key,
+        key_hash=scenario.tls.key_hash,
+        hash_over=scenario.tls.hash_over,
+        authenticate=scenario.wlc.authenticate,
+        connect_per_s=scenario.mse.connect_per_s,
+        setup_timeout_ns=int(scenario.mse.setup_timeout),
+        echo_interval_ns=int(scenario.session.echo_interval),
+        dead_interval_ns=int(scenario.session.dead_interval),
+        burst=scenario.load.burst,
+        backlog_ns=int(scenario.load.backlog),
+        stages=tuple(_stages(scenario, len(endpoints), duration_ns)),
+        thresholds=scenario.thresholds,
+    )
+
+
+def _listen_endpoints(scenario: Scenario) -> list[tuple[str, int]]:
+    wlc = scenario.wlc
+    host, port = parse_endpoint(wlc.listen)
+    if wlc.step == "address":
+        first = ipaddress.ip_address(host)
+        return [(str(first + index), port) for index in range(wlc.count)]
+    return [(host, port + index if port else 0) for index in range(wlc.count)]
+
+
+def _sessions(scenario: Scenario, wlcs: int) -> list[PlannedSession]:
+    assign, mses = scenario.mse.assign, scenario.mse.count
+    if assign == "all":
+        return [PlannedSession(wlc, mse) for wlc in range(wlcs) for mse in range(mses)]
+    if assign == "round-robin":
+        return [PlannedSession(wlc, wlc % mses) for wlc in range(wlcs)]
+    assert not isinstance(assign, str)
+    return [PlannedSession(wlc, row.mse) for row in assign for wlc in row.wlc if wlc < wlcs]
+
+
+def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[RateStage]:
+    load = scenario.load
+    if load.rate is not None:
+        nominal = load.rate
+    else:
+        assert load.interval is not None
+        nominal = wlcs * load.burst * NS_PER_S / load.interval
+    stages: list[RateStage] = []
+    start, per_s = 0, 0.0
+    for index, stage in enumerate(load.stages):
+        length = stage_duration_ns(stage)
+        if duration_ns is not None and index == len(load.stages) - 1:
+            length = int(duration_ns)
+        target = (nominal if stage.rate is None else stage.rate) / load.burst
+        kind = "ramp" if stage.ramp is not None else "hold"
+        begin = per_s if stage.ramp is not None else target
+        stages.append(RateStage(f"{kind}-{index}", start, length, begin, target))
+        start, per_s = start + length, target
+    return stages
+
+
+def _mac(value: int) -> str:
+    return value.to_bytes(6, "big").hex(":")

@@ -1,0 +1,99 @@
+"""When each send is due: arithmetic from its index, so lateness never accumulates and no worker needs another.
+
+The fleet has one sequence of slots 0, 1, 2, ...; slot i belongs to WLC i mod W and is its turn number i div W. A slot is
+one burst of notifications. The rate may change linearly (ramp) or stay (hold); the number of slots due by time x within
+a stage is r0*x + (r1-r0)*x^2/(2d), and solving that for x gives the due time of a slot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.units import NS_PER_S
+
+
+class RateStage(msgspec.Struct, frozen=True):
+    """A stretch of the schedule, in slots per second for the whole fleet."""
+
+    name: str
+    start_ns: int
+    duration_ns: int
+    start_per_s: float
+    end_per_s: float
+
+
+class Schedule:
+    """Due times in ns since the start of the load.
+
+    Attributes:
+        slots: how many slots there are in all.
+        duration_ns: where the last stage ends.
+    """
+
+    def __init__(self, stages: Sequence[RateStage], wlcs: int) -> None:
+        self.wlcs = wlcs
+        self._bases = [0.0]
+        self._starts = [stage.start_ns for stage in stages]
+        self._initial = [stage.start_per_s for stage in stages]
+        self._quarter: list[float] = []  # 4 * (r1 - r0) / (2 d)
+        for stage in stages:
+            seconds = stage.duration_ns / NS_PER_S
+            self._quarter.append(2 * (stage.end_per_s - stage.start_per_s) / seconds)
+            self._bases.append(self._bases[-1] + (stage.start_per_s + stage.end_per_s) / 2 * seconds)
+        self.duration_ns = stages[-1].start_ns + stages[-1].duration_ns
+        self.slots = math.ceil(self._bases[-1] - 1e-6)
+        self._columns = tuple(np.array(column, float) for column in (self._bases, self._starts, self._initial, self._quarter))
+
+    def due_ns(self, slot: int) -> int:
+        """When a slot is due."""
+        stage = self._stage_of(slot)
+        k = slot - self._bases[stage]
+        initial = self._initial[stage]
+        # The root of the quadratic, in the form that is exact for ramp (a != 0) and hold (a == 0) alike.
+        root = initial + math.sqrt(max(0.0, initial * initial + self._quarter[stage] * k))
+        return self._starts[stage] + (int(2 * k / root * NS_PER_S) if k else 0)
+
+    def due_column_ns(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`due_ns` of many slots: same shape, same values."""
+        bases, starts, initials, quarters = self._columns
+        stage = np.minimum(np.searchsorted(bases, slots, side="right") - 1, len(starts) - 1)
+        k = slots - bases[stage]
+        initial = initials[stage]
+        root = initial + np.sqrt(np.maximum(0.0, initial * initial + quarters[stage] * k))
+        seconds = np.divide(2 * k, root, out=np.zeros_like(root), where=k != 0)
+        return starts[stage].astype(np.int64) + (seconds * NS_PER_S).astype(np.int64)
+
+    def count_at(self, time_ns: int) -> int:
+        """How many slots are due at `time_ns` or before: 0 before the start, `slots` from the end on."""
+        if time_ns < 0:
+            return 0
+        if time_ns >= self.duration_ns:
+            return self.slots
+        stage = max(i for i, start in enumerate(self._starts) if start <= time_ns)
+        x = (time_ns - self._starts[stage]) / NS_PER_S
+        count = min(self.slots, int(self._bases[stage] + (self._initial[stage] + self._quarter[stage] / 4 * x) * x) + 1)
+        # The estimate may be off by rounding; `due_ns` decides, so that the two never disagree.
+        while count < self.slots and self.due_ns(count) <= time_ns:
+            count += 1
+        while count and self.due_ns(count - 1) > time_ns:
+            count -= 1
+        return count
+
+    def turns(self, wlc: int, count: int) -> int:
+        """How many of the first `count` slots are this WLC's."""
+        return max(0, (count - wlc + self.wlcs - 1) // self.wlcs)
+
+    def slot(self, wlc: int, turn: int) -> int:
+        """The slot of a WLC's turn (0, 1, 2, ...)."""
+        return turn * self.wlcs + wlc
+
+    def _stage_of(self, slot: int) -> int:
+        stage = len(self._starts) - 1
+        while stage and self._bases[stage] > slot:
+            stage -= 1
+        return stage

@@ -1,0 +1,111 @@
+"""The scenario file: its tables, keys, types and defaults. docs/scenario.md explains them to people.
+
+Limits that one value alone can break stand here as annotations; what several values decide together is in `load`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from loadgen.nmsp.services import CATALYST_9800
+from loadgen.units import NS_PER_S, Duration
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+# "all", the 15 subservices that a live Catalyst 9800 announces, or a list of names.
+Subservices = Literal["all", "catalyst-9800"] | tuple[str, ...]
+
+NAMED_MASKS = {"all": (1 << 23) - 1, "catalyst-9800": CATALYST_9800}
+
+
+class Wlc(msgspec.Struct, frozen=True):
+    """`[wlc]`: the controllers."""
+
+    count: Count = 1
+    listen: str = "127.0.1.1:16113"
+    step: Literal["address", "port"] = "address"
+    subservices: Subservices = "catalyst-9800"
+    authenticate: bool = True
+    auth_list: str | None = None
+    stations: Count = 50
+    # AP readings in a notification: the same for all stations, or [lowest, highest]. Its limits are checked in `load`:
+    # msgspec 0.22 crashes on a union of a constrained int and a fixed-size tuple.
+    readings: int | tuple[int, int] = 4
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """One row of an explicit assignment: this MSE dials these WLCs (indexes from 0)."""
+
+    mse: Index
+    wlc: tuple[Index, ...]
+
+
+class Mse(msgspec.Struct, frozen=True):
+    """`[mse]`: the mobility services engines."""
+
+    count: Count = 1
+    assign: Literal["all", "round-robin"] | tuple[Assignment, ...] = "all"
+    # PEM files from `loadgen identity new`, one per MSE; without them, new ones are made for every run.
+    identities: tuple[str, ...] = ()
+    subscribe: Subservices = ("rssi-ms",)
+    connect_per_s: Rate = 250.0
+    setup_timeout: Duration = Duration(10 * NS_PER_S)
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """`[tls]`: the tunnel and who is let in."""
+
+    version: Literal["1.2", "1.3"] = "1.2"
+    key: Literal["p256", "rsa-2048"] = "p256"
+    key_hash: Literal["sha1", "sha256"] = "sha256"
+    hash_over: Literal["spki", "public-key", "certificate"] = "spki"
+    # How an MSE checks a WLC: "fleet" (the authority made for this run), "any", or a PEM file.
+    trust: str = "fleet"
+
+
+class Session(msgspec.Struct, frozen=True):
+    """`[session]`: timers of NMSP."""
+
+    echo_interval: Duration = Duration(15 * NS_PER_S)
+    dead_interval: Duration = Duration(30 * NS_PER_S)
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """One stage of the load: `ramp` to a rate, or `hold` it."""
+
+    ramp: Duration | None = None
+    hold: Duration | None = None
+    # Notifications/s at the end of a ramp, or during a hold; load.rate where it is not given.
+    rate: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
+
+
+class Load(msgspec.Struct, frozen=True):
+    """`[load]`: when notifications are due. Give `rate` or `interval`.
+
+    The rate counts what the WLC fleet has to tell; a WLC sends each notification to every MSE that subscribed.
+    """
+
+    rate: Rate | None = None
+    interval: Duration | None = None
+    burst: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
+    stages: tuple[Stage, ...] = (Stage(hold=Duration(30 * NS_PER_S)),)
+    # A notification that could not be sent for this long is given up and counted as dropped.
+    backlog: Duration = Duration(2 * NS_PER_S)
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """A whole scenario file."""
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,63}$")]
+    description: str = ""
+    seed: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] = 1
+    profile: str | None = None
+    wlc: Wlc = Wlc()
+    mse: Mse = Mse()
+    tls: Tls = Tls()
+    session: Session = Session()
+    load: Load = Load()
+    thresholds: tuple[str, ...] = ()

@@ -1,0 +1,129 @@
+"""Untrusted documents (TOML) into Structs: unknown keys refused, and every problem found, not just the first.
+
+msgspec stops at the first problem, so the walk over Struct fields is ours and the check of each value is msgspec's.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+from loadgen.errors import InputError, Problem
+from loadgen.units import Duration
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+# A scenario or profile written by hand has a few kilobytes; more is a mistake in the file name.
+MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
+_MAX_SHOWN = 60
+
+
+def read_toml_untrusted(path: Path, what: str) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Args:
+        what: what the file should be ("a scenario"), for the message.
+
+    Raises:
+        InputError: missing, unreadable, too large, not UTF-8 or not TOML (with line and column).
+    """
+    try:
+        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+            raise InputError(Problem(str(path), f"{what} of at most {MAX_DOCUMENT_BYTES:,} bytes", f"{path.stat().st_size:,} bytes"))
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(Problem(str(path), what, (error.strerror or str(error)).lower())) from error
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(str(path), f"{what} in UTF-8", f"byte 0x{error.object[error.start]:02x} at offset {error.start}")) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(Problem(str(path), f"{what} in TOML", str(error))) from error
+
+
+def convert_untrusted(data: object, struct: type[T], source: str) -> T:
+    """Make `struct` of parsed TOML.
+
+    Raises:
+        InputError: every problem, each with its path, e.g. "x.toml: wlc.count: expected `int` >= 1, found -3".
+    """
+    problems: list[Problem] = []
+    value = _struct(data, struct, "", problems)
+    if problems:
+        raise InputError([Problem(f"{source}: {p.where}" if p.where else source, p.expected, p.found) for p in problems])
+    return value  # type: ignore[no-any-return]
+
+
+def shown(value: object) -> str:
+    """A value from a document as a message shows it, cut to a readable length."""
+    text = '"' + value + '"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+
+
+def _struct(data: object, struct: type[msgspec.Struct], path: str, problems: list[Problem]) -> Any:
+    if not isinstance(data, dict):
+        problems.append(Problem(path, "a table", shown(data)))
+        return None
+    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    for key in data:
+        if key not in fields:
+            problems.append(Problem(_join(path, key), f"one of {', '.join(sorted(fields))}", "an unknown key"))
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in data:
+            values[field.name] = _value(data[name], field.type, _join(path, name), problems)
+        elif field.required:
+            problems.append(Problem(_join(path, name), "a value", "nothing"))
+    return None if problems else struct(**values)
+
+
+def _value(data: object, kind: Any, path: str, problems: list[Problem]) -> Any:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _struct(data, kind, path, problems)
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (tuple, dict) and _is_struct(args[-2] if origin is tuple else args[1]):
+        if origin is tuple:
+            if not isinstance(data, list):
+                problems.append(Problem(path, "an array of tables", shown(data)))
+                return None
+            return tuple(_struct(item, args[0], f"{path}[{i}]", problems) for i, item in enumerate(data))
+        if not isinstance(data, dict):
+            problems.append(Problem(path, "a table", shown(data)))
+            return None
+        return {key: _struct(item, args[1], _join(path, key), problems) for key, item in data.items()}
+    if (chosen := _struct_alternative(args, data)) is not None:
+        return _value(data, chosen, path, problems)
+    try:
+        return msgspec.convert(data, kind, dec_hook=_decode_unit)
+    except msgspec.ValidationError as error:
+        message, _, inner = str(error).partition(" - at `$")
+        expected = message.removeprefix("Expected ").partition(", got ")[0]
+        problems.append(Problem(path + inner.rstrip("`"), expected.replace("`", ""), shown(data)))
+        return None
+
+
+def _struct_alternative(args: tuple[Any, ...], data: object) -> Any:
+    """For `A | None` or `str | tuple[A, ...]`: the alternative that holds Structs, if the document uses it."""
+    for arg in args:
+        if isinstance(data, dict) and _is_struct(arg):
+            return arg
+        if isinstance(data, list) and get_origin(arg) is tuple and _is_struct(get_args(arg)[0]):
+            return arg
+    return None
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _decode_unit(kind: type, value: Any) -> Any:
+    if kind is Duration:
+        if not isinstance(value, str):
+            raise ValueError("Expected " + Duration.EXPECTED)
+        return Duration.parse(value)
+    raise NotImplementedError(kind)  # pragma: no cover - a Struct here uses a type that msgspec cannot read
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

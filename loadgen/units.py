@@ -1,0 +1,48 @@
+"""Durations as people write them and as the program keeps them: whole nanoseconds."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Self
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+_UNIT_NS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "ms": NS_PER_MS,
+    "s": NS_PER_S,
+    "m": 60 * NS_PER_S,
+    "h": 3600 * NS_PER_S,
+}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+
+
+class Duration(int):
+    """A duration in nanoseconds; documents write it "250ms", "30s" or "1m30s"."""
+
+    EXPECTED: ClassVar[str] = 'a duration such as "250ms", "30s" or "1m30s"'
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "250ms", "30s", "1m30s".
+
+        Raises:
+            ValueError: anything else; the message says what was expected.
+        """
+        parts = _PART.findall(text)
+        if not parts or "".join(number + unit for number, unit in parts) != text:
+            raise ValueError(f"Expected {cls.EXPECTED}")
+        return cls(sum(round(float(number) * _UNIT_NS[unit]) for number, unit in parts))
+
+
+def format_duration(ns: float) -> str:
+    """Three significant digits and the unit a person would choose: 950 ns, 12.3 ms, 1.00 s."""
+    for unit, size in (("s", NS_PER_S), ("ms", NS_PER_MS), ("µs", 1_000)):
+        if ns >= size:
+            value = ns / size
+            digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+            return f"{value:,.{digits}f} {unit}"
+    return f"{ns:.0f} ns"
