@@ -1,0 +1,152 @@
+"""Identities: key and certificate of one endpoint, made for a run or read from a file.
+
+Self-signed ones (SSC) are what MSEs have; a run's own `Authority` signs those of the WLCs which MSEs verify.
+Time is an argument everywhere, always with a time zone: a naive local time would silently shift every
+validity.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from loadgen.errors import InputError
+from loadgen.identity.certificates import PrivateKey, leaf_certificate, root_certificate
+from loadgen.identity.files import read_bounded, write_new
+from loadgen.identity.mac import bare_mac
+from loadgen.identity.pem import parse_identity_pem
+
+KeyType = Literal["p256", "rsa-2048"]
+
+MAX_PEM_BYTES = 1 << 20  # a key and a chain of ten RSA-4096 certificates take 25 KiB
+
+EXPECTED_IDENTITY = "a PEM file with a private key and its certificate"
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who an endpoint is.
+
+    mac: colon form; key_pem: PKCS#8, not encrypted; certificate_pem: one certificate;
+    chain_pem: what is sent after it in the handshake, nearest issuer first, without the root.
+    """
+
+    mac: str
+    key_pem: bytes
+    certificate_pem: bytes
+    chain_pem: bytes = b""
+
+    def __repr__(self) -> str:
+        # The generated one would print the private key into logs and tracebacks.
+        return f"Identity(mac={self.mac!r})"
+
+    def certificate(self) -> x509.Certificate:
+        """The certificate, parsed anew at every call (about 10 µs): keep it where it is needed often."""
+        return x509.load_pem_x509_certificate(self.certificate_pem)
+
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """The certificates of `chain_pem`, parsed."""
+        return tuple(x509.load_pem_x509_certificates(self.chain_pem)) if self.chain_pem else ()
+
+    def is_self_signed(self) -> bool:
+        """True for an SSC: issuer and subject are the same name."""
+        certificate = self.certificate()
+        return certificate.issuer == certificate.subject
+
+
+class Authority:
+    """A certificate authority that lives as long as one run: it signs the WLC certificates which MSEs verify.
+
+    Its key is never written anywhere, so nobody has to guard or to revoke it.
+    """
+
+    def __init__(self, key: PrivateKey, certificate: x509.Certificate) -> None:
+        self._key = key
+        self._certificate = certificate
+        self.certificate_pem = certificate.public_bytes(Encoding.PEM)
+
+    @classmethod
+    def new(cls, name: str, now: datetime, key_type: KeyType = "p256", days: int = 3650) -> Authority:
+        """A root with a fresh key; `name` is its common name (1 to 64 characters, X.520)."""
+        key = new_key(key_type)
+        return cls(key, root_certificate(name, key, now, days))
+
+    def issue(self, mac: str, key: PrivateKey, now: datetime, days: int = 3650) -> Identity:
+        """An identity signed by this authority, not valid for longer than the authority itself.
+
+        Its chain is empty: a peer that verifies has the root, and every handshake would carry it for nothing.
+        """
+        signed_by = (self._key, self._certificate)
+        certificate = leaf_certificate(bare_mac(mac), key, now, days, signed_by)
+        return _identity(mac, key, [certificate])
+
+
+def new_key(key_type: KeyType) -> PrivateKey:
+    """A fresh private key. Cost: 75 µs for p256, about 50 ms (varying widely) for rsa-2048."""
+    if key_type == "p256":
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def self_signed(mac: str, key: PrivateKey, now: datetime, days: int = 3650) -> Identity:
+    """An identity with a self-signed certificate (SSC), as a newly installed MSE makes for itself.
+
+    Args:
+        mac: colon form; without separators it becomes the common name.
+
+    Source: `Certificate Type: SSC` in show server-auth-info. The names inside a real SSC are not public;
+    ours.
+    """
+    return _identity(mac, key, [leaf_certificate(bare_mac(mac), key, now, days)])
+
+
+def save_identity(identity: Identity, path: Path) -> None:
+    """Write key, certificate and chain into one new file that only its owner can read (mode 0600).
+
+    Raises:
+        InputError: something is at `path` already, or the system refuses.
+    """
+    write_new(path, identity.key_pem + identity.certificate_pem + identity.chain_pem, mode=0o600)
+
+
+def load_identity(path: Path) -> Identity:
+    """Read what `save_identity` wrote, or a key with its certificates from anywhere else.
+
+    Raises:
+        InputError: as `read_identity`; or the file is missing, unreadable, empty or larger than 1 MiB.
+    """
+    return read_identity(read_bounded(path, MAX_PEM_BYTES, EXPECTED_IDENTITY), str(path))
+
+
+def read_identity(pem: bytes, source: str) -> Identity:
+    """Read one unencrypted RSA or EC private key, its certificate, and the chain that follows the
+    certificate.
+
+    The MAC is taken from the certificate's common name: the whole of it or, as in Cisco's own device
+    certificates, its end. Key and certificates are brought into one form (PKCS#8, no text between the
+    blocks).
+
+    Args:
+        source: the name of the file, which becomes the `where` of every problem.
+
+    Raises:
+        InputError: no key, several keys, an encrypted or unsupported one, no certificate, one that is not
+            that key's,
+            one without a MAC in its common name. What can be told at the same time is told at the same time.
+    """
+    parsed = parse_identity_pem(pem, source)
+    if isinstance(parsed, list):
+        raise InputError(parsed)
+    return _identity(parsed.mac, parsed.key, parsed.certificates)
+
+
+def _identity(mac: str, key: PrivateKey, certificates: list[x509.Certificate]) -> Identity:
+    # Not encrypted: a load tester has nobody to ask for a pass phrase.
+    key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    first, *chain = (certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+    return Identity(mac, key_pem, first, b"".join(chain))

@@ -1,0 +1,63 @@
+"""Reading and writing the small files of this package, with every refusal of the system as an InputError."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from loadgen.errors import InputError, Problem
+
+
+def read_bounded(path: Path, max_bytes: int, expected: str) -> bytes:
+    """The contents of a file that has to be there, has to hold something and must not be endless.
+
+    Args:
+        expected: what the file should have been, for the message: "a PEM file with ...".
+
+    Raises:
+        InputError: missing, unreadable, a directory, empty, or longer than `max_bytes`.
+    """
+    try:
+        with path.open("rb") as file:
+            # Read, not stat: a pipe or a device has no size.
+            data = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
+        raise InputError(Problem(str(path), expected, _reason(error))) from error
+    if not data:
+        raise InputError(Problem(str(path), expected, "an empty file"))
+    if len(data) > max_bytes:
+        raise InputError(Problem(str(path), f"{expected}, at most {max_bytes:,} bytes", "a longer file"))
+    return data
+
+
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that must not exist yet.
+
+    Raises:
+        InputError: it exists (also as a dangling link), or the system refuses; then nothing is left behind.
+    """
+    try:
+        # O_EXCL with the mode: a private key is never readable by others, not for a moment, and never follows
+        # a link.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as error:
+        raise InputError(already_there(path)) from error
+    except (OSError, ValueError) as error:
+        raise InputError(Problem(str(path), "a file that can be created", _reason(error))) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise InputError(Problem(str(path), "a file that can be written", _reason(error))) from error
+
+
+def already_there(path: Path) -> Problem:
+    """The refusal to overwrite: a key that is lost cannot be made again, and a controller may know its
+    hash."""
+    return Problem(str(path), "a path where no file is yet", "an existing file")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """The system's own words: "No such file or directory"."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
