@@ -32,12 +32,24 @@ def read_toml_untrusted(path: Path, what: str) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > MAX_DOCUMENT_BYTES:
-            raise InputError(Problem(str(path), f"{what} of at most {MAX_DOCUMENT_BYTES:,} bytes", f"{path.stat().st_size:,} bytes"))
+            raise InputError(
+                Problem(
+                    str(path),
+                    f"{what} of at most {MAX_DOCUMENT_BYTES:,} bytes",
+                    f"{path.stat().st_size:,} bytes",
+                )
+            )
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(Problem(str(path), what, (error.strerror or str(error)).lower())) from error
     except UnicodeDecodeError as error:
-        raise InputError(Problem(str(path), f"{what} in UTF-8", f"byte 0x{error.object[error.start]:02x} at offset {error.start}")) from error
+        raise InputError(
+            Problem(
+                str(path),
+                f"{what} in UTF-8",
+                f"byte 0x{error.object[error.start]:02x} at offset {error.start}",
+            )
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(Problem(str(path), f"{what} in TOML", str(error))) from error
 
@@ -51,13 +63,17 @@ def convert_untrusted(data: object, struct: type[T], source: str) -> T:
     problems: list[Problem] = []
     value = _struct(data, struct, "", problems)
     if problems:
-        raise InputError([Problem(f"{source}: {p.where}" if p.where else source, p.expected, p.found) for p in problems])
+        raise InputError(
+            [Problem(f"{source}: {p.where}" if p.where else source, p.expected, p.found) for p in problems]
+        )
     return value  # type: ignore[no-any-return]
 
 
 def shown(value: object) -> str:
     """A value from a document as a message shows it, cut to a readable length."""
-    text = '"' + value + '"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+    text = (
+        '"' + value + '"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+    )
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 

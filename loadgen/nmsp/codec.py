@@ -62,7 +62,8 @@ class Codec:
         profile = self.profile
         if len(body) < profile.notify.size:
             raise RemoteProtocolError(
-                "malformed", f"expected measurement_notify of at least {profile.notify.size} bytes, found {len(body)}"
+                "malformed",
+                f"expected measurement_notify of at least {profile.notify.size} bytes, found {len(body)}",
             )
         values = _unpack(profile.notify, body, 0)
         count = values.pop(profile.count_field)

@@ -154,11 +154,23 @@ class Control(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """What `scan_untrusted` found: it stops after the first control frame, or where the next frame is not whole."""
+    """What `scan_untrusted` found.
+
+    It stops after the first control frame, before a frame that is not whole, or at a fault; what came before counts.
+    """
 
     position: int
     notifications: int
-    control: Control | None
+    control: Control | None = None
+    fault: RemoteProtocolError | None = None
+
+
+class Mark(NamedTuple):
+    """How far a receiver had come: runs, length of the last one, notifications."""
+
+    runs: int
+    last_count: int
+    notifications: int
 
 
 class Columns(NamedTuple):
@@ -207,38 +219,43 @@ class NotifyReceiver:
         self._counts.clear()
         self.notifications = 0
 
+    def mark(self) -> Mark:
+        """The present state, for `rollback`."""
+        return Mark(len(self._counts), self._counts[-1] if self._counts else 0, self.notifications)
+
+    def rollback(self, mark: Mark) -> None:
+        """Forget the notifications scanned since `mark`: the session was not in a state to receive them."""
+        for column in (self._offsets, self._sizes, self._counts):
+            del column[mark.runs :]
+        if mark.runs:
+            self._counts[-1] = mark.last_count
+        self.notifications = mark.notifications
+
     def scan_untrusted(self, start: int, end: int) -> Scanned:
         """Find the frames in `view[start:end]`, in order, up to and including the first control frame.
 
-        Raises:
-            RemoteProtocolError: kind `garbage` (constant header fields differ), `oversized`, `malformed`.
+        Faults are `garbage` (constant header fields differ), `oversized` and `malformed`.
         """
         position, found = start, 0
-        profile, view, header_size = self._profile, self.view, self._profile.header.size
-        while end - position >= header_size:
-            header = self._header.unpack_from(view, position)
-            size = header[self._length] + profile.length_of_header
-            for index, name, value in self._constants:
-                if header[index] != value:
-                    raise RemoteProtocolError("garbage", f"expected {name} {value:#x}, found {header[index]:#x}")
-            if size > profile.max_frame_bytes:
-                raise RemoteProtocolError(
-                    "oversized", f"expected a frame of at most {profile.max_frame_bytes} bytes, found {size}"
-                )
-            if size < header_size:
-                raise RemoteProtocolError("malformed", f"expected a frame of at least {header_size} bytes, found {size}")
-            if end - position < size:
-                break
-            msg_id = header[self._msg_id]
-            if msg_id != self._notify_id:
-                body = view[position + header_size : position + size]
-                return Scanned(position + size, found, Control(msg_id, header[self._transaction], body))
-            self._check_notify_untrusted(position, size)
-            count = self._run_untrusted(position, size, (end - position) // size)
-            self._add_run(position, size, count)
-            position += count * size
-            found += count
-        return Scanned(position, found, None)
+        header_size = self._profile.header.size
+        try:
+            while end - position >= header_size:
+                header = self._header.unpack_from(self.view, position)
+                size = self._frame_size_untrusted(header)
+                if end - position < size:
+                    break
+                msg_id = header[self._msg_id]
+                if msg_id != self._notify_id:
+                    body = self.view[position + header_size : position + size]
+                    return Scanned(position + size, found, Control(msg_id, header[self._transaction], body))
+                self._check_notify_untrusted(position, size)
+                count = self._run_untrusted(position, size, (end - position) // size)
+                self._add_run(position, size, count)
+                position += count * size
+                found += count
+        except RemoteProtocolError as fault:
+            return Scanned(position, found, fault=fault)
+        return Scanned(position, found)
 
     def columns(self) -> Columns:
         """Everything scanned since `reset()`, in order.
@@ -259,12 +276,25 @@ class NotifyReceiver:
             fixed = self._bytes[body[:, None] + self._fixed].view(record.dtype)[:, 0]
         return Columns(*(fixed[name].astype(np.int64) for name in ("sequence", "due_ns", "sent_ns", "subservice")))
 
+    def _frame_size_untrusted(self, header: tuple[int, ...]) -> int:
+        profile = self._profile
+        for index, name, value in self._constants:
+            if header[index] != value:
+                raise RemoteProtocolError("garbage", f"expected {name} {value:#x}, found {header[index]:#x}")
+        size = header[self._length] + profile.length_of_header
+        if not profile.header.size <= size <= profile.max_frame_bytes:
+            kind = "malformed" if size < profile.header.size else "oversized"
+            expected = f"a frame of {profile.header.size} to {profile.max_frame_bytes} bytes"
+            raise RemoteProtocolError(kind, f"expected {expected}, found {size}")
+        return size
+
     def _check_notify_untrusted(self, position: int, size: int) -> None:
         profile = self._profile
         readings, rest = divmod(size - profile.notify_fixed_bytes, profile.reading.size)
         if rest or not 0 <= readings <= profile.max_readings:
             raise RemoteProtocolError(
-                "malformed", f"expected measurement_notify with 0 to {profile.max_readings} readings, found {size} bytes"
+                "malformed",
+                f"expected measurement_notify with 0 to {profile.max_readings} readings, found {size} bytes",
             )
         counted = self._count.unpack_from(self.view, position + self._count_at)[0]
         if counted != readings:

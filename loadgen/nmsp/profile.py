@@ -246,7 +246,11 @@ def _check_notify(where: str, message: MessageDocument, document: ProfileDocumen
 
 
 def _check_record(
-    where: str, fields: tuple[FieldDocument, ...], size: int, required: tuple[str, ...], problems: list[Problem]
+    where: str,
+    fields: tuple[FieldDocument, ...],
+    size: int,
+    required: tuple[str, ...],
+    problems: list[Problem],
 ) -> None:
     if size < 0:
         problems.append(Problem(f"{where}.size", "0 or more", str(size)))

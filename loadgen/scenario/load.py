@@ -103,7 +103,10 @@ def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
     mse, session = scenario.mse, scenario.session
     if mse.identities and len(mse.identities) != mse.count:
         yield Problem("mse.identities", f"one file for each of {mse.count} MSEs", f"{len(mse.identities)}")
-    for name, duration in (("mse.setup_timeout", mse.setup_timeout), ("session.echo_interval", session.echo_interval)):
+    for name, duration in (
+        ("mse.setup_timeout", mse.setup_timeout),
+        ("session.echo_interval", session.echo_interval),
+    ):
         if duration <= 0:
             yield Problem(name, "more than 0", "0")
     if session.dead_interval <= session.echo_interval:
@@ -117,7 +120,9 @@ def _check_wlc(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
         address = ipaddress.ip_address(host)
     except ValueError as error:
         text = str(error)
-        yield Problem("wlc.listen", text if text.startswith("an address") else "a numeric IP address", shown(wlc.listen))
+        yield Problem(
+            "wlc.listen", text if text.startswith("an address") else "a numeric IP address", shown(wlc.listen)
+        )
     else:
         if wlc.step == "port" and port and port + wlc.count - 1 > 65535:
             yield Problem("wlc.count", f"at most {65536 - port} ports from {port} on", str(wlc.count))

@@ -126,9 +126,7 @@ def make_plan(
         use=use,
         seed=scenario.seed,
         profile=f"{profile.name} {profile.digest}",
-        wlcs=tuple(
-            PlannedWlc(_mac(_WLC_MAC_BASE + index), host, port) for index, (host, port) in enumerate(endpoints)
-        ),
+        wlcs=tuple(PlannedWlc(_mac(_WLC_MAC_BASE + index), host, port) for index, (host, port) in enumerate(endpoints)),
         mse_macs=tuple(_mac(_MSE_MAC_BASE + index) for index in range(scenario.mse.count)),
         sessions=tuple(_sessions(scenario, len(endpoints))),
         capability=mask_of(scenario.wlc.subservices),

@@ -47,7 +47,9 @@ class Schedule:
             self._bases.append(self._bases[-1] + (stage.start_per_s + stage.end_per_s) / 2 * seconds)
         self.duration_ns = stages[-1].start_ns + stages[-1].duration_ns
         self.slots = math.ceil(self._bases[-1] - 1e-6)
-        self._columns = tuple(np.array(column, float) for column in (self._bases, self._starts, self._initial, self._quarter))
+        self._columns = tuple(
+            np.array(column, float) for column in (self._bases, self._starts, self._initial, self._quarter)
+        )
 
     def due_ns(self, slot: int) -> int:
         """When a slot is due."""
@@ -76,7 +78,10 @@ class Schedule:
             return self.slots
         stage = max(i for i, start in enumerate(self._starts) if start <= time_ns)
         x = (time_ns - self._starts[stage]) / NS_PER_S
-        count = min(self.slots, int(self._bases[stage] + (self._initial[stage] + self._quarter[stage] / 4 * x) * x) + 1)
+        count = min(
+            self.slots,
+            int(self._bases[stage] + (self._initial[stage] + self._quarter[stage] / 4 * x) * x) + 1,
+        )
         # The estimate may be off by rounding; `due_ns` decides, so that the two never disagree.
         while count < self.slots and self.due_ns(count) <= time_ns:
             count += 1

@@ -1,0 +1,5 @@
+"""`python -m loadgen`."""
+
+from loadgen.cli.main import main
+
+main()

@@ -1,0 +1,40 @@
+"""`loadgen`: the group of its commands, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+from loadgen import __version__
+from loadgen.cli.identity import identity
+from loadgen.cli.run import run
+from loadgen.cli.schema import schema
+from loadgen.errors import ExitCode, LoadgenError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="loadgen")
+def cli() -> None:
+    """Load tester for NMSP: simulated wireless LAN controllers and mobility services engines."""
+
+
+cli.add_command(run)
+cli.add_command(identity)
+cli.add_command(schema)
+
+
+def main() -> NoReturn:
+    """Entry point of the `loadgen` command."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except LoadgenError as error:
+        click.echo(f"loadgen: {error}" if "\n" not in str(error) else f"loadgen:\n{error}", err=True)
+        code = error.exit_code
+    sys.exit(int(code or 0))

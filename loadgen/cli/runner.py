@@ -1,0 +1,230 @@
+"""From the options of `loadgen run` to a result folder: check everything, run, write, show."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import msgspec
+import trio
+from rich.console import Console
+from rich.live import Live
+
+from loadgen.engine.keys import make_keys
+from loadgen.engine.limits import allow_descriptors, check_local_ports
+from loadgen.engine.supervisor import RunRecord, Snapshot, Supervisor, Watcher
+from loadgen.errors import InputError, Problem
+from loadgen.measure import thresholds as limits
+from loadgen.measure.health import judge
+from loadgen.measure.hlog import format_hlog
+from loadgen.measure.result import (
+    SCHEMA_VERSION,
+    RunResult,
+    environment,
+    make_counters,
+    make_rates,
+    make_verdict,
+)
+from loadgen.report import terminal
+from loadgen.scenario.load import load_scenario, parse_endpoint
+from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.units import Duration
+
+# Without a terminal: a line this often.
+_LINE_S = 5.0
+
+
+class RunOptions(NamedTuple):
+    """The options of `loadgen run`, as they were given."""
+
+    scenario: Path
+    overrides: tuple[str, ...]
+    duration: str | None
+    target: str | None
+    serve: str | None
+    workers: str
+    results: Path
+    thresholds: tuple[str, ...]
+    as_json: bool
+    quiet: bool
+
+
+def run_scenario(options: RunOptions) -> int:
+    """Do it; returns the exit code.
+
+    Raises:
+        InputError: something is not usable; nothing was written and nothing was sent.
+    """
+    use, targets = _use(options)
+    duration_ns = _duration_ns(options.duration)
+    scenario, profile = load_scenario(options.scenario, options.overrides)
+    plan = make_plan(scenario, profile, use=use, targets=targets, duration_ns=duration_ns)
+    demands = limits.parse_thresholds(plan.thresholds, f"{options.scenario}: thresholds")
+    demands += limits.parse_thresholds(options.thresholds, "--threshold")
+    workers = _workers(options.workers, plan)
+    allow_descriptors(plan, workers)
+    check_local_ports(plan)
+    started = datetime.now(UTC)
+    keys = make_keys(scenario, options.scenario, plan, started)
+    folder = options.results / f"{started:%Y%m%dT%H%M%SZ}-{plan.scenario}-{plan.digest}"
+
+    def prepared() -> None:
+        _write_new(folder, "plan.json", msgspec.json.format(msgspec.json.encode(plan), indent=2))
+
+    with _watcher(options, plan) as watcher:
+        supervisor = Supervisor(plan, profile.document, keys, workers, watcher, prepared)
+        record = trio.run(supervisor.run)
+    result = _result(plan, record, demands, started)
+    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
+    lines = record.merger.log_lines(record.interval_s)
+    _write(folder / "result.json", encoded)
+    _write(folder / "histograms.hlog", format_hlog(record.epoch_unix_s, lines).encode())
+    if options.as_json:
+        click.echo(encoded.decode())
+    elif not options.quiet:
+        Console(highlight=False).print(terminal.summary(result, str(folder)))
+    return result.verdict.exit_code
+
+
+def _result(plan: Plan, record: RunRecord, demands: tuple[limits.Threshold, ...], started: datetime) -> RunResult:
+    merger = record.merger
+    counters = make_counters(merger, both_sides=plan.use is Use.BOTH and not record.deaths)
+    rates = make_rates(merger, counters, record.load_start_ns)
+    metrics = merger.metrics()
+    judged = limits.judge(demands, metrics, counters, rates)
+    return RunResult(
+        schema_version=SCHEMA_VERSION,
+        scenario=plan.scenario,
+        plan_digest=plan.digest,
+        use=plan.use,
+        started=started.isoformat(timespec="seconds"),
+        load_s=record.load_s,
+        environment=environment(),
+        verdict=make_verdict(
+            judge(record.health),
+            judged,
+            established=counters["sessions.established"],
+            interrupted=record.interrupted,
+            deaths=record.deaths,
+        ),
+        metrics=metrics,
+        counters=counters,
+        rates=rates,
+        thresholds=judged,
+        workers=record.health,
+    )
+
+
+# -- options -----------------------------------------------------------------------------------------------------
+
+
+def _use(options: RunOptions) -> tuple[Use, list[tuple[str, int]]]:
+    if options.target is not None and options.serve is not None:
+        raise InputError(Problem("--target, --serve", "one of them", "both"))
+    if options.serve is not None:
+        return (Use.SERVE_WLC if options.serve == "wlc" else Use.SERVE_MSE), []
+    if options.target is None:
+        return Use.BOTH, []
+    side, equals, addresses = options.target.partition("=")
+    if side != "wlc" or not equals:
+        # An MSE dials: nobody can be its target. It meets us where `--serve wlc` listens.
+        raise InputError(Problem("--target", "wlc=HOST:PORT[,...]", f'"{options.target}"'))
+    problems: list[Problem] = []
+    targets: list[tuple[str, int]] = []
+    for text in addresses.split(","):
+        try:
+            host, port = parse_endpoint(text)
+            if not port:
+                raise ValueError("a port of 1 to 65535 after the address")
+            targets.append((_resolve(host), port))
+        except ValueError as error:
+            problems.append(Problem("--target", str(error), f'"{text}"'))
+    if problems:
+        raise InputError(problems)
+    return Use.TARGET_WLC, targets
+
+
+def _resolve(host: str) -> str:
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"a host name that resolves ({error})") from error
+
+
+def _duration_ns(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        duration = Duration.parse(text)
+    except ValueError:
+        duration = Duration(0)
+    if not duration:
+        raise InputError(Problem("--duration", Duration.EXPECTED, f'"{text}"'))
+    return int(duration)
+
+
+def _workers(text: str, plan: Plan) -> int:
+    sides = 2 if plan.use is Use.BOTH else 1
+    if text == "auto":
+        wanted = max(1, len(os.sched_getaffinity(0)) // sides)
+    elif text.isdecimal() and 0 < int(text) <= 256:
+        wanted = int(text)
+    else:
+        raise InputError(Problem("--workers", '"auto" or 1 to 256', f'"{text}"'))
+    # A worker without a WLC or a session would have nothing to do.
+    return min(wanted, len(plan.wlcs) if plan.use.plays_wlc else len(plan.sessions))
+
+
+# -- files -------------------------------------------------------------------------------------------------------
+
+
+def _write_new(folder: Path, name: str, data: bytes) -> None:
+    """Make the result folder with its first file: found before the run, if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=False)
+    except OSError as error:
+        raise InputError(Problem(str(folder), "a folder that can be made (--results)", str(error.strerror))) from error
+    _write(folder / name, data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data + (b"" if data.endswith(b"\n") else b"\n"))
+    except OSError as error:
+        raise InputError(Problem(str(path), "a file that can be written", str(error.strerror))) from error
+
+
+# -- watching ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _watcher(options: RunOptions, plan: Plan) -> Iterator[Watcher]:
+    """Whoever looks at the run while it goes on: a person at a terminal, a log, or nobody."""
+    console = Console(stderr=True, highlight=False)
+    if options.quiet:
+        yield lambda _: None
+    elif console.is_terminal:
+        with Live(console=console, transient=True, auto_refresh=False) as view:
+            yield lambda snapshot: view.update(terminal.live(snapshot, plan.scenario), refresh=True)
+    else:
+        yield _lines()
+
+
+def _lines() -> Watcher:
+    last = 0.0
+
+    def show(snapshot: Snapshot) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LINE_S:
+            last = time.monotonic()
+            print(terminal.line(snapshot), file=sys.stderr, flush=True)  # noqa: T201 - progress goes to stderr
+
+    return show

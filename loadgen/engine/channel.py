@@ -1,0 +1,140 @@
+"""What the supervisor and its workers say to each other: msgpack values over the worker's stdin and stdout."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+import trio
+
+from loadgen.identity.authlist import AuthList
+from loadgen.identity.credentials import Identity
+from loadgen.measure.health import WorkerHealth
+from loadgen.measure.recorder import Interval
+from loadgen.nmsp.messages import Role
+from loadgen.nmsp.profile import ProfileDocument
+from loadgen.scenario.plan import Plan
+
+_LENGTH_BYTES = 4
+_CHUNK_BYTES = 65536
+# An interval of all metrics has a few hundred kilobytes; a plan of 100,000 controllers a few megabytes.
+_MAX_VALUE_BYTES = 256 * 1024 * 1024
+
+
+class _Value(msgspec.Struct, frozen=True, tag=True):
+    """Base of what goes over a channel."""
+
+
+class Assignment(_Value, frozen=True):
+    """To a worker: play this side of the plan, every `workers`-th WLC or session of it from `worker` on.
+
+    Attributes:
+        identities: of this worker's WLCs, in order; or of all the plan's MSEs.
+        auth_list: whom a WLC lets in; None: every client with a certificate.
+        trusted_pem: who must have signed a WLC's certificate, for an MSE; None: anybody.
+        epoch_ns: start of interval 0 (monotonic); intervals are `interval_ns` long.
+        to_unix_ns: turns this machine's monotonic clock into ns since the epoch, the same way in every worker.
+    """
+
+    role: Role
+    plan: Plan
+    profile: ProfileDocument
+    worker: int
+    workers: int
+    identities: tuple[Identity, ...]
+    auth_list: AuthList | None
+    trusted_pem: bytes | None
+    epoch_ns: int
+    interval_ns: int
+    to_unix_ns: int
+
+
+class Dial(_Value, frozen=True):
+    """To MSE workers: where the WLCs listen, and when to begin (monotonic ns)."""
+
+    addresses: tuple[tuple[str, int], ...]
+    at_ns: int
+
+
+class StartLoad(_Value, frozen=True):
+    """To all: slot 0 is due at this time (monotonic ns); setting up is over."""
+
+    at_ns: int
+
+
+class Finish(_Value, frozen=True):
+    """To all: stop the load, close in order, hand in the result."""
+
+
+class Ready(_Value, frozen=True):
+    """From a worker: prepared. A WLC worker tells where it listens, in the order of its WLCs."""
+
+    addresses: tuple[tuple[str, int], ...] = ()
+
+
+class Refused(_Value, frozen=True):
+    """From a worker: it cannot do what it was assigned, as (where, expected, found)."""
+
+    problems: tuple[tuple[str, str, str], ...]
+
+
+class Progress(_Value, frozen=True):
+    """From a worker: an interval is over. `active` sessions now."""
+
+    interval: Interval
+    active: int
+
+
+class Done(_Value, frozen=True):
+    """From a worker: its last interval, and how it fared."""
+
+    interval: Interval
+    health: WorkerHealth
+
+
+ToWorker = Assignment | Dial | StartLoad | Finish
+FromWorker = Ready | Refused | Progress | Done
+
+Outgoing = TypeVar("Outgoing")
+Incoming = TypeVar("Incoming")
+
+
+class Channel(Generic[Outgoing, Incoming]):
+    """Values in both directions over a pair of byte streams, each with its length before it."""
+
+    def __init__(
+        self, send: trio.abc.SendStream, receive: trio.abc.ReceiveStream, incoming: type[Incoming] | object
+    ) -> None:
+        self._send_stream = send
+        self._receive_stream = receive
+        self._decoder = msgspec.msgpack.Decoder(incoming)
+        self._buffer = bytearray()
+
+    async def send(self, value: Outgoing) -> None:
+        """Send one value.
+
+        Raises:
+            trio.BrokenResourceError: the other process is gone.
+        """
+        data = msgspec.msgpack.encode(value)
+        await self._send_stream.send_all(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+
+    async def receive(self) -> Incoming | None:
+        """The next value, or None when the other process closed its end."""
+        head = await self._exactly(_LENGTH_BYTES)
+        if head is None:
+            return None
+        size = int.from_bytes(head, "big")
+        assert size <= _MAX_VALUE_BYTES, "our own processes do not send that much"
+        data = await self._exactly(size)
+        return None if data is None else self._decoder.decode(data)  # type: ignore[no-any-return]
+
+    async def _exactly(self, size: int) -> bytes | None:
+        while len(self._buffer) < size:
+            chunk = await self._receive_stream.receive_some(_CHUNK_BYTES)
+            if not chunk:
+                return None
+            self._buffer += chunk
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data

@@ -1,0 +1,66 @@
+"""What the machine must allow before a run begins: file descriptors and local ports."""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+from pathlib import Path
+
+from loadgen.errors import InputError, Problem
+from loadgen.scenario.plan import Plan
+
+# Python, trio, the channel, epoll, log files; measured about 20.
+_OWN_DESCRIPTORS = 64
+
+
+def descriptors_needed(plan: Plan, workers: int) -> int:
+    """File descriptors of the worker that needs most of them."""
+    sessions = -(-len(plan.sessions) // workers)
+    listeners = -(-len(plan.wlcs) // workers) if plan.use.plays_wlc else 0
+    # A WLC worker holds the sessions of its WLCs, which may be all of them if one WLC has them all.
+    if plan.use.plays_wlc:
+        per_wlc = Counter(session.wlc for session in plan.sessions)
+        shares = Counter[int]()
+        for wlc, count in per_wlc.items():
+            shares[wlc % workers] += count
+        sessions = max(sessions, *shares.values())
+    return sessions + listeners + _OWN_DESCRIPTORS
+
+
+def allow_descriptors(plan: Plan, workers: int) -> None:
+    """Raise the soft limit if the plan needs it; workers inherit it.
+
+    Raises:
+        InputError: the hard limit is too low.
+    """
+    needed = descriptors_needed(plan, workers)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise InputError(
+            Problem(
+                "file descriptors",
+                f"a hard limit of at least {needed:,} (ulimit -Hn) for {len(plan.sessions):,} sessions in {workers} "
+                f"worker(s) a side",
+                f"{hard:,}",
+            )
+        )
+    if soft != resource.RLIM_INFINITY and needed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def check_local_ports(plan: Plan) -> None:
+    """Every session to one address needs a local port of its own.
+
+    Raises:
+        InputError: more sessions to one address than there are ports.
+    """
+    if not plan.use.plays_mse:
+        return
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split())
+    sessions = Counter((plan.wlcs[session.wlc].host, plan.wlcs[session.wlc].port) for session in plan.sessions)
+    (host, port), most = sessions.most_common(1)[0]
+    if port and most > high - low + 1:
+        expected = (
+            f"at most {high - low + 1:,} sessions to {host}:{port} (net.ipv4.ip_local_port_range {low} to {high})"
+        )
+        raise InputError(Problem("local ports", expected, f"{most:,}"))

@@ -1,0 +1,166 @@
+"""The MSE side of a worker: dials at the planned rate, sets sessions up, and receives."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Sequence
+
+from OpenSSL import SSL
+
+from loadgen.endpoint.link import EndpointSettings
+from loadgen.endpoint.mse import Arrival, MseEndpoint, Reception
+from loadgen.engine.shard import Link, Phase, Shard
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.plan import Plan
+from loadgen.transport.tls import TransportFault, Tunnel, dial, dial_result
+from loadgen.units import NS_PER_S
+
+_NEVER_NS = 1 << 62
+_DIALS_PER_TURN = 64
+
+
+class MseLink(Link):
+    """A link of an MSE; `number` is its row among this worker's sessions."""
+
+    __slots__ = ("number", "socket")
+
+    def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
+        super().__init__(sock.fileno(), Phase.CONNECTING, started_ns)
+        self.socket = sock
+        self.number = number
+
+
+class MseShard(Shard):
+    """The sessions that one worker dials: every `workers`-th of the plan's, from `worker` on."""
+
+    phase_names = {
+        Phase.CONNECTING: "tcp",
+        Phase.HANDSHAKING: "tls",
+        Phase.SETTING_UP: "session",
+        Phase.ACTIVE: "stream",
+        Phase.CLOSING: "close",
+    }
+
+    def __init__(
+        self,
+        plan: Plan,
+        profile: WireProfile,
+        recorder: Recorder,
+        settings: EndpointSettings,
+        worker: int,
+        workers: int,
+        addresses: Sequence[tuple[str, int]],
+        contexts: Sequence[SSL.Context],
+        to_unix_ns: int,
+    ) -> None:
+        """Args: addresses: of all WLCs of the plan; contexts: of all its MSEs."""
+        super().__init__(profile, recorder, plan.setup_timeout_ns)
+        self._settings = settings
+        self._worker, self._workers = worker, workers
+        self._addresses, self._contexts = addresses, contexts
+        self._sessions = plan.sessions[worker::workers]
+        self._connect_per_s = plan.connect_per_s
+        self._reception = Reception(recorder, len(self._sessions), to_unix_ns)
+        self._arrivals: list[Arrival] = []
+        self._dial_start_ns = _NEVER_NS
+        self._dialed = 0
+        self._finishing = False
+
+    def start_dialing(self, at_ns: int) -> None:
+        """The plan's first session is dialed at `at_ns` (monotonic)."""
+        self._dial_start_ns = at_ns
+
+    def finish(self) -> None:
+        """Close what is still open, and end."""
+        self._finishing = True
+
+    def next_wake_ns(self, now_ns: int) -> int:
+        if self._finishing or self._dialed == len(self._sessions):
+            return _NEVER_NS
+        return self._due_ns(self._dialed)
+
+    def on_turn(self, now_ns: int) -> None:
+        if self._finishing:
+            self._close_all(now_ns)
+            return
+        for _ in range(_DIALS_PER_TURN):
+            if self._dialed == len(self._sessions) or self._due_ns(self._dialed) > now_ns:
+                break
+            self._dial(self._dialed)
+            self._dialed += 1
+
+    def _due_ns(self, number: int) -> int:
+        """When this worker's session `number` is to be dialed: the plan's order, at the plan's rate."""
+        return self._dial_start_ns + int((self._worker + number * self._workers) * NS_PER_S / self._connect_per_s)
+
+    def _dial(self, number: int) -> None:
+        self.recorder.count("sessions.attempted")
+        started = time.monotonic_ns()
+        self.recorder.mark("handshake", started)
+        try:
+            sock = dial(self._addresses[self._sessions[number].wlc])
+        except TransportFault as error:
+            self.recorder.count(f"errors.tcp.{error.kind}")
+            self.recorder.count("sessions.failed")
+            return
+        self.add(MseLink(sock, started, number), started + self.setup_timeout_ns, select.EPOLLOUT)
+
+    def on_other(self, fd: int) -> None:
+        raise AssertionError("an MSE listens nowhere")
+
+    def on_connected(self, link: Link) -> None:
+        assert isinstance(link, MseLink)
+        dial_result(link.socket)
+        self.recorder.record("handshake.tcp", time.monotonic_ns() - link.started_ns)
+        context = self._contexts[self._sessions[link.number].mse]
+        link.tunnel = Tunnel(context, link.socket, server=False)
+
+    def on_tunnel(self, link: Link, now_ns: int) -> None:
+        assert isinstance(link, MseLink)
+        self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
+        endpoint = MseEndpoint(self._settings, link.started_ns, link.number)
+        endpoint.start()
+        link.endpoint = endpoint
+
+    def on_active(self, link: Link, now_ns: int) -> None:
+        assert isinstance(link, MseLink)
+        assert link.endpoint is not None
+        self.recorder.count("sessions.established")
+        self.recorder.mark("handshake", now_ns)
+        self._reception.open(link.number, link.endpoint.granted)
+
+    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        if phase is not Phase.ACTIVE:
+            self.recorder.count("sessions.failed")
+        else:
+            self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+
+    def on_notifications(self, link: Link, count: int, done_ns: int) -> None:
+        assert isinstance(link, MseLink)
+        self._arrivals.append(Arrival(link.number, count, done_ns))
+
+    def absorb(self) -> None:
+        if self._arrivals:
+            self.recorder.mark("received", self._arrivals[-1].done_ns)
+            self._reception.absorb(self.receiver.columns(), self._arrivals)
+            self._arrivals.clear()
+        self.receiver.reset()
+
+    def release(self, link: Link) -> None:
+        assert isinstance(link, MseLink)
+        if link.tunnel is not None:
+            link.tunnel.close()
+        else:
+            link.socket.close()
+
+    def _close_all(self, now_ns: int) -> None:
+        for link in list(self.links.values()):
+            if link.phase is Phase.ACTIVE:
+                self.close(link, now_ns)
+            elif link.phase is not Phase.CLOSING:
+                self._end(link, orderly=False)
+        if not self.links:
+            self.finished = True

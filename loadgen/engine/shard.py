@@ -1,0 +1,404 @@
+"""Thousands of links in one loop. One epoll set that trio waits on, ready links drained in a row.
+
+No task, no task switch and no `await` per link or message: a turn of the loop takes whatever is ready, and afterwards
+everything that was received in it is absorbed at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+import select
+import time
+from enum import IntEnum
+
+import trio
+
+from loadgen.endpoint.link import Endpoint
+from loadgen.errors import RemoteProtocolError
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.hot import MAX_WRITE_BYTES, NotifyReceiver
+from loadgen.nmsp.profile import WireProfile
+from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel, Want
+from loadgen.units import NS_PER_MS, NS_PER_S
+
+_READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
+_MAX_EVENTS = 1024
+# A storm of handshakes must not hold up what is due on links that are up: after this long, the rest waits a turn.
+_HANDSHAKE_BUDGET_NS = 5 * NS_PER_MS
+# The longest sleep; another task of the worker may have changed what there is to do.
+_MAX_SLEEP_NS = 100 * NS_PER_MS
+# Sending more often than this costs more in loop turns than it gains in punctuality.
+MIN_TICK_NS = NS_PER_MS
+# How long an orderly close waits for the peer's.
+CLOSE_TIMEOUT_NS = 5 * NS_PER_S
+_RECEIVE_BUFFER_BYTES = 1 << 20
+
+
+class Phase(IntEnum):
+    """Where a link stands; `Shard.phase_names` has what its errors are counted under."""
+
+    CONNECTING = 0
+    HANDSHAKING = 1
+    SETTING_UP = 2
+    ACTIVE = 3
+    CLOSING = 4
+    CLOSED = 5
+
+
+class Link:
+    """A tunnel with its endpoint, and what the loop must remember of them."""
+
+    __slots__ = (
+        "endpoint",
+        "fd",
+        "phase",
+        "started_ns",
+        "tail",
+        "timer",
+        "tls_started_ns",
+        "tunnel",
+        "watched",
+    )
+
+    def __init__(self, fd: int, phase: Phase, started_ns: int) -> None:
+        self.fd = fd
+        self.phase = phase
+        self.started_ns = started_ns
+        self.tls_started_ns = 0
+        self.tunnel: Tunnel | None = None
+        self.endpoint: Endpoint | None = None
+        self.tail = b""  # the beginning of a frame that has not arrived whole
+        self.timer = 0  # serial of the timer that counts; earlier ones were replaced
+        self.watched = 0
+
+
+class Shard:
+    """What both fleets share: the loop, handshakes, reading, writing, timers, faults.
+
+    Subclasses say what happens when a tunnel is up, a session is active, or a link is gone.
+    """
+
+    # Names of the phases in counters: errors.<phase>.<kind>.
+    phase_names: dict[Phase, str]
+
+    def __init__(self, profile: WireProfile, recorder: Recorder, setup_timeout_ns: int) -> None:
+        self.recorder = recorder
+        self.setup_timeout_ns = setup_timeout_ns
+        self.receiver = NotifyReceiver(profile, _RECEIVE_BUFFER_BYTES)
+        self.links: dict[int, Link] = {}
+        self.active = 0
+        self.finished = False
+        self.longest_stall_ns = 0
+        self._epoll = select.epoll()
+        self._timers: list[tuple[int, int, Link]] = []
+        self._timer_serial = 0
+        self._room = profile.max_frame_bytes + MAX_WRITE_BYTES
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Turn until `finished`."""
+        try:
+            while not self.finished:
+                now = time.monotonic_ns()
+                wake = min(self.next_wake_ns(now), now + _MAX_SLEEP_NS)
+                if self._timers:
+                    wake = min(wake, self._timers[0][0])
+                if wake > now:
+                    with trio.move_on_after((wake - now) / NS_PER_S):
+                        await trio.lowlevel.wait_readable(self._epoll)
+                else:
+                    await trio.lowlevel.checkpoint()
+                started = time.monotonic_ns()
+                self.turn()
+                ended = time.monotonic_ns()
+                self.longest_stall_ns = max(self.longest_stall_ns, ended - started, started - max(wake, now))
+        finally:
+            self.shut()
+
+    def turn(self) -> None:
+        """One turn: read and write what is ready, do what is due."""
+        readable: list[Link] = []
+        pending: list[Link] = []
+        for fd, events in self._epoll.poll(0, _MAX_EVENTS):
+            link = self.links.get(fd)
+            if link is None:
+                self.on_other(fd)
+            elif link.phase < Phase.SETTING_UP:
+                pending.append(link)
+            else:
+                if events & select.EPOLLOUT:
+                    self._flush(link)
+                if events & _READABLE and link.phase is not Phase.CLOSED:
+                    readable.append(link)
+        if readable:
+            self._read(readable)
+        until = time.monotonic_ns() + _HANDSHAKE_BUDGET_NS
+        for link in pending:
+            self._advance(link)
+            if time.monotonic_ns() > until:
+                break
+        self._run_timers()
+        self.on_turn(time.monotonic_ns())
+
+    def shut(self) -> None:
+        """Close everything, at once."""
+        for link in list(self.links.values()):
+            self._drop(link)
+        self._epoll.close()
+
+    # -- for subclasses ------------------------------------------------------------------------------------------
+
+    def next_wake_ns(self, now_ns: int) -> int:
+        """When the next turn has something to do that no socket will tell of."""
+        raise NotImplementedError
+
+    def on_turn(self, now_ns: int) -> None:
+        """Do what is due."""
+        raise NotImplementedError
+
+    def on_other(self, fd: int) -> None:
+        """A descriptor that is no link's is ready."""
+        raise NotImplementedError
+
+    def on_connected(self, link: Link) -> None:
+        """TCP is up; give the link its tunnel.
+
+        Raises:
+            TransportFault: it is not.
+        """
+        raise NotImplementedError
+
+    def on_tunnel(self, link: Link, now_ns: int) -> None:
+        """TLS is up; give the link its endpoint."""
+        raise NotImplementedError
+
+    def on_active(self, link: Link, now_ns: int) -> None:
+        """The subscription was answered."""
+        raise NotImplementedError
+
+    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        """A link ended; `phase` is where it stood."""
+        raise NotImplementedError
+
+    def on_notifications(self, link: Link, count: int, done_ns: int) -> None:
+        """`count` more notifications of this link were scanned into the receiver."""
+
+    def absorb(self) -> None:
+        """Take what the receiver holds; its buffer is about to be used again."""
+        self.receiver.reset()
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    def add(self, link: Link, deadline_ns: int, events: int) -> None:
+        """Watch a new link."""
+        self.links[link.fd] = link
+        self._epoll.register(link.fd, events)
+        link.watched = events
+        self.arm(link, deadline_ns)
+
+    def watch_other(self, fd: int) -> None:
+        """Watch a descriptor that is no link's, for reading."""
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def unwatch_other(self, fd: int) -> None:
+        self._epoll.unregister(fd)
+
+    def arm(self, link: Link, deadline_ns: int) -> None:
+        """Have the link's timer run at `deadline_ns`, instead of when it was armed for before."""
+        self._timer_serial += 1
+        link.timer = self._timer_serial
+        heapq.heappush(self._timers, (deadline_ns, self._timer_serial, link))
+
+    def send_outbox(self, link: Link) -> None:
+        """Write what the endpoint has to say, as far as the socket takes it.
+
+        Raises:
+            TransportFault
+        """
+        tunnel, endpoint = link.tunnel, link.endpoint
+        assert tunnel is not None
+        assert endpoint is not None
+        while endpoint.outbox and not tunnel.blocked:
+            tunnel.write(endpoint.outbox.pop(0))
+        self._watch(link)
+
+    def fault(self, link: Link, kind: str) -> None:
+        """The link failed: count it and let it go. Costs this link only."""
+        self.recorder.count(f"errors.{self.phase_names[link.phase]}.{kind}")
+        self._end(link, orderly=False)
+
+    def close(self, link: Link, now_ns: int) -> None:
+        """End an active link in order: say so once everything is written, and wait for the peer to say so too."""
+        self.active -= 1
+        self.on_gone(link, link.phase, orderly=True)
+        link.phase = Phase.CLOSING
+        self.arm(link, now_ns + CLOSE_TIMEOUT_NS)
+        self._say_goodbye(link)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _say_goodbye(self, link: Link) -> None:
+        assert link.tunnel is not None
+        if not link.tunnel.blocked and link.tunnel.close_notify():
+            self._drop(link)
+
+    def _advance(self, link: Link) -> None:
+        """Go on with connecting or the handshake."""
+        try:
+            if link.phase is Phase.CONNECTING:
+                self.on_connected(link)
+                link.phase = Phase.HANDSHAKING
+                link.tls_started_ns = time.monotonic_ns()
+            assert link.tunnel is not None
+            if not link.tunnel.handshake():
+                self._watch(link)
+                return
+            now = time.monotonic_ns()
+            link.phase = Phase.SETTING_UP
+            self.on_tunnel(link, now)
+            self.send_outbox(link)
+        except TransportFault as error:
+            self.fault(link, error.kind)
+
+    def _read(self, links: list[Link]) -> None:
+        position = 0
+        receiver = self.receiver
+        for link in links:
+            if receiver.capacity - position < self._room:
+                self.absorb()
+                position = 0
+            if link.phase is not Phase.CLOSED:  # an earlier link's end may have ended this one
+                position = self._read_one(link, position)
+        self.absorb()
+
+    def _read_one(self, link: Link, position: int) -> int:
+        """Read one TLS record of a link into the receive buffer; returns where the next one may go."""
+        view, tunnel = self.receiver.view, link.tunnel
+        assert tunnel is not None
+        start = position + len(link.tail)
+        try:
+            read = tunnel.read_into(view[start : start + MAX_WRITE_BYTES])
+        except EndOfStream as error:
+            if error.orderly and link.phase >= Phase.ACTIVE and not link.tail:
+                tunnel.close_notify()
+                self._end(link, orderly=True)
+            elif link.phase is Phase.CLOSING:
+                self._end(link, orderly=error.orderly)
+            else:
+                self.fault(link, "closed_mid_frame" if link.tail else error.kind)
+            return position
+        except TransportFault as error:
+            self.fault(link, error.kind)
+            return position
+        if not read:
+            return position
+        view[position:start] = link.tail
+        end = start + read
+        done = self._take_untrusted(link, position, end, time.monotonic_ns())
+        link.tail = bytes(view[done:end])
+        return done
+
+    def _take_untrusted(self, link: Link, start: int, end: int, now_ns: int) -> int:
+        """Take the frames in `view[start:end]`; returns how far they are whole."""
+        endpoint, receiver = link.endpoint, self.receiver
+        assert endpoint is not None
+        if link.phase is Phase.CLOSING:
+            return end  # we said goodbye: whatever was still under way is read and left alone
+        before = mark = receiver.mark()
+        position = start
+        try:
+            while True:
+                scanned = receiver.scan_untrusted(position, end)
+                position = scanned.position
+                if scanned.notifications:
+                    endpoint.notifications_untrusted(now_ns)
+                    mark = receiver.mark()
+                if scanned.fault is not None:
+                    raise scanned.fault
+                if scanned.control is None:
+                    break
+                endpoint.control_untrusted(scanned.control, now_ns)
+                if endpoint.active and link.phase is Phase.SETTING_UP:
+                    self._activate(link, now_ns)
+            if endpoint.outbox:
+                self.send_outbox(link)
+        except (RemoteProtocolError, TransportFault) as error:
+            receiver.rollback(mark)
+            self.fault(link, error.kind)
+        if count := receiver.notifications - before.notifications:
+            self.on_notifications(link, count, now_ns)
+        return position
+
+    def _activate(self, link: Link, now_ns: int) -> None:
+        assert link.endpoint is not None
+        link.phase = Phase.ACTIVE
+        self.active += 1
+        self.on_active(link, now_ns)
+        self.arm(link, link.endpoint.on_timer(now_ns))
+
+    def _flush(self, link: Link) -> None:
+        assert link.tunnel is not None
+        try:
+            if not link.tunnel.flush():
+                return
+            if link.phase is Phase.CLOSING:
+                self._watch(link)
+                self._say_goodbye(link)
+            else:
+                self.send_outbox(link)
+        except TransportFault as error:
+            self.fault(link, error.kind)
+
+    def _watch(self, link: Link) -> None:
+        """Have epoll tell what this link waits for."""
+        assert link.tunnel is not None
+        events = select.EPOLLIN
+        if link.tunnel.wants is Want.WRITE:
+            events |= select.EPOLLOUT
+        if link.watched != events:
+            self._epoll.modify(link.fd, events)
+            link.watched = events
+
+    def _run_timers(self) -> None:
+        now = time.monotonic_ns()
+        while self._timers and self._timers[0][0] <= now:
+            _, serial, link = heapq.heappop(self._timers)
+            if link.phase is Phase.CLOSED or serial != link.timer:
+                continue
+            if link.phase < Phase.SETTING_UP:
+                self.fault(link, "timeout")
+                continue
+            if link.phase is Phase.CLOSING:
+                self.fault(link, "close_timeout")
+                continue
+            assert link.endpoint is not None
+            try:
+                self.arm(link, link.endpoint.on_timer(now))
+                self.send_outbox(link)
+            except (RemoteProtocolError, TransportFault) as error:
+                self.fault(link, error.kind)
+
+    def _end(self, link: Link, *, orderly: bool) -> None:
+        phase = link.phase
+        if phase is Phase.CLOSED:
+            return
+        if phase is Phase.ACTIVE:
+            self.active -= 1
+        self._drop(link)
+        if phase is not Phase.CLOSING:
+            self.on_gone(link, phase, orderly=orderly)
+
+    def _drop(self, link: Link) -> None:
+        """Give a link's descriptor back."""
+        link.phase = Phase.CLOSED
+        del self.links[link.fd]
+        self._epoll.unregister(link.fd)
+        if link.endpoint is not None:
+            link.endpoint.session.close()
+        self.release(link)
+
+    def release(self, link: Link) -> None:
+        """Close the link's socket."""
+        if link.tunnel is not None:
+            link.tunnel.close()

@@ -1,0 +1,350 @@
+"""The WLC side of a worker: accepts MSEs, and sends what its controllers owe when it is due."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from OpenSSL import SSL
+
+from loadgen.endpoint.link import EndpointSettings
+from loadgen.endpoint.stations import make_stations
+from loadgen.endpoint.wlc import Share, Subscriber, WlcEndpoint
+from loadgen.engine.shard import MIN_TICK_NS, Link, Phase, Shard
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.hot import NotifyRing
+from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.services import MOBILE_STATION, mask_of
+from loadgen.scenario.plan import Plan
+from loadgen.transport.tls import TransportFault, Tunnel, kind_of_errno
+from loadgen.units import NS_PER_MS
+
+_ACCEPTS_PER_TURN = 64
+_LAG_ROWS = 65536
+_REST_NS = 100 * NS_PER_MS
+_NEVER_NS = 1 << 62
+_STATION_MASK = mask_of(MOBILE_STATION)
+
+
+class Controller:
+    """One simulated WLC: its TLS identity, its stations' frames, and who subscribed."""
+
+    __slots__ = ("context", "links", "number", "ring", "subscribers")
+
+    def __init__(self, number: int, context: SSL.Context, ring: NotifyRing, planned: int) -> None:
+        self.number = number  # in the plan
+        self.context = context
+        self.ring = ring
+        # Row by row: what is owed, and over which link (None while there is none).
+        self.subscribers = [Subscriber() for _ in range(planned)]
+        self.links: list[WlcLink | None] = [None] * planned
+
+
+class WlcLink(Link):
+    """A link of a controller; `row` is its place among the subscribers once its session is active."""
+
+    __slots__ = ("controller", "row")
+
+    def __init__(self, fd: int, started_ns: int, controller: Controller) -> None:
+        super().__init__(fd, Phase.HANDSHAKING, started_ns)
+        self.controller = controller
+        self.row = -1
+
+
+class WlcShard(Shard):
+    """The controllers of one worker."""
+
+    phase_names = {
+        Phase.HANDSHAKING: "accept",
+        Phase.SETTING_UP: "accept",
+        Phase.ACTIVE: "serve",
+        Phase.CLOSING: "serve",
+    }
+
+    def __init__(
+        self,
+        plan: Plan,
+        profile: WireProfile,
+        recorder: Recorder,
+        settings: EndpointSettings,
+        share: Share,
+        listeners: Sequence[socket.socket],
+        contexts: Sequence[SSL.Context],
+        to_unix_ns: int,
+    ) -> None:
+        """Args: listeners, contexts: one for each of `share.wlcs`, in order."""
+        super().__init__(profile, recorder, plan.setup_timeout_ns)
+        self._plan = plan
+        self._settings = settings
+        self._share = share
+        self._schedule = share.schedule
+        self._to_unix_ns = to_unix_ns
+        # With both fleets ours, every planned session owes from the start; a stranger owes nothing before it comes.
+        self._planned = plan.use.plays_mse
+        self._load_start_ns: int | None = None
+        self._stop_at_ns = _NEVER_NS
+        self._counted = 0  # slots of the schedule that were looked at
+        self._closing = False
+        self._lag = np.empty(_LAG_ROWS, np.int64)
+        self._lag_rows = 0
+        self._resting: list[tuple[int, int]] = []  # (until, listener)
+        planned = [0] * len(plan.wlcs)
+        if self._planned:
+            for session in plan.sessions:
+                planned[session.wlc] += 1
+        granted = plan.capability & plan.subscription
+        self.controllers = [
+            Controller(
+                wlc,
+                context,
+                NotifyRing(
+                    profile,
+                    make_stations(profile, plan.seed, wlc, plan.stations, plan.readings, granted),
+                    min_slots=plan.burst,
+                ),
+                planned[wlc],
+            )
+            for wlc, context in zip(share.wlcs, contexts, strict=True)
+        ]
+        self._listeners = {
+            sock.fileno(): (sock, controller) for sock, controller in zip(listeners, self.controllers, strict=True)
+        }
+        for fd in self._listeners:
+            self.watch_other(fd)
+
+    # -- the load ------------------------------------------------------------------------------------------------
+
+    def start_load(self, at_ns: int) -> None:
+        """Slot 0 is due at `at_ns` (monotonic)."""
+        self._load_start_ns = at_ns
+
+    def stop_load(self) -> None:
+        """Nothing that is due later than now will be sent; then the links close."""
+        self._stop_at_ns = time.monotonic_ns()
+
+    def due_now(self, now_ns: int) -> int:
+        """Slots of the whole fleet that are due."""
+        if self._load_start_ns is None:
+            return 0
+        return self._schedule.count_at(min(now_ns, self._stop_at_ns) - self._load_start_ns)
+
+    def next_wake_ns(self, now_ns: int) -> int:
+        if self._load_start_ns is None or self._counted >= self._schedule.slots:
+            return _NEVER_NS
+        return max(self._load_start_ns + self._schedule.due_ns(self._counted), now_ns + MIN_TICK_NS)
+
+    def on_turn(self, now_ns: int) -> None:
+        slots = self.due_now(now_ns)
+        if slots > self._counted:
+            for positions in self._share.positions(self._counted, slots):
+                for position in positions:
+                    self._send_due(self.controllers[position], slots)
+            self._counted = slots
+            self.recorder.mark("sent", now_ns)
+            self._record_lag()
+        while self._resting and self._resting[0][0] <= now_ns:
+            self.watch_other(self._resting.pop(0)[1])
+        if not self._closing and self._load_over(now_ns):
+            self._close_all(now_ns)
+        if self._closing and not self.links:
+            self.finished = True
+
+    def _send_due(self, controller: Controller, slots: int) -> None:
+        due_now = self._schedule.turns(controller.number, slots) * self._plan.burst
+        for link in controller.links:
+            if link is not None and link.tunnel is not None and not link.tunnel.blocked:
+                self._send_owed(link, due_now, held_up=False)
+
+    def _send_owed(self, link: WlcLink, due_now: int, *, held_up: bool) -> None:
+        """Send what a link is owed, until the socket is full.
+
+        Args:
+            held_up: the peer was the reason for waiting, so the lag is not ours.
+        """
+        controller, tunnel, endpoint = link.controller, link.tunnel, link.endpoint
+        assert tunnel is not None
+        assert isinstance(endpoint, WlcEndpoint)
+        subscriber = controller.subscribers[link.row]
+        assert self._load_start_ns is not None
+        epoch = self._load_start_ns + self._to_unix_ns
+        if subscriber.owed(due_now) > self._plan.burst:
+            self._drop_expired(controller, subscriber, ours=not held_up)
+        try:
+            while (owed := subscriber.owed(due_now)) > 0 and not tunnel.blocked:
+                now = time.monotonic_ns() + self._to_unix_ns
+                due = self._due_of(controller, subscriber.done, owed)
+                view, count = controller.ring.patch(subscriber.done, owed, endpoint.sequence, due + epoch, now)
+                tunnel.write(view)
+                endpoint.sequence += count
+                subscriber.done += count
+                self.recorder.counters["notify.sent"] += count
+                self._note_lag(now - epoch - due, count, held_up=held_up)
+        except TransportFault as error:
+            self.fault(link, error.kind)
+            return
+        if tunnel.blocked:
+            self._watch(link)
+
+    def _due_of(
+        self, controller: Controller, first: int, count: int
+    ) -> int | np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Due times of `count` notifications from index `first` on: one number if they are of one burst."""
+        burst, schedule = self._plan.burst, self._schedule
+        turn = first // burst
+        if (first + count - 1) // burst == turn:
+            return schedule.due_ns(schedule.slot(controller.number, turn))
+        turns = np.arange(first, first + count) // burst
+        return schedule.due_column_ns(turns * schedule.wlcs + controller.number)
+
+    def _drop_expired(self, controller: Controller, subscriber: Subscriber, *, ours: bool) -> None:
+        now = min(time.monotonic_ns(), self._stop_at_ns)
+        assert self._load_start_ns is not None
+        expired = self._schedule.count_at(now - self._load_start_ns - self._plan.backlog_ns)
+        subscriber.drop_until(self._schedule.turns(controller.number, expired) * self._plan.burst, ours=ours)
+
+    def _note_lag(self, lag: int | np.ndarray[tuple[int], np.dtype[np.int64]], count: int, *, held_up: bool) -> None:
+        if held_up:
+            column = np.broadcast_to(np.asarray(lag), (count,)) if isinstance(lag, int) else lag[:count]
+            self.recorder.record_column("notify.lag", column)
+            return
+        if self._lag_rows + count > _LAG_ROWS:
+            self._record_lag()
+        end = self._lag_rows + count
+        self._lag[self._lag_rows : end] = lag if isinstance(lag, int) else lag[:count]
+        self._lag_rows = end
+
+    def _record_lag(self) -> None:
+        if self._lag_rows:
+            column = self._lag[: self._lag_rows]
+            self.recorder.record_column("notify.lag", column)
+            self.recorder.record_column("generator.lag", column)
+            self._lag_rows = 0
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    def on_other(self, fd: int) -> None:
+        listener, controller = self._listeners[fd]
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # The peer gave up while it was waiting, or we are out of descriptors, and then this listener would be
+                # ready again at once, and again: it rests a while.
+                self.recorder.count(f"errors.accept.{kind_of_errno(error.errno)}")
+                self.unwatch_other(fd)
+                self._resting.append((time.monotonic_ns() + _REST_NS, fd))
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            now = time.monotonic_ns()
+            link = WlcLink(sock.fileno(), now, controller)
+            link.tls_started_ns = now
+            link.tunnel = Tunnel(controller.context, sock, server=True)
+            self.add(link, now + self.setup_timeout_ns, select.EPOLLIN)
+            if not self._planned:
+                self.recorder.count("sessions.attempted")
+                self.recorder.mark("handshake", now)
+
+    def on_tunnel(self, link: Link, now_ns: int) -> None:
+        if not self._planned:
+            self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
+        link.endpoint = WlcEndpoint(self._settings, link.started_ns)
+
+    def on_active(self, link: Link, now_ns: int) -> None:
+        assert isinstance(link, WlcLink)
+        assert link.endpoint is not None
+        if not self._planned:
+            self.recorder.count("sessions.established")
+            self.recorder.mark("handshake", now_ns)
+            self.recorder.record("handshake.session", now_ns - link.started_ns)
+        if not link.endpoint.granted & _STATION_MASK:
+            return
+        controller = link.controller
+        due_now = self._schedule.turns(controller.number, self.due_now(now_ns)) * self._plan.burst
+        if self._planned and None in controller.links:
+            link.row = controller.links.index(None)
+            controller.links[link.row] = link
+            controller.subscribers[link.row].drop_until(due_now, ours=False)
+        else:
+            link.row = len(controller.links)
+            controller.links.append(link)
+            controller.subscribers.append(Subscriber(base=due_now))
+
+    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        assert isinstance(link, WlcLink)
+        if not self._planned:
+            if phase is Phase.ACTIVE:
+                self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+            else:
+                self.recorder.count("sessions.failed")
+        if link.row < 0:
+            return
+        controller = link.controller
+        controller.links[link.row] = None
+        if not self._planned:
+            # A stranger that left is owed nothing more; its row stays for the sums, and is not given to another.
+            subscriber = controller.subscribers[link.row]
+            now = time.monotonic_ns()
+            subscriber.end = self._schedule.turns(controller.number, self.due_now(now)) * self._plan.burst
+            subscriber.drop_until(subscriber.end, ours=False)
+        link.row = -1
+
+    def _flush(self, link: Link) -> None:
+        super()._flush(link)
+        assert isinstance(link, WlcLink)
+        if link.phase is Phase.ACTIVE and link.row >= 0 and link.tunnel is not None and not link.tunnel.blocked:
+            slots = self.due_now(time.monotonic_ns())
+            due_now = self._schedule.turns(link.controller.number, slots) * self._plan.burst
+            self._send_owed(link, due_now, held_up=True)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _load_over(self, now_ns: int) -> bool:
+        """Everything due was sent or given up."""
+        if self._load_start_ns is None:
+            return self._stop_at_ns <= now_ns
+        end = min(self._load_start_ns + self._schedule.duration_ns, self._stop_at_ns)
+        if now_ns < end:
+            return False
+        if now_ns >= end + self._plan.backlog_ns:
+            return True
+        slots = self.due_now(now_ns)
+        return not any(
+            link is not None and subscriber.owed(self._schedule.turns(controller.number, slots) * self._plan.burst) > 0
+            for controller in self.controllers
+            for link, subscriber in zip(controller.links, controller.subscribers, strict=True)
+        )
+
+    def _close_all(self, now_ns: int) -> None:
+        self._closing = True
+        self._stop_at_ns = min(self._stop_at_ns, now_ns)
+        slots = self.due_now(now_ns)
+        for controller in self.controllers:
+            due_now = self._schedule.turns(controller.number, slots) * self._plan.burst
+            for subscriber in controller.subscribers:
+                subscriber.drop_until(due_now if subscriber.end is None else subscriber.end, ours=False)
+        self._resting.clear()
+        for sock, _ in self._listeners.values():
+            sock.close()  # epoll forgets it
+        for link in list(self.links.values()):
+            if link.phase is Phase.ACTIVE:
+                self.close(link, now_ns)
+            elif link.phase is not Phase.CLOSING:
+                self._end(link, orderly=False)
+
+    def totals(self, now_ns: int) -> dict[str, int]:
+        """What was due and dropped so far."""
+        slots = self.due_now(now_ns)
+        due = dropped = own = 0
+        for controller in self.controllers:
+            due_now = self._schedule.turns(controller.number, slots) * self._plan.burst
+            for subscriber in controller.subscribers:
+                due += subscriber.due(due_now)
+                dropped += subscriber.dropped
+                own += subscriber.own_dropped
+        return {"notify.due": due, "notify.dropped": dropped, "generator.shortfall": own}

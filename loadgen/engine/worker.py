@@ -1,0 +1,274 @@
+"""A worker process: one shard of one side, told what to do over stdin, reporting over stdout.
+
+Started by the supervisor as `python -m loadgen.engine.worker`. It ends by itself when the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import socket
+import time
+
+import trio
+
+from loadgen.endpoint.link import EndpointSettings
+from loadgen.endpoint.wlc import Share
+from loadgen.engine.channel import (
+    Assignment,
+    Channel,
+    Dial,
+    Done,
+    Finish,
+    FromWorker,
+    Progress,
+    Ready,
+    Refused,
+    StartLoad,
+    ToWorker,
+)
+from loadgen.engine.mse_shard import MseShard
+from loadgen.engine.wlc_shard import WlcShard
+from loadgen.errors import InputError, Problem
+from loadgen.identity.authlist import AuthList
+from loadgen.measure.health import WorkerHealth
+from loadgen.measure.histogram import Histogram
+from loadgen.measure.recorder import Interval, Recorder
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Role
+from loadgen.nmsp.profile import WireProfile
+from loadgen.transport.tls import CertificateCheck, client_context, server_context
+from loadgen.units import NS_PER_S
+
+_BACKLOG = 1024
+
+
+def worker_name(role: Role, worker: int) -> str:
+    """What messages call a worker: wlc-0, mse-1."""
+    return f"{role.name.lower()}-{worker}"
+
+
+class Worker:
+    """One worker's life, from its assignment to its result."""
+
+    def __init__(self, channel: Channel[FromWorker, ToWorker], assignment: Assignment) -> None:
+        self._channel = channel
+        self._assignment = assignment
+        self._recorder = Recorder()
+        self._lag = Histogram()
+        self._profile = WireProfile(assignment.profile)
+        self._shard: WlcShard | MseShard | None = None
+        self._pauses = _GarbagePauses()
+        self._started_ns = time.monotonic_ns()
+        self._shard_done = trio.Event()
+
+    async def run(self) -> None:
+        """Prepare, run until told to finish or the load is over, hand in the result."""
+        assignment = self._assignment
+        addresses: tuple[tuple[str, int], ...] = ()
+        if assignment.role is Role.WLC:
+            try:
+                self._shard, addresses = self._wlc_shard()
+            except InputError as error:
+                await self._channel.send(Refused(tuple(tuple(problem) for problem in error.problems)))
+                return
+        self._settle()
+        await self._channel.send(Ready(addresses))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._obey, nursery)
+            nursery.start_soon(self._report)
+            await self._shard_done.wait()
+            nursery.cancel_scope.cancel()
+        await self._channel.send(Done(self._interval(), self._health()))
+
+    async def _obey(self, nursery: trio.Nursery) -> None:
+        if isinstance(self._shard, WlcShard):
+            nursery.start_soon(self._drive, self._shard)
+        while (order := await self._channel.receive()) is not None:
+            match order:
+                case Dial(addresses=addresses, at_ns=at_ns):
+                    shard = self._mse_shard(addresses)
+                    self._shard = shard
+                    shard.start_dialing(at_ns)
+                    nursery.start_soon(self._drive, shard)
+                case StartLoad(at_ns=at_ns):
+                    self._settle()
+                    if isinstance(self._shard, WlcShard):
+                        self._shard.start_load(at_ns)
+                case Finish():
+                    match self._shard:
+                        case WlcShard():
+                            self._shard.stop_load()
+                        case MseShard():
+                            self._shard.finish()
+                        case None:
+                            self._shard_done.set()
+                case Assignment():
+                    raise AssertionError("a worker is assigned once")
+        # The supervisor is gone: nobody would read the result, and nobody would stop this load.
+        os._exit(1)
+
+    async def _drive(self, shard: WlcShard | MseShard) -> None:
+        await shard.run()
+        self._shard_done.set()
+
+    async def _report(self) -> None:
+        assignment = self._assignment
+        while True:
+            since = time.monotonic_ns() - assignment.epoch_ns
+            await trio.sleep((assignment.interval_ns - since % assignment.interval_ns) / NS_PER_S)
+            await self._channel.send(Progress(self._interval(), 0 if self._shard is None else self._shard.active))
+
+    def _interval(self) -> Interval:
+        now = time.monotonic_ns()
+        if isinstance(self._shard, WlcShard):
+            for name, total in self._shard.totals(now).items():
+                self._recorder.counters[name] = total
+        assignment = self._assignment
+        interval = self._recorder.take(max(0, (now - assignment.epoch_ns - 1) // assignment.interval_ns))
+        if (lag := interval.histograms.get("generator.lag")) is not None:
+            self._lag.merge(lag)
+        return interval
+
+    def _health(self) -> WorkerHealth:
+        counters = self._recorder.counters
+        return WorkerHealth(
+            worker=worker_name(self._assignment.role, self._assignment.worker),
+            cpu_s=time.process_time(),
+            wall_s=(time.monotonic_ns() - self._started_ns) / NS_PER_S,
+            rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            longest_stall_ns=0 if self._shard is None else self._shard.longest_stall_ns,
+            longest_gc_pause_ns=self._pauses.longest_ns,
+            lag_p99_ns=self._lag.percentiles(99.0)[0],
+            own_shortfall=counters["generator.shortfall"],
+            due=counters["notify.due"],
+        )
+
+    def _settle(self) -> None:
+        """What was made so far stays: keep the garbage collector from walking it again and again."""
+        gc.collect()
+        gc.freeze()
+        self._pauses.longest_ns = 0
+        if self._shard is not None:
+            self._shard.longest_stall_ns = 0
+
+    def _wlc_shard(self) -> tuple[WlcShard, tuple[tuple[str, int], ...]]:
+        assignment, plan = self._assignment, self._assignment.plan
+        share = Share(plan.schedule(), assignment.worker, assignment.workers)
+        planned = [plan.wlcs[wlc] for wlc in share.wlcs]
+        listeners = _listen([(wlc.host, wlc.port) for wlc in planned])
+        check = None if assignment.auth_list is None else _auth_check(assignment.auth_list)
+        contexts = [
+            server_context(identity.key_pem, identity.certificate_pem, identity.chain_pem, plan.tls_version, check)
+            for identity in assignment.identities
+        ]
+        shard = WlcShard(
+            plan,
+            self._profile,
+            self._recorder,
+            self._endpoint_settings(plan.capability),
+            share,
+            listeners,
+            contexts,
+            assignment.to_unix_ns,
+        )
+        return shard, tuple(listener.getsockname()[:2] for listener in listeners)
+
+    def _mse_shard(self, addresses: tuple[tuple[str, int], ...]) -> MseShard:
+        assignment, plan = self._assignment, self._assignment.plan
+        contexts = [
+            client_context(
+                identity.key_pem,
+                identity.certificate_pem,
+                identity.chain_pem,
+                plan.tls_version,
+                assignment.trusted_pem,
+            )
+            for identity in assignment.identities
+        ]
+        return MseShard(
+            plan,
+            self._profile,
+            self._recorder,
+            self._endpoint_settings(plan.subscription),
+            assignment.worker,
+            assignment.workers,
+            addresses,
+            contexts,
+            assignment.to_unix_ns,
+        )
+
+    def _endpoint_settings(self, mask: int) -> EndpointSettings:
+        plan = self._assignment.plan
+        return EndpointSettings(
+            Codec(self._profile),
+            self._recorder,
+            mask=mask,
+            setup_timeout_ns=plan.setup_timeout_ns,
+            echo_interval_ns=plan.echo_interval_ns,
+            dead_interval_ns=plan.dead_interval_ns,
+        )
+
+
+class _GarbagePauses:
+    """How long the garbage collector held everything up, at worst."""
+
+    def __init__(self) -> None:
+        self.longest_ns = 0
+        self._started_ns = 0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, _info: dict[str, int]) -> None:
+        now = time.monotonic_ns()
+        if phase == "start":
+            self._started_ns = now
+        else:
+            self.longest_ns = max(self.longest_ns, now - self._started_ns)
+
+
+def _listen(addresses: list[tuple[str, int]]) -> list[socket.socket]:
+    """Listening sockets, all or none.
+
+    Raises:
+        InputError: every address that cannot be had, and why.
+    """
+    listeners: list[socket.socket] = []
+    problems: list[Problem] = []
+    for host, port in addresses:
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listeners.append(sock)
+        try:
+            sock.bind((host, port))
+            sock.listen(_BACKLOG)
+        except OSError as error:
+            found = (error.strerror or str(error)).lower()
+            problems.append(Problem("wlc.listen", f"to listen on {host}:{port}", found))
+    if problems:
+        for sock in listeners:
+            sock.close()
+        raise InputError(problems)
+    return listeners
+
+
+def _auth_check(auth_list: AuthList) -> CertificateCheck:
+    return lambda certificate: None if auth_list.find(certificate) else "key_hash_not_listed"
+
+
+async def _main() -> None:
+    # stdout carries the channel: whatever prints by mistake goes to stderr.
+    send = trio.lowlevel.FdStream(os.dup(1))
+    os.dup2(2, 1)
+    channel: Channel[FromWorker, ToWorker] = Channel(send, trio.lowlevel.FdStream(os.dup(0)), ToWorker)
+    assignment = await channel.receive()
+    if isinstance(assignment, Assignment):
+        await Worker(channel, assignment).run()
+
+
+if __name__ == "__main__":
+    # Ctrl-C goes to the whole process group; the supervisor decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    trio.run(_main)

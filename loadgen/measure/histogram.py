@@ -1,0 +1,133 @@
+"""HdrHistogram: every duration of a run, in ns, to three significant digits. The only importer of `hdrh`.
+
+`hdrh.record_value` costs about a microsecond, so nothing calls it per message. A `Bins` column counts in numpy by
+HdrHistogram's own bucket index; when an interval ends, each distinct bucket goes into a histogram once, with its count.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from hdrh.histogram import HdrHistogram
+from numpy.typing import NDArray
+
+from loadgen.units import NS_PER_S
+
+LOWEST_NS = 1
+HIGHEST_NS = 3600 * NS_PER_S
+DIGITS = 3
+
+# HdrHistogram's layout for three digits: 2048 sub-buckets of unit size, then 1024 per doubling.
+_SUB_BUCKETS = 2048
+_HALF_BITS = 10
+_BINS = int(HdrHistogram(LOWEST_NS, HIGHEST_NS, DIGITS).counts_len)
+
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
+
+
+class MetricSummary(msgspec.Struct, frozen=True):
+    """One duration metric of a result."""
+
+    unit: str
+    count: int
+    min: int
+    mean: float
+    p50: int
+    p90: int
+    p99: int
+    p99_9: int
+    max: int
+
+
+class Histogram:
+    """A mergeable histogram of ns."""
+
+    def __init__(self) -> None:
+        self._hdr = HdrHistogram(LOWEST_NS, HIGHEST_NS, DIGITS)
+
+    @property
+    def count(self) -> int:
+        return int(self._hdr.get_total_count())
+
+    @property
+    def max_ns(self) -> int:
+        return int(self._hdr.get_max_value())
+
+    def record(self, value_ns: int, count: int = 1) -> None:
+        """Count a value; it must be within 0 and HIGHEST_NS (`Bins` clamps, and counts what it clamped)."""
+        if not self._hdr.record_value(value_ns, count):
+            raise ValueError(f"{value_ns} ns is outside of the histogram")
+
+    def merge(self, encoded: bytes) -> None:
+        """Add an encoded histogram, without loss."""
+        other = HdrHistogram.decode(encoded)
+        if self.count:
+            self._hdr.add(other)
+        else:
+            # hdrh's add() takes an empty histogram's minimum for 0.
+            self._hdr = other
+
+    def encode(self) -> bytes:
+        """The standard compressed V2 encoding, in base64."""
+        return bytes(self._hdr.encode())
+
+    def percentiles(self, *percents: float) -> tuple[int, ...]:
+        """Values in ns at the given percentiles; zeros when nothing was recorded."""
+        if not self.count:
+            return (0,) * len(percents)
+        values = self._hdr.get_percentile_to_value_dict(list(percents))
+        return tuple(int(values[percent]) for percent in percents)
+
+    def summary(self) -> MetricSummary:
+        """The figures that result.json shows."""
+        values = self.percentiles(*PERCENTILES.values())
+        return MetricSummary(
+            unit="ns",
+            count=self.count,
+            min=int(self._hdr.get_min_value()),
+            mean=float(self._hdr.get_mean_value()),
+            max=self.max_ns,
+            **dict(zip(PERCENTILES, values, strict=True)),
+        )
+
+
+class Bins:
+    """Counts by HdrHistogram bucket, filled in bulk."""
+
+    __slots__ = ("_counts", "clamped")
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_BINS, np.int64)
+        self.clamped = 0  # values below 0 (clocks that disagree) or above HIGHEST_NS
+
+    def add(self, values_ns: NDArray[np.int64]) -> None:
+        """Count every value of a column."""
+        inside = np.clip(values_ns, 0, HIGHEST_NS)
+        self.clamped += int(np.count_nonzero(inside != values_ns))
+        self._counts += np.bincount(bin_of(inside), minlength=_BINS)
+
+    def add_one(self, value_ns: int) -> None:
+        """Count one value (for what is rare)."""
+        inside = min(max(value_ns, 0), HIGHEST_NS)
+        self.clamped += inside != value_ns
+        shift = max(0, inside.bit_length() - _HALF_BITS - 1)
+        self._counts[(shift << _HALF_BITS) + (inside >> shift)] += 1
+
+    def take(self) -> Histogram | None:
+        """What was counted since the last call, or None if that was nothing."""
+        filled = np.flatnonzero(self._counts)
+        if not len(filled):
+            return None
+        histogram = Histogram()
+        for index, count in zip(filled.tolist(), self._counts[filled].tolist(), strict=True):
+            shift = max(0, (index >> _HALF_BITS) - 1)
+            histogram.record((index - (shift << _HALF_BITS)) << shift, count)
+        self._counts[:] = 0
+        return histogram
+
+
+def bin_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """HdrHistogram's counts index of each value (0 to HIGHEST_NS)."""
+    # frexp's exponent is the bit length; exact, because HIGHEST_NS is below 2^53.
+    shift = np.maximum(np.frexp(values_ns.astype(np.float64))[1].astype(np.int64) - (_HALF_BITS + 1), 0)
+    return (shift << _HALF_BITS) + (values_ns >> shift)

@@ -1,0 +1,39 @@
+"""The names of a result's figures, each with what it means. docs/metrics.md is held against this table by a test."""
+
+from __future__ import annotations
+
+METRICS = {
+    "handshake.tcp": "first SYN to TCP connected, at the MSE",
+    "handshake.tls": "TCP connected to TLS done, at the MSE (at the WLC when only that side is ours)",
+    "handshake.session": "first SYN to subscription answered (from accept, when only the WLC is ours)",
+    "notify.latency": "due to received",
+    "notify.service": "handed to TLS to received",
+    "notify.lag": "due to handed to TLS",
+    "echo.rtt": "echo request to echo response",
+    "generator.lag": "notify.lag of those sends that the peer did not hold up",
+}
+COUNTERS = {
+    "sessions.attempted": "dialed, or accepted when only the WLC is ours",
+    "sessions.established": "subscription answered",
+    "sessions.failed": "ended before that",
+    "sessions.closed": "established, and later closed in order",
+    "sessions.lost": "established, and later ended by a fault",
+    "notify.due": "due by the schedule, for every subscriber",
+    "notify.sent": "handed to TLS",
+    "notify.received": "decoded at an MSE",
+    "notify.dropped": "due, but given up: no session, or blocked for longer than load.backlog",
+    "notify.lost": "sent and not received; or missing in a session's sequence",
+    "notify.duplicated": "received again",
+    "notify.reordered": "received after a later one",
+    "echo.sent": "echo requests",
+    "echo.answered": "echo responses sent by our WLCs",
+    "echo.unmatched": "echo responses that nobody asked for",
+    "messages.unsupported": "messages with an id that the profile does not know",
+    "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: the clocks of two machines disagree",
+    "generator.shortfall": "notifications given up although the peer would have taken them",
+}
+RATES = {
+    "handshake.per_s": "sessions established per second, from the first dial to the last one established",
+    "notify.sent_per_s": "notifications sent per second of load",
+    "notify.received_per_s": "notifications received per second of load",
+}

@@ -1,0 +1,152 @@
+"""What a run leaves behind: result.json, and how its figures are put together."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections import Counter
+from importlib import metadata
+
+import msgspec
+
+from loadgen import __version__
+from loadgen.errors import ExitCode
+from loadgen.measure.health import GeneratorVerdict, Verdict, WorkerHealth
+from loadgen.measure.histogram import MetricSummary
+from loadgen.measure.merge import Merger
+from loadgen.measure.names import COUNTERS
+from loadgen.measure.thresholds import ThresholdResult
+from loadgen.units import NS_PER_S
+
+SCHEMA_VERSION = 1
+
+_OUTCOMES = {
+    ExitCode.PASSED: "passed",
+    ExitCode.THRESHOLD_FAILED: "a threshold failed",
+    ExitCode.UNREACHABLE: "no session came up",
+    ExitCode.GENERATOR_SATURATED: "the generator was saturated: the figures are not the target's",
+    ExitCode.WORKER_DIED: "a worker process died",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+
+
+class ResultVerdict(msgspec.Struct, frozen=True):
+    """What to think of a run: can the figures be used, why not, and how `loadgen` exits."""
+
+    generator: Verdict
+    reasons: tuple[str, ...]
+    outcome: str
+    exit_code: int
+
+
+class RunResult(msgspec.Struct, frozen=True):
+    """result.json. Durations in ns, rates per second; the names are those of `loadgen.measure.names`."""
+
+    schema_version: int
+    scenario: str
+    plan_digest: str
+    use: str
+    started: str
+    load_s: float
+    environment: dict[str, str]
+    verdict: ResultVerdict
+    metrics: dict[str, MetricSummary]
+    counters: dict[str, int]
+    rates: dict[str, float]
+    thresholds: tuple[ThresholdResult, ...]
+    workers: tuple[WorkerHealth, ...]
+
+
+def result_schema() -> dict[str, object]:
+    """JSON Schema of `RunResult`."""
+    return msgspec.json.schema(RunResult)
+
+
+def make_counters(merger: Merger, *, both_sides: bool) -> dict[str, int]:
+    """All counters, those that stayed 0 too.
+
+    Args:
+        both_sides: sender and receiver are ours and handed in their last figures: what was sent and never came is lost,
+            even if no later notification showed the gap.
+    """
+    counters: Counter[str] = merger.counters()
+    if both_sides:
+        missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
+        counters["notify.lost"] = max(counters["notify.lost"], missing)
+    names = dict.fromkeys([*COUNTERS, *sorted(counters)])
+    return {name: counters[name] for name in names}
+
+
+def make_rates(merger: Merger, counters: dict[str, int], load_start_ns: int | None) -> dict[str, float]:
+    """Rates over the time in which it happened; a rate that has no such time is left out."""
+    rates = {}
+    if (span := merger.span_ns("handshake")) and counters["sessions.established"]:
+        rates["handshake.per_s"] = _per_s(counters["sessions.established"], span[0], span[1])
+    for name, counter in (("sent", "notify.sent"), ("received", "notify.received")):
+        if span := merger.span_ns(name):
+            first = span[0] if load_start_ns is None else load_start_ns
+            rates[f"notify.{name}_per_s"] = _per_s(counters[counter], first, span[1])
+    return rates
+
+
+def make_verdict(
+    generator: GeneratorVerdict,
+    thresholds: tuple[ThresholdResult, ...],
+    *,
+    established: int,
+    interrupted: bool,
+    deaths: tuple[str, ...],
+) -> ResultVerdict:
+    """The outcome that weighs most decides the exit code; the reasons name all."""
+    reasons = list(deaths)
+    if interrupted:
+        reasons.append("interrupted before the planned end")
+    reasons += generator.reasons
+    reasons += [f"threshold failed: {t.text} (was {t.shown})" for t in thresholds if not t.passed]
+    if deaths:
+        code = ExitCode.WORKER_DIED
+    elif interrupted:
+        code = ExitCode.INTERRUPTED
+    elif not established:
+        code = ExitCode.UNREACHABLE
+    elif generator.generator is Verdict.INVALID:
+        code = ExitCode.GENERATOR_SATURATED
+    elif not all(threshold.passed for threshold in thresholds):
+        code = ExitCode.THRESHOLD_FAILED
+    else:
+        code = ExitCode.PASSED
+    return ResultVerdict(generator.generator, tuple(reasons), _OUTCOMES[code], int(code))
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine: what must be the same for two results to be compared."""
+    versions = {name: metadata.version(name) for name in ("trio", "pyOpenSSL", "cryptography", "numpy", "msgspec")}
+    return {
+        "loadgen": __version__,
+        "python": sys.version.split()[0],
+        **versions,
+        "openssl": _openssl_version(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpu": _cpu_model(),
+        "cpus": str(len(os.sched_getaffinity(0))),
+    }
+
+
+def _per_s(count: int, first_ns: int, last_ns: int) -> float:
+    return count * NS_PER_S / (last_ns - first_ns) if last_ns > first_ns else 0.0
+
+
+def _openssl_version() -> str:
+    from cryptography.hazmat.backends.openssl import backend
+
+    return backend.openssl_version_text()
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a pseudo file, read once
+            return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    except OSError:
+        return "unknown"

@@ -1,0 +1,155 @@
+"""A result on the terminal, and a run in progress: as a live view, or as one line every few seconds."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from loadgen.engine.supervisor import Snapshot, Stage
+from loadgen.errors import ExitCode
+from loadgen.measure.health import Verdict
+from loadgen.measure.result import RunResult
+from loadgen.units import format_duration
+
+_VERDICT_STYLE = {Verdict.VALID: "bold green", Verdict.DEGRADED: "bold yellow", Verdict.INVALID: "bold red"}
+_ALWAYS_SHOWN = ("notify.dropped", "notify.lost", "notify.duplicated", "notify.reordered")
+_WHY_THREE = (
+    "latency = received − due, service = received − sent, lag = sent − due: a peer that holds sends up shows in lag."
+)
+
+
+def summary(result: RunResult, folder: str | None) -> RenderableType:
+    """The end of a run: verdict first, then what was asked for, what was measured, what went wrong."""
+    verdict = result.verdict
+    passed = verdict.exit_code == ExitCode.PASSED
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (f"{verdict.outcome.upper()}", "bold green" if passed else "bold red"),
+            "   generator ",
+            (verdict.generator, _VERDICT_STYLE[verdict.generator]),
+            f"   {result.scenario} {result.plan_digest}   {result.load_s:.1f} s of load",
+        )
+    ]
+    parts += [Text(f"  · {reason}", style="yellow") for reason in verdict.reasons]
+    parts += [Text(), _counts(result), Text(), _durations(result), Text(f"  {_WHY_THREE}", style="dim")]
+    if errors := {name: count for name, count in result.counters.items() if name.startswith("errors.") and count}:
+        parts += [Text(), _errors(errors)]
+    if result.thresholds:
+        parts += [Text(), _thresholds(result)]
+    if folder is not None:
+        parts += [Text(), Text(f"results in {folder}", style="dim")]
+    return Group(*parts)
+
+
+def live(snapshot: Snapshot, title: str) -> RenderableType:
+    """What a person wants to see while it runs; 8 lines."""
+    s, c = snapshot, snapshot.counters
+    if s.stage is Stage.LOAD:
+        bar = ProgressBar(total=s.total_s, completed=min(s.elapsed_s, s.total_s), width=30)
+        stage = f"load · {s.load_stage}   {s.elapsed_s:5.1f} / {s.total_s:.0f} s"
+    else:
+        up = c.get("sessions.established", 0) + c.get("sessions.failed", 0)
+        bar = ProgressBar(total=max(1, s.sessions), completed=up, width=30)
+        stage = s.stage.value
+    head = Table.grid(padding=(0, 2))
+    head.add_row(Text(title, style="bold"), bar, Text(stage))
+    grid = Table.grid(padding=(0, 3))
+    grid.add_column(style="dim")
+    for _ in range(4):
+        grid.add_column(justify="right")
+    failed = c.get("sessions.failed", 0) + c.get("sessions.lost", 0)
+    grid.add_row(
+        "sessions",
+        f"{s.active:,} of {s.sessions:,} up",
+        Text(f"{failed:,} failed", style="red" if failed else ""),
+        f"{s.per_s.get('sessions.established', 0):,.0f} handshakes/s",
+        f"p99 {format_duration(s.handshake_p99_ns)}",
+    )
+    grid.add_row(
+        "notifications/s",
+        f"due {s.per_s.get('notify.due', 0):,.0f}",
+        f"sent {s.per_s.get('notify.sent', 0):,.0f}",
+        f"received {s.per_s.get('notify.received', 0):,.0f}",
+        f"{c.get('notify.received', 0):,} in all",
+    )
+    lost = c.get("notify.lost", 0) + c.get("notify.dropped", 0)
+    grid.add_row(
+        "latency",
+        f"p50 {format_duration(s.latency_p50_ns)}",
+        f"p99 {format_duration(s.latency_p99_ns)}",
+        f"generator lag p99 {format_duration(s.lag_p99_ns)}",
+        Text(f"{lost:,} lost or dropped", style="red" if lost else ""),
+    )
+    return Group(head, grid)
+
+
+def line(snapshot: Snapshot) -> str:
+    """The same in one line, for logs."""
+    s, c = snapshot, snapshot.counters
+    where = f"{s.load_stage} {s.elapsed_s:.0f}/{s.total_s:.0f}s" if s.stage is Stage.LOAD else s.stage.value
+    failed = c.get("sessions.failed", 0) + c.get("sessions.lost", 0)
+    return (
+        f"{where}: sessions {s.active}/{s.sessions} up, {failed} failed, "
+        f"{s.per_s.get('sessions.established', 0):.0f} handshakes/s; notifications/s "
+        f"due {s.per_s.get('notify.due', 0):.0f} sent {s.per_s.get('notify.sent', 0):.0f} "
+        f"received {s.per_s.get('notify.received', 0):.0f}; latency p50 {format_duration(s.latency_p50_ns)} "
+        f"p99 {format_duration(s.latency_p99_ns)}; lag p99 {format_duration(s.lag_p99_ns)}"
+    )
+
+
+def _counts(result: RunResult) -> Table:
+    c, r = result.counters, result.rates
+    table = Table.grid(padding=(0, 3))
+    table.add_column(style="dim")
+    for _ in range(5):
+        table.add_column(justify="right")
+    table.add_row(
+        "  sessions",
+        f"{c['sessions.attempted']:,} attempted",
+        f"{c['sessions.established']:,} established",
+        _bad(c["sessions.failed"], "failed"),
+        _bad(c["sessions.lost"], "lost"),
+        f"{r.get('handshake.per_s', 0):,.0f} handshakes/s",
+    )
+    table.add_row(
+        "  notifications",
+        f"{c['notify.due']:,} due",
+        f"{c['notify.sent']:,} sent",
+        f"{c['notify.received']:,} received",
+        "",
+        f"{r.get('notify.received_per_s', r.get('notify.sent_per_s', 0)):,.0f} notifications/s",
+    )
+    table.add_row("", *(_bad(c[name], name.removeprefix("notify.")) for name in _ALWAYS_SHOWN), "")
+    return table
+
+
+def _bad(count: int, word: str) -> Text:
+    return Text(f"{count:,} {word}", style="bold red" if count else "green")
+
+
+def _durations(result: RunResult) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    table.add_column("  metric")
+    for name in ("count", "min", "mean", "p50", "p90", "p99", "p99.9", "max"):
+        table.add_column(name, justify="right")
+    for name, m in result.metrics.items():
+        figures = (m.min, m.mean, m.p50, m.p90, m.p99, m.p99_9, m.max)
+        table.add_row(f"  {name}", f"{m.count:,}", *(format_duration(figure) for figure in figures))
+    return table
+
+
+def _errors(errors: dict[str, int]) -> Table:
+    table = Table.grid(padding=(0, 3))
+    for name, count in sorted(errors.items(), key=lambda item: -item[1]):
+        table.add_row(f"  {name}", Text(f"{count:,}", style="red"))
+    return table
+
+
+def _thresholds(result: RunResult) -> Table:
+    table = Table.grid(padding=(0, 3))
+    for threshold in result.thresholds:
+        mark = ("pass", "green") if threshold.passed else ("FAIL", "bold red")
+        table.add_row("  ", Text(*mark), threshold.text, f"was {threshold.shown}")
+    return table
