@@ -82,9 +82,8 @@ def _struct(data: object, struct: type[msgspec.Struct], path: str, problems: lis
         problems.append(Problem(path, "a table", shown(data)))
         return None
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-    for key in data:
-        if key not in fields:
-            problems.append(Problem(_join(path, key), f"one of {', '.join(sorted(fields))}", "an unknown key"))
+    known = f"one of {', '.join(sorted(fields))}"
+    problems.extend(Problem(_join(path, key), known, "an unknown key") for key in data if key not in fields)
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in data:

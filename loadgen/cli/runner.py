@@ -90,7 +90,7 @@ def run_scenario(options: RunOptions) -> int:
     if options.as_json:
         click.echo(encoded.decode())
     elif not options.quiet:
-        Console(highlight=False).print(terminal.summary(result, str(folder)))
+        Console(highlight=False, soft_wrap=True).print(terminal.summary(result, str(folder)))
     return result.verdict.exit_code
 
 

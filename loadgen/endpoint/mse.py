@@ -92,10 +92,10 @@ class MseEndpoint(Endpoint):
 
 
 class Arrival(NamedTuple):
-    """`count` notifications of one endpoint, read at one time; in the order in which they were scanned."""
+    """`notifications` of one endpoint, read at one time; in the order in which they were scanned."""
 
     number: int
-    count: int
+    notifications: int
     done_ns: int
 
 

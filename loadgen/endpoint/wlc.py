@@ -51,8 +51,9 @@ class WlcEndpoint(Endpoint):
 class Subscriber:
     """What one WLC owes one MSE: a count of notifications handed out so far, against the schedule's count.
 
-    In a run with both fleets the subscriber exists from the start, so that whatever is due while its session is down or
-    blocked is late, and then dropped. For somebody else's MSE it begins when the MSE subscribes and ends when it leaves.
+    In a run with both fleets the subscriber exists from the start, so that whatever is due while its session is down
+    or blocked is late, and then dropped. For somebody else's MSE it begins when the MSE subscribes and ends when it
+    leaves.
     """
 
     __slots__ = ("base", "done", "dropped", "end", "own_dropped")

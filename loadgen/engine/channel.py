@@ -127,7 +127,7 @@ class Channel(Generic[Outgoing, Incoming]):
         size = int.from_bytes(head, "big")
         assert size <= _MAX_VALUE_BYTES, "our own processes do not send that much"
         data = await self._exactly(size)
-        return None if data is None else self._decoder.decode(data)  # type: ignore[no-any-return]
+        return None if data is None else self._decoder.decode(data)
 
     async def _exactly(self, size: int) -> bytes | None:
         while len(self._buffer) < size:

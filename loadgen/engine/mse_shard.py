@@ -6,6 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Sequence
+from typing import ClassVar
 
 from OpenSSL import SSL
 
@@ -36,7 +37,7 @@ class MseLink(Link):
 class MseShard(Shard):
     """The sessions that one worker dials: every `workers`-th of the plan's, from `worker` on."""
 
-    phase_names = {
+    phase_names: ClassVar[dict[Phase, str]] = {
         Phase.CONNECTING: "tcp",
         Phase.HANDSHAKING: "tls",
         Phase.SETTING_UP: "session",

@@ -10,6 +10,7 @@ import heapq
 import select
 import time
 from enum import IntEnum
+from typing import ClassVar
 
 import trio
 
@@ -79,7 +80,7 @@ class Shard:
     """
 
     # Names of the phases in counters: errors.<phase>.<kind>.
-    phase_names: dict[Phase, str]
+    phase_names: ClassVar[dict[Phase, str]]
 
     def __init__(self, profile: WireProfile, recorder: Recorder, setup_timeout_ns: int) -> None:
         self.recorder = recorder
@@ -106,7 +107,7 @@ class Shard:
                     wake = min(wake, self._timers[0][0])
                 if wake > now:
                     with trio.move_on_after((wake - now) / NS_PER_S):
-                        await trio.lowlevel.wait_readable(self._epoll)
+                        await trio.lowlevel.wait_readable(self._epoll.fileno())
                 else:
                     await trio.lowlevel.checkpoint()
                 started = time.monotonic_ns()

@@ -42,6 +42,7 @@ from loadgen.identity.credentials import Identity
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.merge import Merger
+from loadgen.measure.recorder import Interval
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import ProfileDocument
 from loadgen.scenario.plan import Plan
@@ -165,7 +166,7 @@ class Supervisor:
         self._interval_ns = max(_INTERVAL_NS, plan.duration_ns // _MAX_INTERVALS)
         self._load_start_ns: int | None = None
         self._load_end_ns: int | None = None
-        self._recent = _Recent()
+        self._recent = _Recent(self._interval_ns / NS_PER_S)
 
     async def run(self) -> RunRecord:
         """Run the plan.
@@ -261,7 +262,7 @@ class Supervisor:
     # -- workers -------------------------------------------------------------------------------------------------
 
     async def _start(self, role: Role, worker: int) -> _Handle:
-        errors = tempfile.TemporaryFile()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker; `_kill_all` closes it
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "loadgen.engine.worker"],
             stdin=subprocess.PIPE,
@@ -306,7 +307,7 @@ class Supervisor:
                         handle.refused = value
                     case Progress(interval=interval, active=active):
                         self._merger.add(handle.name, interval)
-                        self._recent.add(interval.histograms)
+                        self._recent.add(handle.name, interval)
                         handle.active = active
                     case Done(interval=interval):
                         self._merger.add(handle.name, interval)
@@ -376,6 +377,7 @@ class Supervisor:
         if self._stage is Stage.LOAD:
             name = next((s.name for s in reversed(self._plan.stages) if s.start_ns <= load_ns), "")
         side = Role.MSE if self._plan.use.plays_mse else Role.WLC
+        latency_p50, latency_p99 = self._recent.percentiles("notify.latency", 50.0, 99.0)
         return Snapshot(
             stage=self._stage,
             load_stage=name,
@@ -384,11 +386,11 @@ class Supervisor:
             sessions=len(self._plan.sessions),
             active=sum(handle.active for handle in self._handles if handle.role is side),
             counters=dict(counters),
-            per_s=self._recent.rates(now, counters),
-            latency_p50_ns=self._recent.percentile("notify.latency", 50.0),
-            latency_p99_ns=self._recent.percentile("notify.latency", 99.0),
-            lag_p99_ns=self._recent.percentile("generator.lag", 99.0),
-            handshake_p99_ns=self._recent.percentile("handshake.session", 99.0),
+            per_s=self._recent.rates(),
+            latency_p50_ns=latency_p50,
+            latency_p99_ns=latency_p99,
+            lag_p99_ns=self._recent.percentiles("generator.lag", 99.0)[0],
+            handshake_p99_ns=self._recent.percentiles("handshake.session", 99.0)[0],
         )
 
     def _count(self, name: str) -> int:
@@ -401,48 +403,38 @@ class Supervisor:
 
 
 class _Recent:
-    """The last interval's histograms and rates, for the live view."""
+    """Each worker's last interval, for the live view: rates from its counters, percentiles from its histograms."""
 
     _RATED = ("sessions.established", "notify.due", "notify.sent", "notify.received")
-    _SHOWN = ("notify.latency", "generator.lag", "handshake.session")
-    _KEEP = 4  # encoded histograms of each metric: about an interval of a few workers
 
-    def __init__(self) -> None:
-        self._encoded: dict[str, list[bytes]] = {}
-        self._previous: tuple[int, dict[str, int]] | None = None
-        self._rates: dict[str, float] = {}
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._last: dict[str, Interval] = {}
+        self._rates: dict[str, dict[str, float]] = {}
 
-    def add(self, histograms: dict[str, bytes]) -> None:
-        for metric in self._SHOWN:
-            if metric in histograms:
-                kept = self._encoded.setdefault(metric, [])
-                kept.append(histograms[metric])
-                del kept[: -self._KEEP]
+    def add(self, worker: str, interval: Interval) -> None:
+        before = self._last.get(worker)
+        if before is not None and interval.index > before.index:
+            seconds = (interval.index - before.index) * self._interval_s
+            self._rates[worker] = {
+                name: (interval.counters.get(name, 0) - before.counters.get(name, 0)) / seconds for name in self._RATED
+            }
+        self._last[worker] = interval
 
-    def rates(self, now_ns: int, counters: dict[str, int]) -> dict[str, float]:
-        """Per second since the counters changed last."""
-        current = {name: counters.get(name, 0) for name in self._RATED}
-        if self._previous is None:
-            self._previous = (now_ns, current)
-        then, before = self._previous
-        if now_ns - then >= 2 * NS_PER_S:
-            seconds = (now_ns - then) / NS_PER_S
-            self._rates = {name: (current[name] - before[name]) / seconds for name in current}
-            self._previous = (now_ns, current)
-        return self._rates
+    def rates(self) -> dict[str, float]:
+        """Per second, summed over the workers."""
+        return {name: sum(rates[name] for rates in self._rates.values()) for name in self._RATED}
 
-    def percentile(self, metric: str, percent: float) -> int:
+    def percentiles(self, metric: str, *percents: float) -> tuple[int, ...]:
         histogram = Histogram()
-        for encoded in self._encoded.get(metric, ()):
-            histogram.merge(encoded)
-        return histogram.percentiles(percent)[0]
+        for interval in self._last.values():
+            if (encoded := interval.histograms.get(metric)) is not None:
+                histogram.merge(encoded)
+        return histogram.percentiles(*percents)
 
 
 def _describe_death(handle: _Handle, code: int) -> str:
-    if code < 0:
-        how = f"killed by signal {-code} ({signal.Signals(-code).name})"
-    else:
-        how = f"exit code {code}"
+    how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
     handle.errors.seek(0)
     last = handle.errors.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
     return f"worker {handle.name} (pid {handle.process.pid}) died: {how}" + (f": {last[-1]}" if last else "")

@@ -6,6 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from OpenSSL import SSL
@@ -57,7 +58,7 @@ class WlcLink(Link):
 class WlcShard(Shard):
     """The controllers of one worker."""
 
-    phase_names = {
+    phase_names: ClassVar[dict[Phase, str]] = {
         Phase.HANDSHAKING: "accept",
         Phase.SETTING_UP: "accept",
         Phase.ACTIVE: "serve",

@@ -72,7 +72,7 @@ class Worker:
             try:
                 self._shard, addresses = self._wlc_shard()
             except InputError as error:
-                await self._channel.send(Refused(tuple(tuple(problem) for problem in error.problems)))
+                await self._channel.send(Refused(tuple((p.where, p.expected, p.found) for p in error.problems)))
                 return
         self._settle()
         await self._channel.send(Ready(addresses))

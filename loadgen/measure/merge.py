@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from loadgen.measure.hlog import LogLine
 from loadgen.measure.histogram import Histogram, MetricSummary
+from loadgen.measure.hlog import LogLine
 from loadgen.measure.recorder import Interval
 
 

@@ -209,8 +209,8 @@ def _check(document: ProfileDocument) -> list[Problem]:
         problems.append(Problem("max_frame_bytes", f"1 to {_MAX_FRAME_LIMIT}", str(document.max_frame_bytes)))
     _check_record("header", document.header.fields, document.header.size, _HEADER_FIELDS, problems)
     wanted = {kind.label: struct_ for struct_, kind in KIND_OF.items() if kind is not Kind.UNSUPPORTED}
-    for name in document.messages.keys() - wanted.keys():
-        problems.append(Problem(f"messages.{name}", f"one of {', '.join(wanted)}", "an unknown message"))
+    unknown = sorted(document.messages.keys() - wanted.keys())
+    problems.extend(Problem(f"messages.{n}", f"one of {', '.join(wanted)}", "an unknown message") for n in unknown)
     seen: dict[int, str] = {}
     for name, message_type in wanted.items():
         where = f"messages.{name}"

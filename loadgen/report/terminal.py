@@ -14,10 +14,7 @@ from loadgen.measure.result import RunResult
 from loadgen.units import format_duration
 
 _VERDICT_STYLE = {Verdict.VALID: "bold green", Verdict.DEGRADED: "bold yellow", Verdict.INVALID: "bold red"}
-_ALWAYS_SHOWN = ("notify.dropped", "notify.lost", "notify.duplicated", "notify.reordered")
-_WHY_THREE = (
-    "latency = received − due, service = received − sent, lag = sent − due: a peer that holds sends up shows in lag."
-)
+_WHY_THREE = "latency = received - due, service = received - sent, lag = sent - due"
 
 
 def summary(result: RunResult, folder: str | None) -> RenderableType:
@@ -101,27 +98,27 @@ def line(snapshot: Snapshot) -> str:
 
 def _counts(result: RunResult) -> Table:
     c, r = result.counters, result.rates
-    table = Table.grid(padding=(0, 3))
-    table.add_column(style="dim")
-    for _ in range(5):
-        table.add_column(justify="right")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    for _ in range(4):
+        table.add_column(justify="right", no_wrap=True)
     table.add_row(
         "  sessions",
         f"{c['sessions.attempted']:,} attempted",
         f"{c['sessions.established']:,} established",
         _bad(c["sessions.failed"], "failed"),
         _bad(c["sessions.lost"], "lost"),
-        f"{r.get('handshake.per_s', 0):,.0f} handshakes/s",
     )
     table.add_row(
         "  notifications",
         f"{c['notify.due']:,} due",
         f"{c['notify.sent']:,} sent",
         f"{c['notify.received']:,} received",
-        "",
-        f"{r.get('notify.received_per_s', r.get('notify.sent_per_s', 0)):,.0f} notifications/s",
+        _bad(c["notify.dropped"], "dropped"),
     )
-    table.add_row("", *(_bad(c[name], name.removeprefix("notify.")) for name in _ALWAYS_SHOWN), "")
+    table.add_row("", *(_bad(c[f"notify.{word}"], word) for word in ("lost", "duplicated", "reordered")), "")
+    per_s = {"handshake.per_s": "handshakes", "notify.sent_per_s": "sent", "notify.received_per_s": "received"}
+    table.add_row("  per second", *(f"{r[name]:,.0f} {word}" for name, word in per_s.items() if name in r))
     return table
 
 
@@ -130,12 +127,13 @@ def _bad(count: int, word: str) -> Text:
 
 
 def _durations(result: RunResult) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
-    table.add_column("  metric")
-    for name in ("count", "min", "mean", "p50", "p90", "p99", "p99.9", "max"):
-        table.add_column(name, justify="right")
+    # Without min and mean, so that it fits into 80 columns; result.json has them.
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("  ", no_wrap=True)
+    for name in ("count", "p50", "p90", "p99", "p99.9", "max"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name, m in result.metrics.items():
-        figures = (m.min, m.mean, m.p50, m.p90, m.p99, m.p99_9, m.max)
+        figures = (m.p50, m.p90, m.p99, m.p99_9, m.max)
         table.add_row(f"  {name}", f"{m.count:,}", *(format_duration(figure) for figure in figures))
     return table
 

@@ -1,1 +1,1 @@
-"""What a run shall do: the scenario file, checked (`schema`, `load`), resolved (`plan`), and its due times (`schedule`)."""
+"""What a run shall do: the scenario file (`schema`, `load`), resolved (`plan`), and its due times (`schedule`)."""

@@ -1,8 +1,8 @@
 """When each send is due: arithmetic from its index, so lateness never accumulates and no worker needs another.
 
-The fleet has one sequence of slots 0, 1, 2, ...; slot i belongs to WLC i mod W and is its turn number i div W. A slot is
-one burst of notifications. The rate may change linearly (ramp) or stay (hold); the number of slots due by time x within
-a stage is r0*x + (r1-r0)*x^2/(2d), and solving that for x gives the due time of a slot.
+The fleet has one sequence of slots 0, 1, 2, ...; slot i belongs to WLC i mod W and is its turn number i div W. A slot
+is one burst of notifications. The rate may change linearly (ramp) or stay (hold); the number of slots due by time x
+within a stage is r0*x + (r1-r0)*x^2/(2d), and solving that for x gives the due time of a slot.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Schedule:
         initial = initials[stage]
         root = initial + np.sqrt(np.maximum(0.0, initial * initial + quarters[stage] * k))
         seconds = np.divide(2 * k, root, out=np.zeros_like(root), where=k != 0)
-        return starts[stage].astype(np.int64) + (seconds * NS_PER_S).astype(np.int64)
+        due: NDArray[np.int64] = starts[stage].astype(np.int64) + (seconds * NS_PER_S).astype(np.int64)
+        return due
 
     def count_at(self, time_ns: int) -> int:
         """How many slots are due at `time_ns` or before: 0 before the start, `slots` from the end on."""
