@@ -96,7 +96,7 @@ def run_scenario(options: RunOptions) -> int:
 
 def _result(plan: Plan, record: RunRecord, demands: tuple[limits.Threshold, ...], started: datetime) -> RunResult:
     merger = record.merger
-    counters = make_counters(merger, both_sides=plan.use is Use.BOTH and not record.deaths)
+    counters = make_counters(merger, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=not record.deaths)
     rates = make_rates(merger, counters, record.load_start_ns)
     metrics = merger.metrics()
     judged = limits.judge(demands, metrics, counters, rates)

@@ -32,6 +32,12 @@ COUNTERS = {
     "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: the clocks of two machines disagree",
     "generator.shortfall": "notifications given up although the peer would have taken them",
 }
+# What only the sender or only the receiver sees: left out of a result when that side is not ours, so that nobody takes
+# "not measured" for 0.
+WLC_COUNTERS = frozenset({"notify.due", "notify.sent", "notify.dropped", "echo.answered", "generator.shortfall"})
+MSE_COUNTERS = frozenset(
+    {"notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.sent", "echo.unmatched"}
+)
 RATES = {
     "handshake.per_s": "sessions established per second, from the first dial to the last one established",
     "notify.sent_per_s": "notifications sent per second of load",

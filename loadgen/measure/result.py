@@ -15,7 +15,7 @@ from loadgen.errors import ExitCode
 from loadgen.measure.health import GeneratorVerdict, Verdict, WorkerHealth
 from loadgen.measure.histogram import MetricSummary
 from loadgen.measure.merge import Merger
-from loadgen.measure.names import COUNTERS
+from loadgen.measure.names import COUNTERS, MSE_COUNTERS, WLC_COUNTERS
 from loadgen.measure.thresholds import ThresholdResult
 from loadgen.units import NS_PER_S
 
@@ -63,19 +63,21 @@ def result_schema() -> dict[str, object]:
     return msgspec.json.schema(RunResult)
 
 
-def make_counters(merger: Merger, *, both_sides: bool) -> dict[str, int]:
-    """All counters, those that stayed 0 too.
+def make_counters(merger: Merger, *, wlc: bool, mse: bool, complete: bool) -> dict[str, int]:
+    """All counters that could be measured, those that stayed 0 too.
 
     Args:
-        both_sides: sender and receiver are ours and handed in their last figures: what was sent and never came is lost,
-            even if no later notification showed the gap.
+        wlc, mse: which sides were ours.
+        complete: every worker handed in its last figures. Then, with both sides ours, what was sent and never came is
+            lost, even if no later notification showed the gap.
     """
     counters: Counter[str] = merger.counters()
-    if both_sides:
+    if wlc and mse and complete:
         missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
         counters["notify.lost"] = max(counters["notify.lost"], missing)
+    unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
     names = dict.fromkeys([*COUNTERS, *sorted(counters)])
-    return {name: counters[name] for name in names}
+    return {name: counters[name] for name in names if name not in unseen}
 
 
 def make_rates(merger: Merger, counters: dict[str, int], load_start_ns: int | None) -> dict[str, float]:
@@ -86,7 +88,7 @@ def make_rates(merger: Merger, counters: dict[str, int], load_start_ns: int | No
     for name, counter in (("sent", "notify.sent"), ("received", "notify.received")):
         if span := merger.span_ns(name):
             first = span[0] if load_start_ns is None else load_start_ns
-            rates[f"notify.{name}_per_s"] = _per_s(counters[counter], first, span[1])
+            rates[f"notify.{name}_per_s"] = _per_s(counters.get(counter, 0), first, span[1])
     return rates
 
 

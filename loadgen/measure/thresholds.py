@@ -115,7 +115,8 @@ def _judge_one(
     elif threshold.name in RATES:
         figure = rates.get(threshold.name)
     else:
-        figure = float(counters.get(threshold.name, 0))
+        count = counters.get(threshold.name, 0 if threshold.name.startswith("errors.") else None)
+        figure = None if count is None else float(count)
     if figure is None:
         return ThresholdResult(threshold.text, passed=False, figure=None, shown="not measured")
     duration = threshold.statistic is not None and threshold.statistic != "count"

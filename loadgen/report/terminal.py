@@ -14,6 +14,7 @@ from loadgen.measure.result import RunResult
 from loadgen.units import format_duration
 
 _VERDICT_STYLE = {Verdict.VALID: "bold green", Verdict.DEGRADED: "bold yellow", Verdict.INVALID: "bold red"}
+_NOTHING = "-"
 _WHY_THREE = "latency = received - due, service = received - sent, lag = sent - due"
 
 
@@ -41,59 +42,68 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
 
 
 def live(snapshot: Snapshot, title: str) -> RenderableType:
-    """What a person wants to see while it runs; 8 lines."""
-    s, c = snapshot, snapshot.counters
+    """What a person wants to see while it runs: four lines."""
+    s = snapshot
     if s.stage is Stage.LOAD:
         bar = ProgressBar(total=s.total_s, completed=min(s.elapsed_s, s.total_s), width=30)
         stage = f"load · {s.load_stage}   {s.elapsed_s:5.1f} / {s.total_s:.0f} s"
     else:
-        up = c.get("sessions.established", 0) + c.get("sessions.failed", 0)
-        bar = ProgressBar(total=max(1, s.sessions), completed=up, width=30)
+        settled = s.counters.get("sessions.established", 0) + s.counters.get("sessions.failed", 0)
+        bar = ProgressBar(total=max(1, s.sessions), completed=settled, width=30)
         stage = s.stage.value
     head = Table.grid(padding=(0, 2))
     head.add_row(Text(title, style="bold"), bar, Text(stage))
     grid = Table.grid(padding=(0, 3))
-    grid.add_column(style="dim")
+    grid.add_column(style="dim", no_wrap=True)
     for _ in range(4):
-        grid.add_column(justify="right")
-    failed = c.get("sessions.failed", 0) + c.get("sessions.lost", 0)
+        grid.add_column(justify="right", no_wrap=True)
     grid.add_row(
         "sessions",
         f"{s.active:,} of {s.sessions:,} up",
-        Text(f"{failed:,} failed", style="red" if failed else ""),
-        f"{s.per_s.get('sessions.established', 0):,.0f} handshakes/s",
-        f"p99 {format_duration(s.handshake_p99_ns)}",
+        _bad(_failed(s), "failed"),
+        f"{_rate(s, 'sessions.established')} handshakes/s",
+        f"p99 {_shown(s.handshake_p99_ns)}",
     )
     grid.add_row(
         "notifications/s",
-        f"due {s.per_s.get('notify.due', 0):,.0f}",
-        f"sent {s.per_s.get('notify.sent', 0):,.0f}",
-        f"received {s.per_s.get('notify.received', 0):,.0f}",
-        f"{c.get('notify.received', 0):,} in all",
+        f"due {_rate(s, 'notify.due')}",
+        f"sent {_rate(s, 'notify.sent')}",
+        f"received {_rate(s, 'notify.received')}",
+        _bad(s.counters.get("notify.lost", 0) + s.counters.get("notify.dropped", 0), "lost or dropped"),
     )
-    lost = c.get("notify.lost", 0) + c.get("notify.dropped", 0)
     grid.add_row(
         "latency",
-        f"p50 {format_duration(s.latency_p50_ns)}",
-        f"p99 {format_duration(s.latency_p99_ns)}",
-        f"generator lag p99 {format_duration(s.lag_p99_ns)}",
-        Text(f"{lost:,} lost or dropped", style="red" if lost else ""),
+        f"p50 {_shown(s.latency_p50_ns)}",
+        f"p99 {_shown(s.latency_p99_ns)}",
+        f"generator lag p99 {_shown(s.lag_p99_ns)}",
+        f"{max(s.counters.get(name, 0) for name in ('notify.received', 'notify.sent')):,} in all",
     )
     return Group(head, grid)
 
 
 def line(snapshot: Snapshot) -> str:
     """The same in one line, for logs."""
-    s, c = snapshot, snapshot.counters
+    s = snapshot
     where = f"{s.load_stage} {s.elapsed_s:.0f}/{s.total_s:.0f}s" if s.stage is Stage.LOAD else s.stage.value
-    failed = c.get("sessions.failed", 0) + c.get("sessions.lost", 0)
     return (
-        f"{where}: sessions {s.active}/{s.sessions} up, {failed} failed, "
-        f"{s.per_s.get('sessions.established', 0):.0f} handshakes/s; notifications/s "
-        f"due {s.per_s.get('notify.due', 0):.0f} sent {s.per_s.get('notify.sent', 0):.0f} "
-        f"received {s.per_s.get('notify.received', 0):.0f}; latency p50 {format_duration(s.latency_p50_ns)} "
-        f"p99 {format_duration(s.latency_p99_ns)}; lag p99 {format_duration(s.lag_p99_ns)}"
+        f"{where}: sessions {s.active}/{s.sessions} up, {_failed(s)} failed, "
+        f"{_rate(s, 'sessions.established')} handshakes/s; notifications/s due {_rate(s, 'notify.due')} "
+        f"sent {_rate(s, 'notify.sent')} received {_rate(s, 'notify.received')}; "
+        f"latency p50 {_shown(s.latency_p50_ns)} p99 {_shown(s.latency_p99_ns)}; lag p99 {_shown(s.lag_p99_ns)}"
     )
+
+
+def _failed(snapshot: Snapshot) -> int:
+    return snapshot.counters.get("sessions.failed", 0) + snapshot.counters.get("sessions.lost", 0)
+
+
+def _rate(snapshot: Snapshot, name: str) -> str:
+    """A rate, or a dash where that side is not ours."""
+    return f"{snapshot.per_s.get(name, 0):,.0f}" if name in snapshot.counters else _NOTHING
+
+
+def _shown(ns: int) -> str:
+    return format_duration(ns) if ns else _NOTHING
 
 
 def _counts(result: RunResult) -> Table:
@@ -102,21 +112,16 @@ def _counts(result: RunResult) -> Table:
     table.add_column(style="dim", no_wrap=True)
     for _ in range(4):
         table.add_column(justify="right", no_wrap=True)
-    table.add_row(
-        "  sessions",
-        f"{c['sessions.attempted']:,} attempted",
-        f"{c['sessions.established']:,} established",
-        _bad(c["sessions.failed"], "failed"),
-        _bad(c["sessions.lost"], "lost"),
-    )
-    table.add_row(
-        "  notifications",
-        f"{c['notify.due']:,} due",
-        f"{c['notify.sent']:,} sent",
-        f"{c['notify.received']:,} received",
-        _bad(c["notify.dropped"], "dropped"),
-    )
-    table.add_row("", *(_bad(c[f"notify.{word}"], word) for word in ("lost", "duplicated", "reordered")), "")
+    rows = {
+        "  sessions": ("sessions", ("attempted", "established"), ("failed", "lost")),
+        "  notifications": ("notify", ("due", "sent", "received"), ("dropped",)),
+        "": ("notify", (), ("lost", "duplicated", "reordered")),
+    }
+    for label, (prefix, good, bad) in rows.items():
+        cells: list[RenderableType] = [f"{c[f'{prefix}.{w}']:,} {w}" for w in good if f"{prefix}.{w}" in c]
+        cells += [_bad(c[f"{prefix}.{w}"], w) for w in bad if f"{prefix}.{w}" in c]
+        if cells:
+            table.add_row(label, *cells)
     per_s = {"handshake.per_s": "handshakes", "notify.sent_per_s": "sent", "notify.received_per_s": "received"}
     table.add_row("  per second", *(f"{r[name]:,.0f} {word}" for name, word in per_s.items() if name in r))
     return table

@@ -174,6 +174,7 @@ def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[Rate
     else:
         assert load.interval is not None
         nominal = wlcs * load.burst * NS_PER_S / load.interval
+    kinds = ["hold" if stage.ramp is None else "ramp" for stage in load.stages]
     stages: list[RateStage] = []
     start, per_s = 0, 0.0
     for index, stage in enumerate(load.stages):
@@ -181,9 +182,9 @@ def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[Rate
         if duration_ns is not None and index == len(load.stages) - 1:
             length = int(duration_ns)
         target = (nominal if stage.rate is None else stage.rate) / load.burst
-        kind = "ramp" if stage.ramp is not None else "hold"
-        begin = per_s if stage.ramp is not None else target
-        stages.append(RateStage(f"{kind}-{index}", start, length, begin, target))
+        begin = target if stage.ramp is None else per_s
+        name = kinds[index] if kinds.count(kinds[index]) == 1 else f"{kinds[index]}-{index + 1}"
+        stages.append(RateStage(name, start, length, begin, target))
         start, per_s = start + length, target
     return stages
 
