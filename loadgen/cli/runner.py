@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-import msgspec
 import trio
 from rich.console import Console
 from rich.live import Live
 
 from loadgen.engine.keys import make_keys
 from loadgen.engine.limits import allow_descriptors, check_local_ports
-from loadgen.engine.supervisor import RunRecord, Snapshot, Supervisor, Watcher
+from loadgen.engine.supervisor import RunRecord, Supervisor, Watcher
 from loadgen.errors import InputError, Problem
 from loadgen.measure import thresholds as limits
 from loadgen.measure.health import judge
 from loadgen.measure.hlog import format_hlog
+from loadgen.measure.progress import Snapshot
 from loadgen.measure.result import (
     SCHEMA_VERSION,
     RunResult,
@@ -34,6 +34,7 @@ from loadgen.measure.result import (
     make_verdict,
 )
 from loadgen.report import terminal
+from loadgen.report.folder import ResultFolder, as_json
 from loadgen.scenario.load import load_scenario, parse_endpoint
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.units import Duration
@@ -74,23 +75,23 @@ def run_scenario(options: RunOptions) -> int:
     check_local_ports(plan)
     started = datetime.now(UTC)
     keys = make_keys(scenario, options.scenario, plan, started)
-    folder = options.results / f"{started:%Y%m%dT%H%M%SZ}-{plan.scenario}-{plan.digest}"
+    folder = ResultFolder(options.results, started, plan.scenario, plan.digest)
 
     def prepared() -> None:
-        _write_new(folder, "plan.json", msgspec.json.format(msgspec.json.encode(plan), indent=2))
+        folder.create()
+        folder.write("plan.json", as_json(plan))
 
     with _watcher(options, plan) as watcher:
         supervisor = Supervisor(plan, profile.document, keys, workers, watcher, prepared)
         record = trio.run(supervisor.run)
     result = _result(plan, record, demands, started)
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    lines = record.merger.log_lines(record.interval_s)
-    _write(folder / "result.json", encoded)
-    _write(folder / "histograms.hlog", format_hlog(record.epoch_unix_s, lines).encode())
+    encoded = as_json(result)
+    folder.write("result.json", encoded)
+    folder.write("histograms.hlog", format_hlog(record.epoch_unix_s, record.merger.log_lines(record.interval_s)))
     if options.as_json:
-        click.echo(encoded.decode())
+        click.echo(encoded, nl=False)
     elif not options.quiet:
-        Console(highlight=False, soft_wrap=True).print(terminal.summary(result, str(folder)))
+        Console(highlight=False, soft_wrap=True).print(terminal.summary(result, str(folder.path)))
     return result.verdict.exit_code
 
 
@@ -181,25 +182,6 @@ def _workers(text: str, plan: Plan) -> int:
         raise InputError(Problem("--workers", '"auto" or 1 to 256', f'"{text}"'))
     # A worker without a WLC or a session would have nothing to do.
     return min(wanted, len(plan.wlcs) if plan.use.plays_wlc else len(plan.sessions))
-
-
-# -- files -------------------------------------------------------------------------------------------------------
-
-
-def _write_new(folder: Path, name: str, data: bytes) -> None:
-    """Make the result folder with its first file: found before the run, if it cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=False)
-    except OSError as error:
-        raise InputError(Problem(str(folder), "a folder that can be made (--results)", str(error.strerror))) from error
-    _write(folder / name, data)
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data + (b"" if data.endswith(b"\n") else b"\n"))
-    except OSError as error:
-        raise InputError(Problem(str(path), "a file that can be written", str(error.strerror))) from error
 
 
 # -- watching ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from enum import StrEnum
 from typing import IO, NamedTuple
 
 import trio
@@ -40,9 +39,8 @@ from loadgen.errors import InputError, Problem
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Identity
 from loadgen.measure.health import WorkerHealth
-from loadgen.measure.histogram import Histogram
 from loadgen.measure.merge import Merger
-from loadgen.measure.recorder import Interval
+from loadgen.measure.progress import Recent, Snapshot, Stage
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import ProfileDocument
 from loadgen.scenario.plan import Plan
@@ -57,15 +55,6 @@ _INTERVAL_NS = NS_PER_S
 _MAX_INTERVALS = 600
 
 
-class Stage(StrEnum):
-    """Where a run stands."""
-
-    PREPARING = "preparing"
-    CONNECTING = "connecting"
-    LOAD = "load"
-    DRAINING = "draining"
-
-
 class Keys(NamedTuple):
     """Who the endpoints of a run are, and whom they trust.
 
@@ -76,23 +65,6 @@ class Keys(NamedTuple):
     mse: tuple[Identity, ...]
     auth_list: AuthList | None
     trusted_pem: bytes | None
-
-
-class Snapshot(NamedTuple):
-    """A run in progress, for whoever watches. Rates are those of the last interval; durations in ns."""
-
-    stage: Stage
-    load_stage: str
-    elapsed_s: float
-    total_s: float
-    sessions: int
-    active: int
-    counters: dict[str, int]
-    per_s: dict[str, float]
-    latency_p50_ns: int
-    latency_p99_ns: int
-    lag_p99_ns: int
-    handshake_p99_ns: int
 
 
 class RunRecord(NamedTuple):
@@ -166,7 +138,7 @@ class Supervisor:
         self._interval_ns = max(_INTERVAL_NS, plan.duration_ns // _MAX_INTERVALS)
         self._load_start_ns: int | None = None
         self._load_end_ns: int | None = None
-        self._recent = _Recent(self._interval_ns / NS_PER_S)
+        self._recent = Recent(self._interval_ns / NS_PER_S)
 
     async def run(self) -> RunRecord:
         """Run the plan.
@@ -400,37 +372,6 @@ class Supervisor:
         if self._load_start_ns is None or self._load_end_ns is None:
             return 0.0
         return min(self._load_end_ns - self._load_start_ns, self._plan.duration_ns) / NS_PER_S
-
-
-class _Recent:
-    """Each worker's last interval, for the live view: rates from its counters, percentiles from its histograms."""
-
-    _RATED = ("sessions.established", "notify.due", "notify.sent", "notify.received")
-
-    def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
-        self._last: dict[str, Interval] = {}
-        self._rates: dict[str, dict[str, float]] = {}
-
-    def add(self, worker: str, interval: Interval) -> None:
-        before = self._last.get(worker)
-        if before is not None and interval.index > before.index:
-            seconds = (interval.index - before.index) * self._interval_s
-            self._rates[worker] = {
-                name: (interval.counters.get(name, 0) - before.counters.get(name, 0)) / seconds for name in self._RATED
-            }
-        self._last[worker] = interval
-
-    def rates(self) -> dict[str, float]:
-        """Per second, summed over the workers."""
-        return {name: sum(rates[name] for rates in self._rates.values()) for name in self._RATED}
-
-    def percentiles(self, metric: str, *percents: float) -> tuple[int, ...]:
-        histogram = Histogram()
-        for interval in self._last.values():
-            if (encoded := interval.histograms.get(metric)) is not None:
-                histogram.merge(encoded)
-        return histogram.percentiles(*percents)
 
 
 def _describe_death(handle: _Handle, code: int) -> str:

@@ -132,6 +132,10 @@ class WlcShard(Shard):
             return 0
         return self._schedule.count_at(min(now_ns, self._stop_at_ns) - self._load_start_ns)
 
+    def _due_at(self, controller: Controller, slots: int) -> int:
+        """How many of a controller's notifications are due when `slots` of the fleet's slots are."""
+        return self._schedule.turns(controller.number, slots) * self._plan.burst
+
     def next_wake_ns(self, now_ns: int) -> int:
         if self._load_start_ns is None or self._counted >= self._schedule.slots:
             return _NEVER_NS
@@ -154,7 +158,7 @@ class WlcShard(Shard):
             self.finished = True
 
     def _send_due(self, controller: Controller, slots: int) -> None:
-        due_now = self._schedule.turns(controller.number, slots) * self._plan.burst
+        due_now = self._due_at(controller, slots)
         for link in controller.links:
             if link is not None and link.tunnel is not None and not link.tunnel.blocked:
                 self._send_owed(link, due_now, held_up=False)
@@ -204,7 +208,7 @@ class WlcShard(Shard):
         now = min(time.monotonic_ns(), self._stop_at_ns)
         assert self._load_start_ns is not None
         expired = self._schedule.count_at(now - self._load_start_ns - self._plan.backlog_ns)
-        subscriber.drop_until(self._schedule.turns(controller.number, expired) * self._plan.burst, ours=ours)
+        subscriber.drop_until(self._due_at(controller, expired), ours=ours)
 
     def _note_lag(self, lag: int | np.ndarray[tuple[int], np.dtype[np.int64]], count: int, *, held_up: bool) -> None:
         if held_up:
@@ -266,7 +270,7 @@ class WlcShard(Shard):
         if not link.endpoint.granted & _STATION_MASK:
             return
         controller = link.controller
-        due_now = self._schedule.turns(controller.number, self.due_now(now_ns)) * self._plan.burst
+        due_now = self._due_at(controller, self.due_now(now_ns))
         if self._planned and None in controller.links:
             link.row = controller.links.index(None)
             controller.links[link.row] = link
@@ -291,7 +295,7 @@ class WlcShard(Shard):
             # A stranger that left is owed nothing more; its row stays for the sums, and is not given to another.
             subscriber = controller.subscribers[link.row]
             now = time.monotonic_ns()
-            subscriber.end = self._schedule.turns(controller.number, self.due_now(now)) * self._plan.burst
+            subscriber.end = self._due_at(controller, self.due_now(now))
             subscriber.drop_until(subscriber.end, ours=False)
         link.row = -1
 
@@ -300,7 +304,7 @@ class WlcShard(Shard):
         assert isinstance(link, WlcLink)
         if link.phase is Phase.ACTIVE and link.row >= 0 and link.tunnel is not None and not link.tunnel.blocked:
             slots = self.due_now(time.monotonic_ns())
-            due_now = self._schedule.turns(link.controller.number, slots) * self._plan.burst
+            due_now = self._due_at(link.controller, slots)
             self._send_owed(link, due_now, held_up=True)
 
     # -- the end -------------------------------------------------------------------------------------------------
@@ -316,7 +320,7 @@ class WlcShard(Shard):
             return True
         slots = self.due_now(now_ns)
         return not any(
-            link is not None and subscriber.owed(self._schedule.turns(controller.number, slots) * self._plan.burst) > 0
+            link is not None and subscriber.owed(self._due_at(controller, slots)) > 0
             for controller in self.controllers
             for link, subscriber in zip(controller.links, controller.subscribers, strict=True)
         )
@@ -326,7 +330,7 @@ class WlcShard(Shard):
         self._stop_at_ns = min(self._stop_at_ns, now_ns)
         slots = self.due_now(now_ns)
         for controller in self.controllers:
-            due_now = self._schedule.turns(controller.number, slots) * self._plan.burst
+            due_now = self._due_at(controller, slots)
             for subscriber in controller.subscribers:
                 subscriber.drop_until(due_now if subscriber.end is None else subscriber.end, ours=False)
         self._resting.clear()
@@ -343,7 +347,7 @@ class WlcShard(Shard):
         slots = self.due_now(now_ns)
         due = dropped = own = 0
         for controller in self.controllers:
-            due_now = self._schedule.turns(controller.number, slots) * self._plan.burst
+            due_now = self._due_at(controller, slots)
             for subscriber in controller.subscribers:
                 due += subscriber.due(due_now)
                 dropped += subscriber.dropped

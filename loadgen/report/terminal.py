@@ -7,9 +7,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.engine.supervisor import Snapshot, Stage
 from loadgen.errors import ExitCode
 from loadgen.measure.health import Verdict
+from loadgen.measure.progress import Snapshot, Stage
 from loadgen.measure.result import RunResult
 from loadgen.units import format_duration
 

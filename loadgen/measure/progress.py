@@ -1,0 +1,66 @@
+"""A run in progress, for whoever watches it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from loadgen.measure.histogram import Histogram
+from loadgen.measure.recorder import Interval
+
+
+class Stage(StrEnum):
+    """Where a run stands."""
+
+    PREPARING = "preparing"
+    CONNECTING = "connecting"
+    LOAD = "load"
+    DRAINING = "draining"
+
+
+class Snapshot(NamedTuple):
+    """What a run looks like now. Rates are those of the last interval; durations in ns."""
+
+    stage: Stage
+    load_stage: str
+    elapsed_s: float
+    total_s: float
+    sessions: int
+    active: int
+    counters: dict[str, int]
+    per_s: dict[str, float]
+    latency_p50_ns: int
+    latency_p99_ns: int
+    lag_p99_ns: int
+    handshake_p99_ns: int
+
+
+class Recent:
+    """Each worker's last interval, for the live view: rates from its counters, percentiles from its histograms."""
+
+    _RATED = ("sessions.established", "notify.due", "notify.sent", "notify.received")
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._last: dict[str, Interval] = {}
+        self._rates: dict[str, dict[str, float]] = {}
+
+    def add(self, worker: str, interval: Interval) -> None:
+        before = self._last.get(worker)
+        if before is not None and interval.index > before.index:
+            seconds = (interval.index - before.index) * self._interval_s
+            self._rates[worker] = {
+                name: (interval.counters.get(name, 0) - before.counters.get(name, 0)) / seconds for name in self._RATED
+            }
+        self._last[worker] = interval
+
+    def rates(self) -> dict[str, float]:
+        """Per second, summed over the workers."""
+        return {name: sum(rates[name] for rates in self._rates.values()) for name in self._RATED}
+
+    def percentiles(self, metric: str, *percents: float) -> tuple[int, ...]:
+        histogram = Histogram()
+        for interval in self._last.values():
+            if (encoded := interval.histograms.get(metric)) is not None:
+                histogram.merge(encoded)
+        return histogram.percentiles(*percents)

@@ -1,0 +1,56 @@
+"""The folder that a run leaves: <results>/<UTC>-<scenario>-<digest>/."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from loadgen.errors import InputError, Problem
+
+
+class ResultFolder:
+    """A folder of one run; `path` is final once it was created."""
+
+    def __init__(self, results: Path, started: datetime, scenario: str, digest: str) -> None:
+        """Args: started: in UTC."""
+        self.path = results / f"{started:%Y%m%dT%H%M%SZ}-{scenario}-{digest}"
+
+    def create(self) -> None:
+        """Make the folder; a second run in the same second gets a number behind its name.
+
+        Raises:
+            InputError: it cannot be made. Found before the run, not after it.
+        """
+        first = self.path
+        for number in count(2):
+            try:
+                self.path.mkdir(parents=True)
+            except FileExistsError:
+                if not self.path.is_dir():  # something else is in the way, perhaps further up
+                    raise InputError(Problem(str(self.path), "a folder (--results)", "a file")) from None
+                self.path = first.with_name(f"{first.name}-{number}")
+            except OSError as error:
+                found = (error.strerror or str(error)).lower()
+                raise InputError(Problem(str(self.path), "a folder that can be made (--results)", found)) from error
+            else:
+                return
+
+    def write(self, name: str, text: str) -> None:
+        """Write one file.
+
+        Raises:
+            InputError: the disk is full, or the folder has gone.
+        """
+        try:
+            (self.path / name).write_text(text, "utf-8")
+        except OSError as error:
+            found = (error.strerror or str(error)).lower()
+            raise InputError(Problem(str(self.path / name), "a file that can be written", found)) from error
+
+
+def as_json(value: msgspec.Struct) -> str:
+    """A Struct as JSON that people can read, with a newline at its end."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
