@@ -41,6 +41,8 @@ from loadgen.units import Duration
 
 # Without a terminal: a line this often.
 _LINE_S = 5.0
+# Into a file or a pipe, nothing has to fit a window.
+_FILE_WIDTH = 120
 
 
 class RunOptions(NamedTuple):
@@ -91,7 +93,9 @@ def run_scenario(options: RunOptions) -> int:
     if options.as_json:
         click.echo(encoded, nl=False)
     elif not options.quiet:
-        Console(highlight=False, soft_wrap=True).print(terminal.summary(result, str(folder.path)))
+        console = Console(highlight=False)
+        width = console.width if console.is_terminal else max(console.width, _FILE_WIDTH)
+        console.print(terminal.summary(result, str(folder.path)), width=width, soft_wrap=True)
     return result.verdict.exit_code
 
 

@@ -15,6 +15,8 @@ from loadgen.units import format_duration
 
 _VERDICT_STYLE = {Verdict.VALID: "bold green", Verdict.DEGRADED: "bold yellow", Verdict.INVALID: "bold red"}
 _NOTHING = "-"
+_GOOD = frozenset({"attempted", "established", "due", "sent", "received"})
+_NOTIFY_COUNTERS = ("due", "sent", "received", "dropped", "lost", "duplicated", "reordered")
 _WHY_THREE = "latency = received - due, service = received - sent, lag = sent - due"
 
 
@@ -106,24 +108,32 @@ def _shown(ns: int) -> str:
     return format_duration(ns) if ns else _NOTHING
 
 
-def _counts(result: RunResult) -> Table:
-    c, r = result.counters, result.rates
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    for _ in range(4):
-        table.add_column(justify="right", no_wrap=True)
-    rows = {
-        "  sessions": ("sessions", ("attempted", "established"), ("failed", "lost")),
-        "  notifications": ("notify", ("due", "sent", "received"), ("dropped",)),
-        "": ("notify", (), ("lost", "duplicated", "reordered")),
+def _counts(result: RunResult) -> RenderableType:
+    rate = result.rates.get
+    per_s = {
+        "sessions": rate("handshake.per_s"),
+        "notifications": rate("notify.received_per_s", rate("notify.sent_per_s")),
     }
-    for label, (prefix, good, bad) in rows.items():
-        cells: list[RenderableType] = [f"{c[f'{prefix}.{w}']:,} {w}" for w in good if f"{prefix}.{w}" in c]
-        cells += [_bad(c[f"{prefix}.{w}"], w) for w in bad if f"{prefix}.{w}" in c]
-        if cells:
-            table.add_row(label, *cells)
-    per_s = {"handshake.per_s": "handshakes", "notify.sent_per_s": "sent", "notify.received_per_s": "received"}
-    table.add_row("  per second", *(f"{r[name]:,.0f} {word}" for name, word in per_s.items() if name in r))
+    return Group(
+        _count_row("sessions", "sessions", ("attempted", "established", "failed", "lost"), result, per_s),
+        _count_row("notifications", "notify", _NOTIFY_COUNTERS, result, per_s),
+    )
+
+
+def _count_row(
+    label: str, prefix: str, words: tuple[str, ...], result: RunResult, per_s: dict[str, float | None]
+) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column(f"  {label}", no_wrap=True, min_width=15)
+    cells: list[RenderableType] = [""]
+    for word in words:
+        if (count := result.counters.get(f"{prefix}.{word}")) is not None:
+            table.add_column(word, justify="right", no_wrap=True)
+            style = "" if word in _GOOD else "bold red" if count else "green"
+            cells.append(Text(f"{count:,}", style=style))
+    table.add_column("per s", justify="right", no_wrap=True, min_width=7)
+    rate = per_s[label]
+    table.add_row(*cells, _NOTHING if rate is None else f"{rate:,.0f}")
     return table
 
 
