@@ -33,6 +33,8 @@ MIN_TICK_NS = NS_PER_MS
 # How long an orderly close waits for the peer's.
 CLOSE_TIMEOUT_NS = 5 * NS_PER_S
 _RECEIVE_BUFFER_BYTES = 1 << 20
+# Answers that wait for a peer which asks and does not read.
+_MAX_OUTBOX = 256
 
 
 class Phase(IntEnum):
@@ -85,7 +87,8 @@ class Shard:
     def __init__(self, profile: WireProfile, recorder: Recorder, setup_timeout_ns: int) -> None:
         self.recorder = recorder
         self.setup_timeout_ns = setup_timeout_ns
-        self.receiver = NotifyReceiver(profile, _RECEIVE_BUFFER_BYTES)
+        self._room = profile.max_frame_bytes + MAX_WRITE_BYTES  # the rest of a frame, and one read
+        self.receiver = NotifyReceiver(profile, max(_RECEIVE_BUFFER_BYTES, 2 * self._room))
         self.links: dict[int, Link] = {}
         self.active = 0
         self.finished = False
@@ -93,7 +96,6 @@ class Shard:
         self._epoll = select.epoll()
         self._timers: list[tuple[int, int, Link]] = []
         self._timer_serial = 0
-        self._room = profile.max_frame_bytes + MAX_WRITE_BYTES
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -324,6 +326,8 @@ class Shard:
                     self._activate(link, now_ns)
             if endpoint.outbox:
                 self.send_outbox(link)
+                if len(endpoint.outbox) > _MAX_OUTBOX:
+                    raise RemoteProtocolError("not_reading", f"more than {_MAX_OUTBOX} answers wait to be read")
         except (RemoteProtocolError, TransportFault) as error:
             receiver.rollback(mark)
             self.fault(link, error.kind)

@@ -81,7 +81,8 @@ class Worker:
             nursery.start_soon(self._report)
             await self._shard_done.wait()
             nursery.cancel_scope.cancel()
-        await self._channel.send(Done(self._interval(), self._health()))
+        last = (time.monotonic_ns() - assignment.epoch_ns) // assignment.interval_ns
+        await self._channel.send(Done(self._interval(last), self._health()))
 
     async def _obey(self, nursery: trio.Nursery) -> None:
         if isinstance(self._shard, WlcShard):
@@ -117,17 +118,16 @@ class Worker:
     async def _report(self) -> None:
         assignment = self._assignment
         while True:
-            since = time.monotonic_ns() - assignment.epoch_ns
-            await trio.sleep((assignment.interval_ns - since % assignment.interval_ns) / NS_PER_S)
-            await self._channel.send(Progress(self._interval(), 0 if self._shard is None else self._shard.active))
+            index, since = divmod(time.monotonic_ns() - assignment.epoch_ns, assignment.interval_ns)
+            await trio.sleep((assignment.interval_ns - since) / NS_PER_S)
+            active = 0 if self._shard is None else self._shard.active
+            await self._channel.send(Progress(self._interval(index), active))
 
-    def _interval(self) -> Interval:
-        now = time.monotonic_ns()
+    def _interval(self, index: int) -> Interval:
         if isinstance(self._shard, WlcShard):
-            for name, total in self._shard.totals(now).items():
+            for name, total in self._shard.totals(time.monotonic_ns()).items():
                 self._recorder.counters[name] = total
-        assignment = self._assignment
-        interval = self._recorder.take(max(0, (now - assignment.epoch_ns - 1) // assignment.interval_ns))
+        interval = self._recorder.take(index)
         if (lag := interval.histograms.get("generator.lag")) is not None:
             self._lag.merge(lag)
         return interval

@@ -15,6 +15,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
@@ -23,6 +24,8 @@ CertificateCheck: TypeAlias = Callable[[x509.Certificate], str | None]
 
 # What X.509 says of a self-signed certificate that is in no store; the auth list decides about those.
 _SELF_SIGNED_CODES = frozenset({18, 19, 20, 21})  # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT ... UNABLE_TO_VERIFY_LEAF
+# What cryptography raises for a certificate that OpenSSL took and it does not.
+_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
 _VERIFY_KINDS = {9: "certificate_not_yet_valid", 10: "certificate_expired"}
 
 _ERRNO_KINDS = {
@@ -79,7 +82,10 @@ def server_context(
         # OpenSSL asks again with ok=1 once a self-signed certificate was let pass: the verdict stands.
         if depth or check is None or tunnel.checked:
             return True
-        tunnel.refusal = check(peer.to_cryptography())
+        try:
+            tunnel.refusal = check(peer.to_cryptography())
+        except _UNREADABLE:
+            tunnel.refusal = "certificate_malformed"
         tunnel.checked = tunnel.refusal is None
         return bool(tunnel.checked)
 
