@@ -17,6 +17,7 @@ _UNIT_NS = {
     "m": 60 * NS_PER_S,
     "h": 3600 * NS_PER_S,
 }
+_LONGEST_S = 366 * 86400
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 
 
@@ -30,11 +31,14 @@ class Duration(int):
         """Read "250ms", "30s", "1m30s".
 
         Raises:
-            ValueError: anything else; the message says what was expected.
+            ValueError: anything else, or more than a year; the message says what was expected.
         """
         parts = _PART.findall(text)
         if not parts or "".join(number + unit for number, unit in parts) != text:
             raise ValueError(f"Expected {cls.EXPECTED}")
+        total_s = sum(float(number) * _UNIT_NS[unit] for number, unit in parts) / NS_PER_S
+        if total_s > _LONGEST_S:
+            raise ValueError(f"Expected a duration of at most {_LONGEST_S // 3600}h")
         return cls(sum(round(float(number) * _UNIT_NS[unit]) for number, unit in parts))
 
 

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,6 +72,7 @@ def run_scenario(options: RunOptions) -> int:
     plan = make_plan(scenario, profile, use=use, targets=targets, duration_ns=duration_ns)
     demands = limits.parse_thresholds(plan.thresholds, f"{options.scenario}: thresholds")
     demands += limits.parse_thresholds(options.thresholds, "--threshold")
+    _check_plan(plan, options.scenario)
     workers = _workers(options.workers, plan)
     allow_descriptors(plan, workers)
     check_local_ports(plan)
@@ -79,9 +80,12 @@ def run_scenario(options: RunOptions) -> int:
     keys = make_keys(scenario, options.scenario, plan, started)
     folder = ResultFolder(options.results, started, plan.scenario, plan.digest)
 
-    def prepared() -> None:
+    def prepared(listening: Sequence[tuple[str, int]]) -> None:
         folder.create()
-        folder.write("plan.json", as_json(plan))
+        folder.write("plan.json", as_json(plan.with_addresses(listening) if listening else plan))
+        if plan.use is Use.SERVE_WLC and not options.quiet:
+            # Whoever is to dial must find out, the more so if the kernel chose the ports.
+            click.echo(f"{_listed(listening)}: ready", err=True)
 
     with _watcher(options, plan) as watcher:
         supervisor = Supervisor(plan, profile.document, keys, workers, watcher, prepared)
@@ -169,11 +173,24 @@ def _duration_ns(text: str | None) -> int | None:
         return None
     try:
         duration = Duration.parse(text)
-    except ValueError:
-        duration = Duration(0)
+    except ValueError as error:
+        raise InputError(Problem("--duration", str(error).removeprefix("Expected "), f'"{text}"')) from error
     if not duration:
-        raise InputError(Problem("--duration", Duration.EXPECTED, f'"{text}"'))
+        raise InputError(Problem("--duration", f"{Duration.EXPECTED}, and more than 0", f'"{text}"'))
     return int(duration)
+
+
+def _check_plan(plan: Plan, source: Path) -> None:
+    """What shows only once scenario, targets and the sides that are ours come together."""
+    if not plan.sessions:
+        raise InputError(Problem(f"{source}: mse.assign", f"a WLC of the {len(plan.wlcs)} target(s)", "none"))
+    if plan.use is Use.SERVE_MSE and not plan.wlcs[0].port:
+        raise InputError(Problem(f"{source}: wlc.listen", "a port to dial (0 is for those who listen)", "port 0"))
+
+
+def _listed(addresses: Sequence[tuple[str, int]]) -> str:
+    first, last = (f"{host}:{port}" for host, port in (addresses[0], addresses[-1]))
+    return f"1 WLC at {first}" if len(addresses) == 1 else f"{len(addresses):,} WLCs at {first} ... {last}"
 
 
 def _workers(text: str, plan: Plan) -> int:

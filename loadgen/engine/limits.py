@@ -11,10 +11,12 @@ from loadgen.scenario.plan import Plan
 
 # Python, trio, the channel, epoll, log files; measured about 20.
 _OWN_DESCRIPTORS = 64
+# Two pipes, what it says on stderr, its process: held by the supervisor, plus the far ends while it starts.
+_DESCRIPTORS_PER_WORKER = 8
 
 
 def descriptors_needed(plan: Plan, workers: int) -> int:
-    """File descriptors of the worker that needs most of them."""
+    """File descriptors of the process that needs most of them."""
     sessions = -(-len(plan.sessions) // workers)
     listeners = -(-len(plan.wlcs) // workers) if plan.use.plays_wlc else 0
     # A WLC worker holds the sessions of its WLCs, which may be all of them if one WLC has them all.
@@ -24,7 +26,8 @@ def descriptors_needed(plan: Plan, workers: int) -> int:
         for wlc, count in per_wlc.items():
             shares[wlc % workers] += count
         sessions = max(sessions, *shares.values())
-    return sessions + listeners + _OWN_DESCRIPTORS
+    supervisor = 2 * workers * _DESCRIPTORS_PER_WORKER
+    return max(sessions + listeners, supervisor) + _OWN_DESCRIPTORS
 
 
 def allow_descriptors(plan: Plan, workers: int) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, NamedTuple
 
@@ -115,11 +115,12 @@ class Supervisor:
         keys: Keys,
         workers: int,
         watcher: Watcher,
-        on_prepared: Callable[[], None],
+        on_prepared: Callable[[Sequence[tuple[str, int]]], None],
     ) -> None:
         """Args:
         workers: per side.
-        on_prepared: called when all workers are, before anything is dialed.
+        on_prepared: called when all workers are, before anything is dialed, with the addresses of our WLCs;
+            an InputError of it ends the run.
         """
         self._plan = plan
         self._profile = profile
@@ -152,14 +153,16 @@ class Supervisor:
                 nursery.start_soon(self._watch_signals)
                 problems = await self._prepare(nursery)
                 if not problems and not self._stopping:
-                    self._on_prepared()
+                    self._on_prepared(self._addresses() if self._plan.use.plays_wlc else ())
                     nursery.start_soon(self._show)
                     await self._lead()
                 await self._collect()
+            except InputError as error:  # raised below: a nursery would wrap it into a group
+                problems = list(error.problems)
             finally:
                 nursery.cancel_scope.cancel()
                 self._kill_all()
-        if problems:  # raised here, because a nursery would wrap it into a group
+        if problems:
             raise InputError(problems)
         return RunRecord(
             merger=self._merger,

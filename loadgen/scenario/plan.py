@@ -89,6 +89,11 @@ class Plan(msgspec.Struct, frozen=True):
         """Due times of the whole fleet's slots."""
         return Schedule(self.stages, len(self.wlcs))
 
+    def with_addresses(self, addresses: Sequence[tuple[str, int]]) -> Plan:
+        """The same plan with the addresses where the WLCs really listen."""
+        wlcs = (PlannedWlc(wlc.mac, host, port) for wlc, (host, port) in zip(self.wlcs, addresses, strict=True))
+        return msgspec.structs.replace(self, wlcs=tuple(wlcs))
+
     @property
     def duration_ns(self) -> int:
         """Length of the load, without setting up and draining."""
