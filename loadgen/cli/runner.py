@@ -98,8 +98,9 @@ def run_scenario(options: RunOptions) -> int:
         click.echo(encoded, nl=False)
     elif not options.quiet:
         console = Console(highlight=False)
-        width = console.width if console.is_terminal else max(console.width, _FILE_WIDTH)
-        console.print(terminal.summary(result, str(folder.path)), width=width, soft_wrap=True)
+        if not console.is_terminal:
+            console.width = max(console.width, _FILE_WIDTH)
+        console.print(terminal.summary(result, str(folder.path)))
     return result.verdict.exit_code
 
 

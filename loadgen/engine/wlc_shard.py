@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -25,9 +26,13 @@ from loadgen.units import NS_PER_MS
 
 _ACCEPTS_PER_TURN = 64
 _LAG_ROWS = 65536
+# Most notifications that are looked at for one write; more than a TLS record of the smallest frames holds.
+_MAX_BATCH = 512
+_WRITES_PER_VISIT = 4
+# A link that has fallen behind catches up in writes of at least so many: 4 KiB in memory for each WLC.
+_CATCH_UP_BATCH = 40
 # A turn that has fallen behind must still read: peers whose echo requests are not answered would take us for dead.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
-_SLOTS_PER_STEP = 16
 _REST_NS = 100 * NS_PER_MS
 _NEVER_NS = 1 << 62
 _STATION_MASK = mask_of(MOBILE_STATION)
@@ -90,7 +95,8 @@ class WlcShard(Shard):
         self._planned = plan.use.plays_mse
         self._load_start_ns: int | None = None
         self._stop_at_ns = _NEVER_NS
-        self._counted = 0  # slots of the schedule that were looked at
+        self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
+        self._visits: deque[int] = deque()  # positions
         self._closing = False
         self._lag = np.empty(_LAG_ROWS, np.int64)
         self._lag_rows = 0
@@ -107,7 +113,7 @@ class WlcShard(Shard):
                 NotifyRing(
                     profile,
                     make_stations(profile, plan.seed, wlc, plan.stations, plan.readings, granted),
-                    min_slots=plan.burst,
+                    batch=max(plan.burst, _CATCH_UP_BATCH),
                 ),
                 planned[wlc],
             )
@@ -140,12 +146,14 @@ class WlcShard(Shard):
         return self._schedule.turns(controller.number, slots) * self._plan.burst
 
     def next_wake_ns(self, now_ns: int) -> int:
+        if self._visits:
+            return now_ns
         if self._load_start_ns is None or self._counted >= self._schedule.slots:
             return _NEVER_NS
         return max(self._load_start_ns + self._schedule.due_ns(self._counted), now_ns + MIN_TICK_NS)
 
     def on_turn(self, now_ns: int) -> None:
-        if (slots := self.due_now(now_ns)) > self._counted:
+        if (slots := self.due_now(now_ns)) > self._counted or self._visits:
             self._send_until(slots, now_ns + _SEND_BUDGET_NS)
             self.recorder.mark("sent", now_ns)
             self._record_lag()
@@ -157,27 +165,35 @@ class WlcShard(Shard):
             self.finished = True
 
     def _send_until(self, slots: int, until_ns: int) -> None:
-        """Send what the first `slots` slots ask for, as far as there is time for it in this turn."""
-        while self._counted < slots:
-            end = min(slots, self._counted + _SLOTS_PER_STEP)
-            for positions in self._share.positions(self._counted, end):
-                for position in positions:
-                    self._send_due(self.controllers[position], end)
-            self._counted = end
+        """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this turn."""
+        if not self._visits:
+            for positions in self._share.positions(self._counted, slots):
+                self._visits.extend(positions)
+            self._counted = slots
+        while self._visits:
+            position = self._visits.popleft()
+            if self._send_due(self.controllers[position], slots):
+                self._visits.append(position)
             if time.monotonic_ns() > until_ns:
                 return
 
-    def _send_due(self, controller: Controller, slots: int) -> None:
+    def _send_due(self, controller: Controller, slots: int) -> bool:
+        """Send what a WLC's subscribers are owed; True if another visit is needed for it."""
         due_now = self._due_at(controller, slots)
+        more = False
         for link in controller.links:
             if link is not None and link.tunnel is not None and not link.tunnel.blocked:
-                self._send_owed(link, due_now, held_up=False)
+                more |= self._send_owed(link, due_now, held_up=False)
+        return more
 
-    def _send_owed(self, link: WlcLink, due_now: int, *, held_up: bool) -> None:
-        """Send what a link is owed, until the socket is full.
+    def _send_owed(self, link: WlcLink, due_now: int, *, held_up: bool) -> bool:
+        """Send what a link is owed, until the socket is full or others should have their turn.
 
         Args:
             held_up: the peer was the reason for waiting, so the lag is not ours.
+
+        Returns:
+            Whether more is owed and could be sent.
         """
         controller, tunnel, endpoint = link.controller, link.tunnel, link.endpoint
         assert tunnel is not None
@@ -188,7 +204,10 @@ class WlcShard(Shard):
         if subscriber.owed(due_now) > self._plan.burst:
             self._drop_expired(controller, subscriber, ours=not held_up)
         try:
-            while (owed := subscriber.owed(due_now)) > 0 and not tunnel.blocked:
+            for _ in range(_WRITES_PER_VISIT):
+                owed = min(subscriber.owed(due_now), _MAX_BATCH)
+                if owed <= 0 or tunnel.blocked:
+                    break
                 now = time.monotonic_ns() + self._to_unix_ns
                 due = self._due_of(controller, subscriber.done, owed)
                 view, count = controller.ring.patch(subscriber.done, owed, endpoint.sequence, due + epoch, now)
@@ -199,9 +218,11 @@ class WlcShard(Shard):
                 self._note_lag(now - epoch - due, count, held_up=held_up)
         except TransportFault as error:
             self.fault(link, error.kind)
-            return
+            return False
         if tunnel.blocked:
             self._watch(link)
+            return False
+        return subscriber.owed(due_now) > 0
 
     def _due_of(
         self, controller: Controller, first: int, count: int
@@ -314,8 +335,8 @@ class WlcShard(Shard):
         assert isinstance(link, WlcLink)
         if link.phase is Phase.ACTIVE and link.row >= 0 and link.tunnel is not None and not link.tunnel.blocked:
             slots = self.due_now(time.monotonic_ns())
-            due_now = self._due_at(link.controller, slots)
-            self._send_owed(link, due_now, held_up=True)
+            if self._send_owed(link, self._due_at(link.controller, slots), held_up=True):
+                self._visits.append(self._share.wlcs.index(link.controller.number))
 
     # -- the end -------------------------------------------------------------------------------------------------
 

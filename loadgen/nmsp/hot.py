@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.messages import Kind
-from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.profile import MAX_NOTIFY_BYTES, WireProfile
 
 Int64s: TypeAlias = NDArray[np.int64]
 
 # One TLS record's plaintext. Writing no more than this at once means that when the socket is full, all of the write
 # is already encrypted inside OpenSSL: whole frames are either sent or not begun.
-MAX_WRITE_BYTES = 16384
+MAX_WRITE_BYTES = MAX_NOTIFY_BYTES
 
 # Below this many frames of one size in a row, reading headers one by one is cheaper than comparing columns.
 _MIN_COLUMN_RUN = 8
@@ -52,7 +52,6 @@ class _Segment(NamedTuple):
     end: int
     byte_offset: int
     frame_bytes: int
-    per_write: int
     sequence: NDArray[np.uint64]
     due_ns: NDArray[np.uint64]
     sent_ns: NDArray[np.uint64]
@@ -61,55 +60,50 @@ class _Segment(NamedTuple):
 class NotifyRing:
     """The notifications of one WLC as frames in one buffer, in the order in which its stations report.
 
-    Stations are sorted by number of readings, so that frames of one size lie side by side and are columns.
+    Stations are sorted by number of readings, so that frames of one size lie side by side and are columns. Behind the
+    last station the first ones come again, far enough that a batch never has to be cut where the ring closes.
     """
 
-    def __init__(self, profile: WireProfile, stations: Stations, min_slots: int = 1) -> None:
+    def __init__(self, profile: WireProfile, stations: Stations, batch: int = 1) -> None:
         """Lay the frames out.
 
         Args:
-            min_slots: repeat the stations until the ring has that many slots (the largest batch that is due at once).
+            batch: how many notifications at least shall fit into one write, wherever it begins (if a TLS record does).
         """
         order = np.argsort(stations.counts, kind="stable")
-        repeats = max(1, -(-min_slots // len(order)))
-        self.slots = len(order) * repeats
-        self._segments: list[_Segment] = []
-        sizes = [
-            (int(readings), np.tile(order[stations.counts[order] == readings], repeats))
-            for readings in np.unique(stations.counts)
-        ]
-        self._buffer = bytearray(sum(profile.notify_bytes(readings) * len(who) for readings, who in sizes))
+        self.slots = len(order)
+        who = order[np.arange(self.slots + batch - 1) % self.slots]
+        counts = stations.counts[who]
+        firsts = np.flatnonzero(np.diff(counts, prepend=-1)).tolist()
+        runs = list(zip(firsts, [*firsts[1:], len(who)], strict=True))
+        self._buffer = bytearray(sum(profile.notify_bytes(int(counts[first])) * (end - first) for first, end in runs))
         self._view = memoryview(self._buffer)
-        slot = offset = 0
-        for readings, who in sizes:
-            frame_bytes = profile.notify_bytes(readings)
-            frames = np.frombuffer(self._buffer, profile.notify_dtype(readings), len(who), offset)
-            for record in (profile.header, profile.notify):
-                for name, value in record.constants.items():
-                    frames[name] = value
-            frames["msg_id"] = profile.ids[Kind.MEASUREMENT_NOTIFY]
-            frames["length"] = frame_bytes - profile.length_of_header
-            frames["station_mac"] = np.ascontiguousarray(stations.macs[who]).view("V6")[:, 0]
-            frames["subservice"] = stations.subservice
-            frames[profile.count_field] = readings
-            if readings:
-                frames["readings"] = stations.readings[who, :readings]
-            self._segments.append(
-                _Segment(
-                    first=slot,
-                    end=slot + len(who),
-                    byte_offset=offset,
-                    frame_bytes=frame_bytes,
-                    per_write=max(1, MAX_WRITE_BYTES // frame_bytes),
-                    sequence=frames["sequence"],
-                    due_ns=frames["due_ns"],
-                    sent_ns=frames["sent_ns"],
-                )
-            )
-            slot += len(who)
-            offset += frame_bytes * len(who)
+        self._segments: list[_Segment] = []
+        offset = 0
+        for first, end in runs:
+            frames = self._lay_out(profile, stations, who[first:end], offset)
+            columns = (frames["sequence"], frames["due_ns"], frames["sent_ns"])
+            self._segments.append(_Segment(first, end, offset, frames.itemsize, *columns))
+            offset += frames.nbytes
         self._ends = [segment.end for segment in self._segments]
-        self.mean_frame_bytes = len(self._buffer) / self.slots
+
+    def _lay_out(
+        self, profile: WireProfile, stations: Stations, who: NDArray[np.int64], offset: int
+    ) -> NDArray[np.void]:
+        """Fill in everything that does not vary, for stations of one reading count."""
+        readings = int(stations.counts[who[0]])
+        frames = np.frombuffer(self._buffer, profile.notify_dtype(readings), len(who), offset)
+        for record in (profile.header, profile.notify):
+            for name, value in record.constants.items():
+                frames[name] = value
+        frames["msg_id"] = profile.ids[Kind.MEASUREMENT_NOTIFY]
+        frames["length"] = frames.itemsize - profile.length_of_header
+        frames["station_mac"] = np.ascontiguousarray(stations.macs[who]).view("V6")[:, 0]
+        frames["subservice"] = stations.subservice
+        frames[profile.count_field] = readings
+        if readings:
+            frames["readings"] = stations.readings[who, :readings]
+        return frames
 
     def patch(
         self, cursor: int, wanted: int, sequence: int, due_ns: int | NDArray[np.integer], sent_ns: int
@@ -126,23 +120,32 @@ class NotifyRing:
         Returns:
             A view of whole frames, at most one TLS record of them, valid until the next call; and how many (>= 1).
 
-        Cost: no allocation that grows with the number of frames but one `arange` per write.
+        Cost: no allocation that grows with the number of frames but one `arange` per run of frames of one size.
         """
         slot = cursor % self.slots
-        segment = self._segments[bisect_right(self._ends, slot)]
-        first = slot - segment.first
-        count = min(wanted, segment.end - slot, segment.per_write)
-        if count == 1:
-            segment.sequence[first] = sequence
-            segment.due_ns[first] = due_ns if isinstance(due_ns, int) else due_ns[0]
-            segment.sent_ns[first] = sent_ns
-        else:
-            last = first + count
-            segment.sequence[first:last] = np.arange(sequence, sequence + count)
-            segment.due_ns[first:last] = due_ns if isinstance(due_ns, int) else due_ns[:count]
-            segment.sent_ns[first:last] = sent_ns
-        start = segment.byte_offset + first * segment.frame_bytes
-        return self._view[start : start + count * segment.frame_bytes], count
+        index = bisect_right(self._ends, slot)
+        start = (
+            self._segments[index].byte_offset + (slot - self._segments[index].first) * self._segments[index].frame_bytes
+        )
+        count = used = 0
+        for segment in self._segments[index:]:
+            first = slot + count - segment.first
+            room = (MAX_WRITE_BYTES - used) // segment.frame_bytes
+            more = min(wanted - count, segment.end - segment.first - first, room)
+            if more == 1:
+                segment.sequence[first] = sequence + count
+                segment.due_ns[first] = due_ns if isinstance(due_ns, int) else due_ns[count]
+                segment.sent_ns[first] = sent_ns
+            elif more:
+                last = first + more
+                segment.sequence[first:last] = np.arange(sequence + count, sequence + count + more)
+                segment.due_ns[first:last] = due_ns if isinstance(due_ns, int) else due_ns[count : count + more]
+                segment.sent_ns[first:last] = sent_ns
+            count += more
+            used += more * segment.frame_bytes
+            if count == wanted or more == room:
+                break
+        return self._view[start : start + used], count
 
 
 class Control(NamedTuple):

@@ -49,6 +49,8 @@ _HEADER_FIELDS = ("msg_id", "length", "transaction")
 _NOTIFY_FIELDS = ("sequence", "due_ns", "sent_ns", "station_mac", "subservice")
 # Larger frames would not be one TLS record's business any more, and a bound keeps a reader's buffer bounded.
 _MAX_FRAME_LIMIT = 1 << 24
+# A notification fits into one TLS record (RFC 5246: 2^14 bytes of plaintext), so that it is sent whole or not at all.
+MAX_NOTIFY_BYTES = 16384
 
 
 class FieldDocument(msgspec.Struct, frozen=True):
@@ -243,6 +245,8 @@ def _check_notify(where: str, message: MessageDocument, document: ProfileDocumen
     largest = document.header.size + message.size + repeat.max * repeat.size
     if largest > document.max_frame_bytes:
         problems.append(Problem("max_frame_bytes", f"room for {where}, {largest} bytes", str(document.max_frame_bytes)))
+    if largest > MAX_NOTIFY_BYTES:
+        problems.append(Problem(where, f"at most {MAX_NOTIFY_BYTES} bytes with header and readings", str(largest)))
 
 
 def _check_record(

@@ -51,9 +51,7 @@ def test_each_algorithm_is_computed_once_however_long_the_list(
 
     monkeypatch.setattr(authlist, "key_hash", counted)
     strangers = [
-        AuthEntry("02:00:00:00:00:00", algorithm, f"{n:x}", "here")
-        for n in range(99)
-        for algorithm in ALGORITHMS
+        AuthEntry("02:00:00:00:00:00", algorithm, f"{n:x}", "here") for n in range(99) for algorithm in ALGORITHMS
     ]
     assert AuthList(tuple(strangers), "spki").find(ssc_p256.certificate()) is None
     assert sorted(computed) == ["sha1", "sha256"]

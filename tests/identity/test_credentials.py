@@ -270,11 +270,7 @@ _EDGES = [b"-----%s %s-----\n" % edge for edge in itertools.product([b"BEGIN", b
 
 
 @REPEATABLE
-@given(
-    st.lists(
-        st.sampled_from([*_EDGES, b"AAAA\n", b"MIIB\n", b"\n", b"Proc-Type: 4,ENCRYPTED\n"]) | st.binary()
-    )
-)
+@given(st.lists(st.sampled_from([*_EDGES, b"AAAA\n", b"MIIB\n", b"\n", b"Proc-Type: 4,ENCRYPTED\n"]) | st.binary()))
 def test_hostile_bytes_raise_input_error_only(pieces: list[bytes]) -> None:
     with pytest.raises(InputError):
         read_identity(b"".join(pieces), "hostile")

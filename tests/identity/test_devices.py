@@ -133,10 +133,7 @@ def test_a_list_entered_again_is_continued() -> None:
 
 
 def test_a_commented_out_line_stays_one() -> None:
-    text = (
-        IOS_XE_SESSION
-        + "# username 020000000001 aaa attribute list MISSING\n! username x aaa attribute list Y\n"
-    )
+    text = IOS_XE_SESSION + "# username 020000000001 aaa attribute list MISSING\n! username x aaa attribute list Y\n"
     assert read_device_text(text, "text") == (_entry(1, "sha256"),)
 
 
@@ -197,8 +194,7 @@ def test_the_password_that_the_document_prints() -> None:
             [(1, "an aaa attribute list above this password", "none")],
         ),
         (
-            "username 0050569c3489 aaa attribute list N\n"
-            f"{_list(SHA2, 'N')}!\nattribute type password {SHA1}\n",
+            f"username 0050569c3489 aaa attribute list N\n{_list(SHA2, 'N')}!\nattribute type password {SHA1}\n",
             [(5, "an aaa attribute list above this password", "none")],
         ),
         (
@@ -226,9 +222,7 @@ def test_a_block_without_a_mac_does_not_take_the_next_ones() -> None:
 
 
 def test_two_passwords_in_one_list_are_two_hashes_of_one_mac() -> None:
-    text = (
-        f"username 0050569c3489 aaa attribute list N\n{_list(SHA2, 'N')} attribute type password {'7' * 64}\n"
-    )
+    text = f"username 0050569c3489 aaa attribute list N\n{_list(SHA2, 'N')} attribute type password {'7' * 64}\n"
     assert [line for line, _, _ in _problems(text)] == [1]
 
 
@@ -291,9 +285,7 @@ def test_ios_xe_configuration_as_written() -> None:
 
 
 @pytest.mark.parametrize("over", get_args(HashedBytes))
-def test_what_is_written_for_an_identity_is_read_back(
-    ssc: Identity, issued: Identity, over: HashedBytes
-) -> None:
+def test_what_is_written_for_an_identity_is_read_back(ssc: Identity, issued: Identity, over: HashedBytes) -> None:
     for identity in (ssc, issued):
         certificate = identity.certificate()
         sha1, sha256 = key_hash(certificate, "sha1", over), key_hash(certificate, "sha256", over)
@@ -331,17 +323,13 @@ _prompts = st.sampled_from(["", "  ", "3850c(config)#", "3850c(config-attr-list)
 
 @REPEATABLE
 @given(_auth_lists(), st.sampled_from([None, "SSC", "LSC"]))
-def test_blocks_are_read_back_as_they_were(
-    entries: tuple[AuthEntry, ...], certificate_type: str | None
-) -> None:
+def test_blocks_are_read_back_as_they_were(entries: tuple[AuthEntry, ...], certificate_type: str | None) -> None:
     assert _facts(read_device_text(server_auth_blocks(entries, certificate_type), "text")) == _facts(entries)
 
 
 @REPEATABLE
 @given(_auth_lists(), _prompts, st.sampled_from(["\n", "\r\n"]))
-def test_configuration_is_read_back_with_any_prompt(
-    entries: tuple[AuthEntry, ...], prompt: str, line_end: str
-) -> None:
+def test_configuration_is_read_back_with_any_prompt(entries: tuple[AuthEntry, ...], prompt: str, line_end: str) -> None:
     lines = [prompt + line for line in ios_xe_config(entries).splitlines()]
     preferred = {entry.mac: entry for entry in entries}  # sha256 comes last, where there is one
     assert _facts(read_device_text(line_end.join(lines), "text")) == _facts(tuple(preferred.values()))

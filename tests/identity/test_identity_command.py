@@ -130,16 +130,12 @@ def test_show_refuses_with_the_path(tmp_path: Path, ssc_p256: Identity) -> None:
     ):
         with pytest.raises(InputError) as refusal:
             _run("show", tmp_path / name)
-        assert [(problem.where, problem.found) for problem in refusal.value.problems] == [
-            (str(tmp_path / name), found)
-        ]
+        assert [(problem.where, problem.found) for problem in refusal.value.problems] == [(str(tmp_path / name), found)]
 
 
 def test_the_choices_are_those_of_the_types() -> None:
     # They are typed out in the command, which must not import cryptography to print its help.
     choices = {
-        option.name: tuple(option.type.choices)
-        for option in new.params
-        if isinstance(option.type, click.Choice)
+        option.name: tuple(option.type.choices) for option in new.params if isinstance(option.type, click.Choice)
     }
     assert choices == {"key": get_args(KeyType), "hash_over": get_args(HashedBytes)}
