@@ -1,0 +1,266 @@
+"""Lost, duplicated, reordered, late: planted among many endpoints, counted exactly."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from endpoint_samples import REPEATABLE, histogram_values
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgen.endpoint.mse import Arrival, Reception
+from loadgen.endpoint.sequence import SequenceCheck
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.hot import Columns
+
+TO_UNIX_NS = 1_795_000_000_000_000_000
+
+
+def brute_force(numbers: list[int], start: int = 0) -> tuple[int, int, int]:
+    """(lost, duplicated, reordered), from the definitions, over the whole list: a number below the highest one before
+    it is out of order if it had not come before, else a duplicate; what is below the highest and never came is lost."""
+    lost = sum(number not in numbers for number in range(start, max(numbers, default=start - 1) + 1))
+    duplicated = reordered = 0
+    for place, number in enumerate(numbers):
+        before = numbers[:place]
+        if number in before or number < start:
+            duplicated += 1
+        elif before and number < max(before):
+            reordered += 1
+    return lost, duplicated, reordered
+
+
+def checked(numbers: list[int], start: int = 0) -> tuple[int, int, int]:
+    check = SequenceCheck(start)
+    for number in numbers:
+        check.take(number)
+    return check.counts()
+
+
+# -- one session -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wanted"),
+    [
+        ([], (0, 0, 0)),
+        ([0, 1, 2], (0, 0, 0)),
+        ([0, 2], (1, 0, 0)),
+        ([0, 2, 1], (0, 0, 1)),
+        ([0, 1, 1], (0, 1, 0)),
+        ([0, 2, 1, 1], (0, 1, 1)),
+        ([3], (3, 0, 0)),
+        ([3, 0, 1, 2], (0, 0, 3)),
+        ([2, 1, 0, 3], (0, 0, 2)),
+        ([0, 5, 0, 3, 3], (3, 2, 1)),
+    ],
+)
+def test_planted_streams(numbers: list[int], wanted: tuple[int, int, int]) -> None:
+    assert checked(numbers) == wanted == brute_force(numbers)
+
+
+@given(numbers=st.lists(st.integers(0, 30), max_size=60), start=st.integers(0, 5))
+@REPEATABLE
+def test_any_stream_against_the_definitions(numbers: list[int], start: int) -> None:
+    assert checked(numbers, start) == brute_force(numbers, start)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@REPEATABLE
+def test_a_stream_with_planted_faults(seed: int) -> None:
+    rng = random.Random(seed)
+    numbers = [n for n in range(200) if rng.random() > 0.1]
+    for _ in range(rng.randrange(10)):
+        at = rng.randrange(len(numbers))
+        numbers.insert(min(len(numbers), at + rng.randrange(20)), numbers[at])
+    for _ in range(rng.randrange(10)):
+        a, b = rng.randrange(len(numbers)), rng.randrange(len(numbers))
+        numbers[a], numbers[b] = numbers[b], numbers[a]
+    lost, duplicated, reordered = checked(numbers)
+    assert (lost, duplicated, reordered) == brute_force(numbers)
+    assert len(numbers) == max(numbers) + 1 - lost + duplicated  # conservation
+
+
+def test_a_jump_is_lost_but_does_not_fill_the_memory() -> None:
+    check = SequenceCheck()
+    for jump in (10**6, 10**12, 1 << 62):
+        check.take(jump)
+    assert check.counts() == ((1 << 62) + 1 - 3, 0, 0)
+    assert len(check._missing) <= 65536
+    check.take((1 << 62) + 1)
+    assert check.expected == (1 << 62) + 2
+
+
+# -- a shard's reception -----------------------------------------------------------------------------------------------
+
+
+class Traffic:
+    """Batches for one `Reception`, with what must come of them."""
+
+    def __init__(self, rows: int, granted: int = 1) -> None:
+        self.recorder = Recorder()
+        self.reception = Reception(self.recorder, rows, TO_UNIX_NS)
+        for number in range(rows):
+            self.reception.open(number, granted)
+
+    def absorb(
+        self,
+        batches: list[tuple[int, list[int]]],
+        done_ns: int = 10_000,
+        due_ns: int = 4_000,
+        sent_ns: int = 7_000,
+        subservice: int = 0,
+    ) -> None:
+        """Each (endpoint, its sequence numbers); all with the same times."""
+        sequence = [number for _, numbers in batches for number in numbers]
+        full = len(sequence)
+        self.reception.absorb(
+            Columns(
+                np.array(sequence, np.int64),
+                np.full(full, TO_UNIX_NS + due_ns),
+                np.full(full, TO_UNIX_NS + sent_ns),
+                np.full(full, subservice),
+            ),
+            [Arrival(endpoint, len(numbers), done_ns) for endpoint, numbers in batches],
+        )
+
+    @property
+    def judged(self) -> tuple[int, int, int]:
+        counters = self.recorder.counters
+        return counters["notify.lost"], counters["notify.duplicated"], counters["notify.reordered"]
+
+
+def test_streams_in_order_are_not_judged_one_by_one() -> None:
+    traffic = Traffic(5)
+    for turn in range(10):
+        traffic.absorb([(endpoint, list(range(turn * 3, turn * 3 + 3))) for endpoint in range(5)])
+    traffic.absorb([(endpoint, [30]) for endpoint in (4, 2, 0)])  # one each, and not in order of rows
+    traffic.absorb([(2, [31, 32]), (1, [30])])
+    assert traffic.judged == (0, 0, 0)
+    assert traffic.recorder.counters["notify.received"] == 5 * 30 + 3 + 3
+    assert not traffic.reception._checks
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_faults_planted_among_many_endpoints_are_counted_exactly(seed: int) -> None:
+    rng = random.Random(seed)
+    rows = 30
+    streams = {endpoint: list(range(rng.randrange(1, 80))) for endpoint in range(rows)}
+    for endpoint in rng.sample(range(rows), 8):
+        stream = streams[endpoint]
+        for _ in range(rng.randrange(1, 6)):
+            match rng.randrange(3):
+                case 0 if len(stream) > 1:
+                    del stream[rng.randrange(len(stream))]
+                case 1:
+                    at = rng.randrange(len(stream))
+                    stream.insert(rng.randrange(at, len(stream)) + 1, stream[at])
+                case _:
+                    a, b = rng.randrange(len(stream)), rng.randrange(len(stream))
+                    stream[a], stream[b] = stream[b], stream[a]
+    wanted = tuple(map(sum, zip(*(brute_force(stream) for stream in streams.values()), strict=True)))
+    assert any(wanted)
+    total = sum(map(len, streams.values()))
+
+    traffic = Traffic(rows)
+    rest = {endpoint: list(stream) for endpoint, stream in streams.items()}
+    while any(rest.values()):
+        batch = []
+        for endpoint in rng.sample(range(rows), rng.randrange(1, rows)):
+            count = rng.choice((1, 1, 1, 2, 9))
+            if taken := rest[endpoint][:count]:
+                batch.append((endpoint, taken))
+                rest[endpoint] = rest[endpoint][count:]
+        if batch:
+            traffic.absorb(batch)
+    assert traffic.judged == wanted
+    assert traffic.recorder.counters["notify.received"] == total
+    assert histogram_values(traffic.recorder, "notify.latency")[0] == total
+
+
+def test_one_bad_endpoint_does_not_spoil_its_neighbours() -> None:
+    traffic = Traffic(3)
+    traffic.absorb([(0, [0]), (1, [5]), (2, [0])])
+    traffic.absorb([(0, [1, 2]), (1, [6]), (2, [1])])
+    traffic.absorb([(1, [7]), (2, [2]), (0, [3])])
+    traffic.absorb([(1, [3])])
+    assert traffic.judged == (4, 0, 1)
+
+
+def test_latencies_are_done_minus_due_and_done_minus_sent() -> None:
+    traffic = Traffic(2)
+    traffic.absorb([(0, [0]), (1, [0])], done_ns=1900, due_ns=0, sent_ns=900)
+    assert histogram_values(traffic.recorder, "notify.latency") == (2, 1900, 1900)
+    assert histogram_values(traffic.recorder, "notify.service") == (2, 1000, 1000)
+
+
+def test_each_notification_is_held_against_its_own_times() -> None:
+    """Small values, which the histogram keeps to the nanosecond; endpoints read at different times."""
+    recorder = Recorder()
+    reception = Reception(recorder, 3, TO_UNIX_NS)
+    for number in range(3):
+        reception.open(number, 1)
+    arrivals = [Arrival(2, 3, 2000), Arrival(0, 1, 1500), Arrival(1, 2, 1000)]
+    due = [100, 200, 300, 400, 500, 600]
+    sent = [700, 650, 610, 640, 630, 620]
+    reception.absorb(
+        Columns(
+            np.array([0, 1, 2, 0, 0, 1]), np.array(due) + TO_UNIX_NS, np.array(sent) + TO_UNIX_NS, np.zeros(6, np.int64)
+        ),
+        arrivals,
+    )
+    done = [2000, 2000, 2000, 1500, 1000, 1000]
+    for metric, column in (("notify.latency", due), ("notify.service", sent)):
+        wanted = Counter(d - c for d, c in zip(done, column, strict=True))
+        counts = recorder.bins(metric)._counts
+        assert {value: int(counts[value]) for value in wanted} == dict(wanted)
+        assert int(counts.sum()) == 6
+    assert recorder.counters["notify.lost"] == 0
+
+
+def test_clocks_that_disagree_are_clamped_and_counted() -> None:
+    traffic = Traffic(1)
+    traffic.absorb([(0, [0])], done_ns=100, due_ns=200, sent_ns=50)
+    traffic.absorb([(0, [1])], done_ns=100, due_ns=50, sent_ns=50)
+    assert histogram_values(traffic.recorder, "notify.latency") == (2, 0, 50)
+    assert traffic.recorder.take(0).counters["clock.clamped"] == 1
+
+
+@pytest.mark.parametrize("subservice", [0, 1, 5, 22, 62, 63, 64, 255])
+def test_what_was_not_subscribed_is_counted(subservice: int) -> None:
+    traffic = Traffic(2, granted=1 << 5 | 1)
+    traffic.absorb([(0, [0, 1]), (1, [0])], subservice=subservice)
+    wrong = 0 if subservice in (0, 5) else 3
+    assert traffic.recorder.counters["errors.stream.not_subscribed"] == wrong
+    assert traffic.recorder.counters["notify.received"] == 3  # received all the same
+
+
+def test_each_endpoint_is_held_against_its_own_grant() -> None:
+    recorder = Recorder()
+    reception = Reception(recorder, 3, 0)
+    for number, granted in enumerate((1, 1 << 5, 1 << 5 | 1)):
+        reception.open(number, granted)
+    zeros = np.zeros(6, np.int64)
+    reception.absorb(
+        Columns(np.array([0, 1, 0, 1, 0, 1]), zeros, zeros, np.array([0, 5, 0, 5, 0, 5])),
+        [Arrival(0, 2, 1), Arrival(1, 2, 1), Arrival(2, 2, 1)],
+    )
+    assert recorder.counters["errors.stream.not_subscribed"] == 2
+
+
+@pytest.mark.parametrize("hostile", [-1, -(1 << 63), (1 << 63) - 1])
+def test_hostile_numbers_and_times_raise_nothing(hostile: int) -> None:
+    """What a u64 from 2**63 on becomes in an int64 column."""
+    recorder = Recorder()
+    reception = Reception(recorder, 2, TO_UNIX_NS)
+    column = np.array([hostile, hostile, hostile], np.int64)
+    for _ in range(3):
+        reception.absorb(Columns(column, column, column, column), [Arrival(1, 2, 5), Arrival(0, 1, 5)])
+    assert recorder.counters["notify.received"] == 9
+    counters = recorder.take(0).counters
+    assert counters["errors.stream.not_subscribed"] == 9
+    assert counters["notify.lost"] + counters["notify.duplicated"] > 0
+    assert counters["clock.clamped"] == 18
