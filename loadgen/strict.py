@@ -5,9 +5,10 @@ msgspec stops at the first problem, so the walk over Struct fields is ours and t
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -109,12 +110,17 @@ def _value(data: object, kind: Any, path: str, problems: list[Problem]) -> Any:
         return {key: _struct(item, args[1], _join(path, key), problems) for key, item in data.items()}
     if (chosen := _struct_alternative(args, data)) is not None:
         return _value(data, chosen, path, problems)
+    if origin is Literal and isinstance(data, int | float) and str(data) in args:
+        data = str(data)  # version = 1.2, without the quotes
     try:
         return msgspec.convert(data, kind, dec_hook=_decode_unit)
     except msgspec.ValidationError as error:
         message, _, inner = str(error).partition(" - at `$")
         expected = message.removeprefix("Expected ").partition(", got ")[0]
-        problems.append(Problem(path + inner.rstrip("`"), expected.replace("`", ""), shown(data)))
+        found = data
+        for index in re.findall(r"\[(\d+)\]", inner):
+            found = found[int(index)]  # type: ignore[index]
+        problems.append(Problem(path + inner.rstrip("`"), expected.replace("`", ""), shown(found)))
         return None
 
 

@@ -37,6 +37,7 @@ from loadgen.report import terminal
 from loadgen.report.folder import ResultFolder, as_json
 from loadgen.scenario.load import load_scenario, parse_endpoint
 from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.scenario.schema import Scenario
 from loadgen.units import Duration
 
 # Without a terminal: a line this often.
@@ -72,7 +73,7 @@ def run_scenario(options: RunOptions) -> int:
     plan = make_plan(scenario, profile, use=use, targets=targets, duration_ns=duration_ns)
     demands = limits.parse_thresholds(plan.thresholds, f"{options.scenario}: thresholds")
     demands += limits.parse_thresholds(options.thresholds, "--threshold")
-    _check_plan(plan, options.scenario)
+    _check_plan(scenario, plan, options.scenario)
     workers = _workers(options.workers, plan)
     allow_descriptors(plan, workers)
     check_local_ports(plan)
@@ -181,10 +182,13 @@ def _duration_ns(text: str | None) -> int | None:
     return int(duration)
 
 
-def _check_plan(plan: Plan, source: Path) -> None:
+def _check_plan(scenario: Scenario, plan: Plan, source: Path) -> None:
     """What shows only once scenario, targets and the sides that are ours come together."""
-    if not plan.sessions:
-        raise InputError(Problem(f"{source}: mse.assign", f"a WLC of the {len(plan.wlcs)} target(s)", "none"))
+    if not isinstance(assign := scenario.mse.assign, str):
+        beyond = {wlc for row in assign for wlc in row.wlc if wlc >= len(plan.wlcs)}
+        if beyond:
+            expected = f"WLCs 0 to {len(plan.wlcs) - 1}, one for each --target"
+            raise InputError(Problem(f"{source}: mse.assign", expected, f"WLC {min(beyond)}"))
     if plan.use is Use.SERVE_MSE and not plan.wlcs[0].port:
         raise InputError(Problem(f"{source}: wlc.listen", "a port to dial (0 is for those who listen)", "port 0"))
 

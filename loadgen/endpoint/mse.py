@@ -79,7 +79,8 @@ class MseEndpoint(Endpoint):
                 self.say(EchoRequest(), self._request())
                 self._echo_sent_ns = now_ns
                 self.settings.recorder.count("echo.sent")
-            self._next_echo_ns += self.settings.echo_interval_ns
+            interval = self.settings.echo_interval_ns
+            self._next_echo_ns += interval * (1 + (now_ns - self._next_echo_ns) // interval)
         return min(deadline, self._next_echo_ns)
 
     def _request(self) -> int:

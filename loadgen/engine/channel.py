@@ -12,7 +12,7 @@ from loadgen.identity.credentials import Identity
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.recorder import Interval
 from loadgen.nmsp.messages import Role
-from loadgen.nmsp.profile import ProfileDocument
+from loadgen.nmsp.profile_document import ProfileDocument
 from loadgen.scenario.plan import Plan
 
 _LENGTH_BYTES = 4

@@ -42,7 +42,7 @@ from loadgen.measure.health import WorkerHealth
 from loadgen.measure.merge import Merger
 from loadgen.measure.progress import Recent, Snapshot, Stage
 from loadgen.nmsp.messages import Role
-from loadgen.nmsp.profile import ProfileDocument
+from loadgen.nmsp.profile_document import ProfileDocument
 from loadgen.scenario.plan import Plan
 from loadgen.units import NS_PER_S
 

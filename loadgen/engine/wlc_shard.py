@@ -113,7 +113,7 @@ class WlcShard(Shard):
                 NotifyRing(
                     profile,
                     make_stations(profile, plan.seed, wlc, plan.stations, plan.readings, granted),
-                    batch=max(plan.burst, _CATCH_UP_BATCH),
+                    batch=min(max(plan.burst, _CATCH_UP_BATCH), _MAX_BATCH),
                 ),
                 planned[wlc],
             )

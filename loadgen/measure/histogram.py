@@ -61,11 +61,11 @@ class Histogram:
     def merge(self, encoded: bytes) -> None:
         """Add an encoded histogram, without loss."""
         other = HdrHistogram.decode(encoded)
-        if self.count:
-            self._hdr.add(other)
-        else:
-            # hdrh's add() takes an empty histogram's minimum for 0.
+        # hdrh's add() takes an empty histogram's minimum for 0, on either side.
+        if not self.count:
             self._hdr = other
+        elif other.get_total_count():
+            self._hdr.add(other)
 
     def encode(self) -> bytes:
         """The standard compressed V2 encoding, in base64."""

@@ -32,6 +32,8 @@ COUNTERS = {
     "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: the clocks of two machines disagree",
     "generator.shortfall": "notifications given up although the peer would have taken them",
 }
+# The phases of errors.<phase>.<kind>.
+ERROR_PHASES = ("tcp", "tls", "session", "stream", "close", "accept", "serve")
 # What only the sender or only the receiver sees: left out of a result when that side is not ours, so that nobody takes
 # "not measured" for 0.
 WLC_COUNTERS = frozenset({"notify.due", "notify.sent", "notify.dropped", "echo.answered", "generator.shortfall"})

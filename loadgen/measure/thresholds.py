@@ -13,7 +13,7 @@ import msgspec
 
 from loadgen.errors import InputError, Problem
 from loadgen.measure.histogram import MetricSummary
-from loadgen.measure.names import COUNTERS, METRICS, RATES
+from loadgen.measure.names import COUNTERS, ERROR_PHASES, METRICS, RATES
 from loadgen.units import Duration, format_duration
 
 EXPECTED = 'such as "notify.latency.p99 < 50ms", "sessions.failed == 0" or "notify.sent_per_s >= 900"'
@@ -27,6 +27,8 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
 }
 _STATISTICS = ("count", "min", "mean", "p50", "p90", "p99", "p99_9", "max")
+_ERROR = re.compile(rf"errors\.({'|'.join(ERROR_PHASES)})\.[a-z0-9_]+")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 _FORM = re.compile(r"\s*([a-z0-9_.]+)\s*(<=|>=|==|!=|<|>)\s*(\S+)\s*")
 
 
@@ -87,15 +89,17 @@ def _parse(text: str) -> Threshold | tuple[str, str]:
         if statistic not in _STATISTICS:
             return f"one of {', '.join(_STATISTICS)} after {metric}", f'"{statistic}"'
         return _with_limit(text, metric, statistic, sign, limit_text)
-    if name in COUNTERS or name.startswith("errors.") or name in RATES:
+    if name in COUNTERS or _ERROR.fullmatch(name) or name in RATES:
         return _with_limit(text, name, None, sign, limit_text)
-    known = ", ".join([*METRICS, *COUNTERS, "errors.<phase>.<kind>", *RATES])
+    known = ", ".join([*METRICS, *COUNTERS, f"errors.<{'|'.join(ERROR_PHASES)}>.<kind>", *RATES])
     return f"a metric with a statistic, a counter or a rate ({known})", f'"{name}"'
 
 
 def _with_limit(text: str, name: str, statistic: str | None, sign: str, limit: str) -> Threshold | tuple[str, str]:
     duration = statistic is not None and statistic != "count"
     try:
+        if not duration and not _NUMBER.fullmatch(limit):
+            raise ValueError(limit)  # float() would take "nan" and "inf", which nothing can fail
         value = float(Duration.parse(limit)) if duration else float(limit)
     except ValueError:
         return (Duration.EXPECTED if duration else "a number") + f" in {text!r}", f'"{limit}"'

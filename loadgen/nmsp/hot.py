@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.messages import Kind
-from loadgen.nmsp.profile import MAX_NOTIFY_BYTES, WireProfile
+from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.profile_document import MAX_NOTIFY_BYTES
 
 Int64s: TypeAlias = NDArray[np.int64]
 
@@ -71,6 +72,12 @@ class NotifyRing:
             batch: how many notifications at least shall fit into one write, wherever it begins (if a TLS record does).
         """
         order = np.argsort(stations.counts, kind="stable")
+        # A batch that is longer than the list of stations would walk through all sizes several times: repeat the
+        # stations within their size instead.
+        repeats = -(-batch // len(order))
+        if repeats > 1:
+            sizes = np.unique(stations.counts)
+            order = np.concatenate([np.tile(order[stations.counts[order] == size], repeats) for size in sizes])
         self.slots = len(order)
         who = order[np.arange(self.slots + batch - 1) % self.slots]
         counts = stations.counts[who]
@@ -123,12 +130,12 @@ class NotifyRing:
         Cost: no allocation that grows with the number of frames but one `arange` per run of frames of one size.
         """
         slot = cursor % self.slots
-        index = bisect_right(self._ends, slot)
-        start = (
-            self._segments[index].byte_offset + (slot - self._segments[index].first) * self._segments[index].frame_bytes
-        )
+        begin = bisect_right(self._ends, slot)
+        segment = self._segments[begin]
+        start = segment.byte_offset + (slot - segment.first) * segment.frame_bytes
         count = used = 0
-        for segment in self._segments[index:]:
+        for index in range(begin, len(self._segments)):
+            segment = self._segments[index]
             first = slot + count - segment.first
             room = (MAX_WRITE_BYTES - used) // segment.frame_bytes
             more = min(wanted - count, segment.end - segment.first - first, room)

@@ -15,7 +15,8 @@ from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.scenario.schema import NAMED_MASKS, Scenario, Stage, Subservices
 from loadgen.strict import convert_untrusted, read_toml_untrusted, shown
 
-_STEP = re.compile(r"[^.\[\]]+|\[\d+\]")
+_PATH = re.compile(r"\w+(\[\d+\]|\.\w+)*")
+_STEP = re.compile(r"\w+|\[\d+\]")
 
 
 def load_scenario(path: Path, overrides: Sequence[str] = ()) -> tuple[Scenario, WireProfile]:
@@ -28,10 +29,15 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> tuple[Scenario, 
         InputError: every problem, with the file and the path in it.
     """
     data = read_toml_untrusted(path, "a scenario")
-    for override in overrides:
-        _apply(data, override)
-    scenario = convert_untrusted(data, Scenario, str(path))
     problems: list[Problem] = []
+    for override in overrides:
+        try:
+            _apply(data, override)
+        except InputError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise InputError(problems)
+    scenario = convert_untrusted(data, Scenario, str(path))
     profile = reference_profile()
     if scenario.profile is not None:
         try:
@@ -67,7 +73,7 @@ def parse_endpoint(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         colon = ""
-    if not host or not colon or not port.isdecimal() or int(port) > 65535:
+    if not host or not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise ValueError('an address and a port such as "127.0.1.1:16113" or "[::1]:16113"')
     return host, int(port)
 
@@ -75,7 +81,7 @@ def parse_endpoint(text: str) -> tuple[str, int]:
 def _apply(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     steps = _STEP.findall(key)
-    if not equals or not steps or "".join(steps) != key.replace(".", ""):
+    if not equals or not _PATH.fullmatch(key):
         raise InputError(Problem("--set", "path=value such as wlc.count=10", shown(override)))
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -124,6 +130,8 @@ def _check_wlc(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
             "wlc.listen", text if text.startswith("an address") else "a numeric IP address", shown(wlc.listen)
         )
     else:
+        if "%" in host and wlc.count > 1:
+            yield Problem("wlc.listen", "an address without a scope, for more than one WLC", shown(wlc.listen))
         if wlc.step == "port" and port and port + wlc.count - 1 > 65535:
             yield Problem("wlc.count", f"at most {65536 - port} ports from {port} on", str(wlc.count))
         if wlc.step == "address":

@@ -166,7 +166,7 @@ def _listen_endpoints(scenario: Scenario) -> list[tuple[str, int]]:
 def _sessions(scenario: Scenario, wlcs: int) -> list[PlannedSession]:
     assign, mses = scenario.mse.assign, scenario.mse.count
     if not isinstance(assign, str):
-        return [PlannedSession(wlc, row.mse) for row in assign for wlc in row.wlc if wlc < wlcs]
+        return [PlannedSession(wlc, row.mse) for row in assign for wlc in row.wlc]
     if assign == "round-robin":
         return [PlannedSession(wlc, wlc % mses) for wlc in range(wlcs)]
     return [PlannedSession(wlc, mse) for wlc in range(wlcs) for mse in range(mses)]

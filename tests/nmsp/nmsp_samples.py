@@ -15,7 +15,8 @@ from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.hot import NotifyReceiver, Stations
 from loadgen.nmsp.messages import KIND_OF, Kind, MeasurementNotify, Message, Reading, Unsupported
-from loadgen.nmsp.profile import FieldDocument, Record, WireProfile
+from loadgen.nmsp.profile import Record, WireProfile
+from loadgen.nmsp.profile_document import FieldDocument
 
 # For every property test here: the same examples in every run, and no verdict on how fast the machine is.
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
@@ -81,7 +82,7 @@ size = 47
 fields = [
   { name = "subservice", type = "u32", offset = 3 },
   { name = "readings_n", type = "u16", offset = 45 },
-  { name = "sequence", type = "u32", offset = 8 },
+  { name = "sequence", type = "u64", offset = 37 },
   { name = "station_mac", type = "mac", offset = 13 },
   { name = "sent_ns", type = "u64", offset = 20 },
   { name = "due_ns", type = "u64", offset = 29 },

@@ -158,9 +158,47 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         lambda d: d.update(max_frame_bytes=(1 << 24) + 1),
         ["max_frame_bytes: expected 1 to 16777216, found 16777217"],
     ),
+    "a message larger than the frame limit": (
+        lambda d: d["messages"]["capability"].update(size=70000),
+        ["max_frame_bytes: expected room for messages.capability, 70012 bytes, found 65536"],
+    ),
+    "a length that does not hold the largest frame": (
+        lambda d: (d["header"]["fields"][3].update(type="u8"), d.update(max_frame_bytes=300)),
+        [f"header.fields (length): expected a type that holds 268 ({NOTIFY}), found u8"],
+    ),
+    "a constant where a value varies": (
+        lambda d: field(d, "version_request", "lowest").update(value=1),
+        ["messages.version_request.fields[0] (lowest).value: expected nothing: this field varies, found 1"],
+    ),
+    "a count that means something else": (
+        lambda d: (notify(d)["repeat"].update(count="subservice"), notify(d)["fields"].pop(5)),
+        [f"{NOTIFY}.repeat.count: expected a field that only counts, found subservice"],
+    ),
+    "a count that does not hold the maximum": (
+        lambda d: (
+            field(d, "measurement_notify", "reading_count").update(type="i8"),
+            notify(d)["repeat"].update(max=200),
+        ),
+        [f"{NOTIFY}.repeat.max: expected a number that reading_count holds, found 200"],
+    ),
+    "a name of the header in a notification": (
+        lambda d: field(d, "measurement_notify", "reading_count").update(name="flags", value=0),
+        [
+            f"{NOTIFY}.fields: expected a field reading_count, found none",
+            f"{NOTIFY}.fields[5] (flags): expected a name that neither the header nor the readings have, found flags",
+        ],
+    ),
+    "a signal strength without a sign": (
+        lambda d: reading(d, "rssi_a").update(type="u8"),
+        [f"{NOTIFY}.repeat.fields[4] (rssi_a).type: expected i8 or i16 or i32 or i64, found u8"],
+    ),
+    "a sequence number that comes round": (
+        lambda d: field(d, "measurement_notify", "sequence").update(type="u32"),
+        [f"{NOTIFY}.fields[0] (sequence).type: expected u64, found u32"],
+    ),
     "a negative size": (
         lambda d: d["messages"]["echo_request"].update(size=-1),
-        ["messages.echo_request.size: expected 0 or more, found -1"],
+        ["messages.echo_request.size: expected 0 to 16777216, found -1"],
     ),
     "a byte order that does not exist": (lambda d: d.update(byte_order="middle"), ["byte_order: expected"]),
     "a text for a number": (lambda d: d["header"].update(size="12"), ['header.size: expected int, found "12"']),
@@ -244,7 +282,7 @@ def test_the_same_document_unchanged_is_the_reference_profile(tmp_path: Path) ->
         lambda d: d.update(byte_order="little"),
         lambda d: field(d, "header", "magic").update(value=0x4F),
         lambda d: d["messages"]["capability"].update(id=33),
-        lambda d: reading(d, "snr").update(type="u8"),
+        lambda d: reading(d, "band").update(type="i8"),
         lambda d: d.update(max_frame_bytes=268),
     ],
 )

@@ -50,7 +50,8 @@ def test_every_frame_equals_the_codec_whatever_is_written_at_once(
     """Three times round the stations, in writes of several lengths."""
     owners, plain = stations(profile, counts, subservice=5)
     ring = NotifyRing(profile, owners, batch)
-    assert ring.slots == len(counts)
+    rounds = -(-batch // len(counts))  # a lap has room for a batch: every station reports that often in it
+    assert ring.slots == len(counts) * rounds
     for wanted in (1, 2, 3, 5, 8, 13, 100, 500):
         cursor = 0
         seen: Counter[bytes] = Counter()
@@ -71,7 +72,7 @@ def test_every_frame_equals_the_codec_whatever_is_written_at_once(
                 assert (message.station_mac, message.readings) in plain
                 seen[message.station_mac] += 1
             cursor += count
-        assert seen == {mac: 3 for mac, _ in plain}
+        assert seen == {mac: 3 * rounds for mac, _ in plain}
 
 
 @given(
@@ -87,7 +88,9 @@ def test_a_due_time_of_its_own_for_each(
     """Cursors far from 0, columns of due times: each frame carries its own, and turns go round the stations."""
     owners, plain = stations(profile, counts)
     ring = NotifyRing(profile, owners, batch)
-    by_turn = sorted(plain, key=lambda station: len(station[1]))  # documented: sorted by number of readings
+    # Documented: sorted by number of readings, and repeated within a size until a lap has room for a batch.
+    sizes = sorted(set(counts))
+    by_turn = [s for size in sizes for s in [s for s in plain if len(s[1]) == size] * -(-batch // len(counts))]
     cursor = start
     for wanted in calls:
         due = EPOCH + np.arange(cursor, cursor + wanted) * 17
@@ -95,7 +98,7 @@ def test_a_due_time_of_its_own_for_each(
         written = frames(profile, bytes(view))
         assert len(written) == count
         for offset, frame in enumerate(written):
-            mac, readings = by_turn[(cursor + offset) % len(counts)]
+            mac, readings = by_turn[(cursor + offset) % len(by_turn)]
             sequence = cursor - start + offset
             assert frame == frame_by_hand(
                 profile, MeasurementNotify(sequence, EPOCH + (cursor + offset) * 17, EPOCH, mac, 0, readings)
