@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +92,9 @@ def run_scenario(options: RunOptions) -> int:
         supervisor = Supervisor(plan, profile.document, keys, workers, watcher, prepared)
         record = trio.run(supervisor.run)
     result = _result(plan, record, demands, started)
+    if not record.prepared:  # nothing was dialed, and there is no folder
+        click.echo(f"loadgen: {'; '.join(result.verdict.reasons)}", err=True)
+        return result.verdict.exit_code
     encoded = as_json(result)
     folder.write("result.json", encoded)
     folder.write("histograms.hlog", format_hlog(record.epoch_unix_s, record.merger.log_lines(record.interval_s)))
@@ -233,6 +236,8 @@ def _lines() -> Watcher:
         nonlocal last
         if time.monotonic() - last >= _LINE_S:
             last = time.monotonic()
-            print(terminal.line(snapshot), file=sys.stderr, flush=True)  # noqa: T201 - progress goes to stderr
+            # Not print(): a log that nobody reads any more must not end the run, now or when Python flushes at its end.
+            with suppress(OSError):
+                os.write(sys.stderr.fileno(), f"{terminal.line(snapshot)}\n".encode())
 
     return show

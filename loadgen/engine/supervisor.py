@@ -74,6 +74,7 @@ class RunRecord(NamedTuple):
     health: tuple[WorkerHealth, ...]
     deaths: tuple[str, ...]
     interrupted: bool
+    prepared: bool
     epoch_unix_s: float
     interval_s: float
     load_start_ns: int | None
@@ -98,11 +99,12 @@ class _Handle:
         self.refused: Refused | None = None
         self.done: Done | None = None
         self.death: str | None = None
+        self.killed = False  # by us, because the user would not wait
         self.active = 0
 
     @property
     def ended(self) -> bool:
-        return self.done is not None or self.death is not None or self.refused is not None
+        return self.done is not None or self.death is not None or self.refused is not None or self.killed
 
 
 class Supervisor:
@@ -134,6 +136,7 @@ class Supervisor:
         self._changed = trio.Event()
         self._stopping = False
         self._interrupted = False
+        self._prepared = False
         self._epoch_ns = time.monotonic_ns()
         self._to_unix_ns = time.time_ns() - self._epoch_ns
         self._interval_ns = max(_INTERVAL_NS, plan.duration_ns // _MAX_INTERVALS)
@@ -153,6 +156,7 @@ class Supervisor:
                 nursery.start_soon(self._watch_signals)
                 problems = await self._prepare(nursery)
                 if not problems and not self._stopping:
+                    self._prepared = True
                     self._on_prepared(self._addresses() if self._plan.use.plays_wlc else ())
                     nursery.start_soon(self._show)
                     await self._lead()
@@ -169,6 +173,7 @@ class Supervisor:
             health=tuple(handle.done.health for handle in self._handles if handle.done is not None),
             deaths=tuple(handle.death for handle in self._handles if handle.death is not None),
             interrupted=self._interrupted,
+            prepared=self._prepared,
             epoch_unix_s=(self._epoch_ns + self._to_unix_ns) / NS_PER_S,
             interval_s=self._interval_ns / NS_PER_S,
             load_start_ns=self._load_start_ns,
@@ -219,13 +224,17 @@ class Supervisor:
                 await self._until(lambda: not any(handle.active for handle in self._handles))
 
     async def _collect(self) -> None:
+        """Have all workers finish: under load the senders first, so that nothing is left in a pipe."""
         self._stage = Stage.DRAINING
+        order = [Role.MSE, Role.WLC]
         if self._load_start_ns is not None:
             self._load_end_ns = time.monotonic_ns()
-        await self._tell_all(Finish())
-        with trio.move_on_after(_COLLECT_S):
-            while not all(handle.ended for handle in self._handles):
-                await self._changed.wait()
+            order.reverse()
+        for role in order:
+            await self._tell_all(Finish(), role)
+            with trio.move_on_after(_COLLECT_S + self._plan.backlog_ns / NS_PER_S):
+                while not all(handle.ended for handle in self._handles if handle.role is role):
+                    await self._changed.wait()
         for handle in self._handles:
             if not handle.ended:
                 handle.death = f"worker {handle.name} (pid {handle.process.pid}) did not hand in its result in time"
@@ -243,6 +252,8 @@ class Supervisor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
+            # Ctrl-C goes to the whole process group of the terminal; what it means, the supervisor decides.
+            process_group=0,
         )
         return _Handle(worker_name(role, worker), role, process, errors)
 
@@ -316,10 +327,10 @@ class Supervisor:
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
-                if self._interrupted:
-                    # Asked twice: no more waiting for orderly ends.
+                if self._interrupted:  # asked twice: no more waiting for orderly ends
                     for handle in self._handles:
-                        if handle.process.returncode is None:
+                        if not handle.ended:
+                            handle.killed = True
                             handle.process.kill()
                 self._interrupted = True
                 self._stop()

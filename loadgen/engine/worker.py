@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import os
 import resource
-import signal
 import socket
 import time
 
@@ -269,6 +268,4 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    # Ctrl-C goes to the whole process group; the supervisor decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     trio.run(_main)

@@ -6,6 +6,8 @@ HdrHistogram's own bucket index; when an interval ends, each distinct bucket goe
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 from hdrh.histogram import HdrHistogram
@@ -75,8 +77,15 @@ class Histogram:
         """Values in ns at the given percentiles; zeros when nothing was recorded."""
         if not self.count:
             return (0,) * len(percents)
-        values = self._hdr.get_percentile_to_value_dict(list(percents))
-        return tuple(int(values[percent]) for percent in percents)
+        reached = np.cumsum(np.frombuffer(self._hdr.counts, np.int64))
+        return tuple(self._value_at(percent, reached) for percent in percents)
+
+    def _value_at(self, percent: float, reached: NDArray[np.int64]) -> int:
+        # The definition of HdrHistogram's Java original and of its JavaScript port: the count is rounded up, less one
+        # ulp. hdrh rounds it to the nearest, and so reports a lower value where there are few samples.
+        wanted = max(1, math.ceil(math.nextafter(percent / 100 * self.count, 0)))
+        value = self._hdr.get_value_from_index(int(np.searchsorted(reached, wanted)))
+        return int(self._hdr.get_highest_equivalent_value(value))
 
     def summary(self) -> MetricSummary:
         """The figures that result.json shows."""
