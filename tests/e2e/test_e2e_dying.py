@@ -1,0 +1,258 @@
+"""Workers that die, users that interrupt, supervisors that vanish: what is known is written, nothing stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, Ended, Running, Start, eventually, process_is_gone, worker_pids
+
+# Workers in the order in which they are started with --workers 2.
+_NAMES = ("wlc-0", "wlc-1", "mse-0", "mse-1")
+
+
+LONG = SMALL.replace("500ms", "10m").replace('name = "small"', 'name = "long"')
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    """A scenario whose load lasts longer than any test."""
+    path = tmp_path / "long.toml"
+    path.write_text(LONG, "utf-8")
+    return path
+
+
+def in_mid_load(running: Running) -> None:
+    """Until the WLCs have sent much more than sessions take to be set up: they write once for each notification."""
+
+    def sent() -> bool:
+        assert running.process.poll() is None, running.stderr
+        return sum(map(_writes_of, worker_pids(running.pid))) > 400
+
+    eventually(sent, "notifications to be sent")
+
+
+def _writes_of(pid: int) -> int:
+    """How often a process has written to anything."""
+    try:
+        text = Path(f"/proc/{pid}/io").read_text("ascii")
+    except OSError:
+        return 0
+    return int(next(line for line in text.splitlines() if line.startswith("syscw")).split()[1])
+
+
+def _books_balance(ended: Ended) -> None:
+    counters = ended.counters
+    assert counters["notify.due"] == counters["notify.sent"] + counters["notify.dropped"] > 0
+
+
+def _check_files(ended: Ended) -> None:
+    """Everything a run leaves is there, and can be read."""
+    assert {path.name for path in ended.folder.iterdir()} >= {"plan.json", "result.json", "histograms.hlog"}
+    json.loads((ended.folder / "plan.json").read_text("utf-8"))
+    hlog = (ended.folder / "histograms.hlog").read_text("ascii")
+    assert "Tag=notify.latency" in hlog
+    assert "Tag=handshake.tls" in hlog
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hung(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple[Running, list[int]]:
+    """A run that was interrupted while one of its workers hangs; its end is far away, so it comes first."""
+    path = tmp_path_factory.mktemp("hung") / "long.toml"
+    path.write_text(LONG, "utf-8")
+    running = start_shared("run", path, "--workers", "1")
+    pids = running.wait_for_workers(2)
+    in_mid_load(running)
+    os.kill(pids[1], signal.SIGSTOP)
+    running.signal(signal.SIGINT)
+    return running, pids
+
+
+class TestDeath:
+    """kill -9 of one worker in mid-load."""
+
+    @pytest.mark.parametrize("which", [0, 3], ids=lambda which: _NAMES[which])
+    def test_one_of_four(self, start: Start, long: Path, which: int) -> None:
+        running = start("run", long, "--workers", "2")
+        pids = running.wait_for_workers(4)
+        in_mid_load(running)
+        os.kill(pids[which], signal.SIGKILL)
+        ended = running.end()
+        assert ended.code == 6, ended.stderr
+        verdict = ended.result["verdict"]
+        assert (verdict["exit_code"], verdict["outcome"]) == (6, "a worker process died")
+        message = next(reason for reason in verdict["reasons"] if "died" in reason)
+        for part in (f"worker {_NAMES[which]}", f"pid {pids[which]}", "SIGKILL"):
+            assert part in message
+        assert message in ended.stdout
+        assert "Traceback" not in ended.stderr
+        _check_files(ended)
+        # The others handed in their last figures; of the dead one, what it had reported counts.
+        assert [worker["worker"] for worker in ended.result["workers"]] == [
+            name for number, name in enumerate(_NAMES) if number != which
+        ]
+        counters = ended.counters
+        assert counters["sessions.established"] == 8
+        assert counters["notify.sent"] > 0
+        assert counters["notify.received"] > 0
+        assert ended.result["metrics"]["notify.latency"]["count"] == counters["notify.received"]
+        assert all(process_is_gone(pid) for pid in pids)
+
+    def test_of_all_that_play_one_side(self, start: Start, long: Path) -> None:
+        running = start("run", long, "--workers", "2", "--json")
+        pids = running.wait_for_workers(4)
+        in_mid_load(running)
+        for pid in pids[:2]:
+            os.kill(pid, signal.SIGKILL)
+        ended = running.end()
+        assert ended.code == 6, ended.stderr
+        reasons = json.loads(ended.stdout)["verdict"]["reasons"]
+        # The first death ends the run; that of the other may be found by then or not.
+        assert any(f"worker {name}" in reason and "SIGKILL" in reason for name in _NAMES[:2] for reason in reasons)
+        assert all(process_is_gone(pid) for pid in pids)
+
+    def test_while_preparing(self, start: Start, long: Path) -> None:
+        """Before anything was dialed: there may be nothing to write, but there is something to say."""
+        running = start("run", long, "--set", "wlc.count=200", "--set", "tls.key=rsa-2048", "--workers", "1")
+        pids = running.wait_for_workers(2)
+        os.kill(pids[0], signal.SIGKILL)
+        ended = running.end()
+        assert ended.code == 6, ended.stderr
+        assert "Traceback" not in ended.stderr
+        said = ended.stderr + ended.stdout
+        for part in ("worker wlc-0", f"pid {pids[0]}", "SIGKILL"):
+            assert part in said
+        assert all(process_is_gone(pid) for pid in pids)
+
+
+class TestInterrupt:
+    """Ctrl-C."""
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_in_mid_load(self, start: Start, long: Path, number: signal.Signals) -> None:
+        running = start("run", long, "--workers", "2", start_new_session=True)
+        pids = running.wait_for_workers(4)
+        in_mid_load(running)
+        if number is signal.SIGINT:
+            # As a terminal does it: the workers get it as well, and leave it to the supervisor.
+            os.killpg(running.pid, number)
+        else:
+            running.signal(number)
+        ended = running.end()
+        assert ended.code == 130, ended.stderr
+        assert "Traceback" not in ended.stderr
+        verdict = ended.result["verdict"]
+        assert (verdict["exit_code"], verdict["outcome"]) == (130, "interrupted")
+        assert any("interrupted" in reason for reason in verdict["reasons"])
+        _check_files(ended)
+        _books_balance(ended)
+        counters = ended.counters
+        assert counters["notify.sent"] == counters["notify.received"]
+        assert counters["notify.lost"] == 0
+        assert counters["sessions.closed"] == counters["sessions.established"] == 8
+        assert counters["sessions.lost"] == 0
+        assert ended.errors == {}
+        assert all(process_is_gone(pid) for pid in pids)
+
+    def test_of_the_whole_process_group_while_workers_start(self, start: Start, long: Path) -> None:
+        """A worker that is still importing when Ctrl-C comes has not died: the user has stopped the run."""
+        running = start("run", long, "--workers", "2", start_new_session=True)
+        running.wait_for_workers(1)
+        os.killpg(running.pid, signal.SIGINT)
+        ended = running.end()
+        assert ended.code == 130, ended.stderr + ended.stdout
+        assert "Traceback" not in ended.stderr
+
+    def test_while_preparing(self, start: Start, long: Path) -> None:
+        """Nothing was dialed, so there is nothing to write; it is an interruption all the same."""
+        running = start("run", long, "--set", "wlc.count=200", "--workers", "1")
+        running.wait_for_workers(2)
+        running.signal(signal.SIGINT)
+        ended = running.end()
+        assert ended.code == 130, ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    def test_at_once(self, start: Start, long: Path) -> None:
+        """Before the first worker: no traceback then either."""
+        running = start("run", long)
+        eventually(lambda: _has_loaded(running.pid, "_rust"), "cryptography to be imported")
+        running.signal(signal.SIGINT)
+        ended = running.end()
+        assert ended.code == 130, ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    def test_while_connecting(self, start: Start, long: Path) -> None:
+        running = start("run", long, "--set", "mse.connect_per_s=1", "--set", "wlc.count=100")
+        running.wait_for_line("connecting")
+        eventually(lambda: _connections_of(running) > 0, "the first session")
+        running.signal(signal.SIGINT)
+        ended = running.end()
+        assert ended.code == 130, ended.stderr
+        counters = ended.counters
+        assert 0 < counters["sessions.attempted"] < 200
+        assert counters["sessions.attempted"] == counters["sessions.established"] + counters["sessions.failed"]
+        assert counters["sessions.closed"] == counters["sessions.established"]
+        assert counters["notify.due"] == counters["notify.sent"] == counters["notify.dropped"] == 0
+        assert ended.result["load_s"] == 0
+        assert ended.errors == {}
+
+    def test_twice(self, start: Start, long: Path) -> None:
+        """Whoever asks again does not want to wait for a worker that hangs; that is an interruption, not a death."""
+        running = start("run", long, "--workers", "1")
+        wlc, mse = running.wait_for_workers(2)
+        in_mid_load(running)
+        os.kill(mse, signal.SIGSTOP)
+        running.signal(signal.SIGINT)
+        # The WLCs wait for the close of the MSEs that hang, give it up and end: the first signal was understood.
+        eventually(lambda: process_is_gone(wlc), "the end of the other worker")
+        running.signal(signal.SIGINT)
+        ended = running.end()
+        assert "Traceback" not in ended.stderr
+        assert all(process_is_gone(pid) for pid in (wlc, mse))
+        assert ended.code == 130, ended.result["verdict"]
+
+
+def _has_loaded(pid: int, library: str) -> bool:
+    try:
+        return library in Path(f"/proc/{pid}/maps").read_text("utf-8")
+    except OSError:
+        return False
+
+
+def _connections_of(running: Running) -> int:
+    """Established connections from or to the small scenario's WLCs."""
+    assert running.process.poll() is None, running.stderr
+    rows = (row.split() for row in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:])
+    return sum(row[2].startswith("01024D7F") and row[3] == "01" for row in rows)
+
+
+class TestOrphans:
+    """kill -9 of the supervisor."""
+
+    @pytest.mark.parametrize("when", ["load", "connecting", "preparing"])
+    def test_workers_end_by_themselves(self, start: Start, long: Path, when: str) -> None:
+        options = ["--set", "mse.connect_per_s=1"] if when == "connecting" else []
+        running = start("run", long, "--workers", "2", *options)
+        pids = running.wait_for_workers(4)
+        if when == "load":
+            in_mid_load(running)
+        elif when == "connecting":
+            running.wait_for_line("connecting")
+        running.process.kill()
+        assert running.end().code == -signal.SIGKILL
+        eventually(lambda: all(process_is_gone(pid) for pid in pids), "the workers' end")
+
+
+def test_a_worker_that_does_not_answer(hung: tuple[Running, list[int]]) -> None:
+    """A worker that hangs is given up, named, and does not outlive the run."""
+    running, pids = hung
+    ended = running.end()
+    assert ended.code == 6, ended.stderr
+    reasons = " ".join(ended.result["verdict"]["reasons"])
+    assert f"worker mse-0 (pid {pids[1]})" in reasons
+    assert "interrupted" in reasons
+    _books_balance(ended)
+    eventually(lambda: all(process_is_gone(pid) for pid in pids), "the workers' end")

