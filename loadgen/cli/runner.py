@@ -219,14 +219,15 @@ def _workers(text: str, plan: Plan) -> int:
 @contextmanager
 def _watcher(options: RunOptions, plan: Plan) -> Iterator[Watcher]:
     """Whoever looks at the run while it goes on: a person at a terminal, a log, or nobody."""
-    console = Console(stderr=True, highlight=False)
-    if options.quiet:
+    if options.quiet or sys.stderr is None:  # started with 2>&-
         yield lambda _: None
-    elif console.is_terminal:
+        return
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield _lines()
+    else:
         with Live(console=console, transient=True, auto_refresh=False) as view:
             yield lambda snapshot: view.update(terminal.live(snapshot, plan.scenario), refresh=True)
-    else:
-        yield _lines()
 
 
 def _lines() -> Watcher:

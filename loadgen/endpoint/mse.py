@@ -162,5 +162,6 @@ class Reception:
             before = check.counts()
             for value in numbers.tolist():
                 check.take(value)
-            for name, old, new in zip(("lost", "duplicated", "reordered"), before, check.counts(), strict=True):
-                self._recorder.count(f"notify.{name}", new - old)
+            for name, total in check.counts().items():
+                if total != before[name]:
+                    self._recorder.count(name, total - before[name])

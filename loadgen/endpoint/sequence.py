@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-# A peer that jumps ahead by more than this did not lose so many; the jump is counted as lost, but the numbers are not
-# remembered one by one.
+# Missing numbers that are remembered one by one, so that a late one is told from a duplicate.
 _REMEMBERED = 65536
+# Nobody loses so many in a row: a peer that jumps ahead further is counted as doing that, and its gap as nothing.
+_LARGEST_GAP = 1 << 32
 
 
 class SequenceCheck:
     """Judges one number at a time.
 
     A gap counts as lost at once; a number of a gap that comes later was not lost but reordered; any other number that
-    was passed already is a duplicate.
+    was passed already is a duplicate. A gap of more than 2^32 is a jump, and no loss.
     """
 
-    __slots__ = ("_missing", "duplicated", "expected", "lost", "reordered")
+    __slots__ = ("_missing", "duplicated", "expected", "jumps", "lost", "reordered")
 
     def __init__(self, expected: int = 0) -> None:
         self.expected = expected
         self._missing: set[int] = set()
-        self.lost = self.duplicated = self.reordered = 0
+        self.lost = self.duplicated = self.reordered = self.jumps = 0
 
     def take(self, sequence: int) -> None:
         """Judge the next number."""
@@ -27,10 +28,13 @@ class SequenceCheck:
             self.expected += 1
         elif sequence > self.expected:
             gap = sequence - self.expected
+            self.expected = sequence + 1
+            if gap > _LARGEST_GAP:
+                self.jumps += 1
+                return
             self.lost += gap
             remembered = min(gap, _REMEMBERED - len(self._missing))
             self._missing.update(range(sequence - remembered, sequence))
-            self.expected = sequence + 1
         elif sequence in self._missing:
             self._missing.remove(sequence)
             self.lost -= 1
@@ -38,6 +42,11 @@ class SequenceCheck:
         else:
             self.duplicated += 1
 
-    def counts(self) -> tuple[int, int, int]:
-        """(lost, duplicated, reordered) so far."""
-        return self.lost, self.duplicated, self.reordered
+    def counts(self) -> dict[str, int]:
+        """What was found so far, by the names of the counters."""
+        return {
+            "notify.lost": self.lost,
+            "notify.duplicated": self.duplicated,
+            "notify.reordered": self.reordered,
+            "errors.stream.sequence_jump": self.jumps,
+        }

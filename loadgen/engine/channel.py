@@ -111,13 +111,14 @@ class Channel(Generic[Outgoing, Incoming]):
         self._buffer = bytearray()
 
     async def send(self, value: Outgoing) -> None:
-        """Send one value.
+        """Send one value, whole even if the caller is cancelled: half a value would spoil all that follow.
 
         Raises:
             trio.BrokenResourceError: the other process is gone.
         """
         data = msgspec.msgpack.encode(value)
-        await self._send_stream.send_all(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+        with trio.CancelScope(shield=True):
+            await self._send_stream.send_all(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
 
     async def receive(self) -> Incoming | None:
         """The next value, or None when the other process closed its end."""

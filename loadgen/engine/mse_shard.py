@@ -21,6 +21,8 @@ from loadgen.units import NS_PER_S
 
 _NEVER_NS = 1 << 62
 _DIALS_PER_TURN = 64
+# Cut off in the middle of being set up, a session would look like a fault to the WLC.
+_PATIENCE_NS = 2 * NS_PER_S
 
 
 class MseLink(Link):
@@ -69,14 +71,16 @@ class MseShard(Shard):
         self._dial_start_ns = _NEVER_NS
         self._dialed = 0
         self._finishing = False
+        self._patience_until_ns = 0
 
     def start_dialing(self, at_ns: int) -> None:
         """The plan's first session is dialed at `at_ns` (monotonic)."""
         self._dial_start_ns = at_ns
 
     def finish(self) -> None:
-        """Close what is still open, and end."""
+        """Dial no more, close what is up, and end; sessions that are being set up get a moment to come up."""
         self._finishing = True
+        self._patience_until_ns = time.monotonic_ns() + _PATIENCE_NS
 
     def next_wake_ns(self, now_ns: int) -> int:
         if self._finishing or self._dialed == len(self._sessions):
@@ -161,7 +165,7 @@ class MseShard(Shard):
         for link in list(self.links.values()):
             if link.phase is Phase.ACTIVE:
                 self.close(link, now_ns)
-            elif link.phase is not Phase.CLOSING:
+            elif link.phase is not Phase.CLOSING and now_ns > self._patience_until_ns:
                 self._end(link, orderly=False)
         if not self.links:
             self.finished = True

@@ -10,6 +10,7 @@ A worker that dies ends the run early: what the others measured, and what it rep
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,10 @@ _COLLECT_S = 15.0
 # Progress comes this often; a long run has longer intervals, so that its log stays readable.
 _INTERVAL_NS = NS_PER_S
 _MAX_INTERVALS = 600
+
+
+# The line of a traceback that says what happened; in a group it has a border.
+_LAST_WORDS = re.compile(r"^[ |]*((?:[\w.]+)(?:Error|Exception|Fault)\b.*)$", re.MULTILINE)
 
 
 class Keys(NamedTuple):
@@ -99,7 +104,7 @@ class _Handle:
         self.refused: Refused | None = None
         self.done: Done | None = None
         self.death: str | None = None
-        self.killed = False  # by us, because the user would not wait
+        self.killed = False  # by Ctrl-C, or by us because the user would not wait
         self.active = 0
 
     @property
@@ -302,7 +307,10 @@ class Supervisor:
                 self._note()
         code = await handle.process.wait()
         if not handle.ended:
-            handle.death = _describe_death(handle, code)
+            if code == -signal.SIGINT:  # Ctrl-C reached it before it had left our process group: meant for us all
+                handle.killed = self._interrupted = True
+            else:
+                handle.death = _describe_death(handle, code)
             handle.active = 0
             self._stop()
 
@@ -385,11 +393,12 @@ class Supervisor:
     def _load_s(self) -> float:
         if self._load_start_ns is None or self._load_end_ns is None:
             return 0.0
-        return min(self._load_end_ns - self._load_start_ns, self._plan.duration_ns) / NS_PER_S
+        # Slot 0 lies a little ahead when it is agreed upon: the run may be over before it.
+        return max(0, min(self._load_end_ns - self._load_start_ns, self._plan.duration_ns)) / NS_PER_S
 
 
 def _describe_death(handle: _Handle, code: int) -> str:
     how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
     handle.errors.seek(0)
-    last = handle.errors.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
-    return f"worker {handle.name} (pid {handle.process.pid}) died: {how}" + (f": {last[-1]}" if last else "")
+    said = _LAST_WORDS.findall(handle.errors.read().decode("utf-8", "replace"))
+    return f"worker {handle.name} (pid {handle.process.pid}) died: {how}" + (f": {said[-1]}" if said else "")

@@ -333,7 +333,9 @@ class WlcShard(Shard):
     def _flush(self, link: Link) -> None:
         super()._flush(link)
         assert isinstance(link, WlcLink)
-        if link.phase is Phase.ACTIVE and link.row >= 0 and link.tunnel is not None and not link.tunnel.blocked:
+        if self._load_start_ns is None or link.row < 0 or link.phase is not Phase.ACTIVE:
+            return
+        if link.tunnel is not None and not link.tunnel.blocked:
             slots = self.due_now(time.monotonic_ns())
             if self._send_owed(link, self._due_at(link.controller, slots), held_up=True):
                 self._visits.append(self._share.wlcs.index(link.controller.number))
