@@ -120,7 +120,9 @@ def _value(data: object, kind: Any, path: str, problems: list[Problem]) -> Any:
         found = data
         for index in re.findall(r"\[(\d+)\]", inner):
             found = found[int(index)]  # type: ignore[index]
-        problems.append(Problem(path + inner.rstrip("`"), expected.replace("`", ""), shown(found)))
+        problems.append(
+            Problem(path + inner.rstrip("`"), expected.replace("`", "").removesuffix(" | null"), shown(found))
+        )
         return None
 
 

@@ -55,29 +55,29 @@ def live(snapshot: Snapshot, title: str) -> RenderableType:
         stage = s.stage.value
     head = Table.grid(padding=(0, 2))
     head.add_row(Text(title, style="bold"), bar, Text(stage))
-    grid = Table.grid(padding=(0, 3))
+    grid = Table.grid(padding=(0, 2))  # fits into 80 columns with seven-digit figures
     grid.add_column(style="dim", no_wrap=True)
     for _ in range(4):
         grid.add_column(justify="right", no_wrap=True)
     grid.add_row(
         "sessions",
-        f"{s.active:,} of {s.sessions:,} up",
+        f"{s.active:,}/{s.sessions:,} up",
         _bad(_failed(s), "failed"),
         f"{_rate(s, 'sessions.established')} handshakes/s",
         f"p99 {_shown(s.handshake_p99_ns)}",
     )
     grid.add_row(
-        "notifications/s",
+        "notify/s",
         f"due {_rate(s, 'notify.due')}",
         f"sent {_rate(s, 'notify.sent')}",
         f"received {_rate(s, 'notify.received')}",
-        _bad(s.counters.get("notify.lost", 0) + s.counters.get("notify.dropped", 0), "lost or dropped"),
+        _bad(s.counters.get("notify.lost", 0) + s.counters.get("notify.dropped", 0), "lost/dropped"),
     )
     grid.add_row(
         "latency",
         f"p50 {_shown(s.latency_p50_ns)}",
         f"p99 {_shown(s.latency_p99_ns)}",
-        f"generator lag p99 {_shown(s.lag_p99_ns)}",
+        f"lag p99 {_shown(s.lag_p99_ns)}",
         f"{max(s.counters.get(name, 0) for name in ('notify.received', 'notify.sent')):,} in all",
     )
     return Group(head, grid)
