@@ -61,13 +61,26 @@ def convert_untrusted(data: object, struct: type[T], source: str) -> T:
     Raises:
         InputError: every problem, each with its path, e.g. "x.toml: wlc.count: expected `int` >= 1, found -3".
     """
-    problems: list[Problem] = []
-    value = _struct(data, struct, "", problems)
+    value, problems = convert_leniently_untrusted(data, struct)
     if problems:
-        raise InputError(
-            [Problem(f"{source}: {p.where}" if p.where else source, p.expected, p.found) for p in problems]
-        )
-    return value  # type: ignore[no-any-return]
+        raise InputError(in_source(problems, source))
+    assert value is not None
+    return value
+
+
+def convert_leniently_untrusted(data: object, struct: type[T]) -> tuple[T | None, list[Problem]]:
+    """Make `struct` of parsed TOML as far as it goes: a wrong value is replaced by its default.
+
+    For callers that check more than types, so that all problems can be told at once. None: a value without a default
+    is missing or wrong.
+    """
+    problems: list[Problem] = []
+    return _struct(data, struct, "", problems), problems
+
+
+def in_source(problems: list[Problem], source: str) -> list[Problem]:
+    """The same problems with the name of the file before their path."""
+    return [Problem(f"{source}: {p.where}" if p.where else source, p.expected, p.found) for p in problems]
 
 
 def shown(value: object) -> str:
@@ -88,10 +101,14 @@ def _struct(data: object, struct: type[msgspec.Struct], path: str, problems: lis
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in data:
-            values[field.name] = _value(data[name], field.type, _join(path, name), problems)
+            before = len(problems)
+            value = _value(data[name], field.type, _join(path, name), problems)
+            if len(problems) == before or isinstance(value, msgspec.Struct):
+                values[field.name] = value
         elif field.required:
             problems.append(Problem(_join(path, name), "a value", "nothing"))
-    return None if problems else struct(**values)
+    complete = all(field.name in values for field in fields.values() if field.required)
+    return struct(**values) if complete else None
 
 
 def _value(data: object, kind: Any, path: str, problems: list[Problem]) -> Any:

@@ -13,7 +13,7 @@ from loadgen.errors import InputError, Problem
 from loadgen.nmsp import services
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.scenario.schema import NAMED_MASKS, Scenario, Stage, Subservices
-from loadgen.strict import convert_untrusted, read_toml_untrusted, shown
+from loadgen.strict import convert_leniently_untrusted, in_source, read_toml_untrusted, shown
 
 _PATH = re.compile(r"\w+(\[\d+\]|\.\w+)*")
 _STEP = re.compile(r"\w+|\[\d+\]")
@@ -37,17 +37,29 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> tuple[Scenario, 
             problems.extend(error.problems)
     if problems:
         raise InputError(problems)
-    scenario = convert_untrusted(data, Scenario, str(path))
+    scenario, problems = convert_leniently_untrusted(data, Scenario)
+    wrong = [problem.where for problem in problems]
+    problems = in_source(problems, str(path))
+    if scenario is None:
+        raise InputError(problems)
     profile = reference_profile()
     if scenario.profile is not None:
         try:
             profile = load_profile(relative_to(path, scenario.profile))
         except InputError as error:
             problems.extend(error.problems)
-    problems += [Problem(f"{path}: {p.where}", p.expected, p.found) for p in _check(scenario, profile)]
+    # What follows from a default in the place of a wrong value is not the user's problem.
+    found = [p for p in _check(scenario, profile) if not any(_related(p.where, place) for place in wrong)]
+    problems += in_source(found, str(path))
     if problems:
         raise InputError(problems)
     return scenario, profile
+
+
+def _related(where: str, place: str) -> bool:
+    """One path leads to the other, or into it."""
+    short, long = sorted((where, place), key=len)
+    return long.startswith(short) and (len(short) == len(long) or long[len(short)] in ".[")
 
 
 def relative_to(scenario_path: Path, name: str) -> Path:

@@ -138,6 +138,28 @@ def test_all_wrong_values_come_at_once_each_with_its_path(tmp_path: Path) -> Non
     )
 
 
+def test_wrong_values_and_what_does_not_fit_together_come_at_once(tmp_path: Path) -> None:
+    """And nothing that only follows from the default in the place of a wrong value: the rate is there, if wrong."""
+    text = """
+name = "small"
+[wlc]
+count = 0
+readings = [5, 3]
+[mse]
+subscribe = ["rssi-nobody"]
+[load]
+rate = -1
+"""
+    with pytest.raises(InputError) as refusal:
+        load_scenario(write(tmp_path, text))
+    assert [problem.where.partition(": ")[2] for problem in refusal.value.problems] == [
+        "wlc.count",
+        "load.rate",
+        "wlc.readings",
+        "mse.subscribe[0]",
+    ]
+
+
 def test_values_that_do_not_fit_together_come_at_once(tmp_path: Path) -> None:
     text = """
         name = "small"
