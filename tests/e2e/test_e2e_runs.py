@@ -166,7 +166,7 @@ class TestOutput:
         ended = running.end()
         ended.check_passed()
         assert json.loads(ended.stdout) == ended.result
-        assert "notifications/s" in shown
+        assert "notify/s" in shown
         assert "Traceback" not in shown
 
     def test_nobody_reads_the_progress(self, start: Start, small: Path) -> None:
