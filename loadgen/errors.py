@@ -50,18 +50,6 @@ class InputError(LoadgenError):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-class UnreachableError(LoadgenError):
-    """No session with the target came up."""
-
-    exit_code = ExitCode.UNREACHABLE
-
-
-class WorkerDiedError(LoadgenError):
-    """A worker process ended without handing in its result."""
-
-    exit_code = ExitCode.WORKER_DIED
-
-
 class ProtocolError(LoadgenError):
     """A violation of NMSP. Abstract: `LocalProtocolError` is our bug, `RemoteProtocolError` is the peer's."""
 

@@ -33,6 +33,7 @@ from loadgen.measure.result import (
     make_rates,
     make_verdict,
 )
+from loadgen.nmsp import services
 from loadgen.report import terminal
 from loadgen.report.folder import ResultFolder, as_json
 from loadgen.scenario.load import load_scenario, parse_endpoint
@@ -125,7 +126,7 @@ def _result(plan: Plan, record: RunRecord, demands: tuple[limits.Threshold, ...]
         verdict=make_verdict(
             judge(record.health),
             judged,
-            established=counters["sessions.established"],
+            counters,
             interrupted=record.interrupted,
             deaths=record.deaths,
         ),
@@ -192,6 +193,10 @@ def _check_plan(scenario: Scenario, plan: Plan, source: Path) -> None:
         if beyond:
             expected = f"WLCs 0 to {len(plan.wlcs) - 1}, one for each --target"
             raise InputError(Problem(f"{source}: mse.assign", expected, f"WLC {min(beyond)}"))
+    if plan.use.plays_wlc and not plan.capability & plan.subscription & services.mask_of(services.MOBILE_STATION):
+        classes = ", ".join(service.label for service in services.MOBILE_STATION)
+        expected = f"a class of mobile stations that wlc.subservices offers ({classes}), or nothing would be sent"
+        raise InputError(Problem(f"{source}: mse.subscribe", expected, "none"))
     if plan.use is Use.SERVE_MSE and not plan.wlcs[0].port:
         raise InputError(Problem(f"{source}: wlc.listen", "a port to dial (0 is for those who listen)", "port 0"))
 

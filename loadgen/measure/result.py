@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from importlib import metadata
 
 import msgspec
@@ -26,8 +27,18 @@ _OUTCOMES = {
     ExitCode.THRESHOLD_FAILED: "a threshold failed",
     ExitCode.UNREACHABLE: "no session came up",
     ExitCode.GENERATOR_SATURATED: "the generator was saturated: the figures are not the target's",
+    ExitCode.INCONCLUSIVE: "inconclusive",
     ExitCode.WORKER_DIED: "a worker process died",
     ExitCode.INTERRUPTED: "interrupted",
+}
+
+
+# Worth a line beside the verdict, even where no threshold forbids it.
+_SHORTCOMINGS = {
+    "sessions.failed": "sessions failed",
+    "sessions.lost": "sessions lost",
+    "notify.dropped": "notifications dropped",
+    "notify.lost": "notifications lost",
 }
 
 
@@ -56,11 +67,6 @@ class RunResult(msgspec.Struct, frozen=True):
     rates: dict[str, float]
     thresholds: tuple[ThresholdResult, ...]
     workers: tuple[WorkerHealth, ...]
-
-
-def result_schema() -> dict[str, object]:
-    """JSON Schema of `RunResult`."""
-    return msgspec.json.schema(RunResult)
 
 
 def make_counters(merger: Merger, *, wlc: bool, mse: bool, complete: bool) -> dict[str, int]:
@@ -95,16 +101,22 @@ def make_rates(merger: Merger, counters: dict[str, int], load_start_ns: int | No
 def make_verdict(
     generator: GeneratorVerdict,
     thresholds: tuple[ThresholdResult, ...],
+    counters: Mapping[str, int],
     *,
-    established: int,
     interrupted: bool,
     deaths: tuple[str, ...],
 ) -> ResultVerdict:
     """The outcome that weighs most decides the exit code; the reasons name all."""
+    established = counters["sessions.established"]
+    # A run that measured nothing has not passed anything.
+    empty = established and not counters.get("notify.sent", 0) and not counters.get("notify.received", 0)
     reasons = list(deaths)
     if interrupted:
         reasons.append("interrupted before the planned end")
     reasons += generator.reasons
+    if empty:
+        reasons.append("no notification was sent or received")
+    reasons += [f"{what}: {counters[name]:,}" for name, what in _SHORTCOMINGS.items() if counters.get(name)]
     reasons += [f"threshold failed: {t.text} (was {t.shown})" for t in thresholds if not t.passed]
     if deaths:
         code = ExitCode.WORKER_DIED
@@ -114,6 +126,8 @@ def make_verdict(
         code = ExitCode.UNREACHABLE
     elif generator.generator is Verdict.INVALID:
         code = ExitCode.GENERATOR_SATURATED
+    elif empty:
+        code = ExitCode.INCONCLUSIVE
     elif not all(threshold.passed for threshold in thresholds):
         code = ExitCode.THRESHOLD_FAILED
     else:

@@ -63,6 +63,7 @@ OPTIONS: list[tuple[list[str], list[str]]] = [
         (["--serve", "mse"], ["small.toml: wlc.listen", "port"]),
         # No WLC of the assignment is among the targets: there is nothing to do.
         (["--target", "wlc=127.77.4.1:9", "--set", "mse.assign=[{ mse = 0, wlc = [3] }]"], ["mse.assign"]),
+        (["--set", 'mse.subscribe=["wips"]'], ["small.toml: mse.subscribe", "a class of mobile stations"]),
         (["--set", 'mse.identities=["a.pem"]'], ["small.toml: mse.identities", "2 MSEs", "found 1"]),
         (["--set", 'mse.identities=["a.pem", "b.pem"]'], ["a.pem", "b.pem", "no such file"]),
         (["--set", "wlc.auth_list=nobody.txt"], ["nobody.txt", "no such file"]),

@@ -211,7 +211,7 @@ def test_the_outcome_that_weighs_most_decides() -> None:
         verdict = make_verdict(
             generator,
             (fine, failed) if missed else (fine,),
-            established=0 if unreachable else 3,
+            {"sessions.established": 0 if unreachable else 3, "notify.sent": 7},
             interrupted=interrupted,
             deaths=("wlc-1 died of signal 9",) if died else (),
         )
@@ -229,10 +229,32 @@ def test_the_outcome_that_weighs_most_decides() -> None:
 
 
 def test_a_degraded_generator_still_passes() -> None:
-    verdict = make_verdict(
-        GeneratorVerdict(Verdict.DEGRADED, ("a stall",)), (), established=1, interrupted=False, deaths=()
-    )
+    verdict = make_verdict(GeneratorVerdict(Verdict.DEGRADED, ("a stall",)), (), PLAIN, interrupted=False, deaths=())
     assert (verdict.exit_code, verdict.outcome, verdict.reasons) == (0, "passed", ("a stall",))
+
+
+PLAIN = {"sessions.established": 1, "notify.sent": 1, "notify.received": 1}
+
+
+@pytest.mark.parametrize(
+    ("counters", "code", "reasons"),
+    [
+        (PLAIN, 0, ()),
+        ({"sessions.established": 1, "notify.received": 1}, 0, ()),  # only the MSEs are ours
+        ({"sessions.established": 1, "notify.sent": 0}, 5, ("no notification was sent or received",)),
+        (
+            {"sessions.established": 1, "notify.sent": 0, "notify.dropped": 3000},
+            5,
+            ("no notification was sent or received", "notifications dropped: 3,000"),
+        ),
+        (PLAIN | {"sessions.lost": 1, "sessions.failed": 2}, 0, ("sessions failed: 2", "sessions lost: 1")),
+    ],
+)
+def test_what_fell_short_is_said_and_nothing_at_all_is_inconclusive(
+    counters: dict[str, int], code: int, reasons: tuple[str, ...]
+) -> None:
+    verdict = make_verdict(GeneratorVerdict(Verdict.VALID, ()), (), counters, interrupted=False, deaths=())
+    assert (verdict.exit_code, verdict.reasons) == (code, reasons)
 
 
 # -- counters and rates ------------------------------------------------------------------------------------------------
