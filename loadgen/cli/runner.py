@@ -21,6 +21,7 @@ from loadgen.engine.keys import make_keys
 from loadgen.engine.limits import allow_descriptors, check_local_ports
 from loadgen.engine.supervisor import RunRecord, Supervisor, Watcher
 from loadgen.errors import InputError, Problem
+from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
 from loadgen.measure.health import judge
 from loadgen.measure.hlog import format_hlog
@@ -111,7 +112,9 @@ def run_scenario(options: RunOptions) -> int:
 
 def _result(plan: Plan, record: RunRecord, demands: tuple[limits.Threshold, ...], started: datetime) -> RunResult:
     merger = record.merger
-    counters = make_counters(merger, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=not record.deaths)
+    counters = make_counters(
+        merger, plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=not record.deaths
+    )
     rates = make_rates(merger, counters, record.load_start_ns)
     metrics = merger.metrics()
     judged = limits.judge(demands, metrics, counters, rates)
@@ -120,6 +123,7 @@ def _result(plan: Plan, record: RunRecord, demands: tuple[limits.Threshold, ...]
         scenario=plan.scenario,
         plan_digest=plan.digest,
         use=plan.use,
+        kind=plan.kind,
         started=started.isoformat(timespec="seconds"),
         load_s=record.load_s,
         environment=environment(),
@@ -193,7 +197,12 @@ def _check_plan(scenario: Scenario, plan: Plan, source: Path) -> None:
         if beyond:
             expected = f"WLCs 0 to {len(plan.wlcs) - 1}, one for each --target"
             raise InputError(Problem(f"{source}: mse.assign", expected, f"WLC {min(beyond)}"))
-    if plan.use.plays_wlc and not plan.capability & plan.subscription & services.mask_of(services.MOBILE_STATION):
+    notify = plan.kind is LoadKind.NOTIFY
+    if (
+        notify
+        and plan.use.plays_wlc
+        and not plan.capability & plan.subscription & services.mask_of(services.MOBILE_STATION)
+    ):
         classes = ", ".join(service.label for service in services.MOBILE_STATION)
         expected = f"a class of mobile stations that wlc.subservices offers ({classes}), or nothing would be sent"
         raise InputError(Problem(f"{source}: mse.subscribe", expected, "none"))

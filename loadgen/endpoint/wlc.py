@@ -16,7 +16,6 @@ from loadgen.nmsp.messages import (
     VersionRequest,
     VersionResponse,
 )
-from loadgen.scenario.schedule import Schedule
 
 
 class WlcEndpoint(Endpoint):
@@ -80,35 +79,3 @@ class Subscriber:
             if ours:
                 self.own_dropped += index - self.done
             self.done = index
-
-
-class Share:
-    """Which WLCs a worker plays, and which of them have a turn between two counts of the schedule.
-
-    WLC w belongs to worker w mod N, so neighbours in the schedule are on different workers and all work all the time.
-    """
-
-    def __init__(self, schedule: Schedule, worker: int, workers: int) -> None:
-        self.schedule = schedule
-        self.worker = worker
-        self.workers = workers
-        self.wlcs = range(worker, schedule.wlcs, workers)
-
-    def positions(self, first: int, end: int) -> list[range]:
-        """Positions in `wlcs` of those with a slot in `first` .. `end - 1`; none twice.
-
-        Cost: one range per turn touched, not per slot.
-        """
-        fleet = self.schedule.wlcs
-        if end - first >= fleet:
-            return [range(len(self.wlcs))]
-        if end <= first:
-            return []
-        turn = first // fleet
-        spans = [(first - turn * fleet, min(end - turn * fleet, fleet))]
-        if end > (turn + 1) * fleet:
-            spans.append((0, end - (turn + 1) * fleet))
-        return [range(self._position_from(low), self._position_from(high)) for low, high in spans]
-
-    def _position_from(self, wlc: int) -> int:
-        return max(0, -(-(wlc - self.worker) // self.workers))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import ipaddress
 import resource
 from collections import Counter
 from pathlib import Path
 
 from loadgen.errors import InputError, Problem
+from loadgen.loads import LoadKind
 from loadgen.scenario.plan import Plan
+from loadgen.units import NS_PER_S
 
 # Python, trio, the channel, epoll, log files; measured about 20.
 _OWN_DESCRIPTORS = 64
+_TIME_WAIT_S = 60  # Linux's TCP_TIMEWAIT_LEN
 # Two pipes, what it says on stderr, its process: held by the supervisor, plus the far ends while it starts.
 _DESCRIPTORS_PER_WORKER = 8
 
 
 def descriptors_needed(plan: Plan, workers: int) -> int:
     """File descriptors of the process that needs most of them."""
+    if plan.kind is LoadKind.HANDSHAKE:
+        # Twice: the far side closes a little later than we begin the next one.
+        return 2 * plan.concurrency + len(plan.wlcs) // workers + _OWN_DESCRIPTORS
     sessions = -(-len(plan.sessions) // workers)
     listeners = -(-len(plan.wlcs) // workers) if plan.use.plays_wlc else 0
     # A WLC worker holds the sessions of its WLCs, which may be all of them if one WLC has them all.
@@ -62,8 +69,31 @@ def check_local_ports(plan: Plan) -> None:
     low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split())
     sessions = Counter((plan.wlcs[session.wlc].host, plan.wlcs[session.wlc].port) for session in plan.sessions)
     (host, port), most = sessions.most_common(1)[0]
+    if plan.kind is LoadKind.HANDSHAKE:
+        _check_closed_ports(plan, host, port, most / len(plan.sessions), high - low + 1)
+        return
     if port and most > high - low + 1:
         expected = (
             f"at most {high - low + 1:,} sessions to {host}:{port} (net.ipv4.ip_local_port_range {low} to {high})"
         )
         raise InputError(Problem("local ports", expected, f"{most:,}"))
+
+
+def _check_closed_ports(plan: Plan, host: str, port: int, share: float, ports: int) -> None:
+    """The port of a closed connection rests in TIME_WAIT; so many handshakes per second to one address use all up."""
+    # 1: ports are used again after a second, everywhere; 2: to loopback addresses only (Linux's default).
+    reuse = Path("/proc/sys/net/ipv4/tcp_tw_reuse").read_text("ascii").strip()
+    if not plan.paced or reuse == "1" or (reuse == "2" and _is_loopback(host)):
+        return
+    peak_per_s = share * max(max(stage.start_per_s, stage.end_per_s) for stage in plan.stages)
+    most = peak_per_s * min(_TIME_WAIT_S, plan.duration_ns / NS_PER_S)
+    if most > ports:
+        expected = (
+            f"at most {ports / _TIME_WAIT_S:,.0f} handshakes/s to {host}:{port}: each keeps one of {ports:,} local "
+            f"ports for {_TIME_WAIT_S} s (sysctl net.ipv4.tcp_tw_reuse=1 lifts that)"
+        )
+        raise InputError(Problem("local ports", expected, f"{peak_per_s:,.0f}/s"))
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import select
-import socket
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -12,11 +10,12 @@ from OpenSSL import SSL
 
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.mse import Arrival, MseEndpoint, Reception
-from loadgen.engine.shard import Link, Phase, Shard
+from loadgen.engine.dialing import DialingShard, MseLink
+from loadgen.engine.shard import Link, Phase
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan
-from loadgen.transport.tls import TransportFault, Tunnel, dial, dial_result
+from loadgen.transport.tls import TransportFault
 from loadgen.units import NS_PER_S
 
 _NEVER_NS = 1 << 62
@@ -25,18 +24,7 @@ _DIALS_PER_TURN = 64
 _PATIENCE_NS = 2 * NS_PER_S
 
 
-class MseLink(Link):
-    """A link of an MSE; `number` is its row among this worker's sessions."""
-
-    __slots__ = ("number", "socket")
-
-    def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
-        super().__init__(sock.fileno(), Phase.CONNECTING, started_ns)
-        self.socket = sock
-        self.number = number
-
-
-class MseShard(Shard):
+class MseShard(DialingShard):
     """The sessions that one worker dials: every `workers`-th of the plan's, from `worker` on."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
@@ -59,14 +47,10 @@ class MseShard(Shard):
         contexts: Sequence[SSL.Context],
         to_unix_ns: int,
     ) -> None:
-        """Args: addresses: of all WLCs of the plan; contexts: of all its MSEs."""
-        super().__init__(profile, recorder, plan.setup_timeout_ns)
+        super().__init__(plan, profile, recorder, worker, workers, addresses, contexts)
         self._settings = settings
-        self._worker, self._workers = worker, workers
-        self._addresses, self._contexts = addresses, contexts
-        self._sessions = plan.sessions[worker::workers]
         self._connect_per_s = plan.connect_per_s
-        self._reception = Reception(recorder, len(self._sessions), to_unix_ns)
+        self._reception = Reception(recorder, len(self.sessions), to_unix_ns)
         self._arrivals: list[Arrival] = []
         self._dial_start_ns = _NEVER_NS
         self._dialed = 0
@@ -79,11 +63,12 @@ class MseShard(Shard):
 
     def finish(self) -> None:
         """Dial no more, close what is up, and end; sessions that are being set up get a moment to come up."""
+        self.end_load()
         self._finishing = True
         self._patience_until_ns = time.monotonic_ns() + _PATIENCE_NS
 
     def next_wake_ns(self, now_ns: int) -> int:
-        if self._finishing or self._dialed == len(self._sessions):
+        if self._finishing or self._dialed == len(self.sessions):
             return _NEVER_NS
         return self._due_ns(self._dialed)
 
@@ -92,36 +77,24 @@ class MseShard(Shard):
             self._close_all(now_ns)
             return
         for _ in range(_DIALS_PER_TURN):
-            if self._dialed == len(self._sessions) or self._due_ns(self._dialed) > now_ns:
+            if self._dialed == len(self.sessions) or self._due_ns(self._dialed) > now_ns:
                 break
             self._dial(self._dialed)
             self._dialed += 1
 
     def _due_ns(self, number: int) -> int:
         """When this worker's session `number` is to be dialed: the plan's order, at the plan's rate."""
-        return self._dial_start_ns + int((self._worker + number * self._workers) * NS_PER_S / self._connect_per_s)
+        return self._dial_start_ns + int((self.worker + number * self.workers) * NS_PER_S / self._connect_per_s)
 
     def _dial(self, number: int) -> None:
         self.recorder.count("sessions.attempted")
         started = time.monotonic_ns()
         self.recorder.mark("handshake", started)
         try:
-            sock = dial(self._addresses[self._sessions[number].wlc])
+            self.dial(number, started)
         except TransportFault as error:
             self.recorder.count(f"errors.tcp.{error.kind}")
             self.recorder.count("sessions.failed")
-            return
-        self.add(MseLink(sock, started, number), started + self.setup_timeout_ns, select.EPOLLOUT)
-
-    def on_other(self, fd: int) -> None:
-        raise AssertionError("an MSE listens nowhere")
-
-    def on_connected(self, link: Link) -> None:
-        assert isinstance(link, MseLink)
-        dial_result(link.socket)
-        self.recorder.record("handshake.tcp", time.monotonic_ns() - link.started_ns)
-        context = self._contexts[self._sessions[link.number].mse]
-        link.tunnel = Tunnel(context, link.socket, server=False)
 
     def on_tunnel(self, link: Link, now_ns: int) -> None:
         assert isinstance(link, MseLink)
@@ -154,18 +127,11 @@ class MseShard(Shard):
             self._arrivals.clear()
         self.receiver.reset()
 
-    def release(self, link: Link) -> None:
-        assert isinstance(link, MseLink)
-        if link.tunnel is not None:
-            link.tunnel.close()
-        else:
-            link.socket.close()
-
     def _close_all(self, now_ns: int) -> None:
         for link in list(self.links.values()):
             if link.phase is Phase.ACTIVE:
                 self.close(link, now_ns)
             elif link.phase is not Phase.CLOSING and now_ns > self._patience_until_ns:
-                self._end(link, orderly=False)
+                self.end(link, orderly=False)
         if not self.links:
             self.finished = True

@@ -93,6 +93,8 @@ class Shard:
         self.active = 0
         self.finished = False
         self.longest_stall_ns = 0
+        self._cpu_at_start_s: float | None = None
+        self.load_cpu_s = 0.0  # user and system time of the process, from the start of the load to its end
         self._epoll = select.epoll()
         self._timers: list[tuple[int, int, Link]] = []
         self._timer_serial = 0
@@ -144,6 +146,24 @@ class Shard:
         self._run_timers()
         self.on_turn(time.monotonic_ns())
 
+    def start_load(self, at_ns: int) -> None:
+        """Setting up is over: slot 0 of the schedule is due at `at_ns` (monotonic)."""
+        self._cpu_at_start_s = time.process_time()
+
+    def end_load(self) -> None:
+        """The load is over, or was stopped; what follows is closing."""
+        if self._cpu_at_start_s is not None:
+            self.load_cpu_s += time.process_time() - self._cpu_at_start_s
+            self._cpu_at_start_s = None
+
+    def finish(self) -> None:
+        """End the load if it goes on, close in order, and then be `finished`."""
+        raise NotImplementedError
+
+    def totals(self, now_ns: int) -> dict[str, int]:
+        """Counters that follow from where the shard stands."""
+        return {}
+
     def shut(self) -> None:
         """Close everything, at once."""
         for link in list(self.links.values()):
@@ -173,12 +193,20 @@ class Shard:
         raise NotImplementedError
 
     def on_tunnel(self, link: Link, now_ns: int) -> None:
-        """TLS is up; give the link its endpoint."""
+        """TLS is up; give the link its endpoint, if there is to be a session.
+
+        Raises:
+            TransportFault
+        """
         raise NotImplementedError
 
     def on_active(self, link: Link, now_ns: int) -> None:
         """The subscription was answered."""
         raise NotImplementedError
+
+    def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
+        """The peer closed a link that has no endpoint; False if that is a fault."""
+        return False
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         """A link ended; `phase` is where it stood."""
@@ -229,7 +257,7 @@ class Shard:
     def fault(self, link: Link, kind: str) -> None:
         """The link failed: count it and let it go. Costs this link only."""
         self.recorder.count(f"errors.{self.phase_names[link.phase]}.{kind}")
-        self._end(link, orderly=False)
+        self.end(link, orderly=False)
 
     def close(self, link: Link, now_ns: int) -> None:
         """End an active link in order: say so once everything is written, and wait for the peer to say so too."""
@@ -260,7 +288,10 @@ class Shard:
             now = time.monotonic_ns()
             link.phase = Phase.SETTING_UP
             self.on_tunnel(link, now)
-            self.send_outbox(link)
+            if link.endpoint is not None:
+                self.send_outbox(link)
+            elif link.phase is not Phase.CLOSED:
+                self._watch(link)
         except TransportFault as error:
             self.fault(link, error.kind)
 
@@ -283,18 +314,21 @@ class Shard:
         try:
             read = tunnel.read_into(view[start : start + MAX_WRITE_BYTES])
         except EndOfStream as error:
-            if error.orderly and link.phase >= Phase.ACTIVE and not link.tail:
+            if link.endpoint is None:
+                if not self.on_end_of_stream(link, orderly=error.orderly):
+                    self.fault(link, error.kind)
+            elif error.orderly and link.phase >= Phase.ACTIVE and not link.tail:
                 tunnel.close_notify()
-                self._end(link, orderly=True)
+                self.end(link, orderly=True)
             elif link.phase is Phase.CLOSING:
-                self._end(link, orderly=error.orderly)
+                self.end(link, orderly=error.orderly)
             else:
                 self.fault(link, "closed_mid_frame" if link.tail else error.kind)
             return position
         except TransportFault as error:
             self.fault(link, error.kind)
             return position
-        if not read:
+        if not read or link.endpoint is None:
             return position
         view[position:start] = link.tail
         end = start + read
@@ -350,7 +384,7 @@ class Shard:
             if link.phase is Phase.CLOSING:
                 self._watch(link)
                 self._say_goodbye(link)
-            else:
+            elif link.endpoint is not None:
                 self.send_outbox(link)
         except TransportFault as error:
             self.fault(link, error.kind)
@@ -371,20 +405,20 @@ class Shard:
             _, serial, link = heapq.heappop(self._timers)
             if link.phase is Phase.CLOSED or serial != link.timer:
                 continue
-            if link.phase < Phase.SETTING_UP:
-                self.fault(link, "timeout")
-                continue
             if link.phase is Phase.CLOSING:
                 self.fault(link, "close_timeout")
                 continue
-            assert link.endpoint is not None
+            if link.endpoint is None:
+                self.fault(link, "timeout")
+                continue
             try:
                 self.arm(link, link.endpoint.on_timer(now))
                 self.send_outbox(link)
             except (RemoteProtocolError, TransportFault) as error:
                 self.fault(link, error.kind)
 
-    def _end(self, link: Link, *, orderly: bool) -> None:
+    def end(self, link: Link, *, orderly: bool) -> None:
+        """The link is over: close it at once, and tell `on_gone` unless it was closing already."""
         phase = link.phase
         if phase is Phase.CLOSED:
             return
@@ -407,3 +441,4 @@ class Shard:
         """Close the link's socket."""
         if link.tunnel is not None:
             link.tunnel.close()
+            link.tunnel = None  # its timer may keep the link for long; OpenSSL's memory must not stay with it

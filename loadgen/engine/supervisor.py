@@ -39,6 +39,7 @@ from loadgen.engine.worker import worker_name
 from loadgen.errors import InputError, Problem
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Identity
+from loadgen.loads import LoadKind
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.merge import Merger
 from loadgen.measure.progress import Recent, Snapshot, Stage
@@ -206,24 +207,30 @@ class Supervisor:
     async def _lead(self) -> None:
         """Dial, wait for the sessions, start the load, wait for its end."""
         plan = self._plan
+        self._stage = Stage.CONNECTING
+        notify = plan.kind is LoadKind.NOTIFY
         if plan.use.plays_mse:
-            self._stage = Stage.CONNECTING
             await self._tell_all(Dial(self._addresses(), time.monotonic_ns() + _LEAD_NS), Role.MSE)
-            await self._until(self._settled)
-            if not self._count("sessions.established"):
-                return
+            if notify:
+                await self._until(self._settled)
+                if not self._count("sessions.established"):
+                    return
         else:
-            self._stage = Stage.CONNECTING
+            sign_of_life = "sessions.established" if notify else "handshakes.attempted"
             with trio.move_on_after(plan.duration_ns / NS_PER_S):
-                await self._until(lambda: self._count("sessions.established") > 0)
+                await self._until(lambda: self._count(sign_of_life) > 0)
         if self._stopping:
             return
         self._load_start_ns = time.monotonic_ns() + _LEAD_NS
         self._stage = Stage.LOAD
         await self._tell_all(StartLoad(self._load_start_ns))
-        wlcs = [handle for handle in self._handles if handle.role is Role.WLC]
-        if wlcs:
-            await self._until(lambda: all(handle.ended for handle in wlcs))
+        # Whoever keeps the schedule ends by itself: WLCs that notify, MSEs that shake hands.
+        leading = [handle for handle in self._handles if handle.role is (Role.WLC if notify else Role.MSE)]
+        if leading:
+            await self._until(lambda: all(handle.ended for handle in leading))
+        elif not notify:
+            with trio.move_on_after((_LEAD_NS + plan.duration_ns) / NS_PER_S):
+                await self._until(lambda: False)
         else:
             with trio.move_on_after((_LEAD_NS + plan.duration_ns) / NS_PER_S):
                 await self._until(lambda: not any(handle.active for handle in self._handles))
@@ -234,7 +241,8 @@ class Supervisor:
         order = [Role.MSE, Role.WLC]
         if self._load_start_ns is not None:
             self._load_end_ns = time.monotonic_ns()
-            order.reverse()
+            if self._plan.kind is LoadKind.NOTIFY:
+                order.reverse()
         for role in order:
             await self._tell_all(Finish(), role)
             with trio.move_on_after(_COLLECT_S + self._plan.backlog_ns / NS_PER_S):
@@ -371,6 +379,7 @@ class Supervisor:
         if self._stage is Stage.LOAD:
             name = next((s.name for s in reversed(self._plan.stages) if s.start_ns <= load_ns), "")
         side = Role.MSE if self._plan.use.plays_mse else Role.WLC
+        shaking = "handshake.session" if self._plan.kind is LoadKind.NOTIFY else "handshake.tls"
         latency_p50, latency_p99 = self._recent.percentiles("notify.latency", 50.0, 99.0)
         return Snapshot(
             stage=self._stage,
@@ -384,7 +393,9 @@ class Supervisor:
             latency_p50_ns=latency_p50,
             latency_p99_ns=latency_p99,
             lag_p99_ns=self._recent.percentiles("generator.lag", 99.0)[0],
-            handshake_p99_ns=self._recent.percentiles("handshake.session", 99.0)[0],
+            handshake_p50_ns=self._recent.percentiles(shaking, 50.0)[0],
+            handshake_p99_ns=self._recent.percentiles(shaking, 99.0)[0],
+            kind=self._plan.kind,
         )
 
     def _count(self, name: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections import deque
@@ -14,17 +13,18 @@ from OpenSSL import SSL
 
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.stations import make_stations
-from loadgen.endpoint.wlc import Share, Subscriber, WlcEndpoint
-from loadgen.engine.shard import MIN_TICK_NS, Link, Phase, Shard
+from loadgen.endpoint.wlc import Subscriber, WlcEndpoint
+from loadgen.engine.listening import ListeningShard, WlcLink
+from loadgen.engine.shard import MIN_TICK_NS, Link, Phase
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import NotifyRing
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.plan import Plan
-from loadgen.transport.tls import TransportFault, Tunnel, kind_of_errno
+from loadgen.scenario.schedule import Share
+from loadgen.transport.tls import TransportFault, Tunnel
 from loadgen.units import NS_PER_MS
 
-_ACCEPTS_PER_TURN = 64
 _LAG_ROWS = 65536
 # Most notifications that are looked at for one write; more than a TLS record of the smallest frames holds.
 _MAX_BATCH = 512
@@ -33,7 +33,6 @@ _WRITES_PER_VISIT = 4
 _CATCH_UP_BATCH = 40
 # A turn that has fallen behind must still read: peers whose echo requests are not answered would take us for dead.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
-_REST_NS = 100 * NS_PER_MS
 _NEVER_NS = 1 << 62
 _STATION_MASK = mask_of(MOBILE_STATION)
 
@@ -52,18 +51,7 @@ class Controller:
         self.links: list[WlcLink | None] = [None] * planned
 
 
-class WlcLink(Link):
-    """A link of a controller; `row` is its place among the subscribers once its session is active."""
-
-    __slots__ = ("controller", "row")
-
-    def __init__(self, fd: int, started_ns: int, controller: Controller) -> None:
-        super().__init__(fd, Phase.HANDSHAKING, started_ns)
-        self.controller = controller
-        self.row = -1
-
-
-class WlcShard(Shard):
+class WlcShard(ListeningShard):
     """The controllers of one worker."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
@@ -84,8 +72,8 @@ class WlcShard(Shard):
         contexts: Sequence[SSL.Context],
         to_unix_ns: int,
     ) -> None:
-        """Args: listeners, contexts: one for each of `share.wlcs`, in order."""
-        super().__init__(profile, recorder, plan.setup_timeout_ns)
+        """Args: listeners, contexts: one for each of `share.members`, in order."""
+        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners)
         self._plan = plan
         self._settings = settings
         self._share = share
@@ -100,7 +88,6 @@ class WlcShard(Shard):
         self._closing = False
         self._lag = np.empty(_LAG_ROWS, np.int64)
         self._lag_rows = 0
-        self._resting: list[tuple[int, int]] = []  # (until, listener)
         planned = [0] * len(plan.wlcs)
         if self._planned:
             for session in plan.sessions:
@@ -117,22 +104,16 @@ class WlcShard(Shard):
                 ),
                 planned[wlc],
             )
-            for wlc, context in zip(share.wlcs, contexts, strict=True)
+            for wlc, context in zip(share.members, contexts, strict=True)
         ]
-        self._listeners = {
-            sock.fileno(): (sock, controller) for sock, controller in zip(listeners, self.controllers, strict=True)
-        }
-        for fd in self._listeners:
-            self.watch_other(fd)
 
     # -- the load ------------------------------------------------------------------------------------------------
 
     def start_load(self, at_ns: int) -> None:
-        """Slot 0 is due at `at_ns` (monotonic)."""
+        super().start_load(at_ns)
         self._load_start_ns = at_ns
 
-    def stop_load(self) -> None:
-        """Nothing that is due later than now will be sent; then the links close."""
+    def finish(self) -> None:
         self._stop_at_ns = time.monotonic_ns()
 
     def due_now(self, now_ns: int) -> int:
@@ -157,8 +138,7 @@ class WlcShard(Shard):
             self._send_until(slots, now_ns + _SEND_BUDGET_NS)
             self.recorder.mark("sent", now_ns)
             self._record_lag()
-        while self._resting and self._resting[0][0] <= now_ns:
-            self.watch_other(self._resting.pop(0)[1])
+        super().on_turn(now_ns)
         if not self._closing and self._load_over(now_ns):
             self._close_all(now_ns)
         if self._closing and not self.links:
@@ -195,7 +175,7 @@ class WlcShard(Shard):
         Returns:
             Whether more is owed and could be sent.
         """
-        controller, tunnel, endpoint = link.controller, link.tunnel, link.endpoint
+        controller, tunnel, endpoint = self.controllers[link.number], link.tunnel, link.endpoint
         assert tunnel is not None
         assert isinstance(endpoint, WlcEndpoint)
         subscriber = controller.subscribers[link.row]
@@ -233,7 +213,7 @@ class WlcShard(Shard):
         if (first + count - 1) // burst == turn:
             return schedule.due_ns(schedule.slot(controller.number, turn))
         turns = np.arange(first, first + count) // burst
-        return schedule.due_column_ns(turns * schedule.wlcs + controller.number)
+        return schedule.due_column_ns(turns * schedule.members + controller.number)
 
     def _drop_expired(self, controller: Controller, subscriber: Subscriber, *, ours: bool) -> None:
         now = min(time.monotonic_ns(), self._stop_at_ns)
@@ -261,30 +241,11 @@ class WlcShard(Shard):
 
     # -- links ---------------------------------------------------------------------------------------------------
 
-    def on_other(self, fd: int) -> None:
-        listener, controller = self._listeners[fd]
-        for _ in range(_ACCEPTS_PER_TURN):
-            try:
-                sock, _ = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                # The peer gave up while it was waiting, or we are out of descriptors, and then this listener would be
-                # ready again at once, and again: it rests a while.
-                self.recorder.count(f"errors.accept.{kind_of_errno(error.errno)}")
-                self.unwatch_other(fd)
-                self._resting.append((time.monotonic_ns() + _REST_NS, fd))
-                return
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            now = time.monotonic_ns()
-            link = WlcLink(sock.fileno(), now, controller)
-            link.tls_started_ns = now
-            link.tunnel = Tunnel(controller.context, sock, server=True)
-            self.add(link, now + self.setup_timeout_ns, select.EPOLLIN)
-            if not self._planned:
-                self.recorder.count("sessions.attempted")
-                self.recorder.mark("handshake", now)
+    def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
+        link.tunnel = Tunnel(self.controllers[link.number].context, sock, server=True)
+        if not self._planned:
+            self.recorder.count("sessions.attempted")
+            self.recorder.mark("handshake", link.started_ns)
 
     def on_tunnel(self, link: Link, now_ns: int) -> None:
         if not self._planned:
@@ -300,7 +261,7 @@ class WlcShard(Shard):
             self.recorder.record("handshake.session", now_ns - link.started_ns)
         if not link.endpoint.granted & _STATION_MASK:
             return
-        controller = link.controller
+        controller = self.controllers[link.number]
         due_now = self._due_at(controller, self.due_now(now_ns))
         if self._planned and None in controller.links:
             link.row = controller.links.index(None)
@@ -320,7 +281,7 @@ class WlcShard(Shard):
                 self.recorder.count("sessions.failed")
         if link.row < 0:
             return
-        controller = link.controller
+        controller = self.controllers[link.number]
         controller.links[link.row] = None
         if not self._planned:
             # A stranger that left is owed nothing more; its row stays for the sums, and is not given to another.
@@ -337,8 +298,8 @@ class WlcShard(Shard):
             return
         if link.tunnel is not None and not link.tunnel.blocked:
             slots = self.due_now(time.monotonic_ns())
-            if self._send_owed(link, self._due_at(link.controller, slots), held_up=True):
-                self._visits.append(self._share.wlcs.index(link.controller.number))
+            if self._send_owed(link, self._due_at(self.controllers[link.number], slots), held_up=True):
+                self._visits.append(link.number)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -359,6 +320,7 @@ class WlcShard(Shard):
         )
 
     def _close_all(self, now_ns: int) -> None:
+        self.end_load()
         self._closing = True
         self._stop_at_ns = min(self._stop_at_ns, now_ns)
         slots = self.due_now(now_ns)
@@ -366,14 +328,12 @@ class WlcShard(Shard):
             due_now = self._due_at(controller, slots)
             for subscriber in controller.subscribers:
                 subscriber.drop_until(due_now if subscriber.end is None else subscriber.end, ours=False)
-        self._resting.clear()
-        for sock, _ in self._listeners.values():
-            sock.close()  # epoll forgets it
+        self.stop_listening()
         for link in list(self.links.values()):
             if link.phase is Phase.ACTIVE:
                 self.close(link, now_ns)
             elif link.phase is not Phase.CLOSING:
-                self._end(link, orderly=False)
+                self.end(link, orderly=False)
 
     def totals(self, now_ns: int) -> dict[str, int]:
         """What was due and dropped so far."""

@@ -14,7 +14,6 @@ import time
 import trio
 
 from loadgen.endpoint.link import EndpointSettings
-from loadgen.endpoint.wlc import Share
 from loadgen.engine.channel import (
     Assignment,
     Channel,
@@ -28,16 +27,20 @@ from loadgen.engine.channel import (
     StartLoad,
     ToWorker,
 )
+from loadgen.engine.handshakes import HandshakeMseShard, HandshakeWlcShard
 from loadgen.engine.mse_shard import MseShard
+from loadgen.engine.shard import Shard
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.errors import InputError, Problem
 from loadgen.identity.authlist import AuthList
+from loadgen.loads import LoadKind
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Interval, Recorder
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.schedule import Share
 from loadgen.transport.tls import CertificateCheck, client_context, server_context
 from loadgen.units import NS_PER_S
 
@@ -58,7 +61,7 @@ class Worker:
         self._recorder = Recorder()
         self._lag = Histogram()
         self._profile = WireProfile(assignment.profile)
-        self._shard: WlcShard | MseShard | None = None
+        self._shard: Shard | None = None
         self._pauses = _GarbagePauses()
         self._started_ns = time.monotonic_ns()
         self._shard_done = trio.Event()
@@ -84,33 +87,28 @@ class Worker:
         await self._channel.send(Done(self._interval(last), self._health()))
 
     async def _obey(self, nursery: trio.Nursery) -> None:
-        if isinstance(self._shard, WlcShard):
+        if self._shard is not None:
             nursery.start_soon(self._drive, self._shard)
         while (order := await self._channel.receive()) is not None:
             match order:
                 case Dial(addresses=addresses, at_ns=at_ns):
-                    shard = self._mse_shard(addresses)
-                    self._shard = shard
-                    shard.start_dialing(at_ns)
-                    nursery.start_soon(self._drive, shard)
+                    self._shard = self._mse_shard(addresses, at_ns)
+                    nursery.start_soon(self._drive, self._shard)
                 case StartLoad(at_ns=at_ns):
                     self._settle()
-                    if isinstance(self._shard, WlcShard):
-                        self._shard.start_load(at_ns)
+                    assert self._shard is not None
+                    self._shard.start_load(at_ns)
                 case Finish():
-                    match self._shard:
-                        case WlcShard():
-                            self._shard.stop_load()
-                        case MseShard():
-                            self._shard.finish()
-                        case None:
-                            self._shard_done.set()
+                    if self._shard is None:
+                        self._shard_done.set()
+                    else:
+                        self._shard.finish()
                 case Assignment():
                     raise AssertionError("a worker is assigned once")
         # The supervisor is gone: nobody would read the result, and nobody would stop this load.
         os._exit(1)
 
-    async def _drive(self, shard: WlcShard | MseShard) -> None:
+    async def _drive(self, shard: Shard) -> None:
         await shard.run()
         self._shard_done.set()
 
@@ -123,7 +121,7 @@ class Worker:
             await self._channel.send(Progress(self._interval(index), active))
 
     def _interval(self, index: int) -> Interval:
-        if isinstance(self._shard, WlcShard):
+        if self._shard is not None:
             for name, total in self._shard.totals(time.monotonic_ns()).items():
                 self._recorder.counters[name] = total
         interval = self._recorder.take(index)
@@ -137,6 +135,7 @@ class Worker:
             worker=worker_name(self._assignment.role, self._assignment.worker),
             cpu_s=time.process_time(),
             wall_s=(time.monotonic_ns() - self._started_ns) / NS_PER_S,
+            load_cpu_s=0.0 if self._shard is None else self._shard.load_cpu_s,
             rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             longest_stall_ns=0 if self._shard is None else self._shard.longest_stall_ns,
             longest_gc_pause_ns=self._pauses.longest_ns,
@@ -153,29 +152,39 @@ class Worker:
         if self._shard is not None:
             self._shard.longest_stall_ns = 0
 
-    def _wlc_shard(self) -> tuple[WlcShard, tuple[tuple[str, int], ...]]:
+    def _wlc_shard(self) -> tuple[Shard, tuple[tuple[str, int], ...]]:
         assignment, plan = self._assignment, self._assignment.plan
-        share = Share(plan.schedule(), assignment.worker, assignment.workers)
-        planned = [plan.wlcs[wlc] for wlc in share.wlcs]
+        planned = plan.wlcs[assignment.worker :: assignment.workers]
         listeners = _listen([(wlc.host, wlc.port) for wlc in planned])
         check = None if assignment.auth_list is None else _auth_check(assignment.auth_list)
         contexts = [
-            server_context(identity.key_pem, identity.certificate_pem, identity.chain_pem, plan.tls_version, check)
+            server_context(
+                identity.key_pem,
+                identity.certificate_pem,
+                identity.chain_pem,
+                plan.tls_version,
+                check,
+                tickets=plan.resumed > 0,
+            )
             for identity in assignment.identities
         ]
-        shard = WlcShard(
-            plan,
-            self._profile,
-            self._recorder,
-            self._endpoint_settings(plan.capability),
-            share,
-            listeners,
-            contexts,
-            assignment.to_unix_ns,
-        )
+        shard: Shard
+        if plan.kind is LoadKind.HANDSHAKE:
+            shard = HandshakeWlcShard(plan, self._profile, self._recorder, listeners, contexts)
+        else:
+            shard = WlcShard(
+                plan,
+                self._profile,
+                self._recorder,
+                self._endpoint_settings(plan.capability),
+                self._share(),
+                listeners,
+                contexts,
+                assignment.to_unix_ns,
+            )
         return shard, tuple(listener.getsockname()[:2] for listener in listeners)
 
-    def _mse_shard(self, addresses: tuple[tuple[str, int], ...]) -> MseShard:
+    def _mse_shard(self, addresses: tuple[tuple[str, int], ...], dial_at_ns: int) -> Shard:
         assignment, plan = self._assignment, self._assignment.plan
         contexts = [
             client_context(
@@ -184,10 +193,13 @@ class Worker:
                 identity.chain_pem,
                 plan.tls_version,
                 assignment.trusted_pem,
+                tickets=plan.resumed > 0,
             )
             for identity in assignment.identities
         ]
-        return MseShard(
+        if plan.kind is LoadKind.HANDSHAKE:
+            return HandshakeMseShard(plan, self._profile, self._recorder, self._share(), addresses, contexts)
+        shard = MseShard(
             plan,
             self._profile,
             self._recorder,
@@ -198,6 +210,11 @@ class Worker:
             contexts,
             assignment.to_unix_ns,
         )
+        shard.start_dialing(dial_at_ns)
+        return shard
+
+    def _share(self) -> Share:
+        return Share(self._assignment.plan.schedule(), self._assignment.worker, self._assignment.workers)
 
     def _endpoint_settings(self, mask: int) -> EndpointSettings:
         plan = self._assignment.plan

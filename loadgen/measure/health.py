@@ -39,6 +39,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     rss_bytes: int
     longest_stall_ns: int
     longest_gc_pause_ns: int
+    load_cpu_s: float = 0.0  # of cpu_s, from the start of the load to its end
     lag_p99_ns: int = 0
     own_shortfall: int = 0  # notifications given up although the peer was ready
     due: int = 0

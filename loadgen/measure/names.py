@@ -5,12 +5,15 @@ from __future__ import annotations
 METRICS = {
     "handshake.tcp": "first SYN to TCP connected, at the MSE",
     "handshake.tls": "TCP connected to TLS done, at the MSE (at the WLC when only that side is ours)",
+    "handshake.tls_resumed": "the same, of handshakes that resumed an earlier TLS session",
     "handshake.session": "first SYN to subscription answered (from accept, when only the WLC is ours)",
+    "handshake.latency": "due to TLS done, of handshakes at a rate",
+    "handshake.lag": "due to dialed, of handshakes at a rate",
     "notify.latency": "due to received",
     "notify.service": "handed to TLS to received",
     "notify.lag": "due to handed to TLS",
     "echo.rtt": "echo request to echo response",
-    "generator.lag": "notify.lag of those sends that the peer did not hold up",
+    "generator.lag": "the lag of those sends, or handshakes, that the peer did not hold up",
 }
 COUNTERS = {
     "sessions.attempted": "dialed, or accepted when only the WLC is ours",
@@ -18,6 +21,12 @@ COUNTERS = {
     "sessions.failed": "ended before that",
     "sessions.closed": "established, and later closed in order",
     "sessions.lost": "established, and later ended by a fault",
+    "handshakes.due": "due by the schedule",
+    "handshakes.attempted": "dialed, or accepted when only the WLC is ours",
+    "handshakes.completed": "TLS is up; with TLS 1.3 also: the server sent no alert until it closed",
+    "handshakes.resumed": "of those, resumed an earlier TLS session",
+    "handshakes.failed": "ended before that",
+    "handshakes.dropped": "due, but given up: load.concurrency under way for longer than load.backlog",
     "notify.due": "due by the schedule, for every subscriber",
     "notify.sent": "handed to TLS",
     "notify.received": "decoded at an MSE",
@@ -30,18 +39,25 @@ COUNTERS = {
     "echo.unmatched": "echo responses that nobody asked for",
     "messages.unsupported": "messages with an id that the profile does not know",
     "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: the clocks of two machines disagree",
-    "generator.shortfall": "notifications given up although the peer would have taken them",
+    "generator.shortfall": "notifications or handshakes given up although the peer would have taken them",
 }
 # The phases of errors.<phase>.<kind>.
 ERROR_PHASES = ("tcp", "tls", "session", "stream", "close", "accept", "serve")
 # What only the sender or only the receiver sees: left out of a result when that side is not ours, so that nobody takes
 # "not measured" for 0.
-WLC_COUNTERS = frozenset({"notify.due", "notify.sent", "notify.dropped", "echo.answered", "generator.shortfall"})
+WLC_COUNTERS = frozenset({"notify.due", "notify.sent", "notify.dropped", "echo.answered"})
 MSE_COUNTERS = frozenset(
-    {"notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.sent", "echo.unmatched"}
+    {
+        *("notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.sent", "echo.unmatched"),
+        *("handshakes.due", "handshakes.dropped"),
+    }
 )
+# What each kind of load has counters of; the other kind's are left out.
+NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.")
+HANDSHAKE_PREFIXES = ("handshakes.",)
 RATES = {
     "handshake.per_s": "sessions established per second, from the first dial to the last one established",
+    "handshake.completed_per_s": "handshakes completed per second of load",
     "notify.sent_per_s": "notifications sent per second of load",
     "notify.received_per_s": "notifications received per second of load",
 }

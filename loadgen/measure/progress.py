@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from loadgen.loads import LoadKind
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Interval
 
@@ -32,13 +33,22 @@ class Snapshot(NamedTuple):
     latency_p50_ns: int
     latency_p99_ns: int
     lag_p99_ns: int
+    handshake_p50_ns: int
     handshake_p99_ns: int
+    kind: LoadKind = LoadKind.NOTIFY
 
 
 class Recent:
     """Each worker's last interval, for the live view: rates from its counters, percentiles from its histograms."""
 
-    _RATED = ("sessions.established", "notify.due", "notify.sent", "notify.received")
+    _RATED = (
+        "sessions.established",
+        "handshakes.due",
+        "handshakes.completed",
+        "notify.due",
+        "notify.sent",
+        "notify.received",
+    )
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s

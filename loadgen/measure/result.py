@@ -13,10 +13,11 @@ import msgspec
 
 from loadgen import __version__
 from loadgen.errors import ExitCode
+from loadgen.loads import LoadKind
 from loadgen.measure.health import GeneratorVerdict, Verdict, WorkerHealth
 from loadgen.measure.histogram import MetricSummary
 from loadgen.measure.merge import Merger
-from loadgen.measure.names import COUNTERS, MSE_COUNTERS, WLC_COUNTERS
+from loadgen.measure.names import COUNTERS, HANDSHAKE_PREFIXES, MSE_COUNTERS, NOTIFY_PREFIXES, WLC_COUNTERS
 from loadgen.measure.thresholds import ThresholdResult
 from loadgen.units import NS_PER_S
 
@@ -31,12 +32,14 @@ _OUTCOMES = {
     ExitCode.WORKER_DIED: "a worker process died",
     ExitCode.INTERRUPTED: "interrupted",
 }
-
+_NO_HANDSHAKE = "no handshake completed"
 
 # Worth a line beside the verdict, even where no threshold forbids it.
 _SHORTCOMINGS = {
     "sessions.failed": "sessions failed",
     "sessions.lost": "sessions lost",
+    "handshakes.failed": "handshakes failed",
+    "handshakes.dropped": "handshakes dropped",
     "notify.dropped": "notifications dropped",
     "notify.lost": "notifications lost",
 }
@@ -58,6 +61,7 @@ class RunResult(msgspec.Struct, frozen=True):
     scenario: str
     plan_digest: str
     use: str
+    kind: LoadKind
     started: str
     load_s: float
     environment: dict[str, str]
@@ -69,7 +73,7 @@ class RunResult(msgspec.Struct, frozen=True):
     workers: tuple[WorkerHealth, ...]
 
 
-def make_counters(merger: Merger, *, wlc: bool, mse: bool, complete: bool) -> dict[str, int]:
+def make_counters(merger: Merger, kind: LoadKind, *, wlc: bool, mse: bool, complete: bool) -> dict[str, int]:
     """All counters that could be measured, those that stayed 0 too.
 
     Args:
@@ -82,15 +86,23 @@ def make_counters(merger: Merger, *, wlc: bool, mse: bool, complete: bool) -> di
         missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
         counters["notify.lost"] = max(counters["notify.lost"], missing)
     unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
+    # Whoever keeps the schedule knows what it gave up.
+    if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):
+        unseen |= {"generator.shortfall", "handshakes.due", "handshakes.dropped"}
+    others = HANDSHAKE_PREFIXES if kind is LoadKind.NOTIFY else NOTIFY_PREFIXES
     names = dict.fromkeys([*COUNTERS, *sorted(counters)])
-    return {name: counters[name] for name in names if name not in unseen}
+    return {name: counters[name] for name in names if name not in unseen and not name.startswith(others)}
 
 
 def make_rates(merger: Merger, counters: dict[str, int], load_start_ns: int | None) -> dict[str, float]:
     """Rates over the time in which it happened; a rate that has no such time is left out."""
     rates = {}
-    if (span := merger.span_ns("handshake")) and counters["sessions.established"]:
-        rates["handshake.per_s"] = _per_s(counters["sessions.established"], span[0], span[1])
+    if span := merger.span_ns("handshake"):
+        if counters.get("sessions.established"):
+            rates["handshake.per_s"] = _per_s(counters["sessions.established"], span[0], span[1])
+        if completed := counters.get("handshakes.completed"):
+            first = span[0] if load_start_ns is None else load_start_ns
+            rates["handshake.completed_per_s"] = _per_s(completed, first, span[1])
     for name, counter in (("sent", "notify.sent"), ("received", "notify.received")):
         if span := merger.span_ns(name):
             first = span[0] if load_start_ns is None else load_start_ns
@@ -107,14 +119,15 @@ def make_verdict(
     deaths: tuple[str, ...],
 ) -> ResultVerdict:
     """The outcome that weighs most decides the exit code; the reasons name all."""
-    established = counters["sessions.established"]
+    shaking = "handshakes.completed" in counters
+    established = counters["handshakes.completed" if shaking else "sessions.established"]
     # A run that measured nothing has not passed anything.
-    empty = established and not counters.get("notify.sent", 0) and not counters.get("notify.received", 0)
+    empty = not shaking and not counters.get("notify.sent", 0) and not counters.get("notify.received", 0)
     reasons = list(deaths)
     if interrupted:
         reasons.append("interrupted before the planned end")
     reasons += generator.reasons
-    if empty:
+    if established and empty:
         reasons.append("no notification was sent or received")
     reasons += [f"{what}: {counters[name]:,}" for name, what in _SHORTCOMINGS.items() if counters.get(name)]
     reasons += [f"threshold failed: {t.text} (was {t.shown})" for t in thresholds if not t.passed]
@@ -132,7 +145,8 @@ def make_verdict(
         code = ExitCode.THRESHOLD_FAILED
     else:
         code = ExitCode.PASSED
-    return ResultVerdict(generator.generator, tuple(reasons), _OUTCOMES[code], int(code))
+    outcome = _NO_HANDSHAKE if shaking and code is ExitCode.UNREACHABLE else _OUTCOMES[code]
+    return ResultVerdict(generator.generator, tuple(reasons), outcome, int(code))
 
 
 def environment() -> dict[str, str]:

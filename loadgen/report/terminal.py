@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadgen.errors import ExitCode
+from loadgen.loads import LoadKind
 from loadgen.measure.health import Verdict
 from loadgen.measure.progress import Snapshot, Stage
 from loadgen.measure.result import RunResult
@@ -15,9 +16,13 @@ from loadgen.units import format_duration
 
 _VERDICT_STYLE = {Verdict.VALID: "bold green", Verdict.DEGRADED: "bold yellow", Verdict.INVALID: "bold red"}
 _NOTHING = "-"
-_GOOD = frozenset({"attempted", "established", "due", "sent", "received"})
+_GOOD = frozenset({"attempted", "established", "due", "sent", "received", "completed", "resumed"})
+_HANDSHAKE_COUNTERS = ("due", "attempted", "completed", "resumed", "failed", "dropped")
 _NOTIFY_COUNTERS = ("due", "sent", "received", "dropped", "lost", "duplicated", "reordered")
-_WHY_THREE = "latency = received - due, service = received - sent, lag = sent - due"
+_WHY_THREE = {
+    LoadKind.NOTIFY: "latency = received - due, service = received - sent, lag = sent - due",
+    LoadKind.HANDSHAKE: "latency = done - due, lag = dialed - due",
+}
 
 
 def summary(result: RunResult, folder: str | None) -> RenderableType:
@@ -33,7 +38,7 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
         )
     ]
     parts += [Text(f"  · {reason}", style="yellow") for reason in verdict.reasons]
-    parts += [Text(), _counts(result), Text(), _durations(result), Text(f"  {_WHY_THREE}", style="dim")]
+    parts += [Text(), _counts(result), Text(), _durations(result), Text(f"  {_WHY_THREE[result.kind]}", style="dim")]
     if errors := {name: count for name, count in result.counters.items() if name.startswith("errors.") and count}:
         parts += [Text(), _errors(errors)]
     if result.thresholds:
@@ -59,6 +64,20 @@ def live(snapshot: Snapshot, title: str) -> RenderableType:
     grid.add_column(style="dim", no_wrap=True)
     for _ in range(4):
         grid.add_column(justify="right", no_wrap=True)
+    if s.kind is LoadKind.HANDSHAKE:
+        grid.add_row(
+            "handshakes/s",
+            f"due {_rate(s, 'handshakes.due')}",
+            f"completed {_rate(s, 'handshakes.completed')}",
+            _bad(s.counters.get("handshakes.failed", 0) + s.counters.get("handshakes.dropped", 0), "failed/dropped"),
+        )
+        grid.add_row(
+            "TLS",
+            f"p50 {_shown(s.handshake_p50_ns)}",
+            f"p99 {_shown(s.handshake_p99_ns)}",
+            f"{s.counters.get('handshakes.completed', 0):,} in all",
+        )
+        return Group(head, grid)
     grid.add_row(
         "sessions",
         f"{s.active:,}/{s.sessions:,} up",
@@ -87,6 +106,12 @@ def line(snapshot: Snapshot) -> str:
     """The same in one line, for logs."""
     s = snapshot
     where = f"{s.load_stage} {s.elapsed_s:.0f}/{s.total_s:.0f}s" if s.stage is Stage.LOAD else s.stage.value
+    if s.kind is LoadKind.HANDSHAKE:
+        return (
+            f"{where}: handshakes/s due {_rate(s, 'handshakes.due')} completed {_rate(s, 'handshakes.completed')}; "
+            f"{s.counters.get('handshakes.completed', 0)} completed, {s.counters.get('handshakes.failed', 0)} failed; "
+            f"TLS p50 {_shown(s.handshake_p50_ns)} p99 {_shown(s.handshake_p99_ns)}"
+        )
     return (
         f"{where}: sessions {s.active}/{s.sessions} up, {_failed(s)} failed, "
         f"{_rate(s, 'sessions.established')} handshakes/s; notifications/s due {_rate(s, 'notify.due')} "
@@ -113,7 +138,10 @@ def _counts(result: RunResult) -> RenderableType:
     per_s = {
         "sessions": rate("handshake.per_s"),
         "notifications": rate("notify.received_per_s", rate("notify.sent_per_s")),
+        "handshakes": rate("handshake.completed_per_s"),
     }
+    if result.kind is LoadKind.HANDSHAKE:
+        return _count_row("handshakes", "handshakes", _HANDSHAKE_COUNTERS, result, per_s)
     return Group(
         _count_row("sessions", "sessions", ("attempted", "established", "failed", "lost"), result, per_s),
         _count_row("notifications", "notify", _NOTIFY_COUNTERS, result, per_s),

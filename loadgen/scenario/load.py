@@ -16,6 +16,8 @@ from loadgen.scenario.schema import NAMED_MASKS, Scenario, Stage, Subservices
 from loadgen.strict import convert_leniently_untrusted, in_source, read_toml_untrusted, shown
 
 _PATH = re.compile(r"\w+(\[\d+\]|\.\w+)*")
+# Keys of [load] that only one kind of it has.
+_ONLY_FOR = {"interval": "notify", "burst": "notify", "concurrency": "handshake", "resumed": "handshake"}
 _STEP = re.compile(r"\w+|\[\d+\]")
 
 
@@ -198,7 +200,10 @@ def _check_assignment(scenario: Scenario) -> Iterator[Problem]:
 
 def _check_load(scenario: Scenario) -> Iterator[Problem]:
     load = scenario.load
-    if (load.rate is None) == (load.interval is None):
+    for name, kind in _ONLY_FOR.items():
+        if load.kind != kind and getattr(load, name) is not None:
+            yield Problem(f"load.{name}", f'load.kind = "{kind}"', f'"{load.kind}"')
+    if load.kind == "notify" and (load.rate is None) == (load.interval is None):
         yield Problem("load", "either rate or interval", "both" if load.rate is not None else "neither")
     if load.interval is not None and load.interval <= 0:
         yield Problem("load.interval", "more than 0", "0")
@@ -210,6 +215,8 @@ def _check_load(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(where, "either ramp or hold", "both" if stage.ramp is not None else "neither")
         elif stage_duration_ns(stage) <= 0:
             yield Problem(where, "a duration of more than 0", "0")
+        if load.kind == "handshake" and load.rate is None and (stage.ramp is not None or stage.rate is not None):
+            yield Problem(where, "load.rate, for a stage with a ramp or a rate of its own", "none: as fast as it goes")
 
 
 def stage_duration_ns(stage: Stage) -> int:

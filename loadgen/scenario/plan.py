@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
+from loadgen.loads import LoadKind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.load import mask_of, parse_endpoint, readings_range, stage_duration_ns
 from loadgen.scenario.schedule import RateStage, Schedule
@@ -22,6 +23,10 @@ from loadgen.units import NS_PER_S
 # First octet 02: locally administered, so that no simulated controller has a real one's MAC.
 _WLC_MAC_BASE = 0x02_57_4C_00_00_00
 _MSE_MAC_BASE = 0x02_4D_53_00_00_00
+# Handshakes under way at once. As fast as it goes: enough to keep a server of a few dozen cores busy over a LAN. At a
+# rate: a bound on descriptors, far above what a healthy target needs.
+_CONCURRENCY = 64
+_CONCURRENCY_PACED = 1000
 
 
 class Use(StrEnum):
@@ -57,7 +62,13 @@ class PlannedSession(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Everything that the workers need to know, but for keys and start times. Durations in ns, rates in 1/s."""
+    """Everything that the workers need to know, but for keys and start times. Durations in ns, rates in 1/s.
+
+    Attributes:
+        paced: what is due when is known; otherwise `concurrency` handshakes are always under way.
+        concurrency: how many handshakes may be under way at once.
+        resumed: share of handshakes that resume an earlier one's TLS session, 0 to 1.
+    """
 
     scenario: str
     description: str
@@ -80,14 +91,18 @@ class Plan(msgspec.Struct, frozen=True):
     setup_timeout_ns: int
     echo_interval_ns: int
     dead_interval_ns: int
+    kind: LoadKind
+    paced: bool
+    concurrency: int
+    resumed: float
     burst: int
     backlog_ns: int
     stages: tuple[RateStage, ...]
     thresholds: tuple[str, ...] = ()
 
     def schedule(self) -> Schedule:
-        """Due times of the whole fleet's slots."""
-        return Schedule(self.stages, len(self.wlcs))
+        """Due times of the whole fleet's slots: its WLCs notify, its sessions shake hands."""
+        return Schedule(self.stages, len(self.wlcs if self.kind is LoadKind.NOTIFY else self.sessions))
 
     def with_addresses(self, addresses: Sequence[tuple[str, int]]) -> Plan:
         """The same plan with the addresses where the WLCs really listen."""
@@ -125,6 +140,8 @@ def make_plan(
     """
     endpoints = list(targets) or _listen_endpoints(scenario)
     low, high = readings_range(scenario)
+    load = scenario.load
+    kind, paced = LoadKind(load.kind), load.rate is not None or load.interval is not None
     return Plan(
         scenario=scenario.name,
         description=scenario.description,
@@ -147,7 +164,11 @@ def make_plan(
         setup_timeout_ns=int(scenario.mse.setup_timeout),
         echo_interval_ns=int(scenario.session.echo_interval),
         dead_interval_ns=int(scenario.session.dead_interval),
-        burst=scenario.load.burst,
+        kind=kind,
+        paced=paced,
+        concurrency=load.concurrency or (_CONCURRENCY_PACED if paced else _CONCURRENCY),
+        resumed=load.resumed or 0.0,
+        burst=load.burst or 1,
         backlog_ns=int(scenario.load.backlog),
         stages=tuple(_stages(scenario, len(endpoints), duration_ns)),
         thresholds=scenario.thresholds,
@@ -174,11 +195,10 @@ def _sessions(scenario: Scenario, wlcs: int) -> list[PlannedSession]:
 
 def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[RateStage]:
     load = scenario.load
-    if load.rate is not None:
-        nominal = load.rate
-    else:
-        assert load.interval is not None
-        nominal = wlcs * load.burst * NS_PER_S / load.interval
+    burst = load.burst or 1
+    nominal = load.rate or 0.0
+    if load.interval is not None:
+        nominal = wlcs * burst * NS_PER_S / load.interval
     kinds = ["hold" if stage.ramp is None else "ramp" for stage in load.stages]
     stages: list[RateStage] = []
     start, per_s = 0, 0.0
@@ -186,7 +206,7 @@ def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[Rate
         length = stage_duration_ns(stage)
         if duration_ns is not None and index == len(load.stages) - 1:
             length = int(duration_ns)
-        target = (nominal if stage.rate is None else stage.rate) / load.burst
+        target = (nominal if stage.rate is None else stage.rate) / burst
         begin = target if stage.ramp is None else per_s
         name = kinds[index] if kinds.count(kinds[index]) == 1 else f"{kinds[index]}-{index + 1}"
         stages.append(RateStage(name, start, length, begin, target))

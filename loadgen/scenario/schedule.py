@@ -1,8 +1,9 @@
 """When each send is due: arithmetic from its index, so lateness never accumulates and no worker needs another.
 
-The fleet has one sequence of slots 0, 1, 2, ...; slot i belongs to WLC i mod W and is its turn number i div W. A slot
-is one burst of notifications. The rate may change linearly (ramp) or stay (hold); the number of slots due by time x
-within a stage is r0*x + (r1-r0)*x^2/(2d), and solving that for x gives the due time of a slot.
+A fleet of M members (WLCs that notify, or sessions that shake hands) has one sequence of slots 0, 1, 2, ...; slot i
+belongs to member i mod M and is its turn number i div M. A slot is one burst of notifications, or one handshake. The
+rate may change linearly (ramp) or stay (hold); the number of slots due by time x within a stage is
+r0*x + (r1-r0)*x^2/(2d), and solving that for x gives the due time of a slot.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Schedule:
         duration_ns: where the last stage ends.
     """
 
-    def __init__(self, stages: Sequence[RateStage], wlcs: int) -> None:
-        self.wlcs = wlcs
+    def __init__(self, stages: Sequence[RateStage], members: int) -> None:
+        self.members = members
         self._bases = [0.0]
         self._starts = [stage.start_ns for stage in stages]
         self._initial = [stage.start_per_s for stage in stages]
@@ -90,16 +91,58 @@ class Schedule:
             count -= 1
         return count
 
-    def turns(self, wlc: int, count: int) -> int:
-        """How many of the first `count` slots are this WLC's."""
-        return max(0, (count - wlc + self.wlcs - 1) // self.wlcs)
+    def turns(self, member: int, count: int) -> int:
+        """How many of the first `count` slots are this member's."""
+        return max(0, (count - member + self.members - 1) // self.members)
 
-    def slot(self, wlc: int, turn: int) -> int:
-        """The slot of a WLC's turn (0, 1, 2, ...)."""
-        return turn * self.wlcs + wlc
+    def slot(self, member: int, turn: int) -> int:
+        """The slot of a member's turn (0, 1, 2, ...)."""
+        return turn * self.members + member
 
     def _stage_of(self, slot: int) -> int:
         stage = len(self._starts) - 1
         while stage and self._bases[stage] > slot:
             stage -= 1
         return stage
+
+
+class Share:
+    """Which members of a fleet are a worker's, and which slots.
+
+    Member m belongs to worker m mod N: neighbours in the schedule are on different workers, and all work all the time.
+    """
+
+    def __init__(self, schedule: Schedule, worker: int, workers: int) -> None:
+        self.schedule = schedule
+        self.worker = worker
+        self.workers = workers
+        self.members = range(worker, schedule.members, workers)
+
+    def positions(self, first: int, end: int) -> list[range]:
+        """Positions in `members` of those with a slot in `first` .. `end - 1`; none twice.
+
+        Cost: one range per turn touched, not per slot.
+        """
+        fleet = self.schedule.members
+        if end - first >= fleet:
+            return [range(len(self.members))]
+        if end <= first:
+            return []
+        turn = first // fleet
+        spans = [(first - turn * fleet, min(end - turn * fleet, fleet))]
+        if end > (turn + 1) * fleet:
+            spans.append((0, end - (turn + 1) * fleet))
+        return [range(self._position_from(low), self._position_from(high)) for low, high in spans]
+
+    def own(self, slots: int) -> int:
+        """How many of the first `slots` slots are this worker's."""
+        turns, rest = divmod(slots, self.schedule.members)
+        return turns * len(self.members) + self._position_from(rest)
+
+    def slot(self, index: int) -> int:
+        """The slot that is number `index` (0, 1, 2, ...) of this worker's."""
+        turn, position = divmod(index, len(self.members))
+        return self.schedule.slot(self.members[position], turn)
+
+    def _position_from(self, member: int) -> int:
+        return max(0, -(-(member - self.worker) // self.workers))

@@ -83,14 +83,20 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """`[load]`: when notifications are due. Give `rate` or `interval`.
+    """`[load]`: what is done, and when it is due.
 
-    The rate counts what the WLC fleet has to tell; a WLC sends each notification to every MSE that subscribed.
+    Notifications: give `rate` or `interval`. The rate counts what the WLC fleet has to tell; a WLC sends each
+    notification to every MSE that subscribed. Handshakes: give `rate`, or none for as fast as it goes.
     """
 
+    kind: Literal["notify", "handshake"] = "notify"
     rate: Rate | None = None
+    # Of notifications only:
     interval: Duration | None = None
-    burst: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
+    burst: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
+    # Of handshakes only; without it, 64 as fast as it goes, and 1000 at a rate.
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
+    resumed: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     stages: tuple[Stage, ...] = (Stage(hold=Duration(30 * NS_PER_S)),)
     # A notification that could not be sent for this long is given up and counted as dropped.
     backlog: Duration = Duration(2 * NS_PER_S)

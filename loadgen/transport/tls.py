@@ -67,15 +67,29 @@ class EndOfStream(TransportFault):
 
 
 def server_context(
-    key_pem: bytes, certificate_pem: bytes, chain_pem: bytes, version: str, check: CertificateCheck | None
+    key_pem: bytes,
+    certificate_pem: bytes,
+    chain_pem: bytes,
+    version: str,
+    check: CertificateCheck | None,
+    *,
+    tickets: bool = False,
 ) -> SSL.Context:
-    """The context of one WLC identity. It demands a client certificate; `check` None lets any of them in."""
+    """The context of one WLC identity. It demands a client certificate; `check` None lets any of them in.
+
+    Args:
+        tickets: let clients resume their sessions; without, every handshake is a full one.
+    """
     context = _context(SSL.TLS_SERVER_METHOD, key_pem, certificate_pem, chain_pem, version)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_options(SSL.OP_NO_TICKET)  # every handshake of a controller is a full one
+    if tickets:
+        context.set_session_id(b"loadgen")  # OpenSSL resumes nobody's session with client certificates without one
+    else:
+        context.set_options(SSL.OP_NO_TICKET)
 
     def verify(connection: SSL.Connection, peer: crypto.X509, code: int, depth: int, ok: int) -> bool:
         tunnel = connection.get_app_data()
+        tunnel.resumed = False
         if not ok and code not in _SELF_SIGNED_CODES:
             tunnel.refusal = _VERIFY_KINDS.get(code, f"certificate_error_{code}")
             return False
@@ -94,19 +108,36 @@ def server_context(
 
 
 def client_context(
-    key_pem: bytes, certificate_pem: bytes, chain_pem: bytes, version: str, trusted_pem: bytes | None
+    key_pem: bytes,
+    certificate_pem: bytes,
+    chain_pem: bytes,
+    version: str,
+    trusted_pem: bytes | None,
+    *,
+    tickets: bool = False,
 ) -> SSL.Context:
-    """The context of one MSE identity. The server's chain must end in `trusted_pem`; None takes any certificate."""
+    """The context of one MSE identity. The server's chain must end in `trusted_pem`; None takes any certificate.
+
+    Args:
+        tickets: its tunnels can tell whether they resumed a session.
+    """
     context = _context(SSL.TLS_CLIENT_METHOD, key_pem, certificate_pem, chain_pem, version)
-    if trusted_pem is None:
-        context.set_verify(SSL.VERIFY_NONE)
-    else:
+    mode = SSL.VERIFY_NONE
+    if trusted_pem is not None:
+        mode = SSL.VERIFY_PEER
         store = context.get_cert_store()
         assert store is not None
         for certificate in x509.load_pem_x509_certificates(trusted_pem):
             store.add_cert(crypto.X509.from_cryptography(certificate))
-        context.set_verify(SSL.VERIFY_PEER)
+    context.set_verify(mode, _note_full_handshake if tickets else None)
     return context
+
+
+def _note_full_handshake(connection: SSL.Connection, _peer: crypto.X509, _code: int, _depth: int, ok: int) -> bool:
+    """Certificates are looked at in full handshakes only; what OpenSSL thinks of them stands."""
+    tunnel = connection.get_app_data()
+    tunnel.resumed = False
+    return bool(ok) or connection.get_context().get_verify_mode() == SSL.VERIFY_NONE
 
 
 def _context(method: int, key_pem: bytes, certificate_pem: bytes, chain_pem: bytes, version: str) -> SSL.Context:
@@ -128,9 +159,10 @@ class Tunnel:
     Attributes:
         wants: what the last call that did not finish waits for.
         refusal: why our check refused the peer's certificate.
+        resumed: the handshake went on with an earlier session; known once it is done.
     """
 
-    __slots__ = ("_connection", "_pending", "_socket", "checked", "fd", "refusal", "wants")
+    __slots__ = ("_connection", "_pending", "_socket", "checked", "fd", "refusal", "resumed", "wants")
 
     def __init__(self, context: SSL.Context, sock: socket.socket, *, server: bool) -> None:
         self._socket = sock
@@ -145,6 +177,16 @@ class Tunnel:
         self.wants = Want.NOTHING
         self.refusal: str | None = None
         self.checked = False
+        self.resumed = server  # until a certificate is seen; a client must offer a session first
+
+    def resume(self, ticket: SSL.Session) -> None:
+        """Offer an earlier session, before the handshake; the context must be one for tickets."""
+        self._connection.set_session(ticket)
+        self.resumed = True
+
+    def ticket(self) -> SSL.Session | None:
+        """The session that a later handshake may resume. With TLS 1.3 it comes after the handshake."""
+        return self._connection.get_session()
 
     def handshake(self) -> bool:
         """Go on with the handshake; True when it is done, else see `wants`.

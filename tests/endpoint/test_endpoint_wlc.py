@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.endpoint.stations import make_stations
-from loadgen.endpoint.wlc import Share, Subscriber
-from loadgen.scenario.schedule import RateStage, Schedule
+from loadgen.endpoint.wlc import Subscriber
+from loadgen.scenario.schedule import RateStage, Schedule, Share
 from loadgen.units import NS_PER_S
 
 # -- shares ------------------------------------------------------------------------------------------------------------
@@ -29,7 +29,7 @@ def shares(wlcs: int, workers: int) -> list[Share]:
 def test_every_slot_is_visited_by_exactly_one_worker(wlcs: int, workers: int) -> None:
     rng = random.Random(wlcs * 100 + workers)
     parts = shares(wlcs, workers)
-    assert sorted(wlc for part in parts for wlc in part.wlcs) == list(range(wlcs))
+    assert sorted(wlc for part in parts for wlc in part.members) == list(range(wlcs))
     first = 0
     for _ in range(200):
         end = first + rng.choice((0, 1, 1, 2, 5, wlcs // 2, wlcs - 1, wlcs, wlcs + 1, 3 * wlcs))
@@ -38,7 +38,7 @@ def test_every_slot_is_visited_by_exactly_one_worker(wlcs: int, workers: int) ->
         for part in parts:
             for positions in part.positions(first, end):
                 for position in positions:
-                    visited[part.wlcs[position]] += 1
+                    visited[part.members[position]] += 1
         assert visited == Counter(wanted), (first, end)  # none missing, none twice, no other
         first = end
 
@@ -47,12 +47,12 @@ def test_every_slot_is_visited_by_exactly_one_worker(wlcs: int, workers: int) ->
 def test_turns_of_all_workers_are_the_slots(wlcs: int, workers: int) -> None:
     parts = shares(wlcs, workers)
     for count in (0, 1, wlcs, 3 * wlcs + 1, 12_345):
-        assert sum(part.schedule.turns(wlc, count) for part in parts for wlc in part.wlcs) == count
+        assert sum(part.schedule.turns(wlc, count) for part in parts for wlc in part.members) == count
 
 
 def test_neighbours_in_the_schedule_are_on_different_workers() -> None:
     parts = shares(12, 3)
-    owner = {wlc: part.worker for part in parts for wlc in part.wlcs}
+    owner = {wlc: part.worker for part in parts for wlc in part.members}
     assert all(owner[slot % 12] != owner[(slot + 1) % 12] for slot in range(24))
 
 

@@ -8,6 +8,7 @@ import pytest
 from measure_samples import healthy, summary
 
 from loadgen.errors import ExitCode, InputError
+from loadgen.loads import LoadKind
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.health import judge as judge_workers
 from loadgen.measure.merge import Merger
@@ -290,16 +291,17 @@ def test_lost_is_what_was_sent_and_never_came(
     merger = merger_of(
         notify__sent=sent, notify__received=received, notify__duplicated=duplicated, notify__lost=seen_lost
     )
-    assert make_counters(merger, wlc=True, mse=True, complete=True)["notify.lost"] == lost
-    assert make_counters(merger, wlc=True, mse=True, complete=False)["notify.lost"] == seen_lost
-    assert make_counters(merger, wlc=False, mse=True, complete=True)["notify.lost"] == seen_lost
-    assert "notify.lost" not in make_counters(merger, wlc=True, mse=False, complete=True)
+    assert make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=True, complete=True)["notify.lost"] == lost
+    assert make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=True, complete=False)["notify.lost"] == seen_lost
+    assert make_counters(merger, LoadKind.NOTIFY, wlc=False, mse=True, complete=True)["notify.lost"] == seen_lost
+    assert "notify.lost" not in make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=False, complete=True)
 
 
 def test_all_counters_are_there_and_those_of_errors_too() -> None:
     merger = merger_of(errors__tls__reset=2, errors__accept__reset=1)
-    counters = make_counters(merger, wlc=True, mse=True, complete=True)
-    assert list(counters) == [*COUNTERS, "errors.accept.reset", "errors.tls.reset"]
+    counters = make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=True, complete=True)
+    ours = [name for name in COUNTERS if not name.startswith("handshakes.")]
+    assert list(counters) == [*ours, "errors.accept.reset", "errors.tls.reset"]
     assert {name: amount for name, amount in counters.items() if amount} == {
         "errors.accept.reset": 1,
         "errors.tls.reset": 2,
@@ -309,10 +311,10 @@ def test_all_counters_are_there_and_those_of_errors_too() -> None:
 def test_what_a_side_that_is_not_ours_would_have_seen_is_left_out() -> None:
     """Left out, not 0; and every counter is seen by somebody."""
     merger = merger_of(sessions__attempted=1)
-    everything = make_counters(merger, wlc=True, mse=True, complete=True).keys()
-    wlc_only = make_counters(merger, wlc=True, mse=False, complete=True).keys()
-    mse_only = make_counters(merger, wlc=False, mse=True, complete=True).keys()
-    assert everything == wlc_only | mse_only == COUNTERS.keys()
+    everything = make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=True, complete=True).keys()
+    wlc_only = make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=False, complete=True).keys()
+    mse_only = make_counters(merger, LoadKind.NOTIFY, wlc=False, mse=True, complete=True).keys()
+    assert everything == wlc_only | mse_only == {name for name in COUNTERS if not name.startswith("handshakes.")}
     assert wlc_only - mse_only == {
         "notify.due",
         "notify.sent",
@@ -322,6 +324,19 @@ def test_what_a_side_that_is_not_ours_would_have_seen_is_left_out() -> None:
     }
     assert {"notify.received", "notify.lost", "echo.sent"} <= mse_only - wlc_only
     assert {"sessions.attempted", "sessions.lost", "clock.clamped"} <= wlc_only & mse_only
+
+
+def test_handshakes_have_counters_of_their_own() -> None:
+    ours = {name for name in COUNTERS if name.startswith("handshakes.")} | {"clock.clamped"}
+    only_when_due = {"handshakes.due", "handshakes.dropped"}
+    paced = merger_of(handshakes__attempted=3, handshakes__due=3)
+    unpaced = merger_of(handshakes__attempted=3)
+    for wlc, mse in ((True, True), (False, True)):
+        of_paced = make_counters(paced, LoadKind.HANDSHAKE, wlc=wlc, mse=mse, complete=True).keys()
+        assert of_paced == ours | {"generator.shortfall"}
+    for wlc, mse in ((True, True), (False, True), (True, False)):
+        of_unpaced = make_counters(unpaced, LoadKind.HANDSHAKE, wlc=wlc, mse=mse, complete=True).keys()
+        assert of_unpaced == ours - only_when_due
 
 
 def test_rates_are_counts_over_the_time_in_which_they_happened() -> None:

@@ -1,0 +1,269 @@
+"""Handshake-only load: MSEs that connect, shake hands and hang up, and the WLCs that let them.
+
+With a rate, handshake i is due at a time known before the run; without one, a fixed number is always under way.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from OpenSSL import SSL
+
+from loadgen.engine.dialing import DialingShard, MseLink
+from loadgen.engine.listening import ListeningShard, WlcLink
+from loadgen.engine.shard import MIN_TICK_NS, Link, Phase
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.plan import Plan
+from loadgen.scenario.schedule import Share
+from loadgen.transport.tls import TransportFault, Tunnel
+from loadgen.units import NS_PER_MS, NS_PER_S
+
+_NEVER_NS = 1 << 62
+# A turn that has fallen behind must still go on with the handshakes that are under way.
+_DIAL_BUDGET_NS = 5 * NS_PER_MS
+# Cut off in the middle, a handshake would look like a fault to the WLC.
+_PATIENCE_NS = 2 * NS_PER_S
+
+
+class HandshakeMseShard(DialingShard):
+    """The handshakes of one worker: session by session of its share, round and round."""
+
+    phase_names: ClassVar[dict[Phase, str]] = {
+        Phase.CONNECTING: "tcp",
+        Phase.HANDSHAKING: "tls",
+        # With TLS 1.3 the client is done before the server has seen its certificate: the refusal comes here.
+        Phase.SETTING_UP: "tls",
+    }
+
+    def __init__(
+        self,
+        plan: Plan,
+        profile: WireProfile,
+        recorder: Recorder,
+        share: Share,
+        addresses: Sequence[tuple[str, int]],
+        contexts: Sequence[SSL.Context],
+    ) -> None:
+        """Args: share: of the plan's sessions; addresses, contexts: of all its WLCs and MSEs."""
+        super().__init__(plan, profile, recorder, share.worker, share.workers, addresses, contexts)
+        self._share, self._schedule = share, share.schedule
+        self._paced = plan.paced
+        self._backlog_ns = plan.backlog_ns
+        self._resumed = plan.resumed
+        self._confirmed = plan.tls_version == "1.3"
+        self._at_once = len(range(share.worker, plan.concurrency, share.workers))
+        self._tickets: dict[int, SSL.Session] = {}
+        self._start_ns = _NEVER_NS
+        self._stop_at_ns = _NEVER_NS
+        self._done = 0  # dialed or dropped; the index of the next one among ours
+        self._dropped = self._own_dropped = 0
+        self._held_up = False  # the limit of handshakes under way was reached since we last had none to dial
+
+    def start_load(self, at_ns: int) -> None:
+        super().start_load(at_ns)
+        self._start_ns = at_ns
+
+    def finish(self) -> None:
+        self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
+
+    def next_wake_ns(self, now_ns: int) -> int:
+        if now_ns >= self._end_ns() or len(self.links) >= self._at_once:
+            return _NEVER_NS
+        if not self._paced:
+            return max(self._start_ns, now_ns)
+        slot = self._share.slot(self._done)
+        if slot >= self._schedule.slots:
+            return _NEVER_NS
+        return max(self._start_ns + self._schedule.due_ns(slot), now_ns + MIN_TICK_NS)
+
+    def on_turn(self, now_ns: int) -> None:
+        if now_ns >= self._start_ns:
+            if self._paced:
+                self._dial_due(now_ns)
+            else:
+                self._dial_all(now_ns)
+        if now_ns >= self._end_ns() and not self._owed(now_ns):
+            self._wind_up(now_ns)
+
+    def totals(self, now_ns: int) -> dict[str, int]:
+        if not self._paced:
+            return {}
+        return {
+            "handshakes.due": self._due(now_ns),
+            "handshakes.dropped": self._dropped,
+            "generator.shortfall": self._own_dropped,
+        }
+
+    # -- when ----------------------------------------------------------------------------------------------------
+
+    def _end_ns(self) -> int:
+        return min(self._start_ns + self._schedule.duration_ns, self._stop_at_ns)
+
+    def _due(self, now_ns: int) -> int:
+        """How many of ours are due."""
+        return self._share.own(self._schedule.count_at(min(now_ns, self._stop_at_ns) - self._start_ns))
+
+    def _owed(self, now_ns: int) -> int:
+        if not self._paced or self._stop_at_ns <= now_ns:
+            return 0
+        return self._due(now_ns) - self._done
+
+    def _dial_due(self, now_ns: int) -> None:
+        due = self._due(now_ns)
+        expired = self._share.own(self._schedule.count_at(now_ns - self._backlog_ns - self._start_ns))
+        if self._done < expired:
+            self._drop_until(expired)
+        while self._done < due and time.monotonic_ns() < now_ns + _DIAL_BUDGET_NS:
+            if len(self.links) >= self._at_once:
+                self._held_up = True
+                return
+            due_ns = self._start_ns + self._schedule.due_ns(self._share.slot(self._done))
+            self._dial(due_ns)
+        if self._done >= due:
+            self._held_up = False
+
+    def _drop_until(self, index: int) -> None:
+        self._dropped += index - self._done
+        if not self._held_up:
+            self._own_dropped += index - self._done
+        self._done = index
+
+    def _dial_all(self, now_ns: int) -> None:
+        until = min(self._end_ns(), now_ns + _DIAL_BUDGET_NS)
+        while len(self.links) < self._at_once and (now := time.monotonic_ns()) < until:
+            self._dial(now)
+
+    def _dial(self, due_ns: int) -> None:
+        now = time.monotonic_ns()
+        if self._paced:
+            self.recorder.record("handshake.lag", now - due_ns)
+            if not self._held_up:
+                self.recorder.record("generator.lag", now - due_ns)
+        self.recorder.count("handshakes.attempted")
+        index, self._done = self._done, self._done + 1
+        try:
+            link = self.dial(index % len(self.sessions), now)
+            link.index, link.due_ns = index, due_ns
+        except TransportFault as error:
+            self.recorder.count(f"errors.tcp.{error.kind}")
+            self.recorder.count("handshakes.failed")
+
+    def _wind_up(self, now_ns: int) -> None:
+        """Nothing more is dialed: end once what is under way has ended, or was given time to."""
+        if self._paced and self._done < (due := self._due(now_ns)):
+            self._drop_until(due)
+        if self._stop_at_ns + _PATIENCE_NS <= now_ns:
+            for link in list(self.links.values()):
+                self.end(link, orderly=False)
+        if not self.links:
+            self.end_load()
+            self.finished = True
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    def new_tunnel(self, link: MseLink) -> Tunnel:
+        tunnel = super().new_tunnel(link)
+        # As many of every n as the share says, spread evenly.
+        wanted = int((link.index + 1) * self._resumed) > int(link.index * self._resumed)
+        if wanted and (ticket := self._tickets.get(link.number)) is not None:
+            tunnel.resume(ticket)
+        return tunnel
+
+    def on_tunnel(self, link: Link, now_ns: int) -> None:
+        assert isinstance(link, MseLink)
+        assert link.tunnel is not None
+        metric = "handshake.tls_resumed" if self._resumed and link.tunnel.resumed else "handshake.tls"
+        self.recorder.record(metric, now_ns - link.tls_started_ns)
+        if self._paced:
+            self.recorder.record("handshake.latency", now_ns - link.due_ns)
+        link.tunnel.close_notify()
+        if not self._confirmed:
+            self._complete(link)
+
+    def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
+        # The server read our certificate, and our goodbye, and had no alert to send.
+        assert isinstance(link, MseLink)
+        self._complete(link)
+        return True
+
+    def _complete(self, link: MseLink) -> None:
+        assert link.tunnel is not None
+        if self._resumed:
+            if link.tunnel.resumed:
+                self.recorder.count("handshakes.resumed")
+            if (ticket := link.tunnel.ticket()) is not None:
+                self._tickets[link.number] = ticket
+        self.recorder.mark("handshake", time.monotonic_ns())
+        self.end(link, orderly=True)
+
+    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        self.recorder.count("handshakes.completed" if orderly else "handshakes.failed")
+
+
+class HandshakeWlcShard(ListeningShard):
+    """WLCs of which nothing is wanted but a handshake. They let the MSE hang up first."""
+
+    phase_names: ClassVar[dict[Phase, str]] = {
+        Phase.HANDSHAKING: "accept",
+        Phase.SETTING_UP: "close",
+    }
+
+    def __init__(
+        self,
+        plan: Plan,
+        profile: WireProfile,
+        recorder: Recorder,
+        listeners: Sequence[socket.socket],
+        contexts: Sequence[SSL.Context],
+    ) -> None:
+        """Args: listeners, contexts: of this worker's WLCs, in order."""
+        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners)
+        self._contexts = contexts
+        # Counted where the handshake begins: here only if the MSEs are somebody else's.
+        self._counting = not plan.use.plays_mse
+        self._finishing = False
+
+    def finish(self) -> None:
+        self._finishing = True
+        self.end_load()
+
+    def next_wake_ns(self, now_ns: int) -> int:
+        return _NEVER_NS
+
+    def on_turn(self, now_ns: int) -> None:
+        super().on_turn(now_ns)
+        if self._finishing:
+            self.stop_listening()
+            self.finished = True
+
+    def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
+        link.tunnel = Tunnel(self._contexts[link.number], sock, server=True)
+        if self._counting:
+            self.recorder.count("handshakes.attempted")
+
+    def on_tunnel(self, link: Link, now_ns: int) -> None:
+        assert link.tunnel is not None
+        if not self._counting:
+            return
+        resumed = link.tunnel.resumed
+        self.recorder.record("handshake.tls_resumed" if resumed else "handshake.tls", now_ns - link.tls_started_ns)
+        self.recorder.count("handshakes.completed")
+        if resumed:
+            self.recorder.count("handshakes.resumed")
+        self.recorder.mark("handshake", now_ns)
+
+    def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
+        assert link.tunnel is not None
+        if link.phase is not Phase.SETTING_UP:
+            return False
+        link.tunnel.close_notify()
+        self.end(link, orderly=True)
+        return True
+
+    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        if self._counting and phase < Phase.SETTING_UP:
+            self.recorder.count("handshakes.failed")
