@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,14 +92,6 @@ class MseEndpoint(Endpoint):
             raise RemoteProtocolError("wrong_transaction", f"expected {self._transaction}, found {transaction}")
 
 
-class Arrival(NamedTuple):
-    """`notifications` of one endpoint, read at one time; in the order in which they were scanned."""
-
-    number: int
-    notifications: int
-    done_ns: int
-
-
 class Reception:
     """Everything that the MSEs of a shard receive: sequence check and latencies, a batch at a time.
 
@@ -118,13 +110,18 @@ class Reception:
         """An endpoint's subscription was granted; its numbers start at 0."""
         self._granted[number] = granted
 
-    def absorb(self, columns: Columns, arrivals: list[Arrival]) -> None:
-        """Check and record a batch of notifications. An endpoint occurs at most once in `arrivals`."""
+    def absorb(self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]) -> None:
+        """Check and record a batch of notifications.
+
+        Args:
+            rows: endpoints in the order in which theirs were scanned; each at most once.
+            of_each, done_ns: how many each of them brought, and when.
+        """
         recorder = self._recorder
-        table = np.array(arrivals, np.int64)
-        numbers, counts, done = table[:, 0], table[:, 1], table[:, 2] + self._to_unix_ns
+        numbers, counts = np.array(rows, np.int64), np.array(of_each, np.int64)
+        done = np.array(done_ns, np.int64) + self._to_unix_ns
         total = len(columns.sequence)
-        if len(arrivals) == total:  # one each: the case of one notification per write
+        if len(numbers) == total:  # one each: the case of one notification per write
             expected = self._expected[numbers]
         else:
             first = np.repeat(np.cumsum(counts) - counts, counts)
@@ -137,7 +134,7 @@ class Reception:
         if not self._checks and np.array_equal(expected, columns.sequence):
             self._expected[numbers] += counts
         else:
-            self._check_one_by_one(columns.sequence, arrivals)
+            self._check_one_by_one(columns.sequence, rows, of_each)
 
     def _check_subservices(
         self, subservice: NDArray[np.int64], numbers: NDArray[np.int64], counts: NDArray[np.int64]
@@ -147,9 +144,9 @@ class Reception:
         if wrong:
             self._recorder.count("errors.stream.not_subscribed", wrong)
 
-    def _check_one_by_one(self, sequence: NDArray[np.int64], arrivals: list[Arrival]) -> None:
+    def _check_one_by_one(self, sequence: NDArray[np.int64], rows: Sequence[int], of_each: Sequence[int]) -> None:
         start = 0
-        for number, count, _ in arrivals:
+        for number, count in zip(rows, of_each, strict=True):
             numbers = sequence[start : start + count]
             start += count
             check = self._checks.get(number)

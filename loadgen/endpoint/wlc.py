@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.endpoint.link import Endpoint, EndpointSettings
+from loadgen.endpoint.link import Endpoint
 from loadgen.nmsp.messages import (
     PROTOCOL_VERSION,
     Capability,
@@ -21,13 +21,9 @@ from loadgen.nmsp.messages import (
 class WlcEndpoint(Endpoint):
     """The WLC's end of one session."""
 
-    __slots__ = ("sequence",)
+    __slots__ = ()
 
     role = Role.WLC
-
-    def __init__(self, settings: EndpointSettings, started_ns: int) -> None:
-        super().__init__(settings, started_ns)
-        self.sequence = 0  # of the next notification
 
     def on_message(self, message: Message, transaction: int, now_ns: int) -> None:
         match message:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from OpenSSL import SSL
 
-from loadgen.engine.shard import Link, Phase, Shard
+from loadgen.engine.links import Link, Phase
+from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan

@@ -13,8 +13,9 @@ from typing import ClassVar
 from OpenSSL import SSL
 
 from loadgen.engine.dialing import DialingShard, MseLink
+from loadgen.engine.links import Link, Phase
 from loadgen.engine.listening import ListeningShard, WlcLink
-from loadgen.engine.shard import MIN_TICK_NS, Link, Phase
+from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan

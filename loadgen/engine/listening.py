@@ -7,7 +7,8 @@ import socket
 import time
 from collections.abc import Sequence
 
-from loadgen.engine.shard import Link, Phase, Shard
+from loadgen.engine.links import Link, Phase
+from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.transport.tls import kind_of_errno
@@ -23,15 +24,17 @@ class WlcLink(Link):
     Attributes:
         number: which of the worker's WLCs, in the order of its listeners.
         row: its place among that WLC's subscribers, once it is one.
+        sent: notifications sent over it; the sequence number of the next one.
     """
 
-    __slots__ = ("number", "row")
+    __slots__ = ("number", "row", "sent")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
         super().__init__(sock.fileno(), Phase.HANDSHAKING, started_ns)
         self.tls_started_ns = started_ns
         self.number = number
         self.row = -1
+        self.sent = 0
 
 
 class ListeningShard(Shard):

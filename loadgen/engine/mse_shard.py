@@ -9,9 +9,9 @@ from typing import ClassVar
 from OpenSSL import SSL
 
 from loadgen.endpoint.link import EndpointSettings
-from loadgen.endpoint.mse import Arrival, MseEndpoint, Reception
+from loadgen.endpoint.mse import MseEndpoint, Reception
 from loadgen.engine.dialing import DialingShard, MseLink
-from loadgen.engine.shard import Link, Phase
+from loadgen.engine.links import Link, Phase
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan
@@ -27,6 +27,7 @@ _PATIENCE_NS = 2 * NS_PER_S
 class MseShard(DialingShard):
     """The sessions that one worker dials: every `workers`-th of the plan's, from `worker` on."""
 
+    sweeps = True
     phase_names: ClassVar[dict[Phase, str]] = {
         Phase.CONNECTING: "tcp",
         Phase.HANDSHAKING: "tls",
@@ -51,7 +52,10 @@ class MseShard(DialingShard):
         self._settings = settings
         self._connect_per_s = plan.connect_per_s
         self._reception = Reception(recorder, len(self.sessions), to_unix_ns)
-        self._arrivals: list[Arrival] = []
+        # Of each link that brought notifications since they were absorbed: its number, how many, and when.
+        self._numbers: list[int] = []
+        self._counts: list[int] = []
+        self._done_ns: list[int] = []
         self._dial_start_ns = _NEVER_NS
         self._dialed = 0
         self._finishing = False
@@ -116,15 +120,23 @@ class MseShard(DialingShard):
         else:
             self.recorder.count("sessions.closed" if orderly else "sessions.lost")
 
+    def on_swept(self, links: list[Link], counts: list[int], done_ns: list[int]) -> None:
+        self._numbers += [link.number for link in links]  # type: ignore[attr-defined]
+        self._counts += counts
+        self._done_ns += done_ns
+
     def on_notifications(self, link: Link, count: int, done_ns: int) -> None:
         assert isinstance(link, MseLink)
-        self._arrivals.append(Arrival(link.number, count, done_ns))
+        self._numbers.append(link.number)
+        self._counts.append(count)
+        self._done_ns.append(done_ns)
 
     def absorb(self) -> None:
-        if self._arrivals:
-            self.recorder.mark("received", self._arrivals[-1].done_ns)
-            self._reception.absorb(self.receiver.columns(), self._arrivals)
-            self._arrivals.clear()
+        if self._numbers:
+            self.recorder.mark("received", self._done_ns[-1])
+            self._reception.absorb(self.receiver.columns(), self._numbers, self._counts, self._done_ns)
+            for column in (self._numbers, self._counts, self._done_ns):
+                column.clear()
         self.receiver.reset()
 
     def _close_all(self, now_ns: int) -> None:

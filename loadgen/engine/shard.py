@@ -9,19 +9,20 @@ from __future__ import annotations
 import heapq
 import select
 import time
-from enum import IntEnum
+from collections.abc import Iterable
 from typing import ClassVar
 
 import trio
 
-from loadgen.endpoint.link import Endpoint
+from loadgen.engine.links import Link, Phase, Reads
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import MAX_WRITE_BYTES, NotifyReceiver
 from loadgen.nmsp.profile import WireProfile
-from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel, Want
+from loadgen.transport.tls import EndOfStream, TransportFault, Want
 from loadgen.units import NS_PER_MS, NS_PER_S
 
+_WRITABLE = select.EPOLLOUT
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 _MAX_EVENTS = 1024
 # A storm of handshakes must not hold up what is due on links that are up: after this long, the rest waits a turn.
@@ -35,44 +36,12 @@ CLOSE_TIMEOUT_NS = 5 * NS_PER_S
 _RECEIVE_BUFFER_BYTES = 1 << 20
 # Answers that wait for a peer which asks and does not read.
 _MAX_OUTBOX = 256
+# Below so many chunks in a turn, scanning them one by one is cheaper than sweeping them together.
+_MIN_SWEEP = 6
 
 
-class Phase(IntEnum):
-    """Where a link stands; `Shard.phase_names` has what its errors are counted under."""
-
-    CONNECTING = 0
-    HANDSHAKING = 1
-    SETTING_UP = 2
-    ACTIVE = 3
-    CLOSING = 4
-    CLOSED = 5
-
-
-class Link:
-    """A tunnel with its endpoint, and what the loop must remember of them."""
-
-    __slots__ = (
-        "endpoint",
-        "fd",
-        "phase",
-        "started_ns",
-        "tail",
-        "timer",
-        "tls_started_ns",
-        "tunnel",
-        "watched",
-    )
-
-    def __init__(self, fd: int, phase: Phase, started_ns: int) -> None:
-        self.fd = fd
-        self.phase = phase
-        self.started_ns = started_ns
-        self.tls_started_ns = 0
-        self.tunnel: Tunnel | None = None
-        self.endpoint: Endpoint | None = None
-        self.tail = b""  # the beginning of a frame that has not arrived whole
-        self.timer = 0  # serial of the timer that counts; earlier ones were replaced
-        self.watched = 0
+# Looking a member up in an enum costs as much as ten comparisons.
+_SETTING_UP, _ACTIVE = Phase.SETTING_UP, Phase.ACTIVE
 
 
 class Shard:
@@ -125,16 +94,17 @@ class Shard:
         """One turn: read and write what is ready, do what is due."""
         readable: list[Link] = []
         pending: list[Link] = []
+        links = self.links
         for fd, events in self._epoll.poll(0, _MAX_EVENTS):
-            link = self.links.get(fd)
+            link = links.get(fd)
             if link is None:
                 self.on_other(fd)
-            elif link.phase < Phase.SETTING_UP:
+            elif link.phase < _SETTING_UP:
                 pending.append(link)
             else:
-                if events & select.EPOLLOUT:
+                if events & _WRITABLE:
                     self._flush(link)
-                if events & _READABLE and link.phase is not Phase.CLOSED:
+                if events & _READABLE:
                     readable.append(link)
         if readable:
             self._read(readable)
@@ -211,6 +181,12 @@ class Shard:
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         """A link ended; `phase` is where it stood."""
         raise NotImplementedError
+
+    # Whether links usually bring notifications, and so are worth sweeping.
+    sweeps: ClassVar[bool] = False
+
+    def on_swept(self, links: list[Link], counts: list[int], done_ns: list[int]) -> None:
+        """These links brought so many notifications each, and the receiver swept them in this order."""
 
     def on_notifications(self, link: Link, count: int, done_ns: int) -> None:
         """`count` more notifications of this link were scanned into the receiver."""
@@ -296,45 +272,79 @@ class Shard:
             self.fault(link, error.kind)
 
     def _read(self, links: list[Link]) -> None:
+        """Read one TLS record of each link, one behind the other, and then take them all."""
+        view, clock = self.receiver.view, time.monotonic_ns
+        limit = self.receiver.capacity - self._room
         position = 0
-        receiver = self.receiver
+        read = Reads()
         for link in links:
-            if receiver.capacity - position < self._room:
-                self.absorb()
+            if position > limit:
+                self._take(read)
                 position = 0
-            if link.phase is not Phase.CLOSED:  # an earlier link's end may have ended this one
-                position = self._read_one(link, position)
-        self.absorb()
+            if (tunnel := link.tunnel) is None:  # ended since epoll told of it
+                continue
+            start = position + len(link.tail)
+            try:
+                size = tunnel.read_into(view[start : start + MAX_WRITE_BYTES])
+            except TransportFault as fault:
+                self._read_failed(link, fault)
+                continue
+            if not size or link.endpoint is None:
+                continue
+            if link.tail:  # what was left of the record before
+                view[position:start] = link.tail
+                link.tail = b""
+            read.links.append(link)
+            read.starts.append(position)
+            read.times_ns.append(clock())
+            position = start + size
+            read.ends.append(position)
+        self._take(read)
 
-    def _read_one(self, link: Link, position: int) -> int:
-        """Read one TLS record of a link into the receive buffer; returns where the next one may go."""
-        view, tunnel = self.receiver.view, link.tunnel
-        assert tunnel is not None
-        start = position + len(link.tail)
-        try:
-            read = tunnel.read_into(view[start : start + MAX_WRITE_BYTES])
-        except EndOfStream as error:
-            if link.endpoint is None:
-                if not self.on_end_of_stream(link, orderly=error.orderly):
-                    self.fault(link, error.kind)
-            elif error.orderly and link.phase >= Phase.ACTIVE and not link.tail:
-                tunnel.close_notify()
-                self.end(link, orderly=True)
-            elif link.phase is Phase.CLOSING:
-                self.end(link, orderly=error.orderly)
-            else:
-                self.fault(link, "closed_mid_frame" if link.tail else error.kind)
-            return position
-        except TransportFault as error:
-            self.fault(link, error.kind)
-            return position
-        if not read or link.endpoint is None:
-            return position
-        view[position:start] = link.tail
-        end = start + read
-        done = self._take_untrusted(link, position, end, time.monotonic_ns())
-        link.tail = bytes(view[done:end])
-        return done
+    def _read_failed(self, link: Link, fault: TransportFault) -> None:
+        if not isinstance(fault, EndOfStream):
+            self.fault(link, fault.kind)
+        elif link.endpoint is None:
+            if not self.on_end_of_stream(link, orderly=fault.orderly):
+                self.fault(link, fault.kind)
+        elif fault.orderly and link.phase >= Phase.ACTIVE and not link.tail:
+            assert link.tunnel is not None
+            link.tunnel.close_notify()
+            self.end(link, orderly=True)
+        elif link.phase is Phase.CLOSING:
+            self.end(link, orderly=fault.orderly)
+        else:
+            self.fault(link, "closed_mid_frame" if link.tail else fault.kind)
+
+    def _take(self, read: Reads) -> None:
+        """Take what was read: at once where it is nothing but notifications, frame by frame where it is not."""
+        rest: Iterable[int] = range(len(read.links))
+        if self.sweeps and len(read.links) >= _MIN_SWEEP:
+            rest = self._sweep(read)
+        for index in rest:
+            link, end = read.links[index], read.ends[index]
+            if link.phase is not Phase.CLOSED:
+                done = self._take_untrusted(link, read.starts[index], end, read.times_ns[index])
+                link.tail = bytes(self.receiver.view[done:end])
+        self.absorb()
+        read.clear()
+
+    def _sweep(self, read: Reads) -> list[int]:
+        """Take everything that is nothing but notifications; returns the indexes of the rest."""
+        # A session that is active may bring any number of them, and is active afterwards: the state table's gate has
+        # nothing to add.
+        active = [link.phase is _ACTIVE for link in read.links]
+        counts = self.receiver.sweep_untrusted(read.starts, read.ends, active).tolist()
+        links, times_ns, rest = read.links, read.times_ns, []
+        if 0 in counts:
+            taken = [index for index, count in enumerate(counts) if count]
+            rest = [index for index, count in enumerate(counts) if not count]
+            links, times_ns = [links[index] for index in taken], [times_ns[index] for index in taken]
+            counts = [counts[index] for index in taken]
+        for link, now in zip(links, times_ns, strict=True):
+            link.endpoint.last_heard_ns = now  # type: ignore[union-attr]
+        self.on_swept(links, counts, times_ns)
+        return rest
 
     def _take_untrusted(self, link: Link, start: int, end: int, now_ns: int) -> int:
         """Take the frames in `view[start:end]`; returns how far they are whole."""

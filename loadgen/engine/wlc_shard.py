@@ -14,10 +14,11 @@ from OpenSSL import SSL
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.stations import make_stations
 from loadgen.endpoint.wlc import Subscriber, WlcEndpoint
+from loadgen.engine.links import Link, Phase
 from loadgen.engine.listening import ListeningShard, WlcLink
-from loadgen.engine.shard import MIN_TICK_NS, Link, Phase
+from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.hot import NotifyRing
+from loadgen.nmsp.hot import Int64s, NotifyRing
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.plan import Plan
@@ -29,6 +30,8 @@ _LAG_ROWS = 65536
 # Most notifications that are looked at for one write; more than a TLS record of the smallest frames holds.
 _MAX_BATCH = 512
 _WRITES_PER_VISIT = 4
+# Due times of a write that spans more bursts than this come from a column operation.
+_FEW_BURSTS = 8
 # A link that has fallen behind catches up in writes of at least so many: 4 KiB in memory for each WLC.
 _CATCH_UP_BATCH = 40
 # A turn that has fallen behind must still read: peers whose echo requests are not answered would take us for dead.
@@ -88,6 +91,8 @@ class WlcShard(ListeningShard):
         self._closing = False
         self._lag = np.empty(_LAG_ROWS, np.int64)
         self._lag_rows = 0
+        self._sent = self._writes = 0
+        self._due = np.empty(_MAX_BATCH, np.int64)
         planned = [0] * len(plan.wlcs)
         if self._planned:
             for session in plan.sessions:
@@ -150,11 +155,12 @@ class WlcShard(ListeningShard):
             for positions in self._share.positions(self._counted, slots):
                 self._visits.extend(positions)
             self._counted = slots
-        while self._visits:
-            position = self._visits.popleft()
-            if self._send_due(self.controllers[position], slots):
-                self._visits.append(position)
-            if time.monotonic_ns() > until_ns:
+        visits, controllers, clock = self._visits, self.controllers, time.monotonic_ns
+        while visits:
+            position = visits.popleft()
+            if self._send_due(controllers[position], slots):
+                visits.append(position)
+            if clock() > until_ns:
                 return
 
     def _send_due(self, controller: Controller, slots: int) -> bool:
@@ -162,7 +168,7 @@ class WlcShard(ListeningShard):
         due_now = self._due_at(controller, slots)
         more = False
         for link in controller.links:
-            if link is not None and link.tunnel is not None and not link.tunnel.blocked:
+            if link is not None and not link.tunnel.blocked:  # type: ignore[union-attr]
                 more |= self._send_owed(link, due_now, held_up=False)
         return more
 
@@ -175,45 +181,53 @@ class WlcShard(ListeningShard):
         Returns:
             Whether more is owed and could be sent.
         """
-        controller, tunnel, endpoint = self.controllers[link.number], link.tunnel, link.endpoint
+        controller, tunnel = self.controllers[link.number], link.tunnel
         assert tunnel is not None
-        assert isinstance(endpoint, WlcEndpoint)
         subscriber = controller.subscribers[link.row]
-        assert self._load_start_ns is not None
-        epoch = self._load_start_ns + self._to_unix_ns
-        if subscriber.owed(due_now) > self._plan.burst:
+        owed = subscriber.owed(due_now)
+        if owed > self._plan.burst:
             self._drop_expired(controller, subscriber, ours=not held_up)
+            owed = subscriber.owed(due_now)
+        writes = 0
         try:
-            for _ in range(_WRITES_PER_VISIT):
-                owed = min(subscriber.owed(due_now), _MAX_BATCH)
-                if owed <= 0 or tunnel.blocked:
-                    break
+            while owed > 0 and writes < _WRITES_PER_VISIT and not tunnel.blocked:
                 now = time.monotonic_ns() + self._to_unix_ns
-                due = self._due_of(controller, subscriber.done, owed)
-                view, count = controller.ring.patch(subscriber.done, owed, endpoint.sequence, due + epoch, now)
+                wanted = min(owed, _MAX_BATCH)
+                due = self._due_of(controller, subscriber.done, wanted)
+                view, count = controller.ring.patch(subscriber.done, wanted, link.sent, due, now)
                 tunnel.write(view)
-                endpoint.sequence += count
+                writes += 1
+                self._writes += 1
+                owed -= count
                 subscriber.done += count
-                self.recorder.counters["notify.sent"] += count
-                self._note_lag(now - epoch - due, count, held_up=held_up)
+                link.sent += count
+                self._sent += count
+                self._note_lag(now - (due if isinstance(due, int) else due[:count]), count, held_up=held_up)
         except TransportFault as error:
             self.fault(link, error.kind)
             return False
         if tunnel.blocked:
             self._watch(link)
             return False
-        return subscriber.owed(due_now) > 0
+        return owed > 0
 
-    def _due_of(
-        self, controller: Controller, first: int, count: int
-    ) -> int | np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Due times of `count` notifications from index `first` on: one number if they are of one burst."""
-        burst, schedule = self._plan.burst, self._schedule
-        turn = first // burst
-        if (first + count - 1) // burst == turn:
-            return schedule.due_ns(schedule.slot(controller.number, turn))
-        turns = np.arange(first, first + count) // burst
-        return schedule.due_column_ns(turns * schedule.members + controller.number)
+    def _due_of(self, controller: Controller, first: int, count: int) -> int | Int64s:
+        """Due times (ns since the epoch) of `count` notifications from index `first` on: one number if they are of one
+        burst, else a column that is valid until the next call.
+        """
+        burst, schedule, number = self._plan.burst, self._schedule, controller.number
+        assert self._load_start_ns is not None
+        epoch = self._load_start_ns + self._to_unix_ns
+        turn, last = first // burst, (first + count - 1) // burst
+        if turn == last:
+            return schedule.due_ns(schedule.slot(number, turn)) + epoch
+        if last - turn > _FEW_BURSTS:
+            turns = np.arange(first, first + count) // burst
+            return schedule.due_column_ns(turns * schedule.members + number) + epoch
+        for index in range(turn, last + 1):
+            row = max(0, index * burst - first)
+            self._due[row : (index + 1) * burst - first] = schedule.due_ns(schedule.slot(number, index)) + epoch
+        return self._due
 
     def _drop_expired(self, controller: Controller, subscriber: Subscriber, *, ours: bool) -> None:
         now = min(time.monotonic_ns(), self._stop_at_ns)
@@ -221,15 +235,14 @@ class WlcShard(ListeningShard):
         expired = self._schedule.count_at(now - self._load_start_ns - self._plan.backlog_ns)
         subscriber.drop_until(self._due_at(controller, expired), ours=ours)
 
-    def _note_lag(self, lag: int | np.ndarray[tuple[int], np.dtype[np.int64]], count: int, *, held_up: bool) -> None:
+    def _note_lag(self, lag: int | Int64s, count: int, *, held_up: bool) -> None:
         if held_up:
-            column = np.broadcast_to(np.asarray(lag), (count,)) if isinstance(lag, int) else lag[:count]
-            self.recorder.record_column("notify.lag", column)
+            self.recorder.record_column("notify.lag", np.broadcast_to(np.asarray(lag), (count,)))
             return
         if self._lag_rows + count > _LAG_ROWS:
             self._record_lag()
         end = self._lag_rows + count
-        self._lag[self._lag_rows : end] = lag if isinstance(lag, int) else lag[:count]
+        self._lag[self._lag_rows : end] = lag
         self._lag_rows = end
 
     def _record_lag(self) -> None:
@@ -336,7 +349,7 @@ class WlcShard(ListeningShard):
                 self.end(link, orderly=False)
 
     def totals(self, now_ns: int) -> dict[str, int]:
-        """What was due and dropped so far."""
+        """What was due, sent and dropped so far."""
         slots = self.due_now(now_ns)
         due = dropped = own = 0
         for controller in self.controllers:
@@ -345,4 +358,10 @@ class WlcShard(ListeningShard):
                 due += subscriber.due(due_now)
                 dropped += subscriber.dropped
                 own += subscriber.own_dropped
-        return {"notify.due": due, "notify.dropped": dropped, "generator.shortfall": own}
+        return {
+            "notify.due": due,
+            "notify.sent": self._sent,
+            "notify.writes": self._writes,
+            "notify.dropped": dropped,
+            "generator.shortfall": own,
+        }

@@ -22,6 +22,10 @@ DIGITS = 3
 # HdrHistogram's layout for three digits: 2048 sub-buckets of unit size, then 1024 per doubling.
 _SUB_BUCKETS = 2048
 _HALF_BITS = 10
+# IEEE 754 double: 52 bits of mantissa, exponent biased by 1023. 1024 has index 1024.
+_MANTISSA_BITS = 52
+_LEADING_OFFSET = ((1023 + _HALF_BITS) << _HALF_BITS) - (1 << _HALF_BITS)
+_STAGE_ROWS = 16384
 _BINS = int(HdrHistogram(LOWEST_NS, HIGHEST_NS, DIGITS).counts_len)
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
@@ -101,29 +105,52 @@ class Histogram:
 
 
 class Bins:
-    """Counts by HdrHistogram bucket, filled in bulk."""
+    """Counts by HdrHistogram bucket, filled in bulk.
 
-    __slots__ = ("_counts", "clamped")
+    Attributes:
+        clamped: values below 0 (clocks that disagree) or above HIGHEST_NS so far; true after `take`.
+    """
+
+    __slots__ = ("_counts", "_stage", "_staged", "clamped")
 
     def __init__(self) -> None:
         self._counts = np.zeros(_BINS, np.int64)
-        self.clamped = 0  # values below 0 (clocks that disagree) or above HIGHEST_NS
+        # Counting costs as much for one value as for some thousands (there are 34,000 buckets), so columns wait here.
+        self._stage = np.empty(_STAGE_ROWS, np.int64)
+        self._staged = 0
+        self.clamped = 0
 
     def add(self, values_ns: NDArray[np.int64]) -> None:
         """Count every value of a column."""
+        end = self._staged + len(values_ns)
+        if end > _STAGE_ROWS:
+            self._count_staged()
+            end = len(values_ns)
+            if end > _STAGE_ROWS:
+                self._count(values_ns)
+                return
+        self._stage[self._staged : end] = values_ns
+        self._staged = end
+
+    def add_one(self, value_ns: int) -> None:
+        """Count one value (of at most 64 bits)."""
+        if self._staged == _STAGE_ROWS:
+            self._count_staged()
+        self._stage[self._staged] = value_ns
+        self._staged += 1
+
+    def _count_staged(self) -> None:
+        self._count(self._stage[: self._staged])
+        self._staged = 0
+
+    def _count(self, values_ns: NDArray[np.int64]) -> None:
         inside = np.clip(values_ns, 0, HIGHEST_NS)
         self.clamped += int(np.count_nonzero(inside != values_ns))
         self._counts += np.bincount(bin_of(inside), minlength=_BINS)
 
-    def add_one(self, value_ns: int) -> None:
-        """Count one value (for what is rare)."""
-        inside = min(max(value_ns, 0), HIGHEST_NS)
-        self.clamped += inside != value_ns
-        shift = max(0, inside.bit_length() - _HALF_BITS - 1)
-        self._counts[(shift << _HALF_BITS) + (inside >> shift)] += 1
-
     def take(self) -> Histogram | None:
         """What was counted since the last call, or None if that was nothing."""
+        self._count_staged()
         filled = np.flatnonzero(self._counts)
         if not len(filled):
             return None
@@ -137,6 +164,7 @@ class Bins:
 
 def bin_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     """HdrHistogram's counts index of each value (0 to HIGHEST_NS)."""
-    # frexp's exponent is the bit length; exact, because HIGHEST_NS is below 2^53.
-    shift = np.maximum(np.frexp(values_ns.astype(np.float64))[1].astype(np.int64) - (_HALF_BITS + 1), 0)
-    return (shift << _HALF_BITS) + (values_ns >> shift)
+    # A double's upper bits are exponent and leading digits, which is what the index is made of; exact, because
+    # HIGHEST_NS is below 2^53. Small values are their own index.
+    leading = values_ns.astype(np.float64).view(np.int64) >> (_MANTISSA_BITS - _HALF_BITS)
+    return np.where(values_ns < 1 << _HALF_BITS, values_ns, leading - _LEADING_OFFSET)

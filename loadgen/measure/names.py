@@ -29,6 +29,7 @@ COUNTERS = {
     "handshakes.dropped": "due, but given up: load.concurrency under way for longer than load.backlog",
     "notify.due": "due by the schedule, for every subscriber",
     "notify.sent": "handed to TLS",
+    "notify.writes": "TLS writes that carried them, one or more in each",
     "notify.received": "decoded at an MSE",
     "notify.dropped": "due, but given up: no session, or blocked for longer than load.backlog",
     "notify.lost": "sent and not received; or missing in a session's sequence",
@@ -45,7 +46,7 @@ COUNTERS = {
 ERROR_PHASES = ("tcp", "tls", "session", "stream", "close", "accept", "serve")
 # What only the sender or only the receiver sees: left out of a result when that side is not ours, so that nobody takes
 # "not measured" for 0.
-WLC_COUNTERS = frozenset({"notify.due", "notify.sent", "notify.dropped", "echo.answered"})
+WLC_COUNTERS = frozenset({"notify.due", "notify.sent", "notify.writes", "notify.dropped", "echo.answered"})
 MSE_COUNTERS = frozenset(
     {
         *("notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.sent", "echo.unmatched"),

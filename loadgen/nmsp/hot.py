@@ -10,6 +10,7 @@ Both are compiled from the same wire profile as `nmsp.codec`, and tests hold the
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -93,6 +94,11 @@ class NotifyRing:
             self._segments.append(_Segment(first, end, offset, frames.itemsize, *columns))
             offset += frames.nbytes
         self._ends = [segment.end for segment in self._segments]
+        varying = ("sequence", "due_ns", "sent_ns")
+        self._stamps = [
+            (profile.notify.field_struct(name), profile.header.size + profile.notify.offsets[name]) for name in varying
+        ]
+        self._triple = profile.notify.adjacent_struct(varying)
 
     def _lay_out(
         self, profile: WireProfile, stations: Stations, who: NDArray[np.int64], offset: int
@@ -133,17 +139,16 @@ class NotifyRing:
         begin = bisect_right(self._ends, slot)
         segment = self._segments[begin]
         start = segment.byte_offset + (slot - segment.first) * segment.frame_bytes
+        if wanted == 1:
+            self._stamp(start, sequence, due_ns if isinstance(due_ns, int) else int(due_ns[0]), sent_ns)
+            return self._view[start : start + segment.frame_bytes], 1
         count = used = 0
         for index in range(begin, len(self._segments)):
             segment = self._segments[index]
             first = slot + count - segment.first
             room = (MAX_WRITE_BYTES - used) // segment.frame_bytes
             more = min(wanted - count, segment.end - segment.first - first, room)
-            if more == 1:
-                segment.sequence[first] = sequence + count
-                segment.due_ns[first] = due_ns if isinstance(due_ns, int) else due_ns[count]
-                segment.sent_ns[first] = sent_ns
-            elif more:
+            if more:
                 last = first + more
                 segment.sequence[first:last] = np.arange(sequence + count, sequence + count + more)
                 segment.due_ns[first:last] = due_ns if isinstance(due_ns, int) else due_ns[count : count + more]
@@ -153,6 +158,14 @@ class NotifyRing:
             if count == wanted or more == room:
                 break
         return self._view[start : start + used], count
+
+    def _stamp(self, start: int, sequence: int, due_ns: int, sent_ns: int) -> None:
+        """Patch one frame: packing three numbers is cheaper than assigning to three columns."""
+        if self._triple is not None:
+            self._triple.pack_into(self._buffer, start + self._stamps[0][1], sequence, due_ns, sent_ns)
+            return
+        for (field, offset), value in zip(self._stamps, (sequence, due_ns, sent_ns), strict=True):
+            field.pack_into(self._buffer, start + offset, value)
 
 
 class Control(NamedTuple):
@@ -202,9 +215,13 @@ class NotifyReceiver:
     def __init__(self, profile: WireProfile, capacity: int) -> None:
         self._profile = profile
         self.capacity = capacity
-        self._buffer = bytearray(capacity)
-        self.view = memoryview(self._buffer)
-        self._bytes = np.frombuffer(self._buffer, np.uint8)
+        fixed_bytes = profile.notify_fixed_bytes
+        self._buffer = bytearray(capacity + fixed_bytes)
+        self.view = memoryview(self._buffer)[:capacity]
+        # Header and fixed part of the notification that may begin at each byte of the buffer: items that overlap, so
+        # that one index expression gathers any set of them.
+        self._fixed_dtype = profile.notify_fixed_dtype
+        self._anywhere = np.ndarray((capacity + 1,), f"V{fixed_bytes}", self._buffer, strides=(1,))
         header = profile.header
         self._header = header.struct
         self._msg_id, self._length, self._transaction = (
@@ -214,12 +231,12 @@ class NotifyReceiver:
         self._notify_id = profile.ids[Kind.MEASUREMENT_NOTIFY]
         self._count_at = header.size + profile.notify.offsets[profile.count_field]
         self._count = profile.notify.field_struct(profile.count_field)
-        self._fixed = np.arange(profile.notify.size)
         self._dtypes: dict[int, np.dtype[np.void]] = {}
         # Runs of notifications of one size: byte offset, frame size, how many.
         self._offsets: list[int] = []
         self._sizes: list[int] = []
         self._counts: list[int] = []
+        self._swept: NDArray[np.void] | None = None
         self.notifications = 0
 
     def reset(self) -> None:
@@ -227,6 +244,7 @@ class NotifyReceiver:
         self._offsets.clear()
         self._sizes.clear()
         self._counts.clear()
+        self._swept = None
         self.notifications = 0
 
     def mark(self) -> Mark:
@@ -240,6 +258,72 @@ class NotifyReceiver:
         if mark.runs:
             self._counts[-1] = mark.last_count
         self.notifications = mark.notifications
+
+    def sweep_untrusted(self, starts: Sequence[int], ends: Sequence[int], wanted: Sequence[bool]) -> Int64s:
+        """Take all wanted chunks `view[start:end]` that are nothing but whole notifications of one size, in one go.
+
+        Comes first after `reset()`, once. The other chunks, of which nothing was taken, are for `scan_untrusted`.
+
+        Returns:
+            How many notifications each chunk gave; 0 for the others.
+
+        Cost: about 20 us, and 40 ns for each chunk and each notification.
+        """
+        profile = self._profile
+        begin = np.array(starts, np.int64)
+        length = np.array(ends, np.int64) - begin
+        # A chunk that is shorter than a notification is compared with whatever follows it, and then refused.
+        heads = self._gather(begin)
+        size = heads["length"].astype(np.int64) + profile.length_of_header
+        readings, rest = np.divmod(size - profile.notify_fixed_bytes, profile.reading.size)
+        good = self._alike(heads, size - profile.length_of_header, readings)
+        good &= (rest == 0) & (readings >= 0) & (readings <= profile.max_readings)
+        whole, rest = np.divmod(length, np.maximum(size, 1))
+        good &= (rest == 0) & np.array(wanted, np.bool_)
+        counts = np.where(good, whole, 0)
+        if counts.sum() == np.count_nonzero(counts):
+            self._swept = heads[counts > 0]
+        else:
+            self._swept = self._expand(begin, size, readings, counts)
+        self.notifications = len(self._swept)
+        return counts
+
+    def _expand(self, begin: Int64s, size: Int64s, readings: Int64s, counts: Int64s) -> NDArray[np.void]:
+        """All notifications of chunks that begin with a good one; sets counts to 0 where a later one is not like it."""
+        total = int(counts.sum())
+        if (
+            len(counts)
+            and counts.all()
+            and (begin[1:] - begin[:-1] == (size * counts)[:-1]).all()
+            and np.ptp(size) == 0
+        ):
+            found = self._side_by_side(int(begin[0]), int(size[0]), total)
+            if self._alike(found, size[0] - self._profile.length_of_header, readings[0]).all():
+                return found
+        which = np.repeat(np.arange(len(counts)), counts)
+        step = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+        found = self._gather(begin[which] + step * size[which])
+        alike = self._alike(found, (size - self._profile.length_of_header)[which], readings[which])
+        if not alike.all():
+            counts[which[~alike]] = 0
+            found = found[counts[which] > 0]
+        return found
+
+    def _side_by_side(self, offset: int, size: int, count: int) -> NDArray[np.void]:
+        return np.ndarray((count,), self._fixed_dtype, self._buffer, offset, (size,))
+
+    def _gather(self, offsets: Int64s) -> NDArray[np.void]:
+        return self._anywhere[offsets].view(self._fixed_dtype)
+
+    def _alike(
+        self, frames: NDArray[np.void], lengths: Int64s | np.int64, readings: Int64s | np.int64
+    ) -> NDArray[np.bool_]:
+        """Which of these are notifications with this length field and this many readings."""
+        alike: NDArray[np.bool_] = (frames["msg_id"] == self._notify_id) & (frames["length"] == lengths)
+        alike &= frames[self._profile.count_field] == readings
+        for _, name, value in self._constants:
+            alike &= frames[name] == value
+        return alike
 
     def scan_untrusted(self, start: int, end: int) -> Scanned:
         """Find the frames in `view[start:end]`, in order, up to and including the first control frame.
@@ -268,22 +352,16 @@ class NotifyReceiver:
         return Scanned(position, found)
 
     def columns(self) -> Columns:
-        """Everything scanned since `reset()`, in order.
-
-        Cost: a strided read where all frames have one size and lie side by side, otherwise one gather.
-        """
-        record = self._profile.notify
-        if not self._offsets:
-            fixed = np.empty(0, record.dtype)
-        elif len(self._offsets) == 1:
-            dtype = self._dtype(self._sizes[0])
-            fixed = np.frombuffer(self._buffer, dtype, self._counts[0], self._offsets[0])
-        else:
+        """Everything swept and scanned since `reset()`, in order."""
+        fixed = self._swept if self._swept is not None else np.empty(0, self._fixed_dtype)
+        if len(self._offsets) == 1 and not len(fixed):
+            fixed = self._side_by_side(self._offsets[0], self._sizes[0], self._counts[0])
+        elif self._offsets:
             counts = np.array(self._counts)
             begin = np.repeat(np.cumsum(counts) - counts, counts)
-            step = (np.arange(self.notifications) - begin) * np.repeat(self._sizes, counts)
-            body = np.repeat(self._offsets, counts) + step + self._profile.header.size
-            fixed = self._bytes[body[:, None] + self._fixed].view(record.dtype)[:, 0]
+            step = (np.arange(len(begin)) - begin) * np.repeat(self._sizes, counts)
+            scanned = self._gather(np.repeat(self._offsets, counts) + step)
+            fixed = np.concatenate([fixed, scanned]) if len(fixed) else scanned
         return Columns(*(fixed[name].astype(np.int64) for name in ("sequence", "due_ns", "sent_ns", "subservice")))
 
     def _frame_size_untrusted(self, header: tuple[int, ...]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ class Record:
             }
         )
         self._order = order
+
+    def adjacent_struct(self, names: Sequence[str]) -> struct.Struct | None:
+        """The layout of several fields alone, if they lie side by side in this order; for the first one's offset."""
+        end = self.offsets[names[0]]
+        for name in names:
+            if self.offsets[name] != end:
+                return None
+            end += TYPES[self.types[name]][2]
+        return struct.Struct(self._order + "".join(TYPES[self.types[name]][0] for name in names))
 
     def field_struct(self, name: str) -> struct.Struct:
         """The layout of one field alone, to be read at its offset."""
@@ -118,6 +128,11 @@ class WireProfile:
         return np.dtype(
             {"names": names, "formats": formats, "offsets": offsets, "itemsize": self.notify_bytes(readings)}
         )
+
+    @property
+    def notify_fixed_dtype(self) -> np.dtype[np.void]:
+        """The same without readings."""
+        return self.notify_dtype(0)
 
 
 def load_profile(path: Path) -> WireProfile:

@@ -42,6 +42,10 @@ class Schedule:
         self._starts = [stage.start_ns for stage in stages]
         self._initial = [stage.start_per_s for stage in stages]
         self._quarter: list[float] = []  # 4 * (r1 - r0) / (2 d)
+        # A hold is linear, and nearly all of most loads: ns per slot, and 0 for ramps.
+        self._pace = [
+            0.0 if s.start_per_s != s.end_per_s or not s.start_per_s else NS_PER_S / s.start_per_s for s in stages
+        ]
         for stage in stages:
             seconds = stage.duration_ns / NS_PER_S
             self._quarter.append(2 * (stage.end_per_s - stage.start_per_s) / seconds)
@@ -49,27 +53,31 @@ class Schedule:
         self.duration_ns = stages[-1].start_ns + stages[-1].duration_ns
         self.slots = math.ceil(self._bases[-1] - 1e-6)
         self._columns = tuple(
-            np.array(column, float) for column in (self._bases, self._starts, self._initial, self._quarter)
+            np.array(column, float) for column in (self._bases, self._starts, self._initial, self._quarter, self._pace)
         )
 
     def due_ns(self, slot: int) -> int:
         """When a slot is due."""
         stage = self._stage_of(slot)
         k = slot - self._bases[stage]
+        if pace := self._pace[stage]:
+            return self._starts[stage] + int(k * pace)
         initial = self._initial[stage]
-        # The root of the quadratic, in the form that is exact for ramp (a != 0) and hold (a == 0) alike.
+        # The root of the quadratic, in the form that is exact however flat the ramp is.
         root = initial + math.sqrt(max(0.0, initial * initial + self._quarter[stage] * k))
         return self._starts[stage] + (int(2 * k / root * NS_PER_S) if k else 0)
 
     def due_column_ns(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """`due_ns` of many slots: same shape, same values."""
-        bases, starts, initials, quarters = self._columns
+        bases, starts, initials, quarters, paces = self._columns
         stage = np.minimum(np.searchsorted(bases, slots, side="right") - 1, len(starts) - 1)
         k = slots - bases[stage]
         initial = initials[stage]
         root = initial + np.sqrt(np.maximum(0.0, initial * initial + quarters[stage] * k))
         seconds = np.divide(2 * k, root, out=np.zeros_like(root), where=k != 0)
-        due: NDArray[np.int64] = starts[stage].astype(np.int64) + (seconds * NS_PER_S).astype(np.int64)
+        pace = paces[stage]
+        since = np.where(pace != 0, k * pace, seconds * NS_PER_S)
+        due: NDArray[np.int64] = starts[stage].astype(np.int64) + since.astype(np.int64)
         return due
 
     def count_at(self, time_ns: int) -> int:

@@ -78,10 +78,11 @@ def test_what_does_not_fit_is_clamped_and_counted() -> None:
     bins.add_one(-1)
     bins.add_one(HOUR_NS + 1)
     bins.add_one(7)
-    assert bins.clamped == 6
     histogram = bins.take()
     assert histogram is not None
     assert histogram.encode() == encoded([0, 7, HOUR_NS, 0, HOUR_NS, HOUR_NS, 0, 0, HOUR_NS, 7])
+    assert bins.clamped == 6
+    assert bins.take() is None
     assert bins.clamped == 6  # of the whole run, not of the interval
 
 

@@ -318,6 +318,7 @@ def test_what_a_side_that_is_not_ours_would_have_seen_is_left_out() -> None:
     assert wlc_only - mse_only == {
         "notify.due",
         "notify.sent",
+        "notify.writes",
         "notify.dropped",
         "echo.answered",
         "generator.shortfall",

@@ -1,0 +1,62 @@
+"""Links: a tunnel with its endpoint, where it stands, and what a turn of the loop reads from many of them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from loadgen.endpoint.link import Endpoint
+from loadgen.transport.tls import Tunnel
+
+
+class Phase(IntEnum):
+    """Where a link stands; `Shard.phase_names` has what its errors are counted under."""
+
+    CONNECTING = 0
+    HANDSHAKING = 1
+    SETTING_UP = 2
+    ACTIVE = 3
+    CLOSING = 4
+    CLOSED = 5
+
+
+class Link:
+    """A tunnel with its endpoint, and what the loop must remember of them."""
+
+    __slots__ = (
+        "endpoint",
+        "fd",
+        "phase",
+        "started_ns",
+        "tail",
+        "timer",
+        "tls_started_ns",
+        "tunnel",
+        "watched",
+    )
+
+    def __init__(self, fd: int, phase: Phase, started_ns: int) -> None:
+        self.fd = fd
+        self.phase = phase
+        self.started_ns = started_ns
+        self.tls_started_ns = 0
+        self.tunnel: Tunnel | None = None
+        self.endpoint: Endpoint | None = None
+        self.tail = b""  # the beginning of a frame that has not arrived whole
+        self.timer = 0  # serial of the timer that counts; earlier ones were replaced
+        self.watched = 0
+
+
+class Reads:
+    """What was read in a turn: from which links, where it lies in the receive buffer, and when it came."""
+
+    __slots__ = ("ends", "links", "starts", "times_ns")
+
+    def __init__(self) -> None:
+        self.links: list[Link] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.times_ns: list[int] = []
+
+    def clear(self) -> None:
+        for column in (self.links, self.starts, self.ends, self.times_ns):
+            column.clear()
