@@ -223,8 +223,11 @@ def _workers(text: str, plan: Plan) -> int:
         wanted = int(text)
     else:
         raise InputError(Problem("--workers", '"auto" or 1 to 256', f'"{text}"'))
-    # A worker without a WLC or a session would have nothing to do.
-    return min(wanted, len(plan.wlcs) if plan.use.plays_wlc else len(plan.sessions))
+    # A worker without a WLC or a session, or with no handshake of its own at once, would have nothing to do.
+    most = len(plan.wlcs) if plan.use.plays_wlc else len(plan.sessions)
+    if plan.kind is LoadKind.HANDSHAKE:
+        most = min(most, len(plan.sessions), plan.concurrency)
+    return min(wanted, most)
 
 
 # -- watching ----------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class HandshakeMseShard(DialingShard):
         self._stop_at_ns = _NEVER_NS
         self._done = 0  # dialed or dropped; the index of the next one among ours
         self._dropped = self._own_dropped = 0
-        self._held_up = False  # the limit of handshakes under way was reached since we last had none to dial
+        self._held_up = False  # as many as allowed were under way when we last looked: what is due since then waits
 
     def start_load(self, at_ns: int) -> None:
         super().start_load(at_ns)
@@ -116,18 +116,16 @@ class HandshakeMseShard(DialingShard):
     def _dial_due(self, now_ns: int) -> None:
         due = self._due(now_ns)
         expired = self._share.own(self._schedule.count_at(now_ns - self._backlog_ns - self._start_ns))
-        if self._done < expired:
-            self._drop_until(expired)
-        while self._done < due and time.monotonic_ns() < now_ns + _DIAL_BUDGET_NS:
-            if len(self.links) >= self._at_once:
-                self._held_up = True
+        self._drop_until(min(expired, due))
+        while self._done < due and len(self.links) < self._at_once:
+            if time.monotonic_ns() > now_ns + _DIAL_BUDGET_NS:
                 return
-            due_ns = self._start_ns + self._schedule.due_ns(self._share.slot(self._done))
-            self._dial(due_ns)
-        if self._done >= due:
-            self._held_up = False
+            self._dial(self._start_ns + self._schedule.due_ns(self._share.slot(self._done)))
+        self._held_up = len(self.links) >= self._at_once
 
     def _drop_until(self, index: int) -> None:
+        if index <= self._done:
+            return
         self._dropped += index - self._done
         if not self._held_up:
             self._own_dropped += index - self._done
@@ -155,8 +153,8 @@ class HandshakeMseShard(DialingShard):
 
     def _wind_up(self, now_ns: int) -> None:
         """Nothing more is dialed: end once what is under way has ended, or was given time to."""
-        if self._paced and self._done < (due := self._due(now_ns)):
-            self._drop_until(due)
+        if self._paced:
+            self._drop_until(self._due(now_ns))
         if self._stop_at_ns + _PATIENCE_NS <= now_ns:
             for link in list(self.links.values()):
                 self.end(link, orderly=False)

@@ -21,9 +21,10 @@ _DESCRIPTORS_PER_WORKER = 8
 
 def descriptors_needed(plan: Plan, workers: int) -> int:
     """File descriptors of the process that needs most of them."""
+    supervisor = 2 * workers * _DESCRIPTORS_PER_WORKER
     if plan.kind is LoadKind.HANDSHAKE:
         # Twice: the far side closes a little later than we begin the next one.
-        return 2 * plan.concurrency + len(plan.wlcs) // workers + _OWN_DESCRIPTORS
+        return max(2 * plan.concurrency - (-len(plan.wlcs) // workers), supervisor) + _OWN_DESCRIPTORS
     sessions = -(-len(plan.sessions) // workers)
     listeners = -(-len(plan.wlcs) // workers) if plan.use.plays_wlc else 0
     # A WLC worker holds the sessions of its WLCs, which may be all of them if one WLC has them all.
@@ -33,7 +34,6 @@ def descriptors_needed(plan: Plan, workers: int) -> int:
         for wlc, count in per_wlc.items():
             shares[wlc % workers] += count
         sessions = max(sessions, *shares.values())
-    supervisor = 2 * workers * _DESCRIPTORS_PER_WORKER
     return max(sessions + listeners, supervisor) + _OWN_DESCRIPTORS
 
 
@@ -67,8 +67,10 @@ def check_local_ports(plan: Plan) -> None:
     if not plan.use.plays_mse:
         return
     low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split())
-    sessions = Counter((plan.wlcs[session.wlc].host, plan.wlcs[session.wlc].port) for session in plan.sessions)
-    (host, port), most = sessions.most_common(1)[0]
+    planned = ((session.wlc, plan.wlcs[session.wlc]) for session in plan.sessions)
+    # The kernel chooses another port for each WLC whose port is 0.
+    sessions = Counter((wlc.host, wlc.port, 0 if wlc.port else number) for number, wlc in planned)
+    (host, port, _), most = sessions.most_common(1)[0]
     if plan.kind is LoadKind.HANDSHAKE:
         _check_closed_ports(plan, host, port, most / len(plan.sessions), high - low + 1)
         return

@@ -141,7 +141,7 @@ class Worker:
             longest_gc_pause_ns=self._pauses.longest_ns,
             lag_p99_ns=self._lag.percentiles(99.0)[0],
             own_shortfall=counters["generator.shortfall"],
-            due=counters["notify.due"],
+            due=counters["notify.due"] + counters["handshakes.due"],
         )
 
     def _settle(self) -> None:

@@ -41,7 +41,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     longest_gc_pause_ns: int
     load_cpu_s: float = 0.0  # of cpu_s, from the start of the load to its end
     lag_p99_ns: int = 0
-    own_shortfall: int = 0  # notifications given up although the peer was ready
+    own_shortfall: int = 0  # notifications or handshakes given up although the peer was ready
     due: int = 0
 
     @property
@@ -62,7 +62,7 @@ def judge(workers: Sequence[WorkerHealth]) -> GeneratorVerdict:
     degraded: list[str] = []
     for w in workers:
         if w.due and w.own_shortfall / w.due > SHORTFALL_INVALID:
-            invalid.append(f"{w.worker} gave up {w.own_shortfall:,} of {w.due:,} notifications that it could have sent")
+            invalid.append(f"{w.worker} gave up {w.own_shortfall:,} of {w.due:,} due that its peer would have taken")
         if w.lag_p99_ns > LAG_DEGRADED_NS:
             bad = invalid if w.lag_p99_ns > LAG_INVALID_NS else degraded
             bad.append(f"{w.worker} sent late: p99 of its lag is {format_duration(w.lag_p99_ns)}")

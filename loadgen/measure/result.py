@@ -101,7 +101,7 @@ def make_rates(merger: Merger, counters: dict[str, int], load_start_ns: int | No
         if counters.get("sessions.established"):
             rates["handshake.per_s"] = _per_s(counters["sessions.established"], span[0], span[1])
         if completed := counters.get("handshakes.completed"):
-            first = span[0] if load_start_ns is None else load_start_ns
+            first = span[0] if load_start_ns is None else min(span[0], load_start_ns)
             rates["handshake.completed_per_s"] = _per_s(completed, first, span[1])
     for name, counter in (("sent", "notify.sent"), ("received", "notify.received")):
         if span := merger.span_ns(name):

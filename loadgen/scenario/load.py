@@ -51,6 +51,8 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> tuple[Scenario, 
         except InputError as error:
             problems.extend(error.problems)
     # What follows from a default in the place of a wrong value is not the user's problem.
+    if "load.kind" in wrong:
+        wrong.append("load")
     found = [p for p in _check(scenario, profile) if not any(_related(p.where, place) for place in wrong)]
     problems += in_source(found, str(path))
     if problems:

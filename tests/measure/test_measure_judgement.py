@@ -34,7 +34,7 @@ MS = 1_000_000
         (
             {"due": 1000, "own_shortfall": 11},
             Verdict.INVALID,
-            "wlc-1 gave up 11 of 1,000 notifications that it could have sent",
+            "wlc-1 gave up 11 of 1,000 due that its peer would have taken",
         ),
         ({"longest_stall_ns": 250 * MS}, Verdict.VALID, None),
         ({"longest_stall_ns": 251 * MS}, Verdict.DEGRADED, "wlc-1's loop stood still for 251 ms"),
