@@ -126,6 +126,7 @@ def _result(plan: Plan, record: RunRecord, demands: tuple[limits.Threshold, ...]
         kind=plan.kind,
         started=started.isoformat(timespec="seconds"),
         load_s=record.load_s,
+        supervisor_cpu_s=record.load_cpu_s,
         environment=environment(),
         verdict=make_verdict(
             judge(record.health),

@@ -26,6 +26,7 @@ class Link:
         "endpoint",
         "fd",
         "phase",
+        "read",
         "started_ns",
         "tail",
         "timer",
@@ -41,6 +42,7 @@ class Link:
         self.tls_started_ns = 0
         self.tunnel: Tunnel | None = None
         self.endpoint: Endpoint | None = None
+        self.read = False  # what was read last was not taken yet
         self.tail = b""  # the beginning of a frame that has not arrived whole
         self.timer = 0  # serial of the timer that counts; earlier ones were replaced
         self.watched = 0

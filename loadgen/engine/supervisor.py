@@ -85,6 +85,7 @@ class RunRecord(NamedTuple):
     interval_s: float
     load_start_ns: int | None
     load_s: float
+    load_cpu_s: float  # of the supervisor itself
 
 
 Watcher = Callable[[Snapshot], None]
@@ -148,6 +149,7 @@ class Supervisor:
         self._interval_ns = max(_INTERVAL_NS, plan.duration_ns // _MAX_INTERVALS)
         self._load_start_ns: int | None = None
         self._load_end_ns: int | None = None
+        self._load_cpu_s = 0.0
         self._recent = Recent(self._interval_ns / NS_PER_S)
 
     async def run(self) -> RunRecord:
@@ -184,6 +186,7 @@ class Supervisor:
             interval_s=self._interval_ns / NS_PER_S,
             load_start_ns=self._load_start_ns,
             load_s=self._load_s(),
+            load_cpu_s=self._load_cpu_s,
         )
 
     # -- phases --------------------------------------------------------------------------------------------------
@@ -223,6 +226,7 @@ class Supervisor:
             return
         self._load_start_ns = time.monotonic_ns() + _LEAD_NS
         self._stage = Stage.LOAD
+        self._load_cpu_s = -time.process_time()
         await self._tell_all(StartLoad(self._load_start_ns))
         # Whoever keeps the schedule ends by itself: WLCs that notify, MSEs that shake hands.
         leading = [handle for handle in self._handles if handle.role is (Role.WLC if notify else Role.MSE)]
@@ -241,6 +245,7 @@ class Supervisor:
         order = [Role.MSE, Role.WLC]
         if self._load_start_ns is not None:
             self._load_end_ns = time.monotonic_ns()
+            self._load_cpu_s += time.process_time()
             if self._plan.kind is LoadKind.NOTIFY:
                 order.reverse()
         for role in order:

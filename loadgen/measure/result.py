@@ -64,6 +64,7 @@ class RunResult(msgspec.Struct, frozen=True):
     kind: LoadKind
     started: str
     load_s: float
+    supervisor_cpu_s: float  # of the load, like the workers' load_cpu_s
     environment: dict[str, str]
     verdict: ResultVerdict
     metrics: dict[str, MetricSummary]
