@@ -1,10 +1,10 @@
-# Everything starts here: `make run`, `make test`, `make lint`. Nothing is installed outside of .venv.
+# Everything starts here: `make run`, `make test`, `make bench`, `make lint`. Nothing is installed outside of .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/thousand-wlcs.toml
 
-.PHONY: run test lint format install clean
+.PHONY: run test bench lint format install clean
 
 install: $(VENV)/.installed
 
@@ -19,6 +19,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 run: install
 	$(BIN)/loadgen run $(SCENARIO)
+
+# CASE=handshake, bulk, single, sessions, scale; all of them without it.
+bench: $(VENV)/.bench-installed
+	$(BIN)/python -m benchmarks $(CASE)
+
+$(VENV)/.bench-installed: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@touch $@
 
 test: install tests/interop/node_modules
 	$(BIN)/pytest

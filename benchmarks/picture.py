@@ -1,0 +1,37 @@
+"""The picture of docs/performance.md: what one notification costs as sessions grow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.cases import Measured, cost_curve
+
+
+def draw(measured: Measured, path: Path) -> None:
+    """Write an SVG; without matplotlib, nothing (the extra `bench` brings it)."""
+    try:
+        import matplotlib as mpl
+        from matplotlib import pyplot as plt
+    except ImportError:
+        return
+    mpl.rcParams["svg.hashsalt"] = "loadgen"  # the same picture of the same figures
+    curve = cost_curve(measured)
+    sessions = [point[0] for point in curve]
+    figure, axes = plt.subplots(figsize=(6.4, 3.4))
+    for column, label, marker in ((1, "WLC side (sends)", "o"), (2, "MSE side (receives)", "s")):
+        costs = [point[column] for point in curve]
+        axes.plot(sessions, costs, marker=marker, label=label)
+        for x, y in zip(sessions, costs, strict=True):
+            axes.annotate(f"{y:.1f}", (x, y), textcoords="offset points", xytext=(0, 7), ha="center")
+    axes.set_xscale("log")
+    axes.set_xticks(sessions, [f"{n:,}" for n in sessions])
+    axes.minorticks_off()
+    axes.set_ylim(0, 1.25 * max(max(point[1:]) for point in curve))
+    axes.set_xlabel("sessions, one worker a side")
+    axes.set_ylabel("CPU per notification, µs")
+    axes.set_title("20,000 notifications/s in all, one per write")
+    axes.legend(frameon=False, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
