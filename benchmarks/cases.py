@@ -330,7 +330,9 @@ def _sessions_variants(_: None) -> dict[str, Measure]:
         }
 
     return {
-        "10,000 sessions": run,
+        # Every WLC tells each MSE ten notifications once a second, in one write: it aggregates, as controllers do.
+        "10,000 sessions": lambda: run("--set", "load.burst=10"),
+        "10,000 sessions, one per write": lambda: run("--duration", "20s"),
         "100 sessions": lambda: run("--set", "mse.count=1", "--duration", "5s"),
     }
 
@@ -342,21 +344,26 @@ def _sessions_rows(measured: Measured) -> list[Row]:
         each = (many[f"{side}_rss"] - few[f"{side}_rss"]) / (many["sessions"] - few["sessions"]) / 1024
         label = f"resident memory per session, {side.upper()} side, {many['sessions']:,.0f} sessions"
         found.append(Row(label, f"{each:.1f} KiB", "", "", "", "≤ 40 KiB", each <= 40))
-    lag_ms = many["lag_p99_ns"] / 1e6
-    found.append(
-        Row(
-            f"{many['sessions']:,.0f} sessions, {many['received'] / 60:,.0f} notifications/s for 60 s",
-            f"lost {many['lost']:,.0f}, dropped {many['dropped']:,.0f}, p99 of lag {lag_ms:.1f} ms",
-            "",
-            "",
-            "",
-            "lost 0, p99 ≤ 20 ms",
-            many["sessions"] == 10_000 and not many["lost"] and not many["gave_up"] and lag_ms <= 20,
-            f"{many['echo_answered']:,.0f} of {many['echo_sent']:,.0f} echoes answered, "
-            f"{many['per_write']:.2f} per write, {_bottleneck(many)}",
-        )
-    )
+    found.append(_sessions_row("ten per write, for 60 s", many))
+    if even := measured.get("10,000 sessions, one per write"):
+        found.append(_sessions_row("one per write, for 20 s", even[-1]))
     return found
+
+
+def _sessions_row(how: str, figures: Figures) -> Row:
+    lag_ms = figures["lag_p99_ns"] / 1e6
+    sessions, lost, dropped = (f"{figures[name]:,.0f}" for name in ("sessions", "lost", "dropped"))
+    echo = f"{figures['echo_answered']:,.0f} of {figures['echo_sent']:,.0f} echoes answered"
+    return Row(
+        f"{sessions} sessions, 10 notifications/s each ({figures['per_s']:,.0f}/s in all), {how}",
+        f"lost {lost}, dropped {dropped}, p99 of lag {lag_ms:.1f} ms",
+        "",
+        "",
+        "",
+        "lost 0, p99 ≤ 20 ms",
+        figures["sessions"] == 10_000 and not figures["lost"] and not figures["gave_up"] and lag_ms <= 20,
+        f"{echo}; {figures['per_write']:.2f} per write; {_bottleneck(figures)}",
+    )
 
 
 _TOTAL_PER_S = 20_000

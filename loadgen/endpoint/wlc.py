@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from loadgen.endpoint.link import Endpoint
 from loadgen.nmsp.messages import (
     PROTOCOL_VERSION,
@@ -43,35 +46,64 @@ class WlcEndpoint(Endpoint):
                 self.settings.recorder.count("echo.answered")
 
 
-class Subscriber:
-    """What one WLC owes one MSE: a count of notifications handed out so far, against the schedule's count.
+class Ledger:
+    """What a worker's WLCs owe their MSEs: a row for each subscriber, counts against the schedule's count.
 
-    In a run with both fleets the subscriber exists from the start, so that whatever is due while its session is down
-    or blocked is late, and then dropped. For somebody else's MSE it begins when the MSE subscribes and ends when it
-    leaves.
+    In a run with both fleets a row exists from the start, so that whatever is due while its session is down or blocked
+    is late, and then dropped. For somebody else's MSE it begins when the MSE subscribes and ends when it leaves.
+
+    Attributes (int64 columns, an entry for each row):
+        base: the schedule's count when the row began.
+        done: sent or dropped; the index of the next one.
+        end: the schedule's count when the row ended; NEVER while it has not.
+        dropped: given up; own_dropped: of those, the ones that the peer would have taken.
+        sent: over the present session; the sequence number of the next one.
     """
 
-    __slots__ = ("base", "done", "dropped", "end", "own_dropped")
+    NEVER = (1 << 63) - 1
+    _COLUMNS = ("base", "done", "end", "dropped", "own_dropped", "sent")
 
-    def __init__(self, base: int = 0) -> None:
-        self.base = base
-        self.done = base  # sent or dropped; the index of the next one
-        self.end: int | None = None
-        self.dropped = 0
-        self.own_dropped = 0  # of those, the ones that the peer would have taken
+    def __init__(self) -> None:
+        self.rows = 0
+        self.base, self.done, self.end, self.dropped, self.own_dropped, self.sent = (
+            np.zeros(16, np.int64) for _ in self._COLUMNS
+        )
 
-    def due(self, due_now: int) -> int:
+    def add(self, base: int = 0) -> int:
+        """Begin a row; returns its number."""
+        row = self.rows
+        if row == len(self.done):
+            for name in self._COLUMNS:
+                setattr(self, name, np.concatenate([getattr(self, name), np.zeros(row, np.int64)]))
+        self.rows += 1
+        self.base[row] = self.done[row] = base
+        self.end[row] = self.NEVER
+        return row
+
+    def due(self, row: int, due_now: int) -> int:
         """How many were due so far, if `due_now` are by the schedule."""
-        return (due_now if self.end is None else self.end) - self.base
+        return min(due_now, int(self.end[row])) - int(self.base[row])
 
-    def owed(self, due_now: int) -> int:
+    def owed(self, row: int, due_now: int) -> int:
         """How many are due and neither sent nor dropped."""
-        return (due_now if self.end is None else self.end) - self.done
+        return min(due_now, int(self.end[row])) - int(self.done[row])
 
-    def drop_until(self, index: int, *, ours: bool) -> None:
+    def drop_until(self, row: int, index: int, *, ours: bool) -> None:
         """Give up everything before `index` that is still owed: nobody wants a location that old."""
-        if index > self.done:
-            self.dropped += index - self.done
+        count = index - int(self.done[row])
+        if count > 0:
+            self.dropped[row] += count
             if ours:
-                self.own_dropped += index - self.done
-            self.done = index
+                self.own_dropped[row] += count
+            self.done[row] = index
+
+    def close(self, row: int, due_now: int) -> None:
+        """End a row: nothing more becomes due, and what is owed is given up."""
+        self.end[row] = min(due_now, int(self.end[row]))
+        self.drop_until(row, int(self.end[row]), ours=False)
+
+    def totals(self, due_now: NDArray[np.int64]) -> tuple[int, int, int]:
+        """Due, dropped and own_dropped of all rows; `due_now` is by row."""
+        rows = slice(self.rows)
+        due = np.minimum(due_now, self.end[rows]) - self.base[rows]
+        return int(due.sum()), int(self.dropped[rows].sum()), int(self.own_dropped[rows].sum())

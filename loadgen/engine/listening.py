@@ -23,18 +23,16 @@ class WlcLink(Link):
 
     Attributes:
         number: which of the worker's WLCs, in the order of its listeners.
-        row: its place among that WLC's subscribers, once it is one.
-        sent: notifications sent over it; the sequence number of the next one.
+        row: of the ledger, once it subscribed.
     """
 
-    __slots__ = ("number", "row", "sent")
+    __slots__ = ("number", "row")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
         super().__init__(sock.fileno(), Phase.HANDSHAKING, started_ns)
         self.tls_started_ns = started_ns
         self.number = number
         self.row = -1
-        self.sent = 0
 
 
 class ListeningShard(Shard):

@@ -13,10 +13,11 @@ from OpenSSL import SSL
 
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.stations import make_stations
-from loadgen.endpoint.wlc import Subscriber, WlcEndpoint
+from loadgen.endpoint.wlc import Ledger, WlcEndpoint
 from loadgen.engine.links import Link, Phase
 from loadgen.engine.listening import ListeningShard, WlcLink
 from loadgen.engine.shard import MIN_TICK_NS
+from loadgen.engine.singles import Singles
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s, NotifyRing
 from loadgen.nmsp.profile import WireProfile
@@ -30,6 +31,9 @@ _LAG_ROWS = 65536
 # Most notifications that are looked at for one write; more than a TLS record of the smallest frames holds.
 _MAX_BATCH = 512
 _WRITES_PER_VISIT = 4
+# Below so many links in a turn, sending to them one by one is cheaper; and a turn's budget is looked at after so many.
+_MIN_TOGETHER = 24
+_MOST_TOGETHER = 256
 # Due times of a write that spans more bursts than this come from a column operation.
 _FEW_BURSTS = 8
 # A link that has fallen behind catches up in writes of at least so many: 4 KiB in memory for each WLC.
@@ -41,17 +45,15 @@ _STATION_MASK = mask_of(MOBILE_STATION)
 
 
 class Controller:
-    """One simulated WLC: its TLS identity, its stations' frames, and who subscribed."""
+    """One simulated WLC: its TLS identity, its stations' frames, and its rows of the ledger."""
 
-    __slots__ = ("context", "links", "number", "ring", "subscribers")
+    __slots__ = ("context", "number", "ring", "rows")
 
-    def __init__(self, number: int, context: SSL.Context, ring: NotifyRing, planned: int) -> None:
+    def __init__(self, number: int, context: SSL.Context, ring: NotifyRing) -> None:
         self.number = number  # in the plan
         self.context = context
         self.ring = ring
-        # Row by row: what is owed, and over which link (None while there is none).
-        self.subscribers = [Subscriber() for _ in range(planned)]
-        self.links: list[WlcLink | None] = [None] * planned
+        self.rows: list[int] = []
 
 
 class WlcShard(ListeningShard):
@@ -93,10 +95,6 @@ class WlcShard(ListeningShard):
         self._lag_rows = 0
         self._sent = self._writes = 0
         self._due = np.empty(_MAX_BATCH, np.int64)
-        planned = [0] * len(plan.wlcs)
-        if self._planned:
-            for session in plan.sessions:
-                planned[session.wlc] += 1
         granted = plan.capability & plan.subscription
         self.controllers = [
             Controller(
@@ -107,10 +105,26 @@ class WlcShard(ListeningShard):
                     make_stations(profile, plan.seed, wlc, plan.stations, plan.readings, granted),
                     batch=min(max(plan.burst, _CATCH_UP_BATCH), _MAX_BATCH),
                 ),
-                planned[wlc],
             )
             for wlc, context in zip(share.members, contexts, strict=True)
         ]
+        # Row by row: what is owed, whose it is (a position among the controllers), and over which link (None: down).
+        self._ledger = Ledger()
+        self._positions: list[int] = []
+        self._links: list[WlcLink | None] = []
+        self._singles = Singles(profile, [controller.ring for controller in self.controllers])
+        self._numbers = np.array(share.members, np.int64)
+        if self._planned:
+            for session in plan.sessions:
+                if session.wlc in share.members:
+                    self._add_row(share.members.index(session.wlc), 0)
+
+    def _add_row(self, position: int, base: int) -> int:
+        row = self._ledger.add(base)
+        self._positions.append(position)
+        self._links.append(None)
+        self.controllers[position].rows.append(row)
+        return row
 
     # -- the load ------------------------------------------------------------------------------------------------
 
@@ -151,11 +165,11 @@ class WlcShard(ListeningShard):
 
     def _send_until(self, slots: int, until_ns: int) -> None:
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this turn."""
-        if not self._visits:
-            for positions in self._share.positions(self._counted, slots):
-                self._visits.extend(positions)
-            self._counted = slots
         visits, controllers, clock = self._visits, self.controllers, time.monotonic_ns
+        if not visits:
+            due = [position for span in self._share.positions(self._counted, slots) for position in span]
+            self._counted = slots
+            visits.extend(self._send_singles(due, slots, until_ns) if self._plan.burst == 1 else due)
         while visits:
             position = visits.popleft()
             if self._send_due(controllers[position], slots):
@@ -167,10 +181,66 @@ class WlcShard(ListeningShard):
         """Send what a WLC's subscribers are owed; True if another visit is needed for it."""
         due_now = self._due_at(controller, slots)
         more = False
-        for link in controller.links:
+        for row in controller.rows:
+            link = self._links[row]
             if link is not None and not link.tunnel.blocked:  # type: ignore[union-attr]
                 more |= self._send_owed(link, due_now, held_up=False)
         return more
+
+    def _send_singles(self, positions: list[int], slots: int, until_ns: int) -> list[int]:
+        """Send what is owed over links that are owed one notification; returns the positions that need a visit."""
+        rows = [row for position in positions for row in self.controllers[position].rows]
+        if len(rows) < _MIN_TOGETHER:
+            return positions
+        row = np.array(rows, np.int64)
+        position = np.array([self._positions[row] for row in rows], np.int64)
+        owed = self._schedule.turns_column(self._numbers[position], slots) - self._ledger.done[row]
+        visits = position[owed > 1].tolist()
+        one = np.flatnonzero(owed == 1)
+        for first in range(0, len(one), _MOST_TOGETHER):
+            if time.monotonic_ns() > until_ns:
+                visits += position[one[first:]].tolist()
+                break
+            chunk = one[first : first + _MOST_TOGETHER]
+            self._send_one_each(row[chunk], position[chunk])
+        return list(dict.fromkeys(visits))
+
+    def _send_one_each(self, rows: Int64s, positions: Int64s) -> None:
+        ledger, schedule = self._ledger, self._schedule
+        assert self._load_start_ns is not None
+        done = ledger.done[rows]
+        epoch = self._load_start_ns + self._to_unix_ns
+        due = schedule.due_column_ns(done * schedule.members + self._numbers[positions]) + epoch
+        frames = self._singles.frames(positions, done)
+        sequences = ledger.sent[rows].tolist()
+        sent: list[int] = []
+        times: list[int] = []
+        stamp, links, clock, to_unix = self._singles.stamp, self._links, time.monotonic_ns, self._to_unix_ns
+        for index, (row, frame, sequence, due_ns) in enumerate(
+            zip(rows.tolist(), frames, sequences, due.tolist(), strict=True)
+        ):
+            link = links[row]
+            if link is None or (tunnel := link.tunnel) is None or tunnel.blocked:
+                continue
+            now = clock() + to_unix
+            buffer, pointer, offset, size = frame
+            stamp(buffer, offset, sequence, due_ns, now)
+            try:
+                tunnel.write_at(pointer + offset, size)
+            except TransportFault as error:
+                self.fault(link, error.kind)
+                continue
+            if tunnel.blocked:
+                self._watch(link)
+            sent.append(index)
+            times.append(now)
+        if len(sent) < len(rows):
+            rows, due = rows[sent], due[sent]
+        ledger.done[rows] += 1
+        ledger.sent[rows] += 1
+        self._sent += len(sent)
+        self._writes += len(sent)
+        self._note_lag(np.array(times, np.int64) - due, len(sent), held_up=False)
 
     def _send_owed(self, link: WlcLink, due_now: int, *, held_up: bool) -> bool:
         """Send what a link is owed, until the socket is full or others should have their turn.
@@ -183,29 +253,31 @@ class WlcShard(ListeningShard):
         """
         controller, tunnel = self.controllers[link.number], link.tunnel
         assert tunnel is not None
-        subscriber = controller.subscribers[link.row]
-        owed = subscriber.owed(due_now)
+        ledger, row = self._ledger, link.row
+        owed = ledger.owed(row, due_now)
         if owed > self._plan.burst:
-            self._drop_expired(controller, subscriber, ours=not held_up)
-            owed = subscriber.owed(due_now)
-        writes = 0
+            self._drop_expired(controller, row, ours=not held_up)
+            owed = ledger.owed(row, due_now)
+        done, sequence, writes = int(ledger.done[row]), int(ledger.sent[row]), 0
         try:
             while owed > 0 and writes < _WRITES_PER_VISIT and not tunnel.blocked:
                 now = time.monotonic_ns() + self._to_unix_ns
                 wanted = min(owed, _MAX_BATCH)
-                due = self._due_of(controller, subscriber.done, wanted)
-                view, count = controller.ring.patch(subscriber.done, wanted, link.sent, due, now)
+                due = self._due_of(controller, done, wanted)
+                view, count = controller.ring.patch(done, wanted, sequence, due, now)
                 tunnel.write(view)
                 writes += 1
                 self._writes += 1
                 owed -= count
-                subscriber.done += count
-                link.sent += count
+                done += count
+                sequence += count
                 self._sent += count
                 self._note_lag(now - (due if isinstance(due, int) else due[:count]), count, held_up=held_up)
         except TransportFault as error:
+            ledger.done[row] = done
             self.fault(link, error.kind)
             return False
+        ledger.done[row], ledger.sent[row] = done, sequence
         if tunnel.blocked:
             self._watch(link)
             return False
@@ -229,11 +301,11 @@ class WlcShard(ListeningShard):
             self._due[row : (index + 1) * burst - first] = schedule.due_ns(schedule.slot(number, index)) + epoch
         return self._due
 
-    def _drop_expired(self, controller: Controller, subscriber: Subscriber, *, ours: bool) -> None:
+    def _drop_expired(self, controller: Controller, row: int, *, ours: bool) -> None:
         now = min(time.monotonic_ns(), self._stop_at_ns)
         assert self._load_start_ns is not None
         expired = self._schedule.count_at(now - self._load_start_ns - self._plan.backlog_ns)
-        subscriber.drop_until(self._due_at(controller, expired), ours=ours)
+        self._ledger.drop_until(row, self._due_at(controller, expired), ours=ours)
 
     def _note_lag(self, lag: int | Int64s, count: int, *, held_up: bool) -> None:
         if held_up:
@@ -276,14 +348,13 @@ class WlcShard(ListeningShard):
             return
         controller = self.controllers[link.number]
         due_now = self._due_at(controller, self.due_now(now_ns))
-        if self._planned and None in controller.links:
-            link.row = controller.links.index(None)
-            controller.links[link.row] = link
-            controller.subscribers[link.row].drop_until(due_now, ours=False)
-        else:
-            link.row = len(controller.links)
-            controller.links.append(link)
-            controller.subscribers.append(Subscriber(base=due_now))
+        down = (row for row in controller.rows if self._links[row] is None)
+        link.row = next(down, -1) if self._planned else -1
+        if link.row < 0:
+            link.row = self._add_row(link.number, due_now)
+        self._links[link.row] = link
+        self._ledger.drop_until(link.row, due_now, ours=False)
+        self._ledger.sent[link.row] = 0  # numbers are a session's
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         assert isinstance(link, WlcLink)
@@ -295,13 +366,11 @@ class WlcShard(ListeningShard):
         if link.row < 0:
             return
         controller = self.controllers[link.number]
-        controller.links[link.row] = None
+        self._links[link.row] = None
         if not self._planned:
             # A stranger that left is owed nothing more; its row stays for the sums, and is not given to another.
-            subscriber = controller.subscribers[link.row]
-            now = time.monotonic_ns()
-            subscriber.end = self._due_at(controller, self.due_now(now))
-            subscriber.drop_until(subscriber.end, ours=False)
+            controller.rows.remove(link.row)
+            self._ledger.close(link.row, self._due_at(controller, self.due_now(time.monotonic_ns())))
         link.row = -1
 
     def _flush(self, link: Link) -> None:
@@ -327,9 +396,9 @@ class WlcShard(ListeningShard):
             return True
         slots = self.due_now(now_ns)
         return not any(
-            link is not None and subscriber.owed(self._due_at(controller, slots)) > 0
+            self._links[row] is not None and self._ledger.owed(row, self._due_at(controller, slots)) > 0
             for controller in self.controllers
-            for link, subscriber in zip(controller.links, controller.subscribers, strict=True)
+            for row in controller.rows
         )
 
     def _close_all(self, now_ns: int) -> None:
@@ -339,8 +408,8 @@ class WlcShard(ListeningShard):
         slots = self.due_now(now_ns)
         for controller in self.controllers:
             due_now = self._due_at(controller, slots)
-            for subscriber in controller.subscribers:
-                subscriber.drop_until(due_now if subscriber.end is None else subscriber.end, ours=False)
+            for row in controller.rows:
+                self._ledger.drop_until(row, due_now, ours=False)
         self.stop_listening()
         for link in list(self.links.values()):
             if link.phase is Phase.ACTIVE:
@@ -350,14 +419,9 @@ class WlcShard(ListeningShard):
 
     def totals(self, now_ns: int) -> dict[str, int]:
         """What was due, sent and dropped so far."""
-        slots = self.due_now(now_ns)
-        due = dropped = own = 0
-        for controller in self.controllers:
-            due_now = self._due_at(controller, slots)
-            for subscriber in controller.subscribers:
-                due += subscriber.due(due_now)
-                dropped += subscriber.dropped
-                own += subscriber.own_dropped
+        numbers = self._numbers[np.array(self._positions, np.int64)]
+        due_now = self._schedule.turns_column(numbers, self.due_now(now_ns)) * self._plan.burst
+        due, dropped, own = self._ledger.totals(due_now)
         return {
             "notify.due": due,
             "notify.sent": self._sent,

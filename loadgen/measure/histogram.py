@@ -51,6 +51,18 @@ class Histogram:
     def __init__(self) -> None:
         self._hdr = HdrHistogram(LOWEST_NS, HIGHEST_NS, DIGITS)
 
+    @classmethod
+    def of_counts(cls, counts: NDArray[np.int64]) -> Histogram:
+        """A histogram with these counts, by HdrHistogram's own index, of which at least one is not 0.
+
+        Cost: 20 us. Recording some thousand distinct values one by one takes 7 ms, in which nothing would be sent.
+        """
+        filled = np.flatnonzero(counts)
+        histogram = cls()
+        np.frombuffer(histogram._hdr.counts, np.int64)[:] = counts
+        histogram._hdr.set_internal_tacking_values(int(filled[0]), int(filled[-1]), int(counts.sum()))
+        return histogram
+
     @property
     def count(self) -> int:
         return int(self._hdr.get_total_count())
@@ -154,10 +166,7 @@ class Bins:
         filled = np.flatnonzero(self._counts)
         if not len(filled):
             return None
-        histogram = Histogram()
-        for index, count in zip(filled.tolist(), self._counts[filled].tolist(), strict=True):
-            shift = max(0, (index >> _HALF_BITS) - 1)
-            histogram.record((index - (shift << _HALF_BITS)) << shift, count)
+        histogram = Histogram.of_counts(self._counts)
         self._counts[:] = 0
         return histogram
 

@@ -59,11 +59,34 @@ class _Segment(NamedTuple):
     sent_ns: NDArray[np.uint64]
 
 
+class Stamp:
+    """Patches what varies into one frame: packing three numbers is cheaper than assigning to three columns."""
+
+    def __init__(self, profile: WireProfile) -> None:
+        varying = ("sequence", "due_ns", "sent_ns")
+        notify = profile.notify
+        self._fields = [(notify.field_struct(name), profile.header.size + notify.offsets[name]) for name in varying]
+        self._together = notify.adjacent_struct(varying)
+        self._first = self._fields[0][1]
+
+    def into(self, buffer: bytearray, start: int, sequence: int, due_ns: int, sent_ns: int) -> None:
+        """Patch the frame that begins at `start`."""
+        if self._together is not None:
+            self._together.pack_into(buffer, start + self._first, sequence, due_ns, sent_ns)
+            return
+        for (field, offset), value in zip(self._fields, (sequence, due_ns, sent_ns), strict=True):
+            field.pack_into(buffer, start + offset, value)
+
+
 class NotifyRing:
     """The notifications of one WLC as frames in one buffer, in the order in which its stations report.
 
     Stations are sorted by number of readings, so that frames of one size lie side by side and are columns. Behind the
     last station the first ones come again, far enough that a batch never has to be cut where the ring closes.
+
+    Attributes:
+        slots: notifications in the ring.
+        buffer: the frames. offsets, sizes: where each slot's frame begins in it, and how long it is.
     """
 
     def __init__(self, profile: WireProfile, stations: Stations, batch: int = 1) -> None:
@@ -84,8 +107,10 @@ class NotifyRing:
         counts = stations.counts[who]
         firsts = np.flatnonzero(np.diff(counts, prepend=-1)).tolist()
         runs = list(zip(firsts, [*firsts[1:], len(who)], strict=True))
-        self._buffer = bytearray(sum(profile.notify_bytes(int(counts[first])) * (end - first) for first, end in runs))
-        self._view = memoryview(self._buffer)
+        self.sizes = profile.notify_fixed_bytes + counts * profile.reading.size
+        self.offsets = np.cumsum(self.sizes) - self.sizes
+        self.buffer = bytearray(int(self.sizes.sum()))
+        self._view = memoryview(self.buffer)
         self._segments: list[_Segment] = []
         offset = 0
         for first, end in runs:
@@ -94,18 +119,14 @@ class NotifyRing:
             self._segments.append(_Segment(first, end, offset, frames.itemsize, *columns))
             offset += frames.nbytes
         self._ends = [segment.end for segment in self._segments]
-        varying = ("sequence", "due_ns", "sent_ns")
-        self._stamps = [
-            (profile.notify.field_struct(name), profile.header.size + profile.notify.offsets[name]) for name in varying
-        ]
-        self._triple = profile.notify.adjacent_struct(varying)
+        self._stamp = Stamp(profile)
 
     def _lay_out(
         self, profile: WireProfile, stations: Stations, who: NDArray[np.int64], offset: int
     ) -> NDArray[np.void]:
         """Fill in everything that does not vary, for stations of one reading count."""
         readings = int(stations.counts[who[0]])
-        frames = np.frombuffer(self._buffer, profile.notify_dtype(readings), len(who), offset)
+        frames = np.frombuffer(self.buffer, profile.notify_dtype(readings), len(who), offset)
         for record in (profile.header, profile.notify):
             for name, value in record.constants.items():
                 frames[name] = value
@@ -140,7 +161,8 @@ class NotifyRing:
         segment = self._segments[begin]
         start = segment.byte_offset + (slot - segment.first) * segment.frame_bytes
         if wanted == 1:
-            self._stamp(start, sequence, due_ns if isinstance(due_ns, int) else int(due_ns[0]), sent_ns)
+            due = due_ns if isinstance(due_ns, int) else int(due_ns[0])
+            self._stamp.into(self.buffer, start, sequence, due, sent_ns)
             return self._view[start : start + segment.frame_bytes], 1
         count = used = 0
         for index in range(begin, len(self._segments)):
@@ -158,14 +180,6 @@ class NotifyRing:
             if count == wanted or more == room:
                 break
         return self._view[start : start + used], count
-
-    def _stamp(self, start: int, sequence: int, due_ns: int, sent_ns: int) -> None:
-        """Patch one frame: packing three numbers is cheaper than assigning to three columns."""
-        if self._triple is not None:
-            self._triple.pack_into(self._buffer, start + self._stamps[0][1], sequence, due_ns, sent_ns)
-            return
-        for (field, offset), value in zip(self._stamps, (sequence, due_ns, sent_ns), strict=True):
-            field.pack_into(self._buffer, start + offset, value)
 
 
 class Control(NamedTuple):

@@ -103,6 +103,10 @@ class Schedule:
         """How many of the first `count` slots are this member's."""
         return max(0, (count - member + self.members - 1) // self.members)
 
+    def turns_column(self, members: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """`turns` of many members: same shape, same values."""
+        return np.maximum(0, (count - members + self.members - 1) // self.members)
+
     def slot(self, member: int, turn: int) -> int:
         """The slot of a member's turn (0, 1, 2, ...)."""
         return turn * self.members + member

@@ -12,7 +12,7 @@ import re
 import socket
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -42,6 +42,15 @@ _ERRNO_KINDS = {
     errno.ENFILE: "no_descriptor",
 }
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+
+
+# A place in a pinned buffer; adding a number of bytes to it gives another.
+Pointer: TypeAlias = Any
+
+
+def pin(buffer: bytearray) -> Pointer:
+    """Where a buffer begins. It cannot be resized while that is kept."""
+    return _ffi.from_buffer("char[]", buffer)
 
 
 class Want(IntEnum):
@@ -263,8 +272,17 @@ class Tunnel:
         """
         assert not self.blocked
         result = _lib.SSL_write(self._ssl, _ffi.from_buffer(data), len(data))
-        if result > 0:
-            return
+        if result <= 0:
+            self._not_written(result, data)
+
+    def write_at(self, pointer: Pointer, size: int) -> None:
+        """`write` of `size` bytes in a pinned buffer; saves 0.5 us."""
+        assert not self.blocked
+        result = _lib.SSL_write(self._ssl, pointer, size)
+        if result <= 0:
+            self._not_written(result, bytes(_ffi.buffer(pointer, size)))
+
+    def _not_written(self, result: int, data: bytes | memoryview) -> None:
         try:
             self._connection._raise_ssl_error(self._ssl, result)  # noqa: SLF001
         except (SSL.WantWriteError, SSL.WantReadError):

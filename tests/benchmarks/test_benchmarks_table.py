@@ -166,6 +166,7 @@ def test_what_ten_thousand_sessions_must_reach(figures: dict[str, float], met: b
     few = sessions(sessions=100, wlc_rss=100 << 20, mse_rss=90 << 20)
     *memory, load = rows_of("sessions", {"10,000 sessions": [sessions(**figures)], "100 sessions": [few]})
     assert load.met is met
+    assert "ten per write" in load.measure
     assert [row.met for row in memory] == [True, True]
     assert memory[0].ours.split()[0] == f"{300 * 1024 / (figures.get('sessions', 10_000) - 100):.1f}"
 

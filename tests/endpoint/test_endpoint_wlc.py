@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.endpoint.stations import make_stations
-from loadgen.endpoint.wlc import Subscriber
+from loadgen.endpoint.wlc import Ledger
 from loadgen.scenario.schedule import RateStage, Schedule, Share
 from loadgen.units import NS_PER_S
 
@@ -65,45 +65,63 @@ EVENTS = st.lists(st.tuples(st.sampled_from(["pass", "send", "drop", "leave"]), 
 @REPEATABLE
 def test_due_is_sent_and_dropped_and_owed(base: int, events: list[tuple[str, int]]) -> None:
     """Through any history: time passes, some is sent, some given up, and in the end the peer leaves."""
-    subscriber, due_now, sent, end = Subscriber(base), base, 0, None
+    ledger = Ledger()
+    ledger.add(17)  # other rows are not touched
+    row, due_now, sent, end = ledger.add(base), base, 0, None
+    ledger.add(23)
     for event, amount in events:
         if event == "pass":
             due_now += amount
         elif event == "send":
-            count = min(amount, subscriber.owed(due_now))
-            subscriber.done += count
+            count = min(amount, ledger.owed(row, due_now))
+            ledger.done[row] += count
             sent += count
         elif event == "drop":
             until = due_now - amount if end is None else min(due_now - amount, end)
-            subscriber.drop_until(until, ours=bool(amount & 1))
+            ledger.drop_until(row, until, ours=bool(amount & 1))
         elif end is None:
-            end = subscriber.end = due_now
-            subscriber.drop_until(end, ours=False)
-        assert subscriber.due(due_now) == (due_now if end is None else end) - base
-        assert subscriber.due(due_now) == sent + subscriber.dropped + subscriber.owed(due_now)
-        assert subscriber.owed(due_now) >= 0
-        assert 0 <= subscriber.own_dropped <= subscriber.dropped
+            end = due_now
+            ledger.close(row, end)
+        assert ledger.due(row, due_now) == (due_now if end is None else end) - base
+        assert ledger.due(row, due_now) == sent + ledger.dropped[row] + ledger.owed(row, due_now)
+        assert ledger.owed(row, due_now) >= 0
+        assert 0 <= ledger.own_dropped[row] <= ledger.dropped[row]
+        totals = (ledger.due(row, due_now), ledger.dropped[row], ledger.own_dropped[row])
+        assert ledger.totals(np.array([17, due_now, 23])) == totals
     if end is not None:
-        assert subscriber.owed(due_now + 1000) == 0
+        assert ledger.owed(row, due_now + 1000) == 0
+    assert [ledger.done[other] for other in (0, 2)] == [17, 23]
 
 
 def test_what_was_given_up_is_never_given_up_twice() -> None:
-    subscriber = Subscriber()
-    subscriber.drop_until(10, ours=True)
-    subscriber.drop_until(10, ours=True)
-    subscriber.drop_until(4, ours=False)
-    assert (subscriber.dropped, subscriber.own_dropped, subscriber.done) == (10, 10, 10)
-    subscriber.drop_until(12, ours=False)
-    assert (subscriber.dropped, subscriber.own_dropped, subscriber.done) == (12, 10, 12)
-    assert (subscriber.due(15), subscriber.owed(15)) == (15, 3)
+    ledger = Ledger()
+    row = ledger.add()
+    ledger.drop_until(row, 10, ours=True)
+    ledger.drop_until(row, 10, ours=True)
+    ledger.drop_until(row, 4, ours=False)
+    assert (ledger.dropped[row], ledger.own_dropped[row], ledger.done[row]) == (10, 10, 10)
+    ledger.drop_until(row, 12, ours=False)
+    assert (ledger.dropped[row], ledger.own_dropped[row], ledger.done[row]) == (12, 10, 12)
+    assert (ledger.due(row, 15), ledger.owed(row, 15)) == (15, 3)
 
 
 def test_a_stranger_owes_nothing_from_before_it_came() -> None:
-    subscriber = Subscriber(base=100)
-    assert (subscriber.due(100), subscriber.owed(100)) == (0, 0)
-    assert (subscriber.due(107), subscriber.owed(107)) == (7, 7)
-    subscriber.end = 107
-    assert (subscriber.due(500), subscriber.owed(500)) == (7, 7)
+    ledger = Ledger()
+    row = ledger.add(base=100)
+    assert (ledger.due(row, 100), ledger.owed(row, 100)) == (0, 0)
+    assert (ledger.due(row, 107), ledger.owed(row, 107)) == (7, 7)
+    ledger.close(row, 107)
+    assert (ledger.due(row, 500), ledger.owed(row, 500)) == (7, 0)
+    assert ledger.dropped[row] == 7
+
+
+def test_a_ledger_has_as_many_rows_as_it_takes() -> None:
+    ledger = Ledger()
+    rows = [ledger.add(base) for base in range(100)]
+    assert rows == list(range(100))
+    assert ledger.base[:100].tolist() == ledger.done[:100].tolist() == list(range(100))
+    assert [ledger.owed(row, 100) for row in rows] == [100 - row for row in rows]
+    assert ledger.totals(np.full(100, 100)) == (sum(range(1, 101)), 0, 0)
 
 
 # -- stations ----------------------------------------------------------------------------------------------------------

@@ -161,3 +161,11 @@ def test_turns_share_the_slots_out_without_a_rest(wlcs: int) -> None:
         assert max(turns) - min(turns) <= 1
         owned = [schedule.slot(wlc, turn) for wlc in range(wlcs) for turn in range(turns[wlc])]
         assert sorted(owned) == list(range(count))
+
+
+@pytest.mark.parametrize("members", [1, 2, 7, 1000])
+def test_turns_of_many_are_the_turns_of_each(members: int) -> None:
+    schedule = Schedule([RateStage("hold", 0, NS_PER_S, 100.0, 100.0)], members)
+    column = np.arange(members)
+    for count in (0, 1, 2, members - 1, members, members + 1, 10 * members + 3):
+        assert schedule.turns_column(column, count).tolist() == [schedule.turns(m, count) for m in range(members)]
