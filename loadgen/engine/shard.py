@@ -104,9 +104,7 @@ class Shard:
 
         Going through trio costs as much as ten notifications; in a busy shard a turn brings few more.
         """
-        now = time.monotonic_ns()
-        until = now + _STRETCH_NS
-        pause = 0
+        until, pause = time.monotonic_ns() + _STRETCH_NS, 0
         while not self.finished:
             events = self._epoll.poll(pause / NS_PER_S, _MAX_EVENTS)
             started = time.monotonic_ns()
@@ -268,6 +266,10 @@ class Shard:
 
     def close(self, link: Link, now_ns: int) -> None:
         """End an active link in order: say so once everything is written, and wait for the peer to say so too."""
+        if link.read:  # what it brought counts
+            self._take()
+            if link.phase is not Phase.ACTIVE:
+                return
         self.active -= 1
         self.on_gone(link, link.phase, orderly=True)
         link.phase = Phase.CLOSING
@@ -333,14 +335,11 @@ class Shard:
             read.ends.append(position)
         if not read.links:
             return
-        if not self.sweeps or not self._gathers(links):
+        # What active links brought may wait a little: to check and record it later does not change when it came.
+        if not self.sweeps or any(link.phase is not _ACTIVE for link in links):
             self._take()
         elif self._read_since_ns is None:
             self._read_since_ns = read.times_ns[0]
-
-    def _gathers(self, links: list[Link]) -> bool:
-        """What these links brought may wait a little: checking and recording it does not change when it came."""
-        return all(link.phase is _ACTIVE for link in links)
 
     def _read_failed(self, link: Link, fault: TransportFault) -> None:
         if not isinstance(fault, EndOfStream):
@@ -473,6 +472,8 @@ class Shard:
 
     def end(self, link: Link, *, orderly: bool) -> None:
         """The link is over: close it at once, and tell `on_gone` unless it was closing already."""
+        if link.read:  # what it brought counts
+            self._take()
         phase = link.phase
         if phase is Phase.CLOSED:
             return

@@ -1,0 +1,217 @@
+"""Sending what is due over many links at once: what is sent, counted and kept when some of them cannot take it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loadgen.endpoint.link import EndpointSettings
+from loadgen.engine.links import Phase
+from loadgen.engine.listening import WlcLink
+from loadgen.engine.wlc_shard import WlcShard
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.hot import NotifyReceiver
+from loadgen.scenario.load import load_scenario
+from loadgen.scenario.plan import make_plan
+from loadgen.scenario.schedule import Share
+from loadgen.transport.tls import Pointer, TransportFault, Want, _ffi
+
+MSES = 30  # more than it takes for sending together
+SCENARIO = """
+name = "many"
+[wlc]
+count = 2
+stations = 7
+readings = [1, 3]
+[mse]
+count = 30
+[load]
+rate = 100
+"""
+
+
+class FakeTunnel:
+    """Takes what is written, blocks when told to, or fails."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.blocked = self.block_next = False
+        self.fault: str | None = None
+        self.wants = Want.NOTHING
+
+    def write(self, data: bytes | memoryview) -> None:
+        assert not self.blocked
+        if self.fault is not None:
+            raise TransportFault(self.fault)
+        self.written.append(bytes(data))
+        self.blocked = self.block_next
+
+    def write_at(self, pointer: Pointer, size: int) -> None:
+        self.write(bytes(_ffi.buffer(pointer, size)))
+
+    def close(self) -> None:
+        self.written.append(b"closed")
+
+
+class Fleet:
+    """A worker with two WLCs, all of whose sessions are up, with time in the test's hands."""
+
+    def __init__(self, path: Path) -> None:
+        path.write_text(SCENARIO, "utf-8")
+        scenario, self.profile = load_scenario(path)
+        self.plan = make_plan(scenario, self.profile)
+        self.recorder = Recorder()
+        self.sockets = [socket.socket() for _ in range(2 + 2 * MSES)]
+        settings = EndpointSettings(
+            Codec(self.profile),
+            self.recorder,
+            mask=self.plan.capability,
+            setup_timeout_ns=1 << 40,
+            echo_interval_ns=1 << 40,
+            dead_interval_ns=1 << 41,
+        )
+        share = Share(self.plan.schedule(), 0, 1)
+        contexts = [None, None]  # never asked: the tunnels are fakes
+        self.shard = WlcShard(
+            self.plan,
+            self.profile,
+            self.recorder,
+            settings,
+            share,
+            self.sockets[:2],
+            contexts,
+            5_000,  # type: ignore[arg-type]
+        )
+        self.links: list[WlcLink] = []
+        for index, sock in enumerate(self.sockets[2:]):
+            link = WlcLink(sock, 0, index % 2)
+            link.tunnel = FakeTunnel()  # type: ignore[assignment]
+            self.shard.add(link, 1 << 62, 0)
+            self.shard.on_tunnel(link, 0)
+            assert link.endpoint is not None
+            link.endpoint.granted = 1
+            link.phase = Phase.ACTIVE
+            self.shard.on_active(link, 0)
+            self.links.append(link)
+        self.shard.start_load(time.monotonic_ns() - 10**9)  # so that the first hundred slots are due already
+
+    def tunnel(self, index: int) -> FakeTunnel:
+        found = self.links[index].tunnel
+        assert isinstance(found, FakeTunnel)
+        return found
+
+    def send(self, slots: int, budget_ns: int = 1 << 40) -> None:
+        self.shard._send_until(slots, time.monotonic_ns() + budget_ns)
+
+    def sequences(self, index: int) -> list[int]:
+        """What went over a link, in order; every write must be whole frames with the due times of the schedule."""
+        data = b"".join(self.tunnel(index).written)
+        receiver = NotifyReceiver(self.profile, len(data) + 1)
+        receiver.view[: len(data)] = data
+        scanned = receiver.scan_untrusted(0, len(data))
+        assert scanned.position == len(data)
+        columns = receiver.columns()
+        schedule, wlc = self.plan.schedule(), index % 2
+        start = self.shard._load_start_ns
+        assert start is not None
+        wanted = [schedule.due_ns(schedule.slot(wlc, turn)) + start + 5_000 for turn in columns.sequence.tolist()]
+        assert columns.due_ns.tolist() == wanted
+        assert np.all(columns.sent_ns >= columns.due_ns)
+        return columns.sequence.tolist()
+
+    def totals(self) -> dict[str, int]:
+        return self.shard.totals(time.monotonic_ns())
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    made = Fleet(tmp_path / "many.toml")
+    yield made
+    made.shard.shut()
+    for sock in made.sockets:
+        sock.close()
+
+
+def test_one_each(fleet: Fleet) -> None:
+    for slots in (1, 2, 4, 5, 6):
+        fleet.send(slots)
+    assert [fleet.sequences(index) for index in range(2 * MSES)] == [[0, 1, 2]] * (2 * MSES)
+    assert all(len(fleet.tunnel(index).written) == 3 for index in range(2 * MSES))
+    totals = fleet.totals()
+    assert (totals["notify.sent"], totals["notify.writes"]) == (6 * MSES, 6 * MSES)
+    fleet.shard._record_lag()
+    lag = fleet.recorder.bins("notify.lag").take()
+    assert lag is not None
+    assert lag.count == 6 * MSES
+
+
+def test_a_blocked_link_is_left_out_and_catches_up_in_one_write(fleet: Fleet) -> None:
+    fleet.tunnel(4).block_next = True
+    fleet.send(2)
+    assert fleet.tunnel(4).blocked
+    fleet.send(4)
+    fleet.send(6)
+    assert fleet.sequences(4) == [0]
+    assert fleet.sequences(5) == [0, 1, 2]
+    fleet.tunnel(4).blocked = fleet.tunnel(4).block_next = False
+    fleet.send(8)
+    assert fleet.sequences(4) == [0, 1, 2, 3]
+    assert len(fleet.tunnel(4).written) == 2
+    totals = fleet.totals()
+    assert totals["notify.sent"] == 4 * 2 * MSES
+    assert totals["notify.writes"] == 4 * 2 * MSES - 2
+    assert totals["notify.dropped"] == 0
+
+
+def test_a_link_that_breaks_costs_itself_only(fleet: Fleet) -> None:
+    fleet.send(2)
+    fleet.tunnel(6).fault = "reset"
+    broken = fleet.links[6]
+    fleet.send(4)
+    assert broken.phase is Phase.CLOSED
+    assert fleet.recorder.counters["errors.serve.reset"] == 1
+    others = [index for index in range(2 * MSES) if index != 6]
+    assert [fleet.sequences(index) for index in others] == [[0, 1]] * len(others)
+    assert fleet.totals()["notify.sent"] == 2 * MSES * 2 - 1
+    # Its row still owes: planned sessions do, until it comes back or the time for it is over.
+    row = next(row for row in fleet.shard.controllers[0].rows if fleet.shard._links[row] is None)
+    assert fleet.shard._ledger.owed(row, 2) == 1
+
+
+def test_without_time_the_rest_is_visited_later(fleet: Fleet) -> None:
+    fleet.send(2, budget_ns=-1)
+    assert fleet.totals()["notify.sent"] <= MSES  # one visit of one WLC at most
+    assert fleet.shard._visits
+    fleet.send(2)
+    assert not fleet.shard._visits
+    assert [fleet.sequences(index) for index in range(2 * MSES)] == [[0]] * (2 * MSES)
+
+
+def test_a_session_that_comes_back_begins_at_0_and_gets_what_is_due_from_then_on(fleet: Fleet) -> None:
+    fleet.send(4)
+    gone = fleet.links[8]
+    row = gone.row
+    fleet.shard.end(gone, orderly=False)
+    fleet.send(6)
+    again = WlcLink(fleet.sockets[0], 0, 0)
+    again.tunnel = FakeTunnel()  # type: ignore[assignment]
+    fleet.shard.on_tunnel(again, 0)
+    assert again.endpoint is not None
+    again.endpoint.granted = 1
+    again.phase = Phase.ACTIVE
+    fleet.shard.on_active(again, fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(5))  # type: ignore[operator]
+    assert again.row == row
+    fleet.send(8)
+    written = again.tunnel.written  # type: ignore[attr-defined]
+    assert len(written) == 1
+    receiver = NotifyReceiver(fleet.profile, len(written[0]))
+    receiver.view[:] = written[0]
+    assert receiver.scan_untrusted(0, len(written[0])).notifications == 1
+    assert receiver.columns().sequence.tolist() == [0]
+    assert fleet.shard._ledger.dropped[row] == 1
