@@ -18,11 +18,11 @@ def draw(measured: Measured, path: Path) -> None:
     curve = cost_curve(measured)
     sessions = [point[0] for point in curve]
     figure, axes = plt.subplots(figsize=(6.4, 3.4))
-    for column, label, marker in ((1, "WLC side (sends)", "o"), (2, "MSE side (receives)", "s")):
+    for column, label, marker, below in ((1, "WLC side (sends)", "o", -15), (2, "MSE side (receives)", "s", 7)):
         costs = [point[column] for point in curve]
         axes.plot(sessions, costs, marker=marker, label=label)
         for x, y in zip(sessions, costs, strict=True):
-            axes.annotate(f"{y:.1f}", (x, y), textcoords="offset points", xytext=(0, 7), ha="center")
+            axes.annotate(f"{y:.1f}", (x, y), textcoords="offset points", xytext=(0, below), ha="center")
     axes.set_xscale("log")
     axes.set_xticks(sessions, [f"{n:,}" for n in sessions])
     axes.minorticks_off()
