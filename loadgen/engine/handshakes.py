@@ -26,6 +26,8 @@ from loadgen.units import NS_PER_MS, NS_PER_S
 _NEVER_NS = 1 << 62
 # A turn that has fallen behind must still go on with the handshakes that are under way.
 _DIAL_BUDGET_NS = 5 * NS_PER_MS
+# As fast as it goes is not as fast as dialing fails: out of ports or descriptors, the next try waits for so long.
+_REST_NS = 10 * NS_PER_MS
 # Cut off in the middle, a handshake would look like a fault to the WLC.
 _PATIENCE_NS = 2 * NS_PER_S
 
@@ -62,6 +64,7 @@ class HandshakeMseShard(DialingShard):
         self._stop_at_ns = _NEVER_NS
         self._done = 0  # dialed or dropped; the index of the next one among ours
         self._dropped = self._own_dropped = 0
+        self._rest_until_ns = 0
         self._held_up = False  # as many as allowed were under way when we last looked: what is due since then waits
 
     def start_load(self, at_ns: int) -> None:
@@ -72,10 +75,12 @@ class HandshakeMseShard(DialingShard):
         self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
 
     def next_wake_ns(self, now_ns: int) -> int:
-        if now_ns >= self._end_ns() or len(self.links) >= self._at_once:
+        if len(self.links) >= self._at_once:
             return _NEVER_NS
+        if now_ns >= self._end_ns():
+            return now_ns + MIN_TICK_NS if self._owed(now_ns) else _NEVER_NS
         if not self._paced:
-            return max(self._start_ns, now_ns)
+            return max(self._start_ns, self._rest_until_ns, now_ns)
         slot = self._share.slot(self._done)
         if slot >= self._schedule.slots:
             return _NEVER_NS
@@ -119,9 +124,9 @@ class HandshakeMseShard(DialingShard):
         self._drop_until(min(expired, due))
         while self._done < due and len(self.links) < self._at_once:
             if time.monotonic_ns() > now_ns + _DIAL_BUDGET_NS:
-                return
+                break
             self._dial(self._start_ns + self._schedule.due_ns(self._share.slot(self._done)))
-        self._held_up = len(self.links) >= self._at_once
+        self._held_up = len(self.links) >= self._at_once and not self.handshakes_wait
 
     def _drop_until(self, index: int) -> None:
         if index <= self._done:
@@ -133,7 +138,7 @@ class HandshakeMseShard(DialingShard):
 
     def _dial_all(self, now_ns: int) -> None:
         until = min(self._end_ns(), now_ns + _DIAL_BUDGET_NS)
-        while len(self.links) < self._at_once and (now := time.monotonic_ns()) < until:
+        while len(self.links) < self._at_once and self._rest_until_ns <= (now := time.monotonic_ns()) < until:
             self._dial(now)
 
     def _dial(self, due_ns: int) -> None:
@@ -150,6 +155,7 @@ class HandshakeMseShard(DialingShard):
         except TransportFault as error:
             self.recorder.count(f"errors.tcp.{error.kind}")
             self.recorder.count("handshakes.failed")
+            self._rest_until_ns = now + _REST_NS
 
     def _wind_up(self, now_ns: int) -> None:
         """Nothing more is dialed: end once what is under way has ended, or was given time to."""
@@ -159,7 +165,7 @@ class HandshakeMseShard(DialingShard):
             for link in list(self.links.values()):
                 self.end(link, orderly=False)
         if not self.links:
-            self.end_load()
+            self.effort.end()
             self.finished = True
 
     # -- links ---------------------------------------------------------------------------------------------------
@@ -228,7 +234,7 @@ class HandshakeWlcShard(ListeningShard):
 
     def finish(self) -> None:
         self._finishing = True
-        self.end_load()
+        self.effort.end()
 
     def next_wake_ns(self, now_ns: int) -> int:
         return _NEVER_NS
@@ -237,6 +243,8 @@ class HandshakeWlcShard(ListeningShard):
         super().on_turn(now_ns)
         if self._finishing:
             self.stop_listening()
+            for link in list(self.links.values()):
+                self.end(link, orderly=False)
             self.finished = True
 
     def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:

@@ -67,7 +67,7 @@ class MseShard(DialingShard):
 
     def finish(self) -> None:
         """Dial no more, close what is up, and end; sessions that are being set up get a moment to come up."""
-        self.end_load()
+        self.effort.end()
         self._finishing = True
         self._patience_until_ns = time.monotonic_ns() + _PATIENCE_NS
 

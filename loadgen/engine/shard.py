@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import trio
 
+from loadgen.engine.effort import Effort
 from loadgen.engine.links import Link, Phase, Reads
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
@@ -66,8 +67,8 @@ class Shard:
         self.active = 0
         self.finished = False
         self.longest_stall_ns = 0
-        self._cpu_at_start_s: float | None = None
-        self.load_cpu_s = 0.0  # user and system time of the process, from the start of the load to its end
+        self.handshakes_wait = False  # for us: the last turn had no time for all that were ready
+        self.effort = Effort()
         self._epoll = select.epoll()
         self._reads = Reads()
         self._read_since_ns: int | None = None
@@ -119,8 +120,7 @@ class Shard:
 
     def turn(self, ready: list[tuple[int, int]]) -> None:
         """One turn: read and write what is ready (descriptors and epoll's events), do what is due."""
-        readable: list[Link] = []
-        pending: list[Link] = []
+        readable, pending = list[Link](), list[Link]()
         links = self.links
         for fd, events in ready:
             link = links.get(fd)
@@ -137,23 +137,18 @@ class Shard:
             self._read(readable)
         if self._read_since_ns is not None and time.monotonic_ns() >= self._read_since_ns + _GATHER_NS:
             self._take()
-        until = time.monotonic_ns() + _HANDSHAKE_BUDGET_NS
+        until, self.handshakes_wait = time.monotonic_ns() + _HANDSHAKE_BUDGET_NS, False
         for link in pending:
             self._advance(link)
             if time.monotonic_ns() > until:
+                self.handshakes_wait = link is not pending[-1]
                 break
         self._run_timers()
         self.on_turn(time.monotonic_ns())
 
     def start_load(self, at_ns: int) -> None:
         """Setting up is over: slot 0 of the schedule is due at `at_ns` (monotonic)."""
-        self._cpu_at_start_s = time.process_time()
-
-    def end_load(self) -> None:
-        """The load is over, or was stopped; what follows is closing."""
-        if self._cpu_at_start_s is not None:
-            self.load_cpu_s += time.process_time() - self._cpu_at_start_s
-            self._cpu_at_start_s = None
+        self.effort.begin()
 
     def finish(self) -> None:
         """End the load if it goes on, close in order, and then be `finished`."""
@@ -261,15 +256,17 @@ class Shard:
 
     def fault(self, link: Link, kind: str) -> None:
         """The link failed: count it and let it go. Costs this link only."""
+        self._take_of(link)
+        if link.phase is Phase.CLOSED:
+            return
         self.recorder.count(f"errors.{self.phase_names[link.phase]}.{kind}")
         self.end(link, orderly=False)
 
     def close(self, link: Link, now_ns: int) -> None:
         """End an active link in order: say so once everything is written, and wait for the peer to say so too."""
-        if link.read:  # what it brought counts
-            self._take()
-            if link.phase is not Phase.ACTIVE:
-                return
+        self._take_of(link)
+        if link.phase is not Phase.ACTIVE:
+            return
         self.active -= 1
         self.on_gone(link, link.phase, orderly=True)
         link.phase = Phase.CLOSING
@@ -356,6 +353,11 @@ class Shard:
         else:
             self.fault(link, "closed_mid_frame" if link.tail else fault.kind)
 
+    def _take_of(self, link: Link) -> None:
+        """Before a link ends, or is judged: what it brought counts."""
+        if link.read:
+            self._take()
+
     def _take(self) -> None:
         """Take what was read: at once where it is nothing but notifications, frame by frame where it is not."""
         read, self._read_since_ns = self._reads, None
@@ -374,8 +376,7 @@ class Shard:
 
     def _sweep(self, read: Reads) -> list[int]:
         """Take everything that is nothing but notifications; returns the indexes of the rest."""
-        # A session that is active may bring any number of them, and is active afterwards: the state table's gate has
-        # nothing to add.
+        # The state table's gate has nothing to add: an active session may bring any number, and stays active.
         active = [link.phase is _ACTIVE for link in read.links]
         counts = self.receiver.sweep_untrusted(read.starts, read.ends, active).tolist()
         links, times_ns, rest = read.links, read.times_ns, []
@@ -456,6 +457,7 @@ class Shard:
         now = time.monotonic_ns()
         while self._timers and self._timers[0][0] <= now:
             _, serial, link = heapq.heappop(self._timers)
+            self._take_of(link)
             if link.phase is Phase.CLOSED or serial != link.timer:
                 continue
             if link.phase is Phase.CLOSING:
@@ -472,8 +474,7 @@ class Shard:
 
     def end(self, link: Link, *, orderly: bool) -> None:
         """The link is over: close it at once, and tell `on_gone` unless it was closing already."""
-        if link.read:  # what it brought counts
-            self._take()
+        self._take_of(link)
         phase = link.phase
         if phase is Phase.CLOSED:
             return

@@ -181,7 +181,7 @@ class WlcShard(ListeningShard):
         """Send what a WLC's subscribers are owed; True if another visit is needed for it."""
         due_now = self._due_at(controller, slots)
         more = False
-        for row in controller.rows:
+        for row in tuple(controller.rows):  # a link that breaks takes its row away
             link = self._links[row]
             if link is not None and not link.tunnel.blocked:  # type: ignore[union-attr]
                 more |= self._send_owed(link, due_now, held_up=False)
@@ -402,7 +402,7 @@ class WlcShard(ListeningShard):
         )
 
     def _close_all(self, now_ns: int) -> None:
-        self.end_load()
+        self.effort.end()
         self._closing = True
         self._stop_at_ns = min(self._stop_at_ns, now_ns)
         slots = self.due_now(now_ns)

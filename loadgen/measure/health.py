@@ -18,6 +18,8 @@ LAG_DEGRADED_NS = 20 * NS_PER_MS
 LAG_INVALID_NS = 100 * NS_PER_MS
 # A loop that did not turn for that long distorted everything that was due in it.
 STALL_DEGRADED_NS = 250 * NS_PER_MS
+# A loop that had next to no time to spare would hardly have done more, whatever the target can do.
+BUSY_DEGRADED = 0.95
 # Of the load that was due, what our own loop failed to send in time.
 SHORTFALL_INVALID = 0.01
 
@@ -40,6 +42,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     longest_stall_ns: int
     longest_gc_pause_ns: int
     load_cpu_s: float = 0.0  # of cpu_s, from the start of the load to its end
+    load_wall_s: float = 0.0
     lag_p99_ns: int = 0
     own_shortfall: int = 0  # notifications or handshakes given up although the peer was ready
     due: int = 0
@@ -66,6 +69,9 @@ def judge(workers: Sequence[WorkerHealth]) -> GeneratorVerdict:
         if w.lag_p99_ns > LAG_DEGRADED_NS:
             bad = invalid if w.lag_p99_ns > LAG_INVALID_NS else degraded
             bad.append(f"{w.worker} sent late: p99 of its lag is {format_duration(w.lag_p99_ns)}")
+        if w.load_wall_s and w.load_cpu_s / w.load_wall_s > BUSY_DEGRADED:
+            share = w.load_cpu_s / w.load_wall_s
+            degraded.append(f"{w.worker} used {share:.0%} of a core: it may itself have been the limit")
         if w.longest_stall_ns > STALL_DEGRADED_NS:
             cause = (
                 f", {format_duration(w.longest_gc_pause_ns)} of it garbage collection"

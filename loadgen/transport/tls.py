@@ -254,6 +254,8 @@ class Tunnel:
         except SSL.ZeroReturnError as error:
             raise EndOfStream(orderly=True) from error
         except SSL.SysCallError as error:
+            # pyOpenSSL leaves its part in OpenSSL's queue, where the next connection's end would be taken for it.
+            _lib.ERR_clear_error()
             if error.args[0] == -1:
                 raise EndOfStream(orderly=False) from error
             raise TransportFault(_kind_of(error)) from error
@@ -290,6 +292,7 @@ class Tunnel:
             self.blocked = True
             self.wants = Want.WRITE
         except SSL.Error as error:
+            _lib.ERR_clear_error()
             raise TransportFault(_kind_of(error)) from error
 
     def flush(self) -> bool:
@@ -310,6 +313,7 @@ class Tunnel:
         try:
             return self._connection.shutdown()
         except SSL.Error:
+            _lib.ERR_clear_error()
             return False
 
     def close(self) -> None:

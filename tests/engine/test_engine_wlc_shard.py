@@ -18,7 +18,7 @@ from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.hot import NotifyReceiver
 from loadgen.scenario.load import load_scenario
-from loadgen.scenario.plan import make_plan
+from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.schedule import Share
 from loadgen.transport.tls import Pointer, TransportFault, Want, _ffi
 
@@ -62,12 +62,12 @@ class FakeTunnel:
 class Fleet:
     """A worker with two WLCs, all of whose sessions are up, with time in the test's hands."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, use: Use = Use.BOTH, mses: int = MSES) -> None:
         path.write_text(SCENARIO, "utf-8")
         scenario, self.profile = load_scenario(path)
-        self.plan = make_plan(scenario, self.profile)
+        self.plan = make_plan(scenario, self.profile, use=use)
         self.recorder = Recorder()
-        self.sockets = [socket.socket() for _ in range(2 + 2 * MSES)]
+        self.sockets = [socket.socket() for _ in range(2 + 2 * mses)]
         settings = EndpointSettings(
             Codec(self.profile),
             self.recorder,
@@ -215,3 +215,17 @@ def test_a_session_that_comes_back_begins_at_0_and_gets_what_is_due_from_then_on
     assert receiver.scan_untrusted(0, len(written[0])).notifications == 1
     assert receiver.columns().sequence.tolist() == [0]
     assert fleet.shard._ledger.dropped[row] == 1
+
+
+def test_the_next_subscriber_is_not_passed_over_when_one_breaks(tmp_path: Path) -> None:
+    """A stranger that leaves takes its row away, in the middle of a visit."""
+    fleet = Fleet(tmp_path / "strangers.toml", Use.SERVE_WLC, mses=3)
+    try:
+        fleet.tunnel(0).fault = "reset"
+        fleet.send(2)
+        assert fleet.recorder.counters["errors.serve.reset"] == fleet.recorder.counters["sessions.lost"] == 1
+        assert [fleet.sequences(index) for index in range(1, 6)] == [[0]] * 5
+    finally:
+        fleet.shard.shut()
+        for sock in fleet.sockets:
+            sock.close()

@@ -1,0 +1,99 @@
+"""Whose fault it is that a handshake is late: the peer's only while it holds as many as allowed, and we had time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadgen.engine import handshakes
+from loadgen.engine.handshakes import HandshakeMseShard
+from loadgen.measure.recorder import Recorder
+from loadgen.scenario.load import load_scenario
+from loadgen.scenario.plan import make_plan
+from loadgen.scenario.schedule import Share
+from loadgen.transport.tls import TransportFault
+
+SCENARIO = 'name = "h"\n[load]\nkind = "handshake"\nconcurrency = 3\nbacklog = "1m"\n'
+
+
+class Dialed:
+    """Stands for a link that is under way."""
+
+    index = due_ns = 0
+
+
+@pytest.fixture
+def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HandshakeMseShard]:
+    """One whose handshakes never end, 100 of which are due."""
+    path = tmp_path / "h.toml"
+    path.write_text(SCENARIO + "rate = 100\n", "utf-8")
+    made = _shard(path)
+
+    def dial(number: int, started_ns: int) -> Dialed:
+        link = Dialed()
+        made.links[1000 + len(made.links)] = link  # type: ignore[assignment]
+        return link
+
+    monkeypatch.setattr(made, "dial", dial)
+    made.start_load(time.monotonic_ns() - 1_000_000_000)
+    yield made
+    made.links.clear()
+    made.shut()
+
+
+def _shard(path: Path) -> HandshakeMseShard:
+    scenario, profile = load_scenario(path)
+    plan = make_plan(scenario, profile)
+    return HandshakeMseShard(plan, profile, Recorder(), Share(plan.schedule(), 0, 1), [("127.0.0.1", 1)], [])
+
+
+def test_what_waits_for_those_under_way_is_held_up(shard: HandshakeMseShard) -> None:
+    shard.on_turn(time.monotonic_ns())
+    assert len(shard.links) == 3
+    assert shard._held_up
+    lag = shard.recorder.bins("generator.lag").take()
+    assert lag is not None
+    assert lag.count == 3
+    shard.links.clear()
+    shard.on_turn(time.monotonic_ns())
+    assert shard.recorder.bins("handshake.lag").take().count == 6  # type: ignore[union-attr]
+    assert shard.recorder.bins("generator.lag").take() is None
+
+
+def test_without_time_to_dial_nobody_else_is_to_blame(
+    shard: HandshakeMseShard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard._held_up = True
+    monkeypatch.setattr(handshakes, "_DIAL_BUDGET_NS", -1)
+    shard.on_turn(time.monotonic_ns())
+    assert not shard.links
+    assert not shard._held_up
+
+
+def test_without_time_for_those_under_way_nobody_else_is_to_blame(shard: HandshakeMseShard) -> None:
+    shard.handshakes_wait = True
+    shard.on_turn(time.monotonic_ns())
+    assert len(shard.links) == 3
+    assert not shard._held_up
+
+
+def test_as_fast_as_it_goes_rests_when_dialing_fails_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "h.toml"
+    path.write_text(SCENARIO, "utf-8")
+    shard = _shard(path)
+
+    def dial(number: int, started_ns: int) -> Dialed:
+        raise TransportFault("no_local_port")
+
+    monkeypatch.setattr(shard, "dial", dial)
+    now = time.monotonic_ns()
+    shard.start_load(now)
+    shard.on_turn(now)
+    assert shard.recorder.counters["handshakes.attempted"] == shard.recorder.counters["errors.tcp.no_local_port"] == 1
+    assert shard.next_wake_ns(now) > now + 5_000_000
+    shard.on_turn(now)
+    assert shard.recorder.counters["handshakes.attempted"] == 1
+    shard.shut()

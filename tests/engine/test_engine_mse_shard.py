@@ -1,0 +1,229 @@
+"""What links brought waits a little to be taken together: it counts, however its link ends meanwhile."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from loadgen.endpoint.link import EndpointSettings
+from loadgen.endpoint.stations import make_stations
+from loadgen.engine.dialing import MseLink
+from loadgen.engine.links import Phase
+from loadgen.engine.mse_shard import MseShard
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.hot import NotifyRing
+from loadgen.nmsp.messages import Kind, Role
+from loadgen.nmsp.session import State
+from loadgen.scenario.load import load_scenario
+from loadgen.scenario.plan import make_plan
+from loadgen.transport.tls import EndOfStream, TransportFault, Want
+
+LINKS = 8  # more than it takes for a sweep
+NEVER_NS = 1 << 50
+
+
+class FakeTunnel:
+    """Hands out what a test put into it; may be blocked, and fail to write."""
+
+    def __init__(self) -> None:
+        self.incoming: list[bytes | TransportFault] = []
+        self.blocked = False
+        self.wants = Want.NOTHING
+        self.write_fault: str | None = None
+
+    def read_into(self, view: memoryview) -> int:
+        if not self.incoming:
+            return 0
+        item = self.incoming.pop(0)
+        if isinstance(item, TransportFault):
+            raise item
+        view[: len(item)] = item
+        return len(item)
+
+    def write(self, data: bytes) -> None:
+        if self.write_fault is not None:
+            raise TransportFault(self.write_fault)
+
+    def flush(self) -> bool:
+        self.blocked = False
+        self.write(b"")
+        return True
+
+    def close_notify(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+class Fleet:
+    """An MSE worker's shard with sessions that are up."""
+
+    def __init__(self, path: Path, dead_ns: int = NEVER_NS, echo_ns: int = NEVER_NS // 2) -> None:
+        path.write_text(f'name = "m"\n[wlc]\ncount = 1\n[mse]\ncount = {LINKS}\n[load]\nrate = 100\n', "utf-8")
+        scenario, self.profile = load_scenario(path)
+        plan = make_plan(scenario, self.profile)
+        self.ring = NotifyRing(self.profile, make_stations(self.profile, 1, 0, 5, (1, 3), 1))
+        self.recorder = Recorder()
+        settings = EndpointSettings(
+            Codec(self.profile),
+            self.recorder,
+            mask=plan.subscription,
+            setup_timeout_ns=NEVER_NS,
+            echo_interval_ns=echo_ns,
+            dead_interval_ns=dead_ns,
+        )
+        self.shard = MseShard(plan, self.profile, self.recorder, settings, 0, 1, [], [], 0)
+        self.sockets = [socket.socket() for _ in range(LINKS)]
+        self.links: list[MseLink] = []
+        now = time.monotonic_ns()
+        for number, sock in enumerate(self.sockets):
+            link = MseLink(sock, now, number)
+            link.tunnel = FakeTunnel()  # type: ignore[assignment]
+            self.shard.add(link, NEVER_NS, 0)
+            self.shard.on_tunnel(link, now)
+            endpoint = link.endpoint
+            assert endpoint is not None
+            endpoint.outbox.clear()
+            endpoint.session.state = State.ACTIVE
+            endpoint.granted = 1
+            endpoint.last_heard_ns = now
+            endpoint._next_echo_ns = now + echo_ns  # type: ignore[attr-defined]
+            link.phase = Phase.SETTING_UP
+            self.shard._activate(link, now)
+            self.links.append(link)
+
+    def tunnel(self, index: int) -> FakeTunnel:
+        found = self.links[index].tunnel
+        assert isinstance(found, FakeTunnel)
+        return found
+
+    def bring(self, sequence: int = 0) -> None:
+        """Every link has a notification to be read."""
+        for index in range(LINKS):
+            view, _ = self.ring.patch(sequence, 1, sequence, time.time_ns(), time.time_ns())
+            self.tunnel(index).incoming.append(bytes(view))
+
+    def turn(self, events: int = select.EPOLLIN) -> None:
+        self.shard.turn([(link.fd, events) for link in self.links if link.phase is not Phase.CLOSED])
+
+    def turn_until(self, done: Callable[[], bool]) -> None:
+        """Turn, with nothing ready, until it holds; what waits is due within a millisecond."""
+        until = time.monotonic() + 5.0
+        while not done() and time.monotonic() < until:
+            self.shard.turn([])
+        assert done()
+
+    @property
+    def received(self) -> int:
+        return self.recorder.counters["notify.received"]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
+    made: list[Fleet] = []
+
+    def make(**options: int) -> Fleet:
+        made.append(Fleet(tmp_path / "m.toml", **options))
+        return made[-1]
+
+    yield make
+    for fleet in made:
+        fleet.shard.shut()
+        for sock in fleet.sockets:
+            sock.close()
+
+
+def test_what_was_read_is_taken_a_little_later(make: Callable[..., Fleet]) -> None:
+    fleet = make()
+    fleet.bring()
+    fleet.turn()
+    fleet.turn_until(lambda: fleet.received == LINKS)
+    assert fleet.recorder.counters["notify.lost"] == 0
+    assert all(not link.read for link in fleet.links)
+
+
+def test_a_second_record_of_a_link_comes_behind_its_first(make: Callable[..., Fleet]) -> None:
+    fleet = make()
+    for sequence in range(3):
+        fleet.bring(sequence)
+        fleet.turn()
+    fleet.turn_until(lambda: fleet.received == 3 * LINKS)
+    assert fleet.recorder.counters["notify.reordered"] == fleet.recorder.counters["notify.lost"] == 0
+
+
+def test_the_end_of_the_stream_behind_it(make: Callable[..., Fleet]) -> None:
+    fleet = make()
+    fleet.bring()
+    fleet.turn()
+    for index in range(LINKS):
+        fleet.tunnel(index).incoming.append(EndOfStream(orderly=True))
+    fleet.turn()
+    assert (fleet.received, fleet.recorder.counters["sessions.closed"]) == (LINKS, LINKS)
+
+
+def test_a_neighbour_is_not_dead_that_was_just_read(make: Callable[..., Fleet]) -> None:
+    """The loop stood still for longer than the dead interval; meanwhile all peers have sent."""
+    dead_ns = 3_600_000_000_000
+    fleet = make(dead_ns=dead_ns)
+    now = time.monotonic_ns()
+    for link in fleet.links:
+        assert link.endpoint is not None
+        link.endpoint.last_heard_ns = now - dead_ns - 1
+        fleet.shard.arm(link, now)
+    fleet.bring()
+    fleet.turn()
+    assert (fleet.received, fleet.shard.active) == (LINKS, LINKS)
+    assert fleet.recorder.counters["errors.stream.neighbor_dead"] == 0
+
+
+def test_a_write_that_fails_meanwhile(make: Callable[..., Fleet]) -> None:
+    fleet = make()
+    fleet.bring()
+    fleet.tunnel(0).blocked, fleet.tunnel(0).write_fault = True, "reset"
+    fleet.turn()
+    fleet.turn(select.EPOLLOUT)
+    fleet.turn_until(lambda: fleet.received == LINKS)
+    assert fleet.recorder.counters["errors.stream.reset"] == fleet.recorder.counters["sessions.lost"] == 1
+
+
+def test_an_echo_that_fails_meanwhile(make: Callable[..., Fleet]) -> None:
+    fleet = make(echo_ns=1)
+    fleet.bring()
+    for index in range(LINKS):
+        fleet.tunnel(index).write_fault = "reset"
+    fleet.turn()
+    fleet.turn_until(lambda: fleet.shard.active == 0)
+    assert fleet.received == LINKS
+    assert fleet.recorder.counters["sessions.lost"] == LINKS
+
+
+def test_the_end_of_the_run_meanwhile(make: Callable[..., Fleet]) -> None:
+    fleet = make()
+    fleet.bring()
+    fleet.turn()
+    fleet.shard.finish()
+    fleet.shard.turn([])
+    assert fleet.received == LINKS
+    assert fleet.recorder.counters["sessions.closed"] == LINKS
+
+
+def test_a_control_frame_is_taken_at_once(make: Callable[..., Fleet]) -> None:
+    """With notifications of others, and behind one of its own."""
+    fleet = make()
+    fleet.bring()
+    echo = Codec(fleet.profile).header(Kind.ECHO_RESPONSE, 0, 9)
+    first = fleet.tunnel(3).incoming.pop()
+    assert isinstance(first, bytes)
+    fleet.tunnel(3).incoming.append(first + echo)
+    fleet.turn()
+    fleet.turn_until(lambda: fleet.received == LINKS)
+    assert fleet.recorder.counters["echo.unmatched"] == 1
+    assert fleet.links[3].endpoint is not None
+    assert fleet.links[3].endpoint.role is Role.MSE
