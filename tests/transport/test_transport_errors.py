@@ -44,6 +44,7 @@ def read_until_fault(tunnel: Tunnel) -> TransportFault:
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 @pytest.mark.parametrize("how", ["write", "close_notify"])
 def test_an_end_after_anothers_reset_is_an_end(version: str, how: str) -> None:
+    other, peer = pair(version)  # before the fault: a handshake would empty the queue
     server, client = pair(version)
     client._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client._socket.close()
@@ -59,10 +60,9 @@ def test_an_end_after_anothers_reset_is_an_end(version: str, how: str) -> None:
         server.close_notify()
     server.close()
 
-    server, client = pair(version)
-    client._socket.shutdown(socket.SHUT_WR)
-    fault = read_until_fault(server)
+    peer._socket.shutdown(socket.SHUT_WR)
+    fault = read_until_fault(other)
     assert isinstance(fault, EndOfStream)
     assert not fault.orderly
-    server.close()
-    client.close()
+    other.close()
+    peer.close()
