@@ -7,6 +7,8 @@ from typing import ClassVar, Self
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+# A monotonic time that does not come.
+NEVER_NS = 1 << 62
 
 _UNIT_NS = {
     "ns": 1,

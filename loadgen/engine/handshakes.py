@@ -21,15 +21,20 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import Share
 from loadgen.transport.tls import TransportFault, Tunnel
-from loadgen.units import NS_PER_MS, NS_PER_S
+from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
-_NEVER_NS = 1 << 62
 # A turn that has fallen behind must still go on with the handshakes that are under way.
 _DIAL_BUDGET_NS = 5 * NS_PER_MS
 # As fast as it goes is not as fast as dialing fails: out of ports or descriptors, the next try waits for so long.
 _REST_NS = 10 * NS_PER_MS
 # Cut off in the middle, a handshake would look like a fault to the WLC.
 _PATIENCE_NS = 2 * NS_PER_S
+
+
+def resumes(index: int, sessions: int, share: float) -> bool:
+    """Whether handshake `index` of sessions that take turns shall resume: each session's share, and each turn's."""
+    rank = sum(divmod(index, sessions))  # goes up by one from session to session, and from turn to turn
+    return int((rank + 1) * share) > int(rank * share)
 
 
 class HandshakeMseShard(DialingShard):
@@ -60,8 +65,8 @@ class HandshakeMseShard(DialingShard):
         self._confirmed = plan.tls_version == "1.3"
         self._at_once = len(range(share.worker, plan.concurrency, share.workers))
         self._tickets: dict[int, SSL.Session] = {}
-        self._start_ns = _NEVER_NS
-        self._stop_at_ns = _NEVER_NS
+        self._start_ns = NEVER_NS
+        self._stop_at_ns = NEVER_NS
         self._done = 0  # dialed or dropped; the index of the next one among ours
         self._dropped = self._own_dropped = 0
         self._rest_until_ns = 0
@@ -76,14 +81,14 @@ class HandshakeMseShard(DialingShard):
 
     def next_wake_ns(self, now_ns: int) -> int:
         if len(self.links) >= self._at_once:
-            return _NEVER_NS
+            return NEVER_NS
         if now_ns >= self._end_ns():
-            return now_ns + MIN_TICK_NS if self._owed(now_ns) else _NEVER_NS
+            return now_ns + MIN_TICK_NS if self._owed(now_ns) else NEVER_NS
         if not self._paced:
             return max(self._start_ns, self._rest_until_ns, now_ns)
         slot = self._share.slot(self._done)
         if slot >= self._schedule.slots:
-            return _NEVER_NS
+            return NEVER_NS
         return max(self._start_ns + self._schedule.due_ns(slot), now_ns + MIN_TICK_NS)
 
     def on_turn(self, now_ns: int) -> None:
@@ -172,9 +177,10 @@ class HandshakeMseShard(DialingShard):
 
     def new_tunnel(self, link: MseLink) -> Tunnel:
         tunnel = super().new_tunnel(link)
-        # As many of every n as the share says, spread evenly.
-        wanted = int((link.index + 1) * self._resumed) > int(link.index * self._resumed)
-        if wanted and (ticket := self._tickets.get(link.number)) is not None:
+        if (
+            resumes(link.index, len(self.sessions), self._resumed)
+            and (ticket := self._tickets.get(link.number)) is not None
+        ):
             tunnel.resume(ticket)
         return tunnel
 
@@ -237,7 +243,7 @@ class HandshakeWlcShard(ListeningShard):
         self.effort.end()
 
     def next_wake_ns(self, now_ns: int) -> int:
-        return _NEVER_NS
+        return NEVER_NS
 
     def on_turn(self, now_ns: int) -> None:
         super().on_turn(now_ns)

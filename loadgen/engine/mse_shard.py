@@ -16,9 +16,8 @@ from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan
 from loadgen.transport.tls import TransportFault
-from loadgen.units import NS_PER_S
+from loadgen.units import NEVER_NS, NS_PER_S
 
-_NEVER_NS = 1 << 62
 _DIALS_PER_TURN = 64
 # Cut off in the middle of being set up, a session would look like a fault to the WLC.
 _PATIENCE_NS = 2 * NS_PER_S
@@ -56,7 +55,7 @@ class MseShard(DialingShard):
         self._numbers: list[int] = []
         self._counts: list[int] = []
         self._done_ns: list[int] = []
-        self._dial_start_ns = _NEVER_NS
+        self._dial_start_ns = NEVER_NS
         self._dialed = 0
         self._finishing = False
         self._patience_until_ns = 0
@@ -73,7 +72,7 @@ class MseShard(DialingShard):
 
     def next_wake_ns(self, now_ns: int) -> int:
         if self._finishing or self._dialed == len(self.sessions):
-            return _NEVER_NS
+            return NEVER_NS
         return self._due_ns(self._dialed)
 
     def on_turn(self, now_ns: int) -> None:

@@ -25,7 +25,7 @@ from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import Share
 from loadgen.transport.tls import TransportFault, Tunnel
-from loadgen.units import NS_PER_MS
+from loadgen.units import NEVER_NS, NS_PER_MS
 
 _LAG_ROWS = 65536
 # Most notifications that are looked at for one write; more than a TLS record of the smallest frames holds.
@@ -40,7 +40,6 @@ _FEW_BURSTS = 8
 _CATCH_UP_BATCH = 40
 # A turn that has fallen behind must still read: peers whose echo requests are not answered would take us for dead.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
-_NEVER_NS = 1 << 62
 _STATION_MASK = mask_of(MOBILE_STATION)
 
 
@@ -87,7 +86,7 @@ class WlcShard(ListeningShard):
         # With both fleets ours, every planned session owes from the start; a stranger owes nothing before it comes.
         self._planned = plan.use.plays_mse
         self._load_start_ns: int | None = None
-        self._stop_at_ns = _NEVER_NS
+        self._stop_at_ns = NEVER_NS
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: deque[int] = deque()  # positions
         self._closing = False
@@ -149,7 +148,7 @@ class WlcShard(ListeningShard):
         if self._visits:
             return now_ns
         if self._load_start_ns is None or self._counted >= self._schedule.slots:
-            return _NEVER_NS
+            return NEVER_NS
         return max(self._load_start_ns + self._schedule.due_ns(self._counted), now_ns + MIN_TICK_NS)
 
     def on_turn(self, now_ns: int) -> None:

@@ -141,10 +141,9 @@ def check_unpaced(ended: Ended) -> None:
 
 def resumed_of(handshakes: int, sessions: int, share: float) -> int:
     """What docs/scenario.md promises, counted one by one for a worker that has all sessions."""
-    return sum(
-        index >= sessions and int((index + 1) * share) > int(index * share)  # the first of each pair is a full one
-        for index in range(handshakes)
-    )
+    ranks = [turn + pair for turn in range(1, -(-handshakes // sessions)) for pair in range(sessions)]
+    ranks = ranks[: handshakes - sessions]  # without the first of each pair, which is a full one
+    return sum(int((rank + 1) * share) > int(rank * share) for rank in ranks)
 
 
 # -- both sides --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loadgen.engine import handshakes
-from loadgen.engine.handshakes import HandshakeMseShard
+from loadgen.engine.handshakes import HandshakeMseShard, resumes
 from loadgen.measure.recorder import Recorder
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import make_plan
@@ -97,3 +97,15 @@ def test_as_fast_as_it_goes_rests_when_dialing_fails_at_once(tmp_path: Path, mon
     shard.on_turn(now)
     assert shard.recorder.counters["handshakes.attempted"] == 1
     shard.shut()
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 3, 20, 2000])
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 1.0])
+def test_every_pair_resumes_its_share(sessions: int, share: float) -> None:
+    """Not half of the pairs always and the other half never, whatever their number."""
+    turns = 40
+    table = [[resumes(turn * sessions + pair, sessions, share) for pair in range(sessions)] for turn in range(turns)]
+    for pair in range(sessions):
+        assert abs(sum(row[pair] for row in table) - turns * share) <= 1
+    for row in table:
+        assert abs(sum(row) - sessions * share) <= 1
