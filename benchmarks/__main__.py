@@ -49,6 +49,8 @@ def main(names: tuple[str, ...], repeats: int | None, results: Path) -> None:
                     picture.draw(measured, stem.with_suffix(".svg"))
             except KeyError as error:
                 remarks.append(f"{case.name}: no table, nothing was measured of {error}")
+            except PeerMissing as error:
+                remarks.append(f"{case.name}: {error}")
     text = _table(rows, remarks, started)
     stem.with_suffix(".md").write_text(text, "utf-8")
     click.echo(text)

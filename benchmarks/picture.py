@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.cases import Measured, cost_curve
+from benchmarks.processes import PeerMissing
 
 
 def draw(measured: Measured, path: Path) -> None:
-    """Write an SVG; without matplotlib, nothing (the extra `bench` brings it)."""
+    """Write an SVG.
+
+    Raises:
+        PeerMissing: without matplotlib.
+    """
     try:
         import matplotlib as mpl
         from matplotlib import pyplot as plt
-    except ImportError:
-        return
+    except ImportError as error:
+        raise PeerMissing("matplotlib is not installed; the extra `bench` brings it (no picture)") from error
     mpl.rcParams["svg.hashsalt"] = "loadgen"  # the same picture of the same figures
     curve = cost_curve(measured)
     sessions = [point[0] for point in curve]

@@ -48,8 +48,9 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     due: int = 0
 
     @property
-    def cpu_share(self) -> float:
-        return self.cpu_s / self.wall_s if self.wall_s else 0.0
+    def load_share(self) -> float:
+        """Of a core, during the load."""
+        return self.load_cpu_s / self.load_wall_s if self.load_wall_s else 0.0
 
 
 class GeneratorVerdict(msgspec.Struct, frozen=True):
@@ -69,9 +70,8 @@ def judge(workers: Sequence[WorkerHealth]) -> GeneratorVerdict:
         if w.lag_p99_ns > LAG_DEGRADED_NS:
             bad = invalid if w.lag_p99_ns > LAG_INVALID_NS else degraded
             bad.append(f"{w.worker} sent late: p99 of its lag is {format_duration(w.lag_p99_ns)}")
-        if w.load_wall_s and w.load_cpu_s / w.load_wall_s > BUSY_DEGRADED:
-            share = w.load_cpu_s / w.load_wall_s
-            degraded.append(f"{w.worker} used {share:.0%} of a core: it may itself have been the limit")
+        if w.load_share > BUSY_DEGRADED:
+            degraded.append(f"{w.worker} used {w.load_share:.0%} of a core: it may itself have been the limit")
         if w.longest_stall_ns > STALL_DEGRADED_NS:
             cause = (
                 f", {format_duration(w.longest_gc_pause_ns)} of it garbage collection"

@@ -71,11 +71,6 @@ class Histogram:
     def max_ns(self) -> int:
         return int(self._hdr.get_max_value())
 
-    def record(self, value_ns: int, count: int = 1) -> None:
-        """Count a value; it must be within 0 and HIGHEST_NS (`Bins` clamps, and counts what it clamped)."""
-        if not self._hdr.record_value(value_ns, count):
-            raise ValueError(f"{value_ns} ns is outside of the histogram")
-
     def merge(self, encoded: bytes) -> None:
         """Add an encoded histogram, without loss."""
         other = HdrHistogram.decode(encoded)

@@ -38,7 +38,9 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
         )
     ]
     parts += [Text(f"  · {reason}", style="yellow") for reason in verdict.reasons]
-    parts += [Text(), _counts(result), Text(), _durations(result), Text(f"  {_WHY_THREE[result.kind]}", style="dim")]
+    parts += [Text(), _counts(result), Text(), _durations(result)]
+    if f"{result.kind}.latency" in result.metrics or f"{result.kind}.lag" in result.metrics:
+        parts.append(Text(f"  {_WHY_THREE[result.kind]}", style="dim"))
     if errors := {name: count for name, count in result.counters.items() if name.startswith("errors.") and count}:
         parts += [Text(), _errors(errors)]
     if result.thresholds:

@@ -66,9 +66,13 @@ def test_the_worst_worker_decides_and_all_reasons_are_given() -> None:
     assert judge_workers([]).generator is Verdict.VALID
 
 
-def test_cpu_share() -> None:
-    assert healthy(cpu_s=2.5, wall_s=10.0).cpu_share == 0.25
-    assert healthy(cpu_s=2.5, wall_s=0.0).cpu_share == 0.0
+def test_a_worker_without_time_to_spare_may_have_been_the_limit() -> None:
+    assert healthy(load_cpu_s=2.5, load_wall_s=10.0).load_share == 0.25
+    assert healthy(load_cpu_s=2.5, load_wall_s=0.0).load_share == 0.0
+    assert judge_workers([healthy(load_cpu_s=9.5, load_wall_s=10.0)]).generator is Verdict.VALID
+    judged = judge_workers([healthy(load_cpu_s=9.6, load_wall_s=10.0)])
+    assert judged.generator is Verdict.DEGRADED
+    assert "used 96% of a core" in judged.reasons[0]
 
 
 # -- thresholds --------------------------------------------------------------------------------------------------------

@@ -170,16 +170,41 @@ def test_any_chunks(profile: WireProfile, shapes: list[tuple[int | str, int]], g
     check(profile, chunks, gap)
 
 
-@given(chunks=st.lists(st.binary(max_size=90), min_size=1, max_size=8))
+def scanned_whole(profile: WireProfile, data: bytes) -> int:
+    """How many notifications the scanner finds in a chunk that is nothing but those, of one size; else 0."""
+    receiver = NotifyReceiver(profile, len(data) + 1)
+    receiver.view[: len(data)] = data
+    scanned = receiver.scan_untrusted(0, len(data))
+    whole = scanned == (len(data), scanned.notifications, None, None) and len(set(receiver._sizes)) == 1
+    return scanned.notifications if whole else 0
+
+
+@given(
+    chunks=st.lists(
+        st.tuples(
+            st.integers(0, 5),
+            st.integers(1, 4),
+            st.lists(st.tuples(st.integers(0, 600), st.integers(1, 255)), max_size=2),
+            st.integers(0, 3),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    noise=st.binary(max_size=90),
+)
 @REPEATABLE
-def test_any_bytes_at_all(profile: WireProfile, chunks: list[bytes]) -> None:
-    """A sweep takes nothing that the scanner, alone with the chunk, does not take whole."""
-    swept = sweep(profile, [Chunk(data, True, []) for data in chunks])
-    for data, count in zip(chunks, swept.counts, strict=True):
-        receiver = NotifyReceiver(profile, max(1, len(data)))
-        receiver.view[: len(data)] = data
-        if count:
-            assert receiver.scan_untrusted(0, len(data)) == (len(data), count, None, None)
+def test_what_a_sweep_takes_is_what_the_scanner_would_take_whole(
+    profile: WireProfile, chunks: list[tuple[int, int, list[tuple[int, int]], int]], noise: bytes
+) -> None:
+    """Good chunks with some bytes flipped or the end cut off, and one of noise."""
+    spoilt = [noise]
+    for readings, count, flips, cut in chunks:
+        data = bytearray(good(profile, 0, count, readings).data)
+        for at, change in flips:
+            data[at % len(data)] ^= change
+        spoilt.append(bytes(data[: len(data) - cut]))
+    swept = sweep(profile, [Chunk(data, True, []) for data in spoilt])
+    assert swept.counts == [scanned_whole(profile, data) for data in spoilt]
 
 
 @pytest.mark.parametrize("mixed", [False, True])
