@@ -185,7 +185,7 @@ def scanned_whole(profile: WireProfile, data: bytes) -> int:
             st.integers(0, 5),
             st.integers(1, 4),
             st.lists(st.tuples(st.integers(0, 600), st.integers(1, 255)), max_size=2),
-            st.integers(0, 3),
+            st.integers(-3, 3),
         ),
         min_size=1,
         max_size=8,
@@ -196,13 +196,13 @@ def scanned_whole(profile: WireProfile, data: bytes) -> int:
 def test_what_a_sweep_takes_is_what_the_scanner_would_take_whole(
     profile: WireProfile, chunks: list[tuple[int, int, list[tuple[int, int]], int]], noise: bytes
 ) -> None:
-    """Good chunks with some bytes flipped or the end cut off, and one of noise."""
+    """Good chunks with some bytes flipped, the end cut off or some bytes too many, and one of noise."""
     spoilt = [noise]
     for readings, count, flips, cut in chunks:
         data = bytearray(good(profile, 0, count, readings).data)
         for at, change in flips:
             data[at % len(data)] ^= change
-        spoilt.append(bytes(data[: len(data) - cut]))
+        spoilt.append(bytes(data[: len(data) - cut]) + bytes(max(0, -cut)))
     swept = sweep(profile, [Chunk(data, True, []) for data in spoilt])
     assert swept.counts == [scanned_whole(profile, data) for data in spoilt]
 
