@@ -1,0 +1,131 @@
+"""Which figures of a result are compared, which direction is better, and what decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from loadgen.compare.result import Gate
+from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
+from loadgen.measure.result import RunResult
+
+# Changes smaller than these are nobody's concern, even when they are certain.
+RELEVANT_RATE = 0.075
+RELEVANT_LATENCY = 0.15
+# What memory and CPU time vary by although nothing changed.
+MARGIN_MEMORY = 0.10
+MARGIN_CPU = 0.15
+# CPU time means something only between runs in which these were equal.
+SAME_FOR_CPU = ("cpu", "cpus", "kernel")
+
+ERRORS = "errors"
+GATED_STATISTICS = ("p50", "p90", "p99")
+SHOWN_STATISTICS = ("mean", "p99_9", "max")
+STATISTICS = (*GATED_STATISTICS, *SHOWN_STATISTICS)
+
+
+class Relevant(msgspec.Struct, frozen=True):
+    """The smallest changes that matter, as shares."""
+
+    rate: float = RELEVANT_RATE
+    latency: float = RELEVANT_LATENCY
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One figure, or all statistics of one duration.
+
+    Attributes:
+        name: as in docs/metrics.md; "errors" is the sum of all `errors.*`.
+        margin: of a MARGIN gate, as a share.
+        needs_same_cpu: without equal machines it is only reported.
+    """
+
+    name: str
+    unit: str
+    better: Literal["lower", "higher"]
+    gate: Gate
+    margin: float = 0.0
+    needs_same_cpu: bool = False
+
+
+_ROWS = (
+    # Counts that have to be 0 in a healthy run, and the size of a message: no noise.
+    Row(ERRORS, "", "lower", Gate.EXACT),
+    Row("sessions.failed", "", "lower", Gate.EXACT),
+    Row("sessions.lost", "", "lower", Gate.EXACT),
+    Row("handshakes.failed", "", "lower", Gate.EXACT),
+    Row("handshakes.dropped", "", "lower", Gate.EXACT),
+    Row("notify.lost", "", "lower", Gate.EXACT),
+    Row("notify.dropped", "", "lower", Gate.EXACT),
+    Row("notify.duplicated", "", "lower", Gate.EXACT),
+    Row("notify.reordered", "", "lower", Gate.EXACT),
+    Row("notify.bytes", "bytes", "lower", Gate.EXACT),
+    Row("session.rss_bytes", "bytes", "lower", Gate.MARGIN, MARGIN_MEMORY),
+    Row("target.rss_bytes", "bytes", "lower", Gate.MARGIN, MARGIN_MEMORY),
+    Row("notify.cpu_s", "s", "lower", Gate.MARGIN, MARGIN_CPU, needs_same_cpu=True),
+    Row("handshake.cpu_s", "s", "lower", Gate.MARGIN, MARGIN_CPU, needs_same_cpu=True),
+    Row("target.cpu_s", "s", "lower", Gate.MARGIN, MARGIN_CPU, needs_same_cpu=True),
+    Row("handshake.per_s", "1/s", "higher", Gate.PAIRED),
+    Row("handshake.completed_per_s", "1/s", "higher", Gate.PAIRED),
+    Row("notify.sent_per_s", "1/s", "higher", Gate.PAIRED),
+    Row("notify.received_per_s", "1/s", "higher", Gate.PAIRED),
+    Row("handshake.tls", "ns", "lower", Gate.PAIRED),
+    Row("handshake.tls_resumed", "ns", "lower", Gate.PAIRED),
+    Row("handshake.session", "ns", "lower", Gate.PAIRED),
+    Row("handshake.latency", "ns", "lower", Gate.PAIRED),
+    Row("handshake.service", "ns", "lower", Gate.PAIRED),
+    Row("notify.latency", "ns", "lower", Gate.PAIRED),
+    Row("notify.service", "ns", "lower", Gate.PAIRED),
+    Row("echo.service", "ns", "lower", Gate.PAIRED),
+    # A kernel answers a SYN, whatever the build behind it; `handshake.session` begins with it all the same.
+    Row("handshake.tcp", "ns", "lower", Gate.REPORT),
+    # Lateness of sends is the generator's, or a part of `latency`.
+    Row("handshake.lag", "ns", "lower", Gate.REPORT),
+    Row("echo.latency", "ns", "lower", Gate.REPORT),
+    Row("echo.lag", "ns", "lower", Gate.REPORT),
+    Row("notify.lag", "ns", "lower", Gate.REPORT),
+    Row("generator.lag", "ns", "lower", Gate.REPORT),
+)
+
+
+def rows() -> Iterator[Row]:
+    """Every figure that is compared, one row each: durations with their statistics in the name."""
+    for row in _ROWS:
+        if row.name not in METRICS:
+            yield row
+            continue
+        for statistic in STATISTICS:
+            gate = row.gate if statistic in GATED_STATISTICS else Gate.REPORT
+            yield msgspec.structs.replace(row, name=f"{row.name}.{statistic}", gate=gate)
+
+
+def figure(result: RunResult, name: str) -> float | None:
+    """One figure of a run; None if it was not measured."""
+    value: float | None
+    if name == ERRORS:
+        value = sum(count for counter, count in result.counters.items() if counter.startswith("errors."))
+    elif name in COUNTERS:
+        value = result.counters.get(name)
+    elif name in RATES:
+        value = result.rates.get(name)
+    elif name in COSTS:
+        value = result.costs.get(name)
+    else:
+        metric, _, statistic = name.rpartition(".")
+        summary = result.metrics.get(metric)
+        value = None if summary is None else getattr(summary, statistic)
+    return None if value is None else float(value)
+
+
+def differences(baseline: Iterable[RunResult], new: Iterable[RunResult]) -> list[tuple[str, str, str]]:
+    """What differs between the environments of two sides: name, baseline's values, new's values."""
+    sides = [[run.environment for run in runs] for runs in (baseline, new)]
+    names = dict.fromkeys(name for side in sides for environment in side for name in environment)
+    found = []
+    for name in names:
+        before, after = (sorted({environment.get(name, "unknown") for environment in side}) for side in sides)
+        if len({*before, *after}) > 1:
+            found.append((name, ", ".join(before), ", ".join(after)))
+    return found
