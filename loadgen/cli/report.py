@@ -1,0 +1,51 @@
+"""`loadgen report`: a result as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("result_dir", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write it, instead of RESULT_DIR/report.html.")
+def report(result_dir: Path, out: Path | None) -> int:
+    """Make report.html of the result in RESULT_DIR: of a run, a search for limits or a comparison.
+
+    The page needs no other file and no network.
+    """
+    from loadgen.capacity.result import CapacityResult
+    from loadgen.compare.result import Comparison
+    from loadgen.errors import ExitCode, InputError, Problem
+    from loadgen.measure.document import read_document_untrusted
+    from loadgen.measure.hlog import read_hlog_untrusted
+    from loadgen.measure.result import RunResult
+    from loadgen.report.html import capacity_page, comparison_page, run_page
+
+    result = read_document_untrusted(result_dir, RunResult, CapacityResult, Comparison)
+    folder = result_dir if result_dir.is_dir() else result_dir.parent
+    if isinstance(result, RunResult):
+        # A result that was copied by itself (or printed by --json) still makes a page.
+        log, plan = folder / "histograms.hlog", folder / "plan.json"
+        curves = read_hlog_untrusted(log) if log.exists() else {}
+        try:
+            plan_text = plan.read_text("utf-8", "replace") if plan.exists() else ""
+        except OSError as error:
+            found = (error.strerror or str(error)).lower()
+            raise InputError(Problem(str(plan), "a file that can be read", found)) from error
+        page = run_page(result, curves, plan_text)
+    elif isinstance(result, CapacityResult):
+        page = capacity_page(result)
+    else:
+        assert isinstance(result, Comparison)
+        page = comparison_page(result)
+    path = out or folder / "report.html"
+    try:
+        path.write_text(page, "utf-8")
+    except OSError as error:
+        raise InputError(
+            Problem(str(path), "a file that can be written", (error.strerror or str(error)).lower())
+        ) from error
+    click.echo(path)
+    return ExitCode.PASSED

@@ -1,0 +1,521 @@
+"""report.html: what a page says first, that it needs nothing beside itself, and that a browser draws it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_samples as samples
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen.cli.report import report
+from loadgen.errors import InputError
+from loadgen.measure.document import Document, as_json
+from loadgen.measure.histogram import Histogram
+from loadgen.measure.hlog import read_hlog_untrusted
+from loadgen.report.charts import NONE, Band, bands, duration_axis, plain
+from loadgen.report.html import capacity_page, comparison_page, number, quantity, run_page, size
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Only reached by a test that has failed.
+PATIENCE_S = 120.0
+
+PAGES: dict[str, Callable[[], str]] = {
+    "run": lambda: run_page(samples.run(), samples.curves(), samples.PLAN),
+    "passed": lambda: run_page(samples.passed_run(), samples.curves(), samples.PLAN),
+    "invalid": lambda: run_page(samples.invalid_run(), samples.curves(120), samples.PLAN),
+    "handshake": lambda: run_page(samples.handshake_run(), samples.handshake_curves(), samples.PLAN),
+    "long": lambda: run_page(samples.run(intervals=604, workers=100), samples.curves(), samples.PLAN * 1500),
+    "one-sided": lambda: run_page(samples.one_sided_run(), {}, ""),
+    "empty": lambda: run_page(samples.empty_run(), {}, ""),
+    "hostile": lambda: run_page(samples.hostile_run(), samples.hostile_curves(), samples.HOSTILE),
+    "capacity": lambda: capacity_page(samples.capacity()),
+    "hostile-capacity": lambda: capacity_page(samples.hostile_capacity()),
+    "comparison": lambda: comparison_page(samples.comparison()),
+    "hostile-comparison": lambda: comparison_page(samples.hostile_comparison()),
+    "empty-comparison": lambda: comparison_page(samples.empty_comparison()),
+}
+WITHOUT_CHARTS = {"empty", "empty-comparison"}
+
+
+@cache
+def page_of(name: str) -> str:
+    return PAGES[name]()
+
+
+class Reader(HTMLParser):
+    """Tags, and the texts that people see, in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.figures: list[dict[str, Any]] = []
+        self._inside = ""
+        # The drawing library is one long word to which no test has a question.
+        self.feed(re.sub(r'(id="library">)[^<]*', r"\1", page))
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "script" and dict(attrs).get("type") == "application/json":
+            self._inside = "json"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "json":
+            self.figures.append(json.loads(data))
+        elif self._inside not in ("script", "style"):
+            self.words.append(data)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+def traces(page: str) -> list[dict[str, Any]]:
+    return [trace for figure in Reader(page).figures for trace in figure["data"]]
+
+
+@pytest.fixture(scope="module", params=list(PAGES))
+def page(request: pytest.FixtureRequest) -> tuple[str, str]:
+    return request.param, page_of(request.param)
+
+
+# -- every page --------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_needs_nothing_beside_itself(page: tuple[str, str]) -> None:
+    reader = Reader(page[1])
+    assert not {name for name, _ in reader.tags} & {"link", "img", "iframe", "object", "embed", "base", "a", "form"}
+    assert not [attrs for _, attrs in reader.tags if {"src", "href", "srcset"} & attrs.keys()]
+    assert "url(" not in re.sub(r'<script type="text/plain".*?</script>', "", page[1], flags=re.DOTALL)
+
+
+def test_a_page_runs_its_own_scripts_and_no_other(page: tuple[str, str]) -> None:
+    name, text = page
+    reader = Reader(text)
+    policy = next(a["content"] for _, a in reader.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+    assert "'unsafe-inline'" not in policy.partition("style-src")[0]
+    kinds = [attrs.get("type") for tag, attrs in reader.tags if tag == "script"]
+    assert kinds.count(None) == 1
+    assert not [key for _, attrs in reader.tags for key in attrs if key.startswith("on")]
+    assert ("text/plain" in kinds) is (name not in WITHOUT_CHARTS)
+
+
+def test_a_page_has_one_heading_above_all_and_tables_with_headers(page: tuple[str, str]) -> None:
+    reader = Reader(page[1])
+    assert reader.count("h1") == 1
+    levels = [int(tag[1]) for tag, _ in reader.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert all(attrs.get("scope") in ("col", "row") for tag, attrs in reader.tags if tag == "th")
+    assert reader.count("thead") == reader.count("table")
+    charts = [attrs for tag, attrs in reader.tags if attrs.get("class") == "plot"]
+    assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in charts)
+    assert len(charts) == len(reader.figures)
+    assert bool(charts) is (page[0] not in WITHOUT_CHARTS)
+
+
+def test_every_id_is_there_once_and_every_reference_leads_to_one(page: tuple[str, str]) -> None:
+    attributes = [attrs for _, attrs in Reader(page[1]).tags]
+    ids = [attrs["id"] for attrs in attributes if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert {attrs["aria-labelledby"] for attrs in attributes if "aria-labelledby" in attrs} <= set(ids)
+
+
+@pytest.mark.parametrize("name", ["hostile", "hostile-capacity", "hostile-comparison"])
+def test_hostile_texts_are_texts(name: str) -> None:
+    text = page_of(name)
+    assert "<script>alert" not in text
+    assert "<img" not in text
+    reader = Reader(text)
+    assert samples.HOSTILE.split("\u2028")[0] in "".join(reader.words)
+    # plotly reads markup in names and texts.
+    for figure in reader.figures:
+        assert "<img" not in json.dumps(figure).replace("&lt;", "")
+
+
+# -- a run -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_verdict_comes_first() -> None:
+    text = Reader(page_of("run")).text
+    words = ["A threshold failed", "generator VALID", "Limited by scenario", "sessions failed: 3", "In short", "4,993"]
+    places = [text.index(word) for word in words]
+    assert places == sorted(places)
+
+
+def test_an_invalid_run_says_so_at_the_top_and_dims_the_rest() -> None:
+    invalid, valid = page_of("invalid"), page_of("run")
+    assert (
+        invalid.index("The figures below are not the target")
+        < invalid.index('class="dimmed"')
+        < invalid.index("In short")
+    )
+    assert "not the target" not in valid
+    assert 'class="dimmed"' not in valid
+
+
+def test_thresholds_are_told_in_words_and_not_by_colour_alone() -> None:
+    text = Reader(page_of("run")).text
+    assert "✓ passed notify.latency.p99 < 50ms 9.10 ms" in text
+    assert "✗ FAILED sessions.failed == 0 3" in text
+
+
+def test_each_counted_stage_has_its_three_curves_in_one_chart() -> None:
+    page = page_of("run")
+    figures = Reader(page).figures
+    three = ["notify.latency", "notify.service", "notify.lag"]
+    assert [[t["name"] for t in f["data"]] for f in figures[:2]] == [three, three]
+    assert "Percentiles, hold" in page
+    assert "Percentiles, peak" in page
+    assert "Percentiles, ramp-1" not in page
+    assert "latency = received - due, service = received - sent, lag = sent - due" in page
+    assert len({t["line"]["dash"] for t in figures[0]["data"]}) == 3
+
+
+def test_a_curve_goes_through_the_figures_of_its_histogram() -> None:
+    histogram = samples.curves()["hold/notify.latency"]
+    points = histogram.curve()
+    assert [p for p, _, _ in points] == sorted(p for p, _, _ in points)
+    assert [v for _, v, _ in points] == sorted(v for _, v, _ in points)
+    by_percentile = {p: v for p, v, _ in points}
+    assert (by_percentile[50.0], by_percentile[90.0], by_percentile[99.0]) == histogram.percentiles(50, 90, 99)
+    assert points[-1] == (100.0, histogram.max_ns, histogram.count)
+    assert all(reached >= p / 100 * histogram.count - 1e-6 for p, _, reached in points)
+    assert Histogram().curve() == []
+
+
+def test_without_histograms_curves_go_through_the_five_percentiles() -> None:
+    (trace, *_) = traces(run_page(samples.run(), {}, ""))
+    summary = samples.run().stages[1].metrics["notify.latency"]
+    assert trace["x"] == [2, 10, 100, 1000, summary.count]
+    assert trace["y"][-1] == pytest.approx(summary.max, rel=1e-5)
+
+
+def test_stages_are_marked_in_every_chart_over_time() -> None:
+    page = page_of("run")
+    over_time = [f for f in Reader(page).figures if f["layout"]["xaxis"].get("title") == {"text": "seconds of load"}]
+    assert len(over_time) == 5
+    for figure in over_time:
+        assert [label["text"] for label in figure["layout"]["annotations"]] == ["(ramp-1)", "hold", "peak"]
+        assert len(figure["layout"]["shapes"]) == 3
+
+
+def test_gaps_stay_gaps() -> None:
+    (due, *_) = (t for t in traces(page_of("run")) if t.get("name") == "due")
+    assert due["y"][:4] == [None] * 4
+    assert due["connectgaps"] is False
+
+
+def test_a_hundred_workers_are_a_range_and_the_busiest() -> None:
+    names = [t.get("name") for t in traces(page_of("long"))]
+    assert names[-6:] == ["least", "most", "median", "mse-49", "wlc-49", "mse-48"]
+    assert "… and" in page_of("long")
+
+
+def test_a_handshake_run_has_its_own_figures() -> None:
+    page = page_of("handshake")
+    text = Reader(page).text
+    assert "398.8" in text
+    assert "5,994 resumed" in text
+    assert "dialed - due" in page
+    assert [t.get("name") for t in traces(page)][:3] == ["handshake.latency", "handshake.tls", "handshake.lag"]
+    assert "Sessions over time" not in page
+
+
+def test_what_one_side_cannot_see_is_left_out() -> None:
+    page = page_of("one-sided")
+    assert "notifications/s sent" in page
+    assert "notify.latency over time" not in page
+    assert "notify.lag over time" in page
+
+
+def test_an_empty_run_is_a_page_of_its_verdict() -> None:
+    text = Reader(page_of("empty")).text
+    assert "No session came up" in text
+    assert "not measured" in text
+    assert len(page_of("empty")) < 50_000
+
+
+# -- capacity and comparison -------------------------------------------------------------------------------------------
+
+
+def test_a_limit_comes_first_with_what_broke_and_what_to_do() -> None:
+    text = Reader(page_of("capacity")).text
+    words = [
+        "handshake.per_s: limit found",
+        "1,300 to 1,350 handshakes/s",
+        "What broke first:",
+        "Next:",
+        "Every load had",
+    ]
+    assert [text.index(word) for word in words] == sorted(text.index(word) for word in words)
+    assert "generator-limited 32,000 notifications/s confirmed, nothing above it is known" in text
+    assert "no load was confirmed" in text
+
+
+def test_probes_are_marked_by_shape_and_the_limit_is_a_band() -> None:
+    latency, achieved, open_end, _ = Reader(page_of("capacity")).figures
+    for figure in (latency, achieved):
+        marks = {t["name"]: t["marker"]["symbol"] for t in figure["data"] if t["mode"] == "markers"}
+        assert marks == {"held": "circle", "did not hold": "x"}
+        (band,) = figure["layout"]["shapes"]
+        assert (band["x0"], band["x1"]) == (1300, 1350)
+    assert [t["name"] for t in latency["data"][:3]] == ["p50", "p99", "max"]
+    assert "generator INVALID" in [t["name"] for t in open_end["data"]]
+
+
+def test_the_decision_comes_first_and_the_forest_shows_what_decides_first() -> None:
+    page = page_of("comparison")
+    text = Reader(page).text
+    assert text.index("build 1.5.0-rc1 against the baseline build 1.4.2") < text.index("What changed")
+    (figure,) = Reader(page).figures
+    noise, *marks = figure["data"]
+    assert noise["name"] == "noise floor"
+    assert [t["name"] for t in marks] == ["pass", "regression", "inconclusive", "shown only"]
+    assert len({t["marker"]["symbol"] for t in marks}) == 4
+    regression = marks[1]
+    assert regression["x"] == [pytest.approx(18.4)]
+    assert regression["error_x"]["array"][0] == pytest.approx(100 * 1.7 * 0.025)
+    assert figure["layout"]["yaxis"]["categoryarray"][0] == "notify.latency.max\N{NO-BREAK SPACE}↓"
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (number(None), NONE),
+        (number(0), "0"),
+        (number(4993.1), "4,993"),
+        (number(249.64), "249.6"),
+        (size(512), "512 B"),
+        (size(61_440), "60.0 KiB"),
+        (quantity(3.2e6, "ns"), "3.20 ms"),
+        (quantity(61.3e-6, "s"), "61.3 µs"),
+        (quantity(-2e6, "ns"), "-2.00 ms"),
+        (quantity(5.0, "1/s"), "5 1/s"),
+        (plain("<b>&"), "&lt;b&gt;&amp;"),
+    ],
+)
+def test_figures_are_written_as_people_read_them(shown: str, text: str) -> None:
+    assert shown == text
+
+
+@pytest.mark.parametrize("values", [[], [None], [0.0], [1e6], [1e3, 1e10], [2e6, 3e6]])
+def test_every_axis_of_durations_has_ticks_within_its_range(values: list[float | None]) -> None:
+    axis = duration_axis(values)
+    low, high = axis["range"]
+    inside = [
+        text for tick, text in zip(axis["tickvals"], axis["ticktext"], strict=True) if low <= math.log10(tick) <= high
+    ]
+    assert 1 <= len(inside) <= 12
+    assert all(re.fullmatch(r"[\d.]+ (ns|µs|ms|s)", text) for text in inside)
+
+
+def test_names_of_short_stages_do_not_run_into_each_other() -> None:
+    shapes, labels = bands([Band(f"a-long-name-{n}", n, n + 1.0) for n in range(60)], end=60.0)
+    assert len(shapes) == 60
+    assert labels == []
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def folder_with(tmp_path: Path, document: Document, *, log: str | None = None, plan: str | None = None) -> Path:
+    (tmp_path / "result.json").write_text(as_json(document), "utf-8")
+    if log is not None:
+        (tmp_path / "histograms.hlog").write_text(log, "utf-8")
+    if plan is not None:
+        (tmp_path / "plan.json").write_text(plan, "utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("make", [samples.run, samples.capacity, samples.comparison, samples.empty_run])
+def test_the_command_writes_a_page_beside_any_result(tmp_path: Path, make: Callable[[], Document]) -> None:
+    folder = folder_with(tmp_path, make(), log=samples.hlog(samples.curves()), plan=samples.PLAN)
+    done = CliRunner().invoke(report, [str(folder)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert done.output.strip() == str(folder / "report.html")
+    assert (folder / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_the_command_takes_a_lone_result_and_another_place(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, samples.run())
+    out = tmp_path / "page.html"
+    report.main([str(folder / "result.json"), "--out", str(out)], standalone_mode=False)
+    assert "Without histograms.hlog" in out.read_text("utf-8")
+    assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "result.json").write_text("{"), r"result\.json: expected a result of kind run or capacity or"),
+        (lambda f: (f / "result.json").unlink(), r"result\.json: expected .*, found no such file"),
+        (lambda f: (f / "histograms.hlog").write_text("no log\n"), r'histograms\.hlog:1: expected .*, found "no log"'),
+        (lambda f: (f / "report.html").mkdir(), r"report\.html: expected a file that can be written"),
+    ],
+)
+def test_the_command_tells_what_is_wrong(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
+    folder = folder_with(tmp_path, samples.run(), log=samples.hlog(samples.curves()))
+    spoil(folder)
+    with pytest.raises(InputError, match=message):
+        report.main([str(folder)], standalone_mode=False)
+
+
+def test_the_log_is_read_as_it_was_written(tmp_path: Path) -> None:
+    of = samples.curves()
+    path = tmp_path / "histograms.hlog"
+    path.write_text(samples.hlog(of), "utf-8")
+    read = read_hlog_untrusted(path)
+    assert list(read) == list(of)
+    assert {name: h.count for name, h in read.items()} == {name: 2 * h.count for name, h in of.items()}
+    assert read["echo.service"].percentiles(50, 99) == of["echo.service"].percentiles(50, 99)
+
+
+# -- the log, hostile -------------------------------------------------------------------------------------------------
+
+
+HEAD = samples.hlog({})
+
+
+def packed(body: bytes) -> str:
+    """An encoded histogram around any body."""
+    deflated = zlib.compress(body)
+    return base64.b64encode(struct.pack(">II", 0x1C849314, len(deflated)) + deflated).decode()
+
+
+def header(length: int, *, cookie: int = 0x1C849313, digits: int = 3, highest: int = 3600 * 10**9) -> bytes:
+    return struct.pack(">IIIIQQd", cookie, length, 0, digits, 1, highest, 1.0)
+
+
+def read_text(tmp_path: Path, text: str) -> dict[str, Histogram]:
+    path = tmp_path / "histograms.hlog"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    return read_hlog_untrusted(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("Tag=a,1.0,1.0,1.0", r":4: expected Tag=<metric>"),
+        ("1.0,1.0,1.0,HIST", r":4: expected Tag=<metric>"),
+        ("Tag=a,nan,1.0,1.0,HIST", r":4: expected Tag=<metric>"),
+        ("Tag=a,0.0,1.0,1.0,!!!!", r":4: expected an encoded HdrHistogram of ns, found no base64"),
+        ("Tag=a,0.0,1.0,1.0,HIST", r"found 3 bytes"),
+        ("Tag=a,0.0,1.0,1.0,HISTFAAAAAAA", r"found 1 of 0 bytes"),
+        ("Tag=a,0.0,1.0,1.0," + "A" * 64, r"found cookie 0x00000000"),
+        ("Tag=a,0.0,1.0,1.0," + packed(b"short"), r"deflated data of another length"),
+        ("Tag=a,0.0,1.0,1.0," + packed(bytes(50_000_000)), r"deflated data of another length"),
+        ("Tag=a,0.0,1.0,1.0," + packed(header(0, cookie=7)), r"another kind of histogram"),
+        ("Tag=a,0.0,1.0,1.0," + packed(header(9)), r"another kind of histogram"),
+        ("Tag=a,0.0,1.0,1.0," + packed(header(0, digits=5, highest=1 << 62)), r"in 5 digits"),
+        ("Tag=a,0.0,1.0,1.0," + packed(header(2) + b"\xff\xff"), r"varint"),
+        ("Tag=a,0.0,1.0,1.0," + packed(header(6) + b"\xfd\xff\xff\xff\x0f\x02"), r"overrun"),
+        ("Tag=a,0.0,1.0,1.0," + packed(header(9) + b"\xfe" + b"\xff" * 8), r"counts that no run reaches"),
+        ("Tag=\udcff,0.0,1.0,1.0,HIST", r"expected a tag in UTF-8"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_hostile_line_is_told_with_its_number(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_text(tmp_path, HEAD + line + "\n")
+
+
+def test_a_log_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    whole = samples.hlog({"echo.service": samples.curves()["echo.service"]})
+    with pytest.raises(InputError, match=r":5: expected a whole line"):
+        read_text(tmp_path, whole[:-9])
+    with pytest.raises(InputError, match="an empty file"):
+        read_text(tmp_path, "")
+    with pytest.raises(InputError, match="no such file"):
+        read_hlog_untrusted(tmp_path / "nothing.hlog")
+
+
+def test_tags_cost_memory_and_are_counted(tmp_path: Path) -> None:
+    empty = packed(header(0))
+    lines = "".join(f"Tag=t{number},0.0,1.0,0.0,{empty}\n" for number in range(2001))
+    with pytest.raises(InputError, match=r":2004: expected at most 2,000 tags"):
+        read_text(tmp_path, HEAD + lines)
+
+
+@settings(derandomize=True, deadline=None, database=None, max_examples=300)
+@given(st.data())
+def test_a_spoilt_log_is_read_or_refused(data: st.DataObject) -> None:
+    whole = bytearray(samples.hlog({"echo.service": samples.curves()["echo.service"]}).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "histograms.hlog"
+        path.write_bytes(whole)
+        with suppress(InputError):
+            assert all(histogram.count >= 0 for histogram in read_hlog_untrusted(path).values())
+
+
+@settings(derandomize=True, deadline=None, database=None, max_examples=300)
+@given(st.binary(max_size=200))
+def test_any_body_of_a_histogram_is_read_or_refused(body: bytes) -> None:
+    histogram = Histogram()
+    try:
+        histogram.merge_untrusted(packed(header(len(body)) + body).encode())
+    except ValueError:
+        assert histogram.count == 0
+    else:
+        assert (histogram.count == 0) is (histogram.curve() == [])
+
+
+# -- in a browser ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: nothing can draw the pages")
+def test_a_browser_draws_every_chart_and_has_nothing_to_complain_of(page: tuple[str, str], tmp_path: Path) -> None:
+    name, text = page
+    path = tmp_path / "report.html"
+    path.write_text(text, "utf-8")
+    assert CHROMIUM is not None
+    done = subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+            *("--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,900"),
+            *("--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=20000", "--dump-dom", path.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+    dom = done.stdout
+    assert 'data-charts="drawn"' in dom[:2000]
+    drawn = len(re.findall(r'class="plot js-plotly-plot"', dom))
+    assert drawn == len(Reader(text).figures)
+    assert dom.count('class="xaxislayer-above"') >= drawn
+    if name == "hostile":
+        assert "<img" not in re.sub(r"<script.*?</script>", "", dom, flags=re.DOTALL)
