@@ -1,10 +1,11 @@
-# Everything starts here: `make run`, `make test`, `make bench`, `make lint`. Nothing is installed outside of .venv.
+# Everything starts here: `make run`, `make test`, `make bench`, `make calibrate`, `make lint`. Nothing is installed
+# outside of .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/thousand-wlcs.toml
 
-.PHONY: run test bench lint format install clean
+.PHONY: run test bench calibrate lint format install clean
 
 install: $(VENV)/.installed
 
@@ -27,6 +28,10 @@ bench: $(VENV)/.bench-installed
 $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	@touch $@
+
+# CASE=delay, pause, faults, handshakes, queue, sessions, slow, merge; all of them without it.
+calibrate: install
+	$(BIN)/python -m benchmarks.calibrate $(CASE)
 
 test: install tests/interop/node_modules
 	$(BIN)/pytest

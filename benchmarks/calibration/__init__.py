@@ -1,0 +1,1 @@
+"""Does loadgen measure right? Cases with a planted truth, which `python -m benchmarks.calibrate` runs."""
