@@ -115,6 +115,8 @@ def _value(data: object, kind: Any, path: str, problems: list[Problem]) -> Any:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _struct(data, kind, path, problems)
     origin, args = get_origin(kind), get_args(kind)
+    if origin is tuple and isinstance(data, list) and any(map(_is_struct, get_args(args[0]))):
+        return tuple(_value(item, args[0], f"{path}[{i}]", problems) for i, item in enumerate(data))
     if origin in (tuple, dict) and _is_struct(args[-2] if origin is tuple else args[1]):
         if origin is tuple:
             if not isinstance(data, list):
@@ -138,7 +140,11 @@ def _value(data: object, kind: Any, path: str, problems: list[Problem]) -> Any:
         for index in re.findall(r"\[(\d+)\]", inner):
             found = found[int(index)]  # type: ignore[index]
         problems.append(
-            Problem(path + inner.rstrip("`"), expected.replace("`", "").removesuffix(" | null"), shown(found))
+            Problem(
+                path + inner.rstrip("`"),
+                expected.replace("`", "").removesuffix(" | null").replace(" | object", " or a table"),
+                shown(found),
+            )
         )
         return None
 

@@ -1,4 +1,4 @@
-"""Durations as people write them and as the program keeps them: whole nanoseconds."""
+"""Durations and sizes as people write them and as the program keeps them: whole nanoseconds, whole bytes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _UNIT_NS = {
     "h": 3600 * NS_PER_S,
 }
 _LONGEST_S = 366 * 86400
+_UNIT_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)(B|kB|MB|GB|KiB|MiB|GiB)?")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 
 
@@ -42,6 +44,24 @@ class Duration(int):
         if total_s > _LONGEST_S:
             raise ValueError(f"Expected a duration of at most {_LONGEST_S // 3600}h")
         return cls(sum(round(float(number) * _UNIT_NS[unit]) for number, unit in parts))
+
+
+class Size(int):
+    """A number of bytes; documents write it "40KiB", "1MB" or "512"."""
+
+    EXPECTED: ClassVar[str] = 'a size such as "512", "40KiB" or "1MB"'
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "512", "40KiB", "1MB".
+
+        Raises:
+            ValueError: anything else; the message says what was expected.
+        """
+        match = _SIZE.fullmatch(text)
+        if not match:
+            raise ValueError(f"Expected {cls.EXPECTED}")
+        return cls(round(float(match[1]) * _UNIT_BYTES[match[2] or "B"]))
 
 
 def format_duration(ns: float) -> str:

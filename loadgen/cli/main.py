@@ -8,7 +8,12 @@ from typing import NoReturn
 import click
 
 from loadgen import __version__
+from loadgen.cli.capacity import capacity
+from loadgen.cli.compare import compare
+from loadgen.cli.export import export
 from loadgen.cli.identity import identity
+from loadgen.cli.plan import plan
+from loadgen.cli.report import report
 from loadgen.cli.run import run
 from loadgen.cli.schema import schema
 from loadgen.errors import ExitCode, LoadgenError
@@ -21,6 +26,11 @@ def cli() -> None:
 
 
 cli.add_command(run)
+cli.add_command(plan)
+cli.add_command(capacity)
+cli.add_command(compare)
+cli.add_command(report)
+cli.add_command(export)
 cli.add_command(identity)
 cli.add_command(schema)
 

@@ -6,27 +6,13 @@ from pathlib import Path
 
 import click
 
+from loadgen.cli.arguments import SourceOptions, quiet_option, results_option, source_options
+
 
 @click.command()
-@click.argument("scenario", type=click.Path(path_type=Path))
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="PATH=VALUE",
-    help="Change a value of the scenario; repeatable.",
-)
+@source_options
 @click.option("--duration", metavar="30s", help="Length of the load's last stage, instead of the scenario's.")
-@click.option("--target", metavar="wlc=HOST:PORT[,...]", help="Play the MSEs, at somebody else's WLCs.")
-@click.option("--serve", type=click.Choice(["wlc", "mse"]), help="Play this side only.")
-@click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="Processes per side.")
-@click.option(
-    "--results",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Where to put the result folder.",
-)
+@results_option
 @click.option(
     "--threshold",
     "thresholds",
@@ -35,14 +21,10 @@ import click
     help="What the run must reach; repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, on stdout.")
-@click.option("--quiet", is_flag=True, help="No progress and no summary.")
+@quiet_option
 def run(
-    scenario: Path,
-    overrides: tuple[str, ...],
+    source: SourceOptions,
     duration: str | None,
-    target: str | None,
-    serve: str | None,
-    workers: str,
     results: Path,
     thresholds: tuple[str, ...],
     as_json: bool,
@@ -55,17 +37,4 @@ def run(
     """
     from loadgen.cli.runner import RunOptions, run_scenario
 
-    return run_scenario(
-        RunOptions(
-            scenario=scenario,
-            overrides=overrides,
-            duration=duration,
-            target=target,
-            serve=serve,
-            workers=workers,
-            results=results,
-            thresholds=thresholds,
-            as_json=as_json,
-            quiet=quiet,
-        )
-    )
+    return run_scenario(RunOptions(source, duration, results, thresholds, as_json, quiet))

@@ -30,7 +30,7 @@ from loadgen.nmsp.messages import (
 class MseEndpoint(Endpoint):
     """The MSE's end of one session. `number` is its row in the shard's `Reception`."""
 
-    __slots__ = ("_echo_sent_ns", "_next_echo_ns", "_transaction", "number")
+    __slots__ = ("_echo_due_ns", "_echo_sent_ns", "_next_echo_ns", "_transaction", "number")
 
     role = Role.MSE
 
@@ -38,7 +38,7 @@ class MseEndpoint(Endpoint):
         super().__init__(settings, started_ns)
         self.number = number
         self._transaction = 0
-        self._next_echo_ns = 0
+        self._next_echo_ns = self._echo_due_ns = 0
         self._echo_sent_ns: int | None = None
 
     def start(self) -> None:
@@ -66,7 +66,9 @@ class MseEndpoint(Endpoint):
                 if self._echo_sent_ns is None or transaction != self._transaction:
                     self.settings.recorder.count("echo.unmatched")
                     return
-                self.settings.recorder.record("echo.rtt", now_ns - self._echo_sent_ns)
+                self.settings.recorder.record("echo.latency", now_ns - self._echo_due_ns)
+                self.settings.recorder.record("echo.service", now_ns - self._echo_sent_ns)
+                self.settings.recorder.record("echo.lag", self._echo_sent_ns - self._echo_due_ns)
                 self._echo_sent_ns = None
 
     def on_timer(self, now_ns: int) -> int:
@@ -77,7 +79,7 @@ class MseEndpoint(Endpoint):
             # An answer that did not come is not asked for again: the dead interval decides.
             if self._echo_sent_ns is None:
                 self.say(EchoRequest(), self._request())
-                self._echo_sent_ns = now_ns
+                self._echo_sent_ns, self._echo_due_ns = now_ns, self._next_echo_ns
                 self.settings.recorder.count("echo.sent")
             interval = self.settings.echo_interval_ns
             self._next_echo_ns += interval * (1 + (now_ns - self._next_echo_ns) // interval)
@@ -99,9 +101,11 @@ class Reception:
     this machine's monotonic clock into that.
     """
 
-    def __init__(self, recorder: Recorder, rows: int, to_unix_ns: int) -> None:
+    def __init__(self, recorder: Recorder, rows: int, to_unix_ns: int, *, our_schedule: bool = True) -> None:
+        """Args: our_schedule: what is due is due by our clock; otherwise stages go by when things came."""
         self._recorder = recorder
         self._to_unix_ns = to_unix_ns
+        self._our_schedule = our_schedule
         self._expected = np.zeros(rows, np.int64)
         self._granted = np.zeros(rows, np.int64)
         self._checks: dict[int, SequenceCheck] = {}  # only of endpoints that once missed the expected number
@@ -128,8 +132,11 @@ class Reception:
             expected = np.repeat(self._expected[numbers], counts) + np.arange(total) - first
             done = np.repeat(done, counts)
         recorder.count("notify.received", total)
-        recorder.record_column("notify.latency", done - columns.due_ns)
-        recorder.record_column("notify.service", done - columns.sent_ns)
+        latency, service = done - columns.due_ns, done - columns.sent_ns
+        for stage, part in recorder.stages.split(columns.due_ns if self._our_schedule else done):
+            recorder.record_column("notify.latency", latency[part], stage)
+            recorder.record_column("notify.service", service[part], stage)
+            recorder.mark("received", done_ns[-1], stage)
         self._check_subservices(columns.subservice, numbers, counts)
         if not self._checks and np.array_equal(expected, columns.sequence):
             self._expected[numbers] += counts

@@ -58,14 +58,15 @@ class Ledger:
         end: the schedule's count when the row ended; NEVER while it has not.
         dropped: given up; own_dropped: of those, the ones that the peer would have taken.
         sent: over the present session; the sequence number of the next one.
+        behind: 1 from when the peer's socket was full until all that is owed was sent: what is late then is its doing.
     """
 
     NEVER = (1 << 63) - 1
-    _COLUMNS = ("base", "done", "end", "dropped", "own_dropped", "sent")
+    _COLUMNS = ("base", "done", "end", "dropped", "own_dropped", "sent", "behind")
 
     def __init__(self) -> None:
         self.rows = 0
-        self.base, self.done, self.end, self.dropped, self.own_dropped, self.sent = (
+        self.base, self.done, self.end, self.dropped, self.own_dropped, self.sent, self.behind = (
             np.zeros(16, np.int64) for _ in self._COLUMNS
         )
 
@@ -79,6 +80,13 @@ class Ledger:
         self.base[row] = self.done[row] = base
         self.end[row] = self.NEVER
         return row
+
+    def restart(self) -> None:
+        """A new schedule begins, with its counts at 0; rows that ended stay so."""
+        rows = slice(self.rows)
+        self.end[rows] = np.where(self.end[rows] == self.NEVER, self.NEVER, 0)
+        for column in (self.base, self.done, self.dropped, self.own_dropped):
+            column[rows] = 0
 
     def due(self, row: int, due_now: int) -> int:
         """How many were due so far, if `due_now` are by the schedule."""

@@ -14,6 +14,7 @@ from loadgen.measure.recorder import Interval
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile_document import ProfileDocument
 from loadgen.scenario.plan import Plan
+from loadgen.scenario.schedule import RateStage
 
 _LENGTH_BYTES = 4
 _CHUNK_BYTES = 65536
@@ -57,9 +58,14 @@ class Dial(_Value, frozen=True):
 
 
 class StartLoad(_Value, frozen=True):
-    """To all: slot 0 is due at this time (monotonic ns); setting up is over."""
+    """To all: slot 0 of these stages is due at this time (monotonic ns). Their names are new ones in this run."""
 
     at_ns: int
+    stages: tuple[RateStage, ...]
+
+
+class EndLoad(_Value, frozen=True):
+    """To those who do not keep the schedule: it is over."""
 
 
 class Finish(_Value, frozen=True):
@@ -79,10 +85,26 @@ class Refused(_Value, frozen=True):
 
 
 class Progress(_Value, frozen=True):
-    """From a worker: an interval is over. `active` sessions now."""
+    """From a worker: an interval is over.
+
+    Attributes:
+        active: sessions now.
+        cpu_s: since the process began.
+        queued_bytes: between loads: written, and not taken by the peers' TCP yet.
+    """
 
     interval: Interval
     active: int
+    cpu_s: float
+    queued_bytes: int
+
+
+class LoadOver(_Value, frozen=True):
+    """From a worker: a load is over, as far as it is concerned; what it saw until now, and how it fared."""
+
+    interval: Interval
+    health: WorkerHealth
+    queued_bytes: int
 
 
 class Done(_Value, frozen=True):
@@ -92,8 +114,8 @@ class Done(_Value, frozen=True):
     health: WorkerHealth
 
 
-ToWorker = Assignment | Dial | StartLoad | Finish
-FromWorker = Ready | Refused | Progress | Done
+ToWorker = Assignment | Dial | StartLoad | EndLoad | Finish
+FromWorker = Ready | Refused | Progress | LoadOver | Done
 
 Outgoing = TypeVar("Outgoing")
 Incoming = TypeVar("Incoming")
@@ -108,6 +130,7 @@ class Channel(Generic[Outgoing, Incoming]):
         self._send_stream = send
         self._receive_stream = receive
         self._decoder = msgspec.msgpack.Decoder(incoming)
+        self._sending = trio.Lock()
         self._buffer = bytearray()
 
     async def send(self, value: Outgoing) -> None:
@@ -118,7 +141,8 @@ class Channel(Generic[Outgoing, Incoming]):
         """
         data = msgspec.msgpack.encode(value)
         with trio.CancelScope(shield=True):
-            await self._send_stream.send_all(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+            async with self._sending:  # one value after the other, whichever task has them
+                await self._send_stream.send_all(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
 
     async def receive(self) -> Incoming | None:
         """The next value, or None when the other process closed its end."""

@@ -12,6 +12,7 @@ from OpenSSL import SSL
 from loadgen.engine.links import Link, Phase
 from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
+from loadgen.measure.stages import NO_STAGE
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan
 from loadgen.transport.tls import Tunnel, dial, dial_result
@@ -22,10 +23,12 @@ class MseLink(Link):
 
     Attributes:
         number: its row among this worker's sessions.
-        index, due_ns: which handshake of this worker's it is, and when it was due; for handshakes only.
+        index, due_ns, stage: which handshake of this worker's it is, and when and in which stage it was due; for
+            handshakes only.
+        service_ns: from dialing to TLS done; for handshakes only.
     """
 
-    __slots__ = ("due_ns", "index", "number", "socket")
+    __slots__ = ("due_ns", "index", "number", "service_ns", "socket", "stage")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
         super().__init__(sock.fileno(), Phase.CONNECTING, started_ns)
@@ -33,6 +36,8 @@ class MseLink(Link):
         self.number = number
         self.index = 0
         self.due_ns = started_ns
+        self.stage = NO_STAGE
+        self.service_ns = 0
 
 
 class DialingShard(Shard):
@@ -71,7 +76,7 @@ class DialingShard(Shard):
     def on_connected(self, link: Link) -> None:
         assert isinstance(link, MseLink)
         dial_result(link.socket)
-        self.recorder.record("handshake.tcp", time.monotonic_ns() - link.started_ns)
+        self.recorder.record("handshake.tcp", time.monotonic_ns() - link.started_ns, link.stage)
         link.tunnel = self.new_tunnel(link)
 
     def on_other(self, fd: int) -> None:

@@ -6,7 +6,7 @@ import time
 
 
 class Effort:
-    """A stop watch for both. Stays at 0 until the load is over."""
+    """A stop watch for both. Stays at 0 until a load is over, and then tells of the last one."""
 
     def __init__(self) -> None:
         self.cpu_s = self.wall_s = 0.0

@@ -19,7 +19,7 @@ from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan
-from loadgen.scenario.schedule import Share
+from loadgen.scenario.schedule import RateStage, Share
 from loadgen.transport.tls import TransportFault, Tunnel
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
@@ -55,10 +55,12 @@ class HandshakeMseShard(DialingShard):
         share: Share,
         addresses: Sequence[tuple[str, int]],
         contexts: Sequence[SSL.Context],
+        to_unix_ns: int,
     ) -> None:
         """Args: share: of the plan's sessions; addresses, contexts: of all its WLCs and MSEs."""
         super().__init__(plan, profile, recorder, share.worker, share.workers, addresses, contexts)
-        self._share, self._schedule = share, share.schedule
+        self._plan, self._share, self._schedule = plan, share, share.schedule
+        self._to_unix_ns = to_unix_ns
         self._paced = plan.paced
         self._backlog_ns = plan.backlog_ns
         self._resumed = plan.resumed
@@ -69,15 +71,22 @@ class HandshakeMseShard(DialingShard):
         self._stop_at_ns = NEVER_NS
         self._done = 0  # dialed or dropped; the index of the next one among ours
         self._dropped = self._own_dropped = 0
+        self._past_due = 0  # of earlier loads
+        self._finishing = False
         self._rest_until_ns = 0
         self._held_up = False  # as many as allowed were under way when we last looked: what is due since then waits
 
-    def start_load(self, at_ns: int) -> None:
-        super().start_load(at_ns)
-        self._start_ns = at_ns
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        super().start_load(at_ns, stages)
+        self._past_due += self._due(at_ns)
+        self._schedule = self._plan.schedule(stages)
+        self._share = Share(self._schedule, self.worker, self.workers)
+        self._start_ns, self._stop_at_ns = at_ns, NEVER_NS
+        self._done, self._held_up = 0, False
 
     def finish(self) -> None:
         self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
+        self._finishing = True
 
     def next_wake_ns(self, now_ns: int) -> int:
         if len(self.links) >= self._at_once:
@@ -104,7 +113,7 @@ class HandshakeMseShard(DialingShard):
         if not self._paced:
             return {}
         return {
-            "handshakes.due": self._due(now_ns),
+            "handshakes.due": self._past_due + self._due(now_ns),
             "handshakes.dropped": self._dropped,
             "generator.shortfall": self._own_dropped,
         }
@@ -148,15 +157,16 @@ class HandshakeMseShard(DialingShard):
 
     def _dial(self, due_ns: int) -> None:
         now = time.monotonic_ns()
+        stage = self.recorder.stages.at(due_ns + self._to_unix_ns)
         if self._paced:
-            self.recorder.record("handshake.lag", now - due_ns)
+            self.recorder.record("handshake.lag", now - due_ns, stage)
             if not self._held_up:
-                self.recorder.record("generator.lag", now - due_ns)
+                self.recorder.record("generator.lag", now - due_ns, stage)
         self.recorder.count("handshakes.attempted")
         index, self._done = self._done, self._done + 1
         try:
             link = self.dial(index % len(self.sessions), now)
-            link.index, link.due_ns = index, due_ns
+            link.index, link.due_ns, link.stage = index, due_ns, stage
         except TransportFault as error:
             self.recorder.count(f"errors.tcp.{error.kind}")
             self.recorder.count("handshakes.failed")
@@ -170,8 +180,8 @@ class HandshakeMseShard(DialingShard):
             for link in list(self.links.values()):
                 self.end(link, orderly=False)
         if not self.links:
-            self.effort.end()
-            self.finished = True
+            self.end_load()
+            self.finished = self._finishing
 
     # -- links ---------------------------------------------------------------------------------------------------
 
@@ -188,9 +198,10 @@ class HandshakeMseShard(DialingShard):
         assert isinstance(link, MseLink)
         assert link.tunnel is not None
         metric = "handshake.tls_resumed" if self._resumed and link.tunnel.resumed else "handshake.tls"
-        self.recorder.record(metric, now_ns - link.tls_started_ns)
+        self.recorder.record(metric, now_ns - link.tls_started_ns, link.stage)
+        link.service_ns = now_ns - link.started_ns
         if self._paced:
-            self.recorder.record("handshake.latency", now_ns - link.due_ns)
+            self.recorder.record("handshake.latency", now_ns - link.due_ns, link.stage)
         link.tunnel.close_notify()
         if not self._confirmed:
             self._complete(link)
@@ -208,7 +219,8 @@ class HandshakeMseShard(DialingShard):
                 self.recorder.count("handshakes.resumed")
             if (ticket := link.tunnel.ticket()) is not None:
                 self._tickets[link.number] = ticket
-        self.recorder.mark("handshake", time.monotonic_ns())
+        self.recorder.record("handshake.service", link.service_ns, link.stage)
+        self.recorder.mark("handshake", time.monotonic_ns(), link.stage)
         self.end(link, orderly=True)
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
@@ -240,7 +252,7 @@ class HandshakeWlcShard(ListeningShard):
 
     def finish(self) -> None:
         self._finishing = True
-        self.effort.end()
+        self.end_load()
 
     def next_wake_ns(self, now_ns: int) -> int:
         return NEVER_NS

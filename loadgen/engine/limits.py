@@ -1,4 +1,4 @@
-"""What the machine must allow before a run begins: file descriptors and local ports."""
+"""What the machine must allow before a run begins: file descriptors, local ports and memory."""
 
 from __future__ import annotations
 
@@ -56,6 +56,17 @@ def allow_descriptors(plan: Plan, workers: int) -> None:
         )
     if soft != resource.RLIM_INFINITY and needed > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def check_memory(expected_bytes: int, available_bytes: int) -> None:
+    """A run that makes its machine swap measures the swapping.
+
+    Raises:
+        InputError: more memory is expected to be used than there is.
+    """
+    if available_bytes and expected_bytes > available_bytes:
+        expected = f"at least {expected_bytes / 2**20:,.0f} MiB, by the plan (`loadgen plan`)"
+        raise InputError(Problem("memory", expected, f"{available_bytes / 2**20:,.0f} MiB"))
 
 
 def check_local_ports(plan: Plan) -> None:

@@ -14,7 +14,7 @@ from loadgen.engine.dialing import DialingShard, MseLink
 from loadgen.engine.links import Link, Phase
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.plan import Plan
+from loadgen.scenario.plan import Plan, Use
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS, NS_PER_S
 
@@ -50,7 +50,7 @@ class MseShard(DialingShard):
         super().__init__(plan, profile, recorder, worker, workers, addresses, contexts)
         self._settings = settings
         self._connect_per_s = plan.connect_per_s
-        self._reception = Reception(recorder, len(self.sessions), to_unix_ns)
+        self._reception = Reception(recorder, len(self.sessions), to_unix_ns, our_schedule=plan.use is Use.BOTH)
         # Of each link that brought notifications since they were absorbed: its number, how many, and when.
         self._numbers: list[int] = []
         self._counts: list[int] = []
@@ -66,7 +66,7 @@ class MseShard(DialingShard):
 
     def finish(self) -> None:
         """Dial no more, close what is up, and end; sessions that are being set up get a moment to come up."""
-        self.effort.end()
+        self.end_load()
         self._finishing = True
         self._patience_until_ns = time.monotonic_ns() + _PATIENCE_NS
 
@@ -132,7 +132,6 @@ class MseShard(DialingShard):
 
     def absorb(self) -> None:
         if self._numbers:
-            self.recorder.mark("received", self._done_ns[-1])
             self._reception.absorb(self.receiver.columns(), self._numbers, self._counts, self._done_ns)
             for column in (self._numbers, self._counts, self._done_ns):
                 column.clear()

@@ -1,37 +1,31 @@
-"""Thousands of links in one loop. One epoll set that trio waits on, ready links drained in a row.
-
-No task, no task switch and no `await` per link or message: a turn of the loop takes whatever is ready, and afterwards
-everything that was received in it is absorbed at once.
+"""Thousands of links in one loop. A turn takes whatever is ready, link by link in a row; afterwards everything that was
+received in it is absorbed at once.
 """
 
 from __future__ import annotations
 
-import heapq
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import trio
 
 from loadgen.engine.effort import Effort
 from loadgen.engine.links import Link, Phase, Reads
+from loadgen.engine.loop import Loop
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import MAX_WRITE_BYTES, NotifyReceiver
 from loadgen.nmsp.profile import WireProfile
-from loadgen.transport.tls import EndOfStream, TransportFault, Want
+from loadgen.scenario.schedule import RateStage
+from loadgen.transport.tls import EndOfStream, TransportFault
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 _WRITABLE = select.EPOLLOUT
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
-_MAX_EVENTS = 1024
 # A storm of handshakes must not hold up what is due on links that are up: after this long, the rest waits a turn.
 _HANDSHAKE_BUDGET_NS = 5 * NS_PER_MS
-# The longest sleep; another task of the worker may have changed what there is to do.
-_MAX_SLEEP_NS = 100 * NS_PER_MS
-# How long the loop may go on without trio: the worker's other tasks wait for it.
-_STRETCH_NS = 4 * NS_PER_MS
 # What active links brought is taken together with what comes so soon after it.
 _GATHER_NS = NS_PER_MS
 # Sending more often than this costs more in loop turns than it gains in punctuality.
@@ -43,14 +37,12 @@ _RECEIVE_BUFFER_BYTES = 1 << 20
 _MAX_OUTBOX = 256
 # Below so many chunks in a turn, scanning them one by one is cheaper than sweeping them together.
 _MIN_SWEEP = 6
-
-
 # Looking a member up in an enum costs as much as ten comparisons.
 _SETTING_UP, _ACTIVE = Phase.SETTING_UP, Phase.ACTIVE
 
 
-class Shard:
-    """What both fleets share: the loop, handshakes, reading, writing, timers, faults.
+class Shard(Loop):
+    """What both fleets share: handshakes, reading, writing, faults.
 
     Subclasses say what happens when a tunnel is up, a session is active, or a link is gone.
     """
@@ -59,64 +51,23 @@ class Shard:
     phase_names: ClassVar[dict[Phase, str]]
 
     def __init__(self, profile: WireProfile, recorder: Recorder, setup_timeout_ns: int) -> None:
+        super().__init__()
         self.recorder = recorder
         self.setup_timeout_ns = setup_timeout_ns
         self._room = profile.max_frame_bytes + MAX_WRITE_BYTES  # the rest of a frame, and one read
         self.receiver = NotifyReceiver(profile, max(_RECEIVE_BUFFER_BYTES, 2 * self._room))
-        self.links: dict[int, Link] = {}
         self.active = 0
-        self.finished = False
-        self.longest_stall_ns = 0
         self.handshakes_wait = False  # for us: the last turn had no time for all that were ready
         self.effort = Effort()
-        self._epoll = select.epoll()
+        self.load_over = trio.Event()
         self._reads = Reads()
         self._read_since_ns: int | None = None
-        self._timers: list[tuple[int, int, Link]] = []
-        self._timer_serial = 0
 
-    # -- the loop ------------------------------------------------------------------------------------------------
+    def wake_ns(self, now_ns: int) -> int:
+        wake = super().wake_ns(now_ns)
+        return wake if self._read_since_ns is None else min(wake, self._read_since_ns + _GATHER_NS)
 
-    async def run(self) -> None:
-        """Turn until `finished`."""
-        try:
-            while not self.finished:
-                now = time.monotonic_ns()
-                wake = self._wake_ns(now)
-                if wake > now:
-                    with trio.move_on_after((wake - now) / NS_PER_S):
-                        await trio.lowlevel.wait_readable(self._epoll.fileno())
-                else:
-                    await trio.lowlevel.checkpoint()
-                self._stretch(max(wake, now))
-        finally:
-            self.shut()
-
-    def _wake_ns(self, now_ns: int) -> int:
-        wake = min(self.next_wake_ns(now_ns), now_ns + _MAX_SLEEP_NS)
-        if self._timers:
-            wake = min(wake, self._timers[0][0])
-        if self._read_since_ns is not None:
-            wake = min(wake, self._read_since_ns + _GATHER_NS)
-        return wake
-
-    def _stretch(self, due_ns: int) -> None:
-        """Turn without trio in between, until nothing is to be done for a moment or others should have their turn.
-
-        Going through trio costs as much as ten notifications; in a busy shard a turn brings few more.
-        """
-        until, pause = time.monotonic_ns() + _STRETCH_NS, 0
-        while not self.finished:
-            events = self._epoll.poll(pause / NS_PER_S, _MAX_EVENTS)
-            started = time.monotonic_ns()
-            self.turn(events)
-            now = time.monotonic_ns()
-            self.longest_stall_ns = max(self.longest_stall_ns, now - started, started - due_ns)
-            if now > until or (pause and not events):
-                return
-            due_ns = max(now, self._wake_ns(now))
-            pause = min(due_ns - now, NS_PER_MS)
-            due_ns = now + pause
+    # -- a turn --------------------------------------------------------------------------------------------------
 
     def turn(self, ready: list[tuple[int, int]]) -> None:
         """One turn: read and write what is ready (descriptors and epoll's events), do what is due."""
@@ -143,12 +94,22 @@ class Shard:
             if time.monotonic_ns() > until:
                 self.handshakes_wait = link is not pending[-1]
                 break
-        self._run_timers()
+        self.run_timers()
         self.on_turn(time.monotonic_ns())
 
-    def start_load(self, at_ns: int) -> None:
-        """Setting up is over: slot 0 of the schedule is due at `at_ns` (monotonic)."""
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        """Slot 0 of these stages' schedule is due at `at_ns` (monotonic); the load before, if any, is over."""
+        self.load_over = trio.Event()
         self.effort.begin()
+
+    def end_load(self) -> None:
+        """The load is over: what follows is not its effort."""
+        self.effort.end()
+        self.load_over.set()
+
+    def queued_bytes(self) -> int:
+        """Between loads: what was written, and the peers' TCP has not taken yet."""
+        return 0
 
     def finish(self) -> None:
         """End the load if it goes on, close in order, and then be `finished`."""
@@ -162,13 +123,9 @@ class Shard:
         """Close everything, at once."""
         for link in list(self.links.values()):
             self._drop(link)
-        self._epoll.close()
+        super().shut()
 
     # -- for subclasses ------------------------------------------------------------------------------------------
-
-    def next_wake_ns(self, now_ns: int) -> int:
-        """When the next turn has something to do that no socket will tell of."""
-        raise NotImplementedError
 
     def on_turn(self, now_ns: int) -> None:
         """Do what is due."""
@@ -221,26 +178,6 @@ class Shard:
 
     # -- links ---------------------------------------------------------------------------------------------------
 
-    def add(self, link: Link, deadline_ns: int, events: int) -> None:
-        """Watch a new link."""
-        self.links[link.fd] = link
-        self._epoll.register(link.fd, events)
-        link.watched = events
-        self.arm(link, deadline_ns)
-
-    def watch_other(self, fd: int) -> None:
-        """Watch a descriptor that is no link's, for reading."""
-        self._epoll.register(fd, select.EPOLLIN)
-
-    def unwatch_other(self, fd: int) -> None:
-        self._epoll.unregister(fd)
-
-    def arm(self, link: Link, deadline_ns: int) -> None:
-        """Have the link's timer run at `deadline_ns`, instead of when it was armed for before."""
-        self._timer_serial += 1
-        link.timer = self._timer_serial
-        heapq.heappush(self._timers, (deadline_ns, self._timer_serial, link))
-
     def send_outbox(self, link: Link) -> None:
         """Write what the endpoint has to say, as far as the socket takes it.
 
@@ -252,7 +189,7 @@ class Shard:
         assert endpoint is not None
         while endpoint.outbox and not tunnel.blocked:
             tunnel.write(endpoint.outbox.pop(0))
-        self._watch(link)
+        self.watch(link)
 
     def fault(self, link: Link, kind: str) -> None:
         """The link failed: count it and let it go. Costs this link only."""
@@ -289,7 +226,7 @@ class Shard:
                 link.tls_started_ns = time.monotonic_ns()
             assert link.tunnel is not None
             if not link.tunnel.handshake():
-                self._watch(link)
+                self.watch(link)
                 return
             now = time.monotonic_ns()
             link.phase = Phase.SETTING_UP
@@ -297,7 +234,7 @@ class Shard:
             if link.endpoint is not None:
                 self.send_outbox(link)
             elif link.phase is not Phase.CLOSED:
-                self._watch(link)
+                self.watch(link)
         except TransportFault as error:
             self.fault(link, error.kind)
 
@@ -436,41 +373,29 @@ class Shard:
             if not link.tunnel.flush():
                 return
             if link.phase is Phase.CLOSING:
-                self._watch(link)
+                self.watch(link)
                 self._say_goodbye(link)
             elif link.endpoint is not None:
                 self.send_outbox(link)
         except TransportFault as error:
             self.fault(link, error.kind)
 
-    def _watch(self, link: Link) -> None:
-        """Have epoll tell what this link waits for."""
-        assert link.tunnel is not None
-        events = select.EPOLLIN
-        if link.tunnel.wants is Want.WRITE:
-            events |= select.EPOLLOUT
-        if link.watched != events:
-            self._epoll.modify(link.fd, events)
-            link.watched = events
-
-    def _run_timers(self) -> None:
-        now = time.monotonic_ns()
-        while self._timers and self._timers[0][0] <= now:
-            _, serial, link = heapq.heappop(self._timers)
-            self._take_of(link)
-            if link.phase is Phase.CLOSED or serial != link.timer:
-                continue
-            if link.phase is Phase.CLOSING:
-                self.fault(link, "close_timeout")
-                continue
-            if link.endpoint is None:
-                self.fault(link, "timeout")
-                continue
-            try:
-                self.arm(link, link.endpoint.on_timer(now))
-                self.send_outbox(link)
-            except (RemoteProtocolError, TransportFault) as error:
-                self.fault(link, error.kind)
+    def on_timer(self, link: Link, now_ns: int) -> None:
+        serial = link.timer
+        self._take_of(link)
+        if serial != link.timer:  # what it brought has ended it, or changed when to come back
+            return
+        if link.phase is Phase.CLOSING:
+            self.fault(link, "close_timeout")
+            return
+        if link.endpoint is None:
+            self.fault(link, "timeout")
+            return
+        try:
+            self.arm(link, link.endpoint.on_timer(now_ns))
+            self.send_outbox(link)
+        except (RemoteProtocolError, TransportFault) as error:
+            self.fault(link, error.kind)
 
     def end(self, link: Link, *, orderly: bool) -> None:
         """The link is over: close it at once, and tell `on_gone` unless it was closing already."""
@@ -487,8 +412,7 @@ class Shard:
     def _drop(self, link: Link) -> None:
         """Give a link's descriptor back."""
         link.phase = Phase.CLOSED
-        del self.links[link.fd]
-        self._epoll.unregister(link.fd)
+        self.remove(link)
         if link.endpoint is not None:
             link.endpoint.session.close()
         self.release(link)

@@ -23,7 +23,7 @@ from loadgen.nmsp.hot import Int64s, NotifyRing
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.plan import Plan
-from loadgen.scenario.schedule import Share
+from loadgen.scenario.schedule import RateStage, Share
 from loadgen.transport.tls import TransportFault, Tunnel
 from loadgen.units import NEVER_NS, NS_PER_MS
 
@@ -89,10 +89,12 @@ class WlcShard(ListeningShard):
         self._stop_at_ns = NEVER_NS
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: deque[int] = deque()  # positions
-        self._closing = False
+        self._finishing = self._closing = False
+        self._past = np.zeros(3, np.int64)  # due, dropped and own_dropped of earlier loads
         self._lag = np.empty(_LAG_ROWS, np.int64)
+        self._lag_due = np.empty(_LAG_ROWS, np.int64)
         self._lag_rows = 0
-        self._sent = self._writes = 0
+        self._sent = self._sent_bytes = self._writes = self._unacknowledged_bytes = 0
         self._due = np.empty(_MAX_BATCH, np.int64)
         granted = plan.capability & plan.subscription
         self.controllers = [
@@ -127,12 +129,19 @@ class WlcShard(ListeningShard):
 
     # -- the load ------------------------------------------------------------------------------------------------
 
-    def start_load(self, at_ns: int) -> None:
-        super().start_load(at_ns)
-        self._load_start_ns = at_ns
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        super().start_load(at_ns, stages)
+        self._past += self._load_totals(at_ns)
+        self._ledger.restart()
+        self._schedule = self._plan.schedule(stages)
+        self._share = Share(self._schedule, self._share.worker, self._share.workers)
+        self._counted = 0
+        self._visits.clear()
+        self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
 
     def finish(self) -> None:
-        self._stop_at_ns = time.monotonic_ns()
+        self._finishing = True
+        self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
 
     def due_now(self, now_ns: int) -> int:
         """Slots of the whole fleet that are due."""
@@ -154,10 +163,11 @@ class WlcShard(ListeningShard):
     def on_turn(self, now_ns: int) -> None:
         if (slots := self.due_now(now_ns)) > self._counted or self._visits:
             self._send_until(slots, now_ns + _SEND_BUDGET_NS)
-            self.recorder.mark("sent", now_ns)
-            self._record_lag()
+            self._record_lag(now_ns)
         super().on_turn(now_ns)
-        if not self._closing and self._load_over(now_ns):
+        if not self.load_over.is_set() and self._everything_done(now_ns):
+            self._wind_up(now_ns)
+        if self._finishing and not self._closing and (self.load_over.is_set() or self._load_start_ns is None):
             self._close_all(now_ns)
         if self._closing and not self.links:
             self.finished = True
@@ -183,7 +193,7 @@ class WlcShard(ListeningShard):
         for row in tuple(controller.rows):  # a link that breaks takes its row away
             link = self._links[row]
             if link is not None and not link.tunnel.blocked:  # type: ignore[union-attr]
-                more |= self._send_owed(link, due_now, held_up=False)
+                more |= self._send_owed(link, due_now)
         return more
 
     def _send_singles(self, positions: list[int], slots: int, until_ns: int) -> list[int]:
@@ -194,8 +204,9 @@ class WlcShard(ListeningShard):
         row = np.array(rows, np.int64)
         position = np.array([self._positions[row] for row in rows], np.int64)
         owed = self._schedule.turns_column(self._numbers[position], slots) - self._ledger.done[row]
-        visits = position[owed > 1].tolist()
-        one = np.flatnonzero(owed == 1)
+        alone = (owed == 1) & (self._ledger.behind[row] == 0)
+        visits = position[(owed > 0) & ~alone].tolist()
+        one = np.flatnonzero(alone)
         for first in range(0, len(one), _MOST_TOGETHER):
             if time.monotonic_ns() > until_ns:
                 visits += position[one[first:]].tolist()
@@ -230,7 +241,8 @@ class WlcShard(ListeningShard):
                 self.fault(link, error.kind)
                 continue
             if tunnel.blocked:
-                self._watch(link)
+                ledger.behind[row] = 1
+                self.watch(link)
             sent.append(index)
             times.append(now)
         if len(sent) < len(rows):
@@ -238,14 +250,12 @@ class WlcShard(ListeningShard):
         ledger.done[rows] += 1
         ledger.sent[rows] += 1
         self._sent += len(sent)
+        self._sent_bytes += sum(frames[index][3] for index in sent)
         self._writes += len(sent)
-        self._note_lag(np.array(times, np.int64) - due, len(sent), held_up=False)
+        self._note_lag(np.array(times, np.int64), due, len(sent), held_up=False)
 
-    def _send_owed(self, link: WlcLink, due_now: int, *, held_up: bool) -> bool:
+    def _send_owed(self, link: WlcLink, due_now: int) -> bool:
         """Send what a link is owed, until the socket is full or others should have their turn.
-
-        Args:
-            held_up: the peer was the reason for waiting, so the lag is not ours.
 
         Returns:
             Whether more is owed and could be sent.
@@ -254,6 +264,7 @@ class WlcShard(ListeningShard):
         assert tunnel is not None
         ledger, row = self._ledger, link.row
         owed = ledger.owed(row, due_now)
+        held_up = bool(ledger.behind[row])
         if owed > self._plan.burst:
             self._drop_expired(controller, row, ours=not held_up)
             owed = ledger.owed(row, due_now)
@@ -266,20 +277,24 @@ class WlcShard(ListeningShard):
                 view, count = controller.ring.patch(done, wanted, sequence, due, now)
                 tunnel.write(view)
                 writes += 1
+                self._sent_bytes += len(view)
                 self._writes += 1
                 owed -= count
                 done += count
                 sequence += count
                 self._sent += count
-                self._note_lag(now - (due if isinstance(due, int) else due[:count]), count, held_up=held_up)
+                self._note_lag(now, due if isinstance(due, int) else due[:count], count, held_up=held_up)
         except TransportFault as error:
             ledger.done[row] = done
             self.fault(link, error.kind)
             return False
         ledger.done[row], ledger.sent[row] = done, sequence
         if tunnel.blocked:
-            self._watch(link)
+            ledger.behind[row] = 1
+            self.watch(link)
             return False
+        if owed <= 0:
+            ledger.behind[row] = 0
         return owed > 0
 
     def _due_of(self, controller: Controller, first: int, count: int) -> int | Int64s:
@@ -306,22 +321,30 @@ class WlcShard(ListeningShard):
         expired = self._schedule.count_at(now - self._load_start_ns - self._plan.backlog_ns)
         self._ledger.drop_until(row, self._due_at(controller, expired), ours=ours)
 
-    def _note_lag(self, lag: int | Int64s, count: int, *, held_up: bool) -> None:
+    def _note_lag(self, sent_ns: int | Int64s, due_ns: int | Int64s, count: int, *, held_up: bool) -> None:
+        """Times are ns since the epoch."""
         if held_up:
-            self.recorder.record_column("notify.lag", np.broadcast_to(np.asarray(lag), (count,)))
+            column = np.broadcast_to(np.asarray(due_ns), (count,))
+            for stage, part in self.recorder.stages.split(column):
+                self.recorder.record_column("notify.lag", sent_ns - column[part], stage)
             return
         if self._lag_rows + count > _LAG_ROWS:
-            self._record_lag()
+            self._record_lag(time.monotonic_ns())
         end = self._lag_rows + count
-        self._lag[self._lag_rows : end] = lag
+        rows = slice(self._lag_rows, end)
+        self._lag_due[rows] = due_ns
+        np.subtract(sent_ns, due_ns, out=self._lag[rows])
         self._lag_rows = end
 
-    def _record_lag(self) -> None:
-        if self._lag_rows:
-            column = self._lag[: self._lag_rows]
-            self.recorder.record_column("notify.lag", column)
-            self.recorder.record_column("generator.lag", column)
-            self._lag_rows = 0
+    def _record_lag(self, now_ns: int) -> None:
+        if not self._lag_rows:
+            return
+        column = self._lag[: self._lag_rows]
+        for stage, part in self.recorder.stages.split(self._lag_due[: self._lag_rows]):
+            self.recorder.record_column("notify.lag", column[part], stage)
+            self.recorder.record_column("generator.lag", column[part], stage)
+            self.recorder.mark("sent", now_ns, stage)
+        self._lag_rows = 0
 
     # -- links ---------------------------------------------------------------------------------------------------
 
@@ -353,7 +376,7 @@ class WlcShard(ListeningShard):
             link.row = self._add_row(link.number, due_now)
         self._links[link.row] = link
         self._ledger.drop_until(link.row, due_now, ours=False)
-        self._ledger.sent[link.row] = 0  # numbers are a session's
+        self._ledger.sent[link.row] = self._ledger.behind[link.row] = 0  # numbers are a session's
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         assert isinstance(link, WlcLink)
@@ -379,15 +402,15 @@ class WlcShard(ListeningShard):
             return
         if link.tunnel is not None and not link.tunnel.blocked:
             slots = self.due_now(time.monotonic_ns())
-            if self._send_owed(link, self._due_at(self.controllers[link.number], slots), held_up=True):
+            if self._send_owed(link, self._due_at(self.controllers[link.number], slots)):
                 self._visits.append(link.number)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def _load_over(self, now_ns: int) -> bool:
-        """Everything due was sent or given up."""
+    def _everything_done(self, now_ns: int) -> bool:
+        """The load has ended, and everything due was sent or waited too long."""
         if self._load_start_ns is None:
-            return self._stop_at_ns <= now_ns
+            return False
         end = min(self._load_start_ns + self._schedule.duration_ns, self._stop_at_ns)
         if now_ns < end:
             return False
@@ -400,15 +423,26 @@ class WlcShard(ListeningShard):
             for row in controller.rows
         )
 
-    def _close_all(self, now_ns: int) -> None:
-        self.effort.end()
-        self._closing = True
+    def _wind_up(self, now_ns: int) -> None:
+        """End the load: what is still owed is given up."""
         self._stop_at_ns = min(self._stop_at_ns, now_ns)
         slots = self.due_now(now_ns)
         for controller in self.controllers:
             due_now = self._due_at(controller, slots)
             for row in controller.rows:
                 self._ledger.drop_until(row, due_now, ours=False)
+        self.end_load()
+        self._unacknowledged_bytes = self.queued_bytes()
+
+    def queued_bytes(self) -> int:
+        if not self.load_over.is_set():
+            return 0
+        return sum(
+            link.tunnel.unacknowledged_bytes() for link in self._links if link is not None and link.tunnel is not None
+        )
+
+    def _close_all(self, now_ns: int) -> None:
+        self._closing = True
         self.stop_listening()
         for link in list(self.links.values()):
             if link.phase is Phase.ACTIVE:
@@ -417,14 +451,20 @@ class WlcShard(ListeningShard):
                 self.end(link, orderly=False)
 
     def totals(self, now_ns: int) -> dict[str, int]:
-        """What was due, sent and dropped so far."""
-        numbers = self._numbers[np.array(self._positions, np.int64)]
-        due_now = self._schedule.turns_column(numbers, self.due_now(now_ns)) * self._plan.burst
-        due, dropped, own = self._ledger.totals(due_now)
+        """What was due, sent and dropped so far, in all loads."""
+        due, dropped, own = (self._past + self._load_totals(now_ns)).tolist()
         return {
             "notify.due": due,
             "notify.sent": self._sent,
+            "notify.sent_bytes": self._sent_bytes,
             "notify.writes": self._writes,
             "notify.dropped": dropped,
+            "notify.unacknowledged_bytes": self._unacknowledged_bytes,
             "generator.shortfall": own,
         }
+
+    def _load_totals(self, now_ns: int) -> tuple[int, int, int]:
+        """Due, dropped and own_dropped of this load."""
+        numbers = self._numbers[np.array(self._positions, np.int64)]
+        due_now = self._schedule.turns_column(numbers, self.due_now(now_ns)) * self._plan.burst
+        return self._ledger.totals(due_now)

@@ -10,6 +10,8 @@ import os
 import resource
 import socket
 import time
+from collections import Counter
+from pathlib import Path
 
 import trio
 
@@ -19,8 +21,10 @@ from loadgen.engine.channel import (
     Channel,
     Dial,
     Done,
+    EndLoad,
     Finish,
     FromWorker,
+    LoadOver,
     Progress,
     Ready,
     Refused,
@@ -37,6 +41,7 @@ from loadgen.loads import LoadKind
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Interval, Recorder
+from loadgen.measure.stages import tag_of
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
@@ -59,7 +64,10 @@ class Worker:
         self._channel = channel
         self._assignment = assignment
         self._recorder = Recorder()
-        self._lag = Histogram()
+        self._lag = Histogram()  # of the stages of this load that count
+        self._counted: frozenset[str] = frozenset()
+        self._before_load: Counter[str] = Counter()
+        self._rss_before_sessions = self._sessions_rss = 0
         self._profile = WireProfile(assignment.profile)
         self._shard: Shard | None = None
         self._pauses = _GarbagePauses()
@@ -77,14 +85,14 @@ class Worker:
                 await self._channel.send(Refused(tuple((p.where, p.expected, p.found) for p in error.problems)))
                 return
         self._settle()
+        self._rss_before_sessions = _rss_bytes()
         await self._channel.send(Ready(addresses))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey, nursery)
             nursery.start_soon(self._report)
             await self._shard_done.wait()
             nursery.cancel_scope.cancel()
-        last = (time.monotonic_ns() - assignment.epoch_ns) // assignment.interval_ns
-        await self._channel.send(Done(self._interval(last), self._health()))
+        await self._channel.send(Done(self._interval(self._now_index()), self._health()))
 
     async def _obey(self, nursery: trio.Nursery) -> None:
         if self._shard is not None:
@@ -93,11 +101,14 @@ class Worker:
             match order:
                 case Dial(addresses=addresses, at_ns=at_ns):
                     self._shard = self._mse_shard(addresses, at_ns)
+                    self._rss_before_sessions = _rss_bytes()
                     nursery.start_soon(self._drive, self._shard)
-                case StartLoad(at_ns=at_ns):
-                    self._settle()
-                    assert self._shard is not None
-                    self._shard.start_load(at_ns)
+                case StartLoad():
+                    self._start_load(order)
+                    nursery.start_soon(self._tell_when_over)
+                case EndLoad():
+                    if self._shard is not None:
+                        self._shard.end_load()
                 case Finish():
                     if self._shard is None:
                         self._shard_done.set()
@@ -108,6 +119,26 @@ class Worker:
         # The supervisor is gone: nobody would read the result, and nobody would stop this load.
         os._exit(1)
 
+    def _start_load(self, order: StartLoad) -> None:
+        self._settle()
+        if not self._sessions_rss:
+            self._sessions_rss = max(0, _rss_bytes() - self._rss_before_sessions)
+        unix_ns = order.at_ns + self._assignment.to_unix_ns
+        stages = order.stages
+        self._recorder.stages.add([stage.name for stage in stages], [unix_ns + stage.start_ns for stage in stages])
+        self._counted = frozenset(tag_of(stage.name, "generator.lag") for stage in stages if stage.counted)
+        self._lag = Histogram()
+        self._count_totals()
+        self._before_load = Counter(self._recorder.counters)
+        assert self._shard is not None
+        self._shard.start_load(order.at_ns, stages)
+
+    async def _tell_when_over(self) -> None:
+        assert self._shard is not None
+        await self._shard.load_over.wait()
+        interval, health = self._interval(self._now_index()), self._health()
+        await self._channel.send(LoadOver(interval, health, self._shard.queued_bytes()))
+
     async def _drive(self, shard: Shard) -> None:
         await shard.run()
         self._shard_done.set()
@@ -117,20 +148,27 @@ class Worker:
         while True:
             index, since = divmod(time.monotonic_ns() - assignment.epoch_ns, assignment.interval_ns)
             await trio.sleep((assignment.interval_ns - since) / NS_PER_S)
-            active = 0 if self._shard is None else self._shard.active
-            await self._channel.send(Progress(self._interval(index), active))
+            active, queued = (0, 0) if self._shard is None else (self._shard.active, self._shard.queued_bytes())
+            await self._channel.send(Progress(self._interval(index), active, time.process_time(), queued))
 
-    def _interval(self, index: int) -> Interval:
+    def _now_index(self) -> int:
+        return (time.monotonic_ns() - self._assignment.epoch_ns) // self._assignment.interval_ns
+
+    def _count_totals(self) -> None:
         if self._shard is not None:
             for name, total in self._shard.totals(time.monotonic_ns()).items():
                 self._recorder.counters[name] = total
+
+    def _interval(self, index: int) -> Interval:
+        self._count_totals()
         interval = self._recorder.take(index)
-        if (lag := interval.histograms.get("generator.lag")) is not None:
-            self._lag.merge(lag)
+        for tag in self._counted:
+            if (lag := interval.histograms.get(tag)) is not None:
+                self._lag.merge(lag)
         return interval
 
     def _health(self) -> WorkerHealth:
-        counters = self._recorder.counters
+        counters, before = self._recorder.counters, self._before_load
         return WorkerHealth(
             worker=worker_name(self._assignment.role, self._assignment.worker),
             cpu_s=time.process_time(),
@@ -141,15 +179,19 @@ class Worker:
             longest_stall_ns=0 if self._shard is None else self._shard.longest_stall_ns,
             longest_gc_pause_ns=self._pauses.longest_ns,
             lag_p99_ns=self._lag.percentiles(99.0)[0],
-            own_shortfall=counters["generator.shortfall"],
-            due=counters["notify.due"] + counters["handshakes.due"],
+            own_shortfall=counters["generator.shortfall"] - before["generator.shortfall"],
+            due=sum(counters[name] - before[name] for name in ("notify.due", "handshakes.due")),
+            sessions_rss_bytes=self._sessions_rss,
+            gc_pauses_ns=self._pauses.sum_ns,
+            descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - thousands of them
+            descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
 
     def _settle(self) -> None:
         """What was made so far stays: keep the garbage collector from walking it again and again."""
         gc.collect()
         gc.freeze()
-        self._pauses.longest_ns = 0
+        self._pauses.longest_ns = self._pauses.sum_ns = 0
         if self._shard is not None:
             self._shard.longest_stall_ns = 0
 
@@ -199,7 +241,9 @@ class Worker:
             for identity in assignment.identities
         ]
         if plan.kind is LoadKind.HANDSHAKE:
-            return HandshakeMseShard(plan, self._profile, self._recorder, self._share(), addresses, contexts)
+            return HandshakeMseShard(
+                plan, self._profile, self._recorder, self._share(), addresses, contexts, assignment.to_unix_ns
+            )
         shard = MseShard(
             plan,
             self._profile,
@@ -215,7 +259,8 @@ class Worker:
         return shard
 
     def _share(self) -> Share:
-        return Share(self._assignment.plan.schedule(), self._assignment.worker, self._assignment.workers)
+        plan = self._assignment.plan
+        return Share(plan.schedule(), self._assignment.worker, self._assignment.workers)
 
     def _endpoint_settings(self, mask: int) -> EndpointSettings:
         plan = self._assignment.plan
@@ -233,7 +278,7 @@ class _GarbagePauses:
     """How long the garbage collector held everything up, at worst."""
 
     def __init__(self) -> None:
-        self.longest_ns = 0
+        self.longest_ns = self.sum_ns = 0
         self._started_ns = 0
         gc.callbacks.append(self._note)
 
@@ -243,6 +288,11 @@ class _GarbagePauses:
             self._started_ns = now
         else:
             self.longest_ns = max(self.longest_ns, now - self._started_ns)
+            self.sum_ns += now - self._started_ns
+
+
+def _rss_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
 
 def _listen(addresses: list[tuple[str, int]]) -> list[socket.socket]:

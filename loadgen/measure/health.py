@@ -5,7 +5,7 @@ A load tester that could not keep up measures itself. Such a run is INVALID and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -20,6 +20,15 @@ LAG_INVALID_NS = 100 * NS_PER_MS
 STALL_DEGRADED_NS = 250 * NS_PER_MS
 # A loop that had next to no time to spare would hardly have done more, whatever the target can do.
 BUSY_DEGRADED = 0.95
+# Of the load's time: more than that for the garbage collector shows in the tail of every latency.
+GC_DEGRADED = 0.05
+# Of the load's time, for which a CPU quota kept the control group from running.
+THROTTLED_DEGRADED = 0.01
+THROTTLED_INVALID = 0.10
+# Swapping is machine-wide, and perhaps not ours; a little of it is no reason to doubt.
+SWAPPED_DEGRADED_BYTES = 16 * 1024 * 1024
+# So near to the limit, the next accept may fail.
+DESCRIPTORS_DEGRADED = 0.95
 # Of the load that was due, what our own loop failed to send in time.
 SHORTFALL_INVALID = 0.01
 
@@ -33,7 +42,19 @@ class Verdict(StrEnum):
 
 
 class WorkerHealth(msgspec.Struct, frozen=True):
-    """A worker's account of itself. `lag_p99_ns` counts only sends that the peer did not hold up."""
+    """A worker's account of itself.
+
+    Attributes:
+        cpu_s, wall_s: of the whole process.
+        load_cpu_s, load_wall_s: from the start of the load to its end.
+        rss_bytes: at most, so far.
+        sessions_rss_bytes: what its sessions made it grow by.
+        longest_stall_ns, longest_gc_pause_ns, gc_pauses_ns: during the load; the last one is their sum.
+        lag_p99_ns: of sends that count and that the peer did not hold up.
+        own_shortfall: notifications or handshakes given up although the peer was ready.
+        due: of which that is a part.
+        descriptors, descriptor_limit: open at the end of the load, and the most there may be.
+    """
 
     worker: str
     cpu_s: float
@@ -41,11 +62,15 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     rss_bytes: int
     longest_stall_ns: int
     longest_gc_pause_ns: int
-    load_cpu_s: float = 0.0  # of cpu_s, from the start of the load to its end
+    load_cpu_s: float = 0.0
     load_wall_s: float = 0.0
     lag_p99_ns: int = 0
-    own_shortfall: int = 0  # notifications or handshakes given up although the peer was ready
+    own_shortfall: int = 0
     due: int = 0
+    sessions_rss_bytes: int = 0
+    gc_pauses_ns: int = 0
+    descriptors: int = 0
+    descriptor_limit: int = 0
 
     @property
     def load_share(self) -> float:
@@ -53,17 +78,45 @@ class WorkerHealth(msgspec.Struct, frozen=True):
         return self.load_cpu_s / self.load_wall_s if self.load_wall_s else 0.0
 
 
+class MachineHealth(msgspec.Struct, frozen=True):
+    """What the machine went through during the load; 0 where it does not tell.
+
+    Attributes:
+        busy: share of all its CPU time that was used, by whomever.
+        throttled_s: for which the control group was not let run.
+        swapped_bytes: written to swap or read from it, machine-wide.
+        retransmitted: share of TCP segments that were sent again, machine-wide.
+        memory_available_bytes: at the end.
+    """
+
+    busy: float = 0.0
+    throttled_s: float = 0.0
+    swapped_bytes: int = 0
+    retransmitted: float = 0.0
+    memory_available_bytes: int = 0
+
+
 class GeneratorVerdict(msgspec.Struct, frozen=True):
-    """The verdict and why; no reason means that nothing stood out."""
+    """The verdict and why; no reason means that nothing stood out.
+
+    Attributes:
+        limiting: the first of the reasons for which the generator itself may have been the limit; empty if none is.
+    """
 
     generator: Verdict
     reasons: tuple[str, ...]
+    limiting: str = ""
 
 
-def judge(workers: Sequence[WorkerHealth]) -> GeneratorVerdict:
-    """VALID, DEGRADED or INVALID, with every reason."""
+def judge(workers: Sequence[WorkerHealth], machine: MachineHealth, faults: Mapping[str, int]) -> GeneratorVerdict:
+    """VALID, DEGRADED or INVALID, with every reason.
+
+    Args:
+        faults: counters of errors; those of our own machine (descriptors, local ports) are the generator's.
+    """
     invalid: list[str] = []
     degraded: list[str] = []
+    blemishes: list[str] = []  # degraded too, but nothing that would have kept us from doing more
     for w in workers:
         if w.due and w.own_shortfall / w.due > SHORTFALL_INVALID:
             invalid.append(f"{w.worker} gave up {w.own_shortfall:,} of {w.due:,} due that its peer would have taken")
@@ -78,6 +131,20 @@ def judge(workers: Sequence[WorkerHealth]) -> GeneratorVerdict:
                 if w.longest_gc_pause_ns > NS_PER_S // 100
                 else ""
             )
-            degraded.append(f"{w.worker}'s loop stood still for {format_duration(w.longest_stall_ns)}{cause}")
-    verdict = Verdict.INVALID if invalid else Verdict.DEGRADED if degraded else Verdict.VALID
-    return GeneratorVerdict(verdict, tuple(invalid + degraded))
+            blemishes.append(f"{w.worker}'s loop stood still for {format_duration(w.longest_stall_ns)}{cause}")
+        if w.load_wall_s and w.gc_pauses_ns / NS_PER_S > w.load_wall_s * GC_DEGRADED:
+            share = w.gc_pauses_ns / NS_PER_S / w.load_wall_s
+            degraded.append(f"{w.worker} spent {share:.0%} of the load on garbage collection")
+        if w.descriptor_limit and w.descriptors > w.descriptor_limit * DESCRIPTORS_DEGRADED:
+            degraded.append(f"{w.worker} has {w.descriptors:,} of at most {w.descriptor_limit:,} descriptors open")
+    for kind, what in (("no_descriptor", "file descriptors"), ("no_local_port", "local ports")):
+        if count := sum(count for name, count in faults.items() if name.endswith("." + kind)):
+            invalid.append(f"this machine ran out of {what}, {count:,} times")
+    wall_s = max((w.load_wall_s for w in workers), default=0.0)
+    if wall_s and machine.throttled_s > wall_s * THROTTLED_DEGRADED:
+        bad = invalid if machine.throttled_s > wall_s * THROTTLED_INVALID else degraded
+        bad.append(f"the control group's CPU quota held everything up for {machine.throttled_s:.1f} s")
+    if machine.swapped_bytes > SWAPPED_DEGRADED_BYTES:
+        degraded.append(f"this machine swapped {machine.swapped_bytes / 1e6:,.0f} MB")
+    verdict = Verdict.INVALID if invalid else Verdict.DEGRADED if degraded or blemishes else Verdict.VALID
+    return GeneratorVerdict(verdict, tuple(invalid + degraded + blemishes), next(iter(invalid + degraded), ""))

@@ -6,7 +6,11 @@ HdrHistogram's own bucket index; when an interval ends, each distinct bucket goe
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
+import struct
+import zlib
 
 import msgspec
 import numpy as np
@@ -27,6 +31,16 @@ _MANTISSA_BITS = 52
 _LEADING_OFFSET = ((1023 + _HALF_BITS) << _HALF_BITS) - (1 << _HALF_BITS)
 _STAGE_ROWS = 16384
 _BINS = int(HdrHistogram(LOWEST_NS, HIGHEST_NS, DIGITS).counts_len)
+
+# An encoded histogram: cookie and length around a deflated body, which begins with cookie, length, offset, digits,
+# lowest, highest and a conversion ratio that nobody uses.
+_OUTER = struct.Struct(">II")
+_OUTER_COOKIE = 0x1C849304 | 0x10
+_INNER = struct.Struct(">IIIIQQd")
+_INNER_COOKIE = 0x1C849303 | 0x10
+_MAX_BODY = _INNER.size + 9 * _BINS  # 9 bytes are the most that a count takes
+_MAX_COUNT = 1 << 50  # far above any run, and sums of it stay far below 64 bits
+_CURVE_PER_DECADE = 20
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
 
@@ -73,12 +87,36 @@ class Histogram:
 
     def merge(self, encoded: bytes) -> None:
         """Add an encoded histogram, without loss."""
-        other = HdrHistogram.decode(encoded)
+        self._add(HdrHistogram.decode(encoded))
+
+    def _add(self, other: HdrHistogram) -> None:
         # hdrh's add() takes an empty histogram's minimum for 0, on either side.
         if not self.count:
             self._hdr = other
         elif other.get_total_count():
             self._hdr.add(other)
+
+    def add(self, other: Histogram) -> None:
+        """Add another histogram, without loss."""
+        if other.count:
+            self.merge(other.encode())
+
+    def merge_untrusted(self, encoded: bytes) -> None:
+        """Add a histogram from a file: checked before anything is allocated for it.
+
+        Raises:
+            ValueError: it is none, or not one of ns to three digits; the message says what it is.
+        """
+        _check_encoded(encoded)
+        try:
+            other = HdrHistogram.decode(encoded)
+        except (ValueError, IndexError, OverflowError) as error:
+            raise ValueError(str(error).lower()) from error
+        counts = np.frombuffer(other.counts, np.int64)
+        # The sum in float, so that it cannot wrap.
+        if counts.min() < 0 or counts.sum(dtype=np.float64) + self.count > _MAX_COUNT:
+            raise ValueError("counts that no run reaches")
+        self._add(other)
 
     def encode(self) -> bytes:
         """The standard compressed V2 encoding, in base64."""
@@ -90,6 +128,21 @@ class Histogram:
             return (0,) * len(percents)
         reached = np.cumsum(np.frombuffer(self._hdr.counts, np.int64))
         return tuple(self._value_at(percent, reached) for percent in percents)
+
+    def curve(self) -> list[tuple[float, int, int]]:
+        """Points of a percentile plot: percentile, its value in ns, and how many of all samples are not above that.
+
+        Points are even in 1 / (1 - percentile), which is what the x axis of such a plot shows; the last is the maximum.
+        """
+        if not self.count:
+            return []
+        reached = np.cumsum(np.frombuffer(self._hdr.counts, np.int64))
+        steps = math.ceil(math.log10(self.count) * _CURVE_PER_DECADE)
+        percents = sorted({50.0} | {100.0 - 100.0 / 10 ** (step / _CURVE_PER_DECADE) for step in range(steps)})
+        values = [self._value_at(percent, reached) for percent in percents]
+        counts = reached[bin_of(np.minimum(np.array(values, np.int64), HIGHEST_NS))]
+        points = list(zip(percents, values, counts.tolist(), strict=True))
+        return [*points, (100.0, self.max_ns, self.count)]
 
     def _value_at(self, percent: float, reached: NDArray[np.int64]) -> int:
         # The definition of HdrHistogram's Java original and of its JavaScript port: the count is rounded up, less one
@@ -172,3 +225,30 @@ def bin_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     # HIGHEST_NS is below 2^53. Small values are their own index.
     leading = values_ns.astype(np.float64).view(np.int64) >> (_MANTISSA_BITS - _HALF_BITS)
     return np.where(values_ns < 1 << _HALF_BITS, values_ns, leading - _LEADING_OFFSET)
+
+
+def _check_encoded(encoded: bytes) -> None:
+    """Refuse what `HdrHistogram.decode` would follow into the woods: other layouts, other sizes, deflate bombs."""
+    try:
+        raw = base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise ValueError("no base64") from error
+    if len(raw) < _OUTER.size:
+        raise ValueError(f"{len(raw)} bytes")
+    cookie, length = _OUTER.unpack_from(raw)
+    if cookie != _OUTER_COOKIE:
+        raise ValueError(f"cookie 0x{cookie:08x}")
+    if length != len(raw) - _OUTER.size:
+        raise ValueError(f"{len(raw) - _OUTER.size} of {length} bytes")
+    inflate = zlib.decompressobj()
+    try:
+        body = inflate.decompress(raw[_OUTER.size :], _MAX_BODY + 1)
+    except zlib.error as error:
+        raise ValueError("no deflated data") from error
+    if not inflate.eof or inflate.unused_data or not _INNER.size <= len(body) <= _MAX_BODY:
+        raise ValueError("deflated data of another length")
+    inner, size, offset, digits, lowest, highest, _ = _INNER.unpack_from(body)
+    if (inner, size, offset) != (_INNER_COOKIE, len(body) - _INNER.size, 0):
+        raise ValueError("another kind of histogram")
+    if (digits, lowest, highest) != (DIGITS, LOWEST_NS, HIGHEST_NS):
+        raise ValueError(f"{lowest:,} to {highest:,} in {digits} digits")

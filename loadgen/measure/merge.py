@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.hlog import LogLine
 from loadgen.measure.recorder import Interval
+from loadgen.measure.stages import NO_STAGE, stage_of, tag_of
 
 
 class Merger:
@@ -21,12 +23,12 @@ class Merger:
     def add(self, worker: str, interval: Interval) -> None:
         """One interval of one worker, in order."""
         self._counters[worker] = interval.counters
-        for name, (first, last) in interval.spans.items():
-            known = self._spans.get(name, (first, last))
-            self._spans[name] = (min(first, known[0]), max(last, known[1]))
-        for metric, encoded in interval.histograms.items():
-            self._totals.setdefault(metric, Histogram()).merge(encoded)
-            self._intervals[interval.index][metric].append(encoded)
+        for tag, (first, last) in interval.spans.items():
+            known = self._spans.get(tag, (first, last))
+            self._spans[tag] = (min(first, known[0]), max(last, known[1]))
+        for tag, encoded in interval.histograms.items():
+            self._totals.setdefault(tag, Histogram()).merge(encoded)
+            self._intervals[interval.index][tag].append(encoded)
 
     def counters(self) -> Counter[str]:
         """Sums over the workers."""
@@ -35,25 +37,34 @@ class Merger:
             total.update(counters)
         return total
 
-    def span_ns(self, name: str) -> tuple[int, int] | None:
+    def span_ns(self, name: str, stage: str = NO_STAGE) -> tuple[int, int] | None:
         """First and last time (monotonic ns) that any worker marked."""
-        return self._spans.get(name)
+        return self._spans.get(tag_of(stage, name))
 
-    def metrics(self) -> dict[str, MetricSummary]:
-        """Summaries over the whole run, by metric name."""
-        return {name: self._totals[name].summary() for name in sorted(self._totals)}
+    def histograms(self) -> dict[str, Histogram]:
+        """Over the whole run, by tag."""
+        return dict(self._totals)
 
-    def percentiles(self, metric: str, *percents: float) -> tuple[int, ...]:
+    def metrics(self, stages: Collection[str]) -> dict[str, MetricSummary]:
+        """Summaries by metric name, over these stages together."""
+        histograms: dict[str, Histogram] = {}
+        for tag, total in self._totals.items():
+            stage, metric = stage_of(tag)
+            if stage in stages:
+                histograms.setdefault(metric, Histogram()).add(total)
+        return {metric: histograms[metric].summary() for metric in sorted(histograms)}
+
+    def percentiles(self, tag: str, *percents: float) -> tuple[int, ...]:
         """Values in ns over the whole run so far; zeros when nothing was recorded."""
-        return self._totals.get(metric, Histogram()).percentiles(*percents)
+        return self._totals.get(tag, Histogram()).percentiles(*percents)
 
     def log_lines(self, interval_s: float) -> list[LogLine]:
         """All intervals, merged over the workers, in order of time."""
         lines = []
         for index in sorted(self._intervals):
-            for metric in sorted(self._intervals[index]):
+            for tag in sorted(self._intervals[index]):
                 histogram = Histogram()
-                for encoded in self._intervals[index][metric]:
+                for encoded in self._intervals[index][tag]:
                     histogram.merge(encoded)
-                lines.append(LogLine(metric, index * interval_s, interval_s, histogram))
+                lines.append(LogLine(tag, index * interval_s, interval_s, histogram))
         return lines

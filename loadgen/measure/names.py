@@ -9,10 +9,13 @@ METRICS = {
     "handshake.session": "first SYN to subscription answered (from accept, when only the WLC is ours)",
     "handshake.latency": "due to TLS done, of handshakes at a rate",
     "handshake.lag": "due to dialed, of handshakes at a rate",
+    "handshake.service": "dialed to TLS done, of handshake load",
     "notify.latency": "due to received",
     "notify.service": "handed to TLS to received",
     "notify.lag": "due to handed to TLS",
-    "echo.rtt": "echo request to echo response",
+    "echo.latency": "echo request due to echo response",
+    "echo.service": "echo request to echo response",
+    "echo.lag": "echo request due to echo request",
     "generator.lag": "the lag of those sends, or handshakes, that the peer did not hold up",
 }
 COUNTERS = {
@@ -29,7 +32,9 @@ COUNTERS = {
     "handshakes.dropped": "due, but given up: load.concurrency under way for longer than load.backlog",
     "notify.due": "due by the schedule, for every subscriber",
     "notify.sent": "handed to TLS",
+    "notify.sent_bytes": "their bytes, before TLS",
     "notify.writes": "TLS writes that carried them, one or more in each",
+    "notify.unacknowledged_bytes": "written, but not taken by the peers' TCP when the load was over; with TLS's own",
     "notify.received": "decoded at an MSE",
     "notify.dropped": "due, but given up: no session, or blocked for longer than load.backlog",
     "notify.lost": "sent and not received; or missing in a session's sequence",
@@ -46,7 +51,12 @@ COUNTERS = {
 ERROR_PHASES = ("tcp", "tls", "session", "stream", "close", "accept", "serve")
 # What only the sender or only the receiver sees: left out of a result when that side is not ours, so that nobody takes
 # "not measured" for 0.
-WLC_COUNTERS = frozenset({"notify.due", "notify.sent", "notify.writes", "notify.dropped", "echo.answered"})
+WLC_COUNTERS = frozenset(
+    {
+        *("notify.due", "notify.sent", "notify.sent_bytes", "notify.writes", "notify.unacknowledged_bytes"),
+        *("notify.dropped", "echo.answered"),
+    }
+)
 MSE_COUNTERS = frozenset(
     {
         *("notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.sent", "echo.unmatched"),
@@ -58,7 +68,16 @@ NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.")
 HANDSHAKE_PREFIXES = ("handshakes.",)
 RATES = {
     "handshake.per_s": "sessions established per second, from the first dial to the last one established",
-    "handshake.completed_per_s": "handshakes completed per second of load",
-    "notify.sent_per_s": "notifications sent per second of load",
-    "notify.received_per_s": "notifications received per second of load",
+    "handshake.completed_per_s": "handshakes completed per second, of those due in stages that count",
+    "notify.sent_per_s": "notifications sent per second, of those due in stages that count",
+    "notify.received_per_s": "notifications received per second, of those due in stages that count",
+}
+# What things cost us, or the target where `loadgen ab` started it.
+COSTS = {
+    "notify.bytes": "bytes of one notification, before TLS",
+    "notify.cpu_s": "CPU time of our workers, of both sides if both are ours, per notification",
+    "handshake.cpu_s": "CPU time of our workers, of both sides if both are ours, per handshake",
+    "session.rss_bytes": "memory that a session takes, at one of our sides",
+    "target.cpu_s": "CPU time of a target that was started for the run, per notification or handshake",
+    "target.rss_bytes": "most memory that it took",
 }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from loadgen.loads import LoadKind
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Interval
+from loadgen.measure.stages import stage_of
 
 
 class Stage(StrEnum):
@@ -69,8 +70,10 @@ class Recent:
         return {name: sum(rates[name] for rates in self._rates.values()) for name in self._RATED}
 
     def percentiles(self, metric: str, *percents: float) -> tuple[int, ...]:
+        """Of a metric in the last interval, over all stages that it touched."""
         histogram = Histogram()
         for interval in self._last.values():
-            if (encoded := interval.histograms.get(metric)) is not None:
-                histogram.merge(encoded)
+            for tag, encoded in interval.histograms.items():
+                if stage_of(tag)[1] == metric:
+                    histogram.merge(encoded)
         return histogram.percentiles(*percents)

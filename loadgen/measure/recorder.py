@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from loadgen.measure.histogram import Bins
+from loadgen.measure.stages import NO_STAGE, Int64s, StageClock, tag_of
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -17,8 +16,8 @@ class Interval(msgspec.Struct, frozen=True):
     Attributes:
         index: which interval since the start of the run.
         counters: since the start of the run (not of the interval).
-        histograms: metric -> encoded histogram of this interval alone.
-        spans: name -> first and last time (monotonic ns) it was marked since the start of the run.
+        histograms: tag ("hold/notify.latency") -> encoded histogram of this interval alone.
+        spans: tag -> first and last time (monotonic ns) it was marked since the start of the run.
     """
 
     index: int
@@ -32,38 +31,44 @@ class Recorder:
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
-        self._bins: dict[str, Bins] = {}
+        self.stages = StageClock()
+        self._bins: dict[tuple[str, str], Bins] = {}
         self._spans: dict[str, tuple[int, int]] = {}
+        self._clamped = 0  # by bins that are no more
 
     def count(self, name: str, amount: int = 1) -> None:
         self.counters[name] += amount
 
-    def record(self, metric: str, value_ns: int) -> None:
+    def record(self, metric: str, value_ns: int, stage: str = NO_STAGE) -> None:
         """One duration; for what happens rarely (handshakes, echoes)."""
-        self.bins(metric).add_one(value_ns)
+        self.bins(metric, stage).add_one(value_ns)
 
-    def record_column(self, metric: str, values_ns: NDArray[np.int64]) -> None:
+    def record_column(self, metric: str, values_ns: Int64s, stage: str = NO_STAGE) -> None:
         """A column of durations; for notifications."""
-        self.bins(metric).add(values_ns)
+        self.bins(metric, stage).add(values_ns)
 
-    def mark(self, span: str, now_ns: int) -> None:
+    def mark(self, span: str, now_ns: int, stage: str = NO_STAGE) -> None:
         """Note that something happened now; the first and the last time are what rates are computed over."""
-        first, _ = self._spans.get(span, (now_ns, now_ns))
-        self._spans[span] = (first, now_ns)
+        tag = tag_of(stage, span)
+        first, _ = self._spans.get(tag, (now_ns, now_ns))
+        self._spans[tag] = (first, now_ns)
 
-    def bins(self, metric: str) -> Bins:
-        bins = self._bins.get(metric)
+    def bins(self, metric: str, stage: str = NO_STAGE) -> Bins:
+        bins = self._bins.get((stage, metric))
         if bins is None:
-            bins = self._bins[metric] = Bins()
+            bins = self._bins[stage, metric] = Bins()
         return bins
 
     def take(self, index: int) -> Interval:
         """Close interval `index`."""
         histograms = {}
-        for metric, bins in self._bins.items():
+        for (stage, metric), bins in list(self._bins.items()):
             if (histogram := bins.take()) is not None:
-                histograms[metric] = histogram.encode()
-        clamped = sum(bins.clamped for bins in self._bins.values())
+                histograms[tag_of(stage, metric)] = histogram.encode()
+            elif stage:  # over, probably; 400 KiB each, in a search with many stages
+                self._clamped += bins.clamped
+                del self._bins[stage, metric]
+        clamped = self._clamped + sum(bins.clamped for bins in self._bins.values())
         if clamped:
             self.counters["clock.clamped"] = clamped
         return Interval(index, dict(self.counters), histograms, dict(self._spans))

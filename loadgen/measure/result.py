@@ -1,65 +1,97 @@
-"""What a run leaves behind: result.json, and how its figures are put together."""
+"""What a run leaves behind: result.json."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
-from collections import Counter
-from collections.abc import Mapping
+from enum import StrEnum
 from importlib import metadata
+from typing import ClassVar
 
 import msgspec
 
 from loadgen import __version__
-from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
-from loadgen.measure.health import GeneratorVerdict, Verdict, WorkerHealth
+from loadgen.measure.document import Document
+from loadgen.measure.health import MachineHealth, Verdict, WorkerHealth
 from loadgen.measure.histogram import MetricSummary
-from loadgen.measure.merge import Merger
-from loadgen.measure.names import COUNTERS, HANDSHAKE_PREFIXES, MSE_COUNTERS, NOTIFY_PREFIXES, WLC_COUNTERS
 from loadgen.measure.thresholds import ThresholdResult
-from loadgen.units import NS_PER_S
 
-SCHEMA_VERSION = 1
 
-_OUTCOMES = {
-    ExitCode.PASSED: "passed",
-    ExitCode.THRESHOLD_FAILED: "a threshold failed",
-    ExitCode.UNREACHABLE: "no session came up",
-    ExitCode.GENERATOR_SATURATED: "the generator was saturated: the figures are not the target's",
-    ExitCode.INCONCLUSIVE: "inconclusive",
-    ExitCode.WORKER_DIED: "a worker process died",
-    ExitCode.INTERRUPTED: "interrupted",
-}
-_NO_HANDSHAKE = "no handshake completed"
+class Limit(StrEnum):
+    """What kept a run from doing more."""
 
-# Worth a line beside the verdict, even where no threshold forbids it.
-_SHORTCOMINGS = {
-    "sessions.failed": "sessions failed",
-    "sessions.lost": "sessions lost",
-    "handshakes.failed": "handshakes failed",
-    "handshakes.dropped": "handshakes dropped",
-    "notify.dropped": "notifications dropped",
-    "notify.lost": "notifications lost",
-}
+    GENERATOR = "generator"  # this program, or the machine it ran on
+    TARGET = "target"
+    NETWORK = "network"
+    SCENARIO = "scenario"  # nothing did: everything that was asked for was done
 
 
 class ResultVerdict(msgspec.Struct, frozen=True):
-    """What to think of a run: can the figures be used, why not, and how `loadgen` exits."""
+    """What to think of a run: can the figures be used, why not, and how `loadgen` exits.
+
+    Attributes:
+        limited_by, limit_reason: what kept the run from doing more, and how that shows.
+    """
 
     generator: Verdict
     reasons: tuple[str, ...]
+    limited_by: Limit
+    limit_reason: str
     outcome: str
     exit_code: int
 
 
-class RunResult(msgspec.Struct, frozen=True):
-    """result.json. Durations in ns, rates per second; the names are those of `loadgen.measure.names`."""
+class StageResult(msgspec.Struct, frozen=True):
+    """One stage of the load, by itself: what was due in it, whenever it was done.
 
-    schema_version: int
+    Attributes:
+        counted: whether the run's own figures include it; ramps and warm-ups are not.
+        start_s: since the start of the load.
+        start_per_s, end_per_s: the offered rate: notifications for all subscribers together, or handshakes.
+    """
+
+    name: str
+    counted: bool
+    start_s: float
+    length_s: float
+    start_per_s: float
+    end_per_s: float
+    metrics: dict[str, MetricSummary]
+    counters: dict[str, int]
+    rates: dict[str, float]
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """The run over time: columns of equal length, an entry for each interval; None where nothing was measured.
+
+    Columns: `<counter>_per_s` for those that change, `sessions.active`, `<metric>.p50`, `.p99` and `.max` in ns,
+    `cpu.<worker>` in cores.
+
+    Attributes:
+        start_s: of each interval, since the start of the load; below 0 while connecting.
+    """
+
+    interval_s: float
+    start_s: tuple[float, ...]
+    columns: dict[str, tuple[float | None, ...]]
+
+
+class RunResult(Document, frozen=True, tag="run"):
+    """result.json of `loadgen run`. Durations in ns, rates per second; names are those of `loadgen.measure.names`.
+
+    Attributes:
+        metrics, rates: of the stages that count, and of what belongs to no stage (setting sessions up, echoes).
+        counters: of the whole run.
+        costs: what one notification, handshake or session cost.
+    """
+
+    VERSION: ClassVar[int] = 2
+
     scenario: str
     plan_digest: str
+    profile: str
     use: str
     kind: LoadKind
     started: str
@@ -70,84 +102,12 @@ class RunResult(msgspec.Struct, frozen=True):
     metrics: dict[str, MetricSummary]
     counters: dict[str, int]
     rates: dict[str, float]
+    costs: dict[str, float]
     thresholds: tuple[ThresholdResult, ...]
+    stages: tuple[StageResult, ...]
     workers: tuple[WorkerHealth, ...]
-
-
-def make_counters(merger: Merger, kind: LoadKind, *, wlc: bool, mse: bool, complete: bool) -> dict[str, int]:
-    """All counters that could be measured, those that stayed 0 too.
-
-    Args:
-        wlc, mse: which sides were ours.
-        complete: every worker handed in its last figures. Then, with both sides ours, what was sent and never came is
-            lost, even if no later notification showed the gap.
-    """
-    counters: Counter[str] = merger.counters()
-    if wlc and mse and complete:
-        missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
-        counters["notify.lost"] = max(counters["notify.lost"], missing)
-    unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
-    # Whoever keeps the schedule knows what it gave up.
-    if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):
-        unseen |= {"generator.shortfall", "handshakes.due", "handshakes.dropped"}
-    others = HANDSHAKE_PREFIXES if kind is LoadKind.NOTIFY else NOTIFY_PREFIXES
-    names = dict.fromkeys([*COUNTERS, *sorted(counters)])
-    return {name: counters[name] for name in names if name not in unseen and not name.startswith(others)}
-
-
-def make_rates(merger: Merger, counters: dict[str, int], load_start_ns: int | None) -> dict[str, float]:
-    """Rates over the time in which it happened; a rate that has no such time is left out."""
-    rates = {}
-    if span := merger.span_ns("handshake"):
-        if counters.get("sessions.established"):
-            rates["handshake.per_s"] = _per_s(counters["sessions.established"], span[0], span[1])
-        if completed := counters.get("handshakes.completed"):
-            first = span[0] if load_start_ns is None else min(span[0], load_start_ns)
-            rates["handshake.completed_per_s"] = _per_s(completed, first, span[1])
-    for name, counter in (("sent", "notify.sent"), ("received", "notify.received")):
-        if span := merger.span_ns(name):
-            first = span[0] if load_start_ns is None else load_start_ns
-            rates[f"notify.{name}_per_s"] = _per_s(counters.get(counter, 0), first, span[1])
-    return rates
-
-
-def make_verdict(
-    generator: GeneratorVerdict,
-    thresholds: tuple[ThresholdResult, ...],
-    counters: Mapping[str, int],
-    *,
-    interrupted: bool,
-    deaths: tuple[str, ...],
-) -> ResultVerdict:
-    """The outcome that weighs most decides the exit code; the reasons name all."""
-    shaking = "handshakes.completed" in counters
-    established = counters["handshakes.completed" if shaking else "sessions.established"]
-    # A run that measured nothing has not passed anything.
-    empty = not shaking and not counters.get("notify.sent", 0) and not counters.get("notify.received", 0)
-    reasons = list(deaths)
-    if interrupted:
-        reasons.append("interrupted before the planned end")
-    reasons += generator.reasons
-    if established and empty:
-        reasons.append("no notification was sent or received")
-    reasons += [f"{what}: {counters[name]:,}" for name, what in _SHORTCOMINGS.items() if counters.get(name)]
-    reasons += [f"threshold failed: {t.text} (was {t.shown})" for t in thresholds if not t.passed]
-    if deaths:
-        code = ExitCode.WORKER_DIED
-    elif interrupted:
-        code = ExitCode.INTERRUPTED
-    elif not established:
-        code = ExitCode.UNREACHABLE
-    elif generator.generator is Verdict.INVALID:
-        code = ExitCode.GENERATOR_SATURATED
-    elif empty:
-        code = ExitCode.INCONCLUSIVE
-    elif not all(threshold.passed for threshold in thresholds):
-        code = ExitCode.THRESHOLD_FAILED
-    else:
-        code = ExitCode.PASSED
-    outcome = _NO_HANDSHAKE if shaking and code is ExitCode.UNREACHABLE else _OUTCOMES[code]
-    return ResultVerdict(generator.generator, tuple(reasons), outcome, int(code))
+    machine: MachineHealth
+    timeline: Timeline
 
 
 def environment() -> dict[str, str]:
@@ -163,10 +123,6 @@ def environment() -> dict[str, str]:
         "cpu": _cpu_model(),
         "cpus": str(len(os.sched_getaffinity(0))),
     }
-
-
-def _per_s(count: int, first_ns: int, last_ns: int) -> float:
-    return count * NS_PER_S / (last_ns - first_ns) if last_ns > first_ns else 0.0
 
 
 def _openssl_version() -> str:

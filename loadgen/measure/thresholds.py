@@ -1,22 +1,29 @@
-"""Thresholds: what a run must reach to pass, e.g. "notify.latency.p99 < 50ms" or "sessions.failed == 0".
+"""Thresholds: what a run must reach to pass, e.g. "notify.latency.p99 < 50ms" or "notify.lost / notify.sent < 0.01%".
 
-A threshold that cannot be judged (unknown name, nothing measured) is an error, never a silent pass.
+A threshold that cannot be judged (unknown name, nothing measured, too few samples for the percentile) is an error,
+never a silent pass.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
 from loadgen.errors import InputError, Problem
-from loadgen.measure.histogram import MetricSummary
-from loadgen.measure.names import COUNTERS, ERROR_PHASES, METRICS, RATES
-from loadgen.units import Duration, format_duration
+from loadgen.measure.histogram import PERCENTILES, MetricSummary
+from loadgen.measure.names import COSTS, COUNTERS, ERROR_PHASES, METRICS, RATES
+from loadgen.units import Duration, Size, format_duration
 
-EXPECTED = 'such as "notify.latency.p99 < 50ms", "sessions.failed == 0" or "notify.sent_per_s >= 900"'
+EXPECTED = (
+    'such as "notify.latency.p99 < 50ms", "sessions.failed == 0", "notify.sent_per_s >= 900" or '
+    '"notify.lost / notify.sent < 0.01%"'
+)
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -26,29 +33,66 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_STATISTICS = ("count", "min", "mean", "p50", "p90", "p99", "p99_9", "max")
+_STATISTICS = ("count", "min", "mean", *PERCENTILES, "max")
 _ERROR = re.compile(rf"errors\.({'|'.join(ERROR_PHASES)})\.[a-z0-9_]+")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
-_FORM = re.compile(r"\s*([a-z0-9_.]+)\s*(<=|>=|==|!=|<|>)\s*(\S+)\s*")
+_FORM = re.compile(r"\s*([a-z0-9_.]+)\s*(?:/\s*([a-z0-9_.]+)\s*)?(<=|>=|==|!=|<|>)\s*(\S+)\s*")
+
+
+class Unit(StrEnum):
+    """What a threshold's figure is in, and so how its limit is written."""
+
+    DURATION = "ns"
+    SIZE = "bytes"
+    NUMBER = ""
+    SHARE = "share"
 
 
 class Threshold(msgspec.Struct, frozen=True):
-    """A parsed threshold. `limit` is in ns for durations, otherwise a plain number."""
+    """A parsed threshold. `limit` is in ns, bytes, or a plain number (0.0001 for "0.01%").
+
+    Attributes:
+        statistic: of a metric; None for counters, rates and costs.
+        over: what the figure is divided by; None if it is not.
+    """
 
     text: str
     name: str
-    statistic: str | None  # of a metric; None for counters and rates
+    statistic: str | None
+    over: str | None
+    unit: Unit
     operator: str
     limit: float
 
 
+class Status(StrEnum):
+    """How a threshold came out."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"  # it could not be judged
+
+
 class ThresholdResult(msgspec.Struct, frozen=True):
-    """A threshold with the figure that it was held against (None: there was none, so it failed)."""
+    """A threshold with the figure that it was held against; None if there was none, and `shown` says why."""
 
     text: str
-    passed: bool
+    status: Status
     figure: float | None
     shown: str
+
+    @property
+    def passed(self) -> bool:
+        return self.status is Status.PASSED
+
+
+class Figures(NamedTuple):
+    """What thresholds are held against."""
+
+    metrics: Mapping[str, MetricSummary]
+    counters: Mapping[str, int]
+    rates: Mapping[str, float]
+    costs: Mapping[str, float]
 
 
 def parse_thresholds(texts: Sequence[str], where: str) -> tuple[Threshold, ...]:
@@ -59,70 +103,132 @@ def parse_thresholds(texts: Sequence[str], where: str) -> tuple[Threshold, ...]:
     """
     parsed, problems = [], []
     for index, text in enumerate(texts):
-        result = _parse(text)
-        if isinstance(result, Threshold):
-            parsed.append(result)
-        else:
-            problems.append(Problem(f"{where}[{index}]", *result))
+        try:
+            parsed.append(_parse(text))
+        except _Wrong as wrong:
+            problems.append(Problem(f"{where}[{index}]", wrong.expected, wrong.found))
     if problems:
         raise InputError(problems)
     return tuple(parsed)
 
 
-def judge(
-    thresholds: Sequence[Threshold],
-    metrics: Mapping[str, MetricSummary],
-    counters: Mapping[str, int],
-    rates: Mapping[str, float],
-) -> tuple[ThresholdResult, ...]:
+def judge(thresholds: Sequence[Threshold], figures: Figures) -> tuple[ThresholdResult, ...]:
     """Hold each against its figure."""
-    return tuple(_judge_one(threshold, metrics, counters, rates) for threshold in thresholds)
+    return tuple(_judge_one(threshold, figures) for threshold in thresholds)
 
 
-def _parse(text: str) -> Threshold | tuple[str, str]:
+class _Wrong(Exception):
+    def __init__(self, expected: str, found: str) -> None:
+        self.expected, self.found = expected, found
+
+
+def _parse(text: str) -> Threshold:
     match = _FORM.fullmatch(text)
     if not match:
-        return f"a threshold {EXPECTED}", f'"{text}"'
-    name, sign, limit_text = match.groups()
-    metric, _, statistic = name.rpartition(".")
-    if metric in METRICS:
+        raise _Wrong(f"a threshold {EXPECTED}", f'"{text}"')
+    left, over, sign, limit = match.groups()
+    name, statistic = _split(left)
+    if over is not None:
+        for part in (left, over):
+            if not _is_count(part) and part not in RATES:
+                raise _Wrong(f"counters or rates on both sides of the / in {text!r}", f'"{part}"')
+        return Threshold(text, left, None, over, Unit.SHARE, sign, _share(limit, text))
+    if statistic is not None:
         if statistic not in _STATISTICS:
-            return f"one of {', '.join(_STATISTICS)} after {metric}", f'"{statistic}"'
-        return _with_limit(text, metric, statistic, sign, limit_text)
-    if name in COUNTERS or _ERROR.fullmatch(name) or name in RATES:
-        return _with_limit(text, name, None, sign, limit_text)
-    known = ", ".join([*METRICS, *COUNTERS, f"errors.<{'|'.join(ERROR_PHASES)}>.<kind>", *RATES])
-    return f"a metric with a statistic, a counter or a rate ({known})", f'"{name}"'
-
-
-def _with_limit(text: str, name: str, statistic: str | None, sign: str, limit: str) -> Threshold | tuple[str, str]:
-    duration = statistic is not None and statistic != "count"
-    try:
-        if not duration and not _NUMBER.fullmatch(limit):
-            raise ValueError(limit)  # float() would take "nan" and "inf", which nothing can fail
-        value = float(Duration.parse(limit)) if duration else float(limit)
-    except ValueError:
-        return (Duration.EXPECTED if duration else "a number") + f" in {text!r}", f'"{limit}"'
-    return Threshold(text, name, statistic, sign, value)
-
-
-def _judge_one(
-    threshold: Threshold,
-    metrics: Mapping[str, MetricSummary],
-    counters: Mapping[str, int],
-    rates: Mapping[str, float],
-) -> ThresholdResult:
-    figure: float | None
-    if threshold.statistic is not None:
-        summary = metrics.get(threshold.name)
-        figure = None if summary is None else float(getattr(summary, threshold.statistic))
-    elif threshold.name in RATES:
-        figure = rates.get(threshold.name)
+            raise _Wrong(f"one of {', '.join(_STATISTICS)} after {name}", f'"{statistic}"')
+        unit = Unit.NUMBER if statistic == "count" else Unit.DURATION
+    elif _is_count(name) or name in RATES:
+        unit = Unit.NUMBER
+    elif name in COSTS:
+        unit = Unit.SIZE if "bytes" in name else Unit.DURATION
     else:
-        count = counters.get(threshold.name, 0 if threshold.name.startswith("errors.") else None)
-        figure = None if count is None else float(count)
-    if figure is None:
-        return ThresholdResult(threshold.text, passed=False, figure=None, shown="not measured")
-    duration = threshold.statistic is not None and threshold.statistic != "count"
-    shown = format_duration(figure) if duration else f"{figure:,.10g}"
-    return ThresholdResult(threshold.text, _OPERATORS[threshold.operator](figure, threshold.limit), figure, shown)
+        known = ", ".join([*METRICS, *COUNTERS, f"errors.<{'|'.join(ERROR_PHASES)}>.<kind>", *RATES, *COSTS])
+        raise _Wrong(f"a metric with a statistic, a counter, a rate or a cost ({known})", f'"{name}"')
+    return Threshold(text, name, statistic, None, unit, sign, _limit(limit, unit, text))
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """Metric and statistic; p99.9 may be written so."""
+    if name.endswith(".p99.9"):
+        name = name.removesuffix("p99.9") + "p99_9"
+    metric, _, statistic = name.rpartition(".")
+    return (metric, statistic) if metric in METRICS else (name, None)
+
+
+def _is_count(name: str) -> bool:
+    return name in COUNTERS or _ERROR.fullmatch(name) is not None
+
+
+def _limit(limit: str, unit: Unit, text: str) -> float:
+    expected = {Unit.DURATION: Duration.EXPECTED, Unit.SIZE: Size.EXPECTED}.get(unit, "a number")
+    try:
+        if unit is Unit.DURATION:
+            return float(Duration.parse(limit))
+        if unit is Unit.SIZE:
+            return float(Size.parse(limit))
+        if _NUMBER.fullmatch(limit):  # float() would take "nan" and "inf", which nothing can fail
+            return float(limit)
+    except ValueError:
+        pass
+    raise _Wrong(f"{expected} in {text!r}", f'"{limit}"')
+
+
+def _share(limit: str, text: str) -> float:
+    number = limit.removesuffix("%")
+    if not _NUMBER.fullmatch(number):
+        raise _Wrong(f'a share such as "0.01%" or "0.0001" in {text!r}', f'"{limit}"')
+    return float(number) / (100 if limit.endswith("%") else 1)
+
+
+def _judge_one(threshold: Threshold, figures: Figures) -> ThresholdResult:
+    try:
+        figure = _figure(threshold, figures)
+    except LookupError as error:
+        return ThresholdResult(threshold.text, Status.ERROR, None, str(error.args[0]))
+    passed = _OPERATORS[threshold.operator](figure, threshold.limit)
+    return ThresholdResult(
+        threshold.text, Status.PASSED if passed else Status.FAILED, figure, f"was {_shown(figure, threshold.unit)}"
+    )
+
+
+def _figure(threshold: Threshold, figures: Figures) -> float:
+    """Raises: LookupError: there is none, with why."""
+    if threshold.statistic is not None:
+        return _statistic(threshold.name, threshold.statistic, figures.metrics)
+    figure = _plain(threshold.name, figures)
+    if threshold.over is None:
+        return figure
+    over = _plain(threshold.over, figures)
+    if not over:
+        raise LookupError(f"{threshold.over} is 0")
+    return figure / over
+
+
+def _statistic(name: str, statistic: str, metrics: Mapping[str, MetricSummary]) -> float:
+    summary = metrics.get(name)
+    if summary is None:
+        raise LookupError(f"{name} was not measured")
+    if (percent := PERCENTILES.get(statistic)) is not None:
+        # Of fewer samples, the percentile is nothing but the largest.
+        least = math.ceil(round(100 / (100 - percent), 6))
+        if summary.count < least:
+            raise LookupError(f"{statistic} takes at least {least:,} samples, {name} has {summary.count:,}")
+    return float(getattr(summary, statistic))
+
+
+def _plain(name: str, figures: Figures) -> float:
+    for known in (figures.rates, figures.costs, figures.counters):
+        if name in known:
+            figure = float(known[name])
+            return figure * 1e9 if name in COSTS and name.endswith("_s") else figure
+    if name.startswith("errors."):  # a kind that did not occur
+        return 0.0
+    raise LookupError(f"{name} was not measured")
+
+
+def _shown(figure: float, unit: Unit) -> str:
+    if unit is Unit.DURATION:
+        return format_duration(figure)
+    if unit is Unit.SIZE:
+        return f"{figure:,.0f} bytes"
+    return f"{figure:.4g} ({figure:.3%})" if unit is Unit.SHARE else f"{figure:,.10g}"

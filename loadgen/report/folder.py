@@ -6,16 +6,16 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-import msgspec
-
 from loadgen.errors import InputError, Problem
 
 
 class ResultFolder:
-    """A folder of one run; `path` is final once it was created."""
+    """A folder of one run; `path` is final once it was `created`."""
 
     def __init__(self, results: Path, started: datetime, scenario: str, digest: str) -> None:
         """Args: started: in UTC."""
+        self.started = started
+        self.created = False
         self.path = results / f"{started:%Y%m%dT%H%M%SZ}-{scenario}-{digest}"
 
     def create(self) -> None:
@@ -36,6 +36,7 @@ class ResultFolder:
                 found = (error.strerror or str(error)).lower()
                 raise InputError(Problem(str(self.path), "a folder that can be made (--results)", found)) from error
             else:
+                self.created = True
                 return
 
     def write(self, name: str, text: str) -> None:
@@ -49,8 +50,3 @@ class ResultFolder:
         except OSError as error:
             found = (error.strerror or str(error)).lower()
             raise InputError(Problem(str(self.path / name), "a file that can be written", found)) from error
-
-
-def as_json(value: msgspec.Struct) -> str:
-    """A Struct as JSON that people can read, with a newline at its end."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"

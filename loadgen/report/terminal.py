@@ -12,9 +12,11 @@ from loadgen.loads import LoadKind
 from loadgen.measure.health import Verdict
 from loadgen.measure.progress import Snapshot, Stage
 from loadgen.measure.result import RunResult
+from loadgen.measure.thresholds import Status
 from loadgen.units import format_duration
 
 _VERDICT_STYLE = {Verdict.VALID: "bold green", Verdict.DEGRADED: "bold yellow", Verdict.INVALID: "bold red"}
+_MARKS = {Status.PASSED: ("pass", "green"), Status.FAILED: ("FAIL", "bold red"), Status.ERROR: ("ERROR", "bold red")}
 _NOTHING = "-"
 _GOOD = frozenset({"attempted", "established", "due", "sent", "received", "completed", "resumed"})
 _HANDSHAKE_COUNTERS = ("due", "attempted", "completed", "resumed", "failed", "dropped")
@@ -193,6 +195,5 @@ def _errors(errors: dict[str, int]) -> Table:
 def _thresholds(result: RunResult) -> Table:
     table = Table.grid(padding=(0, 3))
     for threshold in result.thresholds:
-        mark = ("pass", "green") if threshold.passed else ("FAIL", "bold red")
-        table.add_row("  ", Text(*mark), threshold.text, f"was {threshold.shown}")
+        table.add_row("  ", Text(*_MARKS[threshold.status]), threshold.text, threshold.shown)
     return table

@@ -18,6 +18,7 @@ from loadgen.strict import convert_leniently_untrusted, in_source, read_toml_unt
 _PATH = re.compile(r"\w+(\[\d+\]|\.\w+)*")
 # Keys of [load] that only one kind of it has.
 _ONLY_FOR = {"interval": "notify", "burst": "notify", "concurrency": "handshake", "resumed": "handshake"}
+STAGE_KINDS = ("ramp", "warmup", "hold")
 _STEP = re.compile(r"\w+|\[\d+\]")
 
 
@@ -114,6 +115,11 @@ def _apply(data: dict[str, Any], override: str) -> None:
             target = target.setdefault(index, {}) if isinstance(target, dict) else target[index]
             if not isinstance(target, dict | list):
                 raise InputError(Problem(f"--set {key}", "a path into the scenario", f"a value at {step}"))
+
+
+def check_scenario(scenario: Scenario, profile: WireProfile) -> list[Problem]:
+    """What its values decide together, and should not."""
+    return list(_check(scenario, profile))
 
 
 def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
@@ -213,8 +219,9 @@ def _check_load(scenario: Scenario) -> Iterator[Problem]:
         yield Problem("load.stages", "at least one stage", "none")
     for index, stage in enumerate(load.stages):
         where = f"load.stages[{index}]"
-        if (stage.ramp is None) == (stage.hold is None):
-            yield Problem(where, "either ramp or hold", "both" if stage.ramp is not None else "neither")
+        given = [name for name in STAGE_KINDS if getattr(stage, name) is not None]
+        if len(given) != 1:
+            yield Problem(where, "either ramp, warmup or hold", " and ".join(given) or "neither")
         elif stage_duration_ns(stage) <= 0:
             yield Problem(where, "a duration of more than 0", "0")
         if load.kind == "handshake" and load.rate is None and (stage.ramp is not None or stage.rate is not None):
@@ -223,4 +230,9 @@ def _check_load(scenario: Scenario) -> Iterator[Problem]:
 
 def stage_duration_ns(stage: Stage) -> int:
     """Length of a stage that was checked."""
-    return int(stage.hold if stage.hold is not None else stage.ramp or 0)
+    return int(getattr(stage, stage_kind(stage)))
+
+
+def stage_kind(stage: Stage) -> str:
+    """Which of STAGE_KINDS it is; of a stage that was checked."""
+    return next(name for name in STAGE_KINDS if getattr(stage, name) is not None)

@@ -15,9 +15,9 @@ import msgspec
 
 from loadgen.loads import LoadKind
 from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.load import mask_of, parse_endpoint, readings_range, stage_duration_ns
+from loadgen.scenario.load import mask_of, parse_endpoint, readings_range, stage_duration_ns, stage_kind
 from loadgen.scenario.schedule import RateStage, Schedule
-from loadgen.scenario.schema import Scenario
+from loadgen.scenario.schema import Rule, Scenario
 from loadgen.units import NS_PER_S
 
 # First octet 02: locally administered, so that no simulated controller has a real one's MAC.
@@ -61,6 +61,14 @@ class PlannedSession(msgspec.Struct, frozen=True):
     mse: int
 
 
+class PlannedThreshold(msgspec.Struct, frozen=True):
+    """A threshold, and whether the load is given up when it fails, from `delay_ns` after its start on."""
+
+    threshold: str
+    abort_on_fail: bool = False
+    delay_ns: int = 0
+
+
 class Plan(msgspec.Struct, frozen=True):
     """Everything that the workers need to know, but for keys and start times. Durations in ns, rates in 1/s.
 
@@ -98,11 +106,12 @@ class Plan(msgspec.Struct, frozen=True):
     burst: int
     backlog_ns: int
     stages: tuple[RateStage, ...]
-    thresholds: tuple[str, ...] = ()
+    thresholds: tuple[PlannedThreshold, ...] = ()
 
-    def schedule(self) -> Schedule:
-        """Due times of the whole fleet's slots: its WLCs notify, its sessions shake hands."""
-        return Schedule(self.stages, len(self.wlcs if self.kind is LoadKind.NOTIFY else self.sessions))
+    def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
+        """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
+        fleet = self.wlcs if self.kind is LoadKind.NOTIFY else self.sessions
+        return Schedule(self.stages if stages is None else stages, len(fleet))
 
     def with_addresses(self, addresses: Sequence[tuple[str, int]]) -> Plan:
         """The same plan with the addresses where the WLCs really listen."""
@@ -112,7 +121,14 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def duration_ns(self) -> int:
         """Length of the load, without setting up and draining."""
-        return self.stages[-1].start_ns + self.stages[-1].duration_ns
+        return end_ns(self.stages)
+
+    @property
+    def copies(self) -> float:
+        """Notifications on the wire, or handshakes, for each slot of the schedule: a WLC tells each of its MSEs. On
+        average, where WLCs have different numbers of them.
+        """
+        return self.burst * len(self.sessions) / len(self.wlcs) if self.kind is LoadKind.NOTIFY else 1.0
 
     @property
     def digest(self) -> str:
@@ -122,6 +138,11 @@ class Plan(msgspec.Struct, frozen=True):
             del shape[name]
         shape["wlcs"] = len(self.wlcs)
         return hashlib.sha256(msgspec.json.encode(shape, order="deterministic")).hexdigest()[:12]
+
+
+def end_ns(stages: Sequence[RateStage]) -> int:
+    """Where the last stage ends."""
+    return stages[-1].start_ns + stages[-1].duration_ns
 
 
 def make_plan(
@@ -171,8 +192,14 @@ def make_plan(
         burst=load.burst or 1,
         backlog_ns=int(scenario.load.backlog),
         stages=tuple(_stages(scenario, len(endpoints), duration_ns)),
-        thresholds=scenario.thresholds,
+        thresholds=tuple(map(_threshold, scenario.thresholds)),
     )
+
+
+def _threshold(rule: str | Rule) -> PlannedThreshold:
+    if isinstance(rule, str):
+        return PlannedThreshold(rule)
+    return PlannedThreshold(rule.threshold, rule.abort_on_fail, int(rule.delay))
 
 
 def _listen_endpoints(scenario: Scenario) -> list[tuple[str, int]]:
@@ -199,7 +226,9 @@ def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[Rate
     nominal = load.rate or 0.0
     if load.interval is not None:
         nominal = wlcs * burst * NS_PER_S / load.interval
-    kinds = ["hold" if stage.ramp is None else "ramp" for stage in load.stages]
+    kinds = [stage_kind(stage) for stage in load.stages]
+    # Setting the scene is not what is measured; a scenario of nothing but ramps is meant to be.
+    counted = [kind == "hold" or "hold" not in kinds for kind in kinds]
     stages: list[RateStage] = []
     start, per_s = 0, 0.0
     for index, stage in enumerate(load.stages):
@@ -209,7 +238,7 @@ def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[Rate
         target = (nominal if stage.rate is None else stage.rate) / burst
         begin = target if stage.ramp is None else per_s
         name = kinds[index] if kinds.count(kinds[index]) == 1 else f"{kinds[index]}-{index + 1}"
-        stages.append(RateStage(name, start, length, begin, target))
+        stages.append(RateStage(name, start, length, begin, target, counted[index]))
         start, per_s = start + length, target
     return stages
 

@@ -19,13 +19,19 @@ from loadgen.units import NS_PER_S
 
 
 class RateStage(msgspec.Struct, frozen=True):
-    """A stretch of the schedule, in slots per second for the whole fleet."""
+    """A stretch of the schedule, in slots per second for the whole fleet.
+
+    Attributes:
+        start_ns: since the start of the load.
+        counted: whether a run's figures include it.
+    """
 
     name: str
     start_ns: int
     duration_ns: int
     start_per_s: float
     end_per_s: float
+    counted: bool = True
 
 
 class Schedule:

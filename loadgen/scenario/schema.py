@@ -74,11 +74,12 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One stage of the load: `ramp` to a rate, or `hold` it."""
+    """One stage of the load: `ramp` to a rate, or `hold` it. A `warmup` is a hold that does not count."""
 
     ramp: Duration | None = None
+    warmup: Duration | None = None
     hold: Duration | None = None
-    # Notifications/s at the end of a ramp, or during a hold; load.rate where it is not given.
+    # Notifications/s at the end of a ramp, or during the others; load.rate where it is not given.
     rate: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
 
 
@@ -102,6 +103,29 @@ class Load(msgspec.Struct, frozen=True):
     backlog: Duration = Duration(2 * NS_PER_S)
 
 
+class Capacity(msgspec.Struct, frozen=True):
+    """`[capacity]`: how `loadgen capacity` searches. Options of the command come before it."""
+
+    dimensions: tuple[Literal["handshake.per_s", "notify.per_s", "sessions", "stations"], ...] = ()
+    slo: tuple[str, ...] = ()
+    # By dimension; where the search begins, and where it ends if nothing breaks before.
+    start: dict[str, Rate] = {}
+    max: dict[str, Rate] = {}
+    resolution: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
+    warmup: Duration = Duration(NS_PER_S)
+    hold: Duration = Duration(4 * NS_PER_S)
+    confirm: Duration = Duration(12 * NS_PER_S)
+    cooldown: Duration = Duration(NS_PER_S)
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A threshold, and whether the run is given up when it fails, from `delay` after the start of the load on."""
+
+    threshold: str
+    abort_on_fail: bool = False
+    delay: Duration = Duration(0)
+
+
 class Scenario(msgspec.Struct, frozen=True):
     """A whole scenario file."""
 
@@ -114,4 +138,5 @@ class Scenario(msgspec.Struct, frozen=True):
     tls: Tls = Tls()
     session: Session = Session()
     load: Load = Load()
-    thresholds: tuple[str, ...] = ()
+    capacity: Capacity = Capacity()
+    thresholds: tuple[str | Rule, ...] = ()

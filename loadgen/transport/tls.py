@@ -8,8 +8,11 @@ but those of the application.
 from __future__ import annotations
 
 import errno
+import fcntl
 import re
 import socket
+import sys
+import termios
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -307,6 +310,11 @@ class Tunnel:
         if not self.blocked:
             self.wants = Want.NOTHING
         return not self.blocked
+
+    def unacknowledged_bytes(self) -> int:
+        """What was written, and the peer's TCP has not taken yet; with TLS's own bytes."""
+        held = fcntl.ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0")
+        return int.from_bytes(held, sys.byteorder) + len(self._pending or b"")
 
     def close_notify(self) -> bool:
         """Say that nothing more comes; True if the peer said so too. Never fails: the connection ends either way."""

@@ -55,7 +55,7 @@ def _check_files(ended: Ended) -> None:
     assert {path.name for path in ended.folder.iterdir()} >= {"plan.json", "result.json", "histograms.hlog"}
     json.loads((ended.folder / "plan.json").read_text("utf-8"))
     hlog = (ended.folder / "histograms.hlog").read_text("ascii")
-    assert "Tag=notify.latency" in hlog
+    assert "/notify.latency" in hlog
     assert "Tag=handshake.tls" in hlog
 
 

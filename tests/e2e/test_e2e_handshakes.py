@@ -246,17 +246,17 @@ class TestBothSides:
         # 4, should this machine have been busy, weighs more.
         assert ended.code in (1, 4)
         met, missed, absent = ended.result["thresholds"]
-        assert (met["passed"], met["figure"]) == (True, 50)
-        assert (missed["passed"], missed["figure"]) == (False, 50)
+        assert (met["status"], met["figure"]) == ("passed", 50)
+        assert (missed["status"], missed["figure"]) == ("failed", 50)
         # Never a silent pass: nobody counted sessions.
-        assert (absent["passed"], absent["shown"]) == (False, "not measured")
+        assert (absent["status"], absent["figure"]) == ("error", None)
 
     def test_files_and_summary(self, batch: dict[str, Ended]) -> None:
         ended = batch["1.2 p256"]
         assert {path.name for path in ended.folder.iterdir()} >= {"plan.json", "result.json", "histograms.hlog"}
         hlog = (ended.folder / "histograms.hlog").read_text("ascii")
         for name in counts(ended):
-            assert f"Tag={name}," in hlog
+            assert f"Tag=hold/{name}," in hlog
         assert "handshake.latency" in ended.stdout
         assert "notif" not in ended.stdout
 

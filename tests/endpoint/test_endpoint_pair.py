@@ -261,7 +261,7 @@ def test_echoes_go_every_fifteen_seconds_and_are_answered(piece: int) -> None:
     assert pair.mse.recorder.counters["echo.sent"] == pair.wlc.recorder.counters["echo.answered"] == 1
     pair.run_until(20 * ECHO_NS)
     assert pair.mse.recorder.counters["echo.sent"] == pair.wlc.recorder.counters["echo.answered"] == 20
-    assert histogram_values(pair.mse.recorder, "echo.rtt") == (20, 0, 0)
+    assert histogram_values(pair.mse.recorder, "echo.service") == (20, 0, 0)
     assert pair.mse.recorder.counters["echo.unmatched"] == 0
     assert (pair.wlc.fault, pair.mse.fault) == (None, None)
 
@@ -272,7 +272,7 @@ def test_the_round_trip_is_from_request_to_answer() -> None:
     ((message, transaction),) = mse.said()
     assert message == EchoRequest()
     mse.hear(EchoResponse(), ECHO_NS + 1234, transaction)
-    assert histogram_values(mse.recorder, "echo.rtt") == (1, 1234, 1234)
+    assert histogram_values(mse.recorder, "echo.service") == (1, 1234, 1234)
 
 
 def test_echoes_that_nobody_asked_for() -> None:
@@ -286,7 +286,7 @@ def test_echoes_that_nobody_asked_for() -> None:
     mse.hear(EchoResponse(), ECHO_NS + 2, transaction)
     mse.hear(EchoResponse(), ECHO_NS + 3, transaction)  # a second answer
     assert mse.recorder.counters["echo.unmatched"] == 3
-    assert histogram_values(mse.recorder, "echo.rtt") == (1, 2, 2)
+    assert histogram_values(mse.recorder, "echo.service") == (1, 2, 2)
     assert mse.fault is None
     assert mse.endpoint.active
 
@@ -392,4 +392,4 @@ def test_ten_minutes_of_echoes_and_notifications(piece: int) -> None:
     pair.run_until(600 * NS_PER_S)
     assert pair.mse.received == list(range(sent))
     assert pair.mse.recorder.counters["echo.sent"] == 40
-    assert histogram_values(pair.mse.recorder, "echo.rtt")[0] == 40
+    assert histogram_values(pair.mse.recorder, "echo.service")[0] == 40

@@ -23,6 +23,7 @@ class Dialed:
     """Stands for a link that is under way."""
 
     index = due_ns = 0
+    stage = ""
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Handshake
         return link
 
     monkeypatch.setattr(made, "dial", dial)
-    made.start_load(time.monotonic_ns() - 1_000_000_000)
+    made.start_load(time.monotonic_ns() - 1_000_000_000, made._plan.stages)
     yield made
     made.links.clear()
     made.shut()
@@ -47,7 +48,7 @@ def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Handshake
 def _shard(path: Path) -> HandshakeMseShard:
     scenario, profile = load_scenario(path)
     plan = make_plan(scenario, profile)
-    return HandshakeMseShard(plan, profile, Recorder(), Share(plan.schedule(), 0, 1), [("127.0.0.1", 1)], [])
+    return HandshakeMseShard(plan, profile, Recorder(), Share(plan.schedule(), 0, 1), [("127.0.0.1", 1)], [], 0)
 
 
 def test_what_waits_for_those_under_way_is_held_up(shard: HandshakeMseShard) -> None:
@@ -90,7 +91,7 @@ def test_as_fast_as_it_goes_rests_when_dialing_fails_at_once(tmp_path: Path, mon
 
     monkeypatch.setattr(shard, "dial", dial)
     now = time.monotonic_ns()
-    shard.start_load(now)
+    shard.start_load(now, shard._plan.stages)
     shard.on_turn(now)
     assert shard.recorder.counters["handshakes.attempted"] == shard.recorder.counters["errors.tcp.no_local_port"] == 1
     assert shard.next_wake_ns(now) > now + 5_000_000

@@ -55,6 +55,9 @@ class FakeTunnel:
     def write_at(self, pointer: Pointer, size: int) -> None:
         self.write(bytes(_ffi.buffer(pointer, size)))
 
+    def unacknowledged_bytes(self) -> int:
+        return 7
+
     def close(self) -> None:
         self.written.append(b"closed")
 
@@ -99,7 +102,8 @@ class Fleet:
             link.phase = Phase.ACTIVE
             self.shard.on_active(link, 0)
             self.links.append(link)
-        self.shard.start_load(time.monotonic_ns() - 10**9)  # so that the first hundred slots are due already
+        # A second ago, so that the first hundred slots are due already.
+        self.shard.start_load(time.monotonic_ns() - 10**9, self.plan.stages)
 
     def tunnel(self, index: int) -> FakeTunnel:
         found = self.links[index].tunnel
@@ -145,7 +149,7 @@ def test_one_each(fleet: Fleet) -> None:
     assert all(len(fleet.tunnel(index).written) == 3 for index in range(2 * MSES))
     totals = fleet.totals()
     assert (totals["notify.sent"], totals["notify.writes"]) == (6 * MSES, 6 * MSES)
-    fleet.shard._record_lag()
+    fleet.shard._record_lag(time.monotonic_ns())
     lag = fleet.recorder.bins("notify.lag").take()
     assert lag is not None
     assert lag.count == 6 * MSES

@@ -30,6 +30,17 @@ class Both(NamedTuple):
     log: dict[str, Any]
     text: str
 
+    @property
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """Figures of the result by the log's tags: those of each stage, and what belongs to none."""
+        of_stages = {
+            f"{stage['name']}/{metric}": figures
+            for stage in self.result["stages"]
+            for metric, figures in stage["metrics"].items()
+        }
+        staged = {tag.rpartition("/")[2] for tag in of_stages}
+        return of_stages | {name: metric for name, metric in self.result["metrics"].items() if name not in staged}
+
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
@@ -59,20 +70,26 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
 
 
 def test_the_same_metrics(both: Both) -> None:
-    assert set(both.log) == set(both.result["metrics"])
-    assert {"handshake.tls", "notify.latency", "generator.lag", "echo.rtt"} <= set(both.log)
+    assert set(both.log) == set(both.figures)
+    assert {"handshake.tls", "ramp/notify.latency", "hold/notify.latency", "hold/generator.lag"} <= set(both.log)
+    assert {"echo.latency", "echo.service", "echo.lag"} <= set(both.log)
+
+
+def test_the_run_is_its_hold(both: Both) -> None:
+    for metric in ("notify.latency", "notify.service", "notify.lag", "generator.lag"):
+        assert both.result["metrics"][metric] == both.figures[f"hold/{metric}"]
 
 
 @pytest.mark.parametrize("figure", ["count", "max", "p50", "p90", "p99", "p99_9"])
 def test_counts_maxima_and_percentiles(both: Both, figure: str) -> None:
     """To the last ns: both report the highest value that is equivalent to what was recorded."""
-    for name, metric in both.result["metrics"].items():
+    for name, metric in both.figures.items():
         assert both.log[name][figure] == metric[figure], name
 
 
 def test_minimum(both: Both) -> None:
     """HdrHistogram keeps the smallest value that is not 0 and a count of zeros; result.json shows 0 if there is one."""
-    for name, metric in both.result["metrics"].items():
+    for name, metric in both.figures.items():
         log = both.log[name]
         assert metric["min"] == (0 if log["at_zero"] else log["min"]), name
 
@@ -80,7 +97,7 @@ def test_minimum(both: Both) -> None:
 def test_mean(both: Both) -> None:
     """Both take the middle of each bucket. Only the order in which doubles are added may differ: a few parts in 1e16
     for each of the buckets, of which there are at most some ten thousand."""
-    for name, metric in both.result["metrics"].items():
+    for name, metric in both.figures.items():
         assert both.log[name]["mean"] == pytest.approx(metric["mean"], rel=1e-11), name
 
 
@@ -88,10 +105,10 @@ def test_intervals(both: Both) -> None:
     """One line for each interval and metric, in order of time, none overlapping the one before."""
     for name, log in both.log.items():
         intervals = log["intervals"]
-        assert sum(interval["count"] for interval in intervals) == both.result["metrics"][name]["count"], name
+        assert sum(interval["count"] for interval in intervals) == both.figures[name]["count"], name
         for before, after in pairwise(intervals):
             assert before["end_ms"] <= after["start_ms"], name
-    assert len(both.log["notify.latency"]["intervals"]) >= 3
+    assert len(both.log["hold/notify.latency"]["intervals"]) >= 3
 
 
 def test_time_of_the_intervals(both: Both) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import pytest
 from measure_samples import healthy, summary
 
 from loadgen.errors import ExitCode, InputError
 from loadgen.loads import LoadKind
-from loadgen.measure.health import GeneratorVerdict, Verdict
-from loadgen.measure.health import judge as judge_workers
+from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_metrics, make_rates, make_stages
+from loadgen.measure.health import GeneratorVerdict, MachineHealth, Verdict
+from loadgen.measure.health import judge as judge_generator
 from loadgen.measure.merge import Merger
-from loadgen.measure.names import COUNTERS, METRICS, RATES
+from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
 from loadgen.measure.recorder import Recorder
-from loadgen.measure.result import make_counters, make_rates, make_verdict
-from loadgen.measure.thresholds import ThresholdResult, judge, parse_thresholds
+from loadgen.measure.result import Limit, ResultVerdict
+from loadgen.measure.thresholds import Figures, Status, ThresholdResult, judge, parse_thresholds
+from loadgen.measure.verdict import make_verdict
 
 MS = 1_000_000
 
@@ -47,7 +50,7 @@ MS = 1_000_000
     ],
 )
 def test_a_worker_judges_itself(figures: dict[str, float], verdict: Verdict, reason: str | None) -> None:
-    judged = judge_workers([healthy(), healthy(**figures)])
+    judged = judge_generator([healthy(), healthy(**figures)], MachineHealth(), {})
     assert judged.generator is verdict
     assert judged.reasons == (() if reason is None else (reason,))
 
@@ -59,18 +62,18 @@ def test_the_worst_worker_decides_and_all_reasons_are_given() -> None:
         healthy(worker="c"),
     ]
     for order in (workers, workers[::-1]):
-        judged = judge_workers(order)
+        judged = judge_generator(order, MachineHealth(), {})
         assert judged.generator is Verdict.INVALID
         assert sorted(reason[0] for reason in judged.reasons) == ["a", "b", "b"]
         assert judged.reasons[0].startswith("b sent late")  # what weighs most comes first
-    assert judge_workers([]).generator is Verdict.VALID
+    assert judge_generator([], MachineHealth(), {}).generator is Verdict.VALID
 
 
 def test_a_worker_without_time_to_spare_may_have_been_the_limit() -> None:
     assert healthy(load_cpu_s=2.5, load_wall_s=10.0).load_share == 0.25
     assert healthy(load_cpu_s=2.5, load_wall_s=0.0).load_share == 0.0
-    assert judge_workers([healthy(load_cpu_s=9.5, load_wall_s=10.0)]).generator is Verdict.VALID
-    judged = judge_workers([healthy(load_cpu_s=9.6, load_wall_s=10.0)])
+    assert judge_generator([healthy(load_cpu_s=9.5, load_wall_s=10.0)], MachineHealth(), {}).generator is Verdict.VALID
+    judged = judge_generator([healthy(load_cpu_s=9.6, load_wall_s=10.0)], MachineHealth(), {})
     assert judged.generator is Verdict.DEGRADED
     assert "used 96% of a core" in judged.reasons[0]
 
@@ -85,7 +88,7 @@ STATISTICS = ["count", "min", "mean", "p50", "p90", "p99", "p99_9", "max"]
     [
         ("notify.latency.p99 < 50ms", "notify.latency", "p99", "<", 50 * MS),
         ("  notify.lag.p99_9<=1m30s  ", "notify.lag", "p99_9", "<=", 90_000 * MS),
-        ("echo.rtt.count >= 10", "echo.rtt", "count", ">=", 10),
+        ("echo.service.count >= 10", "echo.service", "count", ">=", 10),
         ("sessions.failed == 0", "sessions.failed", None, "==", 0),
         ("errors.tls.peer_refused != 3", "errors.tls.peer_refused", None, "!=", 3),
         ("notify.sent_per_s > 1e3", "notify.sent_per_s", None, ">", 1000),
@@ -98,9 +101,9 @@ def test_what_a_threshold_may_say(text: str, name: str, statistic: str | None, s
     assert (threshold.operator, threshold.limit) == (sign, limit)
 
 
-@pytest.mark.parametrize("name", [*COUNTERS, *RATES, *(f"{m}.{s}" for m in METRICS for s in STATISTICS)])
+@pytest.mark.parametrize("name", [*COUNTERS, *RATES, *COSTS, *(f"{m}.{s}" for m in METRICS for s in STATISTICS)])
 def test_every_figure_of_a_result_can_be_judged(name: str) -> None:
-    duration = name.rpartition(".")[0] in METRICS and not name.endswith(".count")
+    duration = (name.rpartition(".")[0] in METRICS and not name.endswith(".count")) or name.endswith("cpu_s")
     (threshold,) = parse_thresholds([f"{name} <= {'1s' if duration else '1'}"], "x")
     assert threshold.limit == (10**9 if duration else 1)
 
@@ -117,10 +120,16 @@ def test_every_figure_of_a_result_can_be_judged(name: str) -> None:
         ("notify.latency.p99 < -5ms", 'a duration such as "250ms"'),
         ("notify.latency.count < 50ms", "a number in"),
         ("notify.latency.p95 < 50ms", "one of count, min, mean, p50, p90, p99, p99_9, max after notify.latency"),
-        ("notify.latency < 50ms", "a metric with a statistic, a counter or a rate ("),
+        ("notify.latency < 50ms", "a metric with a statistic, a counter, a rate or a cost ("),
         ("sessions.failed < 1ms", "a number in"),
-        ("sessions.faled == 0", "a metric with a statistic, a counter or a rate ("),
-        ("latency.p99 < 50ms", "a metric with a statistic, a counter or a rate ("),
+        ("sessions.faled == 0", "a metric with a statistic, a counter, a rate or a cost ("),
+        ("notify.lost / notify.latency.p99 < 1", "counters or rates on both sides of the / in"),
+        ("notify.lost / notify.sennt < 1%", "counters or rates on both sides of the / in"),
+        ("notify.lost / notify.sent < 1ms", 'a share such as "0.01%"'),
+        ("notify.lost / notify.sent < nan%", 'a share such as "0.01%"'),
+        ("notify.lost < 1%", "a number in"),
+        ("session.rss_bytes < 1ms", 'a size such as "512"'),
+        ("latency.p99 < 50ms", "a metric with a statistic, a counter, a rate or a cost ("),
     ],
 )
 def test_what_cannot_be_judged_is_an_error(text: str, message: str) -> None:
@@ -140,8 +149,13 @@ def test_all_bad_thresholds_come_at_once_with_their_places() -> None:
 
 
 def judged(text: str) -> ThresholdResult:
-    metrics = {"notify.latency": summary(count=5, p99=10 * MS, mean=1.5)}
-    (result,) = judge(parse_thresholds([text], "x"), metrics, {"sessions.failed": 3}, {"handshake.per_s": 100.5})
+    figures = Figures(
+        {"notify.latency": summary(count=500, p99=10 * MS, mean=1.5)},
+        {"sessions.failed": 3, "sessions.attempted": 1200, "sessions.lost": 0},
+        {"handshake.per_s": 100.5},
+        {"session.rss_bytes": 30 * 1024.0, "notify.cpu_s": 12.5e-6},
+    )
+    (result,) = judge(parse_thresholds([text], "x"), figures)
     assert result.text == text
     return result
 
@@ -162,22 +176,48 @@ def test_signs_at_limits_below_at_and_above_the_figure(sign: str, below: bool, e
         ("notify.latency.p99 {} {}", ("9ms", "10ms", "11ms")),
         ("sessions.failed {} {}", ("2", "3", "4")),
         ("handshake.per_s {} {}", ("100", "100.5", "101")),
-        ("notify.latency.count {} {}", ("4", "5", "6")),
+        ("notify.latency.count {} {}", ("499", "500", "501")),
+        ("sessions.failed / sessions.attempted {} {}", ("0.2%", "0.25%", "0.3%")),
+        ("session.rss_bytes {} {}", ("29KiB", "30KiB", "31KiB")),
+        ("notify.cpu_s {} {}", ("12us", "12.5us", "13us")),
     ):
         passed = [judged(form.format(sign, limit)).passed for limit in limits]
         assert passed == [below, equal, above]
 
 
-def test_what_was_not_measured_fails() -> None:
+def test_what_was_not_measured_is_an_error() -> None:
     for text in (
         "notify.service.p99 < 1h",
         "notify.service.count == 0",
-        "echo.rtt.min >= 0ns",
+        "echo.service.min >= 0ns",
         "notify.sent_per_s >= 0",
         "notify.lost == 0",  # that side was not ours
+        "notify.lost / sessions.attempted < 1",
+        "sessions.failed / notify.sent_per_s < 1",
+        "handshake.cpu_s < 1s",
     ):
         result = judged(text)
-        assert (result.passed, result.figure, result.shown) == (False, None, "not measured")
+        assert (result.passed, result.status, result.figure) == (False, Status.ERROR, None)
+        assert result.shown.endswith(" was not measured")
+
+
+def test_a_share_of_nothing_is_an_error() -> None:
+    assert judged("sessions.failed / sessions.lost < 1").status is Status.ERROR
+    assert judged("sessions.failed / sessions.lost < 1").shown == "sessions.lost is 0"
+
+
+@pytest.mark.parametrize(
+    ("statistic", "least"), [("p50", 2), ("p90", 10), ("p99", 100), ("p99_9", 1000), ("p99.9", 1000)]
+)
+def test_a_percentile_takes_as_many_samples_as_it_has_parts(statistic: str, least: int) -> None:
+    for count in (1, least - 1, least, least + 1):
+        figures = Figures({"notify.latency": summary(count=count)}, {}, {}, {})
+        (result,) = judge(parse_thresholds([f"notify.latency.{statistic} < 1h"], "x"), figures)
+        assert result.status is (Status.PASSED if count >= least else Status.ERROR)
+        if count < least:
+            name = statistic.replace(".", "_")
+            assert result.shown == f"{name} takes at least {least:,} samples, notify.latency has {count:,}"
+    assert judged("notify.latency.max < 1h").status is Status.PASSED
 
 
 def test_an_error_that_never_happened_is_0() -> None:
@@ -187,19 +227,40 @@ def test_an_error_that_never_happened_is_0() -> None:
 
 
 def test_the_figure_is_shown_as_a_person_would() -> None:
-    assert judged("notify.latency.p99 < 1ms").shown == "10.0 ms"
+    assert judged("notify.latency.p99 < 1ms").shown == "was 10.0 ms"
     assert judged("notify.latency.p99 < 1ms").figure == 10 * MS
-    assert judged("sessions.failed == 0").shown == "3"
-    assert judged("handshake.per_s > 1").shown == "100.5"
+    assert judged("sessions.failed == 0").shown == "was 3"
+    assert judged("handshake.per_s > 1").shown == "was 100.5"
+    assert judged("sessions.failed / sessions.attempted < 1%").shown == "was 0.0025 (0.250%)"
+    assert judged("session.rss_bytes < 1KiB").shown == "was 30,720 bytes"
+    assert judged("notify.cpu_s < 1us").shown == "was 12.5 µs"
 
 
 # -- verdict -----------------------------------------------------------------------------------------------------------
 
 
+FINE = GeneratorVerdict(Verdict.VALID, ())
+
+
+def verdict_of(
+    generator: GeneratorVerdict,
+    counters: dict[str, int],
+    thresholds: tuple[ThresholdResult, ...] = (),
+    machine: MachineHealth = MachineHealth(),  # noqa: B008 - frozen
+    *,
+    interrupted: bool = False,
+    aborted: str = "",
+    deaths: tuple[str, ...] = (),
+) -> ResultVerdict:
+    return make_verdict(
+        generator, thresholds, counters, machine, interrupted=interrupted, aborted=aborted, deaths=deaths
+    )
+
+
 def test_the_outcome_that_weighs_most_decides() -> None:
     """Every combination of the five things that can be wrong, against their order."""
-    failed = ThresholdResult("notify.lost == 0", passed=False, figure=1.0, shown="1")
-    fine = ThresholdResult("notify.lost == 1", passed=True, figure=1.0, shown="1")
+    failed = ThresholdResult("notify.lost == 0", Status.FAILED, figure=1.0, shown="was 1")
+    fine = ThresholdResult("notify.lost == 1", Status.PASSED, figure=1.0, shown="was 1")
     order = [
         ExitCode.WORKER_DIED,
         ExitCode.INTERRUPTED,
@@ -213,10 +274,10 @@ def test_the_outcome_that_weighs_most_decides() -> None:
         generator = GeneratorVerdict(
             Verdict.INVALID if saturated else Verdict.DEGRADED, ("too late",) if saturated else ("a stall",)
         )
-        verdict = make_verdict(
+        verdict = verdict_of(
             generator,
-            (fine, failed) if missed else (fine,),
             {"sessions.established": 0 if unreachable else 3, "notify.sent": 7},
+            (fine, failed) if missed else (fine,),
             interrupted=interrupted,
             deaths=("wlc-1 died of signal 9",) if died else (),
         )
@@ -234,7 +295,7 @@ def test_the_outcome_that_weighs_most_decides() -> None:
 
 
 def test_a_degraded_generator_still_passes() -> None:
-    verdict = make_verdict(GeneratorVerdict(Verdict.DEGRADED, ("a stall",)), (), PLAIN, interrupted=False, deaths=())
+    verdict = verdict_of(GeneratorVerdict(Verdict.DEGRADED, ("a stall",)), PLAIN)
     assert (verdict.exit_code, verdict.outcome, verdict.reasons) == (0, "passed", ("a stall",))
 
 
@@ -258,7 +319,7 @@ PLAIN = {"sessions.established": 1, "notify.sent": 1, "notify.received": 1}
 def test_what_fell_short_is_said_and_nothing_at_all_is_inconclusive(
     counters: dict[str, int], code: int, reasons: tuple[str, ...]
 ) -> None:
-    verdict = make_verdict(GeneratorVerdict(Verdict.VALID, ()), (), counters, interrupted=False, deaths=())
+    verdict = verdict_of(FINE, counters)
     assert (verdict.exit_code, verdict.reasons) == (code, reasons)
 
 
@@ -295,15 +356,19 @@ def test_lost_is_what_was_sent_and_never_came(
     merger = merger_of(
         notify__sent=sent, notify__received=received, notify__duplicated=duplicated, notify__lost=seen_lost
     )
-    assert make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=True, complete=True)["notify.lost"] == lost
-    assert make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=True, complete=False)["notify.lost"] == seen_lost
-    assert make_counters(merger, LoadKind.NOTIFY, wlc=False, mse=True, complete=True)["notify.lost"] == seen_lost
-    assert "notify.lost" not in make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=False, complete=True)
+
+    def counted(*, wlc: bool, mse: bool, complete: bool) -> dict[str, int]:
+        return make_counters(merger.counters(), LoadKind.NOTIFY, wlc=wlc, mse=mse, complete=complete)
+
+    assert counted(wlc=True, mse=True, complete=True)["notify.lost"] == lost
+    assert counted(wlc=True, mse=True, complete=False)["notify.lost"] == seen_lost
+    assert counted(wlc=False, mse=True, complete=True)["notify.lost"] == seen_lost
+    assert "notify.lost" not in counted(wlc=True, mse=False, complete=True)
 
 
 def test_all_counters_are_there_and_those_of_errors_too() -> None:
     merger = merger_of(errors__tls__reset=2, errors__accept__reset=1)
-    counters = make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=True, complete=True)
+    counters = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=True, complete=True)
     ours = [name for name in COUNTERS if not name.startswith("handshakes.")]
     assert list(counters) == [*ours, "errors.accept.reset", "errors.tls.reset"]
     assert {name: amount for name, amount in counters.items() if amount} == {
@@ -315,14 +380,16 @@ def test_all_counters_are_there_and_those_of_errors_too() -> None:
 def test_what_a_side_that_is_not_ours_would_have_seen_is_left_out() -> None:
     """Left out, not 0; and every counter is seen by somebody."""
     merger = merger_of(sessions__attempted=1)
-    everything = make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=True, complete=True).keys()
-    wlc_only = make_counters(merger, LoadKind.NOTIFY, wlc=True, mse=False, complete=True).keys()
-    mse_only = make_counters(merger, LoadKind.NOTIFY, wlc=False, mse=True, complete=True).keys()
+    everything = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=True, complete=True).keys()
+    wlc_only = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=False, complete=True).keys()
+    mse_only = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=False, mse=True, complete=True).keys()
     assert everything == wlc_only | mse_only == {name for name in COUNTERS if not name.startswith("handshakes.")}
     assert wlc_only - mse_only == {
         "notify.due",
         "notify.sent",
+        "notify.sent_bytes",
         "notify.writes",
+        "notify.unacknowledged_bytes",
         "notify.dropped",
         "echo.answered",
         "generator.shortfall",
@@ -337,34 +404,178 @@ def test_handshakes_have_counters_of_their_own() -> None:
     paced = merger_of(handshakes__attempted=3, handshakes__due=3)
     unpaced = merger_of(handshakes__attempted=3)
     for wlc, mse in ((True, True), (False, True)):
-        of_paced = make_counters(paced, LoadKind.HANDSHAKE, wlc=wlc, mse=mse, complete=True).keys()
+        of_paced = make_counters(paced.counters(), LoadKind.HANDSHAKE, wlc=wlc, mse=mse, complete=True).keys()
         assert of_paced == ours | {"generator.shortfall"}
     for wlc, mse in ((True, True), (False, True), (True, False)):
-        of_unpaced = make_counters(unpaced, LoadKind.HANDSHAKE, wlc=wlc, mse=mse, complete=True).keys()
+        of_unpaced = make_counters(unpaced.counters(), LoadKind.HANDSHAKE, wlc=wlc, mse=mse, complete=True).keys()
         assert of_unpaced == ours - only_when_due
+
+
+S = 10**9
+
+
+def span(name: str, start_s: int, length_s: int, *, counted: bool = True) -> StageSpan:
+    return StageSpan(name, counted, start_s * S, 10 * S, length_s * S, 5.0, 5.0, {"notify.due": 50})
 
 
 def test_rates_are_counts_over_the_time_in_which_they_happened() -> None:
     recorder, merger = Recorder(), Merger()
-    for name, first, last in (("handshake", 1, 5), ("sent", 10, 20), ("received", 11, 22)):
-        recorder.mark(name, first * 10**9)
-        recorder.mark(name, last * 10**9)
+    recorder.mark("handshake", 1 * S)
+    recorder.mark("handshake", 5 * S)
+    for stage, sent, first_s, last_s in (("ramp", 10, 10, 13), ("hold", 400, 14, 21), ("hold-2", 100, 23, 30)):
+        recorder.record_column("notify.lag", np.full(sent, 7), stage)
+        recorder.mark("sent", first_s * S, stage)
+        recorder.mark("sent", last_s * S, stage)
     merger.add("w", recorder.take(0))
-    counters = {"sessions.established": 100, "notify.sent": 500, "notify.received": 600}
-    assert make_rates(merger, counters, 10 * 10**9) == {
+    stages = [span("ramp", 10, 2, counted=False), span("hold", 12, 10), span("hold-2", 22, 5), span("never", 27, 0)]
+    # hold: 400 in its 10 s; hold-2: 100 of its 5 s, but sent within 7 s.
+    assert make_rates(merger, {"sessions.established": 100}, stages) == {
         "handshake.per_s": 25.0,
-        "notify.sent_per_s": 50.0,
-        "notify.received_per_s": 50.0,
+        "notify.sent_per_s": 500 / 17,
     }
-    assert set(make_rates(merger, counters, 10**9)) <= set(RATES)
+    assert [stage.rates["notify.sent_per_s"] for stage in make_stages(merger, stages)] == [10 / 3, 40.0, 100 / 7]
+    assert make_rates(merger, {}, stages[:1]) == {}
+
+
+def test_each_stage_has_figures_of_its_own_and_only_holds_count() -> None:
+    recorder, merger = Recorder(), Merger()
+    for stage, value in (("", 1), ("ramp", 2), ("hold", 3), ("hold-2", 4)):
+        recorder.record("notify.latency", value * MS, stage)
+    recorder.record("handshake.tls", 9 * MS)
+    merger.add("w", recorder.take(0))
+    stages = [span("ramp", 10, 2, counted=False), span("hold", 12, 10), span("hold-2", 22, 5)]
+    metrics = make_metrics(merger, stages)
+    assert list(metrics) == ["handshake.tls", "notify.latency"]
+    assert (metrics["notify.latency"].count, metrics["notify.latency"].min // MS) == (2, 2)  # 3 ms, of its bucket
+    found = make_stages(merger, stages)
+    assert [(s.name, s.counted, s.start_s, s.length_s) for s in found] == [
+        ("ramp", False, 0.0, 2.0),
+        ("hold", True, 2.0, 10.0),
+        ("hold-2", True, 12.0, 5.0),
+    ]
+    assert [s.metrics["notify.latency"].count for s in found] == [1, 1, 1]
+    assert found[1].counters == {"notify.due": 50, "notify.received": 1}
+    assert make_metrics(merger, []).keys() == {"handshake.tls", "notify.latency"}  # a run without a load of ours
 
 
 def test_a_rate_without_its_time_is_left_out() -> None:
-    assert make_rates(Merger(), {"sessions.established": 1, "notify.sent": 0, "notify.received": 0}, 5) == {}
+    assert make_rates(Merger(), {"sessions.established": 1}, []) == {}
     recorder, merger = Recorder(), Merger()
     recorder.mark("handshake", 5)
     merger.add("w", recorder.take(0))
-    assert make_rates(merger, {"sessions.established": 0, "notify.sent": 0, "notify.received": 0}, 5) == {}
-    assert make_rates(merger, {"sessions.established": 1, "notify.sent": 0, "notify.received": 0}, 5) == {
-        "handshake.per_s": 0.0  # one instant is no time to divide by
+    assert make_rates(merger, {"sessions.established": 0}, []) == {}
+    assert make_rates(merger, {"sessions.established": 1}, []) == {"handshake.per_s": 0.0}  # one instant is no time
+
+
+# -- costs -------------------------------------------------------------------------------------------------------------
+
+
+def test_costs_are_of_one() -> None:
+    workers = [
+        healthy(worker="wlc-0", load_cpu_s=1.0, sessions_rss_bytes=3000),
+        healthy(worker="wlc-1", load_cpu_s=2.0, sessions_rss_bytes=5000),
+        healthy(worker="mse-0", load_cpu_s=3.0, sessions_rss_bytes=4000),
+    ]
+    counters = {"notify.sent": 300, "notify.received": 200, "notify.sent_bytes": 30_000}
+    assert make_costs(counters, LoadKind.NOTIFY, workers, 100) == {
+        "notify.cpu_s": 6 / 200,
+        "notify.bytes": 100.0,
+        "session.rss_bytes": 60.0,
     }
+    assert "session.rss_bytes" not in make_costs(counters, LoadKind.NOTIFY, workers, 99)
+    assert make_costs({"notify.received": 200}, LoadKind.NOTIFY, workers[2:], 0) == {"notify.cpu_s": 3 / 200}
+    assert make_costs({"handshakes.completed": 12}, LoadKind.HANDSHAKE, workers, 0) == {"handshake.cpu_s": 0.5}
+    assert make_costs({"notify.sent": 0}, LoadKind.NOTIFY, [], 0) == {}
+
+
+# -- the machine, and what limits --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("figures", "faults", "verdict", "reason"),
+    [
+        ({"throttled_s": 0.1}, {}, Verdict.VALID, ""),
+        ({"throttled_s": 0.2}, {}, Verdict.DEGRADED, "the control group's CPU quota held everything up for 0.2 s"),
+        ({"throttled_s": 1.1}, {}, Verdict.INVALID, "the control group's CPU quota held everything up for 1.1 s"),
+        ({"swapped_bytes": 16 << 20}, {}, Verdict.VALID, ""),
+        ({"swapped_bytes": 20_000_000}, {}, Verdict.DEGRADED, "this machine swapped 20 MB"),
+        ({}, {"errors.tcp.refused": 9}, Verdict.VALID, ""),
+        ({}, {"errors.tcp.no_local_port": 9}, Verdict.INVALID, "this machine ran out of local ports, 9 times"),
+        (
+            {},
+            {"errors.tcp.no_descriptor": 1, "errors.accept.no_descriptor": 2},
+            Verdict.INVALID,
+            "this machine ran out of file descriptors, 3 times",
+        ),
+    ],
+)
+def test_what_the_machine_lacks_is_the_generators(
+    figures: dict[str, float], faults: dict[str, int], verdict: Verdict, reason: str
+) -> None:
+    judged = judge_generator([healthy(load_wall_s=10.0)], MachineHealth(**figures), faults)  # type: ignore[arg-type]
+    assert judged.generator is verdict
+    assert judged.reasons == ((reason,) if reason else ())
+    assert judged.limiting == reason
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"load_wall_s": 10.0, "gc_pauses_ns": S // 2}, ""),
+        ({"load_wall_s": 10.0, "gc_pauses_ns": S}, "wlc-1 spent 10% of the load on garbage collection"),
+        ({"descriptors": 95, "descriptor_limit": 100}, ""),
+        ({"descriptors": 96, "descriptor_limit": 100}, "wlc-1 has 96 of at most 100 descriptors open"),
+    ],
+)
+def test_what_a_worker_runs_short_of(figures: dict[str, float], reason: str) -> None:
+    judged = judge_generator([healthy(**figures)], MachineHealth(), {})
+    assert judged.reasons == ((reason,) if reason else ())
+    assert judged.generator is (Verdict.DEGRADED if reason else Verdict.VALID)
+
+
+def test_a_stall_is_a_blemish_and_no_limit() -> None:
+    judged = judge_generator([healthy(longest_stall_ns=300 * MS)], MachineHealth(), {})
+    assert (judged.generator, judged.limiting) == (Verdict.DEGRADED, "")
+
+
+BUSY = GeneratorVerdict(Verdict.DEGRADED, ("busy",), "busy")
+
+
+@pytest.mark.parametrize(
+    ("generator", "counters", "retransmitted", "limit", "reason"),
+    [
+        (FINE, {}, 0.0, Limit.SCENARIO, "everything that it asked for was done"),
+        (BUSY, {"errors.tcp.timeout": 50}, 0.5, Limit.GENERATOR, "busy"),
+        (FINE, {"errors.tcp.timeout": 50}, 0.0, Limit.NETWORK, "errors.tcp.timeout: 50"),
+        (FINE, {"errors.tcp.timeout": 1}, 0.0, Limit.SCENARIO, "everything that it asked for was done"),
+        (FINE, {}, 0.02, Limit.NETWORK, "2.0% of this machine's TCP segments were sent again"),
+        (FINE, {"errors.tcp.refused": 50}, 0.0, Limit.TARGET, "errors.tcp.refused: 50"),
+        (FINE, {"errors.tls.timeout": 50, "errors.tls.reset": 9}, 0.0, Limit.TARGET, "errors.tls.timeout: 50"),
+        (
+            FINE,
+            {"notify.due": 1000, "notify.dropped": 20},
+            0.0,
+            Limit.TARGET,
+            "it did not take 20 of 1,000 that were due, for longer than load.backlog",
+        ),
+        (FINE, {"notify.sent": 1000, "notify.lost": 11}, 0.0, Limit.TARGET, "notifications lost: 11"),
+    ],
+)
+def test_what_limits_is_named(
+    generator: GeneratorVerdict, counters: dict[str, int], retransmitted: float, limit: Limit, reason: str
+) -> None:
+    plain = {"sessions.attempted": 100, "sessions.established": 100, "notify.sent": 1}
+    verdict = verdict_of(generator, plain | counters, machine=MachineHealth(retransmitted=retransmitted))
+    assert (verdict.limited_by, verdict.limit_reason) == (limit, reason)
+
+
+def test_a_threshold_that_could_not_be_judged_is_inconclusive_and_a_failed_one_weighs_more() -> None:
+    error = ThresholdResult("echo.lag.p99 < 1ms", Status.ERROR, None, "echo.lag was not measured")
+    failed = ThresholdResult("notify.lost == 0", Status.FAILED, 1.0, "was 1")
+    verdict = verdict_of(FINE, PLAIN, (error,))
+    assert (verdict.exit_code, verdict.reasons) == (
+        5,
+        ("threshold could not be judged: echo.lag.p99 < 1ms (echo.lag was not measured)",),
+    )
+    assert verdict_of(FINE, PLAIN, (error, failed)).exit_code == 1
+    assert verdict_of(FINE, PLAIN, aborted="notify.lost == 0 (was 1)").exit_code == 1

@@ -96,18 +96,18 @@ def test_a_whole_run_of_four_workers() -> None:
     assert merger.counters() == counted
     assert merger.span_ns("sent") == (min(times), max(times))
     assert merger.span_ns("received") is None
-    assert set(merger.metrics()) == {"m", "n"}
+    assert set(merger.metrics({""})) == {"m", "n"}
     for metric, all_values in values.items():
         whole = Histogram()
         whole.merge(bytes(plain_histogram(all_values).encode()))
-        assert merger.metrics()[metric] == whole.summary()
+        assert merger.metrics({""})[metric] == whole.summary()
         assert merger.percentiles(metric, 50.0, 99.0) == whole.percentiles(50.0, 99.0)
     assert merger.percentiles("unheard-of", 50.0) == (0,)
 
     lines = merger.log_lines(0.5)
-    assert [(line.start_s, line.metric) for line in lines] == sorted((i * 0.5, m) for i, m in per_interval)
+    assert [(line.start_s, line.tag) for line in lines] == sorted((i * 0.5, m) for i, m in per_interval)
     for line in lines:
-        wanted = plain_histogram(per_interval[round(line.start_s / 0.5), line.metric])
+        wanted = plain_histogram(per_interval[round(line.start_s / 0.5), line.tag])
         assert line.histogram.encode() == bytes(wanted.encode())
         assert line.length_s == 0.5
 
@@ -123,7 +123,7 @@ def test_what_a_worker_handed_in_before_it_died_is_kept() -> None:
             dead.record("m", 1000)
             merger.add("dead", dead.take(index))
     assert merger.counters() == {"a": 103}
-    assert merger.metrics()["m"].count == 4
+    assert merger.metrics({""})["m"].count == 4
 
 
 def test_adding_up_twice_gives_the_same() -> None:
@@ -132,9 +132,9 @@ def test_adding_up_twice_gives_the_same() -> None:
     recorder.record("m", 10)
     merger.add("w", recorder.take(0))
     assert merger.counters() == merger.counters() == {"a": 7}
-    assert merger.metrics() == merger.metrics()
+    assert merger.metrics({""}) == merger.metrics({""})
     assert merger.log_lines(1.0)[0].histogram.encode() == merger.log_lines(1.0)[0].histogram.encode()
-    assert merger.metrics()["m"].count == 1
+    assert merger.metrics({""})["m"].count == 1
 
 
 # -- the interval log --------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ START_S = 1_795_000_000.25
 
 def log_lines() -> tuple[list[LogLine], list[list[int]]]:
     lines, values = [], []
-    for number, metric in enumerate(["notify.lag", "notify.latency", "notify.lag", "echo.rtt"]):
+    for number, metric in enumerate(["notify.lag", "notify.latency", "notify.lag", "echo.service"]):
         column = durations(number, 50 + number).tolist()
         histogram = Histogram()
         histogram.merge(bytes(plain_histogram(column).encode()))
@@ -161,7 +161,7 @@ def test_the_log_read_back_by_the_library(tmp_path: Path) -> None:
     for line, column in zip(lines, values, strict=True):
         histogram = reader.get_next_interval_histogram()
         assert histogram is not None
-        assert histogram.get_tag() == line.metric
+        assert histogram.get_tag() == line.tag
         assert bytes(histogram.encode()) == bytes(plain_histogram(column).encode())
         assert histogram.get_start_time_stamp() == (START_S + line.start_s) * 1000
         assert histogram.get_end_time_stamp() == (START_S + line.start_s + 1) * 1000
@@ -182,7 +182,7 @@ def test_the_log_line_by_line() -> None:
     assert len(rest) == 2 + len(lines)
     for text, line, column in zip(rest[2:], lines, values, strict=True):
         tag, begin, length, maximum, payload = text.split(",")
-        assert tag == f"Tag={line.metric}"
+        assert tag == f"Tag={line.tag}"
         assert (float(begin), float(length)) == (line.start_s, line.length_s)
         assert float(maximum) * 1e6 >= max(column) * 0.999  # in ms
         assert float(maximum) * 1e6 <= max(column) * 1.002 + 500
@@ -212,4 +212,4 @@ def test_rates_of_the_last_interval_are_summed_over_the_workers() -> None:
     assert rates["notify.sent"] == 30 / (2 * 0.5) + 4 / 0.5
     assert rates["notify.received"] == 0
     assert recent.percentiles("notify.lag", 50.0) == (200,)  # of the last interval alone
-    assert recent.percentiles("echo.rtt", 50.0) == (0,)
+    assert recent.percentiles("echo.service", 50.0) == (0,)

@@ -20,10 +20,10 @@ SCENARIOS = {
 
 # What is added to a scenario that works -> how each problem that must come of it begins.
 BAD: dict[str, list[str]] = {
-    "wlcs.count = 3": ["wlcs: expected one of description, load, mse, name, "],
+    "wlcs.count = 3": ["wlcs: expected one of capacity, description, load, mse, name, "],
     "wlc.coutn = 3": ["wlc.coutn: expected one of auth_list, authenticate, count, "],
     "load.stages = [{ hodl = '1s' }]": [
-        "load.stages[0].hodl: expected one of hold, ramp, rate, found an unknown key",
+        "load.stages[0].hodl: expected one of hold, ramp, rate, warmup, found an unknown key",
     ],
     "wlc.count = '3'": ['wlc.count: expected int, found "3"'],
     "wlc.count = 0": ["wlc.count: expected int >= 1, found 0"],
@@ -71,13 +71,15 @@ BAD: dict[str, list[str]] = {
     "load.interval = '1s'": ["load: expected either rate or interval, found both"],
     "load.burst = 0": ["load.burst: expected int >= 1, found 0"],
     "load.stages = []": ["load.stages: expected at least one stage, found none"],
-    "load.stages = [{rate = 5}]": ["load.stages[0]: expected either ramp or hold, found neither"],
-    "load.stages = [{ramp = '1s', hold = '1s'}]": ["load.stages[0]: expected either ramp or hold, found both"],
+    "load.stages = [{rate = 5}]": ["load.stages[0]: expected either ramp, warmup or hold, found neither"],
+    "load.stages = [{ramp = '1s', hold = '1s'}]": [
+        "load.stages[0]: expected either ramp, warmup or hold, found ramp and hold"
+    ],
     "load.stages = [{hold = '0s'}]": ["load.stages[0]: expected a duration of more than 0, found 0"],
     "load.stages = [{hold = '1s', rate = -5}]": ["load.stages[0].rate: expected float >= 0"],
     "load.stages = {hold = '1s'}": ["load.stages: expected an array of tables"],
     "thresholds = 'notify.lost == 0'": ["thresholds: expected array"],
-    "thresholds = [1]": ["thresholds[0]: expected str, found "],
+    "thresholds = [1]": ["thresholds[0]: expected str or a table, found "],
 }
 
 

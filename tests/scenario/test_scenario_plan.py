@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from scenario_samples import SMALL, plan_of
 
-from loadgen.scenario.plan import PlannedSession, Use
+from loadgen.scenario.plan import PlannedSession, PlannedThreshold, Use
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NS_PER_S
 
@@ -165,15 +165,48 @@ def test_ramps_begin_where_the_stage_before_ended(tmp_path: Path) -> None:
     """
     found = stages(tmp_path, text)
     assert [stage[1:] for stage in map(msgspec.structs.astuple, found)] == [
-        (0, NS_PER_S, 0.0, 100.0),
-        (NS_PER_S, 2 * NS_PER_S, 100.0, 100.0),
-        (3 * NS_PER_S, NS_PER_S // 2, 100.0, 20.0),
-        (3_500_000_000, NS_PER_S, 30.0, 30.0),
-        (4_500_000_000, NS_PER_S, 30.0, 0.0),
+        (0, NS_PER_S, 0.0, 100.0, False),
+        (NS_PER_S, 2 * NS_PER_S, 100.0, 100.0, True),
+        (3 * NS_PER_S, NS_PER_S // 2, 100.0, 20.0, False),
+        (3_500_000_000, NS_PER_S, 30.0, 30.0, True),
+        (4_500_000_000, NS_PER_S, 30.0, 0.0, False),
     ]
     names = [stage.name for stage in found]
     assert [name.partition("-")[0] for name in names] == ["ramp", "hold", "ramp", "hold", "ramp"]
     assert len(set(names)) == 5
+
+
+@pytest.mark.parametrize(
+    ("stages_text", "counted"),
+    [
+        ("{ hold = '1s' }", [True]),
+        ("{ warmup = '1s' }, { hold = '1s' }", [False, True]),
+        ("{ ramp = '1s' }, { hold = '1s' }, { ramp = '1s' }, { hold = '1s' }", [False, True, False, True]),
+        ("{ ramp = '1s' }", [True]),
+        ("{ ramp = '1s' }, { warmup = '1s' }", [True, True]),
+    ],
+)
+def test_holds_count_and_where_there_is_none_everything(tmp_path: Path, stages_text: str, counted: list[bool]) -> None:
+    found = stages(tmp_path, f"load = {{ rate = 100, stages = [{stages_text}] }}")
+    assert [stage.counted for stage in found] == counted
+
+
+def test_a_warmup_is_a_hold_by_another_name(tmp_path: Path) -> None:
+    warmup, hold = stages(tmp_path, "load = { rate = 9, stages = [{ warmup = '1s', rate = 5 }, { hold = '1s' }] }")
+    assert (warmup.name, warmup.start_per_s, warmup.end_per_s) == ("warmup", 5.0, 5.0)
+    assert (hold.name, hold.start_per_s, hold.end_per_s) == ("hold", 9.0, 9.0)
+
+
+def test_rules_are_plain_or_with_what_follows(tmp_path: Path) -> None:
+    text = """
+        thresholds = ["notify.lost == 0",
+                      { threshold = "notify.latency.p99 < 1s", abort_on_fail = true, delay = "10s" }]
+    """
+    plan = plan_of(tmp_path, SMALL + text)
+    assert plan.thresholds == (
+        PlannedThreshold("notify.lost == 0"),
+        PlannedThreshold("notify.latency.p99 < 1s", abort_on_fail=True, delay_ns=10 * NS_PER_S),
+    )
 
 
 def test_a_burst_is_one_slot(tmp_path: Path) -> None:
@@ -213,5 +246,9 @@ def test_settings_arrive(tmp_path: Path) -> None:
     assert (plan.capability, plan.subscription) == (1 + (1 << 9), 1 << 13)
     assert (plan.connect_per_s, plan.setup_timeout_ns) == (12.5, 3 * NS_PER_S)
     assert (plan.echo_interval_ns, plan.dead_interval_ns, plan.backlog_ns) == (2 * 10**9, 5 * 10**9, 4 * 10**9)
-    assert (plan.key_hash, plan.hash_over, plan.thresholds) == ("sha1", "certificate", ("notify.lost == 0",))
+    assert (plan.key_hash, plan.hash_over, plan.thresholds) == (
+        "sha1",
+        "certificate",
+        (PlannedThreshold("notify.lost == 0"),),
+    )
     assert plan.profile.startswith("reference-1 ")

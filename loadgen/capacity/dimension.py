@@ -1,0 +1,192 @@
+"""Along what a limit is searched: what a load counts, how it is made, and which figures tell whether it held."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from loadgen.engine.job import Source
+from loadgen.errors import InputError, Problem
+from loadgen.loads import LoadKind
+from loadgen.scenario.load import check_scenario
+from loadgen.scenario.plan import Plan, Use
+from loadgen.scenario.schedule import RateStage
+from loadgen.scenario.schema import Load, Scenario, Stage
+from loadgen.units import Duration
+
+
+class Dimension(StrEnum):
+    """What is raised until something breaks."""
+
+    HANDSHAKES = "handshake.per_s"
+    NOTIFICATIONS = "notify.per_s"
+    SESSIONS = "sessions"
+    STATIONS = "stations"
+
+
+class About(NamedTuple):
+    """What there is to know of a dimension.
+
+    Attributes:
+        live: loads follow each other over the same sessions; otherwise every load is a run of its own.
+        achieved: the rate or counter that tells what the target really did; None: what was offered and did not break.
+        prefixes: of the figures that its loads have.
+    """
+
+    unit: str
+    kind: LoadKind
+    live: bool
+    whole: bool
+    maximum: float
+    achieved: str | None
+    prefixes: tuple[str, ...]
+
+
+ABOUT = {
+    Dimension.HANDSHAKES: About(
+        "handshakes/s",
+        LoadKind.HANDSHAKE,
+        live=True,
+        whole=False,
+        maximum=20_000,
+        achieved="handshake.completed_per_s",
+        prefixes=("handshake.", "handshakes.", "errors.tcp.", "errors.tls.", "generator."),
+    ),
+    Dimension.NOTIFICATIONS: About(
+        "notifications/s",
+        LoadKind.NOTIFY,
+        live=True,
+        whole=False,
+        maximum=10_000_000,
+        achieved="notify.received_per_s",
+        prefixes=("notify.", "sessions.", "echo.", "errors.", "generator.", "messages."),
+    ),
+    Dimension.SESSIONS: About(
+        "sessions",
+        LoadKind.NOTIFY,
+        live=False,
+        whole=True,
+        maximum=100_000,
+        achieved="sessions.established",
+        prefixes=("notify.", "sessions.", "session.", "handshake.", "echo.", "errors.", "generator.", "messages."),
+    ),
+    Dimension.STATIONS: About(
+        "stations",
+        LoadKind.NOTIFY,
+        live=False,
+        whole=True,
+        maximum=10_000_000,
+        achieved=None,
+        prefixes=("notify.", "sessions.", "session.", "handshake.", "echo.", "errors.", "generator.", "messages."),
+    ),
+}
+_DEFAULT = {
+    Use.BOTH: (Dimension.HANDSHAKES, Dimension.NOTIFICATIONS),
+    Use.TARGET_WLC: (Dimension.HANDSHAKES,),
+    Use.SERVE_MSE: (Dimension.HANDSHAKES,),
+    Use.SERVE_WLC: (Dimension.NOTIFICATIONS,),
+}
+
+
+def default_dimensions(use: Use) -> tuple[Dimension, ...]:
+    """Handshakes and throughput, as far as it is us who make that load."""
+    return _DEFAULT[use]
+
+
+def check_use(dimension: Dimension, use: Use) -> None:
+    """Raises: InputError: that load is made by the side that is not ours."""
+    if dimension is Dimension.HANDSHAKES and not use.plays_mse:
+        raise InputError(Problem("--dimension", "handshake.per_s only where the MSEs are ours: they dial", str(use)))
+    if dimension in (Dimension.NOTIFICATIONS, Dimension.STATIONS) and not use.plays_wlc:
+        raise InputError(Problem("--dimension", f"{dimension} only where the WLCs are ours: they notify", str(use)))
+
+
+def latency_of(dimension: Dimension, use: Use) -> str:
+    """The metric of the curve over the load."""
+    if dimension is Dimension.HANDSHAKES:
+        return "handshake.latency"
+    if dimension is Dimension.SESSIONS and use.plays_mse:
+        return "handshake.session"
+    return "notify.latency" if use.plays_mse else "notify.lag"
+
+
+def source_for(dimension: Dimension, source: Source, load: float, hold_ns: int, warmup_ns: int) -> Source:
+    """The scenario whose run is a load of this size, or over whose sessions the loads of a live dimension follow.
+
+    Raises:
+        InputError: the scenario fixes what is to be varied, or cannot be that large.
+    """
+    stages = (Stage(warmup=Duration(warmup_ns)), Stage(hold=Duration(hold_ns)))
+    varied = _varied(dimension, source, load, stages)
+    if problems := check_scenario(varied, source.profile):
+        raise InputError(problems)
+    return source._replace(scenario=varied)
+
+
+def _varied(dimension: Dimension, source: Source, load: float, stages: tuple[Stage, ...]) -> Scenario:
+    scenario = source.scenario
+    if dimension is Dimension.HANDSHAKES:
+        of = scenario.load if scenario.load.kind == "handshake" else Load()
+        shaking = Load(
+            kind="handshake",
+            rate=load,
+            concurrency=of.concurrency,
+            resumed=of.resumed,
+            stages=stages,
+            backlog=scenario.load.backlog,
+        )
+        return msgspec.structs.replace(scenario, load=shaking, thresholds=())
+    base = scenario.load if scenario.load.kind == "notify" else Load(rate=load)
+    varied = msgspec.structs.replace(scenario, load=msgspec.structs.replace(base, stages=stages), thresholds=())
+    if dimension is Dimension.NOTIFICATIONS:
+        return msgspec.structs.replace(varied, load=msgspec.structs.replace(varied.load, rate=load, interval=None))
+    if dimension is Dimension.SESSIONS:
+        return _with_sessions(varied, round(load), source.use, len(source.targets))
+    return _with_stations(varied, round(load))
+
+
+def sizes_of(dimension: Dimension, plan: Plan) -> float:
+    """How large the load of a plan is: where a search begins."""
+    if dimension is Dimension.SESSIONS:
+        return len(plan.sessions)
+    if dimension is Dimension.STATIONS:
+        return len(plan.wlcs) * plan.stations
+    peak = max(max(stage.start_per_s, stage.end_per_s) for stage in plan.stages)
+    return peak * plan.copies
+
+
+def stages_for(plan: Plan, number: int, load: float, hold_ns: int, warmup_ns: int) -> tuple[RateStage, ...]:
+    """The stages of one load of a live dimension. Args: number: of the load; makes the names new ones."""
+    per_s = load / plan.copies
+    return (
+        RateStage(f"{number:02d}-warmup-{load:.0f}", 0, warmup_ns, per_s, per_s, counted=False),
+        RateStage(f"{number:02d}-hold-{load:.0f}", warmup_ns, hold_ns, per_s, per_s),
+    )
+
+
+def _with_sessions(scenario: Scenario, sessions: int, use: Use, targets: int) -> Scenario:
+    """More WLCs where they are ours, each with all its MSEs; more MSEs at somebody else's WLCs."""
+    wlc, mse = scenario.wlc, scenario.mse
+    if not isinstance(mse.assign, str):
+        raise InputError(Problem("mse.assign", '"all" or "round-robin", to search along sessions', "a list of pairs"))
+    if use.plays_wlc:
+        each = mse.count if mse.assign == "all" else 1
+        return msgspec.structs.replace(scenario, wlc=msgspec.structs.replace(wlc, count=max(1, sessions // each)))
+    if mse.identities:
+        raise InputError(Problem("mse.identities", "none, to search along sessions: every MSE is made", "files"))
+    count = max(1, sessions // (targets or wlc.count))
+    return msgspec.structs.replace(scenario, mse=msgspec.structs.replace(mse, count=count))
+
+
+def _with_stations(scenario: Scenario, stations: int) -> Scenario:
+    """As often as in the scenario, each station is told of."""
+    wlc, load = scenario.wlc, scenario.load
+    each = max(1, stations // wlc.count)
+    factor = each / wlc.stations
+    if load.rate is not None:
+        load = msgspec.structs.replace(load, rate=load.rate * factor)
+    elif load.interval is not None:
+        load = msgspec.structs.replace(load, interval=Duration(max(1, round(load.interval / factor))))
+    return msgspec.structs.replace(scenario, wlc=msgspec.structs.replace(wlc, stations=each), load=load)

@@ -1,0 +1,183 @@
+"""Makes the loads of a search: over the same sessions where it can, as runs of their own where it must."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import trio
+
+from loadgen.capacity.campaign import Campaign, Observation
+from loadgen.capacity.dimension import ABOUT, sizes_of, source_for, stages_for
+from loadgen.capacity.result import Probe
+from loadgen.capacity.search import Trial
+from loadgen.engine.job import Job, Source, make_job
+from loadgen.engine.outcome import load_figures, make_result
+from loadgen.engine.supervisor import Load, RunRecord, Supervisor, Watcher
+from loadgen.errors import ExitCode, InputError
+from loadgen.measure.health import GeneratorVerdict, Verdict, judge
+from loadgen.measure.thresholds import Figures
+from loadgen.scenario.plan import Plan
+from loadgen.units import NS_PER_S
+
+# A target that ends sessions under a load that is too much for it costs a new start of the fleet; so often.
+_MOST_STARTS = 8
+_DRAIN_S = 30.0
+
+OnProbe = Callable[[Probe], None]
+OnPrepared = Callable[[Plan, Sequence[tuple[str, int]]], None]
+
+
+class Ended(NamedTuple):
+    """How a search came to its end. code: PASSED unless something kept it from going on."""
+
+    code: ExitCode
+    reason: str
+    records: tuple[RunRecord, ...]
+
+
+class Prober:
+    """Makes the loads of one campaign after the other."""
+
+    def __init__(self, source: Source, watcher: Watcher, on_prepared: OnPrepared, on_probe: OnProbe) -> None:
+        self._source = source
+        self._watcher = watcher
+        self._on_prepared = on_prepared
+        self._on_probe = on_probe
+        self._began = time.monotonic()
+
+    def run(self, campaign: Campaign) -> Ended:
+        """Make all loads of a search.
+
+        Raises:
+            InputError: the very first one cannot be made.
+        """
+        records: list[RunRecord] = []
+        live = ABOUT[campaign.settings.dimension].live
+        while campaign.next() is not None:
+            before = len(campaign.probes)
+            record = self._live(campaign) if live else self._one_run(campaign)
+            if record is None:
+                continue
+            records.append(record)
+            code, reason = _ending(record)
+            # A fleet that came up and made no load, or came up too often, will not do better the next time.
+            stuck = live and (len(campaign.probes) == before or len(records) == _MOST_STARTS)
+            if code is ExitCode.PASSED and stuck:
+                code, reason = ExitCode.INCONCLUSIVE, "the target ended sessions again and again"
+            if code is not ExitCode.PASSED:
+                return Ended(code, reason, tuple(records))
+        return Ended(ExitCode.PASSED, "", tuple(records))
+
+    def _live(self, campaign: Campaign) -> RunRecord:
+        """Loads over one fleet's sessions, until the search is over or sessions were lost."""
+        settings = campaign.settings
+        source = source_for(settings.dimension, self._source, settings.start, settings.hold_ns, settings.warmup_ns)
+        job = make_job(source, datetime.now(UTC))
+
+        async def lead(supervisor: Supervisor) -> None:
+            while (trial := campaign.next()) is not None:
+                load = await self._one_load(campaign, job.plan, supervisor, trial)
+                if supervisor.fleet.stopping or load.after["sessions.lost"] > load.before["sessions.lost"]:
+                    return
+                await trio.sleep(settings.cooldown_ns / NS_PER_S)
+
+        return trio.run(self._supervisor(job).run, lead)
+
+    async def _one_load(self, campaign: Campaign, plan: Plan, supervisor: Supervisor, trial: Trial) -> Load:
+        start_s = time.monotonic() - self._began
+        hold_ns, number = campaign.hold_ns(trial), len(campaign.probes) + 1
+        await supervisor.load(stages_for(plan, number, trial.load, hold_ns, campaign.settings.warmup_ns))
+        load = await supervisor.settle(_DRAIN_S)
+        if not supervisor.fleet.stopping:
+            figures = load_figures(plan, supervisor.merger, load)
+            seen = Observation(
+                offered=trial.load,
+                achieved=_achieved(campaign, plan, figures),
+                figures=figures,
+                generator=judge(load.health, load.machine, figures.counters),
+                start_s=start_s,
+                hold_s=hold_ns / NS_PER_S,
+                workers=supervisor.workers,
+                cpu_s=sum(worker.load_share for worker in load.health),
+            )
+            self._on_probe(campaign.tell(trial, seen))
+        return load
+
+    def _one_run(self, campaign: Campaign) -> RunRecord | None:
+        """One load, by a run of its own; None if it could not be made."""
+        settings, trial = campaign.settings, campaign.next()
+        assert trial is not None
+        start_s = time.monotonic() - self._began
+        hold_ns = campaign.hold_ns(trial)
+        try:
+            source = source_for(settings.dimension, self._source, trial.load, hold_ns, settings.warmup_ns)
+            job = make_job(source, datetime.now(UTC))
+            record: RunRecord = trio.run(self._supervisor(job).run)
+        except InputError as error:
+            if not campaign.probes:
+                raise
+            # So large it cannot be here: descriptors, ports, memory, addresses.
+            self._on_probe(campaign.tell(trial, _impossible(trial, start_s, str(error))))
+            return None
+        if record.interrupted or record.deaths or not record.prepared:
+            return record
+        result = make_result(job.plan, record, (), datetime.now(UTC))
+        about = ABOUT[settings.dimension]
+        seen = Observation(
+            offered=sizes_of(settings.dimension, job.plan),
+            achieved=None if about.achieved is None else result.counters[about.achieved],
+            figures=Figures(result.metrics, result.counters, result.rates, result.costs),
+            generator=judge(record.health, result.machine, result.counters),
+            start_s=start_s,
+            hold_s=hold_ns / NS_PER_S,
+            workers=job.workers,
+            cpu_s=sum(worker.load_share for worker in record.health),
+        )
+        self._on_probe(campaign.tell(trial, seen))
+        time.sleep(settings.cooldown_ns / NS_PER_S)
+        return record
+
+    def _supervisor(self, job: Job) -> Supervisor:
+        def prepared(listening: Sequence[tuple[str, int]]) -> None:
+            self._on_prepared(job.plan, listening)
+
+        return Supervisor(job.plan, job.profile.document, job.keys, job.workers, self._watcher, prepared)
+
+
+def _achieved(campaign: Campaign, plan: Plan, figures: Figures) -> float:
+    """What the target did per second, of what was due in the hold."""
+    about = ABOUT[campaign.settings.dimension]
+    assert about.achieved is not None
+    rate = figures.rates.get(about.achieved)
+    if rate is not None or plan.use.plays_mse:
+        return rate or 0.0
+    # Only the sender is ours: what the target's TCP has not taken yet is not done, though we are rid of it.
+    sent, sent_bytes = figures.counters["notify.sent"], figures.counters["notify.sent_bytes"]
+    waiting = figures.counters["notify.unacknowledged_bytes"]
+    return figures.rates.get("notify.sent_per_s", 0.0) * max(0.0, 1 - waiting / sent_bytes) if sent else 0.0
+
+
+def _ending(record: RunRecord) -> tuple[ExitCode, str]:
+    if record.deaths:
+        return ExitCode.WORKER_DIED, "; ".join(record.deaths)
+    if record.interrupted:
+        return ExitCode.INTERRUPTED, "interrupted"
+    if not record.loads:
+        return ExitCode.UNREACHABLE, "no session came up"
+    return ExitCode.PASSED, ""
+
+
+def _impossible(trial: Trial, start_s: float, why: str) -> Observation:
+    """A load that this machine cannot make."""
+    return Observation(
+        offered=trial.load,
+        achieved=0.0,
+        figures=Figures({}, {}, {}, {}),
+        generator=GeneratorVerdict(Verdict.INVALID, (why,), why),
+        start_s=start_s,
+        hold_s=0.0,
+        trouble=why,
+    )

@@ -1,0 +1,95 @@
+"""What a search for limits leaves behind."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+import msgspec
+
+from loadgen.measure.document import Document
+from loadgen.measure.health import Verdict
+
+
+class Outcome(StrEnum):
+    """How a search ended."""
+
+    FOUND = "limit found"
+    NOT_REACHED = "not reached"
+    GENERATOR_LIMITED = "generator-limited"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Step(StrEnum):
+    """Why a load was tried."""
+
+    BRACKET = "bracket"
+    BISECT = "bisect"
+    CONFIRM = "confirm"
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """One load that was tried.
+
+    Attributes:
+        offered, achieved: in the dimension's unit; achieved is what the target did within the window.
+        passed: everything that was asked for held.
+        broke: what did not hold, the worst first, each with its figure.
+        generator: the generator's own verdict; an INVALID probe says nothing about the target.
+        start_s: since the search began.
+        p50, p99, max: of the dimension's latency metric, in ns; None where nothing was measured.
+    """
+
+    step: Step
+    offered: float
+    achieved: float
+    passed: bool
+    broke: tuple[str, ...]
+    generator: Verdict
+    reasons: tuple[str, ...]
+    start_s: float
+    hold_s: float
+    p50: int | None
+    p99: int | None
+    max: int | None
+
+
+class DimensionResult(msgspec.Struct, frozen=True):
+    """What was found along one dimension.
+
+    Attributes:
+        dimension: "handshake.per_s", "notify.per_s", "sessions" or "stations".
+        unit: what its figures count, e.g. "handshakes/s".
+        latency: the metric whose percentiles the probes show.
+        slos: what every probe had to hold.
+        limit: the highest load that was confirmed; None if none was.
+        above: the lowest load that did not hold; None if there was none up to the maximum.
+        broke: what broke first, above the limit.
+        advice: what to do next, in a sentence; empty if there is nothing to add.
+        probes: in the order in which they were made.
+    """
+
+    dimension: str
+    unit: str
+    latency: str
+    slos: tuple[str, ...]
+    outcome: Outcome
+    limit: float | None
+    above: float | None
+    broke: tuple[str, ...]
+    advice: str
+    probes: tuple[Probe, ...]
+
+
+class CapacityResult(Document, frozen=True, tag="capacity"):
+    """result.json of `loadgen capacity`."""
+
+    VERSION: ClassVar[int] = 1
+
+    scenario: str
+    plan_digest: str
+    use: str
+    started: str
+    environment: dict[str, str]
+    dimensions: tuple[DimensionResult, ...]
+    exit_code: int

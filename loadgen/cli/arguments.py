@@ -1,0 +1,57 @@
+"""Arguments that several commands share. Light: it is imported for `--help`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+
+class SourceOptions(NamedTuple):
+    """The scenario and who plays which side of it, as they were given."""
+
+    scenario: Path
+    overrides: tuple[str, ...]
+    target: str | None
+    serve: str | None
+    workers: str
+
+
+_SOURCE = (
+    click.argument("scenario", type=click.Path(path_type=Path)),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="PATH=VALUE",
+        help="Change a value of the scenario; repeatable.",
+    ),
+    click.option("--target", metavar="wlc=HOST:PORT[,...]", help="Play the MSEs, at somebody else's WLCs."),
+    click.option("--serve", type=click.Choice(["wlc", "mse"]), help="Play this side only."),
+    click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="Processes per side."),
+)
+results_option = click.option(
+    "--results",
+    default="results",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where to put the result folder.",
+)
+quiet_option = click.option("--quiet", is_flag=True, help="No progress and no summary.")
+
+
+def source_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the scenario and its options, as one argument `source`."""
+
+    @wraps(command)
+    def wrapped(**options: Any) -> int:
+        source = SourceOptions(*(options.pop(name) for name in SourceOptions._fields))
+        return command(source, **options)
+
+    decorated: Callable[..., int] = wrapped
+    for decorate in reversed(_SOURCE):
+        decorated = decorate(decorated)
+    return decorated

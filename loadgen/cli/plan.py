@@ -1,0 +1,30 @@
+"""`loadgen plan`: what a run would do, without doing it."""
+
+from __future__ import annotations
+
+import click
+
+from loadgen.cli.arguments import SourceOptions, source_options
+
+
+@click.command()
+@source_options
+@click.option("--duration", metavar="30s", help="Length of the load's last stage, instead of the scenario's.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def plan(source: SourceOptions, duration: str | None, as_json: bool) -> int:
+    """Check SCENARIO and print what it would ask of the target and of this machine. Sends nothing."""
+    from loadgen.cli.source import read_source
+    from loadgen.cli.watching import output
+    from loadgen.engine.forecast import forecast
+    from loadgen.engine.job import plan_of
+    from loadgen.measure import document
+    from loadgen.report.forecast import forecast_table
+
+    read = read_source(source, duration)
+    planned, workers = plan_of(read)
+    expected = forecast(planned, read.profile, workers)
+    if as_json:
+        click.echo(document.as_json(expected), nl=False)
+    else:
+        output().print(forecast_table(expected))
+    return 0

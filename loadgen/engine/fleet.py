@@ -1,0 +1,170 @@
+"""The worker processes of a run: started, told, listened to, and ended."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO
+
+import trio
+
+from loadgen.engine.channel import Channel, Done, FromWorker, LoadOver, Progress, Ready, Refused, ToWorker
+from loadgen.engine.worker import worker_name
+from loadgen.measure.recorder import Interval
+from loadgen.nmsp.messages import Role
+
+# The line of a traceback that says what happened; in a group it has a border.
+_LAST_WORDS = re.compile(r"^[ |]*((?:[\w.]+)(?:Error|Exception|Fault)\b.*)$", re.MULTILINE)
+
+# What a worker saw: its name, the interval, and of its progress the CPU time (else None).
+Hear = Callable[[str, Interval, float | None], None]
+
+
+class WorkerProcess:
+    """A worker as the supervisor sees it."""
+
+    def __init__(self, name: str, role: Role, process: trio.Process, errors: IO[bytes]) -> None:
+        self.name = name
+        self.role = role
+        self.process = process
+        self.errors = errors
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.channel: Channel[ToWorker, FromWorker] = Channel(process.stdin, process.stdout, FromWorker)
+        self.ready: Ready | None = None
+        self.refused: Refused | None = None
+        self.loads: list[LoadOver] = []
+        self.done: Done | None = None
+        self.death: str | None = None
+        self.killed = False  # by Ctrl-C, or by us because the user would not wait
+        self.active = 0
+        self.queued_bytes = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.done is not None or self.death is not None or self.refused is not None or self.killed
+
+
+class Fleet:
+    """All workers of a run.
+
+    Attributes:
+        stopping: the run is to end: a worker died, or somebody asked for it.
+        interrupted: somebody did.
+    """
+
+    def __init__(self, hear: Hear) -> None:
+        self.workers: list[WorkerProcess] = []
+        self.stopping = False
+        self.interrupted = False
+        self._hear = hear
+        self._changed = trio.Event()
+
+    async def start(self, nursery: trio.Nursery, role: Role, number: int) -> None:
+        """Start one more worker."""
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker; `kill_all` closes it
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "loadgen.engine.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            # Ctrl-C goes to the whole process group of the terminal; what it means, the supervisor decides.
+            process_group=0,
+        )
+        worker = WorkerProcess(worker_name(role, number), role, process, errors)
+        self.workers.append(worker)
+        nursery.start_soon(self._listen_to, worker)
+
+    def of(self, role: Role | None) -> list[WorkerProcess]:
+        """The workers of one side, or all."""
+        return [worker for worker in self.workers if role is None or worker.role is role]
+
+    async def tell(self, worker: WorkerProcess, value: ToWorker) -> None:
+        """Send one worker something, if it is still there."""
+        if not worker.ended:
+            with suppress(trio.BrokenResourceError):  # it died: `_listen_to` finds out, and says so
+                await worker.channel.send(value)
+
+    async def tell_all(self, value: ToWorker, role: Role | None = None) -> None:
+        """Send the workers of one side, or all, something."""
+        for worker in self.of(role):
+            await self.tell(worker, value)
+
+    async def until(self, predicate: Callable[[], object]) -> None:
+        """Wait until it holds, or the run is to end."""
+        while not self.stopping and not predicate():
+            await self._changed.wait()
+
+    async def until_ended(self, role: Role) -> None:
+        """Wait until the workers of one side have handed in their results, or died."""
+        while not all(worker.ended for worker in self.of(role)):
+            await self._changed.wait()
+
+    def stop(self) -> None:
+        """End the run."""
+        self.stopping = True
+        self._note()
+
+    async def watch_signals(self) -> None:
+        """Ctrl-C ends the run; asked twice, it ends now."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                if self.interrupted:
+                    for worker in self.workers:
+                        if not worker.ended:
+                            worker.killed = True
+                            worker.process.kill()
+                self.interrupted = True
+                self.stop()
+
+    def kill_all(self) -> None:
+        """Whatever is left goes."""
+        for worker in self.workers:
+            if worker.process.returncode is None:
+                worker.process.kill()
+            worker.errors.close()
+
+    async def _listen_to(self, worker: WorkerProcess) -> None:
+        with suppress(trio.BrokenResourceError):
+            while (value := await worker.channel.receive()) is not None:
+                match value:
+                    case Ready():
+                        worker.ready = value
+                    case Refused():
+                        worker.refused = value
+                    case Progress(interval=interval, active=active, cpu_s=cpu_s, queued_bytes=queued):
+                        self._hear(worker.name, interval, cpu_s)
+                        worker.active, worker.queued_bytes = active, queued
+                    case LoadOver(interval=interval, queued_bytes=queued):
+                        self._hear(worker.name, interval, None)
+                        worker.queued_bytes = queued
+                        worker.loads.append(value)
+                    case Done(interval=interval):
+                        self._hear(worker.name, interval, None)
+                        worker.active = 0
+                        worker.done = value
+                self._note()
+        code = await worker.process.wait()
+        if not worker.ended:
+            if code == -signal.SIGINT:  # Ctrl-C reached it before it had left our process group: meant for us all
+                worker.killed = self.interrupted = True
+            else:
+                worker.death = _describe_death(worker, code)
+            worker.active = 0
+            self.stop()
+
+    def _note(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _describe_death(worker: WorkerProcess, code: int) -> str:
+    how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+    worker.errors.seek(0)
+    said = _LAST_WORDS.findall(worker.errors.read().decode("utf-8", "replace"))
+    return f"worker {worker.name} (pid {worker.process.pid}) died: {how}" + (f": {said[-1]}" if said else "")

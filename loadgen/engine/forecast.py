@@ -1,0 +1,114 @@
+"""What a plan will ask of the target and of this machine, from arithmetic alone."""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+
+import msgspec
+
+from loadgen.engine.limits import descriptors_needed
+from loadgen.engine.machine import memory_available_bytes
+from loadgen.loads import LoadKind
+from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.plan import Plan
+from loadgen.units import NS_PER_S
+
+# Measured with 10,000 sessions (docs/performance.md); OpenSSL has most of it.
+_SESSION_BYTES = 32 * 1024
+# A worker with its libraries and buffers, and the supervisor; measured with one session.
+_PROCESS_BYTES = 72 * 1024 * 1024
+# Key, certificate, TLS context and Python objects of one of our WLCs, without its stations.
+_WLC_BYTES = 40 * 1024
+# TCP/IP headers with timestamps, and what TLS 1.2 with AES-GCM adds, for each write.
+_WRITE_OVERHEAD_BYTES = 52 + 29
+
+
+class StageForecast(msgspec.Struct, frozen=True):
+    """One stage: rates of the whole fleet on the wire, notifications or handshakes per second."""
+
+    name: str
+    counted: bool
+    length_s: float
+    start_per_s: float
+    end_per_s: float
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What to expect of a run.
+
+    Attributes:
+        total: notifications or handshakes in all; None for as fast as it goes.
+        bytes_per_s, network_bytes_per_s: at the peak: of notifications, and with TLS, TCP and IP if each is written by
+            itself.
+        descriptors: of the process that needs most of them.
+        memory_bytes: of all our processes together.
+    """
+
+    scenario: str
+    plan_digest: str
+    use: str
+    kind: LoadKind
+    wlcs: int
+    mses: int
+    sessions: int
+    most_sessions_of_a_wlc: int
+    workers: int
+    connect_s: float
+    load_s: float
+    stages: tuple[StageForecast, ...]
+    total: int | None
+    notification_bytes: float | None
+    bytes_per_s: float | None
+    network_bytes_per_s: float | None
+    descriptors: int
+    descriptor_limit: int
+    memory_bytes: int
+    memory_available_bytes: int
+
+
+def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
+    """Args: workers: per side."""
+    notify = plan.kind is LoadKind.NOTIFY
+    per_wlc = Counter(session.wlc for session in plan.sessions)
+    copies = plan.copies
+    sends = notify and plan.use.plays_wlc
+    low, high = (profile.notify_bytes(readings) for readings in plan.readings)
+    size = (low + high) / 2
+    stages = tuple(
+        StageForecast(s.name, s.counted, s.duration_ns / NS_PER_S, s.start_per_s * copies, s.end_per_s * copies)
+        for s in plan.stages
+    )
+    peak = max(max(stage.start_per_s, stage.end_per_s) for stage in stages)
+    return Forecast(
+        scenario=plan.scenario,
+        plan_digest=plan.digest,
+        use=plan.use,
+        kind=plan.kind,
+        wlcs=len(plan.wlcs),
+        mses=len(plan.mse_macs),
+        sessions=len(plan.sessions),
+        most_sessions_of_a_wlc=max(per_wlc.values()),
+        workers=workers,
+        connect_s=len(plan.sessions) / plan.connect_per_s if notify and plan.use.plays_mse else 0.0,
+        load_s=plan.duration_ns / NS_PER_S,
+        stages=stages,
+        total=round(plan.schedule().slots * copies) if plan.paced else None,
+        notification_bytes=size if sends else None,
+        bytes_per_s=peak * size if sends else None,
+        network_bytes_per_s=peak * (size + _WRITE_OVERHEAD_BYTES / plan.burst) if sends else None,
+        descriptors=descriptors_needed(plan, workers),
+        descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        memory_bytes=_memory_bytes(plan, profile, workers),
+        memory_available_bytes=memory_available_bytes(),
+    )
+
+
+def _memory_bytes(plan: Plan, profile: WireProfile, workers: int) -> int:
+    sides = plan.use.plays_wlc + plan.use.plays_mse
+    links = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else plan.concurrency
+    total = _PROCESS_BYTES * (1 + sides * workers) + sides * links * _SESSION_BYTES
+    if plan.use.plays_wlc:
+        stations = plan.stations * profile.notify_bytes(plan.readings[1]) if plan.kind is LoadKind.NOTIFY else 0
+        total += len(plan.wlcs) * (_WLC_BYTES + 2 * stations)
+    return total

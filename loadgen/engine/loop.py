@@ -1,0 +1,139 @@
+"""One epoll set that trio waits on, and the timers of the links in it."""
+
+from __future__ import annotations
+
+import heapq
+import select
+import time
+
+import trio
+
+from loadgen.engine.links import Link
+from loadgen.transport.tls import Want
+from loadgen.units import NS_PER_MS, NS_PER_S
+
+_MAX_EVENTS = 1024
+# The longest sleep; another task of the worker may have changed what there is to do.
+_MAX_SLEEP_NS = 100 * NS_PER_MS
+# How long the loop may go on without trio: the worker's other tasks wait for it.
+_STRETCH_NS = 4 * NS_PER_MS
+
+
+class Loop:
+    """Turns until it is `finished`. No task, no task switch and no `await` per link or message.
+
+    Attributes:
+        links: those that are watched, by descriptor.
+        longest_stall_ns: the longest turn, or the latest one.
+    """
+
+    def __init__(self) -> None:
+        self.links: dict[int, Link] = {}
+        self.finished = False
+        self.longest_stall_ns = 0
+        self._epoll = select.epoll()
+        self._timers: list[tuple[int, int, Link]] = []
+        self._timer_serial = 0
+
+    async def run(self) -> None:
+        """Turn until `finished`."""
+        try:
+            while not self.finished:
+                now = time.monotonic_ns()
+                wake = self.wake_ns(now)
+                if wake > now:
+                    with trio.move_on_after((wake - now) / NS_PER_S):
+                        await trio.lowlevel.wait_readable(self._epoll.fileno())
+                else:
+                    await trio.lowlevel.checkpoint()
+                self._stretch(max(wake, now))
+        finally:
+            self.shut()
+
+    def wake_ns(self, now_ns: int) -> int:
+        wake = min(self.next_wake_ns(now_ns), now_ns + _MAX_SLEEP_NS)
+        if self._timers:
+            wake = min(wake, self._timers[0][0])
+        return wake
+
+    def _stretch(self, due_ns: int) -> None:
+        """Turn without trio in between, until nothing is to be done for a moment or others should have their turn.
+
+        Going through trio costs as much as ten notifications; in a busy shard a turn brings few more.
+        """
+        until, pause = time.monotonic_ns() + _STRETCH_NS, 0
+        while not self.finished:
+            events = self._epoll.poll(pause / NS_PER_S, _MAX_EVENTS)
+            started = time.monotonic_ns()
+            self.turn(events)
+            now = time.monotonic_ns()
+            self.longest_stall_ns = max(self.longest_stall_ns, now - started, started - due_ns)
+            if now > until or (pause and not events):
+                return
+            due_ns = max(now, self.wake_ns(now))
+            pause = min(due_ns - now, NS_PER_MS)
+            due_ns = now + pause
+
+    def shut(self) -> None:
+        """Give everything back."""
+        self._epoll.close()
+
+    # -- for subclasses ------------------------------------------------------------------------------------------
+
+    def turn(self, ready: list[tuple[int, int]]) -> None:
+        """Do what is to be done; `ready` are descriptors and epoll's events."""
+        raise NotImplementedError
+
+    def next_wake_ns(self, now_ns: int) -> int:
+        """When the next turn has something to do that neither a socket nor a timer will tell of."""
+        raise NotImplementedError
+
+    def on_timer(self, link: Link, now_ns: int) -> None:
+        """A link's timer has run out."""
+        raise NotImplementedError
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    def add(self, link: Link, deadline_ns: int, events: int) -> None:
+        """Watch a new link."""
+        self.links[link.fd] = link
+        self._epoll.register(link.fd, events)
+        link.watched = events
+        self.arm(link, deadline_ns)
+
+    def watch_other(self, fd: int) -> None:
+        """Watch a descriptor that is no link's, for reading."""
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def unwatch_other(self, fd: int) -> None:
+        self._epoll.unregister(fd)
+
+    def arm(self, link: Link, deadline_ns: int) -> None:
+        """Have the link's timer run at `deadline_ns`, instead of when it was armed for before."""
+        self._timer_serial += 1
+        link.timer = self._timer_serial
+        heapq.heappush(self._timers, (deadline_ns, self._timer_serial, link))
+
+    def remove(self, link: Link) -> None:
+        """Watch a link no more."""
+        link.timer = 0
+        del self.links[link.fd]
+        self._epoll.unregister(link.fd)
+
+    def watch(self, link: Link) -> None:
+        """Have epoll tell what this link waits for."""
+        assert link.tunnel is not None
+        events = select.EPOLLIN
+        if link.tunnel.wants is Want.WRITE:
+            events |= select.EPOLLOUT
+        if link.watched != events:
+            self._epoll.modify(link.fd, events)
+            link.watched = events
+
+    def run_timers(self) -> None:
+        """Have the timers run that are due."""
+        now = time.monotonic_ns()
+        while self._timers and self._timers[0][0] <= now:
+            _, serial, link = heapq.heappop(self._timers)
+            if serial == link.timer:
+                self.on_timer(link, now)

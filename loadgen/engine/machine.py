@@ -1,0 +1,101 @@
+"""What the machine goes through while a load is on: read from /proc and the control group before and after."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import NamedTuple
+
+from loadgen.measure.health import MachineHealth
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class _Sample(NamedTuple):
+    busy: int
+    total: int
+    throttled_us: int
+    swapped_pages: int
+    segments: int
+    retransmitted: int
+
+
+class MachineWatch:
+    """Compares the machine now with the machine when this was made."""
+
+    def __init__(self) -> None:
+        self._before = _sample()
+
+    def health(self) -> MachineHealth:
+        """What happened since."""
+        now = _sample()
+        changes = _Sample(*(after - before for after, before in zip(now, self._before, strict=True)))
+        return MachineHealth(
+            busy=changes.busy / changes.total if changes.total else 0.0,
+            throttled_s=changes.throttled_us / 1e6,
+            swapped_bytes=changes.swapped_pages * resource.getpagesize(),
+            retransmitted=changes.retransmitted / changes.segments if changes.segments else 0.0,
+            memory_available_bytes=memory_available_bytes(),
+        )
+
+
+def memory_available_bytes() -> int:
+    """What this machine, or the control group, still has for us; 0 if it does not tell."""
+    fields = _fields("/proc/meminfo")
+    available = fields.get("MemAvailable:", 0) * 1024
+    group = _own_group()
+    try:
+        most = int((group / "memory.max").read_text("ascii"))
+        used = int((group / "memory.current").read_text("ascii"))
+    except (OSError, ValueError):  # no such group, or "max"
+        return available
+    # Page cache counts as used, and goes when memory is wanted.
+    return min(available, most - used + _fields(str(group / "memory.stat")).get("inactive_file", 0))
+
+
+def _sample() -> _Sample:
+    cpu = [0] * 8
+    try:
+        with open("/proc/stat", encoding="ascii") as lines:  # noqa: PTH123 - a pseudo file, of which one line is wanted
+            cpu = [int(ticks) for ticks in lines.readline().split()[1:9]]
+    except OSError:
+        pass
+    idle = cpu[3] + cpu[4]
+    vm = _fields("/proc/vmstat")
+    tcp = _tcp()
+    return _Sample(
+        busy=sum(cpu) - idle,
+        total=sum(cpu),
+        throttled_us=_fields(str(_own_group() / "cpu.stat")).get("throttled_usec", 0),
+        swapped_pages=vm.get("pswpin", 0) + vm.get("pswpout", 0),
+        segments=tcp.get("OutSegs", 0),
+        retransmitted=tcp.get("RetransSegs", 0),
+    )
+
+
+def _own_group() -> Path:
+    """The control group (version 2) of this process."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text("ascii").splitlines()
+    except OSError:
+        return _CGROUPS
+    own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
+    return _CGROUPS / own.lstrip("/")
+
+
+def _fields(path: str) -> dict[str, int]:
+    """Lines of a name and a number; empty if there is no such file."""
+    try:
+        rows = [line.split() for line in Path(path).read_text("ascii").splitlines()]
+    except OSError:
+        return {}
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}
+
+
+def _tcp() -> dict[str, int]:
+    try:
+        lines = [line.split() for line in Path("/proc/net/snmp").read_text("ascii").splitlines()]
+    except OSError:
+        return {}
+    rows = [line for line in lines if line[0] == "Tcp:"]
+    return dict(zip(rows[0][1:], map(int, rows[1][1:]), strict=True)) if len(rows) == 2 else {}

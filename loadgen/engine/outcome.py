@@ -1,0 +1,146 @@
+"""From what the supervisor holds after a run to its result."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from loadgen.engine.supervisor import AbortWhen, Load, RunRecord
+from loadgen.loads import LoadKind
+from loadgen.measure import thresholds as limits
+from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_metrics, make_rates, make_stages
+from loadgen.measure.health import MachineHealth, judge
+from loadgen.measure.merge import Merger
+from loadgen.measure.result import RunResult, environment
+from loadgen.measure.thresholds import Figures, Status
+from loadgen.measure.verdict import make_verdict
+from loadgen.scenario.plan import Plan, PlannedThreshold, Use
+from loadgen.units import NS_PER_S
+
+
+def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold], started: datetime) -> RunResult:
+    """All figures of a run, and the verdict."""
+    merger = record.merger
+    load = record.loads[-1] if record.loads else None
+    spans = [span for load in record.loads for span in stage_spans(plan, load)]
+    counters = make_counters(
+        merger.counters(), plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=not record.deaths
+    )
+    sessions = 0 if load is None else load.before["sessions.established"] - load.before["sessions.lost"]
+    figures = Figures(
+        make_metrics(merger, spans),
+        counters,
+        make_rates(merger, counters, spans),
+        make_costs(counters, plan.kind, record.health, sessions),
+    )
+    machine = MachineHealth() if load is None else load.machine
+    judged = limits.judge(demands, figures)
+    return RunResult(
+        schema_version=RunResult.VERSION,
+        scenario=plan.scenario,
+        plan_digest=plan.digest,
+        profile=plan.profile,
+        use=plan.use,
+        kind=plan.kind,
+        started=started.isoformat(timespec="seconds"),
+        load_s=sum(load.length_s for load in record.loads),
+        supervisor_cpu_s=sum(load.cpu_s for load in record.loads),
+        environment=environment(),
+        verdict=make_verdict(
+            judge(record.health, machine, counters),
+            judged,
+            counters,
+            machine,
+            interrupted=record.interrupted,
+            aborted=record.aborted,
+            deaths=record.deaths,
+        ),
+        metrics=dict(figures.metrics),
+        counters=counters,
+        rates=dict(figures.rates),
+        costs=dict(figures.costs),
+        thresholds=judged,
+        stages=make_stages(merger, spans),
+        workers=record.health,
+        machine=machine,
+        timeline=record.timeline.build(
+            merger.log_lines(record.interval_s), None if load is None else record.loads[0].start_ns - record.epoch_ns
+        ),
+    )
+
+
+def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
+    """The figures of one load of several, after it was drained."""
+    spans = stage_spans(plan, load)
+    delta = Counter(load.after)
+    delta.subtract(load.before)
+    # No count of its own, but how things stood when the load was over.
+    delta["notify.unacknowledged_bytes"] = load.after["notify.unacknowledged_bytes"]
+    counters = make_counters(delta, plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=True)
+    return Figures(
+        make_metrics(merger, spans),
+        counters,
+        make_rates(merger, counters, spans),
+        make_costs(counters, plan.kind, load.health, load.before["sessions.established"]),
+    )
+
+
+def stage_spans(plan: Plan, load: Load, now_ns: int | None = None) -> list[StageSpan]:
+    """The stages of a load as they really were. Args: now_ns: while it goes on."""
+    end_ns = load.end_ns if now_ns is None else now_ns
+    spans = []
+    for stage in load.stages:
+        start_ns = load.start_ns + stage.start_ns
+        spans.append(
+            StageSpan(
+                name=stage.name,
+                counted=stage.counted,
+                start_ns=start_ns,
+                load_ns=load.start_ns,
+                length_ns=max(0, min(stage.duration_ns, end_ns - start_ns)),
+                start_per_s=stage.start_per_s * plan.copies,
+                end_per_s=stage.end_per_s * plan.copies,
+                due=_due(plan, load, stage.start_ns, min(stage.start_ns + stage.duration_ns, end_ns - load.start_ns)),
+            )
+        )
+    return spans
+
+
+def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
+    """Looks once a second whether a rule with `abort_on_fail` has failed."""
+    fatal = [rule for rule in rules if rule.abort_on_fail]
+    demands = limits.parse_thresholds([rule.threshold for rule in fatal], "thresholds")
+    last_s = 0.0
+
+    def check(merger: Merger, load: Load) -> str | None:
+        nonlocal last_s
+        now_ns = time.monotonic_ns()
+        seconds = (now_ns - load.start_ns) / NS_PER_S
+        ripe = [demand for rule, demand in zip(fatal, demands, strict=True) if seconds * NS_PER_S >= rule.delay_ns]
+        if not ripe or seconds < last_s + 1:
+            return None
+        last_s = seconds
+        spans = stage_spans(plan, load, now_ns)
+        counters = make_counters(
+            merger.counters(), plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=False
+        )
+        figures = Figures(make_metrics(merger, spans), counters, make_rates(merger, counters, spans), {})
+        failed = [result for result in limits.judge(ripe, figures) if result.status is Status.FAILED]
+        return f"{failed[0].text} ({failed[0].shown})" if failed else None
+
+    return check
+
+
+def _due(plan: Plan, load: Load, start_ns: int, end_ns: int) -> dict[str, int]:
+    """What became due between two times of a load, as a counter; where the schedule alone says so."""
+    schedule = plan.schedule(load.stages)
+    if not plan.paced or plan.use is not Use.BOTH:
+        return {}
+    first, end = (schedule.count_at(time_ns - 1) for time_ns in (start_ns, max(start_ns, end_ns)))
+    if plan.kind is LoadKind.HANDSHAKE:
+        return {"handshakes.due": end - first}
+    subscribers = Counter(session.wlc for session in plan.sessions)
+    turns = sum((schedule.turns(wlc, end) - schedule.turns(wlc, first)) * count for wlc, count in subscribers.items())
+    return {"notify.due": turns * plan.burst}

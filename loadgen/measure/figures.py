@@ -1,0 +1,146 @@
+"""From what workers handed in to the figures of a result: counters, rates, stages, costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from loadgen.loads import LoadKind
+from loadgen.measure.health import WorkerHealth
+from loadgen.measure.histogram import MetricSummary
+from loadgen.measure.merge import Merger
+from loadgen.measure.names import COUNTERS, HANDSHAKE_PREFIXES, MSE_COUNTERS, NOTIFY_PREFIXES, WLC_COUNTERS
+from loadgen.measure.result import StageResult
+from loadgen.measure.stages import NO_STAGE
+from loadgen.units import NS_PER_S
+
+# What a stage did, by the durations that it left: (rate, the metric recorded once for each, the span's name).
+_STAGE_RATES = (
+    ("notify.sent_per_s", "notify.lag", "sent"),
+    ("notify.received_per_s", "notify.latency", "received"),
+    ("handshake.completed_per_s", "handshake.service", "handshake"),
+)
+# With fewer, what a worker takes once weighs more than its sessions.
+_MIN_SESSIONS = 100
+_DONE = {"notify.lag": "notify.sent", "notify.latency": "notify.received", "handshake.service": "handshakes.completed"}
+
+
+class StageSpan(NamedTuple):
+    """A stage as it really was.
+
+    Attributes:
+        start_ns: monotonic; load_ns: the same, of the load that it belongs to.
+        length_ns: less than planned if the load ended early; 0 if it never began.
+        due: counters of what was due in it, where that is known.
+    """
+
+    name: str
+    counted: bool
+    start_ns: int
+    load_ns: int
+    length_ns: int
+    start_per_s: float
+    end_per_s: float
+    due: Mapping[str, int]
+
+
+def make_counters(counters: Counter[str], kind: LoadKind, *, wlc: bool, mse: bool, complete: bool) -> dict[str, int]:
+    """All counters that could be measured, those that stayed 0 too.
+
+    Args:
+        wlc, mse: which sides were ours.
+        complete: every worker handed in its last figures. Then, with both sides ours, what was sent and never came is
+            lost, even if no later notification showed the gap.
+    """
+    if wlc and mse and complete:
+        missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
+        counters["notify.lost"] = max(counters["notify.lost"], missing)
+    unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
+    # Whoever keeps the schedule knows what it gave up.
+    if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):
+        unseen |= {"generator.shortfall", "handshakes.due", "handshakes.dropped"}
+    others = HANDSHAKE_PREFIXES if kind is LoadKind.NOTIFY else NOTIFY_PREFIXES
+    names = dict.fromkeys([*COUNTERS, *sorted(counters)])
+    return {name: counters[name] for name in names if name not in unseen and not name.startswith(others)}
+
+
+def make_metrics(merger: Merger, spans: Iterable[StageSpan]) -> dict[str, MetricSummary]:
+    """Of the stages that count; and where those have nothing, of what belongs to no stage."""
+    counted = merger.metrics({span.name for span in spans if span.counted})
+    return dict(sorted((merger.metrics({NO_STAGE}) | counted).items()))
+
+
+def make_stages(merger: Merger, spans: Sequence[StageSpan]) -> tuple[StageResult, ...]:
+    """Each stage that began, by itself."""
+    results = []
+    for span in spans:
+        if not span.length_ns:
+            continue
+        metrics = merger.metrics({span.name})
+        done = {name: metrics[metric].count for metric, name in _DONE.items() if metric in metrics}
+        results.append(
+            StageResult(
+                name=span.name,
+                counted=span.counted,
+                start_s=(span.start_ns - span.load_ns) / NS_PER_S,
+                length_s=span.length_ns / NS_PER_S,
+                start_per_s=span.start_per_s,
+                end_per_s=span.end_per_s,
+                metrics=metrics,
+                counters={**span.due, **done},
+                rates=_stage_rates(merger, [span]),
+            )
+        )
+    return tuple(results)
+
+
+def make_rates(merger: Merger, counters: Mapping[str, int], spans: Sequence[StageSpan]) -> dict[str, float]:
+    """Of the stages that count; a rate without a time in which it happened is left out."""
+    rates = {}
+    if (established := counters.get("sessions.established")) and (span := merger.span_ns("handshake")):
+        rates["handshake.per_s"] = _per_s(established, *span)
+    # A WLC that is only shaken hands with has no schedule, and so no stages.
+    if (completed := counters.get("handshakes.completed")) and (span := merger.span_ns("handshake")):
+        rates["handshake.completed_per_s"] = _per_s(completed, *span)
+    return rates | _stage_rates(merger, [span for span in spans if span.counted])
+
+
+def make_costs(
+    counters: Mapping[str, int], kind: LoadKind, workers: Sequence[WorkerHealth], sessions: int
+) -> dict[str, float]:
+    """What one of each cost us. Args: sessions: that were up when the load began."""
+    costs = {}
+    cpu_s = sum(worker.load_cpu_s for worker in workers)
+    done = counters.get("notify.received") or counters.get("notify.sent")
+    if kind is LoadKind.NOTIFY and done:
+        costs["notify.cpu_s"] = cpu_s / done
+        if sent := counters.get("notify.sent"):
+            costs["notify.bytes"] = counters["notify.sent_bytes"] / sent
+    if kind is LoadKind.HANDSHAKE and (completed := counters.get("handshakes.completed")):
+        costs["handshake.cpu_s"] = cpu_s / completed
+    sides = len({worker.worker.partition("-")[0] for worker in workers})
+    if kind is LoadKind.NOTIFY and sessions >= _MIN_SESSIONS and sides:
+        costs["session.rss_bytes"] = sum(worker.sessions_rss_bytes for worker in workers) / sessions / sides
+    return costs
+
+
+def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]:
+    """Done per second: over the length of a stage, or from the first to the last one done if that took longer."""
+    rates = {}
+    for rate, metric, mark in _STAGE_RATES:
+        count = length_ns = 0
+        for span in spans:
+            summary = merger.metrics({span.name}).get(metric)
+            if summary is None or not span.length_ns:
+                continue
+            count += summary.count
+            first_ns, last_ns = merger.span_ns(mark, span.name) or (0, 0)
+            length_ns += max(span.length_ns, last_ns - max(first_ns, span.start_ns))
+        if length_ns:
+            rates[rate] = count * NS_PER_S / length_ns
+    return rates
+
+
+def _per_s(count: int, first_ns: int, last_ns: int) -> float:
+    return count * NS_PER_S / (last_ns - first_ns) if last_ns > first_ns else 0.0

@@ -1,0 +1,86 @@
+"""A search for limits on the terminal: outcome first, then the curve of latency over load."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe
+from loadgen.measure.health import Verdict
+from loadgen.units import format_duration
+
+_STYLES = {Outcome.FOUND: "bold green", Outcome.NOT_REACHED: "bold yellow"}
+_BAR = 24
+
+
+def probe_line(probe: Probe, unit: str) -> str:
+    """One load, for a log."""
+    latency = "" if probe.p99 is None else f", p99 {format_duration(probe.p99)}"
+    if probe.passed:
+        how = "held"
+    elif probe.generator is Verdict.INVALID or not probe.broke:
+        how = f"not the target's limit: {'; '.join(probe.reasons)}"
+    else:
+        how = f"broke: {probe.broke[0]}"
+    return f"{probe.step:<8} {probe.offered:>12,.0f} {unit}{latency}: {how}"
+
+
+def summary(result: CapacityResult, folder: str | None) -> RenderableType:
+    """All dimensions."""
+    parts: list[RenderableType] = []
+    for dimension in result.dimensions:
+        parts += [_headline(dimension), _curve(dimension), Text()]
+    if folder is not None:
+        parts.append(Text(f"results in {folder}", style="dim"))
+    return Group(*parts)
+
+
+def _headline(d: DimensionResult) -> RenderableType:
+    style = _STYLES.get(d.outcome, "bold red")
+    parts: list[RenderableType] = [Text.assemble((d.outcome.upper(), style), f"   {d.dimension}")]
+    if d.limit is not None:
+        at_least = "at least " if d.outcome is Outcome.GENERATOR_LIMITED else ""
+        between = "" if d.above is None else f"   (did not hold: {d.above:,.0f})"
+        parts.append(Text.assemble("  ", (f"{at_least}{d.limit:,.0f} {d.unit}", "bold"), between))
+    if d.broke:
+        parts.append(Text(f"  what broke first: {'; '.join(d.broke[:3])}"))
+    if d.advice:
+        parts.append(Text(f"  {d.advice}", style="yellow"))
+    return Group(*parts)
+
+
+def _curve(d: DimensionResult) -> RenderableType:
+    """Latency over offered load; bars are on a logarithmic scale, or they would show nothing but the last one."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name, justify in (("  offered", "right"), ("achieved", "right"), ("p50", "right"), ("p99", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column(d.latency, no_wrap=True)
+    table.add_column("", no_wrap=True)
+    ordered = sorted(d.probes, key=lambda probe: (probe.offered, probe.start_s))
+    known = [probe.p99 for probe in ordered if probe.p99]
+    low, high = (math.log(min(known)), math.log(max(known))) if known else (0.0, 0.0)
+    for probe in ordered:
+        style = "green" if probe.passed else "yellow" if _ours(probe) else "red"
+        length = 0 if not probe.p99 else 1 + round((_BAR - 1) * (math.log(probe.p99) - low) / ((high - low) or 1))
+        held = "held" if probe.passed else "generator" if _ours(probe) else "broke"
+        table.add_row(
+            f"{probe.offered:,.0f}",
+            f"{probe.achieved:,.0f}",
+            _duration(probe.p50),
+            _duration(probe.p99),
+            Text("━" * length, style=style),
+            Text(f"{held}{' (confirmed)' if probe.passed and probe.step == 'confirm' else ''}", style=style),
+        )
+    return table
+
+
+def _ours(probe: Probe) -> bool:
+    """It did not hold because of us."""
+    return not probe.passed and (probe.generator is Verdict.INVALID or not probe.broke)
+
+
+def _duration(ns: int | None) -> str:
+    return "-" if ns is None else format_duration(ns)
