@@ -10,7 +10,7 @@ from loadgen.capacity.dimension import ABOUT, Dimension
 from loadgen.capacity.result import DimensionResult, Outcome, Probe, Step
 from loadgen.capacity.search import Search, Trial
 from loadgen.measure.health import GeneratorVerdict, Verdict
-from loadgen.measure.histogram import PERCENTILES
+from loadgen.measure.histogram import samples_for
 from loadgen.measure.thresholds import Figures, Status, Threshold, judge
 from loadgen.units import NS_PER_S
 
@@ -218,8 +218,7 @@ def _number(value: float) -> str:
 
 
 def _samples(slo: Threshold) -> int:
-    percent = PERCENTILES.get(slo.statistic or "")
-    return 0 if percent is None else math.ceil(round(100 / (100 - percent), 6))
+    return samples_for(slo.statistic) if slo.statistic is not None else 0
 
 
 def applicable(slos: Sequence[Threshold], dimension: Dimension) -> tuple[Threshold, ...]:

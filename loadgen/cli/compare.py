@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,43 @@ class _TwoLists(click.Command):
         return [*super().collect_usage_pieces(ctx), "--", "NEW..."]
 
 
+_FORMAT_OPTIONS = (
+    click.option(
+        "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="What to write."
+    ),
+    click.option("--out", type=click.Path(path_type=Path), help="Where to write it, instead of to stdout."),
+    click.option(
+        "--relevant-rate",
+        default=7.5,
+        show_default=True,
+        type=click.FloatRange(0, 100, min_open=True),
+        callback=lambda _ctx, _option, percent: percent / 100,
+        metavar="PERCENT",
+        help="Smallest change of a rate that matters.",
+    ),
+    click.option(
+        "--relevant-latency",
+        default=15.0,
+        show_default=True,
+        type=click.FloatRange(0, 1000, min_open=True),
+        callback=lambda _ctx, _option, percent: percent / 100,
+        metavar="PERCENT",
+        help="Smallest change of a latency that matters.",
+    ),
+)
+
+
+def format_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of what is written, and of what matters."""
+    for decorate in reversed(_FORMAT_OPTIONS):
+        command = decorate(command)
+    return command
+
+
 @click.command(cls=_TwoLists)
 @click.argument("baseline", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="What to write.")
+@format_options
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write it, instead of to stdout.")
-@click.option(
-    "--relevant-rate",
-    default=7.5,
-    show_default=True,
-    type=click.FloatRange(0, 100, min_open=True),
-    metavar="PERCENT",
-    help="Smallest change of a rate that matters.",
-)
-@click.option(
-    "--relevant-latency",
-    default=15.0,
-    show_default=True,
-    type=click.FloatRange(0, 1000, min_open=True),
-    metavar="PERCENT",
-    help="Smallest change of a latency that matters.",
-)
 @click.pass_context
 def compare(ctx: click.Context, /, baseline: tuple[Path, ...], **options: Any) -> int:
     """Judge NEW results by BASELINE results, both of the same load.
@@ -64,6 +81,4 @@ def compare(ctx: click.Context, /, baseline: tuple[Path, ...], **options: Any) -
     from loadgen.cli.results import compare_saved
 
     form = "json" if options["as_json"] else options["form"]
-    return compare_saved(
-        baseline, new, form, options["out"], options["relevant_rate"] / 100, options["relevant_latency"] / 100
-    )
+    return compare_saved(baseline, new, form, options["out"], options["relevant_rate"], options["relevant_latency"])

@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from loadgen import __version__
+from loadgen.cli.ab import ab
 from loadgen.cli.capacity import capacity
 from loadgen.cli.compare import compare
 from loadgen.cli.export import export
@@ -28,6 +29,7 @@ def cli() -> None:
 cli.add_command(run)
 cli.add_command(plan)
 cli.add_command(capacity)
+cli.add_command(ab)
 cli.add_command(compare)
 cli.add_command(report)
 cli.add_command(export)

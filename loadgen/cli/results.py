@@ -95,14 +95,23 @@ def compare_saved(
         sources=[str(path) for path in (*baseline, *new)],
         relevant=Relevant(rate=rate, latency=latency),
     )
-    if form == "table":
-        console = Console(width=None if out is None and sys.stdout.isatty() else _FILE_WIDTH)
-        with console.capture() as captured:
-            console.print(comparison_summary(result))
-        _write(captured.get(), out)
-    else:
-        _write(_OF_COMPARISON[form](result), out)
+    write_comparison(result, form, out)
     return result.exit_code
+
+
+def write_comparison(result: Comparison, form: str, out: Path | None) -> None:
+    """Write a comparison as a table or in another format, to a file or to stdout.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    if form != "table":
+        _write(_OF_COMPARISON[form](result), out)
+        return
+    console = Console(width=None if out is None and sys.stdout.isatty() else _FILE_WIDTH)
+    with console.capture() as captured:
+        console.print(comparison_summary(result))
+    _write(captured.get(), out)
 
 
 def _read(path: Path) -> AnyResult:

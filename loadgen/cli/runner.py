@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -67,8 +67,20 @@ def demands_of(source: Source, more: Sequence[str]) -> tuple[Threshold, ...]:
     return parse_thresholds(rules, f"{source.path}: thresholds") + parse_thresholds(more, "--threshold")
 
 
-def run_job(job: Job, demands: Sequence[Threshold], folder: ResultFolder, onlooker: Onlooker) -> RunResult:
+def run_job(
+    job: Job,
+    demands: Sequence[Threshold],
+    folder: ResultFolder,
+    onlooker: Onlooker,
+    *,
+    listening: Callable[[], None] = lambda: None,
+    amend: Callable[[RunResult], RunResult] = lambda result: result,
+) -> RunResult:
     """Run a plan once, and write its folder, if it comes as far as to be prepared.
+
+    Args:
+        listening: called when everything is prepared and nothing was dialed yet.
+        amend: adds to the result what only the caller knows.
 
     Raises:
         InputError: a worker could not do what the plan asks; nothing was dialed, and nothing written.
@@ -76,17 +88,18 @@ def run_job(job: Job, demands: Sequence[Threshold], folder: ResultFolder, onlook
     plan = job.plan
     started = folder.started
 
-    def prepared(listening: Sequence[tuple[str, int]]) -> None:
+    def prepared(addresses: Sequence[tuple[str, int]]) -> None:
         folder.create()
-        folder.write("plan.json", as_json(plan.with_addresses(listening) if listening else plan))
+        folder.write("plan.json", as_json(plan.with_addresses(addresses) if addresses else plan))
         if plan.use is Use.SERVE_WLC:
             # Whoever is to dial must find out, the more so if the kernel chose the ports.
-            onlooker.say(f"{listed(listening)}: ready")
+            onlooker.say(f"{listed(addresses)}: ready")
+        listening()
 
     abort = abort_when(plan, plan.thresholds)
     supervisor = Supervisor(plan, job.profile.document, job.keys, job.workers, onlooker.show, prepared, abort)
     record = trio.run(supervisor.run)
-    result = make_result(plan, record, demands, started)
+    result = amend(make_result(plan, record, demands, started))
     if not record.prepared:  # nothing was dialed, and there is no folder
         click.echo(f"loadgen: {'; '.join(result.verdict.reasons)}", err=True)
         return result

@@ -24,6 +24,31 @@ def read_source(options: SourceOptions, duration: str | None = None) -> Source:
     return Source(options.scenario, scenario, profile, use, tuple(targets), options.workers, duration_ns)
 
 
+def read_targets(text: str, option: str) -> list[tuple[str, int]]:
+    """Read "wlc=HOST:PORT[,...]".
+
+    Raises:
+        InputError: every address that is none, or does not resolve.
+    """
+    side, equals, addresses = text.partition("=")
+    if side != "wlc" or not equals:
+        # An MSE dials: nobody can be its target. It meets us where `--serve wlc` listens.
+        raise InputError(Problem(option, "wlc=HOST:PORT[,...]", f'"{text}"'))
+    problems: list[Problem] = []
+    targets: list[tuple[str, int]] = []
+    for address in addresses.split(","):
+        try:
+            host, port = parse_endpoint(address)
+            if not port:
+                raise ValueError("a port of 1 to 65535 after the address")
+            targets.append((_resolve(host), port))
+        except ValueError as error:
+            problems.append(Problem(option, str(error), f'"{address}"'))
+    if problems:
+        raise InputError(problems)
+    return targets
+
+
 def _use(options: SourceOptions) -> tuple[Use, list[tuple[str, int]]]:
     if options.target is not None and options.serve is not None:
         raise InputError(Problem("--target, --serve", "one of them", "both"))
@@ -31,23 +56,7 @@ def _use(options: SourceOptions) -> tuple[Use, list[tuple[str, int]]]:
         return (Use.SERVE_WLC if options.serve == "wlc" else Use.SERVE_MSE), []
     if options.target is None:
         return Use.BOTH, []
-    side, equals, addresses = options.target.partition("=")
-    if side != "wlc" or not equals:
-        # An MSE dials: nobody can be its target. It meets us where `--serve wlc` listens.
-        raise InputError(Problem("--target", "wlc=HOST:PORT[,...]", f'"{options.target}"'))
-    problems: list[Problem] = []
-    targets: list[tuple[str, int]] = []
-    for text in addresses.split(","):
-        try:
-            host, port = parse_endpoint(text)
-            if not port:
-                raise ValueError("a port of 1 to 65535 after the address")
-            targets.append((_resolve(host), port))
-        except ValueError as error:
-            problems.append(Problem("--target", str(error), f'"{text}"'))
-    if problems:
-        raise InputError(problems)
-    return Use.TARGET_WLC, targets
+    return Use.TARGET_WLC, read_targets(options.target, "--target")
 
 
 def _resolve(host: str) -> str:

@@ -90,7 +90,7 @@ def _check_plan(scenario: Scenario, plan: Plan, source: Path) -> None:
         classes = ", ".join(service.label for service in services.MOBILE_STATION)
         expected = f"a class of mobile stations that wlc.subservices offers ({classes}), or nothing would be sent"
         raise InputError(Problem(f"{source}: mse.subscribe", expected, "none"))
-    if plan.use is Use.SERVE_MSE and not plan.wlcs[0].port:
+    if not plan.use.plays_wlc and not plan.wlcs[0].port:
         raise InputError(Problem(f"{source}: wlc.listen", "a port to dial (0 is for those who listen)", "port 0"))
 
 

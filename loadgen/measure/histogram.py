@@ -45,6 +45,12 @@ _CURVE_PER_DECADE = 20
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
 
 
+def samples_for(statistic: str) -> int:
+    """Of how many samples at least a percentile is more than the largest but by another name; 1 for other figures."""
+    percent = PERCENTILES.get(statistic)
+    return 1 if percent is None else math.ceil(round(100 / (100 - percent), 6))
+
+
 class MetricSummary(msgspec.Struct, frozen=True):
     """One duration metric of a result."""
 

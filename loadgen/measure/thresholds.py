@@ -6,7 +6,6 @@ never a silent pass.
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from loadgen.errors import InputError, Problem
-from loadgen.measure.histogram import PERCENTILES, MetricSummary
+from loadgen.measure.histogram import PERCENTILES, MetricSummary, samples_for
 from loadgen.measure.names import COSTS, COUNTERS, ERROR_PHASES, METRICS, RATES
 from loadgen.units import Duration, Size, format_duration
 
@@ -208,11 +207,9 @@ def _statistic(name: str, statistic: str, metrics: Mapping[str, MetricSummary]) 
     summary = metrics.get(name)
     if summary is None:
         raise LookupError(f"{name} was not measured")
-    if (percent := PERCENTILES.get(statistic)) is not None:
-        # Of fewer samples, the percentile is nothing but the largest.
-        least = math.ceil(round(100 / (100 - percent), 6))
-        if summary.count < least:
-            raise LookupError(f"{statistic} takes at least {least:,} samples, {name} has {summary.count:,}")
+    least = samples_for(statistic)
+    if statistic in PERCENTILES and summary.count < least:
+        raise LookupError(f"{statistic} takes at least {least:,} samples, {name} has {summary.count:,}")
     return float(getattr(summary, statistic))
 
 

@@ -18,6 +18,13 @@ class ResultFolder:
         self.created = False
         self.path = results / f"{started:%Y%m%dT%H%M%SZ}-{scenario}-{digest}"
 
+    @classmethod
+    def at(cls, path: Path, started: datetime) -> ResultFolder:
+        """A folder with a name of its own: one run of several."""
+        folder = cls(path.parent, started, "", "")
+        folder.path = path
+        return folder
+
     def create(self) -> None:
         """Make the folder; a second run in the same second gets a number behind its name.
 

@@ -42,7 +42,6 @@ def comparison() -> Comparison:
 def capacity() -> CapacityResult:
     probe = Probe(Step.BISECT, 900.0, 890.5, False, ("p99 < 5ms was 9ms | late",), Verdict.VALID, (), 1.0, 5.0, 1, 2, 3)
     dimension = DimensionResult(
-        "handshake.per_s", "handshakes/s", "handshake.tls", (), Outcome.FOUND, 850.0, 900.0, ("p99",), "more", (probe,)
     )
     return CapacityResult(1, "quick", "26ea", "both", "2026-01-02T03:04:05Z", {}, (dimension,), 0)
 
@@ -186,7 +185,6 @@ def test_github_action_benchmark_gets_one_direction_per_file() -> None:
         assert isinstance(entry["value"], int | float)
         assert entry["unit"]
     assert {entry["name"].removeprefix("quick: ") for entry in bigger} == {
-        "handshake.per_s",
         "notify.sent_per_s",
         "notify.received_per_s",
     }

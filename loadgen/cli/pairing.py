@@ -1,0 +1,151 @@
+"""From the options of `loadgen ab` to a comparison: every run by itself, in the order of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from loadgen.cli.arguments import SourceOptions
+from loadgen.cli.results import write_comparison
+from loadgen.cli.runner import demands_of, run_job
+from loadgen.cli.source import read_source, read_targets
+from loadgen.cli.watching import Onlooker, watching
+from loadgen.compare.comparison import compare
+from loadgen.compare.metrics import Relevant
+from loadgen.compare.pairs import Slot, session_order
+from loadgen.engine.job import Source, make_job
+from loadgen.engine.target import CommandTarget, started
+from loadgen.errors import ExitCode, InputError, Problem
+from loadgen.measure.document import as_json
+from loadgen.measure.progress import Snapshot
+from loadgen.measure.result import RunResult
+from loadgen.measure.thresholds import Threshold
+from loadgen.report.folder import ResultFolder
+from loadgen.report.html import comparison_page
+from loadgen.scenario.plan import Use
+
+_OPTIONS = ("--a", "--b")
+
+
+class AbOptions(NamedTuple):
+    """The options of `loadgen ab`, as they were given."""
+
+    source: SourceOptions
+    targets: tuple[str, str]
+    pairs: int
+    control: int
+    duration: str | None
+    results: Path
+    quiet: bool
+    form: str
+    out: Path | None
+    relevant_rate: float
+    relevant_latency: float
+
+
+def run_pairs(options: AbOptions) -> int:
+    """Make all runs, compare, write, show; returns the exit code.
+
+    Raises:
+        InputError: something is not usable, or a target does not get ready. What was run until then is saved.
+    """
+    order = session_order(options.pairs, options.control)
+    if options.source.target is not None or options.source.serve == "mse":
+        raise InputError(Problem("--target, --serve", "neither: --a and --b are the targets", "one of them"))
+    source = read_source(options.source, options.duration)
+    if source.use is Use.BOTH:
+        source = source._replace(use=Use.TARGET_WLC)
+    elif any(map(_is_address, options.targets)):
+        raise InputError(Problem("--a, --b", "commands that start MSEs, with --serve wlc", "an address"))
+    for option, target in zip(_OPTIONS, options.targets, strict=True):
+        if _is_address(target):
+            read_targets(target, option)
+    demands = demands_of(source, ())
+    began = datetime.now(UTC)
+    folder = ResultFolder(options.results, began, f"ab-{source.scenario.name}", make_job(source, began).plan.digest)
+    folder.create()
+    runs: list[tuple[Slot, RunResult]] = []
+    for number, slot in enumerate(order, 1):
+        name = f"{number:02d}-{'AB'[slot.new]}{'-control' if slot.control else ''}"
+        with watching(f"{source.scenario.name} · {name}", quiet=options.quiet) as onlooker:
+            result = _one_run(source, options.targets[slot.new], _OPTIONS[slot.new], demands, folder, name, onlooker)
+            onlooker.say(_line(name, len(order), result))
+        runs.append((slot, result))
+        if result.verdict.exit_code == ExitCode.INTERRUPTED:
+            return int(ExitCode.INTERRUPTED)
+    controls = [result for slot, result in runs if slot.control]
+    baseline, new = ([result for slot, result in runs if not slot.control and slot.new is new] for new in (False, True))
+    comparison = compare(
+        baseline,
+        new,
+        list(zip(controls[::2], controls[1::2], strict=True)),
+        paired=True,
+        names=options.targets,
+        sources=[f"{'AB'[new]} of pair {pair + 1}" for new in (False, True) for pair in range(options.pairs)],
+        relevant=Relevant(rate=options.relevant_rate, latency=options.relevant_latency),
+    )
+    folder.write("result.json", as_json(comparison))
+    folder.write("report.html", comparison_page(comparison))
+    write_comparison(comparison, options.form, options.out)
+    return comparison.exit_code
+
+
+def _one_run(
+    source: Source,
+    target: str,
+    option: str,
+    demands: Sequence[Threshold],
+    folder: ResultFolder,
+    name: str,
+    onlooker: Onlooker,
+) -> RunResult:
+    """One run against a target, which is started for it if it is a command."""
+    now = datetime.now(UTC)
+    into = ResultFolder.at(folder.path / name, now)
+    if _is_address(target):
+        job = make_job(source._replace(targets=tuple(read_targets(target, option))), now)
+        return run_job(job, demands, into, onlooker)
+    with ExitStack() as stack:
+        process: CommandTarget | None = None
+        if source.use is Use.TARGET_WLC:
+            process = stack.enter_context(started(target, option))
+            source = source._replace(targets=tuple(process.addresses))
+        job = make_job(source, now)
+
+        def listening() -> None:
+            nonlocal process
+            if process is None:  # an MSE: it has somebody to dial only now
+                process = stack.enter_context(started(target, option, wait=False))
+
+        def with_cost(result: RunResult) -> RunResult:
+            done = sum(
+                result.counters.get(count, 0)
+                for count in ("handshakes.completed", "notify.received" if job.plan.use.plays_mse else "notify.sent")
+            )
+            if process is None or not done:
+                return result
+            costs = {"target.cpu_s": process.cpu_s() / done, "target.rss_bytes": float(process.rss_bytes)}
+            return msgspec.structs.replace(result, costs=result.costs | {k: v for k, v in costs.items() if v})
+
+        def show(snapshot: Snapshot) -> None:
+            if process is not None:
+                process.look()
+            onlooker.show(snapshot)
+
+        return run_job(job, demands, into, Onlooker(show, onlooker.say), listening=listening, amend=with_cost)
+
+
+def _is_address(target: str) -> bool:
+    return target.startswith("wlc=")
+
+
+def _line(name: str, runs: int, result: RunResult) -> str:
+    latency = result.metrics.get(f"{result.kind}.latency") or result.metrics.get("handshake.service")
+    rates = ", ".join(f"{rate:,.0f} {name}" for name, rate in sorted(result.rates.items()))
+    p99 = "" if latency is None else f", p99 {latency.p99 / 1e6:,.2f} ms"
+    return f"{name:<14} of {runs}: generator {result.verdict.generator}, {rates}{p99}"

@@ -1,0 +1,150 @@
+"""A target that is started for a run: a command that prints a line when it is ready, and is ended afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from loadgen.errors import InputError, Problem
+from loadgen.scenario.load import parse_endpoint
+
+READY_S = 60.0
+_END_S = 10.0
+_LINE_BYTES = 4096
+_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}\b")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class CommandTarget:
+    """A process group of its own; its output goes nowhere, but for the line that says it is ready.
+
+    Attributes:
+        addresses: where it listens, as its line says; empty if the line names no address.
+        rss_bytes: the most memory that all its processes took together, as far as somebody looked.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], line: str) -> None:
+        self._process = process
+        self.addresses = [parse_endpoint(text) for text in _ADDRESS.findall(line)]
+        self.rss_bytes = 0
+        self._cpu_s = self._cpu_so_far_s()
+
+    def look(self) -> None:
+        """Note how much memory it takes now."""
+        self.rss_bytes = max(self.rss_bytes, self._rss_now_bytes())
+
+    def cpu_s(self) -> float:
+        """CPU time since it was ready, of all its processes."""
+        return self._cpu_so_far_s() - self._cpu_s
+
+    def _cpu_so_far_s(self) -> float:
+        ticks = 0
+        for stat in self._stats():
+            # utime, stime and those of children that were waited for; the name before them may hold anything.
+            ticks += sum(int(field) for field in stat.rpartition(")")[2].split()[11:15])
+        return ticks / _TICKS_PER_S
+
+    def _rss_now_bytes(self) -> int:
+        total = 0
+        for pid in self._pids():
+            with suppress(OSError, StopIteration):
+                lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
+                total += int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) * 1024
+        return total
+
+    def _stats(self) -> Iterator[str]:
+        for pid in self._pids():
+            with suppress(OSError):
+                yield Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+
+    def _pids(self) -> list[int]:
+        """Of its process group."""
+        found = []
+        for path in Path("/proc").iterdir():
+            if path.name.isdecimal():
+                with suppress(OSError):
+                    if os.getpgid(int(path.name)) == self._process.pid:
+                        found.append(int(path.name))
+        return found
+
+
+@contextmanager
+def started(command: str, option: str, *, wait: bool = True) -> Iterator[CommandTarget]:
+    """Start a target, and end it afterwards, with all that it started: SIGTERM, and SIGKILL if that does not do.
+
+    Args:
+        option: where the command comes from, for messages.
+        wait: for the line that it is ready.
+
+    Raises:
+        InputError: it cannot be started, or does not get ready.
+    """
+    words = _words(command, option)
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, process_group=0
+            )
+        except OSError as error:
+            found = (error.strerror or str(error)).lower()
+            raise InputError(Problem(option, f"a command that can be started: {words[0]}", found)) from error
+        try:
+            line = _first_line(process, option, errors) if wait else ""
+            yield CommandTarget(process, line)
+        finally:
+            _end(process)
+
+
+def _words(command: str, option: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InputError(Problem(option, "a command", f"{command!r}: {str(error).lower()}")) from error
+    if not words:
+        raise InputError(Problem(option, "wlc=HOST:PORT[,...], or a command", "nothing"))
+    return words
+
+
+def _first_line(process: subprocess.Popen[bytes], option: str, errors: IO[bytes]) -> str:
+    assert process.stdout is not None
+    fd, line, until = process.stdout.fileno(), b"", time.monotonic() + READY_S
+    os.set_blocking(fd, False)
+    while b"\n" not in line:
+        select.select([fd], [], [], max(0.0, until - time.monotonic()))
+        try:
+            data = os.read(fd, _LINE_BYTES)
+        except BlockingIOError:
+            found = f"nothing for {READY_S:.0f} s"
+            raise InputError(Problem(option, "a line on stdout when it is ready", found)) from None
+        if not data or len(line) > _LINE_BYTES:
+            code = process.wait() if not data else 0
+            errors.seek(0)
+            said = errors.read().decode("utf-8", "replace").strip().splitlines()
+            found = f"exit code {code}" + (f": {said[-1]}" if said else "") if not data else "no end of a line"
+            raise InputError(Problem(option, "a line on stdout when it is ready", found))
+        line += data
+    return line.partition(b"\n")[0].decode("utf-8", "replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_S)
+            break
+    # What it started and did not end itself.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.stdout is not None
+    process.stdout.close()
