@@ -45,7 +45,7 @@ def merged(column: NDArray[np.int64], recorders: int) -> Merged:
     total = HdrHistogram(1, _HIGHEST_NS, _DIGITS)
     for line in merger.log_lines(1.0):
         total.decode_and_add(line.histogram.encode())
-    summary = merger.metrics()[METRIC]
+    summary = merger.metrics({""})[METRIC]
     figures = (summary.p50, summary.p90, summary.p99, summary.p99_9, summary.max)
     return Merged(_buckets(total), merger.counters()["notify.received"], figures)
 

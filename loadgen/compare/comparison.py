@@ -171,7 +171,7 @@ def _metrics(runs: Sequence[_Run], paired: bool, same_cpu: bool, relevant: Relev
     estimates = _estimates(timed, [row for row in wanted if row.gate is Gate.PAIRED], paired, relevant)
     compared = []
     for row in wanted:
-        if row.needs_same_cpu and not same_cpu:
+        if row.needs_same_cpu and not (same_cpu and paired):
             row = msgspec.structs.replace(row, gate=Gate.REPORT)
         # Figures of DEGRADED runs are better than none to look at; they decide nothing.
         timing = row.gate is Gate.PAIRED or row.name.rpartition(".")[2] in STATISTICS
@@ -180,7 +180,7 @@ def _metrics(runs: Sequence[_Run], paired: bool, same_cpu: bool, relevant: Relev
             sides = [_figures(runs, row, new) for new in (False, True)]
         before, after = sides
         if row.gate is Gate.REPORT:
-            judged = _Judged(Decision.PASS, "shown only: different machines" if row.needs_same_cpu else "shown only")
+            judged = _Judged(Decision.PASS, "shown only: not of one session" if row.needs_same_cpu else "shown only")
         elif not before or not after:
             judged = _Judged(Decision.INCONCLUSIVE, f"not measured by {'baseline' if not before else 'new'}")
         elif row.gate is Gate.EXACT:

@@ -18,7 +18,7 @@ RELEVANT_LATENCY = 0.15
 # What memory and CPU time vary by although nothing changed.
 MARGIN_MEMORY = 0.10
 MARGIN_CPU = 0.15
-# CPU time means something only between runs in which these were equal.
+# CPU time means something only between runs of one session in which these were equal.
 SAME_FOR_CPU = ("cpu", "cpus", "kernel")
 
 ERRORS = "errors"
@@ -40,7 +40,7 @@ class Row(msgspec.Struct, frozen=True):
     Attributes:
         name: as in docs/metrics.md; "errors" is the sum of all `errors.*`.
         margin: of a MARGIN gate, as a share.
-        needs_same_cpu: without equal machines it is only reported.
+        needs_same_cpu: outside of one session on one machine it is only reported.
     """
 
     name: str

@@ -54,7 +54,7 @@ def measured(told: Iterator[Told]) -> tuple[Mapping[str, MetricSummary], Mapping
         reception.absorb(columns, [0], [len(batch)], [received])
     merger = Merger()
     merger.add("mse-0", recorder.take(0))
-    return merger.metrics(), merger.counters()
+    return merger.metrics({""}), merger.counters()
 
 
 @pytest.mark.parametrize("delay_ns", [0, 5 * NS_PER_MS, 250 * NS_PER_MS])

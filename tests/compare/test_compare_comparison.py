@@ -82,8 +82,7 @@ def test_counts_are_judged_run_by_run(before: list[int], after: list[int], decis
         ("session.rss_bytes", 1.09, Decision.PASS),
         ("session.rss_bytes", 1.11, Decision.REGRESSION),
         ("session.rss_bytes", 0.5, Decision.PASS),
-        ("notify.cpu_s", 1.14, Decision.PASS),
-        ("notify.cpu_s", 1.16, Decision.REGRESSION),
+        ("notify.cpu_s", 9.0, Decision.PASS),  # another day
         ("notify.bytes", 1.0000001, Decision.PASS),  # rounding
         ("notify.bytes", 1.02, Decision.REGRESSION),
     ],
@@ -92,6 +91,13 @@ def test_costs_have_margins(cost: str, factor: float, decision: Decision) -> Non
     before = run()
     result = saved([before], [run(costs={cost: before.costs[cost] * factor})])
     assert of(result, cost).decision is decision
+
+
+@pytest.mark.parametrize(("factor", "decision"), [(1.14, Decision.PASS), (1.16, Decision.REGRESSION)])
+def test_cpu_time_decides_within_one_session(factor: float, decision: Decision) -> None:
+    cpu_s = run().costs["notify.cpu_s"]
+    result = compare([run()] * 4, [run(costs={"notify.cpu_s": cpu_s * factor})] * 4, paired=True)
+    assert of(result, "notify.cpu_s").decision is decision
 
 
 @pytest.mark.parametrize("name", ["cpu", "cpus", "kernel"])

@@ -42,6 +42,7 @@ def comparison() -> Comparison:
 def capacity() -> CapacityResult:
     probe = Probe(Step.BISECT, 900.0, 890.5, False, ("p99 < 5ms was 9ms | late",), Verdict.VALID, (), 1.0, 5.0, 1, 2, 3)
     dimension = DimensionResult(
+        "handshake.per_s", "handshakes/s", "handshake.tls", (), Outcome.FOUND, 850.0, 900.0, ("p99",), "more", (probe,)
     )
     return CapacityResult(1, "quick", "26ea", "both", "2026-01-02T03:04:05Z", {}, (dimension,), 0)
 
