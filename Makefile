@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/thousand-wlcs.toml
 
-.PHONY: run test bench calibrate lint format install clean
+.PHONY: run test bench calibrate gate lint format install clean
 
 install: $(VENV)/.installed
 
@@ -32,6 +32,12 @@ $(VENV)/.bench-installed: $(VENV)/.installed
 # CASE=delay, pause, faults, handshakes, queue, sessions, slow, merge; all of them without it.
 calibrate: install
 	$(BIN)/python -m benchmarks.calibrate $(CASE)
+
+# Judges this build by the stored baseline, in what has no noise. 4: the machine was busy; 5: timings of one run each.
+gate: install
+	@mkdir -p results
+	$(BIN)/loadgen run scenarios/regression.toml --results results --json > results/gate.json || test $$? -eq 4
+	$(BIN)/loadgen compare results/baselines/regression -- results/gate.json || test $$? -eq 5
 
 test: install tests/interop/node_modules
 	$(BIN)/pytest
