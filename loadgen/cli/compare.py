@@ -33,6 +33,7 @@ _FORMAT_OPTIONS = (
     click.option(
         "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="What to write."
     ),
+    click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
     click.option("--out", type=click.Path(path_type=Path), help="Where to write it, instead of to stdout."),
     click.option(
         "--relevant-rate",
@@ -65,7 +66,6 @@ def format_options(command: Callable[..., int]) -> Callable[..., int]:
 @click.command(cls=_TwoLists)
 @click.argument("baseline", nargs=-1, required=True, type=click.Path(path_type=Path))
 @format_options
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.pass_context
 def compare(ctx: click.Context, /, baseline: tuple[Path, ...], **options: Any) -> int:
     """Judge NEW results by BASELINE results, both of the same load.

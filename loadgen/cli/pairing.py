@@ -43,6 +43,7 @@ class AbOptions(NamedTuple):
     results: Path
     quiet: bool
     form: str
+    as_json: bool
     out: Path | None
     relevant_rate: float
     relevant_latency: float
@@ -91,7 +92,7 @@ def run_pairs(options: AbOptions) -> int:
     )
     folder.write("result.json", as_json(comparison))
     folder.write("report.html", comparison_page(comparison))
-    write_comparison(comparison, options.form, options.out)
+    write_comparison(comparison, "json" if options.as_json else options.form, options.out)
     return comparison.exit_code
 
 

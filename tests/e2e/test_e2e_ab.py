@@ -1,0 +1,171 @@
+"""`loadgen ab`: targets that are commands or addresses, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Run, Start, eventually, free_port, process_is_gone
+
+WLC = shlex.join([sys.executable, "-m", "benchmarks.counterparts.wlc", "--duration", "120s", "--rate", "200"])
+FEW = ("--pairs", "2", "--control", "0", "--workers", "1")
+SCENARIO = """
+name = "pairs"
+[wlc]
+count = 1
+[mse]
+count = 1
+[tls]
+trust = "any"
+[load]
+rate = 1
+stages = [{ hold = "500ms" }]
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "pairs.toml"
+    path.write_text(SCENARIO, "utf-8")
+    return path
+
+
+def script(path: Path, text: str) -> str:
+    """A target that is a few lines of Python."""
+    path.write_text(text, "utf-8")
+    return shlex.join([sys.executable, str(path)])
+
+
+def test_commands_are_started_for_every_run_and_ended(run: Run, scenario: Path, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    # Each start leaves its process id.
+    target = script(
+        tmp_path / "target.py",
+        f"import os, shlex\nopen({str(started)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+        f"words = shlex.split({WLC!r})\nos.execv(words[0], words)\n",
+    )
+    ended = run("ab", scenario, *FEW, "--a", target, "--b", target, "--json", results=tmp_path / "out")
+    # Two pairs tell next to nothing of timings; what is exact must not differ.
+    assert ended.code in (0, 5), ended.stderr + ended.stdout
+    result = json.loads(ended.stdout)
+    assert (result["document"], result["order"], result["exit_code"]) == ("comparison", "ABBA", ended.code)
+    decisions = {metric["metric"]: metric for metric in result["metrics"]}
+    for name in ("errors", "sessions.failed", "notify.lost"):
+        assert decisions[name]["decision"] == "pass"
+    assert len(decisions["target.cpu_s"]["baseline_runs"]) == len(decisions["target.cpu_s"]["new_runs"]) == 2
+    assert all(value > 0 for value in decisions["target.rss_bytes"]["new_runs"])
+    pids = [int(line) for line in started.read_text("ascii").split()]
+    assert len(set(pids)) == 4
+    assert all(process_is_gone(pid) for pid in pids)
+    (folder,) = (tmp_path / "out").iterdir()
+    assert json.loads((folder / "result.json").read_text("utf-8")) == result
+    assert (folder / "report.html").is_file()
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["01-A", "02-B", "03-B", "04-A"]
+    assert all((path / "result.json").is_file() for path in folder.iterdir() if path.is_dir())
+
+
+def test_a_target_with_faults_is_a_regression(run: Run, scenario: Path, tmp_path: Path) -> None:
+    ended = run("ab", scenario, *FEW, "--a", WLC, "--b", f"{WLC} --lose 20", results=tmp_path / "out")
+    assert ended.code == 1, ended.stderr
+    assert "REGRESSION" in ended.stdout
+    assert "notify.lost: 0 in every run of the baseline" in ended.stdout
+
+
+def test_mses_dial_the_wlcs_that_are_ours(run: Run, tmp_path: Path) -> None:
+    port = free_port("127.77.5.1")
+    path = tmp_path / "serving.toml"
+    path.write_text(
+        f'name = "serving"\n[wlc]\nlisten = "127.77.5.1:{port}"\nauthenticate = false\n'
+        '[load]\nrate = 200\nstages = [{ hold = "500ms" }]\n',
+        "utf-8",
+    )
+    mse = shlex.join([sys.executable, "-m", "benchmarks.counterparts.mse", "--wlc", f"127.77.5.1:{port}"])
+    ended = run(
+        "ab", path, *FEW, "--serve", "wlc", "--a", mse, "--b", mse, "--format", "json", results=tmp_path / "out"
+    )
+    assert ended.code in (0, 5), ended.stderr + ended.stdout
+    metrics = {metric["metric"]: metric for metric in json.loads(ended.stdout)["metrics"]}
+    assert metrics["notify.dropped"]["new_runs"] == [0, 0]
+    assert len(metrics["notify.sent_per_s"]["baseline_runs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "parts"),
+    [
+        ("/no/such/program", ["--a", "a command that can be started: /no/such/program", "no such file"]),
+        ("'", ["--a", "a command", "no closing quotation"]),
+        ("", ["--a", "nothing"]),
+        (
+            f"{sys.executable} -c 'import sys; sys.exit(\"port in use\")'",
+            ["--a", "a line on stdout when it is ready", "exit code 1: port in use"],
+        ),
+        (f'{sys.executable} -c \'print("x" * 10000, end="")\'', ["--a", "a line on stdout", "no end of a line"]),
+        ("wlc=nowhere", ["--a", "an address and a port", '"nowhere"']),
+        ("wlc=127.0.0.1:0", ["--a", "a port of 1 to 65535"]),
+    ],
+)
+def test_a_target_that_is_none(run: Run, scenario: Path, tmp_path: Path, target: str, parts: list[str]) -> None:
+    ended = run("ab", scenario, *FEW, "--a", target, "--b", WLC, results=tmp_path / "out")
+    assert ended.code == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    for part in parts:
+        assert part.lower() in ended.stderr.lower()
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--pairs", "1"), "--pairs: expected at least 2 pairs"),
+        (("--control", "-1"), "--control: expected 0 or more"),
+        (("--target", "wlc=127.0.0.1:1"), "--a and --b are the targets"),
+        (("--serve", "mse"), "--a and --b are the targets"),
+        (("--serve", "wlc", "--b", "wlc=127.0.0.1:1"), "commands that start MSEs"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    run: Run, scenario: Path, tmp_path: Path, options: tuple[str, ...], part: str
+) -> None:
+    ended = run("ab", scenario, "--a", WLC, "--b", WLC, *options, results=tmp_path / "out")
+    assert ended.code == 2
+    assert part in ended.stderr
+    assert ended.folders == []
+
+
+def test_interrupted_the_target_is_ended_too(start: Start, scenario: Path, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    target = script(
+        tmp_path / "target.py",
+        f"import os, shlex\nopen({str(started)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+        f"words = shlex.split({WLC!r})\nos.execv(words[0], words)\n",
+    )
+    running = start(
+        *("ab", scenario, *FEW, "--duration", "10m", "--a", target, "--b", target), results=tmp_path / "out"
+    )
+    running.wait_for_line("hold")
+    running.signal(signal.SIGINT)
+    ended = running.end()
+    assert ended.code == 130, ended.stderr
+    assert "Traceback" not in ended.stderr
+    (pid,) = [int(line) for line in started.read_text("ascii").split()]
+    eventually(lambda: process_is_gone(pid), "the target to be gone")
+
+
+def test_what_a_target_started_ends_with_it(run: Run, scenario: Path, tmp_path: Path) -> None:
+    child = tmp_path / "child"
+    target = script(
+        tmp_path / "target.py",
+        "import os, signal, subprocess, sys\n"
+        f"words = __import__('shlex').split({WLC!r})\n"
+        "process = subprocess.Popen(words)\n"
+        f"open({str(child)!r}, 'a').write(f'{{process.pid}}\\n')\n"
+        "process.wait()\n",
+    )
+    ended = run("ab", scenario, *FEW, "--a", target, "--b", target, results=tmp_path / "out")
+    assert ended.code in (0, 1, 5), ended.stderr
+    pids = [int(line) for line in child.read_text("ascii").split()]
+    assert len(pids) == 4
+    assert all(process_is_gone(pid) for pid in pids)
