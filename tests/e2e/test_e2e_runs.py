@@ -400,3 +400,39 @@ def test_a_thousand_wlcs(start: Start) -> None:
     assert counters["notify.sent"] == counters["notify.received"]
     assert counters["notify.lost"] == counters["notify.duplicated"] == counters["notify.reordered"] == 0
     assert ended.errors == {}
+
+
+def test_a_threshold_ends_a_run_that_will_not_pass(run: Run, tmp_path: Path) -> None:
+    """From its delay on; what was measured until then is saved."""
+    path = tmp_path / "hopeless.toml"
+    rule = '{ threshold = "notify.received < 100", abort_on_fail = true, delay = "1500ms" }'
+    text = SMALL.replace("500ms", "10m").replace('name = "small"', f'name = "small"\nthresholds = [{rule}]')
+    path.write_text(text, "utf-8")
+    ended = run("run", path)
+    assert ended.code == 1, ended.stderr
+    result = ended.result
+    reasons = result["verdict"]["reasons"]
+    assert any(reason.startswith("given up early: notify.received < 100 (was ") for reason in reasons)
+    assert result["load_s"] >= 1.5
+    assert result["stages"][0]["length_s"] == pytest.approx(result["load_s"])
+    assert ended.counters["notify.due"] == ended.counters["notify.sent"] == ended.counters["notify.received"]
+    assert ended.errors == {}
+
+
+def test_the_report_is_there(quick: Ended) -> None:
+    page = (quick.folder / "report.html").read_text("utf-8")
+    assert "quick" in page
+    assert quick.result["plan_digest"] in page
+
+
+def test_the_timeline_adds_up(quick: Ended) -> None:
+    timeline = quick.result["timeline"]
+    columns = timeline["columns"]
+    assert {len(column) for column in columns.values()} == {len(timeline["start_s"])}
+    assert 20 in columns["sessions.active"]
+    assert {"cpu.wlc-0", "cpu.mse-0", "notify.latency.p99", "notify.latency.max"} <= set(columns)
+    # All intervals but the last one are of that length, so their rates tell their counts.
+    received = sum(rate * timeline["interval_s"] for rate in columns["notify.received_per_s"][:-1])
+    assert 0 < received <= quick.counters["notify.received"] == 9000
+    highest = max(value for value in columns["notify.latency.max"] if value is not None)
+    assert highest >= quick.result["metrics"]["notify.latency"]["max"]
