@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import IO
 
 from loadgen.errors import InputError, Problem
@@ -98,9 +99,15 @@ def started(command: str, option: str, *, wait: bool = True) -> Iterator[Command
         except OSError as error:
             found = (error.strerror or str(error)).lower()
             raise InputError(Problem(option, f"a command that can be started: {words[0]}", found)) from error
+        assert process.stdout is not None
         try:
             line = _first_line(process, option, errors) if wait else ""
+            # A server that talks on must not wait for us to listen. The thread ends with whoever holds the other end.
+            Thread(target=_discard, args=(process.stdout,), daemon=True).start()
             yield CommandTarget(process, line)
+        except InputError:
+            process.stdout.close()
+            raise
         finally:
             _end(process)
 
@@ -136,6 +143,13 @@ def _first_line(process: subprocess.Popen[bytes], option: str, errors: IO[bytes]
     return line.partition(b"\n")[0].decode("utf-8", "replace")
 
 
+def _discard(stream: IO[bytes]) -> None:
+    os.set_blocking(stream.fileno(), True)
+    with stream, suppress(OSError):
+        while os.read(stream.fileno(), _LINE_BYTES):
+            pass
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
@@ -146,5 +160,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     # What it started and did not end itself.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    assert process.stdout is not None
-    process.stdout.close()

@@ -169,3 +169,22 @@ def test_what_a_target_started_ends_with_it(run: Run, scenario: Path, tmp_path: 
     pids = [int(line) for line in child.read_text("ascii").split()]
     assert len(pids) == 4
     assert all(process_is_gone(pid) for pid in pids)
+
+
+def test_a_target_that_talks_on_is_not_held_up(run: Run, scenario: Path, tmp_path: Path) -> None:
+    """More than a pipe holds, after the line that it is ready; then it serves."""
+    target = script(
+        tmp_path / "target.py",
+        f"""
+import shlex, subprocess, sys
+process = subprocess.Popen(shlex.split({WLC!r}), stdout=subprocess.PIPE)
+sys.stdout.write(process.stdout.readline().decode())
+sys.stdout.write("busy\\n" * 100_000)
+sys.stdout.flush()
+open({str(tmp_path / "talked")!r}, "a").write("x")
+process.wait()
+""",
+    )
+    ended = run("ab", scenario, *FEW, "--a", target, "--b", target, results=tmp_path / "out")
+    assert ended.code in (0, 1, 5), ended.stderr
+    assert (tmp_path / "talked").read_text("ascii") == "xxxx"

@@ -495,8 +495,9 @@ def test_any_body_of_a_histogram_is_read_or_refused(body: bytes) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: nothing can draw the pages")
-def test_a_browser_draws_every_chart_and_has_nothing_to_complain_of(page: tuple[str, str], tmp_path: Path) -> None:
-    name, text = page
+@pytest.mark.parametrize("name", ["run", "long", "hostile", "capacity", "comparison", "empty"])
+def test_a_browser_draws_every_chart_and_has_nothing_to_complain_of(name: str, tmp_path: Path) -> None:
+    text = page_of(name)
     path = tmp_path / "report.html"
     path.write_text(text, "utf-8")
     assert CHROMIUM is not None
