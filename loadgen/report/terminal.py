@@ -40,9 +40,13 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
         )
     ]
     parts += [Text(f"  · {reason}", style="yellow") for reason in verdict.reasons]
+    parts.append(Text(f"  limited by {verdict.limited_by}: {verdict.limit_reason}", style="dim"))
     parts += [Text(), _counts(result), Text(), _durations(result)]
     if f"{result.kind}.latency" in result.metrics or f"{result.kind}.lag" in result.metrics:
         parts.append(Text(f"  {_WHY_THREE[result.kind]}", style="dim"))
+    if apart := [stage.name for stage in result.stages if not stage.counted]:
+        counted = [stage.name for stage in result.stages if stage.counted]
+        parts.append(Text(f"  of {', '.join(counted)}; {', '.join(apart)} apart", style="dim"))
     if errors := {name: count for name, count in result.counters.items() if name.startswith("errors.") and count}:
         parts += [Text(), _errors(errors)]
     if result.thresholds:
