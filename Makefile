@@ -30,8 +30,9 @@ $(VENV)/.bench-installed: $(VENV)/.installed
 	@touch $@
 
 # CASE=delay, pause, faults, handshakes, queue, sessions, slow, merge; all of them without it.
+# CASE=limits: searches for planted limits, TRIES=10 times each.
 calibrate: install
-	$(BIN)/python -m benchmarks.calibrate $(CASE)
+	$(BIN)/python -m benchmarks.calibrate $(CASE) --tries $(or $(TRIES),10)
 
 # Judges this build by the stored baseline, in what has no noise. 4: the machine was busy; 5: timings of one run each.
 gate: install

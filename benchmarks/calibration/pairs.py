@@ -42,8 +42,8 @@ _DECISIONS = {0: "pass", 1: "regression", 5: "inconclusive"}
 
 
 def times(usual: int) -> int:
-    """How many sessions to make: $TIMES, or as many as were promised."""
-    return int(os.environ.get("TIMES", usual))
+    """How many sessions to make: $TRIES, or as many as were promised."""
+    return int(os.environ.get("TRIES", usual))
 
 
 def equal(folder: Path) -> list[Figure]:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
 # Only reached by what has failed.
 _PATIENCE_S = 120.0
+_SEARCH_PATIENCE_S = 600.0
 _POLL_S = 0.02
 # 4: the generator was saturated, which the figures show; 5: no notification, as in runs of sessions alone.
 _MEASURED = (0, 4, 5)
@@ -61,10 +62,10 @@ class Process:
                 raise Failed(f"{self._name}: no {what}: {self.stderr[-2000:]}")
             time.sleep(_POLL_S)
 
-    def wait(self) -> int:
+    def wait(self, patience_s: float = _PATIENCE_S) -> int:
         """Its exit code, once it has ended by itself."""
         try:
-            return self._process.wait(_PATIENCE_S)
+            return self._process.wait(patience_s)
         except subprocess.TimeoutExpired as error:
             raise Failed(f"{self._name} does not end: {self.stderr[-2000:]}") from error
 
@@ -188,14 +189,53 @@ class Running:
         return Run(result, (folder / "histograms.hlog").read_text("ascii"))
 
 
+class Searching:
+    """A `loadgen capacity` that goes on."""
+
+    def __init__(self, process: Process, results: Path) -> None:
+        self._process = process
+        self._results = results
+
+    def until_ready(self) -> None:
+        """Its WLCs listen."""
+        self._process.until(lambda: ": ready" in self._process.stderr or None, "line `ready`")
+
+    def end(self) -> dict[str, Any]:
+        """Wait for its end; what it found along its one dimension.
+
+        Raises:
+            Failed: it left no result.
+        """
+        code = self._process.wait(_SEARCH_PATIENCE_S)
+        paths = list(self._results.glob("*/result.json"))
+        if len(paths) != 1:
+            raise Failed(f"loadgen capacity: exit code {code}: {self._process.stderr[-2000:]}")
+        found: dict[str, Any] = json.loads(paths[0].read_text("utf-8"))["dimensions"][0]
+        return found
+
+
+@contextmanager
+def searching(folder: Path, scenario: str, *options: str) -> Iterator[Searching]:
+    """`loadgen capacity` of that scenario, one worker a side, until the block ends."""
+    process, results = _start(folder, "capacity", scenario, options)
+    try:
+        yield Searching(process, results)
+    finally:
+        process.stop()
+
+
 @contextmanager
 def loadgen(folder: Path, scenario: str, *options: str) -> Iterator[Running]:
     """`loadgen run` of that scenario, one worker a side, until the block ends."""
-    path, results = folder / "scenario.toml", folder / "results"
-    path.write_text(scenario, "utf-8")
-    words = ["loadgen", "run", str(path), "--workers", "1", "--results", str(results), *options]
-    process = Process(words, folder, "loadgen")
+    process, results = _start(folder, "run", scenario, options)
     try:
         yield Running(process, results)
     finally:
         process.stop()
+
+
+def _start(folder: Path, command: str, scenario: str, options: tuple[str, ...]) -> tuple[Process, Path]:
+    path, results = folder / "scenario.toml", folder / "results"
+    path.write_text(scenario, "utf-8")
+    words = ["loadgen", command, str(path), "--workers", "1", "--results", str(results), *options]
+    return Process(words, folder, "loadgen"), results

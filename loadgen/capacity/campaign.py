@@ -25,18 +25,17 @@ _NEVER = (
     "notify.dropped",
     "notify.lost",
 )
-# A load that breaks by so little that the mood of the machine may have done it is tried once more. One at which the
-# generator was the limit says nothing of the target, and gets a third chance.
+# A load that breaks by so little that the mood of the machine may have done it is tried again; and so is one at which
+# the generator was the limit, which says nothing of the target.
 _CLEAR = 0.9
-_TRIES_BROKEN = 2
-_TRIES_LIMITED = 3
+_TRIES = 3
 # For a percentile, a hold is made longer until it has samples enough; but not longer than this.
 _LONGEST_HOLD_NS = 60 * NS_PER_S
 _MARGIN = 1.2
 
 
 class Settings(NamedTuple):
-    """How to search along one dimension. Lengths in ns; `resolution` is a share."""
+    """How to search along one dimension. Lengths in ns; `resolution` is a share; `step` as `Search` has it."""
 
     dimension: Dimension
     latency: str
@@ -44,6 +43,7 @@ class Settings(NamedTuple):
     start: float
     maximum: float
     resolution: float
+    step: float
     warmup_ns: int
     hold_ns: int
     confirm_ns: int
@@ -84,7 +84,7 @@ class Campaign:
         self.probes: list[Probe] = []
         about = ABOUT[settings.dimension]
         self._about = about
-        self._search = Search(settings.start, settings.maximum, settings.resolution, whole=about.whole)
+        self._search = Search(settings.start, settings.maximum, settings.resolution, step=settings.step)
         self._again: Trial | None = None  # the load that is tried once more
         self._tries = 1
         self._unjudged: tuple[str, ...] = ()
@@ -117,7 +117,7 @@ class Campaign:
         if unjudged and held:
             self._unjudged = unjudged
             return probe
-        if not held and not seen.trouble and self._tries < (_TRIES_LIMITED if limiting else _TRIES_BROKEN):
+        if not held and not seen.trouble and self._tries < _TRIES:
             clear = seen.achieved is not None and seen.achieved < seen.offered * _CLEAR
             if limiting or not (clear or _failures(seen.figures)):
                 self._tries, self._again = self._tries + 1, trial
@@ -174,7 +174,7 @@ class Campaign:
         return Probe(
             step=trial.step,
             offered=trial.load,
-            achieved=trial.load if seen.achieved is None else seen.achieved,
+            achieved=trial.load if seen.achieved is None else float(seen.achieved),
             passed=held,
             broke=broke,
             generator=seen.generator.generator,

@@ -38,7 +38,6 @@ class About(NamedTuple):
     unit: str
     kind: LoadKind
     live: bool
-    whole: bool
     maximum: float
     achieved: str | None
     prefixes: tuple[str, ...]
@@ -49,16 +48,24 @@ ABOUT = {
         "handshakes/s",
         LoadKind.HANDSHAKE,
         live=True,
-        whole=False,
         maximum=20_000,
         achieved="handshake.completed_per_s",
-        prefixes=("handshake.", "handshakes.", "errors.tcp.", "errors.tls.", "generator."),
+        prefixes=(
+            *("handshake.tcp", "handshake.tls", "handshake.latency", "handshake.service", "handshake.lag"),
+            *(
+                "handshake.completed_per_s",
+                "handshake.cpu_s",
+                "handshakes.",
+                "errors.tcp.",
+                "errors.tls.",
+                "generator.",
+            ),
+        ),
     ),
     Dimension.NOTIFICATIONS: About(
         "notifications/s",
         LoadKind.NOTIFY,
         live=True,
-        whole=False,
         maximum=10_000_000,
         achieved="notify.received_per_s",
         prefixes=("notify.", "sessions.", "echo.", "errors.", "generator.", "messages."),
@@ -67,7 +74,6 @@ ABOUT = {
         "sessions",
         LoadKind.NOTIFY,
         live=False,
-        whole=True,
         maximum=100_000,
         achieved="sessions.established",
         prefixes=("notify.", "sessions.", "session.", "handshake.", "echo.", "errors.", "generator.", "messages."),
@@ -76,7 +82,6 @@ ABOUT = {
         "stations",
         LoadKind.NOTIFY,
         live=False,
-        whole=True,
         maximum=10_000_000,
         achieved=None,
         prefixes=("notify.", "sessions.", "session.", "handshake.", "echo.", "errors.", "generator.", "messages."),
@@ -157,6 +162,18 @@ def sizes_of(dimension: Dimension, plan: Plan) -> float:
     return peak * plan.copies
 
 
+def step_of(dimension: Dimension, source: Source) -> float:
+    """Loads come in multiples of it: a WLC brings all its sessions, and all WLCs have as many stations. 0: any."""
+    scenario = source.scenario
+    if dimension is Dimension.STATIONS:
+        return scenario.wlc.count
+    if dimension is not Dimension.SESSIONS:
+        return 0
+    if source.use.plays_wlc:
+        return scenario.mse.count if scenario.mse.assign == "all" else 1
+    return len(source.targets) or scenario.wlc.count
+
+
 def stages_for(plan: Plan, number: int, load: float, hold_ns: int, warmup_ns: int) -> tuple[RateStage, ...]:
     """The stages of one load of a live dimension. Args: number: of the load; makes the names new ones."""
     per_s = load / plan.copies
@@ -174,6 +191,9 @@ def _with_sessions(scenario: Scenario, sessions: int, use: Use, targets: int) ->
     if use.plays_wlc:
         each = mse.count if mse.assign == "all" else 1
         return msgspec.structs.replace(scenario, wlc=msgspec.structs.replace(wlc, count=max(1, sessions // each)))
+    if mse.assign != "all":
+        # There, a WLC has one session, however many MSEs there are.
+        raise InputError(Problem("mse.assign", '"all", to search along sessions of a target', f'"{mse.assign}"'))
     if mse.identities:
         raise InputError(Problem("mse.identities", "none, to search along sessions: every MSE is made", "files"))
     count = max(1, sessions // (targets or wlc.count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -13,10 +14,11 @@ from loadgen.capacity.campaign import Campaign, Observation
 from loadgen.capacity.dimension import ABOUT, sizes_of, source_for, stages_for
 from loadgen.capacity.result import Probe
 from loadgen.capacity.search import Trial
-from loadgen.engine.job import Job, Source, make_job
+from loadgen.engine.job import Job, Source, make_job, plan_of
 from loadgen.engine.outcome import load_figures, make_result
 from loadgen.engine.supervisor import Load, RunRecord, Supervisor, Watcher
 from loadgen.errors import ExitCode, InputError
+from loadgen.loads import LoadKind
 from loadgen.measure.health import GeneratorVerdict, Verdict, judge
 from loadgen.measure.thresholds import Figures
 from loadgen.scenario.plan import Plan
@@ -25,6 +27,7 @@ from loadgen.units import NS_PER_S
 # A target that ends sessions under a load that is too much for it costs a new start of the fleet; so often.
 _MOST_STARTS = 8
 _DRAIN_S = 30.0
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 OnProbe = Callable[[Probe], None]
 OnPrepared = Callable[[Plan, Sequence[tuple[str, int]]], None]
@@ -47,6 +50,7 @@ class Prober:
         self._on_prepared = on_prepared
         self._on_probe = on_probe
         self._began = time.monotonic()
+        self._unreachable = ""
 
     def run(self, campaign: Campaign) -> Ended:
         """Make all loads of a search.
@@ -55,6 +59,17 @@ class Prober:
             InputError: the very first one cannot be made.
         """
         records: list[RunRecord] = []
+        # Between two runs; during one, the supervisor ends it in order.
+        before = {number: signal.signal(number, signal.default_int_handler) for number in _ENDING}
+        try:
+            return self._search(campaign, records)
+        except KeyboardInterrupt:
+            return Ended(ExitCode.INTERRUPTED, "interrupted", tuple(records))
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _search(self, campaign: Campaign, records: list[RunRecord]) -> Ended:
         live = ABOUT[campaign.settings.dimension].live
         while campaign.next() is not None:
             before = len(campaign.probes)
@@ -63,8 +78,11 @@ class Prober:
                 continue
             records.append(record)
             code, reason = _ending(record)
+            if code is ExitCode.PASSED and self._unreachable:
+                code, reason = ExitCode.UNREACHABLE, self._unreachable
             # A fleet that came up and made no load, or came up too often, will not do better the next time.
-            stuck = live and (len(campaign.probes) == before or len(records) == _MOST_STARTS)
+            stuck = live and campaign.next() is not None
+            stuck = stuck and (len(campaign.probes) == before or len(records) == _MOST_STARTS)
             if code is ExitCode.PASSED and stuck:
                 code, reason = ExitCode.INCONCLUSIVE, "the target ended sessions again and again"
             if code is not ExitCode.PASSED:
@@ -78,13 +96,20 @@ class Prober:
         job = make_job(source, datetime.now(UTC))
 
         async def lead(supervisor: Supervisor) -> None:
+            if job.plan.kind is LoadKind.NOTIFY and not supervisor.merger.counters()["sessions.established"]:
+                return  # nobody came
             while (trial := campaign.next()) is not None:
                 load = await self._one_load(campaign, job.plan, supervisor, trial)
                 if supervisor.fleet.stopping or load.after["sessions.lost"] > load.before["sessions.lost"]:
                     return
-                await trio.sleep(settings.cooldown_ns / NS_PER_S)
+                if self._unreachable:
+                    return
+                with trio.move_on_after(settings.cooldown_ns / NS_PER_S):
+                    await supervisor.fleet.until(lambda: False)  # or until the run is to end
 
-        return trio.run(self._supervisor(job).run, lead)
+        # Somebody else's MSEs have as long to come as in a run of the scenario: a load of a search may be short.
+        wait_ns = max(job.plan.duration_ns, plan_of(self._source)[0].duration_ns)
+        return trio.run(self._supervisor(job).run, lead, wait_ns)
 
     async def _one_load(self, campaign: Campaign, plan: Plan, supervisor: Supervisor, trial: Trial) -> Load:
         start_s = time.monotonic() - self._began
@@ -104,6 +129,7 @@ class Prober:
                 cpu_s=sum(worker.load_share for worker in load.health),
             )
             self._on_probe(campaign.tell(trial, seen))
+            self._unreachable = _nobody_there(plan, seen)
         return load
 
     def _one_run(self, campaign: Campaign) -> RunRecord | None:
@@ -158,6 +184,15 @@ def _achieved(campaign: Campaign, plan: Plan, figures: Figures) -> float:
     sent, sent_bytes = figures.counters["notify.sent"], figures.counters["notify.sent_bytes"]
     waiting = figures.counters["notify.unacknowledged_bytes"]
     return figures.rates.get("notify.sent_per_s", 0.0) * max(0.0, 1 - waiting / sent_bytes) if sent else 0.0
+
+
+def _nobody_there(plan: Plan, seen: Observation) -> str:
+    """Why the target is not there (any more); empty if it is. Too much of a load leaves some of it done."""
+    counters = seen.figures.counters
+    if plan.kind is LoadKind.NOTIFY or seen.generator.generator is Verdict.INVALID:
+        return ""
+    attempted, completed = counters.get("handshakes.attempted"), counters.get("handshakes.completed")
+    return "no handshake completed" if attempted and not completed else ""
 
 
 def _ending(record: RunRecord) -> tuple[ExitCode, str]:

@@ -30,10 +30,10 @@ class Search:
         exhausted: it gave up: nothing holds, or nothing that holds can be confirmed.
     """
 
-    def __init__(self, start: float, maximum: float, resolution: float, *, whole: bool = False) -> None:
+    def __init__(self, start: float, maximum: float, resolution: float, *, step: float = 0.0) -> None:
         """Args:
-        resolution: how far apart `low` and `high` may be in the end, as a share of `low`.
-        whole: loads are whole numbers.
+        resolution: how far apart `low` and `high` may be in the end, as a share of `low`; or a step, if that is more.
+        step: loads are multiples of it, and one step at least; 0: any.
         """
         assert 0 < start <= maximum
         assert resolution > 0
@@ -41,11 +41,11 @@ class Search:
         self.high: float | None = None
         self.confirmed = False
         self.exhausted = False
-        self._maximum = maximum
+        self._step = step
+        self._maximum = float(max(step, maximum // step * step)) if step else maximum
         # The limit may be anywhere between the two: a little closer together, and `low` is within `resolution` of it.
         self._ratio = 1 + resolution * 0.8
-        self._whole = whole
-        self._next = self._rounded(start)
+        self._next = min(self._rounded(start), self._maximum)
         self._least = start / 1024
         self._steps = self._confirmations = 0
 
@@ -83,9 +83,9 @@ class Search:
         self._confirmations += 1
         self.high, self.low = load, None
         # What held before held for a shorter time: begin below it, in the steps that the resolution asks for.
-        self._next = self._rounded(load / self._ratio)
+        self._next = self._rounded(min(load / self._ratio, load - self._step))
         if self._confirmations == _MOST_CONFIRMATIONS or self._next >= load:
             self.exhausted = True
 
     def _rounded(self, load: float) -> float:
-        return max(1.0, round(load)) if self._whole else load
+        return float(max(1, round(load / self._step)) * self._step) if self._step else load

@@ -11,7 +11,16 @@ from typing import NamedTuple
 import click
 
 from loadgen.capacity.campaign import Campaign, Settings, applicable
-from loadgen.capacity.dimension import ABOUT, Dimension, check_use, default_dimensions, latency_of, sizes_of, source_for
+from loadgen.capacity.dimension import (
+    ABOUT,
+    Dimension,
+    check_use,
+    default_dimensions,
+    latency_of,
+    sizes_of,
+    source_for,
+    step_of,
+)
 from loadgen.capacity.probing import Prober
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe
 from loadgen.cli.arguments import SourceOptions
@@ -83,7 +92,7 @@ def search_capacity(options: CapacityOptions) -> int:
         logs = [
             format_hlog(record.epoch_unix_s, record.merger.log_lines(record.interval_s)) for record in ended.records
         ]
-        for number, log in enumerate(logs, 1):
+        for number, log in enumerate(logs if folder.created else (), 1):
             folder.write(f"{settings.dimension}{'' if len(logs) == 1 else f'-{number}'}.hlog", log)
         code = _worst(code, ended.code, result.outcome)
         if code in (ExitCode.INTERRUPTED, ExitCode.WORKER_DIED):
@@ -125,15 +134,18 @@ def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
     settings = []
     for dimension in dimensions:
         maximum = maxima.get(dimension, ABOUT[dimension].maximum)
-        start = starts.get(dimension) or _start(dimension, source, hold_ns, int(asked.warmup))
+        start = min(maximum, starts.get(dimension) or _start(dimension, source, hold_ns, int(asked.warmup)))
+        # What cannot be varied shows now, and not after the searches before it.
+        plan_of(source_for(dimension, source, start, hold_ns, int(asked.warmup)))
         settings.append(
             Settings(
                 dimension=dimension,
                 latency=latency_of(dimension, source.use),
                 slos=applicable(slos, dimension),
-                start=min(start, maximum),
+                start=start,
                 maximum=maximum,
                 resolution=resolution,
+                step=step_of(dimension, source),
                 warmup_ns=int(asked.warmup),
                 hold_ns=hold_ns,
                 confirm_ns=confirm_ns,
@@ -145,13 +157,12 @@ def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
 
 def _start(dimension: Dimension, source: Source, hold_ns: int, warmup_ns: int) -> float:
     """The scenario's own size: whoever wrote it thought that it would hold."""
-    kind = ABOUT[dimension].kind
-    if dimension in (Dimension.HANDSHAKES, Dimension.NOTIFICATIONS) and (
-        source.scenario.load.kind != kind or source.scenario.load.rate is None
-    ):
+    about, load = ABOUT[dimension], source.scenario.load
+    if not about.live:
+        return sizes_of(dimension, plan_of(source)[0])
+    if load.kind != about.kind or load.rate is None:
         return _START
-    plan, _ = plan_of(source_for(dimension, source, source.scenario.load.rate or _START, hold_ns, warmup_ns))
-    return max(1.0, sizes_of(dimension, plan))
+    return max(1.0, sizes_of(dimension, plan_of(source_for(dimension, source, load.rate, hold_ns, warmup_ns))[0]))
 
 
 def _check_slos(slos: Sequence[Threshold], dimensions: Sequence[Dimension]) -> None:
@@ -188,6 +199,8 @@ def _by_dimension(
         except ValueError:
             problems.append(Problem(option, f"a number above 0, or DIMENSION=N with one of {names}", f'"{text}"'))
         else:
+            if dimension not in dimensions:
+                problems.append(Problem(option, f"for what is searched: {', '.join(dimensions)}", f'"{text}"'))
             found[dimension] = value
     if problems:
         raise InputError(problems)

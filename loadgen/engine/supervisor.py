@@ -151,11 +151,14 @@ class Supervisor:
         self._recent = Recent(self._interval_ns / NS_PER_S)
         self._timeline = TimelineBuilder(self._interval_ns)
 
-    async def run(self, lead: Callable[[Supervisor], Awaitable[None]] | None = None) -> RunRecord:
+    async def run(
+        self, lead: Callable[[Supervisor], Awaitable[None]] | None = None, wait_ns: int | None = None
+    ) -> RunRecord:
         """Run the plan.
 
         Args:
             lead: what is to be done once sessions are up: calls `load` and `settle`; the plan's own stages if None.
+            wait_ns: how long to wait for the first of somebody else's MSEs; the plan's duration if None.
 
         Raises:
             InputError: a worker could not do what the plan asks (a port in use, ...); nothing was dialed.
@@ -169,7 +172,7 @@ class Supervisor:
                     self._prepared = True
                     self._on_prepared(self._addresses() if self._plan.use.plays_wlc else ())
                     nursery.start_soon(self._show)
-                    if await self._connect():
+                    if await self._connect(self._plan.duration_ns if wait_ns is None else wait_ns):
                         await (self.load(self._plan.stages) if lead is None else lead(self))
                 await self._collect()
             except InputError as error:  # raised below: a nursery would wrap it into a group
@@ -247,7 +250,7 @@ class Supervisor:
         await fleet.until(lambda: all(worker.ready or worker.ended for worker in fleet.workers))
         return [Problem(*p) for worker in fleet.workers if worker.refused for p in worker.refused.problems]
 
-    async def _connect(self) -> bool:
+    async def _connect(self, wait_ns: int) -> bool:
         """Dial, or wait to be dialed; False if there is nobody to put a load on."""
         plan = self._plan
         self._stage = Stage.CONNECTING
@@ -260,7 +263,7 @@ class Supervisor:
                     return False
         else:
             sign_of_life = "sessions.established" if notify else "handshakes.attempted"
-            with trio.move_on_after(plan.duration_ns / NS_PER_S):
+            with trio.move_on_after(wait_ns / NS_PER_S):
                 await self.fleet.until(lambda: self._count(sign_of_life) > 0)
         return not self.fleet.stopping
 

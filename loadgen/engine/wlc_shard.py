@@ -327,6 +327,7 @@ class WlcShard(ListeningShard):
             column = np.broadcast_to(np.asarray(due_ns), (count,))
             for stage, part in self.recorder.stages.split(column):
                 self.recorder.record_column("notify.lag", sent_ns - column[part], stage)
+                self.recorder.mark("sent", time.monotonic_ns(), stage)
             return
         if self._lag_rows + count > _LAG_ROWS:
             self._record_lag(time.monotonic_ns())

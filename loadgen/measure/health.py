@@ -121,7 +121,7 @@ def judge(workers: Sequence[WorkerHealth], machine: MachineHealth, faults: Mappi
         if w.due and w.own_shortfall / w.due > SHORTFALL_INVALID:
             invalid.append(f"{w.worker} gave up {w.own_shortfall:,} of {w.due:,} due that its peer would have taken")
         if w.lag_p99_ns > LAG_DEGRADED_NS:
-            bad = invalid if w.lag_p99_ns > LAG_INVALID_NS else degraded
+            bad = invalid if w.lag_p99_ns > LAG_INVALID_NS else blemishes
             bad.append(f"{w.worker} sent late: p99 of its lag is {format_duration(w.lag_p99_ns)}")
         if w.load_share > BUSY_DEGRADED:
             degraded.append(f"{w.worker} used {w.load_share:.0%} of a core: it may itself have been the limit")

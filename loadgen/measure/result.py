@@ -112,7 +112,7 @@ class RunResult(Document, frozen=True, tag="run"):
 
 def environment() -> dict[str, str]:
     """Versions and machine: what must be the same for two results to be compared."""
-    versions = {name: metadata.version(name) for name in ("trio", "pyOpenSSL", "cryptography", "numpy", "msgspec")}
+    versions = {name: _version(name) for name in ("trio", "pyOpenSSL", "cryptography", "numpy", "msgspec")}
     return {
         "loadgen": __version__,
         "python": sys.version.split()[0],
@@ -123,6 +123,13 @@ def environment() -> dict[str, str]:
         "cpu": _cpu_model(),
         "cpus": str(len(os.sched_getaffinity(0))),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # being installed anew just now: no reason to lose what was measured
+        return "unknown"
 
 
 def _openssl_version() -> str:

@@ -25,7 +25,7 @@ def probe_line(probe: Probe, unit: str) -> str:
         how = f"not the target's limit: {'; '.join(probe.reasons)}"
     else:
         how = f"broke: {probe.broke[0]}"
-    return f"{probe.step:<8} {probe.offered:>12,.0f} {unit}{latency}: {how}"
+    return f"{probe.step:<8} {_amount(probe.offered):>12} {unit}{latency}: {how}"
 
 
 def summary(result: CapacityResult, folder: str | None) -> RenderableType:
@@ -43,8 +43,8 @@ def _headline(d: DimensionResult) -> RenderableType:
     parts: list[RenderableType] = [Text.assemble((d.outcome.upper(), style), f"   {d.dimension}")]
     if d.limit is not None:
         at_least = "at least " if d.outcome is Outcome.GENERATOR_LIMITED else ""
-        between = "" if d.above is None else f"   (did not hold: {d.above:,.0f})"
-        parts.append(Text.assemble("  ", (f"{at_least}{d.limit:,.0f} {d.unit}", "bold"), between))
+        between = "" if d.above is None else f"   (did not hold: {_amount(d.above)})"
+        parts.append(Text.assemble("  ", (f"{at_least}{_amount(d.limit)} {d.unit}", "bold"), between))
     if d.broke:
         parts.append(Text(f"  what broke first: {'; '.join(d.broke[:3])}"))
     if d.advice:
@@ -67,8 +67,8 @@ def _curve(d: DimensionResult) -> RenderableType:
         length = 0 if not probe.p99 else 1 + round((_BAR - 1) * (math.log(probe.p99) - low) / ((high - low) or 1))
         held = "held" if probe.passed else "generator" if _ours(probe) else "broke"
         table.add_row(
-            f"{probe.offered:,.0f}",
-            f"{probe.achieved:,.0f}",
+            _amount(probe.offered),
+            _amount(probe.achieved),
             _duration(probe.p50),
             _duration(probe.p99),
             Text("━" * length, style=style),
@@ -80,6 +80,10 @@ def _curve(d: DimensionResult) -> RenderableType:
 def _ours(probe: Probe) -> bool:
     """It did not hold because of us."""
     return not probe.passed and (probe.generator is Verdict.INVALID or not probe.broke)
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"
 
 
 def _duration(ns: int | None) -> str:

@@ -1,0 +1,344 @@
+"""A search with its judgement, against a target that is arithmetic: what breaks, what is tried again, what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pytest
+
+from loadgen.capacity.campaign import Campaign, Observation, Settings, applicable
+from loadgen.capacity.dimension import Dimension
+from loadgen.capacity.result import DimensionResult, Outcome, Step
+from loadgen.capacity.search import Trial
+from loadgen.measure.health import GeneratorVerdict, Verdict
+from loadgen.measure.histogram import MetricSummary
+from loadgen.measure.thresholds import Figures, parse_thresholds
+from loadgen.units import NS_PER_MS, NS_PER_S
+
+VALID = GeneratorVerdict(Verdict.VALID, ())
+LATE = GeneratorVerdict(Verdict.INVALID, ("mse-0 sent late",), "mse-0 sent late")
+BUSY = GeneratorVerdict(Verdict.DEGRADED, ("mse-0 used 99% of a core",), "mse-0 used 99% of a core")
+STOOD_STILL = GeneratorVerdict(Verdict.DEGRADED, ("mse-0's loop stood still",))
+
+
+def settings(dimension: Dimension = Dimension.HANDSHAKES, *slos: str, **changes: float) -> Settings:
+    made = Settings(
+        dimension=dimension,
+        latency="handshake.latency",
+        slos=parse_thresholds(slos, "--slo"),
+        start=50,
+        maximum=20_000,
+        resolution=0.05,
+        step=0,
+        warmup_ns=NS_PER_S,
+        hold_ns=4 * NS_PER_S,
+        confirm_ns=12 * NS_PER_S,
+        cooldown_ns=0,
+    )
+    return made._replace(**changes)
+
+
+def latency(ns: float, count: int) -> MetricSummary:
+    value = round(ns)
+    return MetricSummary("ns", count, value, value, value, value, value, value, value)
+
+
+class Target(NamedTuple):
+    """Serves up to `capacity` per second, like an M/M/1 queue of 1 ms; a function of the load for whatever else."""
+
+    capacity: float
+    counters: Callable[[float], Mapping[str, int]] = lambda _: {}
+    generator: Callable[[float], GeneratorVerdict] = lambda _: VALID
+    costs_us: float = 0.0
+
+    def seen(self, load: float, hold_ns: int, start_s: float) -> Observation:
+        share = load / self.capacity
+        ns = NS_PER_MS / (1 - share) if share < 1 else NS_PER_S
+        achieved = min(load, self.capacity)
+        count = round(achieved * hold_ns / NS_PER_S)
+        return Observation(
+            offered=load,
+            achieved=achieved,
+            figures=Figures({"handshake.latency": latency(ns, count)}, self.counters(load), {}, {}),
+            generator=self.generator(load),
+            start_s=start_s,
+            hold_s=hold_ns / NS_PER_S,
+            workers=2,
+            cpu_s=achieved * self.costs_us / 1e6,
+        )
+
+
+def searched(campaign: Campaign, target: Target) -> DimensionResult:
+    clock_s = 0.0
+    while (trial := campaign.next()) is not None:
+        hold_ns = campaign.hold_ns(trial)
+        campaign.tell(trial, target.seen(trial.load, hold_ns, clock_s))
+        clock_s += hold_ns / NS_PER_S
+        assert len(campaign.probes) < 100
+    return campaign.result()
+
+
+@pytest.mark.parametrize("capacity", [7.3, 50, 199, 201.7, 5000, 14_142])
+@pytest.mark.parametrize("start", [1, 50, 777])
+def test_a_planted_limit_is_found(capacity: float, start: float) -> None:
+    result = searched(Campaign(settings(start=start)), Target(capacity))
+    assert result.outcome is Outcome.FOUND
+    assert result.limit is not None
+    assert result.above is not None
+    # One in a hundred may be missing: that much above it still holds.
+    assert capacity / 1.05 < result.limit <= capacity / 0.99
+    assert capacity < result.above <= result.limit * 1.05
+    assert result.broke[0].endswith("handshakes/s achieved")
+    assert result.probes[-1].step is Step.CONFIRM
+    assert result.probes[-1].hold_s == 12
+    assert result.advice == ""
+
+
+def test_an_slo_that_breaks_first_is_the_limit() -> None:
+    """1 ms / (1 - load / capacity) is below 10 ms up to 90 % of the capacity."""
+    result = searched(Campaign(settings(Dimension.HANDSHAKES, "handshake.latency.p99 < 10ms")), Target(1000))
+    assert result.outcome is Outcome.FOUND
+    assert result.limit is not None
+    assert 900 / 1.05 < result.limit <= 900
+    assert result.broke == (f"handshake.latency.p99 < 10ms (was {_p99(result)})",)
+    assert result.slos == ("handshake.latency.p99 < 10ms",)
+    last = result.probes[-1]
+    assert (last.p50, last.p99, last.max) == (last.p99, last.p99, last.p99)
+
+
+def _p99(result: DimensionResult) -> str:
+    probe = next(p for p in result.probes if p.offered == result.above)
+    assert probe.p99 is not None
+    return f"{probe.p99 / NS_PER_MS:.1f} ms"
+
+
+def test_failures_break_a_load_and_come_first() -> None:
+    def counters(load: float) -> Mapping[str, int]:
+        if load <= 300:
+            return {"handshakes.failed": 0, "errors.tls.reset": 0}
+        return {"handshakes.failed": 3, "errors.tls.timeout": 1, "errors.tls.reset": 2, "errors.tls.closed": 0}
+
+    result = searched(Campaign(settings()), Target(10_000, counters))
+    assert result.outcome is Outcome.FOUND
+    assert result.limit is not None
+    assert 300 / 1.05 < result.limit <= 300
+    assert result.broke == ("handshakes.failed: 3", "errors.tls.reset: 2", "errors.tls.timeout: 1")
+    broken = [probe.offered for probe in result.probes if not probe.passed]
+    assert len(broken) == len(set(broken)), "what fails is not tried again"
+
+
+@pytest.mark.parametrize(
+    "name", ["sessions.failed", "sessions.lost", "handshakes.dropped", "notify.dropped", "notify.lost"]
+)
+def test_what_must_never_happen_happens_once(name: str) -> None:
+    campaign = Campaign(settings())
+    target = Target(1000, lambda _: {name: 1})
+    trial = campaign.next()
+    assert trial is not None
+    probe = campaign.tell(trial, target.seen(trial.load, NS_PER_S, 0))
+    assert (probe.passed, probe.broke) == (False, (f"{name}: 1",))
+
+
+def test_errors_without_a_failure_break_nothing() -> None:
+    """As of notifications that nobody subscribed: the session goes on."""
+    result = searched(Campaign(settings(maximum=100)), Target(1000, lambda _: {"errors.stream.sequence_jump": 9}))
+    assert result.outcome is Outcome.NOT_REACHED
+
+
+def test_everything_holds_up_to_the_maximum() -> None:
+    result = searched(Campaign(settings(maximum=1234)), Target(1e6))
+    assert result.outcome is Outcome.NOT_REACHED
+    assert (result.limit, result.above, result.broke) == (1234, None, ())
+    assert result.advice == "everything up to 1,234 handshakes/s held; raise --max to look further"
+
+
+def test_nothing_holds() -> None:
+    result = searched(Campaign(settings()), Target(0.001))
+    assert result.outcome is Outcome.INCONCLUSIVE
+    assert result.limit is None
+    assert result.above is not None
+    assert result.advice == "no load held for long enough to be confirmed"
+    assert all(not probe.passed for probe in result.probes)
+
+
+# -- tried again -------------------------------------------------------------------------------------------------------
+
+
+def told(campaign: Campaign, *seen: Observation) -> list[Trial]:
+    trials = []
+    for each in seen:
+        trial = campaign.next()
+        assert trial is not None
+        trials.append(trial)
+        campaign.tell(trial, each._replace(offered=trial.load))
+    return trials
+
+
+def held(load: float = 50, achieved: float = 50) -> Observation:
+    return Target(1e9).seen(load, NS_PER_S, 0)._replace(achieved=achieved)
+
+
+def test_a_little_short_has_three_tries() -> None:
+    campaign = Campaign(settings())
+    trials = told(campaign, *[held(achieved=49)] * 3, held(achieved=25))
+    assert [trial.load for trial in trials] == [50, 50, 50, 25]
+    assert [probe.passed for probe in campaign.probes] == [False, False, False, True]
+
+
+def test_what_holds_at_the_second_try_holds() -> None:
+    campaign = Campaign(settings())
+    trials = told(campaign, held(achieved=49), held(achieved=50), held(achieved=100))
+    assert [trial.load for trial in trials] == [50, 50, 100]
+    # A new load has its own tries.
+    assert campaign.next() == Trial(Step.BRACKET, 200)
+
+
+def test_far_too_little_is_not_tried_again() -> None:
+    campaign = Campaign(settings())
+    assert [trial.load for trial in told(campaign, held(achieved=44), held(achieved=25))] == [50, 25]
+
+
+def test_a_generator_that_was_the_limit_has_three_tries() -> None:
+    campaign = Campaign(settings())
+    late = held()._replace(generator=LATE)
+    trials = told(campaign, late, late, late, held(achieved=25))
+    assert [trial.load for trial in trials] == [50, 50, 50, 25]
+    assert [probe.generator for probe in campaign.probes] == [Verdict.INVALID] * 3 + [Verdict.VALID]
+    assert campaign.probes[0].reasons == ("mse-0 sent late",)
+
+
+def test_the_target_breaks_when_the_generator_is_well_again() -> None:
+    campaign = Campaign(settings())
+    told(campaign, held(achieved=50), held()._replace(generator=LATE, achieved=100), held(achieved=60))
+    assert campaign.probes[-1].broke == ("60 of 100 handshakes/s achieved",)
+    assert campaign.next() == Trial(Step.BISECT, pytest.approx(70.71, rel=1e-3))
+
+
+def test_a_load_that_cannot_be_made_at_all_has_one_try() -> None:
+    campaign = Campaign(settings(Dimension.SESSIONS, step=1))
+    impossible = Observation(0, 0.0, Figures({}, {}, {}, {}), LATE, 0, 0, trouble="too few descriptors")
+    trials = told(campaign, held(), impossible)
+    assert [trial.load for trial in trials] == [50, 100]
+    assert campaign.probes[-1].reasons == ("too few descriptors",)
+    assert campaign.next() == Trial(Step.BISECT, 71)
+
+
+# -- the generator's own limit -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verdict", [LATE, BUSY])
+def test_the_generator_is_the_limit(verdict: GeneratorVerdict) -> None:
+    target = Target(
+        700 if verdict is BUSY else 1e9, generator=lambda load: verdict if load > 700 else VALID, costs_us=500
+    )
+    result = searched(Campaign(settings(maximum=8000)), target)
+    assert result.outcome is Outcome.GENERATOR_LIMITED
+    assert result.broke == (verdict.reasons[0],)
+    assert result.limit is not None
+    assert 700 / 1.05 < result.limit <= 700 / 0.99
+    # 8,000/s at 500 µs each are 4 cores' work, and a worker has 80 % of one.
+    assert result.advice.startswith("8,000 handshakes/s would take about 5 cores")
+    assert "500 µs" in result.advice
+    assert "2 workers a side" in result.advice
+
+
+def test_a_generator_that_is_busy_and_keeps_up_is_no_limit() -> None:
+    result = searched(Campaign(settings(maximum=200)), Target(1e9, generator=lambda _: BUSY))
+    assert result.outcome is Outcome.NOT_REACHED
+
+
+def test_a_blemish_does_not_excuse_the_target() -> None:
+    result = searched(Campaign(settings()), Target(300, generator=lambda _: STOOD_STILL))
+    assert result.outcome is Outcome.FOUND
+
+
+def test_the_target_is_the_limit_below_a_load_at_which_the_generator_was() -> None:
+    target = Target(300, generator=lambda load: LATE if load > 350 else VALID)
+    result = searched(Campaign(settings()), target)
+    assert result.outcome is Outcome.FOUND
+    assert result.broke[0].endswith("handshakes/s achieved")
+
+
+def test_a_generator_that_can_make_no_load_at_all() -> None:
+    result = searched(Campaign(settings()), Target(1e9, generator=lambda _: LATE))
+    assert result.outcome is Outcome.GENERATOR_LIMITED
+    assert result.limit is None
+    assert result.advice == "run the generator on another machine than the target"
+
+
+# -- what cannot be judged ---------------------------------------------------------------------------------------------
+
+
+def test_an_slo_without_a_figure_ends_the_search() -> None:
+    result = searched(Campaign(settings(Dimension.HANDSHAKES, "handshake.tls.p99 < 1s")), Target(1000))
+    assert result.outcome is Outcome.INCONCLUSIVE
+    assert result.advice == "handshake.tls.p99 < 1s: handshake.tls was not measured"
+    assert len(result.probes) == 1
+    assert result.limit is None
+
+
+def test_an_slo_without_a_figure_does_not_matter_where_the_load_broke_anyway() -> None:
+    campaign = Campaign(settings(Dimension.HANDSHAKES, "handshake.tls.p99 < 1s"))
+    told(campaign, held(achieved=10))
+    assert campaign.next() == Trial(Step.BRACKET, 25)
+
+
+@pytest.mark.parametrize(
+    ("slo", "load", "step", "hold_s"),
+    [
+        ("handshake.latency.p50 < 1s", 50, Step.BRACKET, 4),
+        ("handshake.latency.p99 < 1s", 50, Step.BRACKET, 4),
+        ("handshake.latency.p99 < 1s", 10, Step.BRACKET, 12),
+        ("handshake.latency.p99 < 1s", 10, Step.CONFIRM, 12),
+        ("handshake.latency.p99_9 < 1s", 50, Step.BISECT, 24),
+        ("handshake.latency.p99.9 < 1s", 50, Step.BISECT, 24),
+        ("handshake.latency.p99_9 < 1s", 5, Step.BRACKET, 60),
+        ("handshake.latency.max < 1s", 1, Step.BRACKET, 4),
+        ("handshakes.failed == 0", 1, Step.BRACKET, 4),
+    ],
+)
+def test_holds_are_long_enough_for_percentiles(slo: str, load: float, step: Step, hold_s: float) -> None:
+    campaign = Campaign(settings(Dimension.HANDSHAKES, slo))
+    assert campaign.hold_ns(Trial(step, load)) == pytest.approx(hold_s * NS_PER_S)
+
+
+def test_a_hold_that_was_asked_to_be_longer_than_a_minute_is() -> None:
+    """The minute bounds what we add to it."""
+    campaign = Campaign(settings(Dimension.HANDSHAKES, "handshake.latency.p99 < 1s", hold_ns=100 * NS_PER_S))
+    assert campaign.hold_ns(Trial(Step.BRACKET, 0.1)) == 100 * NS_PER_S
+
+
+def test_slos_are_of_what_a_dimension_has() -> None:
+    slos = parse_thresholds(["handshake.latency.p99 < 1s", "notify.lag.p99 < 1s", "generator.lag.p99 < 1s"], "--slo")
+    texts = {d: [slo.name for slo in applicable(slos, d)] for d in Dimension}
+    assert texts[Dimension.HANDSHAKES] == ["handshake.latency", "generator.lag"]
+    assert texts[Dimension.NOTIFICATIONS] == ["notify.lag", "generator.lag"]
+    assert texts[Dimension.SESSIONS] == texts[Dimension.STATIONS] == [slo.name for slo in slos]
+
+
+# -- not to the end ----------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_search_keeps_what_it_saw() -> None:
+    campaign = Campaign(settings())
+    told(campaign, held(achieved=50), held(achieved=100), held(achieved=100))
+    result = campaign.result("interrupted")
+    assert result.outcome is Outcome.INCONCLUSIVE
+    assert result.limit is None
+    assert result.above == 200
+    assert result.advice == "interrupted"
+    assert result.broke == ("100 of 200 handshakes/s achieved",)
+    assert [probe.offered for probe in result.probes] == [50, 100, 200]
+
+
+def test_a_search_that_never_began() -> None:
+    result = Campaign(settings()).result("no session came up")
+    assert (result.outcome, result.advice) == (Outcome.INCONCLUSIVE, "no session came up")
+    assert (result.limit, result.above, result.probes) == (None, None, ())
+
+
+def test_without_a_figure_of_its_own_a_load_achieves_what_was_offered() -> None:
+    campaign = Campaign(settings(Dimension.STATIONS, step=10))
+    told(campaign, held()._replace(achieved=None))
+    assert (campaign.probes[0].achieved, campaign.probes[0].passed) == (50, True)
