@@ -120,7 +120,9 @@ def _one_run(
 
         def listening() -> None:
             nonlocal process
-            if process is None:  # an MSE: it has somebody to dial only now
+            if process is not None:
+                process.check_running(option)
+            else:  # an MSE: it has somebody to dial only now
                 process = stack.enter_context(started(target, option, wait=False))
 
         def with_cost(result: RunResult) -> RunResult:
@@ -149,4 +151,6 @@ def _line(name: str, runs: int, result: RunResult) -> str:
     latency = result.metrics.get(f"{result.kind}.latency") or result.metrics.get("handshake.service")
     rates = ", ".join(f"{rate:,.0f} {name}" for name, rate in sorted(result.rates.items()))
     p99 = "" if latency is None else f", p99 {latency.p99 / 1e6:,.2f} ms"
+    if result.verdict.exit_code:
+        rates = f"{result.verdict.outcome} ({'; '.join(result.verdict.reasons[:2])})"
     return f"{name:<14} of {runs}: generator {result.verdict.generator}, {rates}{p99}"

@@ -34,7 +34,10 @@ def report(result_dir: Path, out: Path | None) -> int:
         except OSError as error:
             found = (error.strerror or str(error)).lower()
             raise InputError(Problem(str(plan), "a file that can be read", found)) from error
-        page = run_page(result, curves, plan_text)
+        try:
+            page = run_page(result, curves, plan_text)
+        except (ArithmeticError, ValueError) as error:  # numbers that no run has
+            raise InputError(Problem(str(folder), "figures that can be drawn", str(error).lower())) from error
     elif isinstance(result, CapacityResult):
         page = capacity_page(result)
     else:

@@ -124,8 +124,9 @@ def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
     dimensions = list(dict.fromkeys(dimensions)) or list(default_dimensions(source.use))
     for dimension in dimensions:
         check_use(dimension, source.use)
-    slos = parse_thresholds(asked.slo, f"{source.path}: capacity.slo") + parse_thresholds(options.slos, "--slo")
-    _check_slos(slos, dimensions)
+    given = parse_thresholds(options.slos, "--slo")
+    _check_slos(given, dimensions)  # the scenario's may be for dimensions that are not searched now
+    slos = parse_thresholds(asked.slo, f"{source.path}: capacity.slo") + given
     starts = _by_dimension(options.starts, dimensions, "--start", asked.start, f"{source.path}: capacity.start")
     maxima = _by_dimension(options.maxima, dimensions, "--max", asked.max, f"{source.path}: capacity.max")
     resolution = asked.resolution if options.resolution is None else _share(options.resolution)

@@ -24,6 +24,12 @@ ERRORS = "errors"
 GATED_STATISTICS = ("p50", "p90", "p99")
 SHOWN_STATISTICS = ("mean", "p99_9", "max")
 STATISTICS = (*GATED_STATISTICS, *SHOWN_STATISTICS)
+# The rates that tell how much of the load was done, and the counters of the same.
+_COUNTED_BY = {
+    "handshake.completed_per_s": "handshakes.completed",
+    "notify.sent_per_s": "notify.sent",
+    "notify.received_per_s": "notify.received",
+}
 
 
 class Relevant(msgspec.Struct, frozen=True):
@@ -110,7 +116,9 @@ def figure(result: RunResult, name: str) -> float | None:
     elif name in COUNTERS:
         value = result.counters.get(name)
     elif name in RATES:
-        value = result.rates.get(name)
+        # Left out of a result where nothing happened; if that was looked for, it is a rate of 0, not an unknown one.
+        nothing = 0.0 if result.counters.get(_COUNTED_BY.get(name, "")) == 0 else None
+        value = result.rates.get(name, nothing)
     elif name in COSTS:
         value = result.costs.get(name)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,27 +12,32 @@ from loadgen.measure import thresholds as limits
 from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_metrics, make_rates, make_stages
 from loadgen.measure.health import MachineHealth, judge
 from loadgen.measure.merge import Merger
+from loadgen.measure.names import error_phases
 from loadgen.measure.result import RunResult, environment
 from loadgen.measure.thresholds import Figures, Status
 from loadgen.measure.verdict import make_verdict
 from loadgen.scenario.plan import Plan, PlannedThreshold, Use
-from loadgen.units import NS_PER_S
 
 
 def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold], started: datetime) -> RunResult:
     """All figures of a run, and the verdict."""
     merger = record.merger
     load = record.loads[-1] if record.loads else None
-    spans = [span for load in record.loads for span in stage_spans(plan, load)]
-    counters = make_counters(
-        merger.counters(), plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=not record.deaths
-    )
+    found = merger.counters()
+    # Whoever lost all sessions did the rest of the load badly, and not in less time.
+    lost = 0 < found["sessions.established"] <= found["sessions.lost"]
+    spans = [
+        span for load in record.loads for span in stage_spans(plan, load, load.planned_end_ns if lost else load.end_ns)
+    ]
+    counters = make_counters(found, plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=record.complete)
     sessions = 0 if load is None else load.before["sessions.established"] - load.before["sessions.lost"]
+    phases = error_phases(wlc=plan.use.plays_wlc, mse=plan.use.plays_mse)
     figures = Figures(
         make_metrics(merger, spans),
         counters,
         make_rates(merger, counters, spans),
-        make_costs(counters, plan.kind, record.health, sessions),
+        make_costs(_since(load, counters), plan.kind, record.health, sessions),
+        phases,
     )
     machine = MachineHealth() if load is None else load.machine
     judged = limits.judge(demands, figures)
@@ -73,7 +77,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
 
 def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
     """The figures of one load of several, after it was drained."""
-    spans = stage_spans(plan, load)
+    spans = stage_spans(plan, load, load.end_ns)
     delta = Counter(load.after)
     delta.subtract(load.before)
     # No count of its own, but how things stood when the load was over.
@@ -87,9 +91,8 @@ def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
     )
 
 
-def stage_spans(plan: Plan, load: Load, now_ns: int | None = None) -> list[StageSpan]:
-    """The stages of a load as they really were. Args: now_ns: while it goes on."""
-    end_ns = load.end_ns if now_ns is None else now_ns
+def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:
+    """The stages of a load as they were until `end_ns`."""
     spans = []
     for stage in load.stages:
         start_ns = load.start_ns + stage.start_ns
@@ -108,25 +111,32 @@ def stage_spans(plan: Plan, load: Load, now_ns: int | None = None) -> list[Stage
     return spans
 
 
+def _since(load: Load | None, counters: dict[str, int]) -> dict[str, int]:
+    """What was counted since the load began: what the CPU time of the load was spent on."""
+    if load is None:
+        return counters
+    return {name: count - load.before[name] for name, count in counters.items()}
+
+
 def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
-    """Looks once a second whether a rule with `abort_on_fail` has failed."""
+    """Looks after each interval whether a rule with `abort_on_fail` has failed."""
     fatal = [rule for rule in rules if rule.abort_on_fail]
     demands = limits.parse_thresholds([rule.threshold for rule in fatal], "thresholds")
-    last_s = 0.0
+    last_ns = 0
+    phases = error_phases(wlc=plan.use.plays_wlc, mse=plan.use.plays_mse)
 
-    def check(merger: Merger, load: Load) -> str | None:
-        nonlocal last_s
-        now_ns = time.monotonic_ns()
-        seconds = (now_ns - load.start_ns) / NS_PER_S
-        ripe = [demand for rule, demand in zip(fatal, demands, strict=True) if seconds * NS_PER_S >= rule.delay_ns]
-        if not ripe or seconds < last_s + 1:
+    def check(merger: Merger, load: Load, until_ns: int) -> str | None:
+        nonlocal last_ns
+        since_ns = until_ns - load.start_ns
+        ripe = [demand for rule, demand in zip(fatal, demands, strict=True) if since_ns >= rule.delay_ns]
+        if not ripe or until_ns == last_ns:
             return None
-        last_s = seconds
-        spans = stage_spans(plan, load, now_ns)
+        last_ns = until_ns
+        spans = stage_spans(plan, load, until_ns)
         counters = make_counters(
             merger.counters(), plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=False
         )
-        figures = Figures(make_metrics(merger, spans), counters, make_rates(merger, counters, spans), {})
+        figures = Figures(make_metrics(merger, spans), counters, make_rates(merger, counters, spans), {}, phases)
         failed = [result for result in limits.judge(ripe, figures) if result.status is Status.FAILED]
         return f"{failed[0].text} ({failed[0].shown})" if failed else None
 

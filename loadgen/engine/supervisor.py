@@ -80,6 +80,10 @@ class Load:
         """How long it really went on; slot 0 lies a little ahead when it is agreed upon."""
         return max(0, min(self.end_ns - self.start_ns, end_ns(self.stages))) / NS_PER_S
 
+    @property
+    def planned_end_ns(self) -> int:
+        return self.start_ns + end_ns(self.stages)
+
     def end(self) -> None:
         """It is over; a second call changes nothing."""
         if not self.end_ns:
@@ -96,6 +100,7 @@ class RunRecord(NamedTuple):
     loads: tuple[Load, ...]
     health: tuple[WorkerHealth, ...]
     deaths: tuple[str, ...]
+    complete: bool  # every worker handed in its last figures
     interrupted: bool
     aborted: str
     prepared: bool
@@ -105,8 +110,8 @@ class RunRecord(NamedTuple):
 
 
 Watcher = Callable[[Snapshot], None]
-# Why to give a load up early, from the figures so far; None: it goes on.
-AbortWhen = Callable[[Merger, Load], str | None]
+# Why to give a load up early, from the figures until a time (monotonic ns); None: it goes on.
+AbortWhen = Callable[[Merger, Load, int], str | None]
 
 
 class Supervisor:
@@ -125,7 +130,7 @@ class Supervisor:
         workers: int,
         watcher: Watcher,
         on_prepared: Callable[[Sequence[tuple[str, int]]], None],
-        abort_when: AbortWhen = lambda _merger, _load: None,
+        abort_when: AbortWhen = lambda _merger, _load, _until_ns: None,
     ) -> None:
         """Args:
         workers: per side.
@@ -189,6 +194,7 @@ class Supervisor:
             loads=tuple(self.loads),
             health=tuple(worker.done.health for worker in workers if worker.done is not None),
             deaths=tuple(worker.death for worker in workers if worker.death is not None),
+            complete=all(worker.done is not None for worker in workers),
             interrupted=self.fleet.interrupted,
             aborted=self._aborted,
             prepared=self._prepared,
@@ -232,6 +238,10 @@ class Supervisor:
                 await self.fleet.tell(worker, EndLoad())
         with trio.move_on_after(_COLLECT_S):
             await self.fleet.until(lambda: all(w.ended or len(w.loads) == len(self.loads) for w in self.fleet.workers))
+        for worker in self.fleet.workers:
+            if not worker.ended and len(worker.loads) < len(self.loads):
+                worker.death = f"worker {worker.name} (pid {worker.process.pid}) did not end its load in time"
+                self.fleet.stop()
         load.after = self.merger.counters()
         load.health = tuple(worker.loads[-1].health for worker in self.fleet.workers if worker.loads)
         return load
@@ -294,7 +304,10 @@ class Supervisor:
         return not any(worker.queued_bytes for worker in self.fleet.of(Role.WLC))
 
     def _aborting(self, load: Load) -> bool:
-        self._aborted = self._aborted or self._abort_when(self.merger, load) or ""
+        # Between the reports of two workers, what one has sent the other does not know to have received.
+        if not self._aborted and (index := self.merger.whole_interval()) is not None:
+            until_ns = self._epoch_ns + (index + 1) * self._interval_ns
+            self._aborted = self._abort_when(self.merger, load, until_ns) or ""
         return bool(self._aborted)
 
     # -- workers -------------------------------------------------------------------------------------------------

@@ -22,7 +22,10 @@ from loadgen.scenario.load import parse_endpoint
 READY_S = 60.0
 _END_S = 10.0
 _LINE_BYTES = 4096
-_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}\b")
+# Between closing stdout and its end.
+_CLOSED_S = 2.0
+# The time of day at the beginning of a log line is no address.
+_ADDRESS = re.compile(r"(?<![\w:.-])(?:\[[0-9a-fA-F:.]+\]|(?!\d+:)[\w.-]+):\d{1,5}(?![\w:])")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -31,7 +34,7 @@ class CommandTarget:
 
     Attributes:
         addresses: where it listens, as its line says; empty if the line names no address.
-        rss_bytes: the most memory that all its processes took together, as far as somebody looked.
+        rss_bytes: the most memory that the processes in its group took together, as far as somebody looked.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], line: str) -> None:
@@ -40,13 +43,24 @@ class CommandTarget:
         self.rss_bytes = 0
         self._cpu_s = self._cpu_so_far_s()
 
+    def check_running(self, option: str) -> None:
+        """Refuse a target that has ended: gone into the background, it could not be ended after the run, and B would be
+        measured against what A left.
+
+        Raises:
+            InputError
+        """
+        if self._process.poll() is not None:
+            found = f"exit code {self._process.returncode} after its line"
+            raise InputError(Problem(option, "a command that goes on until it is ended", found))
+
     def look(self) -> None:
         """Note how much memory it takes now."""
         self.rss_bytes = max(self.rss_bytes, self._rss_now_bytes())
 
     def cpu_s(self) -> float:
-        """CPU time since it was ready, of all its processes."""
-        return self._cpu_so_far_s() - self._cpu_s
+        """CPU time since it was ready, of the processes in its group."""
+        return max(0.0, self._cpu_so_far_s() - self._cpu_s)
 
     def _cpu_so_far_s(self) -> float:
         ticks = 0
@@ -102,14 +116,23 @@ def started(command: str, option: str, *, wait: bool = True) -> Iterator[Command
         assert process.stdout is not None
         try:
             line = _first_line(process, option, errors) if wait else ""
-            # A server that talks on must not wait for us to listen. The thread ends with whoever holds the other end.
-            Thread(target=_discard, args=(process.stdout,), daemon=True).start()
-            yield CommandTarget(process, line)
         except InputError:
+            _end(process)
             process.stdout.close()
             raise
+        try:
+            # A server that talks on must not wait for us to listen. The thread ends with whoever holds the other end.
+            Thread(target=_discard, args=(process.stdout,), daemon=True).start()
+            yield _ready(process, line, option)
         finally:
             _end(process)
+
+
+def _ready(process: subprocess.Popen[bytes], line: str, option: str) -> CommandTarget:
+    try:
+        return CommandTarget(process, line)
+    except ValueError as error:
+        raise InputError(Problem(f"{option}: its first line", str(error), f'"{line}"')) from error
 
 
 def _words(command: str, option: str) -> list[str]:
@@ -134,10 +157,7 @@ def _first_line(process: subprocess.Popen[bytes], option: str, errors: IO[bytes]
             found = f"nothing for {READY_S:.0f} s"
             raise InputError(Problem(option, "a line on stdout when it is ready", found)) from None
         if not data or len(line) > _LINE_BYTES:
-            code = process.wait() if not data else 0
-            errors.seek(0)
-            said = errors.read().decode("utf-8", "replace").strip().splitlines()
-            found = f"exit code {code}" + (f": {said[-1]}" if said else "") if not data else "no end of a line"
+            found = "no end of a line" if data else _why_silent(process, errors)
             raise InputError(Problem(option, "a line on stdout when it is ready", found))
         line += data
     return line.partition(b"\n")[0].decode("utf-8", "replace")
@@ -148,6 +168,17 @@ def _discard(stream: IO[bytes]) -> None:
     with stream, suppress(OSError):
         while os.read(stream.fileno(), _LINE_BYTES):
             pass
+
+
+def _why_silent(process: subprocess.Popen[bytes], errors: IO[bytes]) -> str:
+    """Why there will be no line: nearly always it has ended."""
+    try:
+        how = f"exit code {process.wait(_CLOSED_S)}"
+    except subprocess.TimeoutExpired:
+        how = "stdout closed, and still running"
+    errors.seek(0)
+    said = errors.read().decode("utf-8", "replace").strip().splitlines()
+    return how + (f": {said[-1]}" if said else "")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

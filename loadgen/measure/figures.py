@@ -131,13 +131,14 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
     for rate, metric, mark in _STAGE_RATES:
         count = length_ns = 0
         for span in spans:
-            summary = merger.metrics({span.name}).get(metric)
-            if summary is None or not span.length_ns:
+            if not span.length_ns:
                 continue
-            count += summary.count
+            # A stage in which nothing was done took its time all the same.
+            summary = merger.metrics({span.name}).get(metric)
+            count += 0 if summary is None else summary.count
             first_ns, last_ns = merger.span_ns(mark, span.name) or (0, 0)
             length_ns += max(span.length_ns, last_ns - max(first_ns, span.start_ns))
-        if length_ns:
+        if count:
             rates[rate] = count * NS_PER_S / length_ns
     return rates
 

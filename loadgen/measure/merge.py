@@ -18,11 +18,13 @@ class Merger:
         self._totals: dict[str, Histogram] = {}
         self._counters: dict[str, dict[str, int]] = {}
         self._spans: dict[str, tuple[int, int]] = {}
+        self._latest: dict[str, int] = {}
         self._intervals: defaultdict[int, defaultdict[str, list[bytes]]] = defaultdict(lambda: defaultdict(list))
 
     def add(self, worker: str, interval: Interval) -> None:
         """One interval of one worker, in order."""
         self._counters[worker] = interval.counters
+        self._latest[worker] = interval.index
         for tag, (first, last) in interval.spans.items():
             known = self._spans.get(tag, (first, last))
             self._spans[tag] = (min(first, known[0]), max(last, known[1]))
@@ -36,6 +38,11 @@ class Merger:
         for counters in self._counters.values():
             total.update(counters)
         return total
+
+    def whole_interval(self) -> int | None:
+        """The interval up to which every worker has been heard, if none has been heard further."""
+        latest = set(self._latest.values())
+        return latest.pop() if len(latest) == 1 else None
 
     def span_ns(self, name: str, stage: str = NO_STAGE) -> tuple[int, int] | None:
         """First and last time (monotonic ns) that any worker marked."""

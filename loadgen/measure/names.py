@@ -48,7 +48,9 @@ COUNTERS = {
     "generator.shortfall": "notifications or handshakes given up although the peer would have taken them",
 }
 # The phases of errors.<phase>.<kind>.
-ERROR_PHASES = ("tcp", "tls", "session", "stream", "close", "accept", "serve")
+_MSE_PHASES = ("tcp", "tls", "session", "stream", "close")
+_WLC_PHASES = ("accept", "serve")
+ERROR_PHASES = (*_MSE_PHASES, *_WLC_PHASES)
 # What only the sender or only the receiver sees: left out of a result when that side is not ours, so that nobody takes
 # "not measured" for 0.
 WLC_COUNTERS = frozenset(
@@ -81,3 +83,8 @@ COSTS = {
     "target.cpu_s": "CPU time of a target that was started for the run, per notification or handshake",
     "target.rss_bytes": "most memory that it took",
 }
+
+
+def error_phases(*, wlc: bool, mse: bool) -> frozenset[str]:
+    """The phases in which a side that is ours can have errors. Args: wlc, mse: which sides are ours."""
+    return frozenset((*(_MSE_PHASES if mse else ()), *(_WLC_PHASES if wlc else ())))

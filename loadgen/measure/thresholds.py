@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -86,12 +86,13 @@ class ThresholdResult(msgspec.Struct, frozen=True):
 
 
 class Figures(NamedTuple):
-    """What thresholds are held against."""
+    """What thresholds are held against. phases: of errors, those that a side of ours can have."""
 
     metrics: Mapping[str, MetricSummary]
     counters: Mapping[str, int]
     rates: Mapping[str, float]
     costs: Mapping[str, float]
+    phases: Collection[str] = ERROR_PHASES
 
 
 def parse_thresholds(texts: Sequence[str], where: str) -> tuple[Threshold, ...]:
@@ -138,10 +139,11 @@ def _parse(text: str) -> Threshold:
         unit = Unit.NUMBER if statistic == "count" else Unit.DURATION
     elif _is_count(name) or name in RATES:
         unit = Unit.NUMBER
-    elif name in COSTS:
+    elif name in COSTS and not name.startswith("target."):  # those are known to `loadgen ab` alone, after the run
         unit = Unit.SIZE if "bytes" in name else Unit.DURATION
     else:
-        known = ", ".join([*METRICS, *COUNTERS, f"errors.<{'|'.join(ERROR_PHASES)}>.<kind>", *RATES, *COSTS])
+        costs = (cost for cost in COSTS if not cost.startswith("target."))
+        known = ", ".join([*METRICS, *COUNTERS, f"errors.<{'|'.join(ERROR_PHASES)}>.<kind>", *RATES, *costs])
         raise _Wrong(f"a metric with a statistic, a counter, a rate or a cost ({known})", f'"{name}"')
     return Threshold(text, name, statistic, None, unit, sign, _limit(limit, unit, text))
 
@@ -218,7 +220,7 @@ def _plain(name: str, figures: Figures) -> float:
         if name in known:
             figure = float(known[name])
             return figure * 1e9 if name in COSTS and name.endswith("_s") else figure
-    if name.startswith("errors."):  # a kind that did not occur
+    if name.startswith("errors.") and name.split(".")[1] in figures.phases:  # a kind that did not occur
         return 0.0
     raise LookupError(f"{name} was not measured")
 

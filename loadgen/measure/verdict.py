@@ -54,6 +54,7 @@ def make_verdict(
     established = counters["handshakes.completed" if shaking else "sessions.established"]
     # A run that measured nothing has not passed anything.
     empty = not shaking and not counters.get("notify.sent", 0) and not counters.get("notify.received", 0)
+    all_lost = not shaking and 0 < established <= counters.get("sessions.lost", 0)
     reasons = list(deaths)
     if interrupted:
         reasons.append("interrupted before the planned end")
@@ -62,6 +63,8 @@ def make_verdict(
     reasons += generator.reasons
     if established and empty:
         reasons.append("no notification was sent or received")
+    if all_lost:
+        reasons.append("no session was left at the end")
     reasons += [f"{what}: {counters[name]:,}" for name, what in _SHORTCOMINGS.items() if counters.get(name)]
     reasons += [f"threshold {_VERBS[t.status]}: {t.text} ({t.shown})" for t in thresholds if not t.passed]
     if deaths:
@@ -72,7 +75,7 @@ def make_verdict(
         code = ExitCode.UNREACHABLE
     elif generator.generator is Verdict.INVALID:
         code = ExitCode.GENERATOR_SATURATED
-    elif empty:
+    elif empty or all_lost:
         code = ExitCode.INCONCLUSIVE
     elif aborted or any(threshold.status is Status.FAILED for threshold in thresholds):
         code = ExitCode.THRESHOLD_FAILED
@@ -115,6 +118,6 @@ def _limit(generator: GeneratorVerdict, counters: Mapping[str, int], machine: Ma
     if waiting > max(_LEAST_WAITING_BYTES, sent * _SHORTFALL):
         return Limit.TARGET, f"{waiting:,} bytes were written that it had not taken when the load was over"
     lost = counters.get("notify.lost", 0)
-    if lost > counters.get("notify.sent", 0) * _SHORTFALL:
+    if lost > max(counters.get("notify.sent", 0), counters.get("notify.received", 0)) * _SHORTFALL:
         return Limit.TARGET, f"notifications lost: {lost:,}"
     return Limit.SCENARIO, "everything that it asked for was done"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from compare_samples import ENVIRONMENT, MS, run, session
 
@@ -190,6 +191,15 @@ def test_saved_results_of_one_machine_decide_timings_too() -> None:
     result = saved(old, new)
     assert of(result, "notify.latency.p50").decision is Decision.REGRESSION
     assert result.order == ""
+
+
+def test_targets_that_were_never_reached_are_no_pass() -> None:
+    """Both sides have the same errors, and nothing else."""
+    nothing = {"sessions.established": 0, "notify.received": 0, "notify.sent": 0}
+    silent = run(counters=nothing, rates={}, metrics={}, costs={})
+    silent = msgspec.structs.replace(silent, metrics={}, rates={}, costs={})
+    assert compare([silent] * 3, [silent] * 3, paired=True).decision is Decision.INCONCLUSIVE
+    assert compare([run()] * 3, [silent] * 3, paired=True).decision is Decision.REGRESSION
 
 
 def test_a_metric_of_one_side_only_is_inconclusive() -> None:

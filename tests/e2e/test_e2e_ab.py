@@ -104,6 +104,12 @@ def test_mses_dial_the_wlcs_that_are_ours(run: Run, tmp_path: Path) -> None:
             ["--a", "a line on stdout when it is ready", "exit code 1: port in use"],
         ),
         (f'{sys.executable} -c \'print("x" * 10000, end="")\'', ["--a", "a line on stdout", "no end of a line"]),
+        (
+            f"{sys.executable} -c 'import os, time; os.close(1); time.sleep(30)'",
+            ["--a", "a line on stdout when it is ready", "stdout closed, and still running"],
+        ),
+        (f"{sys.executable} -c 'print(1)'", ["--a", "a command that goes on until it is ended", "exit code 0"]),
+        (f"{sys.executable} -c 'print(\"at h:99999\", flush=True); input()'", ["--a: its first line", "an address"]),
         ("wlc=nowhere", ["--a", "an address and a port", '"nowhere"']),
         ("wlc=127.0.0.1:0", ["--a", "a port of 1 to 65535"]),
     ],
@@ -188,3 +194,19 @@ process.wait()
     ended = run("ab", scenario, *FEW, "--a", target, "--b", target, results=tmp_path / "out")
     assert ended.code in (0, 1, 5), ended.stderr
     assert (tmp_path / "talked").read_text("ascii") == "xxxx"
+
+
+def test_the_time_of_day_in_a_ready_line_is_no_address(run: Run, scenario: Path, tmp_path: Path) -> None:
+    target = script(
+        tmp_path / "target.py",
+        f"""
+import shlex, subprocess
+process = subprocess.Popen(shlex.split({WLC!r}), stdout=subprocess.PIPE)
+line = process.stdout.readline().decode().strip()
+print("2026-11-23 16:04:51 INFO listening on", line.removeprefix("ready "), flush=True)
+process.wait()
+""",
+    )
+    ended = run("ab", scenario, *FEW, "--a", target, "--b", target, "--json", results=tmp_path / "out")
+    metrics = {metric["metric"]: metric for metric in json.loads(ended.stdout)["metrics"]}
+    assert metrics["errors"]["new_runs"] == metrics["sessions.failed"]["new_runs"] == [0, 0]

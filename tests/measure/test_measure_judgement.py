@@ -14,7 +14,7 @@ from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_m
 from loadgen.measure.health import GeneratorVerdict, MachineHealth, Verdict
 from loadgen.measure.health import judge as judge_generator
 from loadgen.measure.merge import Merger
-from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
+from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES, error_phases
 from loadgen.measure.recorder import Recorder
 from loadgen.measure.result import Limit, ResultVerdict
 from loadgen.measure.thresholds import Figures, Status, ThresholdResult, judge, parse_thresholds
@@ -101,7 +101,10 @@ def test_what_a_threshold_may_say(text: str, name: str, statistic: str | None, s
     assert (threshold.operator, threshold.limit) == (sign, limit)
 
 
-@pytest.mark.parametrize("name", [*COUNTERS, *RATES, *COSTS, *(f"{m}.{s}" for m in METRICS for s in STATISTICS)])
+@pytest.mark.parametrize(
+    "name",
+    [*COUNTERS, *RATES, *(c for c in COSTS if "target" not in c), *(f"{m}.{s}" for m in METRICS for s in STATISTICS)],
+)
 def test_every_figure_of_a_result_can_be_judged(name: str) -> None:
     duration = (name.rpartition(".")[0] in METRICS and not name.endswith(".count")) or name.endswith("cpu_s")
     (threshold,) = parse_thresholds([f"{name} <= {'1s' if duration else '1'}"], "x")
@@ -129,6 +132,7 @@ def test_every_figure_of_a_result_can_be_judged(name: str) -> None:
         ("notify.lost / notify.sent < nan%", 'a share such as "0.01%"'),
         ("notify.lost < 1%", "a number in"),
         ("session.rss_bytes < 1ms", 'a size such as "512"'),
+        ("target.cpu_s < 1s", "a metric with a statistic, a counter, a rate or a cost ("),  # known only after the run
         ("latency.p99 < 50ms", "a metric with a statistic, a counter, a rate or a cost ("),
     ],
 )
@@ -226,6 +230,13 @@ def test_an_error_that_never_happened_is_0() -> None:
     assert not judged("errors.tls.reset > 0").passed
 
 
+def test_an_error_that_only_the_other_side_could_have_is_not_judged() -> None:
+    figures = Figures({}, {"errors.serve.reset": 0}, {}, {}, error_phases(wlc=False, mse=True))
+    texts = ["errors.tls.reset == 0", "errors.accept.reset == 0"]
+    ours, theirs = judge(parse_thresholds(texts, "x"), figures)
+    assert (ours.status, theirs.status) == (Status.PASSED, Status.ERROR)
+
+
 def test_the_figure_is_shown_as_a_person_would() -> None:
     assert judged("notify.latency.p99 < 1ms").shown == "was 10.0 ms"
     assert judged("notify.latency.p99 < 1ms").figure == 10 * MS
@@ -313,7 +324,12 @@ PLAIN = {"sessions.established": 1, "notify.sent": 1, "notify.received": 1}
             5,
             ("no notification was sent or received", "notifications dropped: 3,000"),
         ),
-        (PLAIN | {"sessions.lost": 1, "sessions.failed": 2}, 0, ("sessions failed: 2", "sessions lost: 1")),
+        (
+            {"sessions.established": 2, "sessions.lost": 1, "sessions.failed": 2, "notify.sent": 1},
+            0,
+            ("sessions failed: 2", "sessions lost: 1"),
+        ),
+        (PLAIN | {"sessions.lost": 1}, 5, ("no session was left at the end", "sessions lost: 1")),
     ],
 )
 def test_what_fell_short_is_said_and_nothing_at_all_is_inconclusive(
@@ -435,6 +451,14 @@ def test_rates_are_counts_over_the_time_in_which_they_happened() -> None:
     }
     assert [stage.rates["notify.sent_per_s"] for stage in make_stages(merger, stages)] == [10 / 3, 40.0, 100 / 7]
     assert make_rates(merger, {}, stages[:1]) == {}
+
+
+def test_a_stage_in_which_nothing_was_done_took_its_time() -> None:
+    recorder, merger = Recorder(), Merger()
+    recorder.record_column("notify.lag", np.full(1000, 7), "hold")
+    recorder.mark("sent", 12 * S, "hold")
+    merger.add("w", recorder.take(0))
+    assert make_rates(merger, {}, [span("hold", 12, 10), span("hold-2", 22, 10)]) == {"notify.sent_per_s": 50.0}
 
 
 def test_each_stage_has_figures_of_its_own_and_only_holds_count() -> None:
