@@ -238,8 +238,9 @@ class Supervisor:
                 await self.fleet.tell(worker, EndLoad())
         with trio.move_on_after(_COLLECT_S):
             await self.fleet.until(lambda: all(w.ended or len(w.loads) == len(self.loads) for w in self.fleet.workers))
-        for worker in self.fleet.workers:
-            if not worker.ended and len(worker.loads) < len(self.loads):
+        late = [] if self.fleet.stopping else [w for w in self.fleet.workers if len(w.loads) < len(self.loads)]
+        for worker in late:
+            if not worker.ended:
                 worker.death = f"worker {worker.name} (pid {worker.process.pid}) did not end its load in time"
                 self.fleet.stop()
         load.after = self.merger.counters()
