@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -117,21 +118,47 @@ def search_capacity(options: CapacityOptions) -> int:
     return int(code)
 
 
+@contextmanager
+def _noting(problems: list[Problem]) -> Iterator[None]:
+    """Go on after bad input, so that all of it can be told at once."""
+    try:
+        yield
+    except InputError as error:
+        problems.extend(error.problems)
+
+
 def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
     """What to search, from options, the scenario's [capacity], and defaults."""
     asked = source.scenario.capacity
     dimensions = [Dimension(name) for name in options.dimensions or asked.dimensions]
     dimensions = list(dict.fromkeys(dimensions)) or list(default_dimensions(source.use))
+    where = f"{source.path}: capacity"
+    given: tuple[Threshold, ...] = ()
+    slos: tuple[Threshold, ...] = ()
+    starts: dict[Dimension, float] = {}
+    maxima: dict[Dimension, float] = {}
+    resolution, hold_ns, confirm_ns = asked.resolution, int(asked.hold), int(asked.confirm)
+    problems: list[Problem] = []
     for dimension in dimensions:
-        check_use(dimension, source.use)
-    given = parse_thresholds(options.slos, "--slo")
-    _check_slos(given, dimensions)  # the scenario's may be for dimensions that are not searched now
-    slos = parse_thresholds(asked.slo, f"{source.path}: capacity.slo") + given
-    starts = _by_dimension(options.starts, dimensions, "--start", asked.start, f"{source.path}: capacity.start")
-    maxima = _by_dimension(options.maxima, dimensions, "--max", asked.max, f"{source.path}: capacity.max")
-    resolution = asked.resolution if options.resolution is None else _share(options.resolution)
-    hold_ns = int(asked.hold) if options.hold is None else read_duration(options.hold, "--hold")
-    confirm_ns = int(asked.confirm) if options.confirm is None else read_duration(options.confirm, "--confirm")
+        with _noting(problems):
+            check_use(dimension, source.use)
+    with _noting(problems):
+        given = parse_thresholds(options.slos, "--slo")
+        _check_slos(given, dimensions)  # the scenario's may be for dimensions that are not searched now
+    with _noting(problems):
+        slos = parse_thresholds(asked.slo, f"{where}.slo")
+    with _noting(problems):
+        starts = _by_dimension(options.starts, dimensions, "--start", asked.start, f"{where}.start")
+    with _noting(problems):
+        maxima = _by_dimension(options.maxima, dimensions, "--max", asked.max, f"{where}.max")
+    with _noting(problems):
+        resolution = resolution if options.resolution is None else _share(options.resolution)
+    with _noting(problems):
+        hold_ns = hold_ns if options.hold is None else read_duration(options.hold, "--hold")
+    with _noting(problems):
+        confirm_ns = confirm_ns if options.confirm is None else read_duration(options.confirm, "--confirm")
+    if problems:
+        raise InputError(problems)
     settings = []
     for dimension in dimensions:
         maximum = maxima.get(dimension, ABOUT[dimension].maximum)
@@ -142,7 +169,7 @@ def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
             Settings(
                 dimension=dimension,
                 latency=latency_of(dimension, source.use),
-                slos=applicable(slos, dimension),
+                slos=applicable(slos + given, dimension),
                 start=start,
                 maximum=maximum,
                 resolution=resolution,

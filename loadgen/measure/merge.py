@@ -61,10 +61,6 @@ class Merger:
                 histograms.setdefault(metric, Histogram()).add(total)
         return {metric: histograms[metric].summary() for metric in sorted(histograms)}
 
-    def percentiles(self, tag: str, *percents: float) -> tuple[int, ...]:
-        """Values in ns over the whole run so far; zeros when nothing was recorded."""
-        return self._totals.get(tag, Histogram()).percentiles(*percents)
-
     def log_lines(self, interval_s: float) -> list[LogLine]:
         """All intervals, merged over the workers, in order of time."""
         lines = []

@@ -136,6 +136,14 @@ def test_all_that_is_wrong_with_an_option_is_told_at_once(loadgen: Loadgen) -> N
         assert f'"{found}"' in ended.stderr
 
 
+def test_all_options_that_are_wrong_are_told_at_once(loadgen: Loadgen) -> None:
+    words = ("--max", "notify.per_s=-5", "--resolution", "0%", "--hold", "x", "--slo", "sessions.failed < 5ms")
+    ended = loadgen("capacity", "small.toml", *words)
+    assert ended.code == 2
+    for option in ("--slo", "--max", "--resolution", "--hold"):
+        assert f"{option}" in ended.stderr
+
+
 @pytest.mark.parametrize("command", ["capacity", "plan"])
 def test_a_scenario_that_is_not_there(loadgen: Loadgen, command: str) -> None:
     ended = loadgen(command, "nobody.toml")

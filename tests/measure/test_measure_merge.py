@@ -101,8 +101,8 @@ def test_a_whole_run_of_four_workers() -> None:
         whole = Histogram()
         whole.merge(bytes(plain_histogram(all_values).encode()))
         assert merger.metrics({""})[metric] == whole.summary()
-        assert merger.percentiles(metric, 50.0, 99.0) == whole.percentiles(50.0, 99.0)
-    assert merger.percentiles("unheard-of", 50.0) == (0,)
+        assert merger.histograms()[metric].percentiles(50.0, 99.0) == whole.percentiles(50.0, 99.0)
+    assert "unheard-of" not in merger.histograms()
 
     lines = merger.log_lines(0.5)
     assert [(line.start_s, line.tag) for line in lines] == sorted((i * 0.5, m) for i, m in per_interval)
