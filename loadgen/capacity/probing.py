@@ -16,7 +16,8 @@ from loadgen.capacity.result import Probe
 from loadgen.capacity.search import Trial
 from loadgen.engine.job import Job, Source, make_job, plan_of
 from loadgen.engine.outcome import load_figures, make_result
-from loadgen.engine.supervisor import Load, RunRecord, Supervisor, Watcher
+from loadgen.engine.record import Load, RunRecord
+from loadgen.engine.supervisor import Supervisor, Watcher
 from loadgen.errors import ExitCode, InputError
 from loadgen.loads import LoadKind
 from loadgen.measure.health import GeneratorVerdict, Verdict, judge

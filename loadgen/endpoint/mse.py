@@ -111,8 +111,10 @@ class Reception:
         self._checks: dict[int, SequenceCheck] = {}  # only of endpoints that once missed the expected number
 
     def open(self, number: int, granted: int) -> None:
-        """An endpoint's subscription was granted; its numbers start at 0."""
+        """An endpoint's subscription was granted; its numbers start at 0, also if it had a session before."""
         self._granted[number] = granted
+        self._expected[number] = 0
+        self._checks.pop(number, None)
 
     def absorb(self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]) -> None:
         """Check and record a batch of notifications.

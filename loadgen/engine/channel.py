@@ -68,6 +68,25 @@ class EndLoad(_Value, frozen=True):
     """To those who do not keep the schedule: it is over."""
 
 
+class Muster(_Value, frozen=True):
+    """To all, of a plan with users: the first so many are to be there, the others are not.
+
+    Attributes:
+        at_ns, over_ns: when to begin with the sessions of new ones (monotonic), and over how long to spread them.
+    """
+
+    users: int
+    at_ns: int
+    over_ns: int
+
+
+class BeginStage(_Value, frozen=True):
+    """To all: what is due from `at_ns` (monotonic) on belongs to this stage, and it is the one that counts."""
+
+    name: str
+    at_ns: int
+
+
 class Finish(_Value, frozen=True):
     """To all: stop the load, close in order, hand in the result."""
 
@@ -114,7 +133,7 @@ class Done(_Value, frozen=True):
     health: WorkerHealth
 
 
-ToWorker = Assignment | Dial | StartLoad | EndLoad | Finish
+ToWorker = Assignment | Dial | StartLoad | EndLoad | Muster | BeginStage | Finish
 FromWorker = Ready | Refused | Progress | LoadOver | Done
 
 Outgoing = TypeVar("Outgoing")

@@ -245,6 +245,7 @@ class HandshakeWlcShard(ListeningShard):
     ) -> None:
         """Args: listeners, contexts: of this worker's WLCs, in order."""
         super().__init__(profile, recorder, plan.setup_timeout_ns, listeners)
+        self.listen(len(listeners))
         self._contexts = contexts
         # Counted where the handshake begins: here only if the MSEs are somebody else's.
         self._counting = not plan.use.plays_mse

@@ -26,6 +26,7 @@ class Source(NamedTuple):
         path: of the scenario's file; others that it names are looked for beside it.
         targets: addresses of somebody else's WLCs, instead of the scenario's.
         workers: per side: "auto" or a number.
+        first, sessions_per_user: see `Plan`.
     """
 
     path: Path
@@ -35,6 +36,8 @@ class Source(NamedTuple):
     targets: tuple[tuple[str, int], ...] = ()
     workers: str = "auto"
     duration_ns: int | None = None
+    first: int = 0
+    sessions_per_user: int = 0
 
 
 class Job(NamedTuple):
@@ -53,7 +56,13 @@ def plan_of(source: Source) -> tuple[Plan, int]:
         InputError: scenario, targets and the sides that are ours do not go together, or the machine does not allow it.
     """
     plan = make_plan(
-        source.scenario, source.profile, use=source.use, targets=source.targets, duration_ns=source.duration_ns
+        source.scenario,
+        source.profile,
+        use=source.use,
+        targets=source.targets,
+        duration_ns=source.duration_ns,
+        first=source.first,
+        sessions_per_user=source.sessions_per_user,
     )
     _check_plan(source.scenario, plan, source.path)
     workers = _workers(source.workers, plan)

@@ -6,6 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from loadgen.engine.links import Link, Phase
 from loadgen.engine.shard import Shard
@@ -14,6 +15,7 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.transport.tls import kind_of_errno
 from loadgen.units import NS_PER_MS
 
+LISTEN_BACKLOG = 1024
 _ACCEPTS_PER_TURN = 64
 _REST_NS = 100 * NS_PER_MS
 
@@ -41,11 +43,31 @@ class ListeningShard(Shard):
     def __init__(
         self, profile: WireProfile, recorder: Recorder, setup_timeout_ns: int, listeners: Sequence[socket.socket]
     ) -> None:
+        """Args: listeners: bound; nobody can connect before `listen`."""
         super().__init__(profile, recorder, setup_timeout_ns)
         self._listeners = {sock.fileno(): (number, sock) for number, sock in enumerate(listeners)}
         self._resting: list[tuple[int, int]] = []  # (until, listener)
-        for fd in self._listeners:
-            self.watch_other(fd)
+        self._open = 0
+
+    def listen(self, count: int) -> None:
+        """Accept at the first `count` listeners, and refuse at all others."""
+        for fd, (number, sock) in self._listeners.items():
+            if self._open <= number < count:
+                try:
+                    sock.listen(LISTEN_BACKLOG)
+                except OSError as error:  # somebody else has taken the address since
+                    self.recorder.count(f"errors.accept.{kind_of_errno(error.errno)}")
+                self.watch_other(fd)
+            elif count <= number < self._open:
+                if (resting := next((rest for rest in self._resting if rest[1] == fd), None)) is None:
+                    self.unwatch_other(fd)
+                else:
+                    self._resting.remove(resting)
+                address = sock.getsockname()
+                sock.shutdown(socket.SHUT_RDWR)  # Linux: listens no more, and may again
+                with suppress(OSError):  # it still has its port, but for one that the kernel had chosen
+                    sock.bind(address)
+        self._open = count
 
     def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
         """Give a new link its tunnel."""

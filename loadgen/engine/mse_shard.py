@@ -16,11 +16,12 @@ from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use
 from loadgen.transport.tls import TransportFault
-from loadgen.units import NEVER_NS, NS_PER_S
+from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 _DIALS_PER_TURN = 64
 # Cut off in the middle of being set up, a session would look like a fault to the WLC.
 _PATIENCE_NS = 2 * NS_PER_S
+_RETRY_NS = 10 * NS_PER_MS
 
 
 class MseShard(DialingShard):
@@ -50,19 +51,48 @@ class MseShard(DialingShard):
         super().__init__(plan, profile, recorder, worker, workers, addresses, contexts)
         self._settings = settings
         self._connect_per_s = plan.connect_per_s
+        self._sessions_per_user = plan.sessions_per_user
+        self._wlcs_are_ours = plan.use.plays_wlc
         self._reception = Reception(recorder, len(self.sessions), to_unix_ns, our_schedule=plan.use is Use.BOTH)
         # Of each link that brought notifications since they were absorbed: its number, how many, and when.
         self._numbers: list[int] = []
         self._counts: list[int] = []
         self._done_ns: list[int] = []
-        self._dial_start_ns = NEVER_NS
+        # Number `_from` is to be dialed at `_from_ns`, the next ones `_pace_ns` apart, up to `_wanted`.
+        self._from_ns, self._from, self._pace_ns = NEVER_NS, 0, 0.0
         self._dialed = 0
+        self._wanted = 0
+        self._by_number: dict[int, MseLink] = {}
         self._finishing = False
         self._patience_until_ns = 0
 
     def start_dialing(self, at_ns: int) -> None:
-        """The plan's first session is dialed at `at_ns` (monotonic)."""
-        self._dial_start_ns = at_ns
+        """The plan's first session is dialed at `at_ns` (monotonic), the others at the plan's rate."""
+        self._from_ns = at_ns + int(self.worker * NS_PER_S / self._connect_per_s)
+        self._pace_ns = self.workers * NS_PER_S / self._connect_per_s
+        self._wanted = len(self.sessions)
+
+    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
+        wanted = len(range(self.worker, users * self._sessions_per_user, self.workers))
+        if wanted < self._dialed:
+            self._dialed = wanted
+            self._dismiss(wanted)
+        fastest = self.workers * NS_PER_S / self._connect_per_s
+        self._pace_ns = max(over_ns / max(1, wanted - self._dialed), fastest)
+        self._from, self._from_ns, self._wanted = self._dialed, at_ns, wanted
+
+    def _dismiss(self, wanted: int) -> None:
+        """End all sessions from number `wanted` on."""
+        now = time.monotonic_ns()
+        for link in list(self.links.values()):
+            assert isinstance(link, MseLink)
+            if link.number < wanted:
+                continue
+            if link.phase is not Phase.ACTIVE:
+                if link.phase is not Phase.CLOSING:
+                    self.end(link, orderly=True)
+            elif not self._wlcs_are_ours:  # ours close first, so that nothing is left in a pipe
+                self.close(link, now)
 
     def finish(self) -> None:
         """Dial no more, close what is up, and end; sessions that are being set up get a moment to come up."""
@@ -71,30 +101,33 @@ class MseShard(DialingShard):
         self._patience_until_ns = time.monotonic_ns() + _PATIENCE_NS
 
     def next_wake_ns(self, now_ns: int) -> int:
-        if self._finishing or self._dialed == len(self.sessions):
+        if self._finishing or self._dialed == self._wanted:
             return NEVER_NS
-        return self._due_ns(self._dialed)
+        due_ns = self._due_ns(self._dialed)
+        return max(due_ns, now_ns + _RETRY_NS) if self._dialed in self._by_number else due_ns
 
     def on_turn(self, now_ns: int) -> None:
         if self._finishing:
             self._close_all(now_ns)
             return
         for _ in range(_DIALS_PER_TURN):
-            if self._dialed == len(self.sessions) or self._due_ns(self._dialed) > now_ns:
+            if self._dialed == self._wanted or self._due_ns(self._dialed) > now_ns:
+                break
+            if self._dialed in self._by_number:  # the session that it had before is being closed
                 break
             self._dial(self._dialed)
             self._dialed += 1
 
     def _due_ns(self, number: int) -> int:
-        """When this worker's session `number` is to be dialed: the plan's order, at the plan's rate."""
-        return self._dial_start_ns + int((self.worker + number * self.workers) * NS_PER_S / self._connect_per_s)
+        """When this worker's session `number` is to be dialed, in the plan's order."""
+        return self._from_ns + int((number - self._from) * self._pace_ns)
 
     def _dial(self, number: int) -> None:
         self.recorder.count("sessions.attempted")
         started = time.monotonic_ns()
         self.recorder.mark("handshake", started)
         try:
-            self.dial(number, started)
+            self._by_number[number] = self.dial(number, started)
         except TransportFault as error:
             self.recorder.count(f"errors.tcp.{error.kind}")
             self.recorder.count("sessions.failed")
@@ -118,6 +151,11 @@ class MseShard(DialingShard):
             self.recorder.count("sessions.failed")
         else:
             self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+
+    def release(self, link: Link) -> None:
+        assert isinstance(link, MseLink)
+        self._by_number.pop(link.number, None)
+        super().release(link)
 
     def on_swept(self, links: list[Link], counts: list[int], done_ns: list[int]) -> None:
         self._numbers += [link.number for link in links]  # type: ignore[attr-defined]

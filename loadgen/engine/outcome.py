@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from loadgen.engine.supervisor import AbortWhen, Load, RunRecord
+from loadgen.engine.record import AbortWhen, Load, RunRecord
 from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
 from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_metrics, make_rates, make_stages
@@ -146,7 +146,7 @@ def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
 def _due(plan: Plan, load: Load, start_ns: int, end_ns: int) -> dict[str, int]:
     """What became due between two times of a load, as a counter; where the schedule alone says so."""
     schedule = plan.schedule(load.stages)
-    if not plan.paced or plan.use is not Use.BOTH:
+    if not plan.paced or plan.use is not Use.BOTH or plan.sessions_per_user:
         return {}
     first, end = (schedule.count_at(time_ns - 1) for time_ns in (start_ns, max(start_ns, end_ns)))
     if plan.kind is LoadKind.HANDSHAKE:

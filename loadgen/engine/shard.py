@@ -102,6 +102,10 @@ class Shard(Loop):
         self.load_over = trio.Event()
         self.effort.begin()
 
+    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
+        """Have the plan's first `users` users there; sessions of new ones are dialed from `at_ns` (monotonic) on."""
+        raise NotImplementedError
+
     def end_load(self) -> None:
         """The load is over: what follows is not its effort."""
         self.effort.end()

@@ -11,20 +11,18 @@ A worker that dies ends the run early: what the others measured, and what it rep
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import trio
 
-from loadgen.engine.channel import Assignment, Dial, EndLoad, Finish, StartLoad
-from loadgen.engine.fleet import Fleet
-from loadgen.engine.machine import MachineWatch
+from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Muster, StartLoad
+from loadgen.engine.fleet import Fleet, Hear
+from loadgen.engine.record import LEAD_NS, AbortWhen, Load, RunRecord
 from loadgen.errors import InputError, Problem
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Identity
 from loadgen.loads import LoadKind
-from loadgen.measure.health import MachineHealth, WorkerHealth
 from loadgen.measure.merge import Merger
 from loadgen.measure.progress import Recent, Snapshot, Stage
 from loadgen.measure.recorder import Interval
@@ -35,8 +33,6 @@ from loadgen.scenario.plan import Plan, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NS_PER_S
 
-# Between telling all workers a time and that time: enough for the message to arrive everywhere.
-_LEAD_NS = NS_PER_S // 5
 # How long workers have, after Finish, beyond the orderly close of their sessions.
 _COLLECT_S = 15.0
 # Progress comes this often; a long run has longer intervals, so that its log stays readable.
@@ -56,62 +52,19 @@ class Keys(NamedTuple):
     trusted_pem: bytes | None
 
 
-class Load:
-    """One load of a run.
+Watcher = Callable[[Snapshot], None]
+
+
+class Whole(NamedTuple):
+    """A run of which a supervisor leads a part: it keeps no intervals, and signals are not for it.
 
     Attributes:
-        start_ns, end_ns: monotonic; end_ns is 0 while it goes on.
-        before, after: counters when it began, and when it had been drained.
-        health: of the workers that handed theirs in.
+        epoch_unix_ns: when interval 0 began, everywhere.
+        hear: gets every interval of this part.
     """
 
-    def __init__(self, stages: tuple[RateStage, ...], before: Counter[str]) -> None:
-        self.stages = stages
-        self.start_ns = time.monotonic_ns() + _LEAD_NS
-        self.end_ns = 0
-        self.before, self.after = before, before
-        self.cpu_s = -time.process_time()  # of the supervisor itself
-        self.watch = MachineWatch()
-        self.machine = MachineHealth()
-        self.health: tuple[WorkerHealth, ...] = ()
-
-    @property
-    def length_s(self) -> float:
-        """How long it really went on; slot 0 lies a little ahead when it is agreed upon."""
-        return max(0, min(self.end_ns - self.start_ns, end_ns(self.stages))) / NS_PER_S
-
-    @property
-    def planned_end_ns(self) -> int:
-        return self.start_ns + end_ns(self.stages)
-
-    def end(self) -> None:
-        """It is over; a second call changes nothing."""
-        if not self.end_ns:
-            self.end_ns = time.monotonic_ns()
-            self.cpu_s += time.process_time()
-            self.machine = self.watch.health()
-
-
-class RunRecord(NamedTuple):
-    """What a run left in the supervisor's hands."""
-
-    merger: Merger
-    timeline: TimelineBuilder
-    loads: tuple[Load, ...]
-    health: tuple[WorkerHealth, ...]
-    deaths: tuple[str, ...]
-    complete: bool  # every worker handed in its last figures
-    interrupted: bool
-    aborted: str
-    prepared: bool
-    epoch_ns: int
-    epoch_unix_s: float
-    interval_s: float
-
-
-Watcher = Callable[[Snapshot], None]
-# Why to give a load up early, from the figures until a time (monotonic ns); None: it goes on.
-AbortWhen = Callable[[Merger, Load, int], str | None]
+    epoch_unix_ns: int
+    hear: Hear
 
 
 class Supervisor:
@@ -131,11 +84,13 @@ class Supervisor:
         watcher: Watcher,
         on_prepared: Callable[[Sequence[tuple[str, int]]], None],
         abort_when: AbortWhen = lambda _merger, _load, _until_ns: None,
+        part_of: Whole | None = None,
     ) -> None:
         """Args:
         workers: per side.
         on_prepared: called when all workers are, before anything is dialed, with the addresses of our WLCs;
             an InputError of it ends the run.
+        part_of: the larger run that this is a part of; None: it is all of it.
         """
         self._plan = plan
         self._profile = profile
@@ -145,7 +100,8 @@ class Supervisor:
         self._on_prepared = on_prepared
         self._abort_when = abort_when
         self._aborted = ""
-        self.merger = Merger()
+        self._part_of = part_of
+        self.merger = Merger(keep_intervals=part_of is None)
         self.fleet = Fleet(self._hear)
         self.loads: list[Load] = []
         self._stage = Stage.PREPARING
@@ -153,6 +109,8 @@ class Supervisor:
         self._epoch_ns = time.monotonic_ns()
         self._to_unix_ns = time.time_ns() - self._epoch_ns
         self._interval_ns = max(_INTERVAL_NS, plan.duration_ns // _MAX_INTERVALS)
+        if part_of is not None:
+            self._epoch_ns, self._interval_ns = part_of.epoch_unix_ns - self._to_unix_ns, _INTERVAL_NS
         self._recent = Recent(self._interval_ns / NS_PER_S)
         self._timeline = TimelineBuilder(self._interval_ns)
 
@@ -171,7 +129,8 @@ class Supervisor:
         problems: list[Problem] = []
         async with trio.open_nursery() as nursery:
             try:
-                nursery.start_soon(self.fleet.watch_signals)
+                if self._part_of is None:
+                    nursery.start_soon(self.fleet.watch_signals)
                 problems = await self._prepare(nursery)
                 if not problems and not self.fleet.stopping:
                     self._prepared = True
@@ -219,7 +178,7 @@ class Supervisor:
                 lambda: all(w.ended or len(w.loads) == len(self.loads) for w in leading) or self._aborting(load)
             )
         else:
-            with trio.move_on_after((_LEAD_NS + end_ns(stages)) / NS_PER_S):
+            with trio.move_on_after((LEAD_NS + end_ns(stages)) / NS_PER_S):
                 await self.fleet.until(
                     lambda: (notify and not any(worker.active for worker in self.fleet.workers)) or self._aborting(load)
                 )
@@ -247,6 +206,26 @@ class Supervisor:
         load.health = tuple(worker.loads[-1].health for worker in self.fleet.workers if worker.loads)
         return load
 
+    async def begin(self, stages: tuple[RateStage, ...]) -> None:
+        """Put a load on that goes on until the run ends; `muster` says for whom."""
+        load = Load(stages, self.merger.counters())
+        self.loads.append(load)
+        self._stage = Stage.LOAD
+        await self.fleet.tell_all(StartLoad(load.start_ns, stages))
+
+    async def begin_stage(self, name: str) -> int:
+        """What is due from now on belongs to another stage, the one that counts; returns its start (unix ns)."""
+        at_ns = time.monotonic_ns() + LEAD_NS
+        await self.fleet.tell_all(BeginStage(name, at_ns))
+        return at_ns + self._to_unix_ns
+
+    async def muster(self, users: int, over_ns: int) -> None:
+        """Have the plan's first `users` users there; sessions of new ones are dialed evenly over this time."""
+        await self.fleet.tell_all(Muster(users, time.monotonic_ns(), over_ns))
+
+    def to_unix_ns(self, monotonic_ns: int) -> int:
+        return monotonic_ns + self._to_unix_ns
+
     # -- phases --------------------------------------------------------------------------------------------------
 
     async def _prepare(self, nursery: trio.Nursery) -> list[Problem]:
@@ -267,7 +246,10 @@ class Supervisor:
         self._stage = Stage.CONNECTING
         notify = plan.kind is LoadKind.NOTIFY
         if plan.use.plays_mse:
-            await self.fleet.tell_all(Dial(self._addresses(), time.monotonic_ns() + _LEAD_NS), Role.MSE)
+            await self.fleet.tell_all(Dial(self._addresses(), time.monotonic_ns() + LEAD_NS), Role.MSE)
+        if plan.sessions_per_user:
+            pass  # whoever leads musters them
+        elif plan.use.plays_mse:
             if notify:
                 await self.fleet.until(self._settled)
                 if not self._count("sessions.established"):
@@ -341,9 +323,12 @@ class Supervisor:
 
     def _hear(self, name: str, interval: Interval, cpu_s: float | None) -> None:
         self.merger.add(name, interval)
+        if self._part_of is not None:
+            self._part_of.hear(name, interval, cpu_s)
+            return
         self._recent.add(name, interval)
         self._timeline.add(name, interval, cpu_s, time.monotonic_ns() - self._epoch_ns)
-        self._timeline.note_active(interval.index, self._active())
+        self._timeline.note_active(interval.index, self.active())
 
     # -- watching ------------------------------------------------------------------------------------------------
 
@@ -368,7 +353,7 @@ class Supervisor:
             elapsed_s=load_ns / NS_PER_S,
             total_s=end_ns(stages) / NS_PER_S,
             sessions=len(self._plan.sessions),
-            active=self._active(),
+            active=self.active(),
             counters=dict(counters),
             per_s=self._recent.rates(),
             latency_p50_ns=latency_p50,
@@ -382,6 +367,6 @@ class Supervisor:
     def _count(self, name: str) -> int:
         return self.merger.counters()[name]
 
-    def _active(self) -> int:
+    def active(self) -> int:
         """Sessions that are up, as the dialing side sees it if it is ours."""
         return sum(worker.active for worker in self.fleet.of(Role.MSE if self._plan.use.plays_mse else Role.WLC))

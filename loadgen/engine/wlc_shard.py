@@ -22,7 +22,7 @@ from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s, NotifyRing
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
-from loadgen.scenario.plan import Plan
+from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.schedule import RateStage, Share
 from loadgen.transport.tls import TransportFault, Tunnel
 from loadgen.units import NEVER_NS, NS_PER_MS
@@ -83,8 +83,10 @@ class WlcShard(ListeningShard):
         self._share = share
         self._schedule = share.schedule
         self._to_unix_ns = to_unix_ns
-        # With both fleets ours, every planned session owes from the start; a stranger owes nothing before it comes.
-        self._planned = plan.use.plays_mse
+        # With both fleets ours, every planned session owes from the start; a stranger, or a session of a user, owes
+        # nothing before it comes.
+        self._planned = plan.use.plays_mse and not plan.sessions_per_user
+        self._dialed_by_us = plan.use.plays_mse
         self._load_start_ns: int | None = None
         self._stop_at_ns = NEVER_NS
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
@@ -103,7 +105,7 @@ class WlcShard(ListeningShard):
                 context,
                 NotifyRing(
                     profile,
-                    make_stations(profile, plan.seed, wlc, plan.stations, plan.readings, granted),
+                    make_stations(profile, plan.seed, plan.first + wlc, plan.stations, plan.readings, granted),
                     batch=min(max(plan.burst, _CATCH_UP_BATCH), _MAX_BATCH),
                 ),
             )
@@ -119,6 +121,9 @@ class WlcShard(ListeningShard):
             for session in plan.sessions:
                 if session.wlc in share.members:
                     self._add_row(share.members.index(session.wlc), 0)
+
+        if not (plan.sessions_per_user and plan.use is Use.SERVE_WLC):
+            self.listen(len(listeners))
 
     def _add_row(self, position: int, base: int) -> int:
         row = self._ledger.add(base)
@@ -138,6 +143,20 @@ class WlcShard(ListeningShard):
         self._counted = 0
         self._visits.clear()
         self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
+
+    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
+        if self._plan.use is Use.SERVE_WLC:
+            self.listen(sum(number < users for number in self._share.members))
+        now = time.monotonic_ns()
+        for link in list(self.links.values()):
+            assert isinstance(link, WlcLink)
+            number = self.controllers[link.number].number
+            if number < users:
+                continue
+            if link.phase is Phase.ACTIVE:
+                self.close(link, now)
+            elif link.phase is not Phase.CLOSING:
+                self.end(link, orderly=True)
 
     def finish(self) -> None:
         self._finishing = True
@@ -351,19 +370,19 @@ class WlcShard(ListeningShard):
 
     def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
         link.tunnel = Tunnel(self.controllers[link.number].context, sock, server=True)
-        if not self._planned:
+        if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
             self.recorder.mark("handshake", link.started_ns)
 
     def on_tunnel(self, link: Link, now_ns: int) -> None:
-        if not self._planned:
+        if not self._dialed_by_us:
             self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
         link.endpoint = WlcEndpoint(self._settings, link.started_ns)
 
     def on_active(self, link: Link, now_ns: int) -> None:
         assert isinstance(link, WlcLink)
         assert link.endpoint is not None
-        if not self._planned:
+        if not self._dialed_by_us:
             self.recorder.count("sessions.established")
             self.recorder.mark("handshake", now_ns)
             self.recorder.record("handshake.session", now_ns - link.started_ns)
@@ -381,7 +400,7 @@ class WlcShard(ListeningShard):
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         assert isinstance(link, WlcLink)
-        if not self._planned:
+        if not self._dialed_by_us:
             if phase is Phase.ACTIVE:
                 self.recorder.count("sessions.closed" if orderly else "sessions.lost")
             else:

@@ -18,6 +18,7 @@ import trio
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.engine.channel import (
     Assignment,
+    BeginStage,
     Channel,
     Dial,
     Done,
@@ -25,6 +26,7 @@ from loadgen.engine.channel import (
     Finish,
     FromWorker,
     LoadOver,
+    Muster,
     Progress,
     Ready,
     Refused,
@@ -32,6 +34,7 @@ from loadgen.engine.channel import (
     ToWorker,
 )
 from loadgen.engine.handshakes import HandshakeMseShard, HandshakeWlcShard
+from loadgen.engine.listening import LISTEN_BACKLOG
 from loadgen.engine.mse_shard import MseShard
 from loadgen.engine.shard import Shard
 from loadgen.engine.wlc_shard import WlcShard
@@ -45,11 +48,10 @@ from loadgen.measure.stages import tag_of
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import Share
 from loadgen.transport.tls import CertificateCheck, client_context, server_context
 from loadgen.units import NS_PER_S
-
-_BACKLOG = 1024
 
 
 def worker_name(role: Role, worker: int) -> str:
@@ -109,6 +111,11 @@ class Worker:
                 case EndLoad():
                     if self._shard is not None:
                         self._shard.end_load()
+                case Muster(users=users, at_ns=at_ns, over_ns=over_ns):
+                    assert self._shard is not None
+                    self._shard.muster(users, at_ns, over_ns)
+                case BeginStage():
+                    self._begin_stage(order)
                 case Finish():
                     if self._shard is None:
                         self._shard_done.set()
@@ -132,6 +139,13 @@ class Worker:
         self._before_load = Counter(self._recorder.counters)
         assert self._shard is not None
         self._shard.start_load(order.at_ns, stages)
+
+    def _begin_stage(self, order: BeginStage) -> None:
+        """How the worker fared before does not count any more."""
+        self._recorder.stages.add([order.name], [order.at_ns + self._assignment.to_unix_ns])
+        self._counted = frozenset({tag_of(order.name, "generator.lag")})
+        self._lag = Histogram()
+        self._forget_stalls()
 
     async def _tell_when_over(self) -> None:
         assert self._shard is not None
@@ -191,6 +205,9 @@ class Worker:
         """What was made so far stays: keep the garbage collector from walking it again and again."""
         gc.collect()
         gc.freeze()
+        self._forget_stalls()
+
+    def _forget_stalls(self) -> None:
         self._pauses.longest_ns = self._pauses.sum_ns = 0
         if self._shard is not None:
             self._shard.longest_stall_ns = 0
@@ -198,7 +215,8 @@ class Worker:
     def _wlc_shard(self) -> tuple[Shard, tuple[tuple[str, int], ...]]:
         assignment, plan = self._assignment, self._assignment.plan
         planned = plan.wlcs[assignment.worker :: assignment.workers]
-        listeners = _listen([(wlc.host, wlc.port) for wlc in planned])
+        idle = bool(plan.sessions_per_user) and plan.use is Use.SERVE_WLC
+        listeners = _listen([(wlc.host, wlc.port) for wlc in planned], idle=idle)
         check = None if assignment.auth_list is None else _auth_check(assignment.auth_list)
         contexts = [
             server_context(
@@ -255,7 +273,8 @@ class Worker:
             contexts,
             assignment.to_unix_ns,
         )
-        shard.start_dialing(dial_at_ns)
+        if not plan.sessions_per_user:
+            shard.start_dialing(dial_at_ns)
         return shard
 
     def _share(self) -> Share:
@@ -295,8 +314,8 @@ def _rss_bytes() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
 
-def _listen(addresses: list[tuple[str, int]]) -> list[socket.socket]:
-    """Listening sockets, all or none.
+def _listen(addresses: list[tuple[str, int]], *, idle: bool) -> list[socket.socket]:
+    """Listening sockets, or bound ones that do not listen yet; all or none.
 
     Raises:
         InputError: every address that cannot be had, and why.
@@ -310,7 +329,8 @@ def _listen(addresses: list[tuple[str, int]]) -> list[socket.socket]:
         listeners.append(sock)
         try:
             sock.bind((host, port))
-            sock.listen(_BACKLOG)
+            if not idle:
+                sock.listen(LISTEN_BACKLOG)
         except OSError as error:
             found = (error.strerror or str(error)).lower()
             problems.append(Problem("wlc.listen", f"to listen on {host}:{port}", found))

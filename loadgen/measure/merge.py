@@ -14,7 +14,9 @@ from loadgen.measure.stages import NO_STAGE, stage_of, tag_of
 class Merger:
     """Takes intervals as they come; what a worker handed in before it died is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_intervals: bool = True) -> None:
+        """Args: keep_intervals: for `log_lines`."""
+        self._keep_intervals = keep_intervals
         self._totals: dict[str, Histogram] = {}
         self._counters: dict[str, dict[str, int]] = {}
         self._spans: dict[str, tuple[int, int]] = {}
@@ -30,7 +32,8 @@ class Merger:
             self._spans[tag] = (min(first, known[0]), max(last, known[1]))
         for tag, encoded in interval.histograms.items():
             self._totals.setdefault(tag, Histogram()).merge(encoded)
-            self._intervals[interval.index][tag].append(encoded)
+            if self._keep_intervals:
+                self._intervals[interval.index][tag].append(encoded)
 
     def counters(self) -> Counter[str]:
         """Sums over the workers."""

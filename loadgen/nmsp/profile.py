@@ -141,9 +141,18 @@ def load_profile(path: Path) -> WireProfile:
     Raises:
         InputError: every problem with its path in the file.
     """
-    document = convert_untrusted(read_toml_untrusted(path, "a wire profile"), ProfileDocument, str(path))
+    return profile_untrusted(read_toml_untrusted(path, "a wire profile"), str(path))
+
+
+def profile_untrusted(data: object, source: str) -> WireProfile:
+    """Compile a parsed profile. Args: source: where it comes from, for messages.
+
+    Raises:
+        InputError: every problem with its path in the source.
+    """
+    document = convert_untrusted(data, ProfileDocument, source)
     if problems := check(document):
-        raise InputError([Problem(f"{path}: {p.where}", p.expected, p.found) for p in problems])
+        raise InputError([Problem(f"{source}: {p.where}", p.expected, p.found) for p in problems])
     return WireProfile(document)
 
 

@@ -31,7 +31,22 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> tuple[Scenario, 
     Raises:
         InputError: every problem, with the file and the path in it.
     """
-    data = read_toml_untrusted(path, "a scenario")
+    return scenario_untrusted(read_toml_untrusted(path, "a scenario"), path, overrides)
+
+
+def scenario_untrusted(
+    data: dict[str, Any], path: Path, overrides: Sequence[str] = (), profile: WireProfile | None = None
+) -> tuple[Scenario, WireProfile]:
+    """Check a parsed scenario.
+
+    Args:
+        data: is changed by the overrides.
+        path: where it comes from, for messages and for the files that it names.
+        profile: the one that it names; read if None.
+
+    Raises:
+        InputError: every problem, with the file and the path in it.
+    """
     problems: list[Problem] = []
     for override in overrides:
         try:
@@ -45,12 +60,13 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> tuple[Scenario, 
     problems = in_source(problems, str(path))
     if scenario is None:
         raise InputError(problems)
-    profile = reference_profile()
-    if scenario.profile is not None:
-        try:
-            profile = load_profile(relative_to(path, scenario.profile))
-        except InputError as error:
-            problems.extend(error.problems)
+    if profile is None:
+        profile = reference_profile()
+        if scenario.profile is not None:
+            try:
+                profile = load_profile(relative_to(path, scenario.profile))
+            except InputError as error:
+                problems.extend(error.problems)
     # What follows from a default in the place of a wrong value is not the user's problem.
     if "load.kind" in wrong:
         wrong.append("load")

@@ -76,6 +76,10 @@ class Plan(msgspec.Struct, frozen=True):
         paced: what is due when is known; otherwise `concurrency` handshakes are always under way.
         concurrency: how many handshakes may be under way at once.
         resumed: share of handshakes that resume an earlier one's TLS session, 0 to 1.
+        first: the number of the first WLC and of the first MSE; those of another plan that runs at the same time are
+            others.
+        sessions_per_user: 0: all sessions are there from the start. Otherwise a user is the next so many of them (or,
+            where only the WLCs are ours, a WLC), and users come and go while the load is on.
     """
 
     scenario: str
@@ -107,6 +111,8 @@ class Plan(msgspec.Struct, frozen=True):
     backlog_ns: int
     stages: tuple[RateStage, ...]
     thresholds: tuple[PlannedThreshold, ...] = ()
+    first: int = 0
+    sessions_per_user: int = 0
 
     def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
         """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
@@ -134,9 +140,11 @@ class Plan(msgspec.Struct, frozen=True):
     def digest(self) -> str:
         """12 hex digits over what shapes the load."""
         shape = msgspec.structs.asdict(self)
-        for name in ("description", "use", "mse_macs", "thresholds"):
+        for name in ("description", "use", "mse_macs", "thresholds", "first"):
             del shape[name]
         shape["wlcs"] = len(self.wlcs)
+        if not self.sessions_per_user:
+            del shape["sessions_per_user"]
         return hashlib.sha256(msgspec.json.encode(shape, order="deterministic")).hexdigest()[:12]
 
 
@@ -152,16 +160,22 @@ def make_plan(
     use: Use = Use.BOTH,
     targets: Sequence[tuple[str, int]] = (),
     duration_ns: int | None = None,
+    first: int = 0,
+    sessions_per_user: int = 0,
 ) -> Plan:
     """Resolve a scenario that was checked.
 
     Args:
         targets: addresses of somebody else's WLCs, instead of the scenario's.
         duration_ns: instead of the length of the scenario's last stage.
+        first, sessions_per_user: see `Plan`.
     """
     endpoints = list(targets) or _listen_endpoints(scenario)
     low, high = readings_range(scenario)
     load = scenario.load
+    sessions = _sessions(scenario, len(endpoints))
+    if sessions_per_user and use is Use.TARGET_WLC:  # a user is an MSE
+        sessions.sort(key=lambda session: session.mse)
     kind, paced = LoadKind(load.kind), load.rate is not None or load.interval is not None
     return Plan(
         scenario=scenario.name,
@@ -169,9 +183,11 @@ def make_plan(
         use=use,
         seed=scenario.seed,
         profile=f"{profile.name} {profile.digest}",
-        wlcs=tuple(PlannedWlc(_mac(_WLC_MAC_BASE + index), host, port) for index, (host, port) in enumerate(endpoints)),
-        mse_macs=tuple(_mac(_MSE_MAC_BASE + index) for index in range(scenario.mse.count)),
-        sessions=tuple(_sessions(scenario, len(endpoints))),
+        wlcs=tuple(
+            PlannedWlc(_mac(_WLC_MAC_BASE + first + index), host, port) for index, (host, port) in enumerate(endpoints)
+        ),
+        mse_macs=tuple(_mac(_MSE_MAC_BASE + first + index) for index in range(scenario.mse.count)),
+        sessions=tuple(sessions),
         capability=mask_of(scenario.wlc.subservices),
         subscription=mask_of(scenario.mse.subscribe),
         stations=scenario.wlc.stations,
@@ -193,6 +209,8 @@ def make_plan(
         backlog_ns=int(scenario.load.backlog),
         stages=tuple(_stages(scenario, len(endpoints), duration_ns)),
         thresholds=tuple(map(_threshold, scenario.thresholds)),
+        first=first,
+        sessions_per_user=sessions_per_user,
     )
 
 

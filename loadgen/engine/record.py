@@ -1,0 +1,76 @@
+"""What a run leaves in the hands of whoever leads it. Free of trio: results are made of it elsewhere, too."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from loadgen.engine.machine import MachineWatch
+from loadgen.measure.health import MachineHealth, WorkerHealth
+from loadgen.measure.merge import Merger
+from loadgen.measure.timeline import TimelineBuilder
+from loadgen.scenario.plan import end_ns
+from loadgen.scenario.schedule import RateStage
+from loadgen.units import NS_PER_S
+
+# Between telling all workers a time and that time: enough for the message to arrive everywhere.
+LEAD_NS = NS_PER_S // 5
+
+
+class Load:
+    """One load of a run.
+
+    Attributes:
+        start_ns, end_ns: monotonic; end_ns is 0 while it goes on.
+        before, after: counters when it began, and when it had been drained.
+        health: of the workers that handed theirs in.
+    """
+
+    def __init__(self, stages: tuple[RateStage, ...], before: Counter[str]) -> None:
+        self.stages = stages
+        self.start_ns = time.monotonic_ns() + LEAD_NS
+        self.end_ns = 0
+        self.before, self.after = before, before
+        self.cpu_s = -time.process_time()  # of the supervisor itself
+        self.watch = MachineWatch()
+        self.machine = MachineHealth()
+        self.health: tuple[WorkerHealth, ...] = ()
+
+    @property
+    def length_s(self) -> float:
+        """How long it really went on; slot 0 lies a little ahead when it is agreed upon."""
+        return max(0, min(self.end_ns - self.start_ns, end_ns(self.stages))) / NS_PER_S
+
+    @property
+    def planned_end_ns(self) -> int:
+        return self.start_ns + end_ns(self.stages)
+
+    def end(self) -> None:
+        """It is over; a second call changes nothing."""
+        if not self.end_ns:
+            self.end_ns = time.monotonic_ns()
+            self.cpu_s += time.process_time()
+            self.machine = self.watch.health()
+
+
+class RunRecord(NamedTuple):
+    """What a run left behind."""
+
+    merger: Merger
+    timeline: TimelineBuilder
+    loads: tuple[Load, ...]
+    health: tuple[WorkerHealth, ...]
+    deaths: tuple[str, ...]
+    complete: bool  # every worker handed in its last figures
+    interrupted: bool
+    aborted: str
+    prepared: bool
+    epoch_ns: int
+    epoch_unix_s: float
+    interval_s: float
+
+
+# Why to give a load up early, from the figures until a time (monotonic ns); None: it goes on.
+AbortWhen = Callable[[Merger, Load, int], str | None]
