@@ -13,11 +13,12 @@ import msgspec
 from loadgen.cli.arguments import SourceOptions
 from loadgen.cli.results import write_comparison
 from loadgen.cli.runner import demands_of, run_job
-from loadgen.cli.source import read_source, read_targets
+from loadgen.cli.source import read_source
 from loadgen.cli.watching import Onlooker, watching
 from loadgen.compare.comparison import compare
 from loadgen.compare.metrics import Relevant
 from loadgen.compare.pairs import Slot, session_order
+from loadgen.engine.addresses import read_targets
 from loadgen.engine.job import Source, make_job
 from loadgen.engine.target import CommandTarget, started
 from loadgen.errors import ExitCode, InputError, Problem

@@ -1,0 +1,43 @@
+"""Addresses of somebody else's WLCs, as people write them."""
+
+from __future__ import annotations
+
+import socket
+
+from loadgen.errors import InputError, Problem
+from loadgen.scenario.load import parse_endpoint
+
+
+def read_targets(text: str, option: str, expected: str = "wlc=HOST:PORT[,...]") -> tuple[tuple[str, int], ...]:
+    """Read "wlc=HOST:PORT[,...]".
+
+    Args:
+        expected: what the option takes, for the message.
+
+    Raises:
+        InputError: every address that is none, or does not resolve.
+    """
+    side, equals, addresses = text.partition("=")
+    if side != "wlc" or not equals:
+        # An MSE dials: nobody can be its target. It meets us where `--serve wlc` listens.
+        raise InputError(Problem(option, expected, f'"{text}"'))
+    problems: list[Problem] = []
+    targets: list[tuple[str, int]] = []
+    for address in addresses.split(","):
+        try:
+            host, port = parse_endpoint(address)
+            if not port:
+                raise ValueError("a port of 1 to 65535 after the address")
+            targets.append((_resolve(host), port))
+        except ValueError as error:
+            problems.append(Problem(option, str(error), f'"{address}"'))
+    if problems:
+        raise InputError(problems)
+    return tuple(targets)
+
+
+def _resolve(host: str) -> str:
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"a host name that resolves ({error})") from error

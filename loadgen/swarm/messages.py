@@ -1,0 +1,90 @@
+"""What our code on the Locust master and our workers tell each other inside of Locust's own messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from loadgen.measure.health import MachineHealth, WorkerHealth
+from loadgen.measure.recorder import Interval
+
+# Where it travels: in a spawn message's parsed_options, and in a stats message.
+KEY = "loadgen"
+# Custom message of our code on the master: end the load, and tell everything that is left.
+FINISH = "loadgen_finish"
+# The release of Locust whose protocol this is; another one is warned of.
+LOCUST_VERSION = "2.47.0"
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """To a worker: what its users do. The same for all workers, and for a whole run.
+
+    Attributes:
+        run: names it; another one ends the run before.
+        epoch_unix_ns: when interval 0 of the run began, everywhere.
+        scenario, profile: parsed TOML; profile is None for the reference profile.
+        target: "built-in", "serve" or "wlc=HOST:PORT[,...]".
+        per_s: notifications per second of every WLC; None for the scenario's.
+        users, workers: how many there are to be in all: what a worker prepares for.
+    """
+
+    run: str
+    epoch_unix_ns: int
+    scenario: dict[str, Any]
+    profile: dict[str, Any] | None
+    target: str
+    per_s: float | None
+    users: int
+    workers: int
+
+
+class WorkerInterval(msgspec.Struct, frozen=True):
+    """One interval of one of a worker's processes.
+
+    Attributes:
+        process: "wlc-0.1": its role, the Locust worker's index, and which of that worker's processes it is.
+        interval: its spans in ns since the epoch, unlike those of a run on one machine.
+        cpu_s: since the process began; None where it is not known.
+    """
+
+    process: str
+    interval: Interval
+    cpu_s: float | None
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How the part of a run that a worker had came to its end.
+
+    Attributes:
+        health: of its processes that handed theirs in.
+        deaths: of those that did not.
+        complete: all did.
+    """
+
+    health: tuple[WorkerHealth, ...]
+    machine: MachineHealth
+    deaths: tuple[str, ...]
+    complete: bool
+    cpu_s: float
+
+
+class NodeReport(msgspec.Struct, frozen=True):
+    """From a worker, with every batch of Locust's figures.
+
+    Attributes:
+        run: the run that it belongs to.
+        intervals: since the last report.
+        active: sessions that are up.
+        load_unix_ns, hold_unix_ns: when its load, and the stage that counts, began; 0 before.
+        health: of its processes so far; for the live view.
+        ending: once its load is over.
+    """
+
+    run: str
+    intervals: tuple[WorkerInterval, ...]
+    active: int
+    load_unix_ns: int
+    hold_unix_ns: int
+    health: tuple[WorkerHealth, ...] = ()
+    ending: Ending | None = None

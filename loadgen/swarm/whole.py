@@ -1,0 +1,183 @@
+"""A run as the Locust master sees it: what all workers report, merged without loss, and the result it comes to.
+
+Free of trio and of Locust. Times are ns since the epoch, because the workers' machines have no other clock in common.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import msgspec
+
+from loadgen.engine.outcome import make_result
+from loadgen.engine.record import Load, RunRecord
+from loadgen.measure.health import MachineHealth, WorkerHealth
+from loadgen.measure.histogram import Histogram
+from loadgen.measure.hlog import format_hlog
+from loadgen.measure.merge import Merger
+from loadgen.measure.result import RunResult
+from loadgen.measure.thresholds import Threshold
+from loadgen.measure.timeline import TimelineBuilder
+from loadgen.scenario.plan import Plan
+from loadgen.scenario.schedule import RateStage
+from loadgen.swarm.messages import NodeReport
+from loadgen.units import NS_PER_S
+
+INTERVAL_NS = NS_PER_S
+RAMP, HOLD = "ramp", "hold"
+# A report of thousands of sessions has some kilobytes; more than this is not one of ours.
+_MAX_REPORT_BYTES = 16 * 1024 * 1024
+
+
+class Refused(Exception):
+    """A report that is none; the message says why."""
+
+
+class _Worker:
+    """What is known of a Locust worker."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.last: NodeReport | None = None
+        self.gone = ""  # why it is no more, if it went before its end
+
+
+class WholeRun:
+    """Takes reports as they come.
+
+    Attributes:
+        orders_run: the name of the run; reports of others are left alone.
+    """
+
+    def __init__(self, run: str, plan: Plan, demands: tuple[Threshold, ...], epoch_unix_ns: int) -> None:
+        """Args: plan: of all users together."""
+        self.run = run
+        self.plan = plan
+        self._demands = demands
+        self._epoch_ns = epoch_unix_ns
+        self._merger = Merger()
+        self._timeline = TimelineBuilder(INTERVAL_NS)
+        self._workers: dict[str, _Worker] = {}
+        self._decoder = msgspec.msgpack.Decoder(NodeReport)
+
+    def take_untrusted(self, client: str, index: int, report: object, now_unix_ns: int) -> None:
+        """One worker's report.
+
+        Args:
+            client, index: what Locust calls the worker.
+
+        Raises:
+            Refused: it is none; nothing of it was taken.
+        """
+        if not isinstance(report, bytes) or len(report) > _MAX_REPORT_BYTES:
+            raise Refused(f"expected at most {_MAX_REPORT_BYTES:,} bytes, found {type(report).__name__}")
+        try:
+            node = self._decoder.decode(report)
+            for part in node.intervals:
+                for encoded in part.interval.histograms.values():
+                    Histogram().merge_untrusted(encoded)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise Refused(str(error)) from error
+        if node.run != self.run:
+            return
+        worker = self._workers.setdefault(client, _Worker(index))
+        worker.last = node
+        for part in node.intervals:
+            self._merger.add(part.process, part.interval)
+            self._timeline.add(part.process, part.interval, part.cpu_s, now_unix_ns - self._epoch_ns)
+            self._timeline.note_active(part.interval.index, self.active)
+
+    def lose(self, client: str, why: str) -> None:
+        """A worker is gone; what it reported is kept."""
+        worker = self._workers.get(client)
+        if worker is not None and (worker.last is None or worker.last.ending is None):
+            worker.gone = why
+
+    @property
+    def active(self) -> int:
+        """Sessions that are up, as far as we know."""
+        return sum(w.last.active for w in self._workers.values() if w.last is not None and not w.gone)
+
+    @property
+    def counters(self) -> Counter[str]:
+        return self._merger.counters()
+
+    def pending(self) -> list[str]:
+        """The workers that have taken part and have not reported their end."""
+        return [
+            client
+            for client, worker in self._workers.items()
+            if not worker.gone and worker.last is not None and worker.last.ending is None
+        ]
+
+    def histograms(self) -> dict[str, Histogram]:
+        """Over the whole run, by tag."""
+        return self._merger.histograms()
+
+    def hlog(self) -> str:
+        """histograms.hlog."""
+        seconds = INTERVAL_NS / NS_PER_S
+        return format_hlog(self._epoch_ns / NS_PER_S, self._merger.log_lines(seconds))
+
+    def result(self, now_unix_ns: int, *, ended: bool, interrupted: bool = False) -> RunResult:
+        """The result: of the run so far, or of all of it.
+
+        Args:
+            ended: no worker will report any more; who has not reported its end has died.
+        """
+        reports = [worker.last for worker in self._workers.values() if worker.last is not None]
+        endings = [report.ending for report in reports if report.ending is not None]
+        deaths = [death for ending in endings for death in ending.deaths]
+        deaths += [f"Locust worker {c} (index {w.number}): {w.gone}" for c, w in self._workers.items() if w.gone]
+        if ended:
+            deaths += [f"Locust worker {client} did not hand in its last figures" for client in self.pending()]
+        health = tuple(h for r in reports for h in (r.health if r.ending is None else r.ending.health))
+        record = RunRecord(
+            merger=self._merger,
+            timeline=self._timeline,
+            loads=self._loads(reports, now_unix_ns, health),
+            health=health,
+            deaths=tuple(deaths),
+            complete=ended and not deaths and all(ending.complete for ending in endings),
+            interrupted=interrupted,
+            aborted="",
+            prepared=True,
+            epoch_ns=self._epoch_ns,
+            epoch_unix_s=self._epoch_ns / NS_PER_S,
+            interval_s=INTERVAL_NS / NS_PER_S,
+        )
+        return make_result(self.plan, record, self._demands, datetime.fromtimestamp(self._epoch_ns / NS_PER_S, UTC))
+
+    def _loads(self, reports: list[NodeReport], now_ns: int, health: tuple[WorkerHealth, ...]) -> tuple[Load, ...]:
+        """The one load of a run, in two stages: until the slowest worker's users were all there, and afterwards."""
+        begun = [report.load_unix_ns for report in reports if report.load_unix_ns]
+        if not begun:
+            return ()
+        holds = [report.hold_unix_ns for report in reports if report.hold_unix_ns]
+        start_ns, hold_ns = min(begun), max(holds, default=0)
+        per_s = self.plan.stages[-1].end_per_s
+        ramp_ns = (hold_ns or now_ns) - start_ns
+        stages = [RateStage(RAMP, 0, max(1, ramp_ns), 0.0, per_s, counted=not hold_ns)]
+        if hold_ns:
+            stages.append(RateStage(HOLD, ramp_ns, max(1, now_ns - hold_ns), per_s, per_s))
+        load = Load(tuple(stages), Counter())
+        endings = [report.ending for report in reports if report.ending is not None]
+        load.start_ns, load.end_ns = start_ns, now_ns
+        load.cpu_s = sum(ending.cpu_s for ending in endings)
+        load.machine = _worst([ending.machine for ending in endings])
+        load.health = health
+        return (load,)
+
+
+def _worst(machines: list[MachineHealth]) -> MachineHealth:
+    """Of several machines: one that is in doubt puts the whole run in doubt."""
+    if not machines:
+        return MachineHealth()
+    return MachineHealth(
+        busy=max(m.busy for m in machines),
+        throttled_s=max(m.throttled_s for m in machines),
+        swapped_bytes=max(m.swapped_bytes for m in machines),
+        retransmitted=max(m.retransmitted for m in machines),
+        memory_available_bytes=min(m.memory_available_bytes for m in machines),
+    )
