@@ -13,6 +13,7 @@ from loadgen.cli.capacity import capacity
 from loadgen.cli.compare import compare
 from loadgen.cli.export import export
 from loadgen.cli.identity import identity
+from loadgen.cli.locust_worker import locust_worker
 from loadgen.cli.plan import plan
 from loadgen.cli.report import report
 from loadgen.cli.run import run
@@ -33,6 +34,7 @@ cli.add_command(ab)
 cli.add_command(compare)
 cli.add_command(report)
 cli.add_command(export)
+cli.add_command(locust_worker)
 cli.add_command(identity)
 cli.add_command(schema)
 

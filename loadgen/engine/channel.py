@@ -110,12 +110,14 @@ class Progress(_Value, frozen=True):
         active: sessions now.
         cpu_s: since the process began.
         queued_bytes: between loads: written, and not taken by the peers' TCP yet.
+        health: how it fared so far; of a plan with users, whose load nobody knows the end of.
     """
 
     interval: Interval
     active: int
     cpu_s: float
     queued_bytes: int
+    health: WorkerHealth | None = None
 
 
 class LoadOver(_Value, frozen=True):

@@ -1,4 +1,4 @@
-"""What the load costs this process: CPU time, and time, from its start to its end."""
+"""What the load costs this process: CPU time, and time, from its start to its end, or until now."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 
 
 class Effort:
-    """A stop watch for both. Stays at 0 until a load is over, and then tells of the last one."""
+    """A stop watch for both; 0 before the first load."""
 
     def __init__(self) -> None:
-        self.cpu_s = self.wall_s = 0.0
+        self._cpu_s = self._wall_s = 0.0
         self._began: tuple[float, float] | None = None
 
     def begin(self) -> None:
@@ -17,7 +17,13 @@ class Effort:
 
     def end(self) -> None:
         """The load is over, or was stopped; what follows is closing. A second call changes nothing."""
-        if self._began is not None:
-            cpu_s, wall_s = self._began
-            self.cpu_s, self.wall_s = time.process_time() - cpu_s, time.monotonic() - wall_s
-            self._began = None
+        self._cpu_s, self._wall_s = self.cpu_s, self.wall_s
+        self._began = None
+
+    @property
+    def cpu_s(self) -> float:
+        return self._cpu_s if self._began is None else time.process_time() - self._began[0]
+
+    @property
+    def wall_s(self) -> float:
+        return self._wall_s if self._began is None else time.monotonic() - self._began[1]

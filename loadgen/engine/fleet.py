@@ -15,6 +15,7 @@ import trio
 
 from loadgen.engine.channel import Channel, Done, FromWorker, LoadOver, Progress, Ready, Refused, ToWorker
 from loadgen.engine.worker import worker_name
+from loadgen.measure.health import WorkerHealth
 from loadgen.measure.recorder import Interval
 from loadgen.nmsp.messages import Role
 
@@ -40,6 +41,7 @@ class WorkerProcess:
         self.refused: Refused | None = None
         self.loads: list[LoadOver] = []
         self.done: Done | None = None
+        self.health: WorkerHealth | None = None
         self.death: str | None = None
         self.killed = False  # by Ctrl-C, or by us because the user would not wait
         self.active = 0
@@ -108,7 +110,7 @@ class Fleet:
     def stop(self) -> None:
         """End the run."""
         self.stopping = True
-        self._note()
+        self.look_again()
 
     async def watch_signals(self) -> None:
         """Ctrl-C ends the run; asked twice, it ends now."""
@@ -138,8 +140,8 @@ class Fleet:
                     case Refused():
                         worker.refused = value
                     case Progress(interval=interval, active=active, cpu_s=cpu_s, queued_bytes=queued):
+                        worker.active, worker.queued_bytes, worker.health = active, queued, value.health
                         self._hear(worker.name, interval, cpu_s)
-                        worker.active, worker.queued_bytes = active, queued
                     case LoadOver(interval=interval, queued_bytes=queued):
                         self._hear(worker.name, interval, None)
                         worker.queued_bytes = queued
@@ -148,7 +150,7 @@ class Fleet:
                         self._hear(worker.name, interval, None)
                         worker.active = 0
                         worker.done = value
-                self._note()
+                self.look_again()
         code = await worker.process.wait()
         if not worker.ended:
             if code == -signal.SIGINT:  # Ctrl-C reached it before it had left our process group: meant for us all
@@ -158,7 +160,8 @@ class Fleet:
             worker.active = 0
             self.stop()
 
-    def _note(self) -> None:
+    def look_again(self) -> None:
+        """Something has changed that `until` may be waiting for."""
         self._changed.set()
         self._changed = trio.Event()
 

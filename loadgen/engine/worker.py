@@ -163,7 +163,9 @@ class Worker:
             index, since = divmod(time.monotonic_ns() - assignment.epoch_ns, assignment.interval_ns)
             await trio.sleep((assignment.interval_ns - since) / NS_PER_S)
             active, queued = (0, 0) if self._shard is None else (self._shard.active, self._shard.queued_bytes())
-            await self._channel.send(Progress(self._interval(index), active, time.process_time(), queued))
+            interval = self._interval(index)
+            health = self._health() if assignment.plan.sessions_per_user else None
+            await self._channel.send(Progress(interval, active, time.process_time(), queued, health))
 
     def _now_index(self) -> int:
         return (time.monotonic_ns() - self._assignment.epoch_ns) // self._assignment.interval_ns

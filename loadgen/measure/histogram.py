@@ -150,6 +150,13 @@ class Histogram:
         points = list(zip(percents, values, counts.tolist(), strict=True))
         return [*points, (100.0, self.max_ns, self.count)]
 
+    def buckets(self) -> tuple[list[int], list[int]]:
+        """Every value that was recorded (ns, the highest of its bucket), and how often."""
+        counts = np.frombuffer(self._hdr.counts, np.int64)
+        filled = np.flatnonzero(counts).tolist()
+        values = [self._hdr.get_highest_equivalent_value(self._hdr.get_value_from_index(index)) for index in filled]
+        return [int(value) for value in values], counts[filled].tolist()
+
     def _value_at(self, percent: float, reached: NDArray[np.int64]) -> int:
         # The definition of HdrHistogram's Java original and of its JavaScript port: the count is rounded up, less one
         # ulp. hdrh rounds it to the nearest, and so reports a lower value where there are few samples.

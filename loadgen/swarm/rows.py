@@ -1,0 +1,177 @@
+"""From intervals to the rows of Locust's tables: a batch for each report, and no event per message.
+
+Locust counts response times by rounded milliseconds, in a dict. We fill the dict from histograms, in steps of 0.1 ms or
+three digits; a row of a million notifications has a few hundred entries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from typing import Any, NamedTuple
+
+from loadgen.measure.histogram import Histogram
+from loadgen.measure.recorder import Interval
+from loadgen.measure.stages import stage_of
+from loadgen.units import NS_PER_MS
+
+LocustRow = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """A line of Locust's table."""
+
+    method: str
+    name: str
+
+
+HANDSHAKE, SESSION = Row("TLS", "TLS handshake"), Row("NMSP", "NMSP session")
+NOTIFY, ECHO = Row("NMSP", "measurement notify"), Row("NMSP", "echo")
+# By the metric of which there is one for each.
+ROWS = {
+    "handshake.tls": HANDSHAKE,
+    "handshake.session": SESSION,
+    "notify.latency": NOTIFY,
+    "echo.latency": ECHO,
+}
+# Where nobody of ours receives, the table shows how late they were sent.
+SENT = Row("NMSP", "measurement notify sent")
+# By phase of errors.<phase>.<kind>.
+_FAILURES = {
+    "tcp": HANDSHAKE,
+    "tls": HANDSHAKE,
+    "accept": HANDSHAKE,
+    "session": SESSION,
+    "stream": NOTIFY,
+    "serve": NOTIFY,
+    "close": SESSION,
+}
+# Counters that are failures of notifications.
+_LACKING = {"notify.lost": "lost", "notify.dropped": "dropped", "notify.duplicated": "duplicated"}
+_FINE_BELOW_MS = 100.0
+
+
+def bucket_ms(value_ns: float) -> float:
+    """The key of Locust's dict: ms in steps of 0.1, or three digits where those are coarser."""
+    value_ms = value_ns / NS_PER_MS
+    return round(value_ms, 1) if value_ms < _FINE_BELOW_MS else float(f"{value_ms:.3g}")
+
+
+class Batch:
+    """What happened since the last report."""
+
+    def __init__(self, *, receiving: bool) -> None:
+        """Args: receiving: our MSEs take notifications; otherwise the row tells of sending."""
+        self._rows = ROWS if receiving else {**ROWS, "notify.lag": SENT}
+        self._counted: dict[str, Counter[str]] = {}  # by process, as of its last interval
+        self._clear()
+
+    def _clear(self) -> None:
+        self._histograms: defaultdict[Row, Histogram] = defaultdict(Histogram)
+        self._per_second: defaultdict[Row, Counter[int]] = defaultdict(Counter)
+        self._failures: Counter[tuple[Row, str]] = Counter()
+        self._failures_per_second: defaultdict[Row, Counter[int]] = defaultdict(Counter)
+        self._last_s = 0.0
+
+    def add(self, process: str, interval: Interval, end_unix_s: float) -> None:
+        """One interval of one process. Args: end_unix_s: when it was over."""
+        second = int(end_unix_s)
+        self._last_s = max(self._last_s, end_unix_s)
+        for tag, encoded in interval.histograms.items():
+            row = self._rows.get(stage_of(tag)[1])
+            if row is not None:
+                before = self._histograms[row].count
+                self._histograms[row].merge(encoded)
+                self._per_second[row][second] += self._histograms[row].count - before
+        counted, now = self._counted.get(process, Counter()), Counter(interval.counters)
+        self._counted[process] = now
+        for name in now:
+            if (row_and_kind := _failure(name)) and (new := now[name] - counted[name]) > 0:
+                self._failures[row_and_kind] += new
+                self._failures_per_second[row_and_kind[0]][second] += new
+
+    def take(self, start_unix_s: float) -> dict[str, object]:
+        """The fields `stats`, `stats_total` and `errors` of a stats message; the batch is empty afterwards.
+
+        Args:
+            start_unix_s: of the run.
+        """
+        failed: Counter[Row] = Counter()
+        for (row, _), count in self._failures.items():
+            failed[row] += count
+        names = dict.fromkeys([*self._histograms, *failed])
+        rows = [self._entry(row, failed[row], start_unix_s) for row in names]
+        errors = {
+            _error_key(row, kind): {
+                "method": row.method,
+                "name": row.name,
+                "error": kind,
+                "occurrences": count,
+                "first_seen": self._last_s,
+                "last_seen": self._last_s,
+            }
+            for (row, kind), count in self._failures.items()
+        }
+        message: dict[str, object] = {"stats": rows, "stats_total": _total(rows, start_unix_s), "errors": errors}
+        self._clear()
+        return message
+
+    def _entry(self, row: Row, failures: int, start_unix_s: float) -> LocustRow:
+        histogram = self._histograms.get(row, Histogram())
+        summary = histogram.summary()
+        times: Counter[float] = Counter()
+        for value, count in zip(*histogram.buckets(), strict=True):
+            times[bucket_ms(value)] += count
+        per_second = self._per_second[row] + self._failures_per_second[row]
+        return {
+            "name": row.name,
+            "method": row.method,
+            "last_request_timestamp": self._last_s or None,
+            "start_time": start_unix_s,
+            "num_requests": summary.count + failures,
+            "num_none_requests": failures,  # what failed took no time that anybody knows
+            "num_failures": failures,
+            "total_response_time": summary.mean * summary.count / NS_PER_MS,
+            "max_response_time": summary.max / NS_PER_MS,
+            "min_response_time": summary.min / NS_PER_MS if summary.count else None,
+            "total_content_length": 0,
+            "response_times": dict(times),
+            "num_reqs_per_sec": dict(per_second),
+            "num_fail_per_sec": dict(self._failures_per_second[row]),
+        }
+
+
+def _failure(counter: str) -> tuple[Row, str] | None:
+    """The row and the kind that a counter of something bad belongs to."""
+    if counter in _LACKING:
+        return NOTIFY, _LACKING[counter]
+    if counter.startswith("errors."):
+        _, phase, kind = counter.split(".", 2)
+        return _FAILURES[phase], f"{phase}: {kind}"
+    return None
+
+
+def _error_key(row: Row, kind: str) -> str:
+    return hashlib.sha256(f"{row.method}.{row.name}.{kind!r}".encode()).hexdigest()
+
+
+def _total(rows: list[LocustRow], start_unix_s: float) -> LocustRow:
+    """Locust's line "Aggregated"."""
+    total: LocustRow = {
+        "name": "Aggregated",
+        "method": "",
+        "last_request_timestamp": max((row["last_request_timestamp"] or 0.0 for row in rows), default=0.0) or None,
+        "start_time": start_unix_s,
+        "max_response_time": max((row["max_response_time"] for row in rows), default=0),
+        "min_response_time": min(
+            (row["min_response_time"] for row in rows if row["min_response_time"] is not None), default=None
+        ),
+    }
+    for name in ("num_requests", "num_none_requests", "num_failures", "total_response_time", "total_content_length"):
+        total[name] = sum(row[name] for row in rows)
+    for name in ("response_times", "num_reqs_per_sec", "num_fail_per_sec"):
+        counts: Counter[float] = Counter()
+        for row in rows:
+            counts.update(row[name])
+        total[name] = dict(counts)
+    return total
