@@ -175,6 +175,11 @@ class Channel(Generic[Outgoing, Incoming]):
         data = await self._exactly(size)
         return None if data is None else self._decoder.decode(data)
 
+    async def aclose(self) -> None:
+        """Close both streams."""
+        await self._send_stream.aclose()
+        await self._receive_stream.aclose()
+
     async def _exactly(self, size: int) -> bytes | None:
         while len(self._buffer) < size:
             chunk = await self._receive_stream.receive_some(_CHUNK_BYTES)

@@ -124,12 +124,15 @@ class Fleet:
                 self.interrupted = True
                 self.stop()
 
-    def kill_all(self) -> None:
-        """Whatever is left goes."""
-        for worker in self.workers:
-            if worker.process.returncode is None:
-                worker.process.kill()
-            worker.errors.close()
+    async def close(self) -> None:
+        """Whatever is left goes, and leaves nothing behind."""
+        with trio.CancelScope(shield=True):
+            for worker in self.workers:
+                if worker.process.returncode is None:
+                    worker.process.kill()
+                await worker.process.wait()
+                await worker.channel.aclose()
+                worker.errors.close()
 
     async def _listen_to(self, worker: WorkerProcess) -> None:
         with suppress(trio.BrokenResourceError):

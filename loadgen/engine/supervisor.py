@@ -126,24 +126,12 @@ class Supervisor:
         Raises:
             InputError: a worker could not do what the plan asks (a port in use, ...); nothing was dialed.
         """
-        problems: list[Problem] = []
-        async with trio.open_nursery() as nursery:
-            try:
-                if self._part_of is None:
-                    nursery.start_soon(self.fleet.watch_signals)
-                problems = await self._prepare(nursery)
-                if not problems and not self.fleet.stopping:
-                    self._prepared = True
-                    self._on_prepared(self._addresses() if self._plan.use.plays_wlc else ())
-                    nursery.start_soon(self._show)
-                    if await self._connect(self._plan.duration_ns if wait_ns is None else wait_ns):
-                        await (self.load(self._plan.stages) if lead is None else lead(self))
-                await self._collect()
-            except InputError as error:  # raised below: a nursery would wrap it into a group
-                problems = list(error.problems)
-            finally:
+        try:
+            async with trio.open_nursery() as nursery:
+                problems = await self._lead(nursery, lead, wait_ns)
                 nursery.cancel_scope.cancel()
-                self.fleet.kill_all()
+        finally:
+            await self.fleet.close()
         if problems:
             raise InputError(problems)
         workers = self.fleet.workers
@@ -161,6 +149,26 @@ class Supervisor:
             epoch_unix_s=(self._epoch_ns + self._to_unix_ns) / NS_PER_S,
             interval_s=self._interval_ns / NS_PER_S,
         )
+
+    async def _lead(
+        self, nursery: trio.Nursery, lead: Callable[[Supervisor], Awaitable[None]] | None, wait_ns: int | None
+    ) -> list[Problem]:
+        """All phases; returns what kept us from it."""
+        if self._part_of is None:
+            nursery.start_soon(self.fleet.watch_signals)
+        if problems := await self._prepare(nursery):
+            return problems
+        if not self.fleet.stopping:
+            self._prepared = True
+            try:
+                self._on_prepared(self._addresses() if self._plan.use.plays_wlc else ())
+            except InputError as error:  # a nursery would wrap it into a group
+                return list(error.problems)
+            nursery.start_soon(self._show)
+            if await self._connect(self._plan.duration_ns if wait_ns is None else wait_ns):
+                await (self.load(self._plan.stages) if lead is None else lead(self))
+        await self._collect()
+        return []
 
     # -- for whoever leads ---------------------------------------------------------------------------------------
 
