@@ -1,0 +1,70 @@
+"""What the tests of this folder share: intervals and reports as workers make them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from loadgen.measure.health import MachineHealth, WorkerHealth
+from loadgen.measure.histogram import Bins, Histogram
+from loadgen.measure.recorder import Interval
+from loadgen.swarm.arguments import Chosen, choose
+from loadgen.swarm.messages import Ending, NodeReport, WorkerInterval
+
+MS = 1_000_000
+EPOCH_NS = 1_800_000_000 * 10**9
+RUN = "a-run"
+SCENARIO = """
+name = "sample"
+[wlc]
+stations = 5
+[load]
+rate = 10
+"""
+
+
+def histogram(values_ns: Sequence[int]) -> Histogram:
+    bins = Bins()
+    bins.add(np.array(values_ns, np.int64))
+    made = bins.take()
+    assert made is not None
+    return made
+
+
+def interval(index: int, metrics: dict[str, Sequence[int]] | None = None, **counters: int) -> Interval:
+    """Args: metrics: values in ns by tag; counters: names with "__" for a dot."""
+    encoded = {tag: histogram(values).encode() for tag, values in (metrics or {}).items()}
+    start = EPOCH_NS + index * 10**9
+    spans = {"hold/received": (start, start + 10**9)} if metrics else {}
+    return Interval(index, {name.replace("__", "."): count for name, count in counters.items()}, encoded, spans)
+
+
+def health(worker: str, **values: int) -> WorkerHealth:
+    rest = {"cpu_s": 1.0, "wall_s": 10.0, "rss_bytes": 1, "longest_stall_ns": 0, "longest_gc_pause_ns": 0}
+    return WorkerHealth(worker=worker, **{**rest, "load_cpu_s": 1.0, "load_wall_s": 10.0, **values})
+
+
+def report(
+    *parts: WorkerInterval,
+    run: str = RUN,
+    active: int = 1,
+    hold: bool = True,
+    of: Sequence[WorkerHealth] = (),
+    ending: Ending | None = None,
+) -> bytes:
+    load_ns = EPOCH_NS + 10**9
+    made = NodeReport(run, parts, active, load_ns, load_ns + 2 * 10**9 if hold else 0, tuple(of), ending)
+    return msgspec.msgpack.encode(made)
+
+
+def ending(*of: WorkerHealth, deaths: tuple[str, ...] = ()) -> Ending:
+    return Ending(of, MachineHealth(), deaths, not deaths, 0.5)
+
+
+def chosen(folder: Path, text: str = SCENARIO, **options: str) -> Chosen:
+    path = folder / "sample.toml"
+    path.write_text(text, "utf-8")
+    return choose({"scenario": str(path), **options}, path)

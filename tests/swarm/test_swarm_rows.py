@@ -1,0 +1,102 @@
+"""Rows of Locust's tables from histograms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from swarm_samples import MS, interval
+
+from loadgen.swarm.rows import Batch, bucket_ms
+
+REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=200)
+
+
+def by_name(message: dict[str, object]) -> dict[str, dict[str, object]]:
+    rows = message["stats"]
+    assert isinstance(rows, list)
+    return {row["name"]: row for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("ns", "ms"),
+    [
+        (0, 0.0),
+        (49_000, 0.0),
+        (51_000, 0.1),
+        (1_240_000, 1.2),
+        (99_940_000, 99.9),
+        (99_960_000, 100.0),
+        (123_400_000, 123.0),
+        (1_234_000_000, 1230.0),
+        (61_500_000_000, 61500.0),
+    ],
+)
+def test_buckets_are_a_tenth_of_a_millisecond_or_three_digits(ns: int, ms: float) -> None:
+    assert bucket_ms(ns) == ms
+
+
+@REPEATABLE
+@given(st.integers(0, 3600 * 10**9))
+def test_a_bucket_is_never_far_from_its_value(ns: int) -> None:
+    assert math.isclose(bucket_ms(ns), ns / MS, rel_tol=0.005, abs_tol=0.0501)
+
+
+def test_rows_have_what_happened_since_the_last_report_and_no_more() -> None:
+    batch = Batch(receiving=True)
+    first = {"ramp/notify.latency": [MS, 2 * MS], "hold/notify.latency": [3 * MS], "handshake.tls": [20 * MS]}
+    batch.add("mse-0", interval(3, first), 1004.0)
+    batch.add("mse-1", interval(3, {"hold/notify.latency": [5 * MS]}), 1004.0)
+    batch.add("mse-1", interval(4, {"hold/notify.latency": [7 * MS], "notify.service": [9 * MS]}), 1005.0)
+    message = batch.take(1000.0)
+    rows = by_name(message)
+    assert rows.keys() == {"measurement notify", "TLS handshake"}
+    notify = rows["measurement notify"]
+    assert notify["num_requests"] == 5
+    assert notify["num_failures"] == notify["num_none_requests"] == 0
+    assert notify["num_reqs_per_sec"] == {1004: 4, 1005: 1}
+    assert notify["response_times"] == {1.0: 1, 2.0: 1, 3.0: 1, 5.0: 1, 7.0: 1}
+    assert notify["total_response_time"] == pytest.approx(18, rel=0.001)
+    assert notify["min_response_time"] == pytest.approx(1, rel=0.001)
+    assert notify["max_response_time"] == pytest.approx(7, rel=0.001)
+    assert notify["start_time"] == 1000.0
+    assert notify["last_request_timestamp"] == 1005.0
+    total = message["stats_total"]
+    assert isinstance(total, dict)
+    assert total["num_requests"] == 6
+    assert total["response_times"] == {1.0: 1, 2.0: 1, 3.0: 1, 5.0: 1, 7.0: 1, 20.0: 1}
+    assert total["num_reqs_per_sec"] == {1004: 5, 1005: 1}
+    again = batch.take(1000.0)
+    assert again["stats"] == []
+    assert again["errors"] == {}
+
+
+def test_failures_are_told_by_phase_and_kind_and_once() -> None:
+    batch = Batch(receiving=True)
+    counters = {"errors__tls__alert_unknown_ca": 2, "errors__session__timeout": 1, "notify__lost": 3}
+    batch.add("mse-0", interval(1, **counters), 11.0)
+    batch.add("mse-0", interval(2, **{**counters, "notify__lost": 4}), 12.0)
+    message = batch.take(1.0)
+    errors = message["errors"]
+    assert isinstance(errors, dict)
+    found = {(e["method"], e["name"], e["error"]): e["occurrences"] for e in errors.values()}
+    assert found == {
+        ("TLS", "TLS handshake", "tls: alert_unknown_ca"): 2,
+        ("NMSP", "NMSP session", "session: timeout"): 1,
+        ("NMSP", "measurement notify", "lost"): 4,
+    }
+    rows = by_name(message)
+    assert rows["TLS handshake"]["num_failures"] == rows["TLS handshake"]["num_requests"] == 2
+    assert rows["measurement notify"]["num_fail_per_sec"] == {11: 3, 12: 1}
+    batch.add("mse-0", interval(3, **{**counters, "notify__lost": 4}), 13.0)
+    assert batch.take(1.0)["stats"] == []
+
+
+def test_with_only_wlcs_ours_the_row_tells_of_sending() -> None:
+    serving, receiving = Batch(receiving=False), Batch(receiving=True)
+    for batch in (serving, receiving):
+        batch.add("wlc-0", interval(1, {"hold/notify.lag": [MS]}), 2.0)
+    assert by_name(serving.take(0.0)).keys() == {"measurement notify sent"}
+    assert receiving.take(0.0)["stats"] == []

@@ -1,0 +1,155 @@
+"""What a user is, and what the arguments of a run come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from swarm_samples import SCENARIO, chosen
+
+from loadgen.errors import InputError
+from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.swarm.arguments import ARGUMENTS, choose, fleets_of
+from loadgen.swarm.messages import Orders
+from loadgen.swarm.users import ENDPOINTS_PER_WORKER, UserClass, first_endpoint, sized
+
+PAIR = SCENARIO.replace("stations = 5", "stations = 5\ncount = 2") + "[mse]\ncount = 2\n"
+
+
+def plan_of(folder: Path, user: UserClass, users: int, text: str = SCENARIO, **options: str) -> Plan:
+    fleet = chosen(folder, text, **options)
+    one = next(iter(fleet.fleets.values()))._replace(user=user)
+    fit = sized(one, users)
+    return make_plan(
+        fit.scenario, one.profile, use=fit.use, targets=one.targets, sessions_per_user=fit.sessions_per_user
+    )
+
+
+def pairs(plan: Plan) -> list[tuple[int, int]]:
+    return [(session.wlc, session.mse) for session in plan.sessions]
+
+
+def test_a_wlc_user_is_a_wlc_with_all_its_sessions(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, UserClass.WLC, 3, PAIR)
+    assert plan.sessions_per_user == 2
+    assert pairs(plan) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+    assert {wlc.port for wlc in plan.wlcs} == {0}
+
+
+def test_an_mse_user_has_a_wlc_of_its_own(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, UserClass.MSE, 3, PAIR)
+    assert plan.sessions_per_user == 1
+    assert pairs(plan) == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_an_mse_user_dials_every_target(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, UserClass.MSE, 3, target="wlc=127.0.0.1:5000,127.0.0.1:5001")
+    assert plan.use is Use.TARGET_WLC
+    assert plan.sessions_per_user == 2
+    assert pairs(plan) == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
+
+
+def test_a_wlc_user_that_serves_listens_where_the_scenario_says(tmp_path: Path) -> None:
+    text = SCENARIO.replace("stations = 5", 'stations = 5\nlisten = "127.9.0.1:16113"\nauthenticate = false')
+    plan = plan_of(tmp_path, UserClass.WLC, 2, text, target="serve")
+    assert [(wlc.host, wlc.port) for wlc in plan.wlcs] == [("127.9.0.1", 16113), ("127.9.0.2", 16113)]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "per_wlc"),
+    [
+        (SCENARIO, {}, 10.0),
+        (PAIR, {}, 5.0),
+        (PAIR, {"notify_rate": "2.5"}, 2.5),
+        (SCENARIO.replace("rate = 10", 'interval = "500ms"\nburst = 3'), {}, 6.0),
+    ],
+)
+def test_every_wlc_has_its_own_rate(tmp_path: Path, text: str, options: dict[str, str], per_wlc: float) -> None:
+    for users in (1, 7):
+        plan = plan_of(tmp_path, UserClass.WLC, users, text, **options)
+        assert plan.stages[0].end_per_s * plan.burst == pytest.approx(per_wlc * users)
+
+
+def test_the_load_goes_on_until_somebody_stops_it(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, UserClass.WLC, 100)
+    schedule = plan.schedule()
+    day = 86400 * 10**9
+    slots = schedule.count_at(day)
+    assert slots == 86400 * 1000 + 1
+    assert schedule.due_ns(slots - 1) <= day < schedule.due_ns(slots)
+    assert schedule.slots > 365 * slots
+
+
+def test_no_two_workers_have_the_same_endpoints() -> None:
+    assert [first_endpoint(index) for index in (0, 1, 255)] == [0, ENDPOINTS_PER_WORKER, 255 * ENDPOINTS_PER_WORKER]
+    with pytest.raises(InputError, match="at most 256 workers"):
+        first_endpoint(256)
+
+
+def test_classes_follow_the_target_unless_they_were_picked(tmp_path: Path) -> None:
+    assert [*chosen(tmp_path).fleets] == [UserClass.WLC]
+    assert [*chosen(tmp_path, target="wlc=127.0.0.1:9").fleets] == [UserClass.MSE]
+    path = tmp_path / "sample.toml"
+    both = choose({"scenario": str(path)}, path, ["MseUser", "WlcUser"])
+    assert set(both.fleets) == set(UserClass)
+    with pytest.raises(InputError) as refusal:
+        choose({"scenario": str(path), "target": "wlc=127.0.0.1:9"}, path, ["WlcUser"])
+    assert str(refusal.value) == "--target wlc=127.0.0.1:9: expected users of class MseUser, found WlcUser"
+
+
+def test_all_problems_come_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refusal:
+        chosen(tmp_path, target="mse=1.2.3.4:5", notify_rate="-1", stations="many", key="dsa")
+    text = str(refusal.value)
+    for part in (
+        '--target: expected built-in, serve or wlc=HOST:PORT[,...], found "mse=1.2.3.4:5"',
+        "--notify-rate: expected notifications per second, more than 0, found -1",
+        "wlc.stations",
+        "tls.key",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (SCENARIO.replace("rate = 10", 'kind = "handshake"'), "load.kind"),
+        (SCENARIO + "[[mse.assign]]\nmse = 0\nwlc = [0]\n", "mse.assign"),
+        (SCENARIO + '[mse]\nidentities = ["a.pem", "b.pem"]\ncount = 2\n', "mse.identities"),
+    ],
+)
+def test_what_does_not_go_together_with_users_is_refused(tmp_path: Path, text: str, where: str) -> None:
+    with pytest.raises(InputError, match=where):
+        chosen(tmp_path, text, target="wlc=127.0.0.1:9")
+
+
+def test_arguments_are_kept_apart_from_whatever_else_locust_has(tmp_path: Path) -> None:
+    path = tmp_path / "sample.toml"
+    path.write_text(SCENARIO, "utf-8")
+    given = choose({"host": "http://x", "loglevel": "INFO", "scenario": None, "key": "", "stations": "7"}, path)
+    assert given.path == path
+    assert given.scenario.wlc.stations == 7
+    assert len({argument.name for argument in ARGUMENTS}) == len(ARGUMENTS) == 5
+
+
+def test_workers_make_the_same_of_the_orders(tmp_path: Path) -> None:
+    """By way of msgpack, and without the master's files."""
+    master = chosen(tmp_path, PAIR, stations="7", notify_rate="3", key="rsa-2048")
+    orders = master.orders("run", 1, 10, 2)
+    carried = msgspec.msgpack.decode(msgspec.msgpack.encode(msgspec.to_builtins(orders)))
+    fleets = fleets_of(msgspec.convert(carried, Orders), tmp_path / "elsewhere")
+    ours, theirs = sized(fleets[UserClass.WLC], 10), sized(master.fleets[UserClass.WLC], 10)
+    assert ours == theirs
+
+
+def test_what_is_no_scenario_is_refused_by_a_worker(tmp_path: Path) -> None:
+    orders = chosen(tmp_path).orders("run", 1, 10, 2)
+    bad = msgspec.structs.replace(orders, scenario={**orders.scenario, "wlc": {"stations": 0}})
+    with pytest.raises(InputError, match=r"wlc\.stations"):
+        fleets_of(bad, tmp_path)
+
+
+def test_a_plan_of_users_has_a_digest_of_what_it_asks_for(tmp_path: Path) -> None:
+    digests = [plan_of(tmp_path, user, users).digest for user, users in ((UserClass.WLC, 2), (UserClass.WLC, 3))]
+    assert len(set(digests)) == 2

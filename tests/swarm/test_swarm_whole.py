@@ -1,0 +1,154 @@
+"""A run as the master puts it together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from swarm_samples import EPOCH_NS, MS, RUN, chosen, ending, health, histogram, interval, report
+
+from loadgen.errors import ExitCode
+from loadgen.measure.health import Verdict
+from loadgen.measure.result import Limit
+from loadgen.swarm.messages import WorkerInterval
+from loadgen.swarm.whole import Refused, WholeRun
+
+NOW_NS = EPOCH_NS + 10 * 10**9
+
+
+def whole(folder: Path, users: int = 4) -> WholeRun:
+    return WholeRun(RUN, chosen(folder).plan(users), (), EPOCH_NS)
+
+
+def part(process: str, index: int, values: list[int], **counters: int) -> WorkerInterval:
+    rest = {"notify__received": len(values), "sessions__established": 1, **counters}
+    return WorkerInterval(process, interval(index, {"hold/notify.latency": values}, **rest), 0.1 * index)
+
+
+def test_percentiles_are_those_of_all_values_together(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    values = {client: [(i * 7919 + c) % 50_000_000 for i in range(1, 4000)] for c, client in enumerate(("a", "b", "c"))}
+    for index, (client, column) in enumerate(values.items()):
+        run.take_untrusted(client, index, report(part(f"mse-{index}", 4, column[:1000])), NOW_NS)
+        both = (part(f"mse-{index}", 5, column[1000:3000]), part(f"mse-{index}", 6, column[3000:]))
+        done = ending(health(f"mse-{index}"))
+        run.take_untrusted(client, index, report(*both, ending=done), NOW_NS)
+    result = run.result(NOW_NS, ended=True)
+    exact = histogram([value for column in values.values() for value in column])
+    assert result.metrics["notify.latency"] == exact.summary()
+    assert result.stages[-1].name == "hold"
+    assert result.stages[-1].metrics["notify.latency"] == exact.summary()
+    assert run.histograms()["hold/notify.latency"].buckets() == exact.buckets()
+    assert len([line for line in run.hlog().splitlines() if "notify.latency" in line]) == 3
+    assert result.verdict.generator is Verdict.VALID
+    assert {w.worker for w in result.workers} == {"mse-0", "mse-1", "mse-2"}
+
+
+def test_counters_are_summed_over_processes(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    sent = WorkerInterval("wlc-0", interval(4, notify__sent=10, notify__due=10), 0.1)
+    run.take_untrusted("a", 0, report(sent, part("mse-0", 4, [MS] * 4)), NOW_NS)
+    run.take_untrusted("b", 1, report(part("mse-1", 4, [MS] * 6)), NOW_NS)
+    result = run.result(NOW_NS, ended=False)
+    assert result.counters["notify.received"] == 10
+    assert result.counters["notify.sent"] == result.counters["notify.due"] == 10
+    assert result.counters["sessions.established"] == 2
+    assert run.active == 2
+
+
+def test_a_worker_that_goes_is_told_and_what_it_reported_is_kept(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS] * 5)), NOW_NS)
+    run.take_untrusted("b", 1, report(part("mse-1", 4, [MS] * 5)), NOW_NS)
+    assert run.pending() == ["a", "b"]
+    run.lose("b", "missing: no heartbeat")
+    assert run.pending() == ["a"]
+    assert run.active == 1
+    run.take_untrusted("a", 0, report(ending=ending(health("mse-0"))), NOW_NS)
+    assert run.pending() == []
+    result = run.result(NOW_NS, ended=True)
+    assert result.verdict.exit_code == ExitCode.WORKER_DIED
+    assert "Locust worker b (index 1): missing: no heartbeat" in result.verdict.reasons
+    assert result.metrics["notify.latency"].count == 10
+
+
+def test_a_worker_that_never_reported_its_end_has_died(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS])), NOW_NS)
+    assert not run.result(NOW_NS, ended=False).verdict.reasons
+    reasons = run.result(NOW_NS, ended=True).verdict.reasons
+    assert "Locust worker a did not hand in its last figures" in reasons
+
+
+def test_a_worker_that_goes_after_its_end_costs_nothing(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), ending=ending(health("mse-0"))), NOW_NS)
+    run.lose("a", "quit")
+    run.lose("never heard of", "quit")
+    assert run.result(NOW_NS, ended=True).verdict.exit_code == ExitCode.PASSED
+
+
+def test_a_process_that_died_is_told(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    dead = ending(health("mse-0"), deaths=("worker wlc-0 (pid 7) died: killed by signal 9",))
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), ending=dead), NOW_NS)
+    result = run.result(NOW_NS, ended=True)
+    assert result.verdict.exit_code == ExitCode.WORKER_DIED
+    assert result.verdict.reasons[0] == "worker wlc-0 (pid 7) died: killed by signal 9"
+
+
+def test_one_saturated_worker_makes_the_run_invalid(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    late = health("wlc-1", lag_p99_ns=200 * MS)
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), ending=ending(health("mse-0"))), NOW_NS)
+    run.take_untrusted("b", 1, report(part("mse-1", 4, [MS]), ending=ending(late)), NOW_NS)
+    verdict = run.result(NOW_NS, ended=True).verdict
+    assert verdict.generator is Verdict.INVALID
+    assert verdict.exit_code == ExitCode.GENERATOR_SATURATED
+    assert verdict.limited_by is Limit.GENERATOR
+    assert "wlc-1 sent late" in verdict.reasons[0]
+
+
+def test_until_everybody_was_there_the_ramp_counts(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    ramp = WorkerInterval("mse-0", interval(4, {"ramp/notify.latency": [MS] * 3}, sessions__established=1), None)
+    run.take_untrusted("a", 0, report(ramp, hold=False), NOW_NS)
+    result = run.result(NOW_NS, ended=False)
+    assert [(stage.name, stage.counted) for stage in result.stages] == [("ramp", True)]
+    assert result.metrics["notify.latency"].count == 3
+    run.take_untrusted("a", 0, report(part("mse-0", 5, [MS] * 2)), NOW_NS)
+    result = run.result(NOW_NS, ended=False)
+    assert [(stage.name, stage.counted) for stage in result.stages] == [("ramp", False), ("hold", True)]
+    assert result.metrics["notify.latency"].count == 2
+
+
+def test_nothing_reported_is_no_result_that_passed(tmp_path: Path) -> None:
+    result = whole(tmp_path).result(NOW_NS, ended=True)
+    assert result.verdict.exit_code == ExitCode.UNREACHABLE
+
+
+def test_reports_of_another_run_are_left_alone(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), run="an earlier one"), NOW_NS)
+    assert not run.counters
+    assert run.pending() == []
+
+
+def broken_histogram() -> bytes:
+    good = part("mse-0", 4, [MS])
+    bad = msgspec.structs.replace(good.interval, histograms={"hold/notify.latency": b"AAAA"})
+    return report(good, msgspec.structs.replace(good, interval=bad))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, "text", 7, b"", b"\xc1", b"\x80", report()[:-1], broken_histogram(), bytes(17 * 1024 * 1024)],
+    ids=["none", "text", "number", "empty", "garbage", "empty map", "cut off", "broken histogram", "huge"],
+)
+def test_what_is_no_report_is_refused_whole(tmp_path: Path, data: object) -> None:
+    run = whole(tmp_path)
+    with pytest.raises(Refused):
+        run.take_untrusted("a", 0, data, NOW_NS)
+    assert not run.counters
+    assert run.histograms() == {}
