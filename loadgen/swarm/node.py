@@ -67,6 +67,7 @@ class Parting(StrEnum):
     RECONNECT = "reconnect"
     INTERRUPTED = "interrupted"
     DIED = "died"
+    REFUSED = "refused"
 
 
 class NodeOptions(NamedTuple):
@@ -163,6 +164,8 @@ class Node:
                 return None
             case Parting.DIED:
                 code = ExitCode.WORKER_DIED
+            case Parting.REFUSED:
+                code = ExitCode.BAD_INPUT
             case Parting.INTERRUPTED:
                 code = ExitCode.INTERRUPTED
             case _:
@@ -346,7 +349,7 @@ class Node:
         """This worker's part of the run cannot be; the master gives its users to others."""
         self._complain(f"this worker gives up: {trouble}")
         await self._end_swarm()
-        self._part(Parting.DIED)
+        self._part(Parting.REFUSED if isinstance(trouble, InputError) else Parting.DIED)
 
     async def _end_swarm(self) -> None:
         """End the load if there is one, and hand in what is left."""
