@@ -32,17 +32,27 @@ import click
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Where identities and auth lists are that the master's scenario names; here by default.",
 )
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT",
+    help="With target `serve`: where this worker's first WLC listens, if not where the scenario says.",
+)
 @click.option("--local", is_flag=True, hidden=True, help="End when stdin is closed.")
-def locust_worker(master_host: str, master_port: int, patience: str, silence: str, files: Path, local: bool) -> int:
+def locust_worker(
+    master_host: str, master_port: int, patience: str, silence: str, files: Path, listen: str | None, local: bool
+) -> int:
     """Play the users of a Locust master that runs scenarios/locustfile.py.
 
     Exit code: 0 the master said quit, 3 no master, 6 one of its processes died, 130 interrupted.
     """
     from loadgen.cli.source import read_duration
+    from loadgen.engine.addresses import check_listen
     from loadgen.units import NS_PER_S
 
     patience_s = read_duration(patience, "--patience") / NS_PER_S
     silence_s = read_duration(silence, "--silence") / NS_PER_S
+    if listen is not None:
+        check_listen(listen)
     try:
         from loadgen.swarm.node import Node, NodeOptions
     except ModuleNotFoundError as error:
@@ -52,5 +62,5 @@ def locust_worker(master_host: str, master_port: int, patience: str, silence: st
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="[%(asctime)s] %(levelname)s/%(name)s: %(message)s"
     )
-    options = NodeOptions(master_host, master_port, patience_s, silence_s, files.resolve(), local)
+    options = NodeOptions(master_host, master_port, patience_s, silence_s, files.resolve(), listen, local)
     return trio.run(Node(options).run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 
 from loadgen.errors import InputError, Problem
@@ -34,6 +35,19 @@ def read_targets(text: str, option: str, expected: str = "wlc=HOST:PORT[,...]") 
     if problems:
         raise InputError(problems)
     return tuple(targets)
+
+
+def check_listen(text: str) -> None:
+    """Check an address to listen at.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        ipaddress.ip_address(parse_endpoint(text)[0])
+    except ValueError as error:
+        expected = 'an IP address and a port such as "192.0.2.1:16113"'
+        raise InputError(Problem("--listen", expected, f'"{text}"')) from error
 
 
 def _resolve(host: str) -> str:

@@ -12,6 +12,8 @@ from loadgen.loads import LoadKind
 from loadgen.scenario.plan import Plan
 from loadgen.units import NS_PER_S
 
+# A plan that is too large for one machine is not too large for several.
+_ELSEWHERE = "; for several machines see docs/distributed.md"
 # Python, trio, the channel, epoll, log files; measured about 20.
 _OWN_DESCRIPTORS = 64
 _TIME_WAIT_S = 60  # Linux's TCP_TIMEWAIT_LEN
@@ -50,7 +52,7 @@ def allow_descriptors(plan: Plan, workers: int) -> None:
             Problem(
                 "file descriptors",
                 f"a hard limit of at least {needed:,} (ulimit -Hn) for {len(plan.sessions):,} sessions in {workers} "
-                f"worker(s) a side",
+                f"worker(s) a side{_ELSEWHERE}",
                 f"{hard:,}",
             )
         )
@@ -65,7 +67,7 @@ def check_memory(expected_bytes: int, available_bytes: int) -> None:
         InputError: more memory is expected to be used than there is.
     """
     if available_bytes and expected_bytes > available_bytes:
-        expected = f"at least {expected_bytes / 2**20:,.0f} MiB, by the plan (`loadgen plan`)"
+        expected = f"at least {expected_bytes / 2**20:,.0f} MiB, by the plan (`loadgen plan`){_ELSEWHERE}"
         raise InputError(Problem("memory", expected, f"{available_bytes / 2**20:,.0f} MiB"))
 
 
@@ -88,6 +90,7 @@ def check_local_ports(plan: Plan) -> None:
     if port and most > high - low + 1:
         expected = (
             f"at most {high - low + 1:,} sessions to {host}:{port} (net.ipv4.ip_local_port_range {low} to {high})"
+            f"{_ELSEWHERE}"
         )
         raise InputError(Problem("local ports", expected, f"{most:,}"))
 

@@ -77,6 +77,7 @@ class NodeOptions(NamedTuple):
         patience_s: for how long to look for a master.
         silence_s: after which a master that does not answer heartbeats is taken for gone.
         directory: where files are that a scenario names.
+        listen: where its first WLC listens for somebody else's MSEs, if not where the scenario says.
         ends_with_stdin: when stdin is closed, whoever started us is gone.
     """
 
@@ -85,6 +86,7 @@ class NodeOptions(NamedTuple):
     patience_s: float
     silence_s: float
     directory: Path
+    listen: str | None
     ends_with_stdin: bool
 
 
@@ -339,7 +341,9 @@ class Node:
         try:
             if self._swarm is None:
                 self._hold_wanted = False
-                self._swarm = Swarm(orders, self._index, self._options.directory, self._look_again)
+                self._swarm = Swarm(
+                    orders, self._index, self._options.directory, self._options.listen, self._look_again
+                )
             self._state = State.SPAWNING
             self._swarm.muster(nursery, wanted, datetime.now(UTC))
         except InputError as error:

@@ -45,6 +45,8 @@ class Squad:
         name: str,
         epoch_unix_ns: int,
         directory: Path,
+        listen: str | None,
+        step_over: int,
         hear: HearInterval,
         changed: Callable[[], None],
     ) -> None:
@@ -52,6 +54,7 @@ class Squad:
         first: number of its first endpoint.
         name: of its processes, behind their role: "0.1" makes "wlc-0.1".
         directory: where files are that the scenario names.
+        listen, step_over: see `sized`.
         changed: called when it is over.
 
         Raises:
@@ -69,7 +72,7 @@ class Squad:
         self._epoch_unix_ns = epoch_unix_ns
         self._supervisor: Supervisor | None = None
         self._hold_wanted = self._finishing = False
-        fit = sized(fleet, size)
+        fit = sized(fleet, size, listen, step_over)
         self.endpoints = fit.endpoints
         self._source = Source(
             path=directory / "scenario",

@@ -25,10 +25,14 @@ class Swarm:
     more come, because other workers went.
     """
 
-    def __init__(self, orders: Orders, index: int, directory: Path, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, orders: Orders, index: int, directory: Path, listen: str | None, changed: Callable[[], None]
+    ) -> None:
         """Args:
         index: of this worker, as the master gave it.
         directory: where files are that the scenario names.
+        listen: where this worker's first WLC listens for somebody else's MSEs; None: among those of all workers, by
+            the scenario.
         changed: called whenever something is to be looked at again.
 
         Raises:
@@ -37,6 +41,7 @@ class Swarm:
         self.orders = orders
         self._index = index
         self._directory = directory
+        self._listen = listen
         self._changed = changed
         self._fleets = fleets_of(orders, directory)
         self._squads: dict[UserClass, list[Squad]] = {}
@@ -72,13 +77,20 @@ class Swarm:
     def _new_squad(self, user: UserClass, users: int) -> Squad:
         share = -(-self.orders.users // max(1, self.orders.workers))
         number = sum(map(len, self._squads.values()))
+        size = max(users, share)
+        if self._listen is None:
+            step_over = (number * self.orders.workers + self._index) * size
+        else:
+            step_over = sum(squad.size for squad in self._all())
         squad = Squad(
             self._fleets[user],
-            max(users, share),
+            size,
             self._next_endpoint,
             f"{self._index}.{number}" if number else str(self._index),
             self.orders.epoch_unix_ns,
             self._directory,
+            self._listen,
+            step_over,
             self._hear,
             self._changed,
         )

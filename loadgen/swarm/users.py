@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -60,8 +61,12 @@ class Sized(NamedTuple):
     endpoints: int
 
 
-def sized(fleet: Fleet, users: int) -> Sized:
+def sized(fleet: Fleet, users: int, listen: str | None = None, step_over: int = 0) -> Sized:
     """The fleet with so many users.
+
+    Args:
+        listen: where the first WLC listens for somebody else's MSEs, instead of where the scenario says.
+        step_over: so many addresses (or ports) further on; those before are other users'.
 
     Raises:
         InputError: so many cannot be, or the scenario does not go together with users.
@@ -78,10 +83,12 @@ def sized(fleet: Fleet, users: int) -> Sized:
         per_user = len(fleet.targets)
     else:
         wlc = msgspec.structs.replace(wlc, count=users)
+        if use is Use.SERVE_WLC:
+            wlc = msgspec.structs.replace(wlc, listen=_further(listen or wlc.listen, wlc.step, step_over))
         if use is Use.BOTH:
             # Nobody else has to find them, and another worker on this machine has some, too.
             host, _ = parse_endpoint(wlc.listen)
-            wlc = msgspec.structs.replace(wlc, listen=f"[{host}]:0" if ":" in host else f"{host}:0", step="port")
+            wlc = msgspec.structs.replace(wlc, listen=_endpoint(host, 0), step="port")
         if fleet.user is UserClass.MSE:
             mse = msgspec.structs.replace(mse, count=users, assign="round-robin")
         elif mse.assign == "all":
@@ -99,6 +106,17 @@ def sized(fleet: Fleet, users: int) -> Sized:
     if problems := check_scenario(varied, fleet.profile):
         raise InputError(problems)
     return Sized(varied, use, per_user, max(users, mse.count))
+
+
+def _further(listen: str, step: str, count: int) -> str:
+    host, port = parse_endpoint(listen)
+    if step == "address":
+        return _endpoint(str(ipaddress.ip_address(host) + count), port)
+    return _endpoint(host, port + count if port else 0)
+
+
+def _endpoint(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def per_wlc_per_s(fleet: Fleet) -> float:

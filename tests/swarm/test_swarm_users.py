@@ -57,6 +57,26 @@ def test_a_wlc_user_that_serves_listens_where_the_scenario_says(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("step", "listen", "over", "found"),
+    [
+        ("address", None, 300, [("127.9.1.45", 16113), ("127.9.1.46", 16113)]),
+        ("port", None, 7, [("127.9.0.1", 16120), ("127.9.0.1", 16121)]),
+        ("port", "[::1]:2000", 0, [("::1", 2000), ("::1", 2001)]),
+        ("address", "127.3.0.1:99", 2, [("127.3.0.3", 99), ("127.3.0.4", 99)]),
+        ("port", "127.3.0.1:0", 5, [("127.3.0.1", 0), ("127.3.0.1", 0)]),
+    ],
+)
+def test_wlcs_that_serve_listen_behind_those_of_others(
+    tmp_path: Path, step: str, listen: str | None, over: int, found: list[tuple[str, int]]
+) -> None:
+    text = SCENARIO.replace("stations = 5", f'step = "{step}"\nlisten = "127.9.0.1:16113"\nauthenticate = false')
+    fleet = chosen(tmp_path, text, target="serve").fleets[UserClass.WLC]
+    fit = sized(fleet, 2, listen, over)
+    plan = make_plan(fit.scenario, fleet.profile, use=fit.use, sessions_per_user=fit.sessions_per_user)
+    assert [(wlc.host, wlc.port) for wlc in plan.wlcs] == found
+
+
+@pytest.mark.parametrize(
     ("text", "options", "per_wlc"),
     [
         (SCENARIO, {}, 10.0),

@@ -169,6 +169,30 @@ def test_both_classes_at_once(master: ScriptedMaster, tmp_path: Path) -> None:
         assert master.until("spawning_complete").data == users(WlcUser=1, MseUser=2)
 
 
+def refuses(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=PATIENCE_S).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_wlcs_wait_for_somebody_elses_mses_as_long_as_they_are_there(master: ScriptedMaster, tmp_path: Path) -> None:
+    text = SCENARIO.replace("stations = 3", 'stations = 3\nlisten = "127.77.9.1:16113"\nauthenticate = false')
+    addresses = [(f"127.77.9.{number}", 16113) for number in (3, 4)]
+    with worker(master.port):
+        node = master.welcome(index=1)
+        what = orders(tmp_path, users=4, workers=2, text=text, target="serve")
+        for count in (2, 1, 2):
+            master.spawn(node, what, WlcUser=count)
+            assert master.until("spawning_complete").data == users(WlcUser=count)
+            # Worker 1 has the second stretch of addresses.
+            while [refuses(address) for address in addresses] != [False, count < 2]:
+                master.until("heartbeat")
+        said = master.until("stats", where=lambda s: "loadgen" in s.data)
+        assert report_of(said).active == 0
+
+
 def test_an_older_spawn_message_changes_nothing(master: ScriptedMaster, tmp_path: Path) -> None:
     with worker(master.port):
         node = master.welcome()
@@ -356,6 +380,7 @@ def test_together_with_gevent_it_is_refused() -> None:
         (("--patience", "soon"), "--patience: expected a duration"),
         (("--silence", "0s"), "--silence: expected a duration"),
         (("--files", "/no/such/folder"), "does not exist"),
+        (("--listen", "here"), '--listen: expected an IP address and a port such as "192.0.2.1:16113", found "here"'),
     ],
 )
 def test_bad_options_are_refused(options: tuple[str, ...], message: str) -> None:
