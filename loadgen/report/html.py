@@ -64,7 +64,7 @@ def run_page(result: RunResult, curves: Mapping[str, Histogram], plan_text: str)
         result=result,
         tone=_tone_of_run(result),
         invalid=result.verdict.generator is Verdict.INVALID,
-        cards=_cards(result),
+        cards=headline(result),
         percentiles=percentiles,
         why=WHY_THEY_DIFFER[result.kind] if f"{result.kind}.latency" in result.metrics else "",
         histograms=bool(curves),
@@ -123,7 +123,7 @@ def _tone_of_run(result: RunResult) -> str:
     return "good" if result.verdict.generator is Verdict.VALID else "warn"
 
 
-def _cards(result: RunResult) -> list[Card]:
+def headline(result: RunResult) -> list[Card]:
     """Headline figures; what was not measured is left out."""
     count, rate, metric = result.counters.get, result.rates.get, result.metrics.get
     cards = []
@@ -219,8 +219,7 @@ def meaning(name: str) -> str:
 
 
 def _page(template: str, *, drawn: bool, **values: object) -> str:
-    script = resources.files("loadgen.report").joinpath("templates/page.js").read_text("utf-8")
-    style = resources.files("loadgen.report").joinpath("templates/page.css").read_text("utf-8")
+    script, style = page_file("charts.js") + page_file("page.js"), page_file("page.css")
     library, library_hash = _library()
     known = {
         "script": Markup(script),  # noqa: S704 - files of this package
@@ -230,19 +229,25 @@ def _page(template: str, *, drawn: bool, **values: object) -> str:
         "library_hash": library_hash,
         "version": __version__,
     }
-    return _environment().get_template(template).render(**values, **known)
+    return environment().get_template(template).render(**values, **known)
+
+
+def page_file(name: str) -> str:
+    """A script or style sheet of the pages."""
+    return resources.files("loadgen.report").joinpath("templates", name).read_text("utf-8")
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Of all templates; it escapes what comes from outside."""
+    made = Environment(
         loader=PackageLoader("loadgen.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "duration": shown_ns,
         "number": number,
         "size": size,
@@ -256,7 +261,7 @@ def _environment() -> Environment:
         "label": metric_label,
         "runs": _runs,
     }
-    return environment
+    return made
 
 
 def _figure(chart: Chart) -> Markup:
@@ -273,11 +278,16 @@ def _runs(metric: MetricComparison) -> str:
 
 @cache
 def _library() -> tuple[str, str]:
-    """plotly's script, deflated and in base64, and its hash. The Python package is not imported."""
+    """plotly's script, deflated and in base64, and its hash."""
+    script = library()
+    return base64.b64encode(zlib.compress(script, 9)).decode("ascii"), _hash(script)
+
+
+def library() -> bytes:
+    """plotly's script. The Python package is not imported."""
     path = metadata.distribution("plotly").locate_file("plotly/package_data/plotly.min.js")
     with open(str(path), "rb") as file:  # noqa: PTH123 - importlib's paths are no pathlib ones
-        script = file.read()
-    return base64.b64encode(zlib.compress(script, 9)).decode("ascii"), _hash(script)
+        return file.read()
 
 
 def _hash(script: bytes) -> str:
