@@ -14,7 +14,7 @@ from loadgen.engine.outcome import make_result
 from loadgen.engine.record import Load, RunRecord
 from loadgen.measure.health import MachineHealth, WorkerHealth
 from loadgen.measure.histogram import Histogram
-from loadgen.measure.hlog import format_hlog
+from loadgen.measure.hlog import LogLine, format_hlog
 from loadgen.measure.merge import Merger
 from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Threshold
@@ -22,6 +22,7 @@ from loadgen.measure.timeline import TimelineBuilder
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage
 from loadgen.swarm.messages import NodeReport
+from loadgen.swarm.recent import RecentTimeline
 from loadgen.units import NS_PER_S
 
 INTERVAL_NS = NS_PER_S
@@ -43,6 +44,15 @@ class _Worker:
         self.gone = ""  # why it is no more, if it went before its end
 
 
+class _Merged(Merger):
+    """What all workers reported."""
+
+    logged = True  # False: without the log of all intervals, which takes ever longer to put together
+
+    def log_lines(self, interval_s: float) -> list[LogLine]:
+        return super().log_lines(interval_s) if self.logged else []
+
+
 class WholeRun:
     """Takes reports as they come.
 
@@ -56,8 +66,9 @@ class WholeRun:
         self.plan = plan
         self._demands = demands
         self._epoch_ns = epoch_unix_ns
-        self._merger = Merger()
+        self._merger = _Merged()
         self._timeline = TimelineBuilder(INTERVAL_NS)
+        self._recent = RecentTimeline(INTERVAL_NS)
         self._workers: dict[str, _Worker] = {}
         self._decoder = msgspec.msgpack.Decoder(NodeReport)
 
@@ -83,10 +94,16 @@ class WholeRun:
             return
         worker = self._workers.setdefault(client, _Worker(index))
         worker.last = node
+        worker.gone = ""  # it was only away
         for part in node.intervals:
             self._merger.add(part.process, part.interval)
-            self._timeline.add(part.process, part.interval, part.cpu_s, now_unix_ns - self._epoch_ns)
-            self._timeline.note_active(part.interval.index, self.active)
+            for timeline in (self._timeline, self._recent):
+                timeline.add(part.process, part.interval, part.cpu_s, now_unix_ns - self._epoch_ns)
+                timeline.note_active(part.interval.index, self.active)
+
+    def enlist(self, client: str, index: int) -> None:
+        """A worker has users; so it takes part, even if it never gets as far as to report."""
+        self._workers.setdefault(client, _Worker(index))
 
     def lose(self, client: str, why: str) -> None:
         """A worker is gone; what it reported is kept."""
@@ -108,7 +125,7 @@ class WholeRun:
         return [
             client
             for client, worker in self._workers.items()
-            if not worker.gone and worker.last is not None and worker.last.ending is None
+            if not worker.gone and (worker.last is None or worker.last.ending is None)
         ]
 
     def histograms(self) -> dict[str, Histogram]:
@@ -126,6 +143,17 @@ class WholeRun:
         Args:
             ended: no worker will report any more; who has not reported its end has died.
         """
+        return self._result(self._timeline, now_unix_ns, ended=ended, interrupted=interrupted)
+
+    def live(self, now_unix_ns: int) -> RunResult:
+        """How it stands: over time only the last minutes, so that it takes no longer however long the run is."""
+        self._merger.logged = False
+        try:
+            return self._result(self._recent, now_unix_ns, ended=False, interrupted=False)
+        finally:
+            self._merger.logged = True
+
+    def _result(self, timeline: TimelineBuilder, now_unix_ns: int, *, ended: bool, interrupted: bool) -> RunResult:
         reports = [worker.last for worker in self._workers.values() if worker.last is not None]
         endings = [report.ending for report in reports if report.ending is not None]
         deaths = [death for ending in endings for death in ending.deaths]
@@ -135,7 +163,7 @@ class WholeRun:
         health = tuple(h for r in reports for h in (r.health if r.ending is None else r.ending.health))
         record = RunRecord(
             merger=self._merger,
-            timeline=self._timeline,
+            timeline=timeline,
             loads=self._loads(reports, now_unix_ns, health),
             health=health,
             deaths=tuple(deaths),

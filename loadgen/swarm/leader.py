@@ -1,0 +1,307 @@
+"""Leads the runs of a Locust master, one after the other: orders to the workers, their reports, and a result folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gevent
+import msgspec
+from gevent.event import Event
+from locust.env import Environment
+from locust.runners import STATE_MISSING, MasterRunner
+
+from loadgen.errors import InputError, Problem
+from loadgen.measure.document import as_json
+from loadgen.measure.health import Verdict
+from loadgen.measure.histogram import Histogram
+from loadgen.measure.result import ResultVerdict, RunResult
+from loadgen.measure.thresholds import Threshold, parse_thresholds
+from loadgen.report.folder import ResultFolder
+from loadgen.report.html import run_page
+from loadgen.report.live import Moment, Phase
+from loadgen.scenario.plan import Plan
+from loadgen.swarm.arguments import Chosen, choose
+from loadgen.swarm.messages import FINISH, KEY
+from loadgen.swarm.whole import Refused, WholeRun
+from loadgen.units import NS_PER_S
+
+# How long workers may take to end their sessions in order and hand in their last figures.
+FINISH_S = 30.0
+_LOOK_S = 0.1
+_WATCH_S = 1.0
+
+log = logging.getLogger("loadgen.master")
+
+
+class _Run(NamedTuple):
+    """The run that is on."""
+
+    whole: WholeRun
+    plan: Plan
+    chosen: Chosen
+    folder: ResultFolder
+    started_ns: int
+    watch: gevent.Greenlet
+    ended: Event
+
+
+class Ended(NamedTuple):
+    """The last run, when it was over. Args: trouble: why the folder is not complete; empty if it is."""
+
+    result: RunResult
+    curves: dict[str, Histogram]
+    path: Path
+    trouble: str
+    workers: int
+
+
+class Leader:
+    """Of one master.
+
+    Attributes:
+        last: the last run that ended.
+        ending: a run is being ended; no other can start.
+        runs: how many were started.
+    """
+
+    def __init__(self, environment: Environment, results: Path, default_scenario: Path, users: dict[str, type]) -> None:
+        """Args: users: the user classes of the locustfile, by name."""
+        self._environment = environment
+        self._results = results
+        self._default_scenario = default_scenario
+        self._users = users
+        self._run: _Run | None = None
+        self._complained: set[str] = set()
+        self.last: Ended | None = None
+        self.ending = False
+        self.runs = 0
+
+    @property
+    def _runner(self) -> MasterRunner:
+        runner = self._environment.runner
+        assert isinstance(runner, MasterRunner)
+        return runner
+
+    # -- before a run --------------------------------------------------------------------------------------------
+
+    def check(self, options: dict[str, Any], users: int) -> Chosen:
+        """What a run with these options would be; nothing is changed by asking.
+
+        Args:
+            options: by the names of `arguments.ARGUMENTS`, and `user_classes`: names that somebody picked.
+
+        Raises:
+            InputError: every problem.
+        """
+        problems: list[Problem] = []
+        chosen = None
+        try:
+            chosen = choose(options, self._default_scenario, tuple(options.get("user_classes") or ()))
+            chosen.plan(users)
+            demands_of(chosen)
+        except InputError as error:
+            problems += error.problems
+        if (problem := _not_writable(self._results)) is not None:
+            problems.append(problem)
+        if problems or chosen is None:
+            raise InputError(problems)
+        return chosen
+
+    def prepare(self, chosen: Chosen) -> None:
+        """From now on, users are of the classes that fit what was chosen."""
+        self._environment.user_classes = [self._users[name.value] for name in chosen.fleets]
+
+    def check_change(self, options: dict[str, Any], users: int) -> None:
+        """A run is on, and is to have another number of users.
+
+        Raises:
+            InputError: so many cannot be, or something else is to change that cannot.
+        """
+        assert self._run is not None
+        now = self._run.chosen
+        then = self.check({**options, "user_classes": [name.value for name in now.fleets]}, users)
+        if msgspec.to_builtins(then.orders("", 0, 0, 0)) != msgspec.to_builtins(now.orders("", 0, 0, 0)):
+            expected = "what the run began with: only the number of users can change while it is on"
+            raise InputError(Problem("custom parameters", expected, "something else; stop the run first"))
+
+    # -- a run ---------------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        return self._run is not None
+
+    def start(self) -> None:
+        """Make a run: its orders, its folder, its account.
+
+        Raises:
+            InputError: it cannot be; nothing was sent.
+        """
+        runner, options = self._runner, self._environment.parsed_options
+        wanted = [user.__name__ for user in self._environment.user_classes]
+        users, workers = runner.target_user_count, runner.worker_count
+        chosen = choose(vars(options), self._default_scenario, wanted)
+        plan = chosen.plan(users)
+        epoch_ns = time.time_ns()
+        orders = chosen.orders(uuid.uuid4().hex, epoch_ns, users, workers)
+        folder = ResultFolder(
+            self._results, datetime.fromtimestamp(epoch_ns / NS_PER_S, UTC), plan.scenario, plan.digest
+        )
+        folder.create()
+        folder.write("plan.json", as_json(plan))
+        # From here it goes to the workers with every spawn message.
+        setattr(options, KEY, msgspec.to_builtins(orders))
+        whole = WholeRun(orders.run, plan, demands_of(chosen), epoch_ns)
+        watch = gevent.spawn(self._watch, whole)
+        self._run = _Run(whole, plan, chosen, folder, epoch_ns, watch, Event())
+        self._complained.clear()
+        self.runs += 1
+        names = " and ".join(name.value for name in chosen.fleets)
+        log.info("run of %s with %s, %d worker(s); results in %s", chosen.path, names, workers, folder.path)
+
+    def take(self, client: str, data: dict[str, Any]) -> None:
+        """A worker's report."""
+        report = data.get(KEY)
+        if self._run is None or report is None:
+            return
+        if client not in self._runner.clients:
+            return  # Locust has discarded the rest of it, too
+        try:
+            self._run.whole.take_untrusted(client, self._runner.get_worker_index(client), report, time.time_ns())
+        except Refused as error:
+            if client not in self._complained:
+                self._complained.add(client)
+                log.error("worker %s sends reports that are none, and they are left out: %s", client, error)
+
+    def finish(self) -> None:
+        """End the run: let the workers end their load, collect their last figures, and write the result.
+
+        A second call meanwhile waits for the first one.
+        """
+        run = self._run
+        if run is None:
+            return
+        if self.ending:
+            run.ended.wait()
+            return
+        self.ending = True
+        try:
+            self._collect(run)
+            self._conclude(run)
+        finally:
+            self.ending = False
+            self._run = None
+            run.ended.set()
+
+    def _collect(self, run: _Run) -> None:
+        """Wait until nobody has anything left to tell; whoever is in a hurry (Ctrl-C again) gets what there is."""
+        self._look(run.whole)
+        self._runner.send_message(FINISH)
+        deadline = time.monotonic() + FINISH_S
+        try:
+            while run.whole.pending() and time.monotonic() < deadline:
+                gevent.sleep(_LOOK_S)
+                self._look(run.whole)
+        except KeyboardInterrupt:
+            late = len(run.whole.pending())
+            log.warning("interrupted again: the last figures of %d worker(s) are not waited for", late)
+        run.watch.kill(block=False)
+
+    def _conclude(self, run: _Run) -> None:
+        result = run.whole.result(time.time_ns(), ended=True)
+        curves = run.whole.histograms()
+        if result.verdict.generator is Verdict.INVALID:
+            log.error("generator INVALID: the figures are not the target's. %s", "; ".join(result.verdict.reasons))
+        trouble = ""
+        try:
+            run.folder.write("result.json", as_json(result))
+            run.folder.write("report.html", run_page(result, curves, as_json(run.plan)))
+            run.folder.write("histograms.hlog", run.whole.hlog())
+        except InputError as error:
+            trouble = "; ".join(map(str, error.problems))
+            log.error("the result could not be written: %s", trouble)
+        self.last = Ended(result, curves, run.folder.path, trouble, self._runner.worker_count)
+        _tell(result.verdict, run.folder.path)
+
+    # -- workers that go -----------------------------------------------------------------------------------------
+
+    def _watch(self, whole: WholeRun) -> None:
+        while True:
+            gevent.sleep(_WATCH_S)
+            self._look(whole)
+
+    def _look(self, whole: WholeRun) -> None:
+        """Who takes part, and who is no more."""
+        runner = self._runner
+        for client, worker in runner.clients.items():
+            if worker.state == STATE_MISSING:
+                whole.lose(client, "was not heard of any more")
+            elif worker.user_count:
+                whole.enlist(client, runner.get_worker_index(client))
+        for client in whole.pending():
+            if client not in runner.clients:
+                whole.lose(client, "left before the end")
+
+    # -- for whoever watches -------------------------------------------------------------------------------------
+
+    def moment(self) -> Moment:
+        """Where the run stands, or the last one stood."""
+        runner = self._runner
+        if self._run is not None:
+            return Moment(
+                phase=Phase.ENDING if self.ending else Phase.RUNNING,
+                users=runner.user_count,
+                wanted=runner.target_user_count,
+                workers=runner.worker_count,
+                active=self._run.whole.active,
+                elapsed_s=(time.time_ns() - self._run.started_ns) / NS_PER_S,
+            )
+        if (last := self.last) is None:
+            return Moment(Phase.NONE, workers=runner.worker_count)
+        return Moment(
+            Phase.ENDED,
+            workers=last.workers,
+            elapsed_s=last.result.load_s,
+            folder=str(last.path),
+            trouble=last.trouble,
+        )
+
+    def figures(self) -> tuple[RunResult | None, dict[str, Histogram]]:
+        """Of the run so far, or of the last one; None before anything was measured."""
+        if self._run is not None:
+            whole = self._run.whole
+            return (whole.live(time.time_ns()), whole.histograms()) if whole.counters else (None, {})
+        return (None, {}) if self.last is None else (self.last.result, self.last.curves)
+
+
+def demands_of(chosen: Chosen) -> tuple[Threshold, ...]:
+    """The scenario's thresholds.
+
+    Raises:
+        InputError
+    """
+    rules = [rule if isinstance(rule, str) else rule.threshold for rule in chosen.scenario.thresholds]
+    return parse_thresholds(rules, f"{chosen.path}: thresholds")
+
+
+def _not_writable(results: Path) -> Problem | None:
+    """Why folders cannot be made there; found without making any."""
+    there = results
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        return Problem(f"--results {results}", "a folder", f"{there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Problem(f"--results {results}", "a folder that can be written to", f"{there} cannot")
+    return None
+
+
+def _tell(verdict: ResultVerdict, path: Path) -> None:
+    reasons = f": {'; '.join(verdict.reasons)}" if verdict.reasons else ""
+    log.info("generator %s, %s%s", verdict.generator, verdict.outcome, reasons)
+    log.info("results in %s", path)

@@ -1,0 +1,8 @@
+"""NMSP in Locust: `locust -f scenarios/locustfile.py` in an environment that has loadgen[locust]. See docs/locust.md.
+
+Importing the module makes this process a master with workers of its own; what the users do is in loadgen.swarm.
+"""
+
+from loadgen.swarm.master import MseUser, WlcUser
+
+__all__ = ["MseUser", "WlcUser"]
