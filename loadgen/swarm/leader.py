@@ -20,7 +20,7 @@ from loadgen.errors import InputError, Problem
 from loadgen.measure.document import as_json
 from loadgen.measure.health import Verdict
 from loadgen.measure.histogram import Histogram
-from loadgen.measure.result import ResultVerdict, RunResult
+from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Threshold, parse_thresholds
 from loadgen.report.folder import ResultFolder
 from loadgen.report.html import run_page
@@ -67,6 +67,7 @@ class Leader:
     Attributes:
         last: the last run that ended.
         ending: a run is being ended; no other can start.
+        writing: its figures are final, and on their way to the disk.
         runs: how many were started.
     """
 
@@ -78,6 +79,7 @@ class Leader:
         self._users = users
         self._run: _Run | None = None
         self._complained: set[str] = set()
+        self.writing = False
         self.last: Ended | None = None
         self.ending = False
         self.runs = 0
@@ -147,7 +149,7 @@ class Leader:
         users, workers = runner.target_user_count, runner.worker_count
         chosen = choose(vars(options), self._default_scenario, wanted)
         plan = chosen.plan(users)
-        epoch_ns = time.time_ns()
+        epoch_ns = _unix_ns()
         orders = chosen.orders(uuid.uuid4().hex, epoch_ns, users, workers)
         folder = ResultFolder(
             self._results, datetime.fromtimestamp(epoch_ns / NS_PER_S, UTC), plan.scenario, plan.digest
@@ -167,12 +169,12 @@ class Leader:
     def take(self, client: str, data: dict[str, Any]) -> None:
         """A worker's report."""
         report = data.get(KEY)
-        if self._run is None or report is None:
+        if self._run is None or report is None or self.writing:
             return
         if client not in self._runner.clients:
             return  # Locust has discarded the rest of it, too
         try:
-            self._run.whole.take_untrusted(client, self._runner.get_worker_index(client), report, time.time_ns())
+            self._run.whole.take_untrusted(client, self._runner.get_worker_index(client), report, _unix_ns())
         except Refused as error:
             if client not in self._complained:
                 self._complained.add(client)
@@ -192,9 +194,10 @@ class Leader:
         self.ending = True
         try:
             self._collect(run)
+            self.writing = True
             self._conclude(run)
         finally:
-            self.ending = False
+            self.ending = self.writing = False
             self._run = None
             run.ended.set()
 
@@ -213,20 +216,18 @@ class Leader:
         run.watch.kill(block=False)
 
     def _conclude(self, run: _Run) -> None:
-        result = run.whole.result(time.time_ns(), ended=True)
-        curves = run.whole.histograms()
-        if result.verdict.generator is Verdict.INVALID:
-            log.error("generator INVALID: the figures are not the target's. %s", "; ".join(result.verdict.reasons))
-        trouble = ""
-        try:
-            run.folder.write("result.json", as_json(result))
-            run.folder.write("report.html", run_page(result, curves, as_json(run.plan)))
-            run.folder.write("histograms.hlog", run.whole.hlog())
-        except InputError as error:
-            trouble = "; ".join(map(str, error.problems))
-            log.error("the result could not be written: %s", trouble)
-        self.last = Ended(result, curves, run.folder.path, trouble, self._runner.worker_count)
-        _tell(result.verdict, run.folder.path)
+        # Seconds after a long run, in a thread: the master has to go on answering its workers and its web UI.
+        self.last = gevent.get_hub().threadpool.apply(_write, (run, _unix_ns(), self._runner.worker_count))
+        verdict = self.last.result.verdict
+        reasons = "; ".join(verdict.reasons)
+        if verdict.generator is Verdict.INVALID:
+            log.error("generator INVALID: the figures are not the target's. %s", reasons)
+        else:
+            log.info("generator %s, %s%s", verdict.generator, verdict.outcome, f": {reasons}" if reasons else "")
+        if self.last.trouble:
+            log.error("the result could not be written: %s", self.last.trouble)
+        else:
+            log.info("results in %s", self.last.path)
 
     # -- workers that go -----------------------------------------------------------------------------------------
 
@@ -259,7 +260,7 @@ class Leader:
                 wanted=runner.target_user_count,
                 workers=runner.worker_count,
                 active=self._run.whole.active,
-                elapsed_s=(time.time_ns() - self._run.started_ns) / NS_PER_S,
+                elapsed_s=(_unix_ns() - self._run.started_ns) / NS_PER_S,
             )
         if (last := self.last) is None:
             return Moment(Phase.NONE, workers=runner.worker_count)
@@ -275,7 +276,7 @@ class Leader:
         """Of the run so far, or of the last one; None before anything was measured."""
         if self._run is not None:
             whole = self._run.whole
-            return (whole.live(time.time_ns()), whole.histograms()) if whole.counters else (None, {})
+            return (whole.live(_unix_ns()), whole.histograms()) if whole.counters else (None, {})
         return (None, {}) if self.last is None else (self.last.result, self.last.curves)
 
 
@@ -287,6 +288,10 @@ def demands_of(chosen: Chosen) -> tuple[Threshold, ...]:
     """
     rules = [rule if isinstance(rule, str) else rule.threshold for rule in chosen.scenario.thresholds]
     return parse_thresholds(rules, f"{chosen.path}: thresholds")
+
+
+def _unix_ns() -> int:
+    return time.time_ns()  # workers on other machines have no other clock in common with us
 
 
 def _not_writable(results: Path) -> Problem | None:
@@ -301,7 +306,14 @@ def _not_writable(results: Path) -> Problem | None:
     return None
 
 
-def _tell(verdict: ResultVerdict, path: Path) -> None:
-    reasons = f": {'; '.join(verdict.reasons)}" if verdict.reasons else ""
-    log.info("generator %s, %s%s", verdict.generator, verdict.outcome, reasons)
-    log.info("results in %s", path)
+def _write(run: _Run, now_ns: int, workers: int) -> Ended:
+    """The result, and its folder as far as the disk lets us."""
+    result, curves = run.whole.result(now_ns, ended=True), run.whole.histograms()
+    trouble = ""
+    try:
+        run.folder.write("result.json", as_json(result))
+        run.folder.write("report.html", run_page(result, curves, as_json(run.plan)))
+        run.folder.write("histograms.hlog", run.whole.hlog())
+    except InputError as error:
+        trouble = "; ".join(map(str, error.problems))
+    return Ended(result, curves, run.folder.path, trouble, workers)

@@ -82,7 +82,7 @@ class Onlooker:
         leader = self._leader
         state = (leader.runs, leader.running, leader.ending)
         # Between runs nothing changes, but for workers that come.
-        if time.monotonic() < self._stale_at and state == self._was:
+        if leader.writing or (time.monotonic() < self._stale_at and state == self._was):
             return
         begun = time.monotonic()
         if leader.running or state != self._was:

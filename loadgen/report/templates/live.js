@@ -29,6 +29,8 @@
       }
     }
     part("drawings").hidden = charts.length === 0;
+    const before = part("charts").children.length;
+    // All of them first: how wide one is, depends on how many there are.
     for (const [place, chart] of charts.entries()) {
       const figure = figures.get(chart.title)?.figure ?? makeFigure(chart.title);
       figures.set(chart.title, { chart, figure });
@@ -38,7 +40,10 @@
       plot.style.minHeight = `${chart.height}px`;
       const there = part("charts").children[place];
       if (there !== figure) part("charts").insertBefore(figure, there ?? null);
-      await draw({ chart, figure });
+    }
+    await Promise.all([...figures.values()].map(draw));
+    if (charts.length !== before) {
+      await Promise.all([...figures.values()].map(({ figure }) => Plotly.Plots.resize(figure.querySelector(".plot"))));
     }
   };
 
