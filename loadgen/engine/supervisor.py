@@ -101,7 +101,7 @@ class Supervisor:
         self._abort_when = abort_when
         self._aborted = ""
         self._part_of = part_of
-        self.merger = Merger(keep_intervals=part_of is None)
+        self.merger = Merger(counting_only=part_of is not None)
         self.fleet = Fleet(self._hear)
         self.loads: list[Load] = []
         self._stage = Stage.PREPARING

@@ -95,6 +95,10 @@ class Histogram:
         """Add an encoded histogram, without loss."""
         self._add(HdrHistogram.decode(encoded))
 
+    def absorb(self, other: Histogram) -> None:
+        """Add another histogram, without loss; the other one is not to be used afterwards."""
+        self._add(other._hdr)
+
     def _add(self, other: HdrHistogram) -> None:
         # hdrh's add() takes an empty histogram's minimum for 0, on either side.
         if not self.count:
@@ -153,9 +157,8 @@ class Histogram:
     def buckets(self) -> tuple[list[int], list[int]]:
         """Every value that was recorded (ns, the highest of its bucket), and how often."""
         counts = np.frombuffer(self._hdr.counts, np.int64)
-        filled = np.flatnonzero(counts).tolist()
-        values = [self._hdr.get_highest_equivalent_value(self._hdr.get_value_from_index(index)) for index in filled]
-        return [int(value) for value in values], counts[filled].tolist()
+        filled = np.flatnonzero(counts)
+        return highest_of(filled).tolist(), counts[filled].tolist()
 
     def _value_at(self, percent: float, reached: NDArray[np.int64]) -> int:
         # The definition of HdrHistogram's Java original and of its JavaScript port: the count is rounded up, less one
@@ -238,6 +241,16 @@ def bin_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     # HIGHEST_NS is below 2^53. Small values are their own index.
     leading = values_ns.astype(np.float64).view(np.int64) >> (_MANTISSA_BITS - _HALF_BITS)
     return np.where(values_ns < 1 << _HALF_BITS, values_ns, leading - _LEADING_OFFSET)
+
+
+def highest_of(bins: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The highest value (ns) that `bin_of` puts into each bin."""
+    half = 1 << _HALF_BITS
+    # Each bucket is twice as coarse as the one before, and has `half` bins; the first one has twice as many.
+    coarse = np.maximum((bins >> _HALF_BITS) - 1, 0)
+    within = np.where(bins < half, bins, (bins & (half - 1)) + half)
+    highest: NDArray[np.int64] = ((within + 1) << coarse) - 1
+    return highest
 
 
 def _check_encoded(encoded: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.hlog import LogLine
@@ -14,26 +14,37 @@ from loadgen.measure.stages import NO_STAGE, stage_of, tag_of
 class Merger:
     """Takes intervals as they come; what a worker handed in before it died is kept."""
 
-    def __init__(self, *, keep_intervals: bool = True) -> None:
-        """Args: keep_intervals: for `log_lines`."""
-        self._keep_intervals = keep_intervals
+    def __init__(self, *, counting_only: bool = False) -> None:
+        """Args: counting_only: somebody else keeps histograms and spans."""
+        self._counting_only = counting_only
         self._totals: dict[str, Histogram] = {}
         self._counters: dict[str, dict[str, int]] = {}
         self._spans: dict[str, tuple[int, int]] = {}
         self._latest: dict[str, int] = {}
+        self._summaries: dict[frozenset[str], dict[str, MetricSummary]] = {}
         self._intervals: defaultdict[int, defaultdict[str, list[bytes]]] = defaultdict(lambda: defaultdict(list))
 
-    def add(self, worker: str, interval: Interval) -> None:
-        """One interval of one worker, in order."""
+    def add(self, worker: str, interval: Interval, decoded: Mapping[str, Histogram] | None = None) -> None:
+        """One interval of one worker, in order.
+
+        Args:
+            decoded: its histograms, if somebody has decoded them already; they are not to be used afterwards.
+        """
         self._counters[worker] = interval.counters
         self._latest[worker] = interval.index
+        self._summaries.clear()
+        if self._counting_only:
+            return
         for tag, (first, last) in interval.spans.items():
             known = self._spans.get(tag, (first, last))
             self._spans[tag] = (min(first, known[0]), max(last, known[1]))
         for tag, encoded in interval.histograms.items():
-            self._totals.setdefault(tag, Histogram()).merge(encoded)
-            if self._keep_intervals:
-                self._intervals[interval.index][tag].append(encoded)
+            total = self._totals.setdefault(tag, Histogram())
+            if decoded is None:
+                total.merge(encoded)
+            else:
+                total.absorb(decoded[tag])
+            self._intervals[interval.index][tag].append(encoded)
 
     def counters(self) -> Counter[str]:
         """Sums over the workers."""
@@ -57,20 +68,21 @@ class Merger:
 
     def metrics(self, stages: Collection[str]) -> dict[str, MetricSummary]:
         """Summaries by metric name, over these stages together."""
-        histograms: dict[str, Histogram] = {}
-        for tag, total in self._totals.items():
-            stage, metric = stage_of(tag)
-            if stage in stages:
-                histograms.setdefault(metric, Histogram()).add(total)
-        return {metric: histograms[metric].summary() for metric in sorted(histograms)}
+        wanted = frozenset(stages)
+        if wanted not in self._summaries:  # a result asks for the same ones many times
+            histograms: dict[str, Histogram] = {}
+            for tag, total in self._totals.items():
+                stage, metric = stage_of(tag)
+                if stage in wanted:
+                    histograms.setdefault(metric, Histogram()).add(total)
+            self._summaries[wanted] = {metric: histograms[metric].summary() for metric in sorted(histograms)}
+        return dict(self._summaries[wanted])
 
-    def log_lines(self, interval_s: float) -> list[LogLine]:
+    def log_lines(self, interval_s: float) -> Iterator[LogLine]:
         """All intervals, merged over the workers, in order of time."""
-        lines = []
         for index in sorted(self._intervals):
             for tag in sorted(self._intervals[index]):
                 histogram = Histogram()
                 for encoded in self._intervals[index][tag]:
                     histogram.merge(encoded)
-                lines.append(LogLine(tag, index * interval_s, interval_s, histogram))
-        return lines
+                yield LogLine(tag, index * interval_s, interval_s, histogram)

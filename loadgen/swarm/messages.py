@@ -60,6 +60,7 @@ class Ending(msgspec.Struct, frozen=True):
         health: of its processes that handed theirs in.
         deaths: of those that did not.
         complete: all did.
+        end_unix_ns: when its load was told to end.
     """
 
     health: tuple[WorkerHealth, ...]
@@ -67,6 +68,7 @@ class Ending(msgspec.Struct, frozen=True):
     deaths: tuple[str, ...]
     complete: bool
     cpu_s: float
+    end_unix_ns: int
 
 
 class NodeReport(msgspec.Struct, frozen=True):

@@ -119,6 +119,8 @@ class Node:
     async def run(self) -> ExitCode:
         """Work for the master until it says quit; returns the exit code."""
         log.addHandler(self._logs)
+        # The load's processes come first, on every core: we only watch. Theirs is reset when they are started.
+        os.sched_setscheduler(0, os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, os.sched_param(0))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_signals)
             if self._options.ends_with_stdin:

@@ -33,6 +33,7 @@ class Squad:
     Attributes:
         endpoints: numbers that it takes up, from its first one on.
         load_unix_ns, hold_unix_ns: when its load, and the stage that counts, began; 0 before.
+        end_unix_ns: when its load was told to end; 0 before.
         over: its end.
         record: what it left then; failure: or why it could not be.
     """
@@ -62,7 +63,7 @@ class Squad:
         """
         self.size, self._name = size, name
         self.users = 0
-        self.load_unix_ns = self.hold_unix_ns = 0
+        self.load_unix_ns = self.hold_unix_ns = self.end_unix_ns = 0
         self.record: RunRecord | None = None
         self.failure: InputError | None = None
         self.over = trio.Event()
@@ -120,7 +121,9 @@ class Squad:
                 else:
                     await supervisor.fleet.until(self._news)
 
-        self.record = await self._supervisor.run(lead)
+        self.record = record = await self._supervisor.run(lead)
+        if record.loads:
+            self.end_unix_ns = self._supervisor.to_unix_ns(record.loads[-1].end_ns)
 
     async def _muster(self, supervisor: Supervisor, sessions_per_user: int) -> None:
         users = self.users

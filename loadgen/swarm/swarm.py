@@ -166,6 +166,7 @@ class Swarm:
             deaths=tuple(death for record in records for death in record.deaths),
             complete=all(record.complete for record in records),
             cpu_s=sum(load.cpu_s for record in records for load in record.loads),
+            end_unix_ns=max((squad.end_unix_ns for squad in self._all()), default=0),
         )
 
     def _hear(self, part: WorkerInterval, end_unix_ns: int) -> None:

@@ -6,7 +6,6 @@ Free of trio and of Locust. Times are ns since the epoch, because the workers' m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 from datetime import UTC, datetime
 
 import msgspec
@@ -14,8 +13,8 @@ import msgspec
 from loadgen.engine.outcome import make_result
 from loadgen.engine.record import Load, RunRecord
 from loadgen.measure.health import MachineHealth, WorkerHealth
-from loadgen.measure.histogram import Histogram, MetricSummary
-from loadgen.measure.hlog import LogLine, format_hlog
+from loadgen.measure.histogram import Histogram
+from loadgen.measure.hlog import format_hlog
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Interval
 from loadgen.measure.result import RunResult
@@ -46,34 +45,12 @@ class _Worker:
         self.gone = ""  # why it is no more, if it went before its end
 
 
-class _Merged(Merger):
-    """What all workers reported."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.logged = True  # False: without the log of all intervals, which takes ever longer to put together
-        self._known: dict[frozenset[str], dict[str, MetricSummary]] = {}
-
-    def add(self, worker: str, interval: Interval) -> None:
-        self._known.clear()
-        super().add(worker, interval)
-
-    def metrics(self, stages: Collection[str]) -> dict[str, MetricSummary]:
-        """A result asks for the same summaries many times, and a mean takes its time."""
-        wanted = frozenset(stages)
-        if wanted not in self._known:
-            self._known[wanted] = super().metrics(wanted)
-        return dict(self._known[wanted])
-
-    def log_lines(self, interval_s: float) -> list[LogLine]:
-        return super().log_lines(interval_s) if self.logged else []
-
-
 class WholeRun:
     """Takes reports as they come.
 
     Attributes:
-        orders_run: the name of the run; reports of others are left alone.
+        run: its name; reports of others are left alone.
+        plan: of all users together.
     """
 
     def __init__(self, run: str, plan: Plan, demands: tuple[Threshold, ...], epoch_unix_ns: int) -> None:
@@ -82,7 +59,7 @@ class WholeRun:
         self.plan = plan
         self._demands = demands
         self._epoch_ns = epoch_unix_ns
-        self._merger = _Merged()
+        self._merger = Merger()
         self._timeline = TimelineBuilder(INTERVAL_NS)
         self._recent = RecentTimeline(INTERVAL_NS)
         self._workers: dict[str, _Worker] = {}
@@ -101,9 +78,7 @@ class WholeRun:
             raise Refused(f"expected at most {_MAX_REPORT_BYTES:,} bytes, found {type(report).__name__}")
         try:
             node = self._decoder.decode(report)
-            for part in node.intervals:
-                for encoded in part.interval.histograms.values():
-                    Histogram().merge_untrusted(encoded)
+            decoded = [_decode_untrusted(part.interval) for part in node.intervals]
         except (msgspec.DecodeError, ValueError) as error:
             raise Refused(str(error)) from error
         if node.run != self.run:
@@ -111,8 +86,8 @@ class WholeRun:
         worker = self._workers.setdefault(client, _Worker(index))
         worker.last = node
         worker.gone = ""  # it was only away
-        for part in node.intervals:
-            self._merger.add(part.process, part.interval)
+        for part, histograms in zip(node.intervals, decoded, strict=True):
+            self._merger.add(part.process, part.interval, histograms)
             for timeline in (self._timeline, self._recent):
                 timeline.add(part.process, part.interval, part.cpu_s, now_unix_ns - self._epoch_ns)
                 timeline.note_active(part.interval.index, self.active)
@@ -163,11 +138,7 @@ class WholeRun:
 
     def live(self, now_unix_ns: int) -> RunResult:
         """How it stands: over time only the last minutes, so that it takes no longer however long the run is."""
-        self._merger.logged = False
-        try:
-            return self._result(self._recent, now_unix_ns, ended=False, interrupted=False)
-        finally:
-            self._merger.logged = True
+        return self._result(self._recent, now_unix_ns, ended=False, interrupted=False)
 
     def _result(self, timeline: TimelineBuilder, now_unix_ns: int, *, ended: bool, interrupted: bool) -> RunResult:
         reports = [worker.last for worker in self._workers.values() if worker.last is not None]
@@ -198,6 +169,9 @@ class WholeRun:
         begun = [report.load_unix_ns for report in reports if report.load_unix_ns]
         if not begun:
             return ()
+        endings = [report.ending for report in reports if report.ending is not None]
+        if len(endings) == len(reports):  # what came after the last one was told to end is no load
+            now_ns = max(ending.end_unix_ns for ending in endings)
         holds = [report.hold_unix_ns for report in reports if report.hold_unix_ns]
         start_ns, hold_ns = min(begun), max(holds, default=0)
         per_s = self.plan.stages[-1].end_per_s
@@ -206,12 +180,19 @@ class WholeRun:
         if hold_ns:
             stages.append(RateStage(HOLD, ramp_ns, max(1, now_ns - hold_ns), per_s, per_s))
         load = Load(tuple(stages), Counter())
-        endings = [report.ending for report in reports if report.ending is not None]
         load.start_ns, load.end_ns = start_ns, now_ns
         load.cpu_s = sum(ending.cpu_s for ending in endings)
         load.machine = _worst([ending.machine for ending in endings])
         load.health = health
         return (load,)
+
+
+def _decode_untrusted(interval: Interval) -> dict[str, Histogram]:
+    """Raises: ValueError."""
+    decoded = {tag: Histogram() for tag in interval.histograms}
+    for tag, encoded in interval.histograms.items():
+        decoded[tag].merge_untrusted(encoded)
+    return decoded
 
 
 def _worst(machines: list[MachineHealth]) -> MachineHealth:

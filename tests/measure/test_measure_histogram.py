@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from measure_samples import HOUR_NS, REPEATABLE, durations, plain_histogram
 
-from loadgen.measure.histogram import Bins, Histogram, bin_of
+from loadgen.measure.histogram import DIGITS, HIGHEST_NS, LOWEST_NS, Bins, Histogram, bin_of, highest_of
 
 BORDERS = sorted(
     {
@@ -155,3 +155,12 @@ def test_nothing_recorded_is_zeros() -> None:
     assert (histogram.count, histogram.max_ns) == (0, 0)
     summary = histogram.summary()
     assert (summary.count, summary.min, summary.mean, summary.p99, summary.max) == (0, 0, 0.0, 0, 0)
+
+
+def test_the_highest_value_of_every_bin_is_hdrs() -> None:
+    hdr = HdrHistogram(LOWEST_NS, HIGHEST_NS, DIGITS)
+    bins = np.arange(hdr.counts_len)
+    theirs = [hdr.get_highest_equivalent_value(hdr.get_value_from_index(index)) for index in bins.tolist()]
+    assert highest_of(bins).tolist() == theirs
+    inside = bins[np.array(theirs) <= HIGHEST_NS]
+    assert bin_of(highest_of(inside)).tolist() == inside.tolist()

@@ -60,8 +60,8 @@ def report(
     return msgspec.msgpack.encode(made)
 
 
-def ending(*of: WorkerHealth, deaths: tuple[str, ...] = ()) -> Ending:
-    return Ending(of, MachineHealth(), deaths, not deaths, 0.5)
+def ending(*of: WorkerHealth, deaths: tuple[str, ...] = (), end_ns: int = EPOCH_NS + 9 * 10**9) -> Ending:
+    return Ending(of, MachineHealth(), deaths, not deaths, 0.5, end_ns)
 
 
 def chosen(folder: Path, text: str = SCENARIO, **options: str) -> Chosen:

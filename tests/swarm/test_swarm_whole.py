@@ -123,6 +123,19 @@ def test_until_everybody_was_there_the_ramp_counts(tmp_path: Path) -> None:
     assert result.metrics["notify.latency"].count == 2
 
 
+def test_the_load_is_over_when_workers_were_told_and_not_when_they_are_done(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    values = [MS] * 600
+    run.take_untrusted("a", 0, report(part("mse-0", 4, values)), NOW_NS)
+    assert run.result(NOW_NS, ended=False).load_s == pytest.approx(9)
+    end_ns = EPOCH_NS + 6 * 10**9
+    run.take_untrusted("a", 0, report(ending=ending(health("mse-0"), end_ns=end_ns)), NOW_NS)
+    result = run.result(NOW_NS + 10**12, ended=True)
+    assert result.load_s == pytest.approx(5)
+    assert result.stages[-1].length_s == pytest.approx(3)
+    assert result.rates["notify.received_per_s"] == pytest.approx(200)
+
+
 def test_nothing_reported_is_no_result_that_passed(tmp_path: Path) -> None:
     result = whole(tmp_path).result(NOW_NS, ended=True)
     assert result.verdict.exit_code == ExitCode.UNREACHABLE
