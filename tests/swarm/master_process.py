@@ -105,6 +105,19 @@ class Master:
             if words in line:
                 return line
 
+    def serving(self) -> None:
+        """Until the web UI takes connections. Locust says nothing when it does, so there is nothing to wait for."""
+        self.hear("Starting web interface")
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.web_port), timeout=PATIENCE_S).close()
+            except ConnectionRefusedError:
+                assert self.process.poll() is None
+                assert time.monotonic() < deadline
+            else:
+                return
+
     def end(self, sign: signal.Signals = signal.SIGTERM) -> int:
         """Tell it to end; returns its exit code."""
         self.process.send_signal(sign)

@@ -40,7 +40,7 @@ class Reporter:
 
     @property
     def _load_ns(self) -> int:
-        return int(self.orders["epoch_unix_ns"]) + 10**9
+        return int(self.orders["epoch_unix_ns"]) + MS
 
     def counters(self) -> dict[str, int]:
         done = len(self.values)
@@ -62,7 +62,7 @@ class Reporter:
         return WorkerInterval(process or f"wlc-{self.name}", Interval(index, self.counters(), encoded, spans), 0.5)
 
     def report(self, *parts: WorkerInterval, ending: Ending | None = None) -> bytes:
-        hold_ns = self._load_ns + 10**9
+        hold_ns = self._load_ns + MS
         of = (health(f"wlc-{self.name}", due=10),)
         run = self.orders["run"]
         return msgspec.msgpack.encode(NodeReport(run, parts, 2, self._load_ns, hold_ns, of, ending))
@@ -243,7 +243,7 @@ def test_a_runs_folder_has_what_both_workers_reported_and_nothing_else(tmp_path:
     assert result.counters["sessions.established"] == 4
     assert [worker.worker for worker in result.workers] == ["wlc-one", "wlc-two"]
     assert result.verdict.outcome == "passed"
-    assert json.loads((master.folder() / "plan.json").read_text("utf-8"))["digest"] == result.plan_digest
+    assert json.loads((master.folder() / "plan.json").read_text("utf-8"))["scenario"] == result.scenario == "locust"
     log = "".join(master.lines)
     assert "generator VALID, passed" in log
     assert f"results in {master.folder()}" in log
