@@ -235,10 +235,8 @@ def _counts(result: RunResult) -> list[dict[str, object]]:
 
 
 def _health(result: RunResult) -> list[dict[str, object]]:
-    whole: dict[str, object] = {
-        "name": " all",
-        "verdict": f"{result.verdict.generator} {'; '.join(result.verdict.reasons)}".strip(),
-    }
+    words = (result.verdict.generator, "; ".join(result.verdict.reasons))
+    whole: dict[str, object] = {"name": " all", "verdict": ": ".join(filter(None, words))}
     return [
         whole,
         *(
@@ -246,7 +244,7 @@ def _health(result: RunResult) -> list[dict[str, object]]:
                 "name": w.worker,
                 "verdict": judge([w], MachineHealth(), {}).generator,
                 "cpu": f"{100 * w.load_share:.0f} %",
-                "lag": shown_ns(w.lag_p99_ns),
+                "lag": shown_ns(w.lag_p99_ns if w.due else None),
                 "stall": shown_ns(w.longest_stall_ns),
                 "shortfall": w.own_shortfall,
             }

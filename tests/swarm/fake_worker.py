@@ -70,10 +70,13 @@ class FakeWorker:
                 return data
 
     def _run(self) -> None:
-        context = zmq.Context()
-        socket = context.socket(zmq.DEALER)
-        socket.setsockopt(zmq.IDENTITY, self.client.encode())
-        socket.connect(f"tcp://127.0.0.1:{self._port}")
+        with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+            socket.setsockopt(zmq.IDENTITY, self.client.encode())
+            socket.setsockopt(zmq.LINGER, 2000)
+            socket.connect(f"tcp://127.0.0.1:{self._port}")
+            self._talk(socket)
+
+    def _talk(self, socket: zmq.Socket[bytes]) -> None:
         beat_at = 0.0
 
         def send(kind: str, data: object) -> None:
@@ -91,8 +94,6 @@ class FakeWorker:
                 self._obey(kind, data, send)
         while not self._outgoing.empty():
             send(*self._outgoing.get())
-        socket.close(2000)
-        context.term()
 
     def _obey(self, kind: str, data: Any, send: Callable[[str, object], None]) -> None:
         if kind == "heartbeat":

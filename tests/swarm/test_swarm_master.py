@@ -68,7 +68,7 @@ class Reporter:
         return msgspec.msgpack.encode(NodeReport(run, parts, 2, self._load_ns, hold_ns, of, ending))
 
     def ending(self) -> bytes:
-        last = Ending((health(f"wlc-{self.name}", due=10),), MachineHealth(busy=0.5), (), True, 0.1)
+        last = Ending((health(f"wlc-{self.name}", due=10),), MachineHealth(busy=0.5), (), True, 0.1, time.time_ns())
         return self.report(ending=last)
 
 
@@ -281,7 +281,7 @@ def test_an_invalid_run_is_told_as_an_error_first(tmp_path: Path) -> None:
         late = msgspec.structs.replace(health("wlc-one", due=10), lag_p99_ns=500 * MS)
         reporter = pair.reporters["one"]
         reporter.ending = lambda: reporter.report(  # type: ignore[method-assign]
-            ending=Ending((late,), MachineHealth(), (), True, 0.1)
+            ending=Ending((late,), MachineHealth(), (), True, 0.1, time.time_ns())
         )
         assert master.end() == 0
     told = [line for line in master.lines if "loadgen.master" in line]
