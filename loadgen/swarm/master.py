@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -58,6 +59,8 @@ _USERS: dict[str, type] = {UserClass.WLC.value: WlcUser, UserClass.MSE.value: Ms
 # What Locust's tables and charts show; it shows the median anyway.
 stats.PERCENTILES_TO_STATISTICS = [0.99, 0.999]
 stats.PERCENTILES_TO_CHART = [0.5, 0.99]
+# A user is there when its session is, or has failed, which may take as long as mse.setup_timeout. Locust waits 1 s.
+os.environ.setdefault("LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP", "20")
 # As workers of ours count, though nothing is measured in this process.
 stats.bucket_response_time = lambda response_ms: bucket_ms(response_ms * NS_PER_MS)  # type: ignore[assignment,return-value]
 

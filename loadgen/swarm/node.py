@@ -337,9 +337,12 @@ class Node:
         except (msgspec.ValidationError, ValueError) as error:
             self._complain(f"a spawn message that this worker cannot follow: {error}")
             return
-        if self._swarm is not None and self._swarm.orders.run != orders.run:
-            await self._end_swarm()
-            self._swarm = None
+        if self._swarm is not None:
+            if self._swarm.orders.run == orders.run and self._swarm.ended:
+                return  # sent before the master told us to finish
+            if self._swarm.orders.run != orders.run:
+                await self._end_swarm()
+                self._swarm = None
         try:
             if self._swarm is None:
                 self._hold_wanted = False

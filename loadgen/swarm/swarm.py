@@ -111,6 +111,10 @@ class Swarm:
         if self._machine is None:
             self._machine = self._watch.health()
 
+    @property
+    def ended(self) -> bool:
+        return self._machine is not None
+
     # -- how it stands -------------------------------------------------------------------------------------------
 
     def here(self) -> dict[UserClass, int]:

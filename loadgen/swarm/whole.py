@@ -29,6 +29,8 @@ from loadgen.units import NS_PER_S
 INTERVAL_NS = NS_PER_S
 RAMP, HOLD = "ramp", "hold"
 # A report of thousands of sessions has some kilobytes; more than this is not one of ours.
+# A worker's clock may be ahead of ours by so many intervals.
+_CLOCKS_APART = 3600
 _MAX_REPORT_BYTES = 16 * 1024 * 1024
 
 
@@ -78,6 +80,10 @@ class WholeRun:
             raise Refused(f"expected at most {_MAX_REPORT_BYTES:,} bytes, found {type(report).__name__}")
         try:
             node = self._decoder.decode(report)
+            latest = (now_unix_ns - self._epoch_ns) // INTERVAL_NS + _CLOCKS_APART
+            for part in node.intervals:
+                if not 0 <= part.interval.index <= latest:
+                    raise ValueError(f"expected interval 0 to {latest}, found {part.interval.index}")
             decoded = [_decode_untrusted(part.interval) for part in node.intervals]
         except (msgspec.DecodeError, ValueError) as error:
             raise Refused(str(error)) from error

@@ -52,8 +52,9 @@ class Master:
         lines: everything it said so far.
     """
 
-    def __init__(self, results: Path, *options: str, headless: bool = False) -> None:
-        self.port, self.web_port = free_port(), free_port()
+    def __init__(self, results: Path, *options: str, headless: bool = False, port: int | None = None) -> None:
+        """Args: port: for workers; a free one if None."""
+        self.port, self.web_port = port or free_port(), free_port()
         self.results = results
         self.lines: list[str] = []
         web = ["--headless"] if headless else ["--web-host", "127.0.0.1", "--web-port", str(self.web_port)]

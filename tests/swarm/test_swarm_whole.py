@@ -154,6 +154,14 @@ def broken_histogram() -> bytes:
     return report(good, msgspec.structs.replace(good, interval=bad))
 
 
+@pytest.mark.parametrize("index", [-1, 10 + 3601, 1 << 32])
+def test_an_interval_that_cannot_be_is_refused(tmp_path: Path, index: int) -> None:
+    run = whole(tmp_path)
+    with pytest.raises(Refused, match=f"expected interval 0 to 3610, found {index}"):
+        run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), part("mse-0", index, [MS])), NOW_NS)
+    assert not run.counters
+
+
 @pytest.mark.parametrize(
     "data",
     [None, "text", 7, b"", b"\xc1", b"\x80", report()[:-1], broken_histogram(), bytes(17 * 1024 * 1024)],

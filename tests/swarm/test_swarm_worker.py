@@ -95,6 +95,7 @@ def test_a_whole_life(master: ScriptedMaster, tmp_path: Path) -> None:
         ending = report_of(last).ending
         assert ending is not None
         assert ending.complete
+        assert 0 < ending.end_unix_ns <= time.time_ns()
         assert [h.worker for h in ending.health] == ["wlc-3", "mse-3"]
         master.until("client_stopped")
         assert master.until("client_ready").data == LOCUST_VERSION
@@ -144,6 +145,26 @@ def test_what_locust_shows_is_what_the_histograms_hold(master: ScriptedMaster, t
         assert sum(sum(r["response_times"].values()) for r in rows) == merged[metric].count
     totals = [said.data["stats_total"]["num_requests"] for said in stats]
     assert sum(totals) == sum(r["num_requests"] for said in stats for r in said.data["stats"])
+
+
+def test_what_was_ordered_before_the_end_and_comes_after_it_changes_nothing(
+    master: ScriptedMaster, tmp_path: Path
+) -> None:
+    with worker(master.port) as ours:
+        node = master.welcome()
+        what = orders(tmp_path, 2)
+        master.spawn(node, what, WlcUser=1)
+        master.until("spawning_complete")
+        pids = ours.children()
+        master.say(node, FINISH)
+        master.spawn(node, what, WlcUser=2)
+        master.until("stats", where=lambda s: report_of(s).ending is not None)
+        master.say(node, "stop")
+        master.until("client_stopped")
+        master.until("client_ready")
+        assert ours.children() == []
+        wait_until_gone(pids)
+        assert [said.data for said in master.heard if said.kind == "spawning_complete"] == [users(WlcUser=1)]
 
 
 def test_users_of_workers_that_went_are_taken_over(master: ScriptedMaster, tmp_path: Path) -> None:
