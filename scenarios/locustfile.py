@@ -1,4 +1,4 @@
-"""NMSP in Locust: `locust -f scenarios/locustfile.py` in an environment that has loadgen[locust]. See docs/distributed.md.
+"""NMSP in Locust: `locust -f scenarios/locustfile.py`, where loadgen[locust] is installed; see docs/distributed.md.
 
 Importing the module makes this process a master with workers of its own; what the users do is in loadgen.swarm.
 """

@@ -164,7 +164,8 @@ class Supervisor:
                 self._on_prepared(self._addresses() if self._plan.use.plays_wlc else ())
             except InputError as error:  # a nursery would wrap it into a group
                 return list(error.problems)
-            nursery.start_soon(self._show)
+            if self._part_of is None:
+                nursery.start_soon(self._show)
             if await self._connect(self._plan.duration_ns if wait_ns is None else wait_ns):
                 await (self.load(self._plan.stages) if lead is None else lead(self))
         await self._collect()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import operator
 import struct
 import zlib
 
@@ -160,6 +161,17 @@ class Histogram:
         filled = np.flatnonzero(counts)
         return highest_of(filled).tolist(), counts[filled].tolist()
 
+    def _mean(self) -> float:
+        # hdrh's get_mean_value, which takes a Python step for each bucket: of some thousands, that is milliseconds.
+        if not self.count:
+            return 0.0
+        counts = np.frombuffer(self._hdr.counts, np.int64)
+        filled = np.flatnonzero(counts)
+        lowest, size = _lowest_of(filled)
+        # In Python's integers: the sum of a long run has more than 64 bits.
+        total: int = sum(map(operator.mul, (lowest + (size >> 1)).tolist(), counts[filled].tolist()))
+        return total / self.count
+
     def _value_at(self, percent: float, reached: NDArray[np.int64]) -> int:
         # The definition of HdrHistogram's Java original and of its JavaScript port: the count is rounded up, less one
         # ulp. hdrh rounds it to the nearest, and so reports a lower value where there are few samples.
@@ -174,7 +186,7 @@ class Histogram:
             unit="ns",
             count=self.count,
             min=int(self._hdr.get_min_value()),
-            mean=float(self._hdr.get_mean_value()),
+            mean=self._mean(),
             max=self.max_ns,
             **dict(zip(PERCENTILES, values, strict=True)),
         )
@@ -245,12 +257,18 @@ def bin_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def highest_of(bins: NDArray[np.int64]) -> NDArray[np.int64]:
     """The highest value (ns) that `bin_of` puts into each bin."""
+    lowest, size = _lowest_of(bins)
+    highest: NDArray[np.int64] = lowest + size - 1
+    return highest
+
+
+def _lowest_of(bins: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The lowest value of each bin, and how many values it has."""
     half = 1 << _HALF_BITS
     # Each bucket is twice as coarse as the one before, and has `half` bins; the first one has twice as many.
     coarse = np.maximum((bins >> _HALF_BITS) - 1, 0)
     within = np.where(bins < half, bins, (bins & (half - 1)) + half)
-    highest: NDArray[np.int64] = ((within + 1) << coarse) - 1
-    return highest
+    return within << coarse, np.left_shift(1, coarse)
 
 
 def _check_encoded(encoded: bytes) -> None:

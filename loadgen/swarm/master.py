@@ -94,6 +94,8 @@ def _begin(environment: Environment, runner: object, web_ui: WebUI | None, **_: 
                 sys.exit(1)
 
         workers = LocalWorkers(options.local_workers, runner.server.port, died)
+        # The load shares this machine, and comes first.
+        os.sched_setscheduler(0, os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, os.sched_param(0))
         atexit.register(workers.end)
         # The runner's own listener, which tells the workers to quit, has been added before: and goes last.
         events.quitting.add_listener(lambda **_: _quit(runner, workers))

@@ -164,3 +164,16 @@ def test_the_highest_value_of_every_bin_is_hdrs() -> None:
     assert highest_of(bins).tolist() == theirs
     inside = bins[np.array(theirs) <= HIGHEST_NS]
     assert bin_of(highest_of(inside)).tolist() == inside.tolist()
+
+
+@REPEATABLE
+@given(st.lists(st.integers(0, HIGHEST_NS), min_size=1, max_size=300))
+def test_the_mean_is_hdrs(values: list[int]) -> None:
+    hdr = HdrHistogram(LOWEST_NS, HIGHEST_NS, DIGITS)
+    bins = Bins()
+    bins.add(np.array(values, np.int64))
+    for value in values:
+        hdr.record_value(value)
+    histogram = bins.take()
+    assert histogram is not None
+    assert histogram.summary().mean == hdr.get_mean_value()
