@@ -60,10 +60,12 @@ class Whole(NamedTuple):
 
     Attributes:
         epoch_unix_ns: when interval 0 began, everywhere.
+        interval_ns: its length.
         hear: gets every interval of this part.
     """
 
     epoch_unix_ns: int
+    interval_ns: int
     hear: Hear
 
 
@@ -110,7 +112,7 @@ class Supervisor:
         self._to_unix_ns = time.time_ns() - self._epoch_ns
         self._interval_ns = max(_INTERVAL_NS, plan.duration_ns // _MAX_INTERVALS)
         if part_of is not None:
-            self._epoch_ns, self._interval_ns = part_of.epoch_unix_ns - self._to_unix_ns, _INTERVAL_NS
+            self._epoch_ns, self._interval_ns = part_of.epoch_unix_ns - self._to_unix_ns, part_of.interval_ns
         self._recent = Recent(self._interval_ns / NS_PER_S)
         self._timeline = TimelineBuilder(self._interval_ns)
 

@@ -35,13 +35,13 @@ import trio
 
 from loadgen.errors import ExitCode, InputError
 from loadgen.swarm.connection import Garbled, MasterConnection, MasterLost, Message
-from loadgen.swarm.messages import FINISH, KEY, LOCUST_VERSION, Orders
+from loadgen.swarm.messages import FINISH, INTERVAL_NS, KEY, LOCUST_VERSION, Orders
 from loadgen.swarm.rows import Batch
 from loadgen.swarm.swarm import Swarm
 from loadgen.swarm.users import UserClass
+from loadgen.units import NS_PER_S
 
 HEARTBEAT_S = 1.0  # Locust's; three that do not come make a worker "missing"
-REPORT_S = 1.0
 _LOGS_S = 10.0
 _MOST_LOG_LINES = 200
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.5, 8.0
@@ -251,7 +251,7 @@ class Node:
 
     async def _report(self) -> None:
         while True:
-            await trio.sleep(REPORT_S)
+            await trio.sleep((INTERVAL_NS if self._swarm is None else self._swarm.orders.interval_ns) / NS_PER_S)
             self._send_report()
 
     def _send_report(self) -> None:

@@ -45,6 +45,7 @@ class Squad:
         first: int,
         name: str,
         epoch_unix_ns: int,
+        interval_ns: int,
         directory: Path,
         listen: str | None,
         step_over: int,
@@ -70,7 +71,7 @@ class Squad:
         self._told = 0  # users, as its processes know it
         self._dialed = self._per_user = 0  # sessions: so far, and of each user
         self._hear_interval, self._changed = hear, changed
-        self._epoch_unix_ns = epoch_unix_ns
+        self._epoch_unix_ns, self._interval_ns = epoch_unix_ns, interval_ns
         self._supervisor: Supervisor | None = None
         self._hold_wanted = self._finishing = False
         fit = sized(fleet, size, listen, step_over)
@@ -106,7 +107,7 @@ class Squad:
             job.workers,
             lambda _: None,
             lambda _: None,
-            part_of=Whole(self._epoch_unix_ns, self._hear),
+            part_of=Whole(self._epoch_unix_ns, self._interval_ns, self._hear),
         )
 
         async def lead(supervisor: Supervisor) -> None:
@@ -201,5 +202,5 @@ class Squad:
         to_unix = self._supervisor.to_unix_ns
         spans = {tag: (to_unix(first), to_unix(last)) for tag, (first, last) in interval.spans.items()}
         shifted = msgspec.structs.replace(interval, spans=spans)
-        end_unix_ns = self._epoch_unix_ns + (interval.index + 1) * NS_PER_S
+        end_unix_ns = self._epoch_unix_ns + (interval.index + 1) * self._interval_ns
         self._hear_interval(WorkerInterval(self._named(process), shifted, cpu_s), end_unix_ns)

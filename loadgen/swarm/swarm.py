@@ -88,6 +88,7 @@ class Swarm:
             self._next_endpoint,
             f"{self._index}.{number}" if number else str(self._index),
             self.orders.epoch_unix_ns,
+            self.orders.interval_ns,
             self._directory,
             self._listen,
             step_over,
@@ -179,7 +180,8 @@ class Swarm:
         if part.cpu_s is not None:
             index, before = self._cpu.get(part.process, (part.interval.index, part.cpu_s))
             if part.interval.index > index:
-                self._cores[part.process] = (part.cpu_s - before) / (part.interval.index - index)
+                seconds = (part.interval.index - index) * self.orders.interval_ns / NS_PER_S
+                self._cores[part.process] = (part.cpu_s - before) / seconds
             self._cpu[part.process] = (part.interval.index, part.cpu_s)
         self._changed()
 

@@ -22,11 +22,10 @@ from loadgen.measure.thresholds import Threshold
 from loadgen.measure.timeline import TimelineBuilder
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage
-from loadgen.swarm.messages import NodeReport
+from loadgen.swarm.messages import INTERVAL_NS, NodeReport
 from loadgen.swarm.recent import RecentTimeline
 from loadgen.units import NS_PER_S
 
-INTERVAL_NS = NS_PER_S
 RAMP, HOLD = "ramp", "hold"
 # A report of thousands of sessions has some kilobytes; more than this is not one of ours.
 # A worker's clock may be ahead of ours by so many intervals.

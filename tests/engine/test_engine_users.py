@@ -51,7 +51,7 @@ class Led:
             job.workers,
             lambda _: None,
             self.addresses.extend,
-            part_of=Whole(_EPOCH_NS, lambda name, interval, _cpu_s: self.intervals.append((name, interval))),
+            part_of=Whole(_EPOCH_NS, 10**9, lambda name, interval, _cpu_s: self.intervals.append((name, interval))),
         )
 
     def count(self, name: str) -> int:

@@ -154,10 +154,10 @@ def broken_histogram() -> bytes:
     return report(good, msgspec.structs.replace(good, interval=bad))
 
 
-@pytest.mark.parametrize("index", [-1, 10 + 3601, 1 << 32])
+@pytest.mark.parametrize("index", [-1, 3604, 1 << 32])
 def test_an_interval_that_cannot_be_is_refused(tmp_path: Path, index: int) -> None:
     run = whole(tmp_path)
-    with pytest.raises(Refused, match=f"expected interval 0 to 3610, found {index}"):
+    with pytest.raises(Refused, match=f"expected interval 0 to 3603, found {index}"):
         run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), part("mse-0", index, [MS])), NOW_NS)
     assert not run.counters
 

@@ -41,7 +41,8 @@ def master() -> Iterator[ScriptedMaster]:
 
 def orders(folder: Path, users: int, workers: int = 1, text: str = SCENARIO, **options: str) -> dict[str, Any]:
     made = chosen(folder, text, **options).orders(uuid.uuid4().hex, time.time_ns(), users, workers)
-    builtins = msgspec.to_builtins(made)
+    # Shorter intervals than a master asks for, so that there is something to see soon.
+    builtins = msgspec.to_builtins(msgspec.structs.replace(made, interval_ns=500_000_000))
     assert isinstance(builtins, dict)
     return builtins
 
