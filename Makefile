@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/thousand-wlcs.toml
 
-.PHONY: run test bench calibrate gate lint format install clean
+.PHONY: run test bench calibrate soak gate lint format install clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +33,10 @@ $(VENV)/.bench-installed: $(VENV)/.installed
 # CASE=limits: searches for planted limits, TRIES=10 times each.
 calibrate: install
 	$(BIN)/python -m benchmarks.calibrate $(CASE) --tries $(or $(TRIES),10)
+
+# 5,000 Locust users on two local workers for five minutes.
+soak: install
+	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 # Judges this build by the stored baseline, in what has no noise. 4: the machine was busy; 5: timings of one run each.
 gate: install
