@@ -64,11 +64,11 @@ def ratios(ours: Sequence[Figures], theirs: Sequence[Figures], name: str) -> lis
     return [a[name] / b[name] for a, b in zip(ours, theirs, strict=False)]
 
 
-def _ratio(values: Sequence[float]) -> str:
+def shown_ratio(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def _spread(measured: Sequence[Figures], name: str, scale: float = 1.0, digits: int = 0) -> str:
+def spread(measured: Sequence[Figures], name: str, scale: float = 1.0, digits: int = 0) -> str:
     values = [figures[name] * scale for figures in measured]
     return f"{statistics.median(values):,.{digits}f} (best {max(values):,.{digits}f})"
 
@@ -151,10 +151,10 @@ def _handshake_rows(key: str, target: float) -> Callable[[Measured], list[Row]]:
                 found.append(
                     Row(
                         label,
-                        _spread(ours, "per_cpu_s"),
+                        spread(ours, "per_cpu_s"),
                         peer,
-                        _spread(theirs, "per_cpu_s"),
-                        _ratio(values),
+                        spread(theirs, "per_cpu_s"),
+                        shown_ratio(values),
                         "" if wanted is None else f"≥ {wanted:g} x",
                         None if wanted is None else statistics.median(values) >= wanted,
                     )
@@ -269,7 +269,7 @@ def _single_rows(measured: Measured) -> list[Row]:
     figure, per_write = median(flat_out, "per_s"), median(flat_out, "per_write")
     note = f"{per_write:.2f} per write; {_bottleneck(flat_out[-1])}"
     met = figure >= 100_000 and per_write < 1.05
-    found = [Row(label, _spread(flat_out, "per_s"), "", "", "", "≥ 100,000", met, note)]
+    found = [Row(label, spread(flat_out, "per_s"), "", "", "", "≥ 100,000", met, note)]
     if theirs := measured.get("Locust user"):
         values = ratios(theirs, ours, "mse_cpu_ns")
         found.append(
@@ -278,7 +278,7 @@ def _single_rows(measured: Measured) -> list[Row]:
                 f"{1e9 / median(ours, 'mse_cpu_ns'):,.0f}",
                 "Locust user",
                 f"{1e9 / median(theirs, 'mse_cpu_ns'):,.0f}",
-                _ratio(values),
+                shown_ratio(values),
                 "≥ 3 x",
                 statistics.median(values) >= 3,
                 f"{median(ours, 'per_write'):.2f} per write",
@@ -297,14 +297,16 @@ def _bottleneck(figures: Figures) -> str:
 def _bulk_rows(measured: Measured) -> list[Row]:
     label = "notifications/s received and recorded, 100 sessions, 64 and more per write"
     ours, gcm = measured["loadgen"], measured["AES-128-GCM"]
-    figure, spread = median(ours, "per_s"), _spread(ours, "per_s")
+    figure, figures = median(ours, "per_s"), spread(ours, "per_s")
     note = f"{median(ours, 'per_write'):.0f} per write; {_bottleneck(ours[-1])}"
-    found = [Row(label, spread, "", "", "", "≥ 4,000,000", figure >= 4e6, note)]
+    found = [Row(label, figures, "", "", "", "≥ 4,000,000", figure >= 4e6, note)]
     if theirs := measured.get("Locust user"):
         values, busy = ratios(ours, theirs, "per_s"), median(theirs, "mse_busy")
         note = "" if busy >= _BUSY else f"Locust used {busy:.0%} of its core: its counterpart is the bottleneck"
         met = statistics.median(values) >= 100
-        found.append(Row(label, spread, "Locust user", _spread(theirs, "per_s"), _ratio(values), "≥ 100 x", met, note))
+        found.append(
+            Row(label, spread, "Locust user", spread(theirs, "per_s"), shown_ratio(values), "≥ 100 x", met, note)
+        )
     rate = statistics.median(NOTIFY_BYTES * 1e9 / figures["wlc_cpu_ns"] for figures in ours)
     alone = median(gcm, "bytes_per_s")
     mb = (f"{rate / 1e6:,.0f}", "AES-128-GCM, 16 KiB blocks", f"{alone / 1e6:,.0f}", f"{rate / alone:.2f}")
