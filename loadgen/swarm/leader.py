@@ -132,6 +132,10 @@ class Leader:
             expected = "what the run began with: only the number of users can change while it is on"
             raise InputError(Problem("custom parameters", expected, "something else; stop the run first"))
 
+    def expect(self, users: int) -> None:
+        """The run that is on is about to have so many users: workers prepare for them."""
+        getattr(self._environment.parsed_options, KEY)["users"] = users
+
     # -- a run ---------------------------------------------------------------------------------------------------
 
     @property

@@ -28,7 +28,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import trio
@@ -94,7 +94,7 @@ class _Spawn(msgspec.Struct):
     """What matters of a spawn message."""
 
     timestamp: float
-    user_classes_count: dict[str, int]
+    user_classes_count: dict[str, Annotated[int, msgspec.Meta(ge=0)]]
     parsed_options: dict[str, Any]
 
 
@@ -114,6 +114,7 @@ class Node:
         self._hold_wanted = False
         self._heard_at = 0.0
         self._parting: Parting | None = None
+        self._over: Parting | None = None  # whoever started us wants us to end
         self._logs = _Logs()
 
     async def run(self) -> ExitCode:
@@ -135,7 +136,7 @@ class Node:
         """One spell with a master; None: look for it again."""
         options = self._options
         self._connection = MasterConnection(options.host, options.port, self._id)
-        self._parting, self._state = None, State.READY
+        self._parting, self._state = self._over, State.READY
         self._last_spawn = 0.0
         self._commands.clear()
         try:
@@ -349,6 +350,7 @@ class Node:
                 self._swarm = Swarm(
                     orders, self._index, self._options.directory, self._options.listen, self._look_again
                 )
+            self._swarm.orders = orders  # of the same run; there may be more users now
             self._state = State.SPAWNING
             self._swarm.muster(nursery, wanted, datetime.now(UTC))
         except InputError as error:
@@ -387,14 +389,19 @@ class Node:
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
-                self._part(Parting.INTERRUPTED)
+                self._end(Parting.INTERRUPTED)
 
     async def _watch_stdin(self) -> None:
         stdin = trio.lowlevel.FdStream(os.dup(0))
         with suppress(trio.BrokenResourceError):
             while await stdin.receive_some():
                 pass
-        self._part(Parting.QUIT)
+        self._end(Parting.QUIT)
+
+    def _end(self, why: Parting) -> None:
+        """Whatever the master says: this worker ends, also if it is just parting from it for another reason."""
+        self._over = self._over or why
+        self._part(why)
 
 
 class _Logs(logging.Handler):

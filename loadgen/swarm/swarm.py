@@ -9,14 +9,14 @@ from pathlib import Path
 import trio
 
 from loadgen.engine.machine import MachineWatch
-from loadgen.errors import InputError
+from loadgen.errors import InputError, Problem
 from loadgen.measure.health import MachineHealth
 from loadgen.scenario.plan import Use
 from loadgen.swarm.arguments import fleets_of
 from loadgen.swarm.messages import Ending, NodeReport, Orders, WorkerInterval
 from loadgen.swarm.rows import Batch
 from loadgen.swarm.squad import Squad
-from loadgen.swarm.users import UserClass, first_endpoint
+from loadgen.swarm.users import ENDPOINTS_PER_WORKER, UserClass, first_endpoint
 from loadgen.units import NS_PER_S
 
 
@@ -75,9 +75,11 @@ class Swarm:
                 squad.muster(users)
 
     def _new_squad(self, user: UserClass, users: int) -> Squad:
+        """A squad for so many users that have no place in the others, and for those that will come after them."""
         share = -(-self.orders.users // max(1, self.orders.workers))
-        number = sum(map(len, self._squads.values()))
-        size = max(users, share)
+        number, there = len(self._all()), sum(squad.size for squad in self._squads[user])
+        # Nobody has to tell how many will come: each squad is as large as all before it, so there are never many.
+        size = max(users, share - there, there)
         if self._listen is None:
             step_over = (number * self.orders.workers + self._index) * size
         else:
@@ -96,6 +98,9 @@ class Swarm:
             self._changed,
         )
         self._next_endpoint += squad.endpoints
+        if self._next_endpoint > first_endpoint(self._index) + ENDPOINTS_PER_WORKER:
+            expected = f"at most {ENDPOINTS_PER_WORKER:,} endpoints of a worker; take more workers"
+            raise InputError(Problem("users", expected, f"{self._next_endpoint - first_endpoint(self._index):,}"))
         return squad
 
     def hold(self) -> None:

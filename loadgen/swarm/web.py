@@ -193,6 +193,7 @@ def _guard(
         try:
             if leader.running:
                 leader.check_change(options, users)
+                leader.expect(users)
                 return original()
             chosen = leader.check(options, users)
         except InputError as error:

@@ -129,6 +129,28 @@ def test_workers_wait_for_a_master_that_restarts(tmp_path: Path, scenario: Path)
         assert code == ExitCode.PASSED
 
 
+def engine_processes(pid: int) -> int:
+    paths = Path(f"/proc/{pid}/task").glob("*/children")
+    return sum(len(path.read_text("ascii").split()) for path in paths)
+
+
+def test_more_users_while_the_run_is_on(tmp_path: Path, scenario: Path) -> None:
+    """Workers hear how many there will be, and prepare for them at once."""
+    with Master(tmp_path / "results", "--local-workers", "2") as master:
+        master.serving()
+        while json.loads(master.get("/worker-count"))["worker_count"] < 2:
+            pass
+        for users in (2, 12):
+            answer = master.post("/swarm", user_count=users, spawn_rate=4, scenario=scenario)
+            assert answer["success"], answer
+            master.hear(f"{users} total users")
+        assert [engine_processes(pid) for pid in workers_of(master)] == [4, 4]  # for 1 user each, and for 5 more
+        assert master.post("/stop")["success"]
+        result = result_of(master.folder())
+    assert result["counters"]["sessions.established"] == 12
+    assert not result["counters"]["sessions.failed"] + result["counters"]["sessions.lost"]
+
+
 def test_mses_of_locust_at_wlcs_of_somebody_else(tmp_path: Path, scenario: Path) -> None:
     """The WLCs are those of a `loadgen run`, which knows nothing of Locust."""
     words = [sys.executable, "-m", "loadgen", "run", str(scenario), "--serve", "wlc", "--duration", "120s"]

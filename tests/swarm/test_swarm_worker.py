@@ -184,6 +184,43 @@ def test_users_of_workers_that_went_are_taken_over(master: ScriptedMaster, tmp_p
         assert names == {"wlc-0", "mse-0", "wlc-0.1", "mse-0.1"}
 
 
+def test_more_users_than_anybody_expected_take_few_processes(master: ScriptedMaster, tmp_path: Path) -> None:
+    """Each squad is as large as all before it, whatever the orders say."""
+    with worker(master.port) as ours:
+        node = master.welcome()
+        what = orders(tmp_path, users=1)
+        for count in range(1, 9):
+            master.spawn(node, what, WlcUser=count)
+            master.until("spawning_complete", where=lambda said: said.data["user_count"] == count)  # noqa: B023
+        assert len(ours.children()) == 2 * 4  # 1, 1, 2 and 4 users
+        # Told of how many will come, it prepares for all of them at once.
+        master.spawn(node, {**what, "users": 20}, WlcUser=9)
+        master.until("spawning_complete", where=lambda said: said.data["user_count"] == 9)
+        master.spawn(node, {**what, "users": 20}, WlcUser=20)
+        master.until("spawning_complete", where=lambda said: said.data["user_count"] == 20)
+        assert len(ours.children()) == 2 * 5
+
+
+def test_more_endpoints_than_a_worker_has_numbers_are_refused(master: ScriptedMaster, tmp_path: Path) -> None:
+    with worker(master.port) as ours:
+        node = master.welcome()
+        master.spawn(node, orders(tmp_path, users=70_000), WlcUser=1)
+        said = master.until("exception")
+        assert (
+            "users: expected at most 65,536 endpoints of a worker; take more workers, found 70,000" in said.data["msg"]
+        )
+        assert ours.end()[0] == ExitCode.BAD_INPUT
+
+
+def test_interrupted_while_it_looks_for_a_master_it_ends(master: ScriptedMaster) -> None:
+    with worker(master.port, "--silence", "1s") as ours:
+        master.welcome()
+        master.deaf = True
+        master.until("client_ready")
+        ours.process.send_signal(signal.SIGTERM)
+        assert ours.end()[0] == ExitCode.INTERRUPTED
+
+
 def test_both_classes_at_once(master: ScriptedMaster, tmp_path: Path) -> None:
     with worker(master.port):
         node = master.welcome()
@@ -234,11 +271,12 @@ def test_an_older_spawn_message_changes_nothing(master: ScriptedMaster, tmp_path
         [],
         {},
         {"timestamp": "soon", "user_classes_count": {}, "parsed_options": {}},
+        {"timestamp": 9e18, "user_classes_count": {"WlcUser": -1}, "parsed_options": {}},
         {"timestamp": 9e18, "user_classes_count": {"WlcUser": 1}, "parsed_options": {}},
         {"timestamp": 9e18, "user_classes_count": {"WlcUser": 1}, "parsed_options": {"loadgen": {"run": 7}}},
         {"timestamp": 9e18, "user_classes_count": {"HttpUser": 1}, "parsed_options": {"loadgen": None}},
     ],
-    ids=["nothing", "list", "empty", "no time", "no orders", "wrong orders", "another class"],
+    ids=["nothing", "list", "empty", "no time", "fewer than none", "no orders", "wrong orders", "another class"],
 )
 def test_a_spawn_message_that_it_cannot_follow_is_told(master: ScriptedMaster, data: object) -> None:
     with worker(master.port) as ours:
