@@ -168,6 +168,8 @@ def _add_tabs(web_ui: WebUI, onlooker: Onlooker) -> None:
         if request.endpoint == "locust.index":
             page = response.get_data(as_text=True)
             if "window.templateArgs" in page:
+                # Whom the load is for says our own field, so nobody has to be asked for Locust's "host".
+                page = page.replace('"missing_host_warning": true', '"missing_host_warning": false')
                 response.set_data(page.replace("</body>", f"{_LINK}</body>"))
         return response
 

@@ -54,6 +54,8 @@ def test_a_person_starts_a_run_watches_it_stops_it_and_takes_the_report(browser:
         master.hear("2 workers connected")
         visit = Visit(browser, master.url("/"))
         page = visit.page
+        expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
+        expect(page.get_by_text("no host attribute")).to_have_count(0)
         page.fill("input[name=userCount]", "20")
         page.fill("input[name=spawnRate]", "20")
         # What is wrong is said, and nothing starts.
