@@ -134,11 +134,11 @@ class Node:
 
     async def _work(self) -> ExitCode | None:
         """One spell with a master; None: look for it again."""
-        options = self._options
-        self._connection = MasterConnection(options.host, options.port, self._id)
+        self._connect()
         self._parting, self._state = self._over, State.READY
         self._last_spawn = 0.0
         self._commands.clear()
+        assert self._connection is not None
         try:
             if not await self._announce():
                 return self._nobody_there()
@@ -181,6 +181,11 @@ class Node:
 
     # -- the master ----------------------------------------------------------------------------------------------
 
+    def _connect(self) -> None:
+        if self._connection is not None:
+            self._connection.close(linger=False)
+        self._connection = MasterConnection(self._options.host, self._options.port, self._id)
+
     async def _announce(self) -> bool:
         """Say that we are there until somebody answers; False if nobody does for too long, or we are to end."""
         assert self._connection is not None
@@ -196,6 +201,9 @@ class Node:
                                 self._acknowledged(message.data)
                                 return True
                 pause = min(2 * pause, _LONGEST_RETRY_S)
+                # A master that has not noticed yet that our last connection is gone takes no other by our name, and
+                # leaves this one unheard for good.
+                self._connect()
         return False
 
     async def _or_change(self, wait: Any) -> Any:
