@@ -7,6 +7,7 @@ three digits; a row of a million notifications has a few hundred entries.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
@@ -73,22 +74,22 @@ class Batch:
         self._failures_per_second: defaultdict[Row, Counter[int]] = defaultdict(Counter)
         self._last_s = 0.0
 
-    def add(self, process: str, interval: Interval, end_unix_s: float) -> None:
+    def add(self, process: str, interval: Interval, end_unix_s: float, length_s: float) -> None:
         """One interval of one process. Args: end_unix_s: when it was over."""
-        second = int(end_unix_s)
         self._last_s = max(self._last_s, end_unix_s)
         for tag, encoded in interval.histograms.items():
             row = self._rows.get(stage_of(tag)[1])
             if row is not None:
                 before = self._histograms[row].count
                 self._histograms[row].merge(encoded)
-                self._per_second[row][second] += self._histograms[row].count - before
+                new = self._histograms[row].count - before
+                self._per_second[row].update(_by_second(new, end_unix_s, length_s))
         counted, now = self._counted.get(process, Counter()), Counter(interval.counters)
         self._counted[process] = now
         for name in now:
             if (row_and_kind := _failure(name)) and (new := now[name] - counted[name]) > 0:
                 self._failures[row_and_kind] += new
-                self._failures_per_second[row_and_kind[0]][second] += new
+                self._failures_per_second[row_and_kind[0]].update(_by_second(new, end_unix_s, length_s))
 
     def take(self, start_unix_s: float) -> dict[str, object]:
         """The fields `stats`, `stats_total` and `errors` of a stats message; the batch is empty afterwards.
@@ -139,6 +140,20 @@ class Batch:
             "num_reqs_per_sec": dict(per_second),
             "num_fail_per_sec": dict(self._failures_per_second[row]),
         }
+
+
+def _by_second(count: int, end_s: float, length_s: float) -> Counter[int]:
+    """Spread evenly over the seconds of an interval: Locust's rate is a sum over some of them, and a count that sits in
+    one of three would be in it too often or not at all.
+    """
+    start_s = end_s - length_s
+    found: Counter[int] = Counter()
+    done = 0
+    for second in range(math.floor(start_s), math.ceil(end_s)):
+        upto = round(count * (min(second + 1, end_s) - start_s) / length_s)
+        found[second] = upto - done
+        done = upto
+    return found
 
 
 def _failure(counter: str) -> tuple[Row, str] | None:

@@ -181,7 +181,8 @@ class Swarm:
 
     def _hear(self, part: WorkerInterval, end_unix_ns: int) -> None:
         self._intervals.append(part)
-        self._batch.add(part.process, part.interval, end_unix_ns / NS_PER_S)
+        length_s = self.orders.interval_ns / NS_PER_S
+        self._batch.add(part.process, part.interval, end_unix_ns / NS_PER_S, length_s)
         if part.cpu_s is not None:
             index, before = self._cpu.get(part.process, (part.interval.index, part.cpu_s))
             if part.interval.index > index:

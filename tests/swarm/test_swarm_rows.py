@@ -47,16 +47,16 @@ def test_a_bucket_is_never_far_from_its_value(ns: int) -> None:
 def test_rows_have_what_happened_since_the_last_report_and_no_more() -> None:
     batch = Batch(receiving=True)
     first = {"ramp/notify.latency": [MS, 2 * MS], "hold/notify.latency": [3 * MS], "handshake.tls": [20 * MS]}
-    batch.add("mse-0", interval(3, first), 1004.0)
-    batch.add("mse-1", interval(3, {"hold/notify.latency": [5 * MS]}), 1004.0)
-    batch.add("mse-1", interval(4, {"hold/notify.latency": [7 * MS], "notify.service": [9 * MS]}), 1005.0)
+    batch.add("mse-0", interval(3, first), 1004.0, 1.0)
+    batch.add("mse-1", interval(3, {"hold/notify.latency": [5 * MS]}), 1004.0, 1.0)
+    batch.add("mse-1", interval(4, {"hold/notify.latency": [7 * MS], "notify.service": [9 * MS]}), 1005.0, 1.0)
     message = batch.take(1000.0)
     rows = by_name(message)
     assert rows.keys() == {"measurement notify", "TLS handshake"}
     notify = rows["measurement notify"]
     assert notify["num_requests"] == 5
     assert notify["num_failures"] == notify["num_none_requests"] == 0
-    assert notify["num_reqs_per_sec"] == {1004: 4, 1005: 1}
+    assert notify["num_reqs_per_sec"] == {1003: 4, 1004: 1}
     assert notify["response_times"] == {1.0: 1, 2.0: 1, 3.0: 1, 5.0: 1, 7.0: 1}
     assert notify["total_response_time"] == pytest.approx(18, rel=0.001)
     assert notify["min_response_time"] == pytest.approx(1, rel=0.001)
@@ -67,7 +67,7 @@ def test_rows_have_what_happened_since_the_last_report_and_no_more() -> None:
     assert isinstance(total, dict)
     assert total["num_requests"] == 6
     assert total["response_times"] == {1.0: 1, 2.0: 1, 3.0: 1, 5.0: 1, 7.0: 1, 20.0: 1}
-    assert total["num_reqs_per_sec"] == {1004: 5, 1005: 1}
+    assert total["num_reqs_per_sec"] == {1003: 5, 1004: 1}
     again = batch.take(1000.0)
     assert again["stats"] == []
     assert again["errors"] == {}
@@ -76,8 +76,8 @@ def test_rows_have_what_happened_since_the_last_report_and_no_more() -> None:
 def test_failures_are_told_by_phase_and_kind_and_once() -> None:
     batch = Batch(receiving=True)
     counters = {"errors__tls__alert_unknown_ca": 2, "errors__session__timeout": 1, "notify__lost": 3}
-    batch.add("mse-0", interval(1, **counters), 11.0)
-    batch.add("mse-0", interval(2, **{**counters, "notify__lost": 4}), 12.0)
+    batch.add("mse-0", interval(1, **counters), 11.0, 1.0)
+    batch.add("mse-0", interval(2, **{**counters, "notify__lost": 4}), 12.0, 1.0)
     message = batch.take(1.0)
     errors = message["errors"]
     assert isinstance(errors, dict)
@@ -89,14 +89,41 @@ def test_failures_are_told_by_phase_and_kind_and_once() -> None:
     }
     rows = by_name(message)
     assert rows["TLS handshake"]["num_failures"] == rows["TLS handshake"]["num_requests"] == 2
-    assert rows["measurement notify"]["num_fail_per_sec"] == {11: 3, 12: 1}
-    batch.add("mse-0", interval(3, **{**counters, "notify__lost": 4}), 13.0)
+    assert rows["measurement notify"]["num_fail_per_sec"] == {10: 3, 11: 1}
+    batch.add("mse-0", interval(3, **{**counters, "notify__lost": 4}), 13.0, 1.0)
     assert batch.take(1.0)["stats"] == []
 
 
 def test_with_only_wlcs_ours_the_row_tells_of_sending() -> None:
     serving, receiving = Batch(receiving=False), Batch(receiving=True)
     for batch in (serving, receiving):
-        batch.add("wlc-0", interval(1, {"hold/notify.lag": [MS]}), 2.0)
+        batch.add("wlc-0", interval(1, {"hold/notify.lag": [MS]}), 2.0, 1.0)
     assert by_name(serving.take(0.0)).keys() == {"measurement notify sent"}
     assert receiving.take(0.0)["stats"] == []
+
+
+@pytest.mark.parametrize(
+    ("end_s", "length_s", "seconds"),
+    [
+        (1003.0, 3.0, {1000: 4, 1001: 4, 1002: 4}),
+        (1003.5, 3.0, {1000: 2, 1001: 4, 1002: 4, 1003: 2}),
+        (1003.25, 0.5, {1002: 6, 1003: 6}),
+        (1003.75, 0.5, {1003: 12}),
+    ],
+)
+def test_a_count_is_spread_over_the_seconds_of_its_interval(
+    end_s: float, length_s: float, seconds: dict[int, int]
+) -> None:
+    batch = Batch(receiving=True)
+    batch.add("mse-0", interval(1, {"hold/notify.latency": [MS] * 12}), end_s, length_s)
+    assert by_name(batch.take(0.0))["measurement notify"]["num_reqs_per_sec"] == seconds
+
+
+def test_a_steady_rate_is_shown_as_it_is() -> None:
+    """As Locust computes it: the sum over any ten seconds, by ten."""
+    batch = Batch(receiving=True)
+    for index in range(20):
+        batch.add("mse-0", interval(index, {"hold/notify.latency": [MS] * 300}), 1000.7 + 3 * index, 3.0)
+    per_second = by_name(batch.take(0.0))["measurement notify"]["num_reqs_per_sec"]
+    assert isinstance(per_second, dict)
+    assert {sum(per_second[second + k] for k in range(10)) / 10 for second in range(1005, 1040)} == {100.0}
