@@ -111,6 +111,8 @@ class Progress(_Value, frozen=True):
         cpu_s: since the process began.
         queued_bytes: between loads: written, and not taken by the peers' TCP yet.
         health: how it fared so far; of a plan with users, whose load nobody knows the end of.
+        mustered, pending: for how many users it was mustered last, and how many of their sessions are neither up nor
+            failed.
     """
 
     interval: Interval
@@ -118,6 +120,8 @@ class Progress(_Value, frozen=True):
     cpu_s: float
     queued_bytes: int
     health: WorkerHealth | None = None
+    mustered: int = 0
+    pending: int = 0
 
 
 class LoadOver(_Value, frozen=True):

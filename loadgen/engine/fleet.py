@@ -42,6 +42,7 @@ class WorkerProcess:
         self.loads: list[LoadOver] = []
         self.done: Done | None = None
         self.health: WorkerHealth | None = None
+        self.mustered = self.pending = 0
         self.death: str | None = None
         self.killed = False  # by Ctrl-C, or by us because the user would not wait
         self.active = 0
@@ -144,6 +145,7 @@ class Fleet:
                         worker.refused = value
                     case Progress(interval=interval, active=active, cpu_s=cpu_s, queued_bytes=queued):
                         worker.active, worker.queued_bytes, worker.health = active, queued, value.health
+                        worker.mustered, worker.pending = value.mustered, value.pending
                         self._hear(worker.name, interval, cpu_s)
                     case LoadOver(interval=interval, queued_bytes=queued):
                         self._hear(worker.name, interval, None)

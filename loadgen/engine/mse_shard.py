@@ -79,7 +79,10 @@ class MseShard(DialingShard):
             self._dismiss(wanted)
         fastest = self.workers * NS_PER_S / self._connect_per_s
         self._pace_ns = max(over_ns / max(1, wanted - self._dialed), fastest)
-        self._from, self._from_ns, self._wanted = self._dialed, at_ns, wanted
+        self._from, self._from_ns, self._wanted, self.mustered = self._dialed, at_ns, wanted, users
+
+    def pending(self) -> int:
+        return self._wanted - self._dialed + sum(link.phase < Phase.ACTIVE for link in self.links.values())
 
     def _dismiss(self, wanted: int) -> None:
         """End all sessions from number `wanted` on."""

@@ -57,6 +57,7 @@ class Shard(Loop):
         self._room = profile.max_frame_bytes + MAX_WRITE_BYTES  # the rest of a frame, and one read
         self.receiver = NotifyReceiver(profile, max(_RECEIVE_BUFFER_BYTES, 2 * self._room))
         self.active = 0
+        self.mustered = 0  # users
         self.handshakes_wait = False  # for us: the last turn had no time for all that were ready
         self.effort = Effort()
         self.load_over = trio.Event()
@@ -105,6 +106,10 @@ class Shard(Loop):
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
         """Have the plan's first `users` users there; sessions of new ones are dialed from `at_ns` (monotonic) on."""
         raise NotImplementedError
+
+    def pending(self) -> int:
+        """Sessions of mustered users that are neither up nor failed; 0 for who does not dial."""
+        return 0
 
     def end_load(self) -> None:
         """The load is over: what follows is not its effort."""

@@ -162,10 +162,13 @@ class Worker:
         while True:
             index, since = divmod(time.monotonic_ns() - assignment.epoch_ns, assignment.interval_ns)
             await trio.sleep((assignment.interval_ns - since) / NS_PER_S)
-            active, queued = (0, 0) if self._shard is None else (self._shard.active, self._shard.queued_bytes())
+            active = queued = mustered = pending = 0
+            if (shard := self._shard) is not None:
+                active, queued = shard.active, shard.queued_bytes()
+                mustered, pending = shard.mustered, shard.pending()
             interval = self._interval(index)
             health = self._health() if assignment.plan.sessions_per_user else None
-            await self._channel.send(Progress(interval, active, time.process_time(), queued, health))
+            await self._channel.send(Progress(interval, active, time.process_time(), queued, health, mustered, pending))
 
     def _now_index(self) -> int:
         return (time.monotonic_ns() - self._assignment.epoch_ns) // self._assignment.interval_ns

@@ -15,6 +15,7 @@ from loadgen.engine.supervisor import Supervisor, Whole
 from loadgen.errors import InputError
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.recorder import Interval
+from loadgen.nmsp.messages import Role
 from loadgen.scenario.plan import Use
 from loadgen.swarm.messages import WorkerInterval
 from loadgen.swarm.users import Fleet, sized
@@ -69,7 +70,7 @@ class Squad:
         self.failure: InputError | None = None
         self.over = trio.Event()
         self._told = 0  # users, as its processes know it
-        self._dialed = self._per_user = 0  # sessions: so far, and of each user
+        self._here = 0
         self._hear_interval, self._changed = hear, changed
         self._epoch_unix_ns, self._interval_ns = epoch_unix_ns, interval_ns
         self._supervisor: Supervisor | None = None
@@ -116,7 +117,7 @@ class Squad:
             self.load_unix_ns = supervisor.to_unix_ns(supervisor.loads[-1].start_ns)
             while not supervisor.fleet.stopping:
                 if self._told != self.users:
-                    await self._muster(supervisor, job.plan.sessions_per_user)
+                    await self._muster(supervisor)
                 elif self._hold_wanted and not self.hold_unix_ns:
                     self.hold_unix_ns = await supervisor.begin_stage(HOLD)
                 else:
@@ -126,13 +127,9 @@ class Squad:
         if record.loads:
             self.end_unix_ns = self._supervisor.to_unix_ns(record.loads[-1].end_ns)
 
-    async def _muster(self, supervisor: Supervisor, sessions_per_user: int) -> None:
-        users = self.users
-        if not self.serves:
-            self._dialed += max(0, users - self._told) * sessions_per_user
-            self._per_user = sessions_per_user
-        self._told = users
-        await supervisor.muster(users, _SPREAD_NS)
+    async def _muster(self, supervisor: Supervisor) -> None:
+        self._told = self.users
+        await supervisor.muster(self._told, _SPREAD_NS)
 
     def _news(self) -> bool:
         return self._told != self.users or (self._hold_wanted and not self.hold_unix_ns)
@@ -160,13 +157,7 @@ class Squad:
     @property
     def here(self) -> int:
         """Users whose sessions are up, or have failed."""
-        if self._supervisor is None:
-            return 0
-        if self.serves:
-            return self._told
-        counters = self._supervisor.merger.counters()
-        pending = self._dialed - counters["sessions.established"] - counters["sessions.failed"]
-        return max(0, self._told - -(-pending // max(1, self._per_user)))
+        return self._told if self.serves else min(self._here, self._told)
 
     @property
     def active(self) -> int:
@@ -199,6 +190,10 @@ class Squad:
 
     def _hear(self, process: str, interval: Interval, cpu_s: float | None) -> None:
         assert self._supervisor is not None
+        dialing = self._supervisor.fleet.of(Role.MSE)
+        if all(worker.mustered == self._told for worker in dialing):
+            pending = sum(worker.pending for worker in dialing)
+            self._here = max(0, self._told - -(-pending // self._source.sessions_per_user))
         to_unix = self._supervisor.to_unix_ns
         spans = {tag: (to_unix(first), to_unix(last)) for tag, (first, last) in interval.spans.items()}
         shifted = msgspec.structs.replace(interval, spans=spans)

@@ -221,6 +221,19 @@ def test_interrupted_while_it_looks_for_a_master_it_ends(master: ScriptedMaster)
         assert ours.end()[0] == ExitCode.INTERRUPTED
 
 
+def test_users_that_go_before_they_were_dialed_are_not_waited_for(master: ScriptedMaster, tmp_path: Path) -> None:
+    text = SCENARIO + "[mse]\nconnect_per_s = 2\n"
+    with worker(master.port):
+        node = master.welcome()
+        what = orders(tmp_path, users=50, text=text)
+        master.spawn(node, what, WlcUser=50)
+        master.until("stats", where=lambda s: s.data["user_count"] > 0)
+        master.spawn(node, what, WlcUser=1)
+        master.until("spawning_complete", where=lambda said: said.data == users(WlcUser=1))
+        master.spawn(node, what, WlcUser=2)
+        master.until("spawning_complete", where=lambda said: said.data == users(WlcUser=2))
+
+
 def test_both_classes_at_once(master: ScriptedMaster, tmp_path: Path) -> None:
     with worker(master.port):
         node = master.welcome()
@@ -407,6 +420,7 @@ def test_killed_it_leaves_no_process_behind(master: ScriptedMaster, tmp_path: Pa
         master.spawn(node, orders(tmp_path, 2), WlcUser=2)
         master.until("spawning_complete")
         pids = ours.children()
+        assert len(pids) == 2
         ours.process.kill()
         wait_until_gone(pids)
 
