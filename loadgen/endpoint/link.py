@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.hot import Control
-from loadgen.nmsp.messages import KIND_OF, Kind, Message, Role
+from loadgen.nmsp.messages import Kind, Message, Role
 from loadgen.nmsp.session import Session, State
 
 

@@ -38,7 +38,7 @@ class WlcEndpoint(Endpoint):
                 self.say(VersionResponse(PROTOCOL_VERSION, Status.OK), transaction)
                 self.say(Capability(self.settings.mask))
             case SubscribeRequest(subservices=asked):
-                self.granted = asked & self.settings.mask
+                self.granted |= asked & self.settings.mask
                 status = Status.OK if self.granted else Status.NOTHING_GRANTED
                 self.say(SubscribeResponse(self.granted, status), transaction)
             case EchoRequest():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.messages import KIND_OF, Kind, MeasurementNotify, Message, Reading, Unsupported
-from loadgen.nmsp.profile import Record, WireProfile
+import msgspec
 
-_STRUCT_OF = {kind: message for message, kind in KIND_OF.items()}
+from loadgen.errors import LocalProtocolError, RemoteProtocolError
+from loadgen.nmsp.catalogue import KIND_OF
+from loadgen.nmsp.messages import Kind, Message, Unsupported
+from loadgen.nmsp.profile import Elements, Layout, Record, Repeat, WireProfile
 
 
 class Codec:
@@ -19,16 +20,32 @@ class Codec:
         self.profile = profile
 
     def encode(self, message: Message, transaction: int = 0) -> bytes:
-        """The frame of a message.
+        """The frame of a message. Text and bytes that are longer than their field are cut off.
 
         Args:
             transaction: correlates a response with its request; 0 for what is neither.
+
+        Raises:
+            LocalProtocolError: kind `no_layout`, the profile has no such message; `too_many_records`.
         """
         kind = KIND_OF[type(message)]
-        profile = self.profile
-        body = _pack(profile.body[kind], message, self._extra(message))
-        if isinstance(message, MeasurementNotify):
-            body += b"".join(_pack(profile.reading, reading, {}) for reading in message.readings)
+        layout = self.profile.layouts.get(kind)
+        if layout is None:
+            raise LocalProtocolError("no_layout", f"profile {self.profile.name} has no {kind.label}")
+        records: tuple[msgspec.Struct, ...] = ()
+        repeat, counted = layout.repeat, {}
+        if repeat is not None:
+            records = getattr(message, repeat.name)
+            if len(records) > repeat.max:
+                raise LocalProtocolError("too_many_records", f"{len(records)} in a {kind.label} of {repeat.max}")
+            if repeat.counter is not None:
+                counted = {repeat.counter: len(records)}
+        body = _pack(layout.body, message, counted)
+        packed = [] if repeat is None else [_pack(repeat.record, record, {}) for record in records]
+        if layout.elements is not None:
+            body += _pack_elements(layout.elements, repeat, message, packed)
+        else:
+            body += b"".join(packed)
         return self.header(kind, len(body), transaction) + body
 
     def header(self, kind: Kind, body_bytes: int, transaction: int = 0) -> bytes:
@@ -51,44 +68,59 @@ class Codec:
         kind = self.profile.kinds.get(msg_id)
         if kind is None:
             return Unsupported(msg_id)
-        record = self.profile.body[kind]
-        if kind is Kind.MEASUREMENT_NOTIFY:
-            return self._notify_untrusted(body)
-        if len(body) != record.size:
-            raise RemoteProtocolError("malformed", f"expected {kind.label} of {record.size} bytes, found {len(body)}")
-        return _STRUCT_OF[kind](**_unpack(record, body, 0))  # type: ignore[return-value]
+        layout = self.profile.layouts[kind]
+        fixed = layout.body.size
+        if len(body) < fixed or (len(body) > fixed and layout.repeat is None and layout.elements is None):
+            least = "" if layout.repeat is None and layout.elements is None else "at least "
+            raise _malformed(layout, f"{least}{fixed} bytes", f"{len(body)}")
+        values = _unpack(layout.body, body, 0)
+        position = fixed
+        if (repeat := layout.repeat) is not None:
+            records: list[msgspec.Struct] = []
+            if repeat.counter is not None:
+                count = values.pop(repeat.counter)
+                position += count * repeat.record.size
+                if (
+                    not 0 <= count <= repeat.max
+                    or position > len(body)
+                    or (layout.elements is None and position != len(body))
+                ):
+                    raise _malformed(
+                        layout,
+                        f"at most {repeat.max} {repeat.name} that fill the body",
+                        f"{count} {repeat.name} in {len(body)} bytes",
+                    )
+                records = [
+                    repeat.struct(**_unpack(repeat.record, body, fixed + index * repeat.record.size))
+                    for index in range(count)
+                ]
+            values[repeat.name] = records
+        if layout.elements is not None:
+            _unpack_elements(layout, layout.elements, body[position:], values)
+        if repeat is not None:
+            values[repeat.name] = tuple(values[repeat.name])
+        return layout.struct(**values)
 
-    def _notify_untrusted(self, body: memoryview) -> MeasurementNotify:
-        profile = self.profile
-        if len(body) < profile.notify.size:
-            raise RemoteProtocolError(
-                "malformed",
-                f"expected measurement_notify of at least {profile.notify.size} bytes, found {len(body)}",
-            )
-        values = _unpack(profile.notify, body, 0)
-        count = values.pop(profile.count_field)
-        expected = profile.notify.size + count * profile.reading.size
-        if count > profile.max_readings or len(body) != expected:
-            raise RemoteProtocolError(
-                "malformed",
-                f"expected at most {profile.max_readings} readings that fill the body, "
-                f"found {count} readings in {len(body)} bytes",
-            )
-        readings = tuple(
-            Reading(**_unpack(profile.reading, body, profile.notify.size + i * profile.reading.size))
-            for i in range(count)
-        )
-        return MeasurementNotify(**values, readings=readings)
 
-    def _extra(self, message: Message) -> dict[str, Any]:
-        if isinstance(message, MeasurementNotify):
-            return {self.profile.count_field: len(message.readings)}
-        return {}
+def _malformed(layout: Layout, expected: str, found: str) -> RemoteProtocolError:
+    return RemoteProtocolError("malformed", f"expected {layout.kind.label} of {expected}, found {found}")
 
 
-def _pack(record: Record, value: Any, extra: dict[str, Any]) -> bytes:
-    known = {**record.constants, **extra}
-    return record.struct.pack(*(known[n] if n in known else getattr(value, n) for n in record.names))
+# -- fixed places ------------------------------------------------------------------------------------------------------
+
+
+def _pack(record: Record, value: msgspec.Struct, known: dict[str, Any]) -> bytes:
+    values: list[Any] = []
+    for name in record.names:
+        if name in record.constants:
+            values.append(record.constants[name])
+        elif name in known:
+            values.append(known[name])
+        elif name in record.texts:
+            values.append(_text(getattr(value, name), record.widths[name]))
+        else:
+            values.append(getattr(value, name))
+    return record.struct.pack(*values)
 
 
 def _unpack(record: Record, body: memoryview, offset: int) -> dict[str, Any]:
@@ -98,4 +130,68 @@ def _unpack(record: Record, body: memoryview, offset: int) -> dict[str, Any]:
         raise RemoteProtocolError("malformed", str(error)) from error
     for name in record.constants:
         del values[name]
+    for name in record.texts:
+        values[name] = values[name].rstrip(b"\0").decode("utf-8", "replace")
     return values
+
+
+def _text(text: str, most_bytes: int) -> bytes:
+    """A text's bytes; what does not fit is cut off behind a whole character."""
+    encoded = text.encode()
+    return encoded if len(encoded) <= most_bytes else encoded[:most_bytes].decode("utf-8", "ignore").encode()
+
+
+# -- elements ----------------------------------------------------------------------------------------------------------
+
+
+def _pack_elements(elements: Elements, repeat: Repeat | None, message: Message, records: list[bytes]) -> bytes:
+    found: list[tuple[int, bytes]] = []
+    if repeat is not None and repeat.id is not None:
+        found = [(repeat.id, record) for record in records]
+        records = []
+    for number, field in elements.fields.items():
+        value = getattr(message, field.name)
+        if field.name in elements.values:
+            found.append((number, elements.values[field.name].pack(value)))
+        else:
+            most = field.size or 0
+            found.append((number, _text(value, most) if field.type == "text" else value[:most]))
+    body = b"".join(records)
+    for number, value in found:
+        body += elements.type.pack(number) + elements.length.pack(len(value) + elements.head_bytes) + value
+    return body
+
+
+def _unpack_elements(layout: Layout, elements: Elements, rest: memoryview, values: dict[str, Any]) -> None:
+    """Read a body's elements to its end. Unknown ones are skipped; a field must be there if it has no default."""
+    repeat, position = layout.repeat, 0
+    head = elements.type.size + elements.length.size
+    while position < len(rest):
+        if len(rest) - position < head:
+            raise _malformed(layout, "whole elements", f"{len(rest) - position} bytes at the end")
+        number: int = elements.type.unpack_from(rest, position)[0]
+        size = elements.length.unpack_from(rest, position + elements.type.size)[0] - elements.head_bytes
+        position += head
+        if not 0 <= size <= len(rest) - position:
+            raise _malformed(layout, f"an element of at most {len(rest) - position} bytes", f"{size}")
+        value = rest[position : position + size]
+        position += size
+        if repeat is not None and number == repeat.id:
+            records = values[repeat.name]
+            if size != repeat.record.size or len(records) == repeat.max:
+                expected = f"at most {repeat.max} {repeat.name} of {repeat.record.size} bytes"
+                raise _malformed(layout, expected, f"one more, of {size} bytes")
+            records.append(repeat.struct(**_unpack(repeat.record, value, 0)))
+        elif (field := elements.fields.get(number)) is not None:
+            if field.name in values:
+                raise _malformed(layout, f"one element {field.name}", "a second one")
+            fixed = elements.values.get(field.name)
+            if (fixed is not None and size != fixed.size) or (fixed is None and size > (field.size or 0)):
+                raise _malformed(layout, f"{fixed.size if fixed else field.size} bytes of {field.name}", f"{size}")
+            if fixed is not None:
+                values[field.name] = fixed.unpack(value)[0]
+            else:
+                values[field.name] = bytes(value).decode("utf-8", "replace") if field.type == "text" else bytes(value)
+    for field in elements.fields.values():
+        if field.name not in values and field.name in layout.needed:
+            raise _malformed(layout, f"an element {field.name}", "none")

@@ -1,4 +1,5 @@
-"""The messages of NMSP as values. Field names are the ones that a wire profile must place.
+"""The messages of NMSP as values. Field names are the ones that a wire profile must place; a field with a default may
+be missing from it.
 
 `gc=False`: these hold only numbers, text and tuples of such, so no cycle is possible.
 """
@@ -6,8 +7,32 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TypeAlias
 
 import msgspec
+
+from loadgen.nmsp.records import (
+    NO_MAC,
+    AirQuality,
+    ApGroup,
+    ApInfo,
+    ApMonitor,
+    Attachment,
+    ClientInfo,
+    ClientStatistics,
+    Handover,
+    Interferer,
+    Mac,
+    Octets,
+    PortLocation,
+    Reading,
+    RogueInfo,
+    RogueStatistics,
+    TagInfo,
+    TagStatistics,
+    WipsAlarm,
+    WipsSignature,
+)
 
 PROTOCOL_VERSION = 1
 
@@ -31,6 +56,38 @@ class Kind(IntEnum):
     ECHO_RESPONSE = 6
     MEASUREMENT_NOTIFY = 7
     UNSUPPORTED = 8
+    CAPABILITY_REQUEST = 9
+    SUBSCRIBE_GROUPS_REQUEST = 10
+    UNSUBSCRIBE_REQUEST = 11
+    UNSUBSCRIBE_RESPONSE = 12
+    MEASUREMENT_REQUEST = 13
+    MEASUREMENT_RESPONSE = 14
+    INFORMATION_REQUEST = 15
+    CLIENT_INFO_RESPONSE = 16
+    TAG_INFO_RESPONSE = 17
+    ROGUE_INFO_RESPONSE = 18
+    STATISTICS_REQUEST = 19
+    CLIENT_STATISTICS_RESPONSE = 20
+    TAG_STATISTICS_RESPONSE = 21
+    ROGUE_STATISTICS_RESPONSE = 22
+    ON_DEMAND_REQUEST = 23
+    ON_DEMAND_RESPONSE = 24
+    WIPS_CONFIG_REQUEST = 25
+    WIPS_CONFIG_RESPONSE = 26
+    CLIENT_INFO_NOTIFY = 27
+    TAG_INFO_NOTIFY = 28
+    ROGUE_INFO_NOTIFY = 29
+    CLIENT_STATISTICS_NOTIFY = 30
+    TAG_STATISTICS_NOTIFY = 31
+    ROGUE_STATISTICS_NOTIFY = 32
+    INTERFERER_NOTIFY = 33
+    AIR_QUALITY_NOTIFY = 34
+    ATTACHMENT_NOTIFY = 35
+    LOCATION_NOTIFY = 36
+    HANDOVER_NOTIFY = 37
+    AP_MONITOR_NOTIFY = 38
+    AP_INFO_NOTIFY = 39
+    WIPS_ALARM_NOTIFY = 40
 
     @property
     def label(self) -> str:
@@ -38,11 +95,16 @@ class Kind(IntEnum):
 
 
 class Status(IntEnum):
-    """Outcome of a version or subscription request."""
+    """Outcome of a request."""
 
     OK = 0
     UNSUPPORTED_VERSION = 1
     NOTHING_GRANTED = 2
+    UNKNOWN_DEVICE = 3
+    NOT_SUBSCRIBED = 4
+
+
+# -- setting a session up ----------------------------------------------------------------------------------------------
 
 
 class VersionRequest(msgspec.Struct, frozen=True, gc=False):
@@ -60,19 +122,43 @@ class VersionResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class Capability(msgspec.Struct, frozen=True, gc=False):
-    """The subservices that the WLC offers, as a mask."""
+    """The subservices that the WLC offers, as a mask: once by itself, and whenever it is asked."""
 
     subservices: int
+
+
+class CapabilityRequest(msgspec.Struct, frozen=True, gc=False):
+    """Asks a running session's WLC what it offers."""
 
 
 class SubscribeRequest(msgspec.Struct, frozen=True, gc=False):
-    """The subservices that the MSE asks for, as a mask."""
+    """The subservices that the MSE asks for, as a mask. In a running session: more of them."""
 
     subservices: int
+
+
+class SubscribeGroupsRequest(msgspec.Struct, frozen=True, gc=False):
+    """The same, for the access points of some groups only."""
+
+    subservices: int
+    groups: tuple[ApGroup, ...]
 
 
 class SubscribeResponse(msgspec.Struct, frozen=True, gc=False):
     """The subservices granted (asked for and offered), as a mask."""
+
+    subservices: int
+    status: int
+
+
+class UnsubscribeRequest(msgspec.Struct, frozen=True, gc=False):
+    """The subservices that the MSE no longer wants, as a mask."""
+
+    subservices: int
+
+
+class UnsubscribeResponse(msgspec.Struct, frozen=True, gc=False):
+    """The subservices that are still granted, as a mask."""
 
     subservices: int
     status: int
@@ -86,28 +172,167 @@ class EchoResponse(msgspec.Struct, frozen=True, gc=False):
     """The WLC's answer to an echo request."""
 
 
-class Reading(msgspec.Struct, frozen=True, gc=False):
-    """How one radio of one access point heard a station. RSSI in dBm, SNR in dB, age in seconds."""
+# -- requests ----------------------------------------------------------------------------------------------------------
 
-    ap_mac: bytes
-    slot: int
-    band: int
-    source: int
-    rssi_a: int
-    rssi_b: int
-    snr: int
-    age_s: int
+
+class DeviceRequest(msgspec.Struct, frozen=True, gc=False):
+    """Asks about one device, under a subservice that says what it is; `NO_MAC` asks about any of the class."""
+
+    subservice: int
+    device_mac: Mac = NO_MAC
+
+
+class MeasurementRequest(DeviceRequest, frozen=True, gc=False):
+    """Who hears this device how loudly?"""
+
+
+class InformationRequest(DeviceRequest, frozen=True, gc=False):
+    """What is this device? Answered by the response of its class."""
+
+
+class StatisticsRequest(DeviceRequest, frozen=True, gc=False):
+    """What are this device's counters? Answered by the response of its class."""
+
+
+class OnDemandRequest(DeviceRequest, frozen=True, gc=False):
+    """Measure this device now."""
+
+
+class DeviceResponse(msgspec.Struct, frozen=True, gc=False):
+    """The answer to a request about devices: with status OK, a record of each."""
+
+    status: int
+    subservice: int
+    device_mac: Mac
+
+
+class MeasurementResponse(DeviceResponse, frozen=True, gc=False):
+    readings: tuple[Reading, ...]
+
+
+class OnDemandResponse(DeviceResponse, frozen=True, gc=False):
+    readings: tuple[Reading, ...]
+
+
+class ClientInfoResponse(DeviceResponse, frozen=True, gc=False):
+    records: tuple[ClientInfo, ...]
+
+
+class TagInfoResponse(DeviceResponse, frozen=True, gc=False):
+    records: tuple[TagInfo, ...]
+
+
+class RogueInfoResponse(DeviceResponse, frozen=True, gc=False):
+    records: tuple[RogueInfo, ...]
+
+
+class ClientStatisticsResponse(DeviceResponse, frozen=True, gc=False):
+    records: tuple[ClientStatistics, ...]
+
+
+class TagStatisticsResponse(DeviceResponse, frozen=True, gc=False):
+    records: tuple[TagStatistics, ...]
+
+
+class RogueStatisticsResponse(DeviceResponse, frozen=True, gc=False):
+    records: tuple[RogueStatistics, ...]
+
+
+class WipsConfigRequest(msgspec.Struct, frozen=True, gc=False):
+    """The MSE pushes a wIPS configuration."""
+
+    records: tuple[WipsSignature, ...]
+
+
+class WipsConfigResponse(msgspec.Struct, frozen=True, gc=False):
+    """Whether the WLC took it, and how many lines of it."""
+
+    status: int
+    signatures: int = 0
+
+
+# -- notifications -----------------------------------------------------------------------------------------------------
 
 
 class MeasurementNotify(msgspec.Struct, frozen=True, gc=False):
-    """Which access points heard a station how loudly. Times are ns since the Unix epoch."""
+    """Which access points heard a device how loudly. Times are ns since the Unix epoch."""
 
     sequence: int
     due_ns: int
     sent_ns: int
-    station_mac: bytes
+    station_mac: Mac
     subservice: int
     readings: tuple[Reading, ...]
+
+
+class ServiceNotify(msgspec.Struct, frozen=True, gc=False):
+    """What all other notifications begin with. Their sequence numbers are those of one series in a session, apart from
+    the measurement notifications' one.
+    """
+
+    sequence: int
+    due_ns: int
+    sent_ns: int
+    subservice: int
+
+
+class ClientInfoNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[ClientInfo, ...]
+
+
+class TagInfoNotify(ServiceNotify, frozen=True, gc=False):
+    """One tag, and the payload that it sent with its last frames (CCX: up to 500 bytes)."""
+
+    records: tuple[TagInfo, ...]
+    payload: Octets = b""
+
+
+class RogueInfoNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[RogueInfo, ...]
+
+
+class ClientStatisticsNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[ClientStatistics, ...]
+
+
+class TagStatisticsNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[TagStatistics, ...]
+
+
+class RogueStatisticsNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[RogueStatistics, ...]
+
+
+class InterfererNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[Interferer, ...]
+
+
+class AirQualityNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[AirQuality, ...]
+
+
+class AttachmentNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[Attachment, ...]
+
+
+class LocationNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[PortLocation, ...]
+
+
+class HandoverNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[Handover, ...]
+
+
+class ApMonitorNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[ApMonitor, ...]
+
+
+class ApInfoNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[ApInfo, ...]
+
+
+class WipsAlarmNotify(ServiceNotify, frozen=True, gc=False):
+    records: tuple[WipsAlarm, ...]
 
 
 class Unsupported(msgspec.Struct, frozen=True, gc=False):
@@ -116,26 +341,5 @@ class Unsupported(msgspec.Struct, frozen=True, gc=False):
     msg_id: int
 
 
-Message = (
-    VersionRequest
-    | VersionResponse
-    | Capability
-    | SubscribeRequest
-    | SubscribeResponse
-    | EchoRequest
-    | EchoResponse
-    | MeasurementNotify
-    | Unsupported
-)
-
-KIND_OF: dict[type[msgspec.Struct], Kind] = {
-    VersionRequest: Kind.VERSION_REQUEST,
-    VersionResponse: Kind.VERSION_RESPONSE,
-    Capability: Kind.CAPABILITY,
-    SubscribeRequest: Kind.SUBSCRIBE_REQUEST,
-    SubscribeResponse: Kind.SUBSCRIBE_RESPONSE,
-    EchoRequest: Kind.ECHO_REQUEST,
-    EchoResponse: Kind.ECHO_RESPONSE,
-    MeasurementNotify: Kind.MEASUREMENT_NOTIFY,
-    Unsupported: Kind.UNSUPPORTED,
-}
+# Any of the above; `nmsp.catalogue` has them all.
+Message: TypeAlias = msgspec.Struct

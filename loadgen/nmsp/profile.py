@@ -11,14 +11,25 @@ import struct
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from loadgen.errors import InputError, Problem
-from loadgen.nmsp.messages import KIND_OF, Kind
-from loadgen.nmsp.profile_document import TYPES, FieldDocument, ProfileDocument, check
+from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.profile_check import Shape, check
+from loadgen.nmsp.profile_document import (
+    SIZED,
+    TYPES,
+    ElementDocument,
+    ElementsDocument,
+    FieldDocument,
+    MessageDocument,
+    ProfileDocument,
+    width_of,
+)
 from loadgen.strict import convert_untrusted, read_toml_untrusted
 
 
@@ -38,9 +49,12 @@ class Record:
         self.types = {field.name: field.type for field in fields}
         self.offsets = {field.name: field.offset for field in fields}
         self.constants = {field.name: field.value for field in fields if field.value is not None}
+        self.texts = {field.name for field in fields if field.type == "text"}
+        self.widths = {field.name: width_of(field) for field in fields}
         self.format, end = "", 0
         for field in fields:
-            code, _, width = TYPES[field.type]
+            width = width_of(field)
+            code = f"{width}s" if field.type in SIZED else TYPES[field.type][0]
             self.format += "x" * (field.offset - end) + code
             end = field.offset + width
         self.format += "x" * (size - end)
@@ -48,7 +62,9 @@ class Record:
         self.dtype = np.dtype(
             {
                 "names": list(self.names),
-                "formats": [order + TYPES[field.type][1] for field in fields],
+                "formats": [
+                    f"V{width_of(field)}" if field.type in SIZED else order + TYPES[field.type][1] for field in fields
+                ],
                 "offsets": [field.offset for field in fields],
                 "itemsize": size,
             }
@@ -69,11 +85,53 @@ class Record:
         return struct.Struct(self._order + TYPES[self.types[name]][0])
 
 
+class Elements:
+    """Fields and records in elements of their own: type, length, value, in any order.
+
+    Attributes:
+        type, length: layouts of an element's head. head_bytes: what its length counts beside the value.
+        fields: by id; values: layout of each one's value, but for text and bytes, which are as long as they are.
+    """
+
+    def __init__(self, document: ElementsDocument, order: str) -> None:
+        self.type, self.length = (struct.Struct(order + TYPES[code][0]) for code in (document.type, document.length))
+        self.head_bytes = self.type.size + self.length.size if document.length_counts == "element" else 0
+        self.fields: dict[int, ElementDocument] = {field.id: field for field in document.fields}
+        self.values = {
+            field.name: struct.Struct(order + TYPES[field.type][0])
+            for field in document.fields
+            if field.type not in SIZED
+        }
+
+
+class Repeat(NamedTuple):
+    """What a message repeats: in which of its fields, as what, how often at most, counted by a field or in elements."""
+
+    name: str
+    struct: type[msgspec.Struct]
+    record: Record
+    max: int
+    counter: str | None
+    id: int | None
+
+
+class Layout(NamedTuple):
+    """Where everything of one kind of message is. needed: fields without a default."""
+
+    kind: Kind
+    struct: type[msgspec.Struct]
+    body: Record
+    repeat: Repeat | None
+    elements: Elements | None
+    needed: frozenset[str]
+
+
 class WireProfile:
     """A compiled profile.
 
     Attributes:
         digest: 12 hex digits over the layout.
+        layouts: of every kind that this profile has.
         header, body, reading: layouts of the header, of each kind's fixed part, of one AP reading.
         ids: wire id of each kind; `kinds` is the inverse.
         length_of_header: what to add to the length field to get the frame's size.
@@ -88,20 +146,32 @@ class WireProfile:
         self.order = ">" if document.byte_order == "big" else "<"
         self.header = Record(document.header.fields, document.header.size, self.order)
         self.length_of_header = 0 if document.header.length_counts == "frame" else self.header.size
-        by_label = {kind.label: kind for kind in KIND_OF.values()}
-        self.body = {
-            by_label[name]: Record(message.fields, message.size, self.order)
-            for name, message in document.messages.items()
+        self._records = {
+            name: Record(record.fields, record.size, self.order) for name, record in document.records.items()
         }
-        self.ids = {by_label[name]: message.id for name, message in document.messages.items()}
+        kinds = {kind.label: kind for kind in CATALOGUE}
+        self.layouts = {kinds[name]: self._layout(kinds[name], each) for name, each in document.messages.items()}
+        self.body = {kind: layout.body for kind, layout in self.layouts.items()}
+        self.ids = {kinds[name]: message.id for name, message in document.messages.items()}
         self.kinds = {number: kind for kind, number in self.ids.items()}
-        repeat = document.messages[Kind.MEASUREMENT_NOTIFY.label].repeat
-        assert repeat is not None  # _check has seen to it
-        self.reading = Record(repeat.fields, repeat.size, self.order)
-        self.count_field = repeat.count
+        repeat = self.layouts[Kind.MEASUREMENT_NOTIFY].repeat
+        assert repeat is not None  # `check` has seen to it
+        assert repeat.counter is not None
+        self.reading = repeat.record
+        self.count_field = repeat.counter
         self.max_readings = repeat.max
         self.notify = self.body[Kind.MEASUREMENT_NOTIFY]
         self.notify_fixed_bytes = self.header.size + self.notify.size
+
+    def _layout(self, kind: Kind, message: MessageDocument) -> Layout:
+        message_type = CATALOGUE[kind].message
+        shape, repeat = Shape(message_type), None
+        if (each := message.repeat) is not None:
+            assert shape.repeated is not None  # `check` has seen to it
+            repeat = Repeat(*shape.repeated, self._records[each.record], each.max, each.count, each.id)
+        elements = None if message.elements is None else Elements(message.elements, self.order)
+        body = Record(message.fields, message.size, self.order)
+        return Layout(kind, message_type, body, repeat, elements, frozenset(shape.needed))
 
     def notify_bytes(self, readings: int) -> int:
         """Size of a measurement notification's frame."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from loadgen.errors import LocalProtocolError, RemoteProtocolError
+from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.messages import Kind, Role
 
 
@@ -31,10 +32,12 @@ TRANSITIONS: dict[State, dict[tuple[Role, Kind], State]] = {
     State.VERSION_AGREED: {(Role.WLC, Kind.CAPABILITY): State.CAPABILITY_KNOWN},
     State.CAPABILITY_KNOWN: {(Role.MSE, Kind.SUBSCRIBE_REQUEST): State.SUBSCRIBING},
     State.SUBSCRIBING: {(Role.WLC, Kind.SUBSCRIBE_RESPONSE): State.ACTIVE},
+    # Everything but the version exchange, in any number and mixture. Whether a response was asked for, and whether a
+    # notification was subscribed to, is for the endpoint to judge: it is counted, and the session goes on.
     State.ACTIVE: {
-        (Role.WLC, Kind.MEASUREMENT_NOTIFY): State.ACTIVE,
-        (Role.MSE, Kind.ECHO_REQUEST): State.ACTIVE,
-        (Role.WLC, Kind.ECHO_RESPONSE): State.ACTIVE,
+        (entry.sender, kind): State.ACTIVE
+        for kind, entry in CATALOGUE.items()
+        if kind not in (Kind.VERSION_REQUEST, Kind.VERSION_RESPONSE)
     },
     State.CLOSED: {},
     State.ERROR: {},
@@ -68,6 +71,8 @@ class Session:
             state, self.state = self.state, State.ERROR
             fault = LocalProtocolError if sender is self.local else RemoteProtocolError
             expected = ", ".join(f"{k.label} from the {r.name}" for r, k in row) or "nothing more"
+            if state is State.ACTIVE:
+                expected = "anything but a version exchange, from the side that sends it"
             raise fault(
                 "unexpected_message",
                 f"in state {state.name} expected {expected}; found {kind.label} from the {sender.name}",

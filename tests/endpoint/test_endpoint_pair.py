@@ -196,7 +196,7 @@ def test_a_notification_from_an_mse_is_refused() -> None:
 def test_notifications_before_a_fault_count() -> None:
     mse = active_mse()
     stream = b"".join(CODEC.encode(notify(i)) for i in range(20))
-    mse.feed(stream + CODEC.encode(Capability(1)) + CODEC.encode(notify(20)), 5)
+    mse.feed(stream + CODEC.encode(VersionResponse(1, 0)) + CODEC.encode(notify(20)), 5)
     assert mse.received == list(range(20))
     assert mse.fault is not None
     assert mse.fault.kind == "unexpected_message"

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 import loadgen.nmsp.profile as profile_module
 from loadgen.errors import RemoteProtocolError
+from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.hot import NotifyReceiver, Stations
-from loadgen.nmsp.messages import KIND_OF, Kind, MeasurementNotify, Message, Reading, Unsupported
+from loadgen.nmsp.messages import Kind, MeasurementNotify, Message, Reading, Unsupported
 from loadgen.nmsp.profile import Record, WireProfile
-from loadgen.nmsp.profile_document import FieldDocument
+from loadgen.nmsp.profile_document import SIZED, ElementDocument, FieldDocument
 
 # For every property test here: the same examples in every run, and no verdict on how fast the machine is.
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
@@ -88,10 +89,9 @@ fields = [
   { name = "due_ns", type = "u64", offset = 29 },
   { name = "kind", type = "u16", offset = 0, value = 513 },
 ]
+repeat = { record = "heard", count = "readings_n", max = 11 }
 
-[messages.measurement_notify.repeat]
-count = "readings_n"
-max = 11
+[records.heard]
 size = 21
 fields = [
   { name = "age_s", type = "u32", offset = 16 },
@@ -114,6 +114,15 @@ def reference_document() -> dict[str, Any]:
     return tomllib.loads(REFERENCE_TOML.read_text("utf-8"))
 
 
+def core_document() -> dict[str, Any]:
+    """The reference profile without what a profile may leave out."""
+    document = reference_document()
+    needed = {kind.label for kind, entry in CATALOGUE.items() if entry.needed}
+    document["messages"] = {name: table for name, table in document["messages"].items() if name in needed}
+    document["records"] = {"reading": document["records"]["reading"]}
+    return document
+
+
 def to_toml(data: dict[str, Any]) -> str:
     """A document as TOML, everything inline."""
     return "\n".join(f"{key} = {_inline(value)}" for key, value in data.items())
@@ -132,36 +141,59 @@ def _inline(value: object) -> str:
 # -- bytes laid out by hand: offsets and int.to_bytes, neither struct nor numpy ----------------------------------------
 
 
+def _raw(profile: WireProfile, kind: str, value: Any, size: int | None = None) -> bytes:
+    """One value's bytes; text and bytes are filled up to `size`."""
+    if kind == "text":
+        value = value.encode()
+    if kind in ("mac", *SIZED):
+        return bytes(value).ljust(size or 0, b"\0")
+    return int(value).to_bytes(_BITS[kind] // 8, profile.document.byte_order, signed=kind.startswith("i"))
+
+
 def by_hand(profile: WireProfile, fields: tuple[FieldDocument, ...], size: int, values: dict[str, Any]) -> bytes:
     """A record's bytes, from the document's offsets alone."""
     out = bytearray(size)
     for field in fields:
         value = field.value if field.value is not None else values[field.name]
-        if field.type == "mac":
-            raw = bytes(value)
-        else:
-            order = profile.document.byte_order
-            raw = int(value).to_bytes(_BITS[field.type] // 8, order, signed=field.type.startswith("i"))
+        raw = _raw(profile, field.type, value, field.size)
         out[field.offset : field.offset + len(raw)] = raw
     return bytes(out)
 
 
+def body_by_hand(profile: WireProfile, message: Message) -> bytes:
+    """A message's body, from the document alone."""
+    document = profile.document
+    layout = document.messages[KIND_OF[type(message)].label]
+    values = {name: getattr(message, name) for name in message.__struct_fields__}
+    repeat, elements, records = layout.repeat, layout.elements, []
+    if repeat is not None:
+        repeated = next(values[name] for name in values if isinstance(values[name], tuple))
+        record = document.records[repeat.record]
+        for each in repeated:
+            fields = {name: getattr(each, name) for name in each.__struct_fields__}
+            records.append(by_hand(profile, record.fields, record.size, fields))
+        if repeat.count is not None:
+            values[repeat.count] = len(records)
+    body = by_hand(profile, layout.fields, layout.size, values)
+    if repeat is None or repeat.id is None:
+        body += b"".join(records)
+    if elements is None:
+        return body
+    found = [(repeat.id, record) for record in records] if repeat is not None and repeat.id is not None else []
+    found += [(field.id, _raw(profile, field.type, values[field.name])) for field in elements.fields]
+    for number, value in found:
+        head = [_raw(profile, elements.type, number)]
+        counted = len(value)
+        if elements.length_counts == "element":
+            counted += (_BITS[elements.type] + _BITS[elements.length]) // 8
+        body += b"".join([*head, _raw(profile, elements.length, counted), value])
+    return body
+
+
 def frame_by_hand(profile: WireProfile, message: Message, transaction: int = 0) -> bytes:
     """A message's frame, from the document alone."""
-    document = profile.document
-    kind = KIND_OF[type(message)]
-    layout = document.messages[kind.label]
-    values = {name: getattr(message, name) for name in message.__struct_fields__}
-    readings = b""
-    if isinstance(message, MeasurementNotify):
-        repeat = layout.repeat
-        assert repeat is not None
-        values[repeat.count] = len(message.readings)
-        for reading in message.readings:
-            fields = {name: getattr(reading, name) for name in reading.__struct_fields__}
-            readings += by_hand(profile, repeat.fields, repeat.size, fields)
-    body = by_hand(profile, layout.fields, layout.size, values) + readings
-    return raw_frame(profile, layout.id, body, transaction)
+    layout = profile.document.messages[KIND_OF[type(message)].label]
+    return raw_frame(profile, layout.id, body_by_hand(profile, message), transaction)
 
 
 def raw_frame(
@@ -181,10 +213,13 @@ def raw_frame(
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
-def field_values(kind: str) -> st.SearchStrategy[Any]:
+def field_values(kind: str, size: int = 6) -> st.SearchStrategy[Any]:
     """Any value that fits a field type, its limits often."""
-    if kind == "mac":
-        return st.binary(min_size=6, max_size=6)
+    if kind in ("mac", "bytes"):
+        return st.binary(min_size=size, max_size=size)
+    if kind == "text":  # NULs at the end are what fills a field up
+        texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=size)
+        return texts.filter(lambda text: len(text.encode()) <= size)
     bits = _BITS[kind]
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if kind.startswith("i") else (0, (1 << bits) - 1)
     return st.sampled_from((low, high)) | st.integers(low, high)
@@ -193,24 +228,34 @@ def field_values(kind: str) -> st.SearchStrategy[Any]:
 def record_values(record: Record) -> st.SearchStrategy[dict[str, Any]]:
     """Values for the fields of a record that are no constants."""
     return st.fixed_dictionaries(
-        {name: field_values(record.types[name]) for name in record.names if name not in record.constants}
+        {
+            name: field_values(record.types[name], record.widths[name])
+            for name in record.names
+            if name not in record.constants
+        }
     )
+
+
+def _element_values(field: ElementDocument) -> st.SearchStrategy[Any]:
+    if field.type == "bytes":
+        return st.binary(max_size=field.size)
+    return field_values(field.type, field.size or 6)
 
 
 def messages(profile: WireProfile, kind: Kind) -> st.SearchStrategy[Message]:
     """Any message of a kind that the profile can carry."""
-    struct = {k: s for s, k in KIND_OF.items()}[kind]
-    if kind is not Kind.MEASUREMENT_NOTIFY:
-        return record_values(profile.body[kind]).map(lambda values: struct(**values))
-    readings = st.lists(
-        record_values(profile.reading).map(lambda values: Reading(**values)), max_size=profile.max_readings
-    )
-    return st.builds(_notify, record_values(profile.notify), readings, st.just(profile.count_field))
-
-
-def _notify(values: dict[str, Any], readings: list[Reading], count_field: str) -> MeasurementNotify:
-    fixed = {name: value for name, value in values.items() if name != count_field}
-    return MeasurementNotify(**fixed, readings=tuple(readings))
+    layout = profile.layouts[kind]
+    values: dict[str, st.SearchStrategy[Any]] = {
+        name: field_values(layout.body.types[name], layout.body.widths[name])
+        for name in layout.body.names
+        if name not in layout.body.constants and (layout.repeat is None or name != layout.repeat.counter)
+    }
+    if (repeat := layout.repeat) is not None:
+        each = record_values(repeat.record).map(lambda values: repeat.struct(**values))
+        values[repeat.name] = st.lists(each, max_size=min(repeat.max, 16)).map(tuple)
+    if layout.elements is not None:
+        values |= {field.name: _element_values(field) for field in layout.elements.fields.values()}
+    return st.fixed_dictionaries(values).map(lambda values: layout.struct(**values))
 
 
 def notify(sequence: int, readings: int, subservice: int = 0) -> MeasurementNotify:
@@ -309,8 +354,6 @@ def expected(profile: WireProfile, stream: list[tuple[Message, int]]) -> Receive
             rows.append((message.sequence, message.due_ns, message.sent_ns, message.subservice))
         else:
             assert not isinstance(message, Unsupported)
-            layout = profile.document.messages[KIND_OF[type(message)].label]
-            values = {name: getattr(message, name) for name in message.__struct_fields__}
-            body = by_hand(profile, layout.fields, layout.size, values)
-            controls.append((len(rows), layout.id, transaction, body))
+            msg_id = profile.ids[KIND_OF[type(message)]]
+            controls.append((len(rows), msg_id, transaction, body_by_hand(profile, message)))
     return Received(rows, controls, None, b"")

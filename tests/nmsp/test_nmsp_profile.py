@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nmsp_samples import OTHER_TOML, reference_document, to_toml
+from nmsp_samples import OTHER_TOML, core_document, reference_document, to_toml
 
 from loadgen.errors import ExitCode, InputError
 from loadgen.nmsp.profile import load_profile, reference_profile
@@ -24,7 +24,7 @@ def field(document: dict[str, Any], message: str, name: str) -> dict[str, Any]:
 
 
 def reading(document: dict[str, Any], name: str) -> dict[str, Any]:
-    fields = document["messages"]["measurement_notify"]["repeat"]["fields"]
+    fields = document["records"]["reading"]["fields"]
     return next(f for f in fields if f["name"] == name)
 
 
@@ -51,7 +51,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "an overlap in the readings": (
         lambda d: reading(d, "slot").update(offset=7),
-        [f"{NOTIFY}.repeat.fields[2] (band): expected bytes of its own, found an overlap with slot"],
+        ["records.reading.fields[2] (band): expected bytes of its own, found an overlap with slot"],
     ),
     "two fields of one name": (
         lambda d: d["header"]["fields"][1].update(name="magic"),
@@ -65,7 +65,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         lambda d: d["messages"].update(echo=d["messages"]["echo_request"] | {"id": 99}),
         [
             "messages.echo: expected one of version_request, version_response, capability, subscribe_request, "
-            "subscribe_response, echo_request, echo_response, measurement_notify, found an unknown message"
+            "subscribe_response, echo_request, echo_response, measurement_notify, capability_request, "
         ],
     ),
     "one id twice": (
@@ -92,7 +92,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "a number where a mac belongs": (
         lambda d: reading(d, "ap_mac").update(type="u32"),
-        [f"{NOTIFY}.repeat.fields[0] (ap_mac).type: expected mac, found u32"],
+        ["records.reading.fields[0] (ap_mac).type: expected mac, found u32"],
     ),
     "a type that does not exist": (
         lambda d: field(d, "header", "flags").update(type="u24"),
@@ -104,7 +104,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "an unknown key of a field": (
         lambda d: d["header"]["fields"][2].update(offfset=1),
-        ["header.fields[2].offfset: expected one of name, offset, type, value, found an unknown key"],
+        ["header.fields[2].offfset: expected one of name, offset, size, type, value, found an unknown key"],
     ),
     "a constant that does not fit": (
         lambda d: field(d, "header", "flags").update(value=256),
@@ -128,7 +128,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "readings where none belong": (
         lambda d: d["messages"]["capability"].update(repeat=copy.deepcopy(notify(d)["repeat"])),
-        ["messages.capability.repeat: expected nothing, found a table (only measurement_notify repeats)"],
+        ["messages.capability.repeat: expected nothing: this message has no records, found a table"],
     ),
     "a count that is no field": (
         lambda d: notify(d)["repeat"].update(count="readings"),
@@ -151,8 +151,8 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         [f"max_frame_bytes: expected room for {NOTIFY}, 268 bytes, found 267"],
     ),
     "a notification larger than a TLS record": (
-        lambda d: notify(d)["repeat"].update(size=1022),  # 12 + 32 + 16 * 1022 = 16,396
-        [f"{NOTIFY}: expected at most 16384 bytes with header and readings, found 16396"],
+        lambda d: d["records"]["reading"].update(size=1022),  # 12 + 32 + 16 * 1022 = 16,396
+        [f"{NOTIFY}: expected at most 16384 bytes with header and records, found 16396"],
     ),
     "no frame limit": (
         lambda d: d.update(max_frame_bytes=(1 << 24) + 1),
@@ -190,7 +190,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "a signal strength without a sign": (
         lambda d: reading(d, "rssi_a").update(type="u8"),
-        [f"{NOTIFY}.repeat.fields[4] (rssi_a).type: expected i8 or i16 or i32 or i64, found u8"],
+        ["records.reading.fields[4] (rssi_a).type: expected i8 or i16 or i32 or i64, found u8"],
     ),
     "a sequence number that comes round": (
         lambda d: field(d, "measurement_notify", "sequence").update(type="u32"),
@@ -222,7 +222,7 @@ def problems_of(tmp_path: Path, document: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_wrong_is_said_and_nothing_else(tmp_path: Path, name: str) -> None:
     edit, wanted = BAD[name]
-    document = reference_document()
+    document = core_document()
     edit(document)
     found = problems_of(tmp_path, document)
     assert len(found) == len(wanted), found
@@ -287,7 +287,7 @@ def test_the_same_document_unchanged_is_the_reference_profile(tmp_path: Path) ->
     ],
 )
 def test_the_digest_changes_with_the_layout(tmp_path: Path, edit: Edit) -> None:
-    document = reference_document()
+    document = core_document()
     edit(document)
     path = tmp_path / "changed.toml"
     path.write_text(to_toml(document), "utf-8")

@@ -19,10 +19,12 @@ ALLOWED = {
     (S.VERSION_AGREED, W, K.CAPABILITY): S.CAPABILITY_KNOWN,
     (S.CAPABILITY_KNOWN, M, K.SUBSCRIBE_REQUEST): S.SUBSCRIBING,
     (S.SUBSCRIBING, W, K.SUBSCRIBE_RESPONSE): S.ACTIVE,
-    (S.ACTIVE, W, K.MEASUREMENT_NOTIFY): S.ACTIVE,
-    (S.ACTIVE, M, K.ECHO_REQUEST): S.ACTIVE,
-    (S.ACTIVE, W, K.ECHO_RESPONSE): S.ACTIVE,
 }
+# Once a session is active: every request from the MSE, every response and notification from the WLC.
+ALLOWED |= {(S.ACTIVE, M, kind): S.ACTIVE for kind in K if kind.label.endswith("_request")}
+ALLOWED |= {(S.ACTIVE, W, kind): S.ACTIVE for kind in K if kind.label.endswith(("_response", "_notify"))}
+ALLOWED[S.ACTIVE, W, K.CAPABILITY] = S.ACTIVE
+del ALLOWED[S.ACTIVE, M, K.VERSION_REQUEST], ALLOWED[S.ACTIVE, W, K.VERSION_RESPONSE]
 OPEN = [state for state in State if state not in (S.CLOSED, S.ERROR)]
 
 
