@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.hlog import LogLine
 from loadgen.measure.recorder import Interval
+from loadgen.measure.spool import Kept, Spool
 from loadgen.measure.stages import NO_STAGE, stage_of, tag_of
 
 
@@ -22,7 +23,8 @@ class Merger:
         self._spans: dict[str, tuple[int, int]] = {}
         self._latest: dict[str, int] = {}
         self._summaries: dict[frozenset[str], dict[str, MetricSummary]] = {}
-        self._intervals: defaultdict[int, defaultdict[str, list[bytes]]] = defaultdict(lambda: defaultdict(list))
+        self._intervals: defaultdict[int, defaultdict[str, list[Kept]]] = defaultdict(lambda: defaultdict(list))
+        self._spool = Spool()
 
     def add(self, worker: str, interval: Interval, decoded: Mapping[str, Histogram] | None = None) -> None:
         """One interval of one worker, in order.
@@ -44,7 +46,7 @@ class Merger:
                 total.merge(encoded)
             else:
                 total.absorb(decoded[tag])
-            self._intervals[interval.index][tag].append(encoded)
+            self._intervals[interval.index][tag].append(self._spool.keep(encoded))
 
     def counters(self) -> Counter[str]:
         """Sums over the workers."""
@@ -83,6 +85,6 @@ class Merger:
         for index in sorted(self._intervals):
             for tag in sorted(self._intervals[index]):
                 histogram = Histogram()
-                for encoded in self._intervals[index][tag]:
-                    histogram.merge(encoded)
+                for kept in self._intervals[index][tag]:
+                    histogram.merge(self._spool.read(kept))
                 yield LogLine(tag, index * interval_s, interval_s, histogram)
