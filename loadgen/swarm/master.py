@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -70,6 +71,7 @@ def _begin(environment: Environment, runner: object, web_ui: WebUI | None, **_: 
     if not isinstance(runner, MasterRunner):
         return
     _check_version()
+    _lead_interrupts()
     options: Any = environment.parsed_options
     leader = Leader(environment, Path(options.results), _default_scenario(environment), _USERS)
     at_once = options.headless or options.autostart
@@ -99,6 +101,16 @@ def _begin(environment: Environment, runner: object, web_ui: WebUI | None, **_: 
         atexit.register(workers.end)
         # The runner's own listener, which tells the workers to quit, has been added before: and goes last.
         events.quitting.add_listener(lambda **_: _quit(runner, workers))
+
+
+def _lead_interrupts() -> None:
+    """Have Ctrl-C always end the main greenlet, which shuts Locust down.
+
+    By default it raises KeyboardInterrupt in whichever greenlet runs: in another one, it becomes Locust's exit code 2
+    ("unhandled exception"), and two of them in a row are lost.
+    """
+    main = gevent.get_hub().parent
+    gevent.signal_handler(signal.SIGINT, lambda: main.throw(KeyboardInterrupt))
 
 
 def _quit(runner: MasterRunner, workers: LocalWorkers) -> None:

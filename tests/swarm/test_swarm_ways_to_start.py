@@ -56,7 +56,6 @@ def test_interrupted_once_or_twice_nobody_stays_behind(tmp_path: Path, scenario:
         assert len(pids) == 2
         master.process.send_signal(signal.SIGINT)
         if times == 2:
-            # Locust forgets both if the second comes before it has turned to the first; nobody is that quick.
             master.hear("loadgen.master: generator")
             master.process.send_signal(signal.SIGINT)
         code = master.process.wait(60)
