@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from loadgen.errors import InputError, Problem
-from loadgen.units import Duration
+from loadgen.units import Duration, Offset
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -164,10 +164,10 @@ def _is_struct(kind: Any) -> bool:
 
 
 def _decode_unit(kind: type, value: Any) -> Any:
-    if kind is Duration:
+    if kind is Duration or kind is Offset:
         if not isinstance(value, str):
-            raise ValueError("Expected " + Duration.EXPECTED)
-        return Duration.parse(value)
+            raise ValueError("Expected " + kind.EXPECTED)
+        return kind.parse(value)
     raise NotImplementedError(kind)  # pragma: no cover - a Struct here uses a type that msgspec cannot read
 
 

@@ -46,6 +46,25 @@ class Duration(int):
         return cls(sum(round(float(number) * _UNIT_NS[unit]) for number, unit in parts))
 
 
+class Offset(int):
+    """A duration in nanoseconds that may be negative: how far one thing is ahead of another."""
+
+    EXPECTED: ClassVar[str] = 'a duration such as "90s", or "-90s"'
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "1h", "-1h".
+
+        Raises:
+            ValueError: as `Duration.parse`.
+        """
+        try:
+            size = Duration.parse(text.removeprefix("-"))
+        except ValueError as error:
+            raise ValueError(str(error).replace(Duration.EXPECTED, cls.EXPECTED)) from None
+        return cls(-size if text.startswith("-") else size)
+
+
 class Size(int):
     """A number of bytes; documents write it "40KiB", "1MB" or "512"."""
 

@@ -31,8 +31,8 @@ class Assignment(_Value, frozen=True):
 
     Attributes:
         identities: of this worker's WLCs, in order; or of all the plan's MSEs.
-        auth_list: whom a WLC lets in; None: every client with a certificate.
-        trusted_pem: who must have signed a WLC's certificate, for an MSE; None: anybody.
+        auth_lists: whom a WLC lets in, in the order in which they are asked; empty: everybody.
+        trusted_pem: where the certificate chain of the other side must end; None: anywhere.
         epoch_ns: start of interval 0 (monotonic); intervals are `interval_ns` long.
         to_unix_ns: turns this machine's monotonic clock into ns since the epoch, the same way in every worker.
     """
@@ -43,7 +43,7 @@ class Assignment(_Value, frozen=True):
     worker: int
     workers: int
     identities: tuple[Identity, ...]
-    auth_list: AuthList | None
+    auth_lists: tuple[AuthList, ...]
     trusted_pem: bytes | None
     epoch_ns: int
     interval_ns: int

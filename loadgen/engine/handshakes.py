@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from OpenSSL import SSL
 
+from loadgen.engine.aaa import Aaa
 from loadgen.engine.dialing import DialingShard, MseLink
 from loadgen.engine.links import Link, Phase
 from loadgen.engine.listening import ListeningShard, WlcLink
@@ -203,7 +204,9 @@ class HandshakeMseShard(DialingShard):
         if self._paced:
             self.recorder.record("handshake.latency", now_ns - link.due_ns, link.stage)
         link.tunnel.close_notify()
-        if not self._confirmed:
+        if self._confirmed:
+            link.tunnel.hang_up()  # some servers wait for that before they close
+        else:
             self._complete(link)
 
     def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
@@ -242,9 +245,10 @@ class HandshakeWlcShard(ListeningShard):
         recorder: Recorder,
         listeners: Sequence[socket.socket],
         contexts: Sequence[SSL.Context],
+        aaa: Aaa | None = None,
     ) -> None:
         """Args: listeners, contexts: of this worker's WLCs, in order."""
-        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners)
+        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa)
         self.listen(len(listeners))
         self._contexts = contexts
         # Counted where the handshake begins: here only if the MSEs are somebody else's.
@@ -267,11 +271,12 @@ class HandshakeWlcShard(ListeningShard):
             self.finished = True
 
     def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
-        link.tunnel = Tunnel(self._contexts[link.number], sock, server=True)
+        link.tunnel = self.accept(self._contexts[link.number], sock)
         if self._counting:
             self.recorder.count("handshakes.attempted")
 
     def on_tunnel(self, link: Link, now_ns: int) -> None:
+        super().on_tunnel(link, now_ns)
         assert link.tunnel is not None
         if not self._counting:
             return

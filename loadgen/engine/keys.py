@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -15,72 +16,146 @@ from loadgen.identity.devices import load_auth_list
 from loadgen.identity.files import read_bounded
 from loadgen.scenario.load import relative_to
 from loadgen.scenario.plan import Plan, Use
-from loadgen.scenario.schema import Scenario
+from loadgen.scenario.schema import ListSource, Scenario
+from loadgen.units import NS_PER_S
 
 # Making an RSA key takes about 50 ms; a fleet shares this many key pairs, each with a certificate of its own.
 _RSA_KEYS = 8
 _MAX_PEM_BYTES = 1 << 20
+_DAYS = 3650.0
 
 
 def make_keys(scenario: Scenario, scenario_path: Path, plan: Plan, now: datetime) -> Keys:
-    """Identities of both fleets as far as they are ours, the WLCs' auth list, and what the MSEs trust.
+    """Identities of both fleets as far as they are ours, the WLCs' auth lists, and whom both sides trust.
 
     Raises:
         InputError: a file that the scenario names is missing or wrong, or an option lacks one.
     """
-    problems: list[Problem] = []
-    identities: list[Identity] = []
-    auth_list: AuthList | None = None
-    if plan.use.plays_mse:
-        for name in scenario.mse.identities:
+    return _Maker(scenario, scenario_path, plan, now).make()
+
+
+class _Maker:
+    """Collects problems, so that all of them come at once."""
+
+    def __init__(self, scenario: Scenario, path: Path, plan: Plan, now: datetime) -> None:
+        self._scenario, self._path, self._plan, self._now = scenario, path, plan, now
+        self._problems: list[Problem] = []
+        # Controllers and authorities were installed before anything in this run; no clock of it finds them too young.
+        skew_ns = min(0, plan.wlc_clock_skew_ns, plan.mse_clock_skew_ns)
+        self._before = now + timedelta(seconds=skew_ns / NS_PER_S)
+        self._root: Authority | None = None
+
+    def make(self) -> Keys:
+        plan, scenario = self._plan, self._scenario
+        read = self._read_identities() if plan.use.plays_mse else []
+        if plan.certificate == "lsc" and plan.use in (Use.TARGET_WLC, Use.SERVE_MSE):
+            expected = '"ssc", or mse.identities: nobody else knows the authority that "lsc" makes for the run'
+            self._problem("mse.certificate", expected, '"lsc"')
+        wlc_trust = self._trust("wlc.trust", scenario.wlc.trust) if plan.use.plays_wlc else None
+        mse_trust = self._trust("tls.trust", scenario.tls.trust) if plan.use.plays_mse else None
+        lists = self._read_lists() if plan.use.plays_wlc and scenario.wlc.authenticate else []
+        if any(not identity.is_self_signed() for identity in read) and (
+            plan.use is Use.BOTH and scenario.wlc.authenticate and scenario.wlc.trust == "fleet"
+        ):
+            expected = (
+                'a PEM file, or "any": mse.identities has certificates that were not signed by this run\'s authority'
+            )
+            self._problem("wlc.trust", expected, '"fleet"')
+        if self._problems:
+            raise InputError(self._problems)
+        mses = read or (self._make_mses() if plan.use.plays_mse else [])
+        wlcs: list[Identity] = []
+        if plan.use.plays_wlc:
+            wlcs = self._make_wlcs()
+        if plan.use is Use.BOTH:
+            if scenario.tls.trust == "fleet":
+                mse_trust = self._authority().certificate_pem
+            if scenario.wlc.trust == "fleet":
+                wlc_trust = self._authority().certificate_pem
+        return Keys(tuple(wlcs), tuple(mses), self._auth_lists(lists, mses), wlc_trust, mse_trust)
+
+    def _problem(self, key: str, expected: str, found: str) -> None:
+        self._problems.append(Problem(f"{self._path}: {key}", expected, found))
+
+    def _authority(self) -> Authority:
+        if self._root is None:
+            name = f"loadgen {self._plan.scenario}"[:64]
+            self._root = Authority.new(name, self._before, self._scenario.tls.key)
+        return self._root
+
+    # -- identities ----------------------------------------------------------------------------------------------
+
+    def _read_identities(self) -> list[Identity]:
+        identities: list[Identity] = []
+        for name in self._scenario.mse.identities:
             try:
-                identities.append(load_identity(relative_to(scenario_path, name)))
+                identities.append(load_identity(relative_to(self._path, name)))
             except InputError as error:
-                problems.extend(error.problems)
-        if not scenario.mse.identities:
-            identities = [self_signed(mac, new_key(scenario.tls.key), now) for mac in plan.mse_macs]
-    if plan.use.plays_wlc and scenario.wlc.authenticate:
-        if scenario.wlc.auth_list is not None:
-            try:
-                auth_list = load_auth_list(relative_to(scenario_path, scenario.wlc.auth_list), scenario.tls.hash_over)
-            except InputError as error:
-                problems.extend(error.problems)
-        elif plan.use is Use.SERVE_WLC:
-            expected = "a file of key hashes to let MSEs in by (or wlc.authenticate = false)"
-            problems.append(Problem(f"{scenario_path}: wlc.auth_list", expected, "nothing"))
-        else:
-            auth_list = AuthList.of(identities, scenario.tls.key_hash, scenario.tls.hash_over)
-    trusted = _trusted(scenario, scenario_path, plan, problems)
-    if problems:
-        raise InputError(problems)
-    wlcs: list[Identity] = []
-    if plan.use.plays_wlc:
-        authority = Authority.new(f"loadgen {plan.scenario}"[:64], now, scenario.tls.key)
-        wlcs = _wlc_identities(authority, scenario, plan, now)
-        if plan.use.plays_mse and scenario.tls.trust == "fleet":
-            trusted = authority.certificate_pem
-    return Keys(tuple(wlcs), tuple(identities), auth_list, trusted)
+                self._problems.extend(error.problems)
+        return identities
 
+    def _make_mses(self) -> list[Identity]:
+        plan, key = self._plan, self._scenario.tls.key
+        if plan.certificate == "none":
+            return [Identity(mac, b"", b"") for mac in plan.mse_macs]
+        days = plan.validity_ns / NS_PER_S / 86400 if plan.validity_ns else _DAYS
+        if plan.certificate == "lsc":
+            # Signed by the authority's clock, which is right.
+            issuing = self._authority().issue_authority(f"loadgen issuing {plan.scenario}"[:64], self._before, key)
+            return [issuing.issue(mac, new_key(key), self._now, days) for mac in plan.mse_macs]
+        installed = self._now + timedelta(seconds=plan.mse_clock_skew_ns / NS_PER_S)
+        return [self_signed(mac, new_key(key), installed, days) for mac in plan.mse_macs]
 
-def _wlc_identities(authority: Authority, scenario: Scenario, plan: Plan, now: datetime) -> list[Identity]:
-    count = len(plan.wlcs) if scenario.tls.key == "p256" else min(len(plan.wlcs), _RSA_KEYS)
-    pool = [new_key(scenario.tls.key) for _ in range(count)]
-    return [authority.issue(wlc.mac, pool[index % count], now) for index, wlc in enumerate(plan.wlcs)]
+    def _make_wlcs(self) -> list[Identity]:
+        plan, key = self._plan, self._scenario.tls.key
+        count = len(plan.wlcs) if key == "p256" else min(len(plan.wlcs), _RSA_KEYS)
+        pool = [new_key(key) for _ in range(count)]
+        authority = self._authority()
+        return [authority.issue(wlc.mac, pool[index % count], self._before) for index, wlc in enumerate(plan.wlcs)]
 
+    # -- auth lists ----------------------------------------------------------------------------------------------
 
-def _trusted(scenario: Scenario, scenario_path: Path, plan: Plan, problems: list[Problem]) -> bytes | None:
-    trust = scenario.tls.trust
-    # "fleet" means the authority of this run; somebody else's WLC has another, which only a file can name.
-    if trust in ("any", "fleet") or not plan.use.plays_mse:
-        return None
-    try:
-        path = relative_to(scenario_path, trust)
-        pem = read_bounded(path, _MAX_PEM_BYTES, 'PEM certificates, or "fleet", or "any"')
-        x509.load_pem_x509_certificates(pem)
-    except InputError as error:
-        problems.extend(error.problems)
-        return None
-    except ValueError as error:
-        problems.append(Problem(str(path), "PEM certificates", str(error)))
-        return None
-    return pem
+    def _read_lists(self) -> list[AuthList | None]:
+        """Those in files; None for the one of this run's MSEs."""
+        wlc = self._scenario.wlc
+        sources: Sequence[tuple[str, ListSource]] = [("wlc.auth_list", ListSource(wlc.auth_list))]
+        if wlc.aaa.lists:
+            sources = [(f"wlc.aaa.lists[{index}].auth_list", each) for index, each in enumerate(wlc.aaa.lists)]
+        lists: list[AuthList | None] = []
+        for key, source in sources:
+            if source.auth_list is not None:
+                try:
+                    path = relative_to(self._path, source.auth_list)
+                    lists.append(load_auth_list(path, self._scenario.tls.hash_over))
+                except InputError as error:
+                    self._problems.extend(error.problems)
+            elif self._plan.use is Use.SERVE_WLC:
+                expected = "a file of key hashes to let MSEs in by (or wlc.authenticate = false)"
+                self._problem(key, expected, "nothing")
+            else:
+                lists.append(None)
+        return lists
+
+    def _auth_lists(self, lists: list[AuthList | None], mses: list[Identity]) -> tuple[AuthList, ...]:
+        tls = self._scenario.tls
+        shown = [identity for identity in mses if identity.certificate_pem]
+        ours = AuthList.of(shown, tls.key_hash, tls.hash_over)
+        return tuple(ours if each is None else each for each in lists)
+
+    # -- trust ---------------------------------------------------------------------------------------------------
+
+    def _trust(self, key: str, trust: str) -> bytes | None:
+        # "fleet" means the authority of this run; somebody else has another, which only a file can name.
+        if trust in ("any", "fleet"):
+            return None
+        path = relative_to(self._path, trust)
+        try:
+            pem = read_bounded(path, _MAX_PEM_BYTES, 'PEM certificates, or "fleet", or "any"')
+            x509.load_pem_x509_certificates(pem)
+        except InputError as error:
+            self._problems.extend(error.problems)
+            return None
+        except ValueError as error:
+            self._problems.append(Problem(str(path), "PEM certificates", str(error)))
+            return None
+        return pem

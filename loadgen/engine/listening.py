@@ -8,11 +8,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from OpenSSL import SSL
+
+from loadgen.engine.aaa import Aaa, Answer
 from loadgen.engine.links import Link, Phase
 from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
-from loadgen.transport.tls import kind_of_errno
+from loadgen.transport.patient import PatientTunnel
+from loadgen.transport.tls import Tunnel, Want, kind_of_errno
 from loadgen.units import NS_PER_MS
 
 LISTEN_BACKLOG = 1024
@@ -26,25 +30,35 @@ class WlcLink(Link):
     Attributes:
         number: which of the worker's WLCs, in the order of its listeners.
         row: of the ledger, once it subscribed.
+        answer: AAA's, while it is on its way.
+        paused: nothing is read from it before its timer has run.
     """
 
-    __slots__ = ("number", "row")
+    __slots__ = ("answer", "number", "paused", "row")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
         super().__init__(sock.fileno(), Phase.HANDSHAKING, started_ns)
         self.tls_started_ns = started_ns
         self.number = number
         self.row = -1
+        self.answer: Answer | None = None
+        self.paused = False
 
 
 class ListeningShard(Shard):
     """A shard whose links come in through listening sockets."""
 
     def __init__(
-        self, profile: WireProfile, recorder: Recorder, setup_timeout_ns: int, listeners: Sequence[socket.socket]
+        self,
+        profile: WireProfile,
+        recorder: Recorder,
+        setup_timeout_ns: int,
+        listeners: Sequence[socket.socket],
+        aaa: Aaa | None = None,
     ) -> None:
-        """Args: listeners: bound; nobody can connect before `listen`."""
+        """Args: listeners: bound; nobody can connect before `listen`. aaa: None lets everybody in."""
         super().__init__(profile, recorder, setup_timeout_ns)
+        self._aaa = aaa
         self._listeners = {sock.fileno(): (number, sock) for number, sock in enumerate(listeners)}
         self._resting: list[tuple[int, int]] = []  # (until, listener)
         self._open = 0
@@ -91,6 +105,7 @@ class ListeningShard(Shard):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             now = time.monotonic_ns()
             link = WlcLink(sock, now, number)
+            self.recorder.count("accept.attempts")
             self.on_accepted(sock, link)
             self.add(link, now + self.setup_timeout_ns, select.EPOLLIN)
 
@@ -103,3 +118,93 @@ class ListeningShard(Shard):
         self._resting.clear()
         for _, sock in self._listeners.values():
             sock.close()  # epoll forgets it
+
+    # -- handshakes ----------------------------------------------------------------------------------------------
+
+    def accept(self, context: SSL.Context, sock: socket.socket) -> Tunnel:
+        """The server's end of a tunnel over a socket that was accepted."""
+        patient = self._aaa is not None and self._aaa.takes_time
+        return PatientTunnel(context, sock) if patient else Tunnel(context, sock, server=True)
+
+    def shake(self, link: Link) -> bool:
+        assert isinstance(link, WlcLink)
+        aaa = self._aaa
+        if aaa is None:
+            return super().shake(link)
+        if aaa.takes_time:
+            return self._shake_patiently(link, aaa)
+        try:
+            done = super().shake(link)
+        finally:
+            if (answer := aaa.take()) is not None:
+                self._count_answer(answer)
+        if not done and aaa.poll_tick_ns:
+            self._rest(link, aaa.poll_tick_ns)
+        return done
+
+    def _shake_patiently(self, link: WlcLink, aaa: Aaa) -> bool:
+        """The same with an AAA that takes its time: what the WLC has to say waits for the answer."""
+        tunnel = link.tunnel
+        assert isinstance(tunnel, PatientTunnel)
+        if link.answer is not None:
+            self._count_response(link.answer)
+            link.answer = None
+        else:
+            tunnel.take_in()
+            if (answer := aaa.take()) is not None:
+                self.recorder.count("aaa.request")
+                link.answer = answer
+                self._rest(link, answer.wait_ns)
+                return False
+        if tunnel.speak():
+            return True
+        self.watch(link)
+        if aaa.poll_tick_ns and tunnel.wants is Want.READ:
+            self._rest(link, aaa.poll_tick_ns)
+        return False
+
+    def _rest(self, link: WlcLink, length_ns: int) -> None:
+        """Leave a link alone for so long, or until its time to be set up is over."""
+        self.pause(link)
+        link.paused = True
+        self.arm(link, min(time.monotonic_ns() + length_ns, link.started_ns + self.setup_timeout_ns))
+
+    def on_timer(self, link: Link, now_ns: int) -> None:
+        assert isinstance(link, WlcLink)
+        deadline_ns = link.started_ns + self.setup_timeout_ns
+        if not link.paused or now_ns >= deadline_ns:
+            super().on_timer(link, now_ns)
+            return
+        link.paused = False
+        self.arm(link, deadline_ns)
+        self.advance(link)
+
+    def _count_answer(self, answer: Answer) -> None:
+        self.recorder.count("aaa.request")
+        self._count_response(answer)
+
+    def _count_response(self, answer: Answer) -> None:
+        self.recorder.count("aaa.response")
+        if answer.list:
+            self.recorder.count("aaa.validation_success")
+            self.recorder.count(f"aaa.found_in_list_{answer.list}")
+        else:
+            self.recorder.count("aaa.validation_fail")
+
+    def _count_verified(self, link: Link) -> None:
+        """Once for every handshake that has come to its end."""
+        if link.tunnel is not None and (verified := link.tunnel.verified) is not None:
+            self.recorder.count("verify.count")
+            self.recorder.count("verify.success" if verified else "verify.fail")
+
+    def on_tunnel(self, link: Link, now_ns: int) -> None:
+        self.recorder.count("accept.success")
+        self._count_verified(link)
+
+    def end(self, link: Link, *, orderly: bool) -> None:
+        assert isinstance(link, WlcLink)
+        if link.phase is Phase.HANDSHAKING:
+            self._count_verified(link)
+            refused = link.tunnel is not None and link.tunnel.refusal is not None
+            self.recorder.count("accept.reject" if refused else "accept.fail")
+        super().end(link, orderly=orderly)

@@ -17,6 +17,8 @@ _MAX_EVENTS = 1024
 _MAX_SLEEP_NS = 100 * NS_PER_MS
 # How long the loop may go on without trio: the worker's other tasks wait for it.
 _STRETCH_NS = 4 * NS_PER_MS
+# In the place of events: epoll does not know the link.
+_UNWATCHED = -1
 
 
 class Loop:
@@ -118,7 +120,13 @@ class Loop:
         """Watch a link no more."""
         link.timer = 0
         del self.links[link.fd]
-        self._epoll.unregister(link.fd)
+        self.pause(link)
+
+    def pause(self, link: Link) -> None:
+        """Have epoll tell nothing of this link until it is watched again; its timer goes on."""
+        if link.watched != _UNWATCHED:
+            self._epoll.unregister(link.fd)
+            link.watched = _UNWATCHED
 
     def watch(self, link: Link) -> None:
         """Have epoll tell what this link waits for."""
@@ -126,7 +134,10 @@ class Loop:
         events = select.EPOLLIN
         if link.tunnel.wants is Want.WRITE:
             events |= select.EPOLLOUT
-        if link.watched != events:
+        if link.watched == _UNWATCHED:
+            self._epoll.register(link.fd, events)
+            link.watched = events
+        elif link.watched != events:
             self._epoll.modify(link.fd, events)
             link.watched = events
 

@@ -91,7 +91,7 @@ class Shard(Loop):
             self._take()
         until, self.handshakes_wait = time.monotonic_ns() + _HANDSHAKE_BUDGET_NS, False
         for link in pending:
-            self._advance(link)
+            self.advance(link)
             if time.monotonic_ns() > until:
                 self.handshakes_wait = link is not pending[-1]
                 break
@@ -226,16 +226,14 @@ class Shard(Loop):
         if not link.tunnel.blocked and link.tunnel.close_notify():
             self._drop(link)
 
-    def _advance(self, link: Link) -> None:
+    def advance(self, link: Link) -> None:
         """Go on with connecting or the handshake."""
         try:
             if link.phase is Phase.CONNECTING:
                 self.on_connected(link)
                 link.phase = Phase.HANDSHAKING
                 link.tls_started_ns = time.monotonic_ns()
-            assert link.tunnel is not None
-            if not link.tunnel.handshake():
-                self.watch(link)
+            if not self.shake(link):
                 return
             now = time.monotonic_ns()
             link.phase = Phase.SETTING_UP
@@ -246,6 +244,18 @@ class Shard(Loop):
                 self.watch(link)
         except TransportFault as error:
             self.fault(link, error.kind)
+
+    def shake(self, link: Link) -> bool:
+        """Go on with the handshake; False: it waits, and the loop knows for what.
+
+        Raises:
+            TransportFault
+        """
+        assert link.tunnel is not None
+        if link.tunnel.handshake():
+            return True
+        self.watch(link)
+        return False
 
     def _read(self, links: list[Link]) -> None:
         """Read one TLS record of each link, one behind the other, and then take them all."""

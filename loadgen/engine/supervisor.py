@@ -43,13 +43,15 @@ _MAX_INTERVALS = 600
 class Keys(NamedTuple):
     """Who the endpoints of a run are, and whom they trust.
 
-    auth_list None: WLCs let every client in. trusted_pem None: MSEs take every WLC.
+    auth_lists: whom WLCs let in; empty: everybody. wlc_trust, mse_trust: where chains must end that the WLCs, and the
+    MSEs, are shown; None: anywhere.
     """
 
     wlc: tuple[Identity, ...]
     mse: tuple[Identity, ...]
-    auth_list: AuthList | None
-    trusted_pem: bytes | None
+    auth_lists: tuple[AuthList, ...]
+    wlc_trust: bytes | None
+    mse_trust: bytes | None
 
 
 Watcher = Callable[[Snapshot], None]
@@ -315,8 +317,8 @@ class Supervisor:
             worker=worker,
             workers=self.workers,
             identities=self._keys.wlc[worker :: self.workers] if wlc else self._keys.mse,
-            auth_list=self._keys.auth_list if wlc else None,
-            trusted_pem=None if wlc else self._keys.trusted_pem,
+            auth_lists=self._keys.auth_lists if wlc else (),
+            trusted_pem=self._keys.wlc_trust if wlc else self._keys.mse_trust,
             epoch_ns=self._epoch_ns,
             interval_ns=self._interval_ns,
             to_unix_ns=self._to_unix_ns,

@@ -14,6 +14,7 @@ from OpenSSL import SSL
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.stations import make_stations
 from loadgen.endpoint.wlc import Ledger, WlcEndpoint
+from loadgen.engine.aaa import Aaa
 from loadgen.engine.links import Link, Phase
 from loadgen.engine.listening import ListeningShard, WlcLink
 from loadgen.engine.shard import MIN_TICK_NS
@@ -24,7 +25,7 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.schedule import RateStage, Share
-from loadgen.transport.tls import TransportFault, Tunnel
+from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS, NS_PER_MS
 
 _LAG_ROWS = 65536
@@ -75,9 +76,10 @@ class WlcShard(ListeningShard):
         listeners: Sequence[socket.socket],
         contexts: Sequence[SSL.Context],
         to_unix_ns: int,
+        aaa: Aaa | None = None,
     ) -> None:
         """Args: listeners, contexts: one for each of `share.members`, in order."""
-        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners)
+        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa)
         self._plan = plan
         self._settings = settings
         self._share = share
@@ -369,12 +371,13 @@ class WlcShard(ListeningShard):
     # -- links ---------------------------------------------------------------------------------------------------
 
     def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
-        link.tunnel = Tunnel(self.controllers[link.number].context, sock, server=True)
+        link.tunnel = self.accept(self.controllers[link.number].context, sock)
         if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
             self.recorder.mark("handshake", link.started_ns)
 
     def on_tunnel(self, link: Link, now_ns: int) -> None:
+        super().on_tunnel(link, now_ns)
         if not self._dialed_by_us:
             self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
         link.endpoint = WlcEndpoint(self._settings, link.started_ns)

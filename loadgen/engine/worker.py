@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 from loadgen.endpoint.link import EndpointSettings
+from loadgen.engine.aaa import Aaa
 from loadgen.engine.channel import (
     Assignment,
     BeginStage,
@@ -39,7 +40,6 @@ from loadgen.engine.mse_shard import MseShard
 from loadgen.engine.shard import Shard
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.errors import InputError, Problem
-from loadgen.identity.authlist import AuthList
 from loadgen.loads import LoadKind
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.histogram import Histogram
@@ -50,7 +50,8 @@ from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import Share
-from loadgen.transport.tls import CertificateCheck, client_context, server_context
+from loadgen.transport.tls import client_context, server_context
+from loadgen.transport.verifying import Clock, skewed
 from loadgen.units import NS_PER_S
 
 
@@ -222,21 +223,25 @@ class Worker:
         planned = plan.wlcs[assignment.worker :: assignment.workers]
         idle = bool(plan.sessions_per_user) and plan.use is Use.SERVE_WLC
         listeners = _listen([(wlc.host, wlc.port) for wlc in planned], idle=idle)
-        check = None if assignment.auth_list is None else _auth_check(assignment.auth_list)
+        lists = assignment.auth_lists
+        aaa = Aaa(lists, plan.list_delays_ns, plan.poll_tick_ns) if plan.authenticate else None
         contexts = [
             server_context(
                 identity.key_pem,
                 identity.certificate_pem,
                 identity.chain_pem,
                 plan.tls_version,
-                check,
+                None if aaa is None else aaa.check,
                 tickets=plan.resumed > 0,
+                strong=plan.strong_cipher,
+                trusted_pem=assignment.trusted_pem,
+                clock=self._clock(plan.wlc_clock_skew_ns),
             )
             for identity in assignment.identities
         ]
         shard: Shard
         if plan.kind is LoadKind.HANDSHAKE:
-            shard = HandshakeWlcShard(plan, self._profile, self._recorder, listeners, contexts)
+            shard = HandshakeWlcShard(plan, self._profile, self._recorder, listeners, contexts, aaa)
         else:
             shard = WlcShard(
                 plan,
@@ -247,6 +252,7 @@ class Worker:
                 listeners,
                 contexts,
                 assignment.to_unix_ns,
+                aaa,
             )
         return shard, tuple(listener.getsockname()[:2] for listener in listeners)
 
@@ -259,7 +265,8 @@ class Worker:
                 identity.chain_pem,
                 plan.tls_version,
                 assignment.trusted_pem,
-                tickets=plan.resumed > 0,
+                strong=plan.strong_cipher,
+                clock=self._clock(plan.mse_clock_skew_ns),
             )
             for identity in assignment.identities
         ]
@@ -281,6 +288,9 @@ class Worker:
         if not plan.sessions_per_user:
             shard.start_dialing(dial_at_ns)
         return shard
+
+    def _clock(self, skew_ns: int) -> Clock | None:
+        return skewed(skew_ns / NS_PER_S, self._assignment.to_unix_ns / NS_PER_S)
 
     def _share(self) -> Share:
         plan = self._assignment.plan
@@ -344,10 +354,6 @@ def _listen(addresses: list[tuple[str, int]], *, idle: bool) -> list[socket.sock
             sock.close()
         raise InputError(problems)
     return listeners
-
-
-def _auth_check(auth_list: AuthList) -> CertificateCheck:
-    return lambda certificate: None if auth_list.find(certificate) else "key_hash_not_listed"
 
 
 async def _main() -> None:

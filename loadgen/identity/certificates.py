@@ -21,20 +21,37 @@ ORGANIZATION = "nmsp-loadgen"  # so that a certificate found on a controller lat
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
-def root_certificate(common_name: str, key: PrivateKey, now: datetime, days: int) -> x509.Certificate:
-    """The certificate of an authority that signs end entities only."""
+def authority_certificate(
+    common_name: str,
+    key: PrivateKey,
+    now: datetime,
+    days: float,
+    signed_by: tuple[PrivateKey, x509.Certificate] | None = None,
+) -> x509.Certificate:
+    """The certificate of an authority.
+
+    Args:
+        signed_by: as of `leaf_certificate`. None: a root, which signs end entities and authorities that sign
+            end entities only; otherwise such an authority.
+    """
     subject = _name(common_name)
-    builder = _builder(subject, key, now, now + timedelta(days=days)).issuer_name(subject)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    issuer_key, issuer, end = _issuer(subject, key, now + timedelta(days=days), signed_by)
+    builder = _builder(subject, key, now, end).issuer_name(issuer)
+    path_length = 1 if signed_by is None else 0
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
     builder = builder.add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-    return builder.add_extension(_key_identifier(key), critical=False).sign(key, SHA256())
+    builder = builder.add_extension(_key_identifier(key), critical=False)
+    if signed_by is not None:
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+        builder = builder.add_extension(authority, critical=False)
+    return builder.sign(issuer_key, SHA256())
 
 
 def leaf_certificate(
     common_name: str,
     key: PrivateKey,
     now: datetime,
-    days: int,
+    days: float,
     signed_by: tuple[PrivateKey, x509.Certificate] | None = None,
 ) -> x509.Certificate:
     """A certificate for either role: a WLC is a TLS server and an MSE a client, and one file may play both.
@@ -44,12 +61,7 @@ def leaf_certificate(
             self-signed.
     """
     subject = _name(common_name)
-    end = now + timedelta(days=days)
-    if signed_by is None:
-        issuer_key, issuer = key, subject
-    else:
-        issuer_key, issuer = signed_by[0], signed_by[1].subject
-        end = min(end, signed_by[1].not_valid_after_utc)
+    issuer_key, issuer, end = _issuer(subject, key, now + timedelta(days=days), signed_by)
     builder = _builder(subject, key, now, end).issuer_name(issuer)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     # The field's trace shows static RSA key exchange, for which a server's certificate must allow key
@@ -62,6 +74,15 @@ def leaf_certificate(
     builder = builder.add_extension(_key_identifier(key), critical=False)
     authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
     return builder.add_extension(authority, critical=False).sign(issuer_key, SHA256())
+
+
+def _issuer(
+    subject: x509.Name, key: PrivateKey, end: datetime, signed_by: tuple[PrivateKey, x509.Certificate] | None
+) -> tuple[PrivateKey, x509.Name, datetime]:
+    """Who signs, under which name, and until when it is valid: not for longer than the issuer."""
+    if signed_by is None:
+        return key, subject, end
+    return signed_by[0], signed_by[1].subject, min(end, signed_by[1].not_valid_after_utc)
 
 
 def _name(common_name: str) -> x509.Name:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from loadgen.errors import InputError
-from loadgen.identity.certificates import PrivateKey, leaf_certificate, root_certificate
+from loadgen.identity.certificates import PrivateKey, authority_certificate, leaf_certificate
 from loadgen.identity.files import read_bounded, write_new
 from loadgen.identity.mac import bare_mac
 from loadgen.identity.pem import parse_identity_pem
@@ -60,30 +60,41 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Authority:
-    """A certificate authority that lives as long as one run: it signs the WLC certificates which MSEs verify.
+    """A certificate authority that lives as long as one run: it signs the WLC certificates which MSEs verify,
+    and, through an issuing authority, those of MSEs with CA-signed certificates (LSC).
 
     Its key is never written anywhere, so nobody has to guard or to revoke it.
     """
 
-    def __init__(self, key: PrivateKey, certificate: x509.Certificate) -> None:
+    def __init__(self, key: PrivateKey, certificate: x509.Certificate, chain_pem: bytes = b"") -> None:
+        """Args: chain_pem: what those whom it signs send after their certificate, without the root."""
         self._key = key
         self._certificate = certificate
+        self._chain_pem = chain_pem
         self.certificate_pem = certificate.public_bytes(Encoding.PEM)
 
     @classmethod
-    def new(cls, name: str, now: datetime, key_type: KeyType = "p256", days: int = 3650) -> Authority:
+    def new(cls, name: str, now: datetime, key_type: KeyType = "p256", days: float = 3650) -> Authority:
         """A root with a fresh key; `name` is its common name (1 to 64 characters, X.520)."""
         key = new_key(key_type)
-        return cls(key, root_certificate(name, key, now, days))
+        return cls(key, authority_certificate(name, key, now, days))
 
-    def issue(self, mac: str, key: PrivateKey, now: datetime, days: int = 3650) -> Identity:
+    def issue_authority(self, name: str, now: datetime, key_type: KeyType = "p256", days: float = 3650) -> Authority:
+        """An issuing authority that this root signs; its certificate is sent along with those it issues."""
+        key = new_key(key_type)
+        certificate = authority_certificate(name, key, now, days, (self._key, self._certificate))
+        return Authority(key, certificate, certificate.public_bytes(Encoding.PEM) + self._chain_pem)
+
+    def issue(self, mac: str, key: PrivateKey, now: datetime, days: float = 3650) -> Identity:
         """An identity signed by this authority, not valid for longer than the authority itself.
 
-        Its chain is empty: a peer that verifies has the root, and every handshake would carry it for nothing.
+        The root is not in its chain: a peer that verifies has it, and every handshake would carry it for
+        nothing.
         """
         signed_by = (self._key, self._certificate)
         certificate = leaf_certificate(bare_mac(mac), key, now, days, signed_by)
-        return _identity(mac, key, [certificate])
+        chain = x509.load_pem_x509_certificates(self._chain_pem) if self._chain_pem else []
+        return _identity(mac, key, [certificate, *chain])
 
 
 def new_key(key_type: KeyType) -> PrivateKey:
@@ -93,7 +104,7 @@ def new_key(key_type: KeyType) -> PrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def self_signed(mac: str, key: PrivateKey, now: datetime, days: int = 3650) -> Identity:
+def self_signed(mac: str, key: PrivateKey, now: datetime, days: float = 3650) -> Identity:
     """An identity with a self-signed certificate (SSC), as a newly installed MSE makes for itself.
 
     Args:

@@ -45,6 +45,21 @@ COUNTERS = {
     "echo.unmatched": "echo responses that nobody asked for",
     "messages.unsupported": "messages with an id that the profile does not know",
     "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: the clocks of two machines disagree",
+    "accept.attempts": "connections that a WLC accepted",
+    "accept.success": "of those: TLS is up",
+    "accept.fail": "ended before that, by the client or by a timeout, or they had no version or suite in common",
+    "accept.reject": "the WLC refused the client's certificate",
+    "verify.count": "client certificates whose chain and validity a WLC has judged",
+    "verify.success": "of those: in order",
+    "verify.fail": "of those: not",
+    "aaa.request": "clients whose key hash a WLC has asked its auth lists for",
+    "aaa.response": "answers that have come",
+    "aaa.validation_success": "of those: listed",
+    "aaa.validation_fail": "of those: not listed",
+    "aaa.found_in_list_1": "listed in the first auth list",
+    "aaa.found_in_list_2": "listed in the second, and not before",
+    "aaa.found_in_list_3": "listed in the third, and not before",
+    "aaa.found_in_list_4": "listed in the fourth, and not before",
     "generator.shortfall": "notifications or handshakes given up although the peer would have taken them",
 }
 # The phases of errors.<phase>.<kind>.
@@ -57,6 +72,7 @@ WLC_COUNTERS = frozenset(
     {
         *("notify.due", "notify.sent", "notify.sent_bytes", "notify.writes", "notify.unacknowledged_bytes"),
         *("notify.dropped", "echo.answered"),
+        *(name for name in COUNTERS if name.startswith(("accept.", "verify.", "aaa."))),
     }
 )
 MSE_COUNTERS = frozenset(

@@ -12,6 +12,7 @@ from typing import Any
 from loadgen.errors import InputError, Problem
 from loadgen.nmsp import services
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
+from loadgen.scenario.authentication import check_authentication
 from loadgen.scenario.schema import NAMED_MASKS, Scenario, Stage, Subservices
 from loadgen.strict import convert_leniently_untrusted, in_source, read_toml_untrusted, shown
 
@@ -144,6 +145,7 @@ def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
     yield from _check_subservices("mse.subscribe", scenario.mse.subscribe)
     yield from _check_assignment(scenario)
     yield from _check_load(scenario)
+    yield from check_authentication(scenario)
     mse, session = scenario.mse, scenario.session
     if mse.identities and len(mse.identities) != mse.count:
         yield Problem("mse.identities", f"one file for each of {mse.count} MSEs", f"{len(mse.identities)}")

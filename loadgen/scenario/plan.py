@@ -15,6 +15,7 @@ import msgspec
 
 from loadgen.loads import LoadKind
 from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.authentication import list_delays_ns, poll_tick_ns
 from loadgen.scenario.load import mask_of, parse_endpoint, readings_range, stage_duration_ns, stage_kind
 from loadgen.scenario.schedule import RateStage, Schedule
 from loadgen.scenario.schema import Rule, Scenario
@@ -80,6 +81,9 @@ class Plan(msgspec.Struct, frozen=True):
             others.
         sessions_per_user: 0: all sessions are there from the start. Otherwise a user is the next so many of them (or,
             where only the WLCs are ours, a WLC), and users come and go while the load is on.
+        list_delays_ns, poll_tick_ns: how long the auth lists of a WLC take, and how often it looks at a handshake.
+        validity_ns: of certificates made for MSEs; 0: 10 years.
+        wlc_clock_skew_ns, mse_clock_skew_ns: how far a side's clock is ahead of the machine's.
     """
 
     scenario: str
@@ -113,6 +117,13 @@ class Plan(msgspec.Struct, frozen=True):
     thresholds: tuple[PlannedThreshold, ...] = ()
     first: int = 0
     sessions_per_user: int = 0
+    strong_cipher: bool = True
+    certificate: str = "ssc"
+    validity_ns: int = 0
+    list_delays_ns: tuple[int, ...] = (0,)
+    poll_tick_ns: int = 0
+    wlc_clock_skew_ns: int = 0
+    mse_clock_skew_ns: int = 0
 
     def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
         """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
@@ -143,9 +154,18 @@ class Plan(msgspec.Struct, frozen=True):
         for name in ("description", "use", "mse_macs", "thresholds", "first"):
             del shape[name]
         shape["wlcs"] = len(self.wlcs)
-        if not self.sessions_per_user:
-            del shape["sessions_per_user"]
+        # A plan that does without what there was not at first has the digest that it had.
+        for name in _LATER:
+            if shape[name] == _DEFAULTS[name]:
+                del shape[name]
         return hashlib.sha256(msgspec.json.encode(shape, order="deterministic")).hexdigest()[:12]
+
+
+_LATER = (
+    *("sessions_per_user", "strong_cipher", "certificate", "validity_ns", "list_delays_ns", "poll_tick_ns"),
+    *("wlc_clock_skew_ns", "mse_clock_skew_ns"),
+)
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Plan) if field.name in _LATER}
 
 
 def end_ns(stages: Sequence[RateStage]) -> int:
@@ -211,6 +231,13 @@ def make_plan(
         thresholds=tuple(map(_threshold, scenario.thresholds)),
         first=first,
         sessions_per_user=sessions_per_user,
+        strong_cipher=scenario.tls.strong_cipher,
+        certificate=scenario.mse.certificate,
+        validity_ns=int(scenario.mse.validity or 0),
+        list_delays_ns=list_delays_ns(scenario.wlc.aaa),
+        poll_tick_ns=poll_tick_ns(scenario.wlc.aaa),
+        wlc_clock_skew_ns=int(scenario.wlc.clock_skew),
+        mse_clock_skew_ns=int(scenario.mse.clock_skew),
     )
 
 

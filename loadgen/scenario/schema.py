@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from loadgen.nmsp.services import CATALYST_9800
-from loadgen.units import NS_PER_S, Duration
+from loadgen.units import NS_PER_S, Duration, Offset
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
@@ -19,6 +19,25 @@ Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 Subservices = Literal["all", "catalyst-9800"] | tuple[str, ...]
 
 NAMED_MASKS = {"all": (1 << 23) - 1, "catalyst-9800": CATALYST_9800}
+
+
+class ListSource(msgspec.Struct, frozen=True):
+    """One of several auth lists: a file, or without one the MSEs of this run; and how long its answer takes."""
+
+    auth_list: str | None = None
+    delay: Duration | None = None
+
+
+class Aaa(msgspec.Struct, frozen=True):
+    """`[wlc.aaa]`: how a WLC decides whom to let in, and how long that takes."""
+
+    # "3850": what its trace shows, an answer after 1.0 s and a look at the connection every 300 ms.
+    profile: Literal["immediate", "3850"] = "immediate"
+    # Instead of the profile's. delay: of each list that is asked and has none of its own.
+    delay: Duration | None = None
+    poll_tick: Duration | None = None
+    # Asked in this order until one knows the client; without them, wlc.auth_list is the only one.
+    lists: tuple[ListSource, ...] = ()
 
 
 class Wlc(msgspec.Struct, frozen=True):
@@ -30,6 +49,11 @@ class Wlc(msgspec.Struct, frozen=True):
     subservices: Subservices = "catalyst-9800"
     authenticate: bool = True
     auth_list: str | None = None
+    # Where chains of CA-signed client certificates must end: "fleet" (the authority made for this run), "any", or a PEM
+    # file.
+    trust: str = "fleet"
+    aaa: Aaa = Aaa()
+    clock_skew: Offset = Offset(0)
     stations: Count = 50
     # AP readings in a notification: the same for all stations, or [lowest, highest]. Its limits are checked in `load`:
     # msgspec 0.22 crashes on a union of a constrained int and a fixed-size tuple.
@@ -50,6 +74,10 @@ class Mse(msgspec.Struct, frozen=True):
     assign: Literal["all", "round-robin"] | tuple[Assignment, ...] = "all"
     # PEM files from `loadgen identity new`, one per MSE; without them, new ones are made for every run.
     identities: tuple[str, ...] = ()
+    # Of identities made for the run: self-signed, signed by an authority made for the run, or nothing to show.
+    certificate: Literal["ssc", "lsc", "none"] = "ssc"
+    validity: Duration | None = None
+    clock_skew: Offset = Offset(0)
     subscribe: Subservices = ("rssi-ms",)
     connect_per_s: Rate = 250.0
     setup_timeout: Duration = Duration(10 * NS_PER_S)
@@ -58,7 +86,9 @@ class Mse(msgspec.Struct, frozen=True):
 class Tls(msgspec.Struct, frozen=True):
     """`[tls]`: the tunnel and who is let in."""
 
-    version: Literal["1.2", "1.3"] = "1.2"
+    version: Literal["1.0", "1.1", "1.2", "1.3"] = "1.2"
+    # On: ECDHE. Off: static RSA, as the field's trace shows.
+    strong_cipher: bool = True
     key: Literal["p256", "rsa-2048"] = "p256"
     key_hash: Literal["sha1", "sha256"] = "sha256"
     hash_over: Literal["spki", "public-key", "certificate"] = "spki"

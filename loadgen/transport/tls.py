@@ -13,25 +13,19 @@ import re
 import socket
 import sys
 import termios
-from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
-# What decides about a client's certificate: None to let it in, or a short reason for the counters.
-CertificateCheck: TypeAlias = Callable[[x509.Certificate], str | None]
-
-# What X.509 says of a self-signed certificate that is in no store; the auth list decides about those.
-_SELF_SIGNED_CODES = frozenset({18, 19, 20, 21})  # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT ... UNABLE_TO_VERIFY_LEAF
-# What cryptography raises for a certificate that OpenSSL took and it does not.
-_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
-_VERIFY_KINDS = {9: "certificate_not_yet_valid", 10: "certificate_expired"}
+from loadgen.transport import verifying
+from loadgen.transport.suites import offer
+from loadgen.transport.verifying import CertificateCheck, Clock, ClockedContext
 
 _ERRNO_KINDS = {
     errno.ECONNREFUSED: "refused",
@@ -43,9 +37,8 @@ _ERRNO_KINDS = {
     errno.EADDRNOTAVAIL: "no_local_port",
     errno.EMFILE: "no_descriptor",
     errno.ENFILE: "no_descriptor",
-}
-_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
-
+}  # What OpenSSL says where a client finds the server's certificate wrong.
+_VERIFY_FAILED = "certificate_verify_failed"
 
 # A place in a pinned buffer; adding a number of bytes to it gives another.
 Pointer: TypeAlias = Any
@@ -88,36 +81,29 @@ def server_context(
     check: CertificateCheck | None,
     *,
     tickets: bool = False,
+    strong: bool = True,
+    trusted_pem: bytes | None = None,
+    clock: Clock | None = None,
 ) -> SSL.Context:
-    """The context of one WLC identity. It demands a client certificate; `check` None lets any of them in.
+    """The context of one WLC identity. It asks for a client certificate.
 
     Args:
+        check: decides about valid certificates, which it makes mandatory; None lets everybody in, with or without one.
         tickets: let clients resume their sessions; without, every handshake is a full one.
+        strong: `strong_cipher`, see `suites`.
+        trusted_pem: where chains of CA-signed client certificates must end; None: they are not followed.
+        clock: whether a certificate is valid is judged by; None: the machine's.
     """
-    context = _context(SSL.TLS_SERVER_METHOD, key_pem, certificate_pem, chain_pem, version)
+    context = _context(SSL.TLS_SERVER_METHOD, key_pem, certificate_pem, chain_pem, version, strong=strong, clock=clock)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     if tickets:
         context.set_session_id(b"loadgen")  # OpenSSL resumes nobody's session with client certificates without one
     else:
         context.set_options(SSL.OP_NO_TICKET)
-
-    def verify(connection: SSL.Connection, peer: crypto.X509, code: int, depth: int, ok: int) -> bool:
-        tunnel = connection.get_app_data()
-        tunnel.resumed = False
-        if not ok and code not in _SELF_SIGNED_CODES:
-            tunnel.refusal = _VERIFY_KINDS.get(code, f"certificate_error_{code}")
-            return False
-        # OpenSSL asks again with ok=1 once a self-signed certificate was let pass: the verdict stands.
-        if depth or check is None or tunnel.checked:
-            return True
-        try:
-            tunnel.refusal = check(peer.to_cryptography())
-        except _UNREADABLE:
-            tunnel.refusal = "certificate_malformed"
-        tunnel.checked = tunnel.refusal is None
-        return bool(tunnel.checked)
-
-    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
+    if check is None:
+        verifying.ask_for_certificates(context)
+    else:
+        verifying.demand_certificates(context, check, trusted_pem)
     return context
 
 
@@ -128,40 +114,39 @@ def client_context(
     version: str,
     trusted_pem: bytes | None,
     *,
-    tickets: bool = False,
+    strong: bool = True,
+    clock: Clock | None = None,
 ) -> SSL.Context:
     """The context of one MSE identity. The server's chain must end in `trusted_pem`; None takes any certificate.
 
     Args:
-        tickets: its tunnels can tell whether they resumed a session.
+        key_pem: empty: it has no certificate to show.
+        strong, clock: as of `server_context`.
     """
-    context = _context(SSL.TLS_CLIENT_METHOD, key_pem, certificate_pem, chain_pem, version)
-    mode = SSL.VERIFY_NONE
+    context = _context(SSL.TLS_CLIENT_METHOD, key_pem, certificate_pem, chain_pem, version, strong=strong, clock=clock)
     if trusted_pem is not None:
-        mode = SSL.VERIFY_PEER
-        store = context.get_cert_store()
-        assert store is not None
-        for certificate in x509.load_pem_x509_certificates(trusted_pem):
-            store.add_cert(crypto.X509.from_cryptography(certificate))
-    context.set_verify(mode, _note_full_handshake if tickets else None)
+        verifying.add_trust(context, trusted_pem)
+    context.set_verify(SSL.VERIFY_NONE if trusted_pem is None else SSL.VERIFY_PEER)
     return context
 
 
-def _note_full_handshake(connection: SSL.Connection, _peer: crypto.X509, _code: int, _depth: int, ok: int) -> bool:
-    """Certificates are looked at in full handshakes only; what OpenSSL thinks of them stands."""
-    tunnel = connection.get_app_data()
-    tunnel.resumed = False
-    return bool(ok) or connection.get_context().get_verify_mode() == SSL.VERIFY_NONE
-
-
-def _context(method: int, key_pem: bytes, certificate_pem: bytes, chain_pem: bytes, version: str) -> SSL.Context:
-    context = SSL.Context(method)
-    context.set_min_proto_version(_VERSIONS[version])
-    context.set_max_proto_version(_VERSIONS[version])
+def _context(
+    method: int,
+    key_pem: bytes,
+    certificate_pem: bytes,
+    chain_pem: bytes,
+    version: str,
+    *,
+    strong: bool = True,
+    clock: Clock | None = None,
+) -> SSL.Context:
+    context = ClockedContext(method, clock)
+    offer(context, version, strong=strong)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle session keeps no buffers: 25 KiB instead of 46
-    key = load_pem_private_key(key_pem, None)
-    context.use_privatekey(key)  # type: ignore[arg-type]
-    context.use_certificate(x509.load_pem_x509_certificate(certificate_pem))
+    if key_pem:
+        key = load_pem_private_key(key_pem, None)
+        context.use_privatekey(key)  # type: ignore[arg-type]
+        context.use_certificate(x509.load_pem_x509_certificate(certificate_pem))
     for certificate in x509.load_pem_x509_certificates(chain_pem) if chain_pem else ():
         context.add_extra_chain_cert(certificate)
     return context
@@ -173,20 +158,22 @@ class Tunnel:
     Attributes:
         wants: what the last call that did not finish waits for.
         blocked: a write waits for room in the socket; call `flush` when there is some, and write nothing before.
-        refusal: why our check refused the peer's certificate.
+        verified: whether the chain of a client's certificate holds; None if there was nothing to judge, or not yet.
+        refusal: why we refused the client's certificate.
         resumed: the handshake went on with an earlier session; known once it is done.
     """
 
     __slots__ = (
+        "_broken",
         "_connection",
         "_pending",
         "_socket",
         "_ssl",
         "blocked",
-        "checked",
         "fd",
         "refusal",
         "resumed",
+        "verified",
         "wants",
     )
 
@@ -203,17 +190,19 @@ class Tunnel:
         # sending or receiving one small message), and its recv_into copies through a buffer of its own. What they
         # return is judged by pyOpenSSL all the same.
         self._ssl = self._connection._ssl  # noqa: SLF001
+        if isinstance(context, ClockedContext):
+            context.read_clock(self._ssl)
         self._pending: bytes | None = None
         self.blocked = False
         self.wants = Want.NOTHING
         self.refusal: str | None = None
-        self.checked = False
-        self.resumed = server  # until a certificate is seen; a client must offer a session first
+        self.verified: bool | None = None
+        self._broken = ""  # how our close_notify failed
+        self.resumed = False
 
     def resume(self, ticket: SSL.Session) -> None:
-        """Offer an earlier session, before the handshake; the context must be one for tickets."""
+        """Offer an earlier session, before the handshake."""
         self._connection.set_session(ticket)
-        self.resumed = True
 
     def ticket(self) -> SSL.Session | None:
         """The session that a later handshake may resume. With TLS 1.3 it comes after the handshake."""
@@ -234,8 +223,13 @@ class Tunnel:
             self.wants = Want.WRITE
             return False
         except SSL.Error as error:
-            raise TransportFault(self.refusal or _kind_of(error)) from error
+            verifying.reraise()
+            kind = self.refusal or _kind_of(error)
+            if kind == _VERIFY_FAILED:
+                kind = verifying.refusal_of_server(self._ssl) or kind
+            raise TransportFault(kind) from error
         self.wants = Want.NOTHING
+        self.resumed = bool(_lib.SSL_session_reused(self._ssl))
         return True
 
     def read_into(self, view: memoryview) -> int:
@@ -263,7 +257,8 @@ class Tunnel:
                 raise EndOfStream(orderly=False) from error
             raise TransportFault(_kind_of(error)) from error
         except SSL.Error as error:
-            raise TransportFault(_kind_of(error)) from error
+            # Once a goodbye could not be sent, OpenSSL reads no more, and does not say why either.
+            raise TransportFault(self._broken or _kind_of(error)) from error
         raise AssertionError("unreachable: pyOpenSSL raises whatever a read of nothing means")
 
     def write(self, data: bytes | memoryview) -> None:
@@ -320,9 +315,15 @@ class Tunnel:
         """Say that nothing more comes; True if the peer said so too. Never fails: the connection ends either way."""
         try:
             return self._connection.shutdown()
-        except SSL.Error:
+        except SSL.Error as error:
             _lib.ERR_clear_error()
+            self._broken = _kind_of(error)
             return False
+
+    def hang_up(self) -> None:
+        """Tell the peer's TCP as well that nothing more comes; what it sends can still be read."""
+        with suppress(OSError):  # it has gone already
+            self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Give the socket back."""

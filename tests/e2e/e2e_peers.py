@@ -13,7 +13,7 @@ from pathlib import Path
 
 import e2e_wire as wire
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
@@ -22,22 +22,22 @@ from cryptography.x509.oid import NameOID
 PATIENCE_S = 60.0
 
 
-def make_certificate(path: Path, name: str = "fake") -> Path:
+def make_certificate(path: Path, name: str = "fake", key: str = "p256") -> Path:
     """A self-signed certificate with its key, not made by loadgen."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    own = ec.generate_private_key(ec.SECP256R1()) if key == "p256" else rsa.generate_private_key(65537, 2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
-        .public_key(key.public_key())
+        .public_key(own.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
-        .sign(key, SHA256())
+        .sign(own, SHA256())
     )
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.write_bytes(pem + certificate.public_bytes(Encoding.PEM))
     return path
 

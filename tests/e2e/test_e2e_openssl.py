@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import signal
 import struct
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import e2e_wire as wire
 import pytest
-from conftest import PATIENCE_S, SMALL, Identities, Running, Start, eventually, free_port, is_listening, new_identities
+from conftest import SMALL, Identities, Start, eventually, new_identities
+from e2e_openssl import OpenSsl, serve_openssl, serve_wlc
 from e2e_peers import make_certificate
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
@@ -21,60 +19,6 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs t
 _FLAGS = {"1.2": "-tls1_2", "1.3": "-tls1_3"}
 _KINDS = [("1.2", "p256"), ("1.2", "rsa-2048"), ("1.3", "p256"), ("1.3", "rsa-2048")]
 BOTH = pytest.mark.parametrize(("version", "key"), _KINDS)
-
-
-class OpenSsl:
-    """A running `openssl`; what it prints goes into files, its stdin is a pipe."""
-
-    def __init__(self, folder: Path, *arguments: object) -> None:
-        self._out, self._err = folder / "openssl.stdout", folder / "openssl.stderr"
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                ["openssl", *map(str, arguments)], stdin=subprocess.PIPE, stdout=out, stderr=err
-            )
-
-    def __enter__(self) -> OpenSsl:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            assert self.process.stdin is not None
-            self.process.stdin.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(PATIENCE_S)
-
-    def say(self, data: bytes) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(data)
-        self.process.stdin.flush()
-
-    @property
-    def stdout(self) -> bytes:
-        return self._out.read_bytes()
-
-    @property
-    def stderr(self) -> str:
-        return self._err.read_text("utf-8", "replace")
-
-    def wait_for_bytes(self, count: int) -> bytes:
-        def enough() -> bytes | None:
-            data = self.stdout
-            assert len(data) >= count or self.process.poll() is None, self.stderr
-            return data if len(data) >= count else None
-
-        data: bytes = eventually(enough, f"{count} bytes from openssl")
-        return data
-
-    def wait_for_text(self, text: str) -> str:
-        def there() -> bool:
-            return text in self.stderr or text.encode() in self.stdout
-
-        eventually(there, f"{text!r} from openssl; so far {self.stderr}")
-        return self.stderr + self.stdout.decode("latin-1")
-
-    def end(self) -> tuple[int, str]:
-        return self.process.wait(PATIENCE_S), self.stderr
 
 
 @pytest.fixture(scope="module")
@@ -87,18 +31,6 @@ def rsa_identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
     return new_identities(tmp_path_factory.mktemp("rsa"), "--key", "rsa-2048")
 
 
-def _serve(start: Start, folder: Path, identities: Identities, host: str, *options: str) -> tuple[Running, str]:
-    """Our WLC at `host`; it waits for its visitors, and is stopped by the test's end."""
-    port = free_port(host)
-    scenario = folder / "serve.toml"
-    text = SMALL.replace("count = 4", "count = 1").replace("127.77.2.1:0", f"{host}:{port}")
-    text = text.replace("[mse]", f'auth_list = "{identities.auth_list}"\n[mse]')
-    scenario.write_text(text, "utf-8")
-    running = start("run", scenario, "--serve", "wlc", "--duration", "60s", *options)
-    running.wait_for_listener((host, port))
-    return running, f"{host}:{port}"
-
-
 class TestClient:
     """`openssl s_client` as the MSE."""
 
@@ -108,7 +40,7 @@ class TestClient:
     ) -> None:
         mine = identities if key == "p256" else rsa_identities
         options = ("--set", f'tls.version="{version}"', "--set", f"tls.key={key}")
-        _, address = _serve(start, tmp_path, mine, "127.77.30.1", *options)
+        _, address = serve_wlc(start, tmp_path, mine, "127.77.30.1", *options)
         pem = mine.pems[0]
         with OpenSsl(
             tmp_path, "s_client", "-quiet", "-connect", address, _FLAGS[version], "-cert", pem, "-key", pem
@@ -145,7 +77,7 @@ class TestClient:
     ) -> None:
         mine = identities if key == "p256" else rsa_identities
         options = ("--set", f'tls.version="{version}"', "--set", f"tls.key={key}")
-        _, address = _serve(start, tmp_path, mine, "127.77.31.1", *options)
+        _, address = serve_wlc(start, tmp_path, mine, "127.77.31.1", *options)
         pem = mine.pems[1]
         with OpenSsl(
             tmp_path, "s_client", "-connect", address, _FLAGS[version], "-cert", pem, "-key", pem
@@ -157,7 +89,7 @@ class TestClient:
         assert ("Server public key is 256 bit" if key == "p256" else "Server public key is 2048 bit") in said
 
     def test_the_other_version_is_refused(self, start: Start, tmp_path: Path, identities: Identities) -> None:
-        running, address = _serve(start, tmp_path, identities, "127.77.32.1")
+        running, address = serve_wlc(start, tmp_path, identities, "127.77.32.1")
         pem = identities.pems[0]
         with OpenSsl(tmp_path, "s_client", "-connect", address, "-tls1_3", "-cert", pem, "-key", pem) as client:
             code, said = client.end()
@@ -173,7 +105,7 @@ class TestClient:
     def test_an_unlisted_certificate(
         self, start: Start, tmp_path: Path, identities: Identities, strangers: Identities, version: str
     ) -> None:
-        running, address = _serve(
+        running, address = serve_wlc(
             start, tmp_path, identities, "127.77.33.1", "--set", f'tls.version="{version}"'
         )  # fmt: skip
         pem = strangers.pems[0]
@@ -193,7 +125,7 @@ class TestClient:
 
     @pytest.mark.parametrize("version", ["1.2", "1.3"])
     def test_no_certificate(self, start: Start, tmp_path: Path, identities: Identities, version: str) -> None:
-        running, address = _serve(
+        running, address = serve_wlc(
             start, tmp_path, identities, "127.77.34.1", "--set", f'tls.version="{version}"'
         )  # fmt: skip
         with OpenSsl(tmp_path, "s_client", "-quiet", "-connect", address, _FLAGS[version]) as client:
@@ -210,21 +142,13 @@ class TestClient:
         self, start: Start, tmp_path: Path, identities: Identities, strangers: Identities
     ) -> None:
         """Without authentication any certificate will do."""
-        _, address = _serve(start, tmp_path, identities, "127.77.35.1", "--set", "wlc.authenticate=false")
+        _, address = serve_wlc(start, tmp_path, identities, "127.77.35.1", "--set", "wlc.authenticate=false")
         pem = strangers.pems[0]
         with OpenSsl(
             tmp_path, "s_client", "-quiet", "-connect", address, "-tls1_2", "-cert", pem, "-key", pem
         ) as client:  # fmt: skip
             client.say(wire.version_request())
             assert client.wait_for_bytes(36)[:4] == bytes.fromhex("4e000002")
-
-
-@contextlib.contextmanager
-def _server(folder: Path, host: str, *arguments: object) -> Iterator[tuple[OpenSsl, str]]:
-    port = free_port(host)
-    with OpenSsl(folder, "s_server", "-accept", f"{host}:{port}", *arguments) as server:
-        eventually(lambda: is_listening((host, port)), "openssl s_server")
-        yield server, f"{host}:{port}"
 
 
 class TestServer:
@@ -236,7 +160,7 @@ class TestServer:
         scenario = tmp_path / "small.toml"
         scenario.write_text(SMALL.replace("count = 2", "count = 1"), "utf-8")
         certificate = make_certificate(tmp_path / "server.pem")
-        with _server(
+        with serve_openssl(
             tmp_path, "127.77.36.1", "-quiet", "-cert", certificate, "-Verify", "1", _FLAGS[version]
         ) as (server, address):  # fmt: skip
             running = start(
@@ -268,7 +192,7 @@ class TestServer:
         scenario.write_text(SMALL.replace("count = 2", "count = 1"), "utf-8")
         certificate = make_certificate(tmp_path / "server.pem", "server")
         make_certificate(tmp_path / "other.pem", "other")
-        with _server(tmp_path, "127.77.37.1", "-quiet", "-cert", certificate, "-tls1_2") as (server, address):
+        with serve_openssl(tmp_path, "127.77.37.1", "-quiet", "-cert", certificate, "-tls1_2") as (server, address):
             refused = start(
                 "run", scenario, "--target", f"wlc={address}", "--set", "tls.trust=other.pem"
             ).end()  # fmt: skip

@@ -36,6 +36,7 @@ class FakeTunnel:
         self.blocked = False
         self.wants = Want.NOTHING
         self.write_fault: str | None = None
+        self.verified = self.refusal = None
 
     def read_into(self, view: memoryview) -> int:
         if not self.incoming:

@@ -48,6 +48,7 @@ class FakeTunnel:
         self.written: list[bytes] = []
         self.blocked = self.block_next = False
         self.fault: str | None = None
+        self.verified = self.refusal = None
         self.wants = Want.NOTHING
 
     def write(self, data: bytes | memoryview) -> None:

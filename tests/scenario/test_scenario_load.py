@@ -21,7 +21,7 @@ SCENARIOS = {
 # What is added to a scenario that works -> how each problem that must come of it begins.
 BAD: dict[str, list[str]] = {
     "wlcs.count = 3": ["wlcs: expected one of capacity, description, load, mse, name, "],
-    "wlc.coutn = 3": ["wlc.coutn: expected one of auth_list, authenticate, count, "],
+    "wlc.coutn = 3": ["wlc.coutn: expected one of aaa, auth_list, authenticate, clock_skew, count, "],
     "load.stages = [{ hodl = '1s' }]": [
         "load.stages[0].hodl: expected one of hold, ramp, rate, warmup, found an unknown key",
     ],
@@ -67,7 +67,7 @@ BAD: dict[str, list[str]] = {
     "mse.setup_timeout = '-10s'": ["mse.setup_timeout: expected a duration"],
     "session.echo_interval = '0ms'": ["session.echo_interval: expected more than 0, found 0"],
     "session.dead_interval = '15s'": ["session.dead_interval: expected more than session.echo_interval"],
-    "tls.version = '1.1'": ["tls.version: expected"],
+    "tls.version = '1.4'": ["tls.version: expected"],
     "load.interval = '1s'": ["load: expected either rate or interval, found both"],
     "load.burst = 0": ["load.burst: expected int >= 1, found 0"],
     "load.stages = []": ["load.stages: expected at least one stage, found none"],
@@ -277,8 +277,8 @@ def test_paths_that_lead_nowhere(tmp_path: Path, override: str, found: str) -> N
 
 def test_an_override_is_checked_like_the_file(tmp_path: Path) -> None:
     assert problems_of(tmp_path, SMALL, "wlc.coutn=3", "load.rate=-1", "mse.count=many") == [
-        "wlc.coutn: expected one of auth_list, authenticate, count, listen, readings, stations, step, subservices, "
-        "found an unknown key",
+        "wlc.coutn: expected one of aaa, auth_list, authenticate, clock_skew, count, listen, readings, stations, step, "
+        "subservices, trust, found an unknown key",
         'mse.count: expected int, found "many"',
         "load.rate: expected float > 0.0, found -1",
     ]

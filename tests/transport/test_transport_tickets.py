@@ -46,7 +46,7 @@ def server_of(version: str, *, tickets: bool, check: CertificateCheck | None = N
 
 
 def client_of(version: str, *, tickets: bool = True, trusted: bytes | None = OURS) -> SSL.Context:
-    return client_context(_MSE.key_pem, _MSE.certificate_pem, _MSE.chain_pem, version, trusted, tickets=tickets)
+    return client_context(_MSE.key_pem, _MSE.certificate_pem, _MSE.chain_pem, version, trusted)
 
 
 @contextmanager

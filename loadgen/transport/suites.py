@@ -1,0 +1,30 @@
+"""TLS versions and cipher suites: what `strong_cipher` on and off offer.
+
+On: TLS 1.2 and 1.3, a key exchange of elliptic curve Diffie-Hellman only, and what OpenSSL's security level asks for.
+Off: TLS 1.0 to 1.2 with static RSA key exchange, as a controller's trace shows it (no key exchange message between the
+certificate and the certificate request). The trace does not name the suite; AES128-SHA, which every implementation of
+those years has, comes first. Nothing stronger is offered beside it: two sides that both could would agree on ECDHE, and
+the load would not be the field's.
+
+Source: `nmsp strong-cipher` and the trace of a 3850; the lists are ours.
+"""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+
+_VERSIONS = {"1.0": SSL.TLS1_VERSION, "1.1": SSL.TLS1_1_VERSION, "1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+STRONG_VERSIONS = ("1.2", "1.3")
+STRONG = "ECDHE:!aNULL:!eNULL"
+# @SECLEVEL=0: OpenSSL takes the hashes that TLS 1.0 and 1.1 sign with for broken, which they are.
+STATIC_RSA = (
+    "AES128-SHA:AES256-SHA:AES128-SHA256:AES256-SHA256:AES128-GCM-SHA256:AES256-GCM-SHA384:"
+    "!PSK:!SRP:@SECLEVEL=0"
+)  # fmt: skip
+
+
+def offer(context: SSL.Context, version: str, *, strong: bool) -> None:
+    """Have a context speak one version, with the suites of `strong_cipher` on or off."""
+    context.set_min_proto_version(_VERSIONS[version])
+    context.set_max_proto_version(_VERSIONS[version])
+    context.set_cipher_list((STRONG if strong else STATIC_RSA).encode())  # of TLS 1.2 and before; 1.3 has ECDHE only

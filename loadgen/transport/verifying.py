@@ -1,0 +1,147 @@
+"""How a WLC judges a client's certificate inside the handshake, and which alert it refuses with.
+
+pyOpenSSL's own verify callback cannot say why it refuses, and OpenSSL then sends `internal_error` (80). The alert
+follows from the error code that the callback leaves in the verification (X509_STORE_CTX_set_error): OpenSSL has a table
+from codes to alerts, and sends `certificate_unknown` (46), as the controllers in the field do, for codes not in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from OpenSSL import SSL, crypto
+from OpenSSL._util import ffi as _ffi
+from OpenSSL._util import lib as _lib
+
+# What decides about a client's certificate: None to let it in, or a short reason for the counters.
+CertificateCheck: TypeAlias = Callable[[x509.Certificate], str | None]
+# A side's own time, in seconds since the epoch.
+Clock: TypeAlias = Callable[[], float]
+
+# What cryptography raises for a certificate that OpenSSL took and it does not.
+_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
+_OK, _SELF_SIGNED, _REJECTED = 0, 18, 28  # X509_V_OK, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_CERT_REJECTED
+# SELF_SIGNED_CERT_IN_CHAIN, UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNABLE_TO_VERIFY_LEAF_SIGNATURE
+_NO_ANCHOR = frozenset({19, 20, 21})
+# None of OpenSSL's: whoever is not on the list gets certificate_unknown.
+_NOT_LISTED = 10_000
+_KINDS = {9: "certificate_not_yet_valid", 10: "certificate_expired"} | dict.fromkeys(_NO_ANCHOR, "chain_not_trusted")
+
+_SIGNATURE = "int (*)(int, X509_STORE_CTX *)"
+
+# What went wrong in a callback, which C code cannot raise; `reraise` does.
+_raised: list[BaseException] = []
+
+
+class ClockedContext(SSL.Context):
+    """A context whose tunnels judge validity by another clock than the machine's."""
+
+    def __init__(self, method: int, clock: Clock | None) -> None:
+        super().__init__(method)
+        self._clock = clock
+
+    def read_clock(self, ssl: Any) -> None:
+        """For every new tunnel: what it verifies is judged by what the clock shows now."""
+        if self._clock is not None:
+            _lib.X509_VERIFY_PARAM_set_time(_lib.SSL_get0_param(ssl), int(self._clock()))
+
+
+def skewed(skew_s: float, to_unix_s: float) -> Clock | None:
+    """A clock that is ahead of the machine's (or behind, if negative); None: it is not.
+
+    Args:
+        to_unix_s: turns the machine's monotonic clock into seconds since the epoch.
+    """
+    return (lambda: time.monotonic() + to_unix_s + skew_s) if skew_s else None
+
+
+def ask_for_certificates(context: SSL.Context) -> None:
+    """Ask clients for a certificate, and let everybody in, with any or with none."""
+    _set_verify(context, SSL.VERIFY_PEER, _let_pass)
+
+
+def demand_certificates(context: SSL.Context, check: CertificateCheck, trusted_pem: bytes | None) -> None:
+    """Let clients in whose certificate is valid, and whom `check` lets in; the connection's tunnel is told why not.
+
+    Args:
+        check: asked once in a full handshake, when the chain has been judged.
+        trusted_pem: where the chain of a certificate that is not self-signed must end: at any of these. None: anywhere.
+    """
+    if trusted_pem is not None:
+        add_trust(context, trusted_pem)
+    refused = _KINDS if trusted_pem is not None else {code: _KINDS[code] for code in _KINDS.keys() - _NO_ANCHOR}
+    passing = frozenset({_SELF_SIGNED}) if trusted_pem is not None else _NO_ANCHOR | {_SELF_SIGNED}
+    index = _lib.SSL_get_ex_data_X509_STORE_CTX_idx()
+
+    def judge(ok: int, store_context: Any) -> int:
+        ssl = _lib.X509_STORE_CTX_get_ex_data(store_context, index)
+        tunnel = SSL.Connection._reverse_mapping[ssl].get_app_data()  # noqa: SLF001
+        if not ok:
+            code = _lib.X509_STORE_CTX_get_error(store_context)
+            if code not in passing:
+                tunnel.verified, tunnel.refusal = False, refused.get(code, f"certificate_error_{code}")
+                return 0
+            _lib.X509_STORE_CTX_set_error(store_context, _OK)
+            return 1
+        if _lib.X509_STORE_CTX_get_error_depth(store_context):
+            return 1
+        # The client's own certificate, and nothing is wrong with it or those above it: this comes once, and last.
+        tunnel.verified = True
+        code = _NOT_LISTED
+        try:
+            tunnel.refusal = check(_certificate(store_context))
+        except _UNREADABLE:
+            tunnel.verified, tunnel.refusal, code = False, "certificate_malformed", _REJECTED
+        if tunnel.refusal is None:
+            return 1
+        _lib.X509_STORE_CTX_set_error(store_context, code)
+        return 0
+
+    def note(_kind: object, error: BaseException, _traceback: object) -> None:
+        _raised.append(error)
+
+    callback = _ffi.callback(_SIGNATURE, judge, error=0, onerror=note)
+    _set_verify(context, SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, callback)
+
+
+def add_trust(context: SSL.Context, trusted_pem: bytes) -> None:
+    """Chains may end at any of these certificates, also where they are not self-signed."""
+    store = context.get_cert_store()
+    assert store is not None
+    for certificate in x509.load_pem_x509_certificates(trusted_pem):
+        store.add_cert(crypto.X509.from_cryptography(certificate))
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+
+
+def reraise() -> None:
+    """After a handshake has failed: if that is because of an error in our own check, raise it."""
+    if _raised:
+        raise _raised.pop()
+
+
+def refusal_of_server(ssl: Any) -> str | None:
+    """Why we, a client, refused the server's certificate, where that has a kind of its own."""
+    kind = _KINDS.get(_lib.SSL_get_verify_result(ssl))
+    return None if kind == "chain_not_trusted" else kind
+
+
+@_ffi.callback(_SIGNATURE)  # type: ignore[untyped-decorator]
+def _let_pass(_ok: int, store_context: Any) -> int:
+    _lib.X509_STORE_CTX_set_error(store_context, _OK)
+    return 1
+
+
+def _set_verify(context: SSL.Context, mode: int, callback: Any) -> None:
+    # Where pyOpenSSL keeps its own callback; without a reference, this one's memory would be given back.
+    context._verify_callback = callback  # noqa: SLF001
+    _lib.SSL_CTX_set_verify(context._context, mode, callback)  # noqa: SLF001
+
+
+def _certificate(store_context: Any) -> x509.Certificate:
+    pointer = _lib.X509_STORE_CTX_get_current_cert(store_context)
+    _lib.X509_up_ref(pointer)
+    return crypto.X509._from_raw_x509_ptr(pointer).to_cryptography()  # noqa: SLF001

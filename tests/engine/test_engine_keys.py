@@ -1,0 +1,131 @@
+"""Keys for a run: whose certificates begin when, who signed them, and who trusts whom."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from loadgen.engine.keys import make_keys
+from loadgen.engine.supervisor import Keys
+from loadgen.errors import InputError
+from loadgen.identity.authlist import AuthEntry
+from loadgen.identity.certificates import CLOCK_TOLERANCE
+from loadgen.identity.credentials import Authority, new_key, save_identity, self_signed
+from loadgen.identity.devices import ios_xe_config
+from loadgen.scenario.load import load_scenario
+from loadgen.scenario.plan import Use, make_plan
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SCENARIO = "name = 'k'\nwlc.count = 2\nmse.count = 3\nload.rate = 1\n"
+HOUR = timedelta(hours=1)
+
+
+def keys_of(tmp_path: Path, text: str = "", use: Use = Use.BOTH) -> Keys:
+    path = tmp_path / "k.toml"
+    path.write_text(SCENARIO + text, "utf-8")
+    scenario, profile = load_scenario(path)
+    return make_keys(scenario, path, make_plan(scenario, profile, use=use), NOW)
+
+
+def begins(certificate: x509.Certificate) -> datetime:
+    return certificate.not_valid_before_utc + CLOCK_TOLERANCE
+
+
+def certificate_in(pem: bytes | None) -> x509.Certificate:
+    assert pem is not None
+    return x509.load_pem_x509_certificate(pem)
+
+
+def test_self_signed_ones(tmp_path: Path) -> None:
+    keys = keys_of(tmp_path)
+    (auth_list,) = keys.auth_lists
+    for identity in keys.mse:
+        assert identity.is_self_signed()
+        assert identity.chain() == ()
+        assert auth_list.find(identity.certificate()) is not None
+        assert begins(identity.certificate()) == NOW
+    assert certificate_in(keys.wlc_trust) == certificate_in(keys.mse_trust)
+
+
+def test_signed_ones(tmp_path: Path) -> None:
+    keys = keys_of(tmp_path, "mse.certificate = 'lsc'\nmse.validity = '2h'")
+    root = certificate_in(keys.wlc_trust)
+    for identity in keys.mse:
+        (issuing,) = identity.chain()
+        identity.certificate().verify_directly_issued_by(issuing)
+        issuing.verify_directly_issued_by(root)
+        assert identity.certificate().not_valid_after_utc == NOW + 2 * HOUR
+        assert keys.auth_lists[0].find(identity.certificate()) is not None
+    assert len({identity.certificate().public_key().public_numbers() for identity in keys.mse}) == 3  # type: ignore[union-attr]
+
+
+def test_nothing_to_show(tmp_path: Path) -> None:
+    keys = keys_of(tmp_path, "mse.certificate = 'none'")
+    assert [(each.key_pem, each.certificate_pem) for each in keys.mse] == [(b"", b"")] * 3
+    assert keys.auth_lists[0].entries == ()
+
+
+@pytest.mark.parametrize(
+    ("wlc", "mse", "installed"), [("1h", "2h", NOW), ("-1h", "-2h", NOW - 2 * HOUR), ("-3h", "2h", NOW - 3 * HOUR)]
+)
+def test_clocks(tmp_path: Path, wlc: str, mse: str, installed: datetime) -> None:
+    """An MSE's own certificate begins when its clock says so; controllers and authorities were there before anybody."""
+    ahead = HOUR * int(mse.removesuffix("h"))
+    keys = keys_of(tmp_path, f"wlc.clock_skew = '{wlc}'\nmse.clock_skew = '{mse}'")
+    assert {begins(identity.certificate()) for identity in keys.mse} == {NOW + ahead}
+    assert {begins(identity.certificate()) for identity in keys.wlc} == {installed}
+    assert begins(certificate_in(keys.mse_trust)) == installed
+    signed = keys_of(tmp_path, f"wlc.clock_skew = '{wlc}'\nmse.clock_skew = '{mse}'\nmse.certificate = 'lsc'")
+    assert {begins(identity.certificate()) for identity in signed.mse} == {NOW}
+    assert {begins(identity.chain()[0]) for identity in signed.mse} == {installed}
+
+
+def test_several_lists(tmp_path: Path) -> None:
+    stranger = self_signed("02:00:00:00:00:09", new_key("p256"), NOW)
+    (tmp_path / "theirs.txt").write_text(ios_xe_config([AuthEntry.of(stranger, "sha256", "spki")]), "utf-8")
+    keys = keys_of(tmp_path, "wlc.aaa.lists = [{ auth_list = 'theirs.txt' }, {}]")
+    theirs, ours = keys.auth_lists
+    assert theirs.find(stranger.certificate()) is not None
+    assert ours.find(stranger.certificate()) is None
+    assert ours.find(keys.mse[0].certificate()) is not None
+    with pytest.raises(InputError) as refusal:
+        keys_of(
+            tmp_path, "wlc.aaa.lists = [{ auth_list = 'nowhere.txt' }, { auth_list = 'theirs.txt' }, {}]", Use.SERVE_WLC
+        )
+    assert [problem.where for problem in refusal.value.problems] == [
+        str(tmp_path / "nowhere.txt"),
+        f"{tmp_path / 'k.toml'}: wlc.aaa.lists[2].auth_list",
+    ]
+
+
+@pytest.mark.parametrize(("use", "trusts"), [(Use.BOTH, True), (Use.SERVE_WLC, False), (Use.TARGET_WLC, False)])
+def test_whom_a_wlc_trusts(tmp_path: Path, use: Use, trusts: bool) -> None:
+    (tmp_path / "other.pem").write_bytes(other := Authority.new("other", NOW).certificate_pem)
+    assert (keys_of(tmp_path, "wlc.authenticate = false", use).wlc_trust is not None) == trusts
+    assert keys_of(tmp_path, "wlc.trust = 'any'\nwlc.authenticate = false", use).wlc_trust is None
+    named = keys_of(tmp_path, "wlc.trust = 'other.pem'\nwlc.authenticate = false", use).wlc_trust
+    assert named == (other if use.plays_wlc else None)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no PEM"])
+def test_trust_in_nothing(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "trust.pem").write_bytes(content)
+    with pytest.raises(InputError, match=r"trust\.pem"):
+        keys_of(tmp_path, "wlc.trust = 'trust.pem'")
+
+
+def test_files_that_another_authority_signed(tmp_path: Path) -> None:
+    root = Authority.new("other", NOW)
+    for number in range(3):
+        save_identity(root.issue(f"02:00:00:00:00:0{number}", new_key("p256"), NOW), tmp_path / f"{number}.pem")
+    (tmp_path / "root.pem").write_bytes(root.certificate_pem)
+    files = "mse.identities = ['0.pem', '1.pem', '2.pem']\n"
+    with pytest.raises(InputError, match=r"wlc\.trust: expected a PEM file"):
+        keys_of(tmp_path, files)
+    assert keys_of(tmp_path, files + "wlc.trust = 'root.pem'").wlc_trust == root.certificate_pem
+    assert keys_of(tmp_path, files + "wlc.trust = 'any'").wlc_trust is None
+    assert keys_of(tmp_path, files + "wlc.authenticate = false").mse[2].mac == "02:00:00:00:00:02"
