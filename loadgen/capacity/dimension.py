@@ -26,6 +26,11 @@ class Dimension(StrEnum):
     STATIONS = "stations"
 
 
+# Figures of loads with sessions, whatever is raised; and of those that set the sessions up, too.
+_RUNNING = ("notify.", "sessions.", "echo.", "request.", "requests.", "service.", "errors.", "generator.", "messages.")
+_SESSIONS = (*_RUNNING, "session.", "handshake.")
+
+
 class About(NamedTuple):
     """What there is to know of a dimension.
 
@@ -68,7 +73,7 @@ ABOUT = {
         live=True,
         maximum=10_000_000,
         achieved="notify.received_per_s",
-        prefixes=("notify.", "sessions.", "echo.", "errors.", "generator.", "messages."),
+        prefixes=_RUNNING,
     ),
     Dimension.SESSIONS: About(
         "sessions",
@@ -76,7 +81,7 @@ ABOUT = {
         live=False,
         maximum=100_000,
         achieved="sessions.established",
-        prefixes=("notify.", "sessions.", "session.", "handshake.", "echo.", "errors.", "generator.", "messages."),
+        prefixes=_SESSIONS,
     ),
     Dimension.STATIONS: About(
         "stations",
@@ -84,7 +89,7 @@ ABOUT = {
         live=False,
         maximum=10_000_000,
         achieved=None,
-        prefixes=("notify.", "sessions.", "session.", "handshake.", "echo.", "errors.", "generator.", "messages."),
+        prefixes=_SESSIONS,
     ),
 }
 _DEFAULT = {

@@ -9,7 +9,7 @@ import msgspec
 
 from loadgen.compare.result import Gate
 from loadgen.measure.histogram import samples_for
-from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
+from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES, REQUESTS, SUBSERVICES
 from loadgen.measure.result import RunResult
 
 # Changes smaller than these are nobody's concern, even when they are certain.
@@ -67,6 +67,9 @@ _ROWS = (
     Row("notify.dropped", "", "lower", Gate.EXACT),
     Row("notify.duplicated", "", "lower", Gate.EXACT),
     Row("notify.reordered", "", "lower", Gate.EXACT),
+    Row("requests.dropped", "", "lower", Gate.EXACT),
+    Row("requests.refused", "", "lower", Gate.EXACT),
+    Row("requests.timed_out", "", "lower", Gate.EXACT),
     Row("notify.bytes", "bytes", "lower", Gate.EXACT),
     Row("session.rss_bytes", "bytes", "lower", Gate.MARGIN, MARGIN_MEMORY),
     Row("target.rss_bytes", "bytes", "lower", Gate.MARGIN, MARGIN_MEMORY),
@@ -86,13 +89,20 @@ _ROWS = (
     Row("notify.latency", "ns", "lower", Gate.PAIRED),
     Row("notify.service", "ns", "lower", Gate.PAIRED),
     Row("echo.service", "ns", "lower", Gate.PAIRED),
+    *(
+        Row(f"request.{name}.{what}", "ns", "lower", Gate.PAIRED)
+        for name in REQUESTS
+        for what in ("latency", "service")
+    ),
     # A kernel answers a SYN, whatever the build behind it; `handshake.session` begins with it all the same.
     Row("handshake.tcp", "ns", "lower", Gate.REPORT),
     # Lateness of sends is the generator's, or a part of `latency`.
     Row("handshake.lag", "ns", "lower", Gate.REPORT),
     Row("echo.latency", "ns", "lower", Gate.REPORT),
     Row("echo.lag", "ns", "lower", Gate.REPORT),
+    *(Row(f"request.{name}.lag", "ns", "lower", Gate.REPORT) for name in REQUESTS),
     Row("notify.lag", "ns", "lower", Gate.REPORT),
+    *(Row(f"service.{name}.latency", "ns", "lower", Gate.REPORT) for name in SUBSERVICES),
     Row("generator.lag", "ns", "lower", Gate.REPORT),
 )
 

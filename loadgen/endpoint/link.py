@@ -9,12 +9,16 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.hot import Control
 from loadgen.nmsp.messages import Kind, Message, Role
 from loadgen.nmsp.session import Session, State
+from loadgen.units import NS_PER_S
 
 
 class EndpointSettings:
     """What all endpoints of one side have in common."""
 
-    __slots__ = ("codec", "dead_interval_ns", "echo_interval_ns", "mask", "recorder", "setup_timeout_ns")
+    __slots__ = (
+        *("codec", "dead_interval_ns", "echo_interval_ns", "mask", "max_retransmits", "recorder"),
+        *("response_timeout_ns", "retransmit_interval_ns", "setup_timeout_ns"),
+    )
 
     def __init__(
         self,
@@ -25,6 +29,9 @@ class EndpointSettings:
         setup_timeout_ns: int,
         echo_interval_ns: int,
         dead_interval_ns: int,
+        response_timeout_ns: int = NS_PER_S,
+        retransmit_interval_ns: int = 3 * NS_PER_S,
+        max_retransmits: int = 5,
     ) -> None:
         self.codec = codec
         self.recorder = recorder
@@ -32,6 +39,9 @@ class EndpointSettings:
         self.setup_timeout_ns = setup_timeout_ns
         self.echo_interval_ns = echo_interval_ns
         self.dead_interval_ns = dead_interval_ns
+        self.response_timeout_ns = response_timeout_ns
+        self.retransmit_interval_ns = retransmit_interval_ns
+        self.max_retransmits = max_retransmits
 
 
 class Endpoint:
@@ -76,9 +86,12 @@ class Endpoint:
         self.last_heard_ns = now_ns
         message = self.settings.codec.decode_untrusted(control.msg_id, control.body)
         kind = KIND_OF[type(message)]
+        running = self.session.state is State.ACTIVE
         self.session.message(self.peer, kind)
         if kind is Kind.UNSUPPORTED:
             self.settings.recorder.count("messages.unsupported")
+        elif running:
+            self.on_running(kind, message, control.transaction, now_ns)
         else:
             self.on_message(message, control.transaction, now_ns)
 
@@ -92,7 +105,11 @@ class Endpoint:
         self.session.message(self.peer, Kind.MEASUREMENT_NOTIFY)
 
     def on_message(self, message: Message, transaction: int, now_ns: int) -> None:
-        """React to a message that passed the gate."""
+        """React to a message of setting the session up that passed the gate."""
+        raise NotImplementedError
+
+    def on_running(self, kind: Kind, message: Message, transaction: int, now_ns: int) -> None:
+        """React to a message that passed the gate of a session that was set up before."""
         raise NotImplementedError
 
     def on_timer(self, now_ns: int) -> int:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.endpoint.asking import Asker, Transactions
 from loadgen.endpoint.link import Endpoint, EndpointSettings
+from loadgen.endpoint.notices import Notices
 from loadgen.endpoint.sequence import SequenceCheck
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
@@ -16,12 +18,15 @@ from loadgen.nmsp.messages import (
     PROTOCOL_VERSION,
     Capability,
     EchoRequest,
-    EchoResponse,
+    Kind,
     Message,
     Role,
+    ServiceNotify,
     Status,
+    SubscribeGroupsRequest,
     SubscribeRequest,
     SubscribeResponse,
+    UnsubscribeResponse,
     VersionRequest,
     VersionResponse,
 )
@@ -30,15 +35,31 @@ from loadgen.nmsp.messages import (
 class MseEndpoint(Endpoint):
     """The MSE's end of one session. `number` is its row in the shard's `Reception`."""
 
-    __slots__ = ("_echo_due_ns", "_echo_sent_ns", "_next_echo_ns", "_transaction", "number")
+    __slots__ = (
+        *("_asker", "_echo_due_ns", "_echo_sent_ns", "_echo_transaction", "_next_echo_ns", "_notices", "_transaction"),
+        *("_wanted", "asked", "noticed", "number"),
+    )
 
     role = Role.MSE
 
-    def __init__(self, settings: EndpointSettings, started_ns: int, number: int) -> None:
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        started_ns: int,
+        number: int,
+        asker: Asker | None = None,
+        notices: Notices | None = None,
+    ) -> None:
+        """Args: asker: whose requests' answers come; notices: of the worker."""
         super().__init__(settings, started_ns)
         self.number = number
+        self.asked: Transactions | None = None  # what was asked in the running session, if anything was
+        self.noticed: SequenceCheck | None = None  # numbers of notifications other than measurements, if any came
+        self._asker = asker
+        self._notices = notices
+        self._wanted = settings.mask  # everything that was ever subscribed to
         self._transaction = 0
-        self._next_echo_ns = self._echo_due_ns = 0
+        self._next_echo_ns = self._echo_due_ns = self._echo_transaction = 0
         self._echo_sent_ns: int | None = None
 
     def start(self) -> None:
@@ -57,19 +78,45 @@ class MseEndpoint(Endpoint):
                 self._check_transaction(transaction)
                 if status != Status.OK or not granted:
                     raise RemoteProtocolError("nothing_granted", f"mask {granted:#x}, status {status}")
-                if granted & ~self.settings.mask:
-                    raise RemoteProtocolError("granted_too_much", f"asked {self.settings.mask:#x}, got {granted:#x}")
-                self.granted = granted
+                self._take_grant(granted)
                 self.settings.recorder.record("handshake.session", now_ns - self.started_ns)
                 self._next_echo_ns = now_ns + self.settings.echo_interval_ns
-            case EchoResponse():
-                if self._echo_sent_ns is None or transaction != self._transaction:
-                    self.settings.recorder.count("echo.unmatched")
-                    return
-                self.settings.recorder.record("echo.latency", now_ns - self._echo_due_ns)
-                self.settings.recorder.record("echo.service", now_ns - self._echo_sent_ns)
-                self.settings.recorder.record("echo.lag", self._echo_sent_ns - self._echo_due_ns)
-                self._echo_sent_ns = None
+
+    def on_running(self, kind: Kind, message: Message, transaction: int, now_ns: int) -> None:
+        if kind is Kind.ECHO_RESPONSE:
+            self._take_echo(transaction, now_ns)
+        elif isinstance(message, ServiceNotify):
+            if self._notices is not None:
+                self._notices.take(self, message, now_ns)
+        elif self._asker is None:
+            self.settings.recorder.count("requests.unmatched")
+        elif self._asker.answered(self, kind, message, transaction, now_ns) and isinstance(
+            message, SubscribeResponse | UnsubscribeResponse
+        ):
+            # Late or twice: a WLC says what it grants from this place of the stream on.
+            self._take_grant(message.subservices)
+
+    def ask(self, message: Message) -> int:
+        """Put a request of a running session into the outbox; returns its transaction."""
+        if isinstance(message, SubscribeRequest | SubscribeGroupsRequest):
+            self._wanted |= message.subservices
+        transaction = self._request()
+        self.say(message, transaction)
+        return transaction
+
+    def _take_grant(self, granted: int) -> None:
+        if granted & ~self._wanted:
+            raise RemoteProtocolError("granted_too_much", f"asked {self._wanted:#x}, got {granted:#x}")
+        self.granted = granted
+
+    def _take_echo(self, transaction: int, now_ns: int) -> None:
+        if self._echo_sent_ns is None or transaction != self._echo_transaction:
+            self.settings.recorder.count("echo.unmatched")
+            return
+        self.settings.recorder.record("echo.latency", now_ns - self._echo_due_ns)
+        self.settings.recorder.record("echo.service", now_ns - self._echo_sent_ns)
+        self.settings.recorder.record("echo.lag", self._echo_sent_ns - self._echo_due_ns)
+        self._echo_sent_ns = None
 
     def on_timer(self, now_ns: int) -> int:
         deadline = super().on_timer(now_ns)
@@ -78,7 +125,8 @@ class MseEndpoint(Endpoint):
         if now_ns >= self._next_echo_ns:
             # An answer that did not come is not asked for again: the dead interval decides.
             if self._echo_sent_ns is None:
-                self.say(EchoRequest(), self._request())
+                self._echo_transaction = self._request()
+                self.say(EchoRequest(), self._echo_transaction)
                 self._echo_sent_ns, self._echo_due_ns = now_ns, self._next_echo_ns
                 self.settings.recorder.count("echo.sent")
             interval = self.settings.echo_interval_ns
@@ -86,8 +134,10 @@ class MseEndpoint(Endpoint):
         return min(deadline, self._next_echo_ns)
 
     def _request(self) -> int:
-        self._transaction = (self._transaction + 1) & 0xFFFF
-        return self._transaction
+        while True:
+            self._transaction = (self._transaction + 1) & 0xFFFF
+            if self.asked is None or self._transaction not in self.asked.pending:
+                return self._transaction
 
     def _check_transaction(self, transaction: int) -> None:
         if transaction != self._transaction:
@@ -109,12 +159,23 @@ class Reception:
         self._expected = np.zeros(rows, np.int64)
         self._granted = np.zeros(rows, np.int64)
         self._checks: dict[int, SequenceCheck] = {}  # only of endpoints that once missed the expected number
+        self._regrants: list[tuple[int, int, int]] = []
 
     def open(self, number: int, granted: int) -> None:
         """An endpoint's subscription was granted; its numbers start at 0, also if it had a session before."""
         self._granted[number] = granted
         self._expected[number] = 0
         self._checks.pop(number, None)
+
+    def regrant(self, number: int, granted: int, taken: int) -> None:
+        """An endpoint's grant changed when `taken` notifications were taken since they were absorbed last."""
+        self._regrants.append((number, granted, taken))
+
+    def settle_grants(self) -> None:
+        """No notifications were taken since: all that come are judged by the new grants."""
+        for number, granted, _ in self._regrants:
+            self._granted[number] = granted
+        self._regrants.clear()
 
     def absorb(self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]) -> None:
         """Check and record a batch of notifications.
@@ -149,9 +210,22 @@ class Reception:
         self, subservice: NDArray[np.int64], numbers: NDArray[np.int64], counts: NDArray[np.int64]
     ) -> None:
         granted = np.repeat(self._granted[numbers], counts)
+        if self._regrants:
+            self._apply_regrants(granted, numbers, counts)
         wrong = len(subservice) - int(np.count_nonzero(granted >> np.minimum(subservice, 63) & 1))
         if wrong:
             self._recorder.count("errors.stream.not_subscribed", wrong)
+
+    def _apply_regrants(
+        self, granted: NDArray[np.int64], numbers: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> None:
+        """What came before the response is judged by the old grant, and what came behind it by the new one."""
+        ends = np.cumsum(counts)
+        for number, mask, taken in self._regrants:
+            self._granted[number] = mask
+            for index in np.flatnonzero(numbers == number).tolist():
+                granted[max(taken, int(ends[index] - counts[index])) : int(ends[index])] = mask
+        self._regrants.clear()
 
     def _check_one_by_one(self, sequence: NDArray[np.int64], rows: Sequence[int], of_each: Sequence[int]) -> None:
         start = 0

@@ -29,18 +29,18 @@ class WlcLink(Link):
 
     Attributes:
         number: which of the worker's WLCs, in the order of its listeners.
-        row: of the ledger, once it subscribed.
+        row: of the ledger, once it subscribed; -1: it is told nothing. left_row: the one that it unsubscribed from.
         answer: AAA's, while it is on its way.
         paused: nothing is read from it before its timer has run.
     """
 
-    __slots__ = ("answer", "number", "paused", "row")
+    __slots__ = ("answer", "left_row", "number", "paused", "row")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
         super().__init__(sock.fileno(), Phase.HANDSHAKING, started_ns)
         self.tls_started_ns = started_ns
         self.number = number
-        self.row = -1
+        self.row = self.left_row = -1
         self.answer: Answer | None = None
         self.paused = False
 

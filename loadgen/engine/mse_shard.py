@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
 from OpenSSL import SSL
 
+from loadgen.endpoint.asking import Asker
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.mse import MseEndpoint, Reception
+from loadgen.endpoint.notices import Notices
+from loadgen.endpoint.stations import known_macs
 from loadgen.engine.dialing import DialingShard, MseLink
 from loadgen.engine.links import Link, Phase
+from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.plan import Plan, Use
+from loadgen.scenario.plan import Plan, Use, end_ns
+from loadgen.scenario.schedule import RateStage
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
@@ -22,6 +28,8 @@ _DIALS_PER_TURN = 64
 # Cut off in the middle of being set up, a session would look like a fault to the WLC.
 _PATIENCE_NS = 2 * NS_PER_S
 _RETRY_NS = 10 * NS_PER_MS
+# A turn that has fallen behind with asking must still read the answers.
+_ASK_BUDGET_NS = 10 * NS_PER_MS
 
 
 class MseShard(DialingShard):
@@ -54,6 +62,10 @@ class MseShard(DialingShard):
         self._sessions_per_user = plan.sessions_per_user
         self._wlcs_are_ours = plan.use.plays_wlc
         self._reception = Reception(recorder, len(self.sessions), to_unix_ns, our_schedule=plan.use is Use.BOTH)
+        self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH)
+        self._macs = known_macs(plan, {session.wlc for session in self.sessions})
+        self._asker = None if not plan.requests else self._make_asker(plan, to_unix_ns)
+        self._to_ask: deque[int] = deque()  # numbers of sessions
         # Of each link that brought notifications since they were absorbed: its number, how many, and when.
         self._numbers: list[int] = []
         self._counts: list[int] = []
@@ -65,6 +77,29 @@ class MseShard(DialingShard):
         self._by_number: dict[int, MseLink] = {}
         self._finishing = False
         self._patience_until_ns = 0
+
+    def _make_asker(self, plan: Plan, to_unix_ns: int) -> Asker:
+        return Asker(
+            plan.requests,
+            self.recorder,
+            fleet=len(plan.sessions),
+            worker=self.worker,
+            workers=self.workers,
+            macs=lambda number: self._macs.get(self.sessions[number].wlc, ()),
+            backlog_ns=plan.backlog_ns,
+            to_unix_ns=to_unix_ns,
+            all_owe=not plan.sessions_per_user,
+        )
+
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        super().start_load(at_ns, stages)
+        if self._asker is not None:
+            self._asker.start(at_ns, end_ns(stages))
+
+    def end_load(self) -> None:
+        if self._asker is not None:
+            self._asker.stop(time.monotonic_ns())
+        super().end_load()
 
     def start_dialing(self, at_ns: int) -> None:
         """The plan's first session is dialed at `at_ns` (monotonic), the others at the plan's rate."""
@@ -104,15 +139,22 @@ class MseShard(DialingShard):
         self._patience_until_ns = time.monotonic_ns() + _PATIENCE_NS
 
     def next_wake_ns(self, now_ns: int) -> int:
-        if self._finishing or self._dialed == self._wanted:
+        if self._finishing:
             return NEVER_NS
+        wake = NEVER_NS
+        if self._asker is not None:
+            wake = now_ns if self._to_ask else max(self._asker.next_ns(), now_ns + MIN_TICK_NS)
+        if self._dialed == self._wanted:
+            return wake
         due_ns = self._due_ns(self._dialed)
-        return max(due_ns, now_ns + _RETRY_NS) if self._dialed in self._by_number else due_ns
+        return min(wake, max(due_ns, now_ns + _RETRY_NS) if self._dialed in self._by_number else due_ns)
 
     def on_turn(self, now_ns: int) -> None:
         if self._finishing:
             self._close_all(now_ns)
             return
+        if self._asker is not None:
+            self._ask(self._asker, now_ns)
         for _ in range(_DIALS_PER_TURN):
             if self._dialed == self._wanted or self._due_ns(self._dialed) > now_ns:
                 break
@@ -120,6 +162,36 @@ class MseShard(DialingShard):
                 break
             self._dial(self._dialed)
             self._dialed += 1
+
+    def _ask(self, asker: Asker, now_ns: int) -> None:
+        """Send the requests that are due, as far as there is time for it in this turn."""
+        until_ns, clock = now_ns + _ASK_BUDGET_NS, time.monotonic_ns
+        self._to_ask.extend(asker.take_due(now_ns))
+        while self._to_ask:
+            link = self._by_number.get(self._to_ask.popleft())
+            if link is None or link.phase is not Phase.ACTIVE:
+                continue
+            tunnel, endpoint = link.tunnel, link.endpoint
+            assert isinstance(endpoint, MseEndpoint)
+            assert tunnel is not None
+            try:
+                while not tunnel.blocked and asker.send(endpoint, clock()):
+                    self.send_outbox(link)
+                if endpoint.outbox:  # requests that are sent again
+                    self.send_outbox(link)
+            except TransportFault as error:
+                self.fault(link, error.kind)
+                continue
+            if tunnel.blocked:
+                asker.hold_up(endpoint)
+            if clock() > until_ns:
+                return
+
+    def _flush(self, link: Link) -> None:
+        super()._flush(link)
+        if self._asker is not None and link.phase is Phase.ACTIVE:
+            assert isinstance(link.endpoint, MseEndpoint)
+            self._asker.is_owed(link.endpoint)
 
     def _due_ns(self, number: int) -> int:
         """When this worker's session `number` is to be dialed, in the plan's order."""
@@ -138,7 +210,7 @@ class MseShard(DialingShard):
     def on_tunnel(self, link: Link, now_ns: int) -> None:
         assert isinstance(link, MseLink)
         self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
-        endpoint = MseEndpoint(self._settings, link.started_ns, link.number)
+        endpoint = MseEndpoint(self._settings, link.started_ns, link.number, self._asker, self._notices)
         endpoint.start()
         link.endpoint = endpoint
 
@@ -148,8 +220,19 @@ class MseShard(DialingShard):
         self.recorder.count("sessions.established")
         self.recorder.mark("handshake", now_ns)
         self._reception.open(link.number, link.endpoint.granted)
+        if self._asker is not None:
+            assert isinstance(link.endpoint, MseEndpoint)
+            self._asker.open(link.endpoint)
+
+    def on_granted(self, link: Link, before: int, now_ns: int) -> None:
+        assert isinstance(link, MseLink)
+        assert link.endpoint is not None
+        self._reception.regrant(link.number, link.endpoint.granted, self.receiver.notifications)
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        assert isinstance(link, MseLink)
+        if self._asker is not None:
+            self._asker.close(link.number)
         if phase is not Phase.ACTIVE:
             self.recorder.count("sessions.failed")
         else:
@@ -176,6 +259,8 @@ class MseShard(DialingShard):
             self._reception.absorb(self.receiver.columns(), self._numbers, self._counts, self._done_ns)
             for column in (self._numbers, self._counts, self._done_ns):
                 column.clear()
+        else:
+            self._reception.settle_grants()
         self.receiver.reset()
 
     def _close_all(self, now_ns: int) -> None:

@@ -164,6 +164,9 @@ class Shard(Loop):
         """The subscription was answered."""
         raise NotImplementedError
 
+    def on_granted(self, link: Link, before: int, now_ns: int) -> None:
+        """A running session's grant has changed (from this mask), at this place of what is being scanned."""
+
     def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
         """The peer closed a link that has no endpoint; False if that is a fault."""
         return False
@@ -365,9 +368,12 @@ class Shard(Loop):
                     raise scanned.fault
                 if scanned.control is None:
                     break
+                granted = endpoint.granted
                 endpoint.control_untrusted(scanned.control, now_ns)
                 if endpoint.active and link.phase is Phase.SETTING_UP:
                     self._activate(link, now_ns)
+                elif endpoint.granted != granted:
+                    self.on_granted(link, granted, now_ns)
             if endpoint.outbox:
                 self.send_outbox(link)
                 if len(endpoint.outbox) > _MAX_OUTBOX:

@@ -12,15 +12,15 @@ import numpy as np
 from OpenSSL import SSL
 
 from loadgen.endpoint.link import EndpointSettings
-from loadgen.endpoint.stations import make_stations
 from loadgen.endpoint.wlc import Ledger, WlcEndpoint
 from loadgen.engine.aaa import Aaa
+from loadgen.engine.controllers import Controller, make_controllers
 from loadgen.engine.links import Link, Phase
 from loadgen.engine.listening import ListeningShard, WlcLink
 from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.engine.singles import Singles
 from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.hot import Int64s, NotifyRing
+from loadgen.nmsp.hot import Int64s
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.plan import Plan, Use
@@ -42,18 +42,6 @@ _CATCH_UP_BATCH = 40
 # A turn that has fallen behind must still read: peers whose echo requests are not answered would take us for dead.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
 _STATION_MASK = mask_of(MOBILE_STATION)
-
-
-class Controller:
-    """One simulated WLC: its TLS identity, its stations' frames, and its rows of the ledger."""
-
-    __slots__ = ("context", "number", "ring", "rows")
-
-    def __init__(self, number: int, context: SSL.Context, ring: NotifyRing) -> None:
-        self.number = number  # in the plan
-        self.context = context
-        self.ring = ring
-        self.rows: list[int] = []
 
 
 class WlcShard(ListeningShard):
@@ -100,19 +88,8 @@ class WlcShard(ListeningShard):
         self._lag_rows = 0
         self._sent = self._sent_bytes = self._writes = self._unacknowledged_bytes = 0
         self._due = np.empty(_MAX_BATCH, np.int64)
-        granted = plan.capability & plan.subscription
-        self.controllers = [
-            Controller(
-                wlc,
-                context,
-                NotifyRing(
-                    profile,
-                    make_stations(profile, plan.seed, plan.first + wlc, plan.stations, plan.readings, granted),
-                    batch=min(max(plan.burst, _CATCH_UP_BATCH), _MAX_BATCH),
-                ),
-            )
-            for wlc, context in zip(share.members, contexts, strict=True)
-        ]
+        batch = min(max(plan.burst, _CATCH_UP_BATCH), _MAX_BATCH)
+        self.controllers = make_controllers(plan, profile, share.members, contexts, batch)
         # Row by row: what is owed, whose it is (a position among the controllers), and over which link (None: down).
         self._ledger = Ledger()
         self._positions: list[int] = []
@@ -380,7 +357,8 @@ class WlcShard(ListeningShard):
         super().on_tunnel(link, now_ns)
         if not self._dialed_by_us:
             self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
-        link.endpoint = WlcEndpoint(self._settings, link.started_ns)
+        assert isinstance(link, WlcLink)
+        link.endpoint = WlcEndpoint(self._settings, link.started_ns, self.controllers[link.number].directory)
 
     def on_active(self, link: Link, now_ns: int) -> None:
         assert isinstance(link, WlcLink)
@@ -389,8 +367,11 @@ class WlcShard(ListeningShard):
             self.recorder.count("sessions.established")
             self.recorder.mark("handshake", now_ns)
             self.recorder.record("handshake.session", now_ns - link.started_ns)
-        if not link.endpoint.granted & _STATION_MASK:
-            return
+        if link.endpoint.granted & _STATION_MASK:
+            self._begin_row(link, now_ns)
+
+    def _begin_row(self, link: WlcLink, now_ns: int) -> None:
+        """The link subscribed for the first time: it is owed what is due from now on."""
         controller = self.controllers[link.number]
         due_now = self._due_at(controller, self.due_now(now_ns))
         down = (row for row in controller.rows if self._links[row] is None)
@@ -400,6 +381,26 @@ class WlcShard(ListeningShard):
         self._links[link.row] = link
         self._ledger.drop_until(link.row, due_now, ours=False)
         self._ledger.sent[link.row] = self._ledger.behind[link.row] = 0  # numbers are a session's
+
+    def on_granted(self, link: Link, before: int, now_ns: int) -> None:
+        """Unsubscribed: nothing is owed until the link subscribes again. Its numbers go on."""
+        assert isinstance(link, WlcLink)
+        assert link.endpoint is not None
+        controller, granted = self.controllers[link.number], link.endpoint.granted
+        told = granted >> controller.subservice & 1
+        due_now = self._due_at(controller, self.due_now(now_ns))
+        if link.row >= 0 and (not granted & _STATION_MASK or (before >> controller.subservice & 1 and not told)):
+            controller.rows.remove(link.row)
+            self._links[link.row] = None
+            self._ledger.close(link.row, int(self._ledger.done[link.row]))  # what waited is not owed any more
+            link.row, link.left_row = -1, link.row
+        elif link.left_row >= 0 and told:
+            link.row, link.left_row = link.left_row, -1
+            self._ledger.reopen(link.row, due_now)
+            controller.rows.append(link.row)
+            self._links[link.row] = link
+        elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
+            self._begin_row(link, now_ns)
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         assert isinstance(link, WlcLink)

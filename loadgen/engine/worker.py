@@ -200,7 +200,7 @@ class Worker:
             longest_gc_pause_ns=self._pauses.longest_ns,
             lag_p99_ns=self._lag.percentiles(99.0)[0],
             own_shortfall=counters["generator.shortfall"] - before["generator.shortfall"],
-            due=sum(counters[name] - before[name] for name in ("notify.due", "handshakes.due")),
+            due=sum(counters[name] - before[name] for name in ("notify.due", "handshakes.due", "requests.due")),
             sessions_rss_bytes=self._sessions_rss,
             gc_pauses_ns=self._pauses.sum_ns,
             descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - thousands of them
@@ -305,6 +305,9 @@ class Worker:
             setup_timeout_ns=plan.setup_timeout_ns,
             echo_interval_ns=plan.echo_interval_ns,
             dead_interval_ns=plan.dead_interval_ns,
+            response_timeout_ns=plan.response_timeout_ns,
+            retransmit_interval_ns=plan.retransmit_interval_ns,
+            max_retransmits=plan.max_retransmits,
         )
 
 

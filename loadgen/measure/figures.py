@@ -10,7 +10,14 @@ from loadgen.loads import LoadKind
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.histogram import MetricSummary
 from loadgen.measure.merge import Merger
-from loadgen.measure.names import COUNTERS, HANDSHAKE_PREFIXES, MSE_COUNTERS, NOTIFY_PREFIXES, WLC_COUNTERS
+from loadgen.measure.names import (
+    COUNTERS,
+    HANDSHAKE_PREFIXES,
+    MSE_COUNTERS,
+    NOTIFY_PREFIXES,
+    OPTIONAL_PREFIXES,
+    WLC_COUNTERS,
+)
 from loadgen.measure.result import StageResult
 from loadgen.measure.stages import NO_STAGE
 from loadgen.units import NS_PER_S
@@ -59,7 +66,10 @@ def make_counters(counters: Counter[str], kind: LoadKind, *, wlc: bool, mse: boo
     unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
     # Whoever keeps the schedule knows what it gave up.
     if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):
-        unseen |= {"generator.shortfall", "handshakes.due", "handshakes.dropped"}
+        unseen |= {"handshakes.due", "handshakes.dropped"}
+        if "requests.due" not in counters:
+            unseen |= {"generator.shortfall"}
+    unseen |= {name for name in COUNTERS if name.startswith(OPTIONAL_PREFIXES) and name not in counters}
     others = HANDSHAKE_PREFIXES if kind is LoadKind.NOTIFY else NOTIFY_PREFIXES
     names = dict.fromkeys([*COUNTERS, *sorted(counters)])
     return {name: counters[name] for name in names if name not in unseen and not name.startswith(others)}

@@ -12,6 +12,7 @@ import math
 import operator
 import struct
 import zlib
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -31,6 +32,8 @@ _HALF_BITS = 10
 _MANTISSA_BITS = 52
 _LEADING_OFFSET = ((1023 + _HALF_BITS) << _HALF_BITS) - (1 << _HALF_BITS)
 _STAGE_ROWS = 16384
+# Fewer values than that are counted one by one, instead of in columns as long as all buckets.
+_FEW = 512
 _BINS = int(HdrHistogram(LOWEST_NS, HIGHEST_NS, DIGITS).counts_len)
 
 # An encoded histogram: cookie and length around a deflated body, which begins with cookie, length, offset, digits,
@@ -80,9 +83,13 @@ class Histogram:
         """
         filled = np.flatnonzero(counts)
         histogram = cls()
-        np.frombuffer(histogram._hdr.counts, np.int64)[:] = counts
-        histogram._hdr.set_internal_tacking_values(int(filled[0]), int(filled[-1]), int(counts.sum()))
+        histogram.set_counts(counts, filled)
         return histogram
+
+    def set_counts(self, counts: NDArray[np.int64], filled: NDArray[np.int64]) -> None:
+        """Hold these counts and no others. Args: filled: the indexes of those that are not 0; there is one."""
+        np.frombuffer(self._hdr.counts, np.int64)[:] = counts
+        self._hdr.set_internal_tacking_values(int(filled[0]), int(filled[-1]), int(counts[filled].sum()))
 
     @property
     def count(self) -> int:
@@ -234,7 +241,10 @@ class Bins:
     def _count(self, values_ns: NDArray[np.int64]) -> None:
         inside = np.clip(values_ns, 0, HIGHEST_NS)
         self.clamped += int(np.count_nonzero(inside != values_ns))
-        self._counts += np.bincount(bin_of(inside), minlength=_BINS)
+        if len(values_ns) < _FEW:
+            np.add.at(self._counts, bin_of(inside), 1)
+        else:
+            self._counts += np.bincount(bin_of(inside), minlength=_BINS)
 
     def take(self) -> Histogram | None:
         """What was counted since the last call, or None if that was nothing."""
@@ -245,6 +255,26 @@ class Bins:
         histogram = Histogram.of_counts(self._counts)
         self._counts[:] = 0
         return histogram
+
+    def take_encoded(self) -> bytes | None:
+        """`take`, encoded.
+
+        Cost: 0.2 ms; with a histogram made for the purpose it would be twice as much. A worker that asks requests of
+        all kinds has two dozen of these to hand in every second, while nothing is sent.
+        """
+        self._count_staged()
+        filled = np.flatnonzero(self._counts)
+        if not len(filled):
+            return None
+        scratch = _scratch()
+        scratch.set_counts(self._counts, filled)
+        self._counts[filled] = 0
+        return scratch.encode()
+
+
+@cache
+def _scratch() -> Histogram:
+    return Histogram()
 
 
 def bin_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:

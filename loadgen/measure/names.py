@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+# As nmsp.services has them, with _ for -: where a run's MSEs subscribe to more than one, each has figures of its own.
+SUBSERVICES = (
+    *("rssi_ms", "rssi_rfid", "rssi_rogue", "rssi_interferer", "rssi_hs", "rssi_ms_associated_only"),
+    *("spectrum_interferer", "spectrum_air_quality", "spectrum_aggregate_interferer"),
+    *("info_ms", "info_rfid", "info_rogue", "info_hs", "stats_ms", "stats_rfid", "stats_rogue"),
+    *("attach", "location", "fmchs", "ap_monitor", "wips", "on_demand", "ap_info"),
+)
+# As scenario.requests has them.
+REQUESTS = (
+    *("capability", "subscribe", "subscribe_groups", "unsubscribe"),
+    *("measurement", "information", "statistics", "on_demand", "wips_config"),
+)
 METRICS = {
     "handshake.tcp": "first SYN to TCP connected, at the MSE",
     "handshake.tls": "TCP connected to TLS done, at the MSE (at the WLC when only that side is ours)",
@@ -16,7 +28,11 @@ METRICS = {
     "echo.latency": "echo request due to echo response",
     "echo.service": "echo request to echo response",
     "echo.lag": "echo request due to echo request",
-    "generator.lag": "the lag of those sends, or handshakes, that the peer did not hold up",
+    "generator.lag": "the lag of those sends, requests or handshakes that the peer did not hold up",
+    **{f"service.{name}.latency": f"notify.latency, of {name}" for name in SUBSERVICES},
+    **{f"request.{name}.latency": f"{name} request due to answered" for name in REQUESTS},
+    **{f"request.{name}.service": f"{name} request first sent to answered" for name in REQUESTS},
+    **{f"request.{name}.lag": f"{name} request due to first sent" for name in REQUESTS},
 }
 COUNTERS = {
     "sessions.attempted": "dialed, or accepted when only the WLC is ours",
@@ -43,6 +59,20 @@ COUNTERS = {
     "echo.sent": "echo requests",
     "echo.answered": "echo responses sent by our WLCs",
     "echo.unmatched": "echo responses that nobody asked for",
+    **{f"service.{name}.received": f"notify.received, of {name}" for name in SUBSERVICES},
+    "requests.due": "due by the schedules",
+    "requests.sent": "sent for the first time",
+    "requests.dropped": "due, but given up: no session, or held up for longer than load.backlog",
+    "requests.answered": "answered, in time or after they were sent again",
+    "requests.refused": "of those: with another status than OK",
+    "requests.retransmitted": "sent again, because no answer came",
+    "requests.timed_out": "not answered, however often they were sent",
+    "requests.abandoned": "not answered when their session ended",
+    "requests.late": "answers to requests that were given up before",
+    "requests.duplicated": "second answers to requests that were sent again",
+    "requests.unmatched": "responses that nobody asked for",
+    "requests.served": "requests that our WLCs answered",
+    "requests.repeated": "of those: the same ones, again",
     "messages.unsupported": "messages with an id that the profile does not know",
     "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: the clocks of two machines disagree",
     "accept.attempts": "connections that a WLC accepted",
@@ -60,7 +90,7 @@ COUNTERS = {
     "aaa.found_in_list_2": "listed in the second, and not before",
     "aaa.found_in_list_3": "listed in the third, and not before",
     "aaa.found_in_list_4": "listed in the fourth, and not before",
-    "generator.shortfall": "notifications or handshakes given up although the peer would have taken them",
+    "generator.shortfall": "notifications, requests or handshakes given up although the peer would have taken them",
 }
 # The phases of errors.<phase>.<kind>.
 _MSE_PHASES = ("tcp", "tls", "session", "stream", "close")
@@ -71,7 +101,7 @@ ERROR_PHASES = (*_MSE_PHASES, *_WLC_PHASES)
 WLC_COUNTERS = frozenset(
     {
         *("notify.due", "notify.sent", "notify.sent_bytes", "notify.writes", "notify.unacknowledged_bytes"),
-        *("notify.dropped", "echo.answered"),
+        *("notify.dropped", "echo.answered", "requests.served", "requests.repeated"),
         *(name for name in COUNTERS if name.startswith(("accept.", "verify.", "aaa."))),
     }
 )
@@ -79,10 +109,15 @@ MSE_COUNTERS = frozenset(
     {
         *("notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.sent", "echo.unmatched"),
         *("handshakes.due", "handshakes.dropped"),
+        *("requests.due", "requests.sent", "requests.dropped", "requests.answered", "requests.refused"),
+        *("requests.retransmitted", "requests.timed_out", "requests.abandoned"),
+        *("requests.late", "requests.duplicated", "requests.unmatched"),
     }
 )
+# Named in a result only if somebody counted them.
+OPTIONAL_PREFIXES = ("service.", "requests.")
 # What each kind of load has counters of; the other kind's are left out.
-NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.")
+NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.", *OPTIONAL_PREFIXES)
 HANDSHAKE_PREFIXES = ("handshakes.",)
 RATES = {
     "handshake.per_s": "sessions established per second, from the first dial to the last one established",

@@ -63,8 +63,8 @@ class Recorder:
         """Close interval `index`."""
         histograms = {}
         for (stage, metric), bins in list(self._bins.items()):
-            if (histogram := bins.take()) is not None:
-                histograms[tag_of(stage, metric)] = histogram.encode()
+            if (encoded := bins.take_encoded()) is not None:
+                histograms[tag_of(stage, metric)] = encoded
             elif stage:  # over, probably; 400 KiB each, in a search with many stages
                 self._clamped += bins.clamped
                 del self._bins[stage, metric]

@@ -24,6 +24,10 @@ _PACED = (
     "notify.received",
     "notify.dropped",
     "notify.lost",
+    "requests.due",
+    "requests.sent",
+    "requests.answered",
+    "requests.retransmitted",
 )
 # A last interval that is next to nothing would show next to any rate.
 _LEAST_S = 0.1

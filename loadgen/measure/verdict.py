@@ -28,6 +28,10 @@ _SHORTCOMINGS = {
     "handshakes.dropped": "handshakes dropped",
     "notify.dropped": "notifications dropped",
     "notify.lost": "notifications lost",
+    "requests.dropped": "requests dropped",
+    "requests.refused": "requests refused",
+    "requests.timed_out": "requests not answered",
+    "requests.unmatched": "responses that nobody asked for",
 }
 _VERBS = {Status.FAILED: "failed", Status.ERROR: "could not be judged"}
 # Faults of the way between us and the target; everything else that goes wrong there is the target's.

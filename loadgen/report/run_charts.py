@@ -43,6 +43,7 @@ _RATES = {
     LoadKind.NOTIFY: ("notify.due", "notify.sent", "notify.received", "notify.dropped"),
     LoadKind.HANDSHAKE: ("handshakes.due", "handshakes.completed", "handshakes.failed", "handshakes.dropped"),
 }
+_REQUESTS = ("requests.due", "requests.sent", "requests.answered", "requests.retransmitted")
 _STATISTICS = {"p50": "p50", "p90": "p90", "p99": "p99", "p99_9": "p99.9", "max": "max"}
 # More lines than that are a ball of wool.
 _MOST_WORKERS = 8
@@ -87,6 +88,13 @@ def time_charts(result: RunResult) -> list[Chart]:
         if _measured(columns.get(f"{name}_per_s"))
     ]
     charts = timed(f"{what} over time", f"{what} per second: what was due, and what was done.", rates, count_axis("/s"))
+    asked = [
+        line(name.partition(".")[2], times, columns[f"{name}_per_s"], number)
+        for number, name in enumerate(_REQUESTS)
+        if _measured(columns.get(f"{name}_per_s"))
+    ]
+    text = "Requests of all kinds per second: what was due, sent, sent again and answered."
+    charts += timed("Requests over time", text, asked, count_axis("/s"))
     charts += timed(
         "Sessions over time",
         "Sessions that are up; those set up, failed and lost per second where there were any.",

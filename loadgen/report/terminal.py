@@ -18,8 +18,9 @@ from loadgen.units import format_duration
 _VERDICT_STYLE = {Verdict.VALID: "bold green", Verdict.DEGRADED: "bold yellow", Verdict.INVALID: "bold red"}
 _MARKS = {Status.PASSED: ("pass", "green"), Status.FAILED: ("FAIL", "bold red"), Status.ERROR: ("ERROR", "bold red")}
 _NOTHING = "-"
-_GOOD = frozenset({"attempted", "established", "due", "sent", "received", "completed", "resumed"})
+_GOOD = frozenset({"attempted", "established", "due", "sent", "received", "completed", "resumed", "answered"})
 _HANDSHAKE_COUNTERS = ("due", "attempted", "completed", "resumed", "failed", "dropped")
+_REQUEST_COUNTERS = ("due", "sent", "answered", "refused", "timed_out", "dropped")
 _NOTIFY_COUNTERS = ("due", "sent", "received", "dropped", "lost", "duplicated", "reordered")
 _WHY_THREE = {
     LoadKind.NOTIFY: "latency = received - due, service = received - sent, lag = sent - due",
@@ -150,10 +151,13 @@ def _counts(result: RunResult) -> RenderableType:
     }
     if result.kind is LoadKind.HANDSHAKE:
         return _count_row("handshakes", "handshakes", _HANDSHAKE_COUNTERS, result, per_s)
-    return Group(
+    rows = [
         _count_row("sessions", "sessions", ("attempted", "established", "failed", "lost"), result, per_s),
         _count_row("notifications", "notify", _NOTIFY_COUNTERS, result, per_s),
-    )
+    ]
+    if "requests.due" in result.counters:
+        rows.append(_count_row("requests", "requests", _REQUEST_COUNTERS, result, per_s))
+    return Group(*rows)
 
 
 def _count_row(
@@ -164,11 +168,11 @@ def _count_row(
     cells: list[RenderableType] = [""]
     for word in words:
         if (count := result.counters.get(f"{prefix}.{word}")) is not None:
-            table.add_column(word, justify="right", no_wrap=True)
+            table.add_column(word.replace("_", " "), justify="right", no_wrap=True)
             style = "" if word in _GOOD else "bold red" if count else "green"
             cells.append(Text(f"{count:,}", style=style))
     table.add_column("per s", justify="right", no_wrap=True, min_width=7)
-    rate = per_s[label]
+    rate = per_s.get(label)
     table.add_row(*cells, _NOTHING if rate is None else f"{rate:,.0f}")
     return table
 

@@ -13,6 +13,7 @@ from loadgen.errors import InputError, Problem
 from loadgen.nmsp import services
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.scenario.authentication import check_authentication
+from loadgen.scenario.requests import check_requests
 from loadgen.scenario.schema import NAMED_MASKS, Scenario, Stage, Subservices
 from loadgen.strict import convert_leniently_untrusted, in_source, read_toml_untrusted, shown
 
@@ -146,12 +147,14 @@ def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
     yield from _check_assignment(scenario)
     yield from _check_load(scenario)
     yield from check_authentication(scenario)
+    yield from _check_requests(scenario, profile)
     mse, session = scenario.mse, scenario.session
     if mse.identities and len(mse.identities) != mse.count:
         yield Problem("mse.identities", f"one file for each of {mse.count} MSEs", f"{len(mse.identities)}")
     for name, duration in (
         ("mse.setup_timeout", mse.setup_timeout),
         ("session.echo_interval", session.echo_interval),
+        ("session.response_timeout", session.response_timeout),
     ):
         if duration <= 0:
             yield Problem(name, "more than 0", "0")
@@ -222,6 +225,13 @@ def _check_assignment(scenario: Scenario) -> Iterator[Problem]:
             pairs.add((row.mse, wlc))
     if not pairs:
         yield Problem("mse.assign", "at least one MSE with a WLC", "none")
+
+
+def _check_requests(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
+    subscribe = scenario.mse.subscribe
+    known = isinstance(subscribe, str) or all(label in services.BY_LABEL for label in subscribe)
+    subscription = mask_of(subscribe) if known else None
+    yield from check_requests(scenario.requests, scenario.load.kind, subscription, profile)
 
 
 def _check_load(scenario: Scenario) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from loadgen.loads import LoadKind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.authentication import list_delays_ns, poll_tick_ns
 from loadgen.scenario.load import mask_of, parse_endpoint, readings_range, stage_duration_ns, stage_kind
+from loadgen.scenario.requests import PlannedRequest, plan_requests
 from loadgen.scenario.schedule import RateStage, Schedule
 from loadgen.scenario.schema import Rule, Scenario
 from loadgen.units import NS_PER_S
@@ -28,6 +29,8 @@ _MSE_MAC_BASE = 0x02_4D_53_00_00_00
 # rate: a bound on descriptors, far above what a healthy target needs.
 _CONCURRENCY = 64
 _CONCURRENCY_PACED = 1000
+# What shapes the load only where there are requests.
+_ONLY_REQUESTS = ("requests", "response_timeout_ns", "retransmit_interval_ns", "max_retransmits")
 
 
 class Use(StrEnum):
@@ -79,6 +82,8 @@ class Plan(msgspec.Struct, frozen=True):
         resumed: share of handshakes that resume an earlier one's TLS session, 0 to 1.
         first: the number of the first WLC and of the first MSE; those of another plan that runs at the same time are
             others.
+        requests: what MSEs ask in running sessions; not answered for `response_timeout_ns`, a request is sent again
+            `retransmit_interval_ns` later, and so `max_retransmits` times.
         sessions_per_user: 0: all sessions are there from the start. Otherwise a user is the next so many of them (or,
             where only the WLCs are ours, a WLC), and users come and go while the load is on.
         list_delays_ns, poll_tick_ns: how long the auth lists of a WLC take, and how often it looks at a handshake.
@@ -124,6 +129,10 @@ class Plan(msgspec.Struct, frozen=True):
     poll_tick_ns: int = 0
     wlc_clock_skew_ns: int = 0
     mse_clock_skew_ns: int = 0
+    response_timeout_ns: int = NS_PER_S
+    retransmit_interval_ns: int = 3 * NS_PER_S
+    max_retransmits: int = 5
+    requests: tuple[PlannedRequest, ...] = ()
 
     def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
         """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
@@ -157,6 +166,9 @@ class Plan(msgspec.Struct, frozen=True):
         # A plan that does without what there was not at first has the digest that it had.
         for name in _LATER:
             if shape[name] == _DEFAULTS[name]:
+                del shape[name]
+        if not self.requests:
+            for name in _ONLY_REQUESTS:
                 del shape[name]
         return hashlib.sha256(msgspec.json.encode(shape, order="deterministic")).hexdigest()[:12]
 
@@ -238,6 +250,14 @@ def make_plan(
         poll_tick_ns=poll_tick_ns(scenario.wlc.aaa),
         wlc_clock_skew_ns=int(scenario.wlc.clock_skew),
         mse_clock_skew_ns=int(scenario.mse.clock_skew),
+        response_timeout_ns=int(scenario.session.response_timeout),
+        retransmit_interval_ns=int(scenario.session.retransmit_interval),
+        max_retransmits=scenario.session.max_retransmits,
+        requests=tuple(
+            plan_requests(
+                scenario.requests, mask_of(scenario.mse.subscribe), len(sessions), wlcs_are_ours=use.plays_wlc
+            )
+        ),
     )
 
 

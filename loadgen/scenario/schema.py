@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from loadgen.nmsp.services import CATALYST_9800
+from loadgen.scenario.requests import Requests
 from loadgen.units import NS_PER_S, Duration, Offset
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -101,6 +102,10 @@ class Session(msgspec.Struct, frozen=True):
 
     echo_interval: Duration = Duration(15 * NS_PER_S)
     dead_interval: Duration = Duration(30 * NS_PER_S)
+    # An MSE's requests: not answered for so long; then asked again after so long more; and so many times.
+    response_timeout: Duration = Duration(NS_PER_S)
+    retransmit_interval: Duration = Duration(3 * NS_PER_S)
+    max_retransmits: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 5
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -168,5 +173,6 @@ class Scenario(msgspec.Struct, frozen=True):
     tls: Tls = Tls()
     session: Session = Session()
     load: Load = Load()
+    requests: Requests = Requests()
     capacity: Capacity = Capacity()
     thresholds: tuple[str | Rule, ...] = ()

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
 from loadgen.measure.histogram import Histogram
+from loadgen.measure.names import REQUESTS as ASKED
 from loadgen.measure.recorder import Interval
 from loadgen.measure.stages import stage_of
 from loadgen.units import NS_PER_MS
@@ -28,12 +29,14 @@ class Row(NamedTuple):
 
 HANDSHAKE, SESSION = Row("TLS", "TLS handshake"), Row("NMSP", "NMSP session")
 NOTIFY, ECHO = Row("NMSP", "measurement notify"), Row("NMSP", "echo")
+REQUESTS = Row("NMSP", "requests")
 # By the metric of which there is one for each.
 ROWS = {
     "handshake.tls": HANDSHAKE,
     "handshake.session": SESSION,
     "notify.latency": NOTIFY,
     "echo.latency": ECHO,
+    **{f"request.{name}.latency": REQUESTS for name in ASKED},
 }
 # Where nobody of ours receives, the table shows how late they were sent.
 SENT = Row("NMSP", "measurement notify sent")
@@ -47,8 +50,17 @@ _FAILURES = {
     "serve": NOTIFY,
     "close": SESSION,
 }
-# Counters that are failures of notifications.
-_LACKING = {"notify.lost": "lost", "notify.dropped": "dropped", "notify.duplicated": "duplicated"}
+# Counters that are failures of notifications, or of requests.
+_LACKING = {
+    "notify.lost": (NOTIFY, "lost"),
+    "notify.dropped": (NOTIFY, "dropped"),
+    "notify.duplicated": (NOTIFY, "duplicated"),
+    "requests.dropped": (REQUESTS, "dropped"),
+    "requests.refused": (REQUESTS, "refused"),
+    "requests.abandoned": (REQUESTS, "abandoned"),
+}
+# Requests that were not answered are counted by kind, as errors of the stream.
+_TIMEOUTS = {f"errors.stream.timeout_{name}": (REQUESTS, f"timeout: {name}") for name in ASKED}
 _FINE_BELOW_MS = 100.0
 
 
@@ -159,7 +171,9 @@ def _by_second(count: int, end_s: float, length_s: float) -> Counter[int]:
 def _failure(counter: str) -> tuple[Row, str] | None:
     """The row and the kind that a counter of something bad belongs to."""
     if counter in _LACKING:
-        return NOTIFY, _LACKING[counter]
+        return _LACKING[counter]
+    if counter in _TIMEOUTS:
+        return _TIMEOUTS[counter]
     if counter.startswith("errors."):
         _, phase, kind = counter.split(".", 2)
         return _FAILURES[phase], f"{phase}: {kind}"

@@ -164,8 +164,8 @@ CASES = {
         ("errors.session.malformed",), False, _says(wire.frame(wire.VERSION_RESPONSE, bytes(5), 1))),
     "readings beyond the count": Case(("errors.stream.malformed",), True, _after_set_up(_readings_beyond_count())),
     "more than 16 readings": Case(("errors.stream.malformed",), True, _after_set_up(wire.notify(1, readings=17))),
-    "a second subscription response": Case(
-        ("errors.stream.unexpected_message",), True, _after_set_up(wire.subscribe_response(2))),
+    "a second version response": Case(
+        ("errors.stream.unexpected_message",), True, _after_set_up(wire.version_response(1))),
     "an echo request": Case(("errors.stream.unexpected_message",), True, _after_set_up(wire.frame(wire.ECHO_REQUEST))),
     "early notification": Case(("errors.session.unexpected_message",), False, _early_notification),
     "capability first": Case(("errors.session.unexpected_message",), False, _says(wire.capability())),

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from conftest import LOADGEN, QUICK, REPO, SMALL, THOUSAND, Ended, Run, Start, side_by_side
 
-from loadgen.measure.names import COUNTERS, METRICS, RATES
+from loadgen.measure.names import COUNTERS, METRICS, OPTIONAL_PREFIXES, RATES
 from loadgen.measure.result import RunResult
 from loadgen.scenario.plan import Plan
 
@@ -54,9 +54,10 @@ class TestQuick:
 
     def test_every_name_is_there(self, quick: Ended) -> None:
         result = quick.result
-        ours = {name for name in COUNTERS if not name.startswith("handshakes.")}
+        ours = {name for name in COUNTERS if not name.startswith(("handshakes.", *OPTIONAL_PREFIXES))}
         assert ours <= set(result["counters"])
-        assert set(METRICS) - _SELDOM <= set(result["metrics"])
+        always = {name for name in METRICS if not name.startswith(("request.", "service."))}
+        assert always - _SELDOM <= set(result["metrics"])
         assert set(result["costs"]) == {"notify.bytes", "notify.cpu_s"}  # too few sessions to tell what one takes
         assert set(RATES) - {"handshake.completed_per_s"} == set(result["rates"])
         assert set(result["metrics"]) <= set(METRICS)

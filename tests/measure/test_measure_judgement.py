@@ -14,7 +14,7 @@ from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_m
 from loadgen.measure.health import GeneratorVerdict, MachineHealth, Verdict
 from loadgen.measure.health import judge as judge_generator
 from loadgen.measure.merge import Merger
-from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES, error_phases
+from loadgen.measure.names import COSTS, COUNTERS, METRICS, OPTIONAL_PREFIXES, RATES, error_phases
 from loadgen.measure.recorder import Recorder
 from loadgen.measure.result import Limit, ResultVerdict
 from loadgen.measure.thresholds import Figures, Status, ThresholdResult, judge, parse_thresholds
@@ -385,7 +385,7 @@ def test_lost_is_what_was_sent_and_never_came(
 def test_all_counters_are_there_and_those_of_errors_too() -> None:
     merger = merger_of(errors__tls__reset=2, errors__accept__reset=1)
     counters = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=True, complete=True)
-    ours = [name for name in COUNTERS if not name.startswith("handshakes.")]
+    ours = [name for name in COUNTERS if not name.startswith(("handshakes.", *OPTIONAL_PREFIXES))]
     assert list(counters) == [*ours, "errors.accept.reset", "errors.tls.reset"]
     assert {name: amount for name, amount in counters.items() if amount} == {
         "errors.accept.reset": 1,
@@ -402,7 +402,8 @@ def test_what_a_side_that_is_not_ours_would_have_seen_is_left_out() -> None:
     everything = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=True, complete=True).keys()
     wlc_only = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=False, complete=True).keys()
     mse_only = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=False, mse=True, complete=True).keys()
-    assert everything == wlc_only | mse_only == {name for name in COUNTERS if not name.startswith("handshakes.")}
+    others = ("handshakes.", *OPTIONAL_PREFIXES)
+    assert everything == wlc_only | mse_only == {name for name in COUNTERS if not name.startswith(others)}
     assert wlc_only - mse_only == AUTHENTICATION | {
         "notify.due",
         "notify.sent",
@@ -415,6 +416,25 @@ def test_what_a_side_that_is_not_ours_would_have_seen_is_left_out() -> None:
     }
     assert {"notify.received", "notify.lost", "echo.sent"} <= mse_only - wlc_only
     assert {"sessions.attempted", "sessions.lost", "clock.clamped"} <= wlc_only & mse_only
+
+
+def test_counters_of_requests_are_there_when_somebody_counts_them_and_so_is_their_shortfall() -> None:
+    merger = merger_of(requests__due=0, requests__timed_out=0, requests__served=0, service__rssi_ms__received=0)
+    assert not any(name.startswith(OPTIONAL_PREFIXES) for name in counters_of(merger_of()))
+    both = counters_of(merger)
+    assert {name for name in both if name.startswith(OPTIONAL_PREFIXES)} == {
+        *("requests.due", "requests.timed_out", "requests.served", "service.rssi_ms.received")
+    }
+    mse_only = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=False, mse=True, complete=True)
+    assert mse_only["generator.shortfall"] == 0
+    assert "requests.served" not in mse_only
+    assert "requests.timed_out" not in make_counters(
+        merger.counters(), LoadKind.NOTIFY, wlc=True, mse=False, complete=True
+    )
+
+
+def counters_of(merger: Merger) -> dict[str, int]:
+    return make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=True, complete=True)
 
 
 def test_handshakes_have_counters_of_their_own() -> None:

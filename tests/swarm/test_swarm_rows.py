@@ -94,6 +94,28 @@ def test_failures_are_told_by_phase_and_kind_and_once() -> None:
     assert batch.take(1.0)["stats"] == []
 
 
+def test_requests_of_all_kinds_are_one_row_and_fail_by_kind() -> None:
+    batch = Batch(receiving=True)
+    asked = {
+        "hold/request.measurement.latency": [MS, 2 * MS],
+        "hold/request.capability.latency": [3 * MS],
+        "hold/request.capability.service": [MS],
+    }
+    counters = {"requests__refused": 2, "errors__stream__timeout_measurement": 3, "errors__stream__reset": 1}
+    batch.add("mse-0", interval(1, asked, **counters), 11.0, 1.0)
+    message = batch.take(1.0)
+    row = by_name(message)["requests"]
+    assert (row["num_requests"], row["num_failures"]) == (3 + 5, 5)
+    assert row["response_times"] == {1.0: 1, 2.0: 1, 3.0: 1}
+    errors = message["errors"]
+    assert isinstance(errors, dict)
+    assert {(e["name"], e["error"]): e["occurrences"] for e in errors.values()} == {
+        ("requests", "refused"): 2,
+        ("requests", "timeout: measurement"): 3,
+        ("measurement notify", "stream: reset"): 1,
+    }
+
+
 def test_with_only_wlcs_ours_the_row_tells_of_sending() -> None:
     serving, receiving = Batch(receiving=False), Batch(receiving=True)
     for batch in (serving, receiving):

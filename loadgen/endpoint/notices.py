@@ -1,0 +1,54 @@
+"""What MSEs are told beside measurements: one message at a time, with a series of numbers of its own in a session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loadgen.endpoint.sequence import SequenceCheck
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.messages import ServiceNotify
+from loadgen.nmsp.services import Subservice
+
+if TYPE_CHECKING:
+    from loadgen.endpoint.mse import MseEndpoint
+
+# Whatever a peer claims, it goes into a column of int64.
+_LATEST_NS = (1 << 63) - 1
+
+
+class Notices:
+    """All of a worker's. They are notifications: their figures are those of `notify.*`, and of their subservice."""
+
+    def __init__(self, recorder: Recorder, to_unix_ns: int, *, our_schedule: bool = True) -> None:
+        """Args: our_schedule: what is due is due by our clock; otherwise stages go by when things came."""
+        self._recorder = recorder
+        self._to_unix_ns = to_unix_ns
+        self._our_schedule = our_schedule
+
+    def take(self, endpoint: MseEndpoint, message: ServiceNotify, now_ns: int) -> None:
+        """Check and record one."""
+        recorder, done_ns = self._recorder, now_ns + self._to_unix_ns
+        due_ns, sent_ns = min(message.due_ns, _LATEST_NS), min(message.sent_ns, _LATEST_NS)
+        stage = recorder.stages.at(due_ns if self._our_schedule else done_ns)
+        recorder.count("notify.received")
+        recorder.record("notify.latency", done_ns - due_ns, stage)
+        recorder.record("notify.service", done_ns - sent_ns, stage)
+        recorder.mark("received", now_ns, stage)
+        subservice = message.subservice
+        known = 0 <= subservice < len(Subservice)
+        if known:
+            name = Subservice(subservice).name.lower()
+            recorder.count(f"service.{name}.received")
+            recorder.record(f"service.{name}.latency", done_ns - due_ns, stage)
+        if not known or not endpoint.granted >> subservice & 1:
+            recorder.count("errors.stream.not_subscribed")
+        if (check := endpoint.noticed) is None:
+            check = endpoint.noticed = SequenceCheck()
+        if message.sequence == check.expected:
+            check.expected += 1
+            return
+        before = check.counts()
+        check.take(message.sequence)
+        for counter, total in check.counts().items():
+            if total != before[counter]:
+                recorder.count(counter, total - before[counter])
