@@ -15,6 +15,7 @@ from loadgen.cli.export import export
 from loadgen.cli.identity import identity
 from loadgen.cli.locust_worker import locust_worker
 from loadgen.cli.plan import plan
+from loadgen.cli.profile import profile
 from loadgen.cli.report import report
 from loadgen.cli.run import run
 from loadgen.cli.schema import schema
@@ -36,6 +37,7 @@ cli.add_command(report)
 cli.add_command(export)
 cli.add_command(locust_worker)
 cli.add_command(identity)
+cli.add_command(profile)
 cli.add_command(schema)
 
 

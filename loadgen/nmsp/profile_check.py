@@ -85,13 +85,19 @@ class _Check:
         self.document = document
         self.problems: list[Problem] = []
         self.records: set[str] = set()
+        self.checked: set[tuple[str, type[msgspec.Struct]]] = set()
         if not 0 < document.max_frame_bytes <= MAX_FRAME_LIMIT:
             self.add("max_frame_bytes", f"1 to {MAX_FRAME_LIMIT}", str(document.max_frame_bytes))
         self.layout("header", document.header.fields, document.header.size, _HEADER, list(_HEADER))
+        for index, field in enumerate(document.header.fields):
+            if field.name == "readings":
+                self.add(f"header.fields[{index}] (readings)", "a name that a notification does not have", field.name)
         self.messages()
 
     def add(self, where: str, expected: str, found: str) -> None:
-        self.problems.append(Problem(where, expected, found))
+        problem = Problem(where, expected, found)
+        if problem not in self.problems:  # a record is checked for each kind of record that it is used as
+            self.problems.append(problem)
 
     def messages(self) -> None:
         document = self.document
@@ -183,9 +189,10 @@ class _Check:
         return repeat.max * max(size, 0)
 
     def record(self, name: str, record: RecordDocument, struct: type[msgspec.Struct]) -> None:
-        if name in self.records:  # another message repeats it too, and it was looked at
-            return
         self.records.add(name)
+        if (name, struct) in self.checked:  # another message repeats the same, and it was looked at
+            return
+        self.checked.add((name, struct))
         shape = Shape(struct)
         self.layout(f"records.{name}", record.fields, record.size, shape.types, shape.needed)
 
