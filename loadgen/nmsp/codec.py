@@ -11,6 +11,7 @@ from loadgen.errors import LocalProtocolError, RemoteProtocolError
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.messages import Kind, Message, Unsupported
 from loadgen.nmsp.profile import Elements, Layout, Record, Repeat, WireProfile
+from loadgen.nmsp.profile_document import ElementDocument, nearest
 
 
 class Codec:
@@ -20,7 +21,8 @@ class Codec:
         self.profile = profile
 
     def encode(self, message: Message, transaction: int = 0) -> bytes:
-        """The frame of a message. Text and bytes that are longer than their field are cut off.
+        """The frame of a message. Text and bytes that are longer than their field are cut off; a number that does not
+        fit its field becomes the nearest that does.
 
         Args:
             transaction: correlates a response with its request; 0 for what is neither.
@@ -120,7 +122,15 @@ def _pack(record: Record, value: msgspec.Struct, known: dict[str, Any]) -> bytes
             values.append(_text(getattr(value, name), record.widths[name]))
         else:
             values.append(getattr(value, name))
-    return record.struct.pack(*values)
+    try:
+        return record.struct.pack(*values)
+    except struct.error:  # seldom, so numbers are not looked at beforehand
+        return record.struct.pack(
+            *(
+                nearest(each, record.types[name]) if isinstance(each, int) else each
+                for name, each in zip(record.names, values, strict=True)
+            )
+        )
 
 
 def _unpack(record: Record, body: memoryview, offset: int) -> dict[str, Any]:
@@ -152,7 +162,7 @@ def _pack_elements(elements: Elements, repeat: Repeat | None, message: Message, 
     for number, field in elements.fields.items():
         value = getattr(message, field.name)
         if field.name in elements.values:
-            found.append((number, elements.values[field.name].pack(value)))
+            found.append((number, elements.values[field.name].pack(_element_value(field, value))))
         else:
             most = field.size or 0
             found.append((number, _text(value, most) if field.type == "text" else value[:most]))
@@ -160,6 +170,10 @@ def _pack_elements(elements: Elements, repeat: Repeat | None, message: Message, 
     for number, value in found:
         body += elements.type.pack(number) + elements.length.pack(len(value) + elements.head_bytes) + value
     return body
+
+
+def _element_value(field: ElementDocument, value: Any) -> Any:
+    return nearest(value, field.type) if isinstance(value, int) else value
 
 
 def _unpack_elements(layout: Layout, elements: Elements, rest: memoryview, values: dict[str, Any]) -> None:

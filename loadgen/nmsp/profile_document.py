@@ -107,3 +107,11 @@ def fits(value: int, kind: str) -> bool:
     except struct.error:
         return False
     return True
+
+
+def nearest(value: int, kind: str) -> int:
+    """The value of an integer type that is nearest to `value`."""
+    code, _, width = TYPES[kind]
+    bits = 8 * width
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if code.islower() else (0, (1 << bits) - 1)
+    return min(max(value, low), high)
