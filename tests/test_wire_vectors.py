@@ -18,7 +18,9 @@ STREAMS: dict[str, dict[str, Any]] = {stream["name"]: stream for stream in VECTO
 
 BODY = 12
 READING_COUNT = BODY + 31
-FIXED_SIZE = [name for name, vector in MESSAGES.items() if vector["message"] != "measurement_notify"]
+KINDS = {message.name: message for message in wire_decoder.MESSAGES.values()}
+FIXED_SIZE = [name for name, vector in MESSAGES.items() if KINDS[vector["message"]].repeat is None]
+REPEATING = [name for name, vector in MESSAGES.items() if KINDS[vector["message"]].repeat is not None]
 NOTIFIES = [name for name, vector in MESSAGES.items() if vector["message"] == "measurement_notify"]
 
 
@@ -152,7 +154,7 @@ def test_every_byte_of_a_body_has_its_own_place() -> None:
 # --- what is skipped and what is ignored
 
 
-@pytest.mark.parametrize("msg_id", [0, 8, 15, 17, 0x0100, 0x1000, 0xFFFF])
+@pytest.mark.parametrize("msg_id", [0, 12, 15, 19, 0x0100, 0x1000, 0xFFFF])
 @pytest.mark.parametrize("size", [0, 1, 65_536 - BODY])
 def test_unknown_message_is_skipped_by_its_length(msg_id: int, size: int) -> None:
     data = wire("echo-request") + unsupported(msg_id, b"\x4e" * size, transaction=9) + wire("echo-response")
@@ -206,20 +208,73 @@ def test_body_of_another_size(name: str) -> None:
             decode_frames(with_body(data, other))
 
 
-@pytest.mark.parametrize("name", NOTIFIES)
-def test_measurement_of_another_size(name: str) -> None:
+@pytest.mark.parametrize("name", REPEATING)
+def test_records_of_another_size(name: str) -> None:
     data = wire(name)
-    body = data[BODY:]
-    for other in [body + b"\0", body + bytes(14), *(body[:size] for size in range(len(body)))]:
-        with pytest.raises(DecodeError, match=rf"(expected a body|readings need a body) of .*, found {len(other)}$"):
+    body, message = data[BODY:], KINDS[MESSAGES[name]["message"]]
+    more = [] if message.elements else [body + b"\0", body + bytes(14)]
+    least = message.body_bytes if message.elements else 0
+    # A body that may go on with elements may also end where one would begin.
+    ends = {len(body)} if not message.elements else {len(body), len(body) - payload_bytes(name)}
+    for other in [*more, *(body[:size] for size in range(least, len(body)) if size not in ends)]:
+        with pytest.raises(DecodeError, match=r"(expected a body|records need a body|element does not end)"):
             decode_frames(with_body(data, other))
 
 
-@pytest.mark.parametrize("name", NOTIFIES)
-def test_reading_count_that_does_not_fit(name: str) -> None:
-    for count in set(range(256)) - {len(MESSAGES[name]["fields"]["readings"])}:
-        with pytest.raises(DecodeError, match=r"^reading_count: "):
-            decode_frames(patch(wire(name), READING_COUNT, bytes([count])))
+def payload_bytes(name: str) -> int:
+    """The element's bytes, its head included."""
+    payload = MESSAGES[name]["fields"].get("payload", "")
+    return wire_decoder.ELEMENT_HEAD_BYTES + len(payload) // 2 if payload else 0
+
+
+@pytest.mark.parametrize("name", [name for name in REPEATING if not KINDS[MESSAGES[name]["message"]].elements])
+def test_count_that_does_not_fit(name: str) -> None:
+    message = KINDS[MESSAGES[name]["message"]]
+    assert message.repeat is not None
+    counter = next(field for field in message.fields if field.name.endswith("_count"))
+    right = len(MESSAGES[name]["fields"][message.repeat.name])
+    for count in set(range(256)) - {right}:
+        with pytest.raises(DecodeError, match=rf"^{counter.name}: "):
+            decode_frames(patch(wire(name), BODY + counter.offset, bytes([count])))
+
+
+def with_elements(data: bytes) -> bytes:
+    frame = wire("tag-info-notify-no-payload")
+    return with_body(frame, frame[BODY:] + data)
+
+
+def test_elements_in_any_order_and_unknown_ones_are_skipped() -> None:
+    unknown, payload = bytes.fromhex("0002 0003 aabbcc"), bytes.fromhex("0001 0002 0100")
+    for data in (payload, unknown + payload, payload + unknown, unknown + unknown + payload + unknown):
+        [frame] = decode_frames(with_elements(data))
+        assert frame["fields"] == {**MESSAGES["tag-info-notify-no-payload"]["fields"], "payload": "0100"}
+    [frame] = decode_frames(with_elements(unknown + b"\xff\xff\0\0"))
+    assert frame["fields"]["payload"] == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("00", "does not end"),
+        ("0001 00", "does not end"),
+        ("0001 0001", "does not end"),
+        ("0007 0004 aabbcc", "does not end"),
+        ("0001 0002 0100 00", "does not end"),
+        ("0001 0001 aa 0001 0001 bb", "found a second one"),
+        ("0001 01f5" + "00" * 501, "found 501"),
+    ],
+)
+def test_elements_that_are_wrong(data: str, reason: str) -> None:
+    with pytest.raises(DecodeError, match=reason):
+        decode_frames(with_elements(bytes.fromhex(data)))
+
+
+def test_text_ends_with_its_nuls_and_is_read_even_if_it_is_none() -> None:
+    at = BODY + 26 + 30  # an attachment's user name
+    frame = wire("attachment-notify-full-texts")
+    for raw, text in ((b"a\0b", "a\0b"), (b"\xff\xfe", "\ufffd\ufffd"), (b"", "")):
+        [found] = decode_frames(patch(frame, at, raw.ljust(32, b"\0")))
+        assert found["fields"]["records"][0]["user_name"] == text
 
 
 @pytest.mark.parametrize("count", [17, 255])
@@ -282,15 +337,38 @@ def test_order_of_a_session() -> None:
         check_order(session(*SESSION[:size]))
 
 
-def test_order_of_the_wlc_stream() -> None:
+@pytest.mark.parametrize("pair", ["session", "everything"])
+def test_order_of_two_streams(pair: str) -> None:
     """A stream holds one direction; with the request before each response it is a session."""
-    name = "session-wlc-to-mse"
-    requests = {vector["message"]: vector["name"] for vector in MESSAGES.values() if vector["sender"] == "mse"}
+    asked = {MESSAGES[name]["transaction"]: name for name in STREAMS[f"{pair}-mse-to-wlc"]["messages"]}
+    assert len(asked) == len(STREAMS[f"{pair}-mse-to-wlc"]["messages"])
     names = []
-    for message in STREAMS[name]["messages"]:
-        request = requests.get(MESSAGES[message]["message"].replace("_response", "_request"))
-        names += [request, message] if request else [message]
+    for message in STREAMS[f"{pair}-wlc-to-mse"]["messages"]:
+        request = asked.pop(MESSAGES[message]["transaction"], None)
+        names += [request, message] if request is not None else [message]
+    assert not asked
     check_order(session(*names))
+
+
+def test_the_streams_hold_every_message() -> None:
+    names = [name for stream in STREAMS.values() for name in stream["messages"]]
+    assert {MESSAGES[name]["message"] for name in names} == set(wire_decoder.SENDERS)
+
+
+def test_an_active_session_asks_for_more_than_once() -> None:
+    check_order([*session(*OPENING), *(sent("subscribe-more-request", transaction=n) for n in (3, 4, 5))])
+
+
+def test_the_response_that_a_request_gets() -> None:
+    """By its subservice; and only once."""
+    opening = session(*OPENING)
+    for response in ("client-info-response", "tag-info-response", "rogue-info-response"):
+        pair = [sent("client-info-request", transaction=5), sent(response, transaction=5)]
+        check_order([*opening, *pair])
+        with pytest.raises(DecodeError, match="no request is waiting with transaction 5"):
+            check_order([*opening, *pair, pair[1]])
+    with pytest.raises(DecodeError, match="no request is waiting"):
+        check_order([*opening, sent("client-info-request", transaction=5), sent("measurement-response", transaction=5)])
 
 
 def test_echo_without_measurements_and_several_at_once() -> None:
@@ -312,16 +390,17 @@ def test_opening_with_a_message_missing_twice_or_too_early(at: int) -> None:
     twice = session(*OPENING[: at + 1], *OPENING[at:])
     with pytest.raises(DecodeError, match="in state"):
         check_order(missing)
-    with pytest.raises(DecodeError, match="in state"):
+    # A second subscribe response comes in an active session, where nobody asked for it.
+    with pytest.raises(DecodeError, match="in state" if OPENING[at] != "subscribe-response" else "no request"):
         check_order(twice)
     for later in [*OPENING[at + 1 :], "notify-no-readings", "echo-request", "echo-response"]:
         with pytest.raises(DecodeError, match=f"frame {at}, .* in state"):
             check_order(session(*OPENING[:at], later))
 
 
-@pytest.mark.parametrize("name", OPENING)
-def test_opening_message_in_a_running_session(name: str) -> None:
-    with pytest.raises(DecodeError, match="in state 'subscribed'"):
+@pytest.mark.parametrize("name", OPENING[:2])
+def test_version_exchange_in_a_running_session(name: str) -> None:
+    with pytest.raises(DecodeError, match="in state 'active'"):
         check_order(session(*SESSION, name))
 
 

@@ -10,7 +10,7 @@ import msgspec
 from loadgen.errors import LocalProtocolError, RemoteProtocolError
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.messages import Kind, Message, Unsupported
-from loadgen.nmsp.profile import Elements, Layout, Record, Repeat, WireProfile
+from loadgen.nmsp.profile import Elements, Layout, Record, WireProfile
 from loadgen.nmsp.profile_document import ElementDocument, nearest
 
 
@@ -45,7 +45,7 @@ class Codec:
         body = _pack(layout.body, message, counted)
         packed = [] if repeat is None else [_pack(repeat.record, record, {}) for record in records]
         if layout.elements is not None:
-            body += _pack_elements(layout.elements, repeat, message, packed)
+            body += _pack_elements(layout, layout.elements, message, packed)
         else:
             body += b"".join(packed)
         return self.header(kind, len(body), transaction) + body
@@ -154,8 +154,9 @@ def _text(text: str, most_bytes: int) -> bytes:
 # -- elements ----------------------------------------------------------------------------------------------------------
 
 
-def _pack_elements(elements: Elements, repeat: Repeat | None, message: Message, records: list[bytes]) -> bytes:
-    found: list[tuple[int, bytes]] = []
+def _pack_elements(layout: Layout, elements: Elements, message: Message, records: list[bytes]) -> bytes:
+    """Records, and then elements; one without anything in it is left out if it may be."""
+    repeat, found = layout.repeat, list[tuple[int, bytes]]()
     if repeat is not None and repeat.id is not None:
         found = [(repeat.id, record) for record in records]
         records = []
@@ -163,7 +164,7 @@ def _pack_elements(elements: Elements, repeat: Repeat | None, message: Message, 
         value = getattr(message, field.name)
         if field.name in elements.values:
             found.append((number, elements.values[field.name].pack(_element_value(field, value))))
-        else:
+        elif value or field.name in layout.needed:
             most = field.size or 0
             found.append((number, _text(value, most) if field.type == "text" else value[:most]))
     body = b"".join(records)

@@ -180,7 +180,12 @@ def body_by_hand(profile: WireProfile, message: Message) -> bytes:
     if elements is None:
         return body
     found = [(repeat.id, record) for record in records] if repeat is not None and repeat.id is not None else []
-    found += [(field.id, _raw(profile, field.type, values[field.name])) for field in elements.fields]
+    needed = profile.layouts[KIND_OF[type(message)]].needed
+    found += [
+        (field.id, _raw(profile, field.type, values[field.name]))
+        for field in elements.fields
+        if field.type not in SIZED or values[field.name] or field.name in needed
+    ]
     for number, value in found:
         head = [_raw(profile, elements.type, number)]
         counted = len(value)
