@@ -398,11 +398,31 @@ def _scale_rows(measured: Measured) -> list[Row]:
     return found
 
 
+# -- wire profiles -------------------------------------------------------------------------------------------------
+
+
+def _profile_variants(_: None) -> dict[str, Measure]:
+    return {"both": lambda: processes.script("benchmarks.profiles")}
+
+
+def _profile_rows(measured: Measured) -> list[Row]:
+    both = measured["both"]
+    found = []
+    for name in (key.removesuffix(" ratio") for key in both[0] if key.endswith(" ratio")):
+        values = [figures[f"{name} ratio"] for figures in both]
+        ours, theirs = (f"{median(both, f'{name} {which}_ns'):,.0f} ns" for which in ("other", "reference"))
+        met = statistics.median(values) <= 1.1
+        label = f"CPU of a notification's frame with a very different wire profile, {name}"
+        found.append(Row(label, ours, "the reference profile", theirs, shown_ratio(values), "≤ 1.1 x", met))
+    return found
+
+
 CASES = (
     _handshake_case("p256", 2.0),
     _handshake_case("rsa-2048", 1.7),
     Case("bulk", 3, _with_pem, _bulk_variants, _bulk_rows),
     Case("single", 3, _with_pem, _single_variants, _single_rows),
     Case("sessions", 1, nullcontext, _sessions_variants, _sessions_rows),
+    Case("profile", 5, nullcontext, _profile_variants, _profile_rows),
     Case("scale", 2, nullcontext, _scale_variants, _scale_rows),
 )

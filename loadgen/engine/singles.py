@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from loadgen.nmsp.hot import Int64s, NotifyRing, Stamp
+from loadgen.nmsp.hot import Int64s, NotifyRing, stamp_of
 from loadgen.nmsp.profile import WireProfile
 from loadgen.transport.tls import Pointer, pin
 
@@ -19,7 +19,7 @@ class Singles:
     """The rings of a worker's WLCs as one table of frames."""
 
     def __init__(self, profile: WireProfile, rings: Sequence[NotifyRing]) -> None:
-        self.stamp = Stamp(profile).into
+        self.stamp = stamp_of(profile)
         self._slots = np.array([ring.slots for ring in rings], np.int64)
         self._first = np.cumsum(self._slots) - self._slots
         self._offsets = np.concatenate([ring.offsets[: ring.slots] for ring in rings])

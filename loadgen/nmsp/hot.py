@@ -10,7 +10,8 @@ Both are compiled from the same wire profile as `nmsp.codec`, and tests hold the
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -59,23 +60,43 @@ class _Segment(NamedTuple):
     sent_ns: NDArray[np.uint64]
 
 
-class Stamp:
-    """Patches what varies into one frame: packing three numbers is cheaper than assigning to three columns."""
+# (buffer, start of the frame, sequence, due_ns, sent_ns)
+Stamp: TypeAlias = Callable[[bytearray, int, int, int, int], None]
 
-    def __init__(self, profile: WireProfile) -> None:
-        varying = ("sequence", "due_ns", "sent_ns")
-        notify = profile.notify
-        self._fields = [(notify.field_struct(name), profile.header.size + notify.offsets[name]) for name in varying]
-        self._together = notify.adjacent_struct(varying)
-        self._first = self._fields[0][1]
 
-    def into(self, buffer: bytearray, start: int, sequence: int, due_ns: int, sent_ns: int) -> None:
-        """Patch the frame that begins at `start`."""
-        if self._together is not None:
-            self._together.pack_into(buffer, start + self._first, sequence, due_ns, sent_ns)
-            return
-        for (field, offset), value in zip(self._fields, (sequence, due_ns, sent_ns), strict=True):
-            field.pack_into(buffer, start + offset, value)
+def stamp_of(profile: WireProfile) -> Stamp:
+    """What patches into one frame what varies: packing three numbers is cheaper than assigning to three columns.
+
+    Cost: one `pack_into` if nothing that differs from frame to frame lies between the three, otherwise three.
+    """
+    names = ("sequence", "due_ns", "sent_ns")
+    notify, header_bytes = profile.notify, profile.header.size
+    first = header_bytes + notify.offsets["sequence"]
+    span = notify.span(names)
+    if span is None:
+        (put_sequence, put_due, put_sent) = (notify.field_struct(name).pack_into for name in names)
+        _, due_at, sent_at = (header_bytes + notify.offsets[name] for name in names)
+
+        def apart(buffer: bytearray, start: int, sequence: int, due_ns: int, sent_ns: int) -> None:
+            put_sequence(buffer, start + first, sequence)
+            put_due(buffer, start + due_at, due_ns)
+            put_sent(buffer, start + sent_at, sent_ns)
+
+        return apart
+    layout, (before_due, before_sent) = span
+    put = layout.pack_into
+    if before_due or before_sent:
+
+        def together(buffer: bytearray, start: int, sequence: int, due_ns: int, sent_ns: int) -> None:
+            put(buffer, start + first, sequence, before_due, due_ns, before_sent, sent_ns)
+
+        return together
+    put_all = Struct(profile.order + "QQQ").pack_into  # all three are u64, as `profile_check` has seen to
+
+    def adjacent(buffer: bytearray, start: int, sequence: int, due_ns: int, sent_ns: int) -> None:
+        put_all(buffer, start + first, sequence, due_ns, sent_ns)
+
+    return adjacent
 
 
 class NotifyRing:
@@ -119,7 +140,7 @@ class NotifyRing:
             self._segments.append(_Segment(first, end, offset, frames.itemsize, *columns))
             offset += frames.nbytes
         self._ends = [segment.end for segment in self._segments]
-        self._stamp = Stamp(profile)
+        self._stamp = stamp_of(profile)
 
     def _lay_out(
         self, profile: WireProfile, stations: Stations, who: NDArray[np.int64], offset: int
@@ -162,7 +183,7 @@ class NotifyRing:
         start = segment.byte_offset + (slot - segment.first) * segment.frame_bytes
         if wanted == 1:
             due = due_ns if isinstance(due_ns, int) else int(due_ns[0])
-            self._stamp.into(self.buffer, start, sequence, due, sent_ns)
+            self._stamp(self.buffer, start, sequence, due, sent_ns)
             return self._view[start : start + segment.frame_bytes], 1
         count = used = 0
         for index in range(begin, len(self._segments)):
@@ -234,7 +255,9 @@ class NotifyReceiver:
         self.view = memoryview(self._buffer)[:capacity]
         # Header and fixed part of the notification that may begin at each byte of the buffer: items that overlap, so
         # that one index expression gathers any set of them.
-        self._fixed_dtype = profile.notify_fixed_dtype
+        self._fixed_dtype = profile.notify_fixed_dtype[
+            [*profile.header.names, profile.count_field, "sequence", "due_ns", "sent_ns", "subservice"]
+        ]
         self._anywhere = np.ndarray((capacity + 1,), f"V{fixed_bytes}", self._buffer, strides=(1,))
         header = profile.header
         self._header = header.struct
@@ -296,7 +319,7 @@ class NotifyReceiver:
         good &= (rest == 0) & np.array(wanted, np.bool_)
         counts = np.where(good, whole, 0)
         if counts.sum() == np.count_nonzero(counts):
-            self._swept = heads[counts > 0]
+            self._swept = self._only(heads, counts > 0)
         else:
             self._swept = self._expand(begin, size, readings, counts)
         self.notifications = len(self._swept)
@@ -320,8 +343,12 @@ class NotifyReceiver:
         alike = self._alike(found, (size - self._profile.length_of_header)[which], readings[which])
         if not alike.all():
             counts[which[~alike]] = 0
-            found = found[counts[which] > 0]
+            found = self._only(found, counts[which] > 0)
         return found
+
+    def _only(self, frames: NDArray[np.void], chosen: NDArray[np.bool_]) -> NDArray[np.void]:
+        """Some of these; copied as they lie, because numpy copies structured items field by field."""
+        return frames.view(self._anywhere.dtype)[chosen].view(self._fixed_dtype)
 
     def _side_by_side(self, offset: int, size: int, count: int) -> NDArray[np.void]:
         return np.ndarray((count,), self._fixed_dtype, self._buffer, offset, (size,))

@@ -10,6 +10,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,14 +72,25 @@ class Record:
         )
         self._order = order
 
-    def adjacent_struct(self, names: Sequence[str]) -> struct.Struct | None:
-        """The layout of several fields alone, if they lie side by side in this order; for the first one's offset."""
-        end = self.offsets[names[0]]
-        for name in names:
-            if self.offsets[name] != end:
+    def span(self, names: Sequence[str]) -> tuple[struct.Struct, tuple[bytes, ...]] | None:
+        """The layout of several fields and of what lies between them, for the first one's offset.
+
+        Returns:
+            The layout, and what lies behind each field but the last (perhaps nothing), to be packed as well; None if
+            the fields lie in another order, or if what is between them is not the same in every record.
+        """
+        same = self.struct.pack(
+            *(self.constants.get(name, b"" if kind in ("mac", *SIZED) else 0) for name, kind in self.types.items())
+        )
+        code, between = TYPES[self.types[names[0]]][0], []
+        for name, following in pairwise(names):
+            end, start = self.offsets[name] + TYPES[self.types[name]][2], self.offsets[following]
+            varying = (other for other in self.names if other not in self.constants)
+            if start < end or any(end <= self.offsets[other] < start for other in varying):
                 return None
-            end += TYPES[self.types[name]][2]
-        return struct.Struct(self._order + "".join(TYPES[self.types[name]][0] for name in names))
+            between.append(same[end:start])
+            code += f"{start - end}s{TYPES[self.types[following]][0]}"
+        return struct.Struct(self._order + code), tuple(between)
 
     def field_struct(self, name: str) -> struct.Struct:
         """The layout of one field alone, to be read at its offset."""

@@ -146,6 +146,31 @@ def test_one_per_write_means_one() -> None:
     assert rows_of("single", measured)[0].met is True
 
 
+def test_another_profile_costs_a_tenth_more_at_most() -> None:
+    measured = [{"a reference_ns": 100.0, "a other_ns": 50.0 * x, "a ratio": x} for x in (1.0, 1.2, 1.09)]
+    (row,) = rows_of("profile", {"both": measured})
+    assert (row.ours, row.theirs, row.ratio, row.met) == ("54 ns", "100 ns", "1.09 (1.00 to 1.20)", True)
+    (row,) = rows_of("profile", {"both": [{**figures, "a ratio": 1.11} for figures in measured]})
+    assert row.met is False
+
+
+def test_both_profiles_do_the_same_work() -> None:
+    from benchmarks import profiles
+    from loadgen.nmsp.profile import load_profile, reference_profile
+
+    pieces = [profiles.work(each) for each in (reference_profile(), load_profile(profiles.OTHER))]
+    assert pieces[0].keys() == pieces[1].keys()
+    for name, (call, notifications) in pieces[0].items():
+        other, of_other = pieces[1][name]
+        assert notifications == of_other
+        assert notifications_of(call()) == notifications_of(other())
+
+
+def notifications_of(outcome: object) -> object:
+    """What a piece of work gave: a batch's count, or nothing."""
+    return outcome[1] if isinstance(outcome, tuple) else outcome
+
+
 def sessions(**figures: float) -> Figures:
     usual = {"sessions": 10_000, "received": 6e6, "lost": 0, "dropped": 0, "gave_up": 0, "lag_p99_ns": 19e6}
     echo = {"echo_sent": 40_000, "echo_answered": 40_000, "wlc_rss": 400 << 20, "mse_rss": 300 << 20}
@@ -190,7 +215,7 @@ def test_an_unknown_case_says_which_there_are() -> None:
         timeout=60,
     )
     assert ended.returncode == 2
-    assert "handshake-p256, handshake-rsa-2048, bulk, single, sessions, scale" in ended.stderr
+    assert "handshake-p256, handshake-rsa-2048, bulk, single, sessions, profile, scale" in ended.stderr
 
 
 def test_the_picture_is_drawn_of_the_figures(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import NotifyReceiver
+from loadgen.nmsp.hot import NotifyReceiver, NotifyRing, Stations
 from loadgen.nmsp.messages import (
     Capability,
     ClientInfoNotify,
@@ -152,3 +153,18 @@ def test_every_frame_of_the_capture_is_on_the_page() -> None:
     shown = "".join("".join(lines).split())
     for _, frame in capture():
         assert frame.hex() in shown, frame.hex()
+
+
+def test_a_ring_stamps_what_varies_and_leaves_the_heads_of_elements(tern: WireProfile) -> None:
+    """One frame (one packing over what lies between), and several (columns): as the codec writes them."""
+    codec, count = Codec(tern), 3
+    readings = np.zeros((count, 2), tern.reading.dtype)
+    for name, value in tern.reading.constants.items():
+        readings[name] = value
+    ring = NotifyRing(tern, Stations(np.zeros((count, 6), np.uint8), np.full(count, 2), readings, 0), batch=count)
+    heard = (Reading(bytes(6), 0, 0, 0, 0, 0, 0, 0),) * 2
+    for wanted in (1, count):
+        view, done = ring.patch(0, wanted, 5, NOON, NOON + 1)
+        messages = [MeasurementNotify(5 + index, NOON, NOON + 1, bytes(6), 0, heard) for index in range(wanted)]
+        assert done == wanted
+        assert bytes(view) == b"".join(map(codec.encode, messages))
