@@ -74,7 +74,7 @@ def test_show_as_json() -> None:
 
 
 def test_what_is_not_there_cannot_be_shown() -> None:
-    with pytest.raises(InputError, match='--only: expected one of header, .*, found "x"'):
+    with pytest.raises(InputError, match=r'--only: expected one of header, .*, found "x"'):
         run("show", "--only", "x")
 
 
