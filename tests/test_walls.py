@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module may import its own room and rooms to its left.
 ROOMS = [
     *("base", "nmsp", "identity", "scenario", "measure", "compare", "endpoint", "transport", "engine"),
-    *("capacity", "report", "swarm", "cli"),
+    *("diagnosis", "capacity", "report", "swarm", "cli"),
 ]
 BASE = {"__init__", "__version__", "errors", "units", "strict", "loads"}
 SANS_IO = {"base", "nmsp", "identity", "scenario", "measure", "endpoint"}
