@@ -10,6 +10,7 @@ import click
 from loadgen import __version__
 from loadgen.cli.ab import ab
 from loadgen.cli.capacity import capacity
+from loadgen.cli.check import check
 from loadgen.cli.compare import compare
 from loadgen.cli.export import export
 from loadgen.cli.identity import identity
@@ -38,6 +39,7 @@ cli.add_command(export)
 cli.add_command(locust_worker)
 cli.add_command(identity)
 cli.add_command(profile)
+cli.add_command(check)
 cli.add_command(schema)
 
 

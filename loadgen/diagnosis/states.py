@@ -1,8 +1,8 @@
 """The handshake states of today's OpenSSL, and the names and numbers that a controller in the field prints for them.
 
-The field's trace comes from OpenSSL 1.0.x, whose state machine had numbers. Today's has none; it reports a state when it
-is over (a message that is written, or one that is read when the next has begun to arrive), and what it waits in by the
-name of what was last. So there are two tables for each side: what a state that is over was called, and what waiting
+The field's trace comes from OpenSSL 1.0.x, whose state machine had numbers. Today's has none. It reports a state when
+that is over (a message that is written, or one that is read when the next has begun to arrive), and what it waits in by
+the name of what was last. So there are two tables for each side: what a state that is over was called, and what waiting
 after it was called. docs/diagnosis.md tells what has no counterpart.
 """
 

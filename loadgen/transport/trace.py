@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 from cryptography import x509
 from OpenSSL import SSL
 
-from loadgen.transport.tls import CertificateCheck, TransportFault, Tunnel
+from loadgen.transport.tls import TransportFault, Tunnel
 
 # OpenSSL's SSL_CB_*: what `where` of a state event is made of.
 LOOP, EXIT, READ, WRITE = SSL.SSL_CB_LOOP, SSL.SSL_CB_EXIT, SSL.SSL_CB_READ, SSL.SSL_CB_WRITE
@@ -63,6 +63,8 @@ class TraceEvent(NamedTuple):
 
 
 Sink: TypeAlias = Callable[[TraceEvent], None]
+# What decides about a client's certificate, as `tls` has it.
+CertificateCheck: TypeAlias = Callable[[x509.Certificate], str | None]
 
 
 class TracedTunnel(Tunnel):
@@ -95,6 +97,19 @@ class TracedTunnel(Tunnel):
             TracedTunnel.shaking = None
         self.tell(Happening.FINISHED if done else Happening.WAITING)
         return done
+
+    def negotiated(self) -> list[str]:
+        """Version and cipher suite, by OpenSSL's names; the suite once it is in use."""
+        suite = self._connection.get_cipher_name()
+        return [self._connection.get_protocol_version_name(), *([suite] if suite else [])]
+
+    def peer_certificate(self) -> x509.Certificate | None:
+        """The peer's, once the handshake has taken it."""
+        return self._connection.get_peer_certificate(as_cryptography=True)
+
+    def confirmed(self) -> bool:
+        """Whether a finished handshake means that the peer took our certificate: a client of TLS 1.3 is done first."""
+        return self.negotiated()[0] != "TLSv1.3"
 
     def close(self) -> None:
         self.tell(Happening.RELEASED)

@@ -1,0 +1,221 @@
+"""`loadgen check`: one tunnel, step by step, and why it does not come up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from loadgen.errors import ExitCode, InputError, Problem
+
+if TYPE_CHECKING:
+    from loadgen.diagnosis.settings import CheckSettings
+    from loadgen.diagnosis.steps import CheckReport, Side, StepReport
+    from loadgen.identity.credentials import Identity
+
+NMSP_PORT = 16113
+Command: TypeAlias = Callable[..., int]
+
+_COMMON = (
+    click.option(
+        "--auth-list",
+        type=click.Path(path_type=Path),
+        help="The WLC's list: IOS-XE configuration or show server-auth-info, in any text around it.",
+    ),
+    click.option("--key-hash", type=click.Choice(["sha256", "sha1"]), default="sha256", show_default=True),
+    click.option(
+        "--hash-over", type=click.Choice(["spki", "public-key", "certificate"]), default="spki", show_default=True
+    ),
+    click.option("--strong-cipher", type=click.Choice(["on", "off"]), default="on", show_default=True),
+    click.option("--unauthenticated", is_flag=True, help="The WLC is meant to let anybody in."),
+    click.option("--profile", type=click.Path(path_type=Path), help="Wire profile.  [default: the built-in one]"),
+    click.option("--trace", is_flag=True, help="Print the handshake on stderr as a controller traces it."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else, on stdout."),
+)
+
+
+def _common(command: Command) -> Command:
+    for option in reversed(_COMMON):
+        command = option(command)
+    return command
+
+
+def _timeout(default: str) -> Callable[[Command], Command]:
+    return click.option("--timeout", default=default, show_default=True, help="How long any one step may take.")
+
+
+@click.group()
+def check() -> None:
+    """Set one tunnel up, step by step, and tell why it does not come up."""
+
+
+@check.command()
+@click.argument("address", metavar="HOST[:PORT]")
+@click.option("--identity", required=True, type=click.Path(path_type=Path), help="Our MSE's key and certificate (PEM).")
+@click.option("--trust", type=click.Path(path_type=Path), help="Authorities of the WLC (PEM).  [default: any]")
+@click.option("--subscribe", default="rssi-ms", show_default=True, metavar="NAME[,...]", help="Subservices to ask for.")
+@_timeout("10s")
+@_common
+def wlc(address: str, identity: Path, trust: Path | None, subscribe: str, **options: Any) -> int:
+    """Play one MSE at the WLC at HOST (port 16113).
+
+    Exit code 0: every step passed; 3: one failed, and likely causes were told; 2: bad input.
+    """
+    from loadgen.diagnosis.wlc_check import check_wlc
+    from loadgen.identity.credentials import load_identity
+
+    host, port = _host_and_port(address)
+    trusted = None if trust is None else _read_trust(trust)
+    settings = _settings("mse", load_identity(identity), trusted, _mask(subscribe), options)
+    _begin(options, f"as the MSE {settings.identity.mac}, at the WLC {host} port {port}")
+    return _end(check_wlc(host, port, settings), options)
+
+
+@check.command()
+@click.option("--listen", required=True, metavar="ADDR[:PORT]", help="Where to wait for the MSE (port 16113).")
+@click.option("--identity", type=click.Path(path_type=Path), help="Our WLC's key and certificate.  [default: new ones]")
+@click.option("--offer", default="catalyst-9800", show_default=True, metavar="NAME[,...]", help="Subservices to offer.")
+@_timeout("30s")
+@_common
+def mse(listen: str, identity: Path | None, offer: str, **options: Any) -> int:
+    """Play one WLC, and wait for one MSE.
+
+    Exit code 0: every step passed; 3: one failed, and likely causes were told; 2: bad input.
+    """
+    from loadgen.diagnosis.mse_check import check_mse, listen_at
+    from loadgen.identity.credentials import load_identity
+
+    if options["auth_list"] is None and not options["unauthenticated"]:
+        raise InputError(Problem("--auth-list", "a file with the MSE's key hash, or --unauthenticated", "neither"))
+    host, port = _host_and_port(listen)
+    ours = _new_wlc() if identity is None else load_identity(identity)
+    settings = _settings("wlc", ours, None, _mask(offer), options)
+    with listen_at(host, port) as listener:
+        at = listener.getsockname()
+        _begin(options, f"as the WLC {ours.mac}, waiting for an MSE at {at[0]} port {at[1]}")
+        return _end(check_mse(listener, settings), options)
+
+
+def _settings(
+    plays: Side, identity: Identity, trusted_pem: bytes | None, mask: int, options: dict[str, Any]
+) -> CheckSettings:
+    from loadgen.diagnosis.listed import read_listed
+    from loadgen.diagnosis.settings import CheckSettings
+    from loadgen.nmsp.profile import load_profile, reference_profile
+
+    auth_list, profile = options["auth_list"], options["profile"]
+    return CheckSettings(
+        identity=identity,
+        listed=None if auth_list is None else read_listed(auth_list),
+        key_hash=options["key_hash"],
+        hash_over=options["hash_over"],
+        trusted_pem=trusted_pem,
+        strong=options["strong_cipher"] == "on",
+        unauthenticated=options["unauthenticated"],
+        profile=reference_profile() if profile is None else load_profile(profile),
+        mask=mask,
+        timeout_ns=_duration(options["timeout"]),
+        tell=_silent if options["as_json"] else _tell,
+        trace=_tracer(plays) if options["trace"] else None,
+    )
+
+
+def _tell(report: StepReport) -> None:
+    from loadgen.diagnosis.text import step_line
+
+    click.echo(step_line(report))
+
+
+def _silent(_report: StepReport) -> None:
+    """The document has it all, at the end."""
+
+
+def _tracer(plays: Side) -> Any:
+    from loadgen.diagnosis.field_trace import TraceLines
+
+    lines = TraceLines(server=plays == "wlc")
+
+    def trace(event: Any) -> None:
+        for line in lines.lines(event):
+            click.echo(line, err=True)
+
+    return trace
+
+
+def _begin(options: dict[str, Any], what: str) -> None:
+    if not options["as_json"]:
+        click.echo(f"check {what}")
+
+
+def _end(report: CheckReport, options: dict[str, Any]) -> int:
+    if options["as_json"]:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    else:
+        from loadgen.diagnosis.text import conclusion
+
+        for line in conclusion(report):
+            click.echo(line)
+    return ExitCode.PASSED if report.passed else ExitCode.UNREACHABLE
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    """HOST, HOST:PORT, [2001:db8::1]:PORT or a bare IPv6 address."""
+    from loadgen.scenario.load import parse_endpoint
+
+    bare = text.count(":") != 1 and not text.startswith("[")
+    try:
+        return (text, NMSP_PORT) if bare and text else parse_endpoint(text)
+    except ValueError as error:
+        raise InputError(Problem("HOST[:PORT]", str(error), repr(text))) from error
+
+
+def _mask(text: str) -> int:
+    from loadgen.nmsp.services import BY_LABEL, mask_of
+    from loadgen.scenario.schema import NAMED_MASKS
+
+    if text in NAMED_MASKS:
+        return NAMED_MASKS[text]
+    names = text.split(",")
+    unknown = [name for name in names if name not in BY_LABEL]
+    if unknown:
+        expected = f"names of subservices ({', '.join(BY_LABEL)}), or {' or '.join(NAMED_MASKS)}"
+        raise InputError(Problem("--subscribe or --offer", expected, ", ".join(map(repr, unknown))))
+    return mask_of(BY_LABEL[name] for name in names)
+
+
+def _duration(text: str) -> int:
+    from loadgen.units import Duration
+
+    try:
+        return Duration.parse(text)
+    except ValueError as error:
+        raise InputError(Problem("--timeout", Duration.EXPECTED, repr(text))) from error
+
+
+def _read_trust(path: Path) -> bytes:
+    from cryptography import x509
+
+    from loadgen.identity.credentials import MAX_PEM_BYTES
+    from loadgen.identity.files import read_bounded
+
+    pem = read_bounded(path, MAX_PEM_BYTES, "PEM certificates")
+    try:
+        x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise InputError(Problem(str(path), "PEM certificates", str(error))) from error
+    return pem
+
+
+def _new_wlc() -> Identity:
+    """RSA, because with strong cipher off the key exchange is static RSA."""
+    import secrets
+    from datetime import UTC, datetime
+
+    from loadgen.identity.credentials import new_key, self_signed
+    from loadgen.identity.mac import local_mac
+
+    return self_signed(local_mac(secrets.randbits(48)), new_key("rsa-2048"), datetime.now(UTC))

@@ -1,0 +1,72 @@
+"""The TLS contexts of a check: those of the engine, with more than one version to meet a peer that nobody knows yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from cryptography import x509
+from OpenSSL import SSL
+
+from loadgen.identity.credentials import Identity
+from loadgen.transport.tls import client_context, server_context
+from loadgen.transport.trace import CertificateCheck, observe, observed
+
+# X509_V_FLAG_NO_CHECK_TIME: OpenSSL would refuse before anybody has seen the certificate, and what its dates are is
+# what an engineer must be told. Judged by `dates_refused` instead, and refused like one that is not listed, with 46.
+_NO_CHECK_TIME = 0x200000
+
+
+def mse_context(identity: Identity, trusted_pem: bytes | None, *, strong: bool) -> SSL.Context:
+    """The context of the MSE that a check plays.
+
+    Args:
+        trusted_pem: where the WLC's chain must end; None takes any certificate.
+        strong: TLS 1.2 and 1.3 with ECDHE; otherwise TLS 1.0 to 1.2 with static RSA, as the field's trace.
+    """
+    context = client_context(
+        identity.key_pem, identity.certificate_pem, identity.chain_pem, "1.2", trusted_pem, strong=strong
+    )
+    return _finished(context, strong=strong)
+
+
+def wlc_context(
+    identity: Identity, seen: Callable[[x509.Certificate], None], check: CertificateCheck | None, *, strong: bool
+) -> SSL.Context:
+    """The context of the WLC that a check plays.
+
+    Args:
+        seen: given the MSE's certificate before anybody judges it.
+        check: the auth list; asked about certificates that are valid now. None: anybody is let in.
+    """
+    listed = observed(check)
+
+    def dated(certificate: x509.Certificate) -> str | None:
+        assert listed is not None
+        seen(certificate)
+        return dates_refused(certificate, datetime.now(UTC)) or listed(certificate)
+
+    judge = None if listed is None else dated
+    context = server_context(
+        identity.key_pem, identity.certificate_pem, identity.chain_pem, "1.2", judge, strong=strong
+    )
+    store = context.get_cert_store()
+    assert store is not None
+    store.set_flags(_NO_CHECK_TIME)
+    return _finished(context, strong=strong)
+
+
+def dates_refused(certificate: x509.Certificate, now: datetime) -> str | None:
+    """Why a certificate is not valid at a time, as the transport names it; None if it is."""
+    if now < certificate.not_valid_before_utc:
+        return "certificate_not_yet_valid"
+    return "certificate_expired" if now > certificate.not_valid_after_utc else None
+
+
+def _finished(context: SSL.Context, *, strong: bool) -> SSL.Context:
+    if strong:
+        context.set_max_proto_version(SSL.TLS1_3_VERSION)
+    else:
+        context.set_min_proto_version(SSL.TLS1_VERSION)
+    observe(context)
+    return context

@@ -1,0 +1,103 @@
+"""The first bytes of a peer: who is there, and what a TLS client offers.
+
+Looked at with MSG_PEEK before OpenSSL takes them, because OpenSSL says no more than "wrong version number" about a web
+server, and nothing about what a client would have liked.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PEEK_BYTES = 2048
+
+_HANDSHAKE, _ALERT = 22, 21
+_CLIENT_HELLO = 1
+_RECORD_HEADER, _HELLO_HEADER = 5, 4
+_SUPPORTED_VERSIONS = 43
+_VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
+# Ranges of the IANA registry: TLS 1.3; ECDHE with AES; ECDHE with ChaCha20. What the field calls strong.
+_TLS_1_3, _ECDHE, _CHACHA20 = range(0x1301, 0x1306), range(0xC007, 0xC033), range(0xCCA8, 0xCCAA)
+# In this order, because a web server's answer is text as well.
+_BEGINNINGS = (
+    (b"HTTP/", "peer_http"),
+    (b"GET ", "peer_http"),
+    (b"POST ", "peer_http"),
+    (b"HEAD ", "peer_http"),
+    (b"SSH-", "peer_ssh"),
+)
+_MAX_SHOWN = 40
+# RSA with AES, 3DES and RC4: the key exchange of the field's trace.
+_STATIC_RSA = frozenset({0x0004, 0x0005, 0x000A, 0x002F, 0x0035, 0x003C, 0x003D, 0x009C, 0x009D})
+
+
+class ClientHello(NamedTuple):
+    """What a TLS client offers: versions by number, the highest first, and suites in its order."""
+
+    versions: tuple[int, ...]
+    suites: tuple[int, ...]
+
+    @property
+    def newest(self) -> str:
+        number = self.versions[0] if self.versions else 0
+        return _VERSIONS.get(number, f"version {number:#06x}")
+
+    @property
+    def strong(self) -> bool:
+        """At least TLS 1.2, and at least one suite with ephemeral elliptic-curve keys."""
+        return bool(self.versions) and self.versions[0] >= 0x0303 and any(map(is_strong, self.suites))
+
+    @property
+    def weak(self) -> bool:
+        """At least one suite with static RSA, in a version that has those."""
+        return bool(self.versions) and self.versions[-1] <= 0x0303 and bool(_STATIC_RSA.intersection(self.suites))
+
+
+def is_strong(suite: int) -> bool:
+    """Whether a suite has forward secrecy by elliptic curves, as strong cipher asks for."""
+    return suite in _TLS_1_3 or suite in _ECDHE or suite in _CHACHA20
+
+
+def sign_of(first_bytes: bytes) -> str | None:
+    """What a peer is by its first bytes: a sign for `causes`, or None for a TLS server or for nothing."""
+    if not first_bytes:
+        return None
+    for beginning, sign in _BEGINNINGS:
+        if first_bytes.startswith(beginning):
+            return sign
+    if first_bytes[0] == _HANDSHAKE:
+        at = _RECORD_HEADER
+        return "peer_is_tls_client" if first_bytes[at : at + 1] == bytes([_CLIENT_HELLO]) else None
+    return None if first_bytes[0] == _ALERT else "peer_not_tls"
+
+
+def shown(first_bytes: bytes) -> str:
+    """The bytes for a person."""
+    return ascii(first_bytes[:_MAX_SHOWN].decode("latin-1"))
+
+
+def client_hello_untrusted(first_bytes: bytes) -> ClientHello | None:
+    """A ClientHello, as far as it was looked at; None for anything else. Never fails."""
+    body = first_bytes[_RECORD_HEADER + _HELLO_HEADER :]
+    if sign_of(first_bytes) != "peer_is_tls_client" or len(body) < 35:
+        return None
+    legacy = int.from_bytes(body[:2], "big")
+    at = 35 + body[34]  # version, random, session id
+    size = int.from_bytes(body[at : at + 2], "big")
+    suites = _pairs(body[at + 2 : at + 2 + size])
+    at += 2 + size
+    at += 1 + (body[at] if at < len(body) else 0)  # compression
+    versions = _supported_versions(body[at + 2 :]) or (legacy,)
+    return ClientHello(tuple(sorted((v for v in versions if v in _VERSIONS), reverse=True)), suites)
+
+
+def _supported_versions(extensions: bytes) -> tuple[int, ...]:
+    while len(extensions) >= 4:
+        kind, size = int.from_bytes(extensions[:2], "big"), int.from_bytes(extensions[2:4], "big")
+        if kind == _SUPPORTED_VERSIONS:
+            return _pairs(extensions[5 : 4 + size])
+        extensions = extensions[4 + size :]
+    return ()
+
+
+def _pairs(data: bytes) -> tuple[int, ...]:
+    return tuple(int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data) - 1, 2))

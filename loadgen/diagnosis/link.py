@@ -1,0 +1,144 @@
+"""One link, driven by poll: a handshake with a deadline, and a conversation until something has happened."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from OpenSSL import SSL
+
+from loadgen.diagnosis.hello import PEEK_BYTES
+from loadgen.endpoint.link import Endpoint
+from loadgen.nmsp.hot import NotifyReceiver
+from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.profile import WireProfile
+from loadgen.transport.tls import TransportFault, Want
+from loadgen.transport.trace import Happening, Sink, TracedTunnel, TraceEvent
+from loadgen.units import NS_PER_MS
+
+_READ_BYTES = 65536
+_NOTHING_READ = frozenset({"before SSL initialization", "SSLv3/TLS write client hello"})
+
+
+class OneLink:
+    """A tunnel and what came over it.
+
+    Attributes:
+        first_bytes: what the peer sent first, as far as one look showed it.
+        heard: when the first message of each kind came (monotonic ns); notifications are a kind.
+        bodies: what the last control message of each kind said, still encoded.
+    """
+
+    def __init__(self, context: SSL.Context, sock: socket.socket, sink: Sink, *, server: bool) -> None:
+        self._sink = sink
+        self._looking = True
+        self._socket = sock
+        self._poll = select.poll()
+        self.first_bytes = b""
+        self.heard: dict[Kind, int] = {}
+        self.bodies: dict[Kind, bytes] = {}
+        self._receiver: NotifyReceiver | None = None
+        self._held = 0  # bytes of a frame that is not whole
+        self.tunnel = TracedTunnel(context, sock, self._take, server=server)
+
+    def handshake(self, deadline_ns: int) -> None:
+        """Raises: TransportFault: it failed; kind `timeout` at the deadline."""
+        while True:
+            self._look()
+            if self.tunnel.handshake():
+                return
+            if not self._ready(select.POLLIN if self.tunnel.wants is Want.READ else select.POLLOUT, deadline_ns):
+                raise TransportFault("timeout")
+
+    def converse(self, endpoint: Endpoint, profile: WireProfile, until: Callable[[], bool], deadline_ns: int) -> None:
+        """Exchange messages until `until` is so.
+
+        Raises:
+            TransportFault: the tunnel failed, or kind `timeout` at the deadline.
+            RemoteProtocolError: the peer broke the protocol.
+        """
+        if self._receiver is None:
+            self._receiver = NotifyReceiver(profile, profile.max_frame_bytes + _READ_BYTES)
+        while True:
+            now = time.monotonic_ns()
+            timer_ns = endpoint.on_timer(now)
+            # First, because a write that fails leaves nothing to be read, not even the alert that says why.
+            came = self._read(endpoint, profile)
+            self._send(endpoint.outbox, deadline_ns)
+            if until():
+                return
+            if came:
+                continue
+            # The endpoint has timers of its own, and the deadline is the walk's.
+            if not self._ready(select.POLLIN, min(timer_ns, deadline_ns)) and time.monotonic_ns() >= deadline_ns:
+                raise TransportFault("timeout")
+
+    def await_refusal(self, for_ns: int) -> None:
+        """Give the peer time to refuse us, before we say what it would then hang up on."""
+        self._ready(select.POLLIN, time.monotonic_ns() + for_ns)
+
+    def send(self, data: bytes | memoryview, deadline_ns: int) -> None:
+        """Send at most one TLS record. Raises: TransportFault."""
+        self.tunnel.write(data)
+        while self.tunnel.blocked:
+            if not self._ready(select.POLLOUT, deadline_ns):
+                raise TransportFault("timeout")
+            self.tunnel.flush()
+
+    def close(self) -> None:
+        """Say goodbye, if anybody listens, and give the socket back."""
+        self.tunnel.close_notify()
+        self.tunnel.close()
+
+    def _take(self, event: TraceEvent) -> None:
+        if event.happening is Happening.STATE:
+            # OpenSSL reads within the same call: this is the last moment before.
+            self._looking = self._looking and event.state in _NOTHING_READ
+            self._look()
+        self._sink(event)
+
+    def _look(self) -> None:
+        if self._looking and not self.first_bytes:
+            with suppress(OSError):
+                self.first_bytes = self._socket.recv(PEEK_BYTES, socket.MSG_PEEK)
+
+    def _send(self, outbox: list[bytes], deadline_ns: int) -> None:
+        for frame in outbox:
+            self.send(frame, deadline_ns)
+        outbox.clear()
+
+    def _read(self, endpoint: Endpoint, profile: WireProfile) -> bool:
+        receiver = self._receiver
+        assert receiver is not None
+        size = self.tunnel.read_into(receiver.view[self._held : self._held + _READ_BYTES])
+        if not size:
+            return False
+        now, start, end = time.monotonic_ns(), 0, self._held + size
+        while True:
+            scanned = receiver.scan_untrusted(start, end)
+            if scanned.notifications:
+                endpoint.notifications_untrusted(now)
+                self.heard.setdefault(Kind.MEASUREMENT_NOTIFY, now)
+            if scanned.fault is not None:
+                raise scanned.fault
+            start = scanned.position
+            if scanned.control is None:
+                break
+            kind = profile.kinds.get(scanned.control.msg_id, Kind.UNSUPPORTED)
+            self.bodies[kind] = bytes(scanned.control.body)
+            endpoint.control_untrusted(scanned.control, now)
+            self.heard.setdefault(kind, now)
+        receiver.reset()
+        rest = bytes(receiver.view[start:end])
+        receiver.view[: len(rest)] = rest
+        self._held = len(rest)
+        return True
+
+    def _ready(self, events: int, until_ns: int) -> bool:
+        """Wait for the socket; False when the time has come before."""
+        self._poll.register(self._socket, events)
+        left_ns = until_ns - time.monotonic_ns()
+        return left_ns > 0 and bool(self._poll.poll(-(-left_ns // NS_PER_MS)))

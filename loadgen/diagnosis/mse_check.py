@@ -1,0 +1,190 @@
+"""`loadgen check mse`: one WLC waits for an MSE, and goes through its steps."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from cryptography import x509
+
+from loadgen.diagnosis.contexts import wlc_context
+from loadgen.diagnosis.hello import client_hello_untrusted
+from loadgen.diagnosis.link import OneLink
+from loadgen.diagnosis.listed import judge, mac_of
+from loadgen.diagnosis.settings import Check, CheckSettings, told_mask
+from loadgen.diagnosis.steps import CheckReport, Step, StepFault
+from loadgen.endpoint.stations import make_stations
+from loadgen.endpoint.wlc import WlcEndpoint
+from loadgen.errors import InputError, Problem, RemoteProtocolError
+from loadgen.nmsp.hot import NotifyRing
+from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.services import MOBILE_STATION, mask_of
+from loadgen.nmsp.session import State
+from loadgen.transport.tls import TransportFault
+from loadgen.units import NS_PER_MS, NS_PER_S
+
+_STATIONS, _READINGS = 5, (4, 4)
+_STATION_MASK = mask_of(MOBILE_STATION)
+# How long nothing may be left in the socket that the MSE's TCP has not taken.
+_TAKEN_POLL_S = 0.005
+
+
+def listen_at(host: str, port: int) -> socket.socket:
+    """A listening socket, for one MSE.
+
+    Raises:
+        InputError: it cannot listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            Problem("--listen", "an address where nobody listens yet", f"{host}:{port}: {reason}")
+        ) from error
+
+
+def check_mse(listener: socket.socket, settings: CheckSettings) -> CheckReport:
+    """Play one WLC for the first MSE that comes to `listener`, until all steps are passed or one has failed."""
+    return _MseCheck(listener, settings).run()
+
+
+class _MseCheck:
+    def __init__(self, listener: socket.socket, settings: CheckSettings) -> None:
+        self._listener = listener
+        self._settings = settings
+        self._check = Check("wlc", settings)
+        self._walk, self._evidence = self._check.walk, self._check.evidence
+        host, port = listener.getsockname()[:2]
+        self._check.peer = "nobody yet"
+        self._evidence.note(None, listen=f"{host}:{port}", listen_host=host, port=str(port), host=host)
+
+    def run(self) -> CheckReport:
+        return self._check.run(self._steps)
+
+    def _steps(self) -> None:
+        sock = self._accept()
+        settings = self._settings
+        check = None if settings.unauthenticated else self._judge
+        context = wlc_context(settings.identity, self._seen, check, strong=settings.strong)
+        link = OneLink(context, sock, self._check.events(), server=True)
+        try:
+            self._shake(link)
+            self._talk(link)
+        finally:
+            link.close()
+
+    def _accept(self) -> socket.socket:
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        if not poll.poll(self._settings.timeout_ns // NS_PER_MS):
+            waited = f"nobody for {self._settings.timeout_ns / NS_PER_S:g} s"
+            raise StepFault(Step.REACHABLE, "timeout", waited)
+        sock, address = self._listener.accept()
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._check.peer = f"{address[0]}:{address[1]}"
+        self._evidence.note(None, peer=self._check.peer)
+        self._walk.passed(Step.REACHABLE, f"from {address[0]}")
+        self._walk.passed(Step.TCP, f"port {address[1]}")
+        return sock
+
+    # -- the tunnel ----------------------------------------------------------------------------------------------
+
+    def _seen(self, certificate: x509.Certificate) -> None:
+        self._check.note_certificate("mse", certificate)
+        self._evidence.note(None, mac=mac_of(certificate) or "not in its certificate")
+
+    def _judge(self, certificate: x509.Certificate) -> str | None:
+        """The auth list's answer: by MAC and key hash, as the AAA user of an IOS-XE controller is."""
+        settings = self._settings
+        verdict = judge(settings.listed or (), certificate, settings.key_hash, settings.hash_over)
+        self._check.note_verdict(verdict, mac_of(certificate))
+        return None if verdict.agrees else "key_hash_not_listed"
+
+    def _shake(self, link: OneLink) -> None:
+        log = self._check.log
+        try:
+            link.handshake(self._check.deadline_ns())
+        except TransportFault as fault:
+            self._check.note_first_bytes(link, expected="peer_is_tls_client")
+            self._note_offer(link)
+            step = log.failing_step(fault.kind)
+            self._check.pass_reached(link, step)
+            self._check.pass_up_to(step)
+            self._check.fail(step, fault)
+        peer = link.tunnel.peer_certificate()
+        tls, asked = log.reached()
+        self._walk.passed(Step.TLS, self._check.tls_detail(link), at_ns=tls.at_ns)
+        self._walk.passed(Step.ASKED, at_ns=asked.at_ns)
+        subject = peer.subject.rfc4514_string() if peer is not None else ""
+        self._walk.passed(Step.ACCEPTED, subject)
+        if self._settings.unauthenticated:
+            self._walk.not_needed(Step.LISTED, "anybody is let in")
+        else:
+            self._walk.passed(Step.LISTED, self._evidence.facts.get("where", ""))
+
+    def _note_offer(self, link: OneLink) -> None:
+        """Whether what the MSE offers and what we want can go together at all."""
+        hello = client_hello_untrusted(link.first_bytes)
+        if hello is None:
+            return
+        offer = f"{hello.newest} at most, {len(hello.suites)} suites"
+        self._evidence.note(None, their_strength=f"{'on' if hello.strong else 'off'} ({offer})")
+        if self._settings.strong and not hello.strong:
+            self._evidence.note("offers_weak_only")
+        if not self._settings.strong and not hello.weak:
+            self._evidence.note("offers_strong_only")
+
+    # -- the conversation ----------------------------------------------------------------------------------------
+
+    def _talk(self, link: OneLink) -> None:
+        endpoint = WlcEndpoint(self._check.endpoint_settings(), time.monotonic_ns())
+        self._evidence.note(None, offered=told_mask(self._settings.mask))
+        self._until(link, endpoint, Step.CAPABILITY, lambda: Kind.VERSION_REQUEST in link.heard)
+        if endpoint.session.state is State.VERSION_AGREED:  # and nothing was offered
+            raise StepFault(Step.CAPABILITY, "version_refused", "it speaks none of our versions")
+        self._walk.passed(Step.CAPABILITY, "version agreed, capability sent", at_ns=link.heard[Kind.VERSION_REQUEST])
+        self._until(link, endpoint, Step.SUBSCRIPTION, lambda: endpoint.active)
+        asked = self._check.mask_in(link, Kind.SUBSCRIBE_REQUEST)
+        self._evidence.note(None, asked=told_mask(asked))
+        if not endpoint.granted:
+            detail = f"it asked for {told_mask(asked)}"
+            raise StepFault(Step.SUBSCRIPTION, "nothing_granted", detail)
+        self._walk.passed(Step.SUBSCRIPTION, f"granted: {told_mask(endpoint.granted)}")
+        self._notify(link, endpoint)
+        self._until(link, endpoint, Step.ECHO, lambda: Kind.ECHO_REQUEST in link.heard)
+        self._walk.passed(Step.ECHO, "asked and answered", at_ns=link.heard[Kind.ECHO_REQUEST])
+
+    def _notify(self, link: OneLink, endpoint: WlcEndpoint) -> None:
+        """Send one notification. Nobody confirms those; that the MSE's TCP took it is as much as can be known."""
+        if not endpoint.granted & _STATION_MASK:
+            self._walk.not_needed(Step.NOTIFICATION, "no measurements of mobile stations were asked for")
+            return
+        stations = make_stations(self._settings.profile, 1, 0, _STATIONS, _READINGS, endpoint.granted)
+        now_ns = int(datetime.now(UTC).timestamp() * NS_PER_S)
+        frames, _ = NotifyRing(self._settings.profile, stations).patch(0, 1, 0, now_ns, now_ns)
+        deadline = self._check.deadline_ns()
+        try:
+            link.send(frames, deadline)
+            while link.tunnel.unacknowledged_bytes():
+                if time.monotonic_ns() >= deadline:
+                    raise TransportFault("timeout")
+                time.sleep(_TAKEN_POLL_S)
+        except TransportFault as fault:
+            self._check.fail(Step.NOTIFICATION, fault)
+        self._walk.passed(Step.NOTIFICATION, "sent, and taken by its TCP")
+
+    def _until(self, link: OneLink, endpoint: WlcEndpoint, step: Step, until: Callable[[], bool]) -> None:
+        try:
+            self._check.converse(link, endpoint, until)
+        except TransportFault as fault:
+            # TLS 1.3: the MSE judges our certificate, and may say so, after our side of the handshake is over. But
+            # those steps are decided by then, so it is told where the walk stands.
+            self._check.fail(step, fault)
+        except RemoteProtocolError as fault:
+            self._check.broken(step, fault)

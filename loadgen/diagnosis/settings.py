@@ -1,0 +1,238 @@
+"""What a check is told, and what its two halves have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple, NoReturn
+
+from cryptography import x509
+
+from loadgen.diagnosis.causes import Evidence, likely_causes
+from loadgen.diagnosis.handshake import HandshakeLog
+from loadgen.diagnosis.hello import shown, sign_of
+from loadgen.diagnosis.link import OneLink
+from loadgen.diagnosis.listed import Listed, Verdict
+from loadgen.diagnosis.steps import CheckReport, Likely, Side, Step, StepFault, StepReport, Walk
+from loadgen.endpoint.link import Endpoint, EndpointSettings
+from loadgen.errors import RemoteProtocolError
+from loadgen.identity.credentials import Identity
+from loadgen.identity.keyhash import HashAlgorithm, HashedBytes
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.services import labels_of
+from loadgen.transport.tls import TransportFault
+from loadgen.transport.trace import Sink, TraceEvent
+from loadgen.units import NEVER_NS
+
+PEER: dict[Side, str] = {"mse": "WLC", "wlc": "MSE"}
+# A test of the tunnel, not of patience.
+_ECHO_NS = 100_000_000
+_NAMED = 4
+
+
+class CheckSettings(NamedTuple):
+    """A check's options.
+
+    Attributes:
+        identity: ours.
+        listed: what the controller's list is said to hold; None: nobody knows.
+        key_hash, hash_over: what a controller compares.
+        unauthenticated: no certificate is wanted at the WLC.
+        mask: subservices that our MSE asks for, or our WLC offers.
+        timeout_ns: how long any one step may take.
+    """
+
+    identity: Identity
+    listed: tuple[Listed, ...] | None
+    key_hash: HashAlgorithm
+    hash_over: HashedBytes
+    trusted_pem: bytes | None
+    strong: bool
+    unauthenticated: bool
+    profile: WireProfile
+    mask: int
+    timeout_ns: int
+    tell: Callable[[StepReport], None]
+    trace: Sink | None = None
+
+
+class Check:
+    """One check under way: the walk, what was found out, and the handshake's log."""
+
+    def __init__(self, plays: Side, settings: CheckSettings) -> None:
+        self.plays: Side = plays
+        self.settings = settings
+        self.walk = Walk(plays, settings.tell)
+        self.evidence = Evidence(plays)
+        self.log = HandshakeLog(plays)
+        self.peer = ""
+        self.evidence.note(
+            None,
+            our_time=told_time(datetime.now(UTC)),
+            our_strength="on" if settings.strong else "off",
+            other_strength="off" if settings.strong else "on",
+            their_strength="(not known)",
+        )
+        self.note_certificate(plays, settings.identity.certificate())
+
+    def events(self) -> Sink:
+        """Where a tunnel's events go: the log, and whoever wants a trace."""
+        trace, take = self.settings.trace, self.log.take
+        if trace is None:
+            return take
+
+        def both(event: TraceEvent) -> None:
+            take(event)
+            trace(event)
+
+        return both
+
+    def run(self, steps: Callable[[], None]) -> CheckReport:
+        """Walk, and report. An interrupt is told as far as it came, and goes on its way."""
+        fault: StepFault | None = None
+        causes: tuple[Likely, ...] = ()
+        try:
+            steps()
+        except StepFault as caught:
+            fault = caught
+            self.evidence.note(None, detail=fault.detail or fault.kind)
+            self.walk.failed(fault)
+            causes = likely_causes(fault, self.evidence)
+        except BaseException:
+            self.walk.given_up()
+            raise
+        failed, kind = (None, None) if fault is None else (fault.step.value, fault.kind)
+        return CheckReport(self.plays, self.peer, fault is None, tuple(self.walk.reports), failed, kind, causes)
+
+    def note_certificate(self, side: Side, certificate: x509.Certificate) -> None:
+        """Remember the dates of a side's certificate."""
+        begin, end = told_time(certificate.not_valid_before_utc), told_time(certificate.not_valid_after_utc)
+        self.evidence.facts.update({f"{side}_from": begin, f"{side}_until": end})
+
+    def note_verdict(self, verdict: Verdict, mac: str | None) -> None:
+        """Remember how the list and the key hash go together."""
+        entry = verdict.entry
+        self.evidence.note(
+            verdict.sign,
+            key_hash=verdict.expected,
+            comparison="\n".join(verdict.comparison),
+            where=entry.where if entry is not None else "",
+            listed_mac=(entry.mac if entry is not None else None) or "no MAC at all",
+            mac=mac or "not in its certificate",
+        )
+
+    def note_first_bytes(self, link: OneLink, *, expected: str | None) -> None:
+        """What the peer is by its first bytes. Args: expected: the sign of a peer that is right."""
+        sign = sign_of(link.first_bytes)
+        if sign is not None and sign != expected:
+            self.evidence.note(sign, first_bytes=shown(link.first_bytes))
+        if not link.first_bytes:
+            self.evidence.note("silent_end")
+
+    def pass_reached(self, link: OneLink, step: Step) -> None:
+        """What a handshake passed before it failed in `step`; and the peer's certificate, if it came to that."""
+        details = {Step.TLS: self.tls_detail(link)}
+        for reached in self.log.reached():
+            if reached.step.comes_before(step):
+                self.walk.passed(reached.step, details.get(reached.step, ""), at_ns=reached.at_ns)
+        self.note_peer_certificate(link)
+
+    def note_peer_certificate(self, link: OneLink) -> None:
+        """Remember the dates of the peer's certificate, if it has shown one."""
+        if (certificate := link.tunnel.peer_certificate()) is not None:
+            self.note_certificate("wlc" if self.plays == "mse" else "mse", certificate)
+
+    def tls_detail(self, link: OneLink) -> str:
+        """ "TLSv1.2, ECDHE-RSA-AES256-GCM-SHA384"."""
+        return ", ".join(link.tunnel.negotiated())
+
+    def explain(self, fault: TransportFault) -> str:
+        """A fault in words: the peer's alert by name and number, where there was one."""
+        peer = PEER[self.plays]
+        alert, own = self.log.fatal_from_peer, self.log.fatal_from_us
+        told = alert.told(peer) if alert is not None else fault.kind.replace("_", " ")
+        if alert is None and own is not None:
+            told = f"{told}; {own.told(peer)}"
+        self.evidence.note(None, alert=told)
+        if fault.kind == "timeout":
+            return f"nothing from the {peer} for {self.settings.timeout_ns / 1e9:g} s"
+        return told
+
+    def fail(self, step: Step, fault: TransportFault) -> NoReturn:
+        """Raises: StepFault."""
+        raise StepFault(step, fault.kind, self.explain(fault)) from fault
+
+    def broken(self, step: Step, fault: RemoteProtocolError) -> NoReturn:
+        """The peer broke the protocol. Raises: StepFault."""
+        detail = str(fault).removeprefix(f"{fault.kind}: ")
+        if fault.kind == "unexpected_message" and f"from the {PEER[self.plays]}" in detail.partition("found")[2]:
+            self.evidence.note(_role_sign(detail))
+        raise StepFault(step, fault.kind, detail) from fault
+
+    def converse(self, link: OneLink, endpoint: Endpoint, until: Callable[[], bool]) -> None:
+        """Exchange messages until something is so, for as long as a step may take.
+
+        Raises:
+            TransportFault, RemoteProtocolError.
+        """
+        link.converse(endpoint, self.settings.profile, until, self.deadline_ns())
+
+    def deadline_ns(self) -> int:
+        """When a step that begins now must be over."""
+        return time.monotonic_ns() + self.settings.timeout_ns
+
+    def pass_up_to(self, step: Step, at_ns: int | None = None) -> None:
+        """Everything undecided before `step` was passed: nothing could have come so far without it."""
+        for each in list(self.walk.undecided):
+            if not each.comes_before(step):
+                break
+            self.walk.passed(each, at_ns=at_ns)
+
+    def mask_in(self, link: OneLink, kind: Kind) -> int:
+        """The mask of subservices in the last message of a kind; 0 if there was none."""
+        body = link.bodies.get(kind)
+        if body is None:
+            return 0
+        profile = self.settings.profile
+        message = Codec(profile).decode_untrusted(profile.ids[kind], memoryview(body))
+        return int(getattr(message, "subservices", 0))
+
+    def endpoint_settings(self) -> EndpointSettings:
+        """For an endpoint whose deadlines are the walk's."""
+        return EndpointSettings(
+            Codec(self.settings.profile),
+            Recorder(),
+            mask=self.settings.mask,
+            setup_timeout_ns=NEVER_NS,
+            echo_interval_ns=_ECHO_NS if self.plays == "mse" else NEVER_NS,
+            dead_interval_ns=NEVER_NS,
+        )
+
+
+# Messages that only the one side sends: whoever gets one from its peer has met its own kind.
+_OF_MSES = ("version_request", "subscribe_request", "echo_request")
+_OF_WLCS = ("version_response", "capability", "subscribe_response", "echo_response", "measurement_notify")
+
+
+def _role_sign(detail: str) -> str | None:
+    found = detail.partition("found ")[2]
+    for signs, kinds in (("mse_message", _OF_MSES), ("wlc_message", _OF_WLCS)):
+        if found.startswith(kinds):
+            return signs
+    return None
+
+
+def told_mask(mask: int) -> str:
+    """Names of subservices: the first few, and how many more."""
+    names = labels_of(mask)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more if names else "nothing"
+
+
+def told_time(moment: datetime) -> str:
+    """A time for a person, UTC and to the second."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

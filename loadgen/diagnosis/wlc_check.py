@@ -1,0 +1,226 @@
+"""`loadgen check wlc`: one MSE calls a WLC, step by step."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from OpenSSL import SSL
+
+from loadgen.diagnosis.contexts import dates_refused, mse_context
+from loadgen.diagnosis.hello import PEEK_BYTES
+from loadgen.diagnosis.link import OneLink
+from loadgen.diagnosis.listed import judge
+from loadgen.diagnosis.settings import Check, CheckSettings, told_mask
+from loadgen.diagnosis.steps import CheckReport, Step, StepFault
+from loadgen.endpoint.mse import MseEndpoint
+from loadgen.errors import RemoteProtocolError
+from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.services import labels_of
+from loadgen.transport.tls import TransportFault, dial, dial_result
+from loadgen.units import NS_PER_MS, NS_PER_S
+
+# A certificate that began so lately may not be valid yet to somebody whose clock is behind.
+_FRESH = timedelta(days=1)
+# With TLS 1.3 an MSE may speak before the WLC has judged its certificate. A refusal takes a millisecond, or as long as
+# an AAA server; one that comes just as we speak may be lost.
+_REFUSAL_NS = 100 * NS_PER_MS
+# Faults of a peer that said nothing at all.
+_SILENT = frozenset({"timeout", "closed", "closed_without_notify", "reset"})
+# Faults that strong cipher at one side only may have brought about.
+_NOTHING_IN_COMMON = frozenset(
+    {
+        "alert_handshake_failure",
+        "alert_protocol_version",
+        "alert_insufficient_security",
+        "unsupported_protocol",
+        "wrong_ssl_version",
+    }
+)
+_OWN_SIGNS = {"certificate_not_yet_valid": "own_not_yet_valid", "certificate_expired": "own_expired"}
+
+
+def check_wlc(host: str, port: int, settings: CheckSettings) -> CheckReport:
+    """Play one MSE at the WLC at `host`, until all steps are passed or one has failed."""
+    return _WlcCheck(host, port, settings).run()
+
+
+class _WlcCheck:
+    def __init__(self, host: str, port: int, settings: CheckSettings) -> None:
+        self._host, self._port = host, port
+        self._settings = settings
+        self._check = Check("mse", settings)
+        self._check.peer = f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
+        self._walk, self._evidence = self._check.walk, self._check.evidence
+        self._evidence.note(None, host=host, port=str(port), peer=self._check.peer)
+        self._look_at_ourselves()
+
+    def run(self) -> CheckReport:
+        return self._check.run(self._steps)
+
+    def _look_at_ourselves(self) -> None:
+        """What can be known before anybody is asked."""
+        certificate, now = self._settings.identity.certificate(), datetime.now(UTC)
+        if (refused := dates_refused(certificate, now)) is not None:
+            self._evidence.note(_OWN_SIGNS[refused])
+        elif now - certificate.not_valid_before_utc < _FRESH:
+            self._evidence.note("own_fresh")
+        settings = self._settings
+        verdict = judge(settings.listed or (), certificate, settings.key_hash, settings.hash_over)
+        self._check.note_verdict(verdict, settings.identity.mac)
+        if settings.listed is None:
+            self._evidence.signs.discard(verdict.sign)
+            self._evidence.note("no_list")
+
+    def _steps(self) -> None:
+        address = self._resolve()
+        sock = self._connect(address)
+        context = mse_context(self._settings.identity, self._settings.trusted_pem, strong=self._settings.strong)
+        link = OneLink(context, sock, self._check.events(), server=False)
+        try:
+            self._shake(link, address)
+            self._talk(link)
+        finally:
+            link.close()
+
+    # -- the network ---------------------------------------------------------------------------------------------
+
+    def _resolve(self) -> tuple[str, int]:
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise StepFault(Step.REACHABLE, "unresolved", str(error)) from error
+        return str(found[0][4][0]), self._port
+
+    def _connect(self, address: tuple[str, int]) -> socket.socket:
+        """A connected socket. A refusal came from somewhere, so the host is reachable; silence may be anything."""
+        try:
+            sock = self._dialed(address, self._check.deadline_ns())
+        except TransportFault as fault:
+            step = Step.REACHABLE if fault.kind in ("timeout", "unreachable") else Step.TCP
+            if step is Step.TCP:
+                self._walk.passed(Step.REACHABLE, address[0])
+            self._check.fail(step, fault)
+        self._walk.passed(Step.REACHABLE, address[0])
+        local = sock.getsockname()
+        self._walk.passed(Step.TCP, f"from {local[0]} port {local[1]}")
+        return sock
+
+    @staticmethod
+    def _dialed(address: tuple[str, int], deadline_ns: int) -> socket.socket:
+        sock = dial(address)
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT)
+        try:
+            left_ms = max(0, -(-(deadline_ns - time.monotonic_ns()) // NS_PER_MS))
+            if not poll.poll(left_ms):
+                raise TransportFault("timeout")
+            dial_result(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    # -- the tunnel ----------------------------------------------------------------------------------------------
+
+    def _shake(self, link: OneLink, address: tuple[str, int]) -> None:
+        log = self._check.log
+        try:
+            link.handshake(self._check.deadline_ns())
+        except TransportFault as fault:
+            if fault.kind not in _SILENT and not link.first_bytes:
+                link.first_bytes = self._answer_to_a_hello(address)
+            self._check.note_first_bytes(link, expected=None)
+            step = log.failing_step(fault.kind)
+            self._check.pass_reached(link, step)
+            if step is Step.TLS and fault.kind in _NOTHING_IN_COMMON:
+                self._try_the_other_strength(address)
+            self._check.pass_up_to(step)
+            self._check.fail(step, fault)
+        self._check.note_peer_certificate(link)
+        tls, *asked = log.reached()
+        self._walk.passed(Step.TLS, self._check.tls_detail(link), at_ns=tls.at_ns)
+        if not asked:
+            if not self._settings.unauthenticated:
+                raise StepFault(Step.ASKED, "not_asked", "the WLC asked for no certificate")
+            for step in (Step.ASKED, Step.ACCEPTED, Step.LISTED):
+                self._walk.not_needed(step, "anybody is let in")
+            return
+        self._walk.passed(Step.ASKED, at_ns=asked[0].at_ns)
+        if link.tunnel.confirmed():
+            self._check.pass_up_to(Step.CAPABILITY)
+        else:
+            link.await_refusal(_REFUSAL_NS)
+
+    def _answer_to_a_hello(self, address: tuple[str, int]) -> bytes:
+        """What comes first; OpenSSL was quicker than our look at it, so somebody else than OpenSSL asks once more."""
+        hello = SSL.Connection(mse_context(self._settings.identity, None, strong=self._settings.strong), None)
+        hello.set_connect_state()
+        with suppress(SSL.WantReadError):
+            hello.do_handshake()
+        with suppress(TransportFault, OSError), self._dialed(address, self._check.deadline_ns()) as sock:
+            sock.settimeout(self._settings.timeout_ns / NS_PER_S)
+            sock.sendall(hello.bio_read(PEEK_BYTES))
+            return sock.recv(PEEK_BYTES)
+        return b""
+
+    def _try_the_other_strength(self, address: tuple[str, int]) -> None:
+        """One more handshake with strong cipher the other way round: whether it comes further is a proof."""
+        settings = self._settings
+        context = mse_context(settings.identity, None, strong=not settings.strong)
+        log = type(self._check.log)("mse")
+        deadline = self._check.deadline_ns()
+        with suppress(TransportFault):
+            link = OneLink(context, self._dialed(address, deadline), log.take, server=False)
+            try:
+                with suppress(TransportFault):
+                    link.handshake(deadline)
+                if log.reached():
+                    self._evidence.note("other_strength_works", their_strength="the opposite, tried just now")
+            finally:
+                link.close()
+
+    # -- the conversation ----------------------------------------------------------------------------------------
+
+    def _talk(self, link: OneLink) -> None:
+        endpoint = MseEndpoint(self._check.endpoint_settings(), time.monotonic_ns(), 0)
+        endpoint.start()
+        self._evidence.note(None, asked=told_mask(self._settings.mask))
+
+        def passed(step: Step, kind: Kind, detail: str = "") -> None:
+            self._walk.passed(step, detail, at_ns=link.heard[kind])
+
+        self._until(link, endpoint, Step.CAPABILITY, lambda: Kind.CAPABILITY in link.heard)
+        offered = self._check.mask_in(link, Kind.CAPABILITY)
+        passed(Step.CAPABILITY, Kind.CAPABILITY, f"{len(labels_of(offered))} subservices")
+        self._evidence.note(None, offered=told_mask(offered))
+        self._until(link, endpoint, Step.SUBSCRIPTION, lambda: endpoint.active)
+        passed(Step.SUBSCRIPTION, Kind.SUBSCRIBE_RESPONSE, f"granted: {told_mask(endpoint.granted)}")
+        self._until(link, endpoint, Step.NOTIFICATION, lambda: Kind.MEASUREMENT_NOTIFY in link.heard)
+        passed(Step.NOTIFICATION, Kind.MEASUREMENT_NOTIFY)
+        self._until(link, endpoint, Step.ECHO, lambda: Kind.ECHO_RESPONSE in link.heard)
+        passed(Step.ECHO, Kind.ECHO_RESPONSE)
+
+    def _until(self, link: OneLink, endpoint: MseEndpoint, step: Step, until: Callable[[], bool]) -> None:
+        try:
+            self._check.converse(link, endpoint, until)
+        except TransportFault as fault:
+            if Step.ACCEPTED in self._walk.undecided and fault.kind.startswith("alert_"):
+                # TLS 1.3: our side of the handshake was over before the WLC had seen our certificate.
+                step = self._check.log.refusal_step()
+            if Kind.ECHO_RESPONSE in link.heard:
+                self._evidence.note("echo_answered")
+            self._check.pass_up_to(step)
+            self._check.fail(step, fault)
+        except RemoteProtocolError as fault:
+            if fault.kind == "nothing_granted":
+                self._evidence.note(None, offered=told_mask(self._check.mask_in(link, Kind.CAPABILITY)))
+                # Capability and answer may have come together.
+                step = Step.SUBSCRIPTION
+            self._check.pass_up_to(step)
+            self._check.broken(step, fault)
+        self._check.pass_up_to(step, at_ns=min(link.heard.values()))
