@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import ssl
 import struct
 from collections.abc import Callable
@@ -214,7 +215,7 @@ def test_an_mse_that_asks_without_end_and_does_not_read(start: Start, tmp_path: 
     scenario = tmp_path / "serve.toml"
     text = SMALL.replace("count = 4", "count = 1").replace("127.77.2.1:0", f"{address[0]}:{address[1]}")
     scenario.write_text(text.replace("[mse]", f'auth_list = "{identities.auth_list}"\n[mse]'), "utf-8")
-    running = start("run", scenario, "--serve", "wlc", "--duration", "3s")
+    running = start("run", scenario, "--serve", "wlc", "--duration", "300s")
     running.wait_for_listener(address)
     with FakeMse(address, identities.pems[0]) as good, FakeMse(address, identities.pems[1], receive_buffer=4096) as bad:
         good.set_up()
@@ -232,6 +233,8 @@ def test_an_mse_that_asks_without_end_and_does_not_read(start: Start, tmp_path: 
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             while running.process.poll() is None:
                 bad.tls.sendall(flood)
+        assert running.process.poll() is None  # it was the link that ended
+        running.process.send_signal(signal.SIGINT)
         ended = running.end()
     assert set(answers) == set(range(10, 210))
     assert {body[8:10] for body in answers.values()} == {b"\0\0"}
