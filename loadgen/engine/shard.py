@@ -329,7 +329,8 @@ class Shard(Loop):
             link, end = read.links[index], read.ends[index]
             if link.phase is not Phase.CLOSED:
                 done = self._take_untrusted(link, read.starts[index], end, read.times_ns[index])
-                link.tail = bytes(self.receiver.view[done:end])
+                if link.tunnel is not None:  # what it brought has not ended it
+                    link.tail = bytes(self.receiver.view[done:end])
         self.absorb()
         read.clear()
 
@@ -438,8 +439,10 @@ class Shard(Loop):
         """Give a link's descriptor back."""
         link.phase = Phase.CLOSED
         self.remove(link)
+        link.tail = b""  # its timer may keep the link for long: nothing that the peer has sent or asked for stays
         if link.endpoint is not None:
             link.endpoint.session.close()
+            link.endpoint.outbox.clear()
         self.release(link)
 
     def release(self, link: Link) -> None:

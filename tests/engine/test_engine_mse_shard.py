@@ -215,6 +215,25 @@ def test_the_end_of_the_run_meanwhile(make: Callable[..., Fleet]) -> None:
     assert fleet.recorder.counters["sessions.closed"] == LINKS
 
 
+def test_nothing_that_was_sent_stays_with_a_link_that_ended(make: Callable[..., Fleet]) -> None:
+    """Found by fuzzing: its timer keeps the link for as long as the dead interval, and with it what it had brought."""
+    fleet = make()
+    faulty, cut, asking = fleet.links[:3]
+    fleet.tunnel(0).incoming.append(b"\xff" * 16384)
+    fleet.tunnel(1).incoming += [Codec(fleet.profile).header(Kind.CAPABILITY, 8)[:7], EndOfStream(orderly=True)]
+    assert asking.endpoint is not None
+    asking.endpoint.outbox.append(b"not written yet")
+    fleet.tunnel(2).incoming.append(TransportFault("reset"))
+    fleet.turn()
+    fleet.turn_until(lambda: not faulty.read)
+    fleet.turn()
+    assert [link.phase for link in fleet.links[:3]] == [Phase.CLOSED] * 3
+    assert fleet.recorder.counters["errors.stream.garbage"] == 1
+    assert fleet.recorder.counters["errors.stream.closed_mid_frame"] == 1
+    assert fleet.recorder.counters["errors.stream.reset"] == 1
+    assert (faulty.tail, cut.tail, asking.endpoint.outbox) == (b"", b"", [])
+
+
 def test_a_control_frame_is_taken_at_once(make: Callable[..., Fleet]) -> None:
     """With notifications of others, and behind one of its own."""
     fleet = make()
