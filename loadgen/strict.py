@@ -20,6 +20,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 # A scenario or profile written by hand has a few kilobytes; more is a mistake in the file name.
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 _MAX_SHOWN = 60
+_MOST_BITS = 64  # of an integer: what TOML promises at least, and what the widest field of a profile has
 
 
 def read_toml_untrusted(path: Path, what: str) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def read_toml_untrusted(path: Path, what: str) -> dict[str, Any]:
                     f"{path.stat().st_size:,} bytes",
                 )
             )
-        return tomllib.loads(path.read_text("utf-8"))
+        return parse_toml_untrusted(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(Problem(str(path), what, (error.strerror or str(error)).lower())) from error
     except UnicodeDecodeError as error:
@@ -51,8 +52,31 @@ def read_toml_untrusted(path: Path, what: str) -> dict[str, Any]:
                 f"byte 0x{error.object[error.start]:02x} at offset {error.start}",
             )
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise InputError(Problem(str(path), f"{what} in TOML", str(error))) from error
+
+
+def parse_toml_untrusted(text: str) -> dict[str, Any]:
+    """TOML as dicts and lists.
+
+    Raises:
+        ValueError: it is none (with line and column), is nested too deep to be read, or has a number that is too large
+            to be worked with, or even shown.
+    """
+    try:
+        document = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("arrays or tables that are nested too deep") from None
+    values: list[Any] = [document]
+    while values:  # dotted keys may be nested deeper than Python recurses
+        value = values.pop()
+        if isinstance(value, dict):
+            values.extend(value.values())
+        elif isinstance(value, list):
+            values.extend(value)
+        elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise ValueError(f"an integer of {value.bit_length():,} bits")
+    return document
 
 
 def convert_untrusted(data: object, struct: type[T], source: str) -> T:
@@ -85,9 +109,15 @@ def in_source(problems: list[Problem], source: str) -> list[Problem]:
 
 def shown(value: object) -> str:
     """A value from a document as a message shows it, cut to a readable length."""
-    text = (
-        '"' + value + '"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
-    )
+    if isinstance(value, str):
+        text = f'"{value}"'
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    else:
+        try:
+            text = repr(value)
+        except RecursionError:
+            text = "something that is nested too deep"
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 

@@ -93,7 +93,7 @@ def _certificates(blocks: list[bytes], source: str, problems: list[Problem]) -> 
     for number, block in enumerate(blocks, 1):
         try:
             certificates.append(x509.load_pem_x509_certificate(block))
-        except ValueError:
+        except (ValueError, x509.InvalidVersion):  # the latter is no ValueError
             problems.append(Problem(source, expected, f"certificate number {number}, which is damaged"))
     if not blocks:
         problems.append(Problem(source, expected, "no certificate"))
@@ -105,7 +105,7 @@ def _mac(certificate: x509.Certificate, source: str, problems: list[Problem]) ->
     """The MAC in the common name, or "" and one problem more."""
     try:
         attributes = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except ValueError:  # `cryptography` decodes a name only when it is asked for
+    except (ValueError, TypeError):  # `cryptography` decodes a name only when it is asked for
         attributes = []
     names = [str(attribute.value) for attribute in attributes]
     for name in names:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.scenario.authentication import check_authentication
 from loadgen.scenario.requests import check_requests
 from loadgen.scenario.schema import NAMED_MASKS, Scenario, Stage, Subservices
-from loadgen.strict import convert_leniently_untrusted, in_source, read_toml_untrusted, shown
+from loadgen.strict import convert_leniently_untrusted, in_source, parse_toml_untrusted, read_toml_untrusted, shown
 
-_PATH = re.compile(r"\w+(\[\d+\]|\.\w+)*")
+_PATH = re.compile(r"\w+(\[\d{1,6}\]|\.\w+)*")
 # Keys of [load] that only one kind of it has.
 _ONLY_FOR = {"interval": "notify", "burst": "notify", "concurrency": "handshake", "resumed": "handshake"}
 STAGE_KINDS = ("ramp", "warmup", "hold")
@@ -119,8 +118,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
     if not equals or not _PATH.fullmatch(key):
         raise InputError(Problem("--set", "path=value such as wlc.count=10", shown(override)))
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml_untrusted(f"value = {text}")["value"]
+    except ValueError:
         value = text  # a word without quotes
     target: Any = data
     for step, following in zip(steps, [*steps[1:], None], strict=True):

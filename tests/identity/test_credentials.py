@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import stat
 import subprocess
@@ -221,6 +222,30 @@ def test_damaged_blocks(ssc_p256: Identity) -> None:
     with pytest.raises(InputError) as refusal:
         read_identity(ssc_p256.key_pem + ssc_p256.certificate_pem + damaged(ssc_p256.certificate_pem), "f")
     assert _found(refusal) == ["certificate number 2, which is damaged"]
+
+
+def test_a_certificate_of_a_version_that_does_not_exist(ssc_p256: Identity) -> None:
+    """Found by fuzzing: `cryptography` has an exception of its own for it, which is no ValueError."""
+    der = ssc_p256.certificate().public_bytes(Encoding.DER)
+    version = bytes((0xA0, 3, 2, 1, 2))  # [0] INTEGER 2: the third version
+    assert der.count(version) == 1
+    body = base64.encodebytes(der.replace(version, version[:-1] + b"\x52"))
+    pem = b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
+    with pytest.raises(InputError) as refusal:
+        read_identity(ssc_p256.key_pem + pem, "mse.pem")
+    assert _found(refusal) == ["certificate number 1, which is damaged"]
+
+
+def test_a_certificate_whose_name_cannot_be_made(ssc_p256: Identity) -> None:
+    """Found by fuzzing: a subject in a BIT STRING, which `cryptography` takes as a TypeError of its caller."""
+    der = ssc_p256.certificate().public_bytes(Encoding.DER)
+    name = bytes((0x0C, 12)) + ssc_p256.mac.replace(":", "").encode()  # a UTF8String
+    assert name in der
+    body = base64.encodebytes(der.replace(name, b"\x03\x0c\x00" + name[3:]))
+    pem = b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
+    with pytest.raises(InputError) as refusal:
+        read_identity(ssc_p256.key_pem + pem, "mse.pem")
+    assert _found(refusal) == ["no common name"]
     with pytest.raises(InputError) as refusal:
         read_identity(ssc_p256.key_pem + ssc_p256.certificate_pem[:-5], "mse.pem")
     assert _found(refusal) == ["no certificate"]

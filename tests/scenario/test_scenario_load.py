@@ -275,6 +275,43 @@ def test_paths_that_lead_nowhere(tmp_path: Path, override: str, found: str) -> N
     assert found in str(problem)
 
 
+@pytest.mark.parametrize(
+    ("added", "found"),
+    [
+        ("x = " + "[" * 3000 + "]" * 3000, "arrays or tables that are nested too deep"),
+        ("x = " + "{a = " * 2000 + "1" + "}" * 2000, "arrays or tables that are nested too deep"),
+        ("wlc.count = " + "9" * 5000, "Exceeds the limit (4300 digits)"),
+        ("wlc.count = 0x" + "f" * 5000, "an integer of 20,000 bits"),
+        ("wlc.readings = [1, 0x1_0000_0000_0000_0000]", "an integer of 65 bits"),
+    ],
+)
+def test_files_that_the_reader_cannot_take(tmp_path: Path, added: str, found: str) -> None:
+    """Found by fuzzing: tomllib raises more than its own error, and Python does not show every integer."""
+    path = tmp_path / "s.toml"
+    path.write_text(f"{added}\n{SMALL}", "utf-8")
+    with pytest.raises(InputError) as refusal:
+        load_scenario(path)
+    (problem,) = refusal.value.problems
+    assert (problem.where, problem.expected) == (str(path), "a scenario in TOML")
+    assert problem.found.startswith(found)
+
+
+def test_keys_that_lead_very_deep_are_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(f"wlc.count.{'.'.join('a' * 3000)} = 1\n{SMALL}", "utf-8")
+    with pytest.raises(InputError, match=r"wlc\.count: expected int, found something that is nested too deep"):
+        load_scenario(path)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 3000])
+def test_overrides_that_the_reader_cannot_take_are_text(tmp_path: Path, value: str) -> None:
+    path = write(tmp_path, SMALL)
+    with pytest.raises(InputError, match=r"wlc\.count: expected int, found "):
+        load_scenario(path, [f"wlc.count={value}"])
+    with pytest.raises(InputError, match="expected path=value such as"):
+        load_scenario(path, [f"load.stages[{value}]=1"])
+
+
 def test_an_override_is_checked_like_the_file(tmp_path: Path) -> None:
     assert problems_of(tmp_path, SMALL, "wlc.coutn=3", "load.rate=-1", "mse.count=many") == [
         "wlc.coutn: expected one of aaa, auth_list, authenticate, clock_skew, count, listen, readings, stations, step, "
