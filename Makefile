@@ -1,11 +1,11 @@
-# Everything starts here: `make run`, `make test`, `make bench`, `make calibrate`, `make lint`. Nothing is installed
+# Everything starts here: `make run`, `make test`, `make bench`, `make calibrate`, `make fuzz`, `make lint`. Nothing is installed
 # outside of .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/thousand-wlcs.toml
 
-.PHONY: run test bench calibrate soak gate lint format install clean
+.PHONY: run test bench calibrate fuzz soak gate lint format install clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +33,15 @@ $(VENV)/.bench-installed: $(VENV)/.installed
 # CASE=limits: searches for planted limits, TRIES=10 times each.
 calibrate: install
 	$(BIN)/python -m benchmarks.calibrate $(CASE) --tries $(or $(TRIES),10)
+
+# FUZZ_S=seconds for all targets together (an hour without it); TARGET=sessions, framing, ...: only these; KEEP=1: what
+# takes new steps goes into tests/fuzz/corpus. 1: something was found, and its input is in results/fuzz.
+fuzz: $(VENV)/.fuzz-installed
+	$(BIN)/python tests/fuzz $(TARGET) --seconds $(or $(FUZZ_S),3600) $(if $(KEEP),--keep)
+
+$(VENV)/.fuzz-installed: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	@touch $@
 
 # 5,000 Locust users on two local workers for five minutes.
 soak: install

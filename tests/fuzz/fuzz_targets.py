@@ -1,0 +1,35 @@
+"""Every target, by name: what it does with bytes, where it begins, and how much of a run's time is its share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import fuzz_files
+import fuzz_sessions
+import fuzz_shards
+import fuzz_wire
+
+
+class Target(NamedTuple):
+    """Attributes: run: raises if something is wrong. share: of the time, compared with the others'."""
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], Iterator[bytes]]
+    share: int
+    max_bytes: int = 2048
+
+
+TARGETS = {
+    "framing": Target(fuzz_wire.framing, fuzz_wire.framing_seeds, 3, 8192),
+    "bodies": Target(fuzz_wire.bodies, fuzz_wire.bodies_seeds, 3, 4096),
+    "sessions": Target(fuzz_sessions.sessions, fuzz_sessions.sessions_seeds, 4),
+    "mse-shard": Target(fuzz_shards.mse_shard, fuzz_shards.mse_shard_seeds, 4),
+    "wlc-shard": Target(fuzz_shards.wlc_shard, fuzz_shards.wlc_shard_seeds, 4),
+    "profiles": Target(fuzz_files.profiles, fuzz_files.profiles_seeds, 3, 256),
+    "scenarios": Target(fuzz_files.scenarios, fuzz_files.scenarios_seeds, 2, 256),
+    "toml": Target(fuzz_files.toml, fuzz_files.toml_seeds, 1, 8192),
+    "device-text": Target(fuzz_files.device_text, fuzz_files.device_text_seeds, 1, 4096),
+    "pem": Target(fuzz_files.pem, fuzz_files.pem_seeds, 1, 4096),
+    "interval-log": Target(fuzz_files.interval_log, fuzz_files.interval_log_seeds, 1, 4096),
+}
