@@ -113,6 +113,15 @@ def check_use(dimension: Dimension, use: Use) -> None:
         raise InputError(Problem("--dimension", f"{dimension} only where the WLCs are ours: they notify", str(use)))
 
 
+def check_load(dimension: Dimension, scenario: Scenario) -> None:
+    """Raises: InputError: what is to be raised follows from something else."""
+    if dimension is Dimension.NOTIFICATIONS and scenario.load.kind == "site":
+        others = ", ".join(each for each in Dimension if each is not dimension)
+        raise InputError(
+            Problem("--dimension", f"{others}: the rate of a site follows from what is on it", f'"{dimension}"')
+        )
+
+
 def latency_of(dimension: Dimension, use: Use) -> str:
     """The metric of the curve over the load."""
     if dimension is Dimension.HANDSHAKES:
@@ -148,7 +157,7 @@ def _varied(dimension: Dimension, source: Source, load: float, stages: tuple[Sta
             backlog=scenario.load.backlog,
         )
         return msgspec.structs.replace(scenario, load=shaking, thresholds=())
-    base = scenario.load if scenario.load.kind == "notify" else Load(rate=load)
+    base = scenario.load if scenario.load.kind != "handshake" else Load(rate=load)
     varied = msgspec.structs.replace(scenario, load=msgspec.structs.replace(base, stages=stages), thresholds=())
     if dimension is Dimension.NOTIFICATIONS:
         return msgspec.structs.replace(varied, load=msgspec.structs.replace(varied.load, rate=load, interval=None))

@@ -15,6 +15,7 @@ from loadgen.capacity.campaign import Campaign, Settings, applicable
 from loadgen.capacity.dimension import (
     ABOUT,
     Dimension,
+    check_load,
     check_use,
     default_dimensions,
     latency_of,
@@ -142,6 +143,7 @@ def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
     for dimension in dimensions:
         with _noting(problems):
             check_use(dimension, source.use)
+            check_load(dimension, source.scenario)
     with _noting(problems):
         given = parse_thresholds(options.slos, "--slo")
         _check_slos(given, dimensions)  # the scenario's may be for dimensions that are not searched now

@@ -70,6 +70,8 @@ _ROWS = (
     Row("requests.dropped", "", "lower", Gate.EXACT),
     Row("requests.refused", "", "lower", Gate.EXACT),
     Row("requests.timed_out", "", "lower", Gate.EXACT),
+    Row("transmit.dropped.high", "", "lower", Gate.EXACT),
+    Row("transmit.dropped.normal", "", "lower", Gate.EXACT),
     Row("notify.bytes", "bytes", "lower", Gate.EXACT),
     Row("session.rss_bytes", "bytes", "lower", Gate.MARGIN, MARGIN_MEMORY),
     Row("target.rss_bytes", "bytes", "lower", Gate.MARGIN, MARGIN_MEMORY),

@@ -30,6 +30,7 @@ from loadgen.nmsp.messages import (
     VersionRequest,
     VersionResponse,
 )
+from loadgen.nmsp.services import Subservice
 
 
 class MseEndpoint(Endpoint):
@@ -145,17 +146,29 @@ class MseEndpoint(Endpoint):
 
 
 class Reception:
-    """Everything that the MSEs of a shard receive: sequence check and latencies, a batch at a time.
+    """Measurement notifications that the MSEs of a shard receive: sequence check and latencies, a batch at a time.
 
     Rows belong to endpoints (`MseEndpoint.number`). Times in notifications are ns since the epoch; `to_unix_ns` turns
     this machine's monotonic clock into that.
     """
 
-    def __init__(self, recorder: Recorder, rows: int, to_unix_ns: int, *, our_schedule: bool = True) -> None:
-        """Args: our_schedule: what is due is due by our clock; otherwise stages go by when things came."""
+    def __init__(
+        self,
+        recorder: Recorder,
+        rows: int,
+        to_unix_ns: int,
+        *,
+        our_schedule: bool = True,
+        by_service: bool = False,
+    ) -> None:
+        """Args:
+        our_schedule: what is due is due by our clock; otherwise stages go by when things came.
+        by_service: each subservice has figures of its own, too.
+        """
         self._recorder = recorder
         self._to_unix_ns = to_unix_ns
         self._our_schedule = our_schedule
+        self._by_service = by_service
         self._expected = np.zeros(rows, np.int64)
         self._granted = np.zeros(rows, np.int64)
         self._checks: dict[int, SequenceCheck] = {}  # only of endpoints that once missed the expected number
@@ -200,11 +213,21 @@ class Reception:
             recorder.record_column("notify.latency", latency[part], stage)
             recorder.record_column("notify.service", service[part], stage)
             recorder.mark("received", done_ns[-1], stage)
+            if self._by_service:
+                self._record_services(columns.subservice[part], latency[part], stage)
         self._check_subservices(columns.subservice, numbers, counts)
         if not self._checks and np.array_equal(expected, columns.sequence):
             self._expected[numbers] += counts
         else:
             self._check_one_by_one(columns.sequence, rows, of_each)
+
+    def _record_services(self, subservice: NDArray[np.int64], latency: NDArray[np.int64], stage: str) -> None:
+        for number in np.unique(subservice).tolist():
+            if number < len(Subservice):  # whoever sends others is told of by `_check_subservices`
+                name = Subservice(number).name.lower()
+                chosen = subservice == number
+                self._recorder.count(f"service.{name}.received", int(np.count_nonzero(chosen)))
+                self._recorder.record_column(f"service.{name}.latency", latency[chosen], stage)
 
     def _check_subservices(
         self, subservice: NDArray[np.int64], numbers: NDArray[np.int64], counts: NDArray[np.int64]

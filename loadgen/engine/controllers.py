@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from OpenSSL import SSL
-
 from loadgen.endpoint.directory import StationDirectory
 from loadgen.endpoint.stations import make_stations
 from loadgen.nmsp.hot import NotifyRing
@@ -15,17 +13,16 @@ from loadgen.scenario.plan import Plan
 
 
 class Controller:
-    """One simulated WLC: its TLS identity, its stations' frames, and its rows of the ledger.
+    """One simulated WLC: its stations' frames, and its rows of the ledger.
 
     Attributes:
         directory: what it answers from when it is asked. subservice: that its stations are notified under.
     """
 
-    __slots__ = ("context", "directory", "number", "ring", "rows", "subservice")
+    __slots__ = ("directory", "number", "ring", "rows", "subservice")
 
-    def __init__(self, plan: Plan, profile: WireProfile, number: int, context: SSL.Context, batch: int) -> None:
+    def __init__(self, plan: Plan, profile: WireProfile, number: int, batch: int) -> None:
         self.number = number  # in the plan
-        self.context = context
         granted = plan.capability & plan.subscription
         make = partial(make_stations, profile, plan.seed, plan.first + number, plan.stations, plan.readings, granted)
         stations = make()
@@ -35,10 +32,6 @@ class Controller:
         self.rows: list[int] = []
 
 
-def make_controllers(
-    plan: Plan, profile: WireProfile, members: Sequence[int], contexts: Sequence[SSL.Context], batch: int
-) -> list[Controller]:
+def make_controllers(plan: Plan, profile: WireProfile, members: Sequence[int], batch: int) -> list[Controller]:
     """The plan's WLCs with these numbers."""
-    return [
-        Controller(plan, profile, number, context, batch) for number, context in zip(members, contexts, strict=True)
-    ]
+    return [Controller(plan, profile, number, batch) for number in members]

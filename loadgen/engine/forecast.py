@@ -12,6 +12,7 @@ from loadgen.engine.machine import memory_available_bytes
 from loadgen.loads import LoadKind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan
+from loadgen.scenario.site_plan import notifications_per_s
 from loadgen.units import NS_PER_S
 
 # Measured with 10,000 sessions (docs/performance.md); OpenSSL has most of it.
@@ -20,6 +21,9 @@ _SESSION_BYTES = 32 * 1024
 _PROCESS_BYTES = 72 * 1024 * 1024
 # Key, certificate, TLS context and Python objects of one of our WLCs, without its stations.
 _WLC_BYTES = 40 * 1024
+# A site without what it hears; and for each pair of access point and whatever it may hear (endpoint/population).
+_SITE_BYTES = 64 * 1024
+_READING_BYTES = 8
 # TCP/IP headers with timestamps, and what TLS 1.2 with AES-GCM adds, for each write.
 _WRITE_OVERHEAD_BYTES = 52 + 29
 
@@ -38,6 +42,7 @@ class Forecast(msgspec.Struct, frozen=True):
     """What to expect of a run.
 
     Attributes:
+        about: rates and the total are what a site is to have on average, of what it measures; the sizes are the most.
         total: notifications or handshakes in all; None for as fast as it goes.
         bytes_per_s, network_bytes_per_s: at the peak: of notifications, and with TLS, TCP and IP if each is written by
             itself.
@@ -65,6 +70,7 @@ class Forecast(msgspec.Struct, frozen=True):
     descriptor_limit: int
     memory_bytes: int
     memory_available_bytes: int
+    about: bool = False
 
 
 def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
@@ -79,6 +85,13 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         StageForecast(s.name, s.counted, s.duration_ns / NS_PER_S, s.start_per_s * copies, s.end_per_s * copies)
         for s in plan.stages
     )
+    total = round(plan.schedule().slots * copies) if plan.paced else None
+    if (site := plan.site) is not None:
+        per_s = notifications_per_s(site, plan.capability & plan.subscription) * len(plan.sessions)
+        stages = tuple(msgspec.structs.replace(stage, start_per_s=per_s, end_per_s=per_s) for stage in stages)
+        total = round(per_s * plan.duration_ns / NS_PER_S)
+        size = profile.notify_bytes(min(site.reported_aps, site.aps))
+        sends = sends and site.switch is None
     peak = max(max(stage.start_per_s, stage.end_per_s) for stage in stages)
     return Forecast(
         scenario=plan.scenario,
@@ -93,7 +106,7 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         connect_s=len(plan.sessions) / plan.connect_per_s if notify and plan.use.plays_mse else 0.0,
         load_s=plan.duration_ns / NS_PER_S,
         stages=stages,
-        total=round(plan.schedule().slots * copies) if plan.paced else None,
+        total=total,
         notification_bytes=size if sends else None,
         bytes_per_s=peak * size if sends else None,
         network_bytes_per_s=peak * (size + _WRITE_OVERHEAD_BYTES / plan.burst) if sends else None,
@@ -101,6 +114,7 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         memory_bytes=_memory_bytes(plan, profile, workers),
         memory_available_bytes=memory_available_bytes(),
+        about=site is not None,
     )
 
 
@@ -108,7 +122,10 @@ def _memory_bytes(plan: Plan, profile: WireProfile, workers: int) -> int:
     sides = plan.use.plays_wlc + plan.use.plays_mse
     links = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else plan.concurrency
     total = _PROCESS_BYTES * (1 + sides * workers) + sides * links * _SESSION_BYTES
-    if plan.use.plays_wlc:
+    if plan.use.plays_wlc and plan.site is not None:
+        heard = sum(planned.count for planned in plan.site.classes) * plan.site.aps
+        total += len(plan.wlcs) * (_WLC_BYTES + _SITE_BYTES + heard * _READING_BYTES)
+    elif plan.use.plays_wlc:
         stations = plan.stations * profile.notify_bytes(plan.readings[1]) if plan.kind is LoadKind.NOTIFY else 0
         total += len(plan.wlcs) * (_WLC_BYTES + 2 * stations)
     return total

@@ -17,6 +17,7 @@ from loadgen.nmsp import services
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.schema import Scenario
+from loadgen.scenario.site_plan import told_by
 
 
 class Source(NamedTuple):
@@ -91,13 +92,11 @@ def _check_plan(scenario: Scenario, plan: Plan, source: Path) -> None:
             expected = f"WLCs 0 to {len(plan.wlcs) - 1}, one for each --target"
             raise InputError(Problem(f"{source}: mse.assign", expected, f"WLC {min(beyond)}"))
     notify = plan.kind is LoadKind.NOTIFY
-    if (
-        notify
-        and plan.use.plays_wlc
-        and not plan.capability & plan.subscription & services.mask_of(services.MOBILE_STATION)
-    ):
-        classes = ", ".join(service.label for service in services.MOBILE_STATION)
-        expected = f"a class of mobile stations that wlc.subservices offers ({classes}), or nothing would be sent"
+    told = services.MOBILE_STATION if plan.site is None else told_by(plan.site)
+    if notify and plan.use.plays_wlc and not plan.capability & plan.subscription & services.mask_of(told):
+        classes = ", ".join(service.label for service in told)
+        what = "of mobile stations" if plan.site is None else "that the site has"
+        expected = f"a class {what} and wlc.subservices offers ({classes}), or nothing would be sent"
         raise InputError(Problem(f"{source}: mse.subscribe", expected, "none"))
     if not plan.use.plays_wlc and not plan.wlcs[0].port:
         raise InputError(Problem(f"{source}: wlc.listen", "a port to dial (0 is for those who listen)", "port 0"))

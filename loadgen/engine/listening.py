@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import ClassVar
 
 from OpenSSL import SSL
 
@@ -47,6 +48,8 @@ class WlcLink(Link):
 
 class ListeningShard(Shard):
     """A shard whose links come in through listening sockets."""
+
+    link_class: ClassVar[type[WlcLink]] = WlcLink
 
     def __init__(
         self,
@@ -104,7 +107,7 @@ class ListeningShard(Shard):
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             now = time.monotonic_ns()
-            link = WlcLink(sock, now, number)
+            link = self.link_class(sock, now, number)
             self.recorder.count("accept.attempts")
             self.on_accepted(sock, link)
             self.add(link, now + self.setup_timeout_ns, select.EPOLLIN)

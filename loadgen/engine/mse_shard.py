@@ -61,7 +61,13 @@ class MseShard(DialingShard):
         self._connect_per_s = plan.connect_per_s
         self._sessions_per_user = plan.sessions_per_user
         self._wlcs_are_ours = plan.use.plays_wlc
-        self._reception = Reception(recorder, len(self.sessions), to_unix_ns, our_schedule=plan.use is Use.BOTH)
+        self._reception = Reception(
+            recorder,
+            len(self.sessions),
+            to_unix_ns,
+            our_schedule=plan.use is Use.BOTH,
+            by_service=plan.subscription.bit_count() > 1,
+        )
         self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH)
         self._macs = known_macs(plan, {session.wlc for session in self.sessions})
         self._asker = None if not plan.requests else self._make_asker(plan, to_unix_ns)

@@ -12,7 +12,7 @@ from loadgen.measure import thresholds as limits
 from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_metrics, make_rates, make_stages
 from loadgen.measure.health import MachineHealth, judge
 from loadgen.measure.merge import Merger
-from loadgen.measure.names import error_phases
+from loadgen.measure.names import MAXIMA, error_phases
 from loadgen.measure.result import RunResult, environment
 from loadgen.measure.thresholds import Figures, Status
 from loadgen.measure.verdict import make_verdict
@@ -80,8 +80,9 @@ def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
     spans = stage_spans(plan, load, load.end_ns)
     delta = Counter(load.after)
     delta.subtract(load.before)
-    # No count of its own, but how things stood when the load was over.
-    delta["notify.unacknowledged_bytes"] = load.after["notify.unacknowledged_bytes"]
+    # No counts of their own, but how things stood when the load was over.
+    for name in ("notify.unacknowledged_bytes", *(name for name in MAXIMA if name in load.after)):
+        delta[name] = load.after[name]
     counters = make_counters(delta, plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=True)
     return Figures(
         make_metrics(merger, spans),

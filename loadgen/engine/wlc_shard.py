@@ -6,29 +6,29 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 from OpenSSL import SSL
 
+from loadgen.endpoint.directory import Directory
 from loadgen.endpoint.link import EndpointSettings
-from loadgen.endpoint.wlc import Ledger, WlcEndpoint
+from loadgen.endpoint.wlc import Ledger
 from loadgen.engine.aaa import Aaa
 from loadgen.engine.controllers import Controller, make_controllers
 from loadgen.engine.links import Link, Phase
-from loadgen.engine.listening import ListeningShard, WlcLink
+from loadgen.engine.listening import WlcLink
+from loadgen.engine.serving import ServingShard
 from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.engine.singles import Singles
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
-from loadgen.scenario.plan import Plan, Use
+from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage, Share
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS, NS_PER_MS
 
-_LAG_ROWS = 65536
 # Most notifications that are looked at for one write; more than a TLS record of the smallest frames holds.
 _MAX_BATCH = 512
 _WRITES_PER_VISIT = 4
@@ -44,15 +44,8 @@ _SEND_BUDGET_NS = 10 * NS_PER_MS
 _STATION_MASK = mask_of(MOBILE_STATION)
 
 
-class WlcShard(ListeningShard):
+class WlcShard(ServingShard):
     """The controllers of one worker."""
-
-    phase_names: ClassVar[dict[Phase, str]] = {
-        Phase.HANDSHAKING: "accept",
-        Phase.SETTING_UP: "accept",
-        Phase.ACTIVE: "serve",
-        Phase.CLOSING: "serve",
-    }
 
     def __init__(
         self,
@@ -67,29 +60,19 @@ class WlcShard(ListeningShard):
         aaa: Aaa | None = None,
     ) -> None:
         """Args: listeners, contexts: one for each of `share.members`, in order."""
-        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa)
-        self._plan = plan
-        self._settings = settings
+        super().__init__(plan, profile, recorder, settings, share.members, listeners, contexts, to_unix_ns, aaa)
         self._share = share
         self._schedule = share.schedule
-        self._to_unix_ns = to_unix_ns
         # With both fleets ours, every planned session owes from the start; a stranger, or a session of a user, owes
         # nothing before it comes.
         self._planned = plan.use.plays_mse and not plan.sessions_per_user
-        self._dialed_by_us = plan.use.plays_mse
-        self._load_start_ns: int | None = None
-        self._stop_at_ns = NEVER_NS
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: deque[int] = deque()  # positions
-        self._finishing = self._closing = False
         self._past = np.zeros(3, np.int64)  # due, dropped and own_dropped of earlier loads
-        self._lag = np.empty(_LAG_ROWS, np.int64)
-        self._lag_due = np.empty(_LAG_ROWS, np.int64)
-        self._lag_rows = 0
         self._sent = self._sent_bytes = self._writes = self._unacknowledged_bytes = 0
         self._due = np.empty(_MAX_BATCH, np.int64)
         batch = min(max(plan.burst, _CATCH_UP_BATCH), _MAX_BATCH)
-        self.controllers = make_controllers(plan, profile, share.members, contexts, batch)
+        self.controllers = make_controllers(plan, profile, share.members, batch)
         # Row by row: what is owed, whose it is (a position among the controllers), and over which link (None: down).
         self._ledger = Ledger()
         self._positions: list[int] = []
@@ -101,9 +84,6 @@ class WlcShard(ListeningShard):
                 if session.wlc in share.members:
                     self._add_row(share.members.index(session.wlc), 0)
 
-        if not (plan.sessions_per_user and plan.use is Use.SERVE_WLC):
-            self.listen(len(listeners))
-
     def _add_row(self, position: int, base: int) -> int:
         row = self._ledger.add(base)
         self._positions.append(position)
@@ -114,32 +94,13 @@ class WlcShard(ListeningShard):
     # -- the load ------------------------------------------------------------------------------------------------
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
-        super().start_load(at_ns, stages)
         self._past += self._load_totals(at_ns)
+        super().start_load(at_ns, stages)
         self._ledger.restart()
         self._schedule = self._plan.schedule(stages)
         self._share = Share(self._schedule, self._share.worker, self._share.workers)
         self._counted = 0
         self._visits.clear()
-        self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
-
-    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
-        if self._plan.use is Use.SERVE_WLC:
-            self.listen(sum(number < users for number in self._share.members))
-        now = time.monotonic_ns()
-        for link in list(self.links.values()):
-            assert isinstance(link, WlcLink)
-            number = self.controllers[link.number].number
-            if number < users:
-                continue
-            if link.phase is Phase.ACTIVE:
-                self.close(link, now)
-            elif link.phase is not Phase.CLOSING:
-                self.end(link, orderly=True)
-
-    def finish(self) -> None:
-        self._finishing = True
-        self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
 
     def due_now(self, now_ns: int) -> int:
         """Slots of the whole fleet that are due."""
@@ -165,10 +126,7 @@ class WlcShard(ListeningShard):
         super().on_turn(now_ns)
         if not self.load_over.is_set() and self._everything_done(now_ns):
             self._wind_up(now_ns)
-        if self._finishing and not self._closing and (self.load_over.is_set() or self._load_start_ns is None):
-            self._close_all(now_ns)
-        if self._closing and not self.links:
-            self.finished = True
+        self.close_when_over(now_ns)
 
     def _send_until(self, slots: int, until_ns: int) -> None:
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this turn."""
@@ -319,54 +277,15 @@ class WlcShard(ListeningShard):
         expired = self._schedule.count_at(now - self._load_start_ns - self._plan.backlog_ns)
         self._ledger.drop_until(row, self._due_at(controller, expired), ours=ours)
 
-    def _note_lag(self, sent_ns: int | Int64s, due_ns: int | Int64s, count: int, *, held_up: bool) -> None:
-        """Times are ns since the epoch."""
-        if held_up:
-            column = np.broadcast_to(np.asarray(due_ns), (count,))
-            for stage, part in self.recorder.stages.split(column):
-                self.recorder.record_column("notify.lag", sent_ns - column[part], stage)
-                self.recorder.mark("sent", time.monotonic_ns(), stage)
-            return
-        if self._lag_rows + count > _LAG_ROWS:
-            self._record_lag(time.monotonic_ns())
-        end = self._lag_rows + count
-        rows = slice(self._lag_rows, end)
-        self._lag_due[rows] = due_ns
-        np.subtract(sent_ns, due_ns, out=self._lag[rows])
-        self._lag_rows = end
-
-    def _record_lag(self, now_ns: int) -> None:
-        if not self._lag_rows:
-            return
-        column = self._lag[: self._lag_rows]
-        for stage, part in self.recorder.stages.split(self._lag_due[: self._lag_rows]):
-            self.recorder.record_column("notify.lag", column[part], stage)
-            self.recorder.record_column("generator.lag", column[part], stage)
-            self.recorder.mark("sent", now_ns, stage)
-        self._lag_rows = 0
-
     # -- links ---------------------------------------------------------------------------------------------------
 
-    def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
-        link.tunnel = self.accept(self.controllers[link.number].context, sock)
-        if not self._dialed_by_us:
-            self.recorder.count("sessions.attempted")
-            self.recorder.mark("handshake", link.started_ns)
-
-    def on_tunnel(self, link: Link, now_ns: int) -> None:
-        super().on_tunnel(link, now_ns)
-        if not self._dialed_by_us:
-            self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
-        assert isinstance(link, WlcLink)
-        link.endpoint = WlcEndpoint(self._settings, link.started_ns, self.controllers[link.number].directory)
+    def directory_of(self, position: int) -> Directory:
+        return self.controllers[position].directory
 
     def on_active(self, link: Link, now_ns: int) -> None:
+        super().on_active(link, now_ns)
         assert isinstance(link, WlcLink)
         assert link.endpoint is not None
-        if not self._dialed_by_us:
-            self.recorder.count("sessions.established")
-            self.recorder.mark("handshake", now_ns)
-            self.recorder.record("handshake.session", now_ns - link.started_ns)
         if link.endpoint.granted & _STATION_MASK:
             self._begin_row(link, now_ns)
 
@@ -403,12 +322,8 @@ class WlcShard(ListeningShard):
             self._begin_row(link, now_ns)
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        super().on_gone(link, phase, orderly=orderly)
         assert isinstance(link, WlcLink)
-        if not self._dialed_by_us:
-            if phase is Phase.ACTIVE:
-                self.recorder.count("sessions.closed" if orderly else "sessions.lost")
-            else:
-                self.recorder.count("sessions.failed")
         if link.row < 0:
             return
         controller = self.controllers[link.number]
@@ -464,15 +379,6 @@ class WlcShard(ListeningShard):
         return sum(
             link.tunnel.unacknowledged_bytes() for link in self._links if link is not None and link.tunnel is not None
         )
-
-    def _close_all(self, now_ns: int) -> None:
-        self._closing = True
-        self.stop_listening()
-        for link in list(self.links.values()):
-            if link.phase is Phase.ACTIVE:
-                self.close(link, now_ns)
-            elif link.phase is not Phase.CLOSING:
-                self.end(link, orderly=False)
 
     def totals(self, now_ns: int) -> dict[str, int]:
         """What was due, sent and dropped so far, in all loads."""

@@ -38,6 +38,7 @@ from loadgen.engine.handshakes import HandshakeMseShard, HandshakeWlcShard
 from loadgen.engine.listening import LISTEN_BACKLOG
 from loadgen.engine.mse_shard import MseShard
 from loadgen.engine.shard import Shard
+from loadgen.engine.site_shard import SiteShard
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.errors import InputError, Problem
 from loadgen.loads import LoadKind
@@ -242,6 +243,18 @@ class Worker:
         shard: Shard
         if plan.kind is LoadKind.HANDSHAKE:
             shard = HandshakeWlcShard(plan, self._profile, self._recorder, listeners, contexts, aaa)
+        elif plan.site is not None:
+            shard = SiteShard(
+                plan,
+                self._profile,
+                self._recorder,
+                self._endpoint_settings(plan.capability),
+                self._share().members,
+                listeners,
+                contexts,
+                assignment.to_unix_ns,
+                aaa,
+            )
         else:
             shard = WlcShard(
                 plan,

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.hlog import LogLine
+from loadgen.measure.names import MAXIMA
 from loadgen.measure.recorder import Interval
 from loadgen.measure.spool import Kept, Spool
 from loadgen.measure.stages import NO_STAGE, stage_of, tag_of
@@ -53,6 +54,9 @@ class Merger:
         total: Counter[str] = Counter()
         for counters in self._counters.values():
             total.update(counters)
+        for name in MAXIMA:
+            if name in total:
+                total[name] = max(counters.get(name, 0) for counters in self._counters.values())
         return total
 
     def whole_interval(self) -> int | None:

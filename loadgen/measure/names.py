@@ -74,6 +74,10 @@ COUNTERS = {
     "requests.served": "requests that our WLCs answered",
     "requests.repeated": "of those: the same ones, again",
     "messages.unsupported": "messages with an id that the profile does not know",
+    "transmit.dropped.high": "messages for which a link's queue of high priority had no room",
+    "transmit.dropped.normal": "the same, of its queue of normal priority",
+    "transmit.deepest.high": "the most messages that ever waited at one link, of high priority",
+    "transmit.deepest.normal": "the same, of normal priority",
     "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: the clocks of two machines disagree",
     "accept.attempts": "connections that a WLC accepted",
     "accept.success": "of those: TLS is up",
@@ -96,6 +100,8 @@ COUNTERS = {
 _MSE_PHASES = ("tcp", "tls", "session", "stream", "close")
 _WLC_PHASES = ("accept", "serve")
 ERROR_PHASES = (*_MSE_PHASES, *_WLC_PHASES)
+# Of these the largest of all workers counts, not the sum.
+MAXIMA = ("transmit.deepest.high", "transmit.deepest.normal")
 # What only the sender or only the receiver sees: left out of a result when that side is not ours, so that nobody takes
 # "not measured" for 0.
 WLC_COUNTERS = frozenset(
@@ -115,7 +121,7 @@ MSE_COUNTERS = frozenset(
     }
 )
 # Named in a result only if somebody counted them.
-OPTIONAL_PREFIXES = ("service.", "requests.")
+OPTIONAL_PREFIXES = ("service.", "requests.", "transmit.")
 # What each kind of load has counters of; the other kind's are left out.
 NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.", *OPTIONAL_PREFIXES)
 HANDSHAKE_PREFIXES = ("handshakes.",)

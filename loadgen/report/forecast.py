@@ -16,6 +16,7 @@ def forecast_table(expected: Forecast) -> RenderableType:
     """All of it, a line for each."""
     e = expected
     things = "notifications" if e.kind is LoadKind.NOTIFY else "handshakes"
+    about = "about " if e.about else ""
     table = Table.grid(padding=(0, 3))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
@@ -25,14 +26,14 @@ def forecast_table(expected: Forecast) -> RenderableType:
         table.add_row("  connecting", f"{e.connect_s:,.1f} s")
     for stage in e.stages:
         table.add_row(
-            f"  {stage.name}", _stage(stage.length_s, stage.start_per_s, stage.end_per_s, things, stage.counted)
+            f"  {stage.name}", _stage(stage.length_s, stage.start_per_s, stage.end_per_s, things, stage.counted, about)
         )
-    table.add_row(f"  {things}", "as many as it takes" if e.total is None else f"{e.total:,} in all")
+    table.add_row(f"  {things}", "as many as it takes" if e.total is None else f"{about}{e.total:,} in all")
     if e.notification_bytes is not None and e.bytes_per_s is not None and e.network_bytes_per_s is not None:
         table.add_row(
             "  bytes",
-            f"{e.notification_bytes:,.0f} a notification; at the peak {_rate(e.bytes_per_s)}, "
-            f"{_rate(e.network_bytes_per_s)} on the wire",
+            f"{'at most ' if e.about else ''}{e.notification_bytes:,.0f} a notification; "
+            f"at the peak {_rate(e.bytes_per_s)}, {_rate(e.network_bytes_per_s)} on the wire",
         )
     table.add_row("  workers", f"{e.workers} a side")
     table.add_row("  descriptors", f"{e.descriptors:,} a process, of at most {e.descriptor_limit:,}")
@@ -42,12 +43,12 @@ def forecast_table(expected: Forecast) -> RenderableType:
     return Group(Text.assemble((e.scenario, "bold"), f" {e.plan_digest}   {e.use}"), table)
 
 
-def _stage(length_s: float, start: float, end: float, things: str, counted: bool) -> str:
+def _stage(length_s: float, start: float, end: float, things: str, counted: bool, about: str) -> str:
     aside = "" if counted else "   (apart)"
     if not start and not end:
         return f"{length_s:,.1f} s, as fast as it goes{aside}"
     rate = f"{end:,.0f}" if start == end else f"{start:,.0f} to {end:,.0f}"
-    return f"{length_s:,.1f} s, {rate} {things}/s{aside}"
+    return f"{length_s:,.1f} s, {about}{rate} {things}/s{aside}"
 
 
 def _rate(bytes_per_s: float) -> str:

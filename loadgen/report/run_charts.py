@@ -187,6 +187,8 @@ def _percent(percent: float) -> str:
 
 
 def _offered(stage: StageResult) -> str:
+    if not stage.start_per_s and not stage.end_per_s:  # as fast as it goes, or as a site has it
+        return f"{stage.length_s:,.6g} s. "
     rates = f"{stage.start_per_s:,.6g}/s"
     if stage.end_per_s != stage.start_per_s:
         rates += f" to {stage.end_per_s:,.6g}/s"

@@ -14,6 +14,7 @@ from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.scenario.authentication import check_authentication
 from loadgen.scenario.requests import check_requests
 from loadgen.scenario.schema import NAMED_MASKS, Scenario, Stage, Subservices
+from loadgen.scenario.site import check_site, check_switch
 from loadgen.strict import convert_leniently_untrusted, in_source, parse_toml_untrusted, read_toml_untrusted, shown
 
 _PATH = re.compile(r"\w+(\[\d{1,6}\]|\.\w+)*")
@@ -147,6 +148,16 @@ def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
     yield from _check_load(scenario)
     yield from check_authentication(scenario)
     yield from _check_requests(scenario, profile)
+    if scenario.load.kind == "site":
+        yield from check_site(scenario.site, profile.max_readings)
+    if scenario.wlc.kind == "switch":
+        yield from check_switch(scenario.switch)
+        if scenario.load.kind == "notify":
+            yield Problem(
+                "wlc.kind", "a controller: a switch measures nothing (load.kind site, or handshake)", "switch"
+            )
+        if scenario.wlc.subservices != "catalyst-9800":
+            yield Problem("wlc.subservices", "none: a switch offers attach and location", "some")
     mse, session = scenario.mse, scenario.session
     if mse.identities and len(mse.identities) != mse.count:
         yield Problem("mse.identities", f"one file for each of {mse.count} MSEs", f"{len(mse.identities)}")
@@ -240,6 +251,8 @@ def _check_load(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(f"load.{name}", f'load.kind = "{kind}"', f'"{load.kind}"')
     if load.kind == "notify" and (load.rate is None) == (load.interval is None):
         yield Problem("load", "either rate or interval", "both" if load.rate is not None else "neither")
+    if load.kind == "site" and load.rate is not None:
+        yield Problem("load.rate", "none: what there is to tell follows from [site]", f"{load.rate:g}")
     if load.interval is not None and load.interval <= 0:
         yield Problem("load.interval", "more than 0", "0")
     if not load.stages:
@@ -251,6 +264,8 @@ def _check_load(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(where, "either ramp, warmup or hold", " and ".join(given) or "neither")
         elif stage_duration_ns(stage) <= 0:
             yield Problem(where, "a duration of more than 0", "0")
+        if load.kind == "site" and (stage.ramp is not None or stage.rate is not None):
+            yield Problem(where, "a warmup or a hold without a rate: a site has none that could be set", "not so")
         if load.kind == "handshake" and load.rate is None and (stage.ramp is not None or stage.rate is not None):
             yield Problem(where, "load.rate, for a stage with a ramp or a rate of its own", "none: as fast as it goes")
 

@@ -20,11 +20,13 @@ from loadgen.scenario.load import mask_of, parse_endpoint, readings_range, stage
 from loadgen.scenario.requests import PlannedRequest, plan_requests
 from loadgen.scenario.schedule import RateStage, Schedule
 from loadgen.scenario.schema import Rule, Scenario
+from loadgen.scenario.site_plan import PlannedSite, plan_site
 from loadgen.units import NS_PER_S
 
 # First octet 02: locally administered, so that no simulated controller has a real one's MAC.
 _WLC_MAC_BASE = 0x02_57_4C_00_00_00
 _MSE_MAC_BASE = 0x02_4D_53_00_00_00
+_OF_SWITCHES = ("attach", "location")
 # Handshakes under way at once. As fast as it goes: enough to keep a server of a few dozen cores busy over a LAN. At a
 # rate: a bound on descriptors, far above what a healthy target needs.
 _CONCURRENCY = 64
@@ -79,6 +81,7 @@ class Plan(msgspec.Struct, frozen=True):
     Attributes:
         paced: what is due when is known; otherwise `concurrency` handshakes are always under way.
         concurrency: how many handshakes may be under way at once.
+        site: what notifications follow from, instead of from a schedule; then `paced` is false.
         resumed: share of handshakes that resume an earlier one's TLS session, 0 to 1.
         first: the number of the first WLC and of the first MSE; those of another plan that runs at the same time are
             others.
@@ -133,6 +136,7 @@ class Plan(msgspec.Struct, frozen=True):
     retransmit_interval_ns: int = 3 * NS_PER_S
     max_retransmits: int = 5
     requests: tuple[PlannedRequest, ...] = ()
+    site: PlannedSite | None = None
 
     def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
         """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
@@ -175,7 +179,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 _LATER = (
     *("sessions_per_user", "strong_cipher", "certificate", "validity_ns", "list_delays_ns", "poll_tick_ns"),
-    *("wlc_clock_skew_ns", "mse_clock_skew_ns"),
+    *("wlc_clock_skew_ns", "mse_clock_skew_ns", "site"),
 )
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Plan) if field.name in _LATER}
 
@@ -208,7 +212,11 @@ def make_plan(
     sessions = _sessions(scenario, len(endpoints))
     if sessions_per_user and use is Use.TARGET_WLC:  # a user is an MSE
         sessions.sort(key=lambda session: session.mse)
-    kind, paced = LoadKind(load.kind), load.rate is not None or load.interval is not None
+    switch = scenario.switch if scenario.wlc.kind == "switch" else None
+    site = plan_site(scenario.site, scenario.wlc.stations, switch) if load.kind == "site" else None
+    # What a site has to tell are notifications, too: only the time at which they are due comes from elsewhere.
+    kind = LoadKind.NOTIFY if site is not None else LoadKind(load.kind)
+    paced = load.rate is not None or load.interval is not None
     return Plan(
         scenario=scenario.name,
         description=scenario.description,
@@ -220,7 +228,7 @@ def make_plan(
         ),
         mse_macs=tuple(_mac(_MSE_MAC_BASE + first + index) for index in range(scenario.mse.count)),
         sessions=tuple(sessions),
-        capability=mask_of(scenario.wlc.subservices),
+        capability=mask_of(scenario.wlc.subservices if switch is None else _OF_SWITCHES),
         subscription=mask_of(scenario.mse.subscribe),
         stations=scenario.wlc.stations,
         readings=(low, high),
@@ -258,6 +266,7 @@ def make_plan(
                 scenario.requests, mask_of(scenario.mse.subscribe), len(sessions), wlcs_are_ours=use.plays_wlc
             )
         ),
+        site=site,
     )
 
 

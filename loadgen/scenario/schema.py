@@ -11,6 +11,7 @@ import msgspec
 
 from loadgen.nmsp.services import CATALYST_9800
 from loadgen.scenario.requests import Requests
+from loadgen.scenario.site import Site, Switch
 from loadgen.units import NS_PER_S, Duration, Offset
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -42,8 +43,9 @@ class Aaa(msgspec.Struct, frozen=True):
 
 
 class Wlc(msgspec.Struct, frozen=True):
-    """`[wlc]`: the controllers."""
+    """`[wlc]`: the controllers, or the switches in their place."""
 
+    kind: Literal["controller", "switch"] = "controller"
     count: Count = 1
     listen: str = "127.0.1.1:16113"
     step: Literal["address", "port"] = "address"
@@ -122,10 +124,11 @@ class Load(msgspec.Struct, frozen=True):
     """`[load]`: what is done, and when it is due.
 
     Notifications: give `rate` or `interval`. The rate counts what the WLC fleet has to tell; a WLC sends each
-    notification to every MSE that subscribed. Handshakes: give `rate`, or none for as fast as it goes.
+    notification to every MSE that subscribed. Handshakes: give `rate`, or none for as fast as it goes. A site: neither;
+    what there is to tell follows from `[site]`.
     """
 
-    kind: Literal["notify", "handshake"] = "notify"
+    kind: Literal["notify", "handshake", "site"] = "notify"
     rate: Rate | None = None
     # Of notifications only:
     interval: Duration | None = None
@@ -174,5 +177,7 @@ class Scenario(msgspec.Struct, frozen=True):
     session: Session = Session()
     load: Load = Load()
     requests: Requests = Requests()
+    site: Site = Site()
+    switch: Switch = Switch()
     capacity: Capacity = Capacity()
     thresholds: tuple[str | Rule, ...] = ()

@@ -20,6 +20,7 @@ from loadgen.scenario.plan import Plan
 _SELDOM = {
     *("echo.latency", "echo.service", "echo.lag"),
     *("handshake.tls_resumed", "handshake.latency", "handshake.lag", "handshake.service"),
+    *(name for name in METRICS if name.startswith(OPTIONAL_PREFIXES)),
 }
 
 

@@ -14,11 +14,12 @@ from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_m
 from loadgen.measure.health import GeneratorVerdict, MachineHealth, Verdict
 from loadgen.measure.health import judge as judge_generator
 from loadgen.measure.merge import Merger
-from loadgen.measure.names import COSTS, COUNTERS, METRICS, OPTIONAL_PREFIXES, RATES, error_phases
-from loadgen.measure.recorder import Recorder
+from loadgen.measure.names import COSTS, COUNTERS, METRICS, OPTIONAL_PREFIXES, RATES, SUBSERVICES, error_phases
+from loadgen.measure.recorder import Interval, Recorder
 from loadgen.measure.result import Limit, ResultVerdict
 from loadgen.measure.thresholds import Figures, Status, ThresholdResult, judge, parse_thresholds
 from loadgen.measure.verdict import make_verdict
+from loadgen.nmsp.services import Subservice
 
 MS = 1_000_000
 
@@ -435,6 +436,29 @@ def test_counters_of_requests_are_there_when_somebody_counts_them_and_so_is_thei
 
 def counters_of(merger: Merger) -> dict[str, int]:
     return make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=True, complete=True)
+
+
+def test_counters_of_queues_and_services_are_there_where_somebody_counted() -> None:
+    merger = merger_of(service__rssi_ms__received=7, transmit__dropped__high=0)
+    counters = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=True, complete=True)
+    assert {name: count for name, count in counters.items() if name.startswith(OPTIONAL_PREFIXES)} == {
+        "service.rssi_ms.received": 7,
+        "transmit.dropped.high": 0,
+    }
+
+
+def test_of_maxima_the_largest_counts() -> None:
+    merger = Merger()
+    for worker, deepest in (("wlc-0", 7), ("wlc-1", 30), ("mse-0", None)):
+        counters = {"notify.due": 1} if deepest is None else {"notify.due": 1, "transmit.deepest.normal": deepest}
+        merger.add(worker, Interval(0, counters, {}, {}))
+    assert merger.counters()["transmit.deepest.normal"] == 30
+    assert merger.counters()["notify.due"] == 3
+
+
+def test_subservices_are_those_of_the_protocol() -> None:
+    assert set(SUBSERVICES) == {subservice.name.lower() for subservice in Subservice}
+    assert len(SUBSERVICES) == len(set(SUBSERVICES))
 
 
 def test_handshakes_have_counters_of_their_own() -> None:

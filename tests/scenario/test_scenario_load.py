@@ -314,8 +314,8 @@ def test_overrides_that_the_reader_cannot_take_are_text(tmp_path: Path, value: s
 
 def test_an_override_is_checked_like_the_file(tmp_path: Path) -> None:
     assert problems_of(tmp_path, SMALL, "wlc.coutn=3", "load.rate=-1", "mse.count=many") == [
-        "wlc.coutn: expected one of aaa, auth_list, authenticate, clock_skew, count, listen, readings, stations, step, "
-        "subservices, trust, found an unknown key",
+        "wlc.coutn: expected one of aaa, auth_list, authenticate, clock_skew, count, kind, listen, readings, stations, "
+        "step, subservices, trust, found an unknown key",
         'mse.count: expected int, found "many"',
         "load.rate: expected float > 0.0, found -1",
     ]

@@ -1,0 +1,165 @@
+"""What every shard does whose WLCs have sessions: counts them, records how late it sent, and closes in order."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from OpenSSL import SSL
+
+from loadgen.endpoint.directory import Directory
+from loadgen.endpoint.link import EndpointSettings
+from loadgen.endpoint.wlc import WlcEndpoint
+from loadgen.engine.aaa import Aaa
+from loadgen.engine.links import Link, Phase
+from loadgen.engine.listening import ListeningShard, WlcLink
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.hot import Int64s
+from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.plan import Plan, Use
+from loadgen.scenario.schedule import RateStage
+from loadgen.units import NEVER_NS
+
+_LAG_ROWS = 65536
+
+
+class ServingShard(ListeningShard):
+    """The controllers of one worker; subclasses say what these have to tell, and when."""
+
+    phase_names: ClassVar[dict[Phase, str]] = {
+        Phase.HANDSHAKING: "accept",
+        Phase.SETTING_UP: "accept",
+        Phase.ACTIVE: "serve",
+        Phase.CLOSING: "serve",
+    }
+
+    def __init__(
+        self,
+        plan: Plan,
+        profile: WireProfile,
+        recorder: Recorder,
+        settings: EndpointSettings,
+        members: Sequence[int],
+        listeners: Sequence[socket.socket],
+        contexts: Sequence[SSL.Context],
+        to_unix_ns: int,
+        aaa: Aaa | None = None,
+    ) -> None:
+        """Args: listeners, contexts: one for each of `members` (numbers of the plan's WLCs), in order."""
+        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa)
+        self._plan = plan
+        self._settings = settings
+        self._members = members
+        self._contexts = contexts
+        self._to_unix_ns = to_unix_ns
+        self._dialed_by_us = plan.use.plays_mse
+        self._load_start_ns: int | None = None
+        self._stop_at_ns = NEVER_NS
+        self._finishing = self._closing = False
+        self._lag = np.empty(_LAG_ROWS, np.int64)
+        self._lag_due = np.empty(_LAG_ROWS, np.int64)
+        self._lag_rows = 0
+        if not (plan.sessions_per_user and plan.use is Use.SERVE_WLC):
+            self.listen(len(listeners))
+
+    # -- the load ------------------------------------------------------------------------------------------------
+
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        super().start_load(at_ns, stages)
+        self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
+
+    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
+        if self._plan.use is Use.SERVE_WLC:
+            self.listen(sum(number < users for number in self._members))
+        now = time.monotonic_ns()
+        for link in list(self.links.values()):
+            assert isinstance(link, WlcLink)
+            if self._members[link.number] < users:
+                continue
+            if link.phase is Phase.ACTIVE:
+                self.close(link, now)
+            elif link.phase is not Phase.CLOSING:
+                self.end(link, orderly=True)
+
+    def finish(self) -> None:
+        self._finishing = True
+        self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
+
+    def close_when_over(self, now_ns: int) -> None:
+        """Told to finish, and with no load going on: close what is up; once that is gone, this is finished."""
+        if self._finishing and not self._closing and (self.load_over.is_set() or self._load_start_ns is None):
+            self._close_all(now_ns)
+        if self._closing and not self.links:
+            self.finished = True
+
+    def _close_all(self, now_ns: int) -> None:
+        self._closing = True
+        self.stop_listening()
+        for link in list(self.links.values()):
+            if link.phase is Phase.ACTIVE:
+                self.close(link, now_ns)
+            elif link.phase is not Phase.CLOSING:
+                self.end(link, orderly=False)
+
+    # -- how late --------------------------------------------------------------------------------------------------
+
+    def _note_lag(self, sent_ns: int | Int64s, due_ns: int | Int64s, count: int, *, held_up: bool) -> None:
+        """Times are ns since the epoch."""
+        if held_up:
+            column = np.broadcast_to(np.asarray(due_ns), (count,))
+            for stage, part in self.recorder.stages.split(column):
+                self.recorder.record_column("notify.lag", sent_ns - column[part], stage)
+                self.recorder.mark("sent", time.monotonic_ns(), stage)
+            return
+        if self._lag_rows + count > _LAG_ROWS:
+            self._record_lag(time.monotonic_ns())
+        end = self._lag_rows + count
+        rows = slice(self._lag_rows, end)
+        self._lag_due[rows] = due_ns
+        np.subtract(sent_ns, due_ns, out=self._lag[rows])
+        self._lag_rows = end
+
+    def _record_lag(self, now_ns: int) -> None:
+        if not self._lag_rows:
+            return
+        column = self._lag[: self._lag_rows]
+        for stage, part in self.recorder.stages.split(self._lag_due[: self._lag_rows]):
+            self.recorder.record_column("notify.lag", column[part], stage)
+            self.recorder.record_column("generator.lag", column[part], stage)
+            self.recorder.mark("sent", now_ns, stage)
+        self._lag_rows = 0
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
+        link.tunnel = self.accept(self._contexts[link.number], sock)
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.attempted")
+            self.recorder.mark("handshake", link.started_ns)
+
+    def on_tunnel(self, link: Link, now_ns: int) -> None:
+        super().on_tunnel(link, now_ns)
+        if not self._dialed_by_us:
+            self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
+        assert isinstance(link, WlcLink)
+        link.endpoint = WlcEndpoint(self._settings, link.started_ns, self.directory_of(link.number))
+
+    def directory_of(self, position: int) -> Directory | None:
+        """What a WLC answers from when it is asked; None: it has no devices."""
+        return None
+
+    def on_active(self, link: Link, now_ns: int) -> None:
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.established")
+            self.recorder.mark("handshake", now_ns)
+            self.recorder.record("handshake.session", now_ns - link.started_ns)
+
+    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        if not self._dialed_by_us:
+            if phase is Phase.ACTIVE:
+                self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+            else:
+                self.recorder.count("sessions.failed")

@@ -1,0 +1,320 @@
+"""The WLC side of a worker whose controllers have a simulated site: what they have to tell follows from it.
+
+Each class of what is heard, and each other service, ticks at its interval. What there is to tell then is due at that
+time, is laid out once, and goes into the queue of every link that subscribed to it; the queues are written as far as
+the sockets take it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import ClassVar
+
+from OpenSSL import SSL
+
+from loadgen.endpoint.link import EndpointSettings
+from loadgen.endpoint.population import Found
+from loadgen.endpoint.site import Site
+from loadgen.endpoint.tellers import Told
+from loadgen.endpoint.transmit import Measurements, Notification, Priority, TransmitQueue
+from loadgen.engine.aaa import Aaa
+from loadgen.engine.links import Link, Phase
+from loadgen.engine.listening import WlcLink
+from loadgen.engine.serving import ServingShard
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.services import Subservice
+from loadgen.scenario.plan import Plan, end_ns
+from loadgen.scenario.schedule import RateStage
+from loadgen.transport.tls import TransportFault
+from loadgen.units import NEVER_NS, NS_PER_MS
+
+# A turn that has fallen behind must still read: peers whose echo requests are not answered would take us for dead.
+_TICK_BUDGET_NS = 10 * NS_PER_MS
+# How much earlier than it is due a tick is found: a few of them may coincide, and others want the processor too.
+_AHEAD_NS = 100 * NS_PER_MS
+_ASSOCIATED_ONLY = 1 << Subservice.RSSI_MS_ASSOCIATED_ONLY
+
+
+class Round:
+    """What there is to tell at one controller at the end of an interval.
+
+    Attributes:
+        at_ns: since the start of the load. position: of the controller.
+    """
+
+    __slots__ = ("_codec", "_due_ns", "_found", "_items", "at_ns", "position", "priority")
+
+    def __init__(self, codec: Codec, found: Found | Told, position: int, at_ns: int, epoch_ns: int) -> None:
+        self.at_ns = at_ns
+        self.position = position
+        self.priority = Priority.NORMAL if isinstance(found, Found) else found.priority
+        self._codec, self._found, self._due_ns = codec, found, at_ns + epoch_ns
+        self._items: dict[bool, Sequence[Notification]] = {}
+
+    def items_for(self, granted: int) -> Sequence[Notification]:
+        """What whoever has been granted this mask is told; laid out once for all of one sort."""
+        found = self._found
+        subservice = found.stations.subservice if isinstance(found, Found) else found.subservice
+        if granted >> subservice & 1:
+            only_associated = False
+        elif subservice == Subservice.RSSI_MS and granted & _ASSOCIATED_ONLY:
+            only_associated = True
+        else:
+            return ()
+        if only_associated not in self._items:
+            self._items[only_associated] = self._lay_out(only_associated=only_associated)
+        return self._items[only_associated]
+
+    def _lay_out(self, *, only_associated: bool) -> Sequence[Notification]:
+        found = self._found
+        if isinstance(found, Told):
+            return found.notices(self._codec, self._due_ns)
+        stations = found.of_associated() if only_associated else found.stations
+        return (Measurements(self._codec.profile, stations, self._due_ns),) if len(stations.counts) else ()
+
+
+class SiteLink(WlcLink):
+    """A link with its transmit queue.
+
+    Attributes:
+        behind: from when the peer's socket was full until all that waited was sent: what is late then is its doing.
+    """
+
+    __slots__ = ("behind", "queue")
+
+    def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
+        super().__init__(sock, started_ns, number)
+        self.queue: TransmitQueue | None = None
+        self.behind = False
+
+
+class SiteShard(ServingShard):
+    """The controllers of one worker, and their sites."""
+
+    link_class: ClassVar[type[WlcLink]] = SiteLink
+
+    def __init__(
+        self,
+        plan: Plan,
+        profile: WireProfile,
+        recorder: Recorder,
+        settings: EndpointSettings,
+        members: Sequence[int],
+        listeners: Sequence[socket.socket],
+        contexts: Sequence[SSL.Context],
+        to_unix_ns: int,
+        aaa: Aaa | None = None,
+    ) -> None:
+        super().__init__(plan, profile, recorder, settings, members, listeners, contexts, to_unix_ns, aaa)
+        assert plan.site is not None
+        self._profile = profile
+        self._site = plan.site
+        self._sites = self._new_sites()
+        self._subscribers: list[list[SiteLink]] = [[] for _ in members]
+        self._ticks: list[tuple[int, int, int, int]] = []  # (when: ns since the start, controller, clock, number)
+        self._ready: deque[Round] = deque()
+        self._end_ns = 0
+        self._due = self._sent = self._sent_bytes = self._writes = 0
+        self._unsent = self._unacknowledged_bytes = 0
+        self._dropped = [0, 0]  # by links that are gone; and the most that ever waited at one
+        self._deepest = [0, 0]
+
+    def _new_sites(self) -> list[Site]:
+        plan = self._plan
+        # What a stranger will subscribe to is not known before.
+        mask = plan.capability & plan.subscription if plan.use.plays_mse else plan.capability
+        return [Site(self._profile, self._site, plan.seed, plan.first + number, mask) for number in self._members]
+
+    # -- the load ------------------------------------------------------------------------------------------------
+
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        if self._load_start_ns is not None:  # every load begins alike
+            self._sites = self._new_sites()
+        super().start_load(at_ns, stages)
+        self._end_ns = end_ns(stages)
+        self._ticks = [
+            (site.tick_ns(clock, 0), position, clock, 0)
+            for position, site in enumerate(self._sites)
+            for clock in range(site.clocks)
+        ]
+        heapq.heapify(self._ticks)
+        self._ready.clear()
+
+    def next_wake_ns(self, now_ns: int) -> int:
+        if self._load_start_ns is None:
+            return NEVER_NS
+        wake = self._ready[0].at_ns if self._ready else NEVER_NS
+        if self._ticks and (next_ns := self._ticks[0][0]) < self._end_ns:
+            wake = min(wake, next_ns - _AHEAD_NS)
+        return max(now_ns, self._load_start_ns + wake) if wake < NEVER_NS else NEVER_NS
+
+    def on_turn(self, now_ns: int) -> None:
+        if self._load_start_ns is not None and not self.load_over.is_set():
+            self._go_on(now_ns + _TICK_BUDGET_NS)
+            self._record_lag(now_ns)
+            if self._everything_done(now_ns):
+                self._wind_up()
+        super().on_turn(now_ns)
+        self.close_when_over(now_ns)
+
+    def _go_on(self, until_ns: int) -> None:
+        """Send what is due, and find what will be due soon, as far as there is time for it in this turn.
+
+        A tick is found a little ahead, because what it finds does not depend on when that is computed. One that comes
+        late nevertheless is late, and not left out.
+        """
+        ticks, ready = self._ticks, self._ready
+        assert self._load_start_ns is not None
+        while True:
+            now = time.monotonic_ns()
+            since_ns = min(now, self._stop_at_ns) - self._load_start_ns
+            if ready and ready[0].at_ns <= since_ns:
+                self._tell(ready.popleft())
+            elif ticks and ticks[0][0] < min(since_ns + _AHEAD_NS, self._end_ns):
+                self._find()
+            else:
+                return
+            if now > until_ns:
+                return
+
+    def _find(self) -> None:
+        """Compute the next tick of all."""
+        at_ns, position, clock, number = self._ticks[0]
+        site = self._sites[position]
+        found = site.tick(clock, number)
+        heapq.heapreplace(self._ticks, (site.tick_ns(clock, number + 1), position, clock, number + 1))
+        if found is not None:
+            assert self._load_start_ns is not None
+            epoch_ns = self._load_start_ns + self._to_unix_ns
+            self._ready.append(of := Round(self._settings.codec, found, position, at_ns, epoch_ns))
+            for link in self._subscribers[position]:  # now, and not when it is due
+                assert link.endpoint is not None
+                of.items_for(link.endpoint.granted)
+
+    def _tell(self, of: Round) -> None:
+        """Give each link what it subscribed to, and send that as far as its socket takes it."""
+        for link in tuple(self._subscribers[of.position]):  # a link that breaks takes itself away
+            assert link.endpoint is not None
+            if items := of.items_for(link.endpoint.granted):
+                self._queue(link, items, of.priority)
+
+    def _queue(self, link: SiteLink, items: Sequence[Notification], priority: Priority) -> None:
+        queue, tunnel = link.queue, link.tunnel
+        assert queue is not None
+        assert tunnel is not None
+        for item in items:
+            self._due += item.count
+            self._unsent += item.count - queue.put(item, priority)
+        if not tunnel.blocked:
+            self._send(link)
+
+    def _send(self, link: SiteLink) -> None:
+        """Write what waits, until there is nothing more or the socket is full."""
+        queue, tunnel = link.queue, link.tunnel
+        assert queue is not None
+        assert tunnel is not None
+        try:
+            while queue.waiting and not tunnel.blocked:
+                now = time.monotonic_ns() + self._to_unix_ns
+                taken = queue.take(now)
+                tunnel.write(taken.data)
+                if not (count := taken.notifications):
+                    continue
+                self._sent += count
+                self._sent_bytes += len(taken.data)
+                self._writes += 1
+                self._note_lag(now, taken.due_ns, count, held_up=link.behind)
+        except TransportFault as error:
+            self.fault(link, error.kind)
+            return
+        link.behind = tunnel.blocked
+        self.watch(link)
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    def send_outbox(self, link: Link) -> None:
+        """Answers have high priority, and their queue a limit like the other."""
+        assert isinstance(link, SiteLink)
+        assert link.endpoint is not None
+        if link.queue is None:
+            link.queue = TransmitQueue(self._site.high_queue, self._site.normal_queue)
+        for frame in link.endpoint.outbox:
+            link.queue.put(frame, Priority.HIGH)
+        link.endpoint.outbox.clear()
+        assert link.tunnel is not None
+        if not link.tunnel.blocked:
+            self._send(link)
+
+    def on_active(self, link: Link, now_ns: int) -> None:
+        super().on_active(link, now_ns)
+        assert isinstance(link, SiteLink)
+        self._subscribers[link.number].append(link)
+
+    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        super().on_gone(link, phase, orderly=orderly)
+        assert isinstance(link, SiteLink)
+        if link in self._subscribers[link.number]:
+            self._subscribers[link.number].remove(link)
+        if (queue := link.queue) is not None:
+            self._unsent += queue.clear()
+            self._keep_figures(queue)
+            link.queue = None
+
+    def _keep_figures(self, queue: TransmitQueue) -> None:
+        for priority in Priority:
+            self._dropped[priority] += queue.dropped[priority]
+            self._deepest[priority] = max(self._deepest[priority], queue.deepest[priority])
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _queues(self) -> list[TransmitQueue]:
+        return [link.queue for links in self._subscribers for link in links if link.queue is not None]
+
+    def _everything_done(self, now_ns: int) -> bool:
+        """The load has ended, every tick was computed, and what was found was sent or waited too long."""
+        assert self._load_start_ns is not None
+        end = min(self._load_start_ns + self._end_ns, self._stop_at_ns)
+        owed = self._ticks[0][0] if self._ticks else NEVER_NS
+        if self._ready:
+            owed = min(owed, self._ready[0].at_ns)
+        if now_ns < end or owed < end - self._load_start_ns:
+            return False
+        if now_ns >= end + self._plan.backlog_ns:
+            return True
+        return not any(queue.waiting for queue in self._queues())
+
+    def _wind_up(self) -> None:
+        """End the load: what waits still is given up."""
+        self._unsent += sum(queue.clear() for queue in self._queues())
+        self.end_load()
+        self._unacknowledged_bytes = self.queued_bytes()
+
+    def queued_bytes(self) -> int:
+        if not self.load_over.is_set():
+            return 0
+        links = (link for links in self._subscribers for link in links)
+        return sum(link.tunnel.unacknowledged_bytes() for link in links if link.tunnel is not None)
+
+    def totals(self, now_ns: int) -> dict[str, int]:
+        """What was due, sent and dropped so far, in all loads."""
+        queues = self._queues()
+        dropped = [self._dropped[p] + sum(queue.dropped[p] for queue in queues) for p in Priority]
+        deepest = [max(self._deepest[p], *(queue.deepest[p] for queue in queues), 0) for p in Priority]
+        return {
+            "notify.due": self._due,
+            "notify.sent": self._sent,
+            "notify.sent_bytes": self._sent_bytes,
+            "notify.writes": self._writes,
+            "notify.dropped": self._unsent,
+            "notify.unacknowledged_bytes": self._unacknowledged_bytes,
+            "transmit.dropped.high": dropped[Priority.HIGH],
+            "transmit.dropped.normal": dropped[Priority.NORMAL],
+            "transmit.deepest.high": deepest[Priority.HIGH],
+            "transmit.deepest.normal": deepest[Priority.NORMAL],
+        }
