@@ -27,7 +27,18 @@ class Dimension(StrEnum):
 
 
 # Figures of loads with sessions, whatever is raised; and of those that set the sessions up, too.
-_RUNNING = ("notify.", "sessions.", "echo.", "request.", "requests.", "service.", "errors.", "generator.", "messages.")
+_RUNNING = (
+    "notify.",
+    "sessions.",
+    "echo.",
+    "request.",
+    "requests.",
+    "service.",
+    "errors.",
+    "generator.",
+    "messages.",
+    "datagrams.",
+)
 _SESSIONS = (*_RUNNING, "session.", "handshake.")
 
 

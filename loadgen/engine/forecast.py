@@ -24,6 +24,10 @@ _WLC_BYTES = 40 * 1024
 # A site without what it hears; and for each pair of access point and whatever it may hear (endpoint/population).
 _SITE_BYTES = 64 * 1024
 _READING_BYTES = 8
+# The same over DTLS, with 2,000 (docs/dtls.md): two tasks, a queue and a trio endpoint for each.
+_DTLS_SESSION_BYTES = 90 * 1024
+# IP and UDP headers, and what DTLS 1.2 with AES-GCM adds, for each datagram.
+_DATAGRAM_OVERHEAD_BYTES = 28 + 37
 # TCP/IP headers with timestamps, and what TLS 1.2 with AES-GCM adds, for each write.
 _WRITE_OVERHEAD_BYTES = 52 + 29
 
@@ -109,7 +113,7 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         total=total,
         notification_bytes=size if sends else None,
         bytes_per_s=peak * size if sends else None,
-        network_bytes_per_s=peak * (size + _WRITE_OVERHEAD_BYTES / plan.burst) if sends else None,
+        network_bytes_per_s=peak * (size + _overhead_bytes(plan, size)) if sends else None,
         descriptors=descriptors_needed(plan, workers),
         descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         memory_bytes=_memory_bytes(plan, profile, workers),
@@ -118,10 +122,19 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
     )
 
 
+def _overhead_bytes(plan: Plan, size: float) -> float:
+    """Beside each notification, if each burst is written by itself."""
+    if not plan.datagrams:
+        return _WRITE_OVERHEAD_BYTES / plan.burst
+    together = min(plan.burst, (plan.mtu_bytes - _DATAGRAM_OVERHEAD_BYTES) // size)
+    return _DATAGRAM_OVERHEAD_BYTES / together
+
+
 def _memory_bytes(plan: Plan, profile: WireProfile, workers: int) -> int:
     sides = plan.use.plays_wlc + plan.use.plays_mse
     links = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else plan.concurrency
-    total = _PROCESS_BYTES * (1 + sides * workers) + sides * links * _SESSION_BYTES
+    session = _DTLS_SESSION_BYTES if plan.datagrams else _SESSION_BYTES
+    total = _PROCESS_BYTES * (1 + sides * workers) + sides * links * session
     if plan.use.plays_wlc and plan.site is not None:
         heard = sum(planned.count for planned in plan.site.classes) * plan.site.aps
         total += len(plan.wlcs) * (_WLC_BYTES + _SITE_BYTES + heard * _READING_BYTES)

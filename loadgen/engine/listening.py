@@ -12,6 +12,7 @@ from typing import ClassVar
 from OpenSSL import SSL
 
 from loadgen.engine.aaa import Aaa, Answer
+from loadgen.engine.admission import count_response, count_verified
 from loadgen.engine.links import Link, Phase
 from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
@@ -187,18 +188,11 @@ class ListeningShard(Shard):
         self._count_response(answer)
 
     def _count_response(self, answer: Answer) -> None:
-        self.recorder.count("aaa.response")
-        if answer.list:
-            self.recorder.count("aaa.validation_success")
-            self.recorder.count(f"aaa.found_in_list_{answer.list}")
-        else:
-            self.recorder.count("aaa.validation_fail")
+        count_response(self.recorder, answer)
 
     def _count_verified(self, link: Link) -> None:
         """Once for every handshake that has come to its end."""
-        if link.tunnel is not None and (verified := link.tunnel.verified) is not None:
-            self.recorder.count("verify.count")
-            self.recorder.count("verify.success" if verified else "verify.fail")
+        count_verified(self.recorder, None if link.tunnel is None else link.tunnel.verified)
 
     def on_tunnel(self, link: Link, now_ns: int) -> None:
         self.recorder.count("accept.success")

@@ -29,7 +29,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     spans = [
         span for load in record.loads for span in stage_spans(plan, load, load.planned_end_ns if lost else load.end_ns)
     ]
-    counters = make_counters(found, plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=record.complete)
+    counters = _counters(plan, found, complete=record.complete)
     sessions = 0 if load is None else load.before["sessions.established"] - load.before["sessions.lost"]
     phases = error_phases(wlc=plan.use.plays_wlc, mse=plan.use.plays_mse)
     figures = Figures(
@@ -83,7 +83,7 @@ def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
     # No counts of their own, but how things stood when the load was over.
     for name in ("notify.unacknowledged_bytes", *(name for name in MAXIMA if name in load.after)):
         delta[name] = load.after[name]
-    counters = make_counters(delta, plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=True)
+    counters = _counters(plan, delta, complete=True)
     return Figures(
         make_metrics(merger, spans),
         counters,
@@ -112,6 +112,13 @@ def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:
     return spans
 
 
+def _counters(plan: Plan, found: Counter[str], *, complete: bool) -> dict[str, int]:
+    use = plan.use
+    return make_counters(
+        found, plan.kind, wlc=use.plays_wlc, mse=use.plays_mse, complete=complete, datagrams=plan.datagrams
+    )
+
+
 def _since(load: Load | None, counters: dict[str, int]) -> dict[str, int]:
     """What was counted since the load began: what the CPU time of the load was spent on."""
     if load is None:
@@ -134,9 +141,7 @@ def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
             return None
         last_ns = until_ns
         spans = stage_spans(plan, load, until_ns)
-        counters = make_counters(
-            merger.counters(), plan.kind, wlc=plan.use.plays_wlc, mse=plan.use.plays_mse, complete=False
-        )
+        counters = _counters(plan, merger.counters(), complete=False)
         figures = Figures(make_metrics(merger, spans), counters, make_rates(merger, counters, spans), {}, phases)
         failed = [result for result in limits.judge(ripe, figures) if result.status is Status.FAILED]
         return f"{failed[0].text} ({failed[0].shown})" if failed else None

@@ -34,10 +34,12 @@ from loadgen.engine.channel import (
     StartLoad,
     ToWorker,
 )
+from loadgen.engine.driver import Driver
+from loadgen.engine.dtls_mse import DtlsMseDriver
+from loadgen.engine.dtls_wlc import DtlsWlcDriver
 from loadgen.engine.handshakes import HandshakeMseShard, HandshakeWlcShard
 from loadgen.engine.listening import LISTEN_BACKLOG
 from loadgen.engine.mse_shard import MseShard
-from loadgen.engine.shard import Shard
 from loadgen.engine.site_shard import SiteShard
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.errors import InputError, Problem
@@ -51,8 +53,9 @@ from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import Share
-from loadgen.transport.tls import client_context, server_context
-from loadgen.transport.verifying import Clock, skewed
+from loadgen.transport import dtls
+from loadgen.transport.tls import ContextMaker, client_context, server_context
+from loadgen.transport.verifying import Clock, ClockedContext, skewed
 from loadgen.units import NS_PER_S
 
 
@@ -73,7 +76,7 @@ class Worker:
         self._before_load: Counter[str] = Counter()
         self._rss_before_sessions = self._sessions_rss = 0
         self._profile = WireProfile(assignment.profile)
-        self._shard: Shard | None = None
+        self._shard: Driver | None = None
         self._pauses = _GarbagePauses()
         self._started_ns = time.monotonic_ns()
         self._shard_done = trio.Event()
@@ -155,7 +158,7 @@ class Worker:
         interval, health = self._interval(self._now_index()), self._health()
         await self._channel.send(LoadOver(interval, health, self._shard.queued_bytes()))
 
-    async def _drive(self, shard: Shard) -> None:
+    async def _drive(self, shard: Driver) -> None:
         await shard.run()
         self._shard_done.set()
 
@@ -219,11 +222,12 @@ class Worker:
         if self._shard is not None:
             self._shard.longest_stall_ns = 0
 
-    def _wlc_shard(self) -> tuple[Shard, tuple[tuple[str, int], ...]]:
+    def _wlc_shard(self) -> tuple[Driver, tuple[tuple[str, int], ...]]:
         assignment, plan = self._assignment, self._assignment.plan
         planned = plan.wlcs[assignment.worker :: assignment.workers]
         idle = bool(plan.sessions_per_user) and plan.use is Use.SERVE_WLC
-        listeners = _listen([(wlc.host, wlc.port) for wlc in planned], idle=idle)
+        listeners = _listen([(wlc.host, wlc.port) for wlc in planned], idle=idle, datagrams=plan.datagrams)
+        addresses = tuple(listener.getsockname()[:2] for listener in listeners)
         lists = assignment.auth_lists
         aaa = Aaa(lists, plan.list_delays_ns, plan.poll_tick_ns) if plan.authenticate else None
         contexts = [
@@ -237,10 +241,11 @@ class Worker:
                 strong=plan.strong_cipher,
                 trusted_pem=assignment.trusted_pem,
                 clock=self._clock(plan.wlc_clock_skew_ns),
+                make=self._make_context,
             )
             for identity in assignment.identities
         ]
-        shard: Shard
+        shard: Driver
         if plan.kind is LoadKind.HANDSHAKE:
             shard = HandshakeWlcShard(plan, self._profile, self._recorder, listeners, contexts, aaa)
         elif plan.site is not None:
@@ -256,7 +261,7 @@ class Worker:
                 aaa,
             )
         else:
-            shard = WlcShard(
+            shard = (DtlsWlcDriver if plan.datagrams else WlcShard)(
                 plan,
                 self._profile,
                 self._recorder,
@@ -267,9 +272,9 @@ class Worker:
                 assignment.to_unix_ns,
                 aaa,
             )
-        return shard, tuple(listener.getsockname()[:2] for listener in listeners)
+        return shard, addresses
 
-    def _mse_shard(self, addresses: tuple[tuple[str, int], ...], dial_at_ns: int) -> Shard:
+    def _mse_shard(self, addresses: tuple[tuple[str, int], ...], dial_at_ns: int) -> Driver:
         assignment, plan = self._assignment, self._assignment.plan
         contexts = [
             client_context(
@@ -280,6 +285,7 @@ class Worker:
                 assignment.trusted_pem,
                 strong=plan.strong_cipher,
                 clock=self._clock(plan.mse_clock_skew_ns),
+                make=self._make_context,
             )
             for identity in assignment.identities
         ]
@@ -287,7 +293,7 @@ class Worker:
             return HandshakeMseShard(
                 plan, self._profile, self._recorder, self._share(), addresses, contexts, assignment.to_unix_ns
             )
-        shard = MseShard(
+        shard = (DtlsMseDriver if plan.datagrams else MseShard)(
             plan,
             self._profile,
             self._recorder,
@@ -304,6 +310,10 @@ class Worker:
 
     def _clock(self, skew_ns: int) -> Clock | None:
         return skewed(skew_ns / NS_PER_S, self._assignment.to_unix_ns / NS_PER_S)
+
+    @property
+    def _make_context(self) -> ContextMaker:
+        return dtls.DatagramContext if self._assignment.plan.datagrams else ClockedContext
 
     def _share(self) -> Share:
         plan = self._assignment.plan
@@ -345,8 +355,8 @@ def _rss_bytes() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
 
-def _listen(addresses: list[tuple[str, int]], *, idle: bool) -> list[socket.socket]:
-    """Listening sockets, or bound ones that do not listen yet; all or none.
+def _listen(addresses: list[tuple[str, int]], *, idle: bool, datagrams: bool) -> list[socket.socket]:
+    """Listening sockets, or bound ones that do not listen yet, or for datagrams; all or none.
 
     Raises:
         InputError: every address that cannot be had, and why.
@@ -354,14 +364,8 @@ def _listen(addresses: list[tuple[str, int]], *, idle: bool) -> list[socket.sock
     listeners: list[socket.socket] = []
     problems: list[Problem] = []
     for host, port in addresses:
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listeners.append(sock)
         try:
-            sock.bind((host, port))
-            if not idle:
-                sock.listen(LISTEN_BACKLOG)
+            listeners.append(dtls.listen((host, port)) if datagrams else _listener((host, port), idle=idle))
         except OSError as error:
             found = (error.strerror or str(error)).lower()
             problems.append(Problem("wlc.listen", f"to listen on {host}:{port}", found))
@@ -370,6 +374,20 @@ def _listen(addresses: list[tuple[str, int]], *, idle: bool) -> list[socket.sock
             sock.close()
         raise InputError(problems)
     return listeners
+
+
+def _listener(address: tuple[str, int], *, idle: bool) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        if not idle:
+            sock.listen(LISTEN_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 async def _main() -> None:

@@ -12,10 +12,12 @@ from loadgen.measure.histogram import MetricSummary
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import (
     COUNTERS,
+    DTLS_ONLY,
     HANDSHAKE_PREFIXES,
     MSE_COUNTERS,
     NOTIFY_PREFIXES,
     OPTIONAL_PREFIXES,
+    TLS_ONLY,
     WLC_COUNTERS,
 )
 from loadgen.measure.result import StageResult
@@ -52,18 +54,22 @@ class StageSpan(NamedTuple):
     due: Mapping[str, int]
 
 
-def make_counters(counters: Counter[str], kind: LoadKind, *, wlc: bool, mse: bool, complete: bool) -> dict[str, int]:
+def make_counters(
+    counters: Counter[str], kind: LoadKind, *, wlc: bool, mse: bool, complete: bool, datagrams: bool = False
+) -> dict[str, int]:
     """All counters that could be measured, those that stayed 0 too.
 
     Args:
         wlc, mse: which sides were ours.
         complete: every worker handed in its last figures. Then, with both sides ours, what was sent and never came is
             lost, even if no later notification showed the gap.
+        datagrams: over DTLS.
     """
     if wlc and mse and complete:
         missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
         counters["notify.lost"] = max(counters["notify.lost"], missing)
     unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
+    unseen |= TLS_ONLY if datagrams else DTLS_ONLY
     # Whoever keeps the schedule knows what it gave up.
     if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):
         unseen |= {"handshakes.due", "handshakes.dropped"}

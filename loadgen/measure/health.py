@@ -29,6 +29,8 @@ THROTTLED_INVALID = 0.10
 SWAPPED_DEGRADED_BYTES = 16 * 1024 * 1024
 # So near to the limit, the next accept may fail.
 DESCRIPTORS_DEGRADED = 0.95
+# Of the datagrams that came, what our own sockets and queues had no room for.
+OVERRUN_INVALID = 0.01
 # Of the load that was due, what our own loop failed to send in time.
 SHORTFALL_INVALID = 0.01
 
@@ -112,7 +114,8 @@ def judge(workers: Sequence[WorkerHealth], machine: MachineHealth, faults: Mappi
     """VALID, DEGRADED or INVALID, with every reason.
 
     Args:
-        faults: counters of errors; those of our own machine (descriptors, local ports) are the generator's.
+        faults: counters; errors of our own machine (descriptors, local ports), and datagrams that we did not read in
+            time, are the generator's.
     """
     invalid: list[str] = []
     degraded: list[str] = []
@@ -140,6 +143,10 @@ def judge(workers: Sequence[WorkerHealth], machine: MachineHealth, faults: Mappi
     for kind, what in (("no_descriptor", "file descriptors"), ("no_local_port", "local ports")):
         if count := sum(count for name, count in faults.items() if name.endswith("." + kind)):
             invalid.append(f"this machine ran out of {what}, {count:,} times")
+    if overrun := faults.get("datagrams.dropped", 0) + faults.get("datagrams.overflowed", 0):
+        came = overrun + faults.get("datagrams.received", 0)
+        bad = invalid if overrun > came * OVERRUN_INVALID else degraded
+        bad.append(f"{overrun:,} of {came:,} datagrams came faster than they were read, and were thrown away here")
     wall_s = max((w.load_wall_s for w in workers), default=0.0)
     if wall_s and machine.throttled_s > wall_s * THROTTLED_DEGRADED:
         bad = invalid if machine.throttled_s > wall_s * THROTTLED_INVALID else degraded

@@ -56,6 +56,7 @@ COUNTERS = {
     "notify.lost": "sent and not received; or missing in a session's sequence",
     "notify.duplicated": "received again",
     "notify.reordered": "received after a later one",
+    "notify.early": "received before the subscription's answer, and not taken",
     "echo.sent": "echo requests",
     "echo.answered": "echo responses sent by our WLCs",
     "echo.unmatched": "echo responses that nobody asked for",
@@ -78,6 +79,12 @@ COUNTERS = {
     "transmit.dropped.normal": "the same, of its queue of normal priority",
     "transmit.deepest.high": "the most messages that ever waited at one link, of high priority",
     "transmit.deepest.normal": "the same, of normal priority",
+    "messages.retransmitted": "requests of set-up, and echoes, that our MSEs sent again, because no answer came",
+    "messages.repeated": "messages of setting a session up, or echoing, that came again or out of turn",
+    "datagrams.sent": "datagrams handed to DTLS, of both sides if both are ours; without those of handshakes",
+    "datagrams.received": "datagrams received and decrypted",
+    "datagrams.dropped": "datagrams that found the receive buffer of a socket of ours full",
+    "datagrams.overflowed": "datagrams that were read from our socket, and found their association's queue full",
     "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: the clocks of two machines disagree",
     "accept.attempts": "connections that a WLC accepted",
     "accept.success": "of those: TLS is up",
@@ -114,7 +121,7 @@ WLC_COUNTERS = frozenset(
 MSE_COUNTERS = frozenset(
     {
         *("notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.sent", "echo.unmatched"),
-        *("handshakes.due", "handshakes.dropped"),
+        *("handshakes.due", "handshakes.dropped", "messages.retransmitted", "notify.early"),
         *("requests.due", "requests.sent", "requests.dropped", "requests.answered", "requests.refused"),
         *("requests.retransmitted", "requests.timed_out", "requests.abandoned"),
         *("requests.late", "requests.duplicated", "requests.unmatched"),
@@ -125,6 +132,14 @@ OPTIONAL_PREFIXES = ("service.", "requests.", "transmit.")
 # What each kind of load has counters of; the other kind's are left out.
 NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.", *OPTIONAL_PREFIXES)
 HANDSHAKE_PREFIXES = ("handshakes.",)
+# What each transport has no counters of.
+TLS_ONLY = frozenset({"notify.unacknowledged_bytes"})
+DTLS_ONLY = frozenset(
+    {
+        *("datagrams.sent", "datagrams.received", "datagrams.dropped", "datagrams.overflowed"),
+        *("messages.retransmitted", "messages.repeated", "notify.early"),
+    }
+)
 RATES = {
     "handshake.per_s": "sessions established per second, from the first dial to the last one established",
     "handshake.completed_per_s": "handshakes completed per second, of those due in stages that count",

@@ -161,7 +161,13 @@ class NotifyRing:
         return frames
 
     def patch(
-        self, cursor: int, wanted: int, sequence: int, due_ns: int | NDArray[np.integer], sent_ns: int
+        self,
+        cursor: int,
+        wanted: int,
+        sequence: int,
+        due_ns: int | NDArray[np.integer],
+        sent_ns: int,
+        most_bytes: int = MAX_WRITE_BYTES,
     ) -> tuple[memoryview, int]:
         """Make the next frames ready to be written.
 
@@ -171,9 +177,10 @@ class NotifyRing:
             sequence: sequence number of the first.
             due_ns: when they are due (ns since the epoch): one for all, or an array of at least `wanted`.
             sent_ns: now.
+            most_bytes: that the view may have; no frame has more, and no TLS record either.
 
         Returns:
-            A view of whole frames, at most one TLS record of them, valid until the next call; and how many (>= 1).
+            A view of whole frames, as many as go into `most_bytes`, valid until the next call; and how many (>= 1).
 
         Cost: no allocation that grows with the number of frames but one `arange` per run of frames of one size.
         """
@@ -189,7 +196,7 @@ class NotifyRing:
         for index in range(begin, len(self._segments)):
             segment = self._segments[index]
             first = slot + count - segment.first
-            room = (MAX_WRITE_BYTES - used) // segment.frame_bytes
+            room = (most_bytes - used) // segment.frame_bytes
             more = min(wanted - count, segment.end - segment.first - first, room)
             if more:
                 last = first + more

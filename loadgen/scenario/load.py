@@ -12,6 +12,7 @@ from loadgen.errors import InputError, Problem
 from loadgen.nmsp import services
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.scenario.authentication import check_authentication
+from loadgen.scenario.datagrams import check_datagrams
 from loadgen.scenario.requests import check_requests
 from loadgen.scenario.schema import NAMED_MASKS, Scenario, Stage, Subservices
 from loadgen.scenario.site import check_site, check_switch
@@ -158,6 +159,7 @@ def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
             )
         if scenario.wlc.subservices != "catalyst-9800":
             yield Problem("wlc.subservices", "none: a switch offers attach and location", "some")
+    yield from check_datagrams(scenario, profile, readings_range(scenario)[1])
     mse, session = scenario.mse, scenario.session
     if mse.identities and len(mse.identities) != mse.count:
         yield Problem("mse.identities", f"one file for each of {mse.count} MSEs", f"{len(mse.identities)}")

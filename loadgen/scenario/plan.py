@@ -31,8 +31,9 @@ _OF_SWITCHES = ("attach", "location")
 # rate: a bound on descriptors, far above what a healthy target needs.
 _CONCURRENCY = 64
 _CONCURRENCY_PACED = 1000
-# What shapes the load only where there are requests.
-_ONLY_REQUESTS = ("requests", "response_timeout_ns", "retransmit_interval_ns", "max_retransmits")
+# What shapes the load only over datagrams, and only where something is sent again.
+_ONLY_DATAGRAMS = ("transport", "mtu_bytes", "handshake_retransmit_ns")
+_ONLY_REPEATING = ("response_timeout_ns", "retransmit_interval_ns", "max_retransmits")
 
 
 class Use(StrEnum):
@@ -137,6 +138,9 @@ class Plan(msgspec.Struct, frozen=True):
     max_retransmits: int = 5
     requests: tuple[PlannedRequest, ...] = ()
     site: PlannedSite | None = None
+    transport: str = "tls"
+    mtu_bytes: int = 1500
+    handshake_retransmit_ns: int = NS_PER_S
 
     def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
         """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
@@ -147,6 +151,11 @@ class Plan(msgspec.Struct, frozen=True):
         """The same plan with the addresses where the WLCs really listen."""
         wlcs = (PlannedWlc(wlc.mac, host, port) for wlc, (host, port) in zip(self.wlcs, addresses, strict=True))
         return msgspec.structs.replace(self, wlcs=tuple(wlcs))
+
+    @property
+    def datagrams(self) -> bool:
+        """Sessions over DTLS and UDP, not over TLS and TCP."""
+        return self.transport == "dtls"
 
     @property
     def duration_ns(self) -> int:
@@ -172,7 +181,12 @@ class Plan(msgspec.Struct, frozen=True):
             if shape[name] == _DEFAULTS[name]:
                 del shape[name]
         if not self.requests:
-            for name in _ONLY_REQUESTS:
+            del shape["requests"]
+        if not self.datagrams:
+            for name in _ONLY_DATAGRAMS:
+                del shape[name]
+        if not self.requests and not self.datagrams:
+            for name in _ONLY_REPEATING:
                 del shape[name]
         return hashlib.sha256(msgspec.json.encode(shape, order="deterministic")).hexdigest()[:12]
 
@@ -267,6 +281,9 @@ def make_plan(
             )
         ),
         site=site,
+        transport=scenario.transport,
+        mtu_bytes=scenario.dtls.mtu,
+        handshake_retransmit_ns=int(scenario.dtls.retransmit),
     )
 
 

@@ -99,6 +99,15 @@ class Tls(msgspec.Struct, frozen=True):
     trust: str = "fleet"
 
 
+class Dtls(msgspec.Struct, frozen=True):
+    """`[dtls]`: datagrams, with `transport = "dtls"`."""
+
+    # Bytes of the largest IP packet that the path carries. 576: what every IPv4 host must take.
+    mtu: Annotated[int, msgspec.Meta(ge=576, le=65535)] = 1500
+    # A handshake's flight that is not answered is sent again after so long, then twice that, ...
+    retransmit: Duration = Duration(NS_PER_S)
+
+
 class Session(msgspec.Struct, frozen=True):
     """`[session]`: timers of NMSP."""
 
@@ -171,9 +180,11 @@ class Scenario(msgspec.Struct, frozen=True):
     description: str = ""
     seed: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] = 1
     profile: str | None = None
+    transport: Literal["tls", "dtls"] = "tls"
     wlc: Wlc = Wlc()
     mse: Mse = Mse()
     tls: Tls = Tls()
+    dtls: Dtls = Dtls()
     session: Session = Session()
     load: Load = Load()
     requests: Requests = Requests()

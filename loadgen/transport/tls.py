@@ -13,6 +13,7 @@ import re
 import socket
 import sys
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -26,6 +27,9 @@ from OpenSSL._util import lib as _lib
 from loadgen.transport import verifying
 from loadgen.transport.suites import offer
 from loadgen.transport.verifying import CertificateCheck, Clock, ClockedContext
+
+# Makes an empty context of a method and a clock.
+ContextMaker: TypeAlias = Callable[[int, Clock | None], ClockedContext]
 
 _ERRNO_KINDS = {
     errno.ECONNREFUSED: "refused",
@@ -84,6 +88,7 @@ def server_context(
     strong: bool = True,
     trusted_pem: bytes | None = None,
     clock: Clock | None = None,
+    make: ContextMaker = ClockedContext,
 ) -> SSL.Context:
     """The context of one WLC identity. It asks for a client certificate.
 
@@ -93,8 +98,10 @@ def server_context(
         strong: `strong_cipher`, see `suites`.
         trusted_pem: where chains of CA-signed client certificates must end; None: they are not followed.
         clock: whether a certificate is valid is judged by; None: the machine's.
+        make: of `dtls.DatagramContext` it becomes one for DTLS.
     """
-    context = _context(SSL.TLS_SERVER_METHOD, key_pem, certificate_pem, chain_pem, version, strong=strong, clock=clock)
+    context = make(SSL.TLS_SERVER_METHOD, clock)
+    _fill(context, key_pem, certificate_pem, chain_pem, version, strong=strong)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     if tickets:
         context.set_session_id(b"loadgen")  # OpenSSL resumes nobody's session with client certificates without one
@@ -116,31 +123,25 @@ def client_context(
     *,
     strong: bool = True,
     clock: Clock | None = None,
+    make: ContextMaker = ClockedContext,
 ) -> SSL.Context:
     """The context of one MSE identity. The server's chain must end in `trusted_pem`; None takes any certificate.
 
     Args:
         key_pem: empty: it has no certificate to show.
-        strong, clock: as of `server_context`.
+        strong, clock, make: as of `server_context`.
     """
-    context = _context(SSL.TLS_CLIENT_METHOD, key_pem, certificate_pem, chain_pem, version, strong=strong, clock=clock)
+    context = make(SSL.TLS_CLIENT_METHOD, clock)
+    _fill(context, key_pem, certificate_pem, chain_pem, version, strong=strong)
     if trusted_pem is not None:
         verifying.add_trust(context, trusted_pem)
     context.set_verify(SSL.VERIFY_NONE if trusted_pem is None else SSL.VERIFY_PEER)
     return context
 
 
-def _context(
-    method: int,
-    key_pem: bytes,
-    certificate_pem: bytes,
-    chain_pem: bytes,
-    version: str,
-    *,
-    strong: bool = True,
-    clock: Clock | None = None,
-) -> SSL.Context:
-    context = ClockedContext(method, clock)
+def _fill(
+    context: SSL.Context, key_pem: bytes, certificate_pem: bytes, chain_pem: bytes, version: str, *, strong: bool
+) -> None:
     offer(context, version, strong=strong)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle session keeps no buffers: 25 KiB instead of 46
     if key_pem:
@@ -149,7 +150,6 @@ def _context(
         context.use_certificate(x509.load_pem_x509_certificate(certificate_pem))
     for certificate in x509.load_pem_x509_certificates(chain_pem) if chain_pem else ():
         context.add_extra_chain_cert(certificate)
-    return context
 
 
 class Tunnel:
@@ -200,6 +200,9 @@ class Tunnel:
         self._broken = ""  # how our close_notify failed
         self.resumed = False
 
+    def judged(self) -> None:
+        """In the handshake, at a server's end: `verified` and `refusal` are what came of the client's certificate."""
+
     def resume(self, ticket: SSL.Session) -> None:
         """Offer an earlier session, before the handshake."""
         self._connection.set_session(ticket)
@@ -224,7 +227,7 @@ class Tunnel:
             return False
         except SSL.Error as error:
             verifying.reraise()
-            kind = self.refusal or _kind_of(error)
+            kind = self.refusal or kind_of_error(error)
             if kind == _VERIFY_FAILED:
                 kind = verifying.refusal_of_server(self._ssl) or kind
             raise TransportFault(kind) from error
@@ -255,10 +258,10 @@ class Tunnel:
             _lib.ERR_clear_error()
             if error.args[0] == -1:
                 raise EndOfStream(orderly=False) from error
-            raise TransportFault(_kind_of(error)) from error
+            raise TransportFault(kind_of_error(error)) from error
         except SSL.Error as error:
             # Once a goodbye could not be sent, OpenSSL reads no more, and does not say why either.
-            raise TransportFault(self._broken or _kind_of(error)) from error
+            raise TransportFault(self._broken or kind_of_error(error)) from error
         raise AssertionError("unreachable: pyOpenSSL raises whatever a read of nothing means")
 
     def write(self, data: bytes | memoryview) -> None:
@@ -291,7 +294,7 @@ class Tunnel:
             self.wants = Want.WRITE
         except SSL.Error as error:
             _lib.ERR_clear_error()
-            raise TransportFault(_kind_of(error)) from error
+            raise TransportFault(kind_of_error(error)) from error
 
     def flush(self) -> bool:
         """Try again what was blocked; True when it is gone.
@@ -317,7 +320,7 @@ class Tunnel:
             return self._connection.shutdown()
         except SSL.Error as error:
             _lib.ERR_clear_error()
-            self._broken = _kind_of(error)
+            self._broken = kind_of_error(error)
             return False
 
     def hang_up(self) -> None:
@@ -368,7 +371,8 @@ def kind_of_errno(number: int | None) -> str:
     return _ERRNO_KINDS.get(number or 0) or errno.errorcode.get(number or 0, f"errno_{number}").lower()
 
 
-def _kind_of(error: SSL.Error) -> str:
+def kind_of_error(error: SSL.Error) -> str:
+    """`alert_<name>`, or OpenSSL's own words with underscores, or what TCP says."""
     if isinstance(error, SSL.SysCallError):
         return "closed" if error.args[0] == -1 else kind_of_errno(error.args[0])
     reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []

@@ -96,6 +96,7 @@ def demand_certificates(context: SSL.Context, check: CertificateCheck, trusted_p
             tunnel.refusal = check(_certificate(store_context))
         except _UNREADABLE:
             tunnel.verified, tunnel.refusal, code = False, "certificate_malformed", _REJECTED
+        tunnel.judged()
         if tunnel.refusal is None:
             return 1
         _lib.X509_STORE_CTX_set_error(store_context, code)

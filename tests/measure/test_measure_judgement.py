@@ -14,7 +14,17 @@ from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_m
 from loadgen.measure.health import GeneratorVerdict, MachineHealth, Verdict
 from loadgen.measure.health import judge as judge_generator
 from loadgen.measure.merge import Merger
-from loadgen.measure.names import COSTS, COUNTERS, METRICS, OPTIONAL_PREFIXES, RATES, SUBSERVICES, error_phases
+from loadgen.measure.names import (
+    COSTS,
+    COUNTERS,
+    DTLS_ONLY,
+    METRICS,
+    OPTIONAL_PREFIXES,
+    RATES,
+    SUBSERVICES,
+    TLS_ONLY,
+    error_phases,
+)
 from loadgen.measure.recorder import Interval, Recorder
 from loadgen.measure.result import Limit, ResultVerdict
 from loadgen.measure.thresholds import Figures, Status, ThresholdResult, judge, parse_thresholds
@@ -386,7 +396,8 @@ def test_lost_is_what_was_sent_and_never_came(
 def test_all_counters_are_there_and_those_of_errors_too() -> None:
     merger = merger_of(errors__tls__reset=2, errors__accept__reset=1)
     counters = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=True, complete=True)
-    ours = [name for name in COUNTERS if not name.startswith(("handshakes.", *OPTIONAL_PREFIXES))]
+    others = ("handshakes.", *OPTIONAL_PREFIXES)
+    ours = [name for name in COUNTERS if not name.startswith(others) and name not in DTLS_ONLY]
     assert list(counters) == [*ours, "errors.accept.reset", "errors.tls.reset"]
     assert {name: amount for name, amount in counters.items() if amount} == {
         "errors.accept.reset": 1,
@@ -403,8 +414,8 @@ def test_what_a_side_that_is_not_ours_would_have_seen_is_left_out() -> None:
     everything = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=True, complete=True).keys()
     wlc_only = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=False, complete=True).keys()
     mse_only = make_counters(merger.counters(), LoadKind.NOTIFY, wlc=False, mse=True, complete=True).keys()
-    others = ("handshakes.", *OPTIONAL_PREFIXES)
-    assert everything == wlc_only | mse_only == {name for name in COUNTERS if not name.startswith(others)}
+    ours = {name for name in COUNTERS if not name.startswith(("handshakes.", *OPTIONAL_PREFIXES))}
+    assert everything == wlc_only | mse_only == ours - DTLS_ONLY
     assert wlc_only - mse_only == AUTHENTICATION | {
         "notify.due",
         "notify.sent",
@@ -459,6 +470,44 @@ def test_of_maxima_the_largest_counts() -> None:
 def test_subservices_are_those_of_the_protocol() -> None:
     assert set(SUBSERVICES) == {subservice.name.lower() for subservice in Subservice}
     assert len(SUBSERVICES) == len(set(SUBSERVICES))
+
+
+def test_each_transport_has_counters_of_its_own() -> None:
+    """Nobody shall take a datagram's counter of a run over TCP, or TCP's of one over UDP, for a 0 that was measured."""
+    merger = merger_of(sessions__attempted=1, datagrams__sent=3)
+
+    def names(*, wlc: bool, mse: bool) -> set[str]:
+        return set(make_counters(merger.counters(), LoadKind.NOTIFY, wlc=wlc, mse=mse, complete=True, datagrams=True))
+
+    ours = {name for name in COUNTERS if not name.startswith(("handshakes.", *OPTIONAL_PREFIXES))}
+    assert names(wlc=True, mse=True) == names(wlc=True, mse=False) | names(wlc=False, mse=True) == ours - TLS_ONLY
+    both = {"datagrams.sent", "datagrams.received", "datagrams.dropped", "datagrams.overflowed", "messages.repeated"}
+    assert both <= names(wlc=True, mse=False) & names(wlc=False, mse=True)
+    assert DTLS_ONLY - both <= names(wlc=False, mse=True) - names(wlc=True, mse=False)
+
+
+@pytest.mark.parametrize(
+    ("counters", "verdict", "reason"),
+    [
+        ({"datagrams.received": 1000, "datagrams.dropped": 0}, Verdict.VALID, ()),
+        (
+            {"datagrams.received": 995, "datagrams.dropped": 4, "datagrams.overflowed": 1},
+            Verdict.DEGRADED,
+            ("5 of 1,000 datagrams came faster than they were read, and were thrown away here",),
+        ),
+        (
+            {"datagrams.received": 89, "datagrams.dropped": 11},
+            Verdict.INVALID,
+            ("11 of 100 datagrams came faster than they were read, and were thrown away here",),
+        ),
+    ],
+)
+def test_datagrams_that_we_threw_away_ourselves(
+    counters: dict[str, int], verdict: Verdict, reason: tuple[str, ...]
+) -> None:
+    judged = judge_generator([healthy()], MachineHealth(), counters)
+    assert (judged.generator, judged.reasons) == (verdict, reason)
+    assert judged.limiting == (reason[0] if reason else "")
 
 
 def test_handshakes_have_counters_of_their_own() -> None:

@@ -20,7 +20,7 @@ SCENARIOS = {
 
 # What is added to a scenario that works -> how each problem that must come of it begins.
 BAD: dict[str, list[str]] = {
-    "wlcs.count = 3": ["wlcs: expected one of capacity, description, load, mse, name, "],
+    "wlcs.count = 3": ["wlcs: expected one of capacity, description, dtls, load, mse, name, "],
     "wlc.coutn = 3": ["wlc.coutn: expected one of aaa, auth_list, authenticate, clock_skew, count, "],
     "load.stages = [{ hodl = '1s' }]": [
         "load.stages[0].hodl: expected one of hold, ramp, rate, warmup, found an unknown key",

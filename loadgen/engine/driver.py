@@ -1,0 +1,55 @@
+"""What a worker needs of whatever drives its endpoints: links over TLS in one loop (`shard`), or associations over DTLS
+in a task each (`dtls`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import trio
+
+from loadgen.engine.effort import Effort
+from loadgen.scenario.schedule import RateStage
+
+
+class Driver(Protocol):
+    """One side's endpoints of a worker.
+
+    Attributes:
+        active: sessions that are up.
+        mustered: users that it was told to have.
+        longest_stall_ns: the longest time for which it did not get to what was due, since that was set to 0.
+        effort: what the load costs.
+        load_over: of the load that was started last: this side has done its part.
+    """
+
+    active: int
+    mustered: int
+    longest_stall_ns: int
+    effort: Effort
+    load_over: trio.Event
+
+    async def run(self) -> None:
+        """Drive until told to finish, and everything is closed."""
+
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        """Slot 0 of these stages' schedule is due at `at_ns` (monotonic); the load before, if any, is over."""
+
+    def end_load(self) -> None:
+        """The load is over, for a side that does not keep the schedule."""
+
+    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
+        """Have the plan's first `users` users there; only of a plan that has users."""
+
+    def finish(self) -> None:
+        """End the load if it goes on, close in order, and then let `run` return."""
+
+    def pending(self) -> int:
+        """Sessions of mustered users that are neither up nor failed."""
+
+    def queued_bytes(self) -> int:
+        """Between loads: what was written, and the peers' TCP has not taken yet."""
+
+    def totals(self, now_ns: int) -> Mapping[str, int]:
+        """Counters that follow from where things stand."""

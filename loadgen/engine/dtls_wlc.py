@@ -1,0 +1,311 @@
+"""The WLC side of a worker over DTLS: a socket for each controller, and what they owe sent when it is due."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import trio
+from OpenSSL import SSL
+
+from loadgen.endpoint.datagrams import DatagramWlcEndpoint
+from loadgen.endpoint.link import EndpointSettings
+from loadgen.engine.aaa import Aaa
+from loadgen.engine.admission import Admission, count_verified
+from loadgen.engine.controllers import make_controllers
+from loadgen.engine.dtls import TICK_NS, DtlsDriver, DtlsLink
+from loadgen.engine.links import Phase
+from loadgen.engine.owing import Owing
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.hot import Int64s
+from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.services import MOBILE_STATION, mask_of
+from loadgen.scenario.plan import Plan
+from loadgen.scenario.schedule import RateStage, Share
+from loadgen.transport.dtls import Association, endpoint_of
+from loadgen.transport.tls import TransportFault
+from loadgen.units import NS_PER_MS
+
+# Most notifications that are looked at for one datagram: more than 64 KiB of the smallest frames would not fit anyway.
+_MAX_BATCH = 512
+# In a row for one subscriber; then others have their turn.
+_DATAGRAMS_PER_VISIT = 4
+# What is due must not keep timers waiting: after so long, the rest is sent in the next tick.
+_SEND_BUDGET_NS = 10 * NS_PER_MS
+# Recording a column costs as much as 50 entries of it.
+_LAGS_AT_ONCE = 256
+_STATION_MASK = mask_of(MOBILE_STATION)
+
+
+class DtlsWlcDriver(DtlsDriver):
+    """The controllers of one worker."""
+
+    phase_names: ClassVar[dict[Phase, str]] = {
+        Phase.HANDSHAKING: "accept",
+        Phase.SETTING_UP: "accept",
+        Phase.ACTIVE: "serve",
+    }
+
+    def __init__(
+        self,
+        plan: Plan,
+        profile: WireProfile,
+        recorder: Recorder,
+        settings: EndpointSettings,
+        share: Share,
+        sockets: Sequence[socket.socket],
+        contexts: Sequence[SSL.Context],
+        to_unix_ns: int,
+        aaa: Aaa | None = None,
+    ) -> None:
+        """Args: sockets, contexts: one for each of `share.members`, in order. aaa: None lets everybody in."""
+        super().__init__(plan, profile, recorder)
+        self._settings = settings
+        self._to_unix_ns = to_unix_ns
+        self._aaa = aaa
+        self._contexts = contexts
+        self._endpoints = [endpoint_of(sock) for sock in sockets]
+        self._dialed_by_us = plan.use.plays_mse
+        self._owing = Owing(plan, share, to_unix_ns)
+        self._links: list[DtlsLink | None] = []  # of each row of the ledger; None: down
+        self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
+        self._visits: dict[int, None] = {}  # positions, in the order of their turns
+        self._finishing = self._closing = False
+        self._notified = self._notified_bytes = self._writes = 0
+        self._lags: list[tuple[int, Int64s]] = []  # when datagrams were sent, when theirs was due
+        self.controllers = make_controllers(plan, profile, share.members, min(plan.burst, _MAX_BATCH))
+        if self._dialed_by_us:  # every planned session owes from the start, up or not
+            for session in plan.sessions:
+                if session.wlc in share.members:
+                    self._add_row(share.members.index(session.wlc), 0)
+
+    def _add_row(self, position: int, base: int) -> int:
+        self._links.append(None)
+        return self._owing.add_row(position, base)
+
+    def begin(self) -> None:
+        for number, (endpoint, context) in enumerate(zip(self._endpoints, self._contexts, strict=True)):
+            self.nursery.start_soon(endpoint.serve, context, partial(self._accepted, number))
+
+    def endpoints(self) -> list[trio.DTLSEndpoint]:
+        return self._endpoints
+
+    def shut(self) -> None:
+        for endpoint in self._endpoints:
+            endpoint.close()
+        self._endpoints = []
+
+    # -- the load ------------------------------------------------------------------------------------------------
+
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        super().start_load(at_ns, stages)
+        self._owing.start(at_ns, stages)
+        self._counted = 0
+        self._visits.clear()
+
+    def finish(self) -> None:
+        self._finishing = True
+        now = time.monotonic_ns()
+        self._owing.stop(now)
+        self.wake(now)
+
+    def next_wake_ns(self, now_ns: int) -> int:
+        if self._visits or (self._finishing and not self._closing):
+            return now_ns
+        return max(self._owing.slot_due_ns(self._counted), now_ns + TICK_NS)
+
+    async def on_tick(self, now_ns: int) -> None:
+        owing = self._owing
+        if (slots := owing.slots(now_ns)) > self._counted or self._visits:
+            await self._send_until(slots, now_ns + _SEND_BUDGET_NS)
+            if len(self._lags) > _LAGS_AT_ONCE:
+                self._record_lag()
+        now = time.monotonic_ns()
+        up = (row for row, link in enumerate(self._links) if link is not None)
+        if not self.load_over.is_set() and owing.everything_done(now, up):
+            owing.give_up(now)
+            self.end_load()
+        if self._finishing and not self._closing and (self.load_over.is_set() or not owing.started):
+            self._closing = True
+            for link in list(self.links):
+                if link.phase is Phase.ACTIVE:
+                    self.close(link)
+                elif link.phase is Phase.HANDSHAKING and (kind := link.association.failure) is not None:
+                    self.fault(link, kind)
+                else:
+                    self.end(link, orderly=False)
+        self.finished = self._closing and not self.links
+
+    async def _send_until(self, slots: int, until_ns: int) -> None:
+        """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this tick."""
+        visits = self._visits
+        # Also while others still wait for their visit: one that is always owed more must not keep them waiting.
+        for span in self._owing.share.positions(self._counted, slots):
+            visits.update(dict.fromkeys(span))
+        self._counted = slots
+        while visits:
+            position = next(iter(visits))
+            del visits[position]
+            due_now, more = self._owing.due(position, slots), False
+            for row in tuple(self._owing.rows[position]):  # a link that breaks may take its row away
+                if (link := self._links[row]) is not None:
+                    more |= await self._send_owed(link, due_now)
+            if more:
+                visits[position] = None
+            if time.monotonic_ns() > until_ns:
+                return
+
+    async def _send_owed(self, link: DtlsLink, due_now: int) -> bool:
+        """Send what a link is owed, in a few datagrams; returns whether more is owed."""
+        owing, ledger, row = self._owing, self._owing.ledger, link.row
+        if ledger.owed(row, due_now) > self.plan.burst:
+            owing.drop_expired(row)
+        try:
+            for _ in range(_DATAGRAMS_PER_VISIT):
+                async with link.association.sending:
+                    # Others may have had their turn while we waited for ours.
+                    if link.row != row or (owed := ledger.owed(row, due_now)) <= 0:
+                        return False
+                    await self._send_next(link, min(owed, _MAX_BATCH))
+        except TransportFault as error:
+            self.fault(link, error.kind)
+        return link.row == row and ledger.owed(row, due_now) > 0
+
+    async def _send_next(self, link: DtlsLink, wanted: int) -> None:
+        """One datagram with at most so many of the notifications that are owed next."""
+        ledger, row, position = self._owing.ledger, link.row, link.number
+        done, sequence = int(ledger.done[row]), int(ledger.sent[row])
+        due = self._owing.due_ns(position, done, wanted)
+        now = time.monotonic_ns() + self._to_unix_ns
+        view, count = self.controllers[position].ring.patch(
+            done, wanted, sequence, due, now, link.association.most_bytes
+        )
+        if not count:
+            raise TransportFault("mtu")
+        ledger.done[row] += count
+        ledger.sent[row] += count
+        self._notified += count
+        self._notified_bytes += len(view)
+        self._writes += 1
+        self._lags.append((now, np.full(count, due) if isinstance(due, int) else due[:count]))
+        await self.send(link, view)
+
+    def _record_lag(self) -> None:
+        if not self._lags:
+            return
+        due = np.concatenate([column for _, column in self._lags])
+        lag = np.repeat([sent for sent, _ in self._lags], [len(column) for _, column in self._lags]) - due
+        now = time.monotonic_ns()
+        for stage, part in self.recorder.stages.split(due):
+            # A datagram is never held up by its receiver: all lateness is the generator's.
+            self.recorder.record_column("notify.lag", lag[part], stage)
+            self.recorder.record_column("generator.lag", lag[part], stage)
+            self.recorder.mark("sent", now, stage)
+        self._lags.clear()
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    async def _accepted(self, number: int, channel: trio.DTLSChannel) -> None:
+        """An association with one of our WLCs, from the cookie to its end."""
+        if self._closing:
+            return
+        now = time.monotonic_ns()
+        self.recorder.count("accept.attempts")
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.attempted")
+            self.recorder.mark("handshake", now)
+        admission = None if self._aaa is None else Admission(self._aaa, self.recorder)
+        await self.live(DtlsLink(Association(channel, self.plan.mtu_bytes, admission), number, now))
+
+    def on_tunnel(self, link: DtlsLink, now_ns: int) -> None:
+        self.recorder.count("accept.success")
+        count_verified(self.recorder, link.association.verified)
+        if not self._dialed_by_us:
+            self.recorder.record("handshake.tls", now_ns - link.started_ns)
+        link.endpoint = DatagramWlcEndpoint(self._settings, link.started_ns, self.controllers[link.number].directory)
+
+    async def on_datagram(self, link: DtlsLink, data: bytes, now_ns: int) -> None:
+        self.receiver.view[: len(data)] = data
+        self.take_untrusted(link, 0, len(data), now_ns)
+        self.receiver.reset()
+        if link.phase is not Phase.CLOSED:
+            await self.attend(link, now_ns)
+
+    def on_active(self, link: DtlsLink, now_ns: int) -> None:
+        assert link.endpoint is not None
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.established")
+            self.recorder.mark("handshake", now_ns)
+            self.recorder.record("handshake.session", now_ns - link.started_ns)
+        if link.endpoint.granted & _STATION_MASK:
+            self._begin_row(link, now_ns)
+
+    def _begin_row(self, link: DtlsLink, now_ns: int) -> None:
+        """The link subscribed for the first time: it is owed what is due from now on."""
+        owing = self._owing
+        due_now = owing.due(link.number, owing.slots(now_ns))
+        down = (row for row in owing.rows[link.number] if self._links[row] is None)
+        link.row = next(down, -1) if self._dialed_by_us else -1
+        if link.row < 0:
+            link.row = self._add_row(link.number, due_now)
+        self._links[link.row] = link
+        owing.ledger.drop_until(link.row, due_now, ours=False)
+        owing.ledger.sent[link.row] = 0  # numbers are a session's
+
+    def on_granted(self, link: DtlsLink, before: int, now_ns: int) -> None:
+        """Unsubscribed: nothing is owed until the link subscribes again. Its numbers go on."""
+        assert link.endpoint is not None
+        owing, granted = self._owing, link.endpoint.granted
+        subservice = self.controllers[link.number].subservice
+        told = granted >> subservice & 1
+        if link.row >= 0 and (not granted & _STATION_MASK or (before >> subservice & 1 and not told)):
+            owing.rows[link.number].remove(link.row)
+            self._links[link.row] = None
+            owing.ledger.close(link.row, int(owing.ledger.done[link.row]))  # what waited is not owed any more
+            link.row, link.left_row = -1, link.row
+        elif link.left_row >= 0 and told:
+            link.row, link.left_row = link.left_row, -1
+            owing.ledger.reopen(link.row, owing.due(link.number, owing.slots(now_ns)))
+            owing.rows[link.number].append(link.row)
+            self._links[link.row] = link
+        elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
+            self._begin_row(link, now_ns)
+
+    def end(self, link: DtlsLink, *, orderly: bool) -> None:
+        if link.phase is Phase.HANDSHAKING:
+            count_verified(self.recorder, link.association.verified)
+            self.recorder.count("accept.fail" if link.association.refusal is None else "accept.reject")
+        super().end(link, orderly=orderly)
+
+    def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
+        if not self._dialed_by_us:
+            if phase is Phase.ACTIVE:
+                self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+            else:
+                self.recorder.count("sessions.failed")
+        if link.row < 0:
+            return
+        self._links[link.row] = None
+        if not self._dialed_by_us:
+            # A stranger that left is owed nothing more; its row stays for the sums, and is not given to another.
+            owing = self._owing
+            owing.rows[link.number].remove(link.row)
+            owing.ledger.close(link.row, owing.due(link.number, owing.slots(time.monotonic_ns())))
+        link.row = -1
+
+    def totals(self, now_ns: int) -> dict[str, int]:
+        self._record_lag()  # the interval that is about to be closed has all of it
+        due, dropped, own = self._owing.totals(now_ns)
+        return {
+            **super().totals(now_ns),
+            "notify.due": due,
+            "notify.sent": self._notified,
+            "notify.sent_bytes": self._notified_bytes,
+            "notify.writes": self._writes,
+            "notify.dropped": dropped,
+            "generator.shortfall": own,
+        }

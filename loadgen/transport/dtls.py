@@ -1,0 +1,313 @@
+"""DTLS 1.2 over UDP, by `trio.DTLSEndpoint`: contexts, sockets and associations, every failure as a kind.
+
+trio does the cookie exchange and sends flights of the handshake again; OpenSSL drops what is no record of the
+association, and records that came before. Neither tells of either.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+from typing import Any, Protocol
+
+import trio
+from OpenSSL import SSL
+
+from loadgen.transport import verifying
+from loadgen.transport.alerts import ALERTS, FATAL
+from loadgen.transport.tls import EndOfStream, TransportFault, kind_of_errno, kind_of_error
+from loadgen.transport.verifying import Clock, ClockedContext
+
+# What DTLS 1.2 adds to a record at most: its header, an IV, a MAC of SHA-384 and CBC's padding. With AES-GCM it is 37.
+MAX_RECORD_OVERHEAD_BYTES = 13 + 16 + 48 + 16
+# IP and UDP headers, by address family.
+_HEADERS_BYTES = {socket.AF_INET: 28, socket.AF_INET6: 48}
+_DTLS1_2_VERSION = 0xFEFD  # pyOpenSSL has no name for it
+_DTLS_METHODS = {SSL.TLS_SERVER_METHOD: SSL.DTLS_SERVER_METHOD, SSL.TLS_CLIENT_METHOD: SSL.DTLS_CLIENT_METHOD}
+# Datagrams of one association that wait for its task; it is woken after each, so these are few.
+_WAITING_DATAGRAMS = 128
+# Asked for; the kernel gives what net.core.rmem_max and wmem_max allow.
+_BUFFER_BYTES = 16 << 20
+_SO_MEMINFO = getattr(socket, "SO_MEMINFO", 55)
+_MEMINFO = struct.Struct("@9I")  # the last one: datagrams that found the receive buffer full
+# Once OpenSSL has made a fatal alert, trio must get it out before the handshake is given up.
+_ALERT_TIME_S = 0.1
+_CB_ALERT, _CB_READ = 0x4000, 0x04
+
+
+class DatagramContext(ClockedContext):
+    """A context for DTLS 1.2, made as one for TLS is.
+
+    trio sets the options that it needs before every association, and pyOpenSSL from 26 on refuses to change a context
+    that was used: they are set here, and setting them once more changes nothing.
+    """
+
+    def __init__(self, method: int, clock: Clock | None = None) -> None:
+        super().__init__(_DTLS_METHODS[method], clock)
+        self._set = 0
+        self.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION)
+        self.set_info_callback(_note_alert)
+
+    def set_options(self, options: int) -> int:
+        if options & ~self._set:
+            self._set = super().set_options(options)
+        return self._set
+
+    def set_min_proto_version(self, version: int) -> None:
+        super().set_min_proto_version(_DTLS1_2_VERSION)
+
+    def set_max_proto_version(self, version: int) -> None:
+        super().set_max_proto_version(_DTLS1_2_VERSION)
+
+
+def _note_alert(connection: SSL.Connection, where: int, code: int) -> None:
+    if where & _CB_ALERT and code >> 8 == FATAL and (association := connection.get_app_data()) is not None:
+        association.alerted(ALERTS.get(code & 0xFF, str(code & 0xFF)), received=bool(where & _CB_READ))
+
+
+class Deliberation(Protocol):
+    """Whoever decides about an association's client, and may take time for it."""
+
+    @property
+    def poll_tick_s(self) -> float:
+        """How long the client's next flight is left alone after each of ours; 0: not at all."""
+
+    def judged(self) -> float:
+        """The decision was made; returns how long the client waits for it (s)."""
+
+    def answered(self) -> None:
+        """That time is over."""
+
+
+class Association:
+    """One DTLS association.
+
+    OpenSSL decides about a client's certificate at once, and within the same call makes what follows from that: its
+    Finished, or an alert. With a deliberation it is sent when the time has come.
+
+    Attributes:
+        verified: whether the chain of a client's certificate holds; None if there was nothing to judge, or not yet.
+        refusal: why our check refused the peer's certificate.
+        most_bytes: what one datagram may carry, once the handshake is done.
+        sending: held while a datagram is made and sent. trio sends whatever OpenSSL has for the association at the
+            time; two at once would go out as one datagram.
+    """
+
+    __slots__ = (
+        *(
+            "_alert",
+            "_channel",
+            "_connection",
+            "_deliberation",
+            "_scope",
+            "_send_flight",
+            "_setup_ends",
+            "_until",
+            "_waiting",
+        ),
+        *("most_bytes", "refusal", "sending", "verified"),
+    )
+
+    def __init__(self, channel: trio.DTLSChannel, mtu_bytes: int, deliberation: Deliberation | None = None) -> None:
+        """Args: mtu_bytes: of the path, with IP and UDP headers; deliberation: of a server that has one."""
+        self._channel = channel
+        channel.set_ciphertext_mtu(mtu_bytes - _HEADERS_BYTES[socket.AddressFamily(channel.endpoint.socket.family)])
+        # trio has no way to tell which connection a context's callback is about, nor to end an association in order.
+        self._connection: SSL.Connection = channel._ssl  # noqa: SLF001
+        self._connection.set_app_data(self)
+        context = self._connection.get_context()
+        if isinstance(context, ClockedContext):
+            context.read_clock(self._connection._ssl)  # noqa: SLF001
+        self._deliberation = deliberation
+        self._until = 0.0  # by trio's clock: what we have to say waits until then
+        self._setup_ends = 0.0
+        self._waiting = False
+        self._send_flight = channel._send_volley  # noqa: SLF001
+        self._scope = trio.CancelScope()
+        self._alert: str | None = None
+        self.refusal: str | None = None
+        self.verified: bool | None = None
+        self.most_bytes = 0
+        self.sending = trio.Lock()
+
+    def alerted(self, name: str, *, received: bool) -> None:
+        """A fatal alert was received or made: the handshake, if it goes on, leads nowhere; trio would go on."""
+        self._alert = f"alert_{name}" if received else f"sent_alert_{name}"
+        end = trio.current_time() if received else max(trio.current_time(), self._until) + _ALERT_TIME_S
+        self._scope.deadline = min(self._scope.deadline, end)
+
+    def judged(self) -> None:
+        """In the handshake, at a server's end: `verified` and `refusal` are what came of the client's certificate."""
+        if self._deliberation is not None:
+            self._until = trio.current_time() + self._deliberation.judged()
+
+    async def _speak(self, flight: Any) -> None:
+        """In the place of trio's sending of a flight."""
+        deliberation = self._deliberation
+        assert deliberation is not None
+        if self._waiting:
+            return  # trio's receive loop, which has heard the client's last flight again
+        if trio.current_time() >= self._until:
+            await self._send_flight(flight)
+            if self._alert is not None:
+                self._scope.cancel()  # said what there was to say
+            elif deliberation.poll_tick_s and not self._until:
+                await trio.sleep(deliberation.poll_tick_s)
+            return
+        # trio waits for an answer to our flight before, and its patience must cut neither the waiting nor this short.
+        with trio.CancelScope(shield=True):
+            self._waiting = True
+            await trio.sleep_until(min(self._until, self._setup_ends))
+            self._waiting = False
+            if self._until <= self._setup_ends:
+                deliberation.answered()
+                await self._send_flight(flight)
+        if self._alert is not None:
+            self._scope.cancel()
+
+    async def handshake(self, timeout_s: float, retransmit_s: float) -> None:
+        """Shake hands.
+
+        Args:
+            retransmit_s: a flight that is not answered is sent again after so long, then after twice that, ...
+
+        Raises:
+            TransportFault: why we refused, `alert_<name>` (the peer refused us), `sent_alert_<name>` (OpenSSL refused
+                the peer), `timeout`, `replaced`, `empty_datagram`, or an error of the network.
+        """
+        self._scope.deadline = self._setup_ends = trio.current_time() + timeout_s
+        if self._deliberation is not None:
+            self._channel._send_volley = self._speak  # type: ignore[assignment, method-assign]  # noqa: SLF001
+        with self._scope:
+            try:
+                await self._channel.do_handshake(initial_retransmit_timeout=retransmit_s)
+                await trio.lowlevel.checkpoint_if_cancelled()  # it may be over, or we, since the answer was waited for
+                self.most_bytes = self._channel.get_cleartext_mtu()
+            except SSL.WantReadError as error:
+                # What an empty datagram is for pyOpenSSL; trio cannot go on with a handshake that it has broken off.
+                raise TransportFault(self._why("empty_datagram")) from error
+            except SSL.Error as error:
+                raise TransportFault(self._why(kind_of_error(error))) from error
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise _fault(error) from error
+            finally:
+                if self._deliberation is not None:
+                    del self._channel._send_volley  # noqa: SLF001 - the class has its own
+            return
+        raise TransportFault(self._why("timeout"))
+
+    @property
+    def failure(self) -> str | None:
+        """Why the handshake will fail, as far as that is certain."""
+        return self.refusal or self._alert
+
+    def _why(self, otherwise: str) -> str:
+        """Why the handshake failed."""
+        verifying.reraise()
+        refused = verifying.refusal_of_server(self._connection._ssl) if self._alert else None  # noqa: SLF001
+        return self.refusal or refused or self._alert or otherwise
+
+    async def receive(self) -> bytes:
+        """What the next datagram carries; never empty.
+
+        Raises:
+            EndOfStream: the peer ended the association.
+            TransportFault: `replaced` (the peer began another one from the same address), `alert_<name>`.
+        """
+        while True:
+            try:
+                return await self._channel.receive()
+            except SSL.ZeroReturnError as error:
+                raise EndOfStream(orderly=True) from error
+            except SSL.WantReadError:
+                continue  # an empty datagram: dropped, as other junk is
+            except SSL.Error as error:
+                raise TransportFault(self._alert or kind_of_error(error)) from error
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise _fault(error) from error
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Send one datagram; `sending` must be held. `data` is encrypted before anything is waited for.
+
+        Raises:
+            TransportFault
+        """
+        try:
+            await self._channel.send(data)  # type: ignore[arg-type]
+        except SSL.Error as error:
+            raise TransportFault(self._alert or kind_of_error(error)) from error
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _fault(error) from error
+
+    async def say_goodbye(self) -> None:
+        """Tell the peer that nothing more comes (close_notify), once: it may get lost. Never fails."""
+        channel = self._channel
+        async with self.sending:
+            with suppress(SSL.Error, OSError, trio.ClosedResourceError):
+                self._connection.shutdown()
+                await channel.endpoint.socket.sendto(self._connection.bio_read(1 << 16), channel.peer_address)
+
+    def overflowed(self) -> int:
+        """Datagrams that trio had for this association, and no room for."""
+        return self._channel.statistics().incoming_packets_dropped_in_trio
+
+    def close(self) -> None:
+        """Forget the association; its peer is not told."""
+        self._connection.set_app_data(None)
+        self._channel.close()
+
+
+def _fault(error: Exception) -> TransportFault:
+    if isinstance(error, OSError):
+        return TransportFault(kind_of_errno(error.errno))
+    return TransportFault("replaced" if isinstance(error, trio.BrokenResourceError) else "closed")
+
+
+def listen(address: tuple[str, int]) -> socket.socket:
+    """A bound UDP socket with the largest buffers that the kernel gives.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    sock = _socket(address[0])
+    try:
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def endpoint_of(sock: socket.socket) -> trio.DTLSEndpoint:
+    """trio's endpoint at a socket, which it then owns. Must be called in trio."""
+    sock.setblocking(False)
+    return trio.DTLSEndpoint(trio.socket.from_stdlib_socket(sock), incoming_packets_buffer=_WAITING_DATAGRAMS)
+
+
+def dial(address: tuple[str, int], context: SSL.Context) -> trio.DTLSChannel:
+    """A channel to `address` from a socket of its own: trio keeps one for each peer address. Nothing is sent yet.
+
+    Raises:
+        TransportFault: no socket to be had.
+    """
+    try:
+        endpoint = endpoint_of(_socket(address[0]))
+    except OSError as error:
+        raise TransportFault(kind_of_errno(error.errno)) from error
+    # As the kernel will tell it: trio knows a peer by exactly that.
+    found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+    return endpoint.connect(found[0][4], context)  # type: ignore[arg-type]
+
+
+def dropped_by_kernel(endpoint: trio.DTLSEndpoint) -> int:
+    """Datagrams for the endpoint's socket that the kernel threw away, for want of room in its receive buffer."""
+    found = endpoint.socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    return int(_MEMINFO.unpack_from(found)[-1]) if len(found) == _MEMINFO.size else 0
+
+
+def _socket(host: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+    return sock

@@ -1,0 +1,224 @@
+"""What the transport over datagrams does with trio, OpenSSL and the kernel, each by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from datetime import UTC, datetime
+
+import pytest
+import trio
+from OpenSSL import SSL
+
+from loadgen.identity.credentials import new_key, self_signed
+from loadgen.transport.dtls import (
+    MAX_RECORD_OVERHEAD_BYTES,
+    Association,
+    DatagramContext,
+    dial,
+    dropped_by_kernel,
+    endpoint_of,
+    listen,
+)
+from loadgen.transport.tls import EndOfStream, TransportFault, client_context, server_context
+
+_IDENTITY = self_signed("02:57:4c:00:00:01", new_key("p256"), datetime.now(UTC))
+_MTU = 1500
+PATIENCE_S = 30
+
+
+def _contexts() -> tuple[SSL.Context, SSL.Context]:
+    pems = (_IDENTITY.key_pem, _IDENTITY.certificate_pem, b"", "1.2")
+    return server_context(*pems, None, make=DatagramContext), client_context(*pems, None, make=DatagramContext)
+
+
+class _Echo:
+    """A server that shakes hands and returns what it gets."""
+
+    def __init__(self, host: str, server: SSL.Context) -> None:
+        self.endpoint = endpoint_of(listen((host, 0)))
+        self.address = self.endpoint.socket.getsockname()[:2]
+        self._context = server
+        self._ended, self.ended = trio.open_memory_channel[str](10)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await self.endpoint.serve(self._context, self._answer, task_status=task_status)
+
+    async def _answer(self, channel: trio.DTLSChannel) -> None:
+        association = Association(channel, _MTU)
+        try:
+            await association.handshake(PATIENCE_S, 1)
+            while True:
+                data = await association.receive()
+                async with association.sending:
+                    await association.send(data)
+        except TransportFault as fault:
+            self._ended.send_nowait(fault.kind)
+        finally:
+            association.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_many_associations_with_one_context_a_side(host: str) -> None:
+    """pyOpenSSL lets nobody change a context that was used; trio does so for every association."""
+    server, client = _contexts()
+    headers = 28 if host == "127.0.0.1" else 48
+
+    async def main() -> None:
+        echo = _Echo(host, server)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(echo.run)
+            for number in range(5):
+                channel = dial(echo.address, client)
+                association = Association(channel, _MTU)
+                with trio.fail_after(PATIENCE_S):
+                    await association.handshake(PATIENCE_S, 1)
+                    assert _MTU - headers - MAX_RECORD_OVERHEAD_BYTES <= association.most_bytes < _MTU - headers
+                    data = b"%d" % number * association.most_bytes
+                    async with association.sending:
+                        await association.send(memoryview(data))
+                    assert await association.receive() == data
+                    await association.say_goodbye()
+                    assert await echo.ended.receive() == "closed"
+                association.close()
+                channel.endpoint.close()
+            nursery.cancel_scope.cancel()
+        echo.endpoint.close()
+
+    trio.run(main)
+
+
+def test_a_goodbye_ends_the_other_side_in_order() -> None:
+    server, client = _contexts()
+
+    async def main() -> None:
+        endpoint = endpoint_of(listen(("127.0.0.1", 0)))
+
+        async def leave(channel: trio.DTLSChannel) -> None:
+            association = Association(channel, _MTU)
+            await association.handshake(PATIENCE_S, 1)
+            await association.say_goodbye()
+            await association.say_goodbye()  # says nothing more
+            association.close()
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(endpoint.serve, server, leave)
+            channel = dial(endpoint.socket.getsockname(), client)
+            association = Association(channel, _MTU)
+            with trio.fail_after(PATIENCE_S):
+                await association.handshake(PATIENCE_S, 1)
+                with pytest.raises(EndOfStream) as end:
+                    await association.receive()
+            assert end.value.orderly
+            association.close()
+            channel.endpoint.close()
+            nursery.cancel_scope.cancel()
+        endpoint.close()
+
+    trio.run(main)
+
+
+def test_the_kernel_tells_what_it_threw_away() -> None:
+    """What was sent is what can be read, and what was dropped: a full receive buffer is never silent."""
+
+    async def main() -> None:
+        sock = listen(("127.0.0.1", 0))
+        assert (
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) > 1 << 17
+        )  # more than Linux's default, doubled or not
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            for _ in range(200):
+                sender.sendto(bytes(500), sock.getsockname())
+        endpoint = endpoint_of(sock)
+        dropped = dropped_by_kernel(endpoint)
+        came = 0
+        with contextlib.suppress(BlockingIOError):  # over loopback, what came is there at once
+            while sock.recv(65536):
+                came += 1
+        assert 0 < dropped < 200
+        assert dropped + came == 200
+        endpoint.close()
+
+    trio.run(main)
+
+
+class _Slow:
+    """A deliberation that notes what it is told."""
+
+    def __init__(self, wait_s: float, poll_tick_s: float = 0.0) -> None:
+        self.poll_tick_s = poll_tick_s
+        self.events: list[str] = []
+        self._wait_s = wait_s
+
+    def judged(self) -> float:
+        self.events.append("judged")
+        return self._wait_s
+
+    def answered(self) -> None:
+        self.events.append("answered")
+
+
+def _deliberated(slow: _Slow, refusal: str | None, timeout_s: float = PATIENCE_S) -> list[str]:
+    """Shake hands with a server that takes its time; both send again much faster than that. Returns what happened."""
+    pems = (_IDENTITY.key_pem, _IDENTITY.certificate_pem, b"", "1.2")
+    server = server_context(*pems, lambda _certificate: refusal, make=DatagramContext)
+    _, client = _contexts()
+
+    async def end_of(association: Association, side: str, timeout_s: float) -> None:
+        try:
+            await association.handshake(timeout_s, 0.01)
+            slow.events.append(f"{side}: up")
+        except TransportFault as fault:
+            slow.events.append(f"{side}: {fault.kind}")
+
+    async def main() -> None:
+        endpoint = endpoint_of(listen(("127.0.0.1", 0)))
+        done = trio.Event()
+
+        async def serve(channel: trio.DTLSChannel) -> None:
+            association = Association(channel, _MTU, slow)
+            await end_of(association, "server", timeout_s)
+            done.set()
+            with contextlib.suppress(TransportFault):
+                await association.receive()
+            association.close()
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(endpoint.serve, server, serve)
+            channel = dial(endpoint.socket.getsockname(), client)
+            association = Association(channel, _MTU)
+            with trio.fail_after(PATIENCE_S):
+                if timeout_s < PATIENCE_S:
+                    nursery.start_soon(end_of, association, "client", PATIENCE_S)
+                else:
+                    await end_of(association, "client", PATIENCE_S)
+                await done.wait()
+            nursery.cancel_scope.cancel()
+        association.close()
+        channel.endpoint.close()
+        endpoint.close()
+
+    trio.run(main)
+    return slow.events
+
+
+@pytest.mark.parametrize("poll_tick_s", [0.0, 0.03])
+def test_an_answer_that_takes_its_time(poll_tick_s: float) -> None:
+    """Nothing is said before: not on its own, nor because the client asks again and again."""
+    events = _deliberated(_Slow(0.2, poll_tick_s), None)
+    assert events[:2] == ["judged", "answered"]
+    assert sorted(events[2:]) == ["client: up", "server: up"]
+
+
+def test_a_refusal_that_takes_its_time() -> None:
+    events = _deliberated(_Slow(0.2), "key_hash_not_listed")
+    assert events[:2] == ["judged", "answered"]
+    assert sorted(events[2:]) == ["client: alert_certificate_unknown", "server: key_hash_not_listed"]
+
+
+@pytest.mark.parametrize("refusal", [None, "key_hash_not_listed"])
+def test_an_answer_that_comes_too_late(refusal: str | None) -> None:
+    """Then the time for setting up is over, and the client is told nothing."""
+    events = _deliberated(_Slow(1000), refusal, timeout_s=1)
+    assert events == ["judged", f"server: {refusal or 'timeout'}"]
