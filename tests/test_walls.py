@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module may import its own room and rooms to its left.
 ROOMS = [
-    *("base", "nmsp", "identity", "scenario", "measure", "compare", "endpoint", "transport", "engine"),
+    *("base", "nmsp", "identity", "scenario", "measure", "compare", "endpoint", "transport", "status", "engine"),
     *("diagnosis", "capacity", "report", "swarm", "cli"),
 ]
 BASE = {"__init__", "__version__", "errors", "units", "strict", "loads"}
@@ -32,6 +32,7 @@ NARROW = {
     "endpoint": {"base", "nmsp", "identity", "scenario", "measure", "endpoint"},
     "transport": {"base", "transport"},
     "compare": {"base", "measure", "compare"},
+    "status": {"base", "nmsp", "status"},
 }
 MAX_LINES = 500
 

@@ -20,6 +20,7 @@ from loadgen.cli.profile import profile
 from loadgen.cli.report import report
 from loadgen.cli.run import run
 from loadgen.cli.schema import schema
+from loadgen.cli.status import status
 from loadgen.errors import ExitCode, LoadgenError
 
 
@@ -30,6 +31,7 @@ def cli() -> None:
 
 
 cli.add_command(run)
+cli.add_command(status)
 cli.add_command(plan)
 cli.add_command(capacity)
 cli.add_command(ab)

@@ -49,9 +49,24 @@ class Endpoint:
 
     A driver does three things after each input: send what is in `outbox`, look whether `active` changed, and come back
     with `on_timer` at the time that it returned last.
+
+    Attributes:
+        offered, granted: masks: the WLC's capability, and the subscription; 0 until they are known.
+        said, heard: messages so far, by kind, but for measurement notifications: those are counted where they are sent
+            and checked in bulk.
     """
 
-    __slots__ = ("granted", "last_heard_ns", "outbox", "session", "settings", "started_ns")
+    __slots__ = (
+        "granted",
+        "heard",
+        "last_heard_ns",
+        "offered",
+        "outbox",
+        "said",
+        "session",
+        "settings",
+        "started_ns",
+    )
 
     role: Role
 
@@ -60,7 +75,9 @@ class Endpoint:
         self.settings = settings
         self.session = Session(self.role)
         self.outbox: list[bytes] = []
-        self.granted = 0
+        self.offered = self.granted = 0
+        self.said: dict[Kind, int] = {}
+        self.heard: dict[Kind, int] = {}
         self.started_ns = started_ns
         self.last_heard_ns = started_ns
 
@@ -74,8 +91,14 @@ class Endpoint:
 
     def say(self, message: Message, transaction: int = 0) -> None:
         """Put a message into the outbox, through the gate."""
-        self.session.message(self.role, KIND_OF[type(message)])
+        kind = KIND_OF[type(message)]
+        self.session.message(self.role, kind)
+        self.count_said(kind)
         self.outbox.append(self.settings.codec.encode(message, transaction))
+
+    def count_said(self, kind: Kind) -> None:
+        """One more that did not go through the outbox, or is about to."""
+        self.said[kind] = self.said.get(kind, 0) + 1
 
     def control_untrusted(self, control: Control, now_ns: int) -> None:
         """Take one message that is not a measurement notification.
@@ -88,6 +111,7 @@ class Endpoint:
         kind = KIND_OF[type(message)]
         running = self.session.state is State.ACTIVE
         self.session.message(self.peer, kind)
+        self.heard[kind] = self.heard.get(kind, 0) + 1
         if kind is Kind.UNSUPPORTED:
             self.settings.recorder.count("messages.unsupported")
         elif running:

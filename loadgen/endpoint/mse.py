@@ -73,7 +73,8 @@ class MseEndpoint(Endpoint):
                 self._check_transaction(transaction)
                 if status != Status.OK or version != PROTOCOL_VERSION:
                     raise RemoteProtocolError("version_refused", f"version {version}, status {status}")
-            case Capability():
+            case Capability(subservices=offered):
+                self.offered = offered
                 self.say(SubscribeRequest(self.settings.mask), self._request())
             case SubscribeResponse(subservices=granted, status=status):
                 self._check_transaction(transaction)
@@ -189,6 +190,11 @@ class Reception:
         for number, granted, _ in self._regrants:
             self._granted[number] = granted
         self._regrants.clear()
+
+    def received(self, number: int) -> int:
+        """How many notifications an endpoint's session has brought so far."""
+        check = self._checks.get(number)
+        return int(self._expected[number]) if check is None else check.taken
 
     def absorb(self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]) -> None:
         """Check and record a batch of notifications.

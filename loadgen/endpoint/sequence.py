@@ -15,12 +15,12 @@ class SequenceCheck:
     was passed already is a duplicate. A gap of more than 2^32 is a jump, and no loss.
     """
 
-    __slots__ = ("_missing", "duplicated", "expected", "jumps", "lost", "reordered")
+    __slots__ = ("_missing", "duplicated", "expected", "jumps", "lost", "reordered", "skipped")
 
     def __init__(self, expected: int = 0) -> None:
         self.expected = expected
         self._missing: set[int] = set()
-        self.lost = self.duplicated = self.reordered = self.jumps = 0
+        self.lost = self.duplicated = self.reordered = self.jumps = self.skipped = 0
 
     def take(self, sequence: int) -> None:
         """Judge the next number."""
@@ -31,6 +31,7 @@ class SequenceCheck:
             self.expected = sequence + 1
             if gap > _LARGEST_GAP:
                 self.jumps += 1
+                self.skipped += gap
                 return
             self.lost += gap
             remembered = min(gap, _REMEMBERED - len(self._missing))
@@ -41,6 +42,11 @@ class SequenceCheck:
             self.reordered += 1
         else:
             self.duplicated += 1
+
+    @property
+    def taken(self) -> int:
+        """How many numbers came, in whatever order; `expected` of them if none was ever missing."""
+        return self.expected - self.lost - self.skipped + self.duplicated
 
     def counts(self) -> dict[str, int]:
         """What was found so far, by the names of the counters."""

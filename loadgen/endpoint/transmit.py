@@ -13,9 +13,10 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.hot import NotifyRing, Stations
-from loadgen.nmsp.messages import ServiceNotify
+from loadgen.nmsp.messages import Kind, ServiceNotify
 from loadgen.nmsp.profile import WireProfile
 
 _VARYING = ("sequence", "due_ns", "sent_ns")
@@ -50,9 +51,9 @@ class Measurements:
 
 
 class Notice:
-    """One notification of any other kind. Attributes: as above, and its subservice."""
+    """One notification of any other kind. Attributes: as above, and its kind and subservice."""
 
-    __slots__ = ("_codec", "_frame", "_message", "_places", "count", "due_ns", "subservice")
+    __slots__ = ("_codec", "_frame", "_message", "_places", "count", "due_ns", "kind", "subservice")
 
     def __init__(self, codec: Codec, message: ServiceNotify) -> None:
         self.count = 1
@@ -60,17 +61,12 @@ class Notice:
         self.subservice = message.subservice
         self._codec, self._message = codec, message
         self._frame = bytearray(codec.encode(message))
-        kind = codec.profile.kinds[self._id()]
-        body = codec.profile.layouts[kind].body
+        self.kind = KIND_OF[type(message)]
+        body = codec.profile.layouts[self.kind].body
         self._places = None
         if all(name in body.offsets for name in _VARYING):
             head = codec.profile.header.size
             self._places = [(body.field_struct(name), head + body.offsets[name]) for name in _VARYING]
-
-    def _id(self) -> int:
-        header = self._codec.profile.header
-        number: int = header.struct.unpack_from(self._frame)[header.names.index("msg_id")]
-        return number
 
     def frame(self, sequence: int, sent_ns: int) -> bytes | memoryview:
         """The frame with these numbers, valid until the next call."""
@@ -91,11 +87,13 @@ class Taken(NamedTuple):
 
     Attributes:
         notifications: in it; an answer is none. due_ns: when they were due, since the epoch.
+        kind: of a notification that is no measurement.
     """
 
     data: bytes | memoryview
     notifications: int
     due_ns: int
+    kind: Kind | None = None
 
 
 class TransmitQueue:
@@ -158,7 +156,7 @@ class TransmitQueue:
             return Taken(item, 0, 0)
         frame = item.frame(self.service_sequence, sent_ns)
         self.service_sequence += 1
-        return Taken(frame, 1, item.due_ns)
+        return Taken(frame, 1, item.due_ns, item.kind)
 
     def clear(self) -> int:
         """Give up everything; returns how many notifications that were."""

@@ -64,7 +64,8 @@ class WlcEndpoint(Endpoint):
                     self.say(VersionResponse(PROTOCOL_VERSION, Status.UNSUPPORTED_VERSION), transaction)
                     return
                 self.say(VersionResponse(PROTOCOL_VERSION, Status.OK), transaction)
-                self.say(m.Capability(self.settings.mask))
+                self.offered = self.settings.mask
+                self.say(m.Capability(self.offered))
             case SubscribeRequest(subservices=asked):
                 self._grant(asked, transaction)
 

@@ -15,6 +15,7 @@ from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile_document import ProfileDocument
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage
+from loadgen.status.answer import PeerRow, Question, SideCounts
 
 _LENGTH_BYTES = 4
 _CHUNK_BYTES = 65536
@@ -87,6 +88,13 @@ class BeginStage(_Value, frozen=True):
     at_ns: int
 
 
+class AskStatus(_Value, frozen=True):
+    """To all: tell of your peers, whenever you have the time. `serial` comes back with the answer."""
+
+    serial: int
+    question: Question
+
+
 class Finish(_Value, frozen=True):
     """To all: stop the load, close in order, hand in the result."""
 
@@ -139,8 +147,17 @@ class Done(_Value, frozen=True):
     health: WorkerHealth
 
 
-ToWorker = Assignment | Dial | StartLoad | EndLoad | Muster | BeginStage | Finish
-FromWorker = Ready | Refused | Progress | LoadOver | Done
+class StatusPart(_Value, frozen=True):
+    """From a worker: a part of an answer; the last one has the counts, or says why there are none."""
+
+    serial: int
+    rows: tuple[PeerRow, ...] = ()
+    counts: SideCounts | None = None
+    trouble: str = ""
+
+
+ToWorker = Assignment | Dial | StartLoad | EndLoad | Muster | BeginStage | AskStatus | Finish
+FromWorker = Ready | Refused | Progress | LoadOver | StatusPart | Done
 
 Outgoing = TypeVar("Outgoing")
 Incoming = TypeVar("Incoming")

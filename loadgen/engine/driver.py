@@ -4,12 +4,13 @@ in a task each (`dtls`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import trio
 
 from loadgen.engine.effort import Effort
+from loadgen.engine.peers import Peer
 from loadgen.scenario.schedule import RateStage
 
 
@@ -53,3 +54,13 @@ class Driver(Protocol):
 
     def totals(self, now_ns: int) -> Mapping[str, int]:
         """Counters that follow from where things stand."""
+
+    # What `loadgen status` asks; `peers.PeerKeeper` tells of these.
+
+    def peers(self) -> Iterable[Peer]: ...
+
+    def owner(self, peer: Peer) -> tuple[int, str]: ...
+
+    def notified(self, link: Any) -> int: ...
+
+    def statistics(self) -> dict[str, int]: ...

@@ -16,6 +16,7 @@ import trio
 from loadgen.endpoint.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.engine.effort import Effort
 from loadgen.engine.links import Phase
+from loadgen.engine.peers import Peer, PeerBook, PeerKeeper
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import NotifyReceiver
@@ -45,12 +46,13 @@ class DtlsLink:
         row: of the ledger; -1: it is told nothing, or it is an MSE's. left_row: the one that it unsubscribed from.
         heard_ns: when a datagram came last.
         read: what came last was not taken yet.
+        notifications: sent or received, once its session is over.
         timer: serial of the timer that counts.
     """
 
     __slots__ = (
         *("association", "endpoint", "heard_ns", "left_row", "number", "phase", "read", "row", "scope"),
-        *("started_ns", "timer"),
+        *("notifications", "peer", "started_ns", "timer"),
     )
 
     def __init__(self, association: Association, number: int, started_ns: int) -> None:
@@ -63,9 +65,11 @@ class DtlsLink:
         self.read = False
         self.scope = trio.CancelScope()
         self.timer = 0
+        self.peer: Peer | None = None  # once its tunnel is up
+        self.notifications = 0
 
 
-class DtlsDriver:
+class DtlsDriver(PeerKeeper):
     """What both sides share: the life of an association, timers, and the tick. See `driver.Driver`."""
 
     # Names of the phases in counters: errors.<phase>.<kind>.
@@ -78,6 +82,7 @@ class DtlsDriver:
         self.links: set[DtlsLink] = set()
         self.active = self.mustered = self.longest_stall_ns = 0
         self.effort = Effort()
+        self.book = PeerBook()
         self.load_over = trio.Event()
         self.finished = False
         self.nursery: trio.Nursery
@@ -238,6 +243,7 @@ class DtlsDriver:
                 )
                 now = time.monotonic_ns()
                 link.phase, link.heard_ns = Phase.SETTING_UP, now
+                self.book.opened += 1
                 self.on_tunnel(link, now)
                 await self.attend(link, now)
                 while True:
@@ -355,6 +361,9 @@ class DtlsDriver:
         phase = link.phase
         if phase is Phase.CLOSED:
             return
+        if phase is Phase.ACTIVE:
+            link.notifications = self.notified(link)
+        self.book.ended(link)
         link.phase, link.timer = Phase.CLOSED, 0
         if phase is Phase.ACTIVE:
             self.active -= 1

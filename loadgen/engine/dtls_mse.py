@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import trio
@@ -18,6 +18,7 @@ from loadgen.endpoint.notices import Notices
 from loadgen.endpoint.stations import known_macs
 from loadgen.engine.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsDriver, DtlsLink
 from loadgen.engine.links import Phase
+from loadgen.engine.peers import Peer
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use, end_ns
@@ -213,6 +214,7 @@ class DtlsMseDriver(DtlsDriver):
         endpoint = DatagramMseEndpoint(self._settings, link.started_ns, link.number, self._asker, self._notices)
         endpoint.start()
         link.endpoint = endpoint
+        self.book.join(link, link.number, self._address(link.number))
 
     def on_active(self, link: DtlsLink, now_ns: int) -> None:
         assert link.endpoint is not None
@@ -223,6 +225,22 @@ class DtlsMseDriver(DtlsDriver):
         if self._asker is not None:
             assert isinstance(link.endpoint, DatagramMseEndpoint)
             self._asker.open(link.endpoint)
+
+    def _address(self, number: int) -> tuple[str, int]:
+        return self._addresses[self._sessions[number].wlc]
+
+    def peers(self) -> Iterator[Peer]:
+        known = {peer.number: peer for peer in self.book.peers}
+        links = {link.number: link for link in self.links}
+        for number in range(len(self._sessions)):
+            yield known.get(number) or Peer(number, self._address(number), links.get(number))
+
+    def owner(self, peer: Peer) -> tuple[int, str]:
+        mse = self._sessions[peer.number].mse
+        return mse, self.plan.mse_macs[mse]
+
+    def notified(self, link: DtlsLink) -> int:
+        return self._reception.received(link.number)
 
     def on_granted(self, link: DtlsLink, before: int, now_ns: int) -> None:
         assert link.endpoint is not None

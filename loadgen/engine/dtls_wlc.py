@@ -20,6 +20,7 @@ from loadgen.engine.controllers import make_controllers
 from loadgen.engine.dtls import TICK_NS, DtlsDriver, DtlsLink
 from loadgen.engine.links import Phase
 from loadgen.engine.owing import Owing
+from loadgen.engine.peers import Peer, server_statistics
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s
 from loadgen.nmsp.profile import WireProfile
@@ -227,6 +228,7 @@ class DtlsWlcDriver(DtlsDriver):
         if not self._dialed_by_us:
             self.recorder.record("handshake.tls", now_ns - link.started_ns)
         link.endpoint = DatagramWlcEndpoint(self._settings, link.started_ns, self.controllers[link.number].directory)
+        self.book.join(link, link.number, link.association.peer_address)
 
     async def on_datagram(self, link: DtlsLink, data: bytes, now_ns: int) -> None:
         self.receiver.view[: len(data)] = data
@@ -296,6 +298,17 @@ class DtlsWlcDriver(DtlsDriver):
             owing.rows[link.number].remove(link.row)
             owing.ledger.close(link.row, owing.due(link.number, owing.slots(time.monotonic_ns())))
         link.row = -1
+
+    def owner(self, peer: Peer) -> tuple[int, str]:
+        wlc = self.controllers[peer.number].number
+        return wlc, self.plan.wlcs[wlc].mac
+
+    def notified(self, link: DtlsLink) -> int:
+        row = link.row if link.row >= 0 else link.left_row
+        return 0 if row < 0 else int(self._owing.ledger.sent[row])
+
+    def statistics(self) -> dict[str, int]:
+        return super().statistics() | server_statistics(self.recorder)
 
     def totals(self, now_ns: int) -> dict[str, int]:
         self._record_lag()  # the interval that is about to be closed has all of it

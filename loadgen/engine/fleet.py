@@ -13,7 +13,7 @@ from typing import IO
 
 import trio
 
-from loadgen.engine.channel import Channel, Done, FromWorker, LoadOver, Progress, Ready, Refused, ToWorker
+from loadgen.engine.channel import Channel, Done, FromWorker, LoadOver, Progress, Ready, Refused, StatusPart, ToWorker
 from loadgen.engine.worker import worker_name
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.recorder import Interval
@@ -24,6 +24,8 @@ _LAST_WORDS = re.compile(r"^[ |]*((?:[\w.]+)(?:Error|Exception|Fault)\b.*)$", re
 
 # What a worker saw: its name, the interval, and of its progress the CPU time (else None).
 Hear = Callable[[str, Interval, float | None], None]
+# A part of what a worker tells of its peers.
+HearStatus = Callable[[str, StatusPart], None]
 
 
 class WorkerProcess:
@@ -65,6 +67,7 @@ class Fleet:
         self.workers: list[WorkerProcess] = []
         self.stopping = False
         self.interrupted = False
+        self.hear_status: HearStatus = lambda _name, _part: None
         self._hear = hear
         self._changed = trio.Event()
 
@@ -102,6 +105,10 @@ class Fleet:
         """Wait until it holds, or the run is to end."""
         while not self.stopping and not predicate():
             await self._changed.wait()
+
+    async def change(self) -> None:
+        """Wait until a worker has said something, or ended."""
+        await self._changed.wait()
 
     async def until_ended(self, role: Role) -> None:
         """Wait until the workers of one side have handed in their results, or died."""
@@ -147,6 +154,8 @@ class Fleet:
                         worker.active, worker.queued_bytes, worker.health = active, queued, value.health
                         worker.mustered, worker.pending = value.mustered, value.pending
                         self._hear(worker.name, interval, cpu_s)
+                    case StatusPart():
+                        self.hear_status(worker.name, value)
                     case LoadOver(interval=interval, queued_bytes=queued):
                         self._hear(worker.name, interval, None)
                         worker.queued_bytes = queued

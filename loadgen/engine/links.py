@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from loadgen.endpoint.link import Endpoint
 from loadgen.transport.tls import Tunnel
+
+if TYPE_CHECKING:
+    from loadgen.engine.peers import Peer
 
 
 class Phase(IntEnum):
@@ -25,6 +29,8 @@ class Link:
     __slots__ = (
         "endpoint",
         "fd",
+        "notifications",
+        "peer",
         "phase",
         "read",
         "started_ns",
@@ -46,6 +52,8 @@ class Link:
         self.tail = b""  # the beginning of a frame that has not arrived whole
         self.timer = 0  # serial of the timer that counts; earlier ones were replaced
         self.watched = 0
+        self.peer: Peer | None = None  # once its tunnel is up
+        self.notifications = 0  # sent or received, once its session is over
 
 
 class Reads:

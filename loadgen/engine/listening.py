@@ -14,6 +14,7 @@ from OpenSSL import SSL
 from loadgen.engine.aaa import Aaa, Answer
 from loadgen.engine.admission import count_response, count_verified
 from loadgen.engine.links import Link, Phase
+from loadgen.engine.peers import Peer, server_statistics
 from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
@@ -30,17 +31,19 @@ class WlcLink(Link):
     """A link that a WLC accepted.
 
     Attributes:
+        address: where it came from.
         number: which of the worker's WLCs, in the order of its listeners.
         row: of the ledger, once it subscribed; -1: it is told nothing. left_row: the one that it unsubscribed from.
         answer: AAA's, while it is on its way.
         paused: nothing is read from it before its timer has run.
     """
 
-    __slots__ = ("answer", "left_row", "number", "paused", "row")
+    __slots__ = ("address", "answer", "left_row", "number", "paused", "row")
 
-    def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
+    def __init__(self, sock: socket.socket, started_ns: int, number: int, address: tuple[str, int] = ("", 0)) -> None:
         super().__init__(sock.fileno(), Phase.HANDSHAKING, started_ns)
         self.tls_started_ns = started_ns
+        self.address = address
         self.number = number
         self.row = self.left_row = -1
         self.answer: Answer | None = None
@@ -66,6 +69,7 @@ class ListeningShard(Shard):
         self._listeners = {sock.fileno(): (number, sock) for number, sock in enumerate(listeners)}
         self._resting: list[tuple[int, int]] = []  # (until, listener)
         self._open = 0
+        self.owners: list[tuple[int, str]] = []  # of each listener: its WLC's number in the plan, and its MAC
 
     def listen(self, count: int) -> None:
         """Accept at the first `count` listeners, and refuse at all others."""
@@ -95,7 +99,7 @@ class ListeningShard(Shard):
         number, listener = self._listeners[fd]
         for _ in range(_ACCEPTS_PER_TURN):
             try:
-                sock, _ = listener.accept()
+                sock, address = listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -108,7 +112,7 @@ class ListeningShard(Shard):
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             now = time.monotonic_ns()
-            link = self.link_class(sock, now, number)
+            link = self.link_class(sock, now, number, address[:2])
             self.recorder.count("accept.attempts")
             self.on_accepted(sock, link)
             self.add(link, now + self.setup_timeout_ns, select.EPOLLIN)
@@ -116,6 +120,17 @@ class ListeningShard(Shard):
     def on_turn(self, now_ns: int) -> None:
         while self._resting and self._resting[0][0] <= now_ns:
             self.watch_other(self._resting.pop(0)[1])
+
+    def join(self, link: Link) -> None:
+        """A link's tunnel is up: whoever asks for our peers is told of this one, too."""
+        assert isinstance(link, WlcLink)
+        self.book.join(link, link.number, link.address)
+
+    def owner(self, peer: Peer) -> tuple[int, str]:
+        return self.owners[peer.number]
+
+    def statistics(self) -> dict[str, int]:
+        return super().statistics() | server_statistics(self.recorder)
 
     def stop_listening(self) -> None:
         """Accept no more."""

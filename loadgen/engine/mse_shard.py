@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from OpenSSL import SSL
@@ -16,6 +16,7 @@ from loadgen.endpoint.notices import Notices
 from loadgen.endpoint.stations import known_macs
 from loadgen.engine.dialing import DialingShard, MseLink
 from loadgen.engine.links import Link, Phase
+from loadgen.engine.peers import Peer
 from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
@@ -60,6 +61,7 @@ class MseShard(DialingShard):
         self._settings = settings
         self._connect_per_s = plan.connect_per_s
         self._sessions_per_user = plan.sessions_per_user
+        self._mse_macs = plan.mse_macs
         self._wlcs_are_ours = plan.use.plays_wlc
         self._reception = Reception(
             recorder,
@@ -219,6 +221,7 @@ class MseShard(DialingShard):
         endpoint = MseEndpoint(self._settings, link.started_ns, link.number, self._asker, self._notices)
         endpoint.start()
         link.endpoint = endpoint
+        self.book.join(link, link.number, self._addresses[self.sessions[link.number].wlc])
 
     def on_active(self, link: Link, now_ns: int) -> None:
         assert isinstance(link, MseLink)
@@ -243,6 +246,20 @@ class MseShard(DialingShard):
             self.recorder.count("sessions.failed")
         else:
             self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+
+    def peers(self) -> Iterator[Peer]:
+        known = {peer.number: peer for peer in self.book.peers}
+        for number in range(self._wanted):
+            address = self._addresses[self.sessions[number].wlc]
+            yield known.get(number) or Peer(number, address, self._by_number.get(number))
+
+    def owner(self, peer: Peer) -> tuple[int, str]:
+        mse = self.sessions[peer.number].mse
+        return mse, self._mse_macs[mse]
+
+    def notified(self, link: Link) -> int:
+        assert isinstance(link, MseLink)
+        return self._reception.received(link.number)
 
     def release(self, link: Link) -> None:
         assert isinstance(link, MseLink)

@@ -50,6 +50,7 @@ class ServingShard(ListeningShard):
     ) -> None:
         """Args: listeners, contexts: one for each of `members` (numbers of the plan's WLCs), in order."""
         super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa)
+        self.owners = [(number, plan.wlcs[number].mac) for number in members]
         self._plan = plan
         self._settings = settings
         self._members = members
@@ -146,6 +147,7 @@ class ServingShard(ListeningShard):
             self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
         assert isinstance(link, WlcLink)
         link.endpoint = WlcEndpoint(self._settings, link.started_ns, self.directory_of(link.number))
+        self.join(link)
 
     def directory_of(self, position: int) -> Directory | None:
         """What a WLC answers from when it is asked; None: it has no devices."""

@@ -14,6 +14,7 @@ import trio
 from loadgen.engine.effort import Effort
 from loadgen.engine.links import Link, Phase, Reads
 from loadgen.engine.loop import Loop
+from loadgen.engine.peers import PeerBook, PeerKeeper
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import MAX_WRITE_BYTES, NotifyReceiver
@@ -41,7 +42,7 @@ _MIN_SWEEP = 6
 _SETTING_UP, _ACTIVE = Phase.SETTING_UP, Phase.ACTIVE
 
 
-class Shard(Loop):
+class Shard(Loop, PeerKeeper):
     """What both fleets share: handshakes, reading, writing, faults.
 
     Subclasses say what happens when a tunnel is up, a session is active, or a link is gone.
@@ -60,6 +61,7 @@ class Shard(Loop):
         self.mustered = 0  # users
         self.handshakes_wait = False  # for us: the last turn had no time for all that were ready
         self.effort = Effort()
+        self.book = PeerBook()
         self.load_over = trio.Event()
         self._reads = Reads()
         self._read_since_ns: int | None = None
@@ -217,6 +219,7 @@ class Shard(Loop):
         if link.phase is not Phase.ACTIVE:
             return
         self.active -= 1
+        link.notifications = self.notified(link)
         self.on_gone(link, link.phase, orderly=True)
         link.phase = Phase.CLOSING
         self.arm(link, now_ns + CLOSE_TIMEOUT_NS)
@@ -240,6 +243,7 @@ class Shard(Loop):
                 return
             now = time.monotonic_ns()
             link.phase = Phase.SETTING_UP
+            self.book.opened += 1
             self.on_tunnel(link, now)
             if link.endpoint is not None:
                 self.send_outbox(link)
@@ -437,6 +441,9 @@ class Shard(Loop):
 
     def _drop(self, link: Link) -> None:
         """Give a link's descriptor back."""
+        if link.phase is Phase.ACTIVE:
+            link.notifications = self.notified(link)
+        self.book.ended(link)
         link.phase = Phase.CLOSED
         self.remove(link)
         link.tail = b""  # its timer may keep the link for long: nothing that the peer has sent or asked for stays

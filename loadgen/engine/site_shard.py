@@ -88,8 +88,8 @@ class SiteLink(WlcLink):
 
     __slots__ = ("behind", "queue")
 
-    def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
-        super().__init__(sock, started_ns, number)
+    def __init__(self, sock: socket.socket, started_ns: int, number: int, address: tuple[str, int] = ("", 0)) -> None:
+        super().__init__(sock, started_ns, number, address)
         self.queue: TransmitQueue | None = None
         self.behind = False
 
@@ -226,6 +226,9 @@ class SiteShard(ServingShard):
                 tunnel.write(taken.data)
                 if not (count := taken.notifications):
                     continue
+                if taken.kind is not None:
+                    assert link.endpoint is not None
+                    link.endpoint.count_said(taken.kind)
                 self._sent += count
                 self._sent_bytes += len(taken.data)
                 self._writes += 1
@@ -270,6 +273,10 @@ class SiteShard(ServingShard):
         for priority in Priority:
             self._dropped[priority] += queue.dropped[priority]
             self._deepest[priority] = max(self._deepest[priority], queue.deepest[priority])
+
+    def notified(self, link: Link) -> int:
+        assert isinstance(link, SiteLink)
+        return 0 if link.queue is None else link.queue.sequence
 
     # -- the end -------------------------------------------------------------------------------------------------
 

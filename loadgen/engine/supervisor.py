@@ -10,6 +10,7 @@ A worker that dies ends the run early: what the others measured, and what it rep
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -19,6 +20,7 @@ import trio
 from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Muster, StartLoad
 from loadgen.engine.fleet import Fleet, Hear
 from loadgen.engine.record import LEAD_NS, AbortWhen, Load, RunRecord
+from loadgen.engine.status_desk import StatusDesk
 from loadgen.errors import InputError, Problem
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Identity
@@ -31,6 +33,7 @@ from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile_document import ProfileDocument
 from loadgen.scenario.plan import Plan, end_ns
 from loadgen.scenario.schedule import RateStage
+from loadgen.status.answer import RunInfo
 from loadgen.units import NS_PER_S
 
 # How long workers have, after Finish, beyond the orderly close of their sessions.
@@ -160,6 +163,7 @@ class Supervisor:
         """All phases; returns what kept us from it."""
         if self._part_of is None:
             nursery.start_soon(self.fleet.watch_signals)
+        nursery.start_soon(StatusDesk(self.fleet, self._plan, self._profile, self._info).serve)
         if problems := await self._prepare(nursery):
             return problems
         if not self.fleet.stopping:
@@ -375,6 +379,21 @@ class Supervisor:
             handshake_p50_ns=self._recent.percentiles(shaking, 50.0)[0],
             handshake_p99_ns=self._recent.percentiles(shaking, 99.0)[0],
             kind=self._plan.kind,
+        )
+
+    def _info(self) -> RunInfo:
+        """For `loadgen status`."""
+        plan, seen = self._plan, self._snapshot()
+        return RunInfo(
+            pid=os.getpid(),
+            scenario=plan.scenario,
+            digest=plan.digest,
+            use=plan.use,
+            kind=plan.kind,
+            stage=seen.stage,
+            load_stage=seen.load_stage,
+            elapsed_s=seen.elapsed_s,
+            total_s=seen.total_s,
         )
 
     def _count(self, name: str) -> int:

@@ -241,7 +241,7 @@ class WlcShard(ServingShard):
                 self._sent += count
                 self._note_lag(now, due if isinstance(due, int) else due[:count], count, held_up=held_up)
         except TransportFault as error:
-            ledger.done[row] = done
+            ledger.done[row], ledger.sent[row] = done, sequence
             self.fault(link, error.kind)
             return False
         ledger.done[row], ledger.sent[row] = done, sequence
@@ -379,6 +379,11 @@ class WlcShard(ServingShard):
         return sum(
             link.tunnel.unacknowledged_bytes() for link in self._links if link is not None and link.tunnel is not None
         )
+
+    def notified(self, link: Link) -> int:
+        assert isinstance(link, WlcLink)
+        row = link.row if link.row >= 0 else link.left_row
+        return 0 if row < 0 else int(self._ledger.sent[row])
 
     def totals(self, now_ns: int) -> dict[str, int]:
         """What was due, sent and dropped so far, in all loads."""

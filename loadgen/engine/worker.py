@@ -17,7 +17,9 @@ import trio
 
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.engine.aaa import Aaa
+from loadgen.engine.answering import answer
 from loadgen.engine.channel import (
+    AskStatus,
     Assignment,
     BeginStage,
     Channel,
@@ -121,6 +123,9 @@ class Worker:
                     self._shard.muster(users, at_ns, over_ns)
                 case BeginStage():
                     self._begin_stage(order)
+                case AskStatus():
+                    spread = self._assignment.worker, self._assignment.workers
+                    nursery.start_soon(answer, self._shard, order, self._profile, spread, self._channel.send)
                 case Finish():
                     if self._shard is None:
                         self._shard_done.set()

@@ -166,6 +166,11 @@ class Association:
         if self._alert is not None:
             self._scope.cancel()
 
+    @property
+    def peer_address(self) -> tuple[str, int]:
+        host, port = self._channel.peer_address[:2]
+        return host, port
+
     async def handshake(self, timeout_s: float, retransmit_s: float) -> None:
         """Shake hands.
 

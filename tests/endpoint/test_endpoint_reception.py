@@ -38,6 +38,7 @@ def checked(numbers: list[int], start: int = 0) -> tuple[int, int, int]:
     for number in numbers:
         check.take(number)
     assert check.jumps == 0
+    assert check.taken == start + len(numbers)
     return check.lost, check.duplicated, check.reordered
 
 

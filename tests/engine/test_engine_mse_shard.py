@@ -80,7 +80,7 @@ class Fleet:
             echo_interval_ns=echo_ns,
             dead_interval_ns=dead_ns,
         )
-        self.shard = MseShard(plan, self.profile, self.recorder, settings, 0, 1, [], [], 0)
+        self.shard = MseShard(plan, self.profile, self.recorder, settings, 0, 1, [("192.0.2.7", 16113)], [], 0)
         self.sockets = [socket.socket() for _ in range(LINKS)]
         self.links: list[MseLink] = []
         now = time.monotonic_ns()

@@ -111,7 +111,15 @@ class Fleets:
             to_unix_ns,
         )
         self.mse = MseShard(
-            plan, self.profile, self.counted, self._settings(self.counted, plan.subscription), 0, 1, [], [], to_unix_ns
+            plan,
+            self.profile,
+            self.counted,
+            self._settings(self.counted, plan.subscription),
+            0,
+            1,
+            [("127.0.0.1", 1)] * len(plan.wlcs),
+            [],
+            to_unix_ns,
         )
         self.links: list[tuple[MseLink, WlcLink]] = []
         now = time.monotonic_ns()

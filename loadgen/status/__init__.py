@@ -1,0 +1,1 @@
+"""What a run that goes on tells of its peers: asked and answered over a socket on this machine."""
