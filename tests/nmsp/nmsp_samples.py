@@ -25,7 +25,8 @@ REPEATABLE = settings(derandomize=True, deadline=None, database=None)
 REFERENCE_TOML = Path(profile_module.__file__).with_name("reference.toml")
 
 # Everything that a profile may do differently from the reference: byte order, a bigger header with gaps before, between
-# and after its fields, a length that counts the body, a negative constant, other types, fields out of order.
+# and after its fields, a length that counts the body, a negative constant, other types, fields out of order; and
+# elements of every make.
 OTHER_TOML = """
 name = "other-2"
 byte_order = "little"
@@ -104,6 +105,67 @@ fields = [
   { name = "ap_mac", type = "mac", offset = 1 },
   { name = "rest", type = "u8", offset = 20, value = 9 },
 ]
+
+# Everything in elements, records too, whose lengths count their heads.
+[messages.client_info_notify]
+id = 0x2001
+size = 0
+fields = []
+repeat = { record = "client", id = 200, max = 9 }
+elements = { type = "u8", length = "u16", length_counts = "element", fields = [
+  { name = "subservice", type = "i32", id = 5 },
+  { name = "sent_ns", type = "u64", id = 0 },
+  { name = "sequence", type = "u64", id = 255 },
+  { name = "due_ns", type = "u64", id = 1 },
+] }
+
+# Fixed fields, then records side by side, then elements with large heads.
+[messages.tag_info_notify]
+id = 0x2002
+size = 12
+fields = [
+  { name = "records_n", type = "i16", offset = 1 },
+  { name = "sequence", type = "u64", offset = 4 },
+]
+repeat = { record = "tag", count = "records_n", max = 3 }
+elements = { type = "u32", length = "u32", fields = [
+  { name = "payload", type = "bytes", id = 0x10000, size = 70 },
+  { name = "due_ns", type = "u64", id = 3 },
+  { name = "sent_ns", type = "u64", id = 4 },
+  { name = "subservice", type = "u8", id = 0xFFFFFFFF },
+] }
+
+# One field that must be there, one that may be missing, and no records.
+[messages.measurement_request]
+id = 0x3001
+size = 1
+fields = [{ name = "one", type = "u8", offset = 0, value = 1 }]
+elements = { type = "u16", length = "u8", fields = [
+  { name = "device_mac", type = "mac", id = 2 },
+  { name = "subservice", type = "u16", id = 1 },
+] }
+
+[messages.measurement_response]
+id = 0x3002
+size = 6
+fields = [{ name = "device_mac", type = "mac", offset = 0 }]
+repeat = { record = "heard", id = 7, max = 8 }
+elements = { type = "u8", length = "u8", length_counts = "element", fields = [
+  { name = "subservice", type = "u8", id = 1 },
+  { name = "status", type = "i16", id = 2 },
+] }
+
+[records.client]
+size = 40
+fields = [
+  { name = "ssid", type = "text", offset = 1, size = 17 },
+  { name = "address", type = "bytes", offset = 18, size = 16 },
+  { name = "station_mac", type = "mac", offset = 34 },
+]
+
+[records.tag]
+size = 9
+fields = [{ name = "tag_mac", type = "mac", offset = 0 }, { name = "tx_power", type = "i16", offset = 7 }]
 """
 
 _BITS = {"u8": 8, "u16": 16, "u32": 32, "u64": 64, "i8": 8, "i16": 16, "i32": 32, "i64": 64}

@@ -2,208 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import ast
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nmsp_bad_profiles import ALL_BAD, BAD, Edit, by_id, elements, field, payload, reading
 from nmsp_samples import OTHER_TOML, core_document, reference_document, to_toml
 
 from loadgen.errors import ExitCode, InputError
+from loadgen.nmsp import profile_check
+from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import load_profile, reference_profile
-
-Edit = Callable[[dict[str, Any]], object]
-
-NOTIFY = "messages.measurement_notify"
-
-
-def field(document: dict[str, Any], message: str, name: str) -> dict[str, Any]:
-    table = document["header"] if message == "header" else document["messages"][message]
-    return next(f for f in table["fields"] if f["name"] == name)
-
-
-def reading(document: dict[str, Any], name: str) -> dict[str, Any]:
-    fields = document["records"]["reading"]["fields"]
-    return next(f for f in fields if f["name"] == name)
-
-
-def notify(document: dict[str, Any]) -> dict[str, Any]:
-    return document["messages"]["measurement_notify"]
-
-
-# What is changed -> every problem that must come of it, without the file name.
-BAD: dict[str, tuple[Edit, list[str]]] = {
-    "a field past its record": (
-        lambda d: field(d, "capability", "subservices").update(offset=1),
-        [
-            "messages.capability.fields[0] (subservices): expected to end within the record of 8 bytes, "
-            "found an end at byte 9"
-        ],
-    ),
-    "a field before its record": (
-        lambda d: field(d, "capability", "subservices").update(offset=-1),
-        ["messages.capability.fields[0] (subservices).offset: expected 0 or more, found -1"],
-    ),
-    "an overlap": (
-        lambda d: field(d, "version_request", "highest").update(offset=1),
-        ["messages.version_request.fields[1] (highest): expected bytes of its own, found an overlap with lowest"],
-    ),
-    "an overlap in the readings": (
-        lambda d: reading(d, "slot").update(offset=7),
-        ["records.reading.fields[2] (band): expected bytes of its own, found an overlap with slot"],
-    ),
-    "two fields of one name": (
-        lambda d: d["header"]["fields"][1].update(name="magic"),
-        ["header.fields[1] (magic): expected a name of its own, found a second field of that name"],
-    ),
-    "a message missing": (
-        lambda d: d["messages"].pop("echo_response"),
-        ["messages.echo_response: expected a table, found nothing"],
-    ),
-    "an unknown message": (
-        lambda d: d["messages"].update(echo=d["messages"]["echo_request"] | {"id": 99}),
-        [
-            "messages.echo: expected one of version_request, version_response, capability, subscribe_request, "
-            "subscribe_response, echo_request, echo_response, measurement_notify, capability_request, "
-        ],
-    ),
-    "one id twice": (
-        lambda d: d["messages"]["echo_response"].update(id=6),
-        ["messages.echo_response.id: expected an id of its own, found 6, the id of echo_request"],
-    ),
-    "an id out of range": (
-        lambda d: d["messages"]["capability"].update(id=65536),
-        ["messages.capability.id: expected a uint16, found 65536"],
-    ),
-    "a negative id": (
-        lambda d: d["messages"]["capability"].update(id=-1),
-        ["messages.capability.id: expected a uint16, found -1"],
-    ),
-    "a type that the code cannot work with": (
-        lambda d: field(d, "header", "length").update(type="i32"),
-        ["header.fields[3] (length).type: expected u8 or u16 or u32, found i32"],
-    ),
-    "a mac where a number belongs": (
-        lambda d: (
-            field(d, "measurement_notify", "subservice").update(type="mac", offset=32) or notify(d).update(size=38)
-        ),
-        [f"{NOTIFY}.fields[4] (subservice).type: expected an integer type, found mac"],
-    ),
-    "a number where a mac belongs": (
-        lambda d: reading(d, "ap_mac").update(type="u32"),
-        ["records.reading.fields[0] (ap_mac).type: expected mac, found u32"],
-    ),
-    "a type that does not exist": (
-        lambda d: field(d, "header", "flags").update(type="u24"),
-        ["header.fields[1].type: expected"],
-    ),
-    "an unknown key": (
-        lambda d: d["header"].update(length_count="body"),
-        ["header.length_count: expected one of fields, length_counts, size, found an unknown key"],
-    ),
-    "an unknown key of a field": (
-        lambda d: d["header"]["fields"][2].update(offfset=1),
-        ["header.fields[2].offfset: expected one of name, offset, size, type, value, found an unknown key"],
-    ),
-    "a constant that does not fit": (
-        lambda d: field(d, "header", "flags").update(value=256),
-        ["header.fields[1] (flags).value: expected a value that fits u8, found 256"],
-    ),
-    "a negative constant in an unsigned field": (
-        lambda d: field(d, "header", "flags").update(value=-1),
-        ["header.fields[1] (flags).value: expected a value that fits u8, found -1"],
-    ),
-    "a field that nobody fills": (
-        lambda d: field(d, "header", "flags").pop("value"),
-        ["header.fields[1] (flags): expected one of msg_id, length, transaction, or a constant value, found neither"],
-    ),
-    "a field missing": (
-        lambda d: notify(d)["fields"].pop(1),
-        [f"{NOTIFY}.fields: expected a field due_ns, found none"],
-    ),
-    "no readings": (
-        lambda d: notify(d).pop("repeat"),
-        [f"{NOTIFY}.repeat: expected a table (the AP readings), found nothing"],
-    ),
-    "readings where none belong": (
-        lambda d: d["messages"]["capability"].update(repeat=copy.deepcopy(notify(d)["repeat"])),
-        ["messages.capability.repeat: expected nothing: this message has no records, found a table"],
-    ),
-    "a count that is no field": (
-        lambda d: notify(d)["repeat"].update(count="readings"),
-        [
-            f"{NOTIFY}.fields[5] (reading_count): expected one of sequence, due_ns, sent_ns, station_mac, subservice, "
-            "readings, or a constant value, found neither",
-            f"{NOTIFY}.fields: expected a field readings, found none",
-        ],
-    ),
-    "too many readings": (
-        lambda d: notify(d)["repeat"].update(max=256),
-        [f"{NOTIFY}.repeat.max: expected 1 to 255, found 256"],
-    ),
-    "no reading at all": (
-        lambda d: notify(d)["repeat"].update(max=0),
-        [f"{NOTIFY}.repeat.max: expected 1 to 255, found 0"],
-    ),
-    "a frame limit below the largest notification": (
-        lambda d: d.update(max_frame_bytes=267),  # 12 + 32 + 16 * 14 = 268
-        [f"max_frame_bytes: expected room for {NOTIFY}, 268 bytes, found 267"],
-    ),
-    "a notification larger than a TLS record": (
-        lambda d: d["records"]["reading"].update(size=1022),  # 12 + 32 + 16 * 1022 = 16,396
-        [f"{NOTIFY}: expected at most 16384 bytes with header and records, found 16396"],
-    ),
-    "no frame limit": (
-        lambda d: d.update(max_frame_bytes=(1 << 24) + 1),
-        ["max_frame_bytes: expected 1 to 16777216, found 16777217"],
-    ),
-    "a message larger than the frame limit": (
-        lambda d: d["messages"]["capability"].update(size=70000),
-        ["max_frame_bytes: expected room for messages.capability, 70012 bytes, found 65536"],
-    ),
-    "a length that does not hold the largest frame": (
-        lambda d: (d["header"]["fields"][3].update(type="u8"), d.update(max_frame_bytes=300)),
-        [f"header.fields (length): expected a type that holds 268 ({NOTIFY}), found u8"],
-    ),
-    "a constant where a value varies": (
-        lambda d: field(d, "version_request", "lowest").update(value=1),
-        ["messages.version_request.fields[0] (lowest).value: expected nothing: this field varies, found 1"],
-    ),
-    "a count that means something else": (
-        lambda d: (notify(d)["repeat"].update(count="subservice"), notify(d)["fields"].pop(5)),
-        [f"{NOTIFY}.repeat.count: expected a field that only counts, found subservice"],
-    ),
-    "a count that does not hold the maximum": (
-        lambda d: (
-            field(d, "measurement_notify", "reading_count").update(type="i8"),
-            notify(d)["repeat"].update(max=200),
-        ),
-        [f"{NOTIFY}.repeat.max: expected a number that reading_count holds, found 200"],
-    ),
-    "a name of the header in a notification": (
-        lambda d: field(d, "measurement_notify", "reading_count").update(name="flags", value=0),
-        [
-            f"{NOTIFY}.fields: expected a field reading_count, found none",
-            f"{NOTIFY}.fields[5] (flags): expected a name that neither the header nor the readings have, found flags",
-        ],
-    ),
-    "a signal strength without a sign": (
-        lambda d: reading(d, "rssi_a").update(type="u8"),
-        ["records.reading.fields[4] (rssi_a).type: expected i8 or i16 or i32 or i64, found u8"],
-    ),
-    "a sequence number that comes round": (
-        lambda d: field(d, "measurement_notify", "sequence").update(type="u32"),
-        [f"{NOTIFY}.fields[0] (sequence).type: expected u64, found u32"],
-    ),
-    "a negative size": (
-        lambda d: d["messages"]["echo_request"].update(size=-1),
-        ["messages.echo_request.size: expected 0 to 16777216, found -1"],
-    ),
-    "a byte order that does not exist": (lambda d: d.update(byte_order="middle"), ["byte_order: expected"]),
-    "a text for a number": (lambda d: d["header"].update(size="12"), ['header.size: expected int, found "12"']),
-    "no header": (lambda d: d.pop("header"), ["header: expected a value, found nothing"]),
-}
+from loadgen.nmsp.profile_document import ProfileDocument
+from loadgen.strict import convert_leniently_untrusted
 
 
 def problems_of(tmp_path: Path, document: dict[str, Any]) -> list[str]:
@@ -219,15 +32,54 @@ def problems_of(tmp_path: Path, document: dict[str, Any]) -> list[str]:
     return [text.removeprefix(f"{path}: ") for text in texts]
 
 
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", ALL_BAD)
 def test_what_is_wrong_is_said_and_nothing_else(tmp_path: Path, name: str) -> None:
-    edit, wanted = BAD[name]
-    document = core_document()
+    make, edit, wanted = ALL_BAD[name]
+    document = make()
     edit(document)
     found = problems_of(tmp_path, document)
     assert len(found) == len(wanted), found
     for text, beginning in zip(found, wanted, strict=True):
         assert text.startswith(beginning)
+
+
+def test_every_place_that_refuses_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call of `add` in `profile_check`, by its line: what no row reaches might say anything, or never be said."""
+    source = Path(profile_check.__file__).read_text("utf-8")
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    places = {node.lineno for node in calls if isinstance(node.func, ast.Attribute) and node.func.attr == "add"}
+    # Sets have an `add`, too; those of problems have a place, what was expected, and what was found.
+    places = {node.lineno for node in calls if node.lineno in places and len(node.args) == 3}
+    assert len(places) > 30
+    reached: set[int] = set()
+    add = profile_check._Check.add
+
+    def noted(self: profile_check._Check, where: str, expected: str, found: str) -> None:
+        reached.add(sys._getframe(1).f_lineno)
+        add(self, where, expected, found)
+
+    monkeypatch.setattr(profile_check._Check, "add", noted)
+    for make, edit, _ in ALL_BAD.values():
+        document = make()
+        edit(document)
+        found, problems = convert_leniently_untrusted(document, ProfileDocument)
+        if found is not None and not problems:
+            assert profile_check.check(found)
+    assert reached == places
+
+
+def test_the_largest_that_just_fits_passes(tmp_path: Path) -> None:
+    """The other side of what is refused above."""
+    document = reference_document()
+    elements(document, length="u8", length_counts="element")
+    payload(document).update(size=252, id=65535)
+    by_id(document, 255, type="u8", length="u8")
+    document["records"]["client_info"]["size"] = 255
+    # Its counted records, in a response, stay within the frame limit.
+    document["messages"]["client_info_notify"]["repeat"]["max"] = 63  # 12 + 25 + 63 * (2 + 255) = 16,228
+    path = tmp_path / "fits.toml"
+    path.write_text(to_toml(document), "utf-8")
+    assert load_profile(path).layouts[Kind.CLIENT_INFO_NOTIFY].elements is not None
 
 
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:

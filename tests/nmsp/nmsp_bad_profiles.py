@@ -1,0 +1,409 @@
+"""Profiles that do not work: what is changed of the reference profile, and every problem that must come of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from nmsp_samples import core_document, reference_document
+
+Edit = Callable[[dict[str, Any]], object]
+
+NOTIFY = "messages.measurement_notify"
+
+
+def field(document: dict[str, Any], message: str, name: str) -> dict[str, Any]:
+    table = document["header"] if message == "header" else document["messages"][message]
+    return next(f for f in table["fields"] if f["name"] == name)
+
+
+def reading(document: dict[str, Any], name: str) -> dict[str, Any]:
+    fields = document["records"]["reading"]["fields"]
+    return next(f for f in fields if f["name"] == name)
+
+
+def notify(document: dict[str, Any]) -> dict[str, Any]:
+    return document["messages"]["measurement_notify"]
+
+
+# What is changed -> every problem that must come of it, without the file name.
+BAD: dict[str, tuple[Edit, list[str]]] = {
+    "a field past its record": (
+        lambda d: field(d, "capability", "subservices").update(offset=1),
+        [
+            "messages.capability.fields[0] (subservices): expected to end within the record of 8 bytes, "
+            "found an end at byte 9"
+        ],
+    ),
+    "a field before its record": (
+        lambda d: field(d, "capability", "subservices").update(offset=-1),
+        ["messages.capability.fields[0] (subservices).offset: expected 0 or more, found -1"],
+    ),
+    "an overlap": (
+        lambda d: field(d, "version_request", "highest").update(offset=1),
+        ["messages.version_request.fields[1] (highest): expected bytes of its own, found an overlap with lowest"],
+    ),
+    "an overlap in the readings": (
+        lambda d: reading(d, "slot").update(offset=7),
+        ["records.reading.fields[2] (band): expected bytes of its own, found an overlap with slot"],
+    ),
+    "two fields of one name": (
+        lambda d: d["header"]["fields"][1].update(name="magic"),
+        ["header.fields[1] (magic): expected a name of its own, found a second field of that name"],
+    ),
+    "a message missing": (
+        lambda d: d["messages"].pop("echo_response"),
+        ["messages.echo_response: expected a table, found nothing"],
+    ),
+    "an unknown message": (
+        lambda d: d["messages"].update(echo=d["messages"]["echo_request"] | {"id": 99}),
+        [
+            "messages.echo: expected one of version_request, version_response, capability, subscribe_request, "
+            "subscribe_response, echo_request, echo_response, measurement_notify, capability_request, "
+        ],
+    ),
+    "one id twice": (
+        lambda d: d["messages"]["echo_response"].update(id=6),
+        ["messages.echo_response.id: expected an id of its own, found 6, the id of echo_request"],
+    ),
+    "an id out of range": (
+        lambda d: d["messages"]["capability"].update(id=65536),
+        ["messages.capability.id: expected a uint16, found 65536"],
+    ),
+    "a negative id": (
+        lambda d: d["messages"]["capability"].update(id=-1),
+        ["messages.capability.id: expected a uint16, found -1"],
+    ),
+    "a type that the code cannot work with": (
+        lambda d: field(d, "header", "length").update(type="i32"),
+        ["header.fields[3] (length).type: expected u8 or u16 or u32, found i32"],
+    ),
+    "a mac where a number belongs": (
+        lambda d: (
+            field(d, "measurement_notify", "subservice").update(type="mac", offset=32) or notify(d).update(size=38)
+        ),
+        [f"{NOTIFY}.fields[4] (subservice).type: expected an integer type, found mac"],
+    ),
+    "a number where a mac belongs": (
+        lambda d: reading(d, "ap_mac").update(type="u32"),
+        ["records.reading.fields[0] (ap_mac).type: expected mac, found u32"],
+    ),
+    "a type that does not exist": (
+        lambda d: field(d, "header", "flags").update(type="u24"),
+        ["header.fields[1].type: expected"],
+    ),
+    "an unknown key": (
+        lambda d: d["header"].update(length_count="body"),
+        ["header.length_count: expected one of fields, length_counts, size, found an unknown key"],
+    ),
+    "an unknown key of a field": (
+        lambda d: d["header"]["fields"][2].update(offfset=1),
+        ["header.fields[2].offfset: expected one of name, offset, size, type, value, found an unknown key"],
+    ),
+    "a constant that does not fit": (
+        lambda d: field(d, "header", "flags").update(value=256),
+        ["header.fields[1] (flags).value: expected a value that fits u8, found 256"],
+    ),
+    "a negative constant in an unsigned field": (
+        lambda d: field(d, "header", "flags").update(value=-1),
+        ["header.fields[1] (flags).value: expected a value that fits u8, found -1"],
+    ),
+    "a field that nobody fills": (
+        lambda d: field(d, "header", "flags").pop("value"),
+        ["header.fields[1] (flags): expected one of msg_id, length, transaction, or a constant value, found neither"],
+    ),
+    "a field missing": (
+        lambda d: notify(d)["fields"].pop(1),
+        [f"{NOTIFY}.fields: expected a field due_ns, found none"],
+    ),
+    "no readings": (
+        lambda d: notify(d).pop("repeat"),
+        [f"{NOTIFY}.repeat: expected a table (the AP readings), found nothing"],
+    ),
+    "readings where none belong": (
+        lambda d: d["messages"]["capability"].update(repeat=copy.deepcopy(notify(d)["repeat"])),
+        ["messages.capability.repeat: expected nothing: this message has no records, found a table"],
+    ),
+    "a count that is no field": (
+        lambda d: notify(d)["repeat"].update(count="readings"),
+        [
+            f"{NOTIFY}.fields[5] (reading_count): expected one of sequence, due_ns, sent_ns, station_mac, subservice, "
+            "readings, or a constant value, found neither",
+            f"{NOTIFY}.fields: expected a field readings, found none",
+        ],
+    ),
+    "too many readings": (
+        lambda d: notify(d)["repeat"].update(max=256),
+        [f"{NOTIFY}.repeat.max: expected 1 to 255, found 256"],
+    ),
+    "no reading at all": (
+        lambda d: notify(d)["repeat"].update(max=0),
+        [f"{NOTIFY}.repeat.max: expected 1 to 255, found 0"],
+    ),
+    "a frame limit below the largest notification": (
+        lambda d: d.update(max_frame_bytes=267),  # 12 + 32 + 16 * 14 = 268
+        [f"max_frame_bytes: expected room for {NOTIFY}, 268 bytes, found 267"],
+    ),
+    "a notification larger than a TLS record": (
+        lambda d: d["records"]["reading"].update(size=1022),  # 12 + 32 + 16 * 1022 = 16,396
+        [f"{NOTIFY}: expected at most 16384 bytes with header and records, found 16396"],
+    ),
+    "no frame limit": (
+        lambda d: d.update(max_frame_bytes=(1 << 24) + 1),
+        ["max_frame_bytes: expected 1 to 16777216, found 16777217"],
+    ),
+    "a message larger than the frame limit": (
+        lambda d: d["messages"]["capability"].update(size=70000),
+        ["max_frame_bytes: expected room for messages.capability, 70012 bytes, found 65536"],
+    ),
+    "a length that does not hold the largest frame": (
+        lambda d: (d["header"]["fields"][3].update(type="u8"), d.update(max_frame_bytes=300)),
+        [f"header.fields (length): expected a type that holds 268 ({NOTIFY}), found u8"],
+    ),
+    "a constant where a value varies": (
+        lambda d: field(d, "version_request", "lowest").update(value=1),
+        ["messages.version_request.fields[0] (lowest).value: expected nothing: this field varies, found 1"],
+    ),
+    "a count that means something else": (
+        lambda d: (notify(d)["repeat"].update(count="subservice"), notify(d)["fields"].pop(5)),
+        [f"{NOTIFY}.repeat.count: expected a field that only counts, found subservice"],
+    ),
+    "a count that does not hold the maximum": (
+        lambda d: (
+            field(d, "measurement_notify", "reading_count").update(type="i8"),
+            notify(d)["repeat"].update(max=200),
+        ),
+        [f"{NOTIFY}.repeat.max: expected a number that reading_count holds, found 200"],
+    ),
+    "a name of the header in a notification": (
+        lambda d: field(d, "measurement_notify", "reading_count").update(name="flags", value=0),
+        [
+            f"{NOTIFY}.fields: expected a field reading_count, found none",
+            f"{NOTIFY}.fields[5] (flags): expected a name that neither the header nor the readings have, found flags",
+        ],
+    ),
+    "a signal strength without a sign": (
+        lambda d: reading(d, "rssi_a").update(type="u8"),
+        ["records.reading.fields[4] (rssi_a).type: expected i8 or i16 or i32 or i64, found u8"],
+    ),
+    "a sequence number that comes round": (
+        lambda d: field(d, "measurement_notify", "sequence").update(type="u32"),
+        [f"{NOTIFY}.fields[0] (sequence).type: expected u64, found u32"],
+    ),
+    "a negative size": (
+        lambda d: d["messages"]["echo_request"].update(size=-1),
+        ["messages.echo_request.size: expected 0 to 16777216, found -1"],
+    ),
+    "a byte order that does not exist": (lambda d: d.update(byte_order="middle"), ["byte_order: expected"]),
+    "a text for a number": (lambda d: d["header"].update(size="12"), ['header.size: expected int, found "12"']),
+    "no header": (lambda d: d.pop("header"), ["header: expected a value, found nothing"]),
+}
+
+TAGS = "messages.tag_info_notify"
+CLIENTS = "messages.client_info_notify"
+NO_ROOM = "expected an id that fits u16"
+
+
+def elements(document: dict[str, Any], **changes: object) -> dict[str, Any]:
+    """The elements of a tag's notification, changed; the payload is in one."""
+    found: dict[str, Any] = document["messages"]["tag_info_notify"]["elements"]
+    found.update(changes)
+    return found
+
+
+def payload(document: dict[str, Any]) -> dict[str, Any]:
+    field: dict[str, Any] = elements(document)["fields"][0]
+    return field
+
+
+def move(document: dict[str, Any], name: str, **changes: object) -> None:
+    """A field of a tag's notification into an element of its own."""
+    message = document["messages"]["tag_info_notify"]
+    (moved,) = (each for each in message["fields"] if each["name"] == name)
+    message["fields"].remove(moved)
+    element = {key: value for key, value in moved.items() if key != "offset"} | {"id": 2} | changes
+    elements(document)["fields"].append(element)
+
+
+def by_id(document: dict[str, Any], number: int, **made: object) -> None:
+    """The records of a client information notification into elements with this id."""
+    message = document["messages"]["client_info_notify"]
+    message["repeat"] = {key: value for key, value in message["repeat"].items() if key != "count"} | {"id": number}
+    message["fields"] = [each for each in message["fields"] if each["name"] != "record_count"]
+    if made:
+        message["elements"] = made
+
+
+# The same of what only a profile with more than the needed messages has.
+BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
+    "records missing": (
+        lambda d: d["messages"]["client_info_response"].pop("repeat"),
+        ["messages.client_info_response.repeat: expected a table (its records), found nothing"],
+    ),
+    "a record that there is not": (
+        lambda d: d["messages"]["client_info_notify"]["repeat"].update(record="nobody"),
+        [f'{CLIENTS}.repeat.record: expected a table of [records], found "nobody", which is none'],
+    ),
+    "a record that nobody repeats": (
+        lambda d: d["records"].update(spare=d["records"]["reading"]),
+        ["records.spare: expected a record that a message repeats, found one that none does"],
+    ),
+    "counted, and in elements": (
+        lambda d: d["messages"]["tag_info_notify"]["repeat"].update(id=9),
+        [f"{TAGS}.repeat: expected either count (a field) or id (of its elements), found both or neither"],
+    ),
+    "neither counted nor in elements": (
+        lambda d: d["messages"]["tag_info_notify"]["repeat"].pop("count"),
+        [
+            f"{TAGS}.fields[4] (record_count): expected one of sequence, due_ns, sent_ns, subservice, payload, "
+            "or a constant value, found neither",
+            f"{TAGS}.repeat: expected either count (a field) or id (of its elements), found both or neither",
+        ],
+    ),
+    "readings in elements": (
+        lambda d: (notify(d)["repeat"].pop("count"), notify(d)["repeat"].update(id=5), notify(d)["fields"].pop(5)),
+        [f"{NOTIFY}.repeat: expected count, found id"],
+    ),
+    "elements of a measurement": (
+        lambda d: notify(d).update(elements={"type": "u8", "length": "u8"}),
+        [f"{NOTIFY}.elements: expected none: constants in its record stand for types and lengths, found a table"],
+    ),
+    "records in elements that there are not": (
+        lambda d: by_id(d, 5),
+        [f"{CLIENTS}.repeat.id: expected nothing without {CLIENTS}.elements, found 5"],
+    ),
+    "an element's id twice": (
+        lambda d: move(d, "sequence", id=1),
+        [f"{TAGS}.elements.fields[1] (sequence).id: expected an id of its own, found 1, the id of payload"],
+    ),
+    "an element with the id of the records": (
+        lambda d: (
+            by_id(d, 3, type="u8", length="u8", fields=[{"name": "sequence", "type": "u64", "id": 3}])
+            or d["messages"]["client_info_notify"]["fields"].pop(0)
+        ),
+        [f"{CLIENTS}.elements.fields[0] (sequence).id: expected an id of its own, found 3, the id of its records"],
+    ),
+    "a field in two elements": (
+        lambda d: elements(d)["fields"].append(payload(d) | {"id": 2}),
+        [f"{TAGS}.elements.fields[1] (payload): expected a name of its own, found a second field of that name"],
+    ),
+    "a field in an element and at a place": (
+        lambda d: elements(d)["fields"].append({"name": "sequence", "type": "u64", "id": 2}),
+        [f"{TAGS}.fields[0] (sequence): expected a name of its own, found a second field of that name"],
+    ),
+    "an element of nobody's": (
+        lambda d: elements(d)["fields"].append({"name": "colour", "type": "u8", "id": 2}),
+        [
+            f"{TAGS}.elements.fields[1] (colour): expected one of sequence, due_ns, sent_ns, subservice, payload, "
+            "found an unknown field"
+        ],
+    ),
+    "a type that does not do in an element": (
+        lambda d: move(d, "sequence", type="u32"),
+        [f"{TAGS}.elements.fields[1] (sequence).type: expected u64, found u32"],
+    ),
+    "an element's id that is too large": (
+        lambda d: payload(d).update(id=65536),
+        [f"{TAGS}.elements.fields[0] (payload).id: {NO_ROOM}, found 65536"],
+    ),
+    "an element's id that is negative": (
+        lambda d: payload(d).update(id=-1),
+        [f"{TAGS}.elements.fields[0] (payload).id: {NO_ROOM}, found -1"],
+    ),
+    "an id of records that is too large": (
+        lambda d: by_id(d, 256, type="u8", length="u8"),
+        [f"{CLIENTS}.repeat.id: expected an id that fits u8, found 256"],
+    ),
+    "an element that its length does not hold": (
+        lambda d: elements(d, length="u8"),
+        [f"{TAGS}.elements.fields[0] (payload): expected at most what a length of type u8 holds, found 500 bytes"],
+    ),
+    "an element that its length does not hold with its head": (
+        lambda d: (elements(d, length="u8", length_counts="element"), payload(d).update(size=253)),  # and 2 + 1
+        [f"{TAGS}.elements.fields[0] (payload): expected at most what a length of type u8 holds, found 256 bytes"],
+    ),
+    "a record that an element's length does not hold": (
+        lambda d: (
+            by_id(d, 7, type="u8", length="u8"),
+            d["records"]["client_info"].update(size=256),
+            d["messages"]["client_info_notify"]["repeat"].update(max=60),
+        ),
+        [f"{CLIENTS}.repeat: expected at most what a length of type u8 holds, found 256 bytes"],
+    ),
+    "an element whose size is not said": (
+        lambda d: payload(d).pop("size"),
+        [f"{TAGS}.elements.fields[0] (payload).size: expected 1 to 16384 (bytes), found nothing"],
+    ),
+    "an element of a number with a size": (
+        lambda d: move(d, "sequence", size=8),
+        [f"{TAGS}.elements.fields[1] (sequence).size: expected nothing: its type says it, found 8"],
+    ),
+    "a text whose size is not said": (
+        lambda d: d["records"]["ap_group"]["fields"][0].pop("size"),
+        ["records.ap_group.fields[0] (name).size: expected 1 to 16384 (text), found nothing"],
+    ),
+    "a text without room": (
+        lambda d: d["records"]["ap_group"]["fields"][0].update(size=0),
+        ["records.ap_group.fields[0] (name).size: expected 1 to 16384 (text), found 0"],
+    ),
+    "a text that is larger than any frame": (
+        lambda d: d["records"]["ap_group"]["fields"][0].update(size=16385),
+        [
+            "records.ap_group.fields[0] (name).size: expected 1 to 16384 (text), found 16385",
+            "records.ap_group.fields[0] (name): expected to end within the record of 32 bytes, "
+            "found an end at byte 16385",
+        ],
+    ),
+    "a size of a number": (
+        lambda d: reading(d, "slot").update(size=1),
+        ["records.reading.fields[1] (slot).size: expected nothing: its type says it, found 1"],
+    ),
+    "a constant that is no number": (
+        lambda d: d["messages"]["echo_request"].update(
+            size=6, fields=[{"name": "pad", "type": "mac", "offset": 0, "value": 1}]
+        ),
+        ["messages.echo_request.fields[0] (pad).type: expected an integer type, found mac"],
+    ),
+    "a field of the header with the name of the readings": (
+        lambda d: field(d, "header", "flags").update(name="readings"),
+        ["header.fields[1] (readings): expected a name that a notification does not have, found readings"],
+    ),
+    "a constant with the name of the readings": (
+        lambda d: (
+            notify(d)["fields"].append({"name": "readings", "type": "u8", "offset": 32, "value": 1})
+            or notify(d).update(size=33)
+        ),
+        [
+            f"{NOTIFY}.fields[6] (readings): expected a name that neither the header nor the readings have, "
+            "found readings"
+        ],
+    ),
+    "another notification larger than a TLS record": (
+        lambda d: d["messages"]["client_info_notify"]["repeat"].update(max=255),  # 12 + 26 + 255 * 98 = 25,028
+        [f"{CLIENTS}: expected at most 16384 bytes with header and records, found 25028"],
+    ),
+    "elements of a type that there is not": (lambda d: elements(d, type="u64"), [f"{TAGS}.elements.type: expected"]),
+    "a length of elements that counts frames": (
+        lambda d: elements(d, length_counts="frame"),
+        [f"{TAGS}.elements.length_counts: expected"],
+    ),
+    "an element without an id": (
+        lambda d: payload(d).pop("id"),
+        [f"{TAGS}.elements.fields[0].id: expected a value, found nothing"],
+    ),
+    "an element with an offset": (
+        lambda d: payload(d).update(offset=1),
+        [f"{TAGS}.elements.fields[0].offset: expected one of id, name, size, type, found an unknown key"],
+    ),
+    "records without a maximum": (
+        lambda d: d["messages"]["tag_info_notify"]["repeat"].pop("max"),
+        [f"{TAGS}.repeat.max: expected a value, found nothing"],
+    ),
+}
+
+
+# With what each begins, what is changed, and what is said.
+ALL_BAD = {name: (core_document, *row) for name, row in BAD.items()} | {
+    name: (reference_document, *row) for name, row in BAD_WHOLE.items()
+}
