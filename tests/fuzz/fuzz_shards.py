@@ -162,7 +162,7 @@ class _Fleet:
         settings = settings_of(self.codec, self.recorder)
         self.shard: Shard
         if role is Role.MSE:
-            self.shard = MseShard(plan, profile, self.recorder, settings, 0, 1, [], [], _TO_UNIX_NS)
+            self.shard = MseShard(plan, profile, self.recorder, settings, 0, 1, [("127.0.0.1", 1)], [], _TO_UNIX_NS)
         else:
             share = Share(plan.schedule(), 0, 1)
             listeners = _sockets()[_LINKS:]
