@@ -43,6 +43,8 @@ _ERRNO_KINDS = {
     errno.ENFILE: "no_descriptor",
 }  # What OpenSSL says where a client finds the server's certificate wrong.
 _VERIFY_FAILED = "certificate_verify_failed"
+# Of plaintext, and what TLS adds at most.
+_LARGEST_RECORD_BYTES = 16384 + 256 + 5
 
 # A place in a pinned buffer; adding a number of bytes to it gives another.
 Pointer: TypeAlias = Any
@@ -167,8 +169,10 @@ class Tunnel:
         "_broken",
         "_connection",
         "_pending",
+        "_server",
         "_socket",
         "_ssl",
+        "_unheard",
         "blocked",
         "fd",
         "refusal",
@@ -198,6 +202,8 @@ class Tunnel:
         self.refusal: str | None = None
         self.verified: bool | None = None
         self._broken = ""  # how our close_notify failed
+        self._server = server
+        self._unheard = False  # the handshake is done for us, and the server may not have judged us yet
         self.resumed = False
 
     def judged(self) -> None:
@@ -233,6 +239,7 @@ class Tunnel:
             raise TransportFault(kind) from error
         self.wants = Want.NOTHING
         self.resumed = bool(_lib.SSL_session_reused(self._ssl))
+        self._unheard = not self._server and _lib.SSL_version(self._ssl) == SSL.TLS1_3_VERSION
         return True
 
     def read_into(self, view: memoryview) -> int:
@@ -274,9 +281,40 @@ class Tunnel:
             TransportFault
         """
         assert not self.blocked
+        if self._unheard:
+            self._write_unheard(data)
+            return
         result = _lib.SSL_write(self._ssl, _ffi.from_buffer(data), len(data))
         if result <= 0:
             self._not_written(result, data)
+
+    def _write_unheard(self, data: bytes | memoryview) -> None:
+        """A client's first write with TLS 1.3, which may go to a server that has refused it, and is gone.
+
+        What comes back then is a reset, and in front of it lies the alert that says why; but OpenSSL reads no more once
+        its own write has failed. So it writes to memory here, and what failed was the socket's doing.
+        """
+        self._unheard = False
+        memory = _lib.BIO_new(_lib.BIO_s_mem())
+        _lib.SSL_set_bio(self._ssl, _lib.BIO_new(_lib.BIO_s_mem()), memory)  # OpenSSL's to free from here on
+        _lib.SSL_write(self._ssl, _ffi.from_buffer(data), len(data))
+        buffer = _ffi.new("char[]", _LARGEST_RECORD_BYTES)
+        record = bytes(_ffi.buffer(buffer, max(0, _lib.BIO_read(memory, buffer, _LARGEST_RECORD_BYTES))))
+        _lib.SSL_set_fd(self._ssl, self.fd)
+        try:
+            sent = self._socket.send(record)
+        except OSError as error:
+            raise self._last_word() or TransportFault(kind_of_errno(error.errno)) from error
+        if sent < len(record):
+            raise TransportFault("no_room")  # nothing is in flight but a handshake: the peer's window is closed
+
+    def _last_word(self) -> TransportFault | None:
+        """The alert that a peer which is gone has left, if it has."""
+        try:
+            self.read_into(memoryview(bytearray(_LARGEST_RECORD_BYTES)))
+        except TransportFault as fault:
+            return fault if fault.kind.startswith("alert_") else None
+        return None
 
     def write_at(self, pointer: Pointer, size: int) -> None:
         """`write` of `size` bytes in a pinned buffer; saves 0.5 us."""

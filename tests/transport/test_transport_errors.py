@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from datetime import UTC, datetime
@@ -10,25 +11,39 @@ import pytest
 
 from loadgen.identity.credentials import Authority, new_key, self_signed
 from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel, client_context, server_context
+from loadgen.transport.verifying import CertificateCheck
 
 
-def pair(version: str) -> tuple[Tunnel, Tunnel]:
-    """A server's and a client's end of a tunnel over TCP."""
+def ends(version: str, check: CertificateCheck | None = None) -> tuple[Tunnel, Tunnel]:
+    """A server's and a client's end of a connection over TCP, before the handshake."""
     now, key = datetime.now(UTC), new_key("p256")
     authority = Authority.new("loadgen test", now, "p256")
     wlc, mse = authority.issue("02:00:00:00:00:01", key, now), self_signed("02:00:00:00:00:02", key, now)
-    server = server_context(wlc.key_pem, wlc.certificate_pem, b"", version, None)
+    server = server_context(wlc.key_pem, wlc.certificate_pem, b"", version, check)
     client = client_context(mse.key_pem, mse.certificate_pem, b"", version, None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
         far, _ = listener.accept()
-    ends = Tunnel(server, far, server=True), Tunnel(client, near, server=False)
     for sock in (near, far):
         sock.setblocking(False)
+    return Tunnel(server, far, server=True), Tunnel(client, near, server=False)
+
+
+def drive(one: Tunnel, other: Tunnel, *, until: Tunnel) -> None:
+    """Both in turn, until one of them has shaken hands."""
     for _ in range(100_000):
-        if [end.handshake() for end in ends] == [True, True]:
-            return ends
+        for end in (one, other):
+            if end.handshake() and end is until:
+                return
     raise AssertionError("no handshake")
+
+
+def pair(version: str) -> tuple[Tunnel, Tunnel]:
+    """Both ends, with the handshake done."""
+    server, client = ends(version)
+    drive(server, client, until=client)
+    drive(client, server, until=server)
+    return server, client
 
 
 def read_until_fault(tunnel: Tunnel) -> TransportFault:
@@ -66,3 +81,48 @@ def test_an_end_after_anothers_reset_is_an_end(version: str, how: str) -> None:
     assert not fault.orderly
     other.close()
     peer.close()
+
+
+def refused(hangs_up: bool) -> Tunnel:
+    """A client's end whose server has refused it, and is gone; with TLS 1.3 the client does not know yet."""
+    server, client = ends("1.3", lambda _: "not_listed")
+    drive(client, server, until=client)
+    if hangs_up:  # unread bytes make its TCP reset the connection, as a request on its way would
+        client._socket.send(b"x")
+    with pytest.raises(TransportFault, match="not_listed"):
+        drive(server, client, until=server)
+    server.close()
+    if hangs_up:
+        poll = select.poll()
+        poll.register(client.fd, select.POLLERR)
+        assert poll.poll(5000), "no reset"
+    return client
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_a_client_that_speaks_just_as_it_is_refused_is_told_why(hangs_up: bool) -> None:
+    client = refused(hangs_up)
+    try:
+        client.write(b"a request")
+        fault: TransportFault = read_until_fault(client)
+    except TransportFault as error:
+        fault = error
+    assert fault.kind == "alert_certificate_unknown"
+    client.close()
+
+
+def test_the_first_write_of_a_client_is_read_like_any_other() -> None:
+    server, client = pair("1.3")
+    view = memoryview(bytearray(20000))
+    for data in (b"1" * 16384, b"2"):
+        client.write(data)
+        read = 0
+        while not read:
+            read = server.read_into(view)
+        assert bytes(view[:read]) == data
+        server.write(data)
+        while not (read := client.read_into(view)):
+            pass
+        assert bytes(view[:read]) == data
+    client.close()
+    server.close()
