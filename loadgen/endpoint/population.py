@@ -5,7 +5,7 @@ news. Columns, a row for each; time is an argument (ns since the start), and nev
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from loadgen.endpoint.floor import SILENT, Floor, Rows, Walk
 from loadgen.nmsp.hot import Stations
 from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.records import Reading
 from loadgen.nmsp.services import Subservice
 from loadgen.scenario.site_plan import PlannedClass, PlannedSite
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
-_NOISE_DBM = -95
+NOISE_DBM = -95
 _SOURCE_PROBE = 1
 # Whoever keeps its MAC has this prefix: locally administered, so never a real one's.
 _OWN_OUI = (0x02, 0x53)
@@ -37,16 +38,28 @@ class Found(NamedTuple):
     Attributes:
         stations: what a notification of each carries.
         associated: shape (records,), whether it is a client of this controller.
+        aps: shape (records, readings), numbers of the access points.
     """
 
     stations: Stations
     associated: NDArray[np.bool_]
+    aps: NDArray[np.int64]
 
     def of_associated(self) -> Stations:
         """Only the clients, for who asked for no more."""
         chosen = self.associated
         s = self.stations
         return Stations(s.macs[chosen], s.counts[chosen], s.readings[chosen], Subservice.RSSI_MS_ASSOCIATED_ONLY)
+
+    def heard_by(self, allowed: NDArray[np.bool_]) -> Found:
+        """Only what these access points heard. Args: allowed: by number of the access point."""
+        s = self.stations
+        keep = allowed[self.aps] & (np.arange(self.aps.shape[1]) < s.counts[:, None])
+        order = np.argsort(~keep, axis=1, kind="stable")
+        chosen = keep.any(axis=1)
+        readings = np.take_along_axis(s.readings, order, 1)[chosen]
+        stations = Stations(s.macs[chosen], keep.sum(axis=1)[chosen], readings, s.subservice)
+        return Found(stations, self.associated[chosen], np.take_along_axis(self.aps, order, 1)[chosen])
 
 
 class Change(NamedTuple):
@@ -62,7 +75,7 @@ class Population:
 
     Attributes:
         macs: shape (count, 6). there: who is. ap: the access point that each is associated with, or -1.
-        keep_changes: whether somebody asks for `changes`.
+        keep_changes: whether somebody asks for `changes`. now_ns: until when everything has happened.
     """
 
     def __init__(
@@ -100,6 +113,7 @@ class Population:
         self._sends = np.zeros(count, np.int64)
         self._last_ns = np.full(count, -1)
         self.keep_changes = False
+        self.now_ns = 0
         self._changes: list[Change] = []
 
     # -- for who wants to know more ------------------------------------------------------------------------------
@@ -113,6 +127,29 @@ class Population:
         """Rows of those who are there and were heard."""
         rows: list[int] = np.flatnonzero(self.there & (self._rssi != SILENT).any(axis=1)).tolist()
         return rows
+
+    def row_of(self, mac: bytes) -> int | None:
+        """Who of those has this MAC now."""
+        rows = np.flatnonzero((self.macs == np.frombuffer(mac, np.uint8)).all(axis=1) & self.there)
+        return next((row for row in rows.tolist() if self.aps_hearing(row)), None)
+
+    def readings(self, row: int) -> tuple[Reading, ...]:
+        """The latest of each access point, however old, loudest first; as many as a notification has at most."""
+        order = np.argsort(-self._rssi[row].astype(np.int16), kind="stable")[: self._reported_aps]
+        return tuple(
+            Reading(
+                ap_mac=self.floor.macs[ap].tobytes(),
+                slot=int(self._band[row, ap]),
+                band=int(self._band[row, ap]),
+                source=_SOURCE_PROBE,
+                rssi_a=int(self._rssi[row, ap]),
+                rssi_b=int(_other_antenna(self._rssi[row, ap], row, ap)),
+                snr=max(int(self._rssi[row, ap]) - NOISE_DBM, 0),
+                age_s=min((self.now_ns // NS_PER_MS - int(self._heard_ms[row, ap])) // 1000, 65535),
+            )
+            for ap in order.tolist()
+            if self._rssi[row, ap] != SILENT
+        )
 
     def mac(self, row: int) -> bytes:
         mac: bytes = self.macs[row].tobytes()
@@ -145,6 +182,7 @@ class Population:
 
     def go_on(self, now_ns: int) -> None:
         """Let everything happen that happens until now."""
+        self.now_ns = now_ns
         while True:
             # Who is about to leave still sends what it had to before.
             senders = np.flatnonzero(self._next_ns <= np.minimum(self._until_ns, now_ns))
@@ -202,12 +240,11 @@ class Population:
         readings["band"] = band
         readings["source"] = _SOURCE_PROBE
         readings["rssi_a"] = loud
-        # The other antenna hears it up to 3 dB otherwise; which, depends on where both are, and not on when.
-        readings["rssi_b"] = np.maximum(loud + ((rows[:, None] * 7 + best * 13) % 7 - 3), SILENT + 1)
-        readings["snr"] = np.maximum(loud - _NOISE_DBM, 0)
+        readings["rssi_b"] = _other_antenna(loud, rows[:, None], best)
+        readings["snr"] = np.maximum(loud - NOISE_DBM, 0)
         readings["age_s"] = np.minimum(ages_ms[:, :width] // 1000, 65535)
         stations = Stations(self.macs[rows], counts, readings, self.planned.subservice)
-        return Found(stations, self.ap[rows] != _NOBODY)
+        return Found(stations, self.ap[rows] != _NOBODY, best)
 
     # -- what happens --------------------------------------------------------------------------------------------
 
@@ -277,3 +314,8 @@ class Population:
         """Durations of at least 1 ms, of this mean."""
         some: Rows = (self._rng.exponential(mean_s, count) * NS_PER_S).astype(np.int64) + NS_PER_MS
         return some
+
+
+def _other_antenna(loud: Any, row: Any, ap: Any) -> Any:
+    """It hears up to 3 dB otherwise; how much, depends on where both are, and not on when. Columns or numbers."""
+    return np.maximum(loud + ((row * 7 + ap * 13) % 7 - 3), SILENT + 1)

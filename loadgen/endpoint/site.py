@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
+from loadgen.endpoint.directory import AP_GROUPS
 from loadgen.endpoint.floor import Floor
 from loadgen.endpoint.population import Found, Population
+from loadgen.endpoint.site_directory import SiteDirectory
 from loadgen.endpoint.switch import Ports
 from loadgen.endpoint.tellers import Teller, Told
 from loadgen.nmsp.profile import WireProfile
@@ -30,6 +33,7 @@ class Site:
     Attributes:
         populations: its classes, by name.
         clocks: how many things tick; each has a number from 0 on.
+        directory: what the controller answers from when it is asked.
     """
 
     def __init__(self, profile: WireProfile, site: PlannedSite, seed: int, number: int, mask: int) -> None:
@@ -40,14 +44,16 @@ class Site:
         self._intervals_ns: list[int] = []
         self._phases_ns: list[int] = []
         self._finds: list[Find] = []
+        self._floor: Floor | None = None
         if site.switch is not None:
             self._add_switch(site, seed, number)
         else:
             self._add_classes(profile, site, seed, number, mask)
         self.clocks = len(self._finds)
+        self.directory = SiteDirectory(self.populations, self._floor)
 
     def _add_classes(self, profile: WireProfile, site: PlannedSite, seed: int, number: int, mask: int) -> None:
-        floor = Floor(site, np.random.default_rng([seed, number, _FLOOR]))
+        floor = self._floor = Floor(site, np.random.default_rng([seed, number, _FLOOR]))
         for index, planned in enumerate(site.classes):
             # Of its own: what one class does leaves the others as they are.
             rng = np.random.default_rng([seed, number, _CLASSES, index])
@@ -74,6 +80,11 @@ class Site:
         self._intervals_ns.append(interval_ns)
         self._phases_ns.append(phase_ns)
         self._finds.append(find)
+
+    def in_groups(self, groups: tuple[str, ...]) -> NDArray[np.bool_]:
+        """Which of its access points are in these groups; they are in all of `AP_GROUPS` in turn."""
+        assert self._floor is not None
+        return np.array([AP_GROUPS[ap % len(AP_GROUPS)] in groups for ap in range(len(self._floor.macs))])
 
     def tick_ns(self, clock: int, tick: int) -> int:
         """When a clock's interval number `tick` (0, 1, ...) ends: ns since the start."""

@@ -1,8 +1,6 @@
 """What a controller tells beside measurements: information, statistics, spectrum, access points, alarms, handovers.
 
-Each service has an interval; at its end it gives records, which depend on nothing but the seed and that time. Fields
-of which the site has no model (batteries, counters, channels) follow from the row's number and the time: they look
-right, and mean nothing.
+Each service has an interval; at its end it gives records, which depend on nothing but the seed and that time.
 """
 
 from __future__ import annotations
@@ -13,6 +11,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from loadgen.endpoint import devices
+from loadgen.endpoint.devices import CHANNELS
 from loadgen.endpoint.floor import Floor
 from loadgen.endpoint.population import Population
 from loadgen.endpoint.transmit import Notice, Priority
@@ -27,9 +27,6 @@ from loadgen.units import NS_PER_S
 
 Records = list[msgspec.Struct]
 
-_CHANNELS = ((1, 6, 11), (36, 40, 44, 48, 52, 56, 60, 64))
-_ASSOCIATED, _LEFT = 3, 0  # bsnMobileStationStatus: associated(3), idle(0)
-_PAYLOAD_BYTES = 36  # of each frame of a tag; CCX allows 500
 _SIGNATURES = 30
 _H = 3600.0
 
@@ -109,24 +106,14 @@ def _client_info(teller: Teller, now_ns: int) -> Records:
     """A client that joined, roamed or left since the last time."""
     (_, stations) = teller.some_of("stations")[0]
     return [
-        r.ClientInfo(
-            station_mac=change.mac,
-            ap_mac=r.NO_MAC if change.what == "left" else bytes(teller.floor.macs[change.ap]),
-            wlan=1,
-            status=_LEFT if change.what == "left" else _ASSOCIATED,
-            vlan=100,
-            ssid="site",
-        )
+        devices.client_info(change.mac, -1 if change.what == "left" else change.ap, teller.floor)
         for change in stations.changes()
         if change.what != "came"
     ]
 
 
 def _handover_info(teller: Teller, now_ns: int) -> Records:
-    return [
-        r.ClientInfo(station_mac=population.mac(row), wlan=1, status=_ASSOCIATED, ssid="site")
-        for _, population, row in teller.heard(now_ns, "handovers")
-    ]
+    return [devices.handover_info(population.mac(row)) for _, population, row in teller.heard(now_ns, "handovers")]
 
 
 def _handovers(teller: Teller, now_ns: int) -> Records:
@@ -140,75 +127,30 @@ def _handovers(teller: Teller, now_ns: int) -> Records:
 
 
 def _tag_info(teller: Teller, now_ns: int) -> Records:
-    return [
-        r.TagInfo(
-            tag_mac=population.mac(row),
-            tag_type=1,
-            vendor=1,
-            battery=1 + row % 3,
-            interval_s=int(population.every_s(row)),
-            sequence_number=population.sends(row) & 0xFFF,
-            channel=_CHANNELS[0][row % 3],
-            tx_power=15,
-        )
-        for _, population, row in teller.heard(now_ns, "tags")
-    ]
+    return [devices.tag_info(population, row) for _, population, row in teller.heard(now_ns, "tags")]
 
 
 def _rogue_info(teller: Teller, now_ns: int) -> Records:
-    records: Records = []
-    for name, population, row in teller.heard(now_ns, "rogues", "rogue_clients"):
-        rssi = population.loudest_dbm(row)
-        records.append(
-            r.RogueInfo(
-                rogue_mac=population.mac(row),
-                is_client=int(name == "rogue_clients"),
-                classification=row % 3,
-                channel=_CHANNELS[row % 2][row % 3],
-                encrypted=row % 2,
-                rssi=rssi,
-                snr=max(rssi + 95, 0),
-                detecting_aps=population.aps_hearing(row),
-                last_seen_s=now_ns // NS_PER_S,
-                ssid=f"rogue-{row}",
-            )
-        )
-    return records
+    return [
+        devices.rogue_info(population, row) for _, population, row in teller.heard(now_ns, "rogues", "rogue_clients")
+    ]
 
 
 def _client_statistics(teller: Teller, now_ns: int) -> Records:
-    records: Records = []
-    for _, population, row in teller.present("stations"):
-        if population.ap[row] < 0:
-            continue
-        rssi = population.loudest_dbm(row)
-        packets = now_ns // NS_PER_S * (1 + row % 50)
-        records.append(
-            r.ClientStatistics(
-                station_mac=population.mac(row),
-                bytes_received=packets * 300,
-                bytes_sent=packets * 900,
-                packets_received=packets,
-                packets_sent=packets,
-                tx_retries=packets // 50,
-                rssi=rssi,
-                snr=max(rssi + 95, 0),
-            )
-        )
-    return records
+    return [
+        devices.client_statistics(population, row)
+        for _, population, row in teller.present("stations")
+        if population.ap[row] >= 0
+    ]
 
 
 def _tag_statistics(teller: Teller, now_ns: int) -> Records:
-    return [
-        r.TagStatistics(population.mac(row), population.sends(row) * _PAYLOAD_BYTES, population.sends(row))
-        for _, population, row in teller.present("tags")
-    ]
+    return [devices.tag_statistics(population, row) for _, population, row in teller.present("tags")]
 
 
 def _rogue_statistics(teller: Teller, now_ns: int) -> Records:
     return [
-        r.RogueStatistics(population.mac(row), reports=population.sends(row), last_seen_s=now_ns // NS_PER_S)
-        for _, population, row in teller.present("rogues", "rogue_clients")
+        devices.rogue_statistics(population, row) for _, population, row in teller.present("rogues", "rogue_clients")
     ]
 
 
@@ -239,7 +181,7 @@ def _air_quality(teller: Teller, now_ns: int) -> Records:
         r.AirQuality(
             ap_mac=bytes(mac),
             slot=slot,
-            channel=_CHANNELS[slot][ap % len(_CHANNELS[slot])],
+            channel=CHANNELS[slot][ap % len(CHANNELS[slot])],
             index=int(index[ap, slot]),
             lowest_index=int(index[ap, slot]) - 10,
             total_power=-60,
@@ -256,7 +198,7 @@ def _ap_monitor(teller: Teller, now_ns: int) -> Records:
     for _, population in teller.some_of("stations"):
         clients += np.bincount(population.ap[population.ap >= 0], minlength=len(clients))
     return [
-        r.ApMonitor(bytes(mac), 1, _CHANNELS[1][ap % 8], -95, int(clients[ap]), min(100, 2 * int(clients[ap])))
+        r.ApMonitor(bytes(mac), 1, CHANNELS[1][ap % 8], -95, int(clients[ap]), min(100, 2 * int(clients[ap])))
         for ap, mac in enumerate(teller.floor.macs)
     ]
 

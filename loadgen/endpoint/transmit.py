@@ -33,14 +33,15 @@ class Measurements:
     """Measurement notifications that were found at one time.
 
     Attributes:
-        count: how many. due_ns: of all of them, since the epoch.
+        count: how many. due_ns: of all of them, since the epoch. subservice: the same.
     """
 
-    __slots__ = ("_ring", "count", "due_ns")
+    __slots__ = ("_ring", "count", "due_ns", "subservice")
 
     def __init__(self, profile: WireProfile, stations: Stations, due_ns: int) -> None:
         self.count = len(stations.counts)
         self.due_ns = due_ns
+        self.subservice = stations.subservice
         self._ring = NotifyRing(profile, stations)
 
     def frames(self, first: int, wanted: int, sequence: int, sent_ns: int) -> tuple[memoryview, int]:
@@ -157,6 +158,27 @@ class TransmitQueue:
         frame = item.frame(self.service_sequence, sent_ns)
         self.service_sequence += 1
         return Taken(frame, 1, item.due_ns, item.kind)
+
+    def forget(self, granted: int) -> int:
+        """Give up what nobody subscribes to any more; returns how many notifications that were.
+
+        Args:
+            granted: the mask that still is.
+        """
+        gone = 0
+        for priority, queue in zip(Priority, self._items, strict=True):
+            started = self._position if priority is Priority.NORMAL else 0
+            for _ in range(len(queue)):
+                item, accepted = queue.popleft()
+                if isinstance(item, bytes) or granted >> item.subservice & 1:
+                    queue.append((item, accepted))
+                else:
+                    self.depth[priority] -= accepted - started
+                    gone += accepted - started
+                    if started:
+                        self._position = 0
+                started = 0
+        return gone
 
     def clear(self) -> int:
         """Give up everything; returns how many notifications that were."""

@@ -43,9 +43,10 @@ class WlcEndpoint(Endpoint):
     Attributes:
         groups: of access points, as the MSE has subscribed to them last; empty: all. Fixed stations are told of
             whatever their group is.
+        directory: what it answers from.
     """
 
-    __slots__ = ("_directory", "_recent", "groups")
+    __slots__ = ("_recent", "directory", "groups")
 
     role = Role.WLC
 
@@ -53,7 +54,7 @@ class WlcEndpoint(Endpoint):
         """Args: directory: None: there are no devices."""
         super().__init__(settings, started_ns)
         self.groups: tuple[str, ...] = ()
-        self._directory = directory
+        self.directory = directory
         self._recent: dict[tuple[int, Kind], None] | None = None
 
     def on_message(self, message: Message, transaction: int, now_ns: int) -> None:
@@ -85,7 +86,7 @@ class WlcEndpoint(Endpoint):
                 self.groups = ()
                 self._grant(asked, transaction)
             case m.SubscribeGroupsRequest(subservices=asked, groups=groups):
-                known = () if self._directory is None else self._directory.groups
+                known = () if self.directory is None else self.directory.groups
                 chosen = tuple(group.name for group in groups if group.name in known)
                 if chosen:
                     self.groups = chosen
@@ -115,8 +116,8 @@ class WlcEndpoint(Endpoint):
             status = Status.NOT_SUBSCRIBED
         else:
             found = None
-            if self._directory is not None:
-                found = self._directory.find(asked, Subservice(request.subservice), request.device_mac)
+            if self.directory is not None:
+                found = self.directory.find(asked, Subservice(request.subservice), request.device_mac)
             if found is None:
                 status = Status.UNKNOWN_DEVICE
             else:

@@ -16,11 +16,13 @@ from typing import ClassVar
 
 from OpenSSL import SSL
 
+from loadgen.endpoint.directory import Directory
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.population import Found
 from loadgen.endpoint.site import Site
 from loadgen.endpoint.tellers import Told
 from loadgen.endpoint.transmit import Measurements, Notification, Priority, TransmitQueue
+from loadgen.endpoint.wlc import WlcEndpoint
 from loadgen.engine.aaa import Aaa
 from loadgen.engine.links import Link, Phase
 from loadgen.engine.listening import WlcLink
@@ -28,7 +30,7 @@ from loadgen.engine.serving import ServingShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.profile import WireProfile
-from loadgen.nmsp.services import Subservice
+from loadgen.nmsp.services import Subservice, mask_of
 from loadgen.scenario.plan import Plan, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.transport.tls import TransportFault
@@ -48,17 +50,21 @@ class Round:
         at_ns: since the start of the load. position: of the controller.
     """
 
-    __slots__ = ("_codec", "_due_ns", "_found", "_items", "at_ns", "position", "priority")
+    __slots__ = ("_codec", "_due_ns", "_found", "_items", "_site", "at_ns", "position", "priority")
 
-    def __init__(self, codec: Codec, found: Found | Told, position: int, at_ns: int, epoch_ns: int) -> None:
+    def __init__(self, codec: Codec, site: Site, found: Found | Told, position: int, at_ns: int, epoch_ns: int) -> None:
         self.at_ns = at_ns
         self.position = position
         self.priority = Priority.NORMAL if isinstance(found, Found) else found.priority
-        self._codec, self._found, self._due_ns = codec, found, at_ns + epoch_ns
-        self._items: dict[bool, Sequence[Notification]] = {}
+        self._codec, self._site, self._found, self._due_ns = codec, site, found, at_ns + epoch_ns
+        self._items: dict[tuple[bool, tuple[str, ...]], Sequence[Notification]] = {}
 
-    def items_for(self, granted: int) -> Sequence[Notification]:
-        """What whoever has been granted this mask is told; laid out once for all of one sort."""
+    def items_for(self, granted: int, groups: tuple[str, ...] = ()) -> Sequence[Notification]:
+        """What whoever has been granted this mask is told; laid out once for all of one sort.
+
+        Args:
+            groups: of access points: measurements of others are left out; empty: of none.
+        """
         found = self._found
         subservice = found.stations.subservice if isinstance(found, Found) else found.subservice
         if granted >> subservice & 1:
@@ -67,14 +73,17 @@ class Round:
             only_associated = True
         else:
             return ()
-        if only_associated not in self._items:
-            self._items[only_associated] = self._lay_out(only_associated=only_associated)
-        return self._items[only_associated]
+        sort = (only_associated, groups if isinstance(found, Found) else ())
+        if sort not in self._items:
+            self._items[sort] = self._lay_out(*sort)
+        return self._items[sort]
 
-    def _lay_out(self, *, only_associated: bool) -> Sequence[Notification]:
+    def _lay_out(self, only_associated: bool, groups: tuple[str, ...]) -> Sequence[Notification]:
         found = self._found
         if isinstance(found, Told):
             return found.notices(self._codec, self._due_ns)
+        if groups:
+            found = found.heard_by(self._site.in_groups(groups))
         stations = found.of_associated() if only_associated else found.stations
         return (Measurements(self._codec.profile, stations, self._due_ns),) if len(stations.counts) else ()
 
@@ -128,7 +137,10 @@ class SiteShard(ServingShard):
     def _new_sites(self) -> list[Site]:
         plan = self._plan
         # What a stranger will subscribe to is not known before.
-        mask = plan.capability & plan.subscription if plan.use.plays_mse else plan.capability
+        asked = plan.subscription
+        for request in plan.requests:
+            asked |= mask_of(map(Subservice, request.subservices))
+        mask = plan.capability & asked if plan.use.plays_mse else plan.capability
         return [Site(self._profile, self._site, plan.seed, plan.first + number, mask) for number in self._members]
 
     # -- the load ------------------------------------------------------------------------------------------------
@@ -136,6 +148,10 @@ class SiteShard(ServingShard):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         if self._load_start_ns is not None:  # every load begins alike
             self._sites = self._new_sites()
+            for site, links in zip(self._sites, self._subscribers, strict=True):
+                for link in links:
+                    assert isinstance(link.endpoint, WlcEndpoint)
+                    link.endpoint.directory = site.directory
         super().start_load(at_ns, stages)
         self._end_ns = end_ns(stages)
         self._ticks = [
@@ -192,17 +208,19 @@ class SiteShard(ServingShard):
         if found is not None:
             assert self._load_start_ns is not None
             epoch_ns = self._load_start_ns + self._to_unix_ns
-            self._ready.append(of := Round(self._settings.codec, found, position, at_ns, epoch_ns))
+            self._ready.append(of := Round(self._settings.codec, site, found, position, at_ns, epoch_ns))
             for link in self._subscribers[position]:  # now, and not when it is due
-                assert link.endpoint is not None
-                of.items_for(link.endpoint.granted)
+                self._items(of, link)
 
     def _tell(self, of: Round) -> None:
         """Give each link what it subscribed to, and send that as far as its socket takes it."""
         for link in tuple(self._subscribers[of.position]):  # a link that breaks takes itself away
-            assert link.endpoint is not None
-            if items := of.items_for(link.endpoint.granted):
+            if items := self._items(of, link):
                 self._queue(link, items, of.priority)
+
+    def _items(self, of: Round, link: SiteLink) -> Sequence[Notification]:
+        assert isinstance(link.endpoint, WlcEndpoint)
+        return of.items_for(link.endpoint.granted, link.endpoint.groups)
 
     def _queue(self, link: SiteLink, items: Sequence[Notification], priority: Priority) -> None:
         queue, tunnel = link.queue, link.tunnel
@@ -253,6 +271,16 @@ class SiteShard(ServingShard):
         assert link.tunnel is not None
         if not link.tunnel.blocked:
             self._send(link)
+
+    def directory_of(self, position: int) -> Directory:
+        return self._sites[position].directory
+
+    def on_granted(self, link: Link, before: int, now_ns: int) -> None:
+        """Unsubscribed: what waits is not owed any more."""
+        assert isinstance(link, SiteLink)
+        assert link.endpoint is not None
+        if link.queue is not None:
+            self._due -= link.queue.forget(link.endpoint.granted)
 
     def on_active(self, link: Link, now_ns: int) -> None:
         super().on_active(link, now_ns)

@@ -277,7 +277,10 @@ def make_plan(
         max_retransmits=scenario.session.max_retransmits,
         requests=tuple(
             plan_requests(
-                scenario.requests, mask_of(scenario.mse.subscribe), len(sessions), wlcs_are_ours=use.plays_wlc
+                scenario.requests,
+                mask_of(scenario.mse.subscribe),
+                len(sessions),
+                stations_are_known=use.plays_wlc and site is None,
             )
         ),
         site=site,

@@ -117,8 +117,15 @@ def given(requests: Requests) -> Iterator[tuple[str, Request]]:
             yield name, request
 
 
-def plan_requests(requests: Requests, subscription: int, sessions: int, *, wlcs_are_ours: bool) -> list[PlannedRequest]:
-    """What was checked, resolved. Args: subscription: the mask of mse.subscribe."""
+def plan_requests(
+    requests: Requests, subscription: int, sessions: int, *, stations_are_known: bool
+) -> list[PlannedRequest]:
+    """What was checked, resolved.
+
+    Args:
+        subscription: the mask of mse.subscribe.
+        stations_are_known: both sides make them from the seed.
+    """
     planned = []
     for name, request in given(requests):
         per_s = request.rate
@@ -127,8 +134,7 @@ def plan_requests(requests: Requests, subscription: int, sessions: int, *, wlcs_
             per_s = sessions * NS_PER_S / request.interval
         device = ""
         if name in _DEVICES:
-            # Only our own WLCs have the stations that the seed makes.
-            device = getattr(request, "device", None) or ("known" if wlcs_are_ours else "any")
+            device = getattr(request, "device", None) or ("known" if stations_are_known else "any")
         planned.append(
             PlannedRequest(
                 name=name,
@@ -162,6 +168,8 @@ def check_requests(
         where = f"requests.{name}"
         if load_kind == "handshake":
             yield Problem(where, "sessions that stay up: another load.kind", '"handshake"')
+        if load_kind == "site" and getattr(request, "device", None) == "known":
+            yield Problem(f"{where}.device", '"any" or "unknown": who is at a site changes', '"known"')
         if (request.rate is None) == (request.interval is None):
             yield Problem(where, "either rate or interval", "both" if request.rate is not None else "neither")
         if request.interval is not None and request.interval <= 0:

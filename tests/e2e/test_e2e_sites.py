@@ -70,6 +70,25 @@ def test_the_report_offers_no_rate_that_was_not_set(campus: Ended) -> None:
     assert "offered at 0" not in page
 
 
+def test_requests_are_answered_beside_it(run: Run) -> None:
+    """Also while subscriptions come and go: nothing is lost, and nothing comes that was not subscribed to."""
+    asked = (
+        'requests.measurement={rate=40,delay="2s"}',
+        'requests.information={rate=40,delay="2s"}',
+        'requests.statistics={rate=40,delay="2s"}',
+        'requests.unsubscribe={rate=10,subservices=["rssi-ms","info-rfid"]}',
+        'requests.subscribe={rate=10,delay="1s"}',
+        'requests.subscribe_groups={rate=4,delay="1s",groups=["group-1","group-2"]}',
+    )
+    ended = run("run", CAMPUS, *SMALLER, *(word for each in asked for word in ("--set", each)))
+    ended.check_passed()
+    counters = ended.counters
+    assert counters["requests.answered"] == counters["requests.due"] == counters["requests.served"] > 500
+    assert counters["requests.timed_out"] == counters["requests.dropped"] == 0
+    assert counters["notify.received"] == counters["notify.due"] == counters["notify.sent"] > 500
+    assert ended.errors == {}
+
+
 def test_switches(run: Run) -> None:
     ended = run(
         "run",
@@ -115,6 +134,7 @@ def test_the_forecast_says_what_is_to_be_expected(run: Run) -> None:
         (["site.reported_aps=17"], ["site.reported_aps", "<= 16"]),
         (["site.walk_m_per_s=[2,1]"], ["site.walk_m_per_s"]),
         (['mse.subscribe=["attach"]'], ["mse.subscribe", "the site has"]),
+        (['requests.measurement={rate=5,device="known"}'], ["requests.measurement.device", '"any" or "unknown"']),
         (['wlc.kind="switch"'], ["wlc.subservices", "a switch offers attach and location"]),
     ],
 )

@@ -140,3 +140,39 @@ def test_what_a_site_finds_survives_the_queue() -> None:
     receiver.view[:] = data
     assert receiver.scan_untrusted(0, len(data)).notifications == len(found.stations.counts) > 5
     assert receiver.columns().sequence.tolist() == list(range(len(found.stations.counts)))
+
+
+def test_what_nobody_subscribes_to_any_more_is_forgotten() -> None:
+    queue = TransmitQueue(10, 100)
+    for item, priority in (
+        (measurements(5), Priority.NORMAL),
+        (info(), Priority.NORMAL),
+        (measurements(3), Priority.NORMAL),
+        (b"echo", Priority.HIGH),
+        (alarm(), Priority.HIGH),
+    ):
+        queue.put(item, priority)
+    kept = 1 << Subservice.INFO_MS
+    assert queue.forget(kept | 1 << Subservice.RSSI_MS | 1 << Subservice.WIPS) == 0
+    assert queue.depth == [2, 9]
+    assert queue.forget(kept) == 8 + 1
+    assert queue.depth == [1, 1]
+    assert [name for name, *_ in drain(queue)] == ["echo", "info"]
+    assert queue.depth == [0, 0]
+
+
+def test_of_a_batch_that_is_under_way_the_rest_is_forgotten() -> None:
+    most = CODEC.profile.notify_bytes(3)
+    queue = TransmitQueue(10, 2000)
+    queue.put(measurements(1000), Priority.NORMAL)
+    taken = queue.take(1).notifications
+    assert 0 < taken <= 16384 // most
+    queue.put(info(), Priority.NORMAL)
+    assert queue.forget(1 << Subservice.INFO_MS) == 1000 - taken
+    assert queue.depth == [0, 1]
+    queue.put(measurements(2), Priority.NORMAL)
+    assert [(name, sequence) for name, sequence, *_ in drain(queue)] == [
+        ("info", 0),
+        ("measurement", taken),
+        ("measurement", taken + 1),
+    ]

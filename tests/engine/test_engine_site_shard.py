@@ -21,11 +21,17 @@ from loadgen.nmsp.messages import (
     EchoRequest,
     EchoResponse,
     MeasurementNotify,
+    MeasurementRequest,
+    MeasurementResponse,
     Message,
     ServiceNotify,
+    Status,
+    SubscribeGroupsRequest,
     SubscribeRequest,
+    UnsubscribeRequest,
     VersionRequest,
 )
+from loadgen.nmsp.records import NO_MAC, ApGroup
 from loadgen.nmsp.services import ALL, Subservice
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Plan, make_plan
@@ -409,3 +415,83 @@ def test_the_next_load_begins_like_the_first(fleet: Fleet) -> None:
     again = measurements(fleet.got(fleet.links[3, 1]))
     assert [(m.due_ns - fleet.start_ns, m.station_mac) for m in again] == first
     assert again[0].sequence == len(first)  # the session goes on
+
+
+def ask(fleet: Fleet, link: SiteLink, request: Message) -> Message:
+    fleet.tunnel(link).written = b""
+    fleet.hear(link, request)
+    (answer,) = fleet.got(link)
+    return answer
+
+
+def test_it_answers_about_who_is_at_its_site(fleet: Fleet) -> None:
+    fleet.go_on(SECONDS - 1)
+    link = fleet.links[0, 0]
+    stations = fleet.shard._sites[0].populations["stations"]
+    answer = ask(fleet, link, MeasurementRequest(Subservice.RSSI_MS, NO_MAC))
+    assert isinstance(answer, MeasurementResponse)
+    assert answer.status == Status.OK
+    assert answer.device_mac in {stations.mac(row) for row in stations.known()}
+    assert len(answer.readings) > 0
+    stranger = ask(fleet, link, MeasurementRequest(Subservice.RSSI_MS, b"\x02\x55abcd"))
+    assert isinstance(stranger, MeasurementResponse)
+    assert (stranger.status, stranger.readings) == (Status.UNKNOWN_DEVICE, ())
+
+
+def test_after_a_second_load_has_begun_it_answers_about_the_new_one(fleet: Fleet) -> None:
+    fleet.go_on(SECONDS - 1)
+    fleet.shard._wind_up()
+    fleet.shard.start_load(time.monotonic_ns(), fleet.plan.stages)
+    answer = ask(fleet, fleet.links[0, 0], MeasurementRequest(Subservice.RSSI_MS, NO_MAC))
+    assert isinstance(answer, MeasurementResponse)
+    assert answer.status == Status.UNKNOWN_DEVICE  # nothing was heard in it yet
+
+
+def test_of_groups_only_what_their_access_points_heard(fleet: Fleet) -> None:
+    whole, part = fleet.links[0, 0], fleet.links[0, 1]
+    site = fleet.shard._sites[0]
+    floor = site.populations["stations"].floor
+    mine = {floor.macs[ap].tobytes() for ap, chosen in enumerate(site.in_groups(("group-1",))) if chosen}
+    fleet.hear(part, SubscribeGroupsRequest(ALL, (ApGroup("group-1"),)))
+    fleet.tunnel(part).written = b""
+    fleet.go_on(SECONDS - 1)
+
+    def told(link: SiteLink, chosen: set[bytes] | None) -> list[tuple[int, bytes, list[bytes]]]:
+        rows = [
+            (m.due_ns, bytes(m.station_mac), [r.ap_mac for r in m.readings if chosen is None or r.ap_mac in chosen])
+            for m in measurements(fleet.got(link))
+        ]
+        return sorted(row for row in rows if row[2])
+
+    assert told(part, None) == told(whole, mine)
+    assert 0 < len(told(part, None)) < len(told(whole, None))
+    # Everything else is told whatever the group.
+    assert len(services(fleet.got(part))) == len(services(fleet.got(whole)))
+    fleet.tunnel(part).written = fleet.tunnel(whole).written = b""
+    fleet.hear(part, SubscribeRequest(ALL))
+    fleet.tunnel(part).written = b""
+    fleet.go_on(SECONDS)
+    assert told(part, None) == told(whole, None)
+
+
+def test_what_waits_when_it_is_unsubscribed_is_neither_sent_nor_owed(fleet: Fleet) -> None:
+    link = fleet.links[0, 0]
+    fleet.tunnel(link).blocked = True
+    fleet.go_on(5)
+    assert link.queue is not None
+    waiting = sum(link.queue.depth)
+    before = fleet.totals()
+    assert waiting > 0
+    fleet.hear(link, UnsubscribeRequest(ALL))
+    link.endpoint.granted = 0  # type: ignore[union-attr]
+    fleet.shard.on_granted(link, ALL, 0)
+    after = fleet.totals()
+    gone = before["notify.due"] - after["notify.due"]
+    assert 0 < gone <= waiting
+    fleet.tunnel(link).blocked = False
+    fleet.shard._send(link)
+    fleet.go_on(SECONDS - 1)
+    assert measurements(fleet.got(link)) == []
+    assert services(fleet.got(link)) == []
+    totals = fleet.totals()
+    assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
