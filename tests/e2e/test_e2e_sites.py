@@ -133,7 +133,7 @@ def test_the_forecast_says_what_is_to_be_expected(run: Run) -> None:
         (['site.stations.every=["5m","10s"]'], ["site.stations.every"]),
         (["site.reported_aps=17"], ["site.reported_aps", "<= 16"]),
         (["site.walk_m_per_s=[2,1]"], ["site.walk_m_per_s"]),
-        (['mse.subscribe=["attach"]'], ["mse.subscribe", "the site has"]),
+        (['mse.subscribe=["attach"]', "requests={}"], ["mse.subscribe", "the site has"]),
         (['requests.measurement={rate=5,device="known"}'], ["requests.measurement.device", '"any" or "unknown"']),
         (['wlc.kind="switch"'], ["wlc.subservices", "a switch offers attach and location"]),
     ],
