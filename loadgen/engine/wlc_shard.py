@@ -68,6 +68,7 @@ class WlcShard(ServingShard):
         self._planned = plan.use.plays_mse and not plan.sessions_per_user
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: deque[int] = deque()  # positions
+        self._again: dict[int, None] = {}  # positions that were visited, and are owed more: after all who are due
         self._past = np.zeros(3, np.int64)  # due, dropped and own_dropped of earlier loads
         self._sent = self._sent_bytes = self._writes = self._unacknowledged_bytes = 0
         self._due = np.empty(_MAX_BATCH, np.int64)
@@ -101,6 +102,7 @@ class WlcShard(ServingShard):
         self._share = Share(self._schedule, self._share.worker, self._share.workers)
         self._counted = 0
         self._visits.clear()
+        self._again.clear()
 
     def due_now(self, now_ns: int) -> int:
         """Slots of the whole fleet that are due."""
@@ -113,14 +115,14 @@ class WlcShard(ServingShard):
         return self._schedule.turns(controller.number, slots) * self._plan.burst
 
     def next_wake_ns(self, now_ns: int) -> int:
-        if self._visits:
+        if self._visits or self._again:
             return now_ns
         if self._load_start_ns is None or self._counted >= self._schedule.slots:
             return NEVER_NS
         return max(self._load_start_ns + self._schedule.due_ns(self._counted), now_ns + MIN_TICK_NS)
 
     def on_turn(self, now_ns: int) -> None:
-        if (slots := self.due_now(now_ns)) > self._counted or self._visits:
+        if (slots := self.due_now(now_ns)) > self._counted or self._visits or self._again:
             self._send_until(slots, now_ns + _SEND_BUDGET_NS)
             self._record_lag(now_ns)
         super().on_turn(now_ns)
@@ -130,15 +132,19 @@ class WlcShard(ServingShard):
 
     def _send_until(self, slots: int, until_ns: int) -> None:
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this turn."""
-        visits, controllers, clock = self._visits, self.controllers, time.monotonic_ns
-        if not visits:
-            due = [position for span in self._share.positions(self._counted, slots) for position in span]
-            self._counted = slots
-            visits.extend(self._send_singles(due, slots, until_ns) if self._plan.burst == 1 else due)
-        while visits:
+        visits, again, clock = self._visits, self._again, time.monotonic_ns
+        while True:
+            if not visits:
+                due = [position for span in self._share.positions(self._counted, slots) for position in span]
+                self._counted = slots
+                visits.extend(self._send_singles(due, slots, until_ns) if self._plan.burst == 1 else due)
+                visits.extend(again)
+                again.clear()
+                if not visits:
+                    return
             position = visits.popleft()
-            if self._send_due(controllers[position], slots):
-                visits.append(position)
+            if self._send_due(self.controllers[position], slots):
+                again[position] = None
             if clock() > until_ns:
                 return
 
@@ -342,7 +348,7 @@ class WlcShard(ServingShard):
         if link.tunnel is not None and not link.tunnel.blocked:
             slots = self.due_now(time.monotonic_ns())
             if self._send_owed(link, self._due_at(self.controllers[link.number], slots)):
-                self._visits.append(link.number)
+                self._again[link.number] = None
 
     # -- the end -------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from loadgen.endpoint.link import EndpointSettings
+from loadgen.engine.controllers import Controller
 from loadgen.engine.links import Phase
 from loadgen.engine.listening import WlcLink
 from loadgen.engine.wlc_shard import WlcShard
@@ -196,6 +197,23 @@ def test_without_time_the_rest_is_visited_later(fleet: Fleet) -> None:
     fleet.send(2)
     assert not fleet.shard._visits
     assert [fleet.sequences(index) for index in range(2 * MSES)] == [[0]] * (2 * MSES)
+
+
+def test_a_wlc_that_is_always_owed_more_keeps_no_other_waiting(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    visited: list[int] = []
+
+    def send_due(controller: Controller, slots: int) -> bool:
+        visited.append(controller.number)
+        return controller.number == 0
+
+    monkeypatch.setattr(fleet.shard, "_send_due", send_due)
+    monkeypatch.setattr(fleet.shard, "_send_singles", lambda positions, *_: positions)
+    fleet.send(2, budget_ns=-1)
+    fleet.send(2, budget_ns=-1)
+    assert visited == [0, 1]
+    for _ in range(4):  # WLC 1 is due again
+        fleet.send(4, budget_ns=-1)
+    assert visited[2:] == [0, 1, 0, 0]
 
 
 def test_a_session_that_comes_back_begins_at_0_and_gets_what_is_due_from_then_on(fleet: Fleet) -> None:
