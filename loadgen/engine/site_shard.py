@@ -237,23 +237,24 @@ class SiteShard(ServingShard):
         queue, tunnel = link.queue, link.tunnel
         assert queue is not None
         assert tunnel is not None
-        try:
-            while queue.waiting and not tunnel.blocked:
-                now = time.monotonic_ns() + self._to_unix_ns
-                taken = queue.take(now)
+        while queue.waiting and not tunnel.blocked:
+            now = time.monotonic_ns() + self._to_unix_ns
+            taken = queue.take(now)
+            try:
                 tunnel.write(taken.data)
-                if not (count := taken.notifications):
-                    continue
-                if taken.kind is not None:
-                    assert link.endpoint is not None
-                    link.endpoint.count_said(taken.kind)
-                self._sent += count
-                self._sent_bytes += len(taken.data)
-                self._writes += 1
-                self._note_lag(now, taken.due_ns, count, held_up=link.behind)
-        except TransportFault as error:
-            self.fault(link, error.kind)
-            return
+            except TransportFault as error:
+                self._unsent += taken.notifications
+                self.fault(link, error.kind)
+                return
+            if not (count := taken.notifications):
+                continue
+            if taken.kind is not None:
+                assert link.endpoint is not None
+                link.endpoint.count_said(taken.kind)
+            self._sent += count
+            self._sent_bytes += len(taken.data)
+            self._writes += 1
+            self._note_lag(now, taken.due_ns, count, held_up=link.behind)
         link.behind = tunnel.blocked
         self.watch(link)
 

@@ -363,6 +363,9 @@ def test_a_link_that_breaks_costs_itself_only(fleet: Fleet) -> None:
     got = measurements(fleet.got(fleet.links[0, 1]))
     assert len(got) == len(expected(fleet.plan, fleet.profile, 0, SECONDS - 1))
     assert broken not in fleet.shard._subscribers[0]
+    totals = fleet.totals()
+    assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
+    assert totals["notify.dropped"] > 0
 
 
 def test_what_waits_when_a_link_goes_is_dropped(path: Path) -> None:

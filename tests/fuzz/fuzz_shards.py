@@ -19,9 +19,8 @@ from fuzz_sessions import BYTES, CHANGED, FLOOD, FRAME, NOTIFICATIONS, PIECES, p
 
 from loadgen.engine.dialing import MseLink
 from loadgen.engine.links import Link, Phase
-from loadgen.engine.listening import WlcLink
 from loadgen.engine.mse_shard import MseShard
-from loadgen.engine.shard import Shard
+from loadgen.engine.site_shard import SiteLink, SiteShard
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Kind, Role
@@ -35,6 +34,7 @@ _LINKS = 8  # more than it takes for a sweep
 _START_NS = 1_000 * NS_PER_S
 _TO_UNIX_NS = 1_700_000_000 * NS_PER_S
 _MOST_WAITING = 256  # answers of a link that its peer does not read; `engine.shard` has it too
+_QUEUES = (6, 40)  # of a link with a site: messages of high and of normal priority
 _TURN, _PAUSE, _TUNNEL, _END = range(PIECES, PIECES + 4)
 _CHOICES = PIECES + 4
 # Counters of what is wrong in a stream, and costs no session.
@@ -116,13 +116,25 @@ def _sockets() -> list[_Socket]:
 
 
 @cache
-def _plan(number: int, use: Use) -> Plan:
+def _plan(number: int, use: Use, *, site: bool = False) -> Plan:
     document: dict[str, Any] = {
         "name": "fuzz",
         "wlc": {"count": 1, "stations": 3, "readings": [1, 3], "listen": "127.0.1.1:0"},
         "mse": {"count": _LINKS, "subscribe": "catalyst-9800"},
         "load": {"rate": 100, "stages": [{"hold": "5s"}]},
     }
+    if site:
+        often = {"every": ["1s", "1s"], "count": 2}
+        document["wlc"]["subservices"] = document["mse"]["subscribe"] = "all"
+        document["load"] = {"kind": "site", "stages": [{"hold": "5s"}]}
+        document["site"] = {
+            "aps": 3,
+            "reported_aps": min(3, CODECS[number].profile.max_readings),
+            "stations": {"every": ["1s", "1s"]},
+            **dict.fromkeys(("tags", "rogues", "rogue_clients", "interferers", "handovers"), often),
+            "queue": {"high": _QUEUES[0], "normal": _QUEUES[1]},
+            "services": {"information": "1s", "statistics": "1s", "aps": "1s", "alarms_per_h": 3600},
+        }
     if Kind.INFORMATION_REQUEST in CODECS[number].profile.ids:
         asked = ("capability", "measurement", "information", "statistics", "subscribe", "subscribe_groups")
         document["requests"] = {name: {"rate": 20} for name in asked}
@@ -155,14 +167,18 @@ def _virtual_time() -> Iterator[SimpleNamespace]:
 class _Fleet:
     """A shard and its links, with all handshakes done."""
 
-    def __init__(self, number: int, role: Role, use: Use) -> None:
+    def __init__(self, number: int, role: Role, use: Use, *, site: bool) -> None:
         self.codec, self.role = CODECS[number], role
         self.recorder = Recorder()
-        plan, profile = _plan(number, use), self.codec.profile
+        self.plan = plan = _plan(number, use, site=site)
+        profile = self.codec.profile
         settings = settings_of(self.codec, self.recorder)
-        self.shard: Shard
+        self.shard: Any
         if role is Role.MSE:
             self.shard = MseShard(plan, profile, self.recorder, settings, 0, 1, [("127.0.0.1", 1)], [], _TO_UNIX_NS)
+        elif site:
+            listeners = _sockets()[_LINKS:]
+            self.shard = SiteShard(plan, profile, self.recorder, settings, [0], listeners, [None], _TO_UNIX_NS)
         else:
             share = Share(plan.schedule(), 0, 1)
             listeners = _sockets()[_LINKS:]
@@ -170,7 +186,7 @@ class _Fleet:
         self.tunnels = [_Tunnel() for _ in range(_LINKS)]
         self.links: list[Link] = []
         for index, (sock, tunnel) in enumerate(zip(_sockets(), self.tunnels, strict=False)):
-            link = MseLink(sock, _START_NS, index) if role is Role.MSE else WlcLink(sock, _START_NS, 0)
+            link = MseLink(sock, _START_NS, index) if role is Role.MSE else self.shard.link_class(sock, _START_NS, 0)
             link.phase, link.tunnel = Phase.HANDSHAKING, tunnel  # type: ignore[assignment]
             self.shard.add(link, _START_NS + 10 * NS_PER_S, 0)
             self.links.append(link)
@@ -186,6 +202,8 @@ class _Fleet:
                 assert (link.tail, link.endpoint.outbox, link.tunnel) == (b"", [], None)
             assert len(link.tail) < self.codec.profile.max_frame_bytes
             assert len(link.endpoint.outbox) <= _MOST_WAITING
+            if isinstance(link, SiteLink) and link.queue is not None:
+                assert all(0 <= depth <= most for depth, most in zip(link.queue.depth, _QUEUES, strict=True))
         assert shard.active == sum(link.phase is Phase.ACTIVE for link in self.links)
         assert set(shard.links) == {link.fd for link in self.links if link.phase is not Phase.CLOSED}
 
@@ -219,18 +237,18 @@ class _Fleet:
         assert self.faults() == ended["lost"] + ended["failed"], counters
 
 
-def _run(data: bytes, role: Role) -> None:
+def _run(data: bytes, role: Role, *, site: bool = False) -> None:
     source = Bytes(data)
     first = source.byte()
     number, use = first % len(CODECS), Use.BOTH
     if first & 0x80:
         use = Use.TARGET_WLC if role is Role.MSE else Use.SERVE_WLC
     with _virtual_time() as clock:
-        fleet = _Fleet(number, role, use)
+        fleet = _Fleet(number, role, use, site=site)
         try:
             if first & 0x40:
                 fleet.set_up()
-            fleet.shard.start_load(clock.now_ns, _plan(number, use).stages)
+            fleet.shard.start_load(clock.now_ns, fleet.plan.stages)
             while source:
                 _step(fleet, clock, source, number)
             fleet.turn()
@@ -244,7 +262,9 @@ def _run(data: bytes, role: Role) -> None:
                 tunnel.incoming[:] = [EndOfStream(orderly=True)]
             fleet.turn()
             fleet.check_all_gone()
-            fleet.shard.totals(clock.now_ns)
+            totals = fleet.shard.totals(clock.now_ns)
+            if site:
+                assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
             fleet.recorder.take(0)
         finally:
             fleet.shard.shut()
@@ -293,6 +313,11 @@ def wlc_shard(data: bytes) -> None:
     _run(data, Role.WLC)
 
 
+def site_shard(data: bytes) -> None:
+    """WLCs with a site, whose messages wait in queues: whatever their MSEs send. Data: as for `mse_shard`."""
+    _run(data, Role.WLC, site=True)
+
+
 def _seeds(kinds: int) -> Iterator[bytes]:
     for number in range(len(CODECS)):
         for options in (0, 0x40, 0x80, 0xC0):
@@ -311,4 +336,8 @@ def mse_shard_seeds() -> Iterator[bytes]:
 
 
 def wlc_shard_seeds() -> Iterator[bytes]:
+    return _seeds(len(CODECS[0].profile.ids))
+
+
+def site_shard_seeds() -> Iterator[bytes]:
     return _seeds(len(CODECS[0].profile.ids))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import fuzz_datagrams
 import fuzz_files
 import fuzz_sessions
 import fuzz_shards
@@ -26,6 +27,8 @@ TARGETS = {
     "sessions": Target(fuzz_sessions.sessions, fuzz_sessions.sessions_seeds, 4),
     "mse-shard": Target(fuzz_shards.mse_shard, fuzz_shards.mse_shard_seeds, 4),
     "wlc-shard": Target(fuzz_shards.wlc_shard, fuzz_shards.wlc_shard_seeds, 4),
+    "site-shard": Target(fuzz_shards.site_shard, fuzz_shards.site_shard_seeds, 3),
+    "datagrams": Target(fuzz_datagrams.datagrams, fuzz_datagrams.datagrams_seeds, 3),
     "profiles": Target(fuzz_files.profiles, fuzz_files.profiles_seeds, 3, 256),
     "scenarios": Target(fuzz_files.scenarios, fuzz_files.scenarios_seeds, 2, 256),
     "toml": Target(fuzz_files.toml, fuzz_files.toml_seeds, 1, 8192),
