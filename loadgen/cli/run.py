@@ -22,6 +22,17 @@ from loadgen.cli.arguments import SourceOptions, quiet_option, results_option, s
 )
 @click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, on stdout.")
 @quiet_option
+@click.option(
+    "--trace",
+    metavar="FILE|-",
+    help="Write handshakes as a controller traces them into FILE, or on stderr, each once it is over.",
+)
+@click.option(
+    "--trace-limit",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    help="Trace the first N handshakes of each side only.  [default: 100]",
+)
 def run(
     source: SourceOptions,
     duration: str | None,
@@ -29,6 +40,8 @@ def run(
     thresholds: tuple[str, ...],
     as_json: bool,
     quiet: bool,
+    trace: str | None,
+    trace_limit: int | None,
 ) -> int:
     """Run SCENARIO: both fleets by default, or one side of it.
 
@@ -37,4 +50,4 @@ def run(
     """
     from loadgen.cli.runner import RunOptions, run_scenario
 
-    return run_scenario(RunOptions(source, duration, results, thresholds, as_json, quiet))
+    return run_scenario(RunOptions(source, duration, results, thresholds, as_json, quiet, trace, trace_limit))

@@ -12,10 +12,11 @@ import trio
 
 from loadgen.cli.arguments import SourceOptions
 from loadgen.cli.source import read_source
+from loadgen.cli.tracing import STDERR, trace_file
 from loadgen.cli.watching import Onlooker, output, watching
 from loadgen.engine.job import Job, Source, make_job
 from loadgen.engine.outcome import abort_when, make_result
-from loadgen.engine.supervisor import Supervisor
+from loadgen.engine.supervisor import Supervisor, Tracing
 from loadgen.measure.document import as_json
 from loadgen.measure.hlog import format_hlog
 from loadgen.measure.result import RunResult
@@ -35,6 +36,8 @@ class RunOptions(NamedTuple):
     thresholds: tuple[str, ...]
     as_json: bool
     quiet: bool
+    trace: str | None
+    trace_limit: int | None
 
 
 def run_scenario(options: RunOptions) -> int:
@@ -48,8 +51,11 @@ def run_scenario(options: RunOptions) -> int:
     started = datetime.now(UTC)
     job = make_job(source, started)
     folder = ResultFolder(options.results, started, job.plan.scenario, job.plan.digest)
-    with watching(job.plan.scenario, quiet=options.quiet) as onlooker:
-        result = run_job(job, demands, folder, onlooker)
+    with (
+        trace_file(options.trace, options.trace_limit, job.plan.transport) as trace,
+        watching(job.plan.scenario, quiet=options.quiet, plain=options.trace == STDERR) as onlooker,
+    ):
+        result = run_job(job, demands, folder, onlooker, tracing=None if trace is None else trace.tracing)
     if options.as_json and folder.created:
         click.echo(as_json(result), nl=False)
     elif not options.quiet and folder.created:
@@ -75,12 +81,14 @@ def run_job(
     *,
     listening: Callable[[], None] = lambda: None,
     amend: Callable[[RunResult], RunResult] = lambda result: result,
+    tracing: Tracing | None = None,
 ) -> RunResult:
     """Run a plan once, and write its folder, if it comes as far as to be prepared.
 
     Args:
         listening: called when everything is prepared and nothing was dialed yet.
         amend: adds to the result what only the caller knows.
+        tracing: what is done with handshakes; None: nothing.
 
     Raises:
         InputError: a worker could not do what the plan asks; nothing was dialed, and nothing written.
@@ -97,7 +105,9 @@ def run_job(
         listening()
 
     abort = abort_when(plan, plan.thresholds)
-    supervisor = Supervisor(plan, job.profile.document, job.keys, job.workers, onlooker.show, prepared, abort)
+    supervisor = Supervisor(
+        plan, job.profile.document, job.keys, job.workers, onlooker.show, prepared, abort, tracing=tracing
+    )
     record = trio.run(supervisor.run)
     result = amend(make_result(plan, record, demands, started))
     if not record.prepared:  # nothing was dialed, and there is no folder

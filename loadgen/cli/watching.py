@@ -39,13 +39,13 @@ class Onlooker(NamedTuple):
 
 
 @contextmanager
-def watching(title: str, *, quiet: bool) -> Iterator[Onlooker]:
-    """A person at a terminal, a log, or nobody."""
+def watching(title: str, *, quiet: bool, plain: bool = False) -> Iterator[Onlooker]:
+    """A person at a terminal, a log, or nobody; `plain`: something else is printed there, too."""
     if quiet or sys.stderr is None:  # started with 2>&-
         yield Onlooker(lambda _: None, lambda _: None)
         return
     console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
+    if plain or not console.is_terminal:
         yield Onlooker(_every_few_seconds(), _log)
     else:
         with Live(console=console, transient=True, auto_refresh=False) as view:

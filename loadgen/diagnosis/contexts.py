@@ -10,7 +10,7 @@ from OpenSSL import SSL
 
 from loadgen.identity.credentials import Identity
 from loadgen.transport.tls import client_context, server_context
-from loadgen.transport.trace import CertificateCheck, observe, observed
+from loadgen.transport.trace import CertificateCheck, observed
 
 # X509_V_FLAG_NO_CHECK_TIME: OpenSSL would refuse before anybody has seen the certificate, and what its dates are is
 # what an engineer must be told. Judged by `dates_refused` instead, and refused like one that is not listed, with 46.
@@ -68,5 +68,4 @@ def _finished(context: SSL.Context, *, strong: bool) -> SSL.Context:
         context.set_max_proto_version(SSL.TLS1_3_VERSION)
     else:
         context.set_min_proto_version(SSL.TLS1_VERSION)
-    observe(context)
     return context

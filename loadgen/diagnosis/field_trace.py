@@ -15,6 +15,7 @@ from typing import NamedTuple
 from loadgen.diagnosis.states import AUTH_LIST, NEXT, OK, OVER, FieldState
 from loadgen.transport.alerts import ALERTS, LEVELS
 from loadgen.transport.trace import DONE, EXIT, LOOP, STARTED, Happening, TraceEvent
+from loadgen.units import NS_PER_S
 
 _MINUS_ONE = 0xFFFFFFFF
 # OpenSSL's long names are ours with blanks, but for these.
@@ -141,26 +142,46 @@ class FactReader:
 class TraceLines:
     """The lines of one tunnel's trace."""
 
-    def __init__(self, *, server: bool, number: int = 0, serial: int = 0) -> None:
-        """Args: number: of the connection; serial: of the first line."""
+    def __init__(
+        self,
+        *,
+        server: bool,
+        number: int = 0,
+        serial: int = 0,
+        ssl: int | None = None,
+        process: int | None = None,
+        to_unix_ns: int | None = None,
+    ) -> None:
+        """Args:
+        number: of the connection; serial: of the first line.
+        ssl: what its library's part is called; process: whose it is. None: ours.
+        to_unix_ns: turns the events' times into ns since the epoch; None: the first event is new.
+        """
         self._facts = FactReader(server=server)
         self._number = number
         self._serial = serial
         # A controller prints an address; what matters is that one connection has one.
-        self._ssl = f"{id(self._facts) & _MINUS_ONE:08x}"
+        self._ssl = f"{id(self._facts) & _MINUS_ONE if ssl is None else ssl:08x}"
+        self._process = os.getpid() if process is None else process
+        self._to_unix_ns = to_unix_ns
         self._anchor: tuple[int, datetime] | None = None
 
     def lines(self, event: TraceEvent) -> Iterator[str]:
         """The lines of an event, as they come."""
         if self._anchor is None:
-            self._anchor = event.at_ns, datetime.now(UTC)
+            self._anchor = event.at_ns, self._time_of(event)
         first_ns, first = self._anchor
         now = first + timedelta(microseconds=(event.at_ns - first_ns) // 1000)
         for fact in self._facts.read(event):
             for text in self._texts(fact):
                 time = f"{now:%m/%d/%y %H:%M:%S}.{now.microsecond // 1000:03}"
-                yield f"[{time} UTC {self._serial:x} {os.getpid()}] {text}"
+                yield f"[{time} UTC {self._serial:x} {self._process}] {text}"
                 self._serial += 1
+
+    def _time_of(self, event: TraceEvent) -> datetime:
+        if self._to_unix_ns is None:
+            return datetime.now(UTC)
+        return datetime.fromtimestamp((event.at_ns + self._to_unix_ns) / NS_PER_S, UTC)
 
     def _texts(self, fact: Fact) -> Iterator[str]:
         state = fact.state

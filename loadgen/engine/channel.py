@@ -16,6 +16,7 @@ from loadgen.nmsp.profile_document import ProfileDocument
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage
 from loadgen.status.answer import PeerRow, Question, SideCounts
+from loadgen.transport.trace import TraceEvent
 
 _LENGTH_BYTES = 4
 _CHUNK_BYTES = 65536
@@ -36,6 +37,7 @@ class Assignment(_Value, frozen=True):
         trusted_pem: where the certificate chain of the other side must end; None: anywhere.
         epoch_ns: start of interval 0 (monotonic); intervals are `interval_ns` long.
         to_unix_ns: turns this machine's monotonic clock into ns since the epoch, the same way in every worker.
+        trace_limit: how many handshakes to trace.
     """
 
     role: Role
@@ -49,6 +51,7 @@ class Assignment(_Value, frozen=True):
     epoch_ns: int
     interval_ns: int
     to_unix_ns: int
+    trace_limit: int = 0
 
 
 class Dial(_Value, frozen=True):
@@ -140,11 +143,31 @@ class LoadOver(_Value, frozen=True):
     queued_bytes: int
 
 
+class Traced(_Value, frozen=True):
+    """From a worker: a traced handshake is over.
+
+    Attributes:
+        number: of the WLC or MSE whose end of it this is, in the plan.
+        host, port: of the other end.
+        connection: what tells it from others of the same worker at the same time.
+        left_out: events that there was no room for.
+    """
+
+    role: Role
+    number: int
+    host: str
+    port: int
+    connection: int
+    events: tuple[TraceEvent, ...]
+    left_out: int = 0
+
+
 class Done(_Value, frozen=True):
-    """From a worker: its last interval, and how it fared."""
+    """From a worker: its last interval, how it fared, and how many handshakes it did not trace, if it was to."""
 
     interval: Interval
     health: WorkerHealth
+    untraced: int = 0
 
 
 class StatusPart(_Value, frozen=True):
@@ -157,7 +180,7 @@ class StatusPart(_Value, frozen=True):
 
 
 ToWorker = Assignment | Dial | StartLoad | EndLoad | Muster | BeginStage | AskStatus | Finish
-FromWorker = Ready | Refused | Progress | LoadOver | StatusPart | Done
+FromWorker = Ready | Refused | Progress | LoadOver | StatusPart | Traced | Done
 
 Outgoing = TypeVar("Outgoing")
 Incoming = TypeVar("Incoming")

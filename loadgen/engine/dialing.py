@@ -71,7 +71,11 @@ class DialingShard(Shard):
 
     def new_tunnel(self, link: MseLink) -> Tunnel:
         """The client's end of a tunnel over the link's socket."""
-        return Tunnel(self._contexts[self.sessions[link.number].mse], link.socket, server=False)
+        session = self.sessions[link.number]
+        context = self._contexts[session.mse]
+        if self.tracer is not None:
+            return self.tracer.client(context, link.socket, link.number, self._addresses[session.wlc])
+        return Tunnel(context, link.socket, server=False)
 
     def on_connected(self, link: Link) -> None:
         assert isinstance(link, MseLink)

@@ -13,7 +13,18 @@ from typing import IO
 
 import trio
 
-from loadgen.engine.channel import Channel, Done, FromWorker, LoadOver, Progress, Ready, Refused, StatusPart, ToWorker
+from loadgen.engine.channel import (
+    Channel,
+    Done,
+    FromWorker,
+    LoadOver,
+    Progress,
+    Ready,
+    Refused,
+    StatusPart,
+    ToWorker,
+    Traced,
+)
 from loadgen.engine.worker import worker_name
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.recorder import Interval
@@ -26,6 +37,8 @@ _LAST_WORDS = re.compile(r"^[ |]*((?:[\w.]+)(?:Error|Exception|Fault)\b.*)$", re
 Hear = Callable[[str, Interval, float | None], None]
 # A part of what a worker tells of its peers.
 HearStatus = Callable[[str, StatusPart], None]
+# A handshake that was traced, and the process id of the worker that did.
+HearTraced = Callable[[Traced, int], None]
 
 
 class WorkerProcess:
@@ -68,6 +81,7 @@ class Fleet:
         self.stopping = False
         self.interrupted = False
         self.hear_status: HearStatus = lambda _name, _part: None
+        self.hear_traced: HearTraced = lambda _traced, _process: None
         self._hear = hear
         self._changed = trio.Event()
 
@@ -156,6 +170,8 @@ class Fleet:
                         self._hear(worker.name, interval, cpu_s)
                     case StatusPart():
                         self.hear_status(worker.name, value)
+                    case Traced():
+                        self.hear_traced(value, worker.process.pid)
                     case LoadOver(interval=interval, queued_bytes=queued):
                         self._hear(worker.name, interval, None)
                         worker.queued_bytes = queued

@@ -271,7 +271,7 @@ class HandshakeWlcShard(ListeningShard):
             self.finished = True
 
     def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
-        link.tunnel = self.accept(self._contexts[link.number], sock)
+        link.tunnel = self.accept(self._contexts[link.number], sock, link)
         if self._counting:
             self.recorder.count("handshakes.attempted")
 

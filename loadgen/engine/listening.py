@@ -140,9 +140,11 @@ class ListeningShard(Shard):
 
     # -- handshakes ----------------------------------------------------------------------------------------------
 
-    def accept(self, context: SSL.Context, sock: socket.socket) -> Tunnel:
-        """The server's end of a tunnel over a socket that was accepted."""
+    def accept(self, context: SSL.Context, sock: socket.socket, link: WlcLink) -> Tunnel:
+        """The server's end of a tunnel over a link's socket, which was accepted."""
         patient = self._aaa is not None and self._aaa.takes_time
+        if self.tracer is not None:
+            return self.tracer.server(context, sock, link.number, link.address, patient=patient)
         return PatientTunnel(context, sock) if patient else Tunnel(context, sock, server=True)
 
     def shake(self, link: Link) -> bool:

@@ -136,7 +136,7 @@ class ServingShard(ListeningShard):
     # -- links ---------------------------------------------------------------------------------------------------
 
     def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
-        link.tunnel = self.accept(self._contexts[link.number], sock)
+        link.tunnel = self.accept(self._contexts[link.number], sock, link)
         if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
             self.recorder.mark("handshake", link.started_ns)

@@ -15,6 +15,7 @@ from loadgen.engine.effort import Effort
 from loadgen.engine.links import Link, Phase, Reads
 from loadgen.engine.loop import Loop
 from loadgen.engine.peers import PeerBook, PeerKeeper
+from loadgen.engine.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import MAX_WRITE_BYTES, NotifyReceiver
@@ -62,6 +63,7 @@ class Shard(Loop, PeerKeeper):
         self.handshakes_wait = False  # for us: the last turn had no time for all that were ready
         self.effort = Effort()
         self.book = PeerBook()
+        self.tracer: Tracer | None = None  # of a run that somebody wants the handshakes of
         self.load_over = trio.Event()
         self._reads = Reads()
         self._read_since_ns: int | None = None

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import trio
 
-from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Muster, StartLoad
+from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Muster, StartLoad, Traced
 from loadgen.engine.fleet import Fleet, Hear
 from loadgen.engine.record import LEAD_NS, AbortWhen, Load, RunRecord
 from loadgen.engine.status_desk import StatusDesk
@@ -74,6 +74,20 @@ class Whole(NamedTuple):
     hear: Hear
 
 
+class Tracing(NamedTuple):
+    """What is done with traced handshakes.
+
+    Attributes:
+        limit: how many of a side are wanted. Every worker traces so many: nobody knows whose will be the first.
+        hear: gets each when it is over, with its worker's process id, and what turns its times into ns since the epoch.
+        end: gets, of each side, how many its workers did not trace; None if one of them never told.
+    """
+
+    limit: int
+    hear: Callable[[Traced, int, int], None]
+    end: Callable[[Mapping[Role, int | None]], None]
+
+
 class Supervisor:
     """Runs one plan, once.
 
@@ -92,12 +106,14 @@ class Supervisor:
         on_prepared: Callable[[Sequence[tuple[str, int]]], None],
         abort_when: AbortWhen = lambda _merger, _load, _until_ns: None,
         part_of: Whole | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Args:
         workers: per side.
         on_prepared: called when all workers are, before anything is dialed, with the addresses of our WLCs;
             an InputError of it ends the run.
         part_of: the larger run that this is a part of; None: it is all of it.
+        tracing: None: no handshake is traced.
         """
         self._plan = plan
         self._profile = profile
@@ -115,6 +131,9 @@ class Supervisor:
         self._prepared = False
         self._epoch_ns = time.monotonic_ns()
         self._to_unix_ns = time.time_ns() - self._epoch_ns
+        self._tracing = tracing
+        if tracing is not None:
+            self.fleet.hear_traced = lambda traced, process: tracing.hear(traced, process, self._to_unix_ns)
         self._interval_ns = max(_INTERVAL_NS, plan.duration_ns // _MAX_INTERVALS)
         if part_of is not None:
             self._epoch_ns, self._interval_ns = part_of.epoch_unix_ns - self._to_unix_ns, part_of.interval_ns
@@ -142,6 +161,8 @@ class Supervisor:
         if problems:
             raise InputError(problems)
         workers = self.fleet.workers
+        if self._tracing is not None:
+            self._tracing.end({role: self._untraced(role) for role in self._roles()})
         return RunRecord(
             merger=self.merger,
             timeline=self._timeline,
@@ -247,9 +268,8 @@ class Supervisor:
 
     async def _prepare(self, nursery: trio.Nursery) -> list[Problem]:
         """Start the workers and wait until they are ready; returns what kept them from it."""
-        plan, fleet = self._plan, self.fleet
-        roles = [role for role, ours in ((Role.WLC, plan.use.plays_wlc), (Role.MSE, plan.use.plays_mse)) if ours]
-        numbers = [(role, worker) for role in roles for worker in range(self.workers)]
+        fleet = self.fleet
+        numbers = [(role, worker) for role in self._roles() for worker in range(self.workers)]
         for role, number in numbers:
             await fleet.start(nursery, role, number)
         for worker, (role, number) in zip(fleet.workers, numbers, strict=True):
@@ -310,6 +330,14 @@ class Supervisor:
             self._aborted = self._abort_when(self.merger, load, until_ns) or ""
         return bool(self._aborted)
 
+    def _roles(self) -> list[Role]:
+        use = self._plan.use
+        return [role for role, ours in ((Role.WLC, use.plays_wlc), (Role.MSE, use.plays_mse)) if ours]
+
+    def _untraced(self, role: Role) -> int | None:
+        ends = [worker.done for worker in self.fleet.of(role)]
+        return None if None in ends else sum(done.untraced for done in ends if done is not None)
+
     # -- workers -------------------------------------------------------------------------------------------------
 
     def _assignment(self, role: Role, worker: int) -> Assignment:
@@ -326,6 +354,7 @@ class Supervisor:
             epoch_ns=self._epoch_ns,
             interval_ns=self._interval_ns,
             to_unix_ns=self._to_unix_ns,
+            trace_limit=0 if self._tracing is None else self._tracing.limit,
         )
 
     def _addresses(self) -> tuple[tuple[str, int], ...]:

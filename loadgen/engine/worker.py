@@ -6,6 +6,7 @@ Started by the supervisor as `python -m loadgen.engine.worker`. It ends by itsel
 from __future__ import annotations
 
 import gc
+import math
 import os
 import resource
 import socket
@@ -35,6 +36,7 @@ from loadgen.engine.channel import (
     Refused,
     StartLoad,
     ToWorker,
+    Traced,
 )
 from loadgen.engine.driver import Driver
 from loadgen.engine.dtls_mse import DtlsMseDriver
@@ -42,7 +44,9 @@ from loadgen.engine.dtls_wlc import DtlsWlcDriver
 from loadgen.engine.handshakes import HandshakeMseShard, HandshakeWlcShard
 from loadgen.engine.listening import LISTEN_BACKLOG
 from loadgen.engine.mse_shard import MseShard
+from loadgen.engine.shard import Shard
 from loadgen.engine.site_shard import SiteShard
+from loadgen.engine.tracing import Tracer
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.errors import InputError, Problem
 from loadgen.loads import LoadKind
@@ -57,6 +61,7 @@ from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import Share
 from loadgen.transport import dtls
 from loadgen.transport.tls import ContextMaker, client_context, server_context
+from loadgen.transport.trace import observed
 from loadgen.transport.verifying import Clock, ClockedContext, skewed
 from loadgen.units import NS_PER_S
 
@@ -82,6 +87,9 @@ class Worker:
         self._pauses = _GarbagePauses()
         self._started_ns = time.monotonic_ns()
         self._shard_done = trio.Event()
+        self._tracer: Tracer | None = None
+        # Without a bound, because what goes through has one: the assignment's.
+        self._give_trace, self._traces = trio.open_memory_channel[Traced](math.inf)
 
     async def run(self) -> None:
         """Prepare, run until told to finish or the load is over, hand in the result."""
@@ -93,15 +101,20 @@ class Worker:
             except InputError as error:
                 await self._channel.send(Refused(tuple((p.where, p.expected, p.found) for p in error.problems)))
                 return
+            self._trace(self._shard)
         self._settle()
         self._rss_before_sessions = _rss_bytes()
         await self._channel.send(Ready(addresses))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey, nursery)
             nursery.start_soon(self._report)
+            nursery.start_soon(self._tell_traces)
             await self._shard_done.wait()
             nursery.cancel_scope.cancel()
-        await self._channel.send(Done(self._interval(self._now_index()), self._health()))
+        self._give_trace.close()
+        await self._tell_traces()
+        untraced = 0 if self._tracer is None else self._tracer.untraced
+        await self._channel.send(Done(self._interval(self._now_index()), self._health(), untraced))
 
     async def _obey(self, nursery: trio.Nursery) -> None:
         if self._shard is not None:
@@ -110,6 +123,7 @@ class Worker:
             match order:
                 case Dial(addresses=addresses, at_ns=at_ns):
                     self._shard = self._mse_shard(addresses, at_ns)
+                    self._trace(self._shard)
                     self._rss_before_sessions = _rss_bytes()
                     nursery.start_soon(self._drive, self._shard)
                 case StartLoad():
@@ -180,6 +194,20 @@ class Worker:
             health = self._health() if assignment.plan.sessions_per_user else None
             await self._channel.send(Progress(interval, active, time.process_time(), queued, health, mustered, pending))
 
+    def _trace(self, shard: Driver) -> None:
+        """Have a shard trace its first handshakes, if it is to; before there is any."""
+        assignment, plan = self._assignment, self._assignment.plan
+        if not assignment.trace_limit or not isinstance(shard, Shard):
+            return
+        numbers = range(len(plan.wlcs)) if assignment.role is Role.WLC else [session.mse for session in plan.sessions]
+        own = numbers[assignment.worker :: assignment.workers]
+        self._tracer = Tracer(assignment.role, own, assignment.trace_limit, self._give_trace.send_nowait)
+        shard.tracer = self._tracer
+
+    async def _tell_traces(self) -> None:
+        async for traced in self._traces:
+            await self._channel.send(traced)  # whole, whoever cancels us
+
     def _now_index(self) -> int:
         return (time.monotonic_ns() - self._assignment.epoch_ns) // self._assignment.interval_ns
 
@@ -235,13 +263,15 @@ class Worker:
         addresses = tuple(listener.getsockname()[:2] for listener in listeners)
         lists = assignment.auth_lists
         aaa = Aaa(lists, plan.list_delays_ns, plan.poll_tick_ns) if plan.authenticate else None
+        asked = None if aaa is None else aaa.check
+        check = observed(asked) if assignment.trace_limit else asked
         contexts = [
             server_context(
                 identity.key_pem,
                 identity.certificate_pem,
                 identity.chain_pem,
                 plan.tls_version,
-                None if aaa is None else aaa.check,
+                check,
                 tickets=plan.resumed > 0,
                 strong=plan.strong_cipher,
                 trusted_pem=assignment.trusted_pem,

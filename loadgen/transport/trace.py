@@ -1,7 +1,7 @@
 """What happens inside of a handshake, as events: OpenSSL's states and alerts, and when the auth list is asked.
 
-Nothing here is paid for by tunnels that nobody watches: a context is observed or is not, and a `TracedTunnel` is
-another class. What the events look like on a screen is somebody else's business.
+Nothing here is paid for by tunnels that nobody watches: a traced tunnel is of another class, and OpenSSL's callback is
+its own, not its context's. What the events look like on a screen is somebody else's business.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import socket
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from cryptography import x509
 from OpenSSL import SSL
+from OpenSSL._util import ffi as _ffi
+from OpenSSL._util import lib as _lib
 
+from loadgen.transport.patient import PatientTunnel
 from loadgen.transport.tls import TransportFault, Tunnel
 
 # OpenSSL's SSL_CB_*: what `where` of a state event is made of.
@@ -32,6 +35,7 @@ class Happening(Enum):
     CHECKED = "checked"  # and has answered; `text` is why it refused, or empty
     WAITING = "waiting"  # the handshake needs the peer, or room in the socket
     FINISHED = "finished"
+    CONFIRMED = "confirmed"  # and the peer is content: a client of TLS 1.3 knows once the server has said something
     FAILED = "failed"  # `text` is OpenSSL's reason
     RELEASED = "released"
 
@@ -67,19 +71,15 @@ Sink: TypeAlias = Callable[[TraceEvent], None]
 CertificateCheck: TypeAlias = Callable[[x509.Certificate], str | None]
 
 
-class TracedTunnel(Tunnel):
-    """A tunnel that tells `sink` what happens in it; its context must be one that was given to `observe`."""
-
-    __slots__ = ("_sink",)
+class Telling(Tunnel):
+    """What traced tunnels share. Its attributes are in no slots: two lists of slots cannot be inherited at once."""
 
     # The one whose handshake goes on just now. A check is called from inside of it, and is told no more than the
     # certificate.
-    shaking: TracedTunnel | None = None
+    shaking: ClassVar[Telling | None] = None
 
-    def __init__(self, context: SSL.Context, sock: socket.socket, sink: Sink, *, server: bool) -> None:
-        self._sink = sink
-        self.tell(Happening.ALLOCATED)
-        super().__init__(context, sock, server=server)
+    _sink: Sink
+    _unconfirmed = False  # the handshake is done for us, and the server may refuse us yet
 
     def tell(self, happening: Happening, where: int = 0, ret: int = 0, state: str = "", text: str = "") -> None:
         """Hand an event to whoever watches."""
@@ -87,16 +87,27 @@ class TracedTunnel(Tunnel):
 
     def handshake(self) -> bool:
         self.tell(Happening.ENTERED)
-        TracedTunnel.shaking = self
+        Telling.shaking = self
         try:
             done = super().handshake()
         except TransportFault as fault:
             self.tell(Happening.FAILED, text=_reason_of(fault))
             raise
         finally:
-            TracedTunnel.shaking = None
+            Telling.shaking = None
         self.tell(Happening.FINISHED if done else Happening.WAITING)
+        if done:
+            self._unconfirmed = not (self._server or self.confirmed())
+            if not self._unconfirmed:
+                self.tell(Happening.CONFIRMED)
         return done
+
+    def read_into(self, view: memoryview) -> int:
+        size = super().read_into(view)
+        if size and self._unconfirmed:
+            self._unconfirmed = False
+            self.tell(Happening.CONFIRMED)
+        return size
 
     def negotiated(self) -> list[str]:
         """Version and cipher suite, by OpenSSL's names; the suite once it is in use."""
@@ -115,13 +126,50 @@ class TracedTunnel(Tunnel):
         self.tell(Happening.RELEASED)
         super().close()
 
+    def _listen_to_states(self) -> None:
+        _lib.SSL_set_info_callback(self._ssl, _on_state)
 
-def observe(context: SSL.Context) -> None:
-    """Let the tunnels of a context tell of their states; before the first one.
 
-    Cost: about twenty calls a handshake, also for tunnels that nobody watches.
+class TracedTunnel(Telling):
+    """A tunnel that tells `sink` what happens in it."""
+
+    def __init__(self, context: SSL.Context, sock: socket.socket, sink: Sink, *, server: bool) -> None:
+        self._sink = sink
+        self.tell(Happening.ALLOCATED)
+        super().__init__(context, sock, server=server)
+        self._listen_to_states()
+
+
+class TracedPatientTunnel(PatientTunnel, Telling):
+    """The same of a server that takes its time: what follows from the answer is told when the answer is there.
+
+    OpenSSL decides, and makes the alert, before that; a client that has gone in the meantime was never answered.
     """
-    context.set_info_callback(_on_state)
+
+    def __init__(self, context: SSL.Context, sock: socket.socket, sink: Sink) -> None:
+        self._sink = sink
+        self._held: list[TraceEvent] | None = None
+        self.tell(Happening.ALLOCATED)
+        super().__init__(context, sock)
+        self._listen_to_states()
+
+    def tell(self, happening: Happening, where: int = 0, ret: int = 0, state: str = "", text: str = "") -> None:
+        if happening is Happening.CHECKED:
+            self._held = []
+        if self._held is None:
+            super().tell(happening, where, ret, state, text)
+        else:
+            self._held.append(TraceEvent(0, happening, where, ret, state, text))
+
+    def speak(self) -> bool:
+        held, self._held = self._held, None
+        for event in held or ():
+            self._sink(event._replace(at_ns=time.monotonic_ns()))
+        return super().speak()
+
+    def close(self) -> None:
+        self._held = None
+        super().close()
 
 
 def observed(check: CertificateCheck | None) -> CertificateCheck | None:
@@ -130,7 +178,7 @@ def observed(check: CertificateCheck | None) -> CertificateCheck | None:
         return None
 
     def watched(certificate: x509.Certificate) -> str | None:
-        tunnel = TracedTunnel.shaking
+        tunnel = Telling.shaking
         if tunnel is None:
             return check(certificate)
         tunnel.tell(Happening.CHECKING)
@@ -141,9 +189,12 @@ def observed(check: CertificateCheck | None) -> CertificateCheck | None:
     return watched
 
 
-def _on_state(connection: SSL.Connection, where: int, ret: int) -> None:
+# One for all: what cffi makes for a function of Python's must live as long as OpenSSL may call it.
+@_ffi.callback("void (*)(const SSL *, int, int)")  # type: ignore[untyped-decorator]
+def _on_state(ssl: Any, where: int, ret: int) -> None:
+    connection = SSL.Connection._reverse_mapping[ssl]  # noqa: SLF001
     tunnel = connection.get_app_data()
-    if isinstance(tunnel, TracedTunnel):  # not: one that was closed, and not one of another kind
+    if tunnel is not None:  # not: one that was closed
         state = connection.get_state_string().decode("ascii", "replace")
         tunnel.tell(Happening.STATE, where, ret & 0xFFFFFFFF, state)
 

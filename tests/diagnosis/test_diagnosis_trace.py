@@ -19,7 +19,7 @@ from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Identity, new_key, self_signed
 from loadgen.transport.alerts import ALERTS, alert_name
 from loadgen.transport.tls import TransportFault, Tunnel, client_context, server_context
-from loadgen.transport.trace import TracedTunnel, TraceEvent, observe, observed
+from loadgen.transport.trace import TracedTunnel, TraceEvent, observed
 
 NOW = datetime.now(UTC)
 WLC = self_signed("02:00:00:00:00:01", new_key("rsa-2048"), NOW)
@@ -117,15 +117,11 @@ def field_server(check: AuthList | None) -> SSL.Context:
         assert check is not None
         return None if check.find(certificate) else "key_hash_not_listed"
 
-    context = server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.2", observed(listed), strong=False)
-    observe(context)
-    return context
+    return server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.2", observed(listed), strong=False)
 
 
 def field_client(identity: Identity = MSE) -> SSL.Context:
-    context = client_context(identity.key_pem, identity.certificate_pem, b"", "1.2", None, strong=False)
-    observe(context)
-    return context
+    return client_context(identity.key_pem, identity.certificate_pem, b"", "1.2", None, strong=False)
 
 
 def list_of(*identities: Identity) -> AuthList:
@@ -201,7 +197,6 @@ def test_the_client_sees_the_refusal_as_an_alert_that_it_reads() -> None:
 
 def test_what_tls_1_3_adds_has_names_and_no_numbers() -> None:
     server = server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.3", observed(lambda _: None))
-    observe(server)
     client = client_context(MSE.key_pem, MSE.certificate_pem, b"", "1.3", None)
     with tunnel(server, client) as ends:
         assert shake(ends) == {"server": None, "client": None}
@@ -241,7 +236,7 @@ def test_a_client_that_sends_byte_by_byte() -> None:
 
 
 def test_nobody_who_is_not_traced_pays() -> None:
-    """A tunnel of another kind over an observed context tells nothing and needs nothing."""
+    """A tunnel of another kind over the same context tells nothing and needs nothing."""
     near, far = socket.socketpair()
     for sock in (near, far):
         sock.setblocking(False)
