@@ -9,8 +9,9 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from loadgen.endpoint.link import EndpointSettings
 from loadgen.measure.names import MSE_COUNTERS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp import messages as m
@@ -20,9 +21,6 @@ from loadgen.nmsp.records import NO_MAC, ApGroup, Mac, WipsSignature
 from loadgen.scenario.requests import ASKED, PlannedRequest
 from loadgen.scenario.schedule import RateStage, Schedule, Share
 from loadgen.units import NEVER_NS
-
-if TYPE_CHECKING:
-    from loadgen.endpoint.mse import MseEndpoint
 
 # Requests of one session that may be under way at once; what is due meanwhile waits, and is late.
 MOST_OUTSTANDING = 32
@@ -163,6 +161,23 @@ class Transactions:
             del self.over[next(iter(self.over))]
 
 
+class AskingEnd(Protocol):
+    """An MSE's end of a session, as far as it matters here.
+
+    Attributes:
+        number: among the worker's sessions. asked: in the running session, if anything was.
+    """
+
+    number: int
+    asked: Transactions | None
+    outbox: list[bytes]
+    settings: EndpointSettings
+
+    def ask(self, message: Message) -> int:
+        """Put a request into the outbox; returns its transaction."""
+        ...
+
+
 class Asker:
     """Everything that a worker's MSEs ask. Times are monotonic ns.
 
@@ -195,11 +210,11 @@ class Asker:
         self._backlog_ns = backlog_ns
         self._to_unix_ns = to_unix_ns
         self._all_owe = all_owe
-        self._open: dict[int, MseEndpoint] = {}
+        self._open: dict[int, AskingEnd] = {}
         self._start_ns: int | None = None
         self._due: list[tuple[int, int]] = []  # (when the next one is due, index of the question)
         # Transaction 0 is none: then what the session owes is looked at.
-        self._timers: list[tuple[int, int, MseEndpoint, int]] = []
+        self._timers: list[tuple[int, int, AskingEnd, int]] = []
         self._serial = 0
         for name in _COUNTERS:
             recorder.count(name, 0)  # measured, even if none ever is
@@ -264,7 +279,7 @@ class Asker:
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
-    def open(self, endpoint: MseEndpoint) -> None:
+    def open(self, endpoint: AskingEnd) -> None:
         """This session is active."""
         self._open[endpoint.number] = endpoint
 
@@ -278,18 +293,18 @@ class Asker:
             asked.pending.clear()
         self._drop(asked, NEVER_NS)
 
-    def is_owed(self, endpoint: MseEndpoint) -> None:
+    def is_owed(self, endpoint: AskingEnd) -> None:
         """A session can be written to again: if it owes something, it is asked for it."""
         if endpoint.asked is not None and endpoint.asked.owed:
             self._ready[endpoint.number] = None
 
-    def hold_up(self, endpoint: MseEndpoint) -> None:
+    def hold_up(self, endpoint: AskingEnd) -> None:
         """The peer takes nothing now: what this session owes waits, as long as `backlog_ns` allows."""
         asked = endpoint.asked
         if asked is not None and asked.owed:
             self._wait(endpoint, asked)
 
-    def send(self, endpoint: MseEndpoint, now_ns: int) -> bool:
+    def send(self, endpoint: AskingEnd, now_ns: int) -> bool:
         """Put one request that is owed into the outbox; False if there is none, or too many are under way."""
         asked = endpoint.asked
         if asked is None:
@@ -314,7 +329,7 @@ class Asker:
             recorder.record("generator.lag", now_ns - owed.due_ns, stage)
         return True
 
-    def answered(self, endpoint: MseEndpoint, kind: Kind, message: Message, transaction: int, now_ns: int) -> bool:
+    def answered(self, endpoint: AskingEnd, kind: Kind, message: Message, transaction: int, now_ns: int) -> bool:
         """A response came. Returns: whether it is one to something that was asked, though it may be late."""
         asked, count = endpoint.asked, self._recorder.count
         pending = None if asked is None else asked.pending.get(transaction)
@@ -340,7 +355,7 @@ class Asker:
 
     # -- waiting -------------------------------------------------------------------------------------------------
 
-    def _wait_for_answer(self, endpoint: MseEndpoint, transaction: int, pending: Pending, now_ns: int) -> None:
+    def _wait_for_answer(self, endpoint: AskingEnd, transaction: int, pending: Pending, now_ns: int) -> None:
         """A request counts as timed out after a while, and is sent again after another; the last one is not."""
         settings = endpoint.settings
         last = pending.retransmits == settings.max_retransmits
@@ -348,13 +363,13 @@ class Asker:
         pending.again_ns = now_ns + patience_ns
         self._arm(pending.again_ns, endpoint, transaction)
 
-    def _wait(self, endpoint: MseEndpoint, asked: Transactions) -> None:
+    def _wait(self, endpoint: AskingEnd, asked: Transactions) -> None:
         asked.behind = True
         if not asked.watched:
             asked.watched = True
             self._arm(asked.owed[0].due_ns + self._backlog_ns + 1, endpoint, 0)
 
-    def _arm(self, at_ns: int, endpoint: MseEndpoint, transaction: int) -> None:
+    def _arm(self, at_ns: int, endpoint: AskingEnd, transaction: int) -> None:
         self._serial += 1
         heapq.heappush(self._timers, (at_ns, self._serial, endpoint, transaction))
 
@@ -373,7 +388,7 @@ class Asker:
                 self._not_answered(endpoint, asked, transaction, pending, now_ns)
 
     def _not_answered(
-        self, endpoint: MseEndpoint, asked: Transactions, transaction: int, pending: Pending, now_ns: int
+        self, endpoint: AskingEnd, asked: Transactions, transaction: int, pending: Pending, now_ns: int
     ) -> None:
         if pending.retransmits == endpoint.settings.max_retransmits:
             del asked.pending[transaction]

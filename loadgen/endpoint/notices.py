@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from loadgen.endpoint.sequence import SequenceCheck
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import ServiceNotify
 from loadgen.nmsp.services import Subservice
 
-if TYPE_CHECKING:
-    from loadgen.endpoint.mse import MseEndpoint
-
 # Whatever a peer claims, it goes into a column of int64.
 _LATEST_NS = (1 << 63) - 1
+
+
+class HearingEnd(Protocol):
+    """An MSE's end of a session, as far as it matters here: its grant, and the numbers that came."""
+
+    granted: int
+    noticed: SequenceCheck | None
 
 
 class Notices:
@@ -25,7 +29,7 @@ class Notices:
         self._to_unix_ns = to_unix_ns
         self._our_schedule = our_schedule
 
-    def take(self, endpoint: MseEndpoint, message: ServiceNotify, now_ns: int) -> None:
+    def take(self, endpoint: HearingEnd, message: ServiceNotify, now_ns: int) -> None:
         """Check and record one."""
         recorder, done_ns = self._recorder, now_ns + self._to_unix_ns
         due_ns, sent_ns = min(message.due_ns, _LATEST_NS), min(message.sent_ns, _LATEST_NS)

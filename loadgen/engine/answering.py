@@ -8,8 +8,8 @@ import trio
 
 from loadgen.engine.channel import AskStatus, StatusPart
 from loadgen.engine.driver import Driver
-from loadgen.engine.links import Phase
 from loadgen.engine.peers import Census, Peer
+from loadgen.engine.phase import Phase
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.status.answer import PeerRow, SideCounts

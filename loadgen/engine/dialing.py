@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from OpenSSL import SSL
 
-from loadgen.engine.links import Link, Phase
+from loadgen.engine.links import Link
+from loadgen.engine.phase import Phase
 from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
 from loadgen.measure.stages import NO_STAGE

@@ -15,8 +15,8 @@ import trio
 
 from loadgen.endpoint.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.engine.effort import Effort
-from loadgen.engine.links import Phase
 from loadgen.engine.peers import Peer, PeerBook, PeerKeeper
+from loadgen.engine.phase import Phase
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import NotifyReceiver

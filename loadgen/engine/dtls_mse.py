@@ -17,8 +17,8 @@ from loadgen.endpoint.mse import Reception
 from loadgen.endpoint.notices import Notices
 from loadgen.endpoint.stations import known_macs
 from loadgen.engine.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsDriver, DtlsLink
-from loadgen.engine.links import Phase
 from loadgen.engine.peers import Peer
+from loadgen.engine.phase import Phase
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use, end_ns

@@ -18,9 +18,9 @@ from loadgen.engine.aaa import Aaa
 from loadgen.engine.admission import Admission, count_verified
 from loadgen.engine.controllers import make_controllers
 from loadgen.engine.dtls import TICK_NS, DtlsDriver, DtlsLink
-from loadgen.engine.links import Phase
 from loadgen.engine.owing import Owing
 from loadgen.engine.peers import Peer, server_statistics
+from loadgen.engine.phase import Phase
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s
 from loadgen.nmsp.profile import WireProfile

@@ -14,8 +14,9 @@ from OpenSSL import SSL
 
 from loadgen.engine.aaa import Aaa
 from loadgen.engine.dialing import DialingShard, MseLink
-from loadgen.engine.links import Link, Phase
+from loadgen.engine.links import Link
 from loadgen.engine.listening import ListeningShard, WlcLink
+from loadgen.engine.phase import Phase
 from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile

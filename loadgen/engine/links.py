@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import TYPE_CHECKING
-
 from loadgen.endpoint.link import Endpoint
+from loadgen.engine.peers import Peer
+from loadgen.engine.phase import Phase
 from loadgen.transport.tls import Tunnel
-
-if TYPE_CHECKING:
-    from loadgen.engine.peers import Peer
-
-
-class Phase(IntEnum):
-    """Where a link stands; `Shard.phase_names` has what its errors are counted under."""
-
-    CONNECTING = 0
-    HANDSHAKING = 1
-    SETTING_UP = 2
-    ACTIVE = 3
-    CLOSING = 4
-    CLOSED = 5
 
 
 class Link:

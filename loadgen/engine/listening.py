@@ -13,8 +13,9 @@ from OpenSSL import SSL
 
 from loadgen.engine.aaa import Aaa, Answer
 from loadgen.engine.admission import count_response, count_verified
-from loadgen.engine.links import Link, Phase
+from loadgen.engine.links import Link
 from loadgen.engine.peers import Peer, server_statistics
+from loadgen.engine.phase import Phase
 from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile

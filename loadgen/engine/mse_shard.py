@@ -15,8 +15,9 @@ from loadgen.endpoint.mse import MseEndpoint, Reception
 from loadgen.endpoint.notices import Notices
 from loadgen.endpoint.stations import known_macs
 from loadgen.engine.dialing import DialingShard, MseLink
-from loadgen.engine.links import Link, Phase
+from loadgen.engine.links import Link
 from loadgen.engine.peers import Peer
+from loadgen.engine.phase import Phase
 from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from loadgen.endpoint.link import Endpoint
-from loadgen.engine.links import Phase
+from loadgen.engine.phase import Phase
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.status.answer import Question, SideCounts

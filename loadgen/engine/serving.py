@@ -14,8 +14,9 @@ from loadgen.endpoint.directory import Directory
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.wlc import WlcEndpoint
 from loadgen.engine.aaa import Aaa
-from loadgen.engine.links import Link, Phase
+from loadgen.engine.links import Link
 from loadgen.engine.listening import ListeningShard, WlcLink
+from loadgen.engine.phase import Phase
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s
 from loadgen.nmsp.profile import WireProfile

@@ -12,9 +12,10 @@ from typing import ClassVar
 import trio
 
 from loadgen.engine.effort import Effort
-from loadgen.engine.links import Link, Phase, Reads
+from loadgen.engine.links import Link, Reads
 from loadgen.engine.loop import Loop
 from loadgen.engine.peers import PeerBook, PeerKeeper
+from loadgen.engine.phase import Phase
 from loadgen.engine.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder

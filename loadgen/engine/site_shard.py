@@ -24,8 +24,9 @@ from loadgen.endpoint.tellers import Told
 from loadgen.endpoint.transmit import Measurements, Notification, Priority, TransmitQueue
 from loadgen.endpoint.wlc import WlcEndpoint
 from loadgen.engine.aaa import Aaa
-from loadgen.engine.links import Link, Phase
+from loadgen.engine.links import Link
 from loadgen.engine.listening import WlcLink
+from loadgen.engine.phase import Phase
 from loadgen.engine.serving import ServingShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec

@@ -15,8 +15,9 @@ from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.wlc import Ledger
 from loadgen.engine.aaa import Aaa
 from loadgen.engine.controllers import Controller, make_controllers
-from loadgen.engine.links import Link, Phase
+from loadgen.engine.links import Link
 from loadgen.engine.listening import WlcLink
+from loadgen.engine.phase import Phase
 from loadgen.engine.serving import ServingShard
 from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.engine.singles import Singles

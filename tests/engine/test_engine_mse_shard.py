@@ -13,8 +13,8 @@ import pytest
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.stations import make_stations
 from loadgen.engine.dialing import MseLink
-from loadgen.engine.links import Phase
 from loadgen.engine.mse_shard import MseShard
+from loadgen.engine.phase import Phase
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.hot import NotifyRing

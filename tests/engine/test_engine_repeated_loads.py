@@ -14,8 +14,8 @@ import trio
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.wlc import Ledger
 from loadgen.engine.handshakes import HandshakeMseShard
-from loadgen.engine.links import Phase
 from loadgen.engine.listening import WlcLink
+from loadgen.engine.phase import Phase
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.measure.recorder import Recorder
 from loadgen.measure.stages import tag_of

@@ -14,9 +14,9 @@ import pytest
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.mse import MseEndpoint
 from loadgen.engine.dialing import MseLink
-from loadgen.engine.links import Phase
 from loadgen.engine.listening import WlcLink
 from loadgen.engine.mse_shard import MseShard
+from loadgen.engine.phase import Phase
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp import messages as m

@@ -12,7 +12,7 @@ import pytest
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.population import Found
 from loadgen.endpoint.site import Site
-from loadgen.engine.links import Phase
+from loadgen.engine.phase import Phase
 from loadgen.engine.site_shard import SiteLink, SiteShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec

@@ -16,9 +16,10 @@ from test_engine_wlc_shard import Fleet as WlcFleet
 from loadgen.engine import peers as peers_module
 from loadgen.engine.answering import answer
 from loadgen.engine.channel import AskStatus, StatusPart
-from loadgen.engine.links import Link, Phase
+from loadgen.engine.links import Link
 from loadgen.engine.listening import WlcLink
 from loadgen.engine.peers import PeerBook
+from loadgen.engine.phase import Phase
 from loadgen.measure.names import COUNTERS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Kind

@@ -12,8 +12,8 @@ import pytest
 
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.engine.controllers import Controller
-from loadgen.engine.links import Phase
 from loadgen.engine.listening import WlcLink
+from loadgen.engine.phase import Phase
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec

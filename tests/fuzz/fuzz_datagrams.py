@@ -16,7 +16,7 @@ from loadgen.endpoint.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.engine.dtls import MAX_DATAGRAM_BYTES, DtlsLink
 from loadgen.engine.dtls_mse import DtlsMseDriver
 from loadgen.engine.dtls_wlc import DtlsWlcDriver
-from loadgen.engine.links import Phase
+from loadgen.engine.phase import Phase
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Kind, Role

@@ -18,8 +18,9 @@ from fuzz_profiles import CODECS
 from fuzz_sessions import BYTES, CHANGED, FLOOD, FRAME, NOTIFICATIONS, PIECES, piece, settings_of, setup_frames
 
 from loadgen.engine.dialing import MseLink
-from loadgen.engine.links import Link, Phase
+from loadgen.engine.links import Link
 from loadgen.engine.mse_shard import MseShard
+from loadgen.engine.phase import Phase
 from loadgen.engine.site_shard import SiteLink, SiteShard
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.measure.recorder import Recorder
