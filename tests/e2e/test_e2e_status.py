@@ -371,7 +371,7 @@ def test_one_side_and_peers_that_leave(asking: Asking) -> None:
     idle = asking.until(wlcs, lambda answer: answer["sides"])
     assert [(side["role"], side["peers"], side["missing"]) for side in idle["sides"]] == [(WLC, 0, [])]
     mses = asking.run(*dialing)
-    asking.until(mses, lambda answer: side_of(answer, MSE)["active"] == SESSIONS)
+    asking.until(mses, lambda answer: answer["sides"] and side_of(answer, MSE)["active"] == SESSIONS)
     up = asking.until(wlcs, lambda answer: side_of(answer, WLC)["active"] == SESSIONS)
     assert messages(up, WLC, "tx")[2] == SESSIONS  # version responses
     mses.signal(signal.SIGINT)
