@@ -17,6 +17,7 @@ from loadgen.endpoint.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.engine.effort import Effort
 from loadgen.engine.peers import Peer, PeerBook, PeerKeeper
 from loadgen.engine.phase import Phase
+from loadgen.engine.term import Term
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import NotifyReceiver
@@ -82,6 +83,7 @@ class DtlsDriver(PeerKeeper):
         self.links: set[DtlsLink] = set()
         self.active = self.mustered = self.longest_stall_ns = 0
         self.effort = Effort()
+        self.term = Term(plan, recorder)
         self.book = PeerBook()
         self.load_over = trio.Event()
         self.finished = False
@@ -111,10 +113,12 @@ class DtlsDriver(PeerKeeper):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         self.load_over = trio.Event()
         self.effort.begin()
+        self.term.begin(at_ns, stages)
         self.wake(at_ns)
 
     def end_load(self) -> None:
         self.effort.end()
+        self.term.end()
         self.load_over.set()
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
@@ -254,6 +258,8 @@ class DtlsDriver(PeerKeeper):
         except EndOfStream as end:
             if link.phase is Phase.ACTIVE:
                 self.take_of(link)
+                if link.phase is Phase.ACTIVE:
+                    self.term.left()
                 self.end(link, orderly=True)
             else:
                 self.fault(link, end.kind)

@@ -112,6 +112,7 @@ class DtlsWlcDriver(DtlsDriver):
         self._finishing = True
         now = time.monotonic_ns()
         self._owing.stop(now)
+        self.term.end()
         self.wake(now)
 
     def next_wake_ns(self, now_ns: int) -> int:

@@ -19,6 +19,7 @@ from loadgen.engine.links import Link
 from loadgen.engine.peers import Peer
 from loadgen.engine.phase import Phase
 from loadgen.engine.shard import MIN_TICK_NS
+from loadgen.engine.term import Term
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use, end_ns
@@ -74,6 +75,7 @@ class MseShard(DialingShard):
         self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH)
         self._macs = known_macs(plan, {session.wlc for session in self.sessions})
         self._asker = None if not plan.requests else self._make_asker(plan, to_unix_ns)
+        self._term = Term(plan, recorder)
         self._to_ask: deque[int] = deque()  # numbers of sessions
         # Of each link that brought notifications since they were absorbed: its number, how many, and when.
         self._numbers: list[int] = []
@@ -102,10 +104,12 @@ class MseShard(DialingShard):
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
+        self._term.begin(at_ns, stages)
         if self._asker is not None:
             self._asker.start(at_ns, end_ns(stages))
 
     def end_load(self) -> None:
+        self._term.end()
         if self._asker is not None:
             self._asker.stop(time.monotonic_ns())
         super().end_load()
@@ -238,6 +242,9 @@ class MseShard(DialingShard):
         assert isinstance(link, MseLink)
         assert link.endpoint is not None
         self._reception.regrant(link.number, link.endpoint.granted, self.receiver.notifications)
+
+    def on_left(self) -> None:
+        self._term.left()
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         assert isinstance(link, MseLink)

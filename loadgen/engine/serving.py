@@ -17,6 +17,7 @@ from loadgen.engine.aaa import Aaa
 from loadgen.engine.links import Link
 from loadgen.engine.listening import ListeningShard, WlcLink
 from loadgen.engine.phase import Phase
+from loadgen.engine.term import Term
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s
 from loadgen.nmsp.profile import WireProfile
@@ -60,6 +61,7 @@ class ServingShard(ListeningShard):
         self._dialed_by_us = plan.use.plays_mse
         self._load_start_ns: int | None = None
         self._stop_at_ns = NEVER_NS
+        self._term = Term(plan, recorder)
         self._finishing = self._closing = False
         self._lag = np.empty(_LAG_ROWS, np.int64)
         self._lag_due = np.empty(_LAG_ROWS, np.int64)
@@ -72,6 +74,7 @@ class ServingShard(ListeningShard):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
         self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
+        self._term.begin(at_ns, stages)
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
         if self._plan.use is Use.SERVE_WLC:
@@ -86,7 +89,12 @@ class ServingShard(ListeningShard):
             elif link.phase is not Phase.CLOSING:
                 self.end(link, orderly=True)
 
+    def end_load(self) -> None:
+        self._term.end()
+        super().end_load()
+
     def finish(self) -> None:
+        self._term.end()
         self._finishing = True
         self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
 
@@ -159,6 +167,9 @@ class ServingShard(ListeningShard):
             self.recorder.count("sessions.established")
             self.recorder.mark("handshake", now_ns)
             self.recorder.record("handshake.session", now_ns - link.started_ns)
+
+    def on_left(self) -> None:
+        self._term.left()
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         if not self._dialed_by_us:

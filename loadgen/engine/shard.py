@@ -176,6 +176,9 @@ class Shard(Loop, PeerKeeper):
         """The peer closed a link that has no endpoint; False if that is a fault."""
         return False
 
+    def on_left(self) -> None:
+        """The peer of an active link has closed it in order; `on_gone` follows."""
+
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         """A link ended; `phase` is where it stood."""
         raise NotImplementedError
@@ -313,6 +316,9 @@ class Shard(Loop, PeerKeeper):
         elif fault.orderly and link.phase >= Phase.ACTIVE and not link.tail:
             assert link.tunnel is not None
             link.tunnel.close_notify()
+            self._take_of(link)
+            if link.phase is Phase.ACTIVE:
+                self.on_left()
             self.end(link, orderly=True)
         elif link.phase is Phase.CLOSING:
             self.end(link, orderly=fault.orderly)

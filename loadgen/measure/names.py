@@ -39,6 +39,7 @@ COUNTERS = {
     "sessions.established": "subscription answered",
     "sessions.failed": "ended before that",
     "sessions.closed": "established, and later closed in order",
+    "sessions.left_early": "of those: by a peer of somebody else's, before the end of the load",
     "sessions.lost": "established, and later ended by a fault",
     "handshakes.due": "due by the schedule",
     "handshakes.attempted": "dialed, or accepted when only the WLC is ours",

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from loadgen.nmsp.hot import NotifyRing
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.session import State
 from loadgen.scenario.load import load_scenario
-from loadgen.scenario.plan import make_plan
+from loadgen.scenario.plan import Use, make_plan
 from loadgen.transport.tls import EndOfStream, TransportFault, Want
 
 LINKS = 8  # more than it takes for a sweep
@@ -66,10 +67,12 @@ class FakeTunnel:
 class Fleet:
     """An MSE worker's shard with sessions that are up."""
 
-    def __init__(self, path: Path, dead_ns: int = NEVER_NS, echo_ns: int = NEVER_NS // 2) -> None:
+    def __init__(
+        self, path: Path, dead_ns: int = NEVER_NS, echo_ns: int = NEVER_NS // 2, use: Use = Use.BOTH
+    ) -> None:
         path.write_text(f'name = "m"\n[wlc]\ncount = 1\n[mse]\ncount = {LINKS}\n[load]\nrate = 100\n', "utf-8")
         scenario, self.profile = load_scenario(path)
-        plan = make_plan(scenario, self.profile)
+        self.plan = plan = make_plan(scenario, self.profile, use=use)
         self.ring = NotifyRing(self.profile, make_stations(self.profile, 1, 0, 5, (1, 3), 1))
         self.recorder = Recorder()
         settings = EndpointSettings(
@@ -130,7 +133,7 @@ class Fleet:
 def make(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
     made: list[Fleet] = []
 
-    def make(**options: int) -> Fleet:
+    def make(**options: Any) -> Fleet:
         made.append(Fleet(tmp_path / "m.toml", **options))
         return made[-1]
 
@@ -247,3 +250,17 @@ def test_a_control_frame_is_taken_at_once(make: Callable[..., Fleet]) -> None:
     assert fleet.recorder.counters["echo.unmatched"] == 1
     assert fleet.links[3].endpoint is not None
     assert fleet.links[3].endpoint.role is Role.MSE
+
+
+@pytest.mark.parametrize(("use", "left"), [(Use.TARGET_WLC, 1), (Use.BOTH, 0)])
+def test_a_wlc_that_leaves_before_the_end(make: Callable[..., Fleet], use: Use, left: int) -> None:
+    """One in the load, one when the load is over; ours leave when they are told to."""
+    fleet = make(use=use)
+    fleet.shard.start_load(time.monotonic_ns(), fleet.plan.stages)
+    fleet.tunnel(0).incoming.append(EndOfStream(orderly=True))
+    fleet.turn()
+    fleet.shard.end_load()
+    fleet.tunnel(1).incoming.append(EndOfStream(orderly=True))
+    fleet.turn()
+    counters = fleet.recorder.counters
+    assert (counters["sessions.left_early"], counters["sessions.closed"]) == (left, 2)

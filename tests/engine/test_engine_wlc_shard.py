@@ -21,7 +21,7 @@ from loadgen.nmsp.hot import NotifyReceiver
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.schedule import Share
-from loadgen.transport.tls import Pointer, TransportFault, Want, _ffi
+from loadgen.transport.tls import EndOfStream, Pointer, TransportFault, Want, _ffi
 
 MSES = 30  # more than it takes for sending together
 SCENARIO = """
@@ -59,6 +59,12 @@ class FakeTunnel:
 
     def unacknowledged_bytes(self) -> int:
         return 7
+
+    def read_into(self, view: memoryview) -> int:
+        raise EndOfStream(orderly=True)
+
+    def close_notify(self) -> bool:
+        return False
 
     def close(self) -> None:
         self.written.append(b"closed")
@@ -248,6 +254,21 @@ def test_the_next_subscriber_is_not_passed_over_when_one_breaks(tmp_path: Path) 
         fleet.send(2)
         assert fleet.recorder.counters["errors.serve.reset"] == fleet.recorder.counters["sessions.lost"] == 1
         assert [fleet.sequences(index) for index in range(1, 6)] == [[0]] * 5
+    finally:
+        fleet.shard.shut()
+        for sock in fleet.sockets:
+            sock.close()
+
+
+def test_an_mse_that_leaves_before_the_end(tmp_path: Path) -> None:
+    """One in the load, one when we have been told to finish."""
+    fleet = Fleet(tmp_path / "strangers.toml", Use.SERVE_WLC, mses=3)
+    try:
+        fleet.shard._read([fleet.links[0]])
+        fleet.shard.finish()
+        fleet.shard._read([fleet.links[1]])
+        counters = fleet.recorder.counters
+        assert (counters["sessions.left_early"], counters["sessions.closed"]) == (1, 2)
     finally:
         fleet.shard.shut()
         for sock in fleet.sockets:
