@@ -151,7 +151,7 @@ def _is_address(target: str) -> bool:
 def _line(name: str, runs: int, result: RunResult) -> str:
     latency = result.metrics.get(f"{result.kind}.latency") or result.metrics.get("handshake.service")
     rates = ", ".join(f"{rate:,.0f} {name}" for name, rate in sorted(result.rates.items()))
-    p99 = "" if latency is None else f", p99 {latency.p99 / 1e6:,.2f} ms"
+    p99 = "" if latency is None or latency.p99 is None else f", p99 {latency.p99 / 1e6:,.2f} ms"
     if result.verdict.exit_code:
         rates = f"{result.verdict.outcome} ({'; '.join(result.verdict.reasons[:2])})"
     return f"{name:<14} of {runs}: generator {result.verdict.generator}, {rates}{p99}"

@@ -8,7 +8,6 @@ from typing import Literal
 import msgspec
 
 from loadgen.compare.result import Gate
-from loadgen.measure.histogram import samples_for
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES, REQUESTS, SUBSERVICES
 from loadgen.measure.result import RunResult
 
@@ -136,7 +135,7 @@ def figure(result: RunResult, name: str) -> float | None:
     else:
         metric, _, statistic = name.rpartition(".")
         summary = result.metrics.get(metric)
-        value = None if summary is None or summary.count < samples_for(statistic) else getattr(summary, statistic)
+        value = None if summary is None else getattr(summary, statistic)
     return None if value is None else float(value)
 
 

@@ -52,7 +52,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
         rss_bytes: at most, so far.
         sessions_rss_bytes: what its sessions made it grow by.
         longest_stall_ns, longest_gc_pause_ns, gc_pauses_ns: during the load; the last one is their sum.
-        lag_p99_ns: of sends that count and that the peer did not hold up.
+        lag_p99_ns: of sends that count and that the peer did not hold up; None with too few of them for a p99.
         own_shortfall: notifications or handshakes given up although the peer was ready.
         due: of which that is a part.
         descriptors, descriptor_limit: open at the end of the load, and the most there may be.
@@ -66,7 +66,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     longest_gc_pause_ns: int
     load_cpu_s: float = 0.0
     load_wall_s: float = 0.0
-    lag_p99_ns: int = 0
+    lag_p99_ns: int | None = None
     own_shortfall: int = 0
     due: int = 0
     sessions_rss_bytes: int = 0
@@ -123,7 +123,7 @@ def judge(workers: Sequence[WorkerHealth], machine: MachineHealth, faults: Mappi
     for w in workers:
         if w.due and w.own_shortfall / w.due > SHORTFALL_INVALID:
             invalid.append(f"{w.worker} gave up {w.own_shortfall:,} of {w.due:,} due that its peer would have taken")
-        if w.lag_p99_ns > LAG_DEGRADED_NS:
+        if w.lag_p99_ns is not None and w.lag_p99_ns > LAG_DEGRADED_NS:
             bad = invalid if w.lag_p99_ns > LAG_INVALID_NS else blemishes
             bad.append(f"{w.worker} sent late: p99 of its lag is {format_duration(w.lag_p99_ns)}")
         if w.load_share > BUSY_DEGRADED:

@@ -52,21 +52,35 @@ PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
 def samples_for(statistic: str) -> int:
     """Of how many samples at least a percentile is more than the largest but by another name; 1 for other figures."""
     percent = PERCENTILES.get(statistic)
-    return 1 if percent is None else math.ceil(round(100 / (100 - percent), 6))
+    return 1 if percent is None else _parts(percent)
+
+
+def _parts(percent: float) -> int:
+    return math.ceil(round(100 / (100 - percent), 6))
 
 
 class MetricSummary(msgspec.Struct, frozen=True):
-    """One duration metric of a result."""
+    """One duration metric of a result.
+
+    Attributes:
+        p50, p90, p99, p99_9: None with fewer samples than `samples_for` asks for, however the summary came about: a
+            result that was saved with such a figure is read without it.
+    """
 
     unit: str
     count: int
     min: int
     mean: float
-    p50: int
-    p90: int
-    p99: int
-    p99_9: int
+    p50: int | None
+    p90: int | None
+    p99: int | None
+    p99_9: int | None
     max: int
+
+    def __post_init__(self) -> None:
+        for statistic in PERCENTILES:
+            if self.count < samples_for(statistic):
+                msgspec.structs.force_setattr(self, statistic, None)
 
 
 class Histogram:
@@ -140,23 +154,25 @@ class Histogram:
         """The standard compressed V2 encoding, in base64."""
         return bytes(self._hdr.encode())
 
-    def percentiles(self, *percents: float) -> tuple[int, ...]:
-        """Values in ns at the given percentiles; zeros when nothing was recorded."""
-        if not self.count:
-            return (0,) * len(percents)
+    def percentiles(self, *percents: float) -> tuple[int | None, ...]:
+        """Values in ns at the given percentiles; None for those that take more samples than there are."""
+        if self.count < min(map(_parts, percents)):
+            return (None,) * len(percents)
         reached = np.cumsum(np.frombuffer(self._hdr.counts, np.int64))
-        return tuple(self._value_at(percent, reached) for percent in percents)
+        return tuple(None if self.count < _parts(p) else self._value_at(p, reached) for p in percents)
 
     def curve(self) -> list[tuple[float, int, int]]:
         """Points of a percentile plot: percentile, its value in ns, and how many of all samples are not above that.
 
-        Points are even in 1 / (1 - percentile), which is what the x axis of such a plot shows; the last is the maximum.
+        Points are even in 1 / (1 - percentile), which is what the x axis of such a plot shows, and go as far as there
+        are samples for; the last is the maximum.
         """
         if not self.count:
             return []
         reached = np.cumsum(np.frombuffer(self._hdr.counts, np.int64))
         steps = math.ceil(math.log10(self.count) * _CURVE_PER_DECADE)
-        percents = sorted({50.0} | {100.0 - 100.0 / 10 ** (step / _CURVE_PER_DECADE) for step in range(steps)})
+        median = {50.0} if self.count >= _parts(50.0) else set()
+        percents = sorted(median | {100.0 - 100.0 / 10 ** (step / _CURVE_PER_DECADE) for step in range(steps)})
         values = [self._value_at(percent, reached) for percent in percents]
         counts = reached[bin_of(np.minimum(np.array(values, np.int64), HIGHEST_NS))]
         points = list(zip(percents, values, counts.tolist(), strict=True))

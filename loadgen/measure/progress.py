@@ -21,7 +21,10 @@ class Stage(StrEnum):
 
 
 class Snapshot(NamedTuple):
-    """What a run looks like now. Rates are those of the last interval; durations in ns."""
+    """What a run looks like now. Rates and durations (ns) are those of the last interval.
+
+    A percentile is None where that has too few samples for it.
+    """
 
     stage: Stage
     load_stage: str
@@ -31,11 +34,11 @@ class Snapshot(NamedTuple):
     active: int
     counters: dict[str, int]
     per_s: dict[str, float]
-    latency_p50_ns: int
-    latency_p99_ns: int
-    lag_p99_ns: int
-    handshake_p50_ns: int
-    handshake_p99_ns: int
+    latency_p50_ns: int | None
+    latency_p99_ns: int | None
+    lag_p99_ns: int | None
+    handshake_p50_ns: int | None
+    handshake_p99_ns: int | None
     kind: LoadKind = LoadKind.NOTIFY
 
 
@@ -69,7 +72,7 @@ class Recent:
         """Per second, summed over the workers."""
         return {name: sum(rates[name] for rates in self._rates.values()) for name in self._RATED}
 
-    def percentiles(self, metric: str, *percents: float) -> tuple[int, ...]:
+    def percentiles(self, metric: str, *percents: float) -> tuple[int | None, ...]:
         """Of a metric in the last interval, over all stages that it touched."""
         histogram = Histogram()
         for interval in self._last.values():

@@ -209,10 +209,12 @@ def _statistic(name: str, statistic: str, metrics: Mapping[str, MetricSummary]) 
     summary = metrics.get(name)
     if summary is None:
         raise LookupError(f"{name} was not measured")
-    least = samples_for(statistic)
-    if statistic in PERCENTILES and summary.count < least:
-        raise LookupError(f"{statistic} takes at least {least:,} samples, {name} has {summary.count:,}")
-    return float(getattr(summary, statistic))
+    figure = getattr(summary, statistic)
+    if figure is None:
+        raise LookupError(
+            f"{statistic} takes at least {samples_for(statistic):,} samples, {name} has {summary.count:,}"
+        )
+    return float(figure)
 
 
 def _plain(name: str, figures: Figures) -> float:

@@ -35,6 +35,13 @@ _LEAST_S = 0.1
 _METRICS = ("notify.latency", "notify.service", "notify.lag", "generator.lag", "handshake.tls", "handshake.latency")
 
 
+def shown_of(histogram: Histogram) -> dict[str, int]:
+    """What is shown of one interval, by statistic: "p50", "p99" and "max", without those that have too few samples."""
+    p50, p99 = histogram.percentiles(50.0, 99.0)
+    values = {"p50": p50, "p99": p99, "max": histogram.max_ns}
+    return {statistic: value for statistic, value in values.items() if value is not None}
+
+
 class TimelineBuilder:
     """Takes intervals as they come."""
 
@@ -106,7 +113,6 @@ class TimelineBuilder:
         columns: dict[str, list[float | None]] = {}
         for (metric, index), histogram in merged.items():
             if index < count:
-                values = (*histogram.percentiles(50.0, 99.0), histogram.max_ns)
-                for name, value in zip(("p50", "p99", "max"), values, strict=True):
+                for name, value in shown_of(histogram).items():
                     columns.setdefault(f"{metric}.{name}", [None] * count)[index] = value
         return columns

@@ -142,9 +142,11 @@ def headline(result: RunResult) -> list[Card]:
 
     def latency(name: str) -> None:
         if (m := metric(name)) is not None and m.count:
-            parts = (f"p50 {shown_ns(m.p50)}", f"p99.9 {shown_ns(m.p99_9)}", f"max {shown_ns(m.max)}")
+            known = {"p50": m.p50, "p99": m.p99, "p99.9": m.p99_9, "max": m.max}
+            shown = "max" if m.p99 is None else "p99"
+            parts = [f"{s} {shown_ns(value)}" for s, value in known.items() if s != shown and value is not None]
             note = " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
-            cards.append(Card(shown_ns(m.p99), f"{name} p99", note))
+            cards.append(Card(shown_ns(known[shown]), f"{name} {shown}", note))
 
     if result.kind is LoadKind.HANDSHAKE:
         resumed = count("handshakes.resumed", 0)

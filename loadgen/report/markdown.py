@@ -11,7 +11,6 @@ from loadgen.errors import ExitCode
 from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Status
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
-from loadgen.units import format_duration
 
 _MARKS = {Decision.PASS: "✅ pass", Decision.REGRESSION: "❌ **regression**", Decision.INCONCLUSIVE: "❔ inconclusive"}
 # What Markdown, or the HTML in it, would take for its own.
@@ -34,7 +33,7 @@ def run_markdown(result: RunResult) -> str:
         lines = [(_THRESHOLD_MARKS[t.status], _text(t.text), _text(t.shown)) for t in result.thresholds]
         parts.append(_table(("", "threshold", "figure"), lines))
     durations = [
-        (name, f"{m.count:,}", *(format_duration(ns) for ns in (m.p50, m.p90, m.p99, m.p99_9, m.max)))
+        (name, f"{m.count:,}", *(figure_shown(ns, m.unit) for ns in (m.p50, m.p90, m.p99, m.p99_9, m.max)))
         for name, m in result.metrics.items()
     ]
     if durations:
@@ -76,7 +75,7 @@ def capacity_markdown(result: CapacityResult) -> str:
                 _load(p.achieved),
                 "✅" if p.passed else "❌",
                 p.generator,
-                "-" if p.p99 is None else format_duration(p.p99),
+                figure_shown(p.p99, "ns"),
                 _text("; ".join(p.broke) or "-"),
             )
             for p in d.probes

@@ -105,7 +105,7 @@ def time_charts(result: RunResult) -> list[Chart]:
     if latency not in {name.rpartition(".")[0] for name in columns}:
         latency = "handshake.tls" if result.kind is LoadKind.HANDSHAKE else "notify.service"
     for metric, text in (
-        (latency, "p50, p99 and maximum of every interval."),
+        (latency, "p50, p99 (of 100 samples and more) and maximum of every interval."),
         (f"{result.kind}.lag", "How late we began: due to sent, or to dialed. High values here raise the latency."),
     ):
         found = {s: columns[key] for s in ("p50", "p99", "max") if _measured(columns.get(key := f"{metric}.{s}"))}
@@ -124,7 +124,7 @@ def time_charts(result: RunResult) -> list[Chart]:
 def handshake_chart(result: RunResult) -> Chart | None:
     """A session's or handshake's phases, each from its median to its maximum."""
     phases = {
-        name: {label: float(getattr(m, key)) for key, label in _STATISTICS.items()}
+        name: {label: float(value) for key, label in _STATISTICS.items() if (value := getattr(m, key)) is not None}
         for name, m in result.metrics.items()
         if name.startswith("handshake.") and name != "handshake.lag" and m.count and m.max > 0
     }
@@ -159,7 +159,7 @@ Points = list[tuple[float, float, str]]
 
 
 def _points(histogram: Histogram | None, summary: MetricSummary | None) -> Points:
-    """x, ns and what the hover shows. Without a histogram the five percentiles of the summary have to do."""
+    """x, ns and what the hover shows. Without a histogram the summary's percentiles have to do."""
     if histogram is not None and histogram.count:
         most = float(histogram.count)
         return [
@@ -174,9 +174,9 @@ def _points(histogram: Histogram | None, summary: MetricSummary | None) -> Point
         return []
     known = ((2, "p50"), (10, "p90"), (100, "p99"), (1000, "p99_9"))
     points = [
-        (float(x), float(getattr(summary, name)), f"{_STATISTICS[name]}: {shown_ns(getattr(summary, name))}")
+        (float(x), float(value), f"{_STATISTICS[name]}: {shown_ns(value)}")
         for x, name in known
-        if x <= summary.count
+        if (value := getattr(summary, name)) is not None
     ]
     return [*points, (float(summary.count), float(summary.max), f"max: {shown_ns(summary.max)}")]
 

@@ -138,8 +138,8 @@ def _rate(snapshot: Snapshot, name: str) -> str:
     return f"{snapshot.per_s.get(name, 0):,.0f}" if name in snapshot.counters else _NOTHING
 
 
-def _shown(ns: int) -> str:
-    return format_duration(ns) if ns else _NOTHING
+def _shown(ns: int | None) -> str:
+    return _NOTHING if ns is None else format_duration(ns)
 
 
 def _counts(result: RunResult) -> RenderableType:
@@ -189,7 +189,7 @@ def _durations(result: RunResult) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for name, m in result.metrics.items():
         figures = (m.p50, m.p90, m.p99, m.p99_9, m.max)
-        table.add_row(f"  {name}", f"{m.count:,}", *(format_duration(figure) for figure in figures))
+        table.add_row(f"  {name}", f"{m.count:,}", *map(_shown, figures))
     return table
 
 

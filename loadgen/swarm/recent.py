@@ -10,7 +10,7 @@ from loadgen.measure.hlog import LogLine
 from loadgen.measure.recorder import Interval
 from loadgen.measure.result import Timeline
 from loadgen.measure.stages import stage_of
-from loadgen.measure.timeline import TimelineBuilder
+from loadgen.measure.timeline import TimelineBuilder, shown_of
 from loadgen.units import NS_PER_S
 
 INTERVALS = 600
@@ -41,8 +41,7 @@ class _Row:
 
     def measure(self, *, close: bool) -> None:
         for metric, histogram in self.open.items():
-            values = (*histogram.percentiles(50.0, 99.0), histogram.max_ns)
-            self.percentiles |= {f"{metric}.{name}": v for name, v in zip(_SHOWN, values, strict=True)}
+            self.percentiles |= {f"{metric}.{name}": value for name, value in shown_of(histogram).items()}
         if close:
             self.open.clear()
 

@@ -82,9 +82,12 @@ def test_the_run_is_its_hold(both: Both) -> None:
 
 @pytest.mark.parametrize("figure", ["count", "max", "p50", "p90", "p99", "p99_9"])
 def test_counts_maxima_and_percentiles(both: Both, figure: str) -> None:
-    """To the last ns: both report the highest value that is equivalent to what was recorded."""
-    for name, metric in both.figures.items():
-        assert both.log[name][figure] == metric[figure], name
+    """To the last ns: both report the highest value that is equivalent to what was recorded. The log's reader has
+    percentiles of any number of samples, a result only those that mean something."""
+    compared = {name: metric[figure] for name, metric in both.figures.items() if metric[figure] is not None}
+    assert {"hold/notify.latency", "hold/generator.lag"} <= set(compared)
+    for name, value in compared.items():
+        assert both.log[name][figure] == value, name
 
 
 def test_minimum(both: Both) -> None:

@@ -149,12 +149,13 @@ def test_figures_are_those_of_the_values() -> None:
     assert histogram.percentiles(50.0, 99.9) == (summary.p50, summary.p99_9)
 
 
-def test_nothing_recorded_is_zeros() -> None:
+def test_nothing_recorded_is_zeros_and_no_percentile() -> None:
     histogram = Histogram()
-    assert histogram.percentiles(50.0, 99.0) == (0, 0)
+    assert histogram.percentiles(50.0, 99.0) == (None, None)
     assert (histogram.count, histogram.max_ns) == (0, 0)
     summary = histogram.summary()
-    assert (summary.count, summary.min, summary.mean, summary.p99, summary.max) == (0, 0, 0.0, 0, 0)
+    assert (summary.count, summary.min, summary.mean, summary.p99, summary.max) == (0, 0, 0.0, None, 0)
+    assert histogram.curve() == []
 
 
 def test_the_highest_value_of_every_bin_is_hdrs() -> None:

@@ -15,7 +15,7 @@ def filled(folder: Path, intervals: int) -> WholeRun:
     whole = WholeRun(RUN, chosen(folder).plan(2), (), EPOCH_NS)
     for index in range(intervals):
         for number in range(2):
-            values = [(index % 7 + 1 + number) * MS] * 3
+            values = [(index % 7 + 1 + number) * MS] * 60  # of both, enough for a p99
             metrics = {"hold/notify.latency": values, "hold/notify.lag": [v // 2 for v in values]}
             done = (index + 1) * 3
             part = interval(index, metrics, notify__due=done, notify__sent=done, notify__received=done)
