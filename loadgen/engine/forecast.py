@@ -47,7 +47,8 @@ class Forecast(msgspec.Struct, frozen=True):
 
     Attributes:
         about: rates and the total are what a site is to have on average, of what it measures; the sizes are the most.
-        total: notifications or handshakes in all; None for as fast as it goes.
+        offered: the load is ours to make; otherwise its rates are the peer's affair, and 0 here.
+        total: notifications or handshakes in all; None for as fast as it goes, and for what is not ours to make.
         bytes_per_s, network_bytes_per_s: at the peak: of notifications, and with TLS, TCP and IP if each is written by
             itself.
         descriptors: of the process that needs most of them.
@@ -75,22 +76,23 @@ class Forecast(msgspec.Struct, frozen=True):
     memory_bytes: int
     memory_available_bytes: int
     about: bool = False
+    offered: bool = True
 
 
 def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
     """Args: workers: per side."""
     notify = plan.kind is LoadKind.NOTIFY
     per_wlc = Counter(session.wlc for session in plan.sessions)
-    copies = plan.copies
-    sends = notify and plan.use.plays_wlc
+    copies = plan.copies if plan.offers else 0.0
+    sends = notify and plan.offers
     low, high = (profile.notify_bytes(readings) for readings in plan.readings)
     size = (low + high) / 2
     stages = tuple(
         StageForecast(s.name, s.counted, s.duration_ns / NS_PER_S, s.start_per_s * copies, s.end_per_s * copies)
         for s in plan.stages
     )
-    total = round(plan.schedule().slots * copies) if plan.paced else None
-    if (site := plan.site) is not None:
+    total = round(plan.schedule().slots * copies) if plan.paced and plan.offers else None
+    if (site := plan.site) is not None and plan.offers:
         per_s = notifications_per_s(site, plan.capability & plan.subscription) * len(plan.sessions)
         stages = tuple(msgspec.structs.replace(stage, start_per_s=per_s, end_per_s=per_s) for stage in stages)
         total = round(per_s * plan.duration_ns / NS_PER_S)
@@ -118,7 +120,8 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         memory_bytes=_memory_bytes(plan, profile, workers),
         memory_available_bytes=memory_available_bytes(),
-        about=site is not None,
+        about=site is not None and plan.offers,
+        offered=plan.offers,
     )
 
 

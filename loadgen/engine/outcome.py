@@ -95,6 +95,7 @@ def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
 def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:
     """The stages of a load as they were until `end_ns`."""
     spans = []
+    copies = plan.copies if plan.offers else 0.0
     for stage in load.stages:
         start_ns = load.start_ns + stage.start_ns
         spans.append(
@@ -104,8 +105,8 @@ def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:
                 start_ns=start_ns,
                 load_ns=load.start_ns,
                 length_ns=max(0, min(stage.duration_ns, end_ns - start_ns)),
-                start_per_s=stage.start_per_s * plan.copies,
-                end_per_s=stage.end_per_s * plan.copies,
+                start_per_s=stage.start_per_s * copies,
+                end_per_s=stage.end_per_s * copies,
                 due=_due(plan, load, stage.start_ns, min(stage.start_ns + stage.duration_ns, end_ns - load.start_ns)),
             )
         )

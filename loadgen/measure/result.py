@@ -49,7 +49,8 @@ class StageResult(msgspec.Struct, frozen=True):
     Attributes:
         counted: whether the run's own figures include it; ramps and warm-ups are not.
         start_s: since the start of the load.
-        start_per_s, end_per_s: the offered rate: notifications for all subscribers together, or handshakes.
+        start_per_s, end_per_s: the offered rate: notifications for all subscribers together, or handshakes; 0 where
+            that is not ours to say: as fast as it goes, as a site has it, or as the peer has it.
     """
 
     name: str

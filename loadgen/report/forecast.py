@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.engine.forecast import Forecast
+from loadgen.engine.forecast import Forecast, StageForecast
 from loadgen.loads import LoadKind
 
 _MIB = 1 << 20
@@ -25,10 +25,10 @@ def forecast_table(expected: Forecast) -> RenderableType:
     if e.connect_s:
         table.add_row("  connecting", f"{e.connect_s:,.1f} s")
     for stage in e.stages:
-        table.add_row(
-            f"  {stage.name}", _stage(stage.length_s, stage.start_per_s, stage.end_per_s, things, stage.counted, about)
-        )
-    table.add_row(f"  {things}", "as many as it takes" if e.total is None else f"{about}{e.total:,} in all")
+        rate = _rates(stage, things, about) if e.offered else "whatever the peer does"
+        table.add_row(f"  {stage.name}", f"{stage.length_s:,.1f} s, {rate}{'' if stage.counted else '   (apart)'}")
+    unknown = "as many as it takes" if e.offered else "as many as the peer makes"
+    table.add_row(f"  {things}", unknown if e.total is None else f"{about}{e.total:,} in all")
     if e.notification_bytes is not None and e.bytes_per_s is not None and e.network_bytes_per_s is not None:
         table.add_row(
             "  bytes",
@@ -43,12 +43,12 @@ def forecast_table(expected: Forecast) -> RenderableType:
     return Group(Text.assemble((e.scenario, "bold"), f" {e.plan_digest}   {e.use}"), table)
 
 
-def _stage(length_s: float, start: float, end: float, things: str, counted: bool, about: str) -> str:
-    aside = "" if counted else "   (apart)"
+def _rates(stage: StageForecast, things: str, about: str) -> str:
+    start, end = stage.start_per_s, stage.end_per_s
     if not start and not end:
-        return f"{length_s:,.1f} s, as fast as it goes{aside}"
+        return "as fast as it goes"
     rate = f"{end:,.0f}" if start == end else f"{start:,.0f} to {end:,.0f}"
-    return f"{length_s:,.1f} s, {about}{rate} {things}/s{aside}"
+    return f"{about}{rate} {things}/s"
 
 
 def _rate(bytes_per_s: float) -> str:

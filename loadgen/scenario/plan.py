@@ -163,6 +163,13 @@ class Plan(msgspec.Struct, frozen=True):
         return end_ns(self.stages)
 
     @property
+    def offers(self) -> bool:
+        """The load is ours to make, and its rates are those of the stages: WLCs notify, MSEs shake hands. Otherwise the
+        peer does what it does, and a stage is only a stretch of time.
+        """
+        return self.use.plays_wlc if self.kind is LoadKind.NOTIFY else self.use.plays_mse
+
+    @property
     def copies(self) -> float:
         """Notifications on the wire, or handshakes, for each slot of the schedule: a WLC tells each of its MSEs. On
         average, where WLCs have different numbers of them.

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from loadgen.engine import forecast as module
 from loadgen.engine.forecast import Forecast, forecast
 from loadgen.engine.limits import check_memory, descriptors_needed
 from loadgen.errors import InputError
+from loadgen.report.forecast import forecast_table
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
 
@@ -73,7 +75,14 @@ def test_bytes_are_of_the_average_notification_at_the_peak(path: Path) -> None:
 @pytest.mark.parametrize("use", [Use.TARGET_WLC, Use.SERVE_MSE])
 def test_of_somebody_elses_notifications_nothing_is_known(path: Path, use: Use) -> None:
     found = expect(path, NOTIFY.replace("count = 10", 'listen = "127.0.0.1:16113"\ncount = 1'), use)
-    assert found.bytes_per_s is found.network_bytes_per_s is found.notification_bytes is None
+    assert found.bytes_per_s is found.network_bytes_per_s is found.notification_bytes is found.total is None
+    assert {(stage.start_per_s, stage.end_per_s) for stage in found.stages} == {(0, 0)}
+    assert [stage.length_s for stage in found.stages] == [10, 2, 60, 3]
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(forecast_table(found))
+    assert "60.0 s, whatever the peer does" in shown.get()
+    assert "notifications/s" not in shown.get()
     assert found.connect_s == pytest.approx(3 / 15)
 
 
