@@ -126,7 +126,8 @@ def _exported(path: Path, result: AnyResult, form: str) -> str:
     if isinstance(result, Comparison):
         return _OF_COMPARISON[form](result)
     if form != "markdown":
-        raise InputError(Problem(f"{path}: --format {form}", "a result of a run or of a comparison", "one of a search"))
+        expected = "a result of a run or of a comparison (a search has limits, and no figures of one load)"
+        raise InputError(Problem(f"{path}: --format {form}", expected, "one of a search"))
     return capacity_markdown(result)
 
 
