@@ -283,15 +283,12 @@ class Asker:
         """This session is active."""
         self._open[endpoint.number] = endpoint
 
-    def close(self, number: int) -> None:
-        """It is over: what was under way is not answered, and what was owed is dropped."""
-        endpoint = self._open.pop(number, None)
-        if endpoint is None or (asked := endpoint.asked) is None:
-            return
-        if asked.pending:
-            self._recorder.count("requests.abandoned", len(asked.pending))
-            asked.pending.clear()
-        self._drop(asked, NEVER_NS)
+    def close(self, endpoint: AskingEnd) -> None:
+        """It is over, or about to be: what was owed is dropped, and nothing is sent again. Answers may still come."""
+        if self._open.get(endpoint.number) is endpoint:
+            del self._open[endpoint.number]
+            if endpoint.asked is not None:
+                self._drop(endpoint.asked, NEVER_NS)
 
     def is_owed(self, endpoint: AskingEnd) -> None:
         """A session can be written to again: if it owes something, it is asked for it."""
@@ -378,6 +375,8 @@ class Asker:
             at_ns, _, endpoint, transaction = heapq.heappop(self._timers)
             asked = endpoint.asked
             assert asked is not None
+            if self._open.get(endpoint.number) is not endpoint:
+                continue
             if not transaction:
                 self._drop(asked, now_ns - self._backlog_ns)
                 if asked.owed:

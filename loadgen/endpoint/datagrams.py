@@ -91,7 +91,7 @@ class DatagramMseEndpoint(MseEndpoint):
 
     def _is_again(self, kind: Kind | None, transaction: int) -> bool:
         if kind is Kind.ECHO_RESPONSE:  # the request was repeated, and both were answered
-            return self._echo_sent_ns is None and self._echo_due_ns > 0 and transaction == self._echo_transaction
+            return 0 != self._echo_over == transaction
         if (asked := self.asked) is not None and (transaction in asked.pending or transaction in asked.over):
             return False  # numbers begin again after 65535: this one is of a later request
         states = _AGAIN.get(kind, frozenset()) if kind is not None else frozenset()
@@ -110,8 +110,8 @@ class DatagramMseEndpoint(MseEndpoint):
             pending.again_ns = now_ns + self._patience_ns(pending)
         elif now_ns >= pending.again_ns:
             if pending.retransmits == self.settings.max_retransmits:
-                self._give_up(pending)
-                return deadline
+                self._give_up(pending, now_ns)
+                return self.on_timer(now_ns)
             pending.retransmits += 1
             pending.again_ns = now_ns + self._patience_ns(pending)
             self.outbox.append(pending.frame)
@@ -123,13 +123,13 @@ class DatagramMseEndpoint(MseEndpoint):
         last = pending.retransmits == self.settings.max_retransmits
         return self.settings.response_timeout_ns + (0 if last else self.settings.retransmit_interval_ns)
 
-    def _give_up(self, pending: _Pending) -> None:
+    def _give_up(self, pending: _Pending, now_ns: int) -> None:
         self._pending = None
         if pending.kind in _SET_UP:
             raise RemoteProtocolError(
                 "no_response", f"no answer to {pending.kind.label}, sent {pending.retransmits + 1} times"
             )
-        self._echo_sent_ns = None  # the next one is due in time; the dead interval decides
+        self._end_echo("echo.unanswered", now_ns)  # the dead interval decides
 
 
 class DatagramWlcEndpoint(WlcEndpoint):

@@ -31,14 +31,15 @@ from loadgen.nmsp.messages import (
     VersionResponse,
 )
 from loadgen.nmsp.services import Subservice
+from loadgen.units import NEVER_NS
 
 
 class MseEndpoint(Endpoint):
     """The MSE's end of one session. `number` is its row in the shard's `Reception`."""
 
     __slots__ = (
-        *("_asker", "_echo_due_ns", "_echo_sent_ns", "_echo_transaction", "_next_echo_ns", "_notices", "_transaction"),
-        *("_wanted", "asked", "noticed", "number"),
+        *("_asker", "_echo_due_ns", "_echo_over", "_echo_sent_ns", "_echo_transaction", "_next_echo_ns", "_notices"),
+        *("_owed_echo_ns", "_transaction", "_wanted", "asked", "noticed", "number"),
     )
 
     role = Role.MSE
@@ -60,8 +61,11 @@ class MseEndpoint(Endpoint):
         self._notices = notices
         self._wanted = settings.mask  # everything that was ever subscribed to
         self._transaction = 0
-        self._next_echo_ns = self._echo_due_ns = self._echo_transaction = 0
-        self._echo_sent_ns: int | None = None
+        # Echoes are due at equal intervals: those from `_owed_echo_ns` until before `_next_echo_ns` are owed.
+        self._owed_echo_ns = self._next_echo_ns = NEVER_NS
+        self._echo_due_ns = self._echo_transaction = 0
+        self._echo_sent_ns: int | None = None  # of the one that is under way
+        self._echo_over = 0  # the transaction of the one before
 
     def start(self) -> None:
         """The tunnel is up: open the conversation."""
@@ -82,7 +86,7 @@ class MseEndpoint(Endpoint):
                     raise RemoteProtocolError("nothing_granted", f"mask {granted:#x}, status {status}")
                 self._take_grant(granted)
                 self.settings.recorder.record("handshake.session", now_ns - self.started_ns)
-                self._next_echo_ns = now_ns + self.settings.echo_interval_ns
+                self._owed_echo_ns = self._next_echo_ns = now_ns + self.settings.echo_interval_ns
 
     def on_running(self, kind: Kind, message: Message, transaction: int, now_ns: int) -> None:
         if kind is Kind.ECHO_RESPONSE:
@@ -118,22 +122,64 @@ class MseEndpoint(Endpoint):
         self.settings.recorder.record("echo.latency", now_ns - self._echo_due_ns)
         self.settings.recorder.record("echo.service", now_ns - self._echo_sent_ns)
         self.settings.recorder.record("echo.lag", self._echo_sent_ns - self._echo_due_ns)
-        self._echo_sent_ns = None
+        self._end_echo("echo.received", now_ns)
+
+    def _end_echo(self, counter: str, now_ns: int) -> None:
+        """The echo that was under way is over; the next one that is owed goes out at once."""
+        self.settings.recorder.count(counter)
+        self._echo_sent_ns, self._echo_over = None, self._echo_transaction
+        self._echo_owed(now_ns)
+
+    def _echo_owed(self, now_ns: int) -> None:
+        """Send the echo that is owed next, unless one is under way: its answer would be taken for another's."""
+        if self._echo_sent_ns is None and self._owed_echo_ns < self._next_echo_ns:
+            self._echo_transaction = self._request()
+            self.say(EchoRequest(), self._echo_transaction)
+            self._echo_sent_ns, self._echo_due_ns = now_ns, self._owed_echo_ns
+            self._owed_echo_ns += self.settings.echo_interval_ns
+            self.settings.recorder.count("echo.sent")
+
+    def _owe_echoes(self, now_ns: int) -> None:
+        """What is due by now is owed."""
+        if now_ns >= self._next_echo_ns:
+            interval = self.settings.echo_interval_ns
+            count = 1 + (now_ns - self._next_echo_ns) // interval
+            self._next_echo_ns += interval * count
+            self.settings.recorder.count("echo.due", count)
+
+    def _drop_echoes(self, before_ns: int) -> None:
+        """Give up what is owed and was due before that."""
+        if (until_ns := min(before_ns, self._next_echo_ns)) > self._owed_echo_ns:
+            interval = self.settings.echo_interval_ns
+            count = -(-(until_ns - self._owed_echo_ns) // interval)
+            self._owed_echo_ns += interval * count
+            self.settings.recorder.count("echo.dropped", count)
 
     def on_timer(self, now_ns: int) -> int:
         deadline = super().on_timer(now_ns)
         if not self.active:
             return deadline
-        if now_ns >= self._next_echo_ns:
-            # An answer that did not come is not asked for again: the dead interval decides.
-            if self._echo_sent_ns is None:
-                self._echo_transaction = self._request()
-                self.say(EchoRequest(), self._echo_transaction)
-                self._echo_sent_ns, self._echo_due_ns = now_ns, self._next_echo_ns
-                self.settings.recorder.count("echo.sent")
-            interval = self.settings.echo_interval_ns
-            self._next_echo_ns += interval * (1 + (now_ns - self._next_echo_ns) // interval)
+        self._owe_echoes(now_ns)
+        # An answer that did not come is not asked for again: the dead interval decides. For as long as that, what is
+        # due meanwhile is owed: a WLC that is given up after so long is told nothing older.
+        self._drop_echoes(now_ns - self.settings.dead_interval_ns)
+        self._echo_owed(now_ns)
         return min(deadline, self._next_echo_ns)
+
+    def stop(self, now_ns: int) -> None:
+        """The session is over, or we are about to say goodbye: nothing is asked any more."""
+        self._owe_echoes(now_ns)
+        self._drop_echoes(NEVER_NS)
+        self._owed_echo_ns = self._next_echo_ns = NEVER_NS
+
+    def settle(self) -> None:
+        """No answer comes any more."""
+        if self._echo_sent_ns is not None:
+            self._echo_sent_ns = None
+            self.settings.recorder.count("echo.unanswered")
+        if self.asked is not None and self.asked.pending:
+            self.settings.recorder.count("requests.abandoned", len(self.asked.pending))
+            self.asked.pending.clear()
 
     def _request(self) -> int:
         while True:

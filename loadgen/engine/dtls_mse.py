@@ -248,8 +248,11 @@ class DtlsMseDriver(DtlsDriver):
 
     def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
         self._up.pop(link.number, None)
-        if self._asker is not None:
-            self._asker.close(link.number)
+        if isinstance(endpoint := link.endpoint, DatagramMseEndpoint):
+            endpoint.stop(time.monotonic_ns())
+            if self._asker is not None:
+                self._asker.close(endpoint)
+            endpoint.settle()
         if phase is not Phase.ACTIVE:
             self.recorder.count("sessions.failed")
         else:

@@ -248,8 +248,10 @@ class MseShard(DialingShard):
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         assert isinstance(link, MseLink)
-        if self._asker is not None:
-            self._asker.close(link.number)
+        if isinstance(endpoint := link.endpoint, MseEndpoint):
+            endpoint.stop(time.monotonic_ns())
+            if self._asker is not None:
+                self._asker.close(endpoint)
         if phase is not Phase.ACTIVE:
             self.recorder.count("sessions.failed")
         else:
@@ -272,6 +274,8 @@ class MseShard(DialingShard):
     def release(self, link: Link) -> None:
         assert isinstance(link, MseLink)
         self._by_number.pop(link.number, None)
+        if isinstance(endpoint := link.endpoint, MseEndpoint):
+            endpoint.settle()
         super().release(link)
 
     def on_swept(self, links: list[Link], counts: list[int], done_ns: list[int]) -> None:

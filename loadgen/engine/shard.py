@@ -367,8 +367,9 @@ class Shard(Loop, PeerKeeper):
         """Take the frames in `view[start:end]`; returns how far they are whole."""
         endpoint, receiver = link.endpoint, self.receiver
         assert endpoint is not None
-        if link.phase is Phase.CLOSING:
-            return end  # we said goodbye: whatever was still under way is read and left alone
+        closing = link.phase is Phase.CLOSING  # we said goodbye, and say nothing more
+        if closing and not self.sweeps:
+            return end
         before = mark = receiver.mark()
         position = start
         try:
@@ -388,7 +389,7 @@ class Shard(Loop, PeerKeeper):
                     self._activate(link, now_ns)
                 elif endpoint.granted != granted:
                     self.on_granted(link, granted, now_ns)
-            if endpoint.outbox:
+            if endpoint.outbox and not closing:
                 self.send_outbox(link)
                 if len(endpoint.outbox) > _MAX_OUTBOX:
                     raise RemoteProtocolError("not_reading", f"more than {_MAX_OUTBOX} answers wait to be read")

@@ -58,7 +58,11 @@ COUNTERS = {
     "notify.duplicated": "received again",
     "notify.reordered": "received after a later one",
     "notify.early": "received before the subscription's answer, and not taken",
-    "echo.sent": "echo requests",
+    "echo.due": "echoes due in sessions that were up",
+    "echo.sent": "of those: requested",
+    "echo.dropped": "of those due: given up, because the session was over, or owed for session.dead_interval",
+    "echo.received": "of those sent: answered",
+    "echo.unanswered": "of those sent: not answered when the session ended, or (DTLS) however often they were sent",
     "echo.answered": "echo responses sent by our WLCs",
     "echo.unmatched": "echo responses that nobody asked for",
     **{f"service.{name}.received": f"notify.received, of {name}" for name in SUBSERVICES},
@@ -121,7 +125,8 @@ WLC_COUNTERS = frozenset(
 )
 MSE_COUNTERS = frozenset(
     {
-        *("notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.sent", "echo.unmatched"),
+        *("notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.unmatched"),
+        *("echo.due", "echo.sent", "echo.dropped", "echo.received", "echo.unanswered"),
         *("handshakes.due", "handshakes.dropped", "messages.retransmitted", "notify.early"),
         *("requests.due", "requests.sent", "requests.dropped", "requests.answered", "requests.refused"),
         *("requests.retransmitted", "requests.timed_out", "requests.abandoned"),

@@ -303,7 +303,7 @@ def test_latency_counts_from_when_it_was_due_and_service_from_when_it_was_sent()
 
 def test_a_session_that_is_not_there_owes_what_is_dropped() -> None:
     talk = Talk(MEASURE)
-    talk.asker.close(0)
+    talk.asker.close(talk.endpoint)
     talk.run_until(20 * NS_PER_S)
     assert talk.counters == {"due": 10, "dropped": 10}
 
@@ -418,9 +418,23 @@ def test_a_session_that_ends_abandons_what_is_under_way() -> None:
     talk = Talk(MEASURE)
     talk.answering = False
     talk.run_until(2500 * NS_PER_MS)
-    talk.asker.close(0)
+    talk.asker.close(talk.endpoint)
+    talk.endpoint.settle()
     talk.run_until(60 * NS_PER_S)
     assert talk.counters == {"due": 10, "sent": 3, "abandoned": 3, "dropped": 7}
+
+
+def test_what_is_answered_after_our_goodbye_was_answered() -> None:
+    """Nothing is sent again then; what has no answer until the end is abandoned."""
+    talk = Talk(MEASURE)
+    talk.answering = False
+    talk.run_until(1500 * NS_PER_MS)
+    talk.asker.close(talk.endpoint)
+    del talk.kept[1:]
+    talk.deliver()
+    talk.run_until(60 * NS_PER_S)
+    talk.endpoint.settle()
+    assert talk.counters == {"due": 10, "sent": 2, "answered": 1, "abandoned": 1, "dropped": 8}
 
 
 # -- held up -----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from loadgen.endpoint.link import EndpointSettings
+from loadgen.endpoint.mse import MseEndpoint
 from loadgen.endpoint.stations import make_stations
 from loadgen.engine.dialing import MseLink
 from loadgen.engine.mse_shard import MseShard
@@ -67,9 +68,7 @@ class FakeTunnel:
 class Fleet:
     """An MSE worker's shard with sessions that are up."""
 
-    def __init__(
-        self, path: Path, dead_ns: int = NEVER_NS, echo_ns: int = NEVER_NS // 2, use: Use = Use.BOTH
-    ) -> None:
+    def __init__(self, path: Path, dead_ns: int = NEVER_NS, echo_ns: int = NEVER_NS // 2, use: Use = Use.BOTH) -> None:
         path.write_text(f'name = "m"\n[wlc]\ncount = 1\n[mse]\ncount = {LINKS}\n[load]\nrate = 100\n', "utf-8")
         scenario, self.profile = load_scenario(path)
         self.plan = plan = make_plan(scenario, self.profile, use=use)
@@ -98,7 +97,7 @@ class Fleet:
             endpoint.session.state = State.ACTIVE
             endpoint.granted = 1
             endpoint.last_heard_ns = now
-            endpoint._next_echo_ns = now + echo_ns  # type: ignore[attr-defined]
+            endpoint._owed_echo_ns = endpoint._next_echo_ns = now + echo_ns  # type: ignore[attr-defined]
             link.phase = Phase.SETTING_UP
             self.shard._activate(link, now)
             self.links.append(link)
@@ -264,3 +263,43 @@ def test_a_wlc_that_leaves_before_the_end(make: Callable[..., Fleet], use: Use, 
     fleet.turn()
     counters = fleet.recorder.counters
     assert (counters["sessions.left_early"], counters["sessions.closed"]) == (left, 2)
+
+
+def test_what_was_under_way_at_our_goodbye_counts(make: Callable[..., Fleet]) -> None:
+    """An MSE whose run ends first: its WLCs go on sending until they have read that."""
+    fleet = make(use=Use.TARGET_WLC)
+    for sequence in range(3):
+        fleet.bring(sequence)
+    fleet.shard.finish()
+    fleet.shard.turn([])
+    assert fleet.recorder.counters["sessions.closed"] == LINKS
+    for _ in range(3):
+        fleet.turn()
+    for index in range(LINKS):
+        fleet.tunnel(index).incoming.append(EndOfStream(orderly=True))
+    fleet.turn()
+    fleet.shard.turn([])
+    assert fleet.shard.finished
+    assert (fleet.received, fleet.recorder.counters["notify.lost"]) == (3 * LINKS, 0)
+    assert fleet.recorder.counters["sessions.closed"] == LINKS
+
+
+def test_an_echo_that_is_under_way_at_our_goodbye(make: Callable[..., Fleet]) -> None:
+    """Answered before the other end closes, or never; and nothing is written after the goodbye."""
+    fleet = make(use=Use.TARGET_WLC, echo_ns=1)
+    fleet.shard.turn([])
+    fleet.shard.finish()
+    fleet.shard.turn([])
+    endpoint = fleet.links[0].endpoint
+    assert isinstance(endpoint, MseEndpoint)
+    for index in range(LINKS):
+        fleet.tunnel(index).write_fault = "reset"
+    fleet.tunnel(0).incoming.append(Codec(fleet.profile).header(Kind.ECHO_RESPONSE, 0, endpoint._echo_transaction))
+    for index in range(LINKS):
+        fleet.tunnel(index).incoming.append(EndOfStream(orderly=True))
+    fleet.turn()
+    fleet.turn()
+    count = fleet.recorder.counters
+    assert count["sessions.closed"] == LINKS
+    assert count["echo.due"] == count["echo.sent"] + count["echo.dropped"] > count["echo.sent"]
+    assert (count["echo.sent"], count["echo.received"], count["echo.unanswered"]) == (LINKS, 1, LINKS - 1)
