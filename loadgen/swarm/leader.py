@@ -28,6 +28,8 @@ from loadgen.report.live import Moment, Phase
 from loadgen.scenario.plan import Plan
 from loadgen.swarm.arguments import Chosen, choose
 from loadgen.swarm.messages import FINISH, KEY
+from loadgen.swarm.rows import row_rates
+from loadgen.swarm.tables import Account, Books, install
 from loadgen.swarm.whole import Refused, WholeRun
 from loadgen.units import NS_PER_S
 
@@ -35,6 +37,9 @@ from loadgen.units import NS_PER_S
 FINISH_S = 30.0
 _LOOK_S = 0.1
 _WATCH_S = 1.0
+# Whoever shows rates asks for each row; they are reckoned again so often, and for a tenth of the time at most.
+_ACCOUNT_S = 1.0
+_ACCOUNT_SHARE = 10
 
 log = logging.getLogger("loadgen.master")
 
@@ -80,6 +85,8 @@ class Leader:
         self._run: _Run | None = None
         self._complained: set[str] = set()
         self.writing = False
+        self._account = Account()
+        self._account_stale_at = 0.0
         self.last: Ended | None = None
         self.ending = False
         self.runs = 0
@@ -166,6 +173,8 @@ class Leader:
         watch = gevent.spawn(self._watch, whole)
         self._run = _Run(whole, plan, chosen, folder, epoch_ns, watch, Event())
         self._complained.clear()
+        self._account, self._account_stale_at = Account(), 0.0
+        install(self._environment.stats, Books(self.account, lambda: _unix_ns() / NS_PER_S))
         self.runs += 1
         names = " and ".join(name.value for name in chosen.fleets)
         log.info("run of %s with %s, %d worker(s); results in %s", chosen.path, names, workers, folder.path)
@@ -222,6 +231,7 @@ class Leader:
     def _conclude(self, run: _Run) -> None:
         # Seconds after a long run, in a thread: the master has to go on answering its workers and its web UI.
         self.last = gevent.get_hub().threadpool.apply(_write, (run, _unix_ns(), self._runner.worker_count))
+        self._account = Account(row_rates(self.last.result), run.whole.until_unix_ns(_unix_ns()) / NS_PER_S)
         verdict = self.last.result.verdict
         reasons = "; ".join(verdict.reasons)
         if verdict.generator is Verdict.INVALID:
@@ -282,6 +292,19 @@ class Leader:
             whole = self._run.whole
             return (whole.live(_unix_ns()), whole.histograms()) if whole.counters else (None, {})
         return (None, {}) if self.last is None else (self.last.result, self.last.curves)
+
+    def account(self) -> Account:
+        """The rates of the run so far, or of the last one; a little old, because everybody asks all the time."""
+        run, begun = self._run, time.monotonic()
+        if run is None or self.writing or begun < self._account_stale_at:
+            return self._account
+        if run.whole.counters:
+            now_ns = _unix_ns()
+            until_s = run.whole.until_unix_ns(now_ns) / NS_PER_S
+            self._account = Account(row_rates(run.whole.live(now_ns)), until_s)
+        now = time.monotonic()
+        self._account_stale_at = now + max(_ACCOUNT_S, _ACCOUNT_SHARE * (now - begun))
+        return self._account
 
 
 def demands_of(chosen: Chosen) -> tuple[Threshold, ...]:

@@ -27,6 +27,7 @@ from loadgen.swarm.leader import Leader
 from loadgen.swarm.local_workers import LocalWorkers
 from loadgen.swarm.messages import LOCUST_VERSION
 from loadgen.swarm.rows import bucket_ms
+from loadgen.swarm.tables import Csv, CsvFiles
 from loadgen.swarm.users import UserClass
 from loadgen.swarm.web import serve
 from loadgen.units import NS_PER_MS
@@ -64,6 +65,8 @@ stats.PERCENTILES_TO_CHART = [0.5, 0.99]
 os.environ.setdefault("LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP", "20")
 # As workers of ours count, though nothing is measured in this process.
 stats.bucket_response_time = lambda response_ms: bucket_ms(response_ms * NS_PER_MS)  # type: ignore[assignment,return-value]
+# What Locust's main function makes when there is a runner; it finds them here.
+stats.StatsCSV, stats.StatsCSVFileWriter = Csv, CsvFiles  # type: ignore[misc]
 
 
 def _begin(environment: Environment, runner: object, web_ui: WebUI | None, **_: object) -> None:

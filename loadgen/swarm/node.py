@@ -18,6 +18,7 @@ if "gevent" in sys.modules:
     )
 
 import logging
+import math
 import os
 import resource
 import signal
@@ -266,7 +267,7 @@ class Node:
     def _send_report(self) -> None:
         """Everything since the last report, in one message."""
         if self._swarm is None:
-            self._say("stats", {**Batch(receiving=True).take(0.0), **self._user_counts()})
+            self._say("stats", {**Batch(receiving=True).take(math.inf), **self._user_counts()})
             return
         data = {**self._swarm.take_rows(), **self._user_counts()}
         data[KEY] = msgspec.msgpack.encode(self._swarm.take_report())

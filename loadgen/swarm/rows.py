@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.names import REQUESTS as ASKED
 from loadgen.measure.recorder import Interval
+from loadgen.measure.result import RunResult
 from loadgen.measure.stages import stage_of
 from loadgen.units import NS_PER_MS
 
@@ -40,6 +41,15 @@ ROWS = {
 }
 # Where nobody of ours receives, the table shows how late they were sent.
 SENT = Row("NMSP", "measurement notify sent")
+AGGREGATED = Row("", "Aggregated")
+# Rows whose rate a result has. Sessions are set up before the stage that counts, so they are no part of its sum.
+_RESULT_RATES = {
+    HANDSHAKE: "handshake.per_s",
+    SESSION: "handshake.per_s",
+    NOTIFY: "notify.received_per_s",
+    SENT: "notify.sent_per_s",
+}
+_BEFORE_THE_HOLD = (HANDSHAKE, SESSION)
 # By phase of errors.<phase>.<kind>.
 _FAILURES = {
     "tcp": HANDSHAKE,
@@ -70,6 +80,28 @@ def bucket_ms(value_ns: float) -> float:
     return round(value_ms, 1) if value_ms < _FINE_BELOW_MS else float(f"{value_ms:.3g}")
 
 
+def row_rates(result: RunResult) -> dict[Row, float]:
+    """Done per second by row, as a result has it: over the stage that counts. Rows without such a rate are left out."""
+    rates = {row: result.rates[name] for row, name in _RESULT_RATES.items() if name in result.rates}
+    if NOTIFY in rates:
+        rates.pop(SENT, None)  # there is no such row where our MSEs receive
+    counted = [stage for stage in result.stages if stage.counted]
+    length_s = sum(stage.length_s for stage in counted)
+    asked = sum(
+        stage.metrics[metric].count
+        for stage in counted
+        for metric, row in ROWS.items()
+        if row is REQUESTS and metric in stage.metrics
+    )
+    if asked and length_s:
+        rates[REQUESTS] = asked / length_s
+    if (echo := result.metrics.get("echo.latency")) is not None and result.load_s:
+        rates[ECHO] = echo.count / result.load_s
+    if kept := [rate for row, rate in rates.items() if row not in _BEFORE_THE_HOLD]:
+        rates[AGGREGATED] = sum(kept)
+    return rates
+
+
 class Batch:
     """What happened since the last report."""
 
@@ -77,6 +109,7 @@ class Batch:
         """Args: receiving: our MSEs take notifications; otherwise the row tells of sending."""
         self._rows = ROWS if receiving else {**ROWS, "notify.lag": SENT}
         self._counted: dict[str, Counter[str]] = {}  # by process, as of its last interval
+        self._until_s: dict[str, float] = {}  # by process: when that was over
         self._clear()
 
     def _clear(self) -> None:
@@ -87,8 +120,15 @@ class Batch:
         self._last_s = 0.0
 
     def add(self, process: str, interval: Interval, end_unix_s: float, length_s: float) -> None:
-        """One interval of one process. Args: end_unix_s: when it was over."""
+        """One interval of one process, or the rest of it.
+
+        Args:
+            end_unix_s: when it was over.
+            length_s: at most so much earlier it began.
+        """
         self._last_s = max(self._last_s, end_unix_s)
+        length_s = min(length_s, max(0.0, end_unix_s - self._until_s.get(process, -math.inf)))
+        self._until_s[process] = end_unix_s
         for tag, encoded in interval.histograms.items():
             row = self._rows.get(stage_of(tag)[1])
             if row is not None:
@@ -107,7 +147,7 @@ class Batch:
         """The fields `stats`, `stats_total` and `errors` of a stats message; the batch is empty afterwards.
 
         Args:
-            start_unix_s: of the run.
+            start_unix_s: of the run; infinite outside of one, because a master takes the least that it is told.
         """
         failed: Counter[Row] = Counter()
         for (row, _), count in self._failures.items():
@@ -158,6 +198,8 @@ def _by_second(count: int, end_s: float, length_s: float) -> Counter[int]:
     """Spread evenly over the seconds of an interval: Locust's rate is a sum over some of them, and a count that sits in
     one of three would be in it too often or not at all.
     """
+    if length_s <= 0:
+        return Counter({math.floor(end_s): count})
     start_s = end_s - length_s
     found: Counter[int] = Counter()
     done = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -197,5 +198,6 @@ class Squad:
         to_unix = self._supervisor.to_unix_ns
         spans = {tag: (to_unix(first), to_unix(last)) for tag, (first, last) in interval.spans.items()}
         shifted = msgspec.structs.replace(interval, spans=spans)
-        end_unix_ns = self._epoch_unix_ns + (interval.index + 1) * self._interval_ns
+        whole_unix_ns = self._epoch_unix_ns + (interval.index + 1) * self._interval_ns
+        end_unix_ns = min(whole_unix_ns, to_unix(time.monotonic_ns()))  # the last one is cut short
         self._hear_interval(WorkerInterval(self._named(process), shifted, cpu_s), end_unix_ns)

@@ -44,6 +44,12 @@ class _Worker:
         self.number = number
         self.last: NodeReport | None = None
         self.gone = ""  # why it is no more, if it went before its end
+        self.until_ns: dict[str, int] = {}  # by process: everything until then was reported
+
+    @property
+    def running(self) -> bool:
+        """It has not reported its end."""
+        return self.last is None or self.last.ending is None
 
 
 class WholeRun:
@@ -93,6 +99,7 @@ class WholeRun:
         worker.gone = ""  # it was only away
         for part, histograms in zip(node.intervals, decoded, strict=True):
             self._merger.add(part.process, part.interval, histograms)
+            worker.until_ns[part.process] = self._epoch_ns + (part.interval.index + 1) * INTERVAL_NS
             for timeline in (self._timeline, self._recent):
                 timeline.add(part.process, part.interval, part.cpu_s, now_unix_ns - self._epoch_ns)
                 timeline.note_active(part.interval.index, self.active)
@@ -104,7 +111,7 @@ class WholeRun:
     def lose(self, client: str, why: str) -> None:
         """A worker is gone; what it reported is kept."""
         worker = self._workers.get(client)
-        if worker is not None and (worker.last is None or worker.last.ending is None):
+        if worker is not None and worker.running:
             worker.gone = why
 
     @property
@@ -118,11 +125,15 @@ class WholeRun:
 
     def pending(self) -> list[str]:
         """The workers that have taken part and have not reported their end."""
-        return [
-            client
-            for client, worker in self._workers.items()
-            if not worker.gone and (worker.last is None or worker.last.ending is None)
-        ]
+        return [client for client, worker in self._workers.items() if not worker.gone and worker.running]
+
+    def until_unix_ns(self, now_unix_ns: int) -> int:
+        """Until when every worker has told everything; the run's beginning, before one has told anything."""
+        told = [min(w.until_ns.values()) for w in self._workers.values() if w.until_ns and not w.gone and w.running]
+        if told:
+            return min(now_unix_ns, *told)
+        ends = [r.ending.end_unix_ns for r in self._reports() if r.ending is not None]
+        return min(now_unix_ns, max(ends, default=self._epoch_ns))
 
     def histograms(self) -> dict[str, Histogram]:
         """Over the whole run, by tag."""
@@ -142,11 +153,18 @@ class WholeRun:
         return self._result(self._timeline, now_unix_ns, ended=ended, interrupted=interrupted)
 
     def live(self, now_unix_ns: int) -> RunResult:
-        """How it stands: over time only the last minutes, so that it takes no longer however long the run is."""
-        return self._result(self._recent, now_unix_ns, ended=False, interrupted=False)
+        """How it stands: over time only the last minutes, so that it takes no longer however long the run is.
+
+        What has not been reported yet does not count as time in which nothing was done.
+        """
+        return self._result(self._recent, self.until_unix_ns(now_unix_ns), ended=False, interrupted=False)
+
+    def _reports(self) -> list[NodeReport]:
+        """The last one of each worker."""
+        return [worker.last for worker in self._workers.values() if worker.last is not None]
 
     def _result(self, timeline: TimelineBuilder, now_unix_ns: int, *, ended: bool, interrupted: bool) -> RunResult:
-        reports = [worker.last for worker in self._workers.values() if worker.last is not None]
+        reports = self._reports()
         endings = [report.ending for report in reports if report.ending is not None]
         deaths = [death for ending in endings for death in ending.deaths]
         deaths += [f"Locust worker {c} (index {w.number}): {w.gone}" for c, w in self._workers.items() if w.gone]

@@ -85,7 +85,10 @@ def test_a_headless_run_with_two_local_workers(tmp_path: Path, scenario: Path) -
     assert int(rows["measurement notify"]["Request Count"]) == counters["notify.received"]
     assert int(rows["NMSP session"]["Request Count"]) == int(rows["TLS handshake"]["Request Count"]) == 30
     assert int(rows["Aggregated"]["Failure Count"]) == 0
-    assert "measurement notify" in (tmp_path / "out.html").read_text("utf-8")
+    assert float(rows["measurement notify"]["Requests/s"]) == result["rates"]["notify.received_per_s"]
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert "measurement notify" in page
+    assert "1970-01-01" not in page
     # The log has every interval, and they add up to the summary.
     whole = read_hlog_untrusted(folder / "histograms.hlog")["hold/notify.latency"]
     assert result["metrics"]["notify.latency"]["p99"] == whole.percentiles(99.0)[0]

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from fake_worker import PATIENCE_S
 from master_process import Master
-from test_swarm_master import Pair, result_of
+from test_swarm_master import RECEIVED, Pair, result_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "wlc-<img src=x onerror=alert(1)>"
@@ -119,10 +119,10 @@ def test_a_run_is_shown_while_it_goes_on_and_when_it_is_over(master: Master) -> 
         assert "Passed" in shown["html"]
         assert 'href="loadgen/report"' in shown["html"]
         result = result_of(master)
-        assert result.metrics["notify.latency"].count == 9
+        assert result.metrics["notify.latency"].count == RECEIVED
         assert master.get("/loadgen/report") == (master.folder() / "report.html").read_text("utf-8")
         tables = {table["key"]: table["data"] for table in json.loads(master.get("/stats/requests"))["extended_stats"]}
-        assert {row["name"]: row["count"] for row in tables["nmsp_durations"]}["notify.latency"] == 9
+        assert {row["name"]: row["count"] for row in tables["nmsp_durations"]}["notify.latency"] == RECEIVED
         assert [row["verdict"] for row in tables["nmsp_generator"]] == ["VALID"] * 3
         assert "loadgen" not in json.dumps(json.loads(master.get("/stats/requests"))["stats"])
         assert master.status("/stats/report") == 200
