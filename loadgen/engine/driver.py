@@ -10,24 +10,23 @@ from typing import Any, Protocol
 import trio
 
 from loadgen.engine.effort import Effort
+from loadgen.engine.pauses import Stalling
 from loadgen.engine.peers import Peer
 from loadgen.scenario.schedule import RateStage
 
 
-class Driver(Protocol):
+class Driver(Stalling, Protocol):
     """One side's endpoints of a worker.
 
     Attributes:
         active: sessions that are up.
         mustered: users that it was told to have.
-        longest_stall_ns: the longest time for which it did not get to what was due, since that was set to 0.
         effort: what the load costs.
         load_over: of the load that was started last: this side has done its part.
     """
 
     active: int
     mustered: int
-    longest_stall_ns: int
     effort: Effort
     load_over: trio.Event
 

@@ -26,7 +26,7 @@ from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage
 from loadgen.transport.dtls import Association, dropped_by_kernel
 from loadgen.transport.tls import EndOfStream, TransportFault
-from loadgen.units import NS_PER_MS, NS_PER_S
+from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 # Sending more often than this costs more than it gains in punctuality; what was received is taken as often.
 TICK_NS = NS_PER_MS
@@ -81,7 +81,7 @@ class DtlsDriver(PeerKeeper):
         self.plan = plan
         self.receiver = NotifyReceiver(profile, _RECEIVE_BUFFER_BYTES)
         self.links: set[DtlsLink] = set()
-        self.active = self.mustered = self.longest_stall_ns = 0
+        self.active = self.mustered = self._longest_stall_ns = 0
         self.effort = Effort()
         self.term = Term(plan, recorder)
         self.book = PeerBook()
@@ -91,7 +91,7 @@ class DtlsDriver(PeerKeeper):
         self._timers: list[tuple[int, int, DtlsLink]] = []
         self._timer_serial = 0
         self._waker = trio.Event()
-        self._wake_ns = 0
+        self._wake_ns = NEVER_NS
         self._sent = self._received = self._overflowed = self._dropped = 0
 
     # -- for the worker ------------------------------------------------------------------------------------------
@@ -107,6 +107,7 @@ class DtlsDriver(PeerKeeper):
                     await self.on_tick(time.monotonic_ns())
                 self.nursery.cancel_scope.cancel()
         finally:
+            self._wake_ns = NEVER_NS
             self._dropped = self._dropped_by_kernel()
             self.shut()
 
@@ -194,10 +195,19 @@ class DtlsDriver(PeerKeeper):
 
     # -- time ----------------------------------------------------------------------------------------------------
 
+    def stall_ns(self, now_ns: int) -> int:
+        """The longest time by which a tick came late or is late now, since `forget_stalls`."""
+        return max(self._longest_stall_ns, now_ns - self._wake_ns)
+
+    def forget_stalls(self, now_ns: int) -> None:
+        """What was until now does not count."""
+        self._longest_stall_ns = 0
+        self._wake_ns = max(self._wake_ns, now_ns)
+
     def wake(self, at_ns: int) -> None:
         """There is something to do at this time (monotonic)."""
         if at_ns < self._wake_ns:
-            self._wake_ns = at_ns
+            self._wake_ns = max(at_ns, time.monotonic_ns())  # what was due before was not known
             self._waker.set()
 
     def arm(self, link: DtlsLink, deadline_ns: int) -> None:
@@ -211,9 +221,10 @@ class DtlsDriver(PeerKeeper):
         """Until there is something to do."""
         while True:
             now = time.monotonic_ns()
-            self._wake_ns = min(self.next_wake_ns(now), now + _MAX_SLEEP_NS)
+            wake = min(self.next_wake_ns(now), now + _MAX_SLEEP_NS)
             if self._timers:
-                self._wake_ns = min(self._wake_ns, self._timers[0][0])
+                wake = min(wake, self._timers[0][0])
+            self._wake_ns = max(wake, now)
             if self._wake_ns <= now:
                 await trio.lowlevel.checkpoint()
                 return
@@ -221,7 +232,7 @@ class DtlsDriver(PeerKeeper):
             with trio.move_on_after((self._wake_ns - now) / NS_PER_S) as timeout:
                 await self._waker.wait()
             if timeout.cancelled_caught or time.monotonic_ns() >= self._wake_ns:
-                self.longest_stall_ns = max(self.longest_stall_ns, time.monotonic_ns() - self._wake_ns)
+                self._longest_stall_ns = self.stall_ns(time.monotonic_ns())
                 return
 
     async def _run_timers(self) -> None:

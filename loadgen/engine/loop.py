@@ -10,7 +10,7 @@ import trio
 
 from loadgen.engine.links import Link
 from loadgen.transport.tls import Want
-from loadgen.units import NS_PER_MS, NS_PER_S
+from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 _MAX_EVENTS = 1024
 # The longest sleep; another task of the worker may have changed what there is to do.
@@ -26,13 +26,13 @@ class Loop:
 
     Attributes:
         links: those that are watched, by descriptor.
-        longest_stall_ns: the longest turn, or the latest one.
     """
 
     def __init__(self) -> None:
         self.links: dict[int, Link] = {}
         self.finished = False
-        self.longest_stall_ns = 0
+        self._longest_stall_ns = 0
+        self._turn_due_ns = NEVER_NS  # while it waits: when it is to turn at the latest
         self._epoll = select.epoll()
         self._timers: list[tuple[int, int, Link]] = []
         self._timer_serial = 0
@@ -43,14 +43,25 @@ class Loop:
             while not self.finished:
                 now = time.monotonic_ns()
                 wake = self.wake_ns(now)
+                self._turn_due_ns = max(wake, now)
                 if wake > now:
                     with trio.move_on_after((wake - now) / NS_PER_S):
                         await trio.lowlevel.wait_readable(self._epoll.fileno())
                 else:
                     await trio.lowlevel.checkpoint()
-                self._stretch(max(wake, now))
+                self._stretch()
         finally:
+            self._turn_due_ns = NEVER_NS
             self.shut()
+
+    def stall_ns(self, now_ns: int) -> int:
+        """The longest turn, or the longest time by which one came late or is late now, since `forget_stalls`."""
+        return max(self._longest_stall_ns, now_ns - self._turn_due_ns)
+
+    def forget_stalls(self, now_ns: int) -> None:
+        """What was until now does not count."""
+        self._longest_stall_ns = 0
+        self._turn_due_ns = max(self._turn_due_ns, now_ns)
 
     def wake_ns(self, now_ns: int) -> int:
         wake = min(self.next_wake_ns(now_ns), now_ns + _MAX_SLEEP_NS)
@@ -58,18 +69,18 @@ class Loop:
             wake = min(wake, self._timers[0][0])
         return wake
 
-    def _stretch(self, due_ns: int) -> None:
+    def _stretch(self) -> None:
         """Turn without trio in between, until nothing is to be done for a moment or others should have their turn.
 
         Going through trio costs as much as ten notifications; in a busy shard a turn brings few more.
         """
-        until, pause = time.monotonic_ns() + _STRETCH_NS, 0
+        due_ns, until, pause = self._turn_due_ns, time.monotonic_ns() + _STRETCH_NS, 0
         while not self.finished:
             events = self._epoll.poll(pause / NS_PER_S, _MAX_EVENTS)
             started = time.monotonic_ns()
             self.turn(events)
             now = time.monotonic_ns()
-            self.longest_stall_ns = max(self.longest_stall_ns, now - started, started - due_ns)
+            self._longest_stall_ns = max(self._longest_stall_ns, now - started, started - due_ns)
             if now > until or (pause and not events):
                 return
             due_ns = max(now, self.wake_ns(now))

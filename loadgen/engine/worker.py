@@ -44,6 +44,7 @@ from loadgen.engine.dtls_wlc import DtlsWlcDriver
 from loadgen.engine.handshakes import HandshakeMseShard, HandshakeWlcShard
 from loadgen.engine.listening import LISTEN_BACKLOG
 from loadgen.engine.mse_shard import MseShard
+from loadgen.engine.pauses import Pauses
 from loadgen.engine.shard import Shard
 from loadgen.engine.site_shard import SiteShard
 from loadgen.engine.tracing import Tracer
@@ -84,7 +85,8 @@ class Worker:
         self._rss_before_sessions = self._sessions_rss = 0
         self._profile = WireProfile(assignment.profile)
         self._shard: Driver | None = None
-        self._pauses = _GarbagePauses()
+        self._pauses = Pauses()
+        gc.callbacks.append(self._pauses.note_garbage)
         self._started_ns = time.monotonic_ns()
         self._shard_done = trio.Event()
         self._tracer: Tracer | None = None
@@ -102,7 +104,7 @@ class Worker:
                 await self._channel.send(Refused(tuple((p.where, p.expected, p.found) for p in error.problems)))
                 return
             self._trace(self._shard)
-        self._settle()
+        _settle()
         self._rss_before_sessions = _rss_bytes()
         await self._channel.send(Ready(addresses))
         async with trio.open_nursery() as nursery:
@@ -151,7 +153,7 @@ class Worker:
         os._exit(1)
 
     def _start_load(self, order: StartLoad) -> None:
-        self._settle()
+        self._begin_load()
         if not self._sessions_rss:
             self._sessions_rss = max(0, _rss_bytes() - self._rss_before_sessions)
         unix_ns = order.at_ns + self._assignment.to_unix_ns
@@ -169,11 +171,12 @@ class Worker:
         self._recorder.stages.add([order.name], [order.at_ns + self._assignment.to_unix_ns])
         self._counted = frozenset({tag_of(order.name, "generator.lag")})
         self._lag = Histogram()
-        self._forget_stalls()
+        self._pauses.begin_load(self._shard)
 
     async def _tell_when_over(self) -> None:
         assert self._shard is not None
         await self._shard.load_over.wait()
+        self._pauses.end_load(self._shard)
         interval, health = self._interval(self._now_index()), self._health()
         await self._channel.send(LoadOver(interval, health, self._shard.queued_bytes()))
 
@@ -225,7 +228,9 @@ class Worker:
         return interval
 
     def _health(self) -> WorkerHealth:
-        counters, before = self._recorder.counters, self._before_load
+        counters, before, pauses = self._recorder.counters, self._before_load, self._pauses
+        lag = self._lag.spread()
+        pauses.look(self._shard)
         return WorkerHealth(
             worker=worker_name(self._assignment.role, self._assignment.worker),
             cpu_s=time.process_time(),
@@ -233,27 +238,25 @@ class Worker:
             load_cpu_s=0.0 if self._shard is None else self._shard.effort.cpu_s,
             load_wall_s=0.0 if self._shard is None else self._shard.effort.wall_s,
             rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            longest_stall_ns=0 if self._shard is None else self._shard.longest_stall_ns,
-            longest_gc_pause_ns=self._pauses.longest_ns,
-            lag_p99_ns=self._lag.percentiles(99.0)[0],
+            longest_stall_ns=pauses.load_ns,
+            setup_stall_ns=pauses.setup_ns,
+            closing_stall_ns=pauses.closing_ns,
+            longest_gc_pause_ns=pauses.longest_gc_ns,
+            gc_pauses_ns=pauses.gc_ns,
+            lag_p99_ns=lag.p99,
+            lag=lag,
             own_shortfall=counters["generator.shortfall"] - before["generator.shortfall"],
             due=sum(counters[name] - before[name] for name in ("notify.due", "handshakes.due", "requests.due")),
             sessions_rss_bytes=self._sessions_rss,
-            gc_pauses_ns=self._pauses.sum_ns,
             descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - thousands of them
             descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
 
-    def _settle(self) -> None:
-        """What was made so far stays: keep the garbage collector from walking it again and again."""
-        gc.collect()
-        gc.freeze()
-        self._forget_stalls()
-
-    def _forget_stalls(self) -> None:
-        self._pauses.longest_ns = self._pauses.sum_ns = 0
-        if self._shard is not None:
-            self._shard.longest_stall_ns = 0
+    def _begin_load(self) -> None:
+        """Between setting up and the load: settling is no part of either."""
+        self._pauses.begin_load(self._shard)
+        _settle()
+        self._pauses.forget_load(self._shard)
 
     def _wlc_shard(self) -> tuple[Driver, tuple[tuple[str, int], ...]]:
         assignment, plan = self._assignment, self._assignment.plan
@@ -369,21 +372,10 @@ class Worker:
         )
 
 
-class _GarbagePauses:
-    """How long the garbage collector held everything up, at worst."""
-
-    def __init__(self) -> None:
-        self.longest_ns = self.sum_ns = 0
-        self._started_ns = 0
-        gc.callbacks.append(self._note)
-
-    def _note(self, phase: str, _info: dict[str, int]) -> None:
-        now = time.monotonic_ns()
-        if phase == "start":
-            self._started_ns = now
-        else:
-            self.longest_ns = max(self.longest_ns, now - self._started_ns)
-            self.sum_ns += now - self._started_ns
+def _settle() -> None:
+    """What was made so far stays: keep the garbage collector from walking it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _rss_bytes() -> int:

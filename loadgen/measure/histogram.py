@@ -59,6 +59,20 @@ def _parts(percent: float) -> int:
     return math.ceil(round(100 / (100 - percent), 6))
 
 
+class Spread(msgspec.Struct, frozen=True):
+    """A distribution (ns) as verdicts look at it; None with too few samples for a percentile."""
+
+    count: int = 0
+    p50: int | None = None
+    p90: int | None = None
+    p99: int | None = None
+
+    def highest(self) -> tuple[str, int]:
+        """The highest percentile that there are samples enough for: its name and value; "" and 0 if there is none."""
+        found = (("p99", self.p99), ("p90", self.p90), ("p50", self.p50))
+        return next(((name, ns) for name, ns in found if ns is not None), ("", 0))
+
+
 class MetricSummary(msgspec.Struct, frozen=True):
     """One duration metric of a result.
 
@@ -201,6 +215,10 @@ class Histogram:
         wanted = max(1, math.ceil(math.nextafter(percent / 100 * self.count, 0)))
         value = self._hdr.get_value_from_index(int(np.searchsorted(reached, wanted)))
         return int(self._hdr.get_highest_equivalent_value(value))
+
+    def spread(self) -> Spread:
+        """What verdicts look at."""
+        return Spread(self.count, *self.percentiles(50.0, 90.0, 99.0))
 
     def summary(self) -> MetricSummary:
         """The figures that result.json shows."""

@@ -247,7 +247,7 @@ def _health(result: RunResult) -> list[dict[str, object]]:
                 "name": w.worker,
                 "verdict": judge([w], MachineHealth(), {}).generator,
                 "cpu": f"{100 * w.load_share:.0f} %",
-                "lag": shown_ns(w.lag_p99_ns if w.due else None),
+                "lag": shown_ns(w.lag_p99_ns or None),
                 "stall": shown_ns(w.longest_stall_ns),
                 "shortfall": w.own_shortfall,
             }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -186,8 +188,7 @@ class TestInterrupt:
         assert "Traceback" not in ended.stderr
 
     def test_while_connecting(self, start: Start, long: Path) -> None:
-        # An address of this process alone: whatever is connected to it is of this run.
-        host = f"127.90.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF or 1}"
+        host = _own_address()
         running = start(
             "run", long, "--set", "mse.connect_per_s=1", "--set", "wlc.count=100", "--set", f"wlc.listen={host}:0"
         )
@@ -217,6 +218,46 @@ class TestInterrupt:
         assert "Traceback" not in ended.stderr
         assert all(process_is_gone(pid) for pid in (wlc, mse))
         assert ended.code == 130, ended.result["verdict"]
+
+
+class TestStopped:
+    """A worker that stands still for a while (SIGSTOP, SIGCONT): our own pause is never the target's latency."""
+
+    def _stand_still(self, pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        until = time.monotonic() + 1.5
+        eventually(lambda: time.monotonic() > until, "time to pass")
+        os.kill(pid, signal.SIGCONT)
+
+    def _check_invalid(self, ended: Ended, worker: str, when: str) -> None:
+        assert ended.code == 4, ended.stderr
+        verdict = ended.result["verdict"]
+        assert (verdict["generator"], verdict["limited_by"]) == ("INVALID", "generator")
+        # Longer if it was not let run for a while after that either.
+        assert any(re.match(rf"{worker}'s loop stood still for [1-9][\d.]* s{when}", r) for r in verdict["reasons"])
+
+    def test_under_load(self, start: Start, small: Path) -> None:
+        running = start("run", small, "--workers", "1", "--set", 'load.stages=[{hold="5s"}]')
+        _, mse = running.wait_for_workers(2)
+        in_mid_load(running)
+        self._stand_still(mse)
+        ended = running.end()
+        assert ended.result["metrics"]["notify.service"]["max"] > 1_000_000_000  # what nobody must take for the WLCs'
+        self._check_invalid(ended, "mse-0", "")
+
+    def test_while_sessions_are_set_up(self, start: Start, small: Path) -> None:
+        host = _own_address()
+        options = ("--set", "mse.connect_per_s=8", "--set", f"wlc.listen={host}:0", "--workers", "1")
+        running = start("run", small, *options)
+        _, mse = running.wait_for_workers(2)
+        eventually(lambda: _connections_to(host, running) > 0, "the first session")
+        self._stand_still(mse)
+        self._check_invalid(running.end(), "mse-0", " before the load, while sessions are set up")
+
+
+def _own_address() -> str:
+    """Of this process alone: whatever is connected to it is of its run."""
+    return f"127.90.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF or 1}"
 
 
 def _has_loaded(pid: int, library: str) -> bool:

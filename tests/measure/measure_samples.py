@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 from hdrh.histogram import HdrHistogram
@@ -39,7 +41,7 @@ def summary(**figures: float) -> MetricSummary:
     return msgspec.convert(fields, MetricSummary)
 
 
-def healthy(**figures: float) -> WorkerHealth:
+def healthy(**figures: Any) -> WorkerHealth:
     """A worker at which nothing stands out, but for `figures`."""
     values = {
         "worker": "wlc-1",

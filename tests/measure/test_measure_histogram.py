@@ -178,3 +178,15 @@ def test_the_mean_is_hdrs(values: list[int]) -> None:
     histogram = bins.take()
     assert histogram is not None
     assert histogram.summary().mean == hdr.get_mean_value()
+
+
+@pytest.mark.parametrize(
+    ("count", "highest"),
+    [(0, ("", 0)), (1, ("", 0)), (2, ("p50", 1)), (10, ("p90", 9)), (60, ("p90", 54)), (100, ("p99", 99))],
+)
+def test_verdicts_look_at_the_highest_percentile_that_is_one(count: int, highest: tuple[str, int]) -> None:
+    histogram = Histogram()
+    if count:
+        histogram.merge(encoded([*range(1, count + 1)]))
+    assert histogram.spread().count == count
+    assert histogram.spread().highest() == highest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,11 @@ from loadgen.nmsp.services import Subservice
 
 MS = 1_000_000
 
+
+def lag(p99: int) -> dict[str, int]:
+    return {"count": 100, "p50": 0, "p90": 0, "p99": p99}
+
+
 # -- the generator itself ----------------------------------------------------------------------------------------------
 
 
@@ -40,10 +46,15 @@ MS = 1_000_000
     ("figures", "verdict", "reason"),
     [
         ({}, Verdict.VALID, None),
-        ({"lag_p99_ns": 20 * MS}, Verdict.VALID, None),
-        ({"lag_p99_ns": 20 * MS + 1}, Verdict.DEGRADED, "wlc-1 sent late: p99 of its lag is 20.0 ms"),
-        ({"lag_p99_ns": 100 * MS}, Verdict.DEGRADED, "wlc-1 sent late: p99 of its lag is 100 ms"),
-        ({"lag_p99_ns": 100 * MS + 1}, Verdict.INVALID, "wlc-1 sent late: p99 of its lag is 100 ms"),
+        ({"lag": lag(20 * MS)}, Verdict.VALID, None),
+        ({"lag": lag(20 * MS + 1)}, Verdict.DEGRADED, "wlc-1 sent late: p99 of its lag is 20.0 ms"),
+        ({"lag": lag(100 * MS)}, Verdict.DEGRADED, "wlc-1 sent late: p99 of its lag is 100 ms"),
+        ({"lag": lag(100 * MS + 1)}, Verdict.INVALID, "wlc-1 sent late: p99 of its lag is 100 ms"),
+        # Of fewer samples: what is a percentile of them.
+        ({"lag": {"count": 60, "p90": 20 * MS}}, Verdict.VALID, None),
+        ({"lag": {"count": 60, "p90": 21 * MS}}, Verdict.DEGRADED, "wlc-1 sent late: p90 of its lag is 21.0 ms"),
+        ({"lag": {"count": 9, "p50": 101 * MS}}, Verdict.INVALID, "wlc-1 sent late: p50 of its lag is 101 ms"),
+        ({"lag": {"count": 1}}, Verdict.VALID, None),
         ({"due": 1000, "own_shortfall": 10}, Verdict.VALID, None),
         (
             {"due": 1000, "own_shortfall": 11},
@@ -58,9 +69,19 @@ MS = 1_000_000
             "wlc-1's loop stood still for 300 ms, 200 ms of it garbage collection",
         ),
         ({"longest_gc_pause_ns": 240 * MS}, Verdict.VALID, None),
+        ({"longest_stall_ns": 999 * MS}, Verdict.DEGRADED, "wlc-1's loop stood still for 999 ms"),
+        ({"longest_stall_ns": 3000 * MS}, Verdict.INVALID, "wlc-1's loop stood still for 3.00 s"),
+        *(
+            ({f"{part}_stall_ns": ms * MS}, verdict, f"wlc-1's loop stood still for {shown} {when}")
+            for part, when in (
+                ("setup", "before the load, while sessions are set up"),
+                ("closing", "after the load, while what is under way still comes"),
+            )
+            for ms, shown, verdict in ((300, "300 ms", Verdict.DEGRADED), (2830, "2.83 s", Verdict.INVALID))
+        ),
     ],
 )
-def test_a_worker_judges_itself(figures: dict[str, float], verdict: Verdict, reason: str | None) -> None:
+def test_a_worker_judges_itself(figures: dict[str, Any], verdict: Verdict, reason: str | None) -> None:
     judged = judge_generator([healthy(), healthy(**figures)], MachineHealth(), {})
     assert judged.generator is verdict
     assert judged.reasons == (() if reason is None else (reason,))
@@ -69,7 +90,7 @@ def test_a_worker_judges_itself(figures: dict[str, float], verdict: Verdict, rea
 def test_the_worst_worker_decides_and_all_reasons_are_given() -> None:
     workers = [
         healthy(worker="a", longest_stall_ns=300 * MS),
-        healthy(worker="b", lag_p99_ns=150 * MS, longest_stall_ns=400 * MS),
+        healthy(worker="b", lag=lag(150 * MS), longest_stall_ns=400 * MS),
         healthy(worker="c"),
     ]
     for order in (workers, workers[::-1]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -42,8 +43,14 @@ def interval(index: int, metrics: dict[str, Sequence[int]] | None = None, **coun
     return Interval(index, {name.replace("__", "."): count for name, count in counters.items()}, encoded, spans)
 
 
-def health(worker: str, **values: int) -> WorkerHealth:
-    rest = {"cpu_s": 1.0, "wall_s": 10.0, "rss_bytes": 1, "longest_stall_ns": 0, "longest_gc_pause_ns": 0}
+def health(worker: str, **values: Any) -> WorkerHealth:
+    rest: dict[str, Any] = {
+        "cpu_s": 1.0,
+        "wall_s": 10.0,
+        "rss_bytes": 1,
+        "longest_stall_ns": 0,
+        "longest_gc_pause_ns": 0,
+    }
     return WorkerHealth(worker=worker, **{**rest, "load_cpu_s": 1.0, "load_wall_s": 10.0, **values})
 
 

@@ -22,7 +22,7 @@ from swarm_samples import MS, health, histogram
 
 from loadgen.measure.document import read_document_untrusted
 from loadgen.measure.health import MachineHealth
-from loadgen.measure.histogram import PERCENTILES, samples_for
+from loadgen.measure.histogram import PERCENTILES, Spread, samples_for
 from loadgen.measure.recorder import Interval
 from loadgen.measure.result import RunResult
 from loadgen.swarm.messages import Ending, NodeReport, WorkerInterval
@@ -284,7 +284,7 @@ def test_an_invalid_run_is_told_as_an_error_first(tmp_path: Path) -> None:
     options = ("--expect-workers", "2", "-u", "2", "-r", "2")
     with Master(tmp_path / "r", *options, headless=True) as master, Pair(master.port) as pair:
         pair.start()
-        late = msgspec.structs.replace(health("wlc-one", due=10), lag_p99_ns=500 * MS)
+        late = msgspec.structs.replace(health("wlc-one", due=10), lag=Spread(100, p99=500 * MS))
         reporter = pair.reporters["one"]
         reporter.ending = lambda: reporter.report(  # type: ignore[method-assign]
             ending=Ending((late,), MachineHealth(), (), True, 0.1, time.time_ns())

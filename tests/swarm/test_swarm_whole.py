@@ -10,6 +10,7 @@ from swarm_samples import EPOCH_NS, MS, RUN, chosen, ending, health, histogram, 
 
 from loadgen.errors import ExitCode
 from loadgen.measure.health import Verdict
+from loadgen.measure.histogram import Spread
 from loadgen.measure.result import Limit
 from loadgen.swarm.messages import WorkerInterval
 from loadgen.swarm.whole import Refused, WholeRun
@@ -100,7 +101,7 @@ def test_a_process_that_died_is_told(tmp_path: Path) -> None:
 
 def test_one_saturated_worker_makes_the_run_invalid(tmp_path: Path) -> None:
     run = whole(tmp_path)
-    late = health("wlc-1", lag_p99_ns=200 * MS)
+    late = health("wlc-1", lag=Spread(100, p99=200 * MS))
     run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), ending=ending(health("mse-0"))), NOW_NS)
     run.take_untrusted("b", 1, report(part("mse-1", 4, [MS]), ending=ending(late)), NOW_NS)
     verdict = run.result(NOW_NS, ended=True).verdict
