@@ -54,7 +54,7 @@ from loadgen.loads import LoadKind
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Interval, Recorder
-from loadgen.measure.stages import tag_of
+from loadgen.measure.stages import BEFORE, tag_of
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
@@ -78,7 +78,7 @@ class Worker:
     def __init__(self, channel: Channel[FromWorker, ToWorker], assignment: Assignment) -> None:
         self._channel = channel
         self._assignment = assignment
-        self._recorder = Recorder()
+        self._recorder = Recorder(BEFORE)
         self._lag = Histogram()  # of the stages of this load that count
         self._counted: frozenset[str] = frozenset()
         self._before_load: Counter[str] = Counter()

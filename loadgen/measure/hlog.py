@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,9 @@ from loadgen.measure.histogram import Histogram
 from loadgen.strict import shown
 from loadgen.units import NS_PER_MS
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _WHAT = "an HdrHistogram interval log"
+_MS_PER_S = 1000
 _FIRST = b"#[Histogram log format version 1."
 _INTERVAL = re.compile(rb"Tag=([^,\s]{1,200}),(-?\d+(?:\.\d+)?),(\d+(?:\.\d+)?),(\d+(?:\.\d+)?),(\S+)")
 # The most that an encoded histogram of ours takes is about half of that.
@@ -37,10 +39,11 @@ class LogLine(NamedTuple):
 
 def format_hlog(start_unix_s: float, lines: Iterable[LogLine]) -> str:
     """The whole log as text."""
-    started = datetime.fromtimestamp(start_unix_s, UTC).isoformat(timespec="milliseconds")
+    start_ms = round(start_unix_s * _MS_PER_S)  # once: the same instant in both of its forms
+    started = (_EPOCH + timedelta(milliseconds=start_ms)).isoformat(timespec="milliseconds")
     out = [
         "#[Histogram log format version 1.3]",
-        f"#[StartTime: {start_unix_s:.3f} (seconds since epoch), {started}]",
+        f"#[StartTime: {start_ms / _MS_PER_S:.3f} (seconds since epoch), {started}]",
         '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"',
     ]
     out.extend(

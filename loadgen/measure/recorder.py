@@ -29,9 +29,10 @@ class Interval(msgspec.Struct, frozen=True):
 class Recorder:
     """Counters and durations of one shard. Metric and counter names are listed in docs/metrics.md."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: str = NO_STAGE) -> None:
+        """Args: before: see `StageClock`; a run has a stage for that."""
         self.counters: Counter[str] = Counter()
-        self.stages = StageClock()
+        self.stages = StageClock(before)
         self._bins: dict[tuple[str, str], Bins] = {}
         self._spans: dict[str, tuple[int, int]] = {}
         self._clamped = 0  # by bins that are no more

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Int64s: TypeAlias = NDArray[np.int64]
-# What belongs to no stage: setting sessions up, echoes, what a stranger sends before our load begins.
+# What belongs to no stage, whenever it happens: setting sessions up, echoes.
 NO_STAGE = ""
+# What goes by stages and comes before the first of them: from a stranger whose load is older than ours. In a run it is
+# a stage, too, and does not count: no series has the plain name of a metric whose figures are those of stages.
+BEFORE = "before"
 
 
 def tag_of(stage: str, metric: str) -> str:
@@ -27,8 +30,9 @@ def stage_of(tag: str) -> tuple[str, str]:
 class StageClock:
     """Which stage a time belongs to. Stages follow each other; the last one goes on until there is another."""
 
-    def __init__(self) -> None:
-        self._names = [NO_STAGE]
+    def __init__(self, before: str = NO_STAGE) -> None:
+        """Args: before: the stage of what comes before the first one."""
+        self._names = [before]
         self._starts_ns = np.array([np.iinfo(np.int64).min])
 
     def add(self, names: Sequence[str], starts_ns: Sequence[int]) -> None:
@@ -43,7 +47,7 @@ class StageClock:
     def split(self, times_ns: Int64s) -> Iterable[tuple[str, slice | Int64s]]:
         """Each stage that occurs in a column, with its rows. Nearly always it is one, and all rows."""
         if len(self._names) == 1:
-            return ((NO_STAGE, slice(None)),)
+            return ((self._names[0], slice(None)),)
         low = int(np.searchsorted(self._starts_ns, times_ns.min(), "right"))
         if low == len(self._names) or times_ns.max() < self._starts_ns[low]:
             return ((self._names[low - 1], slice(None)),)

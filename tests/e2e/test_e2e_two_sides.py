@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import SMALL, Ended, Identities, Run, Running, Start, free_port, new_identities
 
+from loadgen.measure.hlog import read_hlog_untrusted
+
 # WLCs wait so long for the first MSE, and then have their load: the test ends them, when the MSEs have gone.
 LONG = ("--duration", "10m")
 
@@ -67,6 +69,11 @@ def test_they_meet(start: Start, tmp_path: Path, identities: Identities, how: st
         assert ended.result["metrics"]["handshake.tls"]["count"] == 8
         assert ended.result["metrics"]["handshake.session"]["count"] == 8
         assert {path.name for path in ended.folder.iterdir()} >= {"plan.json", "result.json", "histograms.hlog"}
+        # What the other side sent before this one's load began is not under the name of a figure of the result.
+        tags = read_hlog_untrusted(ended.folder / "histograms.hlog")
+        staged = {tag.rpartition("/")[2] for tag in tags if "/" in tag}
+        assert staged >= {"notify.latency" if ended is mse_ended else "notify.lag"}
+        assert not staged & set(tags)
     assert mse_ended.result["use"] == ("serve-mse" if how == "serve" else "target-wlc")
     assert wlc_ended.result["use"] == "serve-wlc"
 

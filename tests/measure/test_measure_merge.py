@@ -9,15 +9,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from measure_samples import HOUR_NS, durations, plain_histogram
 
+from loadgen.measure.figures import StageSpan, make_metrics
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import LogLine, format_hlog
 from loadgen.measure.merge import Merger
 from loadgen.measure.progress import Recent
 from loadgen.measure.recorder import Recorder
+from loadgen.measure.stages import BEFORE
 
 # -- recorder ----------------------------------------------------------------------------------------------------------
 
@@ -54,6 +57,29 @@ def test_an_interval_does_not_change_after_it_was_taken() -> None:
     assert interval.counters == {"a": 1}
     assert interval.spans == {"s": (5, 5)}
     assert recorder.take(1).spans == {"s": (5, 9)}
+
+
+def test_what_comes_before_the_first_stage_of_a_run_has_a_stage_of_its_own() -> None:
+    """Else its series would have the name of the figure that a result has of the stages."""
+    recorder = Recorder(BEFORE)
+    early = [stage for stage, _ in recorder.stages.split(np.array([5]))]
+    recorder.stages.add(["ramp", "hold"], [10, 20])
+    for at_ns in (5, 15, 25):
+        recorder.record("notify.latency", 1000 + at_ns, recorder.stages.at(at_ns))
+    recorder.record("echo.latency", 7)
+    taken = recorder.take(0)
+    assert early == [BEFORE]
+    assert set(taken.histograms) == {
+        "before/notify.latency",
+        "ramp/notify.latency",
+        "hold/notify.latency",
+        "echo.latency",
+    }
+    merger = Merger()
+    merger.add("mse-0", taken)
+    spans = [StageSpan("hold", True, 0, 0, 1, 0.0, 0.0, {})]
+    assert make_metrics(merger, spans)["notify.latency"].count == 1
+    assert set(make_metrics(merger, [])) == {"echo.latency"}
 
 
 def test_clamped_values_are_counted_over_all_metrics_and_intervals() -> None:
@@ -188,6 +214,15 @@ def test_the_log_line_by_line() -> None:
         assert float(maximum) * 1e6 >= max(column) * 0.999  # in ms
         assert float(maximum) * 1e6 <= max(column) * 1.002 + 500
         assert payload == plain_histogram(column).encode().decode("ascii")
+
+
+@pytest.mark.parametrize("start_s", [1_700_000_000.9996, 1_700_000_001.0004, 1_799_999_999.99951, 0.0, 0.0006])
+def test_the_start_is_one_instant_in_both_of_its_forms(start_s: float) -> None:
+    line = format_hlog(start_s, []).splitlines()[1]
+    start = re.fullmatch(r"#\[StartTime: (\d+\.\d{3}) \(seconds since epoch\), (\S+)\]", line)
+    assert start is not None
+    assert datetime.fromisoformat(start[2]) == datetime.fromtimestamp(float(start[1]), UTC)
+    assert abs(float(start[1]) - start_s) <= 0.0005 + 1e-6
 
 
 def test_an_empty_log_has_its_head() -> None:
