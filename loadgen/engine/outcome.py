@@ -9,6 +9,7 @@ from datetime import datetime
 from loadgen.engine.record import AbortWhen, Load, RunRecord
 from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
+from loadgen.measure.books import imbalances
 from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_metrics, make_rates, make_stages
 from loadgen.measure.health import MachineHealth, judge
 from loadgen.measure.merge import Merger
@@ -29,7 +30,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     spans = [
         span for load in record.loads for span in stage_spans(plan, load, load.planned_end_ns if lost else load.end_ns)
     ]
-    counters = _counters(plan, found, complete=record.complete)
+    counters = _counters(plan, found, complete=record.complete, over=record.over)
     sessions = 0 if load is None else load.before["sessions.established"] - load.before["sessions.lost"]
     phases = error_phases(wlc=plan.use.plays_wlc, mse=plan.use.plays_mse)
     figures = Figures(
@@ -60,6 +61,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
             interrupted=record.interrupted,
             aborted=record.aborted,
             deaths=record.deaths,
+            imbalances=imbalances(counters) if record.over else (),
         ),
         metrics=dict(figures.metrics),
         counters=counters,
@@ -113,11 +115,9 @@ def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:
     return spans
 
 
-def _counters(plan: Plan, found: Counter[str], *, complete: bool) -> dict[str, int]:
-    use = plan.use
-    return make_counters(
-        found, plan.kind, wlc=use.plays_wlc, mse=use.plays_mse, complete=complete, datagrams=plan.datagrams
-    )
+def _counters(plan: Plan, found: Counter[str], *, complete: bool, over: bool = False) -> dict[str, int]:
+    wlc, mse = plan.use.plays_wlc, plan.use.plays_mse
+    return make_counters(found, plan.kind, wlc=wlc, mse=mse, complete=complete, over=over, datagrams=plan.datagrams)
 
 
 def _since(load: Load | None, counters: dict[str, int]) -> dict[str, int]:

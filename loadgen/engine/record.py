@@ -64,6 +64,7 @@ class RunRecord(NamedTuple):
     health: tuple[WorkerHealth, ...]
     deaths: tuple[str, ...]
     complete: bool  # every worker handed in its last figures
+    over: bool  # nobody will hand in any more
     interrupted: bool
     aborted: str
     prepared: bool

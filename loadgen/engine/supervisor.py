@@ -161,6 +161,7 @@ class Supervisor:
         if problems:
             raise InputError(problems)
         workers = self.fleet.workers
+        self.merger.settle([worker.name for worker in workers if worker.done is None])
         if self._tracing is not None:
             self._tracing.end({role: self._untraced(role) for role in self._roles()})
         return RunRecord(
@@ -170,6 +171,7 @@ class Supervisor:
             health=tuple(worker.done.health for worker in workers if worker.done is not None),
             deaths=tuple(worker.death for worker in workers if worker.death is not None),
             complete=all(worker.done is not None for worker in workers),
+            over=True,
             interrupted=self.fleet.interrupted,
             aborted=self._aborted,
             prepared=self._prepared,

@@ -11,6 +11,7 @@ from loadgen.measure.health import WorkerHealth
 from loadgen.measure.histogram import MetricSummary
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import (
+    BOTH_COUNTERS,
     COUNTERS,
     DTLS_ONLY,
     HANDSHAKE_PREFIXES,
@@ -55,7 +56,14 @@ class StageSpan(NamedTuple):
 
 
 def make_counters(
-    counters: Counter[str], kind: LoadKind, *, wlc: bool, mse: bool, complete: bool, datagrams: bool = False
+    counters: Counter[str],
+    kind: LoadKind,
+    *,
+    wlc: bool,
+    mse: bool,
+    complete: bool,
+    over: bool = False,
+    datagrams: bool = False,
 ) -> dict[str, int]:
     """All counters that could be measured, those that stayed 0 too.
 
@@ -63,12 +71,17 @@ def make_counters(
         wlc, mse: which sides were ours.
         complete: every worker handed in its last figures. Then, with both sides ours, what was sent and never came is
             lost, even if no later notification showed the gap.
+        over: none will hand in any more. Where a worker did not, nobody knows what became of that.
         datagrams: over DTLS.
     """
+    missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
     if wlc and mse and complete:
-        missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
         counters["notify.lost"] = max(counters["notify.lost"], missing)
+    elif wlc and mse and over:
+        unknown = missing - counters["notify.lost"]
+        counters["notify.unaccounted"], counters["notify.unreported"] = max(0, unknown), max(0, -unknown)
     unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
+    unseen |= frozenset() if wlc and mse else BOTH_COUNTERS
     unseen |= TLS_ONLY if datagrams else DTLS_ONLY
     # Whoever keeps the schedule knows what it gave up.
     if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
+from loadgen.measure.books import settle
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.hlog import LogLine
 from loadgen.measure.names import MAXIMA
@@ -48,6 +49,13 @@ class Merger:
             else:
                 total.absorb(decoded[tag])
             self._intervals[interval.index][tag].append(self._spool.keep(encoded))
+
+    def settle(self, workers: Collection[str] | None = None) -> None:
+        """These workers, or whoever there was, will report no more: what was open at their last report is over."""
+        for worker, counters in self._counters.items():
+            if workers is None or worker in workers:
+                self._counters[worker] = dict(counters)
+                settle(self._counters[worker])
 
     def counters(self) -> Counter[str]:
         """Sums over the workers."""

@@ -41,6 +41,7 @@ COUNTERS = {
     "sessions.closed": "established, and later closed in order",
     "sessions.left_early": "of those: by a peer of somebody else's, before the end of the load",
     "sessions.lost": "established, and later ended by a fault",
+    "sessions.orphaned": "of those: with the worker of ours that had them",
     "handshakes.due": "due by the schedule",
     "handshakes.attempted": "dialed, or accepted when only the WLC is ours",
     "handshakes.completed": "TLS is up; with TLS 1.3 also: the server sent no alert until it closed",
@@ -55,6 +56,8 @@ COUNTERS = {
     "notify.received": "decoded at an MSE",
     "notify.dropped": "due, but given up: no session, or blocked for longer than load.backlog",
     "notify.lost": "sent and not received; or missing in a session's sequence",
+    "notify.unaccounted": "sent, and nobody knows whether received: a worker died",
+    "notify.unreported": "received, although nobody reported to have sent it: a worker died",
     "notify.duplicated": "received again",
     "notify.reordered": "received after a later one",
     "notify.early": "received before the subscription's answer, and not taken",
@@ -133,6 +136,8 @@ MSE_COUNTERS = frozenset(
         *("requests.late", "requests.duplicated", "requests.unmatched"),
     }
 )
+# What only shows where both sides are ours.
+BOTH_COUNTERS = frozenset({"notify.unaccounted", "notify.unreported"})
 # Named in a result only if somebody counted them.
 OPTIONAL_PREFIXES = ("service.", "requests.", "transmit.")
 # What each kind of load has counters of; the other kind's are left out.

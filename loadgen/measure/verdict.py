@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from loadgen.errors import ExitCode
 from loadgen.measure.health import GeneratorVerdict, MachineHealth, Verdict
@@ -52,6 +52,7 @@ def make_verdict(
     interrupted: bool,
     aborted: str,
     deaths: tuple[str, ...],
+    imbalances: Sequence[str] = (),
 ) -> ResultVerdict:
     """The outcome that weighs most decides the exit code; the reasons name all."""
     shaking = "handshakes.completed" in counters
@@ -64,6 +65,7 @@ def make_verdict(
         reasons.append("interrupted before the planned end")
     if aborted:
         reasons.append(f"given up early: {aborted}")
+    reasons += [f"the books do not balance, which is a fault of loadgen's own: {line}" for line in imbalances]
     reasons += generator.reasons
     if established and empty:
         reasons.append("no notification was sent or received")
@@ -79,7 +81,7 @@ def make_verdict(
         code = ExitCode.UNREACHABLE
     elif generator.generator is Verdict.INVALID:
         code = ExitCode.GENERATOR_SATURATED
-    elif empty or all_lost:
+    elif imbalances or empty or all_lost:
         code = ExitCode.INCONCLUSIVE
     elif aborted or any(threshold.status is Status.FAILED for threshold in thresholds):
         code = ExitCode.THRESHOLD_FAILED

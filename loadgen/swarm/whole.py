@@ -171,13 +171,17 @@ class WholeRun:
         if ended:
             deaths += [f"Locust worker {client} did not hand in its last figures" for client in self.pending()]
         health = tuple(h for r in reports for h in (r.health if r.ending is None else r.ending.health))
+        complete = ended and not deaths and all(ending.complete for ending in endings)
+        if ended and not complete:
+            self._merger.settle()
         record = RunRecord(
             merger=self._merger,
             timeline=timeline,
             loads=self._loads(reports, now_unix_ns, health),
             health=health,
             deaths=tuple(deaths),
-            complete=ended and not deaths and all(ending.complete for ending in endings),
+            complete=complete,
+            over=ended,
             interrupted=interrupted,
             aborted="",
             prepared=True,

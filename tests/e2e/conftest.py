@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
+from loadgen.measure.books import imbalances
+
 T = TypeVar("T")
 
 REPO = Path(__file__).parents[2]
@@ -84,6 +86,11 @@ class Ended(NamedTuple):
     def errors(self) -> dict[str, int]:
         """The counters of faults that are not 0."""
         return {name: count for name, count in self.counters.items() if name.startswith("errors.") and count}
+
+    def check_books(self) -> None:
+        """Whatever happened to it: every session and every notification is in one counter."""
+        for path in self.results.glob("*/result.json"):
+            assert imbalances(json.loads(path.read_text("utf-8")).get("counters", {})) == [], path
 
     def check_refused(self, *parts: str) -> None:
         """Bad input: exit 2, one message with these parts, no traceback, nothing written."""
@@ -158,7 +165,9 @@ class Running:
     def end(self) -> Ended:
         """Wait until it has ended by itself."""
         code = self.process.wait(PATIENCE_S)
-        return Ended(code, self.stdout, self.stderr, self.results)
+        ended = Ended(code, self.stdout, self.stderr, self.results)
+        ended.check_books()
+        return ended
 
     def stop(self) -> None:
         """Whatever is left of it goes."""

@@ -47,11 +47,6 @@ def _writes_of(pid: int) -> int:
     return int(next(line for line in text.splitlines() if line.startswith("syscw")).split()[1])
 
 
-def _books_balance(ended: Ended) -> None:
-    counters = ended.counters
-    assert counters["notify.due"] == counters["notify.sent"] + counters["notify.dropped"] > 0
-
-
 def _check_files(ended: Ended) -> None:
     """Everything a run leaves is there, and can be read."""
     assert {path.name for path in ended.folder.iterdir()} >= {"plan.json", "result.json", "histograms.hlog"}
@@ -102,6 +97,8 @@ class TestDeath:
         assert counters["notify.sent"] > 0
         assert counters["notify.received"] > 0
         assert ended.result["metrics"]["notify.latency"]["count"] == counters["notify.received"]
+        if _NAMES[which].startswith("mse"):  # those of the others were closed in order
+            assert (counters["sessions.closed"], counters["sessions.orphaned"]) == (4, 4)
         assert all(process_is_gone(pid) for pid in pids)
 
     def test_of_all_that_play_one_side(self, start: Start, long: Path) -> None:
@@ -151,7 +148,6 @@ class TestInterrupt:
         assert (verdict["exit_code"], verdict["outcome"]) == (130, "interrupted")
         assert any("interrupted" in reason for reason in verdict["reasons"])
         _check_files(ended)
-        _books_balance(ended)
         counters = ended.counters
         assert counters["notify.sent"] == counters["notify.received"]
         assert counters["notify.lost"] == 0
@@ -300,5 +296,4 @@ def test_a_worker_that_does_not_answer(hung: tuple[Running, list[int]]) -> None:
     reasons = " ".join(ended.result["verdict"]["reasons"])
     assert f"worker mse-0 (pid {pids[1]})" in reasons
     assert "interrupted" in reasons
-    _books_balance(ended)
     eventually(lambda: all(process_is_gone(pid) for pid in pids), "the workers' end")
