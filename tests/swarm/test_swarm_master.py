@@ -50,6 +50,7 @@ class Reporter:
         return {
             "sessions.attempted": 2,
             "sessions.established": 2,
+            "sessions.closed": 2,
             "notify.due": done,
             "notify.sent": done,
             "notify.sent_bytes": 100 * done,

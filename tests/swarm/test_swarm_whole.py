@@ -23,7 +23,9 @@ def whole(folder: Path, users: int = 4) -> WholeRun:
 
 
 def part(process: str, index: int, values: list[int], **counters: int) -> WorkerInterval:
-    rest = {"notify__received": len(values), "sessions__established": 1, **counters}
+    session = dict.fromkeys(("sessions__attempted", "sessions__established", "sessions__closed"), 1)
+    notified = dict.fromkeys(("notify__due", "notify__sent", "notify__received"), len(values))
+    rest = {**session, **notified, **counters}
     return WorkerInterval(process, interval(index, {"hold/notify.latency": values}, **rest), 0.1 * index)
 
 
@@ -48,13 +50,13 @@ def test_percentiles_are_those_of_all_values_together(tmp_path: Path) -> None:
 
 def test_counters_are_summed_over_processes(tmp_path: Path) -> None:
     run = whole(tmp_path)
-    sent = WorkerInterval("wlc-0", interval(4, notify__sent=10, notify__due=10), 0.1)
+    sent = WorkerInterval("wlc-0", interval(4, requests__served=3), 0.1)
     run.take_untrusted("a", 0, report(sent, part("mse-0", 4, [MS] * 4)), NOW_NS)
     run.take_untrusted("b", 1, report(part("mse-1", 4, [MS] * 6)), NOW_NS)
     result = run.result(NOW_NS, ended=False)
     assert result.counters["notify.received"] == 10
     assert result.counters["notify.sent"] == result.counters["notify.due"] == 10
-    assert result.counters["sessions.established"] == 2
+    assert (result.counters["sessions.established"], result.counters["requests.served"]) == (2, 3)
     assert run.active == 2
 
 
