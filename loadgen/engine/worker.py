@@ -12,7 +12,6 @@ import resource
 import socket
 import time
 from collections import Counter
-from pathlib import Path
 
 import trio
 
@@ -43,6 +42,7 @@ from loadgen.engine.dtls_mse import DtlsMseDriver
 from loadgen.engine.dtls_wlc import DtlsWlcDriver
 from loadgen.engine.handshakes import HandshakeMseShard, HandshakeWlcShard
 from loadgen.engine.listening import LISTEN_BACKLOG
+from loadgen.engine.machine import memory_in_use_bytes
 from loadgen.engine.mse_shard import MseShard
 from loadgen.engine.pauses import Pauses
 from loadgen.engine.shard import Shard
@@ -82,7 +82,8 @@ class Worker:
         self._lag = Histogram()  # of the stages of this load that count
         self._counted: frozenset[str] = frozenset()
         self._before_load: Counter[str] = Counter()
-        self._rss_before_sessions = self._sessions_rss = 0
+        self._memory_before_sessions: int | None = None
+        self._sessions_memory = 0
         self._profile = WireProfile(assignment.profile)
         self._shard: Driver | None = None
         self._pauses = Pauses()
@@ -105,7 +106,7 @@ class Worker:
                 return
             self._trace(self._shard)
         _settle()
-        self._rss_before_sessions = _rss_bytes()
+        self._memory_before_sessions = memory_in_use_bytes()
         await self._channel.send(Ready(addresses))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey, nursery)
@@ -126,7 +127,7 @@ class Worker:
                 case Dial(addresses=addresses, at_ns=at_ns):
                     self._shard = self._mse_shard(addresses, at_ns)
                     self._trace(self._shard)
-                    self._rss_before_sessions = _rss_bytes()
+                    self._memory_before_sessions = memory_in_use_bytes()
                     nursery.start_soon(self._drive, self._shard)
                 case StartLoad():
                     self._start_load(order)
@@ -154,8 +155,8 @@ class Worker:
 
     def _start_load(self, order: StartLoad) -> None:
         self._begin_load()
-        if not self._sessions_rss:
-            self._sessions_rss = max(0, _rss_bytes() - self._rss_before_sessions)
+        if not self._sessions_memory and (in_use := memory_in_use_bytes()) is not None:
+            self._sessions_memory = max(0, in_use - (self._memory_before_sessions or 0))
         unix_ns = order.at_ns + self._assignment.to_unix_ns
         stages = order.stages
         self._recorder.stages.add([stage.name for stage in stages], [unix_ns + stage.start_ns for stage in stages])
@@ -247,7 +248,7 @@ class Worker:
             lag=lag,
             own_shortfall=counters["generator.shortfall"] - before["generator.shortfall"],
             due=sum(counters[name] - before[name] for name in ("notify.due", "handshakes.due", "requests.due")),
-            sessions_rss_bytes=self._sessions_rss,
+            sessions_rss_bytes=self._sessions_memory,
             descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - thousands of them
             descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
@@ -376,10 +377,6 @@ def _settle() -> None:
     """What was made so far stays: keep the garbage collector from walking it again and again."""
     gc.collect()
     gc.freeze()
-
-
-def _rss_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
 
 def _listen(addresses: list[tuple[str, int]], *, idle: bool, datagrams: bool) -> list[socket.socket]:

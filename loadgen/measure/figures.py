@@ -149,8 +149,9 @@ def make_costs(
     if kind is LoadKind.HANDSHAKE and (completed := counters.get("handshakes.completed")):
         costs["handshake.cpu_s"] = cpu_s / completed
     sides = len({worker.worker.partition("-")[0] for worker in workers})
-    if kind is LoadKind.NOTIFY and sessions >= _MIN_SESSIONS and sides:
-        costs["session.rss_bytes"] = sum(worker.sessions_rss_bytes for worker in workers) / sessions / sides
+    memory_bytes = sum(worker.sessions_rss_bytes for worker in workers)
+    if kind is LoadKind.NOTIFY and sessions >= _MIN_SESSIONS and memory_bytes:
+        costs["session.rss_bytes"] = memory_bytes / sessions / sides
     return costs
 
 

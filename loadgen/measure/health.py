@@ -53,7 +53,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
         cpu_s, wall_s: of the whole process.
         load_cpu_s, load_wall_s: from the start of the load to its end.
         rss_bytes: at most, so far.
-        sessions_rss_bytes: what its sessions made it grow by.
+        sessions_rss_bytes: what its sessions made it grow by, without what malloc had free; 0 where that is not known.
         longest_stall_ns, longest_gc_pause_ns, gc_pauses_ns: during the load; the last one is their sum.
         setup_stall_ns, closing_stall_ns: before the load, while sessions were set up, and after it.
         lag: of sends that count and that the peer did not hold up.

@@ -94,6 +94,19 @@ def test_costs_have_margins(cost: str, factor: float, decision: Decision) -> Non
     assert of(result, cost).decision is decision
 
 
+def test_the_most_memory_that_a_target_took_decides_over_pairs_alone() -> None:
+    """A backlog on a busy machine is memory: the same build takes half as much again now and then."""
+
+    def took(*factors: float) -> list[RunResult]:
+        return [run(costs={"target.rss_bytes": 80e6 * factor}) for factor in factors]
+
+    steady, shaken = took(1.0, 1.01, 0.99, 1.0, 1.02, 0.99), took(1.0, 1.5, 1.0, 1.02, 1.6, 1.01)
+    assert of(saved(took(1.0), took(1.6)), "target.rss_bytes").decision is Decision.INCONCLUSIVE
+    assert of(compare(steady, shaken, paired=True), "target.rss_bytes").decision is Decision.INCONCLUSIVE
+    more = took(1.3, 1.31, 1.3, 1.29, 1.3, 1.32)
+    assert of(compare(steady, more, paired=True), "target.rss_bytes").decision is Decision.REGRESSION
+
+
 @pytest.mark.parametrize(("factor", "decision"), [(1.05, Decision.PASS), (1.25, Decision.REGRESSION)])
 def test_cpu_time_decides_within_one_session(factor: float, decision: Decision) -> None:
     cpu_s = run().costs["notify.cpu_s"]
@@ -305,7 +318,7 @@ def test_every_row_is_a_figure_of_a_result() -> None:
 
 def test_rates_are_better_when_higher_and_nothing_else_is() -> None:
     assert {row.name for row in rows() if row.better == "higher"} == set(RATES)
-    assert {row.unit for row in rows() if row.gate is Gate.PAIRED} == {"ns", "1/s", "s"}
+    assert {row.unit for row in rows() if row.gate is Gate.PAIRED} == {"ns", "1/s", "s", "bytes"}
     assert all(row.margin > 0 for row in rows() if row.gate is Gate.MARGIN)
     assert Relevant() == Relevant(rate=RELEVANT_RATE, latency=RELEVANT_LATENCY)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 from pathlib import Path
 
 import pytest
 
 from loadgen.engine import machine
-from loadgen.engine.machine import MachineWatch, memory_available_bytes
+from loadgen.engine.machine import MachineWatch, memory_available_bytes, memory_in_use_bytes
 
 KIB, MIB = 1024, 1 << 20
 
@@ -119,3 +120,44 @@ def test_this_machine() -> None:
     health = MachineWatch().health()
     assert 0 <= health.busy <= 1
     assert health.memory_available_bytes > 0
+
+
+# -- memory of a process -----------------------------------------------------------------------------------------------
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
+
+
+def test_what_a_backlog_has_left_behind_is_not_in_use() -> None:
+    """Chunks of a heap that are free, below one that is not: they stay with the process, and it would use them next."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    before = memory_in_use_bytes()
+    if before is None:
+        pytest.skip("no glibc with mallinfo2")
+    resident = resident_bytes()
+    chunks = [libc.malloc(16 * KIB) for _ in range(4096)]  # 64 MiB, none of them large enough to be mapped by itself
+    for chunk in chunks:
+        ctypes.memset(chunk, 1, 16 * KIB)
+    held = memory_in_use_bytes()
+    assert held is not None
+    assert held - before == pytest.approx(64 * MIB, rel=0.05)
+    lock = libc.malloc(16 * KIB)
+    for chunk in chunks:
+        libc.free(chunk)
+    after = memory_in_use_bytes()
+    kept = resident_bytes() - resident
+    libc.free(lock)
+    assert after is not None
+    assert kept > 50 * MIB
+    assert abs(after - before) < 3 * MIB
+
+
+def test_without_glibc_nobody_tells_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_mallinfo", lambda: None)
+    assert memory_in_use_bytes() is None

@@ -626,6 +626,8 @@ def test_costs_are_of_one() -> None:
         "session.rss_bytes": 60.0,
     }
     assert "session.rss_bytes" not in make_costs(counters, LoadKind.NOTIFY, workers, 99)
+    untold = [healthy(worker="wlc-0"), healthy(worker="mse-0")]
+    assert "session.rss_bytes" not in make_costs(counters, LoadKind.NOTIFY, untold, 100)
     assert make_costs({"notify.received": 200}, LoadKind.NOTIFY, workers[2:], 0) == {"notify.cpu_s": 3 / 200}
     assert make_costs({"handshakes.completed": 12}, LoadKind.HANDSHAKE, workers, 0) == {"handshake.cpu_s": 0.5}
     assert make_costs({"notify.sent": 0}, LoadKind.NOTIFY, [], 0) == {}
