@@ -261,12 +261,14 @@ class Reception:
             done = np.repeat(done, counts)
         recorder.count("notify.received", total)
         latency, service = done - columns.due_ns, done - columns.sent_ns
-        for stage, part in recorder.stages.split(columns.due_ns if self._our_schedule else done):
-            recorder.record_column("notify.latency", latency[part], stage)
-            recorder.record_column("notify.service", service[part], stage)
-            recorder.mark("received", done_ns[-1], stage)
+        for part in recorder.stages.split(columns.due_ns if self._our_schedule else done):
+            stage, waited = part.stage, latency[part.rows]
+            recorder.record_column("notify.latency", waited, stage)
+            recorder.record_column("notify.service", service[part.rows], stage)
+            if self._our_schedule:
+                recorder.wait_column("received", part, columns.due_ns[part.rows], waited)
             if self._by_service:
-                self._record_services(columns.subservice[part], latency[part], stage)
+                self._record_services(columns.subservice[part.rows], waited, stage)
         self._check_subservices(columns.subservice, numbers, counts)
         if not self._checks and np.array_equal(expected, columns.sequence):
             self._expected[numbers] += counts

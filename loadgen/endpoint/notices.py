@@ -37,7 +37,8 @@ class Notices:
         recorder.count("notify.received")
         recorder.record("notify.latency", done_ns - due_ns, stage)
         recorder.record("notify.service", done_ns - sent_ns, stage)
-        recorder.mark("received", now_ns, stage)
+        if self._our_schedule:
+            recorder.wait("received", stage, due_ns, done_ns - due_ns)
         subservice = message.subservice
         known = 0 <= subservice < len(Subservice)
         if known:

@@ -193,7 +193,6 @@ class DtlsMseDriver(DtlsDriver):
     def _dial(self, number: int) -> None:
         self.recorder.count("sessions.attempted")
         now, session = time.monotonic_ns(), self._sessions[number]
-        self.recorder.mark("handshake", now)
         try:
             channel = dial(self._addresses[session.wlc], self._contexts[session.mse])
         except TransportFault as error:
@@ -219,7 +218,7 @@ class DtlsMseDriver(DtlsDriver):
     def on_active(self, link: DtlsLink, now_ns: int) -> None:
         assert link.endpoint is not None
         self.recorder.count("sessions.established")
-        self.recorder.mark("handshake", now_ns)
+        self.recorder.happened("established", now_ns)
         self._reception.open(link.number, link.endpoint.granted)
         self._up[link.number] = link
         if self._asker is not None:

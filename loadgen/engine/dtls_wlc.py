@@ -201,12 +201,12 @@ class DtlsWlcDriver(DtlsDriver):
             return
         due = np.concatenate([column for _, column in self._lags])
         lag = np.repeat([sent for sent, _ in self._lags], [len(column) for _, column in self._lags]) - due
-        now = time.monotonic_ns()
-        for stage, part in self.recorder.stages.split(due):
+        for part in self.recorder.stages.split(due):
+            rows, stage = part.rows, part.stage
             # A datagram is never held up by its receiver: all lateness is the generator's.
-            self.recorder.record_column("notify.lag", lag[part], stage)
-            self.recorder.record_column("generator.lag", lag[part], stage)
-            self.recorder.mark("sent", now, stage)
+            self.recorder.record_column("notify.lag", lag[rows], stage)
+            self.recorder.record_column("generator.lag", lag[rows], stage)
+            self.recorder.wait_column("sent", part, due[rows], lag[rows])
         self._lags.clear()
 
     # -- links ---------------------------------------------------------------------------------------------------
@@ -219,7 +219,6 @@ class DtlsWlcDriver(DtlsDriver):
         self.recorder.count("accept.attempts")
         if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
-            self.recorder.mark("handshake", now)
         admission = None if self._aaa is None else Admission(self._aaa, self.recorder)
         await self.live(DtlsLink(Association(channel, self.plan.mtu_bytes, admission), number, now))
 
@@ -242,7 +241,7 @@ class DtlsWlcDriver(DtlsDriver):
         assert link.endpoint is not None
         if not self._dialed_by_us:
             self.recorder.count("sessions.established")
-            self.recorder.mark("handshake", now_ns)
+            self.recorder.happened("established", now_ns)
             self.recorder.record("handshake.session", now_ns - link.started_ns)
         if link.endpoint.granted & _STATION_MASK:
             self._begin_row(link, now_ns)

@@ -224,7 +224,8 @@ class HandshakeMseShard(DialingShard):
             if (ticket := link.tunnel.ticket()) is not None:
                 self._tickets[link.number] = ticket
         self.recorder.record("handshake.service", link.service_ns, link.stage)
-        self.recorder.mark("handshake", time.monotonic_ns(), link.stage)
+        due_ns = link.due_ns + self._to_unix_ns
+        self.recorder.wait("handshake", link.stage, due_ns, time.monotonic_ns() - link.due_ns)
         self.end(link, orderly=True)
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
@@ -286,7 +287,7 @@ class HandshakeWlcShard(ListeningShard):
         self.recorder.count("handshakes.completed")
         if resumed:
             self.recorder.count("handshakes.resumed")
-        self.recorder.mark("handshake", now_ns)
+        self.recorder.happened("completed", now_ns)
 
     def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
         assert link.tunnel is not None

@@ -213,7 +213,6 @@ class MseShard(DialingShard):
     def _dial(self, number: int) -> None:
         self.recorder.count("sessions.attempted")
         started = time.monotonic_ns()
-        self.recorder.mark("handshake", started)
         try:
             self._by_number[number] = self.dial(number, started)
         except TransportFault as error:
@@ -232,7 +231,7 @@ class MseShard(DialingShard):
         assert isinstance(link, MseLink)
         assert link.endpoint is not None
         self.recorder.count("sessions.established")
-        self.recorder.mark("handshake", now_ns)
+        self.recorder.happened("established", now_ns)
         self._reception.open(link.number, link.endpoint.granted)
         if self._asker is not None:
             assert isinstance(link.endpoint, MseEndpoint)

@@ -110,6 +110,7 @@ def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:
                 start_per_s=stage.start_per_s * copies,
                 end_per_s=stage.end_per_s * copies,
                 due=_due(plan, load, stage.start_ns, min(stage.start_ns + stage.duration_ns, end_ns - load.start_ns)),
+                paced=plan.paced or plan.kind is LoadKind.NOTIFY,
             )
         )
     return spans

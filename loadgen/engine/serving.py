@@ -120,26 +120,28 @@ class ServingShard(ListeningShard):
         """Times are ns since the epoch."""
         if held_up:
             column = np.broadcast_to(np.asarray(due_ns), (count,))
-            for stage, part in self.recorder.stages.split(column):
-                self.recorder.record_column("notify.lag", sent_ns - column[part], stage)
-                self.recorder.mark("sent", time.monotonic_ns(), stage)
+            for part in self.recorder.stages.split(column):
+                lag = sent_ns - column[part.rows]
+                self.recorder.record_column("notify.lag", lag, part.stage)
+                self.recorder.wait_column("sent", part, column[part.rows], lag)
             return
         if self._lag_rows + count > _LAG_ROWS:
-            self._record_lag(time.monotonic_ns())
+            self._record_lag()
         end = self._lag_rows + count
         rows = slice(self._lag_rows, end)
         self._lag_due[rows] = due_ns
         np.subtract(sent_ns, due_ns, out=self._lag[rows])
         self._lag_rows = end
 
-    def _record_lag(self, now_ns: int) -> None:
+    def _record_lag(self) -> None:
         if not self._lag_rows:
             return
-        column = self._lag[: self._lag_rows]
-        for stage, part in self.recorder.stages.split(self._lag_due[: self._lag_rows]):
-            self.recorder.record_column("notify.lag", column[part], stage)
-            self.recorder.record_column("generator.lag", column[part], stage)
-            self.recorder.mark("sent", now_ns, stage)
+        column, due = self._lag[: self._lag_rows], self._lag_due[: self._lag_rows]
+        for part in self.recorder.stages.split(due):
+            lag = column[part.rows]
+            self.recorder.record_column("notify.lag", lag, part.stage)
+            self.recorder.record_column("generator.lag", lag, part.stage)
+            self.recorder.wait_column("sent", part, due[part.rows], lag)
         self._lag_rows = 0
 
     # -- links ---------------------------------------------------------------------------------------------------
@@ -148,7 +150,6 @@ class ServingShard(ListeningShard):
         link.tunnel = self.accept(self._contexts[link.number], sock, link)
         if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
-            self.recorder.mark("handshake", link.started_ns)
 
     def on_tunnel(self, link: Link, now_ns: int) -> None:
         super().on_tunnel(link, now_ns)
@@ -165,7 +166,7 @@ class ServingShard(ListeningShard):
     def on_active(self, link: Link, now_ns: int) -> None:
         if not self._dialed_by_us:
             self.recorder.count("sessions.established")
-            self.recorder.mark("handshake", now_ns)
+            self.recorder.happened("established", now_ns)
             self.recorder.record("handshake.session", now_ns - link.started_ns)
 
     def on_left(self) -> None:

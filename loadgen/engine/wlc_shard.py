@@ -125,7 +125,7 @@ class WlcShard(ServingShard):
     def on_turn(self, now_ns: int) -> None:
         if (slots := self.due_now(now_ns)) > self._counted or self._visits or self._again:
             self._send_until(slots, now_ns + _SEND_BUDGET_NS)
-            self._record_lag(now_ns)
+            self._record_lag()
         super().on_turn(now_ns)
         if not self.load_over.is_set() and self._everything_done(now_ns):
             self._wind_up(now_ns)

@@ -54,11 +54,11 @@ from loadgen.loads import LoadKind
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Interval, Recorder
-from loadgen.measure.stages import BEFORE, tag_of
+from loadgen.measure.stages import AFTER, BEFORE, tag_of
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.plan import Use
+from loadgen.scenario.plan import Use, end_ns
 from loadgen.scenario.schedule import Share
 from loadgen.transport import dtls
 from loadgen.transport.tls import ContextMaker, client_context, server_context
@@ -159,7 +159,9 @@ class Worker:
             self._sessions_memory = max(0, in_use - (self._memory_before_sessions or 0))
         unix_ns = order.at_ns + self._assignment.to_unix_ns
         stages = order.stages
-        self._recorder.stages.add([stage.name for stage in stages], [unix_ns + stage.start_ns for stage in stages])
+        # What comes after the end, from a sender that has a schedule of its own, came in none of them.
+        names = [*(stage.name for stage in stages), AFTER]
+        self._recorder.stages.add(names, [unix_ns + at_ns for at_ns in (*(s.start_ns for s in stages), end_ns(stages))])
         self._counted = frozenset(tag_of(stage.name, "generator.lag") for stage in stages if stage.counted)
         self._lag = Histogram()
         self._count_totals()

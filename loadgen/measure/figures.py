@@ -23,9 +23,10 @@ from loadgen.measure.names import (
 )
 from loadgen.measure.result import StageResult
 from loadgen.measure.stages import NO_STAGE
+from loadgen.measure.waits import growth_ns, typical_ns
 from loadgen.units import NS_PER_S
 
-# What a stage did, by the durations that it left: (rate, the metric recorded once for each, the span's name).
+# What a stage did, by the durations that it left: (rate, the metric recorded once for each, the name of its waits).
 _STAGE_RATES = (
     ("notify.sent_per_s", "notify.lag", "sent"),
     ("notify.received_per_s", "notify.latency", "received"),
@@ -43,6 +44,7 @@ class StageSpan(NamedTuple):
         start_ns: monotonic; load_ns: the same, of the load that it belongs to.
         length_ns: less than planned if the load ended early; 0 if it never began.
         due: counters of what was due in it, where that is known.
+        paced: what is due when was known; otherwise each was due when the one before it was done.
     """
 
     name: str
@@ -53,6 +55,7 @@ class StageSpan(NamedTuple):
     start_per_s: float
     end_per_s: float
     due: Mapping[str, int]
+    paced: bool = True
 
 
 def make_counters(
@@ -127,11 +130,11 @@ def make_stages(merger: Merger, spans: Sequence[StageSpan]) -> tuple[StageResult
 def make_rates(merger: Merger, counters: Mapping[str, int], spans: Sequence[StageSpan]) -> dict[str, float]:
     """Of the stages that count; a rate without a time in which it happened is left out."""
     rates = {}
-    if (established := counters.get("sessions.established")) and (span := merger.span_ns("handshake")):
-        rates["handshake.per_s"] = _per_s(established, *span)
+    if (established := merger.per_s("established")) is not None:
+        rates["handshake.per_s"] = established
     # A WLC that is only shaken hands with has no schedule, and so no stages.
-    if (completed := counters.get("handshakes.completed")) and (span := merger.span_ns("handshake")):
-        rates["handshake.completed_per_s"] = _per_s(completed, *span)
+    if (completed := merger.per_s("completed")) is not None:
+        rates["handshake.completed_per_s"] = completed
     return rates | _stage_rates(merger, [span for span in spans if span.counted])
 
 
@@ -155,23 +158,27 @@ def make_costs(
     return costs
 
 
+def backlog_growth_ns(merger: Merger, rate: str, span: StageSpan) -> float:
+    """By how much longer what was due waited at the end of a stage than at its beginning: a backlog that grew."""
+    what = next(what for name, _, what in _STAGE_RATES if name == rate)
+    return growth_ns(merger.waits(what, span.name), span.length_ns)
+
+
 def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]:
-    """Done per second: over the length of a stage, or from the first to the last one done if that took longer."""
+    """What was due in stages and done, in time or later, per second of them, and of what their backlogs grew by."""
     rates = {}
-    for rate, metric, mark in _STAGE_RATES:
-        count = length_ns = 0
+    for rate, metric, what in _STAGE_RATES:
+        count = 0
+        length_ns = 0.0
         for span in spans:
             if not span.length_ns:
                 continue
             # A stage in which nothing was done took its time all the same.
             summary = merger.metrics({span.name}).get(metric)
             count += 0 if summary is None else summary.count
-            first_ns, last_ns = merger.span_ns(mark, span.name) or (0, 0)
-            length_ns += max(span.length_ns, last_ns - max(first_ns, span.start_ns))
+            waits = merger.waits(what, span.name)
+            # Of so many at once that go on after the end, the last ones are under way for as long as any.
+            length_ns += span.length_ns + (growth_ns if span.paced else typical_ns)(waits, span.length_ns)
         if count:
             rates[rate] = count * NS_PER_S / length_ns
     return rates
-
-
-def _per_s(count: int, first_ns: int, last_ns: int) -> float:
-    return count * NS_PER_S / (last_ns - first_ns) if last_ns > first_ns else 0.0

@@ -8,10 +8,12 @@ from collections.abc import Collection, Iterator, Mapping
 from loadgen.measure.books import settle
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.hlog import LogLine
+from loadgen.measure.moments import Moments
 from loadgen.measure.names import MAXIMA
 from loadgen.measure.recorder import Interval
 from loadgen.measure.spool import Kept, Spool
-from loadgen.measure.stages import NO_STAGE, stage_of, tag_of
+from loadgen.measure.stages import stage_of, tag_of
+from loadgen.measure.waits import Waited
 
 
 class Merger:
@@ -22,7 +24,8 @@ class Merger:
         self._counting_only = counting_only
         self._totals: dict[str, Histogram] = {}
         self._counters: dict[str, dict[str, int]] = {}
-        self._spans: dict[str, tuple[int, int]] = {}
+        self._waits: defaultdict[str, dict[str, Waited]] = defaultdict(dict)
+        self._moments: defaultdict[str, Moments] = defaultdict(Moments)
         self._latest: dict[str, int] = {}
         self._summaries: dict[frozenset[str], dict[str, MetricSummary]] = {}
         self._intervals: defaultdict[int, defaultdict[str, list[Kept]]] = defaultdict(lambda: defaultdict(list))
@@ -39,9 +42,10 @@ class Merger:
         self._summaries.clear()
         if self._counting_only:
             return
-        for tag, (first, last) in interval.spans.items():
-            known = self._spans.get(tag, (first, last))
-            self._spans[tag] = (min(first, known[0]), max(last, known[1]))
+        for tag, waited in interval.waits.items():
+            self._waits[tag][worker] = waited
+        for what, counts in interval.moments.items():
+            self._moments[what].add(counts)
         for tag, encoded in interval.histograms.items():
             total = self._totals.setdefault(tag, Histogram())
             if decoded is None:
@@ -72,9 +76,14 @@ class Merger:
         latest = set(self._latest.values())
         return latest.pop() if len(latest) == 1 else None
 
-    def span_ns(self, name: str, stage: str = NO_STAGE) -> tuple[int, int] | None:
-        """First and last time (monotonic ns) that any worker marked."""
-        return self._spans.get(tag_of(stage, name))
+    def waits(self, what: str, stage: str) -> list[Waited]:
+        """How long what was due in a stage waited, at each worker."""
+        return list(self._waits.get(tag_of(stage, what), {}).values())
+
+    def per_s(self, what: str) -> float | None:
+        """How often per second something happened that nobody had a schedule of; None: too seldom to tell."""
+        moments = self._moments.get(what)
+        return None if moments is None else moments.per_s()
 
     def histograms(self) -> dict[str, Histogram]:
         """Over the whole run, by tag."""

@@ -152,7 +152,7 @@ DTLS_ONLY = frozenset(
     }
 )
 RATES = {
-    "handshake.per_s": "sessions established per second, from the first dial to the last one established",
+    "handshake.per_s": "sessions established per second: the pace of all but the first and the last tenth of them",
     "handshake.completed_per_s": "handshakes completed per second, of those due in stages that count",
     "notify.sent_per_s": "notifications sent per second, of those due in stages that count",
     "notify.received_per_s": "notifications received per second, of those due in stages that count",

@@ -7,7 +7,9 @@ from collections import Counter
 import msgspec
 
 from loadgen.measure.histogram import Bins
-from loadgen.measure.stages import NO_STAGE, Int64s, StageClock, tag_of
+from loadgen.measure.moments import MOMENT_NS
+from loadgen.measure.stages import NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
+from loadgen.measure.waits import Waited, Waits
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -17,13 +19,15 @@ class Interval(msgspec.Struct, frozen=True):
         index: which interval since the start of the run.
         counters: since the start of the run (not of the interval).
         histograms: tag ("hold/notify.latency") -> encoded histogram of this interval alone.
-        spans: tag -> first and last time (monotonic ns) it was marked since the start of the run.
+        waits: tag ("hold/received") -> how long what was due waited, since the stage began; of those that changed.
+        moments: what happened -> how often in each moment (`MOMENT_NS` of the monotonic clock) of this interval.
     """
 
     index: int
     counters: dict[str, int]
     histograms: dict[str, bytes]
-    spans: dict[str, tuple[int, int]]
+    waits: dict[str, Waited] = {}
+    moments: dict[str, dict[int, int]] = {}
 
 
 class Recorder:
@@ -34,7 +38,9 @@ class Recorder:
         self.counters: Counter[str] = Counter()
         self.stages = StageClock(before)
         self._bins: dict[tuple[str, str], Bins] = {}
-        self._spans: dict[str, tuple[int, int]] = {}
+        self._waits: dict[tuple[str, str], Waits] = {}
+        self._changed: set[tuple[str, str]] = set()  # of the waits, since they were taken
+        self._moments: dict[str, dict[int, int]] = {}
         self._clamped = 0  # by bins that are no more
 
     def count(self, name: str, amount: int = 1) -> None:
@@ -48,11 +54,28 @@ class Recorder:
         """A column of durations; for notifications."""
         self.bins(metric, stage).add(values_ns)
 
-    def mark(self, span: str, now_ns: int, stage: str = NO_STAGE) -> None:
-        """Note that something happened now; the first and the last time are what rates are computed over."""
-        tag = tag_of(stage, span)
-        first, _ = self._spans.get(tag, (now_ns, now_ns))
-        self._spans[tag] = (first, now_ns)
+    def wait_column(self, what: str, part: Part, due_ns: Int64s, waits_ns: Int64s) -> None:
+        """What was due (ns since the epoch) in a stage is done, so long afterwards."""
+        if part.stage not in OUTSIDE:
+            self._waits_of(part.stage, what).add(due_ns, waits_ns, part.low_ns, part.high_ns)
+
+    def wait(self, what: str, stage: str, due_ns: int, wait_ns: int) -> None:
+        """The same, of one."""
+        if stage not in OUTSIDE:
+            self._waits_of(stage, what).add_one(due_ns, wait_ns)
+
+    def _waits_of(self, stage: str, what: str) -> Waits:
+        key = (stage, what)
+        self._changed.add(key)
+        waits = self._waits.get(key)
+        if waits is None:
+            waits = self._waits[key] = Waits(self.stages.start_ns(stage))
+        return waits
+
+    def happened(self, what: str, now_ns: int) -> None:
+        """Note that something happened now, which nobody had a schedule of."""
+        moments = self._moments.setdefault(what, {})
+        moments[now_ns // MOMENT_NS] = moments.get(now_ns // MOMENT_NS, 0) + 1
 
     def bins(self, metric: str, stage: str = NO_STAGE) -> Bins:
         bins = self._bins.get((stage, metric))
@@ -72,4 +95,7 @@ class Recorder:
         clamped = self._clamped + sum(bins.clamped for bins in self._bins.values())
         if clamped:
             self.counters["clock.clamped"] = clamped
-        return Interval(index, dict(self.counters), histograms, dict(self._spans))
+        waits = {tag_of(stage, what): self._waits[stage, what].waited() for stage, what in sorted(self._changed)}
+        moments, self._moments = self._moments, {}
+        self._changed.clear()
+        return Interval(index, dict(self.counters), histograms, waits, moments)

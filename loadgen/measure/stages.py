@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ NO_STAGE = ""
 # What goes by stages and comes before the first of them: from a stranger whose load is older than ours. In a run it is
 # a stage, too, and does not count: no series has the plain name of a metric whose figures are those of stages.
 BEFORE = "before"
+# The same, after the end of the last one: by then our load is over, and its stages are as long as they were.
+AFTER = "after"
+OUTSIDE = frozenset({NO_STAGE, BEFORE, AFTER})
 
 
 def tag_of(stage: str, metric: str) -> str:
@@ -27,6 +30,15 @@ def stage_of(tag: str) -> tuple[str, str]:
     return stage, metric
 
 
+class Part(NamedTuple):
+    """The rows of a column of times that belong to one stage, and the least and the greatest of these times."""
+
+    stage: str
+    rows: slice | Int64s
+    low_ns: int
+    high_ns: int
+
+
 class StageClock:
     """Which stage a time belongs to. Stages follow each other; the last one goes on until there is another."""
 
@@ -36,20 +48,28 @@ class StageClock:
         self._starts_ns = np.array([np.iinfo(np.int64).min])
 
     def add(self, names: Sequence[str], starts_ns: Sequence[int]) -> None:
-        """More stages, later than all that are known; their names are new ones."""
-        self._names += names
-        self._starts_ns = np.concatenate([self._starts_ns, np.array(starts_ns, np.int64)])
+        """More stages; their names are new ones. Those that would begin later than these never will."""
+        known = int(np.searchsorted(self._starts_ns, starts_ns[0]))
+        self._names = [*self._names[:known], *names]
+        self._starts_ns = np.concatenate([self._starts_ns[:known], np.array(starts_ns, np.int64)])
+
+    def start_ns(self, stage: str) -> int:
+        """When a stage began."""
+        return int(self._starts_ns[self._names.index(stage)])
 
     def at(self, time_ns: int) -> str:
         """The stage of one time."""
         return self._names[int(np.searchsorted(self._starts_ns, time_ns, "right")) - 1]
 
-    def split(self, times_ns: Int64s) -> Iterable[tuple[str, slice | Int64s]]:
-        """Each stage that occurs in a column, with its rows. Nearly always it is one, and all rows."""
-        if len(self._names) == 1:
-            return ((self._names[0], slice(None)),)
-        low = int(np.searchsorted(self._starts_ns, times_ns.min(), "right"))
-        if low == len(self._names) or times_ns.max() < self._starts_ns[low]:
-            return ((self._names[low - 1], slice(None)),)
+    def split(self, times_ns: Int64s) -> Iterable[Part]:
+        """Each stage that occurs in a column. Nearly always it is one, and all rows."""
+        low_ns, high_ns = int(np.minimum.reduce(times_ns)), int(np.maximum.reduce(times_ns))
+        low = int(np.searchsorted(self._starts_ns, low_ns, "right"))
+        if low == len(self._names) or high_ns < self._starts_ns[low]:
+            return (Part(self._names[low - 1], slice(None), low_ns, high_ns),)
         found = np.searchsorted(self._starts_ns, times_ns, "right") - 1
-        return [(self._names[stage], np.flatnonzero(found == stage)) for stage in np.unique(found)]
+        parts = []
+        for stage in np.unique(found):
+            rows = np.flatnonzero(found == stage)
+            parts.append(Part(self._names[stage], rows, int(times_ns[rows].min()), int(times_ns[rows].max())))
+        return parts

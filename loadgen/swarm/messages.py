@@ -50,7 +50,7 @@ class WorkerInterval(msgspec.Struct, frozen=True):
 
     Attributes:
         process: "wlc-0.1": its role, the Locust worker's index, and which of that worker's processes it is.
-        interval: its spans in ns since the epoch, unlike those of a run on one machine.
+        interval: its moments counted from the epoch, unlike those of a run on one machine.
         cpu_s: since the process began; None where it is not known.
     """
 

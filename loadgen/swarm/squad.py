@@ -15,6 +15,7 @@ from loadgen.engine.record import RunRecord
 from loadgen.engine.supervisor import Supervisor, Whole
 from loadgen.errors import InputError
 from loadgen.measure.health import WorkerHealth
+from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.recorder import Interval
 from loadgen.nmsp.messages import Role
 from loadgen.scenario.plan import Use
@@ -196,8 +197,9 @@ class Squad:
             pending = sum(worker.pending for worker in dialing)
             self._here = max(0, self._told - -(-pending // self._source.sessions_per_user))
         to_unix = self._supervisor.to_unix_ns
-        spans = {tag: (to_unix(first), to_unix(last)) for tag, (first, last) in interval.spans.items()}
-        shifted = msgspec.structs.replace(interval, spans=spans)
+        apart = to_unix(0) // MOMENT_NS
+        moments = {what: {at + apart: n for at, n in counts.items()} for what, counts in interval.moments.items()}
+        shifted = msgspec.structs.replace(interval, moments=moments)
         whole_unix_ns = self._epoch_unix_ns + (interval.index + 1) * self._interval_ns
         end_unix_ns = min(whole_unix_ns, to_unix(time.monotonic_ns()))  # the last one is cut short
         self._hear_interval(WorkerInterval(self._named(process), shifted, cpu_s), end_unix_ns)

@@ -19,7 +19,7 @@ def result_of(wlc: dict[str, int], mse: dict[str, int], *dead: str) -> dict[str,
     """The counters of a run with a worker on each side."""
     merger = Merger()
     for name, counters in (("wlc-0", wlc), ("mse-0", mse)):
-        merger.add(name, Interval(0, counters, {}, {}))
+        merger.add(name, Interval(0, counters, {}))
     merger.settle(dead)
     return make_counters(merger.counters(), LoadKind.NOTIFY, wlc=True, mse=True, complete=not dead, over=True)
 

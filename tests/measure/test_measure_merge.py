@@ -50,13 +50,19 @@ def test_counters_go_on_and_histograms_are_of_their_interval() -> None:
 def test_an_interval_does_not_change_after_it_was_taken() -> None:
     recorder = Recorder()
     recorder.count("a")
-    recorder.mark("s", 5)
+    recorder.stages.add(["hold"], [0])
+    recorder.happened("s", 5)
+    recorder.wait("sent", "hold", 5, 7)
     interval = recorder.take(0)
     recorder.count("a")
-    recorder.mark("s", 9)
+    recorder.happened("s", 9)
+    recorder.wait("sent", "hold", 6, 8)
     assert interval.counters == {"a": 1}
-    assert interval.spans == {"s": (5, 5)}
-    assert recorder.take(1).spans == {"s": (5, 9)}
+    assert interval.moments == {"s": {0: 1}}
+    assert (interval.waits["hold/sent"].counts[0], interval.waits["hold/sent"].sums[0]) == (1, 7)
+    later = recorder.take(1)
+    assert later.moments == {"s": {0: 1}}
+    assert (later.waits["hold/sent"].counts[0], later.waits["hold/sent"].sums[0]) == (2, 15)
 
 
 def test_what_comes_before_the_first_stage_of_a_run_has_a_stage_of_its_own() -> None:
@@ -115,13 +121,15 @@ def test_a_whole_run_of_four_workers() -> None:
                 recorder.count(name, amount)
                 counted[name] += amount
             now = rng.randrange(10**9) + index * 10**9
-            recorder.mark("sent", now)
+            recorder.happened("established", now)
             times.append(now)
             merger.add(worker, recorder.take(index))
 
     assert merger.counters() == counted
-    assert merger.span_ns("sent") == (min(times), max(times))
-    assert merger.span_ns("received") is None
+    times.sort()
+    # A tenth at both ends is left out: of 24, three.
+    assert merger.per_s("established") == pytest.approx(17 * 10**9 / (times[20] - times[3]), rel=0.001)
+    assert merger.per_s("unheard-of") is None
     assert set(merger.metrics({""})) == {"m", "n"}
     for metric, all_values in values.items():
         whole = Histogram()

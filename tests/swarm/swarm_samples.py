@@ -38,9 +38,7 @@ def histogram(values_ns: Sequence[int]) -> Histogram:
 def interval(index: int, metrics: dict[str, Sequence[int]] | None = None, **counters: int) -> Interval:
     """Args: metrics: values in ns by tag; counters: names with "__" for a dot."""
     encoded = {tag: histogram(values).encode() for tag, values in (metrics or {}).items()}
-    start = EPOCH_NS + index * 10**9
-    spans = {"hold/received": (start, start + 10**9)} if metrics else {}
-    return Interval(index, {name.replace("__", "."): count for name, count in counters.items()}, encoded, spans)
+    return Interval(index, {name.replace("__", "."): count for name, count in counters.items()}, encoded)
 
 
 def health(worker: str, **values: Any) -> WorkerHealth:

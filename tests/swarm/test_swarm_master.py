@@ -61,9 +61,7 @@ class Reporter:
         tags = {f"hold/notify.{what}": self.values for what in ("latency", "service", "lag")}
         tags |= {"handshake.tls": self.shaken, "handshake.session": self.shaken}
         encoded = {tag: histogram(values).encode() for tag, values in tags.items()}
-        at_ns = self._load_ns
-        spans = {"hold/sent": (at_ns, at_ns + 1), "hold/received": (at_ns, at_ns + 1), "handshake": (at_ns, at_ns + 1)}
-        return WorkerInterval(process or f"wlc-{self.name}", Interval(index, self.counters(), encoded, spans), 0.5)
+        return WorkerInterval(process or f"wlc-{self.name}", Interval(index, self.counters(), encoded), 0.5)
 
     def report(self, *parts: WorkerInterval, ending: Ending | None = None) -> bytes:
         hold_ns = self._load_ns + MS
