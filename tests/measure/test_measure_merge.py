@@ -68,7 +68,7 @@ def test_an_interval_does_not_change_after_it_was_taken() -> None:
 def test_what_comes_before_the_first_stage_of_a_run_has_a_stage_of_its_own() -> None:
     """Else its series would have the name of the figure that a result has of the stages."""
     recorder = Recorder(BEFORE)
-    early = [stage for stage, _ in recorder.stages.split(np.array([5]))]
+    early = [part.stage for part in recorder.stages.split(np.array([5]))]
     recorder.stages.add(["ramp", "hold"], [10, 20])
     for at_ns in (5, 15, 25):
         recorder.record("notify.latency", 1000 + at_ns, recorder.stages.at(at_ns))
