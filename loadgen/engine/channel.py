@@ -98,6 +98,10 @@ class AskStatus(_Value, frozen=True):
     question: Question
 
 
+class Halt(_Value, frozen=True):
+    """To all: the run is about to end. Dial no more; what is being set up has a moment to come up, or is withdrawn."""
+
+
 class Finish(_Value, frozen=True):
     """To all: stop the load, close in order, hand in the result."""
 
@@ -143,6 +147,10 @@ class LoadOver(_Value, frozen=True):
     queued_bytes: int
 
 
+class Halted(_Value, frozen=True):
+    """From a worker: it has halted, and nothing that it has begun is being set up any more."""
+
+
 class Traced(_Value, frozen=True):
     """From a worker: a traced handshake is over.
 
@@ -179,8 +187,8 @@ class StatusPart(_Value, frozen=True):
     trouble: str = ""
 
 
-ToWorker = Assignment | Dial | StartLoad | EndLoad | Muster | BeginStage | AskStatus | Finish
-FromWorker = Ready | Refused | Progress | LoadOver | StatusPart | Traced | Done
+ToWorker = Assignment | Dial | StartLoad | EndLoad | Muster | BeginStage | AskStatus | Halt | Finish
+FromWorker = Ready | Refused | Progress | LoadOver | Halted | StatusPart | Traced | Done
 
 Outgoing = TypeVar("Outgoing")
 Incoming = TypeVar("Incoming")

@@ -23,12 +23,14 @@ class Driver(Stalling, Protocol):
         mustered: users that it was told to have.
         effort: what the load costs.
         load_over: of the load that was started last: this side has done its part.
+        halted: it was told to halt, and nothing that it has begun is being set up any more.
     """
 
     active: int
     mustered: int
     effort: Effort
     load_over: trio.Event
+    halted: trio.Event
 
     async def run(self) -> None:
         """Drive until told to finish, and everything is closed."""
@@ -41,6 +43,9 @@ class Driver(Stalling, Protocol):
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
         """Have the plan's first `users` users there; only of a plan that has users."""
+
+    def halt(self) -> None:
+        """The run is about to end: dial no more, and give what is being set up a moment. A second call does nothing."""
 
     def finish(self) -> None:
         """End the load if it goes on, close in order, and then let `run` return."""

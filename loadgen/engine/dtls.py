@@ -86,6 +86,7 @@ class DtlsDriver(PeerKeeper):
         self.term = Term(plan, recorder)
         self.book = PeerBook()
         self.load_over = trio.Event()
+        self.halted = trio.Event()
         self.finished = False
         self.nursery: trio.Nursery
         self._timers: list[tuple[int, int, DtlsLink]] = []
@@ -124,6 +125,9 @@ class DtlsDriver(PeerKeeper):
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
         raise AssertionError("users are refused with this transport, when arguments are checked")
+
+    def halt(self) -> None:
+        raise NotImplementedError
 
     def finish(self) -> None:
         raise NotImplementedError
@@ -179,6 +183,10 @@ class DtlsDriver(PeerKeeper):
 
     def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
         """A link ended; `phase` is where it stood."""
+        raise NotImplementedError
+
+    def on_withdrawn(self, link: DtlsLink) -> None:
+        """We ended a link that was being set up."""
         raise NotImplementedError
 
     async def on_datagram(self, link: DtlsLink, data: bytes, now_ns: int) -> None:
@@ -375,9 +383,24 @@ class DtlsDriver(PeerKeeper):
 
     def end(self, link: DtlsLink, *, orderly: bool) -> None:
         """The link is over; its task ends by itself."""
-        phase = link.phase
-        if phase is Phase.CLOSED:
+        if (phase := link.phase) is Phase.CLOSED:
             return
+        self._part(link)
+        self.on_gone(link, phase, orderly=orderly)
+        link.scope.cancel()
+
+    def withdraw(self, link: DtlsLink) -> None:
+        """End a link because the run ends: in order if it is up, and otherwise it is nobody's failure."""
+        self.take_of(link)
+        if link.phase is Phase.ACTIVE:
+            self.end(link, orderly=True)
+        elif link.phase < Phase.ACTIVE:
+            self._part(link)
+            self.on_withdrawn(link)
+            link.scope.cancel()
+
+    def _part(self, link: DtlsLink) -> None:
+        phase = link.phase
         if phase is Phase.ACTIVE:
             link.notifications = self.notified(link)
         self.book.ended(link)
@@ -386,8 +409,6 @@ class DtlsDriver(PeerKeeper):
             self.active -= 1
         if link.endpoint is not None:
             link.endpoint.session.close()
-        self.on_gone(link, phase, orderly=orderly)
-        link.scope.cancel()
 
     def _dropped_by_kernel(self) -> int:
         return self._dropped + sum(map(dropped_by_kernel, self.endpoints()))

@@ -83,7 +83,7 @@ class DtlsMseDriver(DtlsDriver):
         self._dial_at_ns = NEVER_NS
         self._dialed = 0
         self._finishing = False
-        self._patience_until_ns = 0
+        self._patience_until_ns = self._quiet_until_ns = NEVER_NS
         # Datagrams that were not taken yet: whose, where in the receive buffer they end, and when they came.
         self._reads: list[DtlsLink] = []
         self._ends: list[int] = []
@@ -125,19 +125,27 @@ class DtlsMseDriver(DtlsDriver):
             endpoint.close()
         self._endpoints.clear()
 
+    def halt(self) -> None:
+        if self._patience_until_ns == NEVER_NS:
+            now = time.monotonic_ns()
+            self._patience_until_ns = now + _PATIENCE_NS
+            self._sessions = self._sessions[: self._dialed]
+            self.wake(now)
+
     def finish(self) -> None:
         """Dial no more, wait for what is still under way, and close what is up."""
+        self.halt()
         self.end_load()
         self._finishing = True
         now = time.monotonic_ns()
-        self._patience_until_ns = now + _PATIENCE_NS
+        self._quiet_until_ns = now + _PATIENCE_NS
         self.wake(now)
 
     # -- the tick ------------------------------------------------------------------------------------------------
 
     def next_wake_ns(self, now_ns: int) -> int:
         wake = self._times_ns[0] + _GATHER_NS if self._times_ns else NEVER_NS
-        if self._finishing:
+        if self._finishing or (self._patience_until_ns != NEVER_NS and not self.halted.is_set()):
             return min(wake, now_ns + TICK_NS)
         if self._asker is not None:
             wake = min(wake, now_ns if self._to_ask else max(self._asker.next_ns(), now_ns + TICK_NS))
@@ -146,6 +154,8 @@ class DtlsMseDriver(DtlsDriver):
     async def on_tick(self, now_ns: int) -> None:
         if self._finishing or (self._times_ns and now_ns >= self._times_ns[0] + _GATHER_NS):
             self._take()
+        if self._patience_until_ns != NEVER_NS and not self.halted.is_set():
+            self._see_off(now_ns)
         if self._finishing:
             self._close_quiet_ones(now_ns)
             self.finished = not self.links
@@ -180,13 +190,20 @@ class DtlsMseDriver(DtlsDriver):
         """When this worker's session `number` is to be dialed, in the plan's order."""
         return self._dial_at_ns + int((self._worker + number * self._workers) * NS_PER_S / self.plan.connect_per_s)
 
+    def _see_off(self, now_ns: int) -> None:
+        """Those that are being set up have until their time is over."""
+        coming = [link for link in self.links if link.phase < Phase.ACTIVE]
+        if now_ns > self._patience_until_ns:
+            for link in coming:
+                self.withdraw(link)
+        elif coming:
+            return
+        self.halted.set()
+
     def _close_quiet_ones(self, now_ns: int) -> None:
         for link in list(self.links):
-            if link.phase is Phase.ACTIVE:
-                if now_ns > link.heard_ns + _QUIET_NS or now_ns > self._patience_until_ns:
-                    self.close(link)
-            elif link.phase is not Phase.CLOSED and now_ns > self._patience_until_ns:
-                self.end(link, orderly=False)
+            if link.phase is Phase.ACTIVE and (now_ns > link.heard_ns + _QUIET_NS or now_ns > self._quiet_until_ns):
+                self.close(link)
 
     # -- links ---------------------------------------------------------------------------------------------------
 
@@ -246,16 +263,23 @@ class DtlsMseDriver(DtlsDriver):
         self._reception.regrant(link.number, link.endpoint.granted, self.receiver.notifications)
 
     def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
+        self._leave(link)
+        if phase is not Phase.ACTIVE:
+            self.recorder.count("sessions.failed")
+        else:
+            self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+
+    def on_withdrawn(self, link: DtlsLink) -> None:
+        self._leave(link)
+        self.recorder.count("sessions.withdrawn")
+
+    def _leave(self, link: DtlsLink) -> None:
         self._up.pop(link.number, None)
         if isinstance(endpoint := link.endpoint, DatagramMseEndpoint):
             endpoint.stop(time.monotonic_ns())
             if self._asker is not None:
                 self._asker.close(endpoint)
             endpoint.settle()
-        if phase is not Phase.ACTIVE:
-            self.recorder.count("sessions.failed")
-        else:
-            self.recorder.count("sessions.closed" if orderly else "sessions.lost")
 
     # -- receiving -----------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from loadgen.engine.controllers import make_controllers
 from loadgen.engine.dtls import TICK_NS, DtlsDriver, DtlsLink
 from loadgen.engine.owing import Owing
 from loadgen.engine.peers import Peer, server_statistics
-from loadgen.engine.phase import Phase
+from loadgen.engine.phase import GIVEN_UP, Phase
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s
 from loadgen.nmsp.profile import WireProfile
@@ -108,7 +108,11 @@ class DtlsWlcDriver(DtlsDriver):
         self._counted = 0
         self._visits.clear()
 
+    def halt(self) -> None:
+        self.halted.set()  # this side begins nothing
+
     def finish(self) -> None:
+        self.halt()
         self._finishing = True
         now = time.monotonic_ns()
         self._owing.stop(now)
@@ -134,12 +138,10 @@ class DtlsWlcDriver(DtlsDriver):
         if self._finishing and not self._closing and (self.load_over.is_set() or not owing.started):
             self._closing = True
             for link in list(self.links):
-                if link.phase is Phase.ACTIVE:
-                    self.close(link)
-                elif link.phase is Phase.HANDSHAKING and (kind := link.association.failure) is not None:
+                if link.phase is Phase.HANDSHAKING and (kind := link.association.failure) is not None:
                     self.fault(link, kind)
                 else:
-                    self.end(link, orderly=False)
+                    self.withdraw(link)
         self.finished = self._closing and not self.links
 
     async def _send_until(self, slots: int, until_ns: int) -> None:
@@ -282,6 +284,23 @@ class DtlsWlcDriver(DtlsDriver):
             count_verified(self.recorder, link.association.verified)
             self.recorder.count("accept.fail" if link.association.refusal is None else "accept.reject")
         super().end(link, orderly=orderly)
+
+    def fault(self, link: DtlsLink, kind: str) -> None:
+        self.take_of(link)
+        if link.phase < Phase.ACTIVE and kind in GIVEN_UP and self._dialed_by_us and self.halted.is_set():
+            self.withdraw(link)
+        else:
+            super().fault(link, kind)
+
+    def withdraw(self, link: DtlsLink) -> None:
+        if link.phase is Phase.HANDSHAKING:
+            count_verified(self.recorder, link.association.verified)
+            self.recorder.count("accept.withdrawn")
+        super().withdraw(link)
+
+    def on_withdrawn(self, link: DtlsLink) -> None:
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.withdrawn")
 
     def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
         if not self._dialed_by_us:

@@ -17,6 +17,7 @@ from loadgen.engine.channel import (
     Channel,
     Done,
     FromWorker,
+    Halted,
     LoadOver,
     Progress,
     Ready,
@@ -56,6 +57,7 @@ class WorkerProcess:
         self.refused: Refused | None = None
         self.loads: list[LoadOver] = []
         self.done: Done | None = None
+        self.halted = False
         self.health: WorkerHealth | None = None
         self.mustered = self.pending = 0
         self.death: str | None = None
@@ -124,6 +126,11 @@ class Fleet:
         """Wait until a worker has said something, or ended."""
         await self._changed.wait()
 
+    async def until_halted(self) -> None:
+        """Wait until nothing is being set up any more, wherever that is told."""
+        while not all(worker.ended or worker.halted for worker in self.workers):
+            await self._changed.wait()
+
     async def until_ended(self, role: Role) -> None:
         """Wait until the workers of one side have handed in their results, or died."""
         while not all(worker.ended for worker in self.of(role)):
@@ -170,6 +177,8 @@ class Fleet:
                         self._hear(worker.name, interval, cpu_s)
                     case StatusPart():
                         self.hear_status(worker.name, value)
+                    case Halted():
+                        worker.halted = True
                     case Traced():
                         self.hear_traced(value, worker.process.pid)
                     case LoadOver(interval=interval, queued_bytes=queued):

@@ -86,8 +86,11 @@ class HandshakeMseShard(DialingShard):
         self._start_ns, self._stop_at_ns = at_ns, NEVER_NS
         self._done, self._held_up = 0, False
 
-    def finish(self) -> None:
+    def halt(self) -> None:
         self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
+
+    def finish(self) -> None:
+        self.halt()
         self._finishing = True
 
     def next_wake_ns(self, now_ns: int) -> int:
@@ -180,8 +183,10 @@ class HandshakeMseShard(DialingShard):
             self._drop_until(self._due(now_ns))
         if self._stop_at_ns + _PATIENCE_NS <= now_ns:
             for link in list(self.links.values()):
-                self.end(link, orderly=False)
+                self.withdraw(link, now_ns)
         if not self.links:
+            if self._stop_at_ns != NEVER_NS:
+                self.halted.set()
             self.end_load()
             self.finished = self._finishing
 
@@ -231,6 +236,9 @@ class HandshakeMseShard(DialingShard):
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         self.recorder.count("handshakes.completed" if orderly else "handshakes.failed")
 
+    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+        self.recorder.count("handshakes.withdrawn")
+
 
 class HandshakeWlcShard(ListeningShard):
     """WLCs of which nothing is wanted but a handshake. They let the MSE hang up first."""
@@ -258,6 +266,7 @@ class HandshakeWlcShard(ListeningShard):
         self._finishing = False
 
     def finish(self) -> None:
+        self.halt()
         self._finishing = True
         self.end_load()
 
@@ -269,7 +278,7 @@ class HandshakeWlcShard(ListeningShard):
         if self._finishing:
             self.stop_listening()
             for link in list(self.links.values()):
-                self.end(link, orderly=False)
+                self.withdraw(link, now_ns)
             self.finished = True
 
     def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
@@ -300,3 +309,10 @@ class HandshakeWlcShard(ListeningShard):
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         if self._counting and phase < Phase.SETTING_UP:
             self.recorder.count("handshakes.failed")
+
+    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+        if self._counting and phase < Phase.SETTING_UP:
+            self.recorder.count("handshakes.withdrawn")
+
+    def withdrawn(self, link: Link) -> bool:
+        return not self._counting and self.halted.is_set()

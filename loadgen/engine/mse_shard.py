@@ -87,7 +87,7 @@ class MseShard(DialingShard):
         self._wanted = 0
         self._by_number: dict[int, MseLink] = {}
         self._finishing = False
-        self._patience_until_ns = 0
+        self._patience_until_ns = NEVER_NS
 
     def _make_asker(self, plan: Plan, to_unix_ns: int) -> Asker:
         return Asker(
@@ -140,16 +140,20 @@ class MseShard(DialingShard):
             if link.number < wanted:
                 continue
             if link.phase is not Phase.ACTIVE:
-                if link.phase is not Phase.CLOSING:
-                    self.end(link, orderly=True)
+                self.withdraw(link, now)
             elif not self._wlcs_are_ours:  # ours close first, so that nothing is left in a pipe
                 self.close(link, now)
 
+    def halt(self) -> None:
+        if self._patience_until_ns == NEVER_NS:
+            self._patience_until_ns = time.monotonic_ns() + _PATIENCE_NS
+            self._wanted = self._dialed
+
     def finish(self) -> None:
         """Dial no more, close what is up, and end; sessions that are being set up get a moment to come up."""
+        self.halt()
         self.end_load()
         self._finishing = True
-        self._patience_until_ns = time.monotonic_ns() + _PATIENCE_NS
 
     def next_wake_ns(self, now_ns: int) -> int:
         if self._finishing:
@@ -163,6 +167,8 @@ class MseShard(DialingShard):
         return min(wake, max(due_ns, now_ns + _RETRY_NS) if self._dialed in self._by_number else due_ns)
 
     def on_turn(self, now_ns: int) -> None:
+        if self._patience_until_ns != NEVER_NS and not self.halted.is_set():
+            self._see_off(now_ns)
         if self._finishing:
             self._close_all(now_ns)
             return
@@ -246,15 +252,21 @@ class MseShard(DialingShard):
         self._term.left()
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
-        assert isinstance(link, MseLink)
-        if isinstance(endpoint := link.endpoint, MseEndpoint):
-            endpoint.stop(time.monotonic_ns())
-            if self._asker is not None:
-                self._asker.close(endpoint)
+        self._leave(link)
         if phase is not Phase.ACTIVE:
             self.recorder.count("sessions.failed")
         else:
             self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+
+    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+        self._leave(link)
+        self.recorder.count("sessions.withdrawn")
+
+    def _leave(self, link: Link) -> None:
+        if isinstance(endpoint := link.endpoint, MseEndpoint):
+            endpoint.stop(time.monotonic_ns())
+            if self._asker is not None:
+                self._asker.close(endpoint)
 
     def peers(self) -> Iterator[Peer]:
         known = {peer.number: peer for peer in self.book.peers}
@@ -297,11 +309,19 @@ class MseShard(DialingShard):
             self._reception.settle_grants()
         self.receiver.reset()
 
+    def _see_off(self, now_ns: int) -> None:
+        """Those that are being set up have until their time is over."""
+        coming = [link for link in self.links.values() if link.phase < Phase.ACTIVE]
+        if now_ns > self._patience_until_ns:
+            for link in coming:
+                self.withdraw(link, now_ns)
+        elif coming:
+            return
+        self.halted.set()
+
     def _close_all(self, now_ns: int) -> None:
         for link in list(self.links.values()):
             if link.phase is Phase.ACTIVE:
                 self.close(link, now_ns)
-            elif link.phase is not Phase.CLOSING and now_ns > self._patience_until_ns:
-                self.end(link, orderly=False)
         if not self.links:
             self.finished = True

@@ -18,7 +18,7 @@ from loadgen.status.answer import Question, SideCounts
 # Which of a run's counters a leaf is the sum of. What no run counts has no leaf here: its 0 would be invented.
 RECORDED_AS = {
     "accept-attempts": ("accept.attempts",),
-    "accept-fail": ("accept.fail",),
+    "accept-fail": ("accept.fail", "accept.withdrawn"),
     "accept-reject": ("accept.reject",),
     "accept-success": ("accept.success",),
     "verify-count": ("verify.count",),

@@ -63,6 +63,8 @@ class ServingShard(ListeningShard):
         self._stop_at_ns = NEVER_NS
         self._term = Term(plan, recorder)
         self._finishing = self._closing = False
+        self._users: int | None = None  # whose WLCs are wanted; None: all are
+        self._belated: list[Link] = []  # sessions that came up when nobody wanted them any more
         self._lag = np.empty(_LAG_ROWS, np.int64)
         self._lag_due = np.empty(_LAG_ROWS, np.int64)
         self._lag_rows = 0
@@ -77,29 +79,36 @@ class ServingShard(ListeningShard):
         self._term.begin(at_ns, stages)
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
+        self._users = users
         if self._plan.use is Use.SERVE_WLC:
             self.listen(sum(number < users for number in self._members))
         now = time.monotonic_ns()
         for link in list(self.links.values()):
-            assert isinstance(link, WlcLink)
-            if self._members[link.number] < users:
-                continue
-            if link.phase is Phase.ACTIVE:
-                self.close(link, now)
-            elif link.phase is not Phase.CLOSING:
-                self.end(link, orderly=True)
+            # One that our own MSE is setting up it withdraws itself, when it is told.
+            if self._dismissed(link) and (link.phase is Phase.ACTIVE or not self._dialed_by_us):
+                self.withdraw(link, now)
+
+    def _dismissed(self, link: Link) -> bool:
+        assert isinstance(link, WlcLink)
+        return self._users is not None and self._members[link.number] >= self._users
+
+    def withdrawn(self, link: Link) -> bool:
+        return self._dialed_by_us and (self.halted.is_set() or self._dismissed(link))
 
     def end_load(self) -> None:
         self._term.end()
         super().end_load()
 
     def finish(self) -> None:
+        self.halt()
         self._term.end()
         self._finishing = True
         self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
 
     def close_when_over(self, now_ns: int) -> None:
         """Told to finish, and with no load going on: close what is up; once that is gone, this is finished."""
+        while self._belated:
+            self.withdraw(self._belated.pop(), now_ns)
         if self._finishing and not self._closing and (self.load_over.is_set() or self._load_start_ns is None):
             self._close_all(now_ns)
         if self._closing and not self.links:
@@ -109,10 +118,7 @@ class ServingShard(ListeningShard):
         self._closing = True
         self.stop_listening()
         for link in list(self.links.values()):
-            if link.phase is Phase.ACTIVE:
-                self.close(link, now_ns)
-            elif link.phase is not Phase.CLOSING:
-                self.end(link, orderly=False)
+            self.withdraw(link, now_ns)
 
     # -- how late --------------------------------------------------------------------------------------------------
 
@@ -164,6 +170,8 @@ class ServingShard(ListeningShard):
         return None
 
     def on_active(self, link: Link, now_ns: int) -> None:
+        if self._dialed_by_us and self._dismissed(link):
+            self._belated.append(link)
         if not self._dialed_by_us:
             self.recorder.count("sessions.established")
             self.recorder.happened("established", now_ns)
@@ -178,3 +186,7 @@ class ServingShard(ListeningShard):
                 self.recorder.count("sessions.closed" if orderly else "sessions.lost")
             else:
                 self.recorder.count("sessions.failed")
+
+    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.withdrawn")

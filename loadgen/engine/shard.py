@@ -66,6 +66,7 @@ class Shard(Loop, PeerKeeper):
         self.book = PeerBook()
         self.tracer: Tracer | None = None  # of a run that somebody wants the handshakes of
         self.load_over = trio.Event()
+        self.halted = trio.Event()
         self._reads = Reads()
         self._read_since_ns: int | None = None
 
@@ -125,6 +126,10 @@ class Shard(Loop, PeerKeeper):
         """Between loads: what was written, and the peers' TCP has not taken yet."""
         return 0
 
+    def halt(self) -> None:
+        """The run is about to end: dial no more, and give what is being set up a moment. A second call does nothing."""
+        raise NotImplementedError
+
     def finish(self) -> None:
         """End the load if it goes on, close in order, and then be `finished`."""
         raise NotImplementedError
@@ -183,6 +188,10 @@ class Shard(Loop, PeerKeeper):
         """A link ended; `phase` is where it stood."""
         raise NotImplementedError
 
+    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+        """We ended a link that was being set up; `phase` is where it stood."""
+        raise NotImplementedError
+
     # Whether links usually bring notifications, and so are worth sweeping.
     sweeps: ClassVar[bool] = False
 
@@ -230,6 +239,16 @@ class Shard(Loop, PeerKeeper):
         link.phase = Phase.CLOSING
         self.arm(link, now_ns + CLOSE_TIMEOUT_NS)
         self._say_goodbye(link)
+
+    def withdraw(self, link: Link, now_ns: int) -> None:
+        """End a link because the run, or its user, ends: in order if it is up, and otherwise it is nobody's failure."""
+        self._take_of(link)
+        if link.phase is Phase.ACTIVE:
+            self.close(link, now_ns)
+        elif link.phase < Phase.ACTIVE:
+            phase = link.phase
+            self._drop(link)
+            self.on_withdrawn(link, phase)
 
     # -- inside --------------------------------------------------------------------------------------------------
 

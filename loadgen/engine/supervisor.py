@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import trio
 
-from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Muster, StartLoad, Traced
+from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Halt, Muster, StartLoad, Traced
 from loadgen.engine.fleet import Fleet, Hear
 from loadgen.engine.record import LEAD_NS, AbortWhen, Load, RunRecord
 from loadgen.engine.status_desk import StatusDesk
@@ -38,6 +38,8 @@ from loadgen.units import NS_PER_S
 
 # How long workers have, after Finish, beyond the orderly close of their sessions.
 _COLLECT_S = 15.0
+# How long sessions that are being set up when the run ends may take to come up, or to be withdrawn by their workers.
+_HALT_S = 5.0
 # Progress comes this often; a long run has longer intervals, so that its log stays readable.
 _INTERVAL_NS = NS_PER_S
 _MAX_INTERVALS = 600
@@ -302,6 +304,10 @@ class Supervisor:
     async def _collect(self) -> None:
         """Have all workers finish: under load the senders first, so that nothing is left in a pipe."""
         self._stage = Stage.DRAINING
+        # Whoever dials stops first: what the other side's end would break off is no failure of anybody's.
+        await self.fleet.tell_all(Halt())
+        with trio.move_on_after(_HALT_S):
+            await self.fleet.until_halted()
         order = [Role.MSE, Role.WLC]
         if self.loads:
             self.loads[-1].end()

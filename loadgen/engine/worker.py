@@ -28,6 +28,8 @@ from loadgen.engine.channel import (
     EndLoad,
     Finish,
     FromWorker,
+    Halt,
+    Halted,
     LoadOver,
     Muster,
     Progress,
@@ -143,6 +145,8 @@ class Worker:
                 case AskStatus():
                     spread = self._assignment.worker, self._assignment.workers
                     nursery.start_soon(answer, self._shard, order, self._profile, spread, self._channel.send)
+                case Halt():
+                    nursery.start_soon(self._halt)
                 case Finish():
                     if self._shard is None:
                         self._shard_done.set()
@@ -182,6 +186,12 @@ class Worker:
         self._pauses.end_load(self._shard)
         interval, health = self._interval(self._now_index()), self._health()
         await self._channel.send(LoadOver(interval, health, self._shard.queued_bytes()))
+
+    async def _halt(self) -> None:
+        if (shard := self._shard) is not None:
+            shard.halt()
+            await shard.halted.wait()
+        await self._channel.send(Halted())
 
     async def _drive(self, shard: Driver) -> None:
         await shard.run()

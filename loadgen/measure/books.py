@@ -27,10 +27,14 @@ class Line(NamedTuple):
 
 
 BOOKS = (
-    Line("sessions.attempted", ("sessions.established", "sessions.failed"), "sessions.failed"),
+    Line("sessions.attempted", ("sessions.established", "sessions.failed", "sessions.withdrawn"), "sessions.failed"),
     Line("sessions.established", ("sessions.closed", "sessions.lost"), "sessions.lost"),
     Line("handshakes.due", ("handshakes.attempted", "handshakes.dropped"), "handshakes.dropped"),
-    Line("handshakes.attempted", ("handshakes.completed", "handshakes.failed"), "handshakes.failed"),
+    Line(
+        "handshakes.attempted",
+        ("handshakes.completed", "handshakes.failed", "handshakes.withdrawn"),
+        "handshakes.failed",
+    ),
     Line("notify.due", ("notify.sent", "notify.dropped"), "notify.dropped"),
     Line(
         "notify.sent",
@@ -43,7 +47,7 @@ BOOKS = (
     Line(
         "requests.sent", ("requests.answered", "requests.timed_out", "requests.abandoned"), "requests.abandoned"
     ),
-    Line("accept.attempts", ("accept.success", "accept.fail", "accept.reject"), "accept.fail"),
+    Line("accept.attempts", ("accept.success", "accept.fail", "accept.reject", "accept.withdrawn"), "accept.fail"),
 )  # fmt: skip
 
 
