@@ -170,6 +170,10 @@ class Traced(_Value, frozen=True):
     left_out: int = 0
 
 
+class Alive(_Value, frozen=True):
+    """From a worker, every second: whoever says nothing for long is given up."""
+
+
 class Done(_Value, frozen=True):
     """From a worker: its last interval, how it fared, and how many handshakes it did not trace, if it was to."""
 
@@ -188,7 +192,7 @@ class StatusPart(_Value, frozen=True):
 
 
 ToWorker = Assignment | Dial | StartLoad | EndLoad | Muster | BeginStage | AskStatus | Halt | Finish
-FromWorker = Ready | Refused | Progress | LoadOver | Halted | StatusPart | Traced | Done
+FromWorker = Ready | Refused | Alive | Progress | LoadOver | Halted | StatusPart | Traced | Done
 
 Outgoing = TypeVar("Outgoing")
 Incoming = TypeVar("Incoming")

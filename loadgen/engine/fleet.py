@@ -14,6 +14,7 @@ from typing import IO
 import trio
 
 from loadgen.engine.channel import (
+    Alive,
     Channel,
     Done,
     FromWorker,
@@ -26,6 +27,7 @@ from loadgen.engine.channel import (
     ToWorker,
     Traced,
 )
+from loadgen.engine.silence import LOOK_S, SILENCE_S, Silence
 from loadgen.engine.worker import worker_name
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.recorder import Interval
@@ -33,6 +35,9 @@ from loadgen.nmsp.messages import Role
 
 # The line of a traceback that says what happened; in a group it has a border.
 _LAST_WORDS = re.compile(r"^[ |]*((?:[\w.]+)(?:Error|Exception|Fault)\b.*)$", re.MULTILINE)
+
+# After SIGKILL: only the kernel can keep a process from ending, and nobody can help that.
+_KILLED_S = 10.0
 
 # What a worker saw: its name, the interval, and of its progress the CPU time (else None).
 Hear = Callable[[str, Interval, float | None], None]
@@ -45,7 +50,9 @@ HearTraced = Callable[[Traced, int], None]
 class WorkerProcess:
     """A worker as the supervisor sees it."""
 
-    def __init__(self, name: str, role: Role, process: trio.Process, errors: IO[bytes]) -> None:
+    def __init__(
+        self, name: str, role: Role, process: trio.Process, errors: IO[bytes], silence_s: int = SILENCE_S
+    ) -> None:
         self.name = name
         self.role = role
         self.process = process
@@ -53,6 +60,8 @@ class WorkerProcess:
         assert process.stdin is not None
         assert process.stdout is not None
         self.channel: Channel[ToWorker, FromWorker] = Channel(process.stdin, process.stdout, FromWorker)
+        self.silence = Silence(process.pid, silence_s)
+        self.told = False  # what to do; before, there is nothing to be heard of it
         self.ready: Ready | None = None
         self.refused: Refused | None = None
         self.loads: list[LoadOver] = []
@@ -64,6 +73,16 @@ class WorkerProcess:
         self.killed = False  # by Ctrl-C, or by us because the user would not wait
         self.active = 0
         self.queued_bytes = 0
+
+    def __str__(self) -> str:
+        return f"worker {self.name} (pid {self.process.pid})"
+
+    def give_up(self, why: str) -> None:
+        """It counts as dead, unless it has ended; and is killed: nobody is to wait until it reads what it is told."""
+        if not self.ended:
+            self.death = f"{self} {why}"
+            self.active = 0
+            self.process.kill()
 
     @property
     def ended(self) -> bool:
@@ -78,7 +97,9 @@ class Fleet:
         interrupted: somebody did.
     """
 
-    def __init__(self, hear: Hear) -> None:
+    def __init__(self, hear: Hear, silence_s: int = SILENCE_S) -> None:
+        """Args: silence_s: for how long nothing may be heard of a worker."""
+        self._silence_s = silence_s
         self.workers: list[WorkerProcess] = []
         self.stopping = False
         self.interrupted = False
@@ -98,7 +119,7 @@ class Fleet:
             # Ctrl-C goes to the whole process group of the terminal; what it means, the supervisor decides.
             process_group=0,
         )
-        worker = WorkerProcess(worker_name(role, number), role, process, errors)
+        worker = WorkerProcess(worker_name(role, number), role, process, errors, self._silence_s)
         self.workers.append(worker)
         nursery.start_soon(self._listen_to, worker)
 
@@ -108,6 +129,7 @@ class Fleet:
 
     async def tell(self, worker: WorkerProcess, value: ToWorker) -> None:
         """Send one worker something, if it is still there."""
+        worker.told = True
         if not worker.ended:
             with suppress(trio.BrokenResourceError):  # it died: `_listen_to` finds out, and says so
                 await worker.channel.send(value)
@@ -126,15 +148,27 @@ class Fleet:
         """Wait until a worker has said something, or ended."""
         await self._changed.wait()
 
-    async def until_halted(self) -> None:
-        """Wait until nothing is being set up any more, wherever that is told."""
-        while not all(worker.ended or worker.halted for worker in self.workers):
-            await self._changed.wait()
+    async def within(self, seconds: float, predicate: Callable[[], object]) -> bool:
+        """Wait until it holds, whether the run is to end or not; False if it does not in that time.
 
-    async def until_ended(self, role: Role) -> None:
-        """Wait until the workers of one side have handed in their results, or died."""
-        while not all(worker.ended for worker in self.of(role)):
-            await self._changed.wait()
+        What passes while we ourselves are stopped is one second of it at most: nobody else is late for that.
+        """
+        while seconds > 0:
+            with trio.move_on_after(min(LOOK_S, seconds)):
+                while not predicate():
+                    await self._changed.wait()
+                return True
+            seconds -= LOOK_S
+        return bool(predicate())
+
+    async def watch_silence(self) -> None:
+        """Give up workers of which nothing is heard any more; that ends the run."""
+        while True:
+            await trio.sleep(LOOK_S)
+            for worker in self.workers:
+                if worker.told and not worker.ended and (why := worker.silence.look()):
+                    worker.give_up(why)
+                    self.stop()
 
     def stop(self) -> None:
         """End the run."""
@@ -159,14 +193,18 @@ class Fleet:
             for worker in self.workers:
                 if worker.process.returncode is None:
                     worker.process.kill()
-                await worker.process.wait()
+                with trio.move_on_after(_KILLED_S):
+                    await worker.process.wait()
                 await worker.channel.aclose()
                 worker.errors.close()
 
     async def _listen_to(self, worker: WorkerProcess) -> None:
         with suppress(trio.BrokenResourceError):
             while (value := await worker.channel.receive()) is not None:
+                worker.silence.heard()
                 match value:
+                    case Alive():
+                        continue
                     case Ready():
                         worker.ready = value
                     case Refused():
@@ -209,4 +247,4 @@ def _describe_death(worker: WorkerProcess, code: int) -> str:
     how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
     worker.errors.seek(0)
     said = _LAST_WORDS.findall(worker.errors.read().decode("utf-8", "replace"))
-    return f"worker {worker.name} (pid {worker.process.pid}) died: {how}" + (f": {said[-1]}" if said else "")
+    return f"{worker} died: {how}" + (f": {said[-1]}" if said else "")

@@ -13,13 +13,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import trio
 
 from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Halt, Muster, StartLoad, Traced
-from loadgen.engine.fleet import Fleet, Hear
+from loadgen.engine.fleet import Fleet, Hear, WorkerProcess
 from loadgen.engine.record import LEAD_NS, AbortWhen, Load, RunRecord
+from loadgen.engine.silence import SILENCE_S
 from loadgen.engine.status_desk import StatusDesk
 from loadgen.errors import InputError, Problem
 from loadgen.identity.authlist import AuthList
@@ -36,7 +38,8 @@ from loadgen.scenario.schedule import RateStage
 from loadgen.status.answer import RunInfo
 from loadgen.units import NS_PER_S
 
-# How long workers have, after Finish, beyond the orderly close of their sessions.
+# How long workers have beyond what they wait for themselves: after Finish for the orderly close of their sessions,
+# after a load for what is still owed, while they dial for the next session that is up or has failed.
 _COLLECT_S = 15.0
 # How long sessions that are being set up when the run ends may take to come up, or to be withdrawn by their workers.
 _HALT_S = 5.0
@@ -109,6 +112,7 @@ class Supervisor:
         abort_when: AbortWhen = lambda _merger, _load, _until_ns: None,
         part_of: Whole | None = None,
         tracing: Tracing | None = None,
+        silence_s: int = SILENCE_S,
     ) -> None:
         """Args:
         workers: per side.
@@ -116,6 +120,7 @@ class Supervisor:
             an InputError of it ends the run.
         part_of: the larger run that this is a part of; None: it is all of it.
         tracing: None: no handshake is traced.
+        silence_s: for how long nothing may be heard of a worker.
         """
         self._plan = plan
         self._profile = profile
@@ -127,7 +132,7 @@ class Supervisor:
         self._aborted = ""
         self._part_of = part_of
         self.merger = Merger(counting_only=part_of is not None)
-        self.fleet = Fleet(self._hear)
+        self.fleet = Fleet(self._hear, silence_s)
         self.loads: list[Load] = []
         self._stage = Stage.PREPARING
         self._prepared = False
@@ -188,6 +193,7 @@ class Supervisor:
         """All phases; returns what kept us from it."""
         if self._part_of is None:
             nursery.start_soon(self.fleet.watch_signals)
+        nursery.start_soon(self.fleet.watch_silence)
         nursery.start_soon(StatusDesk(self.fleet, self._plan, self._profile, self._info).serve)
         if problems := await self._prepare(nursery):
             return problems
@@ -216,9 +222,13 @@ class Supervisor:
         # Whoever keeps the schedule ends by itself: WLCs that notify, MSEs that shake hands.
         leading = self.fleet.of(Role.WLC if notify else Role.MSE)
         if leading:
-            await self.fleet.until(
-                lambda: all(w.ended or len(w.loads) == len(self.loads) for w in leading) or self._aborting(load)
+            owed_ns = self._plan.backlog_ns + self._plan.setup_timeout_ns
+            await self.fleet.within(
+                (LEAD_NS + end_ns(stages) + owed_ns) / NS_PER_S + _COLLECT_S,
+                lambda: self.fleet.stopping or all(map(self._has_ended_load, leading)) or self._aborting(load),
             )
+            if not self._aborted:
+                self._give_up_late(leading)
         else:
             with trio.move_on_after((LEAD_NS + end_ns(stages)) / NS_PER_S):
                 await self.fleet.until(
@@ -232,18 +242,13 @@ class Supervisor:
         load = self.loads[-1]
         self._stage = Stage.DRAINING
         if self._plan.use.plays_wlc and self._plan.kind is LoadKind.NOTIFY:
-            with trio.move_on_after(drain_s):
-                await self.fleet.until(self._drained)
+            await self.fleet.within(drain_s, lambda: self.fleet.stopping or self._drained())
         for worker in self.fleet.workers:
             if len(worker.loads) < len(self.loads):
                 await self.fleet.tell(worker, EndLoad())
-        with trio.move_on_after(_COLLECT_S):
-            await self.fleet.until(lambda: all(w.ended or len(w.loads) == len(self.loads) for w in self.fleet.workers))
-        late = [] if self.fleet.stopping else [w for w in self.fleet.workers if len(w.loads) < len(self.loads)]
-        for worker in late:
-            if not worker.ended:
-                worker.death = f"worker {worker.name} (pid {worker.process.pid}) did not end its load in time"
-                self.fleet.stop()
+        workers = self.fleet.workers
+        await self.fleet.within(_COLLECT_S, lambda: self.fleet.stopping or all(map(self._has_ended_load, workers)))
+        self._give_up_late(workers)
         load.after = self.merger.counters()
         load.health = tuple(worker.loads[-1].health for worker in self.fleet.workers if worker.loads)
         return load
@@ -292,13 +297,12 @@ class Supervisor:
             pass  # whoever leads musters them
         elif plan.use.plays_mse:
             if notify:
-                await self.fleet.until(self._settled)
+                await self._settle_sessions()
                 if not self._count("sessions.established"):
                     return False
         else:
             sign_of_life = "sessions.established" if notify else "handshakes.attempted"
-            with trio.move_on_after(wait_ns / NS_PER_S):
-                await self.fleet.until(lambda: self._count(sign_of_life) > 0)
+            await self.fleet.within(wait_ns / NS_PER_S, lambda: self.fleet.stopping or self._count(sign_of_life))
         return not self.fleet.stopping
 
     async def _collect(self) -> None:
@@ -306,8 +310,8 @@ class Supervisor:
         self._stage = Stage.DRAINING
         # Whoever dials stops first: what the other side's end would break off is no failure of anybody's.
         await self.fleet.tell_all(Halt())
-        with trio.move_on_after(_HALT_S):
-            await self.fleet.until_halted()
+        workers = self.fleet.workers
+        await self.fleet.within(_HALT_S, lambda: all(worker.ended or worker.halted for worker in workers))
         order = [Role.MSE, Role.WLC]
         if self.loads:
             self.loads[-1].end()
@@ -315,15 +319,40 @@ class Supervisor:
                 order.reverse()
         for role in order:
             await self.fleet.tell_all(Finish(), role)
-            with trio.move_on_after(_COLLECT_S + self._plan.backlog_ns / NS_PER_S):
-                await self.fleet.until_ended(role)
+            await self.fleet.within(
+                _COLLECT_S + self._plan.backlog_ns / NS_PER_S, partial(_all_ended, self.fleet.of(role))
+            )
         for worker in self.fleet.workers:
-            if not worker.ended:
-                worker.death = f"worker {worker.name} (pid {worker.process.pid}) did not hand in its result in time"
+            worker.give_up("did not hand in its result in time")
 
-    def _settled(self) -> bool:
-        """Every planned session is up or has failed."""
-        return self._count("sessions.established") + self._count("sessions.failed") >= len(self._plan.sessions)
+    async def _settle_sessions(self) -> None:
+        """Wait until every planned session is up or has failed; whoever gets no further is given up."""
+        plan, planned = self._plan, len(self._plan.sessions)
+        patience_s = plan.setup_timeout_ns / NS_PER_S + 1 / plan.connect_per_s + _COLLECT_S
+        while not self.fleet.stopping and (before := self._settled()) < planned:
+            if await self.fleet.within(patience_s, lambda: self.fleet.stopping or self._settled() > before):
+                continue
+            for number, worker in enumerate(self.fleet.of(Role.MSE)):
+                own = len(plan.sessions[number :: self.workers])
+                if left := own - _settled(self.merger.counters_of(worker.name)):
+                    worker.give_up(f"has {left:,} of {own:,} sessions neither up nor failed for {patience_s:.0f} s")
+            self.fleet.stop()
+
+    def _settled(self) -> int:
+        """How many sessions are up or have failed."""
+        return _settled(self.merger.counters())
+
+    def _has_ended_load(self, worker: WorkerProcess) -> bool:
+        return worker.ended or len(worker.loads) == len(self.loads)
+
+    def _give_up_late(self, workers: Sequence[WorkerProcess]) -> None:
+        """Those that have not ended their load, although they had the time."""
+        if self.fleet.stopping:
+            return
+        for worker in workers:
+            if not self._has_ended_load(worker):
+                worker.give_up("did not end its load in time")
+                self.fleet.stop()
 
     def _drained(self) -> bool:
         """Nothing is on its way any more, as far as we can see it."""
@@ -439,3 +468,11 @@ class Supervisor:
     def active(self) -> int:
         """Sessions that are up, as the dialing side sees it if it is ours."""
         return sum(worker.active for worker in self.fleet.of(Role.MSE if self._plan.use.plays_mse else Role.WLC))
+
+
+def _settled(counters: Mapping[str, int]) -> int:
+    return counters.get("sessions.established", 0) + counters.get("sessions.failed", 0)
+
+
+def _all_ended(workers: Sequence[WorkerProcess]) -> bool:
+    return all(worker.ended for worker in workers)

@@ -19,6 +19,7 @@ from loadgen.endpoint.link import EndpointSettings
 from loadgen.engine.aaa import Aaa
 from loadgen.engine.answering import answer
 from loadgen.engine.channel import (
+    Alive,
     AskStatus,
     Assignment,
     BeginStage,
@@ -68,6 +69,9 @@ from loadgen.transport.trace import observed
 from loadgen.transport.verifying import Clock, ClockedContext, skewed
 from loadgen.units import NS_PER_S
 
+# Intervals may be minutes long: in between, the supervisor is to know that we are there.
+_ALIVE_S = 1.0
+
 
 def worker_name(role: Role, worker: int) -> str:
     """What messages call a worker: wlc-0, mse-1."""
@@ -114,6 +118,7 @@ class Worker:
             nursery.start_soon(self._obey, nursery)
             nursery.start_soon(self._report)
             nursery.start_soon(self._tell_traces)
+            nursery.start_soon(self._live)
             await self._shard_done.wait()
             nursery.cancel_scope.cancel()
         self._give_trace.close()
@@ -209,6 +214,11 @@ class Worker:
             interval = self._interval(index)
             health = self._health() if assignment.plan.sessions_per_user else None
             await self._channel.send(Progress(interval, active, time.process_time(), queued, health, mustered, pending))
+
+    async def _live(self) -> None:
+        while True:
+            await trio.sleep(_ALIVE_S)
+            await self._channel.send(Alive())
 
     def _trace(self, shard: Driver) -> None:
         """Have a shard trace its first handshakes, if it is to; before there is any."""

@@ -71,6 +71,10 @@ class Merger:
                 total[name] = max(counters.get(name, 0) for counters in self._counters.values())
         return total
 
+    def counters_of(self, worker: str) -> Mapping[str, int]:
+        """Of one of them, as far as it was heard."""
+        return self._counters.get(worker, {})
+
     def whole_interval(self) -> int | None:
         """The interval up to which every worker has been heard, if none has been heard further."""
         latest = set(self._latest.values())
