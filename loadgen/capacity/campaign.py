@@ -9,6 +9,7 @@ from typing import NamedTuple
 from loadgen.capacity.dimension import ABOUT, Dimension
 from loadgen.capacity.result import DimensionResult, Outcome, Probe, Step
 from loadgen.capacity.search import Search, Trial
+from loadgen.measure.faults import faults
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import samples_for
 from loadgen.measure.thresholds import Figures, Status, Threshold, judge
@@ -204,8 +205,7 @@ def _failures(figures: Figures) -> list[str]:
     """What must never happen and did, with the kinds of errors behind it."""
     happened = [f"{name}: {count:,}" for name in _NEVER if (count := figures.counters.get(name, 0))]
     if happened:
-        errors = {name: count for name, count in figures.counters.items() if name.startswith("errors.") and count}
-        happened += [f"{name}: {count:,}" for name, count in sorted(errors.items(), key=lambda item: -item[1])]
+        happened += [f"{error.name}: {error.count:,}" for error in faults(figures.counters).told]
     return happened
 
 

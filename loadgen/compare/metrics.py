@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from loadgen.compare.result import Gate
+from loadgen.measure.faults import faults
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES, REQUESTS, SUBSERVICES
 from loadgen.measure.result import RunResult
 
@@ -42,7 +43,7 @@ class Row(msgspec.Struct, frozen=True):
     """One figure, or all statistics of one duration.
 
     Attributes:
-        name: as in docs/metrics.md; "errors" is the sum of all `errors.*`.
+        name: as in docs/metrics.md; "errors" is the sum of all `errors.*`, each event once.
         margin: of a MARGIN gate, as a share.
         needs_same_cpu: outside of one session on one machine it is only reported.
     """
@@ -125,7 +126,7 @@ def figure(result: RunResult, name: str) -> float | None:
     """One figure of a run; None if it was not measured."""
     value: float | None
     if name == ERRORS:
-        value = sum(count for counter, count in result.counters.items() if counter.startswith("errors."))
+        value = faults(result.counters).events
     elif name in COUNTERS:
         value = result.counters.get(name)
     elif name in RATES:

@@ -24,6 +24,7 @@ from loadgen.capacity.result import CapacityResult, Outcome
 from loadgen.compare.result import Comparison, Gate, MetricComparison
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
+from loadgen.measure.faults import faults
 from loadgen.measure.health import MachineHealth, Verdict
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
@@ -62,7 +63,6 @@ def run_page(result: RunResult, curves: Mapping[str, Histogram], plan_text: str)
         plan_text: plan.json, or nothing.
     """
     counters = {name: count for name, count in result.counters.items() if not name.startswith("errors.")}
-    errors = {name: count for name, count in result.counters.items() if name.startswith("errors.") and count}
     percentiles, handshake, over_time = percentile_charts(result, curves), handshake_chart(result), time_charts(result)
     return _page(
         "run.html.j2",
@@ -79,7 +79,7 @@ def run_page(result: RunResult, curves: Mapping[str, Histogram], plan_text: str)
         over_time=over_time,
         stages=stage_rows(result),
         counters=counters,
-        errors=sorted(errors.items(), key=lambda item: -item[1]),
+        errors=faults(result.counters),
         plan=plan_text[:_MOST_PLAN],
         plan_rest=max(0, len(plan_text) - _MOST_PLAN),
     )

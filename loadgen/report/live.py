@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from loadgen import __version__
+from loadgen.measure.faults import faults
 from loadgen.measure.health import Verdict
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.result import RunResult
@@ -103,14 +104,13 @@ def live_view(version: str, moment: Moment, result: RunResult | None, curves: Ma
         handshake = handshake_chart(result)
         found = [*percentile_charts(result, curves), *([handshake] if handshake else []), *time_charts(result)]
         charts = [LiveChart(chart.title, chart.text, chart.height, chart.figure) for chart in found]
-    errors = [] if result is None else [(n, c) for n, c in result.counters.items() if n.startswith("errors.") and c]
     values = {
         "now": moment,
         "result": result,
         "tone": "" if result is None else _TONES[result.verdict.generator],
         "cards": [] if result is None else headline(result),
         "lacks": [] if result is None else [(n, result.counters[n]) for n in _LACKS if n in result.counters],
-        "errors": sorted(errors, key=lambda item: -item[1]),
+        "errors": faults({} if result is None else result.counters),
     }
     return LiveView(
         version=version,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from loadgen.capacity.result import CapacityResult
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.errors import ExitCode
+from loadgen.measure.faults import faults
 from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Status
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
@@ -39,7 +40,13 @@ def run_markdown(result: RunResult) -> str:
     if durations:
         named = [(_text(name), *figures) for name, *figures in durations]
         parts.append(_table(("duration", "count", "p50", "p90", "p99", "p99.9", "max"), named, right=6))
-    figures = [(_text(name), f"{count:,}") for name, count in result.counters.items() if count]
+    found = faults(result.counters)
+    if found.told:
+        told = [(_text(error.name), f"the {error.end}", f"{error.count:,}") for error in found.told]
+        told += [(_text(error.name), f"the {error.end}: the same", f"{error.count:,}") for error in found.again]
+        parts.append(_table(("error", "told by", "count"), told, right=1))
+    others = {name: count for name, count in result.counters.items() if count and not name.startswith("errors.")}
+    figures = [(_text(name), f"{count:,}") for name, count in others.items()]
     figures += [(_text(name), f"{rate:,.1f}") for name, rate in result.rates.items()]
     figures += [(_text(name), f"{cost:,.4g}") for name, cost in result.costs.items()]
     if figures:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
+from loadgen.measure.faults import Faults, faults
 from loadgen.measure.health import Verdict
 from loadgen.measure.progress import Snapshot, Stage
 from loadgen.measure.result import RunResult
@@ -48,8 +49,8 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
     if apart := [stage.name for stage in result.stages if not stage.counted]:
         counted = [stage.name for stage in result.stages if stage.counted]
         parts.append(Text(f"  of {', '.join(counted)}; {', '.join(apart)} apart", style="dim"))
-    if errors := {name: count for name, count in result.counters.items() if name.startswith("errors.") and count}:
-        parts += [Text(), _errors(errors)]
+    if (found := faults(result.counters)).told:
+        parts += [Text(), _errors(found)]
     if result.thresholds:
         parts += [Text(), _thresholds(result)]
     if folder is not None:
@@ -193,11 +194,18 @@ def _durations(result: RunResult) -> Table:
     return table
 
 
-def _errors(errors: dict[str, int]) -> Table:
-    table = Table.grid(padding=(0, 3))
-    for name, count in sorted(errors.items(), key=lambda item: -item[1]):
-        table.add_row(f"  {name}", Text(f"{count:,}", style="red"))
-    return table
+def _errors(found: Faults) -> RenderableType:
+    told = Table.grid(padding=(0, 3))
+    for error in found.told:
+        told.add_row(f"  {error.name}", Text(f"{error.count:,}", style="red"), Text(f"at the {error.end}", style="dim"))
+    if not found.again:
+        return told
+    again = Table.grid(padding=(0, 3))
+    for error in found.again:
+        again.add_row(
+            *(Text(cell, style="dim") for cell in (f"  {error.name}", f"{error.count:,}", f"at the {error.end}"))
+        )
+    return Group(told, Text("  the same, from the other end:", style="dim"), again)
 
 
 def _thresholds(result: RunResult) -> Table:

@@ -60,6 +60,7 @@ _FAILURES = {
     "serve": NOTIFY,
     "close": SESSION,
 }
+_AT_WLCS = ("accept", "serve")
 # Counters that are failures of notifications, or of requests.
 _LACKING = {
     "notify.lost": (NOTIFY, "lost"),
@@ -108,6 +109,8 @@ class Batch:
     def __init__(self, *, receiving: bool) -> None:
         """Args: receiving: our MSEs take notifications; otherwise the row tells of sending."""
         self._rows = ROWS if receiving else {**ROWS, "notify.lag": SENT}
+        # With MSEs of ours, what goes wrong at our WLCs goes wrong at theirs: one event, which they tell.
+        self._phases = {phase: row for phase, row in _FAILURES.items() if not (receiving and phase in _AT_WLCS)}
         self._counted: dict[str, Counter[str]] = {}  # by process, as of its last interval
         self._until_s: dict[str, float] = {}  # by process: when that was over
         self._clear()
@@ -139,7 +142,7 @@ class Batch:
         counted, now = self._counted.get(process, Counter()), Counter(interval.counters)
         self._counted[process] = now
         for name in now:
-            if (row_and_kind := _failure(name)) and (new := now[name] - counted[name]) > 0:
+            if (row_and_kind := self._failure(name)) and (new := now[name] - counted[name]) > 0:
                 self._failures[row_and_kind] += new
                 self._failures_per_second[row_and_kind[0]].update(_by_second(new, end_unix_s, length_s))
 
@@ -168,6 +171,18 @@ class Batch:
         message: dict[str, object] = {"stats": rows, "stats_total": _total(rows, start_unix_s), "errors": errors}
         self._clear()
         return message
+
+    def _failure(self, counter: str) -> tuple[Row, str] | None:
+        """The row and the kind that a counter of something bad belongs to."""
+        if counter in _LACKING:
+            return _LACKING[counter]
+        if counter in _TIMEOUTS:
+            return _TIMEOUTS[counter]
+        if counter.startswith("errors."):
+            _, phase, kind = counter.split(".", 2)
+            row = self._phases.get(phase)
+            return None if row is None else (row, f"{phase}: {kind}")
+        return None
 
     def _entry(self, row: Row, failures: int, start_unix_s: float) -> LocustRow:
         histogram = self._histograms.get(row, Histogram())
@@ -208,18 +223,6 @@ def _by_second(count: int, end_s: float, length_s: float) -> Counter[int]:
         found[second] = upto - done
         done = upto
     return found
-
-
-def _failure(counter: str) -> tuple[Row, str] | None:
-    """The row and the kind that a counter of something bad belongs to."""
-    if counter in _LACKING:
-        return _LACKING[counter]
-    if counter in _TIMEOUTS:
-        return _TIMEOUTS[counter]
-    if counter.startswith("errors."):
-        _, phase, kind = counter.split(".", 2)
-        return _FAILURES[phase], f"{phase}: {kind}"
-    return None
 
 
 def _error_key(row: Row, kind: str) -> str:

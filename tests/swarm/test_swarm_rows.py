@@ -94,6 +94,19 @@ def test_failures_are_told_by_phase_and_kind_and_once() -> None:
     assert batch.take(1.0)["stats"] == []
 
 
+def test_a_refusal_is_one_failure_though_both_ends_tell_of_it() -> None:
+    for receiving, kind in ((True, "tls: alert_unknown_ca"), (False, "accept: key_hash_not_listed")):
+        batch = Batch(receiving=receiving)
+        batch.add("wlc-0", interval(1, errors__accept__key_hash_not_listed=15), 11.0, 1.0)
+        if receiving:
+            batch.add("mse-0", interval(1, errors__tls__alert_unknown_ca=15), 11.0, 1.0)
+        message = batch.take(1.0)
+        assert by_name(message)["TLS handshake"]["num_failures"] == 15
+        errors = message["errors"]
+        assert isinstance(errors, dict)
+        assert [(e["error"], e["occurrences"]) for e in errors.values()] == [(kind, 15)]
+
+
 def test_requests_of_all_kinds_are_one_row_and_fail_by_kind() -> None:
     batch = Batch(receiving=True)
     asked = {
