@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,6 +73,11 @@ class Process:
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
+
+    def children(self) -> list[int]:
+        """The processes that it has started, in order."""
+        pid = self._process.pid
+        return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()))
 
     def stop(self) -> None:
         """Whatever is left of it goes. The workers of a killed loadgen end when their pipes do."""
@@ -176,13 +183,26 @@ class Running:
         (path,) = self._results.glob("*/plan.json")
         return [f"{wlc['host']}:{wlc['port']}" for wlc in json.loads(path.read_text("utf-8"))["wlcs"]]
 
-    def end(self) -> Run:
-        """Wait for its end.
+    def until_it_flows(self) -> None:
+        """Notifications are sent, as its line for logs tells."""
+        process = self._process
+        process.until(lambda: re.search(r"sent [1-9]", process.stderr), "notification")
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self._process.signal(signal.SIGINT)
+
+    def kill_worker(self, number: int) -> None:
+        """One of its workers, WLCs first."""
+        os.kill(self._process.children()[number], signal.SIGKILL)
+
+    def end(self, *codes: int) -> Run:
+        """Wait for its end. Args: codes: that it may end with; none: those of a run that measured something.
 
         Raises:
-            Failed: it measured nothing.
+            Failed: it ended with another one.
         """
-        if (code := self._process.wait()) not in _MEASURED:
+        if (code := self._process.wait()) not in (codes or _MEASURED):
             raise Failed(f"loadgen run: exit code {code}: {self._process.stderr[-2000:]}")
         (folder,) = self._results.iterdir()
         result = json.loads((folder / "result.json").read_text("utf-8"))

@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks.counterparts import wire
 from benchmarks.counterparts.identity import client_context
+from benchmarks.counterparts.lossy import lose_one_in
 from benchmarks.counterparts.truth import NS_PER_MS, NS_PER_S, TO_UNIX_NS, duration_ns, summary
 
 _SETUP_S = 30.0
@@ -62,6 +63,8 @@ class Session:
         if granted != wire.RSSI_MS:
             raise wire.Broken(f"granted {granted:#x}")
         self.tls.setblocking(False)
+        if mse.lose_segments:
+            lose_one_in(self.tls, mse.lose_segments)
         for frame in self._waiting:
             self._on_frame(frame)
 
@@ -170,12 +173,14 @@ class Mse:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.context = client_context(options.identity)
+        self.lose_segments: int = options.lose_segments
         self.truth: Counter[str] = Counter()
         self.latencies_ns, self.services_ns, self.rtts_ns = array("q"), array("q"), array("q")
         self._options = options
         self._per_second: list[tuple[int, int]] = []
         self._echo, self._second = _Every(options.echo_interval), _Every(NS_PER_S)
         self._stopped = False
+        self._leave_ns = 1 << 62
         self._sessions: list[Session] = []
 
     def dial(self) -> None:
@@ -187,6 +192,8 @@ class Mse:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         started_ns = time.monotonic_ns()
+        if self._options.leave_after:
+            self._leave_ns = started_ns + self._options.leave_after
         if self._options.read_bytes_per_s:
             self._paced(self._options.read_bytes_per_s, lambda session, most: session.read(most))
         elif self._options.max_notifications_per_s:
@@ -215,6 +222,8 @@ class Mse:
         self._stopped = True
 
     def _open(self) -> list[Session]:
+        if time.monotonic_ns() >= self._leave_ns:
+            self._stopped = True
         return [session for session in self._sessions if session.open and not self._stopped]
 
     def _paced(self, per_s: float, read: Callable[[Session, int], int]) -> None:
@@ -277,6 +286,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--wlc", type=_address, action="append", required=True, metavar="HOST:PORT")
     parser.add_argument("--identity", type=Path, help="key and certificate (PEM); made if not given")
     parser.add_argument("--echo-interval", type=duration_ns, default=NS_PER_S)
+    parser.add_argument("--leave-after", type=duration_ns, default=0, help="close in order after so long; 0: stay")
+    parser.add_argument("--lose-segments", type=int, default=0, help="one in so many that come, at random; 0: none")
     parser.add_argument("--receive-buffer", type=int, default=0, help="SO_RCVBUF; 0: the kernel's choice")
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--read-bytes-per-s", type=float, default=0.0, help="over all sessions together")

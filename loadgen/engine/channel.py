@@ -9,6 +9,7 @@ import trio
 
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Identity
+from loadgen.measure.asked import Absence
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.recorder import Interval
 from loadgen.nmsp.messages import Role
@@ -175,11 +176,16 @@ class Alive(_Value, frozen=True):
 
 
 class Done(_Value, frozen=True):
-    """From a worker: its last interval, how it fared, and how many handshakes it did not trace, if it was to."""
+    """From a worker: its last interval, how it fared, and how many handshakes it did not trace, if it was to.
+
+    Attributes:
+        absence: of the sessions that it was to have; None: others look after them.
+    """
 
     interval: Interval
     health: WorkerHealth
     untraced: int = 0
+    absence: Absence | None = None
 
 
 class StatusPart(_Value, frozen=True):

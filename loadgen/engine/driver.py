@@ -12,6 +12,7 @@ import trio
 from loadgen.engine.effort import Effort
 from loadgen.engine.pauses import Stalling
 from loadgen.engine.peers import Peer
+from loadgen.engine.presence import Presence
 from loadgen.scenario.schedule import RateStage
 
 
@@ -24,6 +25,7 @@ class Driver(Stalling, Protocol):
         effort: what the load costs.
         load_over: of the load that was started last: this side has done its part.
         halted: it was told to halt, and nothing that it has begun is being set up any more.
+        presence: of the sessions that the plan has; None: it has none, or the other side, which is ours, keeps it.
     """
 
     active: int
@@ -31,6 +33,7 @@ class Driver(Stalling, Protocol):
     effort: Effort
     load_over: trio.Event
     halted: trio.Event
+    presence: Presence | None
 
     async def run(self) -> None:
         """Drive until told to finish, and everything is closed."""

@@ -17,12 +17,13 @@ from loadgen.endpoint.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.engine.effort import Effort
 from loadgen.engine.peers import Peer, PeerBook, PeerKeeper
 from loadgen.engine.phase import Phase
+from loadgen.engine.presence import Presence
 from loadgen.engine.term import Term
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import NotifyReceiver
 from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.plan import Plan
+from loadgen.scenario.plan import Plan, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.transport.dtls import Association, dropped_by_kernel
 from loadgen.transport.tls import EndOfStream, TransportFault
@@ -87,6 +88,7 @@ class DtlsDriver(PeerKeeper):
         self.book = PeerBook()
         self.load_over = trio.Event()
         self.halted = trio.Event()
+        self.presence: Presence | None = None
         self.finished = False
         self.nursery: trio.Nursery
         self._timers: list[tuple[int, int, DtlsLink]] = []
@@ -114,6 +116,8 @@ class DtlsDriver(PeerKeeper):
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         self.load_over = trio.Event()
+        if self.presence is not None:
+            self.presence.begin(at_ns, end_ns(stages))
         self.effort.begin()
         self.term.begin(at_ns, stages)
         self.wake(at_ns)

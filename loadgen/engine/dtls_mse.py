@@ -19,6 +19,7 @@ from loadgen.endpoint.stations import known_macs
 from loadgen.engine.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsDriver, DtlsLink
 from loadgen.engine.peers import Peer
 from loadgen.engine.phase import Phase
+from loadgen.engine.presence import presence_of_sessions
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use, end_ns
@@ -84,6 +85,7 @@ class DtlsMseDriver(DtlsDriver):
         self._dialed = 0
         self._finishing = False
         self._patience_until_ns = self._quiet_until_ns = NEVER_NS
+        self.presence = presence_of_sessions(plan, worker, workers, addresses)
         # Datagrams that were not taken yet: whose, where in the receive buffer they end, and when they came.
         self._reads: list[DtlsLink] = []
         self._ends: list[int] = []
@@ -238,6 +240,8 @@ class DtlsMseDriver(DtlsDriver):
         self.recorder.happened("established", now_ns)
         self._reception.open(link.number, link.endpoint.granted)
         self._up[link.number] = link
+        if self.presence is not None:
+            self.presence.came(link.number, now_ns)
         if self._asker is not None:
             assert isinstance(link.endpoint, DatagramMseEndpoint)
             self._asker.open(link.endpoint)
@@ -268,6 +272,8 @@ class DtlsMseDriver(DtlsDriver):
             self.recorder.count("sessions.failed")
         else:
             self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+            if self.presence is not None:
+                self.presence.went(link.number, time.monotonic_ns(), "it left" if orderly else "it was lost")
 
     def on_withdrawn(self, link: DtlsLink) -> None:
         self._leave(link)

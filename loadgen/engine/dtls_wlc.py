@@ -21,6 +21,7 @@ from loadgen.engine.dtls import TICK_NS, DtlsDriver, DtlsLink
 from loadgen.engine.owing import Owing
 from loadgen.engine.peers import Peer, server_statistics
 from loadgen.engine.phase import GIVEN_UP, Phase
+from loadgen.engine.presence import presence_of_visitors
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s
 from loadgen.nmsp.profile import WireProfile
@@ -71,6 +72,7 @@ class DtlsWlcDriver(DtlsDriver):
         self._contexts = contexts
         self._endpoints = [endpoint_of(sock) for sock in sockets]
         self._dialed_by_us = plan.use.plays_mse
+        self.presence = presence_of_visitors(plan, share.members, sockets)
         self._owing = Owing(plan, share, to_unix_ns)
         self._links: list[DtlsLink | None] = []  # of each row of the ledger; None: down
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
@@ -245,6 +247,8 @@ class DtlsWlcDriver(DtlsDriver):
             self.recorder.count("sessions.established")
             self.recorder.happened("established", now_ns)
             self.recorder.record("handshake.session", now_ns - link.started_ns)
+        if self.presence is not None:
+            self.presence.came(link.number, now_ns)
         if link.endpoint.granted & _STATION_MASK:
             self._begin_row(link, now_ns)
 
@@ -308,6 +312,9 @@ class DtlsWlcDriver(DtlsDriver):
                 self.recorder.count("sessions.closed" if orderly else "sessions.lost")
             else:
                 self.recorder.count("sessions.failed")
+        if self.presence is not None and phase is Phase.ACTIVE:
+            how = f"MSE {link.association.peer_address[0]} {'left' if orderly else 'was lost'}"
+            self.presence.went(link.number, time.monotonic_ns(), how)
         if link.row < 0:
             return
         self._links[link.row] = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from loadgen.endpoint.link import Endpoint
 from loadgen.engine.peers import Peer
 from loadgen.engine.phase import Phase
+from loadgen.transport.tcp_info import NO_SEGMENTS
 from loadgen.transport.tls import Tunnel
 
 
@@ -18,6 +19,7 @@ class Link:
         "peer",
         "phase",
         "read",
+        "segments",
         "started_ns",
         "tail",
         "timer",
@@ -39,6 +41,7 @@ class Link:
         self.watched = 0
         self.peer: Peer | None = None  # once its tunnel is up
         self.notifications = 0  # sent or received, once its session is over
+        self.segments = NO_SEGMENTS  # as they were when they were looked at last
 
 
 class Reads:

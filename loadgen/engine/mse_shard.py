@@ -18,6 +18,7 @@ from loadgen.engine.dialing import DialingShard, MseLink
 from loadgen.engine.links import Link
 from loadgen.engine.peers import Peer
 from loadgen.engine.phase import Phase
+from loadgen.engine.presence import presence_of_sessions
 from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.engine.term import Term
 from loadgen.measure.recorder import Recorder
@@ -86,6 +87,7 @@ class MseShard(DialingShard):
         self._dialed = 0
         self._wanted = 0
         self._by_number: dict[int, MseLink] = {}
+        self.presence = presence_of_sessions(plan, worker, workers, addresses)
         self._finishing = False
         self._patience_until_ns = NEVER_NS
 
@@ -239,6 +241,8 @@ class MseShard(DialingShard):
         self.recorder.count("sessions.established")
         self.recorder.happened("established", now_ns)
         self._reception.open(link.number, link.endpoint.granted)
+        if self.presence is not None:
+            self.presence.came(link.number, now_ns)
         if self._asker is not None:
             assert isinstance(link.endpoint, MseEndpoint)
             self._asker.open(link.endpoint)
@@ -257,6 +261,9 @@ class MseShard(DialingShard):
             self.recorder.count("sessions.failed")
         else:
             self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+            if self.presence is not None:
+                assert isinstance(link, MseLink)
+                self.presence.went(link.number, time.monotonic_ns(), "it left" if orderly else "it was lost")
 
     def on_withdrawn(self, link: Link, phase: Phase) -> None:
         self._leave(link)

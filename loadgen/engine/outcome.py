@@ -9,6 +9,7 @@ from datetime import datetime
 from loadgen.engine.record import AbortWhen, Load, RunRecord
 from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
+from loadgen.measure.asked import Asked, shortfalls
 from loadgen.measure.books import imbalances
 from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_metrics, make_rates, make_stages
 from loadgen.measure.health import MachineHealth, judge
@@ -17,7 +18,8 @@ from loadgen.measure.names import MAXIMA, error_phases
 from loadgen.measure.result import RunResult, environment
 from loadgen.measure.thresholds import Figures, Status
 from loadgen.measure.verdict import make_verdict
-from loadgen.scenario.plan import Plan, PlannedThreshold, Use
+from loadgen.scenario.plan import Plan, PlannedThreshold, Use, end_ns
+from loadgen.units import NS_PER_S
 
 
 def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold], started: datetime) -> RunResult:
@@ -42,6 +44,10 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     )
     machine = MachineHealth() if load is None else load.machine
     judged = limits.judge(demands, figures)
+    load_s = sum(load.length_s for load in record.loads)
+    # Who cut a run off knows that it did less than it was to.
+    whole = record.complete and not record.interrupted and not record.aborted
+    short = shortfalls(_asked(plan, record), load_s, counters, record.absences) if whole else ()
     return RunResult(
         schema_version=RunResult.VERSION,
         scenario=plan.scenario,
@@ -50,18 +56,18 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         use=plan.use,
         kind=plan.kind,
         started=started.isoformat(timespec="seconds"),
-        load_s=sum(load.length_s for load in record.loads),
+        load_s=load_s,
         supervisor_cpu_s=sum(load.cpu_s for load in record.loads),
         environment=environment(),
         verdict=make_verdict(
             judge(record.health, machine, counters),
             judged,
             counters,
-            machine,
             interrupted=record.interrupted,
             aborted=record.aborted,
             deaths=record.deaths,
             imbalances=imbalances(counters) if record.over else (),
+            shortfalls=short,
         ),
         metrics=dict(figures.metrics),
         counters=counters,
@@ -128,6 +134,19 @@ def _since(load: Load | None, counters: dict[str, int]) -> dict[str, int]:
     return {name: count - load.before[name] for name, count in counters.items()}
 
 
+def _asked(plan: Plan, record: RunRecord) -> Asked:
+    """What a run was to do. How many users there are to be, only who leads them knows."""
+    if plan.sessions_per_user or not record.loads:
+        return Asked()
+    load_s = sum(end_ns(load.stages) for load in record.loads) / NS_PER_S
+    allowed_s = max((absence.before_s for absence in record.absences), default=0.0)
+    due = Counter[str]()
+    for load in record.loads:
+        due.update(_planned(plan, load, 0, end_ns(load.stages)))
+    sessions = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else 0
+    return Asked(sessions, load_s, allowed_s, {name.removesuffix(".due"): count for name, count in due.items()})
+
+
 def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
     """Looks after each interval whether a rule with `abort_on_fail` has failed."""
     fatal = [rule for rule in rules if rule.abort_on_fail]
@@ -153,8 +172,14 @@ def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
 
 def _due(plan: Plan, load: Load, start_ns: int, end_ns: int) -> dict[str, int]:
     """What became due between two times of a load, as a counter; where the schedule alone says so."""
+    return _planned(plan, load, start_ns, end_ns) if plan.use is Use.BOTH else {}
+
+
+def _planned(plan: Plan, load: Load, start_ns: int, end_ns: int) -> dict[str, int]:
+    """What the plan has between two times of a load, as a counter, if the schedule is ours."""
     schedule = plan.schedule(load.stages)
-    if not plan.paced or plan.use is not Use.BOTH or plan.sessions_per_user:
+    leads = plan.use.plays_mse if plan.kind is LoadKind.HANDSHAKE else plan.use.plays_wlc
+    if not plan.paced or not leads or plan.sessions_per_user:
         return {}
     first, end = (schedule.count_at(time_ns - 1) for time_ns in (start_ns, max(start_ns, end_ns)))
     if plan.kind is LoadKind.HANDSHAKE:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from loadgen.engine.machine import MachineWatch
+from loadgen.measure.asked import Absence
 from loadgen.measure.health import MachineHealth, WorkerHealth
 from loadgen.measure.merge import Merger
 from loadgen.measure.timeline import TimelineBuilder
@@ -71,6 +72,7 @@ class RunRecord(NamedTuple):
     epoch_ns: int
     epoch_unix_s: float
     interval_s: float
+    absences: tuple[Absence, ...] = ()  # of the load that was put on last
 
 
 # Why to give a load up early, from the figures until a time (monotonic ns); None: it goes on.

@@ -17,6 +17,7 @@ from loadgen.engine.aaa import Aaa
 from loadgen.engine.links import Link
 from loadgen.engine.listening import ListeningShard, WlcLink
 from loadgen.engine.phase import Phase
+from loadgen.engine.presence import presence_of_visitors
 from loadgen.engine.term import Term
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s
@@ -59,6 +60,7 @@ class ServingShard(ListeningShard):
         self._contexts = contexts
         self._to_unix_ns = to_unix_ns
         self._dialed_by_us = plan.use.plays_mse
+        self.presence = presence_of_visitors(plan, members, listeners)
         self._load_start_ns: int | None = None
         self._stop_at_ns = NEVER_NS
         self._term = Term(plan, recorder)
@@ -176,6 +178,9 @@ class ServingShard(ListeningShard):
             self.recorder.count("sessions.established")
             self.recorder.happened("established", now_ns)
             self.recorder.record("handshake.session", now_ns - link.started_ns)
+        if self.presence is not None:
+            assert isinstance(link, WlcLink)
+            self.presence.came(link.number, now_ns)
 
     def on_left(self) -> None:
         self._term.left()
@@ -186,6 +191,10 @@ class ServingShard(ListeningShard):
                 self.recorder.count("sessions.closed" if orderly else "sessions.lost")
             else:
                 self.recorder.count("sessions.failed")
+        if self.presence is not None and phase is Phase.ACTIVE:
+            assert isinstance(link, WlcLink)
+            how = f"MSE {link.address[0]} {'left' if orderly else 'was lost'}"
+            self.presence.went(link.number, time.monotonic_ns(), how)
 
     def on_withdrawn(self, link: Link, phase: Phase) -> None:
         if not self._dialed_by_us:

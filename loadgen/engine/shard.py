@@ -16,11 +16,14 @@ from loadgen.engine.links import Link, Reads
 from loadgen.engine.loop import Loop
 from loadgen.engine.peers import PeerBook, PeerKeeper
 from loadgen.engine.phase import Phase
+from loadgen.engine.presence import Presence
+from loadgen.engine.segments import SegmentWatch
 from loadgen.engine.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import MAX_WRITE_BYTES, NotifyReceiver
 from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.transport.tls import EndOfStream, TransportFault
 from loadgen.units import NS_PER_MS, NS_PER_S
@@ -63,8 +66,10 @@ class Shard(Loop, PeerKeeper):
         self.mustered = 0  # users
         self.handshakes_wait = False  # for us: the last turn had no time for all that were ready
         self.effort = Effort()
+        self.segments = SegmentWatch(recorder)
         self.book = PeerBook()
         self.tracer: Tracer | None = None  # of a run that somebody wants the handshakes of
+        self.presence: Presence | None = None
         self.load_over = trio.Event()
         self.halted = trio.Event()
         self._reads = Reads()
@@ -107,6 +112,8 @@ class Shard(Loop, PeerKeeper):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         """Slot 0 of these stages' schedule is due at `at_ns` (monotonic); the load before, if any, is over."""
         self.load_over = trio.Event()
+        if self.presence is not None:
+            self.presence.begin(at_ns, end_ns(stages))
         self.effort.begin()
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
@@ -472,6 +479,7 @@ class Shard(Loop, PeerKeeper):
         """Give a link's descriptor back."""
         if link.phase is Phase.ACTIVE:
             link.notifications = self.notified(link)
+        self.segments.ends(link)
         self.book.ended(link)
         link.phase = Phase.CLOSED
         self.remove(link)

@@ -176,6 +176,7 @@ class Supervisor:
             timeline=self._timeline,
             loads=tuple(self.loads),
             health=tuple(worker.done.health for worker in workers if worker.done is not None),
+            absences=tuple(w.done.absence for w in workers if w.done is not None and w.done.absence is not None),
             deaths=tuple(worker.death for worker in workers if worker.death is not None),
             complete=all(worker.done is not None for worker in workers),
             over=True,

@@ -71,6 +71,8 @@ from loadgen.units import NS_PER_S
 
 # Intervals may be minutes long: in between, the supervisor is to know that we are there.
 _ALIVE_S = 1.0
+# How often a WLC without MSEs looks for the first.
+_FIRST_S = 0.02
 
 
 def worker_name(role: Role, worker: int) -> str:
@@ -117,6 +119,8 @@ class Worker:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey, nursery)
             nursery.start_soon(self._report)
+            if assignment.plan.use is Use.SERVE_WLC and not assignment.plan.sessions_per_user:
+                nursery.start_soon(self._tell_of_the_first)
             nursery.start_soon(self._tell_traces)
             nursery.start_soon(self._live)
             await self._shard_done.wait()
@@ -124,7 +128,9 @@ class Worker:
         self._give_trace.close()
         await self._tell_traces()
         untraced = 0 if self._tracer is None else self._tracer.untraced
-        await self._channel.send(Done(self._interval(self._now_index()), self._health(), untraced))
+        presence = None if self._shard is None else self._shard.presence
+        absence = None if presence is None else presence.absence()
+        await self._channel.send(Done(self._interval(self._now_index()), self._health(), untraced, absence))
 
     async def _obey(self, nursery: trio.Nursery) -> None:
         if self._shard is not None:
@@ -220,6 +226,17 @@ class Worker:
             await trio.sleep(_ALIVE_S)
             await self._channel.send(Alive())
 
+    async def _tell_of_the_first(self) -> None:
+        """Of somebody else's MSEs, as soon as it comes and not at the end of the interval: the load begins with it, and
+        whoever plays the MSEs for as long as the plan says must not be gone before the load's end.
+        """
+        counters = self._recorder.counters
+        while not counters["sessions.established"] + counters["handshakes.attempted"]:  # noqa: ASYNC110 - plain counters
+            await trio.sleep(_FIRST_S)
+        assert self._shard is not None
+        interval, cpu_s = self._interval(self._now_index()), time.process_time()
+        await self._channel.send(Progress(interval, self._shard.active, cpu_s, self._shard.queued_bytes()))
+
     def _trace(self, shard: Driver) -> None:
         """Have a shard trace its first handshakes, if it is to; before there is any."""
         assignment, plan = self._assignment, self._assignment.plan
@@ -244,6 +261,8 @@ class Worker:
 
     def _interval(self, index: int) -> Interval:
         self._count_totals()
+        if isinstance(self._shard, Shard):
+            self._shard.segments.look_around(self._shard.links.values())
         interval = self._recorder.take(index)
         for tag in self._counted:
             if (lag := interval.histograms.get(tag)) is not None:

@@ -95,6 +95,8 @@ COUNTERS = {
     "datagrams.received": "datagrams received and decrypted",
     "datagrams.dropped": "datagrams that found the receive buffer of a socket of ours full",
     "datagrams.overflowed": "datagrams that were read from our socket, and found their association's queue full",
+    "tcp.segments_sent": "TCP segments with data that our sockets sent, as far as they were looked at",
+    "tcp.segments_retransmitted": "of those: sent again",
     "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: the clocks of two machines disagree",
     "accept.attempts": "connections that a WLC accepted",
     "accept.success": "of those: TLS is up",
@@ -147,7 +149,7 @@ OPTIONAL_PREFIXES = ("service.", "requests.", "transmit.")
 NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.", *OPTIONAL_PREFIXES)
 HANDSHAKE_PREFIXES = ("handshakes.",)
 # What each transport has no counters of.
-TLS_ONLY = frozenset({"notify.unacknowledged_bytes"})
+TLS_ONLY = frozenset({"notify.unacknowledged_bytes", "tcp.segments_sent", "tcp.segments_retransmitted"})
 DTLS_ONLY = frozenset(
     {
         *("datagrams.sent", "datagrams.received", "datagrams.dropped", "datagrams.overflowed"),

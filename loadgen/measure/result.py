@@ -25,7 +25,10 @@ class Limit(StrEnum):
     GENERATOR = "generator"  # this program, or the machine it ran on
     TARGET = "target"
     NETWORK = "network"
-    SCENARIO = "scenario"  # nothing did: everything that was asked for was done
+    SCENARIO = "scenario"  # nothing did: it asked for no more
+    INTERRUPTION = "interruption"  # somebody ended it
+    WORKER = "worker"  # a process of ours died
+    NOBODY = "nobody"  # there was no session, and no error that tells why
 
 
 class ResultVerdict(msgspec.Struct, frozen=True):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from loadgen.errors import ExitCode
-from loadgen.measure.health import GeneratorVerdict, MachineHealth, Verdict
+from loadgen.measure.asked import TOLERANCE, Shortfall
+from loadgen.measure.faults import faults
+from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.result import Limit, ResultVerdict
 from loadgen.measure.thresholds import Status, ThresholdResult
 
@@ -20,7 +22,7 @@ _OUTCOMES = {
 }
 _NO_HANDSHAKE = "no handshake completed"
 
-# Worth a line beside the verdict, even where no threshold forbids it.
+# What was not done, or not answered: worth a line beside the verdict, even where no threshold forbids it.
 _SHORTCOMINGS = {
     "sessions.failed": "sessions failed",
     "sessions.lost": "sessions lost",
@@ -31,14 +33,14 @@ _SHORTCOMINGS = {
     "requests.dropped": "requests dropped",
     "requests.refused": "requests refused",
     "requests.timed_out": "requests not answered",
-    "requests.unmatched": "responses that nobody asked for",
+    "requests.abandoned": "requests not answered when their session ended",
 }
 _VERBS = {Status.FAILED: "failed", Status.ERROR: "could not be judged"}
 # Faults of the way between us and the target; everything else that goes wrong there is the target's.
 _NETWORK_KINDS = ("unreachable", "timeout")
+# Of the segments that our own connections sent; and so many at least: of a few, one is a large share.
 _NETWORK_RETRANSMITTED = 0.01
-# Of what was due: less than that is no limit, only a blemish.
-_SHORTFALL = 0.01
+_LEAST_RETRANSMITTED = 10
 # What is under way for a moment on a good network.
 _LEAST_WAITING_BYTES = 1 << 18
 
@@ -47,16 +49,22 @@ def make_verdict(
     generator: GeneratorVerdict,
     thresholds: tuple[ThresholdResult, ...],
     counters: Mapping[str, int],
-    machine: MachineHealth,
     *,
     interrupted: bool,
     aborted: str,
     deaths: tuple[str, ...],
     imbalances: Sequence[str] = (),
+    shortfalls: tuple[Shortfall, ...] = (),
 ) -> ResultVerdict:
-    """The outcome that weighs most decides the exit code; the reasons name all."""
+    """The outcome that weighs most decides the exit code; the reasons name all.
+
+    Args:
+        shortfalls: of a run that came to its end: what was asked for and not done.
+    """
     shaking = "handshakes.completed" in counters
     established = counters["handshakes.completed" if shaking else "sessions.established"]
+    if not established:  # to say so is enough
+        shortfalls = ()
     # A run that measured nothing has not passed anything.
     empty = not shaking and not counters.get("notify.sent", 0) and not counters.get("notify.received", 0)
     all_lost = not shaking and 0 < established <= counters.get("sessions.lost", 0)
@@ -71,7 +79,10 @@ def make_verdict(
         reasons.append("no notification was sent or received")
     if all_lost:
         reasons.append("no session was left at the end")
-    reasons += [f"{what}: {counters[name]:,}" for name, what in _SHORTCOMINGS.items() if counters.get(name)]
+    reasons += [shortfall.reason for shortfall in shortfalls]
+    reasons += _shortcomings(counters)
+    if unasked := counters.get("requests.unmatched"):
+        reasons.append(f"responses that nobody asked for: {unasked:,}")
     reasons += [f"threshold {_VERBS[t.status]}: {t.text} ({t.shown})" for t in thresholds if not t.passed]
     if deaths:
         code = ExitCode.WORKER_DIED
@@ -85,47 +96,79 @@ def make_verdict(
         code = ExitCode.INCONCLUSIVE
     elif aborted or any(threshold.status is Status.FAILED for threshold in thresholds):
         code = ExitCode.THRESHOLD_FAILED
-    elif not all(threshold.passed for threshold in thresholds):
+    elif any(shortfall.grave for shortfall in shortfalls) or not all(threshold.passed for threshold in thresholds):
         code = ExitCode.INCONCLUSIVE
     else:
         code = ExitCode.PASSED
-    limited_by, limit_reason = _limit(generator, counters, machine)
+    if deaths:
+        limit = Limit.WORKER, deaths[0]
+    elif interrupted:
+        limit = Limit.INTERRUPTION, "it was ended from outside"
+    else:
+        limit = _evidence(generator, counters, shortfalls) or _no_limit(counters, shortfalls, aborted, established)
     return ResultVerdict(
         generator=generator.generator,
         reasons=tuple(reasons),
-        limited_by=limited_by,
-        limit_reason=limit_reason,
+        limited_by=limit[0],
+        limit_reason=limit[1],
         outcome=_NO_HANDSHAKE if shaking and code is ExitCode.UNREACHABLE else _OUTCOMES[code],
         exit_code=int(code),
     )
 
 
-def _limit(generator: GeneratorVerdict, counters: Mapping[str, int], machine: MachineHealth) -> tuple[Limit, str]:
-    """What kept the run from doing more. As long as the generator is in doubt, nobody else is blamed."""
+def _evidence(
+    generator: GeneratorVerdict, counters: Mapping[str, int], shortfalls: tuple[Shortfall, ...]
+) -> tuple[Limit, str] | None:
+    """What kept a run that was not cut off from doing more, as far as anything shows it. As long as the generator is in
+    doubt, nobody else is blamed.
+    """
     if generator.limiting:
         return Limit.GENERATOR, generator.limiting
     attempted = counters.get("sessions.attempted", 0) + counters.get("handshakes.attempted", 0)
-    failed = {
-        name: count for name, count in counters.items() if name.startswith("errors.") and count > attempted * _SHORTFALL
-    }
+    failed = {error.name: error.count for error in faults(counters).told if error.count > attempted * TOLERANCE}
     on_the_way = {name: count for name, count in failed.items() if name.endswith(_NETWORK_KINDS) and ".tcp." in name}
     if on_the_way:
         return Limit.NETWORK, ", ".join(f"{name}: {count:,}" for name, count in on_the_way.items())
-    if machine.retransmitted > _NETWORK_RETRANSMITTED:
-        return Limit.NETWORK, f"{machine.retransmitted:.1%} of this machine's TCP segments were sent again"
+    segments, again = counters.get("tcp.segments_sent", 0), counters.get("tcp.segments_retransmitted", 0)
+    if again >= _LEAST_RETRANSMITTED and again > segments * _NETWORK_RETRANSMITTED:
+        return Limit.NETWORK, f"{again:,} of {segments:,} TCP segments of our own connections were sent again"
     if failed:
         name, count = max(failed.items(), key=lambda item: item[1])
         return Limit.TARGET, f"{name}: {count:,}"
-    for kind in ("notify", "handshakes"):
+    if grave := next((shortfall for shortfall in shortfalls if shortfall.grave), None):
+        return Limit.TARGET, grave.what
+    for kind in ("notify", "handshakes", "requests"):
         due, dropped = counters.get(f"{kind}.due", 0), counters.get(f"{kind}.dropped", 0)
-        if due and dropped > due * _SHORTFALL:
+        if due and dropped > due * TOLERANCE:
             return Limit.TARGET, f"it did not take {dropped:,} of {due:,} that were due, for longer than load.backlog"
+    asked = counters.get("requests.sent", 0)
+    for name in ("requests.timed_out", "requests.refused", "requests.abandoned"):
+        if (unanswered := counters.get(name, 0)) > asked * TOLERANCE:
+            return Limit.TARGET, f"{_SHORTCOMINGS[name]}: {unanswered:,} of {asked:,}"
     waiting, sent = counters.get("notify.unacknowledged_bytes", 0), counters.get("notify.sent_bytes", 0)
-    if waiting > max(_LEAST_WAITING_BYTES, sent * _SHORTFALL):
+    if waiting > max(_LEAST_WAITING_BYTES, sent * TOLERANCE):
         return Limit.TARGET, f"{waiting:,} bytes were written that it had not taken when the load was over"
     lost = counters.get("notify.lost", 0)
-    if lost > max(counters.get("notify.sent", 0), counters.get("notify.received", 0)) * _SHORTFALL:
+    if lost > max(counters.get("notify.sent", 0), counters.get("notify.received", 0)) * TOLERANCE:
         # Of datagrams nobody says where they went; those that we lost ourselves are the generator's, above.
         where = Limit.NETWORK if "datagrams.received" in counters else Limit.TARGET
         return where, f"notifications lost: {lost:,}"
+    return None
+
+
+def _no_limit(
+    counters: Mapping[str, int], shortfalls: tuple[Shortfall, ...], aborted: str, established: int
+) -> tuple[Limit, str]:
+    """Nothing shows one: the run did what the scenario asks for, or there was nobody to do it with."""
+    if not established:
+        came = counters.get("sessions.attempted", 0) + counters.get("handshakes.attempted", 0)
+        return Limit.NOBODY, "no session came up, and no error tells why" if came else "nobody came"
+    if aborted:
+        return Limit.SCENARIO, f"it gives up early: {aborted}"
+    if not_done := [*(shortfall.what for shortfall in shortfalls), *_shortcomings(counters)]:
+        return Limit.SCENARIO, f"it asked for no more; of that, not done: {'; '.join(not_done)}"
     return Limit.SCENARIO, "everything that it asked for was done"
+
+
+def _shortcomings(counters: Mapping[str, int]) -> list[str]:
+    return [f"{what}: {counters[name]:,}" for name, what in _SHORTCOMINGS.items() if counters.get(name)]

@@ -26,6 +26,7 @@ from OpenSSL._util import lib as _lib
 
 from loadgen.transport import verifying
 from loadgen.transport.suites import offer
+from loadgen.transport.tcp_info import Segments, segments_of
 from loadgen.transport.verifying import CertificateCheck, Clock, ClockedContext
 
 # Makes an empty context of a method and a clock.
@@ -351,6 +352,10 @@ class Tunnel:
         """What was written, and the peer's TCP has not taken yet; with TLS's own bytes."""
         held = fcntl.ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0")
         return int.from_bytes(held, sys.byteorder) + len(self._pending or b"")
+
+    def segments(self) -> Segments | None:
+        """Of its TCP connection; None where the kernel does not tell."""
+        return segments_of(self._socket)
 
     def close_notify(self) -> bool:
         """Say that nothing more comes; True if the peer said so too. Never fails: the connection ends either way."""

@@ -101,6 +101,14 @@ class Ended(NamedTuple):
             assert part.lower() in self.stderr.lower(), self.stderr
         assert self.folders == []
 
+    def check_fell_short(self) -> None:
+        """It measured; but not all of the plan's sessions were there, and it says so."""
+        assert self.code in (4, 5), self.stderr + self.stdout
+        assert "Traceback" not in self.stderr
+        verdict = self.result["verdict"]
+        assert any(reason.startswith("sessions were missing for ") for reason in verdict["reasons"]), verdict
+        assert "everything" not in verdict["limit_reason"]
+
     def check_passed(self) -> None:
         """It did what it should. Exit 4 only says that this machine had no time for it (sent late, but sent)."""
         assert self.code in (0, 4), self.stderr + self.stdout

@@ -82,6 +82,9 @@ class TestDeath:
         assert ended.code == 6, ended.stderr
         verdict = ended.result["verdict"]
         assert (verdict["exit_code"], verdict["outcome"]) == (6, "a worker process died")
+        # However that looks at the other side: sessions that break are not the target's fault.
+        assert verdict["limited_by"] == "worker"
+        assert _NAMES[which] in verdict["limit_reason"]
         message = next(reason for reason in verdict["reasons"] if "died" in reason)
         for part in (f"worker {_NAMES[which]}", f"pid {pids[which]}", "SIGKILL"):
             assert part in message
@@ -146,6 +149,7 @@ class TestInterrupt:
         assert "Traceback" not in ended.stderr
         verdict = ended.result["verdict"]
         assert (verdict["exit_code"], verdict["outcome"]) == (130, "interrupted")
+        assert verdict["limited_by"] == "interruption"
         assert any("interrupted" in reason for reason in verdict["reasons"])
         _check_files(ended)
         counters = ended.counters
@@ -198,6 +202,7 @@ class TestInterrupt:
         assert counters["sessions.closed"] == counters["sessions.established"]
         assert counters["notify.due"] == counters["notify.sent"] == counters["notify.dropped"] == 0
         assert ended.result["load_s"] == 0
+        assert ended.result["verdict"]["limited_by"] == "interruption"
         assert ended.errors == {}
 
     def test_twice(self, start: Start, long: Path) -> None:

@@ -220,7 +220,7 @@ class TestAllInOneRun:
 
     def test_the_good_one_is_served(self, all_at_once: tuple[Ended, Good]) -> None:
         ended, good = all_at_once
-        ended.check_passed()
+        ended.check_fell_short()
         good.check(ended)
 
     def test_each_costs_its_own_session(self, all_at_once: tuple[Ended, Good]) -> None:
@@ -261,7 +261,7 @@ def test_one_that_asks_and_does_not_read(start: Start, tmp_path: Path, identitie
             while running.process.poll() is None:
                 flood.tls.sendall(requests)
     ended = running.end()
-    ended.check_passed()
+    ended.check_fell_short()
     good.check(ended)
     assert ended.errors == {"errors.serve.not_reading": 1}
     assert ended.counters["sessions.lost"] == 1
@@ -286,7 +286,7 @@ def test_one_that_reads_late(start: Start, tmp_path: Path, identities: Identitie
         while late.frames.next() is not None:
             pass
     ended = running.end()
-    ended.check_passed()
+    ended.check_fell_short()
     good.check(ended)
     assert "errors.serve.not_reading" in ended.errors or ended.errors == {}
 
@@ -319,7 +319,7 @@ def test_many_that_come_and_go(start: Start, tmp_path: Path, identities: Identit
     good = Good(visit)
     good.start()
     ended = running.end()
-    ended.check_passed()
+    ended.check_fell_short()
     good.check(ended)
     counters = ended.counters
     assert counters["sessions.attempted"] == 301

@@ -51,7 +51,9 @@ def test_they_meet(start: Start, tmp_path: Path, identities: Identities, how: st
     )
     mse_ended = mse.end()
     mse_ended.check_passed()
+    assert "missing" not in " ".join(mse_ended.result["verdict"]["reasons"])
     wlc_ended = interrupted(wlc)
+    assert wlc_ended.result["verdict"]["limited_by"] == "interruption"
     ours, theirs = mse_ended.counters, wlc_ended.counters
     assert ours["sessions.established"] == theirs["sessions.established"] == 8
     assert ours["sessions.attempted"] == theirs["sessions.attempted"] == 8
@@ -136,6 +138,8 @@ def test_serve_wlc_without_a_visitor(run: Run, tmp_path: Path, identities: Ident
     ended = run("run", scenario, "--serve", "wlc", "--duration", "300ms")
     assert ended.code == 3, ended.stderr
     assert ended.counters["sessions.attempted"] == ended.counters["notify.due"] == 0
+    verdict = ended.result["verdict"]
+    assert (verdict["limited_by"], verdict["limit_reason"]) == ("nobody", "nobody came")
     assert ended.errors == {}
 
 

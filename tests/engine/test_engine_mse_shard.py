@@ -61,6 +61,9 @@ class FakeTunnel:
     def close_notify(self) -> bool:
         return False
 
+    def segments(self) -> None:
+        return None
+
     def close(self) -> None:
         pass
 

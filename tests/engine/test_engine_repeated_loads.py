@@ -68,6 +68,9 @@ class FakeTunnel:
     def unacknowledged_bytes(self) -> int:
         return 7
 
+    def segments(self) -> None:
+        return None
+
     def close(self) -> None:
         pass
 

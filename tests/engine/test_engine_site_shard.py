@@ -87,6 +87,9 @@ class FakeTunnel:
     def close_notify(self) -> bool:
         return True
 
+    def segments(self) -> None:
+        return None
+
     def close(self) -> None:
         pass
 

@@ -66,6 +66,9 @@ class FakeTunnel:
     def close_notify(self) -> bool:
         return False
 
+    def segments(self) -> None:
+        return None
+
     def close(self) -> None:
         self.written.append(b"closed")
 

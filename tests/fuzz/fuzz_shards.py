@@ -91,6 +91,9 @@ class _Tunnel:
     def close_notify(self) -> bool:
         return False
 
+    def segments(self) -> None:
+        return None
+
     def close(self) -> None:
         pass
 
@@ -106,6 +109,9 @@ class _Socket:
 
     def listen(self, backlog: int) -> None:
         pass
+
+    def getsockname(self) -> tuple[str, int]:
+        return "192.0.2.1", 16113
 
     def close(self) -> None:
         pass

@@ -8,7 +8,7 @@ from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure.books import BOOKS, imbalances, settle
 from loadgen.measure.figures import make_counters
-from loadgen.measure.health import GeneratorVerdict, MachineHealth, Verdict
+from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import COUNTERS
 from loadgen.measure.recorder import Interval
@@ -104,7 +104,6 @@ def test_books_that_do_not_balance_are_no_pass() -> None:
         GeneratorVerdict(Verdict.VALID, ()),
         (),
         {"sessions.established": 1, "notify.sent": 1},
-        MachineHealth(),
         interrupted=False,
         aborted="",
         deaths=(),

@@ -290,15 +290,12 @@ def verdict_of(
     generator: GeneratorVerdict,
     counters: dict[str, int],
     thresholds: tuple[ThresholdResult, ...] = (),
-    machine: MachineHealth = MachineHealth(),  # noqa: B008 - frozen
     *,
     interrupted: bool = False,
     aborted: str = "",
     deaths: tuple[str, ...] = (),
 ) -> ResultVerdict:
-    return make_verdict(
-        generator, thresholds, counters, machine, interrupted=interrupted, aborted=aborted, deaths=deaths
-    )
+    return make_verdict(generator, thresholds, counters, interrupted=interrupted, aborted=aborted, deaths=deaths)
 
 
 def test_the_outcome_that_weighs_most_decides() -> None:
@@ -534,7 +531,7 @@ def test_datagrams_that_we_threw_away_ourselves(
 
 
 def test_handshakes_have_counters_of_their_own() -> None:
-    ours = {name for name in COUNTERS if name.startswith("handshakes.")} | {"clock.clamped"}
+    ours = {name for name in COUNTERS if name.startswith(("handshakes.", "tcp."))} | {"clock.clamped"}
     only_when_due = {"handshakes.due", "handshakes.dropped"}
     paced = merger_of(handshakes__attempted=3, handshakes__due=3)
     unpaced = merger_of(handshakes__attempted=3)
@@ -691,33 +688,39 @@ def test_a_stall_is_a_blemish_and_no_limit() -> None:
 
 
 BUSY = GeneratorVerdict(Verdict.DEGRADED, ("busy",), "busy")
+TCP, AGAIN = {"tcp.segments_sent": 1000}, "TCP segments of our own connections were sent again"
 
 
 @pytest.mark.parametrize(
-    ("generator", "counters", "retransmitted", "limit", "reason"),
+    ("generator", "counters", "limit", "reason"),
     [
-        (FINE, {}, 0.0, Limit.SCENARIO, "everything that it asked for was done"),
-        (BUSY, {"errors.tcp.timeout": 50}, 0.5, Limit.GENERATOR, "busy"),
-        (FINE, {"errors.tcp.timeout": 50}, 0.0, Limit.NETWORK, "errors.tcp.timeout: 50"),
-        (FINE, {"errors.tcp.timeout": 1}, 0.0, Limit.SCENARIO, "everything that it asked for was done"),
-        (FINE, {}, 0.02, Limit.NETWORK, "2.0% of this machine's TCP segments were sent again"),
-        (FINE, {"errors.tcp.refused": 50}, 0.0, Limit.TARGET, "errors.tcp.refused: 50"),
-        (FINE, {"errors.tls.timeout": 50, "errors.tls.reset": 9}, 0.0, Limit.TARGET, "errors.tls.timeout: 50"),
+        (FINE, {}, Limit.SCENARIO, "everything that it asked for was done"),
+        (BUSY, {"errors.tcp.timeout": 50}, Limit.GENERATOR, "busy"),
+        (FINE, {"errors.tcp.timeout": 50}, Limit.NETWORK, "errors.tcp.timeout: 50"),
+        (FINE, {"errors.tcp.timeout": 1}, Limit.SCENARIO, "everything that it asked for was done"),
+        (FINE, TCP | {"tcp.segments_retransmitted": 11}, Limit.NETWORK, f"11 of 1,000 {AGAIN}"),
+        (FINE, TCP | {"tcp.segments_retransmitted": 10}, Limit.SCENARIO, "everything that it asked for was done"),
+        (FINE, {"tcp.segments_sent": 50, "tcp.segments_retransmitted": 10}, Limit.NETWORK, f"10 of 50 {AGAIN}"),
+        (
+            FINE,
+            {"tcp.segments_sent": 50, "tcp.segments_retransmitted": 9},
+            Limit.SCENARIO,
+            "everything that it asked for was done",
+        ),
+        (FINE, {"errors.tcp.refused": 50}, Limit.TARGET, "errors.tcp.refused: 50"),
+        (FINE, {"errors.tls.timeout": 50, "errors.tls.reset": 9}, Limit.TARGET, "errors.tls.timeout: 50"),
         (
             FINE,
             {"notify.due": 1000, "notify.dropped": 20},
-            0.0,
             Limit.TARGET,
             "it did not take 20 of 1,000 that were due, for longer than load.backlog",
         ),
-        (FINE, {"notify.sent": 1000, "notify.lost": 11}, 0.0, Limit.TARGET, "notifications lost: 11"),
+        (FINE, {"notify.sent": 1000, "notify.lost": 11}, Limit.TARGET, "notifications lost: 11"),
     ],
 )
-def test_what_limits_is_named(
-    generator: GeneratorVerdict, counters: dict[str, int], retransmitted: float, limit: Limit, reason: str
-) -> None:
+def test_what_limits_is_named(generator: GeneratorVerdict, counters: dict[str, int], limit: Limit, reason: str) -> None:
     plain = {"sessions.attempted": 100, "sessions.established": 100, "notify.sent": 1}
-    verdict = verdict_of(generator, plain | counters, machine=MachineHealth(retransmitted=retransmitted))
+    verdict = verdict_of(generator, plain | counters)
     assert (verdict.limited_by, verdict.limit_reason) == (limit, reason)
 
 

@@ -1,0 +1,123 @@
+"""Which of the sessions that a plan has are there while a load is on, and for how much of it."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from loadgen.measure.asked import MOST_NAMED, Absence
+from loadgen.scenario.plan import Plan, Use
+from loadgen.units import NS_PER_S
+
+
+class Presence:
+    """A worker's places, each of which is to have so many sessions all the time.
+
+    With its MSEs ours, a place is a session; otherwise it is a WLC, because nobody knows which MSE is to come to it.
+    """
+
+    def __init__(self, wanted: Sequence[int], name_of: Callable[[int], str], *, ours_to_time: bool) -> None:
+        """Args:
+        name_of: a place.
+        ours_to_time: the schedule is ours; otherwise whoever keeps it may begin with the first session.
+        """
+        self._wanted, self._name_of = wanted, name_of
+        self._ours_to_time = ours_to_time
+        self._there = [0] * len(wanted)
+        self._since_ns = [0] * len(wanted)  # of the last change
+        self._away_ns = [0] * len(wanted)
+        self._at_end: dict[int, int] = {}  # how many were there when the load was over, of those that changed since
+        self._left: dict[int, tuple[str, int]] = {}  # how a place was left last, and when
+        self._came: set[int] = set()
+        self._first_ns: int | None = None
+        self._start_ns = self._end_ns = self._before_ns = 0
+
+    def begin(self, start_ns: int, length_ns: int) -> None:
+        """A load begins: from now on they should be there, until it is over."""
+        first_ns = start_ns
+        if not self._ours_to_time and self._first_ns is not None:
+            # Not earlier than half of the load: who saw little of it has not had it.
+            first_ns = max(min(start_ns, self._first_ns), start_ns - length_ns // 2)
+        self._start_ns, self._end_ns, self._before_ns = start_ns, first_ns + length_ns, start_ns - first_ns
+        self._away_ns = [0] * len(self._wanted)
+        self._at_end.clear()
+
+    def came(self, place: int, now_ns: int) -> None:
+        """A session of this place is up."""
+        self._change(place, 1, now_ns)
+        self._came.add(place)
+        if self._first_ns is None:
+            self._first_ns = now_ns
+
+    def went(self, place: int, now_ns: int, how: str) -> None:
+        """A session that was up has ended. Args: how: in words, with who was at its other end."""
+        self._change(place, -1, now_ns)
+        if not self._start_ns or now_ns < self._end_ns:  # afterwards everybody may leave
+            self._left[place] = how, now_ns
+
+    def _change(self, place: int, by: int, now_ns: int) -> None:
+        self._away_ns[place] = self._away_until(place, now_ns)
+        if now_ns >= self._end_ns:
+            self._at_end.setdefault(place, self._there[place])
+        self._since_ns[place] = now_ns
+        self._there[place] += by
+
+    def _away_until(self, place: int, until_ns: int) -> int:
+        since_ns, until_ns = max(self._since_ns[place], self._start_ns), min(until_ns, self._end_ns)
+        missing = max(0, self._wanted[place] - self._there[place])
+        return self._away_ns[place] + missing * max(0, until_ns - since_ns)
+
+    def absence(self) -> Absence:
+        """Of the load that was begun last, as if nothing would change until its end."""
+        length_ns = max(0, self._end_ns - self._start_ns)
+        away = {place: ns for place in range(len(self._wanted)) if (ns := self._away_until(place, self._end_ns)) > 0}
+        missing = sum(max(0, self._wanted[place] - self._at_end.get(place, self._there[place])) for place in away)
+        longest = sorted(away, key=lambda place: -away[place])
+        return Absence(
+            sessions=sum(self._wanted),
+            load_s=length_ns / NS_PER_S,
+            away_s=sum(away.values()) / NS_PER_S,
+            missing=missing if length_ns else 0,
+            named=tuple(self._told(place, away[place]) for place in longest[:MOST_NAMED]),
+            others=len(longest[MOST_NAMED:]),
+            before_s=self._before_ns / NS_PER_S,
+        )
+
+    def _told(self, place: int, away_ns: int) -> str:
+        name = self._name_of(place)
+        if place not in self._came:
+            return f"{name}: no session came up"
+        how, left_ns = self._left.get(place, ("", 0))
+        if how and self._at_end.get(place, self._there[place]) < self._wanted[place]:
+            return f"{name}: {how} after {max(0, left_ns - self._start_ns) / NS_PER_S:.1f} s"
+        return f"{name}: missing for {away_ns / NS_PER_S:.1f} s"
+
+
+def presence_of_sessions(
+    plan: Plan, worker: int, workers: int, addresses: Sequence[tuple[str, int]]
+) -> Presence | None:
+    """Of the sessions that a worker dials; None: they are users'. Args: addresses: of all WLCs of the plan."""
+    if plan.sessions_per_user:
+        return None
+    sessions = plan.sessions[worker::workers]
+
+    def name_of(number: int) -> str:
+        host, port = addresses[sessions[number].wlc]
+        return f"MSE {plan.mse_macs[sessions[number].mse]} at WLC {host}:{port}"
+
+    return Presence([1] * len(sessions), name_of, ours_to_time=plan.use is Use.BOTH)
+
+
+def presence_of_visitors(plan: Plan, members: Sequence[int], listeners: Sequence[socket.socket]) -> Presence | None:
+    """Of somebody else's MSEs at these WLCs of the plan; None: they are users, or ours, and are looked after there."""
+    if plan.use.plays_mse or plan.sessions_per_user:
+        return None
+    wanted = Counter(session.wlc for session in plan.sessions)
+    addresses = [listener.getsockname()[:2] for listener in listeners]
+
+    def name_of(position: int) -> str:
+        host, port = addresses[position]
+        return f"WLC {plan.wlcs[members[position]].mac} at {host}:{port}"
+
+    return Presence([wanted[number] for number in members], name_of, ours_to_time=True)

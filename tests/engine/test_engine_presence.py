@@ -1,0 +1,269 @@
+"""Which sessions were there while a load was on, with time in the test's hands, and what a verdict makes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from loadgen.engine.outcome import make_result
+from loadgen.engine.presence import Presence
+from loadgen.engine.record import Load, RunRecord
+from loadgen.errors import ExitCode
+from loadgen.measure.asked import Absence
+from loadgen.measure.health import MachineHealth
+from loadgen.measure.merge import Merger
+from loadgen.measure.recorder import Recorder
+from loadgen.measure.result import Limit, RunResult
+from loadgen.measure.timeline import TimelineBuilder
+from loadgen.scenario.load import scenario_untrusted
+from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.units import NS_PER_S
+
+START = 1000 * NS_PER_S
+
+
+def at(seconds: float) -> int:
+    """ns, so long after the start of the load."""
+    return START + int(seconds * NS_PER_S)
+
+
+def presence(*wanted: int, ours_to_time: bool = True) -> Presence:
+    return Presence(wanted or (1,), lambda place: f"WLC {place}", ours_to_time=ours_to_time)
+
+
+def began(of: Presence, length_s: float = 10.0) -> Presence:
+    of.begin(START, int(length_s * NS_PER_S))
+    return of
+
+
+def test_who_is_there_all_the_time_is_not_missing() -> None:
+    of = presence(2, 1)
+    for place in (0, 0, 1):
+        of.came(place, at(-1))
+    began(of)
+    for place in (0, 0, 1):
+        of.went(place, at(10.0), "told to")
+    assert of.absence() == Absence(3, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("events", "away_s", "missing", "named"),
+    [
+        ([], 10.0, 1, "WLC 0: no session came up"),
+        ([("came", 4.0)], 4.0, 0, "WLC 0: missing for 4.0 s"),
+        ([("came", -1.0), ("went", 4.0)], 6.0, 1, "WLC 0: MSE x left after 4.0 s"),
+        ([("came", -2.0), ("went", -1.0)], 10.0, 1, "WLC 0: MSE x left after 0.0 s"),
+        ([("came", -1.0), ("went", 4.0), ("came", 6.5)], 2.5, 0, "WLC 0: missing for 2.5 s"),
+        ([("came", -1.0), ("went", 9.0), ("came", 11.0), ("went", 12.0)], 1.0, 1, "WLC 0: MSE x left after 9.0 s"),
+        ([("came", 11.0), ("went", 12.0)], 10.0, 1, "WLC 0: missing for 10.0 s"),
+    ],
+)
+def test_who_is_away_for_a_while_or_never_comes(
+    events: list[tuple[str, float]], away_s: float, missing: int, named: str
+) -> None:
+    of, begun = presence(), False
+    for what, when in events:
+        if when >= 0 and not begun:
+            began(of)
+            begun = True
+        if what == "came":
+            of.came(0, at(when))
+        else:
+            of.went(0, at(when), "MSE x left")
+    if not begun:
+        began(of)
+    assert of.absence() == Absence(1, 10.0, away_s, missing, (named,))
+
+
+def test_another_visitor_does_not_make_up_for_one_that_is_missing() -> None:
+    """Two at the first WLC are one too many, and none at the second is one too few."""
+    of = presence(1, 1)
+    of.came(0, at(-1))
+    of.came(0, at(-1))
+    began(of)
+    of.went(0, at(5), "one too many")
+    assert of.absence() == Absence(2, 10.0, 10.0, 1, ("WLC 1: no session came up",))
+
+
+def test_those_that_were_away_longest_are_named() -> None:
+    of = began(presence(*[1] * 9))
+    for place in range(9):
+        of.came(place, at(place / 2))
+    found = of.absence()
+    assert found.named == tuple(f"WLC {place}: missing for {place / 2:.1f} s" for place in (8, 7, 6, 5))
+    assert (found.others, found.missing, found.away_s) == (4, 0, 18.0)
+
+
+def test_whoever_keeps_the_schedule_may_begin_with_the_first_session() -> None:
+    """Three seconds before our load, and so it may be over three seconds earlier."""
+    of = presence(1, 1, ours_to_time=False)
+    of.came(0, at(-3))
+    of.came(1, at(-1))
+    began(of)
+    of.went(0, at(7), "it left")
+    of.went(1, at(6), "it left")
+    assert of.absence() == Absence(2, 7.0, 1.0, 1, ("WLC 1: it left after 6.0 s",), before_s=3.0)
+
+
+def test_but_not_by_more_than_half_of_the_load() -> None:
+    of = presence(1, ours_to_time=False)
+    of.came(0, at(-30))
+    began(of)
+    of.went(0, at(1), "it left")
+    assert of.absence() == Absence(1, 5.0, 4.0, 1, ("WLC 0: it left after 1.0 s",), before_s=5.0)
+
+
+def test_a_second_load_begins_anew() -> None:
+    of = began(presence())
+    of.came(0, at(3))
+    of.begin(at(20), 10 * NS_PER_S)
+    of.went(0, at(28), "it left")
+    assert of.absence() == Absence(1, 10.0, 2.0, 1, ("WLC 0: it left after 8.0 s",))
+
+
+# -- what a verdict makes of it ----------------------------------------------------------------------------------------
+
+
+def plan_of(use: Use, **load: Any) -> Plan:
+    """Two sessions, 10 s at 100/s."""
+    targets = [("192.0.2.7", 1), ("192.0.2.8", 1)] if use is Use.TARGET_WLC else []
+    data = {
+        "name": "asked",
+        "wlc": {"count": 2, "authenticate": False},
+        "load": {"rate": 100, "stages": [{"hold": "10s"}]} | load,
+    }
+    data["load"] = {name: value for name, value in data["load"].items() if value is not None}
+    scenario, profile = scenario_untrusted(data, Path("asked.toml"))
+    return make_plan(scenario, profile, use=use, targets=targets)
+
+
+def result_of(
+    plan: Plan, counters: dict[str, int], absence: Absence | None = None, length_s: float = 10.0, **changes: Any
+) -> RunResult:
+    """Of a run without anything else to say."""
+    load = Load(plan.stages, Counter())
+    load.start_ns, load.end_ns = START, at(length_s)
+    merger, recorder = Merger(), Recorder()
+    recorder.counters.update(counters)
+    merger.add("one", recorder.take(0))
+    fields: dict[str, Any] = {
+        "merger": merger,
+        "timeline": TimelineBuilder(NS_PER_S),
+        "loads": (load,),
+        "health": (),
+        "deaths": (),
+        "complete": True,
+        "over": False,
+        "interrupted": False,
+        "aborted": "",
+        "prepared": True,
+        "epoch_ns": START,
+        "epoch_unix_s": 0.0,
+        "interval_s": 1.0,
+        "absences": () if absence is None else (absence,),
+    }
+    return make_result(plan, RunRecord(**fields | changes), (), datetime.now(UTC))
+
+
+UP = {"sessions.attempted": 2, "sessions.established": 2}
+THERE = Absence(2, 10.0)
+HALF = Absence(2, 10.0, 10.0, 2, ("WLC 0: it left after 5.0 s", "WLC 1: it left after 5.0 s"))
+ONE = Absence(2, 10.0, 10.0, 1, ("WLC 1: no session came up",))
+NOTIFY: dict[str, Any] = {}
+SITE = {"kind": "site", "rate": None}
+SHAKING = {"kind": "handshake"}
+FAST = {"kind": "handshake", "rate": None}
+
+
+def sent(count: int) -> dict[str, int]:
+    """1,000 are what the plan has for both: each WLC has every second slot, and tells one MSE."""
+    return UP | {"notify.due": count, "notify.sent": count, "notify.received": count}
+
+
+def shaken(attempted: int, failed: int = 0) -> dict[str, int]:
+    counts = {"attempted": attempted, "completed": attempted - failed, "failed": failed}
+    return {f"handshakes.{name}": count for name, count in counts.items()}
+
+
+@pytest.mark.parametrize("use", list(Use))
+@pytest.mark.parametrize(
+    ("load", "counters", "absence", "length_s", "short"),
+    [
+        (NOTIFY, sent(1000), THERE, 10.0, ""),
+        (NOTIFY, sent(1000), HALF, 10.0, "sessions were missing for 50% of the load, 2 of 2 at its end"),
+        (NOTIFY, sent(1000), ONE, 10.0, "WLC 1: no session came up"),
+        (SITE, sent(1000), THERE, 10.0, ""),
+        (SITE, sent(1000), HALF, 10.0, "sessions were missing for 50% of the load"),
+        (NOTIFY, sent(1000), THERE, 5.0, "the load ended after 5.0 of 10.0 s"),
+        (SITE, sent(1000), THERE, 5.0, "the load ended after 5.0 of 10.0 s"),
+        (SHAKING, shaken(1000), None, 10.0, ""),
+        (SHAKING, shaken(1000), None, 5.0, "the load ended after 5.0 of 10.0 s"),
+        (SHAKING, shaken(1000, failed=20), None, 10.0, "20 of 1,000 handshakes were not completed"),
+        (FAST, shaken(3000), None, 10.0, ""),
+        (FAST, shaken(3000), None, 9.0, "the load ended after 9.0 of 10.0 s"),
+        (FAST, shaken(3000, failed=31), None, 10.0, "31 of 3,000 handshakes were not completed"),
+    ],
+)
+def test_every_use_and_kind(
+    use: Use, load: dict[str, Any], counters: dict[str, int], absence: Absence | None, length_s: float, short: str
+) -> None:
+    verdict = result_of(plan_of(use, **load), counters, absence, length_s).verdict
+    if not short:
+        assert (verdict.exit_code, verdict.reasons) == (ExitCode.PASSED, ())
+        assert verdict.limit_reason == "everything that it asked for was done"
+        return
+    assert (verdict.exit_code, verdict.outcome) == (ExitCode.INCONCLUSIVE, "inconclusive")
+    assert any(short in reason for reason in verdict.reasons)
+    assert "everything" not in verdict.limit_reason
+
+
+@pytest.mark.parametrize("use", [Use.BOTH, Use.SERVE_WLC])
+def test_the_plans_own_number_is_what_was_asked_for(use: Use) -> None:
+    """Whoever did not come was not even owed anything, as far as the WLCs know."""
+    assert result_of(plan_of(use), sent(995), THERE).verdict.exit_code == ExitCode.PASSED
+    verdict = result_of(plan_of(use), sent(500), THERE).verdict
+    assert verdict.exit_code == ExitCode.INCONCLUSIVE
+    assert verdict.reasons == ("500 of 1,000 notifications that the plan has were due to nobody",)
+
+
+def test_whoever_keeps_the_schedule_may_end_it_as_much_earlier_as_it_may_have_begun() -> None:
+    there = Absence(2, 9.5, before_s=0.5)
+    for length_s, code in ((9.45, ExitCode.PASSED), (9.3, ExitCode.INCONCLUSIVE)):
+        verdict = result_of(plan_of(Use.TARGET_WLC), sent(1000), there, length_s).verdict
+        assert verdict.exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("cut", "code"),
+    [
+        ({"interrupted": True}, ExitCode.INTERRUPTED),
+        ({"aborted": "x < 1 (was 2)"}, ExitCode.THRESHOLD_FAILED),
+        ({"deaths": ("one died",), "complete": False}, ExitCode.WORKER_DIED),
+    ],
+)
+def test_a_run_that_was_cut_off_is_not_charged_with_the_rest(cut: dict[str, Any], code: ExitCode) -> None:
+    verdict = result_of(plan_of(Use.BOTH), sent(100), HALF, 1.0, **cut).verdict
+    assert verdict.exit_code == code
+    assert not any("missing" in reason or "ended after" in reason for reason in verdict.reasons)
+
+
+def test_users_are_counted_by_whoever_leads_them() -> None:
+    plan = msgspec.structs.replace(plan_of(Use.BOTH), sessions_per_user=1)
+    assert result_of(plan, sent(100), None, 3.0).verdict.exit_code == ExitCode.PASSED
+
+
+def test_what_others_on_this_machine_send_again_is_not_our_network() -> None:
+    """6.8 % of all its segments, and none of ours."""
+    load = Load(plan_of(Use.BOTH).stages, Counter())
+    load.start_ns, load.end_ns, load.machine = START, at(10), MachineHealth(retransmitted=0.068)
+    ours = {"tcp.segments_sent": 1000, "tcp.segments_retransmitted": 0}
+    result = result_of(plan_of(Use.BOTH), sent(1000) | ours, THERE, loads=(load,))
+    assert result.machine.retransmitted == 0.068
+    assert (result.verdict.limited_by, result.verdict.exit_code) == (Limit.SCENARIO, ExitCode.PASSED)
+    lossy = result_of(plan_of(Use.BOTH), sent(1000) | ours | {"tcp.segments_retransmitted": 68}, THERE)
+    assert lossy.verdict.limited_by is Limit.NETWORK

@@ -1,0 +1,186 @@
+"""What a plan asks for against what was done: a row for each thing that can fall short, at its tolerance."""
+
+from __future__ import annotations
+
+import pytest
+
+from loadgen.errors import ExitCode
+from loadgen.measure.asked import Absence, Asked, Shortfall, shortfalls
+from loadgen.measure.health import GeneratorVerdict, Verdict
+from loadgen.measure.result import Limit, ResultVerdict
+from loadgen.measure.thresholds import Status, ThresholdResult
+from loadgen.measure.verdict import make_verdict
+
+PLAIN = {"sessions.attempted": 100, "sessions.established": 100, "notify.sent": 1000, "notify.due": 1000}
+SHAKEN = {"handshakes.attempted": 1000, "handshakes.completed": 1000, "handshakes.due": 1000}
+FINE = GeneratorVerdict(Verdict.VALID, ())
+ALL_DONE = "everything that it asked for was done"
+
+
+def verdict_of(
+    counters: dict[str, int],
+    short: tuple[Shortfall, ...] = (),
+    *thresholds: ThresholdResult,
+    generator: GeneratorVerdict = FINE,
+    interrupted: bool = False,
+    aborted: str = "",
+    deaths: tuple[str, ...] = (),
+) -> ResultVerdict:
+    return make_verdict(
+        generator,
+        thresholds,
+        counters,
+        interrupted=interrupted,
+        aborted=aborted,
+        deaths=deaths,
+        shortfalls=short,
+    )
+
+
+def away(away_s: float, missing: int = 0, *named: str, others: int = 0) -> Absence:
+    """Of 100 sessions in a load of 10 s, in two workers."""
+    return Absence(50, 10.0, away_s, missing, named, others)
+
+
+@pytest.mark.parametrize(
+    ("asked", "load_s", "counters", "absences", "what", "grave"),
+    [
+        # sessions: 100 of them, for 10 s each
+        (Asked(100, 10.0), 10.0, {}, [away(0), away(0)], "", False),
+        (Asked(100, 10.0), 10.0, {}, [away(0), away(10)], "sessions were missing for 1.0% of the load", False),
+        (Asked(100, 10.0), 10.0, {}, [away(0.2), away(10, 1)], "missing for 1.0% of the load, 1 of 100 at", True),
+        (Asked(100, 10.0), 10.0, {}, [away(250, 50), away(0)], "missing for 25% of the load, 50 of 100 at", True),
+        (Asked(100, 10.0), 10.0, {}, [away(0.1), away(0)], "missing for less than 0.1% of the load", False),
+        (Asked(100, 10.0), 10.0, {"sessions.established": 98}, [], "2 of 100 sessions never came up", True),
+        (Asked(100, 10.0), 10.0, {"sessions.established": 99}, [], "1 of 100 sessions never came up", False),
+        (Asked(0, 10.0), 10.0, {}, [away(0), away(250, 50)], "", False),  # users, or handshakes
+        # how long
+        (Asked(0, 10.0), 9.9, {}, [], "", False),
+        (Asked(0, 10.0), 9.8, {}, [], "the load ended after 9.8 of 10.0 s", True),
+        (Asked(0, 10.0, 0.5), 9.4, {}, [], "", False),  # whoever keeps the schedule has begun before us
+        (Asked(0, 10.0, 0.5), 9.3, {}, [], "the load ended after 9.3 of 10.0 s", True),
+        # how many
+        (Asked(), 0, {"notify.due": 800, "notify.sent": 386, "notify.dropped": 414}, [], "", False),
+        (Asked(), 0, {"notify.due": 800, "notify.sent": 386}, [], "414 of 800 notifications that the plan", True),
+        (Asked(due={"notify": 800}), 0, {"notify.due": 400, "notify.sent": 400}, [], "400 of 800 notifi", True),
+        (Asked(due={"notify": 800}), 0, {"notify.due": 796, "notify.sent": 796}, [], "4 of 800 notifi", False),
+        (Asked(due={"notify": 800}), 0, {"notify.due": 900, "notify.sent": 900}, [], "", False),
+        (Asked(due={"handshakes": 1000}), 0, {"handshakes.attempted": 900}, [], "100 of 1,000 handshakes that", True),
+        (Asked(), 0, {"handshakes.attempted": 100, "handshakes.failed": 2}, [], "2 of 100 handshakes were", True),
+        (Asked(), 0, {"handshakes.attempted": 100, "handshakes.failed": 1}, [], "", False),
+        (Asked(), 0, {"requests.due": 100, "requests.sent": 90, "requests.dropped": 10}, [], "", False),
+        (Asked(), 0, {"requests.due": 100, "requests.sent": 90}, [], "10 of 100 requests", True),
+    ],
+)
+def test_what_was_done_is_compared_with_what_was_asked_for(
+    asked: Asked, load_s: float, counters: dict[str, int], absences: list[Absence], what: str, grave: bool
+) -> None:
+    found = shortfalls(asked, load_s, counters, absences)
+    assert len(found) == bool(what)
+    for shortfall in found:
+        assert what in shortfall.reason
+        assert shortfall.grave == grave
+        # Said in any case; not passed if it is more than is tolerated.
+        verdict = verdict_of((SHAKEN if "handshakes.attempted" in counters else PLAIN) | counters, found)
+        assert shortfall.reason in verdict.reasons
+        assert verdict.exit_code == (ExitCode.INCONCLUSIVE if grave else ExitCode.PASSED)
+        assert ALL_DONE not in verdict.limit_reason
+        assert shortfall.what in verdict.limit_reason
+        assert verdict.limited_by is (Limit.TARGET if grave else Limit.SCENARIO)
+
+
+def test_who_was_missing_is_named_and_not_all_of_thousands() -> None:
+    absences = [away(100, 10, *(f"a{number}" for number in range(4)), others=6), away(10, 1, "b0")]
+    (found,) = shortfalls(Asked(100, 10.0), 10.0, {}, absences)
+    assert found.reason.endswith("11 of 100 at its end: a0; a1; a2; a3; and 7 more")
+
+
+MISSING = (Shortfall("half of it was missing", grave=True),)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({}, ExitCode.INCONCLUSIVE),
+        ({"generator": GeneratorVerdict(Verdict.INVALID, ("late",), "late")}, ExitCode.GENERATOR_SATURATED),
+        ({"aborted": "notify.lost == 0 (was 1)"}, ExitCode.THRESHOLD_FAILED),
+        ({"interrupted": True}, ExitCode.INTERRUPTED),
+        ({"deaths": ("worker mse-0 died",)}, ExitCode.WORKER_DIED),
+    ],
+)
+def test_what_weighs_more_than_a_shortfall(options: dict[str, object], code: ExitCode) -> None:
+    verdict = verdict_of(PLAIN, MISSING, **options)  # type: ignore[arg-type]
+    assert verdict.exit_code == code
+    assert "half of it was missing" in verdict.reasons
+
+
+def test_a_threshold_that_failed_weighs_more_than_a_shortfall() -> None:
+    failed = ThresholdResult("notify.lost == 0", Status.FAILED, figure=1.0, shown="was 1")
+    passed = ThresholdResult("notify.lost == 1", Status.PASSED, figure=1.0, shown="was 1")
+    assert verdict_of(PLAIN, MISSING, failed).exit_code == ExitCode.THRESHOLD_FAILED
+    assert verdict_of(PLAIN, MISSING, passed).exit_code == ExitCode.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("counters", "words"),
+    [
+        ({"sessions.failed": 1}, "sessions failed: 1"),
+        ({"sessions.lost": 1}, "sessions lost: 1"),
+        ({"notify.dropped": 3}, "notifications dropped: 3"),
+        ({"notify.lost": 3}, "notifications lost: 3"),
+        ({"requests.sent": 1000, "requests.dropped": 1}, "requests dropped: 1"),
+        ({"requests.sent": 1000, "requests.refused": 2}, "requests refused: 2"),
+        ({"requests.sent": 1000, "requests.timed_out": 2}, "requests not answered: 2"),
+        ({"requests.sent": 1000, "requests.abandoned": 2}, "requests not answered when their session ended: 2"),
+    ],
+)
+def test_that_everything_was_done_is_never_said_when_something_was_not(counters: dict[str, int], words: str) -> None:
+    assert verdict_of(PLAIN).limit_reason == ALL_DONE
+    verdict = verdict_of(PLAIN | counters)
+    assert (verdict.exit_code, verdict.limited_by) == (ExitCode.PASSED, Limit.SCENARIO)
+    assert verdict.limit_reason == f"it asked for no more; of that, not done: {words}"
+    assert words in verdict.reasons
+
+
+@pytest.mark.parametrize(
+    ("counters", "reason"),
+    [
+        ({"requests.due": 100, "requests.dropped": 2}, "it did not take 2 of 100 that were due"),
+        ({"requests.sent": 100, "requests.timed_out": 2}, "requests not answered: 2 of 100"),
+        ({"requests.sent": 100, "requests.refused": 2}, "requests refused: 2 of 100"),
+        ({"requests.sent": 100, "requests.abandoned": 2}, "requests not answered when their session ended: 2 of 100"),
+    ],
+)
+def test_a_target_that_does_not_answer_is_the_limit(counters: dict[str, int], reason: str) -> None:
+    verdict = verdict_of(PLAIN | counters)
+    assert verdict.limited_by is Limit.TARGET
+    assert verdict.limit_reason.startswith(reason)
+
+
+NOBODY = {"sessions.attempted": 0, "sessions.established": 0}
+# What our own worker's death, or our own end, looks like at the other side.
+CUT_OFF = {"errors.stream.closed_without_notify": 3, "sessions.lost": 3}
+
+
+@pytest.mark.parametrize(
+    ("counters", "options", "limit", "reason"),
+    [
+        (PLAIN | CUT_OFF, {}, Limit.TARGET, "errors.stream.closed_without_notify: 3"),
+        (PLAIN | CUT_OFF, {"deaths": ("worker wlc-0 died",)}, Limit.WORKER, "worker wlc-0 died"),
+        (PLAIN | CUT_OFF, {"interrupted": True}, Limit.INTERRUPTION, "it was ended from outside"),
+        (PLAIN, {"interrupted": True}, Limit.INTERRUPTION, "it was ended from outside"),
+        (NOBODY, {"interrupted": True}, Limit.INTERRUPTION, "it was ended from outside"),
+        (PLAIN, {"deaths": ("one", "two"), "interrupted": True}, Limit.WORKER, "one"),
+        (NOBODY, {}, Limit.NOBODY, "nobody came"),
+        (NOBODY | {"sessions.attempted": 2}, {}, Limit.NOBODY, "no session came up, and no error tells why"),
+        (NOBODY | {"sessions.attempted": 2, "errors.tcp.refused": 2}, {}, Limit.TARGET, "errors.tcp.refused: 2"),
+        (NOBODY | {"sessions.attempted": 2, "errors.tcp.timeout": 2}, {}, Limit.NETWORK, "errors.tcp.timeout: 2"),
+        ({"handshakes.attempted": 0, "handshakes.completed": 0}, {}, Limit.NOBODY, "nobody came"),
+        (PLAIN, {"aborted": "x < 1 (was 2)"}, Limit.SCENARIO, "it gives up early: x < 1 (was 2)"),
+    ],
+)
+def test_an_end_of_our_own_is_not_the_targets(
+    counters: dict[str, int], options: dict[str, object], limit: Limit, reason: str
+) -> None:
+    verdict = verdict_of(counters, **options)  # type: ignore[arg-type]
+    assert (verdict.limited_by, verdict.limit_reason) == (limit, reason)
