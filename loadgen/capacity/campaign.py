@@ -7,29 +7,29 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from loadgen.capacity.dimension import ABOUT, Dimension
-from loadgen.capacity.result import DimensionResult, Outcome, Probe, Step
+from loadgen.capacity.evidence import STRAYS, Evidence, Went, explained
+from loadgen.capacity.result import DimensionResult, LoadTried, Outcome, Probe, Step
 from loadgen.capacity.search import Search, Trial
 from loadgen.measure.faults import faults
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import samples_for
 from loadgen.measure.thresholds import Figures, Status, Threshold, judge
-from loadgen.units import NS_PER_S
+from loadgen.units import NS_PER_S, format_duration
 
 # What the target did, of what was offered. Less is a queue that grows: above the limit an open load measures that.
 _ACHIEVED = 0.99
-# What must not happen at all under a load that holds ("the largest rate with no failures", as RFC 7501 has it).
-_NEVER = (
-    "sessions.failed",
-    "sessions.lost",
-    "handshakes.failed",
-    "handshakes.dropped",
-    "notify.dropped",
-    "notify.lost",
-)
-# A load that breaks by so little that the mood of the machine may have done it is tried again; and so is one at which
-# the generator was the limit, which says nothing of the target.
+# What must not happen under a load that holds ("the largest rate with no failures", as RFC 7501 has it), but for a few
+# strays; and the counters of how many it could have happened to, the first of them that there is.
+_NEVER = {
+    "sessions.failed": ("sessions.attempted",),
+    "sessions.lost": ("sessions.established",),
+    "handshakes.failed": ("handshakes.attempted",),
+    "handshakes.dropped": ("handshakes.due",),
+    "notify.dropped": ("notify.due",),
+    "notify.lost": ("notify.sent", "notify.received"),
+}
+# A load that breaks by less than that may have done so by the mood of the machine.
 _CLEAR = 0.9
-_TRIES = 3
 # For a percentile, a hold is made longer until it has samples enough; but not longer than this.
 _LONGEST_HOLD_NS = 60 * NS_PER_S
 _MARGIN = 1.2
@@ -59,6 +59,7 @@ class Observation(NamedTuple):
         achieved: None: nothing tells, so only what broke counts.
         workers: of ours, per side.
         cpu_s: that all of them used per second.
+        growth_ns: by how much longer what was due waited at the end of the hold than at its beginning.
         trouble: why it could not be made at all; empty if it was.
     """
 
@@ -70,7 +71,26 @@ class Observation(NamedTuple):
     hold_s: float
     workers: int = 1
     cpu_s: float = 0.0
+    growth_ns: float = 0.0
     trouble: str = ""
+
+
+class _Judged(NamedTuple):
+    """What an observation comes to.
+
+    Attributes:
+        broke: what did not hold, the worst first; unjudged: what could not be judged.
+        strays: what failed, and so seldom that it breaks nothing.
+        failed, attempted: what should not have failed, and did; of how many.
+        only_failures: nothing else broke.
+    """
+
+    broke: tuple[str, ...]
+    unjudged: tuple[str, ...]
+    strays: tuple[str, ...]
+    failed: int
+    attempted: int
+    only_failures: bool
 
 
 class Campaign:
@@ -87,7 +107,8 @@ class Campaign:
         self._about = about
         self._search = Search(settings.start, settings.maximum, settings.resolution, step=settings.step)
         self._again: Trial | None = None  # the load that is tried once more
-        self._tries = 1
+        self._evidence: dict[tuple[float, bool], Evidence] = {}  # of loads, for holds as long as a confirmation, or not
+        self._tried: list[tuple[Trial, Went, int]] = []  # with failures
         self._unjudged: tuple[str, ...] = ()
         self._last: Observation | None = None  # of those that held
         self._limiting: dict[float, str] = {}  # loads at which the generator was the limit, and how that showed
@@ -108,25 +129,27 @@ class Campaign:
 
     def tell(self, trial: Trial, seen: Observation) -> Probe:
         """Judge a load that was made."""
-        broke, unjudged = self._judge(seen)
-        limiting = seen.trouble or (seen.generator.limiting if broke or _invalid(seen) else "")
-        held = not broke and not limiting
-        probe = self._probe(trial, seen, broke, held=held)
+        judged = self._judge(seen)
+        limiting = seen.trouble or (seen.generator.limiting if judged.broke or _invalid(seen) else "")
+        went = _went(seen, judged, limited=bool(limiting))
+        probe = self._probe(trial, seen, judged, held=went is Went.HELD)
         self.probes.append(probe)
-        if held:
+        self._tried.append((trial, went, judged.failed))
+        if went is Went.HELD:
             self._last = seen
-        if unjudged and held:
-            self._unjudged = unjudged
-            return probe
-        if not held and not seen.trouble and self._tries < _TRIES:
-            clear = seen.achieved is not None and seen.achieved < seen.offered * _CLEAR
-            if limiting or not (clear or _failures(seen.figures)):
-                self._tries, self._again = self._tries + 1, trial
+            if judged.unjudged:
+                self._unjudged = judged.unjudged
                 return probe
-        self._tries, self._again = 1, None
-        if not held and limiting:
+        confirming = trial.step is Step.CONFIRM
+        evidence = self._evidence.setdefault((trial.load, confirming), Evidence())
+        proven = confirming or trial.step is Step.RECHECK
+        verdict = evidence.add(went, judged.failed, judged.attempted, at_once=not proven)
+        self._again = trial if verdict is None else None
+        if verdict is None:
+            return probe
+        if not verdict.held and limiting:
             self._limiting[trial.load] = limiting
-        self._search.tell(trial, held=held)
+        self._search.tell(trial, held=verdict.held, firm=verdict.firm)
         return probe
 
     def result(self, interruption: str = "") -> DimensionResult:
@@ -136,7 +159,8 @@ class Campaign:
         above = next((p for p in reversed(self.probes) if p.offered == search.high and not p.passed), None)
         broke = () if above is None else above.broke
         advice = ""
-        if self._unjudged or not (search.confirmed or (limiting and search.low is None)):
+        gave_up = search.low is None or search.exhausted
+        if self._unjudged or not (search.confirmed or (limiting and gave_up)):
             outcome = Outcome.INCONCLUSIVE
             advice = interruption or "; ".join(self._unjudged) or "no load held for long enough to be confirmed"
         elif limiting:
@@ -158,26 +182,61 @@ class Campaign:
             broke=broke,
             advice=advice,
             probes=tuple(self.probes),
+            loads=self._loads(),
         )
 
-    def _judge(self, seen: Observation) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What did not hold, the worst first; and what could not be judged."""
-        broke = _failures(seen.figures)
-        results = judge(self.settings.slos, seen.figures)
-        broke += [f"{result.text} ({result.shown})" for result in results if result.status is Status.FAILED]
-        if seen.achieved is not None and seen.achieved < seen.offered * _ACHIEVED:
-            broke.append(f"{_number(seen.achieved)} of {_number(seen.offered)} {self._about.unit} achieved")
-        unjudged = tuple(f"{r.text}: {r.shown}" for r in results if r.status is Status.ERROR)
-        return tuple(broke), unjudged
+    def _loads(self) -> tuple[LoadTried, ...]:
+        """Each load that was tried, with how often and how it went."""
+        found = []
+        for load in sorted({trial.load for trial, _, _ in self._tried}):
+            tries = [
+                (trial.step is Step.CONFIRM, went, failed) for trial, went, failed in self._tried if trial.load == load
+            ]
+            confirming = [went for confirm, went, _ in tries if confirm]
+            held = self._search.holds(load)
+            found.append(
+                LoadTried(
+                    load=load,
+                    held=held,
+                    confirmed=held and self._search.confirmed and load == self._search.low,
+                    tries=len(tries),
+                    times_held=sum(went is Went.HELD for _, went, _ in tries),
+                    confirmations=len(confirming),
+                    times_confirmed=confirming.count(Went.HELD),
+                    times_limited=sum(went in (Went.LIMITED, Went.IMPOSSIBLE) for _, went, _ in tries),
+                    strays=sum(failed for _, went, failed in tries if went in (Went.HELD, Went.STRAYED)),
+                )
+            )
+        return tuple(found)
 
-    def _probe(self, trial: Trial, seen: Observation, broke: tuple[str, ...], *, held: bool) -> Probe:
+    def _judge(self, seen: Observation) -> _Judged:
+        failed, attempted = _failures(seen.figures)
+        told = _told(seen.figures) if failed else []
+        few = failed <= attempted * STRAYS
+        results = judge(self.settings.slos, seen.figures)
+        others = [f"{result.text} ({result.shown})" for result in results if result.status is Status.FAILED]
+        if seen.achieved is not None and seen.achieved < seen.offered * _ACHIEVED:
+            others.append(f"{_number(seen.achieved)} of {_number(seen.offered)} {self._about.unit} achieved")
+            if seen.growth_ns > seen.hold_s * NS_PER_S * (1 - _ACHIEVED):
+                longer = format_duration(round(seen.growth_ns))
+                others.append(f"a growing backlog: at the end of the hold, what was due waited {longer} longer")
+        return _Judged(
+            broke=(*(() if few else told), *others),
+            unjudged=tuple(f"{r.text}: {r.shown}" for r in results if r.status is Status.ERROR),
+            strays=tuple(told) if few else (),
+            failed=failed,
+            attempted=attempted,
+            only_failures=not others,
+        )
+
+    def _probe(self, trial: Trial, seen: Observation, judged: _Judged, *, held: bool) -> Probe:
         latency = seen.figures.metrics.get(self.settings.latency)
         return Probe(
             step=trial.step,
             offered=trial.load,
             achieved=trial.load if seen.achieved is None else float(seen.achieved),
             passed=held,
-            broke=broke,
+            broke=judged.broke,
             generator=seen.generator.generator,
             reasons=(seen.trouble,) if seen.trouble else seen.generator.reasons,
             start_s=seen.start_s,
@@ -185,6 +244,7 @@ class Campaign:
             p50=None if latency is None else latency.p50,
             p99=None if latency is None else latency.p99,
             max=None if latency is None else latency.max,
+            strays=judged.strays,
         )
 
     def _more(self) -> str:
@@ -201,12 +261,34 @@ class Campaign:
         )
 
 
-def _failures(figures: Figures) -> list[str]:
+def _went(seen: Observation, judged: _Judged, *, limited: bool) -> Went:
+    """How it came out; an SLO alone may be missed by the mood of the machine, however much."""
+    if seen.trouble:
+        return Went.IMPOSSIBLE
+    if limited:
+        return Went.LIMITED
+    if not judged.broke:
+        return Went.HELD
+    clear = seen.achieved is not None and seen.achieved < seen.offered * _CLEAR
+    if clear or not (judged.strays or explained(judged.failed, judged.attempted)):
+        return Went.BROKE
+    return Went.STRAYED if judged.only_failures else Went.SHORT
+
+
+def _failures(figures: Figures) -> tuple[int, int]:
+    """How much happened that must never happen, and of how many; of several kinds, that which happened to the most."""
+    worst = (0, 0)
+    for name, bases in _NEVER.items():
+        if failed := figures.counters.get(name, 0):
+            of = next((figures.counters[base] for base in bases if base in figures.counters), 0)
+            worst = max(worst, (failed, of), key=lambda each: each[0] / max(1, each[1]))
+    return worst
+
+
+def _told(figures: Figures) -> list[str]:
     """What must never happen and did, with the kinds of errors behind it."""
     happened = [f"{name}: {count:,}" for name in _NEVER if (count := figures.counters.get(name, 0))]
-    if happened:
-        happened += [f"{error.name}: {error.count:,}" for error in faults(figures.counters).told]
-    return happened
+    return happened + [f"{error.name}: {error.count:,}" for error in faults(figures.counters).told]
 
 
 def _invalid(seen: Observation) -> bool:

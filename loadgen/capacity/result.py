@@ -25,6 +25,7 @@ class Step(StrEnum):
 
     BRACKET = "bracket"
     BISECT = "bisect"
+    RECHECK = "recheck"
     CONFIRM = "confirm"
 
 
@@ -38,6 +39,7 @@ class Probe(msgspec.Struct, frozen=True):
         generator: the generator's own verdict; an INVALID probe says nothing about the target.
         start_s: since the search began.
         p50, p99, max: of the dimension's latency metric, in ns; None where nothing was measured.
+        strays: what failed and broke nothing, because it was so little.
     """
 
     step: Step
@@ -52,6 +54,29 @@ class Probe(msgspec.Struct, frozen=True):
     p50: int | None
     p99: int | None
     max: int | None
+    strays: tuple[str, ...] = ()
+
+
+class LoadTried(msgspec.Struct, frozen=True):
+    """All tries of one load.
+
+    Attributes:
+        held: it did, by all of them together; confirmed: for longer, too.
+        tries, times_held: of them; the confirmation's are in both.
+        confirmations, times_confirmed: those that were as long as a confirmation is.
+        times_limited: the generator was the limit, which says nothing about the target.
+        strays: failures that broke nothing, in all tries.
+    """
+
+    load: float
+    held: bool
+    confirmed: bool
+    tries: int
+    times_held: int
+    confirmations: int
+    times_confirmed: int
+    times_limited: int
+    strays: int
 
 
 class DimensionResult(msgspec.Struct, frozen=True):
@@ -67,6 +92,7 @@ class DimensionResult(msgspec.Struct, frozen=True):
         broke: what broke first, above the limit.
         advice: what to do next, in a sentence; empty if there is nothing to add.
         probes: in the order in which they were made.
+        loads: each that was tried, in order of size, with how often and how it went.
     """
 
     dimension: str
@@ -79,6 +105,7 @@ class DimensionResult(msgspec.Struct, frozen=True):
     broke: tuple[str, ...]
     advice: str
     probes: tuple[Probe, ...]
+    loads: tuple[LoadTried, ...] = ()
 
 
 class CapacityResult(Document, frozen=True, tag="capacity"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -124,8 +125,9 @@ def test_failures_break_a_load_and_come_first() -> None:
     assert result.limit is not None
     assert 300 / 1.05 < result.limit <= 300
     assert result.broke == ("handshakes.failed: 3", "errors.tls.reset: 2", "errors.tls.timeout: 1")
-    broken = [probe.offered for probe in result.probes if not probe.passed]
-    assert len(broken) == len(set(broken)), "what fails is not tried again"
+    broken = Counter(probe.offered for probe in result.probes if not probe.passed)
+    # What fails clearly is tried again only where it is to be the limit.
+    assert broken == {load: 3 if load == result.above else 1 for load in broken}
 
 
 @pytest.mark.parametrize(
@@ -179,19 +181,23 @@ def held(load: float = 50, achieved: float = 50) -> Observation:
     return Target(1e9).seen(load, NS_PER_S, 0)._replace(achieved=achieved)
 
 
-def test_a_little_short_has_three_tries() -> None:
+def test_a_little_short_is_tried_again() -> None:
     campaign = Campaign(settings())
-    trials = told(campaign, *[held(achieved=49)] * 3, held(achieved=25))
-    assert [trial.load for trial in trials] == [50, 50, 50, 25]
-    assert [probe.passed for probe in campaign.probes] == [False, False, False, True]
+    trials = told(campaign, *[held(achieved=49)] * 2, held(achieved=25))
+    assert [trial.load for trial in trials] == [50, 50, 25]
+    assert [probe.passed for probe in campaign.probes] == [False, False, True]
 
 
-def test_what_holds_at_the_second_try_holds() -> None:
+@pytest.mark.parametrize(
+    ("achieved", "following"),
+    [((49, 50, 50), 100), ((49, 50, 49), 50), ((49, 50, 49, 49), 25), ((49, 50, 49, 50, 50), 100)],
+)
+def test_what_fell_short_once_holds_if_it_does_so_more_often(achieved: tuple[int, ...], following: float) -> None:
     campaign = Campaign(settings())
-    trials = told(campaign, held(achieved=49), held(achieved=50), held(achieved=100))
-    assert [trial.load for trial in trials] == [50, 50, 100]
+    trials = told(campaign, *(held(achieved=each) for each in achieved))
+    assert {trial.load for trial in trials} == {50}
     # A new load has its own tries.
-    assert campaign.next() == Trial(Step.BRACKET, 200)
+    assert campaign.next() == Trial(Step.BRACKET, following)
 
 
 def test_far_too_little_is_not_tried_again() -> None:

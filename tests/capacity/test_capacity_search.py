@@ -137,8 +137,11 @@ def test_what_is_never_confirmed_is_given_up_after_three_times(start: float, res
     trials = searched(search, lambda trial: trial.step is not Step.CONFIRM)
     assert search.exhausted
     assert not search.confirmed
-    assert [trial.step for trial in trials].count(Step.CONFIRM) == 3
-    assert search.low is None
+    confirmations = [trial.load for trial in trials if trial.step is Step.CONFIRM]
+    assert len(confirmations) == 3
+    # What held for less long did: no result, but no reason to look far below it.
+    assert confirmations[0] <= confirmations[-1] * (1 + resolution) ** 2
+    assert search.high == confirmations[-1]
 
 
 def test_small_whole_loads_below_a_confirmation_that_failed_are_tried() -> None:
@@ -147,7 +150,7 @@ def test_small_whole_loads_below_a_confirmation_that_failed_are_tried() -> None:
     trials = searched(search, lambda trial: trial.load < 10 or trial.step is not Step.CONFIRM)
     assert search.confirmed
     assert (search.low, search.high) == (9, 10)
-    assert [trial.load for trial in trials] == [10, 10, 9, 9]
+    assert [trial.load for trial in trials] == [10, 10, 9]
 
 
 @given(starts, st.lists(st.booleans(), min_size=1), resolutions)
