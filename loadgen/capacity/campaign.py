@@ -16,7 +16,8 @@ from loadgen.measure.histogram import samples_for
 from loadgen.measure.thresholds import Figures, Status, Threshold, judge
 from loadgen.units import NS_PER_S, format_duration
 
-# What the target did, of what was offered. Less is a queue that grows: above the limit an open load measures that.
+# What the target did, of what was offered; and the most that what is due may wait longer at the end of a hold than at
+# its beginning is the rest of the hold. More is a queue that grows: above the limit an open load measures that.
 _ACHIEVED = 0.99
 # What must not happen under a load that holds ("the largest rate with no failures", as RFC 7501 has it), but for a few
 # strays; and the counters of how many it could have happened to, the first of them that there is.
@@ -217,9 +218,9 @@ class Campaign:
         others = [f"{result.text} ({result.shown})" for result in results if result.status is Status.FAILED]
         if seen.achieved is not None and seen.achieved < seen.offered * _ACHIEVED:
             others.append(f"{_number(seen.achieved)} of {_number(seen.offered)} {self._about.unit} achieved")
-            if seen.growth_ns > seen.hold_s * NS_PER_S * (1 - _ACHIEVED):
-                longer = format_duration(round(seen.growth_ns))
-                others.append(f"a growing backlog: at the end of the hold, what was due waited {longer} longer")
+        if seen.growth_ns > seen.hold_s * NS_PER_S * (1 - _ACHIEVED):
+            longer = format_duration(round(seen.growth_ns))
+            others.append(f"a growing backlog: at the end of the hold, what was due waited {longer} longer")
         return _Judged(
             broke=(*(() if few else told), *others),
             unjudged=tuple(f"{r.text}: {r.shown}" for r in results if r.status is Status.ERROR),

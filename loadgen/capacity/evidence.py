@@ -14,7 +14,7 @@ _ACCIDENT = 0.001
 # Where it is not known how many were tried (sessions that were up before), as if it were 50.
 _LEAST_EXPECTED = 50 * STRAYS
 # So many more breaks than holds are enough to look for the limit below a load; and so many to take it for the bound of
-# the limit, or for one that cannot be confirmed. In between, one lucky try is not enough: it takes more holds than breaks.
+# the limit, or for one that cannot be confirmed. In between, one lucky try is not enough: it takes more than breaks.
 _BROKE = 2
 _FIRM = 3
 _MOST_TRIES = 7

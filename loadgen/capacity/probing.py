@@ -15,7 +15,7 @@ from loadgen.capacity.dimension import ABOUT, sizes_of, source_for, stages_for
 from loadgen.capacity.result import Probe
 from loadgen.capacity.search import Trial
 from loadgen.engine.job import Job, Source, make_job, plan_of
-from loadgen.engine.outcome import load_figures, make_result
+from loadgen.engine.outcome import load_figures, load_growth_ns, make_result
 from loadgen.engine.record import Load, RunRecord
 from loadgen.engine.supervisor import Supervisor, Watcher
 from loadgen.errors import ExitCode, InputError
@@ -119,15 +119,20 @@ class Prober:
         load = await supervisor.settle(_DRAIN_S)
         if not supervisor.fleet.stopping:
             figures = load_figures(plan, supervisor.merger, load)
+            rate = _rate_of(campaign, plan)
+            growth_ns = load_growth_ns(plan, supervisor.merger, load, rate)
+            untaken = 0.0 if plan.use.plays_mse else _untaken(figures)
+            achieved = figures.rates.get(rate, 0.0) * (1 - untaken)
             seen = Observation(
                 offered=trial.load,
-                achieved=_achieved(campaign, plan, figures),
+                achieved=achieved,
                 figures=figures,
                 generator=judge(load.health, load.machine, figures.counters),
                 start_s=start_s,
                 hold_s=hold_ns / NS_PER_S,
                 workers=supervisor.workers,
                 cpu_s=sum(worker.load_share for worker in load.health),
+                growth_ns=max(growth_ns, untaken * hold_ns),
             )
             self._on_probe(campaign.tell(trial, seen))
             self._unreachable = _nobody_there(plan, seen)
@@ -162,6 +167,7 @@ class Prober:
             hold_s=hold_ns / NS_PER_S,
             workers=job.workers,
             cpu_s=sum(worker.load_share for worker in record.health),
+            growth_ns=_growth_ns(job.plan, record),
         )
         self._on_probe(campaign.tell(trial, seen))
         time.sleep(settings.cooldown_ns / NS_PER_S)
@@ -174,17 +180,30 @@ class Prober:
         return Supervisor(job.plan, job.profile.document, job.keys, job.workers, self._watcher, prepared)
 
 
-def _achieved(campaign: Campaign, plan: Plan, figures: Figures) -> float:
-    """What the target did per second, of what was due in the hold."""
-    about = ABOUT[campaign.settings.dimension]
-    assert about.achieved is not None
-    rate = figures.rates.get(about.achieved)
-    if rate is not None or plan.use.plays_mse:
-        return rate or 0.0
-    # Only the sender is ours: what the target's TCP has not taken yet is not done, though we are rid of it.
-    sent, sent_bytes = figures.counters["notify.sent"], figures.counters["notify.sent_bytes"]
-    waiting = figures.counters["notify.unacknowledged_bytes"]
-    return figures.rates.get("notify.sent_per_s", 0.0) * max(0.0, 1 - waiting / sent_bytes) if sent else 0.0
+def _rate_of(campaign: Campaign, plan: Plan) -> str:
+    """What the target did per second, of what was due in the hold; where only the sender is ours, what was sent."""
+    rate = ABOUT[campaign.settings.dimension].achieved
+    assert rate is not None
+    return rate if plan.use.plays_mse else "notify.sent_per_s"
+
+
+def _growth_ns(plan: Plan, record: RunRecord) -> float:
+    """By how much a backlog grew in a run of its own, as far as we know what was due when."""
+    rate = "notify.received_per_s" if plan.use.plays_mse else "notify.sent_per_s"
+    return load_growth_ns(plan, record.merger, record.loads[-1], rate) if record.loads else 0.0
+
+
+def _untaken(figures: Figures) -> float:
+    """What the target's TCP has not taken of what was sent in the hold, as a share: not done, though we are rid of it.
+
+    What was under way when the hold began is so all the time, and no backlog.
+    """
+    counters, sent = figures.counters, figures.metrics.get("notify.lag")
+    if sent is None or not counters["notify.sent"]:
+        return 0.0
+    of = counters["notify.sent_bytes"] / counters["notify.sent"] * sent.count
+    more = counters["notify.unacknowledged_bytes"] - counters["notify.unacknowledged_before_bytes"]
+    return min(1.0, max(0.0, more / of))
 
 
 def _nobody_there(plan: Plan, seen: Observation) -> str:

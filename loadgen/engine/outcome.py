@@ -11,7 +11,15 @@ from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
 from loadgen.measure.asked import Asked, shortfalls
 from loadgen.measure.books import imbalances
-from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_metrics, make_rates, make_stages
+from loadgen.measure.figures import (
+    StageSpan,
+    backlog_growth_ns,
+    make_costs,
+    make_counters,
+    make_metrics,
+    make_rates,
+    make_stages,
+)
 from loadgen.measure.health import MachineHealth, judge
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import MAXIMA, error_phases
@@ -89,8 +97,10 @@ def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
     delta = Counter(load.after)
     delta.subtract(load.before)
     # No counts of their own, but how things stood when the load was over.
-    for name in ("notify.unacknowledged_bytes", *(name for name in MAXIMA if name in load.after)):
-        delta[name] = load.after[name]
+    standing = ("notify.unacknowledged_bytes", "notify.unacknowledged_before_bytes", *MAXIMA)
+    for name in standing:
+        if name in load.after:
+            delta[name] = load.after[name]
     counters = _counters(plan, delta, complete=True)
     return Figures(
         make_metrics(merger, spans),
@@ -98,6 +108,12 @@ def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
         make_rates(merger, counters, spans),
         make_costs(counters, plan.kind, load.health, load.before["sessions.established"]),
     )
+
+
+def load_growth_ns(plan: Plan, merger: Merger, load: Load, rate: str) -> float:
+    """By how much a backlog grew over the stages of a load that count; args as of `load_figures`, and of which rate."""
+    spans = stage_spans(plan, load, load.end_ns)
+    return sum(backlog_growth_ns(merger, rate, span) for span in spans if span.counted)
 
 
 def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:

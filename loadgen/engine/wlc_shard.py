@@ -25,7 +25,7 @@ from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
-from loadgen.scenario.plan import Plan
+from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.schedule import RateStage, Share
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS, NS_PER_MS
@@ -72,6 +72,9 @@ class WlcShard(ServingShard):
         self._again: dict[int, None] = {}  # positions that were visited, and are owed more: after all who are due
         self._past = np.zeros(3, np.int64)  # due, dropped and own_dropped of earlier loads
         self._sent = self._sent_bytes = self._writes = self._unacknowledged_bytes = 0
+        # Of somebody else's MSEs only the kernel tells how far they are: what is under way all the time is no backlog.
+        self._weighing = plan.use is Use.SERVE_WLC
+        self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, 0
         self._due = np.empty(_MAX_BATCH, np.int64)
         batch = min(max(plan.burst, _CATCH_UP_BATCH), _MAX_BATCH)
         self.controllers = make_controllers(plan, profile, share.members, batch)
@@ -102,6 +105,9 @@ class WlcShard(ServingShard):
         self._schedule = self._plan.schedule(stages)
         self._share = Share(self._schedule, self._share.worker, self._share.workers)
         self._counted = 0
+        self._unacknowledged_before = 0
+        if self._weighing and len(stages) > 1:
+            self._weigh_at_ns = at_ns + stages[-1].start_ns
         self._visits.clear()
         self._again.clear()
 
@@ -127,6 +133,8 @@ class WlcShard(ServingShard):
             self._send_until(slots, now_ns + _SEND_BUDGET_NS)
             self._record_lag()
         super().on_turn(now_ns)
+        if now_ns >= self._weigh_at_ns:
+            self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, self._unacknowledged()
         if not self.load_over.is_set() and self._everything_done(now_ns):
             self._wind_up(now_ns)
         self.close_when_over(now_ns)
@@ -378,11 +386,12 @@ class WlcShard(ServingShard):
             for row in controller.rows:
                 self._ledger.drop_until(row, due_now, ours=False)
         self.end_load()
-        self._unacknowledged_bytes = self.queued_bytes()
+        self._unacknowledged_bytes = self._unacknowledged()
 
     def queued_bytes(self) -> int:
-        if not self.load_over.is_set():
-            return 0
+        return self._unacknowledged() if self.load_over.is_set() else 0
+
+    def _unacknowledged(self) -> int:
         return sum(
             link.tunnel.unacknowledged_bytes() for link in self._links if link is not None and link.tunnel is not None
         )
@@ -403,6 +412,7 @@ class WlcShard(ServingShard):
             "notify.dropped": dropped,
             "notify.unacknowledged_bytes": self._unacknowledged_bytes,
             "generator.shortfall": own,
+            **({"notify.unacknowledged_before_bytes": self._unacknowledged_before} if self._weighing else {}),
         }
 
     def _load_totals(self, now_ns: int) -> tuple[int, int, int]:

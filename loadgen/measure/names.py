@@ -55,6 +55,7 @@ COUNTERS = {
     "notify.sent_bytes": "their bytes, before TLS",
     "notify.writes": "TLS writes that carried them, one or more in each",
     "notify.unacknowledged_bytes": "written, but not taken by the peers' TCP when the load was over; with TLS's own",
+    "notify.unacknowledged_before_bytes": "the same, when the last of several stages began: what is always under way",
     "notify.received": "decoded at an MSE",
     "notify.dropped": "due, but given up: no session, or blocked for longer than load.backlog",
     "notify.lost": "sent and not received; or missing in a session's sequence",
@@ -144,7 +145,7 @@ MSE_COUNTERS = frozenset(
 # What only shows where both sides are ours.
 BOTH_COUNTERS = frozenset({"notify.unaccounted", "notify.unreported"})
 # Named in a result only if somebody counted them.
-OPTIONAL_PREFIXES = ("service.", "requests.", "transmit.")
+OPTIONAL_PREFIXES = ("service.", "requests.", "transmit.", "notify.unacknowledged_before")
 # What each kind of load has counters of; the other kind's are left out.
 NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.", *OPTIONAL_PREFIXES)
 HANDSHAKE_PREFIXES = ("handshakes.",)

@@ -13,6 +13,7 @@ import trio
 
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.wlc import Ledger
+from loadgen.engine import wlc_shard
 from loadgen.engine.handshakes import HandshakeMseShard
 from loadgen.engine.listening import WlcLink
 from loadgen.engine.phase import Phase
@@ -39,6 +40,12 @@ count = 2
 rate = 4
 backlog = "1m"
 """
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with others does not cut a turn short."""
+    monkeypatch.setattr(wlc_shard, "_SEND_BUDGET_NS", 3600 * NS_PER_S)
 
 
 class FakeTunnel:
@@ -313,6 +320,28 @@ def test_held_up_sends_belong_to_the_time_in_which_a_load_was_sent(tmp_path: Pat
         assert lag is not None
         assert sum(waited.counts) == lag.count == wlcs.shard.totals(time.monotonic_ns())["notify.sent"]
         assert sum(waited.sums) / lag.count == pytest.approx(lag.summary().mean, rel=0.001)
+    finally:
+        wlcs.close()
+
+
+@pytest.mark.parametrize("use", [Use.SERVE_WLC, Use.BOTH])
+def test_what_the_peers_have_not_taken_is_weighed_before_the_last_stage_too(tmp_path: Path, use: Use) -> None:
+    """Where only the sender is ours: once, and not before that stage begins."""
+    wlcs = Wlcs(tmp_path / "again.toml", use)
+    name = "notify.unacknowledged_before_bytes"
+    try:
+        for ago_s, weighed in ((-3600, 0), (1.5, 4 * 7), (-7200, 0)):
+            at_ns = time.monotonic_ns() - int(ago_s * NS_PER_S)
+            made = (
+                RateStage(f"{ago_s}-warmup", 0, NS_PER_S, 8, 8),
+                RateStage(f"{ago_s}-hold", NS_PER_S, NS_PER_S, 8, 8),
+            )
+            wlcs.shard.start_load(at_ns, made)
+            wlcs.turn()
+            wlcs.turn()
+            found = wlcs.shard.totals(time.monotonic_ns())
+
+            assert found.get(name) == (weighed if use is Use.SERVE_WLC else None)
     finally:
         wlcs.close()
 
