@@ -79,6 +79,24 @@ def _all_there(folder: Path) -> list[Figure]:
     ]
 
 
+def _target_leaves(folder: Path) -> list[Figure]:
+    """A planted WLC that closes after 4 s of the 8 that our MSE is to stay."""
+    options = ("--rate", "100", "--duration", "4s", "--start-after", "1s")
+    with (
+        counterpart(folder, "wlc", *options) as wlc,
+        loadgen(folder, _SERVING, "--target", f"wlc={wlc.address}") as running,
+    ):
+        run = running.end()
+        truth = wlc.truth(stop=True)
+    reasons = "; ".join(run.result["verdict"]["reasons"])
+    return [
+        *_verdict(run, ExitCode.INCONCLUSIVE, "target"),
+        exactly("notify.received, by the sender", truth["sent"], run.counter("notify.received")),
+        holds("how long it was", "... of 8.0 s", reasons, met=" of 8.0 s" in reasons),
+        holds("who was missing", "... it left after", reasons, met=f"{wlc.address}: it left after" in reasons),
+    ]
+
+
 def _nobody(folder: Path) -> list[Figure]:
     with loadgen(folder, _SERVING, "--serve", "wlc", "--duration", "1s") as running:
         return _verdict(running.end(ExitCode.UNREACHABLE), ExitCode.UNREACHABLE, "nobody")
@@ -137,6 +155,7 @@ CASES: list[tuple[str, Callable[[Path], list[Figure]]]] = [
     ("ends-as-asked", _all_there),
     ("ends-left-at-half-time", _missing("MSE 127.0.0.1 left after 3.", 2, "--leave-after", "4s")),
     ("ends-dials-one-of-two", _missing("no session came up", 1)),
+    ("ends-target-leaves", _target_leaves),
     ("ends-nobody", _nobody),
     ("ends-interrupted", _interrupted),
     ("ends-wlc-killed", _killed(0)),

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from loadgen.engine.links import Link
 from loadgen.measure.recorder import Recorder
 
-# Looked at in each interval, in turn: 2 us each, so a thousandth of a second's time.
-_MOST_AT_ONCE = 500
+# Looked at in each interval, in turn: at up to 10 us each, a thousandth of a second.
+_MOST_AT_ONCE = 100
 # Links that end without a session are short and many (handshakes): of these, every so-and-so-many-th.
 _OF_SHORT_LINKS = 8
 

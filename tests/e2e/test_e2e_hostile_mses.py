@@ -251,7 +251,7 @@ class TestAllInOneRun:
 def test_one_that_asks_and_does_not_read(start: Start, tmp_path: Path, identities: Identities) -> None:
     """Echo requests without end, before the load begins and through it, and nobody takes the answers."""
     address = ("127.77.21.1", free_port("127.77.21.1"))
-    running, visit = _serve(start, tmp_path, identities, address, "3s")
+    running, visit = _serve(start, tmp_path, identities, address, "6s")
     good = Good(visit)
     with FakeMse(address, identities.pems[1], receive_buffer=4096) as flood:
         flood.set_up()

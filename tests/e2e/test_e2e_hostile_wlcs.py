@@ -180,9 +180,12 @@ CASES = {
 }  # fmt: skip
 
 
-def _check_good(ended: Ended) -> None:
-    """The WLC that behaved lost nothing by its neighbours."""
-    ended.check_fell_short()
+def _check_good(ended: Ended, *, alone: bool = False) -> None:
+    """The WLC that behaved lost nothing by its neighbours. Args: alone: it was, in the end."""
+    if alone:
+        ended.check_fell_short()
+    else:
+        ended.check_passed()
     assert ended.counters["sessions.closed"] >= 1
     assert ended.counters["notify.received"] >= _GOOD
 
@@ -209,7 +212,7 @@ class TestAllInOneRun:
     """Every case at once, next to one WLC that behaves."""
 
     def test_the_good_one_is_served(self, all_at_once: Ended) -> None:
-        _check_good(all_at_once)
+        _check_good(all_at_once, alone=True)
 
     def test_each_costs_its_own_session(self, all_at_once: Ended) -> None:
         counters = all_at_once.counters
@@ -246,7 +249,6 @@ def _run_beside_a_good_one(run: Run, small: Path, certificate: Path, fakes: list
             stack.enter_context(fake)
         addresses = ",".join(fake.address for fake in (good, *fakes))
         ended = run("run", small, "--target", f"wlc={addresses}", "--set", "mse.count=1", *options)
-    assert ended.code in (0, 4), ended.result["verdict"]
     assert good.failures == []
     return ended
 
@@ -260,7 +262,7 @@ def test_silence(run: Run, small: Path, certificate: Path) -> None:
         FakeWlc(certificate, _says(wire.version_response(1)[:13])),  # half a frame, and then nothing
     ]
     ended = _run_beside_a_good_one(run, small, certificate, silent, "--set", "mse.setup_timeout=1500ms")
-    _check_good(ended)
+    _check_good(ended, alone=True)
     assert ended.errors == {"errors.tls.timeout": 1, "errors.session.setup_timeout": 3}
     assert ended.counters["sessions.failed"] == 4
     assert ended.counters["sessions.established"] == 1
@@ -273,7 +275,7 @@ def test_silence_after_the_subscription(run: Run, small: Path, certificate: Path
         run, small, certificate, [dead], "--duration", "4s",
         "--set", "session.echo_interval=200ms", "--set", "session.dead_interval=1500ms",
     )  # fmt: skip
-    _check_good(ended)
+    _check_good(ended, alone=True)
     assert ended.errors == {"errors.stream.neighbor_dead": 1}
     assert ended.counters["sessions.lost"] == 1
     assert ended.counters["sessions.established"] == 2

@@ -1,0 +1,64 @@
+"""The first of somebody else's MSEs is told of at once, in virtual time: the load begins with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from loadgen.engine.channel import Assignment, Progress
+from loadgen.engine.worker import Worker
+from loadgen.nmsp.messages import Role
+from loadgen.scenario.load import scenario_untrusted
+from loadgen.scenario.plan import Use, make_plan
+from loadgen.units import NS_PER_S
+
+
+class Told:
+    """A channel that keeps what is sent, and when."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[float, Any]] = []
+
+    async def send(self, value: object) -> None:
+        self.values.append((trio.current_time(), value))
+
+
+@pytest.mark.parametrize("name", ["sessions.established", "handshakes.attempted"])
+def test_whoever_comes_first_is_told_of_before_the_interval_is_over(name: str) -> None:
+    scenario, profile = scenario_untrusted({"name": "first", "load": {"rate": 1}}, Path("first.toml"))
+    told = Told()
+    assignment = Assignment(
+        role=Role.WLC,
+        plan=make_plan(scenario, profile, use=Use.SERVE_WLC),
+        profile=profile.document,
+        worker=0,
+        workers=1,
+        identities=(),
+        auth_lists=(),
+        trusted_pem=None,
+        epoch_ns=0,
+        interval_ns=NS_PER_S,
+        to_unix_ns=0,
+    )
+    worker = Worker(told, assignment)  # type: ignore[arg-type]
+    shard = SimpleNamespace(active=1, queued_bytes=lambda: 0, totals=lambda _now_ns: {})
+    worker._shard = shard  # type: ignore[assignment]
+
+    async def main() -> float:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker._tell_of_the_first)
+            await trio.sleep(3.333)
+            assert told.values == []
+            worker._recorder.count(name)
+            return trio.current_time()
+
+    came_s = trio.run(main, clock=MockClock(autojump_threshold=0))
+    ((told_s, value),) = told.values
+    assert isinstance(value, Progress)
+    assert value.interval.counters[name] == value.active == 1
+    assert 0 <= told_s - came_s <= 0.05
