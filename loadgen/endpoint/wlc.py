@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -153,8 +154,8 @@ def _answerable(profile: WireProfile) -> frozenset[Kind]:
 class Ledger:
     """What a worker's WLCs owe their MSEs: a row for each subscriber, counts against the schedule's count.
 
-    In a run with both fleets a row exists from the start, so that whatever is due while its session is down or blocked
-    is late, and then dropped. For somebody else's MSE it begins when the MSE subscribes and ends when it leaves.
+    The row of a planned session exists from the start, so that whatever is due while that is not there, or blocked, is
+    late, and then dropped. That of an MSE that nobody planned begins when it subscribes and ends when it leaves.
 
     Attributes (int64 columns, an entry for each row):
         base: the schedule's count when the row began.
@@ -162,19 +163,20 @@ class Ledger:
         end: the schedule's count when the row ended; NEVER while it has not.
         dropped: given up; own_dropped: of those, the ones that the peer would have taken.
         sent: over the present session; the sequence number of the next one.
+        planned: 1 for a session that should be there.
         behind: 1 from when the peer's socket was full until all that is owed was sent: what is late then is its doing.
     """
 
     NEVER = (1 << 63) - 1
-    _COLUMNS = ("base", "done", "end", "dropped", "own_dropped", "sent", "behind")
+    _COLUMNS = ("base", "done", "end", "dropped", "own_dropped", "sent", "behind", "planned")
 
     def __init__(self) -> None:
         self.rows = 0
-        self.base, self.done, self.end, self.dropped, self.own_dropped, self.sent, self.behind = (
+        self.base, self.done, self.end, self.dropped, self.own_dropped, self.sent, self.behind, self.planned = (
             np.zeros(16, np.int64) for _ in self._COLUMNS
         )
 
-    def add(self, base: int = 0) -> int:
+    def add(self, base: int = 0, *, planned: bool = False) -> int:
         """Begin a row; returns its number."""
         row = self.rows
         if row == len(self.done):
@@ -182,6 +184,7 @@ class Ledger:
                 setattr(self, name, np.concatenate([getattr(self, name), np.zeros(row, np.int64)]))
         self.rows += 1
         self.base[row] = self.done[row] = base
+        self.planned[row] = planned
         self.end[row] = self.NEVER
         return row
 
@@ -219,6 +222,26 @@ class Ledger:
         self.base[row] += due_now - int(self.end[row])
         self.done[row] = due_now
         self.end[row] = self.NEVER
+
+    def leave(self, row: int, rows: list[int], up: Sequence[object | None], due_now: int) -> None:
+        """A row's session is gone. If it should be there, what becomes due is owed all the same, unless somebody who
+        was not planned has come to the same WLC.
+
+        Args:
+            rows: of that WLC, those that owe; kept up to date.
+            up: by row, None where no session has it.
+        """
+        if self.planned[row]:
+            heir = next((other for other in rows if up[other] is not None and not self.planned[other]), None)
+            if heir is None:
+                if row not in rows:  # it had unsubscribed
+                    self.reopen(row, due_now)
+                    rows.append(row)
+                return
+            self.planned[row], self.planned[heir] = 0, 1
+        if row in rows:
+            rows.remove(row)
+        self.close(row, due_now)
 
     def totals(self, due_now: NDArray[np.int64]) -> tuple[int, int, int]:
         """Due, dropped and own_dropped of all rows; `due_now` is by row."""

@@ -81,14 +81,13 @@ class DtlsWlcDriver(DtlsDriver):
         self._notified = self._notified_bytes = self._writes = 0
         self._lags: list[tuple[int, Int64s]] = []  # when datagrams were sent, when theirs was due
         self.controllers = make_controllers(plan, profile, share.members, min(plan.burst, _MAX_BATCH))
-        if self._dialed_by_us:  # every planned session owes from the start, up or not
-            for session in plan.sessions:
-                if session.wlc in share.members:
-                    self._add_row(share.members.index(session.wlc), 0)
+        for session in plan.sessions:  # every planned one owes from the start, up or not
+            if session.wlc in share.members:
+                self._add_row(share.members.index(session.wlc), 0, planned=True)
 
-    def _add_row(self, position: int, base: int) -> int:
+    def _add_row(self, position: int, base: int, *, planned: bool = False) -> int:
         self._links.append(None)
-        return self._owing.add_row(position, base)
+        return self._owing.add_row(position, base, planned=planned)
 
     def begin(self) -> None:
         for number, (endpoint, context) in enumerate(zip(self._endpoints, self._contexts, strict=True)):
@@ -256,8 +255,7 @@ class DtlsWlcDriver(DtlsDriver):
         """The link subscribed for the first time: it is owed what is due from now on."""
         owing = self._owing
         due_now = owing.due(link.number, owing.slots(now_ns))
-        down = (row for row in owing.rows[link.number] if self._links[row] is None)
-        link.row = next(down, -1) if self._dialed_by_us else -1
+        link.row = next((row for row in owing.rows[link.number] if self._links[row] is None), -1)
         if link.row < 0:
             link.row = self._add_row(link.number, due_now)
         self._links[link.row] = link
@@ -315,15 +313,13 @@ class DtlsWlcDriver(DtlsDriver):
         if self.presence is not None and phase is Phase.ACTIVE:
             how = f"MSE {link.association.peer_address[0]} {'left' if orderly else 'was lost'}"
             self.presence.went(link.number, time.monotonic_ns(), how)
-        if link.row < 0:
+        if (row := max(link.row, link.left_row)) < 0:
             return
-        self._links[link.row] = None
-        if not self._dialed_by_us:
-            # A stranger that left is owed nothing more; its row stays for the sums, and is not given to another.
-            owing = self._owing
-            owing.rows[link.number].remove(link.row)
-            owing.ledger.close(link.row, owing.due(link.number, owing.slots(time.monotonic_ns())))
-        link.row = -1
+        self._links[row] = None
+        owing = self._owing
+        due_now = owing.due(link.number, owing.slots(time.monotonic_ns()))
+        owing.ledger.leave(row, owing.rows[link.number], self._links, due_now)
+        link.row = link.left_row = -1
 
     def owner(self, peer: Peer) -> tuple[int, str]:
         wlc = self.controllers[peer.number].number

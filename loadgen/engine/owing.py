@@ -40,9 +40,9 @@ class Owing:
     def started(self) -> bool:
         return self._start_ns is not None
 
-    def add_row(self, position: int, base: int) -> int:
+    def add_row(self, position: int, base: int, *, planned: bool = False) -> int:
         """Begin a row of the WLC at this position, which owes from count `base` on."""
-        row = self.ledger.add(base)
+        row = self.ledger.add(base, planned=planned)
         self._positions.append(position)
         self.rows[position].append(row)
         return row

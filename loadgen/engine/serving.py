@@ -64,6 +64,7 @@ class ServingShard(ListeningShard):
         self._load_start_ns: int | None = None
         self._stop_at_ns = NEVER_NS
         self._term = Term(plan, recorder)
+        self.unacknowledged_bytes = 0  # by links that are gone; after the load, by all
         self._finishing = self._closing = False
         self._users: int | None = None  # whose WLCs are wanted; None: all are
         self._belated: list[Link] = []  # sessions that came up when nobody wanted them any more
@@ -79,6 +80,7 @@ class ServingShard(ListeningShard):
         super().start_load(at_ns, stages)
         self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
         self._term.begin(at_ns, stages)
+        self.unacknowledged_bytes = 0
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
         self._users = users
@@ -99,7 +101,10 @@ class ServingShard(ListeningShard):
 
     def end_load(self) -> None:
         self._term.end()
+        over = self.load_over.is_set()
         super().end_load()
+        if not over:
+            self.unacknowledged_bytes += self.queued_bytes()
 
     def finish(self) -> None:
         self.halt()
@@ -181,6 +186,12 @@ class ServingShard(ListeningShard):
         if self.presence is not None:
             assert isinstance(link, WlcLink)
             self.presence.came(link.number, now_ns)
+
+    def release(self, link: Link) -> None:
+        # The kernel still tells, whoever ended the connection, and how; not what the peer took and never read.
+        if link.tunnel is not None and self._load_start_ns is not None and not self.load_over.is_set():
+            self.unacknowledged_bytes += link.tunnel.unacknowledged_bytes()
+        super().release(link)
 
     def on_left(self) -> None:
         self._term.left()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -127,11 +127,14 @@ class SiteShard(ServingShard):
         self._site = plan.site
         self._sites = self._new_sites()
         self._subscribers: list[list[SiteLink]] = [[] for _ in members]
+        planned = Counter(session.wlc for session in plan.sessions)
+        self._planned = [planned[number] for number in members]  # sessions that should be there
+        self._asked = plan.capability & plan.subscription  # by those
         self._ticks: list[tuple[int, int, int, int]] = []  # (when: ns since the start, controller, clock, number)
         self._ready: deque[Round] = deque()
         self._end_ns = 0
         self._due = self._sent = self._sent_bytes = self._writes = 0
-        self._unsent = self._unacknowledged_bytes = 0
+        self._unsent = 0
         self._dropped = [0, 0]  # by links that are gone; and the most that ever waited at one
         self._deepest = [0, 0]
 
@@ -212,12 +215,22 @@ class SiteShard(ServingShard):
             self._ready.append(of := Round(self._settings.codec, site, found, position, at_ns, epoch_ns))
             for link in self._subscribers[position]:  # now, and not when it is due
                 self._items(of, link)
+            if self._missing(position):
+                of.items_for(self._asked)
 
     def _tell(self, of: Round) -> None:
         """Give each link what it subscribed to, and send that as far as its socket takes it."""
         for link in tuple(self._subscribers[of.position]):  # a link that breaks takes itself away
             if items := self._items(of, link):
                 self._queue(link, items, of.priority)
+        if missing := self._missing(of.position):
+            untold = missing * sum(item.count for item in of.items_for(self._asked))
+            self._due += untold
+            self._unsent += untold
+
+    def _missing(self, position: int) -> int:
+        """How many sessions that should be there are not."""
+        return max(0, self._planned[position] - len(self._subscribers[position]))
 
     def _items(self, of: Round, link: SiteLink) -> Sequence[Notification]:
         assert isinstance(link.endpoint, WlcEndpoint)
@@ -330,7 +343,6 @@ class SiteShard(ServingShard):
         """End the load: what waits still is given up."""
         self._unsent += sum(queue.clear() for queue in self._queues())
         self.end_load()
-        self._unacknowledged_bytes = self.queued_bytes()
 
     def queued_bytes(self) -> int:
         if not self.load_over.is_set():
@@ -349,7 +361,7 @@ class SiteShard(ServingShard):
             "notify.sent_bytes": self._sent_bytes,
             "notify.writes": self._writes,
             "notify.dropped": self._unsent,
-            "notify.unacknowledged_bytes": self._unacknowledged_bytes,
+            "notify.unacknowledged_bytes": self.unacknowledged_bytes,
             "transmit.dropped.high": dropped[Priority.HIGH],
             "transmit.dropped.normal": dropped[Priority.NORMAL],
             "transmit.deepest.high": deepest[Priority.HIGH],

@@ -64,14 +64,11 @@ class WlcShard(ServingShard):
         super().__init__(plan, profile, recorder, settings, share.members, listeners, contexts, to_unix_ns, aaa)
         self._share = share
         self._schedule = share.schedule
-        # With both fleets ours, every planned session owes from the start; a stranger, or a session of a user, owes
-        # nothing before it comes.
-        self._planned = plan.use.plays_mse and not plan.sessions_per_user
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: deque[int] = deque()  # positions
         self._again: dict[int, None] = {}  # positions that were visited, and are owed more: after all who are due
         self._past = np.zeros(3, np.int64)  # due, dropped and own_dropped of earlier loads
-        self._sent = self._sent_bytes = self._writes = self._unacknowledged_bytes = 0
+        self._sent = self._sent_bytes = self._writes = 0
         # Of somebody else's MSEs only the kernel tells how far they are: what is under way all the time is no backlog.
         self._weighing = plan.use is Use.SERVE_WLC
         self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, 0
@@ -84,13 +81,15 @@ class WlcShard(ServingShard):
         self._links: list[WlcLink | None] = []
         self._singles = Singles(profile, [controller.ring for controller in self.controllers])
         self._numbers = np.array(share.members, np.int64)
-        if self._planned:
+        # Every planned session owes from the start, there or not; one that nobody planned, or of a user, owes nothing
+        # before it comes.
+        if not plan.sessions_per_user:
             for session in plan.sessions:
                 if session.wlc in share.members:
-                    self._add_row(share.members.index(session.wlc), 0)
+                    self._add_row(share.members.index(session.wlc), 0, planned=True)
 
-    def _add_row(self, position: int, base: int) -> int:
-        row = self._ledger.add(base)
+    def _add_row(self, position: int, base: int, *, planned: bool = False) -> int:
+        row = self._ledger.add(base, planned=planned)
         self._positions.append(position)
         self._links.append(None)
         self.controllers[position].rows.append(row)
@@ -308,8 +307,7 @@ class WlcShard(ServingShard):
         """The link subscribed for the first time: it is owed what is due from now on."""
         controller = self.controllers[link.number]
         due_now = self._due_at(controller, self.due_now(now_ns))
-        down = (row for row in controller.rows if self._links[row] is None)
-        link.row = next(down, -1) if self._planned else -1
+        link.row = next((row for row in controller.rows if self._links[row] is None), -1)
         if link.row < 0:
             link.row = self._add_row(link.number, due_now)
         self._links[link.row] = link
@@ -339,15 +337,13 @@ class WlcShard(ServingShard):
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         super().on_gone(link, phase, orderly=orderly)
         assert isinstance(link, WlcLink)
-        if link.row < 0:
+        if (row := max(link.row, link.left_row)) < 0:
             return
         controller = self.controllers[link.number]
-        self._links[link.row] = None
-        if not self._planned:
-            # A stranger that left is owed nothing more; its row stays for the sums, and is not given to another.
-            controller.rows.remove(link.row)
-            self._ledger.close(link.row, self._due_at(controller, self.due_now(time.monotonic_ns())))
-        link.row = -1
+        self._links[row] = None
+        due_now = self._due_at(controller, self.due_now(time.monotonic_ns()))
+        self._ledger.leave(row, controller.rows, self._links, due_now)
+        link.row = link.left_row = -1
 
     def _flush(self, link: Link) -> None:
         super()._flush(link)
@@ -386,7 +382,6 @@ class WlcShard(ServingShard):
             for row in controller.rows:
                 self._ledger.drop_until(row, due_now, ours=False)
         self.end_load()
-        self._unacknowledged_bytes = self._unacknowledged()
 
     def queued_bytes(self) -> int:
         return self._unacknowledged() if self.load_over.is_set() else 0
@@ -410,7 +405,7 @@ class WlcShard(ServingShard):
             "notify.sent_bytes": self._sent_bytes,
             "notify.writes": self._writes,
             "notify.dropped": dropped,
-            "notify.unacknowledged_bytes": self._unacknowledged_bytes,
+            "notify.unacknowledged_bytes": self.unacknowledged_bytes,
             "generator.shortfall": own,
             **({"notify.unacknowledged_before_bytes": self._unacknowledged_before} if self._weighing else {}),
         }

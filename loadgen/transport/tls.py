@@ -343,7 +343,11 @@ class Tunnel:
         """
         data, self._pending, self.blocked = self._pending, None, False
         if data is not None:
-            self.write(data)
+            try:
+                self.write(data)
+            except TransportFault:
+                self._pending = data  # it never went: `unacknowledged_bytes`
+                raise
         if not self.blocked:
             self.wants = Want.NOTHING
         return not self.blocked

@@ -24,7 +24,7 @@ from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.profile import reference_profile
 from loadgen.scenario.load import load_scenario
-from loadgen.scenario.plan import Plan, make_plan
+from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.schedule import Share
 from loadgen.transport.dtls import DatagramContext, listen
 from loadgen.transport.tls import client_context, server_context
@@ -224,12 +224,12 @@ async def until(condition: Callable[[], object]) -> None:
             await trio.sleep(0.002)
 
 
-def plan_of(folder: Path, *overrides: str) -> Plan:
+def plan_of(folder: Path, *overrides: str, use: Use = Use.BOTH) -> Plan:
     path = folder / "line.toml"
     path.write_text(SCENARIO, "utf-8")
     scenario, profile = load_scenario(path, overrides)
     assert profile is PROFILE
-    return make_plan(scenario, profile)
+    return make_plan(scenario, profile, use=use)
 
 
 def settings_of(plan: Plan, recorder: Recorder, mask: int) -> EndpointSettings:

@@ -89,9 +89,9 @@ def stages(number: int, per_s: float, seconds: float = 1) -> tuple[RateStage, ..
 class Wlcs:
     """Two WLCs with two subscribers each. Loads lie in the past, so that a turn finds everything due."""
 
-    def __init__(self, path: Path, use: Use) -> None:
+    def __init__(self, path: Path, use: Use, *overrides: str) -> None:
         path.write_text(SCENARIO, "utf-8")
-        scenario, self.profile = load_scenario(path)
+        scenario, self.profile = load_scenario(path, overrides)
         self.plan = make_plan(scenario, self.profile, use=use)
         self.recorder = Recorder()
         self.sockets = [socket.socket() for _ in range(6)]
@@ -258,7 +258,8 @@ def test_a_link_that_stays_blocked_from_load_to_load_is_late_by_its_peers_doing(
 
 
 def test_a_session_that_ended_in_the_first_load_is_not_due_in_the_second(tmp_path: Path) -> None:
-    wlcs = Wlcs(tmp_path / "again.toml", Use.SERVE_WLC)
+    """As many as should be there are left."""
+    wlcs = Wlcs(tmp_path / "again.toml", Use.SERVE_WLC, "mse.count=1")
     try:
         wlcs.tunnel(0).fault = "reset"
         wlcs.start(1, 8, ago_s=20)
@@ -280,8 +281,9 @@ def test_a_session_that_ended_in_the_first_load_is_not_due_in_the_second(tmp_pat
         wlcs.close()
 
 
-def test_a_planned_session_that_is_down_is_due_in_every_load(tmp_path: Path) -> None:
-    wlcs = Wlcs(tmp_path / "again.toml", Use.BOTH)
+@pytest.mark.parametrize("use", [Use.BOTH, Use.SERVE_WLC])
+def test_a_planned_session_that_is_down_is_due_in_every_load(tmp_path: Path, use: Use) -> None:
+    wlcs = Wlcs(tmp_path / "again.toml", use)
     try:
         wlcs.tunnel(0).fault = "reset"
         for number in (1, 2):

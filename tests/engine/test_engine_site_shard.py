@@ -288,13 +288,13 @@ def test_a_blocked_link_keeps_its_queue_and_drops_what_does_not_fit(path: Path) 
         assert first + sum(slow.queue.depth) + slow.queue.dropped[1] == everything + other.queue.dropped[1]  # type: ignore[union-attr]
         # It reads again: what waited is late, and that is the peer's doing.
         fleet.recorder.bins("generator.lag").take()
-        fleet.shard._record_lag(0)
+        fleet.shard._record_lag()
         fleet.recorder.bins("generator.lag").take()
         fleet.recorder.bins("notify.lag").take()
         waited = sum(slow.queue.depth)
         fleet.tunnel(slow).block_next = False
         fleet.shard._flush(slow)
-        fleet.shard._record_lag(0)
+        fleet.shard._record_lag()
         assert not slow.behind
         assert fleet.recorder.bins("generator.lag").take() is None
         lag = fleet.recorder.bins("notify.lag").take()
@@ -501,3 +501,31 @@ def test_what_waits_when_it_is_unsubscribed_is_neither_sent_nor_owed(fleet: Flee
     assert services(fleet.got(link)) == []
     totals = fleet.totals()
     assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
+
+
+def test_what_a_session_that_left_would_have_been_told_is_due_and_dropped(path: Path) -> None:
+    """Two should be at each WLC: the total is that of a fleet that stayed."""
+    stayed = Fleet(path, [0])
+    stayed.go_on(SECONDS - 1)
+    wanted = stayed.totals()
+    stayed.shut()
+    fleet = Fleet(path, [0])
+    fleet.go_on(SECONDS / 2)
+    fleet.shard.end(fleet.links[0, 1], orderly=True)
+    gone = fleet.totals()
+    assert gone["notify.unacknowledged_bytes"] == 7
+    fleet.go_on(SECONDS - 1)
+    totals = fleet.totals()
+    fleet.shut()
+    assert totals["notify.due"] == wanted["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
+    # Both get the same, and one of them nothing more.
+    assert totals["notify.dropped"] == (wanted["notify.due"] - gone["notify.due"]) / 2 > 0
+
+
+def test_one_that_never_came_is_due_from_the_start(path: Path) -> None:
+    both, one = Fleet(path, [0]), Fleet(path, [0], granted=[ALL])
+    for fleet in (both, one):
+        fleet.go_on(SECONDS - 1)
+        fleet.shut()
+    assert one.totals()["notify.due"] == both.totals()["notify.due"] == 2 * one.totals()["notify.sent"]
+    assert one.totals()["notify.dropped"] == one.totals()["notify.sent"]

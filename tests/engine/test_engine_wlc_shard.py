@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +76,9 @@ class FakeTunnel:
 class Fleet:
     """A worker with two WLCs, all of whose sessions are up, with time in the test's hands."""
 
-    def __init__(self, path: Path, use: Use = Use.BOTH, mses: int = MSES) -> None:
-        path.write_text(SCENARIO, "utf-8")
+    def __init__(self, path: Path, use: Use = Use.BOTH, mses: int = MSES, planned: int = MSES) -> None:
+        """Args: mses: at each WLC. planned: of those, or more."""
+        path.write_text(SCENARIO.replace(f"count = {MSES}", f"count = {planned}"), "utf-8")
         scenario, self.profile = load_scenario(path)
         self.plan = make_plan(scenario, self.profile, use=use)
         self.recorder = Recorder()
@@ -160,7 +161,7 @@ def test_one_each(fleet: Fleet) -> None:
     assert all(len(fleet.tunnel(index).written) == 3 for index in range(2 * MSES))
     totals = fleet.totals()
     assert (totals["notify.sent"], totals["notify.writes"]) == (6 * MSES, 6 * MSES)
-    fleet.shard._record_lag(time.monotonic_ns())
+    fleet.shard._record_lag()
     lag = fleet.recorder.bins("notify.lag").take()
     assert lag is not None
     assert lag.count == 6 * MSES
@@ -249,30 +250,120 @@ def test_a_session_that_comes_back_begins_at_0_and_gets_what_is_due_from_then_on
     assert fleet.shard._ledger.dropped[row] == 1
 
 
-def test_the_next_subscriber_is_not_passed_over_when_one_breaks(tmp_path: Path) -> None:
-    """A stranger that leaves takes its row away, in the middle of a visit."""
-    fleet = Fleet(tmp_path / "strangers.toml", Use.SERVE_WLC, mses=3)
-    try:
-        fleet.tunnel(0).fault = "reset"
-        fleet.send(2)
-        assert fleet.recorder.counters["errors.serve.reset"] == fleet.recorder.counters["sessions.lost"] == 1
-        assert [fleet.sequences(index) for index in range(1, 6)] == [[0]] * 5
-    finally:
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
+    """Somebody else's MSEs."""
+    made: list[Fleet] = []
+
+    def make(mses: int, planned: int) -> Fleet:
+        made.append(Fleet(tmp_path / "strangers.toml", Use.SERVE_WLC, mses, planned))
+        return made[-1]
+
+    yield make
+    for fleet in made:
         fleet.shard.shut()
         for sock in fleet.sockets:
             sock.close()
 
 
-def test_an_mse_that_leaves_before_the_end(tmp_path: Path) -> None:
+def test_the_next_subscriber_is_not_passed_over_when_one_breaks(serving: Callable[..., Fleet]) -> None:
+    """Whom nobody planned takes the row away, in the middle of a visit."""
+    fleet = serving(3, planned=1)
+    fleet.tunnel(0).fault = "reset"
+    fleet.send(2)
+    assert fleet.recorder.counters["errors.serve.reset"] == fleet.recorder.counters["sessions.lost"] == 1
+    assert [fleet.sequences(index) for index in range(1, 6)] == [[0]] * 5
+
+
+def test_an_mse_that_leaves_before_the_end(serving: Callable[..., Fleet]) -> None:
     """One in the load, one when we have been told to finish."""
-    fleet = Fleet(tmp_path / "strangers.toml", Use.SERVE_WLC, mses=3)
-    try:
-        fleet.shard._read([fleet.links[0]])
-        fleet.shard.finish()
-        fleet.shard._read([fleet.links[1]])
-        counters = fleet.recorder.counters
-        assert (counters["sessions.left_early"], counters["sessions.closed"]) == (1, 2)
-    finally:
-        fleet.shard.shut()
-        for sock in fleet.sockets:
-            sock.close()
+    fleet = serving(3, planned=3)
+    fleet.shard._read([fleet.links[0]])
+    fleet.shard.finish()
+    fleet.shard._read([fleet.links[1]])
+    counters = fleet.recorder.counters
+    assert (counters["sessions.left_early"], counters["sessions.closed"]) == (1, 2)
+
+
+def over(fleet: Fleet) -> dict[str, int]:
+    """The load ends with its first second: 100 slots were due, 50 of each WLC."""
+    fleet.shard._wind_up(fleet.shard._load_start_ns + 10**9 - 1)  # type: ignore[operator]
+    totals = fleet.totals()
+    assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
+    return totals
+
+
+def test_what_is_due_goes_on_when_an_mse_leaves(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(1, planned=1)
+    fleet.send(20)
+    fleet.shard.end(fleet.links[0], orderly=True)
+    fleet.send(100)
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (100, 60, 40)
+    assert totals["generator.shortfall"] == 0
+
+
+def test_an_mse_that_never_came_is_owed_from_the_start(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(1, planned=2)
+    fleet.send(100)
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (200, 100, 100)
+
+
+def test_whom_nobody_planned_is_owed_while_it_is_there(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(2, planned=1)
+    fleet.send(20)
+    now = fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(19)  # type: ignore[operator]
+    fleet.shard._stop_at_ns = now
+    fleet.shard.end(fleet.links[2], orderly=True)  # the second at WLC 0
+    fleet.shard._stop_at_ns = 1 << 62
+    fleet.send(100)
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (160, 160, 0)
+
+
+def test_whom_nobody_planned_takes_the_place_of_one_that_leaves(serving: Callable[..., Fleet]) -> None:
+    """As many as should be there are; when that one leaves as well, its place is owed."""
+    fleet = serving(2, planned=1)
+    fleet.send(20)
+    fleet.shard._stop_at_ns = fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(19)  # type: ignore[operator]
+    fleet.shard.end(fleet.links[0], orderly=True)
+    fleet.shard.end(fleet.links[2], orderly=True)
+    fleet.shard._stop_at_ns = 1 << 62
+    fleet.send(100)
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (160, 120, 40)
+
+
+def test_one_that_unsubscribed_and_left_is_owed_again(serving: Callable[..., Fleet]) -> None:
+    """It wants nothing for a while; but nobody there is another matter."""
+    fleet = serving(1, planned=1)
+    fleet.send(20)
+    link = fleet.links[0]
+    assert link.endpoint is not None
+    link.endpoint.granted = 0
+    due_ns = fleet.plan.schedule().due_ns
+    start_ns = fleet.shard._load_start_ns
+    assert start_ns is not None
+    fleet.shard.on_granted(link, 1, start_ns + due_ns(19))
+    fleet.shard._stop_at_ns = start_ns + due_ns(39)
+    fleet.shard.end(link, orderly=True)
+    fleet.shard._stop_at_ns = 1 << 62
+    fleet.send(100)
+    totals = over(fleet)
+    # Of its 50, ten were due while it wanted none.
+    assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (90, 60, 30)
+
+
+def test_what_a_link_that_goes_had_not_acknowledged_counts(serving: Callable[..., Fleet]) -> None:
+    """Once: of those that went when they did, of the others when the load is over. A fake never has acknowledged 7."""
+    fleet = serving(3, planned=3)
+    fleet.send(2)
+    fleet.tunnel(0).fault = "reset"
+    fleet.send(4)
+    fleet.shard.end(fleet.links[1], orderly=True)
+    assert fleet.totals()["notify.unacknowledged_bytes"] == 2 * 7
+    assert over(fleet)["notify.unacknowledged_bytes"] == 6 * 7
+    fleet.shard.end(fleet.links[2], orderly=True)
+    fleet.shard.end_load()
+    assert fleet.totals()["notify.unacknowledged_bytes"] == 6 * 7

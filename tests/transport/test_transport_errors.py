@@ -126,3 +126,36 @@ def test_the_first_write_of_a_client_is_read_like_any_other() -> None:
         assert bytes(view[:read]) == data
     client.close()
     server.close()
+
+
+@pytest.mark.parametrize("how", ["closed", "reset"])
+def test_what_the_peer_has_not_acknowledged_is_known_when_it_is_gone(how: str) -> None:
+    """Its TCP took a part, and then it closed without having read that, or reset the connection."""
+    server, client = pair("1.3")
+    client._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    while not server.blocked:
+        server.write(b"x" * 16384)
+    if how == "reset":
+        client._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    before = server.unacknowledged_bytes()
+    acknowledged = _acknowledged_bytes(server)
+    client._socket.close()
+    _flush_until_fault(server)
+    taken = _acknowledged_bytes(server) - acknowledged
+    assert server.unacknowledged_bytes() == before - taken > 1 << 16
+    server.close()
+
+
+def _flush_until_fault(tunnel: Tunnel) -> None:
+    for _ in range(100_000):
+        try:
+            tunnel.flush()
+        except TransportFault:
+            return
+    raise AssertionError("writing into a reset connection never failed")
+
+
+def _acknowledged_bytes(tunnel: Tunnel) -> int:
+    """tcpi_bytes_acked, by linux/tcp.h; our writes are none between two looks at a full socket."""
+    info = tunnel._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
+    return int(struct.unpack_from("Q", info, 120)[0])
