@@ -68,7 +68,8 @@ class HandshakeMseShard(DialingShard):
         self._resumed = plan.resumed
         self._confirmed = plan.tls_version == "1.3"
         self._at_once = len(range(share.worker, plan.concurrency, share.workers))
-        self._tickets: dict[int, SSL.Session] = {}
+        # Of each session that has completed a handshake: what the next one may resume, if the target gave anything.
+        self._tickets: dict[int, SSL.Session | None] = {}
         self._start_ns = NEVER_NS
         self._stop_at_ns = NEVER_NS
         self._done = 0  # dialed or dropped; the index of the next one among ours
@@ -194,11 +195,11 @@ class HandshakeMseShard(DialingShard):
 
     def new_tunnel(self, link: MseLink) -> Tunnel:
         tunnel = super().new_tunnel(link)
-        if (
-            resumes(link.index, len(self.sessions), self._resumed)
-            and (ticket := self._tickets.get(link.number)) is not None
-        ):
-            tunnel.resume(ticket)
+        if link.number in self._tickets and resumes(link.index, len(self.sessions), self._resumed):
+            self.recorder.count("handshakes.resumption_asked")
+            if (ticket := self._tickets[link.number]) is not None:
+                self.recorder.count("handshakes.resumption_offered")
+                tunnel.resume(ticket)
         return tunnel
 
     def on_tunnel(self, link: Link, now_ns: int) -> None:
@@ -226,8 +227,7 @@ class HandshakeMseShard(DialingShard):
         if self._resumed:
             if link.tunnel.resumed:
                 self.recorder.count("handshakes.resumed")
-            if (ticket := link.tunnel.ticket()) is not None:
-                self._tickets[link.number] = ticket
+            self._tickets[link.number] = link.tunnel.ticket() or self._tickets.get(link.number)
         self.recorder.record("handshake.service", link.service_ns, link.stage)
         due_ns = link.due_ns + self._to_unix_ns
         self.recorder.wait("handshake", link.stage, due_ns, time.monotonic_ns() - link.due_ns)

@@ -74,7 +74,12 @@ def shortfalls(
     asked: Asked, load_s: float, counters: Mapping[str, int], absences: Sequence[Absence]
 ) -> tuple[Shortfall, ...]:
     """Everything that fell short, of a run that nobody cut off."""
-    return (*_sessions(asked, counters, absences), *_length(asked, load_s), *_counts(asked, counters))
+    return (
+        *_sessions(asked, counters, absences),
+        *_length(asked, load_s),
+        *_counts(asked, counters),
+        *_resumed(counters),
+    )
 
 
 def _sessions(asked: Asked, counters: Mapping[str, int], absences: Sequence[Absence]) -> Iterator[Shortfall]:
@@ -114,6 +119,16 @@ def _counts(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
     attempted, failed = counters.get("handshakes.attempted", 0), counters.get("handshakes.failed", 0)
     if failed > attempted * TOLERANCE:
         yield Shortfall(f"{failed:,} of {attempted:,} handshakes were not completed", grave=True)
+
+
+def _resumed(counters: Mapping[str, int]) -> Iterator[Shortfall]:
+    """Another mix of full and resumed handshakes is another load."""
+    asked, resumed = counters.get("handshakes.resumption_asked", 0), counters.get("handshakes.resumed", 0)
+    if resumed < asked:
+        offered = counters.get("handshakes.resumption_offered", 0)
+        what = f"{resumed:,} of {asked:,} handshakes that load.resumed asks for resumed an earlier session"
+        why = f"the target had given something to offer for {offered:,} of them"
+        yield Shortfall(what, asked - resumed > asked * TOLERANCE, why)
 
 
 def _share(share: float) -> str:

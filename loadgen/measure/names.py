@@ -46,6 +46,8 @@ COUNTERS = {
     "handshakes.due": "due by the schedule",
     "handshakes.attempted": "dialed, or accepted when only the WLC is ours",
     "handshakes.completed": "TLS is up; with TLS 1.3 also: the server sent no alert until it closed",
+    "handshakes.resumption_asked": "of those attempted: load.resumed has them resume what their session did before",
+    "handshakes.resumption_offered": "of those: the target had given a ticket, or a name, to offer",
     "handshakes.resumed": "of those, resumed an earlier TLS session",
     "handshakes.failed": "ended before that",
     "handshakes.withdrawn": "given up by us before that, because the run ended",
@@ -136,6 +138,7 @@ MSE_COUNTERS = frozenset(
     {
         *("notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.unmatched"),
         *("echo.due", "echo.sent", "echo.dropped", "echo.received", "echo.unanswered"),
+        *("handshakes.resumption_asked", "handshakes.resumption_offered"),
         *("handshakes.due", "handshakes.dropped", "messages.retransmitted", "notify.early"),
         *("requests.due", "requests.sent", "requests.dropped", "requests.answered", "requests.refused"),
         *("requests.retransmitted", "requests.timed_out", "requests.abandoned"),

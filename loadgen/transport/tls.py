@@ -27,6 +27,7 @@ from OpenSSL._util import lib as _lib
 from loadgen.transport import verifying
 from loadgen.transport.suites import offer
 from loadgen.transport.tcp_info import Segments, segments_of
+from loadgen.transport.tickets import can_be_offered
 from loadgen.transport.verifying import CertificateCheck, Clock, ClockedContext
 
 # Makes an empty context of a method and a clock.
@@ -215,8 +216,11 @@ class Tunnel:
         self._connection.set_session(ticket)
 
     def ticket(self) -> SSL.Session | None:
-        """The session that a later handshake may resume. With TLS 1.3 it comes after the handshake."""
-        return self._connection.get_session()
+        """The session that a later handshake may resume, if the server gave one. With TLS 1.3 it comes after the
+        handshake.
+        """
+        session = self._connection.get_session()
+        return session if session is not None and can_be_offered(session) else None
 
     def handshake(self) -> bool:
         """Go on with the handshake; True when it is done, else see `wants`.

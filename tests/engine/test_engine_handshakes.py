@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from loadgen.engine import handshakes
+from loadgen.engine.dialing import DialingShard, MseLink
 from loadgen.engine.handshakes import HandshakeMseShard, resumes
+from loadgen.measure.asked import Asked, shortfalls
 from loadgen.measure.recorder import Recorder
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import make_plan
@@ -110,3 +113,87 @@ def test_every_pair_resumes_its_share(sessions: int, share: float) -> None:
         assert abs(sum(row[pair] for row in table) - turns * share) <= 1
     for row in table:
         assert abs(sum(row) - sessions * share) <= 1
+
+
+class Target:
+    """Gives a ticket for every handshake or for none, and takes one in so many of those that it is offered."""
+
+    def __init__(self, *, gives: bool, takes: int = 1) -> None:
+        self.gives, self.takes = gives, takes
+        self.offers = 0
+
+
+class Resuming:
+    """Stands for a client's tunnel at such a target."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.resumed = False
+
+    def resume(self, ticket: object) -> None:
+        assert ticket == "ticket"
+        self.resumed = self._target.offers % self._target.takes == 0
+        self._target.offers += 1
+
+    def ticket(self) -> str | None:
+        return "ticket" if self._target.gives else None
+
+
+def _shake(shard: HandshakeMseShard, index: int, *, done: bool = True) -> None:
+    link = MseLink(socket.socket(), 0, index % len(shard.sessions))
+    link.index = index
+    link.tunnel = shard.new_tunnel(link)
+    link.socket.close()
+    if done:
+        shard._complete(link)
+
+
+@pytest.fixture
+def resuming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Target], HandshakeMseShard]:
+    def make(added: str, target: Target) -> HandshakeMseShard:
+        path = tmp_path / "h.toml"
+        path.write_text(SCENARIO + added, "utf-8")
+        shard = _shard(path)
+        monkeypatch.setattr(DialingShard, "new_tunnel", lambda _self, _link: Resuming(target))
+        monkeypatch.setattr(shard, "end", lambda _link, *, orderly: None)
+        return shard
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("target", "offered", "resumed", "grave"),
+    [
+        (Target(gives=True), 60, 60, None),
+        (Target(gives=True, takes=2), 60, 30, True),
+        (Target(gives=False), 0, 0, True),
+    ],
+    ids=["all", "half", "no tickets"],
+)
+def test_what_is_asked_to_resume_is_offered_as_far_as_it_can_be(
+    resuming: Callable[[str, Target], HandshakeMseShard], target: Target, offered: int, resumed: int, grave: bool | None
+) -> None:
+    """Half of the handshakes of six sessions, but for the first of each: that is the target's to make possible."""
+    shard = resuming("resumed = 0.5\n[mse]\ncount = 6\n", target)
+    for index in range(6 + 120):
+        _shake(shard, index)
+    counters = shard.recorder.counters
+    assert counters["handshakes.resumption_asked"] == 60
+    assert counters["handshakes.resumption_offered"] == offered
+    assert counters["handshakes.resumed"] == resumed
+    short = shortfalls(Asked(), 0.0, counters, ())
+    assert [shortfall.grave for shortfall in short] == ([] if grave is None else [grave])
+    shard.shut()
+
+
+def test_handshakes_that_begin_before_any_is_done_are_not_asked(
+    resuming: Callable[[str, Target], HandshakeMseShard],
+) -> None:
+    shard = resuming("resumed = 1\n", Target(gives=True))
+    for index in range(3):
+        _shake(shard, index, done=False)
+    assert shard.recorder.counters["handshakes.resumption_asked"] == 0
+    _shake(shard, 3)
+    _shake(shard, 4)
+    assert shard.recorder.counters["handshakes.resumption_asked"] == shard.recorder.counters["handshakes.resumed"] == 1
+    shard.shut()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -97,7 +99,9 @@ def listen(tunnel: Tunnel) -> None:
             read(tunnel)
 
 
-def visit(client: SSL.Context, server: SSL.Context, ticket: SSL.Session | None = None) -> tuple[bool, SSL.Session]:
+def visit(
+    client: SSL.Context, server: SSL.Context, ticket: SSL.Session | None = None
+) -> tuple[bool, SSL.Session | None]:
     """One connection that works: was it resumed, and its ticket. Both ends must say the same."""
     with connected(client, server, ticket) as pair:
         shake(pair)
@@ -107,7 +111,6 @@ def visit(client: SSL.Context, server: SSL.Context, ticket: SSL.Session | None =
         pair.server.write(b"pong")
         assert read(pair.client) == b"pong"
         left = pair.client.ticket()
-        assert left is not None
         pair.client.close_notify()  # OpenSSL takes a session that ends without it for a broken one
         return pair.client.resumed, left
 
@@ -153,11 +156,55 @@ class TestTickets:
 @VERSIONS
 @pytest.mark.parametrize("trusted", [OURS, None], ids=["verified", "any"])
 def test_a_server_without_tickets_resumes_nothing(version: str, trusted: bytes | None) -> None:
-    """Also when the client offers what is left of an earlier session."""
+    """With TLS 1.2 there is nothing to offer; with 1.3, OpenSSL names a session that it does not keep."""
     client, server = client_of(version, trusted=trusted), server_of(version, tickets=False)
     resumed, ticket = visit(client, server)
     assert resumed is False
+    assert (ticket is None) is (version == "1.2")
     assert visit(client, server, ticket)[0] is False
+
+
+def test_a_name_without_a_ticket_can_be_offered() -> None:
+    """As servers with TLS 1.2 do it that keep sessions themselves."""
+    client, server = client_of("1.2"), server_of("1.2", tickets=False)
+    server.set_session_id(b"named")
+    server.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+    with connected(client, server) as pair:
+        shake(pair)
+        for end in pair:
+            end.close_notify()
+        named = pair.client.ticket()
+    assert named is not None
+    assert visit(client, server, named)[0] is True
+
+
+def test_what_openssl_keeps_of_a_connection_without_a_ticket_cannot_be_offered(tmp_path: Path) -> None:
+    """TLS 1.3 with a server that sends none at all."""
+    for name, content in (("certificate", _WLC.certificate_pem), ("key", _WLC.key_pem)):
+        (tmp_path / name).write_bytes(content)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    context.num_tickets = 0
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    client = Tunnel(client_of("1.3", trusted=None), near, server=False)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(incoming, outgoing, server_side=True)
+    with far:
+        client.handshake()
+        incoming.write(far.recv(1 << 16))
+        with pytest.raises(ssl.SSLWantReadError):
+            server.do_handshake()
+        far.sendall(outgoing.read())
+        assert client.handshake()
+        incoming.write(far.recv(1 << 16))
+        server.do_handshake()
+        server.write(b"all that comes")
+        far.sendall(outgoing.read())
+        assert read(client) == b"all that comes"
+        assert client._connection.get_session() is not None
+        assert client.ticket() is None
+    client.close()
 
 
 @VERSIONS
