@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -18,6 +19,7 @@ from loadgen.measure.document import as_json, read_document_untrusted
 from loadgen.measure.result import RunResult
 from loadgen.report.comparison import comparison_summary
 from loadgen.report.formats import (
+    NoFigures,
     benchmark_json,
     bmf_json,
     comparison_csv,
@@ -29,6 +31,7 @@ from loadgen.report.junit import comparison_junit, run_junit
 from loadgen.report.markdown import capacity_markdown, comparison_markdown, run_markdown
 
 AnyResult = RunResult | Comparison | CapacityResult
+R = TypeVar("R", RunResult, Comparison)
 
 # Into a file or a pipe, nothing has to fit a window.
 _FILE_WIDTH = 160
@@ -103,10 +106,10 @@ def write_comparison(result: Comparison, form: str, out: Path | None) -> None:
     """Write a comparison as a table or in another format, to a file or to stdout.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or the format is one for figures, and no run of the new side counts.
     """
     if form != "table":
-        _write(_OF_COMPARISON[form](result), out)
+        _write(_formed(_OF_COMPARISON[form], result, f"--format {form}"), out)
         return
     console = Console(width=None if out is None and sys.stdout.isatty() else _FILE_WIDTH)
     with console.capture() as captured:
@@ -121,14 +124,23 @@ def _read(path: Path) -> AnyResult:
 
 
 def _exported(path: Path, result: AnyResult, form: str) -> str:
+    where = f"{path}: --format {form}"
     if isinstance(result, RunResult):
-        return _OF_RUN[form](result)
+        return _formed(_OF_RUN[form], result, where)
     if isinstance(result, Comparison):
-        return _OF_COMPARISON[form](result)
+        return _formed(_OF_COMPARISON[form], result, where)
     if form != "markdown":
         expected = "a result of a run or of a comparison (a search has limits, and no figures of one load)"
-        raise InputError(Problem(f"{path}: --format {form}", expected, "one of a search"))
+        raise InputError(Problem(where, expected, "one of a search"))
     return capacity_markdown(result)
+
+
+def _formed(write: Callable[[R], str], result: R, where: str) -> str:
+    """Raises: InputError: it has no figures for that format."""
+    try:
+        return write(result)
+    except NoFigures as none:
+        raise InputError(Problem(where, "a result whose figures are the target's", str(none))) from none
 
 
 def _refuse_twice(paths: Sequence[Path]) -> None:

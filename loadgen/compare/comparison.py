@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from loadgen.compare.metrics import SAME_FOR_CPU, STATISTICS, Relevant, Row, differences, figure, rows
+from loadgen.compare.metrics import SAME_FOR_CPU, STATISTICS, Relevant, Row, differences, figure, not_counted, rows
 from loadgen.compare.pairs import MIN_PAIRS, order_shown, position_of, session_order
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.compare.statistics import Estimate, estimate_changes, groups_design, session_design
@@ -21,12 +21,6 @@ from loadgen.measure.result import RunResult
 
 # What must be equal for figures to mean the same.
 _SAME = ("schema_version", "scenario", "plan_digest", "profile", "use", "kind")
-# How a run ended when its figures are not those of the whole plan, or not the target's.
-_NOT_COUNTED: dict[int, str] = {
-    ExitCode.GENERATOR_SATURATED: "its generator was saturated",
-    ExitCode.WORKER_DIED: "a worker process died in it",
-    ExitCode.INTERRUPTED: "it was interrupted",
-}
 _EXIT_CODES = {
     Decision.PASS: ExitCode.PASSED,
     Decision.REGRESSION: ExitCode.THRESHOLD_FAILED,
@@ -96,7 +90,7 @@ def compare(
         every.append(_Run(result, is_new, False, position, labels[number]))
     _check(every, names)
     results = [run.result for run in every]
-    counted = [run for run in every if _not_counted(run.result) is None]
+    counted = [run for run in every if not_counted(run.result) is None]
     first = min(results, key=lambda result: result.started)
     differing = differences((r.result for r in every if not r.new), (r.result for r in every if r.new))
     reasons = _reasons(every, differing)
@@ -140,16 +134,10 @@ def _check(runs: Sequence[_Run], names: tuple[str, str]) -> None:
         raise InputError(problems)
 
 
-def _not_counted(result: RunResult) -> str | None:
-    if result.verdict.generator is Verdict.INVALID:
-        return _NOT_COUNTED[ExitCode.GENERATOR_SATURATED]
-    return _NOT_COUNTED.get(result.verdict.exit_code)
-
-
 def _reasons(runs: Sequence[_Run], differing: Sequence[tuple[str, str, str]]) -> list[str]:
     reasons = []
     for run in runs:
-        if why := _not_counted(run.result):
+        if why := not_counted(run.result):
             reasons.append(f"{run.name} does not count: {why}")
         elif not run.timed:
             reasons.append(f"{run.name} does not count for timings: its generator was DEGRADED")

@@ -8,7 +8,9 @@ from typing import Literal
 import msgspec
 
 from loadgen.compare.result import Gate
+from loadgen.errors import ExitCode
 from loadgen.measure.faults import faults
+from loadgen.measure.health import Verdict
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES, REQUESTS, SUBSERVICES
 from loadgen.measure.result import RunResult
 
@@ -29,6 +31,14 @@ _COUNTED_BY = {
     "handshake.completed_per_s": "handshakes.completed",
     "notify.sent_per_s": "notify.sent",
     "notify.received_per_s": "notify.received",
+}
+
+
+# How a run ended when its figures are not those of the whole plan, or not the target's.
+_NOT_COUNTED: dict[int, str] = {
+    ExitCode.GENERATOR_SATURATED: "its generator was saturated",
+    ExitCode.WORKER_DIED: "a worker process died in it",
+    ExitCode.INTERRUPTED: "it was interrupted",
 }
 
 
@@ -120,6 +130,13 @@ def rows() -> Iterator[Row]:
         for statistic in STATISTICS:
             gate = row.gate if statistic in GATED_STATISTICS else Gate.REPORT
             yield msgspec.structs.replace(row, name=f"{row.name}.{statistic}", gate=gate)
+
+
+def not_counted(result: RunResult) -> str | None:
+    """Why a run's figures are not to be set against those of others; None if they are."""
+    if result.verdict.generator is Verdict.INVALID:
+        return _NOT_COUNTED[ExitCode.GENERATOR_SATURATED]
+    return _NOT_COUNTED.get(result.verdict.exit_code)
 
 
 def figure(result: RunResult, name: str) -> float | None:

@@ -1,4 +1,8 @@
-"""Figures for other programs: github-action-benchmark, Bencher, spreadsheets."""
+"""Figures for other programs: github-action-benchmark, Bencher, spreadsheets.
+
+The first two keep whatever they get as a figure of the target, so they get none of a run that does not count. A table
+says of each run how it ended, and why it does not count.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,20 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from loadgen.compare.metrics import figure, rows
+from loadgen.compare.metrics import figure, not_counted, rows
 from loadgen.compare.result import Comparison, Gate
 from loadgen.measure.result import RunResult
 
 # What Bencher knows by itself: `latency` in ns and `throughput` in operations per second, both without being told.
 _BMF_MEASURES = {"ns": "latency", "1/s": "throughput", "bytes": "bytes", "s": "cpu-seconds", "": "count"}
+
+
+# Of a result, in a message of one line.
+_MOST_REASONS = 2
+
+
+class NoFigures(Exception):
+    """A result that is none of the target's; the message says what it is instead."""
 
 
 class Point(NamedTuple):
@@ -36,7 +48,13 @@ class Point(NamedTuple):
 
 
 def run_points(result: RunResult) -> list[Point]:
-    """The figures of a run that can be compared with those of another."""
+    """The figures of a run that can be compared with those of another.
+
+    Raises:
+        NoFigures: the run does not count.
+    """
+    if (why := not_counted(result)) is not None:
+        raise NoFigures(f"one that does not count: {'; '.join((why, *result.verdict.reasons[:_MOST_REASONS]))}")
     points = []
     for row in rows():
         value = figure(result, row.name)
@@ -47,7 +65,13 @@ def run_points(result: RunResult) -> list[Point]:
 
 
 def comparison_points(result: Comparison) -> list[Point]:
-    """The new side's figures, with what the interval of their change makes of the baseline's."""
+    """The new side's figures, with what the interval of their change makes of the baseline's.
+
+    Raises:
+        NoFigures: no run of the new side counts.
+    """
+    if not any(m.new is not None for m in result.metrics):
+        raise NoFigures("; ".join(("one in which no run of the new side counts", *result.reasons[:_MOST_REASONS])))
     points = []
     for m in result.metrics:
         if m.new is None:
@@ -86,14 +110,17 @@ def bmf_json(points: Sequence[Point], scenario: str) -> str:
 
 
 def run_csv(results: Sequence[tuple[str, RunResult]]) -> str:
-    """All figures of runs, a line each.
+    """All figures of runs, a line each; `not counted` is empty, or why those of a run are not the target's.
 
     Args:
         results: each with its name.
     """
-    lines: list[Sequence[object]] = [("result", "scenario", "started", "generator", "figure", "unit", "value")]
+    names = ("result", "scenario", "started", "generator", "outcome", "not counted", "figure", "unit", "value")
+    lines: list[Sequence[object]] = [names]
     for name, result in results:
-        head = (_cell(name), _cell(result.scenario), _cell(result.started), result.verdict.generator)
+        verdict = result.verdict
+        ended = (verdict.generator, _cell(verdict.outcome), not_counted(result) or "")
+        head = (_cell(name), _cell(result.scenario), _cell(result.started), *ended)
         lines += [(*head, _cell(figure_name), unit, value) for figure_name, unit, value in _every(result)]
     return _csv(lines)
 

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from loadgen import __version__
 from loadgen.capacity.result import CapacityResult, Outcome
+from loadgen.compare.metrics import not_counted
 from loadgen.compare.result import Comparison, Gate, MetricComparison
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
@@ -70,6 +71,7 @@ def run_page(result: RunResult, curves: Mapping[str, Histogram], plan_text: str)
         result=result,
         tone=_tone_of_run(result),
         invalid=result.verdict.generator is Verdict.INVALID,
+        not_counted=not_counted(result),
         cards=headline(result),
         percentiles=percentiles,
         why=WHY_THEY_DIFFER[result.kind] if f"{result.kind}.latency" in result.metrics else "",

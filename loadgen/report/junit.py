@@ -1,7 +1,8 @@
 """Results as JUnit XML, in the form that Jenkins' schema junit-10.xsd has and GitLab, Azure and GitHub's actions read.
 
 A test case is a threshold of a run or a metric of a comparison. What failed is a <failure>, what cannot be told is
-<skipped>, and a run whose generator was INVALID is an <error>: it did not test what it should have.
+<skipped>, and a run whose generator was INVALID, in which a worker died or that was interrupted, is an <error>: it did
+not test what it should have.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from xml.etree import ElementTree as ET
 
+from loadgen.compare.metrics import not_counted
 from loadgen.compare.result import Comparison, Decision, Gate
 from loadgen.measure.health import Verdict
 from loadgen.measure.result import RunResult
@@ -37,14 +39,15 @@ def run_junit(result: RunResult) -> str:
     verdict = result.verdict
     reasons = "; ".join(verdict.reasons)
     marks: dict[Verdict, _Mark | None] = {Verdict.INVALID: "error", Verdict.DEGRADED: None, Verdict.VALID: None}
-    invalid = verdict.generator is Verdict.INVALID
+    void = not_counted(result) is not None
     cases = [_Case("generator", marks[verdict.generator], f"generator {verdict.generator}: {reasons}")]
     for threshold in result.thresholds:
-        # The figures of an INVALID run are not the target's, for better or worse.
-        mark: _Mark | None = "skipped" if invalid else _OF_THRESHOLD[threshold.status]
+        # The figures of a run that does not count are not the target's, for better or worse.
+        mark: _Mark | None = "skipped" if void else _OF_THRESHOLD[threshold.status]
         cases.append(_Case(threshold.text, mark, threshold.shown))
     # A run can fail without any threshold: no session came up, a worker died.
-    if verdict.exit_code and not invalid and all(threshold.passed for threshold in result.thresholds):
+    told = verdict.generator is Verdict.INVALID or not (void or all(t.passed for t in result.thresholds))
+    if verdict.exit_code and not told:
         cases.append(_Case("outcome", "error", f"{verdict.outcome}: {reasons}"))
     return _document("run", result.scenario, result.plan_digest, result.started, result.load_s, cases)
 

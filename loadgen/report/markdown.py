@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from loadgen.capacity.result import CapacityResult
+from loadgen.compare.metrics import not_counted
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.errors import ExitCode
 from loadgen.measure.faults import faults
@@ -30,6 +31,8 @@ def run_markdown(result: RunResult) -> str:
         f"{result.load_s:.1f} s of load, plan `{_code(result.plan_digest)}`, started {_text(result.started)}",
         _list(verdict.reasons),
     ]
+    if why := not_counted(result):
+        parts.insert(1, f"**These figures are not the target's under this plan: {_text(why)}.**")
     if result.thresholds:
         lines = [(_THRESHOLD_MARKS[t.status], _text(t.text), _text(t.shown)) for t in result.thresholds]
         parts.append(_table(("", "threshold", "figure"), lines))
