@@ -10,6 +10,7 @@ from rich.text import Text
 
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe
 from loadgen.measure.health import Verdict
+from loadgen.report.tried import unsettled
 from loadgen.units import format_duration
 
 _STYLES = {Outcome.FOUND: "bold green", Outcome.NOT_REACHED: "bold yellow"}
@@ -20,7 +21,7 @@ def probe_line(probe: Probe, unit: str) -> str:
     """One load, for a log."""
     latency = "" if probe.p99 is None else f", p99 {format_duration(probe.p99)}"
     if probe.passed:
-        how = "held"
+        how = f"held, with strays: {probe.strays[0]}" if probe.strays else "held"
     elif probe.generator is Verdict.INVALID or not probe.broke:
         how = f"not the target's limit: {'; '.join(probe.reasons)}"
     else:
@@ -32,7 +33,9 @@ def summary(result: CapacityResult, folder: str | None) -> RenderableType:
     """All dimensions."""
     parts: list[RenderableType] = []
     for dimension in result.dimensions:
-        parts += [_headline(dimension), _curve(dimension), Text()]
+        parts += [_headline(dimension), _curve(dimension)]
+        parts += [Text(f"  {line}", style="dim") for line in unsettled(dimension)]
+        parts.append(Text())
     if folder is not None:
         parts.append(Text(f"results in {folder}", style="dim"))
     return Group(*parts)

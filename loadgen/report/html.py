@@ -33,6 +33,7 @@ from loadgen.measure.result import RunResult
 from loadgen.report.charts import NONE, Chart, shown_ns
 from loadgen.report.run_charts import WHY_THEY_DIFFER, handshake_chart, percentile_charts, stage_rows, time_charts
 from loadgen.report.search_charts import capacity_charts, forest, mark_of, metric_label
+from loadgen.report.tried import word_of
 
 # A plan of thousands of controllers has megabytes, and is beside the page anyway.
 _MOST_PLAN = 40_000
@@ -268,6 +269,7 @@ def environment() -> Environment:
         "meaning": meaning,
         "figure": _figure,
         "mark": mark_of,
+        "word": word_of,
         "label": metric_label,
         "runs": _runs,
     }

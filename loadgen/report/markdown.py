@@ -13,6 +13,7 @@ from loadgen.measure.faults import faults
 from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Status
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
+from loadgen.report.tried import how_tried
 
 _MARKS = {Decision.PASS: "✅ pass", Decision.REGRESSION: "❌ **regression**", Decision.INCONCLUSIVE: "❔ inconclusive"}
 # What Markdown, or the HTML in it, would take for its own.
@@ -92,6 +93,10 @@ def capacity_markdown(result: CapacityResult) -> str:
         ]
         table = _table(("step", "offered", "achieved", "", "generator", "p99", "broke"), probes)
         parts.append(_folded(f"{_text(d.dimension)}: {len(probes)} probes, p99 of {_text(d.latency)}", table))
+        if d.loads:
+            loads = [(_load(each.load), _text(how_tried(each))) for each in d.loads]
+            table = _table(("load", "how it went"), loads)
+            parts.append(_folded(f"{_text(d.dimension)}: {len(loads)} loads, and how often each was tried", table))
     return _document(parts)
 
 

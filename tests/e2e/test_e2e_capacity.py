@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from conftest import PATIENCE_S, REPO, Ended, Run, Running, Start, eventually, free_port, side_by_side
 
+from loadgen.capacity.result import Step
+
 SEARCH = """
 [capacity]
 warmup = "200ms"
@@ -197,7 +199,7 @@ def test_a_planted_limit_is_found(searched: dict[str, Ended], name: str) -> None
 def test_every_load_is_in_the_log_and_in_the_histograms(searched: dict[str, Ended], name: str) -> None:
     ended = searched[name]
     probes = only(ended)["probes"]
-    lines = [line for line in ended.stderr.splitlines() if line.startswith(("bracket", "bisect", "confirm"))]
+    lines = [line for line in ended.stderr.splitlines() if line.startswith(tuple(Step))]
     assert len(lines) == len(probes)
     logs = sorted(ended.folder.glob(f"{name}*.hlog"))
     assert len(logs) == (len(probes) if name == "sessions" else 1)

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe, Step
+from loadgen.capacity.result import CapacityResult, DimensionResult, LoadTried, Outcome, Probe, Step
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.loads import LoadKind
 from loadgen.measure.health import MachineHealth, Verdict, WorkerHealth
@@ -410,6 +410,7 @@ def capacity() -> CapacityResult:
         broke=("handshake.latency.p99 2.31 s, at most 250 ms",),
         advice="resume sessions: three quarters of the target's time went into full handshakes",
         probes=probes,
+        loads=(LoadTried(1300.0, True, True, 3, 2, 1, 1, 0, 2), LoadTried(1350.0, False, False, 3, 0, 0, 0, 1, 0)),
     )
     open_end = DimensionResult(
         dimension="notify.per_s",

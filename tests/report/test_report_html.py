@@ -277,6 +277,8 @@ def test_a_limit_comes_first_with_what_broke_and_what_to_do() -> None:
     assert [text.index(word) for word in words] == sorted(text.index(word) for word in words)
     assert "generator-limited at least 32,000 notifications/s" in text
     assert "no load was confirmed" in text
+    loads = text.index("Loads, and how often each was tried")
+    assert text.index("1,300 ✓ confirmed 3 2 1 1 0 2", loads) < text.index("1,350 ✗ did not hold 3 0 0 0 1 0", loads)
 
 
 def test_probes_are_marked_by_shape_and_the_limit_is_a_band() -> None:

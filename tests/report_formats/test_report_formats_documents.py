@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from compare_samples import run, session
 
-from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe, Step
+from loadgen.capacity.result import CapacityResult, DimensionResult, LoadTried, Outcome, Probe, Step
 from loadgen.compare.comparison import compare
 from loadgen.compare.result import Comparison, Decision, Gate
 from loadgen.measure.health import Verdict
@@ -44,6 +44,8 @@ def capacity() -> CapacityResult:
     dimension = DimensionResult(
         "handshake.per_s", "handshakes/s", "handshake.tls", (), Outcome.FOUND, 850.0, 900.0, ("p99",), "more", (probe,)
     )
+    tried = LoadTried(850.0, True, True, 3, 2, 2, 1, 0, 1)
+    dimension = msgspec.structs.replace(dimension, loads=(tried, LoadTried(900.0, False, False, 1, 0, 0, 0, 0, 0)))
     return CapacityResult(1, "quick", "26ea", "both", "2026-01-02T03:04:05Z", {}, (dimension,), 0)
 
 
@@ -88,6 +90,10 @@ def test_a_search_in_markdown() -> None:
     assert ["handshake.per\\_s", "limit found", "850", "900", "handshakes/s", "p99"] in cells(text)
     assert "- handshake.per\\_s: more" in text
     assert "890.5" in text
+    assert [cell for cell in cells(text) if len(cell) == 2 and cell[0] in ("850", "900")] == [
+        ["850", "confirmed: 2 of 3 tries held, 1 of 2 as long as a confirmation; 1 failed, a stray"],
+        ["900", "did not hold: 0 of 1 try held"],
+    ]
 
 
 @pytest.mark.parametrize("field", ["scenario", "plan_digest", "started"])

@@ -1,0 +1,25 @@
+"""How often each load of a search was tried, and how it went, in words."""
+
+from __future__ import annotations
+
+from loadgen.capacity.result import DimensionResult, LoadTried
+
+
+def unsettled(d: DimensionResult) -> list[str]:
+    """The loads that one try did not settle, with all that came of them."""
+    return [f"{each.load:,.0f} {how_tried(each)}" for each in d.loads if each.tries > 1 or each.strays]
+
+
+def how_tried(load: LoadTried) -> str:
+    """E.g. `held: 2 of 3 tries held, 1 of 2 as long as a confirmation; 1 failed, a stray`."""
+    parts = [f"{load.times_held:,} of {load.tries:,} {'try' if load.tries == 1 else 'tries'} held"]
+    if load.confirmations:
+        parts.append(f"{load.times_confirmed:,} of {load.confirmations:,} as long as a confirmation")
+    if load.times_limited:
+        parts.append(f"{load.times_limited:,} limited by the generator")
+    strays = "" if not load.strays else f"; {load.strays:,} failed, {'a stray' if load.strays == 1 else 'strays'}"
+    return f"{word_of(load)}: {', '.join(parts)}{strays}"
+
+
+def word_of(load: LoadTried) -> str:
+    return "confirmed" if load.confirmed else "held" if load.held else "did not hold"
