@@ -161,7 +161,7 @@ class Prober:
         seen = Observation(
             offered=sizes_of(settings.dimension, job.plan),
             achieved=None if about.achieved is None else result.counters[about.achieved],
-            figures=Figures(result.metrics, result.counters, result.rates, result.costs),
+            figures=Figures(result.metrics, result.counters, result.rates, result.costs, clocks=result.clocks),
             generator=judge(record.health, result.machine, result.counters),
             start_s=start_s,
             hold_s=hold_ns / NS_PER_S,

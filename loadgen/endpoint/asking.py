@@ -338,6 +338,8 @@ class Asker:
             asked.over[transaction] = False
             return True
         del asked.pending[transaction]
+        if self._recorder.clocks is not None:
+            self._recorder.clocks.round_trip(endpoint.number, pending.sent_ns, now_ns)
         if pending.retransmits:
             asked.remember(transaction, given_up=False)
         count("requests.answered")

@@ -39,7 +39,7 @@ class MseEndpoint(Endpoint):
 
     __slots__ = (
         *("_asker", "_echo_due_ns", "_echo_over", "_echo_sent_ns", "_echo_transaction", "_next_echo_ns", "_notices"),
-        *("_owed_echo_ns", "_transaction", "_wanted", "asked", "noticed", "number"),
+        *("_owed_echo_ns", "_subscribed_ns", "_transaction", "_wanted", "asked", "noticed", "number"),
     )
 
     role = Role.MSE
@@ -66,6 +66,7 @@ class MseEndpoint(Endpoint):
         self._echo_due_ns = self._echo_transaction = 0
         self._echo_sent_ns: int | None = None  # of the one that is under way
         self._echo_over = 0  # the transaction of the one before
+        self._subscribed_ns = started_ns  # when it was asked for
 
     def start(self) -> None:
         """The tunnel is up: open the conversation."""
@@ -78,13 +79,15 @@ class MseEndpoint(Endpoint):
                 if status != Status.OK or version != PROTOCOL_VERSION:
                     raise RemoteProtocolError("version_refused", f"version {version}, status {status}")
             case Capability(subservices=offered):
-                self.offered = offered
+                self.offered, self._subscribed_ns = offered, now_ns
                 self.say(SubscribeRequest(self.settings.mask), self._request())
             case SubscribeResponse(subservices=granted, status=status):
                 self._check_transaction(transaction)
                 if status != Status.OK or not granted:
                     raise RemoteProtocolError("nothing_granted", f"mask {granted:#x}, status {status}")
                 self._take_grant(granted)
+                if (clocks := self.settings.recorder.clocks) is not None:
+                    clocks.set_up(self.number, self._subscribed_ns, now_ns)
                 self.settings.recorder.record("handshake.session", now_ns - self.started_ns)
                 self._owed_echo_ns = self._next_echo_ns = now_ns + self.settings.echo_interval_ns
 
@@ -122,6 +125,8 @@ class MseEndpoint(Endpoint):
         self.settings.recorder.record("echo.latency", now_ns - self._echo_due_ns)
         self.settings.recorder.record("echo.service", now_ns - self._echo_sent_ns)
         self.settings.recorder.record("echo.lag", self._echo_sent_ns - self._echo_due_ns)
+        if (clocks := self.settings.recorder.clocks) is not None:
+            clocks.round_trip(self.number, self._echo_sent_ns, now_ns)
         self._end_echo("echo.received", now_ns)
 
     def _end_echo(self, counter: str, now_ns: int) -> None:
@@ -236,6 +241,8 @@ class Reception:
         for number, granted, _ in self._regrants:
             self._granted[number] = granted
         self._regrants.clear()
+        if self._recorder.clocks is not None:
+            self._recorder.clocks.settle()
 
     def received(self, number: int) -> int:
         """How many notifications an endpoint's session has brought so far."""
@@ -253,14 +260,20 @@ class Reception:
         numbers, counts = np.array(rows, np.int64), np.array(of_each, np.int64)
         done = np.array(done_ns, np.int64) + self._to_unix_ns
         total = len(columns.sequence)
+        starts = None
         if len(numbers) == total:  # one each: the case of one notification per write
             expected = self._expected[numbers]
         else:
-            first = np.repeat(np.cumsum(counts) - counts, counts)
-            expected = np.repeat(self._expected[numbers], counts) + np.arange(total) - first
+            starts = np.cumsum(counts) - counts
+            expected = np.repeat(self._expected[numbers] - starts, counts) + np.arange(total)
             done = np.repeat(done, counts)
         recorder.count("notify.received", total)
         latency, service = done - columns.due_ns, done - columns.sent_ns
+        if (clocks := recorder.clocks) is not None:
+            offset = clocks.correct(numbers, starts, service, done_ns)
+            if offset is not None:
+                offset = offset if starts is None else np.repeat(offset, counts)
+                latency, service = latency + offset, service + offset
         for part in recorder.stages.split(columns.due_ns if self._our_schedule else done):
             stage, waited = part.stage, latency[part.rows]
             recorder.record_column("notify.latency", waited, stage)

@@ -14,8 +14,9 @@ _LATEST_NS = (1 << 63) - 1
 
 
 class HearingEnd(Protocol):
-    """An MSE's end of a session, as far as it matters here: its grant, and the numbers that came."""
+    """An MSE's end of a session, as far as it matters here: its row, its grant, and the numbers that came."""
 
+    number: int
     granted: int
     noticed: SequenceCheck | None
 
@@ -35,16 +36,20 @@ class Notices:
         due_ns, sent_ns = min(message.due_ns, _LATEST_NS), min(message.sent_ns, _LATEST_NS)
         stage = recorder.stages.at(due_ns if self._our_schedule else done_ns)
         recorder.count("notify.received")
-        recorder.record("notify.latency", done_ns - due_ns, stage)
-        recorder.record("notify.service", done_ns - sent_ns, stage)
+        latency_ns, service_ns = done_ns - due_ns, done_ns - sent_ns
+        if recorder.clocks is not None:
+            offset_ns = recorder.clocks.correct_one(endpoint.number, service_ns, now_ns)
+            latency_ns, service_ns = max(-_LATEST_NS, latency_ns + offset_ns), service_ns + offset_ns
+        recorder.record("notify.latency", latency_ns, stage)
+        recorder.record("notify.service", service_ns, stage)
         if self._our_schedule:
-            recorder.wait("received", stage, due_ns, done_ns - due_ns)
+            recorder.wait("received", stage, due_ns, latency_ns)
         subservice = message.subservice
         known = 0 <= subservice < len(Subservice)
         if known:
             name = Subservice(subservice).name.lower()
             recorder.count(f"service.{name}.received")
-            recorder.record(f"service.{name}.latency", done_ns - due_ns, stage)
+            recorder.record(f"service.{name}.latency", latency_ns, stage)
         if not known or not endpoint.granted >> subservice & 1:
             recorder.count("errors.stream.not_subscribed")
         if (check := endpoint.noticed) is None:

@@ -17,7 +17,7 @@ from loadgen.endpoint.mse import Reception
 from loadgen.endpoint.notices import Notices
 from loadgen.endpoint.stations import known_macs
 from loadgen.engine.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsDriver, DtlsLink
-from loadgen.engine.peers import Peer
+from loadgen.engine.peers import Peer, peer_clocks
 from loadgen.engine.phase import Phase
 from loadgen.engine.presence import presence_of_sessions
 from loadgen.measure.recorder import Recorder
@@ -75,6 +75,7 @@ class DtlsMseDriver(DtlsDriver):
             our_schedule=plan.use is Use.BOTH,
             by_service=plan.subscription.bit_count() > 1,
         )
+        recorder.clocks = peer_clocks(plan, self._sessions, addresses)
         self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH)
         self._macs = known_macs(plan, {session.wlc for session in self._sessions})
         self._asker = None if not plan.requests else self._make_asker(to_unix_ns)

@@ -16,7 +16,7 @@ from loadgen.endpoint.notices import Notices
 from loadgen.endpoint.stations import known_macs
 from loadgen.engine.dialing import DialingShard, MseLink
 from loadgen.engine.links import Link
-from loadgen.engine.peers import Peer
+from loadgen.engine.peers import Peer, peer_clocks
 from loadgen.engine.phase import Phase
 from loadgen.engine.presence import presence_of_sessions
 from loadgen.engine.shard import MIN_TICK_NS
@@ -73,6 +73,7 @@ class MseShard(DialingShard):
             our_schedule=plan.use is Use.BOTH,
             by_service=plan.subscription.bit_count() > 1,
         )
+        recorder.clocks = peer_clocks(plan, self.sessions, addresses)
         self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH)
         self._macs = known_macs(plan, {session.wlc for session in self.sessions})
         self._asker = None if not plan.requests else self._make_asker(plan, to_unix_ns)

@@ -49,6 +49,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         make_rates(merger, counters, spans),
         make_costs(_since(load, counters), plan.kind, record.health, sessions),
         phases,
+        merger.clocks(),
     )
     machine = MachineHealth() if load is None else load.machine
     judged = limits.judge(demands, figures)
@@ -78,6 +79,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
             shortfalls=short,
         ),
         metrics=dict(figures.metrics),
+        clocks=figures.clocks,
         counters=counters,
         rates=dict(figures.rates),
         costs=dict(figures.costs),
@@ -107,6 +109,7 @@ def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
         counters,
         make_rates(merger, counters, spans),
         make_costs(counters, plan.kind, load.health, load.before["sessions.established"]),
+        clocks=merger.clocks(),
     )
 
 
@@ -179,7 +182,9 @@ def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
         last_ns = until_ns
         spans = stage_spans(plan, load, until_ns)
         counters = _counters(plan, merger.counters(), complete=False)
-        figures = Figures(make_metrics(merger, spans), counters, make_rates(merger, counters, spans), {}, phases)
+        figures = Figures(
+            make_metrics(merger, spans), counters, make_rates(merger, counters, spans), {}, phases, merger.clocks()
+        )
         failed = [result for result in limits.judge(ripe, figures) if result.status is Status.FAILED]
         return f"{failed[0].text} ({failed[0].shown})" if failed else None
 

@@ -6,13 +6,15 @@ Nothing here is touched by a notification: how many a link had is read from the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from loadgen.endpoint.link import Endpoint
 from loadgen.engine.phase import Phase
+from loadgen.measure.clocks import DATAGRAM_SLACK_NS, PeerClocks
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Kind, Role
+from loadgen.scenario.plan import Plan, PlannedSession
 from loadgen.status.answer import Question, SideCounts
 
 # Which of a run's counters a leaf is the sum of. What no run counts has no leaf here: its 0 would be invented.
@@ -32,6 +34,16 @@ RECORDED_AS = {
 }
 # Whoever comes after so many is served and not remembered: a stranger's addresses must not fill our memory.
 _MOST_PEERS = 65536
+
+
+def peer_clocks(
+    plan: Plan, sessions: Sequence[PlannedSession], addresses: Sequence[tuple[str, int]]
+) -> PeerClocks | None:
+    """The clocks that a worker's sessions are told times by; None if they are its own."""
+    if plan.use.plays_wlc:
+        return None
+    wlcs = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
+    return PeerClocks([wlcs[session.wlc] for session in sessions], DATAGRAM_SLACK_NS if plan.datagrams else 0)
 
 
 class Link(Protocol):

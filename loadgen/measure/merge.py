@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 from loadgen.measure.books import settle
+from loadgen.measure.clocks import Clocks, merged
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.hlog import LogLine
 from loadgen.measure.moments import Moments
@@ -27,6 +28,7 @@ class Merger:
         self._waits: defaultdict[str, dict[str, Waited]] = defaultdict(dict)
         self._moments: defaultdict[str, Moments] = defaultdict(Moments)
         self._latest: dict[str, int] = {}
+        self._clocks: dict[str, Clocks] = {}
         self._summaries: dict[frozenset[str], dict[str, MetricSummary]] = {}
         self._intervals: defaultdict[int, defaultdict[str, list[Kept]]] = defaultdict(lambda: defaultdict(list))
         self._spool = Spool()
@@ -39,6 +41,7 @@ class Merger:
         """
         self._counters[worker] = interval.counters
         self._latest[worker] = interval.index
+        self._clocks[worker] = interval.clocks
         self._summaries.clear()
         if self._counting_only:
             return
@@ -74,6 +77,10 @@ class Merger:
     def counters_of(self, worker: str) -> Mapping[str, int]:
         """Of one of them, as far as it was heard."""
         return self._counters.get(worker, {})
+
+    def clocks(self) -> Clocks:
+        """Those of the peers, as they stood last."""
+        return merged(self._clocks.values())
 
     def whole_interval(self) -> int | None:
         """The interval up to which every worker has been heard, if none has been heard further."""

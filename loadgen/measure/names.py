@@ -34,6 +34,8 @@ METRICS = {
     **{f"request.{name}.service": f"{name} request first sent to answered" for name in REQUESTS},
     **{f"request.{name}.lag": f"{name} request due to first sent" for name in REQUESTS},
 }
+# What begins by the clock of a WLC and ends by that of an MSE.
+BETWEEN_CLOCKS = frozenset({"notify.latency", "notify.service", *(f"service.{name}.latency" for name in SUBSERVICES)})
 COUNTERS = {
     "sessions.attempted": "dialed, or accepted when only the WLC is ours",
     "sessions.established": "subscription answered",
@@ -100,7 +102,7 @@ COUNTERS = {
     "datagrams.overflowed": "datagrams that were read from our socket, and found their association's queue full",
     "tcp.segments_sent": "TCP segments with data that our sockets sent, as far as they were looked at",
     "tcp.segments_retransmitted": "of those: sent again",
-    "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: the clocks of two machines disagree",
+    "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: what a peer says of its times cannot be",
     "accept.attempts": "connections that a WLC accepted",
     "accept.success": "of those: TLS is up",
     "accept.fail": "ended before that, by the client or by a timeout, or they had no version or suite in common",

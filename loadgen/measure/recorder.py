@@ -6,6 +6,7 @@ from collections import Counter
 
 import msgspec
 
+from loadgen.measure.clocks import Clocks, PeerClocks
 from loadgen.measure.histogram import Bins
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.stages import NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
@@ -21,6 +22,7 @@ class Interval(msgspec.Struct, frozen=True):
         histograms: tag ("hold/notify.latency") -> encoded histogram of this interval alone.
         waits: tag ("hold/received") -> how long what was due waited, since the stage began; of those that changed.
         moments: what happened -> how often in each moment (`MOMENT_NS` of the monotonic clock) of this interval.
+        clocks: how those of its peers stand at the end of it.
     """
 
     index: int
@@ -28,6 +30,7 @@ class Interval(msgspec.Struct, frozen=True):
     histograms: dict[str, bytes]
     waits: dict[str, Waited] = {}
     moments: dict[str, dict[int, int]] = {}
+    clocks: Clocks = Clocks()
 
 
 class Recorder:
@@ -37,6 +40,7 @@ class Recorder:
         """Args: before: see `StageClock`; a run has a stage for that."""
         self.counters: Counter[str] = Counter()
         self.stages = StageClock(before)
+        self.clocks: PeerClocks | None = None  # of WLCs that may have another clock than we
         self._bins: dict[tuple[str, str], Bins] = {}
         self._waits: dict[tuple[str, str], Waits] = {}
         self._changed: set[tuple[str, str]] = set()  # of the waits, since they were taken
@@ -98,4 +102,5 @@ class Recorder:
         waits = {tag_of(stage, what): self._waits[stage, what].waited() for stage, what in sorted(self._changed)}
         moments, self._moments = self._moments, {}
         self._changed.clear()
-        return Interval(index, dict(self.counters), histograms, waits, moments)
+        clocks = Clocks() if self.clocks is None else self.clocks.survey()
+        return Interval(index, dict(self.counters), histograms, waits, moments, clocks)

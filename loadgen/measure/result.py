@@ -13,6 +13,7 @@ import msgspec
 
 from loadgen import __version__
 from loadgen.loads import LoadKind
+from loadgen.measure.clocks import Clocks
 from loadgen.measure.document import Document
 from loadgen.measure.health import MachineHealth, Verdict, WorkerHealth
 from loadgen.measure.histogram import MetricSummary
@@ -89,6 +90,7 @@ class RunResult(Document, frozen=True, tag="run"):
         metrics, rates: of the stages that count, and of what belongs to no stage (setting sessions up, echoes).
         counters: of the whole run.
         costs: what one notification, handshake or session cost.
+        clocks: of WLCs that are not ours; durations that begin by them are corrected where they are off.
     """
 
     VERSION: ClassVar[int] = 2
@@ -112,6 +114,7 @@ class RunResult(Document, frozen=True, tag="run"):
     workers: tuple[WorkerHealth, ...]
     machine: MachineHealth
     timeline: Timeline
+    clocks: Clocks = Clocks()
 
 
 def environment() -> dict[str, str]:

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import msgspec
 
 from loadgen.errors import InputError, Problem
+from loadgen.measure.clocks import Clocks
 from loadgen.measure.histogram import PERCENTILES, MetricSummary, samples_for
-from loadgen.measure.names import COSTS, COUNTERS, ERROR_PHASES, METRICS, RATES
+from loadgen.measure.names import BETWEEN_CLOCKS, COSTS, COUNTERS, ERROR_PHASES, METRICS, RATES
 from loadgen.units import Duration, Size, format_duration
 
 EXPECTED = (
@@ -93,6 +94,7 @@ class Figures(NamedTuple):
     rates: Mapping[str, float]
     costs: Mapping[str, float]
     phases: Collection[str] = ERROR_PHASES
+    clocks: Clocks = Clocks()
 
 
 def parse_thresholds(texts: Sequence[str], where: str) -> tuple[Threshold, ...]:
@@ -187,9 +189,22 @@ def _judge_one(threshold: Threshold, figures: Figures) -> ThresholdResult:
     except LookupError as error:
         return ThresholdResult(threshold.text, Status.ERROR, None, str(error.args[0]))
     passed = _OPERATORS[threshold.operator](figure, threshold.limit)
+    if threshold.unit is Unit.DURATION and threshold.name in BETWEEN_CLOCKS:
+        if clamped := figures.counters.get("clock.clamped", 0):
+            why = f"was {format_duration(figure)}, but {clamped:,} durations below 0 or above 1 h were cut off"
+            return ThresholdResult(threshold.text, Status.ERROR, None, why)
+        clocks = figures.clocks
+        least, most = max(0.0, figure - clocks.less_ns), figure + clocks.more_ns
+        if any(_OPERATORS[threshold.operator](end, threshold.limit) != passed for end in (least, most)):
+            why = f"was {format_duration(figure)}; by what is known of clocks, {_between(least, most)}"
+            return ThresholdResult(threshold.text, Status.ERROR, None, why)
     return ThresholdResult(
         threshold.text, Status.PASSED if passed else Status.FAILED, figure, f"was {_shown(figure, threshold.unit)}"
     )
+
+
+def _between(least: float, most: float) -> str:
+    return f"{format_duration(least)} to {format_duration(most)}"
 
 
 def _figure(threshold: Threshold, figures: Figures) -> float:

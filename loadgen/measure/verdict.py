@@ -30,6 +30,7 @@ _SHORTCOMINGS = {
     "handshakes.dropped": "handshakes dropped",
     "notify.dropped": "notifications dropped",
     "notify.lost": "notifications lost",
+    "clock.clamped": "durations below 0 or above 1 h, cut off",
     "requests.dropped": "requests dropped",
     "requests.refused": "requests refused",
     "requests.timed_out": "requests not answered",

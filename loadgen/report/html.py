@@ -31,6 +31,7 @@ from loadgen.measure.histogram import Histogram
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
 from loadgen.measure.result import RunResult
 from loadgen.report.charts import NONE, Chart, shown_ns
+from loadgen.report.clocks import clock_lines
 from loadgen.report.run_charts import WHY_THEY_DIFFER, handshake_chart, percentile_charts, stage_rows, time_charts
 from loadgen.report.search_charts import capacity_charts, forest, mark_of, metric_label
 from loadgen.report.tried import word_of
@@ -81,6 +82,7 @@ def run_page(result: RunResult, curves: Mapping[str, Histogram], plan_text: str)
         handshake=handshake,
         over_time=over_time,
         stages=stage_rows(result),
+        clocks=clock_lines(result.clocks),
         counters=counters,
         errors=faults(result.counters),
         plan=plan_text[:_MOST_PLAN],

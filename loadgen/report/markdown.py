@@ -12,6 +12,7 @@ from loadgen.errors import ExitCode
 from loadgen.measure.faults import faults
 from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Status
+from loadgen.report.clocks import clock_lines
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
 from loadgen.report.tried import how_tried
 
@@ -44,6 +45,7 @@ def run_markdown(result: RunResult) -> str:
     if durations:
         named = [(_text(name), *figures) for name, *figures in durations]
         parts.append(_table(("duration", "count", "p50", "p90", "p99", "p99.9", "max"), named, right=6))
+    parts.append(_list(clock_lines(result.clocks)))
     found = faults(result.counters)
     if found.told:
         told = [(_text(error.name), f"the {error.end}", f"{error.count:,}") for error in found.told]

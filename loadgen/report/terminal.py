@@ -14,11 +14,13 @@ from loadgen.measure.health import Verdict
 from loadgen.measure.progress import Snapshot, Stage
 from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Status
+from loadgen.report.clocks import clock_lines
 from loadgen.units import format_duration
 
 _VERDICT_STYLE = {Verdict.VALID: "bold green", Verdict.DEGRADED: "bold yellow", Verdict.INVALID: "bold red"}
 _MARKS = {Status.PASSED: ("pass", "green"), Status.FAILED: ("FAIL", "bold red"), Status.ERROR: ("ERROR", "bold red")}
 _NOTHING = "-"
+_CLOCKS_SHOWN = 4
 _GOOD = frozenset({"attempted", "established", "due", "sent", "received", "completed", "resumed", "answered"})
 _HANDSHAKE_COUNTERS = ("due", "attempted", "completed", "resumed", "failed", "dropped")
 _REQUEST_COUNTERS = ("due", "sent", "answered", "refused", "timed_out", "dropped")
@@ -46,6 +48,8 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
     parts += [Text(), _counts(result), Text(), _durations(result)]
     if f"{result.kind}.latency" in result.metrics or f"{result.kind}.lag" in result.metrics:
         parts.append(Text(f"  {_WHY_THREE[result.kind]}", style="dim"))
+    style = "yellow" if result.clocks.corrected or result.clocks.unsteady else "dim"
+    parts += [Text(f"  {line}", style=style) for line in clock_lines(result.clocks, _CLOCKS_SHOWN)]
     if apart := [stage.name for stage in result.stages if not stage.counted]:
         counted = [stage.name for stage in result.stages if stage.counted]
         parts.append(Text(f"  of {', '.join(counted)}; {', '.join(apart)} apart", style="dim"))

@@ -11,6 +11,7 @@ from measure_samples import healthy, summary
 
 from loadgen.errors import ExitCode, InputError
 from loadgen.loads import LoadKind
+from loadgen.measure.clocks import Clocks
 from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_metrics, make_rates, make_stages
 from loadgen.measure.health import GeneratorVerdict, MachineHealth, Verdict
 from loadgen.measure.health import judge as judge_generator
@@ -255,6 +256,47 @@ def test_a_percentile_takes_as_many_samples_as_it_has_parts(statistic: str, leas
             name = statistic.replace(".", "_")
             assert result.shown == f"{name} takes at least {least:,} samples, notify.latency has {count:,}"
     assert judged("notify.latency.max < 1h").status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("notify.latency.p99 < 20ms", Status.PASSED),
+        ("notify.latency.p99 < 11ms", Status.ERROR),  # if the clock is ahead by what it may be, it was 12 ms
+        ("notify.latency.p99 < 9500us", Status.ERROR),  # 10 ms, and perhaps 9
+        ("notify.latency.p99 < 9ms", Status.FAILED),
+        ("notify.latency.p99 > 13ms", Status.FAILED),
+        ("notify.latency.p99 > 11ms", Status.ERROR),
+        ("notify.service.max < 20ms", Status.PASSED),
+        ("service.rssi_ms.latency.max < 11ms", Status.ERROR),
+        ("notify.latency.count >= 500", Status.PASSED),
+        ("echo.latency.p99 < 11ms", Status.PASSED),  # by one clock
+    ],
+)
+def test_a_threshold_is_judged_for_all_that_clocks_may_be(text: str, status: Status) -> None:
+    names = ("notify.latency", "notify.service", "service.rssi_ms.latency", "echo.latency")
+    figures = Figures(
+        dict.fromkeys(names, summary(count=500, p99=10 * MS, max=10 * MS)),
+        {},
+        {},
+        {},
+        clocks=Clocks(1, 0, 0, less_ns=MS, more_ns=2 * MS),
+    )
+    (result,) = judge(parse_thresholds([text], "x"), figures)
+    assert result.status is status
+    if status is Status.ERROR:
+        assert result.shown == "was 10.0 ms; by what is known of clocks, 9.00 ms to 12.0 ms"
+
+
+@pytest.mark.parametrize(("limit", "clamped"), [("50ms", 1), ("1ns", 1), ("50ms", 0)])
+def test_what_was_clamped_is_never_a_pass(limit: str, clamped: int) -> None:
+    for text in (f"notify.latency.p99 < {limit}", f"notify.latency.min < {limit}", f"notify.service.max < {limit}"):
+        latency = summary(count=500, p99=0, min=0, max=0)
+        figures = Figures({"notify.latency": latency, "notify.service": latency}, {"clock.clamped": clamped}, {}, {})
+        (result,) = judge(parse_thresholds([text], "x"), figures)
+        assert result.status is (Status.ERROR if clamped else Status.PASSED)
+        if clamped:
+            assert result.shown == "was 0 ns, but 1 durations below 0 or above 1 h were cut off"
 
 
 def test_an_error_that_never_happened_is_0() -> None:

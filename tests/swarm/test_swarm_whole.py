@@ -9,6 +9,7 @@ import pytest
 from swarm_samples import EPOCH_NS, MS, RUN, chosen, ending, health, histogram, interval, report
 
 from loadgen.errors import ExitCode
+from loadgen.measure.clocks import ClockReading, Clocks
 from loadgen.measure.health import Verdict
 from loadgen.measure.histogram import Spread
 from loadgen.measure.result import Limit
@@ -155,6 +156,35 @@ def broken_histogram() -> bytes:
     good = part("mse-0", 4, [MS])
     bad = msgspec.structs.replace(good.interval, histograms={"hold/notify.latency": b"AAAA"})
     return report(good, msgspec.structs.replace(good, interval=bad))
+
+
+def test_clocks_that_workers_tell_of_are_in_the_result(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    for client, offset in (("a", 2 * 10**9), ("b", -(10**9))):
+        clocks = Clocks(1, 1, 0, 10, 20, (ClockReading(f"192.0.2.{len(client)}{client}:1", 1, 1, offset, 10),))
+        run.take_untrusted(client, 0, report(clocked(f"mse-0.{client}", clocks)), NOW_NS)
+    result = run.result(NOW_NS, ended=False)
+    assert (result.clocks.wlcs, result.clocks.corrected, result.clocks.more_ns) == (2, 2, 20)
+    assert [reading.offset_ns for reading in result.clocks.readings] == [2 * 10**9, -(10**9)]
+
+
+@pytest.mark.parametrize(
+    "clocks",
+    [
+        Clocks(17, readings=(ClockReading("192.0.2.1:1", 1, 1, 0, 0),) * 17),
+        Clocks(1, readings=(ClockReading("x" * 301, 1, 1, 0, 0),)),
+    ],
+)
+def test_clocks_that_cannot_be_are_refused(tmp_path: Path, clocks: Clocks) -> None:
+    run = whole(tmp_path)
+    with pytest.raises(Refused):
+        run.take_untrusted("a", 0, report(clocked("mse-0", clocks)), NOW_NS)
+    assert not run.counters
+
+
+def clocked(process: str, clocks: Clocks) -> WorkerInterval:
+    good = part(process, 4, [MS])
+    return msgspec.structs.replace(good, interval=msgspec.structs.replace(good.interval, clocks=clocks))
 
 
 @pytest.mark.parametrize("index", [-1, 3604, 1 << 32])

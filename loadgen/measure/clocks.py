@@ -1,0 +1,351 @@
+"""How far the clocks of somebody else's WLCs are ahead of ours, from what they say and when it came.
+
+A notification says by the WLC's clock when it was sent. Two things are certain, whatever the way between us does: it
+was sent before it came, and after a question of ours whose answer came before it. The one bounds the clock from below,
+the other from above, and only a clock that one of them proves wrong is corrected. How wrong it is, is known better than
+that: of all that came, the fastest took no longer than the fastest round trip, and no less than nothing. That is NTP's
+minimum filter: the offset is in the middle, give or take half of the round trip.
+
+Bounds grow looser with time, by as much as a clock may gain or lose meanwhile, so that drift is followed, and a peer
+that grows slower is not taken for a clock. Bounds that contradict each other say that a clock was set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from loadgen.measure.stages import Int64s
+from loadgen.units import NS_PER_S
+
+# A clock that is being put right is slewed by at most 500 ppm, for a while; crystals are off by up to 100 ppm.
+_SLEW_PER = 5000  # one in so many: 200 ppm
+# The least of a window stands for it, and for the next one; from then on it grows looser.
+_WINDOW_NS = 5 * NS_PER_S
+# 73 years: further away is no clock, but a number. One that began in 1970 is nearer.
+_FAR_NS = 1 << 61
+# A clock that was set that often is none to correct by.
+_MOST_STEPS = 10
+# Drift is taken from when the minima have settled, and over a time in which it shows.
+_SETTLED_NS = 10 * NS_PER_S
+_DRIFT_OVER_NS = 60 * NS_PER_S
+_LISTED = 16
+# Datagrams overtake each other, but not by that much.
+DATAGRAM_SLACK_NS = NS_PER_S // 4
+
+
+class ClockReading(msgspec.Struct, frozen=True):
+    """The clock of one WLC, held against that of a worker.
+
+    Attributes:
+        wlc: its address.
+        sessions: that brought notifications; corrected: of those, whose durations are corrected.
+        offset_ns: how far it is ahead of ours, give or take `uncertainty_ns`; by the session that tells it best.
+        drift_ppb: how fast it gains on ours, in ns a second; 0 where that does not show.
+        steps: how often it was set meanwhile.
+    """
+
+    wlc: Annotated[str, msgspec.Meta(max_length=300)]
+    sessions: int
+    corrected: int
+    offset_ns: int
+    uncertainty_ns: int
+    drift_ppb: int = 0
+    steps: int = 0
+
+
+class Clocks(msgspec.Struct, frozen=True):
+    """The clocks of all WLCs that are not ours, as notifications and round trips tell of them.
+
+    Attributes:
+        wlcs: how many have one; corrected: of those, how many are not ours by more than the uncertainty.
+        unsteady: sessions whose WLC's clock was set again and again: nothing of theirs is corrected.
+        less_ns, more_ns: by so much durations of notifications may be less, or more, than they are shown.
+        readings: the clocks that are furthest off.
+    """
+
+    wlcs: int = 0
+    corrected: int = 0
+    unsteady: int = 0
+    less_ns: int = 0
+    more_ns: int = 0
+    readings: Annotated[tuple[ClockReading, ...], msgspec.Meta(max_length=_LISTED)] = ()
+
+
+def merged(parts: Iterable[Clocks]) -> Clocks:
+    """What several workers found. A WLC with which more than one of them has sessions is listed once."""
+    parts = tuple(parts)
+    best: dict[str, ClockReading] = {}
+    again = again_corrected = 0
+    for reading in (reading for part in parts for reading in part.readings):
+        if (known := best.get(reading.wlc)) is None:
+            best[reading.wlc] = reading
+            continue
+        again += 1
+        again_corrected += bool(known.corrected and reading.corrected)
+        best[reading.wlc] = msgspec.structs.replace(
+            min(known, reading, key=lambda each: each.uncertainty_ns),
+            sessions=known.sessions + reading.sessions,
+            corrected=known.corrected + reading.corrected,
+            steps=max(known.steps, reading.steps),
+        )
+    return Clocks(
+        wlcs=sum(part.wlcs for part in parts) - again,
+        corrected=sum(part.corrected for part in parts) - again_corrected,
+        unsteady=sum(part.unsteady for part in parts),
+        less_ns=max((part.less_ns for part in parts), default=0),
+        more_ns=max((part.more_ns for part in parts), default=0),
+        readings=_furthest(best.values()),
+    )
+
+
+def _furthest(readings: Iterable[ClockReading]) -> tuple[ClockReading, ...]:
+    """The WLCs worth naming: first those that are corrected, or were set, by how far they are off."""
+    key = lambda each: (not each.corrected, -each.steps, -abs(each.offset_ns), each.wlc)  # noqa: E731
+    return tuple(sorted(readings, key=key)[:_LISTED])
+
+
+class PeerClocks:
+    """The clocks that the sessions of a shard are told times by. Rows belong to endpoints (`MseEndpoint.number`).
+
+    A WLC's is one clock, but an address may be that of several machines: what a session's durations are corrected by
+    comes from that session alone. Times are monotonic ns; a raw duration is the time of its end by our clock, less that
+    of its beginning by theirs.
+    """
+
+    def __init__(self, wlcs: Sequence[str], slack_ns: int = 0) -> None:
+        """Args:
+        wlcs: the address of each row's WLC.
+        slack_ns: by how much a notification may come later than what was sent after it.
+        """
+        rows = len(wlcs)
+        self._names = sorted(set(wlcs))
+        places = {name: place for place, name in enumerate(self._names)}
+        self._wlc = np.array([places[wlc] for wlc in wlcs], np.int64)
+        self._slack_ns = slack_ns
+        # A clock is ahead by no less than the negative of the least raw duration: of this window, and of those before.
+        self._recent, self._least = np.full(rows, _FAR_NS), np.full(rows, _FAR_NS)
+        self._window_ns = 0  # when it began
+        # And by no more than this: as it was at time 0, had it been found then; now it is that and `_slewed`. So with
+        # the bound by which round trips are compared.
+        self._most = np.full(rows, _FAR_NS)
+        self._round, self._round_bound = np.full(rows, _FAR_NS), np.full(rows, _FAR_NS)
+        self._setting_up = np.zeros(rows, bool)  # no round trip of a running session is known
+        self._asked = np.zeros(rows, np.int64)  # since this time what comes was sent; 0: no question is open
+        self._took = np.zeros(rows, np.int64)  # from then to its answer
+        self._waiting = 0  # rows with one
+        self._answered: dict[int, tuple[int, int]] = {}  # what is to become of them once the batch was taken
+        self._offset = np.zeros(rows, np.int64)  # what a row's durations are corrected by
+        self._correcting = 0  # rows for which it is not 0
+        self._steps = np.zeros(rows, np.int64)
+        self._first_ns = np.zeros(rows, np.int64)  # when the first notification came
+        self._overstated = np.zeros(rows, np.int64)  # by so much some durations are shown too long
+        self._since_ns = np.zeros(rows, np.int64)  # since when the clock runs evenly
+        self._now_ns = 0  # when the last notifications came
+        self._base_ns, self._base = np.zeros(rows, np.int64), np.zeros(rows, np.int64)  # what drift is taken from
+
+    # -- what sessions tell --------------------------------------------------------------------------------------
+
+    def set_up(self, row: int, asked_ns: int, answered_ns: int) -> None:
+        """A session begins; this is the round trip of its subscription."""
+        self._recent[row] = self._least[row] = self._most[row] = _FAR_NS
+        self._forget(row)
+        self._steps[row] = self._first_ns[row] = self._base_ns[row] = self._overstated[row] = 0
+        self._correct_by(row, 0)
+        self.round_trip(row, asked_ns, answered_ns)
+        self._settle(row)  # nothing can stand before this answer
+        self._setting_up[row] = True
+
+    def round_trip(self, row: int, asked_ns: int, answered_ns: int) -> None:
+        """Something was asked and answered in this session; what comes behind it was sent after it was asked."""
+        took = answered_ns - asked_ns
+        if self._setting_up[row]:  # what is asked in a running session goes the way that notifications go
+            self._forget(row)
+        if took - _slewed(answered_ns) < self._round_bound[row]:
+            self._round[row], self._round_bound[row] = took, took - _slewed(answered_ns)
+        # In what was read with the answer there may be notifications that stood before it.
+        self._answered[row] = asked_ns, took
+
+    def settle(self) -> None:
+        """What was read so far was taken."""
+        for row in list(self._answered):
+            self._settle(row)
+
+    def _settle(self, row: int) -> None:
+        self._waiting += not self._asked[row]
+        self._asked[row], self._took[row] = self._answered.pop(row)
+
+    def _forget(self, row: int) -> None:
+        self._round[row] = self._round_bound[row] = _FAR_NS
+        self._setting_up[row] = False
+
+    # -- notifications -------------------------------------------------------------------------------------------
+
+    def correct(self, rows: Int64s, starts: Int64s | None, raw: Int64s, done_ns: Sequence[int]) -> Int64s | None:
+        """Learn from a batch.
+
+        Args:
+            rows: each at most once. starts: where those of each begin in `raw`; None: it is one each.
+            raw: from sent to received. done_ns: when those of each row came.
+
+        Returns:
+            What is to be added to the durations of each row; None: nothing, to any.
+        """
+        self._now_ns = done_ns[-1]
+        if self._now_ns >= self._window_ns + _WINDOW_NS:
+            self._begin_window()
+        least = raw if starts is None else np.minimum.reduceat(raw, starts)
+        less = least < self._recent[rows]
+        if np.count_nonzero(less):
+            self._learn_least(rows[less], least[less])
+        if self._waiting:
+            self._learn_most(rows, raw if starts is None else raw[starts], least, done_ns)
+        if self._answered:
+            self.settle()
+        return self._offset[rows] if self._correcting else None
+
+    def correct_one(self, row: int, raw_ns: int, done_ns: int) -> int:
+        """The same for one notification that is taken by itself: what is to be added to its durations."""
+        if row in self._answered:  # it stands behind the answer: it is taken where it stands
+            self._settle(row)
+        raw_ns = max(-_FAR_NS, min(raw_ns, _FAR_NS))
+        if self._asked[row] or raw_ns < self._recent[row] or done_ns >= self._window_ns + _WINDOW_NS:
+            self.correct(np.array([row]), None, np.array([raw_ns]), (done_ns,))
+        return int(self._offset[row])
+
+    def _begin_window(self) -> None:
+        self._least += _slewed(self._now_ns - self._window_ns)
+        np.minimum(self._least, self._recent, out=self._least)
+        self._recent[:] = _FAR_NS
+        self._window_ns = self._now_ns
+        if self._correcting:
+            self._judge(np.flatnonzero(self._offset), self._now_ns)
+
+    def _learn_least(self, rows: Int64s, least: Int64s) -> None:
+        """Notifications came in less time than any before in this window."""
+        if int(least.min()) <= -_FAR_NS:
+            likely = least > -_FAR_NS
+            rows, least = rows[likely], least[likely]
+        self._recent[rows] = least
+        less = least < self._least[rows]
+        if not less.any():
+            return
+        rows, least, now_ns = rows[less], least[less], self._now_ns
+        new = rows[self._first_ns[rows] == 0]
+        self._first_ns[new] = self._since_ns[new] = now_ns
+        # Further than it can be: it was put forward.
+        if (stepped := rows[-least > self._most[rows] + _slewed(now_ns)]).size:
+            self._most[stepped] = _FAR_NS
+            self._step(stepped, now_ns)
+        self._judge(rows, now_ns)
+
+    def _learn_most(self, rows: Int64s, first: Int64s, least: Int64s, done_ns: Sequence[int]) -> None:
+        """Notifications came behind the answer to a question: they were sent after it was asked."""
+        slewed = _slewed(self._now_ns)
+        told = np.flatnonzero(self._asked[rows])
+        for place in told.tolist():
+            row, took = int(rows[place]), int(self._took[rows[place]])
+            most = done_ns[place] - int(self._asked[row]) - int(first[place]) + self._slack_ns
+            self._asked[row] = 0
+            self._waiting -= 1
+            if max(abs(most), abs(int(least[place]))) >= _FAR_NS:
+                continue
+            if most < -int(min(self._least[row], self._recent[row])):
+                # Less than it must be: it was put back, and what was known of it before is void.
+                self._least[row] = self._recent[row] = least[place]
+                self._round[row], self._round_bound[row] = took, took - slewed
+                self._most[row] = most - slewed
+                self._step(rows[place : place + 1], self._now_ns)
+            self._most[row] = min(int(self._most[row]), most - slewed)
+        if told.size:
+            self._judge(rows[told], self._now_ns)
+
+    def _step(self, rows: Int64s, now_ns: int) -> None:
+        self._steps[rows] += 1
+        self._since_ns[rows], self._base_ns[rows] = now_ns, 0
+
+    def _judge(self, rows: Int64s, now_ns: int) -> None:
+        """Whose durations are corrected, and by how much."""
+        lowest, highest = self._range(rows, now_ns)
+        before = self._offset[rows]
+        proven = (lowest > 0) | (self._most[rows] + _slewed(now_ns) < 0)
+        # Not to and fro: a clock that was wrong is right again when its offset is within the uncertainty.
+        wrong = proven | ((before != 0) & ((lowest > 0) | (highest < 0)))
+        after = np.where(wrong & (self._steps[rows] <= _MOST_STEPS), (lowest + highest) // 2, 0)
+        self._offset[rows] = after
+        heard = self._first_ns[rows] < now_ns
+        self._overstated[rows[heard]] = np.maximum(self._overstated[rows], before - after)[heard]
+        self._correcting += int(np.count_nonzero(after)) - int(np.count_nonzero(before))
+
+    def _range(self, rows: Int64s, now_ns: int) -> tuple[Int64s, Int64s]:
+        """How far clocks are ahead, at least and at most: the fastest took no longer than the fastest round trip."""
+        lowest = -np.minimum(self._least[rows], self._recent[rows])
+        highest = np.minimum(self._most[rows] + _slewed(now_ns), lowest + self._round[rows])
+        return lowest, np.maximum(lowest, highest)
+
+    def _correct_by(self, row: int, offset_ns: int) -> None:
+        self._correcting += (offset_ns != 0) - int(self._offset[row] != 0)
+        self._offset[row] = offset_ns
+
+    # -- what is known -------------------------------------------------------------------------------------------
+
+    def survey(self) -> Clocks:
+        """How the clocks stand when the last notifications have come."""
+        rows = np.flatnonzero(self._first_ns)
+        if not rows.size:
+            return Clocks()
+        lowest, highest = self._range(rows, self._now_ns)
+        offset, uncertainty = (lowest + highest) // 2, (highest - lowest) // 2
+        drift = self._drift(rows, offset, uncertainty)
+        corrected = self._offset[rows] != 0
+        # Of all sessions with a WLC, the one that tells its clock best.
+        wlc = self._wlc[rows]
+        order = np.lexsort((uncertainty, wlc))
+        best = order[np.flatnonzero(np.diff(wlc[order], prepend=-1))]
+        sessions, wrong, steps = (np.zeros(len(self._names), np.int64) for _ in range(3))
+        np.add.at(sessions, wlc, 1)
+        np.add.at(wrong, wlc, corrected)
+        np.maximum.at(steps, wlc, self._steps[rows])
+        readings = [
+            ClockReading(
+                wlc=self._names[wlc[place]],
+                sessions=int(sessions[wlc[place]]),
+                corrected=int(wrong[wlc[place]]),
+                offset_ns=int(offset[place]),
+                uncertainty_ns=int(uncertainty[place]),
+                drift_ppb=int(drift[place]),
+                steps=int(steps[wlc[place]]),
+            )
+            for place in best.tolist()
+        ]
+        raw = best[wrong[wlc[best]] == 0]  # shown as they came, though their clocks may be anywhere in the range
+        return Clocks(
+            wlcs=len(readings),
+            corrected=int(np.count_nonzero(wrong)),
+            unsteady=int(np.count_nonzero(self._steps[rows] > _MOST_STEPS)),
+            less_ns=max(_most_of(uncertainty[corrected]), _most_of(-highest[raw]), _most_of(self._overstated[rows])),
+            more_ns=max(_most_of(uncertainty[corrected]), _most_of(highest[raw])),
+            readings=_furthest(readings),
+        )
+
+    def _drift(self, rows: Int64s, offset: Int64s, uncertainty: Int64s) -> Int64s:
+        """In ns a second; 0 where it is not more than what is uncertain."""
+        now_ns = self._now_ns
+        settled = (self._base_ns[rows] == 0) & (now_ns - self._since_ns[rows] >= _SETTLED_NS)
+        self._base_ns[rows[settled]], self._base[rows[settled]] = now_ns, offset[settled]
+        since = now_ns - self._base_ns[rows]
+        gained = offset - self._base[rows]
+        shows = (self._base_ns[rows] > 0) & (since >= _DRIFT_OVER_NS) & (np.abs(gained) > 2 * uncertainty)
+        return np.where(shows, gained * 1e9 / np.maximum(since, 1), 0).astype(np.int64)
+
+
+def _slewed(now_ns: int) -> int:
+    """What a clock may have gained or lost until now."""
+    return now_ns // _SLEW_PER
+
+
+def _most_of(column: Int64s) -> int:
+    return max(0, int(column.max())) if column.size else 0

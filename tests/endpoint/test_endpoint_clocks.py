@@ -1,0 +1,285 @@
+"""WLCs whose clocks are not ours, in virtual time: what is planted is found, and durations are what they were."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from endpoint_samples import ECHO_NS, histogram_values, mse_side
+
+from loadgen.endpoint.mse import Reception
+from loadgen.measure.clocks import ClockReading, Clocks, PeerClocks, merged
+from loadgen.measure.histogram import MetricSummary
+from loadgen.measure.merge import Merger
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.hot import Columns
+from loadgen.nmsp.messages import Capability, EchoResponse, Status, SubscribeResponse, VersionResponse
+
+NS_PER_S, NS_PER_MS, NS_PER_US = 10**9, 10**6, 10**3
+TO_UNIX_NS = 1_795_000_000_000_000_000
+# The way there and back takes as long, but for what a queue adds now and then.
+TRANSIT_NS = 200 * NS_PER_US
+JITTER_NS = 300 * NS_PER_US
+BEGIN_NS = 5 * NS_PER_S
+
+
+class Wlc(NamedTuple):
+    """What is planted.
+
+    Attributes:
+        ahead_ns: of our clock, at a time of ours.
+        delay_ns: what each notification, and each answer to an echo, takes longer; sent when it is due, as it says.
+        released_ns: when what is due is sent.
+        answers_late: whether answers take the delay, too.
+        stretch: how much later than its time something comes.
+    """
+
+    ahead_ns: Callable[[int], int] = lambda _now_ns: 0
+    delay_ns: int = 0
+    released_ns: Callable[[int], int] = lambda due_ns: due_ns
+    stretch: Callable[[int], int] = lambda _now_ns: 0
+    name: str = "192.0.2.1:16113"
+
+
+class Measured(NamedTuple):
+    metrics: dict[str, MetricSummary]
+    counters: dict[str, int]
+    clocks: Clocks
+    truth: list[int]  # of every latency
+
+    @property
+    def reading(self) -> ClockReading:
+        (reading,) = self.clocks.readings
+        return reading
+
+
+def always(ahead_ns: int) -> Callable[[int], int]:
+    return lambda _now_ns: ahead_ns
+
+
+def measured(
+    wlcs: Sequence[Wlc], seconds: int = 20, per_s: int = 50, echo_ns: int = NS_PER_S, first_ns: int = 20 * NS_PER_MS
+) -> Measured:
+    """One session with each WLC, whose notifications begin `first_ns` after the subscription's answer."""
+    rng = random.Random(20)
+    recorder = Recorder()
+    clocks = recorder.clocks = PeerClocks([wlc.name for wlc in wlcs])
+    reception = Reception(recorder, len(wlcs), TO_UNIX_NS, our_schedule=False)
+
+    def way(at_ns: int, wlc: Wlc) -> int:
+        return TRANSIT_NS + rng.randrange(JITTER_NS) + wlc.stretch(at_ns)
+
+    events: list[tuple[int, int, int, tuple[int, ...]]] = []  # when, row, kind, what
+    for row, wlc in enumerate(wlcs):
+        answered = BEGIN_NS + way(BEGIN_NS, wlc) + TRANSIT_NS
+        clocks.set_up(row, BEGIN_NS, answered)
+        reception.open(row, 1)
+        for number in range(1, seconds * NS_PER_S // echo_ns):
+            asked = BEGIN_NS + number * echo_ns
+            answered = asked + way(asked, wlc) + TRANSIT_NS + wlc.delay_ns
+            events.append((answered, row, 0, (asked,)))
+        for number in range(seconds * per_s):
+            due = BEGIN_NS + first_ns + number * NS_PER_S // per_s
+            sent = wlc.released_ns(due)
+            events.append((sent + way(sent, wlc) + wlc.delay_ns, row, 1, (due, sent)))
+    # A stream keeps its order: what stands behind something else comes no earlier.
+    merger, taken = Merger(), 0
+    truth, sequences, last = [], [0] * len(wlcs), [0] * len(wlcs)
+    for at_ns, row, kind, what in sorted(events):
+        done = last[row] = max(at_ns, last[row])
+        if done > BEGIN_NS + taken * seconds * NS_PER_S // 20:
+            merger.add("mse-0", recorder.take(taken))
+            taken += 1
+        if kind == 0:
+            clocks.round_trip(row, what[0], done)
+            reception.settle_grants()
+            continue
+        due, sent = what
+        truth.append(done - due)
+        told = [np.array([time + wlcs[row].ahead_ns(time) + TO_UNIX_NS]) for time in what]
+        reception.absorb(Columns(np.array([sequences[row]]), *told, np.zeros(1, np.int64)), [row], [1], [done])
+        sequences[row] += 1
+    merger.add("mse-0", recorder.take(taken))
+    return Measured(merger.metrics({""}), dict(merger.counters()), merger.clocks(), truth)
+
+
+def assert_true(found: Measured, within_ns: int) -> None:
+    """Latencies are what they really were, but for that."""
+    assert "clock.clamped" not in found.counters
+    for percent, name in ((50, "p50"), (90, "p90"), (99, "p99"), (100, "max")):
+        truth = float(np.percentile(found.truth, percent, method="inverted_cdf"))
+        assert getattr(found.metrics["notify.latency"], name) == pytest.approx(truth, abs=within_ns, rel=0.02), name
+
+
+def assert_raw(found: Measured) -> None:
+    assert found.clocks.corrected == found.reading.corrected == 0
+    assert_true(found, 0)
+
+
+@pytest.mark.parametrize("ahead_s", [2, -2, 3600 * 24 * 365 * 50, -3600 * 24 * 365 * 50])
+def test_a_clock_that_is_wrong_is_put_right(ahead_s: int) -> None:
+    found = measured([Wlc(always(ahead_s * NS_PER_S))])
+    assert_true(found, TRANSIT_NS)
+    reading = found.reading
+    assert reading.corrected == reading.sessions == 1
+    assert reading.offset_ns == pytest.approx(ahead_s * NS_PER_S, abs=reading.uncertainty_ns)
+    assert reading.uncertainty_ns <= TRANSIT_NS + JITTER_NS
+    assert (reading.drift_ppb, reading.steps) == (0, 0)
+    assert found.clocks.more_ns == found.clocks.less_ns == reading.uncertainty_ns
+
+
+@pytest.mark.parametrize("ahead_ns", [0, 150 * NS_PER_US, -150 * NS_PER_US])
+def test_what_is_less_than_the_uncertainty_is_left_alone(ahead_ns: int) -> None:
+    found = measured([Wlc(always(ahead_ns))])
+    assert found.reading.corrected == 0
+    assert found.reading.offset_ns == pytest.approx(ahead_ns, abs=found.reading.uncertainty_ns)
+    assert_true(found, abs(ahead_ns) + NS_PER_US)
+    assert found.clocks.more_ns <= 2 * TRANSIT_NS + JITTER_NS
+
+
+@pytest.mark.parametrize("ahead_ns", [NS_PER_MS, -100 * NS_PER_MS])
+def test_a_little_is_found_too(ahead_ns: int) -> None:
+    found = measured([Wlc(always(ahead_ns))])
+    assert found.reading.corrected == 1
+    assert found.reading.offset_ns == pytest.approx(ahead_ns, abs=found.reading.uncertainty_ns)
+    assert_true(found, TRANSIT_NS)
+
+
+def test_the_first_round_trip_is_that_of_the_subscription() -> None:
+    """Echoes that come too late to help."""
+    for ahead_ns in (2 * NS_PER_S, -2 * NS_PER_S):
+        found = measured([Wlc(always(ahead_ns))], seconds=10, echo_ns=15 * NS_PER_S)
+        assert_true(found, TRANSIT_NS)
+        assert found.reading.offset_ns == pytest.approx(ahead_ns, abs=found.reading.uncertainty_ns)
+
+
+@pytest.mark.parametrize("ppm", [100, -100, 30])
+def test_drift_is_followed_for_an_hour(ppm: int) -> None:
+    found = measured(
+        [Wlc(lambda now_ns: (now_ns - BEGIN_NS) * ppm // 10**6)], seconds=3600, per_s=2, echo_ns=15 * NS_PER_S
+    )
+    # Until it shows, which for a clock that falls behind takes as much as notifications are apart.
+    assert found.metrics["notify.latency"].p50 == pytest.approx(np.percentile(found.truth, 50), abs=2 * NS_PER_MS)
+    assert found.reading.offset_ns == pytest.approx(3600 * ppm * NS_PER_US, abs=2 * NS_PER_MS)
+    assert found.reading.drift_ppb == pytest.approx(1000 * ppm, rel=0.05)
+    assert found.reading.steps == 0
+    assert "clock.clamped" not in found.counters
+
+
+@pytest.mark.parametrize("step_ns", [2 * NS_PER_S, -2 * NS_PER_S])
+@pytest.mark.parametrize("before_ns", [0, NS_PER_S])
+def test_a_clock_that_is_set_is_noticed(step_ns: int, before_ns: int) -> None:
+    at_ns = BEGIN_NS + 10 * NS_PER_S + 100 * NS_PER_MS
+    found = measured([Wlc(lambda now_ns: before_ns + step_ns * (now_ns >= at_ns))])
+    assert found.reading.steps == 1
+    assert found.reading.offset_ns == pytest.approx(before_ns + step_ns, abs=found.reading.uncertainty_ns)
+    metric = found.metrics["notify.latency"]
+    assert metric.p50 == pytest.approx(np.percentile(found.truth, 50), abs=TRANSIT_NS)
+    if step_ns > 0:
+        assert_true(found, TRANSIT_NS)
+    else:  # put back, it is noticed with the next round trip; until then, latencies are shown too long, not too short
+        assert metric.max == pytest.approx(-step_ns, rel=0.01)
+        assert found.clocks.less_ns == pytest.approx(-step_ns, rel=0.01)
+
+
+def test_a_clock_that_is_set_again_and_again_is_none_to_correct_by() -> None:
+    found = measured([Wlc(lambda now_ns: now_ns // NS_PER_S % 2 * 5 * NS_PER_S)], seconds=40, echo_ns=NS_PER_S // 2)
+    assert found.clocks.unsteady == 1
+    assert found.reading.corrected == 0
+
+
+def test_a_peer_that_is_slow_is_not_taken_for_a_clock() -> None:
+    found = measured([Wlc(delay_ns=5 * NS_PER_MS)])
+    assert_raw(found)
+    assert found.metrics["notify.latency"].p50 >= 5 * NS_PER_MS
+
+
+def test_nor_is_one_that_is_slow_before_its_first_echo() -> None:
+    found = measured([Wlc(delay_ns=5 * NS_PER_MS)], seconds=10, echo_ns=15 * NS_PER_S)
+    assert_raw(found)
+
+
+def test_nor_is_a_pause() -> None:
+    """One second in ten; the sender says when it really sent."""
+
+    def released(due_ns: int) -> int:
+        into = (due_ns - BEGIN_NS) % (10 * NS_PER_S)
+        return due_ns - into + NS_PER_S if into < NS_PER_S else due_ns
+
+    for ahead_ns in (0, 2 * NS_PER_S, -2 * NS_PER_S):
+        found = measured([Wlc(always(ahead_ns), released_ns=released)], first_ns=1100 * NS_PER_MS)
+        assert_true(found, TRANSIT_NS)
+        assert found.reading.corrected == (ahead_ns != 0)
+
+
+@pytest.mark.parametrize("ahead_ns", [0, 2 * NS_PER_S])
+def test_nor_is_a_queue_that_stands_for_long(ahead_ns: int) -> None:
+    """From a second on everything waits for half of one, echoes like notifications; most of the time there is none."""
+    begin_ns = BEGIN_NS + NS_PER_S
+    wlc = Wlc(always(ahead_ns), stretch=lambda now_ns: NS_PER_S // 2 * (now_ns >= begin_ns))
+    found = measured([wlc], seconds=60, echo_ns=15 * NS_PER_S)
+    assert_true(found, 20 * NS_PER_MS)
+    assert found.metrics["notify.latency"].p50 >= 490 * NS_PER_MS
+    assert found.reading.steps == 0
+
+
+def test_each_wlc_has_a_clock_of_its_own() -> None:
+    wlcs = [Wlc(always(ahead), name=f"192.0.2.{ahead % 7}:1") for ahead in (0, 2 * NS_PER_S, -3 * NS_PER_S)]
+    found = measured(wlcs)
+    assert_true(found, TRANSIT_NS)
+    assert found.clocks.wlcs == 3
+    assert found.clocks.corrected == 2
+    offsets = {reading.wlc: reading.offset_ns for reading in found.clocks.readings}
+    for wlc in wlcs:
+        assert offsets[wlc.name] == pytest.approx(wlc.ahead_ns(0), abs=TRANSIT_NS + JITTER_NS)
+
+
+def test_what_is_no_time_is_clamped_and_does_not_bend_the_clock() -> None:
+    recorder = Recorder()
+    clocks = recorder.clocks = PeerClocks(["192.0.2.1:1"])
+    reception = Reception(recorder, 1, TO_UNIX_NS, our_schedule=False)
+    clocks.set_up(0, 1000, 2000)
+    reception.settle_grants()
+    for number, sent in enumerate(((1 << 63) - 1, -1, -(1 << 63), TO_UNIX_NS + 5000)):
+        times = np.array([sent])
+        reception.absorb(Columns(np.array([number]), times, times, np.zeros(1, np.int64)), [0], [1], [6000 + number])
+    assert histogram_values(recorder, "notify.latency")[0] == 4
+    interval = recorder.take(0)
+    assert interval.counters["clock.clamped"] == 6
+    (reading,) = interval.clocks.readings
+    assert abs(reading.offset_ns) <= 1003
+
+
+def test_an_endpoint_tells_of_its_round_trips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the subscription, and of echoes."""
+    side = mse_side()
+    told: list[tuple[int, ...]] = []
+    clocks = side.recorder.clocks = PeerClocks(["192.0.2.1:1"])
+    for name in ("set_up", "round_trip"):
+        monkeypatch.setattr(clocks, name, lambda *what: told.append(what))
+    _, transaction = side.said()[0]
+    side.hear(VersionResponse(1, Status.OK), 100, transaction)
+    side.hear(Capability(1), 300)
+    _, transaction = side.said()[0]
+    side.hear(SubscribeResponse(1, Status.OK), 400, transaction)
+    assert told == [(0, 300, 400)]
+    side.tick(400 + ECHO_NS)
+    _, transaction = side.said()[0]
+    side.hear(EchoResponse(), 500 + ECHO_NS, transaction)
+    assert told[1:] == [(0, 400 + ECHO_NS, 500 + ECHO_NS)]
+
+
+def test_what_workers_found_is_put_together() -> None:
+    a, b = (ClockReading("192.0.2.1:1", 2, 2, offset, uncertainty) for offset, uncertainty in ((100, 10), (90, 30)))
+    other = ClockReading("192.0.2.2:1", 1, 0, 5, 10)
+    found = merged([Clocks(2, 1, 0, 10, 20, (a, other)), Clocks(1, 1, 3, 30, 15, (b,))])
+    assert found == Clocks(2, 1, 3, 30, 20, (ClockReading("192.0.2.1:1", 4, 4, 100, 10), other))
+
+
+def test_a_result_names_the_worst_of_many() -> None:
+    found = measured([Wlc(always(n * NS_PER_S), name=f"192.0.2.{n}:1") for n in range(40)], seconds=2)
+    assert (found.clocks.wlcs, found.clocks.corrected, len(found.clocks.readings)) == (40, 39, 16)
+    assert found.clocks.readings[0].offset_ns == pytest.approx(39 * NS_PER_S, abs=NS_PER_MS)
