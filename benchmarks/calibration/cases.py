@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.calibration import endings, merging
+from benchmarks.calibration.clocks import CLOCKS
 from benchmarks.calibration.figures import Figure, below, between, count, exactly, holds, per_s, within
 from benchmarks.calibration.programs import Run, counterpart, loadgen
 from benchmarks.counterparts.identity import make_identity
@@ -224,4 +225,5 @@ CASES = [
     Case("slow-notifications", _slow("--max-notifications-per-s", 5_000, 10_000, 16, "notifications")),
     Case("merge", _merge),
     *(Case(name, figures) for name, figures in endings.CASES),
+    *(Case(name, figures) for name, figures in CLOCKS),
 ]

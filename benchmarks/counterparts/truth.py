@@ -28,6 +28,11 @@ def duration_ns(text: str) -> int:
     return round(float(found[1]) * _UNITS_NS[found[2]])
 
 
+def offset_ns(text: str) -> int:
+    """The same, perhaps below 0: "-2s"."""
+    return -duration_ns(text[1:]) if text.startswith("-") else duration_ns(text)
+
+
 def percentile(ordered: Sequence[int], percent: float) -> int:
     """The smallest value that at least so many percent of the values do not exceed (nearest rank)."""
     return ordered[max(1, math.ceil(math.nextafter(percent / 100 * len(ordered), 0))) - 1]

@@ -22,7 +22,7 @@ from benchmarks.counterparts import wire
 from benchmarks.counterparts.identity import server_context
 from benchmarks.counterparts.loop import READ, Connection, Loop
 from benchmarks.counterparts.planned import Faults, Pauses, slots
-from benchmarks.counterparts.truth import NS_PER_S, TO_UNIX_NS, duration_ns, summary
+from benchmarks.counterparts.truth import NS_PER_S, TO_UNIX_NS, duration_ns, offset_ns, summary
 
 _BACKLOG = 4096
 # So many bytes go into one write when the sender catches up.
@@ -136,7 +136,7 @@ class Session(Connection):
         wlc.latencies_ns.append(now_ns - due_ns)
         wlc.services_ns.append(now_ns - sent_ns)
         wlc.late_ns.append(now_ns - released_ns - wlc.delay_ns)
-        return wire.notify(number, due_ns + TO_UNIX_NS, sent_ns + TO_UNIX_NS, wlc.readings)
+        return wire.notify(number, wlc.told(due_ns), wlc.told(sent_ns), wlc.readings)
 
 
 class Wlc:
@@ -185,6 +185,12 @@ class Wlc:
     def released_ns(self, due_ns: int) -> int:
         assert self._began_ns is not None
         return self._began_ns + self._pauses.released(due_ns - self._began_ns)
+
+    def told(self, time_ns: int) -> int:
+        """A monotonic time as its clock has it: ns since the epoch."""
+        assert self._began_ns is not None
+        options, since_ns = self._options, time_ns - self._began_ns
+        return time_ns + TO_UNIX_NS + options.clock_offset + int(since_ns * options.clock_drift / 1e6)
 
     def turn_ns(self, number: int) -> int:
         """When accepted connection `number` (1, 2, ...) may shake hands."""
@@ -244,6 +250,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     planted.add_argument("--pause-every", type=duration_ns, default=10 * NS_PER_S, help="... once in so long")
     for fault in ("lose", "duplicate", "swap"):
         planted.add_argument(f"--{fault}", type=int, default=0, metavar="N", help="every N-th notification")
+    planted.add_argument("--clock-offset", type=offset_ns, default=0, help="ahead of this machine's; behind: -2s")
+    planted.add_argument("--clock-drift", type=float, default=0.0, metavar="PPM", help="what it gains; loses: below 0")
     planted.add_argument("--handshake-delay", type=duration_ns, default=0, help="of every N-th connection")
     planted.add_argument("--handshake-every", type=int, default=0, metavar="N")
     planted.add_argument("--max-handshakes-per-s", type=float, default=0.0, help="one after the other; 0: no limit")

@@ -49,6 +49,20 @@ def errors(run: Run) -> dict[str, int]:
     return {name: n for name, n in run.result["counters"].items() if name.startswith("errors.") and n}
 
 
+@pytest.mark.parametrize("offset_s", [2, -2])
+def test_a_clock_that_is_not_ours_is_found_and_put_right(tmp_path: Path, offset_s: int) -> None:
+    planted = ("--rate", "500", "--duration", "1s", f"--clock-offset={offset_s}s")
+    run, _ = at_wlc(tmp_path, *planted)
+    (reading,) = run.result["clocks"]["readings"]
+    assert reading["corrected"] == run.result["clocks"]["corrected"] == 1
+    # Give or take whatever a busy machine does to the round trips.
+    assert abs(reading["offset_ns"] - offset_s * 10**9) < 10**9
+    assert run.counter("clock.clamped") == 0
+    # Wherever the load began: not clamped, and not what the clock makes of it.
+    assert run.count_from("notify.latency", 1) == 500
+    assert run.count_from("notify.latency", 19 * 10**8) < 250
+
+
 def test_lost_duplicated_and_swapped_are_counted_as_planted(tmp_path: Path) -> None:
     planted = ("--rate", "4000", "--duration", "1s", "--lose", "100", "--duplicate", "100", "--swap", "100")
     run, truth = at_wlc(tmp_path, *planted)
