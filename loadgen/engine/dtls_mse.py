@@ -18,7 +18,7 @@ from loadgen.endpoint.notices import Notices
 from loadgen.endpoint.stations import known_macs
 from loadgen.engine.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsDriver, DtlsLink
 from loadgen.engine.peers import Peer, peer_clocks
-from loadgen.engine.phase import Phase
+from loadgen.engine.phase import GIVEN_UP, Phase
 from loadgen.engine.presence import presence_of_sessions
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
@@ -194,19 +194,31 @@ class DtlsMseDriver(DtlsDriver):
         return self._dial_at_ns + int((self._worker + number * self._workers) * NS_PER_S / self.plan.connect_per_s)
 
     def _see_off(self, now_ns: int) -> None:
-        """Those that are being set up have until their time is over."""
-        coming = [link for link in self.links if link.phase < Phase.ACTIVE]
-        if now_ns > self._patience_until_ns:
-            for link in coming:
+        """Those that are being set up have until their time is over; WLCs of ours end first after that."""
+        if now_ns > self._patience_until_ns and not self.plan.use.plays_wlc:
+            self._withdraw_all()
+        if now_ns > self._patience_until_ns or not any(link.phase < Phase.ACTIVE for link in self.links):
+            self.halted.set()
+
+    def _withdraw_all(self) -> None:
+        """Whatever is being set up."""
+        for link in list(self.links):
+            if link.phase < Phase.ACTIVE:
                 self.withdraw(link)
-        elif coming:
-            return
-        self.halted.set()
+
+    def fault(self, link: DtlsLink, kind: str) -> None:
+        halting = self._patience_until_ns != NEVER_NS
+        if halting and self.plan.use.plays_wlc and link.phase < Phase.ACTIVE and kind in GIVEN_UP:
+            self.withdraw(link)  # our own WLCs have ended
+        else:
+            super().fault(link, kind)
 
     def _close_quiet_ones(self, now_ns: int) -> None:
         for link in list(self.links):
             if link.phase is Phase.ACTIVE and (now_ns > link.heard_ns + _QUIET_NS or now_ns > self._quiet_until_ns):
                 self.close(link)
+        if now_ns > self._quiet_until_ns:
+            self._withdraw_all()
 
     # -- links ---------------------------------------------------------------------------------------------------
 

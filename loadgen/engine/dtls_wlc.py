@@ -20,7 +20,7 @@ from loadgen.engine.controllers import make_controllers
 from loadgen.engine.dtls import TICK_NS, DtlsDriver, DtlsLink
 from loadgen.engine.owing import Owing
 from loadgen.engine.peers import Peer, server_statistics
-from loadgen.engine.phase import GIVEN_UP, Phase
+from loadgen.engine.phase import Phase
 from loadgen.engine.presence import presence_of_visitors
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Int64s
@@ -286,13 +286,6 @@ class DtlsWlcDriver(DtlsDriver):
             count_verified(self.recorder, link.association.verified)
             self.recorder.count("accept.fail" if link.association.refusal is None else "accept.reject")
         super().end(link, orderly=orderly)
-
-    def fault(self, link: DtlsLink, kind: str) -> None:
-        self.take_of(link)
-        if link.phase < Phase.ACTIVE and kind in GIVEN_UP and self._dialed_by_us and self.halted.is_set():
-            self.withdraw(link)
-        else:
-            super().fault(link, kind)
 
     def withdraw(self, link: DtlsLink) -> None:
         if link.phase is Phase.HANDSHAKING:

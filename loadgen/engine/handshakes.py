@@ -16,7 +16,7 @@ from loadgen.engine.aaa import Aaa
 from loadgen.engine.dialing import DialingShard, MseLink
 from loadgen.engine.links import Link
 from loadgen.engine.listening import ListeningShard, WlcLink
-from loadgen.engine.phase import Phase
+from loadgen.engine.phase import GIVEN_UP, Phase
 from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
@@ -314,5 +314,8 @@ class HandshakeWlcShard(ListeningShard):
         if self._counting and phase < Phase.SETTING_UP:
             self.recorder.count("handshakes.withdrawn")
 
-    def withdrawn(self, link: Link) -> bool:
-        return not self._counting and self.halted.is_set()
+    def fault(self, link: Link, kind: str) -> None:
+        if not self._counting and self.halted.is_set() and kind in GIVEN_UP:
+            self.withdraw(link, time.monotonic_ns())  # our own MSEs have withdrawn it: they end first
+        else:
+            super().fault(link, kind)

@@ -15,7 +15,7 @@ from loadgen.engine.aaa import Aaa, Answer
 from loadgen.engine.admission import count_response, count_verified
 from loadgen.engine.links import Link
 from loadgen.engine.peers import Peer, server_statistics
-from loadgen.engine.phase import GIVEN_UP, Phase
+from loadgen.engine.phase import Phase
 from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
@@ -218,17 +218,6 @@ class ListeningShard(Shard):
 
     def halt(self) -> None:
         self.halted.set()  # this side begins nothing
-
-    def withdrawn(self, link: Link) -> bool:
-        """Our own MSE may give this link up before it is set up, because the run or its user ends."""
-        raise NotImplementedError
-
-    def fault(self, link: Link, kind: str) -> None:
-        self._take_of(link)
-        if link.phase < Phase.ACTIVE and kind in GIVEN_UP and self.withdrawn(link):
-            self.withdraw(link, time.monotonic_ns())
-        else:
-            super().fault(link, kind)
 
     def withdraw(self, link: Link, now_ns: int) -> None:
         if link.phase is Phase.HANDSHAKING:

@@ -17,7 +17,7 @@ from loadgen.endpoint.stations import known_macs
 from loadgen.engine.dialing import DialingShard, MseLink
 from loadgen.engine.links import Link
 from loadgen.engine.peers import Peer, peer_clocks
-from loadgen.engine.phase import Phase
+from loadgen.engine.phase import GIVEN_UP, Phase
 from loadgen.engine.presence import presence_of_sessions
 from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.engine.term import Term
@@ -133,19 +133,18 @@ class MseShard(DialingShard):
         self._from, self._from_ns, self._wanted, self.mustered = self._dialed, at_ns, wanted, users
 
     def pending(self) -> int:
-        return self._wanted - self._dialed + sum(link.phase < Phase.ACTIVE for link in self.links.values())
+        coming = (link for link in self.links.values() if link.phase < Phase.ACTIVE)
+        return self._wanted - self._dialed + sum(link.number < self._wanted for link in coming)  # type: ignore[attr-defined]
 
     def _dismiss(self, wanted: int) -> None:
-        """End all sessions from number `wanted` on."""
+        """End all sessions from number `wanted` on; WLCs of ours do that, so that nothing is left in a pipe."""
+        if self._wlcs_are_ours:
+            return
         now = time.monotonic_ns()
         for link in list(self.links.values()):
             assert isinstance(link, MseLink)
-            if link.number < wanted:
-                continue
-            if link.phase is not Phase.ACTIVE:
+            if link.number >= wanted:
                 self.withdraw(link, now)
-            elif not self._wlcs_are_ours:  # ours close first, so that nothing is left in a pipe
-                self.close(link, now)
 
     def halt(self) -> None:
         if self._patience_until_ns == NEVER_NS:
@@ -157,6 +156,7 @@ class MseShard(DialingShard):
         self.halt()
         self.end_load()
         self._finishing = True
+        self._patience_until_ns = max(self._patience_until_ns, time.monotonic_ns() + _PATIENCE_NS)
 
     def next_wake_ns(self, now_ns: int) -> int:
         if self._finishing:
@@ -318,18 +318,32 @@ class MseShard(DialingShard):
         self.receiver.reset()
 
     def _see_off(self, now_ns: int) -> None:
-        """Those that are being set up have until their time is over."""
-        coming = [link for link in self.links.values() if link.phase < Phase.ACTIVE]
-        if now_ns > self._patience_until_ns:
-            for link in coming:
+        """Those that are being set up have until their time is over. After that, WLCs of ours end first: what is up at
+        their end, and not yet at ours, is still closed in order, with all that was sent.
+        """
+        if now_ns > self._patience_until_ns and not self._wlcs_are_ours:
+            self._withdraw_all(now_ns)
+        if now_ns > self._patience_until_ns or not any(link.phase < Phase.ACTIVE for link in self.links.values()):
+            self.halted.set()
+
+    def _withdraw_all(self, now_ns: int) -> None:
+        """Whatever is being set up."""
+        for link in list(self.links.values()):
+            if link.phase < Phase.ACTIVE:
                 self.withdraw(link, now_ns)
-        elif coming:
-            return
-        self.halted.set()
+
+    def fault(self, link: Link, kind: str) -> None:
+        halting = self._patience_until_ns != NEVER_NS
+        if halting and self._wlcs_are_ours and link.phase < Phase.ACTIVE and kind in (*GIVEN_UP, "refused"):
+            self.withdraw(link, time.monotonic_ns())  # our own WLCs have ended
+        else:
+            super().fault(link, kind)
 
     def _close_all(self, now_ns: int) -> None:
         for link in list(self.links.values()):
             if link.phase is Phase.ACTIVE:
                 self.close(link, now_ns)
+        if now_ns > self._patience_until_ns:
+            self._withdraw_all(now_ns)
         if not self.links:
             self.finished = True

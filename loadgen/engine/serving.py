@@ -88,16 +88,13 @@ class ServingShard(ListeningShard):
             self.listen(sum(number < users for number in self._members))
         now = time.monotonic_ns()
         for link in list(self.links.values()):
-            # One that our own MSE is setting up it withdraws itself, when it is told.
+            # What our own MSE is setting up comes up first: who cuts it off does not know how far the other end is.
             if self._dismissed(link) and (link.phase is Phase.ACTIVE or not self._dialed_by_us):
                 self.withdraw(link, now)
 
     def _dismissed(self, link: Link) -> bool:
         assert isinstance(link, WlcLink)
         return self._users is not None and self._members[link.number] >= self._users
-
-    def withdrawn(self, link: Link) -> bool:
-        return self._dialed_by_us and (self.halted.is_set() or self._dismissed(link))
 
     def end_load(self) -> None:
         self._term.end()

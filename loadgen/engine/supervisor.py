@@ -309,15 +309,13 @@ class Supervisor:
     async def _collect(self) -> None:
         """Have all workers finish: under load the senders first, so that nothing is left in a pipe."""
         self._stage = Stage.DRAINING
-        # Whoever dials stops first: what the other side's end would break off is no failure of anybody's.
+        # Nobody is dialed any more: what the other side's end would break off is no failure of anybody's.
         await self.fleet.tell_all(Halt())
         workers = self.fleet.workers
         await self.fleet.within(_HALT_S, lambda: all(worker.ended or worker.halted for worker in workers))
-        order = [Role.MSE, Role.WLC]
         if self.loads:
             self.loads[-1].end()
-            if self._plan.kind is LoadKind.NOTIFY:
-                order.reverse()
+        order = [Role.WLC, Role.MSE] if self._plan.kind is LoadKind.NOTIFY else [Role.MSE, Role.WLC]
         for role in order:
             await self.fleet.tell_all(Finish(), role)
             await self.fleet.within(
