@@ -75,6 +75,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
             interrupted=record.interrupted,
             aborted=record.aborted,
             deaths=record.deaths,
+            missing=record.missing,
             imbalances=imbalances(counters) if record.over else (),
             shortfalls=short,
         ),

@@ -73,6 +73,7 @@ class RunRecord(NamedTuple):
     epoch_unix_s: float
     interval_s: float
     absences: tuple[Absence, ...] = ()  # of the load that was put on last
+    missing: tuple[str, ...] = ()  # what was to be there and was not
 
 
 # Why to give a load up early, from the figures until a time (monotonic ns); None: it goes on.

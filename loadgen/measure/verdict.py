@@ -54,6 +54,7 @@ def make_verdict(
     interrupted: bool,
     aborted: str,
     deaths: tuple[str, ...],
+    missing: Sequence[str] = (),
     imbalances: Sequence[str] = (),
     shortfalls: tuple[Shortfall, ...] = (),
 ) -> ResultVerdict:
@@ -61,6 +62,7 @@ def make_verdict(
 
     Args:
         shortfalls: of a run that came to its end: what was asked for and not done.
+        missing: what was to be there and was not; nothing passes without it.
     """
     shaking = "handshakes.completed" in counters
     established = counters["handshakes.completed" if shaking else "sessions.established"]
@@ -74,6 +76,7 @@ def make_verdict(
         reasons.append("interrupted before the planned end")
     if aborted:
         reasons.append(f"given up early: {aborted}")
+    reasons += missing
     reasons += [f"the books do not balance, which is a fault of loadgen's own: {line}" for line in imbalances]
     reasons += generator.reasons
     if established and empty:
@@ -93,7 +96,7 @@ def make_verdict(
         code = ExitCode.UNREACHABLE
     elif generator.generator is Verdict.INVALID:
         code = ExitCode.GENERATOR_SATURATED
-    elif imbalances or empty or all_lost:
+    elif missing or imbalances or empty or all_lost:
         code = ExitCode.INCONCLUSIVE
     elif aborted or any(threshold.status is Status.FAILED for threshold in thresholds):
         code = ExitCode.THRESHOLD_FAILED
@@ -101,8 +104,8 @@ def make_verdict(
         code = ExitCode.INCONCLUSIVE
     else:
         code = ExitCode.PASSED
-    if deaths:
-        limit = Limit.WORKER, deaths[0]
+    if deaths or missing:
+        limit = Limit.WORKER, [*deaths, *missing][0]
     elif interrupted:
         limit = Limit.INTERRUPTION, "it was ended from outside"
     else:

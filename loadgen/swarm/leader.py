@@ -171,6 +171,8 @@ class Leader:
         setattr(options, KEY, msgspec.to_builtins(orders))
         whole = WholeRun(orders.run, plan, demands_of(chosen), epoch_ns)
         watch = gevent.spawn(self._watch, whole)
+        for client in runner.clients:  # every one of them will be told of the users that it is to have
+            whole.enlist(client, runner.get_worker_index(client))
         self._run = _Run(whole, plan, chosen, folder, epoch_ns, watch, Event())
         self._complained.clear()
         self._account, self._account_stale_at = Account(), 0.0
@@ -187,7 +189,8 @@ class Leader:
         if client not in self._runner.clients:
             return  # Locust has discarded the rest of it, too
         try:
-            self._run.whole.take_untrusted(client, self._runner.get_worker_index(client), report, _unix_ns())
+            index, settled = self._runner.get_worker_index(client), self._runner.spawning_completed
+            self._run.whole.take_untrusted(client, index, report, _unix_ns(), settled=settled)
         except Refused as error:
             if client not in self._complained:
                 self._complained.add(client)
@@ -217,7 +220,8 @@ class Leader:
     def _collect(self, run: _Run) -> None:
         """Wait until nobody has anything left to tell; whoever is in a hurry (Ctrl-C again) gets what there is."""
         self._look(run.whole)
-        self._runner.send_message(FINISH)
+        run.whole.finishing(_unix_ns())
+        self._runner.send_message(FINISH, {"run": run.whole.run})
         deadline = time.monotonic() + FINISH_S
         try:
             while run.whole.pending() and time.monotonic() < deadline:
@@ -253,6 +257,8 @@ class Leader:
     def _look(self, whole: WholeRun) -> None:
         """Who takes part, and who is no more."""
         runner = self._runner
+        if runner.spawning_completed:
+            whole.want(runner.target_user_count)
         for client, worker in runner.clients.items():
             if worker.state == STATE_MISSING:
                 whole.lose(client, "was not heard of any more")

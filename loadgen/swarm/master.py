@@ -123,7 +123,7 @@ def _quit(runner: MasterRunner, workers: LocalWorkers) -> None:
 
 def _listen(environment: Environment, leader: Leader) -> None:
     runner, options = environment.runner, environment.parsed_options
-    assert runner is not None
+    assert isinstance(runner, MasterRunner)
     assert options is not None
 
     def start(**_: object) -> None:
@@ -140,9 +140,20 @@ def _listen(environment: Environment, leader: Leader) -> None:
     def report(client_id: str, data: dict[str, Any], **_: object) -> None:
         leader.take(client_id, data)
 
+    def finish(**_: object) -> None:
+        leader.finish()
+        if (options.headless or options.autostart) and leader.last is not None:
+            # What has passed leaves it to Locust: 0, or 1 if anything failed.
+            environment.process_exit_code = leader.last.result.verdict.exit_code or None
+
+    def leave(**_: object) -> None:
+        if options.headless and not runner.worker_count:
+            gevent.spawn(runner.quit)  # the last worker went: whatever else was to come, nobody is there to do it
+
     environment.events.test_start.add_listener(start)
     environment.events.worker_report.add_listener(report)
-    environment.events.test_stopping.add_listener(lambda **_: leader.finish())
+    environment.events.test_stopping.add_listener(finish)
+    environment.events.test_stop.add_listener(leave)
 
 
 def _default_scenario(environment: Environment) -> Path:

@@ -12,7 +12,7 @@ from loadgen.units import NS_PER_S
 
 # Where it travels: in a spawn message's parsed_options, and in a stats message.
 KEY = "loadgen"
-# Custom message of our code on the master: end the load, and tell everything that is left.
+# Custom message of our code on the master: end the load of the run that it names, and tell everything that is left.
 FINISH = "loadgen_finish"
 # Ours report as often as Locust's own workers. What that takes of a machine that makes the load as well shows in the
 # tail of every latency: with 1 s, p99 was a third higher.
@@ -87,6 +87,7 @@ class NodeReport(msgspec.Struct, frozen=True):
         load_unix_ns, hold_unix_ns: when its load, and the stage that counts, began; 0 before.
         health: of its processes so far; for the live view.
         ending: once its load is over.
+        users, wanted: that are there (their sessions are up, or have failed), and that it was told to have.
     """
 
     run: str
@@ -96,3 +97,11 @@ class NodeReport(msgspec.Struct, frozen=True):
     hold_unix_ns: int
     health: tuple[WorkerHealth, ...] = ()
     ending: Ending | None = None
+    users: Annotated[int, msgspec.Meta(ge=0)] = 0
+    wanted: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+def nothing_of(run: str) -> NodeReport:
+    """From a worker that had no part in a run when that ended."""
+    ending = Ending(health=(), machine=MachineHealth(), deaths=(), complete=True, cpu_s=0.0, end_unix_ns=0)
+    return NodeReport(run, (), 0, 0, 0, ending=ending)

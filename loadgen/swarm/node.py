@@ -36,7 +36,7 @@ import trio
 
 from loadgen.errors import ExitCode, InputError
 from loadgen.swarm.connection import Garbled, MasterConnection, MasterLost, Message
-from loadgen.swarm.messages import FINISH, INTERVAL_NS, KEY, LOCUST_VERSION, Orders
+from loadgen.swarm.messages import FINISH, INTERVAL_NS, KEY, LOCUST_VERSION, Orders, nothing_of
 from loadgen.swarm.rows import Batch
 from loadgen.swarm.swarm import Swarm
 from loadgen.swarm.users import UserClass
@@ -112,6 +112,7 @@ class Node:
         self._commands: deque[Message] = deque()
         self._changed = trio.Event()
         self._last_spawn = 0.0
+        self._finished = ""  # the run that the master ended last
         self._hold_wanted = False
         self._heard_at = 0.0
         self._parting: Parting | None = None
@@ -267,11 +268,14 @@ class Node:
     def _send_report(self) -> None:
         """Everything since the last report, in one message."""
         if self._swarm is None:
-            self._say("stats", {**Batch(receiving=True).take(math.inf), **self._user_counts()})
+            self._say("stats", self._idle_report())
             return
         data = {**self._swarm.take_rows(), **self._user_counts()}
         data[KEY] = msgspec.msgpack.encode(self._swarm.take_report())
         self._say("stats", data)
+
+    def _idle_report(self) -> dict[str, object]:
+        return {**Batch(receiving=True).take(math.inf), **self._user_counts()}
 
     def _user_counts(self) -> dict[str, object]:
         here = {} if self._swarm is None or self._state is State.READY else self._swarm.here()
@@ -327,11 +331,20 @@ class Node:
             case "reconnect":
                 self._part(Parting.RECONNECT)
             case kind if kind == FINISH:
-                await self._end_swarm()
+                await self._finish(message.data)
             case "update_user_class":
                 pass  # our users have no attributes
             case kind:
                 log.warning("a message from the master that nobody here knows: %s", kind)
+
+    async def _finish(self, data: object) -> None:
+        """End our part of a run; also of one that we were never told to begin, because nobody knows that but us."""
+        run = data.get("run") if isinstance(data, dict) else None
+        if self._swarm is not None and run in (None, self._swarm.orders.run):
+            await self._end_swarm()
+        elif isinstance(run, str):
+            self._finished = run
+            self._say("stats", self._idle_report() | {KEY: msgspec.msgpack.encode(nothing_of(run))})
 
     async def _spawn(self, data: object, nursery: trio.Nursery) -> None:
         self._say("spawning", None)
@@ -347,9 +360,11 @@ class Node:
         except (msgspec.ValidationError, ValueError) as error:
             self._complain(f"a spawn message that this worker cannot follow: {error}")
             return
+        if orders.run == self._finished:
+            return  # sent before the master told us to finish
         if self._swarm is not None:
             if self._swarm.orders.run == orders.run and self._swarm.ended:
-                return  # sent before the master told us to finish
+                return  # the same
             if self._swarm.orders.run != orders.run:
                 await self._end_swarm()
                 self._swarm = None

@@ -160,6 +160,8 @@ class Swarm:
             run=self.orders.run,
             intervals=intervals,
             active=sum(squad.active for squad in squads),
+            users=sum(squad.here for squad in squads),
+            wanted=sum(squad.users for squad in squads),
             load_unix_ns=min((squad.load_unix_ns for squad in squads if squad.load_unix_ns), default=0),
             hold_unix_ns=max((squad.hold_unix_ns for squad in squads), default=0),
             health=health,
@@ -173,7 +175,10 @@ class Swarm:
         return Ending(
             health=tuple(health for squad in self._all() for health in squad.health),
             machine=self._machine,
-            deaths=tuple(death for record in records for death in record.deaths),
+            deaths=(
+                *(death for record in records for death in record.deaths),
+                *(str(squad.failure) for squad in self._all() if squad.failure is not None),
+            ),
             complete=all(record.complete for record in records),
             cpu_s=sum(load.cpu_s for record in records for load in record.loads),
             end_unix_ns=max((squad.end_unix_ns for squad in self._all()), default=0),

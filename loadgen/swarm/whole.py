@@ -44,12 +44,23 @@ class _Worker:
         self.number = number
         self.last: NodeReport | None = None
         self.gone = ""  # why it is no more, if it went before its end
+        self.early = False  # it ended before it was told to
+        self.short: tuple[int, int] | None = None  # users that were there, of how many, when all should have been
         self.until_ns: dict[str, int] = {}  # by process: everything until then was reported
 
     @property
     def running(self) -> bool:
         """It has not reported its end."""
         return self.last is None or self.last.ending is None
+
+    def note(self, report: NodeReport, *, settled: bool, finishing: bool) -> None:
+        """It has told how it stands. Args: as of `WholeRun.take_untrusted`; finishing: it has been told to end."""
+        if report.ending is not None and self.running:
+            self.early = not finishing
+        if settled and report.users < report.wanted and (self.short is None or report.users < self.short[0]):
+            self.short = report.users, report.wanted
+        self.last = report
+        self.gone = ""  # it was only away
 
 
 class WholeRun:
@@ -70,13 +81,18 @@ class WholeRun:
         self._timeline = TimelineBuilder(INTERVAL_NS)
         self._recent = RecentTimeline(INTERVAL_NS)
         self._workers: dict[str, _Worker] = {}
+        self._wanted = 0  # users of all workers, once all of them have been there
+        self._told_to_end_ns: int | None = None
         self._decoder = msgspec.msgpack.Decoder(NodeReport)
 
-    def take_untrusted(self, client: str, index: int, report: object, now_unix_ns: int) -> None:
+    def take_untrusted(
+        self, client: str, index: int, report: object, now_unix_ns: int, *, settled: bool = False
+    ) -> None:
         """One worker's report.
 
         Args:
             client, index: what Locust calls the worker.
+            settled: all users that the workers were told to have should be there.
 
         Raises:
             Refused: it is none; nothing of it was taken.
@@ -95,8 +111,7 @@ class WholeRun:
         if node.run != self.run:
             return
         worker = self._workers.setdefault(client, _Worker(index))
-        worker.last = node
-        worker.gone = ""  # it was only away
+        worker.note(node, settled=settled, finishing=self._told_to_end_ns is not None)
         for part, histograms in zip(node.intervals, decoded, strict=True):
             self._merger.add(part.process, part.interval, histograms)
             worker.until_ns[part.process] = self._epoch_ns + (part.interval.index + 1) * INTERVAL_NS
@@ -104,8 +119,16 @@ class WholeRun:
                 timeline.add(part.process, part.interval, part.cpu_s, now_unix_ns - self._epoch_ns)
                 timeline.note_active(part.interval.index, self.active)
 
+    def want(self, users: int) -> None:
+        """All users are there now, or should be: so many."""
+        self._wanted = users
+
+    def finishing(self, now_unix_ns: int) -> None:
+        """Workers are being told to end their load; who ends before has ended early."""
+        self._told_to_end_ns = now_unix_ns
+
     def enlist(self, client: str, index: int) -> None:
-        """A worker has users; so it takes part, even if it never gets as far as to report."""
+        """A worker is to have users; so it takes part, even if it never gets as far as to report."""
         self._workers.setdefault(client, _Worker(index))
 
     def lose(self, client: str, why: str) -> None:
@@ -166,10 +189,7 @@ class WholeRun:
     def _result(self, timeline: TimelineBuilder, now_unix_ns: int, *, ended: bool, interrupted: bool) -> RunResult:
         reports = self._reports()
         endings = [report.ending for report in reports if report.ending is not None]
-        deaths = [death for ending in endings for death in ending.deaths]
-        deaths += [f"Locust worker {c} (index {w.number}): {w.gone}" for c, w in self._workers.items() if w.gone]
-        if ended:
-            deaths += [f"Locust worker {client} did not hand in its last figures" for client in self.pending()]
+        deaths = self._deaths(ended=ended)
         health = tuple(h for r in reports for h in (r.health if r.ending is None else r.ending.health))
         complete = ended and not deaths and all(ending.complete for ending in endings)
         if ended and not complete:
@@ -188,8 +208,37 @@ class WholeRun:
             epoch_ns=self._epoch_ns,
             epoch_unix_s=self._epoch_ns / NS_PER_S,
             interval_s=INTERVAL_NS / NS_PER_S,
+            missing=tuple(self._missing(all_told=ended and not deaths)),
         )
         return make_result(self.plan, record, self._demands, datetime.fromtimestamp(self._epoch_ns / NS_PER_S, UTC))
+
+    def _deaths(self, *, ended: bool) -> list[str]:
+        """Who is no more, and why: processes of workers, and workers."""
+        deaths: list[str] = []
+        for client, worker in self._workers.items():
+            name = f"Locust worker {client} (index {worker.number})"
+            ending = None if worker.last is None else worker.last.ending
+            deaths += [f"{name}: {death}" for death in (() if ending is None else ending.deaths)]
+            if worker.gone:
+                deaths.append(f"{name}: {worker.gone}")
+            elif worker.early and not (ending is not None and ending.deaths):
+                deaths.append(f"{name}: ended its load before the run did")
+            elif ended and worker.running:
+                deaths.append(f"{name}: did not hand in its last figures")
+        return deaths
+
+    def _missing(self, *, all_told: bool) -> list[str]:
+        """Users that were to be there and were not, and with which worker. Args: all_told: every worker has ended."""
+        missing = []
+        for client, worker in self._workers.items():
+            if worker.short is not None:
+                there, wanted = worker.short
+                name = f"Locust worker {client} (index {worker.number})"
+                missing.append(f"{name}: {there:,} of {wanted:,} users were there")
+        told = sum(report.wanted for report in self._reports())
+        if all_told and told < self._wanted:
+            missing.append(f"workers were told of {told:,} of {self._wanted:,} users")
+        return missing
 
     def _loads(self, reports: list[NodeReport], now_ns: int, health: tuple[WorkerHealth, ...]) -> tuple[Load, ...]:
         """The one load of a run, in two stages: until the slowest worker's users were all there, and afterwards."""
@@ -199,6 +248,8 @@ class WholeRun:
         endings = [report.ending for report in reports if report.ending is not None]
         if len(endings) == len(reports):  # what came after the last one was told to end is no load
             now_ns = max(ending.end_unix_ns for ending in endings)
+        elif self._told_to_end_ns is not None:
+            now_ns = min(now_ns, self._told_to_end_ns)
         holds = [report.hold_unix_ns for report in reports if report.hold_unix_ns]
         start_ns, hold_ns = min(begun), max(holds, default=0)
         per_s = self.plan.stages[-1].end_per_s

@@ -25,8 +25,12 @@ class FakeWorker:
         users: by class, as the last spawn message has them.
     """
 
-    def __init__(self, port: int, client: str, ending: Callable[[], bytes] | None = None) -> None:
-        """Args: ending: makes the last report, when the master says that the load is over."""
+    def __init__(self, port: int, client: str, ending: Callable[[], bytes] | None = None, *, dies_of: str = "") -> None:
+        """Args:
+        ending: makes the last report, when the master says that the load is over.
+        dies_of: after a message of this kind it says nothing any more.
+        """
+        self._dies_of = dies_of
         self.client = client
         self.received: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.users: dict[str, int] = {}
@@ -96,6 +100,9 @@ class FakeWorker:
             send(*self._outgoing.get())
 
     def _obey(self, kind: str, data: Any, send: Callable[[str, object], None]) -> None:
+        if kind == self._dies_of:
+            self._vanish.set()
+            return
         if kind == "heartbeat":
             return
         if kind == "spawn":

@@ -59,9 +59,11 @@ def report(
     hold: bool = True,
     of: Sequence[WorkerHealth] = (),
     ending: Ending | None = None,
+    users: int = 0,
+    wanted: int = 0,
 ) -> bytes:
     load_ns = EPOCH_NS + 10**9
-    made = NodeReport(run, parts, active, load_ns, load_ns + 2 * 10**9 if hold else 0, tuple(of), ending)
+    made = NodeReport(run, parts, active, load_ns, load_ns + 2 * 10**9 if hold else 0, tuple(of), ending, users, wanted)
     return msgspec.msgpack.encode(made)
 
 

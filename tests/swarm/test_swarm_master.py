@@ -20,6 +20,7 @@ from hdrh.histogram import HdrHistogram
 from master_process import REPO, Master, free_port, locust, wait_gone
 from swarm_samples import MS, health, histogram
 
+from loadgen.errors import ExitCode
 from loadgen.measure.document import read_document_untrusted
 from loadgen.measure.health import MachineHealth
 from loadgen.measure.histogram import PERCENTILES, Spread, samples_for
@@ -67,7 +68,8 @@ class Reporter:
         hold_ns = self._load_ns + MS
         of = (health(f"wlc-{self.name}", due=10),)
         run = self.orders["run"]
-        return msgspec.msgpack.encode(NodeReport(run, parts, 2, self._load_ns, hold_ns, of, ending))
+        there = len(VALUES)  # more than any test wants of one worker
+        return msgspec.msgpack.encode(NodeReport(run, parts, 2, self._load_ns, hold_ns, of, ending, there, there))
 
     def ending(self) -> bytes:
         last = Ending((health(f"wlc-{self.name}", due=10),), MachineHealth(busy=0.5), (), True, 0.1, time.time_ns())
@@ -260,11 +262,37 @@ def test_a_worker_that_vanishes_is_told_in_the_result(tmp_path: Path) -> None:
         pair.start()
         pair.workers["two"].vanish()
         master.hear("Worker two failed to send heartbeat")
-        assert master.end() == 0
+        assert master.end() == ExitCode.WORKER_DIED
     result = result_of(master)
     assert "Locust worker two (index 1): was not heard of any more" in result.verdict.reasons
     assert result.verdict.outcome == "a worker process died"
     assert result.metrics["notify.latency"].count == RECEIVED  # what it had reported is kept
+
+
+def test_a_worker_that_is_gone_before_it_has_said_a_word_is_told(tmp_path: Path) -> None:
+    """Its users were never there: the run has not passed, and does not go on for them who are not there."""
+    options = ("--expect-workers", "2", "-u", "2", "-r", "2")
+    with (
+        Master(tmp_path / "r", *options, headless=True) as master,
+        FakeWorker(master.port, "mute", dies_of="spawn"),
+        FakeWorker(master.port, "one", lambda: reporter.ending()) as one,
+    ):
+        orders = one.wait("spawn")["parsed_options"]["loadgen"]
+        reporter = Reporter("one", orders)
+        one.report(reporter.report(reporter.interval()))
+        master.hear("Worker mute failed to send heartbeat")
+        assert master.end(signal.SIGINT) == ExitCode.WORKER_DIED
+    verdict = result_of(master).verdict
+    assert verdict.exit_code == ExitCode.WORKER_DIED
+    assert [reason for reason in verdict.reasons if "Locust worker mute (index" in reason]
+
+
+def test_when_the_last_worker_is_gone_a_headless_run_is_over(tmp_path: Path) -> None:
+    with (
+        Master(tmp_path / "r", "--expect-workers", "1", "-u", "1", "-r", "1", headless=True) as master,
+        FakeWorker(master.port, "mute", dies_of="spawn"),
+    ):
+        assert master.process.wait(60) == ExitCode.WORKER_DIED
 
 
 def test_what_is_no_report_is_left_out_and_told_once(tmp_path: Path) -> None:
@@ -288,7 +316,7 @@ def test_an_invalid_run_is_told_as_an_error_first(tmp_path: Path) -> None:
         reporter.ending = lambda: reporter.report(  # type: ignore[method-assign]
             ending=Ending((late,), MachineHealth(), (), True, 0.1, time.time_ns())
         )
-        assert master.end() == 0
+        assert master.end() == ExitCode.GENERATOR_SATURATED
     told = [line for line in master.lines if "loadgen.master" in line]
     index = next(i for i, line in enumerate(told) if "ERROR/loadgen.master: generator INVALID" in line)
     assert "wlc-one sent late" in told[index]

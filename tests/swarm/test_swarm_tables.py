@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import msgspec
 import pytest
 from swarm_samples import EPOCH_NS, MS, RUN, chosen, ending, health, histogram, interval, report
 
-from loadgen.measure.recorder import Interval
 from loadgen.swarm.messages import WorkerInterval
 from loadgen.swarm.rows import AGGREGATED, ECHO, HANDSHAKE, NOTIFY, REQUESTS, SENT, SESSION, Batch, row_rates
 from loadgen.swarm.whole import WholeRun
@@ -155,10 +155,11 @@ def run_of(folder: Path, *, intervals: int, per_interval: int, ramp: int = 0, to
         whole.take_untrusted(
             "a",
             0,
-            report(WorkerInterval("mse-0", Interval(index, made.counters, made.histograms, spans), None)),
+            report(WorkerInterval("mse-0", msgspec.structs.replace(made, spans=spans), None)),
             NOW_NS,
         )
     if told_end:
+        whole.finishing(NOW_NS)
         end_ns = EPOCH_NS + intervals * 3 * 10**9
         whole.take_untrusted("a", 0, report(ending=ending(health("mse-0"), end_ns=end_ns)), NOW_NS)
     return whole

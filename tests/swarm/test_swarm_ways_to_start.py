@@ -24,8 +24,9 @@ def test_autostart_begins_by_itself_and_autoquit_ends_it(tmp_path: Path, scenari
         master.hear("Starting web interface")
         master.hear("4 total users")
         master.hear("results in")
-        assert master.process.wait(60) == 0
+        code = master.process.wait(60)
         result = result_of(master.folder())
+    assert code == result["verdict"]["exit_code"]
     assert result["counters"]["sessions.established"] == result["counters"]["sessions.closed"] == 4
     assert result["counters"]["notify.received"] > 0
 
@@ -60,7 +61,8 @@ def test_interrupted_once_or_twice_nobody_stays_behind(tmp_path: Path, scenario:
             master.process.send_signal(signal.SIGINT)
         code = master.process.wait(60)
         wait_gone(pids)
-        assert result_of(master.folder())["counters"]["sessions.closed"] == 6
+        result = result_of(master.folder())
+        assert result["counters"]["sessions.closed"] == 6
     if times == 1:  # to the second one, Locust answers with a traceback of its own
-        assert code == 0
+        assert code == result["verdict"]["exit_code"]
         assert not [line for line in master.lines if "Traceback" in line]

@@ -13,14 +13,18 @@ from loadgen.measure.clocks import ClockReading, Clocks
 from loadgen.measure.health import Verdict
 from loadgen.measure.histogram import Spread
 from loadgen.measure.result import Limit
-from loadgen.swarm.messages import WorkerInterval
+from loadgen.swarm.messages import WorkerInterval, nothing_of
 from loadgen.swarm.whole import Refused, WholeRun
 
 NOW_NS = EPOCH_NS + 10 * 10**9
 
 
-def whole(folder: Path, users: int = 4) -> WholeRun:
-    return WholeRun(RUN, chosen(folder).plan(users), (), EPOCH_NS)
+def whole(folder: Path, users: int = 4, *, finishing: bool = True) -> WholeRun:
+    """Args: finishing: workers have been told to end."""
+    made = WholeRun(RUN, chosen(folder).plan(users), (), EPOCH_NS)
+    if finishing:
+        made.finishing(NOW_NS)
+    return made
 
 
 def part(process: str, index: int, values: list[int], **counters: int) -> WorkerInterval:
@@ -82,7 +86,7 @@ def test_a_worker_that_never_reported_its_end_has_died(tmp_path: Path) -> None:
     run.take_untrusted("a", 0, report(part("mse-0", 4, [MS])), NOW_NS)
     assert not run.result(NOW_NS, ended=False).verdict.reasons
     reasons = run.result(NOW_NS, ended=True).verdict.reasons
-    assert "Locust worker a did not hand in its last figures" in reasons
+    assert "Locust worker a (index 0): did not hand in its last figures" in reasons
 
 
 def test_a_worker_that_goes_after_its_end_costs_nothing(tmp_path: Path) -> None:
@@ -99,7 +103,86 @@ def test_a_process_that_died_is_told(tmp_path: Path) -> None:
     run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), ending=dead), NOW_NS)
     result = run.result(NOW_NS, ended=True)
     assert result.verdict.exit_code == ExitCode.WORKER_DIED
-    assert result.verdict.reasons[0] == "worker wlc-0 (pid 7) died: killed by signal 9"
+    assert result.verdict.reasons[0] == "Locust worker a (index 0): worker wlc-0 (pid 7) died: killed by signal 9"
+
+
+def test_a_worker_that_was_to_have_users_and_never_said_a_word_has_died(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    run.enlist("a", 0)
+    run.enlist("b", 1)
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), users=3, wanted=3), NOW_NS)
+    assert run.pending() == ["a", "b"]
+    run.lose("b", "was not heard of any more")
+    run.take_untrusted("a", 0, report(ending=ending(health("mse-0")), users=3, wanted=3), NOW_NS)
+    verdict = run.result(NOW_NS, ended=True).verdict
+    assert verdict.exit_code == ExitCode.WORKER_DIED
+    assert verdict.reasons[0] == "Locust worker b (index 1): was not heard of any more"
+
+
+@pytest.mark.parametrize("deaths", [(), ("worker mse-0 (pid 7) died: killed by signal 9",)])
+def test_a_worker_that_ends_before_it_is_told_to_has_gone(tmp_path: Path, deaths: tuple[str, ...]) -> None:
+    """Terminated, given up, or silent for too long: it hands everything in, and its users are missing from then on."""
+    run = whole(tmp_path, finishing=False)
+    left = ending(health("mse-0"), deaths=deaths)
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), ending=left), NOW_NS)
+    run.lose("a", "left before the end")
+    run.finishing(NOW_NS)
+    run.take_untrusted("b", 1, report(part("mse-1", 4, [MS]), ending=ending(health("mse-1"))), NOW_NS)
+    verdict = run.result(NOW_NS, ended=True).verdict
+    assert verdict.exit_code == ExitCode.WORKER_DIED
+    why = deaths[0] if deaths else "ended its load before the run did"
+    assert [reason for reason in verdict.reasons if "Locust worker" in reason] == [f"Locust worker a (index 0): {why}"]
+
+
+def test_users_that_are_not_there_when_all_should_be_are_missing_whatever_comes_later(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    for users in (1, 2, 3):
+        run.take_untrusted("a", 0, report(part("mse-0", users, [MS]), users=users, wanted=3), NOW_NS, settled=users > 1)
+    assert run.result(NOW_NS, ended=False).verdict.exit_code == ExitCode.INCONCLUSIVE
+    last = report(ending=ending(health("mse-0")), users=3, wanted=3)
+    run.take_untrusted("a", 0, last, NOW_NS, settled=True)
+    verdict = run.result(NOW_NS, ended=True).verdict
+    assert verdict.exit_code == ExitCode.INCONCLUSIVE
+    assert "Locust worker a (index 0): 2 of 3 users were there" in verdict.reasons
+
+
+def test_users_on_their_way_are_not_missing(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    run.want(3)
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), users=1, wanted=2), NOW_NS)
+    assert run.result(NOW_NS, ended=False).verdict.exit_code == ExitCode.PASSED
+    run.take_untrusted("a", 0, report(users=3, wanted=3, ending=ending(health("mse-0"))), NOW_NS, settled=True)
+    assert run.result(NOW_NS, ended=True).verdict.exit_code == ExitCode.PASSED
+
+
+def test_users_that_no_worker_was_told_of_are_missing(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    run.want(6)
+    last = report(part("mse-0", 4, [MS]), ending=ending(health("mse-0")), users=3, wanted=3)
+    run.take_untrusted("a", 0, last, NOW_NS, settled=True)
+    verdict = run.result(NOW_NS, ended=True).verdict
+    assert verdict.exit_code == ExitCode.INCONCLUSIVE
+    assert "workers were told of 3 of 6 users" in verdict.reasons
+
+
+def test_a_worker_that_had_no_part_in_it_costs_nothing(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), ending=ending(health("mse-0"))), NOW_NS)
+    before = run.result(NOW_NS, ended=True)
+    run.enlist("b", 1)
+    assert run.pending() == ["b"]
+    run.take_untrusted("b", 1, msgspec.msgpack.encode(nothing_of(RUN)), NOW_NS)
+    assert run.pending() == []
+    assert run.result(NOW_NS, ended=True) == before
+
+
+def test_the_load_is_over_when_workers_were_told_also_if_one_never_answers(tmp_path: Path) -> None:
+    run = whole(tmp_path, finishing=False)
+    for number, client in enumerate(("a", "b")):
+        run.take_untrusted(client, number, report(part(f"mse-{number}", 4, [MS] * 300)), NOW_NS)
+    run.finishing(EPOCH_NS + 6 * 10**9)
+    run.take_untrusted("a", 0, report(ending=ending(health("mse-0"))), NOW_NS)
+    assert run.result(NOW_NS + 30 * 10**9, ended=True).load_s == pytest.approx(5)
 
 
 def test_one_saturated_worker_makes_the_run_invalid(tmp_path: Path) -> None:
@@ -197,8 +280,11 @@ def test_an_interval_that_cannot_be_is_refused(tmp_path: Path, index: int) -> No
 
 @pytest.mark.parametrize(
     "data",
-    [None, "text", 7, b"", b"\xc1", b"\x80", report()[:-1], broken_histogram(), bytes(17 * 1024 * 1024)],
-    ids=["none", "text", "number", "empty", "garbage", "empty map", "cut off", "broken histogram", "huge"],
+    [
+        *(None, "text", 7, b"", b"\xc1", b"\x80", report()[:-1], broken_histogram(), bytes(17 * 1024 * 1024)),
+        report(part("mse-0", 4, [MS]), users=-1),
+    ],
+    ids=["none", "text", "number", "empty", "garbage", "empty map", "cut off", "broken histogram", "huge", "negative"],
 )
 def test_what_is_no_report_is_refused_whole(tmp_path: Path, data: object) -> None:
     run = whole(tmp_path)

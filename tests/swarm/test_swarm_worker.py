@@ -168,6 +168,28 @@ def test_what_was_ordered_before_the_end_and_comes_after_it_changes_nothing(
         assert [said.data for said in master.heard if said.kind == "spawning_complete"] == [users(WlcUser=1)]
 
 
+def test_a_run_that_ends_before_it_was_told_of_it_has_no_part_of_its_own(
+    master: ScriptedMaster, tmp_path: Path
+) -> None:
+    """The master cannot know whether its orders have come: whoever has no part in a run says so at its end."""
+    with worker(master.port) as ours:
+        node = master.welcome()
+        what = orders(tmp_path, 2)
+        master.say(node, FINISH, {"run": what["run"]})
+        last = report_of(master.until("stats", where=lambda s: "loadgen" in s.data))
+        assert last.run == what["run"]
+        assert last.ending is not None
+        assert last.ending.complete
+        master.spawn(node, what, WlcUser=1)
+        master.spawn(node, {**what, "run": "the next one"}, WlcUser=1)
+        assert master.until("spawning_complete").data == users(WlcUser=1)
+        said = master.until("stats", where=lambda s: "loadgen" in s.data)
+        assert (report_of(said).run, report_of(said).users, report_of(said).wanted) == ("the next one", 1, 1)
+        assert len(ours.children()) == 2
+        starts = {s.data["stats_total"]["start_time"] for s in master.heard if s.kind == "stats"}
+        assert min(starts) >= what["epoch_unix_ns"] / 1e9  # of no run it says no earlier beginning
+
+
 def test_users_of_workers_that_went_are_taken_over(master: ScriptedMaster, tmp_path: Path) -> None:
     """Prepared for its share of two workers, it gets the other's users too."""
     with worker(master.port) as ours:
