@@ -28,6 +28,8 @@ _EXIT_CODES = {
 }
 # A cost that is a quotient may differ by rounding.
 _ROUNDING = 1e-6
+# Decided without regard to noise.
+_HARD = (Gate.EXACT, Gate.MARGIN)
 _MOST_FAR_OFF = 1
 
 
@@ -64,7 +66,8 @@ def compare(
     """Judge `new` by `baseline`.
 
     Runs whose generator was INVALID, and those that did not come to their end, count for nothing. Those whose generator
-    was DEGRADED count for what is exact or has a margin, but not for timings, which it may have shaped.
+    was DEGRADED count for what is exact or has a margin, but make no regression of what a busy machine does, too
+    (`Row.needs_valid`); and not for timings, which it may have shaped.
 
     Args:
         control: pairs of runs of the baseline, made before the others.
@@ -171,10 +174,8 @@ def _metrics(runs: Sequence[_Run], paired: bool, same_cpu: bool, relevant: Relev
             judged = _Judged(Decision.PASS, "shown only: not of one session" if row.needs_same_cpu else "shown only")
         elif not before or not after:
             judged = _Judged(Decision.INCONCLUSIVE, f"not measured by {'baseline' if not before else 'new'}")
-        elif row.gate is Gate.EXACT:
-            judged = _exact(before, after)
-        elif row.gate is Gate.MARGIN:
-            judged = _margin(row, before, after)
+        elif row.gate in _HARD:
+            judged = _hard(row, before, after, _figures(timed, row, True))
         else:
             estimate = estimates.get(row.name)
             far_off = 0 if estimate is None else sum(timed[run].new for run in estimate.left_out)
@@ -214,6 +215,19 @@ def _estimates(
     limits = np.array([math.log1p(_limit(row, relevant)) for row in judged])
     estimates = estimate_changes(np.array(columns).T, design, limits)
     return {} if estimates is None else {row.name: e for row, e in zip(judged, estimates, strict=True)}
+
+
+def _hard(row: Row, before: Sequence[float], after: Sequence[float], steady: Sequence[float]) -> _Judged:
+    """Args: steady: those of `after` whose generator was VALID."""
+    judged = _exact(before, after) if row.gate is Gate.EXACT else _margin(row, before, after)
+    if not row.needs_valid or judged.decision is not Decision.REGRESSION or len(steady) == len(after):
+        return judged
+    if steady:
+        alone = _exact(before, steady) if row.gate is Gate.EXACT else _margin(row, before, steady)
+        if alone.decision is Decision.REGRESSION:
+            return alone
+    why = f"{judged.reason}; but not where the generator was VALID, and a busy machine does that, too"
+    return _Judged(Decision.INCONCLUSIVE, why)
 
 
 def _exact(before: Sequence[float], after: Sequence[float]) -> _Judged:

@@ -257,6 +257,28 @@ def test_a_degraded_generator_counts_for_what_is_exact_only() -> None:
     assert result.exit_code == ExitCode.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("changes", "decision"),
+    [
+        # What a machine without time for our own two sides does: 195 of 200 sessions ran into their timeout.
+        ({"counters": {"sessions.failed": 195, "errors.tls.timeout": 195}}, Decision.INCONCLUSIVE),
+        ({"counters": {"notify.dropped": 11_700}}, Decision.INCONCLUSIVE),
+        ({"costs": {"session.rss_bytes": 60_000.0}}, Decision.INCONCLUSIVE),
+        # What none does, however busy it is.
+        ({"counters": {"notify.duplicated": 1}}, Decision.REGRESSION),
+        ({"costs": {"notify.bytes": 65.0}}, Decision.REGRESSION),
+    ],
+)
+def test_what_a_busy_machine_does_too_takes_a_valid_generator(changes: dict[str, Any], decision: Decision) -> None:
+    (name,) = list(next(iter(changes.values())))[:1]
+    degraded, valid = (run(generator=verdict, **changes) for verdict in (Verdict.DEGRADED, Verdict.VALID))
+    assert of(saved([run()], [degraded]), name).decision is decision
+    assert of(saved([run()], [degraded, degraded, run()]), name).decision is decision
+    assert of(saved([run()], [valid]), name).decision is Decision.REGRESSION
+    assert of(saved([run()], [degraded, valid]), name).decision is Decision.REGRESSION
+    assert of(saved([run()], [run(generator=Verdict.DEGRADED)]), name).decision is Decision.PASS
+
+
 def test_nothing_but_runs_that_do_not_count_is_inconclusive() -> None:
     result = saved([run(generator=Verdict.INVALID)], [run(generator=Verdict.INVALID)])
     assert (result.metrics, result.decision) == ((), Decision.INCONCLUSIVE)
