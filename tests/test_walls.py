@@ -119,11 +119,14 @@ def test_one_module_knows_the_histogram_library() -> None:
     assert users == {"loadgen.measure.histogram"}
 
 
-def test_the_wall_clock_is_read_at_two_places() -> None:
-    """Everything else is monotonic, and becomes wall-clock time by an anchor; a Locust master has other machines'."""
+def test_the_wall_clock_is_read_at_three_places() -> None:
+    """Everything else is monotonic, and becomes wall-clock time by an anchor; a Locust master has other machines', and
+    the kernel dates packets by it.
+    """
     wall = {"time", "time_ns", "localtime", "gmtime", "ctime"}
     found = [(name_of(path), what) for path in MODULES for _, what in calls_on(path, "time") if what in wall]
-    assert found == [("loadgen.engine.supervisor", "time_ns"), ("loadgen.swarm.leader", "time_ns")]
+    places = ("loadgen.engine.supervisor", "loadgen.swarm.leader", "loadgen.transport.waiting")
+    assert found == [(place, "time_ns") for place in places]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

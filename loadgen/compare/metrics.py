@@ -121,6 +121,7 @@ _ROWS = (
     Row("notify.lag", "ns", "lower", Gate.REPORT),
     *(Row(f"service.{name}.latency", "ns", "lower", Gate.REPORT) for name in SUBSERVICES),
     Row("generator.lag", "ns", "lower", Gate.REPORT),
+    *(Row(f"generator.{name}_lag", "ns", "lower", Gate.REPORT) for name in ("read", "handshake", "accept")),
 )
 
 

@@ -13,7 +13,6 @@ from loadgen.engine.links import Link
 from loadgen.engine.phase import Phase
 from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
-from loadgen.measure.stages import NO_STAGE
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan
 from loadgen.transport.tls import Tunnel, dial, dial_result
@@ -24,12 +23,11 @@ class MseLink(Link):
 
     Attributes:
         number: its row among this worker's sessions.
-        index, due_ns, stage: which handshake of this worker's it is, and when and in which stage it was due; for
-            handshakes only.
+        index, due_ns: which handshake of this worker's it is, and when it was due; for handshakes only.
         service_ns: from dialing to TLS done; for handshakes only.
     """
 
-    __slots__ = ("due_ns", "index", "number", "service_ns", "socket", "stage")
+    __slots__ = ("due_ns", "index", "number", "service_ns", "socket")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
         super().__init__(sock.fileno(), Phase.CONNECTING, started_ns)
@@ -37,7 +35,6 @@ class MseLink(Link):
         self.number = number
         self.index = 0
         self.due_ns = started_ns
-        self.stage = NO_STAGE
         self.service_ns = 0
 
 

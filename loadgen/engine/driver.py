@@ -71,3 +71,19 @@ class Driver(Stalling, Protocol):
     def notified(self, link: Any) -> int: ...
 
     def statistics(self) -> dict[str, int]: ...
+
+
+class PlainDriver:
+    """What a driver tells that dials nobody, has nothing in hand, and counts what happens when it does."""
+
+    def pending(self) -> int:
+        """Sessions of mustered users that are neither up nor failed; 0 for who does not dial."""
+        return 0
+
+    def queued_bytes(self) -> int:
+        """Between loads: what was written, and the peers' TCP has not taken yet."""
+        return 0
+
+    def totals(self, now_ns: int) -> dict[str, int]:
+        """Counters that follow from where the shard stands."""
+        return {}

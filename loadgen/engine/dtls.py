@@ -31,6 +31,8 @@ from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 # Sending more often than this costs more than it gains in punctuality; what was received is taken as often.
 TICK_NS = NS_PER_MS
+# Whoever sleeps until a time wakes so much later at most, on a machine that has nothing else to do.
+_TIMER_NS = NS_PER_MS
 # The longest sleep; another task of the worker may have changed what there is to do.
 _MAX_SLEEP_NS = 100 * NS_PER_MS
 _RECEIVE_BUFFER_BYTES = 1 << 20
@@ -244,7 +246,12 @@ class DtlsDriver(PeerKeeper):
             with trio.move_on_after((self._wake_ns - now) / NS_PER_S) as timeout:
                 await self._waker.wait()
             if timeout.cancelled_caught or time.monotonic_ns() >= self._wake_ns:
-                self._longest_stall_ns = self.stall_ns(time.monotonic_ns())
+                now = time.monotonic_ns()
+                self._longest_stall_ns = self.stall_ns(now)
+                # trio reads for all associations, and nobody tells since when what it read has been there: it reads as
+                # late as we wake.
+                late_ns = max(0, now - self._wake_ns - _TIMER_NS)
+                self.recorder.record_now("generator.read_lag", late_ns, now)
                 return
 
     async def _run_timers(self) -> None:

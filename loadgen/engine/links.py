@@ -5,6 +5,7 @@ from __future__ import annotations
 from loadgen.endpoint.link import Endpoint
 from loadgen.engine.peers import Peer
 from loadgen.engine.phase import Phase
+from loadgen.measure.stages import NO_STAGE
 from loadgen.transport.tcp_info import NO_SEGMENTS
 from loadgen.transport.tls import Tunnel
 
@@ -20,11 +21,13 @@ class Link:
         "phase",
         "read",
         "segments",
+        "stage",
         "started_ns",
         "tail",
         "timer",
         "tls_started_ns",
         "tunnel",
+        "waited_ns",
         "watched",
     )
 
@@ -33,11 +36,13 @@ class Link:
         self.phase = phase
         self.started_ns = started_ns
         self.tls_started_ns = 0
+        self.stage = NO_STAGE  # in which its handshake was due; a session's belongs to none
         self.tunnel: Tunnel | None = None
         self.endpoint: Endpoint | None = None
         self.read = False  # what was read last was not taken yet
         self.tail = b""  # the beginning of a frame that has not arrived whole
         self.timer = 0  # serial of the timer that counts; earlier ones were replaced
+        self.waited_ns = 0  # what it brought in its handshake, until we read it
         self.watched = 0
         self.peer: Peer | None = None  # once its tunnel is up
         self.notifications = 0  # sent or received, once its session is over

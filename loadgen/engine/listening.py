@@ -54,6 +54,7 @@ class WlcLink(Link):
 class ListeningShard(Shard):
     """A shard whose links come in through listening sockets."""
 
+    handshake_lag: ClassVar[str] = "generator.accept_lag"
     link_class: ClassVar[type[WlcLink]] = WlcLink
 
     def __init__(

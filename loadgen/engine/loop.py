@@ -32,6 +32,7 @@ class Loop:
         self.links: dict[int, Link] = {}
         self.finished = False
         self._longest_stall_ns = 0
+        self.late_ns = 0  # how late this turn came, as far as it had a time
         self._turn_due_ns = NEVER_NS  # while it waits: when it is to turn at the latest
         self._epoll = select.epoll()
         self._timers: list[tuple[int, int, Link]] = []
@@ -78,9 +79,10 @@ class Loop:
         while not self.finished:
             events = self._epoll.poll(pause / NS_PER_S, _MAX_EVENTS)
             started = time.monotonic_ns()
+            self.late_ns = max(0, started - due_ns)
             self.turn(events)
             now = time.monotonic_ns()
-            self._longest_stall_ns = max(self._longest_stall_ns, now - started, started - due_ns)
+            self._longest_stall_ns = max(self._longest_stall_ns, now - started, self.late_ns)
             if now > until or (pause and not events):
                 return
             due_ns = max(now, self.wake_ns(now))

@@ -69,7 +69,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         supervisor_cpu_s=sum(load.cpu_s for load in record.loads),
         environment=environment(),
         verdict=make_verdict(
-            judge(record.health, machine, counters),
+            judge(record.health, machine, counters, figures.metrics),
             judged,
             counters,
             interrupted=record.interrupted,

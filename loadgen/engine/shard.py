@@ -11,12 +11,14 @@ from typing import ClassVar
 
 import trio
 
+from loadgen.engine.driver import PlainDriver
 from loadgen.engine.effort import Effort
 from loadgen.engine.links import Link, Reads
 from loadgen.engine.loop import Loop
 from loadgen.engine.peers import PeerBook, PeerKeeper
 from loadgen.engine.phase import Phase
 from loadgen.engine.presence import Presence
+from loadgen.engine.reading import ReadLag
 from loadgen.engine.segments import SegmentWatch
 from loadgen.engine.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
@@ -47,7 +49,7 @@ _MIN_SWEEP = 6
 _SETTING_UP, _ACTIVE = Phase.SETTING_UP, Phase.ACTIVE
 
 
-class Shard(Loop, PeerKeeper):
+class Shard(Loop, PeerKeeper, PlainDriver):
     """What both fleets share: handshakes, reading, writing, faults.
 
     Subclasses say what happens when a tunnel is up, a session is active, or a link is gone.
@@ -55,6 +57,7 @@ class Shard(Loop, PeerKeeper):
 
     # Names of the phases in counters: errors.<phase>.<kind>.
     phase_names: ClassVar[dict[Phase, str]]
+    handshake_lag: ClassVar[str] = "generator.handshake_lag"
 
     def __init__(self, profile: WireProfile, recorder: Recorder, setup_timeout_ns: int) -> None:
         super().__init__()
@@ -73,6 +76,7 @@ class Shard(Loop, PeerKeeper):
         self.load_over = trio.Event()
         self.halted = trio.Event()
         self._reads = Reads()
+        self._read_lag = ReadLag(recorder)
         self._read_since_ns: int | None = None
 
     def wake_ns(self, now_ns: int) -> int:
@@ -83,6 +87,7 @@ class Shard(Loop, PeerKeeper):
 
     def turn(self, ready: list[tuple[int, int]]) -> None:
         """One turn: read and write what is ready (descriptors and epoll's events), do what is due."""
+        self._read_lag.turn_begins()
         readable, pending = list[Link](), list[Link]()
         links = self.links
         for fd, events in ready:
@@ -108,6 +113,7 @@ class Shard(Loop, PeerKeeper):
                 break
         self.run_timers()
         self.on_turn(time.monotonic_ns())
+        self._read_lag.turn_ends()
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         """Slot 0 of these stages' schedule is due at `at_ns` (monotonic); the load before, if any, is over."""
@@ -120,18 +126,10 @@ class Shard(Loop, PeerKeeper):
         """Have the plan's first `users` users there; sessions of new ones are dialed from `at_ns` (monotonic) on."""
         raise NotImplementedError
 
-    def pending(self) -> int:
-        """Sessions of mustered users that are neither up nor failed; 0 for who does not dial."""
-        return 0
-
     def end_load(self) -> None:
         """The load is over: what follows is not its effort."""
         self.effort.end()
         self.load_over.set()
-
-    def queued_bytes(self) -> int:
-        """Between loads: what was written, and the peers' TCP has not taken yet."""
-        return 0
 
     def halt(self) -> None:
         """The run is about to end: dial no more, and give what is being set up a moment. A second call does nothing."""
@@ -140,10 +138,6 @@ class Shard(Loop, PeerKeeper):
     def finish(self) -> None:
         """End the load if it goes on, close in order, and then be `finished`."""
         raise NotImplementedError
-
-    def totals(self, now_ns: int) -> dict[str, int]:
-        """Counters that follow from where the shard stands."""
-        return {}
 
     def shut(self) -> None:
         """Close everything, at once."""
@@ -271,10 +265,13 @@ class Shard(Loop, PeerKeeper):
                 self.on_connected(link)
                 link.phase = Phase.HANDSHAKING
                 link.tls_started_ns = time.monotonic_ns()
+            elif link.tunnel is not None and (waiting := link.tunnel.waiting()) is not None:
+                link.waited_ns += waiting.newest_ns
             if not self.shake(link):
                 return
             now = time.monotonic_ns()
             link.phase = Phase.SETTING_UP
+            self.recorder.record(self.handshake_lag, link.waited_ns, link.stage)
             self.book.opened += 1
             self.on_tunnel(link, now)
             if link.endpoint is not None:
@@ -298,6 +295,17 @@ class Shard(Loop, PeerKeeper):
 
     def _read(self, links: list[Link]) -> None:
         """Read one TLS record of each link, one behind the other, and then take them all."""
+        for part in self._read_lag.parts(links, self.late_ns):
+            self._read_each(part)
+        if not (times_ns := self._reads.times_ns):
+            return
+        # What active links brought may wait a little: to check and record it later does not change when it came.
+        if not self.sweeps or any(link.phase is not _ACTIVE for link in links):
+            self._take()
+        elif self._read_since_ns is None:
+            self._read_since_ns = times_ns[0]
+
+    def _read_each(self, links: list[Link]) -> None:
         view, clock = self.receiver.view, time.monotonic_ns
         limit = self.receiver.capacity - self._room
         read = self._reads
@@ -325,13 +333,6 @@ class Shard(Loop, PeerKeeper):
             read.times_ns.append(clock())
             position = start + size
             read.ends.append(position)
-        if not read.links:
-            return
-        # What active links brought may wait a little: to check and record it later does not change when it came.
-        if not self.sweeps or any(link.phase is not _ACTIVE for link in links):
-            self._take()
-        elif self._read_since_ns is None:
-            self._read_since_ns = read.times_ns[0]
 
     def _read_failed(self, link: Link, fault: TransportFault) -> None:
         if not isinstance(fault, EndOfStream):

@@ -12,6 +12,7 @@ import resource
 import socket
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import trio
 
@@ -86,9 +87,9 @@ class Worker:
     def __init__(self, channel: Channel[FromWorker, ToWorker], assignment: Assignment) -> None:
         self._channel = channel
         self._assignment = assignment
-        self._recorder = Recorder(BEFORE)
-        self._lag = Histogram()  # of the stages of this load that count
-        self._counted: frozenset[str] = frozenset()
+        self._recorder = Recorder(BEFORE, assignment.to_unix_ns)
+        self._lags = _lags()  # of the stages of this load that count
+        self._counted: dict[str, str] = {}  # tags of their series, and whose they are
         self._before_load: Counter[str] = Counter()
         self._memory_before_sessions: int | None = None
         self._sessions_memory = 0
@@ -177,8 +178,7 @@ class Worker:
         # What comes after the end, from a sender that has a schedule of its own, came in none of them.
         names = [*(stage.name for stage in stages), AFTER]
         self._recorder.stages.add(names, [unix_ns + at_ns for at_ns in (*(s.start_ns for s in stages), end_ns(stages))])
-        self._counted = frozenset(tag_of(stage.name, "generator.lag") for stage in stages if stage.counted)
-        self._lag = Histogram()
+        self._count_lags([stage.name for stage in stages if stage.counted])
         self._count_totals()
         self._before_load = Counter(self._recorder.counters)
         assert self._shard is not None
@@ -187,8 +187,7 @@ class Worker:
     def _begin_stage(self, order: BeginStage) -> None:
         """How the worker fared before does not count any more."""
         self._recorder.stages.add([order.name], [order.at_ns + self._assignment.to_unix_ns])
-        self._counted = frozenset({tag_of(order.name, "generator.lag")})
-        self._lag = Histogram()
+        self._count_lags([order.name])
         self._pauses.begin_load(self._shard)
 
     async def _tell_when_over(self) -> None:
@@ -264,14 +263,19 @@ class Worker:
         if isinstance(self._shard, Shard):
             self._shard.segments.look_around(self._shard.links.values())
         interval = self._recorder.take(index)
-        for tag in self._counted:
+        for tag, metric in self._counted.items():
             if (lag := interval.histograms.get(tag)) is not None:
-                self._lag.merge(lag)
+                self._lags[metric].merge(lag)
         return interval
+
+    def _count_lags(self, stages: Sequence[str]) -> None:
+        """Of these stages, and of nothing that was before."""
+        self._lags = _lags()
+        self._counted = {tag_of(stage, metric): metric for stage in stages for metric in self._lags}
 
     def _health(self) -> WorkerHealth:
         counters, before, pauses = self._recorder.counters, self._before_load, self._pauses
-        lag = self._lag.spread()
+        lag = self._lags["generator.lag"].spread()
         pauses.look(self._shard)
         return WorkerHealth(
             worker=worker_name(self._assignment.role, self._assignment.worker),
@@ -287,6 +291,7 @@ class Worker:
             gc_pauses_ns=pauses.gc_ns,
             lag_p99_ns=lag.p99,
             lag=lag,
+            read_lag=self._lags["generator.read_lag"].spread(),
             own_shortfall=counters["generator.shortfall"] - before["generator.shortfall"],
             due=sum(counters[name] - before[name] for name in ("notify.due", "handshakes.due", "requests.due")),
             sessions_rss_bytes=self._sessions_memory,
@@ -412,6 +417,11 @@ class Worker:
             retransmit_interval_ns=plan.retransmit_interval_ns,
             max_retransmits=plan.max_retransmits,
         )
+
+
+def _lags() -> dict[str, Histogram]:
+    """What the generator's verdict is about."""
+    return {metric: Histogram() for metric in ("generator.lag", "generator.read_lag")}
 
 
 def _settle() -> None:

@@ -10,7 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
-from loadgen.measure.histogram import Spread
+from loadgen.measure.histogram import MetricSummary, Spread
+from loadgen.measure.own import own_shares
 from loadgen.units import NS_PER_MS, NS_PER_S, format_duration
 
 # p99 of how late our own loop sent what was due and could be sent. 20 ms is what the design promises at full scale;
@@ -57,6 +58,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
         longest_stall_ns, longest_gc_pause_ns, gc_pauses_ns: during the load; the last one is their sum.
         setup_stall_ns, closing_stall_ns: before the load, while sessions were set up, and after it.
         lag: of sends that count and that the peer did not hold up.
+        read_lag: from received by the kernel to read, in stages that count.
         lag_p99_ns: its p99; None with too few samples for one.
         own_shortfall: notifications or handshakes given up although the peer was ready.
         due: of which that is a part.
@@ -81,6 +83,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     setup_stall_ns: int = 0
     closing_stall_ns: int = 0
     lag: Spread = Spread()
+    read_lag: Spread = Spread()
 
     @property
     def load_share(self) -> float:
@@ -118,10 +121,16 @@ class GeneratorVerdict(msgspec.Struct, frozen=True):
     limiting: str = ""
 
 
-def judge(workers: Sequence[WorkerHealth], machine: MachineHealth, faults: Mapping[str, int]) -> GeneratorVerdict:
+def judge(
+    workers: Sequence[WorkerHealth],
+    machine: MachineHealth,
+    faults: Mapping[str, int],
+    metrics: Mapping[str, MetricSummary] | None = None,
+) -> GeneratorVerdict:
     """VALID, DEGRADED or INVALID, with every reason.
 
     Args:
+        metrics: the figures of the run, as far as they are known.
         faults: counters; errors of our own machine (descriptors, local ports), and datagrams that we did not read in
             time, are the generator's.
     """
@@ -135,6 +144,9 @@ def judge(workers: Sequence[WorkerHealth], machine: MachineHealth, faults: Mappi
         if lag_ns > LAG_DEGRADED_NS:
             bad = invalid if lag_ns > LAG_INVALID_NS else blemishes
             bad.append(f"{w.worker} sent late: {statistic} of its lag is {format_duration(lag_ns)}")
+        statistic, lag_ns = w.read_lag.highest()
+        if lag_ns > LAG_INVALID_NS:
+            invalid.append(f"{w.worker} read late: {statistic} of its read_lag is {format_duration(lag_ns)}")
         if w.load_share > BUSY_DEGRADED:
             degraded.append(f"{w.worker} used {w.load_share:.0%} of a core: it may itself have been the limit")
         for stall_ns, when in _stalls(w):
@@ -146,6 +158,7 @@ def judge(workers: Sequence[WorkerHealth], machine: MachineHealth, faults: Mappi
             degraded.append(f"{w.worker} spent {share:.0%} of the load on garbage collection")
         if w.descriptor_limit and w.descriptors > w.descriptor_limit * DESCRIPTORS_DEGRADED:
             degraded.append(f"{w.worker} has {w.descriptors:,} of at most {w.descriptor_limit:,} descriptors open")
+    blemishes += own_shares(metrics or {}, machine.busy)
     for kind, what in (("no_descriptor", "file descriptors"), ("no_local_port", "local ports")):
         if count := sum(count for name, count in faults.items() if name.endswith("." + kind)):
             invalid.append(f"this machine ran out of {what}, {count:,} times")

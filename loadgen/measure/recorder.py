@@ -36,8 +36,12 @@ class Interval(msgspec.Struct, frozen=True):
 class Recorder:
     """Counters and durations of one shard. Metric and counter names are listed in docs/metrics.md."""
 
-    def __init__(self, before: str = NO_STAGE) -> None:
-        """Args: before: see `StageClock`; a run has a stage for that."""
+    def __init__(self, before: str = NO_STAGE, to_unix_ns: int = 0) -> None:
+        """Args:
+        before: see `StageClock`; a run has a stage for that.
+        to_unix_ns: turns the monotonic clock into that of stages.
+        """
+        self._to_unix_ns = to_unix_ns
         self.counters: Counter[str] = Counter()
         self.stages = StageClock(before)
         self.clocks: PeerClocks | None = None  # of WLCs that may have another clock than we
@@ -53,6 +57,10 @@ class Recorder:
     def record(self, metric: str, value_ns: int, stage: str = NO_STAGE) -> None:
         """One duration; for what happens rarely (handshakes, echoes)."""
         self.bins(metric, stage).add_one(value_ns)
+
+    def record_now(self, metric: str, value_ns: int, now_ns: int) -> None:
+        """The same, in the stage of now (monotonic)."""
+        self.record(metric, value_ns, self.stages.at(now_ns + self._to_unix_ns))
 
     def record_column(self, metric: str, values_ns: Int64s, stage: str = NO_STAGE) -> None:
         """A column of durations; for notifications."""

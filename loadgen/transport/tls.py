@@ -29,6 +29,7 @@ from loadgen.transport.suites import offer
 from loadgen.transport.tcp_info import Segments, segments_of
 from loadgen.transport.tickets import can_be_offered
 from loadgen.transport.verifying import CertificateCheck, Clock, ClockedContext
+from loadgen.transport.waiting import Waiting, waiting
 
 # Makes an empty context of a method and a clock.
 ContextMaker: TypeAlias = Callable[[int, Clock | None], ClockedContext]
@@ -246,6 +247,10 @@ class Tunnel:
         self.resumed = bool(_lib.SSL_session_reused(self._ssl))
         self._unheard = not self._server and _lib.SSL_version(self._ssl) == SSL.TLS1_3_VERSION
         return True
+
+    def waiting(self) -> Waiting | None:
+        """What is to be read next; None if nothing is, or the kernel does not tell since when."""
+        return waiting(self._socket)
 
     def read_into(self, view: memoryview) -> int:
         """Read at most one TLS record's worth; 0 if nothing is there.

@@ -40,6 +40,9 @@ class FakeTunnel:
         self.write_fault: str | None = None
         self.verified = self.refusal = None
 
+    def waiting(self) -> None:
+        """The kernel does not tell."""
+
     def read_into(self, view: memoryview) -> int:
         if not self.incoming:
             return 0

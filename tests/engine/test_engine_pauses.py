@@ -13,6 +13,7 @@ from loadgen.engine import dtls, loop, pauses
 from loadgen.engine.dtls import DtlsDriver
 from loadgen.engine.loop import Loop
 from loadgen.engine.pauses import Pauses
+from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import reference_profile
 from loadgen.scenario.plan import Use
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
@@ -68,8 +69,8 @@ class IdleDatagrams(DtlsDriver):
 
 def drivers() -> list[Callable[[], Idle | IdleDatagrams]]:
     def datagrams() -> IdleDatagrams:
-        plan, recorder = SimpleNamespace(use=Use.BOTH), SimpleNamespace()
-        return IdleDatagrams(plan, reference_profile(), recorder)  # type: ignore[arg-type]
+        plan = SimpleNamespace(use=Use.BOTH)
+        return IdleDatagrams(plan, reference_profile(), Recorder())  # type: ignore[arg-type]
 
     return [Idle, datagrams]
 
@@ -212,6 +213,23 @@ def test_a_long_turn_is_a_stall(stop: Sleep) -> None:
 
     lived(driver, script)
     assert told.setup_ns == close_to(0.4)
+
+
+def test_a_tick_that_comes_late_reads_late(stop: Sleep) -> None:
+    """Over DTLS nobody tells since when a datagram has been there."""
+    driver = drivers()[1]()
+    assert isinstance(driver, IdleDatagrams)
+
+    def script() -> object:
+        yield 1.05
+        stop(0.3)
+        yield 1
+
+    lived(driver, script)
+    lags = driver.recorder.bins("generator.read_lag").take()
+    assert lags is not None
+    assert lags.max_ns == close_to(0.3)
+    assert lags.percentiles(90.0) == (0,)
 
 
 def test_a_tick_that_was_due_before_anybody_knew_is_not_late(stop: Sleep) -> None:

@@ -70,6 +70,9 @@ class FakeTunnel:
         self.wants = Want.NOTHING
         self.verified = self.refusal = None
 
+    def waiting(self) -> None:
+        """The kernel does not tell."""
+
     def write(self, data: bytes | memoryview) -> None:
         assert not self.blocked
         if self.fault is not None:

@@ -47,6 +47,9 @@ class FakeTunnel:
         self.verified = self.refusal = None
         self.wants = Want.NOTHING
 
+    def waiting(self) -> None:
+        """The kernel does not tell."""
+
     def write(self, data: bytes | memoryview) -> None:
         assert not self.blocked
         if self.fault is not None:

@@ -52,6 +52,9 @@ class _Tunnel:
         self.write_fault = False
         self.verified: int | None = None
 
+    def waiting(self) -> None:
+        """The kernel does not tell."""
+
     @property
     def wants(self) -> Want:
         return Want.WRITE if self.blocked else Want.NOTHING

@@ -1,0 +1,132 @@
+"""How late a worker reads: from when the kernel had received something until we did, of reads chosen by chance.
+
+The kernel tells when the last packet of what is to be read next came. Packets of a connection that wait are made one:
+where more waits than is read at once, this is the age of the newest, and how old the oldest may be follows from how
+long we were ready to run and were not let, which the scheduler tells.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+from loadgen.engine.links import Link
+from loadgen.measure.recorder import Recorder
+from loadgen.transport.waiting import Waiting
+from loadgen.units import NS_PER_MS, NS_PER_S
+
+# So many reads are looked at in a second, about: each costs some 10 us.
+_WINDOW_NS = NS_PER_S // 2
+_QUOTA = 100
+# Whoever waited for the scheduler for less than that in a turn was not held up.
+_LEAST_HELD_NS = NS_PER_MS // 5
+# To read what came meanwhile takes as long at most; what waits then has come since.
+_CATCHING_UP = 2
+_NONE: tuple[int, ...] = ()
+
+
+class Sampling:
+    """Which of many reads to look at: by chance, so many in a while, and of late reads as many as of others."""
+
+    def __init__(self) -> None:
+        self._random = Random(0)
+        self._stride = 1
+        self._skip = self._taken = self._window_ns = 0
+        self._usual = 1
+
+    def pick(self, count: int, now_ns: Callable[[], int]) -> Sequence[int]:
+        """Indexes among the next `count` reads."""
+        self._usual = count
+        if self._skip >= count:
+            self._skip -= count
+            return _NONE
+        if (now := now_ns()) >= self._window_ns:
+            # Reads may have become rare: as far as the quota was not used up, they are looked at more often again.
+            if self._taken < _QUOTA // 4:
+                self._stride = max(1, self._stride // 2)
+            self._window_ns, self._taken = now + _WINDOW_NS, 0
+        picked, index = [], self._skip
+        while index < count:
+            picked.append(index)
+            index += self._random.randint(1, 2 * self._stride - 1)
+            self._taken += 1
+            if self._taken == _QUOTA:
+                self._stride, self._taken = 2 * self._stride, 0
+        self._skip = index - count
+        return picked
+
+    def near(self) -> bool:
+        """Whether one of the next turns has a read to look at."""
+        return self._skip <= 2 * self._usual
+
+    def between(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+
+class ReadLag:
+    """Records `generator.read_lag` of a shard."""
+
+    def __init__(self, recorder: Recorder, scheduler_delay_ns: Callable[[], int] | None = None) -> None:
+        self._recorder = recorder
+        self._delay_ns = scheduler_delay_ns or SchedulerDelay()
+        self._sampling = Sampling()
+        self._before_ns: int | None = None  # the scheduler's delay when the last turn ended
+        # The last time for which we were held up, as long as what came meanwhile is being read.
+        self._held_from_ns, self._held_ns = 0, 0
+
+    def turn_begins(self) -> None:
+        """What has come since the last turn ended is about to be read."""
+        if self._before_ns is None:
+            return
+        held = self._delay_ns() - self._before_ns
+        if held > _LEAST_HELD_NS:
+            self._held_from_ns, self._held_ns = time.monotonic_ns() - held, held
+
+    def turn_ends(self) -> None:
+        self._before_ns = self._delay_ns() if self._sampling.near() else None
+
+    def parts(self, links: list[Link], late_ns: int) -> Iterator[list[Link]]:
+        """All links that are about to be read, in their order; what is looked at is, when its turn has come.
+
+        Args: late_ns: of the loop's turn; all that is known where the kernel does not tell.
+        """
+        done = 0
+        for index in self._sampling.pick(len(links), time.monotonic_ns):
+            if index > done:
+                yield links[done:index]
+                done = index
+            if (tunnel := links[index].tunnel) is not None:
+                self.look(tunnel.waiting(), late_ns)
+        yield links[done:] if done else links
+
+    def look(self, waiting: Waiting | None, late_ns: int) -> None:
+        """A read is about to be done. Args: waiting: what will be read; None: see `parts`."""
+        lag, now = late_ns, time.monotonic_ns()
+        if waiting is not None:
+            lag, oldest = waiting.newest_ns, now - self._held_from_ns
+            if not waiting.more or oldest > _CATCHING_UP * self._held_ns:
+                self._held_ns = 0
+            elif lag < oldest:
+                lag = self._sampling.between(lag, oldest)
+        self._recorder.record_now("generator.read_lag", lag, now)
+
+
+class SchedulerDelay:
+    """For how long (ns) this thread was ready to run so far, and was not let; always 0 where nobody tells."""
+
+    def __init__(self) -> None:
+        try:
+            self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
+
+    def __call__(self) -> int:
+        if self._fd < 0:
+            return 0
+        return int(os.pread(self._fd, 96, 0).split()[1])
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
