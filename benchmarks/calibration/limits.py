@@ -60,9 +60,13 @@ def _figures(planted: float, found: Found, broke: str) -> list[Figure]:
     ]
 
 
-def _at_wlc(planted: int, option: str, dimension: str, start: int, broke: str) -> Callable[[Path], list[Figure]]:
+def _at_wlc(
+    planted: int, option: str, dimension: str, start: int, broke: str, *others: str
+) -> Callable[[Path], list[Figure]]:
+    """Args: others: what is planted besides, and is not to be taken for a limit."""
+
     def figures(folder: Path) -> list[Figure]:
-        with counterpart(folder, "wlc", option, str(planted)) as wlc:
+        with counterpart(folder, "wlc", option, str(planted), *others) as wlc:
             words = ("--target", f"wlc={wlc.address}", "--dimension", dimension, "--start", str(start))
             with searching(folder, _AT_TARGET, *words) as search:
                 return _figures(planted, search.end(), broke)
@@ -85,12 +89,19 @@ def _at_mse(planted: int) -> Callable[[Path], list[Figure]]:
     return figures
 
 
+_HANDSHAKES = ("--max-handshakes-per-s", "handshake.per_s", 30, "handshakes/s achieved")
+
 # Name, and a try of it in a folder of its own.
 LIMITS = [
     (
         "limits-handshakes",
-        _at_wlc(200, "--max-handshakes-per-s", "handshake.per_s", 30, "handshakes/s achieved"),
+        _at_wlc(200, *_HANDSHAKES),
     ),
+    (
+        "limits-tail",
+        _at_wlc(120, *_HANDSHAKES, "--handshake-delay", "250ms", "--handshake-every", "50"),
+    ),
+    ("limits-strays", _at_wlc(120, *_HANDSHAKES, "--close-every", "2000")),
     ("limits-notifications", _at_mse(5000)),
     ("limits-sessions", _at_wlc(300, "--max-sessions", "sessions", 70, "sessions.failed: ")),
 ]

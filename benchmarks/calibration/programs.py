@@ -134,7 +134,10 @@ class Run(NamedTuple):
         return int(self.result["counters"][name])
 
     def metric(self, name: str, statistic: str) -> int:
-        return int(self.result["metrics"][name][statistic])
+        """Raises: Failed: there were too few values for it."""
+        if (value := self.result["metrics"][name][statistic]) is None:
+            raise Failed(f"{name}.{statistic}: of {self.result['metrics'][name]['count']} values it is no figure")
+        return int(value)
 
     @property
     def verdict(self) -> str:

@@ -28,7 +28,16 @@ _BACKLOG = 4096
 # So many bytes go into one write when the sender catches up.
 _WRITE_BYTES = 16384
 _COUNTED = (
-    *("accepted", "handshakes", "handshakes_delayed", "handshakes_queued", "most_sessions", "refused", "subscribed"),
+    *(
+        "accepted",
+        "closed",
+        "handshakes",
+        "handshakes_delayed",
+        "handshakes_queued",
+        "most_sessions",
+        "refused",
+        "subscribed",
+    ),
     *("ended", "sent", "lost", "duplicated", "swapped", "echoes", "broken"),
 )
 
@@ -49,6 +58,9 @@ class Session(Connection):
     def _asked(self) -> None:
         """The client's first bytes are there: from here on it waits for us."""
         self.loop.unwatch(self._sock)
+        if self._wlc.closes(self._number):
+            self.drop()
+            return
         turn_ns = self._wlc.turn_ns(self._number)
         if turn_ns > time.monotonic_ns():
             self.loop.at(turn_ns, self._begin)
@@ -196,15 +208,22 @@ class Wlc:
         """When accepted connection `number` (1, 2, ...) may shake hands."""
         turn_ns = time.monotonic_ns()
         options = self._options
-        if options.handshake_every and number % options.handshake_every == 0:
-            self.truth["handshakes_delayed"] += 1
-            turn_ns += options.handshake_delay
         if options.max_handshakes_per_s:
             # One server, one queue without an end: everybody takes as long, one after the other.
             self.truth["handshakes_queued"] += self._turn_ns > turn_ns
-            self._turn_ns = max(turn_ns, self._turn_ns) + int(NS_PER_S / options.max_handshakes_per_s)
-            return self._turn_ns
+            turn_ns = self._turn_ns = max(turn_ns, self._turn_ns) + int(NS_PER_S / options.max_handshakes_per_s)
+        if options.handshake_every and number % options.handshake_every == 0:
+            # It waits by itself: the next one in the queue does not.
+            self.truth["handshakes_delayed"] += 1
+            turn_ns += options.handshake_delay
         return turn_ns
+
+    def closes(self, number: int) -> bool:
+        """Whether accepted connection `number` is closed instead of answered; in the middle of every so many."""
+        every = self._options.close_every
+        closed = bool(every) and number % every == every // 2
+        self.truth["closed"] += closed
+        return closed
 
     def on_up(self, session: Session) -> None:
         self.truth["handshakes"] += 1
@@ -254,6 +273,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     planted.add_argument("--clock-drift", type=float, default=0.0, metavar="PPM", help="what it gains; loses: below 0")
     planted.add_argument("--handshake-delay", type=duration_ns, default=0, help="of every N-th connection")
     planted.add_argument("--handshake-every", type=int, default=0, metavar="N")
+    planted.add_argument("--close-every", type=int, default=0, metavar="N", help="every N-th connection, unanswered")
     planted.add_argument("--max-handshakes-per-s", type=float, default=0.0, help="one after the other; 0: no limit")
     planted.add_argument("--max-sessions", type=int, default=0, help="more are closed after TLS; 0: no limit")
     options = parser.parse_args(arguments)

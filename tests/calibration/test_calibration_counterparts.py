@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import struct
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from benchmarks import calibrate
 from benchmarks.calibration.cases import Case
 from benchmarks.calibration.figures import below, between, exactly, holds, within
 from benchmarks.calibration.programs import Failed, Run
-from benchmarks.counterparts import wire
+from benchmarks.counterparts import wire, wlc
 from benchmarks.counterparts.planned import Faults, Pauses, slots
 from benchmarks.counterparts.truth import duration_ns, percentile, summary
 
@@ -132,6 +133,19 @@ def test_without_an_end_it_goes_on() -> None:
     endless = slots(Faults(10), None)
     planted = [next(endless).fault for _ in range(1000)]
     assert planted.count("lost") == 100
+
+
+def test_one_that_waits_by_itself_holds_up_no_other_and_one_in_so_many_is_closed() -> None:
+    words = ("--max-handshakes-per-s", "100", "--handshake-delay", "1s", "--handshake-every", "2", "--close-every", "4")
+    planted = wlc.Wlc(wlc.parse(words))
+    planted._listener.close()
+    turns = [planted.turn_ns(number) for number in range(1, 7)]
+    alone = [turn - (0 if number % 2 else 10**9) for number, turn in enumerate(turns, start=1)]
+    # Each at least its 10 ms after the one before: they were asked for faster than that, or the machine was slow.
+    assert all(later - earlier >= 10**7 for earlier, later in pairwise(alone))
+    assert planted.truth["handshakes_delayed"] == 3
+    assert [number for number in range(1, 13) if planted.closes(number)] == [2, 6, 10]
+    assert planted.truth["closed"] == 3
 
 
 def test_a_pause_holds_back_what_falls_into_it() -> None:
