@@ -309,7 +309,10 @@ class PeerClocks:
         np.add.at(sessions, wlc, 1)
         np.add.at(wrong, wlc, corrected)
         np.maximum.at(steps, wlc, self._steps[rows])
-        readings = [
+        # As `_furthest` has them, before there are thousands.
+        theirs = wlc[best]
+        furthest = np.lexsort((-np.abs(offset[best]), -steps[theirs], wrong[theirs] == 0))[:_LISTED]
+        readings = tuple(
             ClockReading(
                 wlc=self._names[wlc[place]],
                 sessions=int(sessions[wlc[place]]),
@@ -319,16 +322,16 @@ class PeerClocks:
                 drift_ppb=int(drift[place]),
                 steps=int(steps[wlc[place]]),
             )
-            for place in best.tolist()
-        ]
-        raw = best[wrong[wlc[best]] == 0]  # shown as they came, though their clocks may be anywhere in the range
+            for place in best[furthest].tolist()
+        )
+        raw = best[wrong[theirs] == 0]  # shown as they came, though their clocks may be anywhere in the range
         return Clocks(
-            wlcs=len(readings),
+            wlcs=len(best),
             corrected=int(np.count_nonzero(wrong)),
             unsteady=int(np.count_nonzero(self._steps[rows] > _MOST_STEPS)),
             less_ns=max(_most_of(uncertainty[corrected]), _most_of(-highest[raw]), _most_of(self._overstated[rows])),
             more_ns=max(_most_of(uncertainty[corrected]), _most_of(highest[raw])),
-            readings=_furthest(readings),
+            readings=readings,
         )
 
     def _drift(self, rows: Int64s, offset: Int64s, uncertainty: Int64s) -> Int64s:
