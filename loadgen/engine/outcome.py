@@ -160,11 +160,7 @@ def _asked(plan: Plan, record: RunRecord) -> Asked:
         return Asked()
     load_s = sum(end_ns(load.stages) for load in record.loads) / NS_PER_S
     allowed_s = max((absence.before_s for absence in record.absences), default=0.0)
-    due = Counter[str]()
-    for load in record.loads:
-        due.update(_planned(plan, load, 0, end_ns(load.stages)))
-    sessions = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else 0
-    return Asked(sessions, load_s, allowed_s, {name.removesuffix(".due"): count for name, count in due.items()})
+    return Asked(len(plan.sessions) if plan.kind is LoadKind.NOTIFY else 0, load_s, allowed_s)
 
 
 def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
@@ -194,14 +190,8 @@ def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
 
 def _due(plan: Plan, load: Load, start_ns: int, end_ns: int) -> dict[str, int]:
     """What became due between two times of a load, as a counter; where the schedule alone says so."""
-    return _planned(plan, load, start_ns, end_ns) if plan.use is Use.BOTH else {}
-
-
-def _planned(plan: Plan, load: Load, start_ns: int, end_ns: int) -> dict[str, int]:
-    """What the plan has between two times of a load, as a counter, if the schedule is ours."""
     schedule = plan.schedule(load.stages)
-    leads = plan.use.plays_mse if plan.kind is LoadKind.HANDSHAKE else plan.use.plays_wlc
-    if not plan.paced or not leads or plan.sessions_per_user:
+    if not plan.paced or plan.use is not Use.BOTH or plan.sessions_per_user:
         return {}
     first, end = (schedule.count_at(time_ns - 1) for time_ns in (start_ns, max(start_ns, end_ns)))
     if plan.kind is LoadKind.HANDSHAKE:

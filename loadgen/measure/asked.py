@@ -11,7 +11,8 @@ import msgspec
 TOLERANCE = 0.01
 # Of one run, so that it stays a line: sessions that are named.
 MOST_NAMED = 4
-# What is begun for each of them, and what counts it: the rest was dropped, or never came up at all.
+# What counts those that were begun: the rest was dropped. What is due is the plan's, as far as MSEs were subscribed; it
+# goes on being due while a session that should be there is not.
 _BEGUN = {"notify": "notify.sent", "handshakes": "handshakes.attempted", "requests": "requests.sent"}
 _WORDS = {"notify": "notifications", "handshakes": "handshakes", "requests": "requests"}
 
@@ -44,13 +45,11 @@ class Asked(NamedTuple):
         sessions: all the time.
         load_s: how long the load is to last.
         allowed_s: how much of that may be missing at its end: see `Absence.before_s`.
-        due: notifications and handshakes by the schedule, by the kind of counter.
     """
 
     sessions: int = 0
     load_s: float = 0.0
     allowed_s: float = 0.0
-    due: Mapping[str, int] = {}
 
 
 class Shortfall(NamedTuple):
@@ -77,7 +76,7 @@ def shortfalls(
     return (
         *_sessions(asked, counters, absences),
         *_length(asked, load_s),
-        *_counts(asked, counters),
+        *_counts(counters),
         *_resumed(counters),
     )
 
@@ -109,12 +108,12 @@ def _length(asked: Asked, load_s: float) -> Iterator[Shortfall]:
         yield Shortfall(f"the load ended after {load_s:.1f} of {asked.load_s:.1f} s", grave=True)
 
 
-def _counts(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
+def _counts(counters: Mapping[str, int]) -> Iterator[Shortfall]:
     for kind, begun in _BEGUN.items():
-        due = max(asked.due.get(kind, 0), counters.get(f"{kind}.due", 0))
+        due = counters.get(f"{kind}.due", 0)
         short = due - counters.get(begun, 0) - counters.get(f"{kind}.dropped", 0)
         if short > 0:
-            what = f"{short:,} of {due:,} {_WORDS[kind]} that the plan has were due to nobody"
+            what = f"{short:,} of {due:,} {_WORDS[kind]} that were due were neither sent nor dropped"
             yield Shortfall(what, short > due * TOLERANCE)
     attempted, failed = counters.get("handshakes.attempted", 0), counters.get("handshakes.failed", 0)
     if failed > attempted * TOLERANCE:

@@ -146,7 +146,7 @@ def _evidence(
         if due and dropped > due * TOLERANCE:
             return Limit.TARGET, f"it did not take {dropped:,} of {due:,} that were due, for longer than load.backlog"
     asked = counters.get("requests.sent", 0)
-    for name in ("requests.timed_out", "requests.refused", "requests.abandoned"):
+    for name in ("requests.timed_out", "requests.abandoned"):
         if (unanswered := counters.get(name, 0)) > asked * TOLERANCE:
             return Limit.TARGET, f"{_SHORTCOMINGS[name]}: {unanswered:,} of {asked:,}"
     waiting, sent = counters.get("notify.unacknowledged_bytes", 0), counters.get("notify.sent_bytes", 0)
