@@ -63,12 +63,14 @@ def test_locust_is_of_the_release_whose_protocol_this_is() -> None:
 
 def test_a_headless_run_with_two_local_workers(tmp_path: Path, scenario: Path) -> None:
     files = ("--csv", str(tmp_path / "out"), "--html", str(tmp_path / "out.html"))
-    options = ("-u", "30", "-r", "30", "-t", "8s", "--scenario", str(scenario), "--local-workers", "2", *files)
+    options = ("-u", "30", "-r", "30", *_LONG, "--scenario", str(scenario), "--local-workers", "2", *files)
     with Master(tmp_path / "results", *options, headless=True) as master:
         master.hear("2 local worker(s) started")
-        master.hear("results in")
+        master.hear("All users spawned")
+        for _ in range(3):  # Locust's table, every two seconds
+            master.hear("measurement notify")
         pids = workers_of(master)
-        code = master.process.wait(60)
+        code = master.end(signal.SIGINT)
         wait_gone(pids)
         folder = master.folder()
     assert {path.name for path in folder.iterdir()} == {"plan.json", "result.json", "report.html", "histograms.hlog"}
