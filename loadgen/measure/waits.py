@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,6 +25,8 @@ _LEAST_STRETCHES = 4
 # Of two stretches the later one waited longer, in 8 of 10 pairs (Kendall's tau). By chance, 16 stretches do that once
 # in a thousand times.
 _STEADY = 0.6
+# Less than that of what was done of the beginning is not an odd number per slot: the rest was given up.
+_GIVEN_UP = 0.9
 
 
 class Waited(msgspec.Struct, frozen=True):
@@ -42,6 +45,8 @@ class Waited(msgspec.Struct, frozen=True):
         if not FINEST <= self.shift <= _COARSEST or len(self.counts) != SLOTS or len(self.sums) != SLOTS:
             found = f"{len(self.counts)} and {len(self.sums)} slots of 2^{self.shift} ns"
             raise ValueError(f"expected {SLOTS} slots of 2^{FINEST} to 2^{_COARSEST} ns, found {found}")
+        if min(self.counts) < 0:
+            raise ValueError(f"expected slots with counts from 0 on, found {min(self.counts)}")
 
 
 class Waits:
@@ -100,32 +105,42 @@ def growth_ns(all_waited: Iterable[Waited], length_ns: int) -> float:
 
     Cost: the slope is the median of those between all pairs of stretches (Theil and Sen), so that neither a tail nor a
     moment in which all stood still makes one; and it counts only where the wait grows all the time. A backlog that has
-    reached its bound does not grow any more: there, all of the stage waited longer than its beginning.
+    reached its bound does not grow any more: from there on less is done than at the beginning, the rest is given up.
     """
     stretches = _stretches(list(all_waited), length_ns)
     if len(stretches) < _LEAST_STRETCHES:
         return 0.0
     pairs = [(a, b) for i, a in enumerate(stretches) for b in stretches[i + 1 :]]
-    rising = sum((b[1] > a[1]) - (b[1] < a[1]) for a, b in pairs)
-    slope = statistics.median((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs)
+    rising = sum((b.wait_ns > a.wait_ns) - (b.wait_ns < a.wait_ns) for a, b in pairs)
+    slope = statistics.median((b.wait_ns - a.wait_ns) / (b.at_ns - a.at_ns) for a, b in pairs)
     steady = slope * length_ns if rising >= _STEADY * len(pairs) else 0.0
-    later = [wait for at, wait in stretches if at > length_ns / 4]
-    bounded = min(later, default=0.0) - stretches[0][1]
+    first, later = stretches[0], [each for each in stretches if each.at_ns > length_ns / 4]
+    bounded = 0.0
+    if later and statistics.median(each.per_slot for each in later) < first.per_slot * _GIVEN_UP:
+        bounded = min(each.wait_ns for each in later) - first.wait_ns
     return max(0.0, steady, bounded)
 
 
 def typical_ns(all_waited: Iterable[Waited], length_ns: int) -> float:
     """How long what is due waits, but for a tail."""
     stretches = _stretches(list(all_waited), length_ns)
-    return statistics.median(wait for _, wait in stretches) if stretches else 0.0
+    return statistics.median(each.wait_ns for each in stretches) if stretches else 0.0
 
 
-def _stretches(all_waited: list[Waited], length_ns: int) -> list[tuple[float, float]]:
-    """Stretches of a stage in which something was due: the middle of each, and the mean wait."""
+class _Stretch(NamedTuple):
+    """Of a stage: its middle, the mean wait of what was due in it, and how many of that were done for each slot."""
+
+    at_ns: float
+    wait_ns: float
+    per_slot: float
+
+
+def _stretches(all_waited: list[Waited], length_ns: int) -> list[_Stretch]:
+    """Those in which something was due."""
     if not all_waited or length_ns <= 0:
         return []
     shift = max(waited.shift for waited in all_waited)
-    counts, sums = np.zeros(SLOTS, np.int64), np.zeros(SLOTS, np.int64)
+    counts, sums = np.zeros(SLOTS), np.zeros(SLOTS)  # of a day, 64 bits would not hold all waits together
     for waited in all_waited:
         coarser = np.arange(SLOTS) >> (shift - waited.shift)
         np.add.at(counts, coarser, waited.counts)
@@ -140,5 +155,5 @@ def _stretches(all_waited: list[Waited], length_ns: int) -> list[tuple[float, fl
         rows = (of == stretch) & (counts > 0)
         if count := int(counts[rows].sum()):
             at = float((middles[rows] * counts[rows]).sum() / count)
-            found.append((at, float(sums[rows].sum()) / count))
+            found.append(_Stretch(at, float(sums[rows].sum()) / count, count / int((of == stretch).sum())))
     return found

@@ -267,6 +267,8 @@ class WholeRun:
 
 def _decode_untrusted(interval: Interval) -> dict[str, Histogram]:
     """Raises: ValueError."""
+    if any(count < 1 for counts in interval.moments.values() for count in counts.values()):
+        raise ValueError("expected moments at which something happened")
     decoded = {tag: Histogram() for tag in interval.histograms}
     for tag, encoded in interval.histograms.items():
         decoded[tag].merge_untrusted(encoded)

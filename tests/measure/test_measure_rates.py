@@ -13,7 +13,7 @@ from loadgen.measure.figures import StageSpan, backlog_growth_ns, make_rates, ma
 from loadgen.measure.merge import Merger
 from loadgen.measure.moments import Moments
 from loadgen.measure.recorder import Interval, Recorder
-from loadgen.measure.waits import FINEST, SLOTS, Waited
+from loadgen.measure.waits import FINEST, SLOTS, Waited, typical_ns
 
 MS, S = 10**6, 10**9
 START_NS = 1_795_000_000 * S
@@ -139,6 +139,14 @@ def test_a_backlog_that_has_reached_its_bound() -> None:
     assert make_rates(merger, {}, [span(18)])[RATE] == pytest.approx(500, rel=0.03)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_machine_that_has_no_time_is_no_backlog(seed: int) -> None:
+    """Handshakes take up to half a second, as on one that others keep busy; also where the first ones were quick."""
+    rng = random.Random(seed)
+    takes: Takes = lambda _, at: rng.randrange(MS, 20 * MS if at < 250 * MS else 500 * MS)  # noqa: E731
+    assert rate(50, 4, takes) == pytest.approx(50, rel=0.01)
+
+
 def test_the_backlog_of_a_stage_is_told_in_ns() -> None:
     due = [round(number * S / 150) for number in range(600)]
     merger = merged(due, served(120))
@@ -197,6 +205,17 @@ def test_an_account_from_elsewhere_that_is_none_is_refused(broken: tuple[int, in
     made = {"shift": shift, "counts": [0] * counts, "sums": [0] * sums}
     with pytest.raises(msgspec.ValidationError, match="slots"):
         msgspec.convert(made, Waited)
+    with pytest.raises(msgspec.ValidationError, match="slots with counts from 0 on, found -3"):
+        msgspec.convert(made | {"shift": FINEST, "counts": [-3] * SLOTS, "sums": [0] * SLOTS}, Waited)
+
+
+def test_waits_of_a_day_are_more_than_64_bits_hold() -> None:
+    merger = Merger()
+    waited = Waited(FINEST + 4, [10**9] * SLOTS, [10**9 * 7 * S] * SLOTS)
+    for worker in range(4):
+        merger.add(f"w{worker}", Interval(0, {}, {}, {"hold/handshake": waited}))
+    assert typical_ns(merger.waits("handshake", "hold"), 16 * S) == pytest.approx(7 * S)
+    assert backlog_growth_ns(merger, RATE, span(16)) == 0
 
 
 # -- what nobody has a schedule of -------------------------------------------------------------------------------------
