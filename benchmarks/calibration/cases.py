@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.calibration import endings, merging, rates
+from benchmarks.calibration import echoes, endings, merging, rates
 from benchmarks.calibration.clocks import CLOCKS
 from benchmarks.calibration.figures import Figure, below, between, count, exactly, holds, per_s, within
 from benchmarks.calibration.programs import Run, counterpart, loadgen
@@ -216,6 +216,7 @@ def _merge(_: Path) -> list[Figure]:
 CASES = [
     Case("delay", _delay),
     Case("pause", _pause),
+    Case("echoes", echoes.figures),
     Case("faults", _faults),
     Case("handshakes-1.2", _handshakes("1.2")),
     Case("handshakes-1.3", _handshakes("1.3")),

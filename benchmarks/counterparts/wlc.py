@@ -101,8 +101,9 @@ class Session(Connection):
             case wire.ECHO_REQUEST:
                 asked_ns = time.monotonic_ns()
                 answer = wire.frame(wire.ECHO_RESPONSE, transaction=frame.transaction)
-                if wlc.delay_ns:
-                    self.loop.at(asked_ns + wlc.delay_ns, lambda: self._answer(answer, asked_ns))
+                answered_ns = wlc.released_ns(asked_ns) + wlc.delay_ns
+                if answered_ns > asked_ns:
+                    self.loop.at(answered_ns, lambda: self._answer(answer, asked_ns))
                 else:
                     self._answer(answer, asked_ns)
             case other:
@@ -195,7 +196,9 @@ class Wlc:
             self._began_ns = start_ns
 
     def released_ns(self, due_ns: int) -> int:
-        assert self._began_ns is not None
+        """When it does what is due then: at once, or after the pause that it falls into."""
+        if self._began_ns is None or due_ns < self._began_ns:
+            return due_ns
         return self._began_ns + self._pauses.released(due_ns - self._began_ns)
 
     def told(self, time_ns: int) -> int:
@@ -265,7 +268,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     load.add_argument("--sessions", type=int, default=1, help="end when so many have ended, and none is left")
     planted = parser.add_argument_group("planted")
     planted.add_argument("--delay", type=duration_ns, default=0, help="from due to written; also of echo answers")
-    planted.add_argument("--pause", type=duration_ns, default=0, help="the sender stands still for so long ...")
+    planted.add_argument("--pause", type=duration_ns, default=0, help="it stands still for so long ...")
     planted.add_argument("--pause-every", type=duration_ns, default=10 * NS_PER_S, help="... once in so long")
     for fault in ("lose", "duplicate", "swap"):
         planted.add_argument(f"--{fault}", type=int, default=0, metavar="N", help="every N-th notification")
