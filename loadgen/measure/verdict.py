@@ -143,7 +143,7 @@ def _evidence(
         return Limit.TARGET, grave.what
     for kind in ("notify", "handshakes", "requests"):
         due, dropped = counters.get(f"{kind}.due", 0), counters.get(f"{kind}.dropped", 0)
-        if due and dropped > due * TOLERANCE:
+        if attempted and due and dropped > due * TOLERANCE:
             return Limit.TARGET, f"it did not take {dropped:,} of {due:,} that were due, for longer than load.backlog"
     asked = counters.get("requests.sent", 0)
     for name in ("requests.timed_out", "requests.abandoned"):

@@ -169,6 +169,7 @@ CUT_OFF = {"errors.stream.closed_without_notify": 3, "sessions.lost": 3}
         (NOBODY, {"interrupted": True}, Limit.INTERRUPTION, "it was ended from outside"),
         (PLAIN, {"deaths": ("one", "two"), "interrupted": True}, Limit.WORKER, "one"),
         (NOBODY, {}, Limit.NOBODY, "nobody came"),
+        (NOBODY | {"notify.due": 9, "notify.dropped": 9}, {}, Limit.NOBODY, "nobody came"),
         (NOBODY | {"sessions.attempted": 2}, {}, Limit.NOBODY, "no session came up, and no error tells why"),
         (NOBODY | {"sessions.attempted": 2, "errors.tcp.refused": 2}, {}, Limit.TARGET, "errors.tcp.refused: 2"),
         (NOBODY | {"sessions.attempted": 2, "errors.tcp.timeout": 2}, {}, Limit.NETWORK, "errors.tcp.timeout: 2"),
