@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.calibration import echoes, endings, merging, rates
+from benchmarks.calibration import echoes, endings, merging, ours, rates
 from benchmarks.calibration.clocks import CLOCKS
 from benchmarks.calibration.figures import Figure, below, between, count, exactly, holds, per_s, within
 from benchmarks.calibration.programs import Run, counterpart, loadgen
@@ -225,5 +225,5 @@ CASES = [
     Case("slow-bytes", _slow("--read-bytes-per-s", 1_000_000, 20_000, 4, "bytes")),
     Case("slow-notifications", _slow("--max-notifications-per-s", 5_000, 10_000, 16, "notifications")),
     Case("merge", _merge),
-    *(Case(name, figures) for name, figures in (*endings.CASES, *CLOCKS, *rates.CASES)),
+    *(Case(name, figures) for name, figures in (*endings.CASES, *CLOCKS, *rates.CASES, *ours.CASES)),
 ]

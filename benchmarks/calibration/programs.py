@@ -188,8 +188,12 @@ class Running:
 
     def until_it_flows(self) -> None:
         """Notifications are sent, as its line for logs tells."""
+        self.until_line(r"sent [1-9]")
+
+    def until_line(self, pattern: str) -> None:
+        """It has printed something like that."""
         process = self._process
-        process.until(lambda: re.search(r"sent [1-9]", process.stderr), "notification")
+        process.until(lambda: re.search(pattern, process.stderr), f"line {pattern}")
 
     def interrupt(self) -> None:
         """Ctrl-C."""
@@ -198,6 +202,13 @@ class Running:
     def kill_worker(self, number: int) -> None:
         """One of its workers, WLCs first."""
         os.kill(self._process.children()[number], signal.SIGKILL)
+
+    def pause_worker(self, number: int, seconds: float) -> None:
+        """Have it stand still for so long."""
+        worker = self._process.children()[number]
+        os.kill(worker, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(worker, signal.SIGCONT)
 
     def end(self, *codes: int) -> Run:
         """Wait for its end. Args: codes: that it may end with; none: those of a run that measured something.
