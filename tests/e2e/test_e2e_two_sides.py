@@ -90,7 +90,7 @@ def test_both_sides_into_one_results_folder(start: Start, tmp_path: Path, identi
     wlc = start("run", scenario, "--serve", "wlc", *LONG, results=results)
     wlc.wait_for_listener(*((f"127.77.12.{number}", port) for number in (1, 2, 3, 4)))
     mse = start("run", scenario, "--serve", "mse", results=results).end()
-    assert mse.code == 0, mse.stderr
+    mse.check_passed()
     interrupted(wlc)
     assert len(list(results.iterdir())) == 2
 
