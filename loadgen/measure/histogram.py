@@ -52,11 +52,12 @@ PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
 def samples_for(statistic: str) -> int:
     """Of how many samples at least a percentile is more than the largest but by another name; 1 for other figures."""
     percent = PERCENTILES.get(statistic)
-    return 1 if percent is None else _parts(percent)
+    return 1 if percent is None else parts_of(percent)
 
 
-def _parts(percent: float) -> int:
-    return math.ceil(round(100 / (100 - percent), 6))
+def parts_of(percent: float) -> int:
+    """How many samples a percentile takes (100: the maximum, which takes one)."""
+    return 1 if percent >= 100 else math.ceil(round(100 / (100 - percent), 6))
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -170,10 +171,10 @@ class Histogram:
 
     def percentiles(self, *percents: float) -> tuple[int | None, ...]:
         """Values in ns at the given percentiles; None for those that take more samples than there are."""
-        if self.count < min(map(_parts, percents)):
+        if self.count < min(map(parts_of, percents)):
             return (None,) * len(percents)
         reached = np.cumsum(np.frombuffer(self._hdr.counts, np.int64))
-        return tuple(None if self.count < _parts(p) else self._value_at(p, reached) for p in percents)
+        return tuple(None if self.count < parts_of(p) else self._value_at(p, reached) for p in percents)
 
     def curve(self) -> list[tuple[float, int, int]]:
         """Points of a percentile plot: percentile, its value in ns, and how many of all samples are not above that.
@@ -185,7 +186,7 @@ class Histogram:
             return []
         reached = np.cumsum(np.frombuffer(self._hdr.counts, np.int64))
         steps = math.ceil(math.log10(self.count) * _CURVE_PER_DECADE)
-        median = {50.0} if self.count >= _parts(50.0) else set()
+        median = {50.0} if self.count >= parts_of(50.0) else set()
         percents = sorted(median | {100.0 - 100.0 / 10 ** (step / _CURVE_PER_DECADE) for step in range(steps)})
         values = [self._value_at(percent, reached) for percent in percents]
         counts = reached[bin_of(np.minimum(np.array(values, np.int64), HIGHEST_NS))]

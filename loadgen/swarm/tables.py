@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from locust import stats
 from locust.stats import RequestStats, StatsCSV, StatsCSVFileWriter, StatsEntry
 
+from loadgen.measure.histogram import parts_of
 from loadgen.swarm.rows import AGGREGATED, Row
 
 # Over so many seconds "current" figures are taken; those of Locust's own, too.
@@ -62,6 +63,11 @@ def percentile_ms(times: Mapping[Any, int], share: float) -> float:
         if reached >= wanted:
             return float(time_ms)
     return 0.0
+
+
+def enough(times: Mapping[Any, int], share: float) -> bool:
+    """There are as many response times as a percentile takes."""
+    return sum(times.values()) >= parts_of(share * 100)
 
 
 class Entry(StatsEntry):
@@ -116,12 +122,18 @@ class Entry(StatsEntry):
 
     def get_current_response_time_percentile(self, percent: float) -> float | None:  # type: ignore[override]
         """The same of the last seconds; None before there are that many. Args: percent: a share, from 0 to 1."""
+        times = self.current_response_times()
+        return None if times is None else percentile_ms(times, percent)
+
+    def current_response_times(self) -> Mapping[Any, int] | None:
+        """How often each was taken in the last seconds; None before there are that many."""
         wanted_s = int(self._books.clock()) - _CURRENT_S
         kept: Mapping[int, stats.CachedResponseTimes] = self.response_times_cache or {}
         known_s = min(kept, key=lambda second: abs(second - wanted_s), default=None)
         if known_s is None or abs(known_s - wanted_s) > _CURRENT_MAY_BE_OFF_S:
             return None
-        return percentile_ms(stats.diff_response_time_dicts(self.response_times, kept[known_s].response_times), percent)
+        made: Mapping[Any, int] = stats.diff_response_time_dicts(self.response_times, kept[known_s].response_times)
+        return made
 
     @property
     def median_response_time(self) -> float:  # type: ignore[override]
@@ -152,7 +164,10 @@ class Entry(StatsEntry):
 
     def percentile(self) -> str:
         """A line of the table of percentiles in the terminal."""
-        first, *others = (_shown_ms(self.get_response_time_percentile(share)) for share in stats.PERCENTILES_TO_REPORT)
+        first, *others = (
+            _shown_ms(self.get_response_time_percentile(share)) if enough(self.response_times, share) else "N/A"
+            for share in stats.PERCENTILES_TO_REPORT
+        )
         columns = " ".join(f"{value:>6}" for value in [*others, str(self.num_requests)])
         return f"{self.method:<{stats.STATS_TYPE_WIDTH}} {self.name:<{stats.STATS_NAME_WIDTH}} {first:>8} {columns}"
 
@@ -174,14 +189,18 @@ class _Entries(dict[tuple[str, str], StatsEntry]):
 
 
 class _Fractions(StatsCSV):
-    """CSV files whose percentiles are as exact as their minimum, maximum and average."""
+    """CSV files whose percentiles are as exact as their minimum, maximum and average, or Locust's "N/A" where there are
+    fewer response times than a percentile takes."""
 
     def _percentile_fields(self, stats_entry: StatsEntry, use_current: bool = False) -> list[Any]:
-        if not stats_entry.num_requests:
-            return list(self.percentiles_na)
-        now = use_current and stats_entry.use_response_times_cache
-        ask = stats_entry.get_current_response_time_percentile if now else stats_entry.get_response_time_percentile
-        return [round(ask(share) or 0.0, 3) for share in self.percentiles_to_report]
+        if not isinstance(stats_entry, Entry):  # before the first run
+            return list(super()._percentile_fields(stats_entry, use_current))
+        times: Mapping[Any, int] | None = stats_entry.response_times
+        ask: Callable[[float], float | None] = stats_entry.get_response_time_percentile
+        if use_current and stats_entry.use_response_times_cache:
+            times, ask = stats_entry.current_response_times(), stats_entry.get_current_response_time_percentile
+        fields = zip(self.percentiles_to_report, self.percentiles_na, strict=True)
+        return [round(ask(share) or 0.0, 3) if times and enough(times, share) else na for share, na in fields]
 
 
 class Csv(_Fractions):

@@ -109,6 +109,17 @@ def test_percentiles_have_fractions_and_the_ranks_of_the_result(shown: Show) -> 
     assert float(percentiles.split()[-2]) == 45.7
 
 
+def test_a_percentile_of_fewer_values_than_it_takes_is_not_available(shown: Show) -> None:
+    values = [number * MS for number in range(1, 23)]
+    told = shown(busy(values, time.time(), time.time() - 9), account=NOBODY)
+    row = table(told)["measurement notify"]
+    known = {name for name in row if name.endswith("%") and row[name] != "N/A"}
+    # 95 % takes 20 values, 98 % takes 50; the maximum takes one.
+    assert known == {"50%", "66%", "75%", "80%", "90%", "95%", "100%"}
+    percentiles = next(line for line in told["percentiles"] if "measurement notify" in line)
+    assert percentiles.split()[3:] == ["11.0", "15.0", "17.0", "18.0", "20.0", "21.0", *["N/A"] * 4, "22.0", "22"]
+
+
 def test_locusts_tables_in_the_terminal_keep_their_columns(shown: Show) -> None:
     told = shown(busy([MS, 20_000 * MS], time.time(), time.time()), account=NOBODY)
     for name in ("lines", "percentiles"):
