@@ -36,7 +36,7 @@ listen = "127.0.0.1:0"
 step = "port"
 [mse]
 count = 1
-connect_per_s = 5
+connect_per_s = 2
 [load]
 rate = 400
 stages = [{ hold = "10s" }]

@@ -29,7 +29,7 @@ METRICS = {
     "echo.service": "echo request to echo response",
     "echo.lag": "echo request due to echo request",
     "generator.lag": "the lag of those sends, requests or handshakes that the peer did not hold up",
-    "generator.read_lag": "received by the kernel to read by us, in running sessions, of some reads",
+    "generator.read_lag": "received by the kernel to read by us, of some reads in stages of the load",
     "generator.handshake_lag": "the same, of all messages of a handshake together, at the MSE",
     "generator.accept_lag": "the same, of all messages of a handshake together, at the WLC",
     **{f"service.{name}.latency": f"notify.latency, of {name}" for name in SUBSERVICES},

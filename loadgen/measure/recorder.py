@@ -9,7 +9,7 @@ import msgspec
 from loadgen.measure.clocks import Clocks, PeerClocks
 from loadgen.measure.histogram import Bins
 from loadgen.measure.moments import MOMENT_NS
-from loadgen.measure.stages import NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
+from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
 from loadgen.measure.waits import Waited, Waits
 
 
@@ -59,8 +59,10 @@ class Recorder:
         self.bins(metric, stage).add_one(value_ns)
 
     def record_now(self, metric: str, value_ns: int, now_ns: int) -> None:
-        """The same, in the stage of now (monotonic)."""
-        self.record(metric, value_ns, self.stages.at(now_ns + self._to_unix_ns))
+        """The same, in the stage of now (monotonic); before the load and after it, there is none."""
+        stage = self.stages.at(now_ns + self._to_unix_ns)
+        if stage not in (BEFORE, AFTER):
+            self.record(metric, value_ns, stage)
 
     def record_column(self, metric: str, values_ns: Int64s, stage: str = NO_STAGE) -> None:
         """A column of durations; for notifications."""
