@@ -20,7 +20,7 @@ from loadgen.measure.hlog import LogLine, format_hlog
 from loadgen.measure.merge import Merger
 from loadgen.measure.progress import Recent
 from loadgen.measure.recorder import Recorder
-from loadgen.measure.stages import BEFORE
+from loadgen.measure.stages import AFTER, BEFORE
 
 # -- recorder ----------------------------------------------------------------------------------------------------------
 
@@ -258,3 +258,12 @@ def test_rates_of_the_last_interval_are_summed_over_the_workers() -> None:
     assert rates["notify.received"] == 0
     assert recent.percentiles("notify.lag", 50.0, 99.0) == (200, None)  # of the last interval alone
     assert recent.percentiles("echo.service", 50.0) == (None,)
+
+
+def test_what_goes_by_the_time_it_happens_belongs_to_the_stage_of_now() -> None:
+    """Before the load and after it, there is none."""
+    recorder = Recorder(BEFORE, to_unix_ns=1_000)
+    recorder.stages.add(["hold", AFTER], [1_010, 1_020])
+    for now, value in ((9, 1), (10, 2), (19, 3), (20, 4)):
+        recorder.record_now("m", value, now)
+    assert recorder.take(0).histograms == {"hold/m": bytes(plain_histogram([2, 3]).encode())}
