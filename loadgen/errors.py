@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     GENERATOR_SATURATED = 4
     INCONCLUSIVE = 5
     WORKER_DIED = 6
+    NOT_WRITTEN = 7
     INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 
@@ -48,6 +49,12 @@ class InputError(LoadgenError):
     def __init__(self, problems: Problem | Sequence[Problem]) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+class OutputError(LoadgenError):
+    """What was found cannot be printed: stdout is full, or nobody reads it any more."""
+
+    exit_code = ExitCode.NOT_WRITTEN
 
 
 class ProtocolError(LoadgenError):

@@ -9,6 +9,7 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
+from loadgen.measure.intervals import Intervals, WholeInterval
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
 
@@ -36,14 +37,19 @@ def planted_column(count: int = 40_000, seed: int = 20) -> NDArray[np.int64]:
 def merged(column: NDArray[np.int64], recorders: int) -> Merged:
     """Through loadgen: value i goes to recorder i mod `recorders`, in three intervals."""
     merger = Merger()
+    whole: list[WholeInterval] = []
+    intervals = Intervals(whole.append)
     for number in range(recorders):
         recorder = Recorder()
         for index, part in enumerate(np.array_split(column[number::recorders], _INTERVALS)):
             recorder.count("notify.received", len(part))
             recorder.record_column(METRIC, part)
-            merger.add(f"mse-{number}", recorder.take(index))
+            taken = recorder.take(index)
+            merger.add(f"mse-{number}", taken)
+            intervals.add(f"mse-{number}", taken, 0.0, None)
     total = HdrHistogram(1, _HIGHEST_NS, _DIGITS)
-    for line in merger.log_lines(1.0):
+    intervals.end()
+    for line in (line for interval in whole for line in interval.lines(1.0)):
         total.decode_and_add(line.histogram.encode())
     summary = merger.metrics({""})[METRIC]
     figures = (summary.p50, summary.p90, summary.p99, summary.p99_9, summary.max)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -17,10 +16,12 @@ from loadgen.capacity.search import Trial
 from loadgen.engine.job import Job, Source, make_job, plan_of
 from loadgen.engine.outcome import load_figures, load_growth_ns, make_result
 from loadgen.engine.record import Load, RunRecord
+from loadgen.engine.signals import asked, noted
 from loadgen.engine.supervisor import Supervisor, Watcher
 from loadgen.errors import ExitCode, InputError
 from loadgen.loads import LoadKind
 from loadgen.measure.health import GeneratorVerdict, Verdict, judge
+from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.thresholds import Figures
 from loadgen.scenario.plan import Plan
 from loadgen.units import NS_PER_S
@@ -28,10 +29,11 @@ from loadgen.units import NS_PER_S
 # A target that ends sessions under a load that is too much for it costs a new start of the fleet; so often.
 _MOST_STARTS = 8
 _DRAIN_S = 30.0
-_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 OnProbe = Callable[[Probe], None]
 OnPrepared = Callable[[Plan, Sequence[tuple[str, int]]], None]
+# Of a run that began then (unix seconds).
+NewLog = Callable[[float], IntervalLog]
 
 
 class Ended(NamedTuple):
@@ -39,17 +41,20 @@ class Ended(NamedTuple):
 
     code: ExitCode
     reason: str
-    records: tuple[RunRecord, ...]
 
 
 class Prober:
     """Makes the loads of one campaign after the other."""
 
-    def __init__(self, source: Source, watcher: Watcher, on_prepared: OnPrepared, on_probe: OnProbe) -> None:
+    def __init__(
+        self, source: Source, watcher: Watcher, on_prepared: OnPrepared, on_probe: OnProbe, new_log: NewLog
+    ) -> None:
+        """Args: new_log: begins the interval log of a run, which is as long as its fleet lives."""
         self._source = source
         self._watcher = watcher
         self._on_prepared = on_prepared
         self._on_probe = on_probe
+        self._new_log = new_log
         self._began = time.monotonic()
         self._unreachable = ""
 
@@ -59,36 +64,31 @@ class Prober:
         Raises:
             InputError: the very first one cannot be made.
         """
-        records: list[RunRecord] = []
-        # Between two runs; during one, the supervisor ends it in order.
-        before = {number: signal.signal(number, signal.default_int_handler) for number in _ENDING}
         try:
-            return self._search(campaign, records)
-        except KeyboardInterrupt:
-            return Ended(ExitCode.INTERRUPTED, "interrupted", tuple(records))
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            return self._search(campaign)
+        except KeyboardInterrupt:  # between two runs; during one, the supervisor ends it in order
+            return Ended(ExitCode.INTERRUPTED, "interrupted")
 
-    def _search(self, campaign: Campaign, records: list[RunRecord]) -> Ended:
+    def _search(self, campaign: Campaign) -> Ended:
+        starts = 0
         live = ABOUT[campaign.settings.dimension].live
         while campaign.next() is not None:
             before = len(campaign.probes)
             record = self._live(campaign) if live else self._one_run(campaign)
             if record is None:
                 continue
-            records.append(record)
+            starts += 1
             code, reason = _ending(record)
             if code is ExitCode.PASSED and self._unreachable:
                 code, reason = ExitCode.UNREACHABLE, self._unreachable
             # A fleet that came up and made no load, or came up too often, will not do better the next time.
             stuck = live and campaign.next() is not None
-            stuck = stuck and (len(campaign.probes) == before or len(records) == _MOST_STARTS)
+            stuck = stuck and (len(campaign.probes) == before or starts == _MOST_STARTS)
             if code is ExitCode.PASSED and stuck:
                 code, reason = ExitCode.INCONCLUSIVE, "the target ended sessions again and again"
             if code is not ExitCode.PASSED:
-                return Ended(code, reason, tuple(records))
-        return Ended(ExitCode.PASSED, "", tuple(records))
+                return Ended(code, reason)
+        return Ended(ExitCode.PASSED, "")
 
     def _live(self, campaign: Campaign) -> RunRecord:
         """Loads over one fleet's sessions, until the search is over or sessions were lost."""
@@ -110,7 +110,8 @@ class Prober:
 
         # Somebody else's MSEs have as long to come as in a run of the scenario: a load of a search may be short.
         wait_ns = max(job.plan.duration_ns, plan_of(self._source)[0].duration_ns)
-        return trio.run(self._supervisor(job).run, lead, wait_ns)
+        with noted():
+            return trio.run(self._supervisor(job).run, lead, wait_ns)
 
     async def _one_load(self, campaign: Campaign, plan: Plan, supervisor: Supervisor, trial: Trial) -> Load:
         start_s = time.monotonic() - self._began
@@ -147,7 +148,8 @@ class Prober:
         try:
             source = source_for(settings.dimension, self._source, trial.load, hold_ns, settings.warmup_ns)
             job = make_job(source, datetime.now(UTC))
-            record: RunRecord = trio.run(self._supervisor(job).run)
+            with noted():
+                record: RunRecord = trio.run(self._supervisor(job).run)
         except InputError as error:
             if not campaign.probes:
                 raise
@@ -176,8 +178,11 @@ class Prober:
     def _supervisor(self, job: Job) -> Supervisor:
         def prepared(listening: Sequence[tuple[str, int]]) -> None:
             self._on_prepared(job.plan, listening)
+            log = self._new_log(supervisor.epoch_unix_s)
+            supervisor.on_whole = lambda whole: log.append(whole.lines(supervisor.interval_s))
 
-        return Supervisor(job.plan, job.profile.document, job.keys, job.workers, self._watcher, prepared)
+        supervisor = Supervisor(job.plan, job.profile.document, job.keys, job.workers, self._watcher, prepared)
+        return supervisor
 
 
 def _rate_of(campaign: Campaign, plan: Plan) -> str:
@@ -218,7 +223,7 @@ def _nobody_there(plan: Plan, seen: Observation) -> str:
 def _ending(record: RunRecord) -> tuple[ExitCode, str]:
     if record.deaths:
         return ExitCode.WORKER_DIED, "; ".join(record.deaths)
-    if record.interrupted:
+    if record.interrupted or asked():
         return ExitCode.INTERRUPTED, "interrupted"
     if not record.loads:
         return ExitCode.UNREACHABLE, "no session came up"

@@ -109,7 +109,11 @@ class DimensionResult(msgspec.Struct, frozen=True):
 
 
 class CapacityResult(Document, frozen=True, tag="capacity"):
-    """result.json of `loadgen capacity`."""
+    """result.json of `loadgen capacity`.
+
+    Attributes:
+        unfinished: the search had not ended when this was written; it is what stays of one that was killed.
+    """
 
     VERSION: ClassVar[int] = 1
 
@@ -120,3 +124,4 @@ class CapacityResult(Document, frozen=True, tag="capacity"):
     environment: dict[str, str]
     dimensions: tuple[DimensionResult, ...]
     exit_code: int
+    unfinished: bool = False

@@ -37,7 +37,8 @@ def ab(
     A TARGET is wlc=HOST:PORT[,...], or a command that starts a WLC, prints a line when it is ready (with its HOST:PORT,
     if that is not the scenario's) and is ended after each run. With --serve wlc it is a command that starts an MSE.
 
-    The exit code tells the outcome: 0 no regression, 1 a regression, 2 bad input, 5 inconclusive, 130 interrupted.
+    The exit code tells the outcome: 0 no regression, 1 a regression, 2 bad input, 5 inconclusive,
+    7 a file could not be written, 130 interrupted.
     """
     from loadgen.cli.pairing import AbOptions, run_pairs
 

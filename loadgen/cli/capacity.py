@@ -45,7 +45,7 @@ def capacity(
     """Search for the limits of the target of SCENARIO: doubling, bisecting, confirming.
 
     Exit codes: 0 every limit was found, or not reached up to the maximum; 2 bad input, 3 no session came up, 4 the
-    generator was the limit, 5 inconclusive, 6 a worker process died, 130 interrupted.
+    generator was the limit, 5 inconclusive, 6 a worker process died, 7 a file could not be written, 130 interrupted.
     """
     from loadgen.cli.searcher import CapacityOptions, search_capacity
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
+from loadgen.cli.output import say
 from loadgen.errors import ExitCode, InputError, Problem
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _settings(
 def _tell(report: StepReport) -> None:
     from loadgen.diagnosis.text import step_line
 
-    click.echo(step_line(report))
+    say(step_line(report))
 
 
 def _silent(_report: StepReport) -> None:
@@ -146,19 +147,19 @@ def _tracer(plays: Side) -> Any:
 
 def _begin(options: dict[str, Any], what: str) -> None:
     if not options["as_json"]:
-        click.echo(f"check {what}")
+        say(f"check {what}")
 
 
 def _end(report: CheckReport, options: dict[str, Any]) -> int:
     if options["as_json"]:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        say(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:
         from loadgen.diagnosis.text import conclusion
 
         for line in conclusion(report):
-            click.echo(line)
+            say(line)
     return ExitCode.PASSED if report.passed else ExitCode.UNREACHABLE
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loadgen.cli.output import say
 from loadgen.errors import InputError, Problem
 from loadgen.identity.mac import LAST_MAC, bare_mac, local_mac, mac_from_int, mac_to_int, parse_mac
 
@@ -68,12 +69,12 @@ def new(mac: str | None, count: int, key: KeyType, out: Path, hash_over: HashedB
         write_new(ios_xe, ios_xe_config([entry]).encode(), mode=0o644)
         write_new(auth_info, server_auth_info(each, hash_over).encode(), mode=0o644)
         for path in (pem, ios_xe, auth_info):
-            click.echo(f"wrote {path}")
+            say(f"wrote {path}")
     if count > 1:
         write_new(combined, ios_xe_config(entries).encode(), mode=0o644)
-        click.echo(f"wrote {combined}")
-    click.echo()
-    click.echo(ios_xe_config(entries), nl=False)
+        say(f"wrote {combined}")
+    say()
+    say(ios_xe_config(entries), nl=False)
 
 
 @identity.command()
@@ -107,8 +108,8 @@ def show(file: Path, hash_over: HashedBytes) -> None:
     else:
         entries = read_device_text(decode_device_text(data, str(file)), str(file))
         auth_info = server_auth_blocks(entries)
-    click.echo(auth_info)
-    click.echo(ios_xe_config(entries), nl=False)
+    say(auth_info)
+    say(ios_xe_config(entries), nl=False)
 
 
 def _consecutive_macs(first: str | None, count: int) -> list[str]:

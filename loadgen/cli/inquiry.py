@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import click
 import msgspec
 
+from loadgen.cli.output import complain, say
 from loadgen.errors import ExitCode, InputError, Problem
 from loadgen.report import status as shown
 from loadgen.status.answer import Answer, Question, Subject
@@ -53,10 +53,10 @@ def inquire(inquiry: Inquiry) -> int:
         return _nobody(where)
     chosen = found if inquiry.run is None else _named(found, inquiry.run)
     if inquiry.listing or (inquiry.run is None and len(chosen) > 1):
-        click.echo(_listed(chosen))
+        say(_listed(chosen))
         if inquiry.listing:
             return int(ExitCode.PASSED)
-        click.echo("loadgen: several runs are going on: name one by its process id", err=True)
+        complain("several runs are going on: name one by its process id")
         return int(ExitCode.BAD_INPUT)
     if len(chosen) > 1:
         expected = f"a process id, of\n{_listed(chosen)}\n"
@@ -64,7 +64,7 @@ def inquire(inquiry: Inquiry) -> int:
     answer = ask(where, chosen[0].door, Question(Subject.PEERS, inquiry.limit, address, port))
     if answer is None:  # it has ended since
         return _nobody(where)
-    click.echo(_VIEWS[inquiry.view](answer))
+    say(_VIEWS[inquiry.view](answer))
     return int(ExitCode.PASSED)
 
 
@@ -85,7 +85,7 @@ def read_peer(text: str) -> tuple[str, int]:
 
 
 def _nobody(where: Path) -> int:
-    click.echo(f"loadgen: no run of yours is going on (looked in {where})", err=True)
+    complain(f"no run of yours is going on (looked in {where})")
     return int(ExitCode.UNREACHABLE)
 
 

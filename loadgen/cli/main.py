@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from traceback import extract_tb
 from typing import NoReturn
 
 import click
@@ -15,12 +17,14 @@ from loadgen.cli.compare import compare
 from loadgen.cli.export import export
 from loadgen.cli.identity import identity
 from loadgen.cli.locust_worker import locust_worker
+from loadgen.cli.output import complain, give_up
 from loadgen.cli.plan import plan
 from loadgen.cli.profile import profile
 from loadgen.cli.report import report
 from loadgen.cli.run import run
 from loadgen.cli.schema import schema
 from loadgen.cli.status import status
+from loadgen.engine import signals
 from loadgen.errors import ExitCode, LoadgenError
 
 
@@ -47,14 +51,23 @@ cli.add_command(schema)
 
 def main() -> NoReturn:
     """Entry point of the `loadgen` command."""
+    signals.interrupt()
     try:
-        code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
+        code = int(cli.main(standalone_mode=False) or 0)
+    except (click.exceptions.Abort, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         code = error.exit_code
     except LoadgenError as error:
-        click.echo(f"loadgen: {error}" if "\n" not in str(error) else f"loadgen:\n{error}", err=True)
+        complain(str(error))
         code = error.exit_code
-    sys.exit(int(code or 0))
+    except OSError as error:
+        if extract_tb(error.__traceback__)[-1].filename != click.utils.__file__:
+            raise
+        problem = give_up(error)  # what click prints by itself: help
+        complain(str(problem))
+        code = problem.exit_code
+    signals.ignore()
+    sys.exit(code)

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import msgspec
 
 from loadgen.cli.arguments import SourceOptions
+from loadgen.cli.output import complain
 from loadgen.cli.results import write_comparison
-from loadgen.cli.runner import demands_of, run_job
+from loadgen.cli.runner import complain_of, demands_of, run_job
 from loadgen.cli.source import read_source
 from loadgen.cli.watching import Onlooker, watching
 from loadgen.compare.comparison import compare
@@ -20,8 +21,9 @@ from loadgen.compare.metrics import Relevant
 from loadgen.compare.pairs import Slot, session_order
 from loadgen.engine.addresses import read_targets
 from loadgen.engine.job import Source, make_job
+from loadgen.engine.signals import asked
 from loadgen.engine.target import CommandTarget, started
-from loadgen.errors import ExitCode, InputError, Problem
+from loadgen.errors import ExitCode, InputError, OutputError, Problem
 from loadgen.measure.document import as_json
 from loadgen.measure.progress import Snapshot
 from loadgen.measure.result import RunResult
@@ -71,14 +73,18 @@ def run_pairs(options: AbOptions) -> int:
     began = datetime.now(UTC)
     folder = ResultFolder(options.results, began, f"ab-{source.scenario.name}", make_job(source, began).plan.digest)
     folder.create()
+    folders = [folder]
     runs: list[tuple[Slot, RunResult]] = []
     for number, slot in enumerate(order, 1):
         name = f"{number:02d}-{'AB'[slot.new]}{'-control' if slot.control else ''}"
         with watching(f"{source.scenario.name} · {name}", quiet=options.quiet) as onlooker:
-            result = _one_run(source, options.targets[slot.new], _OPTIONS[slot.new], demands, folder, name, onlooker)
+            folders.append(ResultFolder.at(folder.path / name, datetime.now(UTC)))
+            result = _one_run(source, options.targets[slot.new], _OPTIONS[slot.new], demands, folders[-1], onlooker)
             onlooker.say(_line(name, len(order), result))
         runs.append((slot, result))
-        if result.verdict.exit_code == ExitCode.INTERRUPTED:
+        if result.verdict.exit_code == ExitCode.INTERRUPTED or asked():
+            complain(f"interrupted: {number} of {len(order)} runs are in {folder.path}")
+            complain_of(*folders)
             return int(ExitCode.INTERRUPTED)
     controls = [result for slot, result in runs if slot.control]
     baseline, new = ([result for slot, result in runs if not slot.control and slot.new is new] for new in (False, True))
@@ -93,8 +99,13 @@ def run_pairs(options: AbOptions) -> int:
     )
     folder.write("result.json", as_json(comparison))
     folder.write("report.html", comparison_page(comparison))
-    write_comparison(comparison, "json" if options.as_json else options.form, options.out)
-    return comparison.exit_code
+    unwritten = complain_of(*folders)
+    try:
+        write_comparison(comparison, "json" if options.as_json else options.form, options.out)
+    except OutputError as error:
+        complain(str(error))
+        unwritten = error.exit_code
+    return comparison.exit_code or int(unwritten)
 
 
 def _one_run(
@@ -102,13 +113,11 @@ def _one_run(
     target: str,
     option: str,
     demands: Sequence[Threshold],
-    folder: ResultFolder,
-    name: str,
+    into: ResultFolder,
     onlooker: Onlooker,
 ) -> RunResult:
     """One run against a target, which is started for it if it is a command."""
-    now = datetime.now(UTC)
-    into = ResultFolder.at(folder.path / name, now)
+    now = into.started
     if _is_address(target):
         job = make_job(source._replace(targets=tuple(read_targets(target, option))), now)
         return run_job(job, demands, into, onlooker)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from loadgen.cli.arguments import SourceOptions, source_options
+from loadgen.cli.output import display, say
 
 
 @click.command()
@@ -14,7 +15,6 @@ from loadgen.cli.arguments import SourceOptions, source_options
 def plan(source: SourceOptions, duration: str | None, as_json: bool) -> int:
     """Check SCENARIO and print what it would ask of the target and of this machine. Sends nothing."""
     from loadgen.cli.source import read_source
-    from loadgen.cli.watching import output
     from loadgen.engine.forecast import forecast
     from loadgen.engine.job import plan_of
     from loadgen.measure import document
@@ -24,7 +24,7 @@ def plan(source: SourceOptions, duration: str | None, as_json: bool) -> int:
     planned, workers = plan_of(read)
     expected = forecast(planned, read.profile, workers)
     if as_json:
-        click.echo(document.as_json(expected), nl=False)
+        say(document.as_json(expected), nl=False)
     else:
-        output().print(forecast_table(expected))
+        display(forecast_table(expected))
     return 0

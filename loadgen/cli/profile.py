@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loadgen.cli.output import display, say
 from loadgen.errors import InputError, Problem
 
 if TYPE_CHECKING:  # numpy takes its time to import
@@ -30,7 +31,6 @@ def show(file: Path, only: tuple[str, ...], as_json: bool) -> int:
     """Print the layout of FILE: offset, size, type, name, unit, and whether a public source names the field."""
     import msgspec
 
-    from loadgen.cli.watching import output
     from loadgen.measure.document import as_json as json_of
     from loadgen.nmsp.layout import describe
     from loadgen.report.layout import layout_tables
@@ -45,9 +45,9 @@ def show(file: Path, only: tuple[str, ...], as_json: bool) -> int:
         names |= {part.record for part in described.parts if part.name in names and part.record is not None}
         chosen = tuple(part for part in described.parts if part.name in names)
     if as_json:
-        click.echo(json_of(msgspec.structs.replace(described, parts=chosen)), nl=False)
+        say(json_of(msgspec.structs.replace(described, parts=chosen)), nl=False)
     else:
-        output().print(layout_tables(described, chosen))
+        display(layout_tables(described, chosen))
     return 0
 
 
@@ -56,7 +56,7 @@ def show(file: Path, only: tuple[str, ...], as_json: bool) -> int:
 def check(file: Path) -> int:
     """Say everything that is wrong with FILE, each with its place."""
     compiled = _read(file)
-    click.echo(f"ok: {compiled.name} {compiled.digest}, {len(compiled.layouts)} messages")
+    say(f"ok: {compiled.name} {compiled.digest}, {len(compiled.layouts)} messages")
     return 0
 
 
@@ -80,7 +80,7 @@ def diff(a: Path, b: Path) -> int:
     left, right = read
     sentences = differences(left, right)
     for sentence in sentences:
-        click.echo(sentence)
+        say(sentence)
     return 1 if sentences else 0
 
 

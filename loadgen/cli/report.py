@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from loadgen.cli.output import say
+
 
 @click.command()
 @click.argument("result_dir", type=click.Path(path_type=Path))
@@ -28,7 +30,7 @@ def report(result_dir: Path, out: Path | None) -> int:
     if isinstance(result, RunResult):
         # A result that was copied by itself (or printed by --json) still makes a page.
         log, plan = folder / "histograms.hlog", folder / "plan.json"
-        curves = read_hlog_untrusted(log) if log.exists() else {}
+        curves = read_hlog_untrusted(log, unfinished=result.unfinished) if log.exists() else {}
         try:
             plan_text = plan.read_text("utf-8", "replace") if plan.exists() else ""
         except OSError as error:
@@ -50,5 +52,5 @@ def report(result_dir: Path, out: Path | None) -> int:
         raise InputError(
             Problem(str(path), "a file that can be written", (error.strerror or str(error)).lower())
         ) from error
-    click.echo(path)
+    say(str(path))
     return ExitCode.PASSED

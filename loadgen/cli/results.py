@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import click
 from rich.console import Console
 
 from loadgen.capacity.result import CapacityResult
+from loadgen.cli.output import say
 from loadgen.compare.comparison import compare
 from loadgen.compare.metrics import Relevant
 from loadgen.compare.result import Comparison
@@ -158,7 +158,7 @@ def _side(paths: Sequence[Path]) -> str:
 
 def _write(text: str, out: Path | None) -> None:
     if out is None:
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return
     try:
         out.write_text(text, "utf-8")

@@ -46,7 +46,7 @@ def run(
     """Run SCENARIO: both fleets by default, or one side of it.
 
     The exit code tells the outcome: 0 passed, 1 a threshold failed, 2 bad input, 3 no session came up, 4 the generator
-    was saturated, 5 inconclusive, 6 a worker process died, 130 interrupted.
+    was saturated, 5 inconclusive, 6 a worker process died, 7 a file could not be written, 130 interrupted.
     """
     from loadgen.cli.runner import RunOptions, run_scenario
 

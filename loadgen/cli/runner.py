@@ -7,18 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import click
 import trio
 
 from loadgen.cli.arguments import SourceOptions
+from loadgen.cli.output import complain, display, say
 from loadgen.cli.source import read_source
 from loadgen.cli.tracing import STDERR, trace_file
-from loadgen.cli.watching import Onlooker, output, watching
+from loadgen.cli.watching import Onlooker, watching
 from loadgen.engine.job import Job, Source, make_job
-from loadgen.engine.outcome import abort_when, make_result
+from loadgen.engine.outcome import abort_when, make_result, make_unfinished
+from loadgen.engine.signals import noted
 from loadgen.engine.supervisor import Supervisor, Tracing
+from loadgen.errors import ExitCode, OutputError
 from loadgen.measure.document import as_json
-from loadgen.measure.hlog import format_hlog
+from loadgen.measure.intervals import WholeInterval
 from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Threshold, parse_thresholds
 from loadgen.report import terminal
@@ -56,11 +58,24 @@ def run_scenario(options: RunOptions) -> int:
         watching(job.plan.scenario, quiet=options.quiet, plain=options.trace == STDERR) as onlooker,
     ):
         result = run_job(job, demands, folder, onlooker, tracing=None if trace is None else trace.tracing)
-    if options.as_json and folder.created:
-        click.echo(as_json(result), nl=False)
-    elif not options.quiet and folder.created:
-        output().print(terminal.summary(result, str(folder.path)))
-    return result.verdict.exit_code
+    code = result.verdict.exit_code
+    try:
+        if options.as_json and folder.created:
+            say(as_json(result), nl=False)
+        elif not options.quiet and folder.created:
+            display(terminal.summary(result, str(folder.path)))
+    except OutputError as error:
+        complain(str(error))
+        code = code or int(error.exit_code)
+    unwritten = complain_of(folder)
+    return code or int(unwritten)
+
+
+def complain_of(*folders: ResultFolder) -> ExitCode:
+    """Say what of a result is not there; returns what that makes of a run that did well otherwise."""
+    for trouble in (trouble for folder in folders for trouble in folder.troubles):
+        complain(trouble)
+    return ExitCode.NOT_WRITTEN if any(folder.troubles for folder in folders) else ExitCode.PASSED
 
 
 def demands_of(source: Source, more: Sequence[str]) -> tuple[Threshold, ...]:
@@ -83,7 +98,7 @@ def run_job(
     amend: Callable[[RunResult], RunResult] = lambda result: result,
     tracing: Tracing | None = None,
 ) -> RunResult:
-    """Run a plan once, and write its folder, if it comes as far as to be prepared.
+    """Run a plan once, and fill its folder as it goes on, if it comes as far as to be prepared.
 
     Args:
         listening: called when everything is prepared and nothing was dialed yet.
@@ -99,6 +114,21 @@ def run_job(
     def prepared(addresses: Sequence[tuple[str, int]]) -> None:
         folder.create()
         folder.write("plan.json", as_json(plan.with_addresses(addresses) if addresses else plan))
+        folder.check()
+        log = folder.log("histograms.hlog", supervisor.epoch_unix_s)
+        latest = -1
+
+        def keep(whole: WholeInterval | None) -> None:
+            """What cannot be measured again comes to the disk as soon as it is known."""
+            nonlocal latest
+            if whole is not None:
+                latest = max(latest, whole.index)
+                log.append(whole.lines(supervisor.interval_s))
+            so_far = make_unfinished(plan, supervisor.record_until(latest), demands, started)
+            folder.write("result.json", as_json(so_far))
+
+        keep(None)
+        supervisor.on_whole = keep
         if plan.use is Use.SERVE_WLC:
             # Whoever is to dial must find out, the more so if the kernel chose the ports.
             onlooker.say(f"{listed(addresses)}: ready")
@@ -108,14 +138,15 @@ def run_job(
     supervisor = Supervisor(
         plan, job.profile.document, job.keys, job.workers, onlooker.show, prepared, abort, tracing=tracing
     )
-    record = trio.run(supervisor.run)
-    result = amend(make_result(plan, record, demands, started))
-    if not record.prepared:  # nothing was dialed, and there is no folder
-        click.echo(f"loadgen: {'; '.join(result.verdict.reasons)}", err=True)
-        return result
-    folder.write("result.json", as_json(result))
-    folder.write("report.html", run_page(result, record.merger.histograms(), as_json(plan)))
-    folder.write("histograms.hlog", format_hlog(record.epoch_unix_s, record.merger.log_lines(record.interval_s)))
+    with noted():
+        record = trio.run(supervisor.run)
+        result = amend(make_result(plan, record, demands, started))
+        if not record.prepared:  # nothing was dialed, and there is no folder
+            complain("; ".join(result.verdict.reasons))
+            return result
+        folder.write("result.json", as_json(result))
+        folder.close()
+        folder.write("report.html", run_page(result, record.merger.histograms(), as_json(plan)))
     return result
 
 

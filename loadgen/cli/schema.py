@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from loadgen.cli.output import say
+
 
 @click.command()
 @click.argument("what", type=click.Choice(["result", "plan", "capacity", "comparison"]))
@@ -18,4 +20,4 @@ def schema(what: str) -> None:
 
     of = {"result": RunResult, "plan": Plan, "capacity": CapacityResult, "comparison": Comparison}[what]
     document = msgspec.json.schema(of)
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    say(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())

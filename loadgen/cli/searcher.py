@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import click
-
 from loadgen.capacity.campaign import Campaign, Settings, applicable
 from loadgen.capacity.dimension import (
     ABOUT,
@@ -23,16 +21,18 @@ from loadgen.capacity.dimension import (
     source_for,
     step_of,
 )
-from loadgen.capacity.probing import Prober
+from loadgen.capacity.probing import Ended, Prober
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe
 from loadgen.cli.arguments import SourceOptions
-from loadgen.cli.runner import listed
+from loadgen.cli.output import complain, display, say
+from loadgen.cli.runner import complain_of, listed
 from loadgen.cli.source import read_duration, read_source
-from loadgen.cli.watching import output, watching
+from loadgen.cli.watching import Onlooker, watching
 from loadgen.engine.job import Source, plan_of
-from loadgen.errors import ExitCode, InputError, Problem
+from loadgen.engine.signals import noted
+from loadgen.errors import ExitCode, InputError, OutputError, Problem
 from loadgen.measure.document import as_json
-from loadgen.measure.hlog import format_hlog
+from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.result import environment
 from loadgen.measure.thresholds import Threshold, parse_thresholds
 from loadgen.report import capacity as shown
@@ -42,6 +42,7 @@ from loadgen.scenario.plan import Plan, Use
 
 # Where a search begins when neither an option nor the scenario says so.
 _START = 50.0
+_UNFINISHED = "the search had not ended when this was written"
 
 
 class CapacityOptions(NamedTuple):
@@ -69,54 +70,96 @@ def search_capacity(options: CapacityOptions) -> int:
     source = read_source(options.source)
     searches = _settings(options, source)
     plan, _ = plan_of(source)
-    started = datetime.now(UTC)
-    folder = ResultFolder(options.results, started, f"capacity-{plan.scenario}", plan.digest)
-    results: list[DimensionResult] = []
-    code = ExitCode.PASSED
-
-    def prepared(of: Plan, listening: Sequence[tuple[str, int]]) -> None:
-        if not folder.created:
-            folder.create()
-            folder.write("plan.json", as_json(plan))
-        if of.use is Use.SERVE_WLC:
-            onlooker.say(f"{listed(listening)}: ready")
-
+    account = _Account(options, plan)
     for settings in searches:
         campaign = Campaign(settings)
-
-        def on_probe(probe: Probe, unit: str = ABOUT[settings.dimension].unit) -> None:
-            onlooker.say(shown.probe_line(probe, unit))
-
         with watching(f"{plan.scenario} · {settings.dimension}", quiet=options.quiet) as onlooker:
-            ended = Prober(source, onlooker.show, prepared, on_probe).run(campaign)
-        result = campaign.result(ended.reason)
-        results.append(result)
-        logs = [
-            format_hlog(record.epoch_unix_s, record.merger.log_lines(record.interval_s)) for record in ended.records
-        ]
-        for number, log in enumerate(logs if folder.created else (), 1):
-            folder.write(f"{settings.dimension}{'' if len(logs) == 1 else f'-{number}'}.hlog", log)
-        code = _worst(code, ended.code, result.outcome)
-        if code in (ExitCode.INTERRUPTED, ExitCode.WORKER_DIED):
+            ended = account.prober(source, campaign, onlooker).run(campaign)
+        account.end(campaign, ended)
+        if account.code in (ExitCode.INTERRUPTED, ExitCode.WORKER_DIED):
             break
-    document = CapacityResult(
-        schema_version=CapacityResult.VERSION,
-        scenario=plan.scenario,
-        plan_digest=plan.digest,
-        use=plan.use,
-        started=started.isoformat(timespec="seconds"),
-        environment=environment(),
-        dimensions=tuple(results),
-        exit_code=int(code),
-    )
-    if folder.created:
-        folder.write("result.json", as_json(document))
-        folder.write("report.html", capacity_page(document))
-    if options.as_json:
-        click.echo(as_json(document), nl=False)
-    elif not options.quiet:
-        output().print(shown.summary(document, str(folder.path) if folder.created else None))
-    return int(code)
+    with noted():
+        return account.conclude()
+
+
+class _Account:
+    """What is found, on its way to the folder and to whoever reads it."""
+
+    def __init__(self, options: CapacityOptions, plan: Plan) -> None:
+        self._options, self._plan = options, plan
+        self._started = datetime.now(UTC)
+        self._folder = ResultFolder(options.results, self._started, f"capacity-{plan.scenario}", plan.digest)
+        self._found: list[DimensionResult] = []
+        self.code = ExitCode.PASSED
+
+    def prober(self, source: Source, campaign: Campaign, onlooker: Onlooker) -> Prober:
+        """One that keeps account of what it does."""
+        dimension, logs = campaign.settings.dimension, 0
+
+        def prepared(of: Plan, listening: Sequence[tuple[str, int]]) -> None:
+            if not self._folder.created:
+                self._folder.create()
+                self._folder.write("plan.json", as_json(self._plan))
+                self._folder.check()
+                self._save(campaign)
+            if of.use is Use.SERVE_WLC:
+                onlooker.say(f"{listed(listening)}: ready")
+
+        def new_log(start_unix_s: float) -> IntervalLog:
+            nonlocal logs
+            logs += 1
+            return self._folder.log(f"{dimension}{'' if logs == 1 else f'-{logs}'}.hlog", start_unix_s)
+
+        def on_probe(probe: Probe) -> None:
+            onlooker.say(shown.probe_line(probe, ABOUT[dimension].unit))
+            self._save(campaign)
+
+        return Prober(source, onlooker.show, prepared, on_probe, new_log)
+
+    def end(self, campaign: Campaign, ended: Ended) -> None:
+        """A search is over."""
+        result = campaign.result(ended.reason)
+        self._found.append(result)
+        self.code = _worst(self.code, ended.code, result.outcome)
+
+    def conclude(self) -> int:
+        """All are; returns the exit code."""
+        folder, options = self._folder, self._options
+        document = self._document(self._found, self.code)
+        if folder.created:
+            folder.write("result.json", as_json(document))
+            folder.close()
+            folder.write("report.html", capacity_page(document))
+        code = int(self.code)
+        try:
+            if options.as_json:
+                say(as_json(document), nl=False)
+            elif not options.quiet:
+                display(shown.summary(document, str(folder.path) if folder.created else None))
+        except OutputError as error:
+            complain(str(error))
+            code = code or int(error.exit_code)
+        unwritten = complain_of(folder)
+        return code or int(unwritten)
+
+    def _save(self, campaign: Campaign) -> None:
+        """What stays if the search does not come to its end."""
+        found = [*self._found, campaign.result(_UNFINISHED)]
+        self._folder.write("result.json", as_json(self._document(found, ExitCode.INTERRUPTED, unfinished=True)))
+
+    def _document(self, found: Sequence[DimensionResult], code: int, *, unfinished: bool = False) -> CapacityResult:
+        plan = self._plan
+        return CapacityResult(
+            schema_version=CapacityResult.VERSION,
+            scenario=plan.scenario,
+            plan_digest=plan.digest,
+            use=plan.use,
+            started=self._started.isoformat(timespec="seconds"),
+            environment=environment(),
+            dimensions=tuple(found),
+            exit_code=int(code),
+            unfinished=unfinished,
+        )
 
 
 @contextmanager

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO
 
-import click
-
+from loadgen.cli.output import complain
 from loadgen.diagnosis.fleet_trace import FleetTrace
 from loadgen.engine.channel import Traced
 from loadgen.engine.supervisor import Tracing
@@ -50,7 +49,7 @@ class TraceFile:
         except OSError as error:
             self._failed = True
             if self._name != STDERR:
-                click.echo(f"loadgen: --trace {self._name}: {_reason(error)}; the trace ends here", err=True)
+                complain(f"--trace {self._name}: {_reason(error)}; the trace ends here")
 
 
 @contextmanager

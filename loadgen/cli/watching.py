@@ -1,4 +1,4 @@
-"""Those who look on: a live view at a terminal, a line every few seconds in a log, and the console for the end."""
+"""Those who look on: a live view at a terminal, or a line every few seconds in a log."""
 
 from __future__ import annotations
 
@@ -19,16 +19,6 @@ from loadgen.report import terminal
 
 # Without a terminal: a line this often.
 _LINE_S = 5.0
-# Into a file or a pipe, nothing has to fit a window.
-_FILE_WIDTH = 120
-
-
-def output() -> Console:
-    """Where summaries go."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, _FILE_WIDTH)
-    return console
 
 
 class Onlooker(NamedTuple):

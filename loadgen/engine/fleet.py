@@ -27,6 +27,8 @@ from loadgen.engine.channel import (
     ToWorker,
     Traced,
 )
+from loadgen.engine.keeper import keeper
+from loadgen.engine.signals import asked, ending, name_of
 from loadgen.engine.silence import LOOK_S, SILENCE_S, Silence
 from loadgen.engine.worker import worker_name
 from loadgen.measure.health import WorkerHealth
@@ -41,6 +43,8 @@ _KILLED_S = 10.0
 
 # What a worker saw: its name, the interval, and of its progress the CPU time (else None).
 Hear = Callable[[str, Interval, float | None], None]
+# Nothing more will come of this worker.
+HearEnd = Callable[[str], None]
 # A part of what a worker tells of its peers.
 HearStatus = Callable[[str, StatusPart], None]
 # A handshake that was traced, and the process id of the worker that did.
@@ -105,6 +109,7 @@ class Fleet:
         self.interrupted = False
         self.hear_status: HearStatus = lambda _name, _part: None
         self.hear_traced: HearTraced = lambda _traced, _process: None
+        self.hear_end: HearEnd = lambda _name: None
         self._hear = hear
         self._changed = trio.Event()
 
@@ -119,6 +124,7 @@ class Fleet:
             # Ctrl-C goes to the whole process group of the terminal; what it means, the supervisor decides.
             process_group=0,
         )
+        keeper().keep(process.pid)
         worker = WorkerProcess(worker_name(role, number), role, process, errors, self._silence_s)
         self.workers.append(worker)
         nursery.start_soon(self._listen_to, worker)
@@ -177,15 +183,20 @@ class Fleet:
 
     async def watch_signals(self) -> None:
         """Ctrl-C ends the run; asked twice, it ends now."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*ending()) as signals:
+            if asked():  # before we were here
+                self._interrupt()
             async for _ in signals:
-                if self.interrupted:
-                    for worker in self.workers:
-                        if not worker.ended:
-                            worker.killed = True
-                            worker.process.kill()
-                self.interrupted = True
-                self.stop()
+                self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self.interrupted:
+            for worker in self.workers:
+                if not worker.ended:
+                    worker.killed = True
+                    worker.process.kill()
+        self.interrupted = True
+        self.stop()
 
     async def close(self) -> None:
         """Whatever is left goes, and leaves nothing behind."""
@@ -195,6 +206,7 @@ class Fleet:
                     worker.process.kill()
                 with trio.move_on_after(_KILLED_S):
                     await worker.process.wait()
+                keeper().leave(worker.process.pid)
                 await worker.channel.aclose()
                 worker.errors.close()
 
@@ -227,6 +239,7 @@ class Fleet:
                         self._hear(worker.name, interval, None)
                         worker.active = 0
                         worker.done = value
+                        self.hear_end(worker.name)
                 self.look_again()
         code = await worker.process.wait()
         if not worker.ended:
@@ -235,6 +248,7 @@ class Fleet:
             else:
                 worker.death = _describe_death(worker, code)
             worker.active = 0
+            self.hear_end(worker.name)
             self.stop()
 
     def look_again(self) -> None:
@@ -244,7 +258,7 @@ class Fleet:
 
 
 def _describe_death(worker: WorkerProcess, code: int) -> str:
-    how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+    how = f"killed by signal {-code} ({name_of(-code)})" if code < 0 else f"exit code {code}"
     worker.errors.seek(0)
     said = _LAST_WORDS.findall(worker.errors.read().decode("utf-8", "replace"))
     return f"{worker} died: {how}" + (f": {said[-1]}" if said else "")

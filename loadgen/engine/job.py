@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loadgen.engine.forecast import forecast
-from loadgen.engine.keys import make_keys
+from loadgen.engine.keys import Keys, make_keys
 from loadgen.engine.limits import allow_descriptors, check_local_ports, check_memory
-from loadgen.engine.supervisor import Keys
 from loadgen.errors import InputError, Problem
 from loadgen.loads import LoadKind
 from loadgen.nmsp import services

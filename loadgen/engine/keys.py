@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 
-from loadgen.engine.supervisor import Keys
 from loadgen.errors import InputError, Problem
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Authority, Identity, load_identity, new_key, self_signed
@@ -23,6 +23,20 @@ from loadgen.units import NS_PER_S
 _RSA_KEYS = 8
 _MAX_PEM_BYTES = 1 << 20
 _DAYS = 3650.0
+
+
+class Keys(NamedTuple):
+    """Who the endpoints of a run are, and whom they trust.
+
+    auth_lists: whom WLCs let in; empty: everybody. wlc_trust, mse_trust: where chains must end that the WLCs, and the
+    MSEs, are shown; None: anywhere.
+    """
+
+    wlc: tuple[Identity, ...]
+    mse: tuple[Identity, ...]
+    auth_lists: tuple[AuthList, ...]
+    wlc_trust: bytes | None
+    mse_trust: bytes | None
 
 
 def make_keys(scenario: Scenario, scenario_path: Path, plan: Plan, now: datetime) -> Keys:

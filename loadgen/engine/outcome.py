@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+
 from loadgen.engine.record import AbortWhen, Load, RunRecord
+from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
 from loadgen.measure.asked import Asked, shortfalls
@@ -20,7 +23,7 @@ from loadgen.measure.figures import (
     make_rates,
     make_stages,
 )
-from loadgen.measure.health import MachineHealth, judge
+from loadgen.measure.health import MachineHealth, Verdict, judge
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import MAXIMA, error_phases
 from loadgen.measure.result import RunResult, environment
@@ -28,6 +31,22 @@ from loadgen.measure.thresholds import Figures, Status
 from loadgen.measure.verdict import make_verdict
 from loadgen.scenario.plan import Plan, PlannedThreshold, Use, end_ns
 from loadgen.units import NS_PER_S
+
+_UNFINISHED = "the run had not ended when this was written"
+
+
+def make_unfinished(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold], started: datetime) -> RunResult:
+    """The figures of a run so far: what is left of it if it does not come to its end."""
+    result = make_result(plan, record, demands, started)
+    # How workers fared they tell at the end: before that, there is no reason to believe them.
+    verdict = msgspec.structs.replace(
+        result.verdict,
+        generator=Verdict.INVALID,
+        reasons=(_UNFINISHED, *result.verdict.reasons),
+        outcome="unfinished",
+        exit_code=int(ExitCode.INTERRUPTED),
+    )
+    return msgspec.structs.replace(result, verdict=verdict, unfinished=True)
 
 
 def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold], started: datetime) -> RunResult:
@@ -88,9 +107,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         stages=make_stages(merger, spans),
         workers=record.health,
         machine=machine,
-        timeline=record.timeline.build(
-            merger.log_lines(record.interval_s), None if load is None else record.loads[0].start_ns - record.epoch_ns
-        ),
+        timeline=record.timeline.build(None if load is None else record.loads[0].start_ns - record.epoch_ns),
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from typing import NamedTuple
 
 from loadgen.engine.machine import MachineWatch
 from loadgen.measure.asked import Absence
 from loadgen.measure.health import MachineHealth, WorkerHealth
 from loadgen.measure.merge import Merger
-from loadgen.measure.timeline import TimelineBuilder
+from loadgen.measure.timeline import Builds
 from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NS_PER_S
@@ -48,6 +49,15 @@ class Load:
     def planned_end_ns(self) -> int:
         return self.start_ns + end_ns(self.stages)
 
+    def until(self, now_ns: int) -> Load:
+        """This load as if it were over by then, if it is not."""
+        if self.end_ns:
+            return self
+        load = copy(self)
+        load.end()
+        load.end_ns = now_ns
+        return load
+
     def end(self) -> None:
         """It is over; a second call changes nothing."""
         if not self.end_ns:
@@ -60,7 +70,7 @@ class RunRecord(NamedTuple):
     """What a run left behind."""
 
     merger: Merger
-    timeline: TimelineBuilder
+    timeline: Builds
     loads: tuple[Load, ...]
     health: tuple[WorkerHealth, ...]
     deaths: tuple[str, ...]
@@ -70,8 +80,6 @@ class RunRecord(NamedTuple):
     aborted: str
     prepared: bool
     epoch_ns: int
-    epoch_unix_s: float
-    interval_s: float
     absences: tuple[Absence, ...] = ()  # of the load that was put on last
     missing: tuple[str, ...] = ()  # what was to be there and was not
 

@@ -20,13 +20,13 @@ import trio
 
 from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Halt, Muster, StartLoad, Traced
 from loadgen.engine.fleet import Fleet, Hear, WorkerProcess
+from loadgen.engine.keys import Keys
 from loadgen.engine.record import LEAD_NS, AbortWhen, Load, RunRecord
 from loadgen.engine.silence import SILENCE_S
 from loadgen.engine.status_desk import StatusDesk
 from loadgen.errors import InputError, Problem
-from loadgen.identity.authlist import AuthList
-from loadgen.identity.credentials import Identity
 from loadgen.loads import LoadKind
+from loadgen.measure.intervals import Intervals, WholeInterval
 from loadgen.measure.merge import Merger
 from loadgen.measure.progress import Recent, Snapshot, Stage
 from loadgen.measure.recorder import Interval
@@ -46,20 +46,6 @@ _HALT_S = 5.0
 # Progress comes this often; a long run has longer intervals, so that its log stays readable.
 _INTERVAL_NS = NS_PER_S
 _MAX_INTERVALS = 600
-
-
-class Keys(NamedTuple):
-    """Who the endpoints of a run are, and whom they trust.
-
-    auth_lists: whom WLCs let in; empty: everybody. wlc_trust, mse_trust: where chains must end that the WLCs, and the
-    MSEs, are shown; None: anywhere.
-    """
-
-    wlc: tuple[Identity, ...]
-    mse: tuple[Identity, ...]
-    auth_lists: tuple[AuthList, ...]
-    wlc_trust: bytes | None
-    mse_trust: bytes | None
 
 
 Watcher = Callable[[Snapshot], None]
@@ -99,6 +85,7 @@ class Supervisor:
     Attributes:
         workers: per side.
         loads: so far; the last one may be going on.
+        on_whole: gets every interval once all workers have handed it in; from when the run is prepared.
     """
 
     def __init__(
@@ -133,6 +120,7 @@ class Supervisor:
         self._part_of = part_of
         self.merger = Merger(counting_only=part_of is not None)
         self.fleet = Fleet(self._hear, silence_s)
+        self.fleet.hear_end = lambda worker: self._intervals.part_with(worker)
         self.loads: list[Load] = []
         self._stage = Stage.PREPARING
         self._prepared = False
@@ -146,6 +134,9 @@ class Supervisor:
             self._epoch_ns, self._interval_ns = part_of.epoch_unix_ns - self._to_unix_ns, part_of.interval_ns
         self._recent = Recent(self._interval_ns / NS_PER_S)
         self._timeline = TimelineBuilder(self._interval_ns)
+        self._intervals = Intervals(self._take_whole)
+        self._early: list[WholeInterval] = []  # before the run was prepared
+        self.on_whole: Callable[[WholeInterval], None] = lambda _: None
 
     async def run(
         self, lead: Callable[[Supervisor], Awaitable[None]] | None = None, wait_ns: int | None = None
@@ -167,14 +158,23 @@ class Supervisor:
             await self.fleet.close()
         if problems:
             raise InputError(problems)
-        workers = self.fleet.workers
-        self.merger.settle([worker.name for worker in workers if worker.done is None])
+        self._intervals.end()
+        self.merger.settle([worker.name for worker in self.fleet.workers if worker.done is None])
         if self._tracing is not None:
             self._tracing.end({role: self._untraced(role) for role in self._roles()})
+        return self._record(tuple(self.loads))
+
+    def record_until(self, index: int) -> RunRecord:
+        """What the run leaves behind if it does not come further than this interval."""
+        until_ns = self._epoch_ns + (index + 1) * self._interval_ns
+        return self._record(tuple(load.until(until_ns) for load in self.loads))._replace(over=False)
+
+    def _record(self, loads: tuple[Load, ...]) -> RunRecord:
+        workers = self.fleet.workers
         return RunRecord(
             merger=self.merger,
             timeline=self._timeline,
-            loads=tuple(self.loads),
+            loads=loads,
             health=tuple(worker.done.health for worker in workers if worker.done is not None),
             absences=tuple(w.done.absence for w in workers if w.done is not None and w.done.absence is not None),
             deaths=tuple(worker.death for worker in workers if worker.death is not None),
@@ -184,9 +184,16 @@ class Supervisor:
             aborted=self._aborted,
             prepared=self._prepared,
             epoch_ns=self._epoch_ns,
-            epoch_unix_s=(self._epoch_ns + self._to_unix_ns) / NS_PER_S,
-            interval_s=self._interval_ns / NS_PER_S,
         )
+
+    @property
+    def epoch_unix_s(self) -> float:
+        """When interval 0 began."""
+        return (self._epoch_ns + self._to_unix_ns) / NS_PER_S
+
+    @property
+    def interval_s(self) -> float:
+        return self._interval_ns / NS_PER_S
 
     async def _lead(
         self, nursery: trio.Nursery, lead: Callable[[Supervisor], Awaitable[None]] | None, wait_ns: int | None
@@ -204,6 +211,8 @@ class Supervisor:
                 self._on_prepared(self._addresses() if self._plan.use.plays_wlc else ())
             except InputError as error:  # a nursery would wrap it into a group
                 return list(error.problems)
+            for whole in self._early:
+                self.on_whole(whole)
             if self._part_of is None:
                 nursery.start_soon(self._show)
             if await self._connect(self._plan.duration_ns if wait_ns is None else wait_ns):
@@ -282,6 +291,7 @@ class Supervisor:
         numbers = [(role, worker) for role in self._roles() for worker in range(self.workers)]
         for role, number in numbers:
             await fleet.start(nursery, role, number)
+        self._intervals.expect(worker.name for worker in fleet.workers)
         for worker, (role, number) in zip(fleet.workers, numbers, strict=True):
             await fleet.tell(worker, self._assignment(role, number))
         await fleet.until(lambda: all(worker.ready or worker.ended for worker in fleet.workers))
@@ -409,8 +419,14 @@ class Supervisor:
             self._part_of.hear(name, interval, cpu_s)
             return
         self._recent.add(name, interval)
-        self._timeline.add(name, interval, cpu_s, time.monotonic_ns() - self._epoch_ns)
-        self._timeline.note_active(interval.index, self.active())
+        self._intervals.add(name, interval, cpu_s, self.active())
+
+    def _take_whole(self, whole: WholeInterval) -> None:
+        self._timeline.add(whole, time.monotonic_ns() - self._epoch_ns)
+        if self._prepared:
+            self.on_whole(whole)
+        else:
+            self._early.append(whole)
 
     # -- watching ------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
+from loadgen.engine.keeper import keeper
+from loadgen.engine.signals import noted
 from loadgen.errors import InputError, Problem
 from loadgen.scenario.load import parse_endpoint
 
@@ -113,6 +115,7 @@ def started(command: str, option: str, *, wait: bool = True) -> Iterator[Command
         except OSError as error:
             found = (error.strerror or str(error)).lower()
             raise InputError(Problem(option, f"a command that can be started: {words[0]}", found)) from error
+        keeper().keep(process.pid, _END_S)
         assert process.stdout is not None
         try:
             line = _first_line(process, option, errors) if wait else ""
@@ -182,12 +185,14 @@ def _why_silent(process: subprocess.Popen[bytes], errors: IO[bytes]) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    with noted():  # whoever is in a hurry would leave it running
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_S)
+                break
+        # What it started and did not end itself.
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_END_S)
-            break
-    # What it started and did not end itself.
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
+        keeper().leave(process.pid)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 from loadgen.measure.books import settle
 from loadgen.measure.clocks import Clocks, merged
 from loadgen.measure.histogram import Histogram, MetricSummary
-from loadgen.measure.hlog import LogLine
 from loadgen.measure.moments import Moments
 from loadgen.measure.names import MAXIMA
 from loadgen.measure.recorder import Interval
-from loadgen.measure.spool import Kept, Spool
 from loadgen.measure.stages import stage_of, tag_of
 from loadgen.measure.waits import Waited
 
@@ -30,8 +28,6 @@ class Merger:
         self._latest: dict[str, int] = {}
         self._clocks: dict[str, Clocks] = {}
         self._summaries: dict[frozenset[str], dict[str, MetricSummary]] = {}
-        self._intervals: defaultdict[int, defaultdict[str, list[Kept]]] = defaultdict(lambda: defaultdict(list))
-        self._spool = Spool()
 
     def add(self, worker: str, interval: Interval, decoded: Mapping[str, Histogram] | None = None) -> None:
         """One interval of one worker, in order.
@@ -55,7 +51,6 @@ class Merger:
                 total.merge(encoded)
             else:
                 total.absorb(decoded[tag])
-            self._intervals[interval.index][tag].append(self._spool.keep(encoded))
 
     def settle(self, workers: Collection[str] | None = None) -> None:
         """These workers, or whoever there was, will report no more: what was open at their last report is over."""
@@ -111,12 +106,3 @@ class Merger:
                     histograms.setdefault(metric, Histogram()).add(total)
             self._summaries[wanted] = {metric: histograms[metric].summary() for metric in sorted(histograms)}
         return dict(self._summaries[wanted])
-
-    def log_lines(self, interval_s: float) -> Iterator[LogLine]:
-        """All intervals, merged over the workers, in order of time."""
-        for index in sorted(self._intervals):
-            for tag in sorted(self._intervals[index]):
-                histogram = Histogram()
-                for kept in self._intervals[index][tag]:
-                    histogram.merge(self._spool.read(kept))
-                yield LogLine(tag, index * interval_s, interval_s, histogram)

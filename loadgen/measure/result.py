@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from enum import StrEnum
+from functools import cache
 from importlib import metadata
 from typing import ClassVar
 
@@ -91,6 +92,7 @@ class RunResult(Document, frozen=True, tag="run"):
         counters: of the whole run.
         costs: what one notification, handshake or session cost.
         clocks: of WLCs that are not ours; durations that begin by them are corrected where they are off.
+        unfinished: the run had not ended when this was written; it is what stays of a run that was killed.
     """
 
     VERSION: ClassVar[int] = 2
@@ -115,10 +117,16 @@ class RunResult(Document, frozen=True, tag="run"):
     machine: MachineHealth
     timeline: Timeline
     clocks: Clocks = Clocks()
+    unfinished: bool = False
 
 
 def environment() -> dict[str, str]:
     """Versions and machine: what must be the same for two results to be compared."""
+    return dict(_environment())
+
+
+@cache  # 30 ms, and a result is written again and again
+def _environment() -> dict[str, str]:
     versions = {name: _version(name) for name in ("trio", "pyOpenSSL", "cryptography", "numpy", "msgspec")}
     return {
         "loadgen": __version__,

@@ -1,21 +1,29 @@
-"""The folder that a run leaves: <results>/<UTC>-<scenario>-<digest>/."""
+"""The folder that a run leaves: <results>/<UTC>-<scenario>-<digest>/.
+
+It is filled as the run goes on, what cannot be had again first: the interval log grows, and result.json is replaced by
+a newer one. What cannot be written costs that file only.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 
 from loadgen.errors import InputError, Problem
+from loadgen.measure.hlog import IntervalLog
 
 
 class ResultFolder:
-    """A folder of one run; `path` is final once it was `created`."""
+    """A folder of one run; `path` is final once it was `created`, and `troubles` once it was closed."""
 
     def __init__(self, results: Path, started: datetime, scenario: str, digest: str) -> None:
         """Args: started: in UTC."""
         self.started = started
         self.created = False
+        self._logs: dict[str, IntervalLog] = {}
+        self._troubles: dict[str, str] = {}
         self.path = results / f"{started:%Y%m%dT%H%M%SZ}-{scenario}-{digest}"
 
     @classmethod
@@ -47,13 +55,43 @@ class ResultFolder:
                 return
 
     def write(self, name: str, text: str) -> None:
-        """Write one file.
+        """Write one file, or put another in its place: whole, or not at all, and then `troubles` tells."""
+        path, unfinished = self.path / name, self.path / f".{name}.part"
+        try:
+            unfinished.write_text(text, "utf-8")
+            unfinished.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                unfinished.unlink()
+            self._troubles[name] = (error.strerror or str(error)).lower()
+        else:
+            self._troubles.pop(name, None)
+
+    def check(self) -> None:
+        """Refuse a folder that takes nothing, while nothing was sent yet.
 
         Raises:
-            InputError: the disk is full, or the folder has gone.
+            InputError: every file that could not be written so far.
         """
-        try:
-            (self.path / name).write_text(text, "utf-8")
-        except OSError as error:
-            found = (error.strerror or str(error)).lower()
-            raise InputError(Problem(str(self.path / name), "a file that can be written", found)) from error
+        if self._troubles:
+            raise InputError(self._problems())
+
+    def log(self, name: str, start_unix_s: float) -> IntervalLog:
+        """Begin an interval log, to be closed by `close`."""
+        self._logs[name] = log = IntervalLog(self.path / name, start_unix_s)
+        return log
+
+    def close(self) -> None:
+        """Interval logs are complete."""
+        for name, log in self._logs.items():
+            if why := log.close():
+                self._troubles[name] = why
+
+    @property
+    def troubles(self) -> list[str]:
+        """Which files are missing, or are not what they should be, and why. The others are there."""
+        return list(map(str, self._problems()))
+
+    def _problems(self) -> list[Problem]:
+        expected = "a file that can be written"
+        return [Problem(str(self.path / name), expected, why) for name, why in self._troubles.items()]

@@ -27,7 +27,7 @@ from loadgen.report.html import run_page
 from loadgen.report.live import Moment, Phase
 from loadgen.scenario.plan import Plan
 from loadgen.swarm.arguments import Chosen, choose
-from loadgen.swarm.messages import FINISH, KEY
+from loadgen.swarm.messages import FINISH, INTERVAL_NS, KEY
 from loadgen.swarm.rows import row_rates
 from loadgen.swarm.tables import Account, Books, install
 from loadgen.swarm.whole import Refused, WholeRun
@@ -167,10 +167,14 @@ class Leader:
         )
         folder.create()
         folder.write("plan.json", as_json(plan))
+        folder.check()
+        histograms = folder.log("histograms.hlog", epoch_ns / NS_PER_S)
         # From here it goes to the workers with every spawn message.
         setattr(options, KEY, msgspec.to_builtins(orders))
         whole = WholeRun(orders.run, plan, demands_of(chosen), epoch_ns)
-        watch = gevent.spawn(self._watch, whole)
+        whole.on_whole = lambda interval: histograms.append(interval.lines(INTERVAL_NS / NS_PER_S))
+        _save(whole, folder)
+        watch = gevent.spawn(self._watch, whole, folder)
         for client in runner.clients:  # every one of them will be told of the users that it is to have
             whole.enlist(client, runner.get_worker_index(client))
         self._run = _Run(whole, plan, chosen, folder, epoch_ns, watch, Event())
@@ -233,8 +237,13 @@ class Leader:
         run.watch.kill(block=False)
 
     def _conclude(self, run: _Run) -> None:
-        # Seconds after a long run, in a thread: the master has to go on answering its workers and its web UI.
-        self.last = gevent.get_hub().threadpool.apply(_write, (run, _unix_ns(), self._runner.worker_count))
+        # In a thread: the master has to go on answering its workers and its web UI.
+        written = gevent.get_hub().threadpool.spawn(_write, run, _unix_ns(), self._runner.worker_count)
+        while self.last is None or self.last.path != run.folder.path:
+            try:
+                self.last = written.get()
+            except KeyboardInterrupt:
+                log.warning("interrupted again: the result is being written")
         self._account = Account(row_rates(self.last.result), run.whole.until_unix_ns(_unix_ns()) / NS_PER_S)
         verdict = self.last.result.verdict
         reasons = "; ".join(verdict.reasons)
@@ -249,10 +258,14 @@ class Leader:
 
     # -- workers that go -----------------------------------------------------------------------------------------
 
-    def _watch(self, whole: WholeRun) -> None:
+    def _watch(self, whole: WholeRun, folder: ResultFolder) -> None:
+        saved = whole.latest_whole
         while True:
             gevent.sleep(_WATCH_S)
             self._look(whole)
+            if whole.latest_whole > saved:  # without a thread: there is no other writer then
+                saved = whole.latest_whole
+                _save(whole, folder)
 
     def _look(self, whole: WholeRun) -> None:
         """Who takes part, and who is no more."""
@@ -341,12 +354,14 @@ def _not_writable(results: Path) -> Problem | None:
 
 def _write(run: _Run, now_ns: int, workers: int) -> Ended:
     """The result, and its folder as far as the disk lets us."""
+    run.whole.end()
     result, curves = run.whole.result(now_ns, ended=True), run.whole.histograms()
-    trouble = ""
-    try:
-        run.folder.write("result.json", as_json(result))
-        run.folder.write("report.html", run_page(result, curves, as_json(run.plan)))
-        run.folder.write("histograms.hlog", run.whole.hlog())
-    except InputError as error:
-        trouble = "; ".join(map(str, error.problems))
-    return Ended(result, curves, run.folder.path, trouble, workers)
+    run.folder.write("result.json", as_json(result))
+    run.folder.close()
+    run.folder.write("report.html", run_page(result, curves, as_json(run.plan)))
+    return Ended(result, curves, run.folder.path, "; ".join(run.folder.troubles), workers)
+
+
+def _save(whole: WholeRun, folder: ResultFolder) -> None:
+    """What stays of the run if this process does not come to its end."""
+    folder.write("result.json", as_json(whole.unfinished(_unix_ns())))

@@ -11,8 +11,12 @@ from contextlib import suppress
 
 import gevent
 
+from loadgen.engine.keeper import keeper
+
 # Told to end, a worker closes its sessions in order; then it is told by the system.
 _END_S, _TERMINATE_S = 10.0, 2.0
+# A master that was killed cannot wait for its workers; they have as long as they give their own processes, and more.
+_ORPHAN_S = 35.0
 
 log = logging.getLogger("loadgen.master")
 
@@ -34,6 +38,8 @@ class LocalWorkers:
         # A pipe that is closed when this process ends, however it does. A session of their own, because Ctrl-C goes to
         # a whole group, and who has to end first is the load, and not the worker.
         self._workers = [subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) for _ in range(count)]
+        for worker in self._workers:
+            keeper().keep(worker.pid, _ORPHAN_S)
         self._watchers = [gevent.spawn(self._watch, number, it) for number, it in enumerate(self._workers)]
         log.info("%d local worker(s) started", count)
 
@@ -62,6 +68,8 @@ class LocalWorkers:
             log.warning("local worker (pid %d) does not even end when terminated: killed", worker.pid)
             worker.kill()
             worker.wait()
+        for worker in self._workers:
+            keeper().leave(worker.pid)
         gevent.killall(self._watchers, block=False)
 
     @staticmethod

@@ -21,6 +21,7 @@ from locust.exception import StopTest
 from locust.runners import MasterRunner
 from locust.web import WebUI
 
+from loadgen.engine.signals import ending
 from loadgen.errors import ExitCode, InputError
 from loadgen.swarm.command_line import add_options
 from loadgen.swarm.leader import Leader
@@ -110,10 +111,13 @@ def _lead_interrupts() -> None:
     """Have Ctrl-C always end the main greenlet, which shuts Locust down.
 
     By default it raises KeyboardInterrupt in whichever greenlet runs: in another one, it becomes Locust's exit code 2
-    ("unhandled exception"), and two of them in a row are lost.
+    ("unhandled exception"), and two of them in a row are lost. A terminal that is closed ends the run likewise; Locust
+    by itself would be gone at once, and all figures with it. (At SIGTERM it shuts down by itself.)
     """
     main = gevent.get_hub().parent
-    gevent.signal_handler(signal.SIGINT, lambda: main.throw(KeyboardInterrupt))
+    for number in ending():
+        if number is not signal.SIGTERM:
+            gevent.signal_handler(number, lambda: main.throw(KeyboardInterrupt))
 
 
 def _quit(runner: MasterRunner, workers: LocalWorkers) -> None:

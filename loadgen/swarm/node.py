@@ -21,7 +21,6 @@ import logging
 import math
 import os
 import resource
-import signal
 import socket
 import uuid
 from collections import deque
@@ -34,6 +33,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import trio
 
+from loadgen.engine.signals import ending
 from loadgen.errors import ExitCode, InputError
 from loadgen.swarm.connection import Garbled, MasterConnection, MasterLost, Message
 from loadgen.swarm.messages import FINISH, INTERVAL_NS, KEY, LOCUST_VERSION, Orders, nothing_of
@@ -411,7 +411,7 @@ class Node:
     # -- whoever started us --------------------------------------------------------------------------------------
 
     async def _watch_signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*ending()) as signals:
             async for _ in signals:
                 self._end(Parting.INTERRUPTED)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from loadgen.measure.histogram import Histogram
-from loadgen.measure.hlog import LogLine
 from loadgen.measure.recorder import Interval
 from loadgen.measure.result import Timeline
 from loadgen.measure.stages import stage_of
-from loadgen.measure.timeline import TimelineBuilder, shown_of
+from loadgen.measure.timeline import shown_of
 from loadgen.units import NS_PER_S
 
 INTERVALS = 600
@@ -46,24 +44,24 @@ class _Row:
             self.open.clear()
 
 
-class RecentTimeline(TimelineBuilder):
+class RecentTimeline:
     """A timeline of the last `INTERVALS` intervals. Histograms (300 kB each) are kept of the last few only."""
 
     def __init__(self, interval_ns: int) -> None:
-        super().__init__(interval_ns)
         self._seconds = interval_ns / NS_PER_S
         self._rows: dict[int, _Row] = {}
         self._before: dict[str, Interval] = {}
         self._cpu_before: dict[str, tuple[int, float]] = {}
         self._newest = 0
 
-    def add(self, worker: str, interval: Interval, cpu_s: float | None, now_ns: int) -> None:
-        """See TimelineBuilder."""
+    def add(self, worker: str, interval: Interval, cpu_s: float | None, active: int) -> None:
+        """One worker's part of an interval, and how many sessions are up now."""
         index = interval.index
         if index <= self._newest - INTERVALS:
             return
         fresh = index not in self._rows
         row = self._rows.setdefault(index, _Row())
+        row.active = active
         if fresh and index > self._newest:
             self._newest = index
             self._prune()
@@ -84,13 +82,8 @@ class RecentTimeline(TimelineBuilder):
                 if metric in _METRICS:
                     row.open.setdefault(metric, Histogram()).merge(encoded)
 
-    def note_active(self, index: int, sessions: int) -> None:
-        """See TimelineBuilder."""
-        if index in self._rows:
-            self._rows[index].active = sessions
-
-    def build(self, lines: Iterable[LogLine], load_start_ns: int | None) -> Timeline:
-        """See TimelineBuilder. The interval that has just begun, and those of which nothing has come, are left out."""
+    def build(self, load_start_ns: int | None) -> Timeline:
+        """See Builds. The interval that has just begun, and those of which nothing has come, are left out."""
         indexes = sorted(self._rows)[:-1]
         rows = [self._rows[index] for index in indexes]
         columns: dict[str, tuple[float | None, ...]] = {"sessions.active": tuple(row.active for row in rows)}

@@ -6,20 +6,21 @@ Free of trio and of Locust. Times are ns since the epoch, because the workers' m
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
 
-from loadgen.engine.outcome import make_result
+from loadgen.engine.outcome import make_result, make_unfinished
 from loadgen.engine.record import Load, RunRecord
 from loadgen.measure.health import MachineHealth, WorkerHealth
 from loadgen.measure.histogram import Histogram
-from loadgen.measure.hlog import format_hlog
+from loadgen.measure.intervals import Intervals, WholeInterval
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Interval
 from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Threshold
-from loadgen.measure.timeline import TimelineBuilder
+from loadgen.measure.timeline import Builds, TimelineBuilder
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage
 from loadgen.swarm.messages import INTERVAL_NS, NodeReport
@@ -69,6 +70,8 @@ class WholeRun:
     Attributes:
         run: its name; reports of others are left alone.
         plan: of all users together.
+        latest_whole: the last interval that was whole.
+        on_whole: gets every interval once it is.
     """
 
     def __init__(self, run: str, plan: Plan, demands: tuple[Threshold, ...], epoch_unix_ns: int) -> None:
@@ -79,6 +82,10 @@ class WholeRun:
         self._epoch_ns = epoch_unix_ns
         self._merger = Merger()
         self._timeline = TimelineBuilder(INTERVAL_NS)
+        self._intervals = Intervals(self._take_whole)
+        self._now_ns = 0
+        self.latest_whole = -1
+        self.on_whole: Callable[[WholeInterval], None] = lambda _: None
         self._recent = RecentTimeline(INTERVAL_NS)
         self._workers: dict[str, _Worker] = {}
         self._wanted = 0  # users of all workers, once all of them have been there
@@ -112,12 +119,15 @@ class WholeRun:
             return
         worker = self._workers.setdefault(client, _Worker(index))
         worker.note(node, settled=settled, finishing=self._told_to_end_ns is not None)
+        self._now_ns = now_unix_ns - self._epoch_ns
         for part, histograms in zip(node.intervals, decoded, strict=True):
             self._merger.add(part.process, part.interval, histograms)
             worker.until_ns[part.process] = self._epoch_ns + (part.interval.index + 1) * INTERVAL_NS
-            for timeline in (self._timeline, self._recent):
-                timeline.add(part.process, part.interval, part.cpu_s, now_unix_ns - self._epoch_ns)
-                timeline.note_active(part.interval.index, self.active)
+            self._intervals.add(part.process, part.interval, part.cpu_s, self.active)
+            self._recent.add(part.process, part.interval, part.cpu_s, self.active)
+        self._intervals.part_with(client)
+        if node.ending is not None:
+            self._part_with(worker)
 
     def want(self, users: int) -> None:
         """All users are there now, or should be: so many."""
@@ -129,13 +139,17 @@ class WholeRun:
 
     def enlist(self, client: str, index: int) -> None:
         """A worker is to have users; so it takes part, even if it never gets as far as to report."""
-        self._workers.setdefault(client, _Worker(index))
+        if client not in self._workers:
+            self._workers[client] = _Worker(index)
+            self._intervals.expect([client])  # its processes have names of their own, once they are heard
 
     def lose(self, client: str, why: str) -> None:
         """A worker is gone; what it reported is kept."""
         worker = self._workers.get(client)
         if worker is not None and worker.running:
             worker.gone = why
+            self._intervals.part_with(client)
+            self._part_with(worker)
 
     @property
     def active(self) -> int:
@@ -162,10 +176,18 @@ class WholeRun:
         """Over the whole run, by tag."""
         return self._merger.histograms()
 
-    def hlog(self) -> str:
-        """histograms.hlog."""
-        seconds = INTERVAL_NS / NS_PER_S
-        return format_hlog(self._epoch_ns / NS_PER_S, self._merger.log_lines(seconds))
+    def end(self) -> None:
+        """No worker will report any more."""
+        self._intervals.end()
+
+    def _part_with(self, worker: _Worker) -> None:
+        for process in worker.until_ns:
+            self._intervals.part_with(process)
+
+    def _take_whole(self, whole: WholeInterval) -> None:
+        self.latest_whole = max(self.latest_whole, whole.index)
+        self._timeline.add(whole, self._now_ns)
+        self.on_whole(whole)
 
     def result(self, now_unix_ns: int, *, ended: bool, interrupted: bool = False) -> RunResult:
         """The result: of the run so far, or of all of it.
@@ -186,7 +208,21 @@ class WholeRun:
         """The last one of each worker."""
         return [worker.last for worker in self._workers.values() if worker.last is not None]
 
-    def _result(self, timeline: TimelineBuilder, now_unix_ns: int, *, ended: bool, interrupted: bool) -> RunResult:
+    def unfinished(self, now_unix_ns: int) -> RunResult:
+        """What is left of the run if this process does not come to its end."""
+        now_unix_ns = self.until_unix_ns(now_unix_ns)
+        record = self._record(self._timeline, now_unix_ns, ended=False, interrupted=False)
+        return make_unfinished(self.plan, record, self._demands, self._started)
+
+    def _result(self, timeline: Builds, now_unix_ns: int, *, ended: bool, interrupted: bool) -> RunResult:
+        record = self._record(timeline, now_unix_ns, ended=ended, interrupted=interrupted)
+        return make_result(self.plan, record, self._demands, self._started)
+
+    @property
+    def _started(self) -> datetime:
+        return datetime.fromtimestamp(self._epoch_ns / NS_PER_S, UTC)
+
+    def _record(self, timeline: Builds, now_unix_ns: int, *, ended: bool, interrupted: bool) -> RunRecord:
         reports = self._reports()
         endings = [report.ending for report in reports if report.ending is not None]
         deaths = self._deaths(ended=ended)
@@ -194,7 +230,7 @@ class WholeRun:
         complete = ended and not deaths and all(ending.complete for ending in endings)
         if ended and not complete:
             self._merger.settle()
-        record = RunRecord(
+        return RunRecord(
             merger=self._merger,
             timeline=timeline,
             loads=self._loads(reports, now_unix_ns, health),
@@ -206,11 +242,8 @@ class WholeRun:
             aborted="",
             prepared=True,
             epoch_ns=self._epoch_ns,
-            epoch_unix_s=self._epoch_ns / NS_PER_S,
-            interval_s=INTERVAL_NS / NS_PER_S,
             missing=tuple(self._missing(all_told=ended and not deaths)),
         )
-        return make_result(self.plan, record, self._demands, datetime.fromtimestamp(self._epoch_ns / NS_PER_S, UTC))
 
     def _deaths(self, *, ended: bool) -> list[str]:
         """Who is no more, and why: processes of workers, and workers."""

@@ -141,7 +141,10 @@ def test_options_that_do_not_go_together(
     assert ended.folders == []
 
 
-def test_interrupted_the_target_is_ended_too(start: Start, scenario: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_however_it_ends_the_target_is_ended_too(
+    start: Start, scenario: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     started = tmp_path / "started"
     target = script(
         tmp_path / "target.py",
@@ -152,10 +155,12 @@ def test_interrupted_the_target_is_ended_too(start: Start, scenario: Path, tmp_p
         *("ab", scenario, *FEW, "--duration", "10m", "--a", target, "--b", target), results=tmp_path / "out"
     )
     running.wait_for_line("hold")
-    running.signal(signal.SIGINT)
+    running.signal(number)
     ended = running.end()
-    assert ended.code == 130, ended.stderr
+    assert ended.code == (-number if number is signal.SIGKILL else 130), ended.stderr
     assert "Traceback" not in ended.stderr
+    if number is not signal.SIGKILL:
+        assert "interrupted: 1 of 4 runs are in " in ended.stderr
     (pid,) = [int(line) for line in started.read_text("ascii").split()]
     eventually(lambda: process_is_gone(pid), "the target to be gone")
 

@@ -70,14 +70,14 @@ def hung(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 class TestDeath:
-    """kill -9 of one worker in mid-load."""
+    """One worker is killed in mid-load: by kill -9, or by a signal that has no name in Python."""
 
-    @pytest.mark.parametrize("which", [0, 3], ids=lambda which: _NAMES[which])
-    def test_one_of_four(self, start: Start, long: Path, which: int) -> None:
+    @pytest.mark.parametrize(("which", "number", "name"), [(0, 35, "SIGRTMIN+1"), (3, signal.SIGKILL, "SIGKILL")])
+    def test_one_of_four(self, start: Start, long: Path, which: int, number: int, name: str) -> None:
         running = start("run", long, "--workers", "2")
         pids = running.wait_for_workers(4)
         in_mid_load(running)
-        os.kill(pids[which], signal.SIGKILL)
+        os.kill(pids[which], number)
         ended = running.end()
         assert ended.code == 6, ended.stderr
         verdict = ended.result["verdict"]
@@ -86,7 +86,7 @@ class TestDeath:
         assert verdict["limited_by"] == "worker"
         assert _NAMES[which] in verdict["limit_reason"]
         message = next(reason for reason in verdict["reasons"] if "died" in reason)
-        for part in (f"worker {_NAMES[which]}", f"pid {pids[which]}", "SIGKILL"):
+        for part in (f"worker {_NAMES[which]}", f"pid {pids[which]}", name):
             assert part in message
         assert message in ended.stdout
         assert "Traceback" not in ended.stderr
@@ -134,7 +134,7 @@ class TestDeath:
 class TestInterrupt:
     """Ctrl-C."""
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_in_mid_load(self, start: Start, long: Path, number: signal.Signals) -> None:
         running = start("run", long, "--workers", "2", start_new_session=True)
         pids = running.wait_for_workers(4)
@@ -288,6 +288,7 @@ class TestOrphans:
             in_mid_load(running)
         elif when == "connecting":
             running.wait_for_line("connecting")
+            os.kill(pids[0], signal.SIGSTOP)  # it cannot see that the supervisor is gone
         running.process.kill()
         assert running.end().code == -signal.SIGKILL
         eventually(lambda: all(process_is_gone(pid) for pid in pids), "the workers' end")
@@ -302,3 +303,33 @@ def test_a_worker_that_does_not_answer(hung: tuple[Running, list[int]]) -> None:
     assert f"worker mse-0 (pid {pids[1]})" in reasons
     assert "interrupted" in reasons
     eventually(lambda: all(process_is_gone(pid) for pid in pids), "the workers' end")
+
+
+class TestOutput:
+    """stdout takes nothing: what was found is in the folder."""
+
+    @pytest.mark.parametrize("options", [["--json"], []])
+    def test_full(self, start: Start, small: Path, options: list[str]) -> None:
+        with Path("/dev/full").open("wb") as full:
+            ended = start("run", small, *options, stdout=full).end()
+        # 4: this machine was busy; the verdict's own code weighs more.
+        assert ended.code in (7, 4), ended.stderr
+        assert "stdout: expected to print what was found, found no space left on device" in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert ended.result["verdict"]["exit_code"] == (0 if ended.code == 7 else 4)
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["plan"], ["plan", "--json"], ["schema", "plan"]])
+    def test_commands_that_only_print(self, start: Start, small: Path, arguments: list[str]) -> None:
+        with Path("/dev/full").open("wb") as full:
+            ended = start(*arguments, *([small] if "plan" in arguments[:1] else []), stdout=full).end()
+        assert ended.code == 7, ended.stderr
+        (line,) = ended.stderr.splitlines()
+        assert line.startswith("loadgen: stdout: expected")
+
+    def test_read_by_nobody(self, start: Start, small: Path) -> None:
+        read, write = os.pipe()
+        os.close(read)
+        ended = start("plan", small, stdout=write).end()
+        os.close(write)
+        assert ended.code == 7, ended.stderr
+        assert "broken pipe" in ended.stderr

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from loadgen.engine.keys import make_keys
-from loadgen.engine.supervisor import Keys
+from loadgen.engine.keys import Keys, make_keys
 from loadgen.errors import InputError
 from loadgen.identity.authlist import AuthEntry
 from loadgen.identity.certificates import CLOCK_TOLERANCE

@@ -12,7 +12,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+
+from loadgen.measure.histogram import Bins
+from loadgen.measure.hlog import IntervalLog, LogLine
 
 HERE = Path(__file__).parent
 QUICK = HERE.parents[1] / "scenarios" / "quick.toml"
@@ -184,3 +188,33 @@ def test_java_shows_nothing_without_a_tag(written: Written, tmp_path: Path) -> N
     """Every line of ours has one: this is why the docs say `-tag`."""
     java(written.path, "-o", str(tmp_path / "out"))
     assert not any(" T:" in line for line in (tmp_path / "out").read_text("ascii").splitlines())
+
+
+def test_a_log_that_grew(tmp_path: Path) -> None:
+    """Its last interval came late, and before that there was no room on the disk for some lines."""
+    node = _node()
+    if not (HERE / "node_modules" / "hdr-histogram-js").is_dir():
+        pytest.skip("hdr-histogram-js is missing: `make tests/interop/node_modules`")
+    path, start_s = tmp_path / "histograms.hlog", 1_795_000_000
+    log = IntervalLog(path, float(start_s))
+    for index in (0, 1, 3, 2):
+        bins = Bins()
+        bins.add(np.full(index + 1, 1000, np.int64))
+        taken = bins.take()
+        assert taken is not None
+        log.append([LogLine("hold/notify.latency", float(index), 1.0, taken)])
+        if index == 1:
+            with path.open("a", encoding="ascii") as stream:
+                stream.write("# 2 lines could not be written here: no space left on device\n")
+    assert log.close() == ""
+    read = subprocess.run(
+        [str(node), str(HERE / "read_hlog.cjs"), str(path)], capture_output=True, text=True, check=True
+    )
+    found = json.loads(read.stdout)["hold/notify.latency"]
+    assert found["count"] == 10
+    assert [(each["start_ms"] / 1000 - start_s, each["count"]) for each in found["intervals"]] == [
+        (0, 1),
+        (1, 2),
+        (3, 4),
+        (2, 3),
+    ]

@@ -45,6 +45,14 @@ def locust(*options: str, env: dict[str, str] | None = None) -> subprocess.Compl
     )
 
 
+def is_keeper(pid: int) -> bool:
+    """It sees to it that the others do not outlive a process that is killed, and goes with them."""
+    try:
+        return b"engine/keeper.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 class Master:
     """A master that runs.
 
@@ -125,8 +133,10 @@ class Master:
         return self.process.wait(PATIENCE_S)
 
     def children(self) -> list[int]:
+        """Pids of its workers."""
         pid = self.process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+        children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split())
+        return [child for child in children if not is_keeper(child)]
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(self.url(path), timeout=PATIENCE_S) as answer:  # noqa: S310 - our own server

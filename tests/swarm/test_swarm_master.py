@@ -17,13 +17,14 @@ import msgspec
 import pytest
 from fake_worker import FakeWorker
 from hdrh.histogram import HdrHistogram
-from master_process import REPO, Master, free_port, locust, wait_gone
+from master_process import PATIENCE_S, REPO, Master, free_port, locust, wait_gone
 from swarm_samples import MS, health, histogram
 
 from loadgen.errors import ExitCode
 from loadgen.measure.document import read_document_untrusted
 from loadgen.measure.health import MachineHealth
 from loadgen.measure.histogram import PERCENTILES, Spread, samples_for
+from loadgen.measure.hlog import read_hlog_untrusted
 from loadgen.measure.recorder import Interval
 from loadgen.measure.result import RunResult
 from loadgen.swarm.messages import Ending, NodeReport, WorkerInterval
@@ -231,7 +232,7 @@ def test_a_runs_folder_has_what_both_workers_reported_and_nothing_else(tmp_path:
         assert abs(orders["epoch_unix_ns"] - time.time_ns()) < 60 * 10**9
         assert {user for worker in pair.workers.values() for user in worker.users} == {"WlcUser"}
         assert sum(worker.users["WlcUser"] for worker in pair.workers.values()) == 4
-        assert master.end(signal.SIGINT) == 0
+        assert master.end(signal.SIGHUP) == 0  # as Ctrl-C
         for worker in pair.workers.values():
             worker.wait("loadgen_finish")
             worker.wait("quit")
@@ -254,6 +255,24 @@ def test_a_runs_folder_has_what_both_workers_reported_and_nothing_else(tmp_path:
     log = "".join(master.lines)
     assert "generator VALID, passed" in log
     assert f"results in {master.folder()}" in log
+
+
+def test_killed_it_leaves_all_that_was_whole(tmp_path: Path) -> None:
+    options = ("--expect-workers", "2", "-u", "2", "-r", "2")
+    with Master(tmp_path / "r", *options, headless=True) as master, Pair(master.port) as pair:
+        pair.start()
+        deadline = time.monotonic() + PATIENCE_S
+        # From the beginning there is a result; what both workers have handed in comes to it.
+        while (result := result_of(master)).counters.get("notify.received") != RECEIVED:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        master.process.kill()
+        master.process.wait(PATIENCE_S)
+    assert result.unfinished
+    assert result.verdict.outcome == "unfinished"
+    assert result.metrics["notify.latency"].count == RECEIVED
+    curves = read_hlog_untrusted(master.folder() / "histograms.hlog", unfinished=True)
+    assert curves["hold/notify.latency"].count == RECEIVED
 
 
 def test_a_worker_that_vanishes_is_told_in_the_result(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def filled(folder: Path, intervals: int) -> WholeRun:
 
 def test_it_shows_what_the_whole_timeline_shows(tmp_path: Path) -> None:
     whole = filled(tmp_path, 40)
+    whole.end()
     now_ns = EPOCH_NS + 40 * 10**9
     live, all_of_it = whole.live(now_ns), whole.result(now_ns, ended=False)
     count = len(live.timeline.start_s)
@@ -42,7 +43,6 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     looked, left = filled(tmp_path, 5), filled(tmp_path, 5)
     now_ns = EPOCH_NS + 5 * 10**9
     looked.live(now_ns)
-    assert looked.hlog() == left.hlog()
     assert looked.result(now_ns, ended=True) == left.result(now_ns, ended=True)
 
 
@@ -50,9 +50,8 @@ def test_it_does_not_grow_with_the_run() -> None:
     timeline = RecentTimeline(10**9)
     for index in range(INTERVALS * 3):
         metrics = {"hold/notify.latency": [MS]} if index % 100 == 0 else {}
-        timeline.add("wlc-0", interval(index, metrics, notify__sent=index), None, index * 10**9)
-        timeline.note_active(index, 1)
-    built = timeline.build((), None)
+        timeline.add("wlc-0", interval(index, metrics, notify__sent=index), None, 1)
+    built = timeline.build(None)
     assert len(built.start_s) == INTERVALS - 1
     assert built.start_s[-1] == INTERVALS * 3 - 2
     assert set(built.columns["notify.sent_per_s"]) == {1.0}
@@ -63,7 +62,7 @@ def test_what_comes_too_late_counts_and_breaks_nothing() -> None:
     timeline.add("wlc-0", interval(1000, {"hold/notify.lag": [MS]}, notify__sent=5), None, 0)
     timeline.add("wlc-1", interval(980, {"hold/notify.lag": [9 * MS]}, notify__sent=7), None, 0)
     timeline.add("wlc-1", interval(3, {"hold/notify.lag": [9 * MS]}, notify__sent=7), None, 0)
-    built = timeline.build((), 0)
+    built = timeline.build(0)
     assert built.start_s == (980.0,)
     assert built.columns["notify.sent_per_s"] == (7.0,)
     assert "notify.lag.p50" not in built.columns

@@ -12,6 +12,7 @@ from loadgen.errors import ExitCode
 from loadgen.measure.clocks import ClockReading, Clocks
 from loadgen.measure.health import Verdict
 from loadgen.measure.histogram import Spread
+from loadgen.measure.intervals import WholeInterval
 from loadgen.measure.result import Limit
 from loadgen.swarm.messages import WorkerInterval, nothing_of
 from loadgen.swarm.whole import Refused, WholeRun
@@ -36,7 +37,11 @@ def part(process: str, index: int, values: list[int], **counters: int) -> Worker
 
 def test_percentiles_are_those_of_all_values_together(tmp_path: Path) -> None:
     run = whole(tmp_path)
+    logged: list[WholeInterval] = []
+    run.on_whole = logged.append
     values = {client: [(i * 7919 + c) % 50_000_000 for i in range(1, 4000)] for c, client in enumerate(("a", "b", "c"))}
+    for index, client in enumerate(values):
+        run.enlist(client, index)
     for index, (client, column) in enumerate(values.items()):
         run.take_untrusted(client, index, report(part(f"mse-{index}", 4, column[:1000])), NOW_NS)
         both = (part(f"mse-{index}", 5, column[1000:3000]), part(f"mse-{index}", 6, column[3000:]))
@@ -48,7 +53,10 @@ def test_percentiles_are_those_of_all_values_together(tmp_path: Path) -> None:
     assert result.stages[-1].name == "hold"
     assert result.stages[-1].metrics["notify.latency"] == exact.summary()
     assert run.histograms()["hold/notify.latency"].buckets() == exact.buckets()
-    assert len([line for line in run.hlog().splitlines() if "notify.latency" in line]) == 3
+    run.end()
+    lines = [line for each in logged for line in each.lines(3.0)]
+    assert [(line.tag, line.start_s) for line in lines] == [("hold/notify.latency", 3.0 * index) for index in (4, 5, 6)]
+    assert sum(line.histogram.count for line in lines) == exact.count
     assert result.verdict.generator is Verdict.VALID
     assert {w.worker for w in result.workers} == {"mse-0", "mse-1", "mse-2"}
 

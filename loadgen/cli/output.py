@@ -1,0 +1,69 @@
+"""What is printed. On stdout it is what was asked for: if it cannot be, that is an error. stderr is for people."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from loadgen.errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+# Into a file or a pipe, nothing has to fit a window.
+_FILE_WIDTH = 120
+
+
+def say(text: str = "", *, nl: bool = True) -> None:
+    """Print text on stdout.
+
+    Raises:
+        OutputError
+    """
+    try:
+        click.echo(text, nl=nl)
+    except OSError as error:
+        raise give_up(error) from error
+
+
+def display(what: RenderableType) -> None:
+    """Print a table, or something else that has a shape, on stdout.
+
+    Raises:
+        OutputError
+    """
+    console = output()
+    try:
+        console.print(what)
+        console.file.flush()
+    except OSError as error:
+        raise give_up(error) from error
+    except SystemExit:  # how rich ends a process whose output nobody reads any more: as if a threshold had failed
+        raise give_up(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))) from None
+
+
+def output() -> Console:
+    """Where summaries go."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _FILE_WIDTH)
+    return console
+
+
+def complain(text: str) -> None:
+    """Say on stderr what is wrong, with our name before it; if that cannot be, there is nobody else to tell."""
+    with suppress(OSError):
+        click.echo(f"loadgen: {text}" if "\n" not in text else f"loadgen:\n{text}", err=True)
+
+
+def give_up(error: OSError) -> OutputError:
+    """Print no more; what is left over must not fail again when Python flushes it at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return OutputError(f"stdout: expected to print what was found, found {(error.strerror or str(error)).lower()}")
