@@ -248,6 +248,14 @@ def make_start(base: Path, started: list[Running]) -> Start:
     return start
 
 
+@pytest.fixture(autouse=True)
+def hangups() -> Iterator[None]:
+    """Whoever runs the tests may have had a reason to ignore SIGHUP; what is tested has none."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start `loadgen ARGUMENTS`; every run gets a results folder of its own."""

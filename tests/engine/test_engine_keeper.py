@@ -79,9 +79,10 @@ def test_every_signal_has_a_name(number: int, name: str) -> None:
 
 
 def test_a_terminal_that_is_closed_does_not_end_what_was_started_with_nohup() -> None:
-    assert signal.SIGHUP in signals.ending()
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
+        assert signal.SIGHUP in signals.ending()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         assert signals.ending() == [signal.SIGINT, signal.SIGTERM]
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,14 @@ def ranked(samples: dict[str, list[int]], percent: float) -> int:
 
 def result_of(master: Master) -> RunResult:
     return read_document_untrusted(master.folder(), RunResult)
+
+
+@pytest.fixture(autouse=True)
+def hangups() -> Iterator[None]:
+    """Whoever runs the tests may have had a reason to ignore SIGHUP; what is tested has none."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 # -- the command line --------------------------------------------------------------------------------------------------
