@@ -49,7 +49,7 @@ def _said(name: str, metrics: Mapping[str, MetricSummary]) -> str:
         parts = [getattr(metrics[lag], statistic) for lag in lags if lag in metrics]
         own_ns = sum(part for part in parts if part is not None)
         if figure_ns is not None and own_ns > max(floor_ns, figure_ns * _SHARE):
-            share = min(1.0, own_ns / figure_ns)
+            share = min(1.0, own_ns / figure_ns) if figure_ns else 1.0  # what was cut off at 0 is all ours
             return (
                 f"{share:.0%} of the {statistic} of {name} ({format_duration(figure_ns)}) is ours: what came waited "
                 f"{format_duration(own_ns)} to be read here"

@@ -74,6 +74,11 @@ SAID = ours("96%", "p50", "notify.service", "4.70 ms", "4.50 ms")
             },
             [],
         ),
+        # What was clamped: the other side's clock is ahead.
+        (
+            {"notify.service": spread(0), "generator.read_lag": spread(4)},
+            [ours("100%", "p50", "notify.service", "0 ns", "4.00 ms")],
+        ),
         # Percentiles that are none.
         ({"notify.service": spread(50, count=1), "generator.read_lag": spread(50)}, []),
         ({"notify.service": spread(50), "generator.read_lag": spread(50, count=1)}, []),
