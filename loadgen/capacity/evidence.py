@@ -11,6 +11,9 @@ from typing import NamedTuple
 STRAYS = 1 / 1000
 # More than so many failures are no accident: by strays alone, there would be so many once in a thousand loads.
 _ACCIDENT = 0.001
+# So many standard deviations, and as many failures, above what is expected need no reckoning: it takes as many terms as
+# there are failures, and a load that drops much has millions.
+_FAR_OFF = 10
 # Where it is not known how many were tried (sessions that were up before), as if it were 50.
 _LEAST_EXPECTED = 50 * STRAYS
 # So many more breaks than holds are enough to look for the limit below a load; and so many to take it for the bound of
@@ -92,6 +95,8 @@ class Evidence:
 def explained(failed: int, attempted: int) -> bool:
     """Whether so many failures may be strays."""
     expected = max(attempted * STRAYS, _LEAST_EXPECTED)
+    if failed > expected + _FAR_OFF * (1 + math.sqrt(expected)):
+        return False
     # Poisson: the chance of as many or more.
     below = math.fsum(math.exp(k * math.log(expected) - expected - math.lgamma(k + 1)) for k in range(failed))
     return 1 - below >= _ACCIDENT
