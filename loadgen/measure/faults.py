@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import msgspec
 
-# What happens before a session is up, and afterwards: the phases in which the MSE's and the WLC's end tell of it.
-_SESSION_ENDS = ((("tcp", "tls", "session"), ("accept",)), (("stream", "close"), ("serve",)))
-_HANDSHAKE_ENDS = ((("tcp", "tls", "session", "stream"), ("accept", "close", "serve")),)
+# What happens before a session is up, and afterwards: the phases in which the MSE's and the WLC's end tell of it. Of a
+# connection that never came up the WLC has not heard.
+_CONNECTING = (("tcp",), ())
+_SESSION_ENDS = (_CONNECTING, (("tls", "session"), ("accept",)), (("stream", "close"), ("serve",)))
+_HANDSHAKE_ENDS = (_CONNECTING, (("tls", "session", "stream"), ("accept", "close", "serve")))
 
 
 class Error(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from loadgen.report.html import run_page
 from loadgen.report.markdown import run_markdown
 
 MSE, WLC = "errors.tls.alert_unknown_ca", "errors.accept.key_hash_not_listed"
+TIMEOUT = "errors.tcp.timeout"
 REFUSED = {"sessions.attempted": 40, "sessions.established": 25, "sessions.failed": 15, MSE: 15, WLC: 15}
 SHAKEN = {"handshakes.completed": 0}
 
@@ -29,6 +30,9 @@ SHAKEN = {"handshakes.completed": 0}
         ({MSE: 15, WLC: 15} | SHAKEN, [Error(MSE, 15, "MSE")], [Error(WLC, 15, "WLC")]),
         ({WLC: 15, MSE: 0}, [Error(WLC, 15, "WLC")], []),  # only the WLCs are ours
         ({MSE: 14, WLC: 15}, [Error(WLC, 15, "WLC")], [Error(MSE, 14, "MSE")]),
+        # Connections that never came up: no WLC tells of them, however much it has to tell of others.
+        ({TIMEOUT: 9, WLC: 15}, [Error(WLC, 15, "WLC"), Error(TIMEOUT, 9, "MSE")], []),
+        ({TIMEOUT: 9, WLC: 15} | SHAKEN, [Error(WLC, 15, "WLC"), Error(TIMEOUT, 9, "MSE")], []),
         # Before sessions are up, and afterwards: different events.
         (
             {MSE: 2, WLC: 2, "errors.stream.reset": 1, "errors.serve.timeout": 3},
