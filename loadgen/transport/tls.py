@@ -29,7 +29,7 @@ from loadgen.transport.suites import offer
 from loadgen.transport.tcp_info import Segments, segments_of
 from loadgen.transport.tickets import can_be_offered
 from loadgen.transport.verifying import CertificateCheck, Clock, ClockedContext
-from loadgen.transport.waiting import Waiting, waiting
+from loadgen.transport.waiting import Waiting, ask_for_times, waiting
 
 # Makes an empty context of a method and a clock.
 ContextMaker: TypeAlias = Callable[[int, Clock | None], ClockedContext]
@@ -175,6 +175,7 @@ class Tunnel:
         "_server",
         "_socket",
         "_ssl",
+        "_timed",
         "_unheard",
         "blocked",
         "fd",
@@ -205,6 +206,7 @@ class Tunnel:
         self.refusal: str | None = None
         self.verified: bool | None = None
         self._broken = ""  # how our close_notify failed
+        self._timed = False  # the kernel was asked to tell when packets came
         self._server = server
         self._unheard = False  # the handshake is done for us, and the server may not have judged us yet
         self.resumed = False
@@ -250,6 +252,9 @@ class Tunnel:
 
     def waiting(self) -> Waiting | None:
         """What is to be read next; None if nothing is, or the kernel does not tell since when."""
+        if not self._timed:
+            ask_for_times(self._socket)
+            self._timed = True
         return waiting(self._socket)
 
     def read_into(self, view: memoryview) -> int:

@@ -8,6 +8,7 @@ import struct
 import sys
 import termios
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 from loadgen.units import NS_PER_S
@@ -32,13 +33,18 @@ class Waiting(NamedTuple):
     more: bool
 
 
+def ask_for_times(sock: socket.socket) -> None:
+    """Once for each socket, before `waiting`: the kernel shall tell when packets came, if it can."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+
 def waiting(sock: socket.socket) -> Waiting | None:
     """What is to be read next at a non-blocking socket; None if nothing is, or the kernel does not tell since when.
 
     Cost: 6 us, so it is for reads chosen by chance, and for handshakes.
     """
     try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         head, ancillary, _, _ = sock.recvmsg(_HEADER_BYTES, _ANCILLARY_BYTES, socket.MSG_PEEK)
         held = fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0\0\0\0")
     except OSError:

@@ -12,7 +12,7 @@ from loadgen.engine import reading
 from loadgen.engine.reading import ReadLag, Sampling, SchedulerDelay
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Recorder
-from loadgen.transport.waiting import Waiting, waiting
+from loadgen.transport.waiting import Waiting, ask_for_times, waiting
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 MS = NS_PER_MS
@@ -33,14 +33,14 @@ class Reader:
 class TestSampling:
     def test_rare_reads_are_all_looked_at(self) -> None:
         reader = Reader()
-        assert [reader.turn(1, 10 * MS) for _ in range(1000)] == [[0]] * 1000
+        assert [reader.turn(1, 25 * MS) for _ in range(1000)] == [[0]] * 1000
 
-    def test_of_many_reads_some_hundred_a_second_are(self) -> None:
+    def test_of_many_reads_some_dozens_a_second_are(self) -> None:
         reader = Reader()
         for _ in range(2000):  # two seconds in which the stride is found
             reader.turn(50, MS)
         looked = sum(len(reader.turn(50, MS)) for _ in range(10_000))
-        assert 500 < looked < 3000  # of 500,000 in ten seconds
+        assert 125 < looked < 750  # of 500,000 in ten seconds
 
     def test_of_a_long_turn_as_many_as_of_its_reads(self) -> None:
         """One turn in a hundred has as many reads as all others: those that waited for it are half of all."""
@@ -63,9 +63,9 @@ class TestSampling:
         reader = Reader()
         for _ in range(5000):
             reader.turn(100, MS)
-        for _ in range(60):
-            reader.turn(20, NS_PER_S)
-        assert all(reader.turn(1, 10 * MS) for _ in range(100))
+        for _ in range(2000):
+            reader.turn(5, NS_PER_S)
+        assert all(reader.turn(1, 25 * MS) for _ in range(100))
 
 
 class Timed:
@@ -152,7 +152,7 @@ def connected() -> Iterator[tuple[socket.socket, socket.socket]]:
         reader, _ = server.accept()
         with reader:
             reader.setblocking(False)
-            waiting(reader)  # from now on, the kernel notes when packets come
+            ask_for_times(reader)  # from now on, the kernel notes when packets come
             yield client, reader
 
 
