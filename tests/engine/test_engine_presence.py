@@ -163,8 +163,6 @@ def result_of(
         "aborted": "",
         "prepared": True,
         "epoch_ns": START,
-        "epoch_unix_s": 0.0,
-        "interval_s": 1.0,
         "absences": () if absence is None else (absence,),
     }
     return make_result(plan, RunRecord(**fields | changes), (), datetime.now(UTC))
