@@ -17,13 +17,17 @@ class Presence:
     With its MSEs ours, a place is a session; otherwise it is a WLC, because nobody knows which MSE is to come to it.
     """
 
-    def __init__(self, wanted: Sequence[int], name_of: Callable[[int], str], *, ours_to_time: bool) -> None:
+    def __init__(
+        self, wanted: Sequence[int], name_of: Callable[[int], str], *, ours_to_time: bool, dialing_ns: int = 0
+    ) -> None:
         """Args:
         name_of: a place.
         ours_to_time: the schedule is ours; otherwise whoever keeps it may begin with the first session.
+        dialing_ns: for how long the others may still be dialing when the first load begins, with the first of them.
         """
         self._wanted, self._name_of = wanted, name_of
         self._ours_to_time = ours_to_time
+        self._dialing_ns = dialing_ns
         self._there = [0] * len(wanted)
         self._since_ns = [0] * len(wanted)  # of the last change
         self._away_ns = [0] * len(wanted)
@@ -32,6 +36,7 @@ class Presence:
         self._came: set[int] = set()
         self._first_ns: int | None = None
         self._start_ns = self._end_ns = self._before_ns = 0
+        self._all_ns = 0  # from then on all should be there
 
     def begin(self, start_ns: int, length_ns: int) -> None:
         """A load begins: from now on they should be there, until it is over."""
@@ -40,6 +45,8 @@ class Presence:
             # Not earlier than half of the load: who saw little of it has not had it.
             first_ns = max(min(start_ns, self._first_ns), start_ns - length_ns // 2)
         self._start_ns, self._end_ns, self._before_ns = start_ns, first_ns + length_ns, start_ns - first_ns
+        self._all_ns = start_ns + min(self._dialing_ns, length_ns // 2)
+        self._dialing_ns = 0
         self._away_ns = [0] * len(self._wanted)
         self._at_end.clear()
 
@@ -64,13 +71,13 @@ class Presence:
         self._there[place] += by
 
     def _away_until(self, place: int, until_ns: int) -> int:
-        since_ns, until_ns = max(self._since_ns[place], self._start_ns), min(until_ns, self._end_ns)
+        since_ns, until_ns = max(self._since_ns[place], self._all_ns), min(until_ns, self._end_ns)
         missing = max(0, self._wanted[place] - self._there[place])
         return self._away_ns[place] + missing * max(0, until_ns - since_ns)
 
     def absence(self) -> Absence:
         """Of the load that was begun last, as if nothing would change until its end."""
-        length_ns = max(0, self._end_ns - self._start_ns)
+        length_ns = max(0, self._end_ns - self._all_ns)
         away = {place: ns for place in range(len(self._wanted)) if (ns := self._away_until(place, self._end_ns)) > 0}
         missing = sum(max(0, self._wanted[place] - self._at_end.get(place, self._there[place])) for place in away)
         longest = sorted(away, key=lambda place: -away[place])
@@ -120,4 +127,6 @@ def presence_of_visitors(plan: Plan, members: Sequence[int], listeners: Sequence
         host, port = addresses[position]
         return f"WLC {plan.wlcs[members[position]].mac} at {host}:{port}"
 
-    return Presence([wanted[number] for number in members], name_of, ours_to_time=True)
+    # The load begins with the first of them, and the others take the time that ours would.
+    dialing_ns = int(len(plan.sessions) / plan.connect_per_s * NS_PER_S)
+    return Presence([wanted[number] for number in members], name_of, ours_to_time=True, dialing_ns=dialing_ns)

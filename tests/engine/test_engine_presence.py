@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 from loadgen.engine.outcome import make_result
-from loadgen.engine.presence import Presence
+from loadgen.engine.presence import Presence, presence_of_visitors
 from loadgen.engine.record import Load, RunRecord
 from loadgen.errors import ExitCode
 from loadgen.measure.asked import Absence
@@ -118,6 +119,48 @@ def test_but_not_by_more_than_half_of_the_load() -> None:
     assert of.absence() == Absence(1, 5.0, 4.0, 1, ("WLC 0: it left after 1.0 s",), before_s=5.0)
 
 
+def dialing(seconds: float, *wanted: int) -> Presence:
+    """Others dial for so long once our load has begun."""
+    dialing_ns = int(seconds * NS_PER_S)
+    return Presence(wanted or (1,), lambda place: f"WLC {place}", ours_to_time=True, dialing_ns=dialing_ns)
+
+
+def test_those_that_are_still_dialing_when_the_first_has_come_are_not_missing_yet() -> None:
+    of = dialing(4, 1, 1, 1)
+    of.came(0, at(-0.2))
+    began(of)
+    of.came(1, at(4))
+    assert of.absence() == Absence(3, 6.0, 6.0, 1, ("WLC 2: no session came up",))
+    of.came(2, at(5))
+    assert of.absence() == Absence(3, 6.0, 1.0, 0, ("WLC 2: missing for 1.0 s",))
+
+
+def test_but_for_half_of_the_load_all_are_to_be_there() -> None:
+    assert began(dialing(60)).absence() == Absence(1, 5.0, 5.0, 1, ("WLC 0: no session came up",))
+
+
+def test_when_a_second_load_begins_nobody_is_dialing() -> None:
+    of = began(dialing(4))
+    of.begin(at(20), 10 * NS_PER_S)
+    assert of.absence() == Absence(1, 10.0, 10.0, 1, ("WLC 0: no session came up",))
+
+
+def test_a_thousand_that_dial_at_the_pace_of_the_plan_are_all_there() -> None:
+    """As the other side of `loadgen run ... --serve mse` does; the load begins 0.22 s after the first."""
+    plan = plan_of(Use.SERVE_WLC, wlcs=1000)
+    with socket.socket() as listener:
+        of = presence_of_visitors(plan, range(1000), [listener] * 1000)
+    assert of is not None
+    begun = False
+    for number in range(1000):
+        come_ns = at(number / plan.connect_per_s - 0.22)
+        if come_ns >= START and not begun:
+            began(of)
+            begun = True
+        of.came(number, come_ns)
+    assert of.absence() == Absence(1000, 6.0)
+
+
 def test_a_second_load_begins_anew() -> None:
     of = began(presence())
     of.came(0, at(3))
@@ -129,12 +172,12 @@ def test_a_second_load_begins_anew() -> None:
 # -- what a verdict makes of it ----------------------------------------------------------------------------------------
 
 
-def plan_of(use: Use, **load: Any) -> Plan:
-    """Two sessions, 10 s at 100/s."""
+def plan_of(use: Use, wlcs: int = 2, **load: Any) -> Plan:
+    """A session with each WLC, 10 s at 100/s."""
     targets = [("192.0.2.7", 1), ("192.0.2.8", 1)] if use is Use.TARGET_WLC else []
     data = {
         "name": "asked",
-        "wlc": {"count": 2, "authenticate": False},
+        "wlc": {"count": wlcs, "authenticate": False},
         "load": {"rate": 100, "stages": [{"hold": "10s"}]} | load,
     }
     data["load"] = {name: value for name, value in data["load"].items() if value is not None}
