@@ -110,6 +110,7 @@ class DtlsDriver(PeerKeeper):
                     await self._sleep()
                     await self._run_timers()
                     await self.on_tick(time.monotonic_ns())
+                    self._longest_stall_ns = self.stall_ns(time.monotonic_ns())
                 self.nursery.cancel_scope.cancel()
         finally:
             self._wake_ns = NEVER_NS
@@ -210,7 +211,7 @@ class DtlsDriver(PeerKeeper):
     # -- time ----------------------------------------------------------------------------------------------------
 
     def stall_ns(self, now_ns: int) -> int:
-        """The longest time by which a tick came late or is late now, since `forget_stalls`."""
+        """The longest time from when a tick was due to its end, or until now, since `forget_stalls`."""
         return max(self._longest_stall_ns, now_ns - self._wake_ns)
 
     def forget_stalls(self, now_ns: int) -> None:
@@ -247,7 +248,6 @@ class DtlsDriver(PeerKeeper):
                 await self._waker.wait()
             if timeout.cancelled_caught or time.monotonic_ns() >= self._wake_ns:
                 now = time.monotonic_ns()
-                self._longest_stall_ns = self.stall_ns(now)
                 # trio reads for all associations, and nobody tells since when what it read has been there: it reads as
                 # late as we wake.
                 late_ns = max(0, now - self._wake_ns - _TIMER_NS)

@@ -54,6 +54,8 @@ class Idle(Loop):
 
 
 class IdleDatagrams(DtlsDriver):
+    errand: Callable[[], None] = staticmethod(lambda: None)
+
     def endpoints(self) -> list[trio.DTLSEndpoint]:
         return []
 
@@ -64,7 +66,7 @@ class IdleDatagrams(DtlsDriver):
         return NEVER_NS
 
     async def on_tick(self, now_ns: int) -> None:
-        pass
+        self.errand()
 
 
 def drivers() -> list[Callable[[], Idle | IdleDatagrams]]:
@@ -118,6 +120,25 @@ class TestParts:
 
         lived(driver, script)
         assert (told.setup_ns, told.load_ns, told.closing_ns) == (close_to(2.83), close_to(3), close_to(1.5))
+
+    def test_a_stop_in_the_middle_of_what_it_does_is_told_of(
+        self, make: Callable[[], Idle | IdleDatagrams], stop: Sleep
+    ) -> None:
+        driver, told = make(), Pauses()
+
+        def be_stopped() -> None:
+            driver.errand = lambda: None
+            stop(3)
+
+        def script() -> object:
+            yield 1
+            told.begin_load(driver)
+            driver.errand = be_stopped
+            yield 1
+            told.end_load(driver)
+
+        lived(driver, script)
+        assert told.load_ns == close_to(3)
 
     def test_a_stop_over_the_end_of_the_load_is_in_the_load(
         self, make: Callable[[], Idle | IdleDatagrams], stop: Sleep
