@@ -91,7 +91,7 @@ class Prober:
         return Ended(ExitCode.PASSED, "")
 
     def _live(self, campaign: Campaign) -> RunRecord:
-        """Loads over one fleet's sessions, until the search is over or sessions were lost."""
+        """Loads over one fleet's sessions, until the search is over or sessions have ended."""
         settings = campaign.settings
         source = source_for(settings.dimension, self._source, settings.start, settings.hold_ns, settings.warmup_ns)
         job = make_job(source, datetime.now(UTC))
@@ -101,7 +101,7 @@ class Prober:
                 return  # nobody came
             while (trial := campaign.next()) is not None:
                 load = await self._one_load(campaign, job.plan, supervisor, trial)
-                if supervisor.fleet.stopping or load.after["sessions.lost"] > load.before["sessions.lost"]:
+                if supervisor.fleet.stopping or sessions_ended(supervisor.loads[0], load):
                     return
                 if self._unreachable:
                     return
@@ -209,6 +209,11 @@ def _untaken(figures: Figures) -> float:
     of = counters["notify.sent_bytes"] / counters["notify.sent"] * sent.count
     more = counters["notify.unacknowledged_bytes"] - counters["notify.unacknowledged_before_bytes"]
     return min(1.0, max(0.0, more / of))
+
+
+def sessions_ended(first: Load, load: Load) -> bool:
+    """Whether sessions have gone since the first load, however: what is due for them would break every later one."""
+    return any(load.after[name] > first.before[name] for name in ("sessions.lost", "sessions.closed"))
 
 
 def _nobody_there(plan: Plan, seen: Observation) -> str:

@@ -1,12 +1,15 @@
-"""What counts as a backlog where only the sender is ours, and where a load is a run of its own."""
+"""What counts as a backlog where only the sender is ours, and where a load is a run of its own; who went meanwhile."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 
 from loadgen.capacity.campaign import Campaign, Observation, Settings
 from loadgen.capacity.dimension import Dimension
-from loadgen.capacity.probing import _untaken
+from loadgen.capacity.probing import _untaken, sessions_ended
+from loadgen.engine.record import Load
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.thresholds import Figures
@@ -56,3 +59,19 @@ def test_a_backlog_breaks_a_load_of_stations_whatever_was_achieved(growth_ns: fl
     )
     assert probe.passed is holds
     assert [broke.split(":")[0] for broke in probe.broke] == ([] if holds else ["a growing backlog"])
+
+
+@pytest.mark.parametrize(
+    ("after", "ended"),
+    [
+        ({}, False),
+        ({"sessions.established": 9}, False),  # one more has come
+        ({"sessions.lost": 1}, True),
+        ({"sessions.closed": 4}, True),  # in order, and gone all the same; also between two loads
+    ],
+)
+def test_a_session_that_went_in_any_way_is_dialed_again(after: dict[str, int], ended: bool) -> None:
+    before = Counter({"sessions.established": 8, "sessions.closed": 3})
+    first, last = Load((), before), Load((), before | Counter(after))
+    last.after = before | Counter(after)
+    assert sessions_ended(first, last) is ended
