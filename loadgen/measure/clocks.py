@@ -143,6 +143,7 @@ class PeerClocks:
         self._steps = np.zeros(rows, np.int64)
         self._first_ns = np.zeros(rows, np.int64)  # when the first notification came
         self._overstated = np.zeros(rows, np.int64)  # by so much some durations are shown too long
+        self._understated = np.zeros(rows, np.int64)  # or too short, if what was put back was no clock
         self._since_ns = np.zeros(rows, np.int64)  # since when the clock runs evenly
         self._now_ns = 0  # when the last notifications came
         self._base_ns, self._base = np.zeros(rows, np.int64), np.zeros(rows, np.int64)  # what drift is taken from
@@ -153,7 +154,8 @@ class PeerClocks:
         """A session begins; this is the round trip of its subscription."""
         self._recent[row] = self._least[row] = self._most[row] = _FAR_NS
         self._forget(row)
-        self._steps[row] = self._first_ns[row] = self._base_ns[row] = self._overstated[row] = 0
+        self._steps[row] = self._first_ns[row] = self._base_ns[row] = 0
+        self._overstated[row] = self._understated[row] = 0
         self._correct_by(row, 0)
         self.round_trip(row, asked_ns, answered_ns)
         self._settle(row)  # nothing can stand before this answer
@@ -246,6 +248,7 @@ class PeerClocks:
         """Notifications came behind the answer to a question: they were sent after it was asked."""
         slewed = _slewed(self._now_ns)
         told = np.flatnonzero(self._asked[rows])
+        before, stepped = self._offset[rows], []
         for place in told.tolist():
             row, took = int(rows[place]), int(self._took[rows[place]])
             most = done_ns[place] - int(self._asked[row]) - int(first[place]) + self._slack_ns
@@ -259,9 +262,14 @@ class PeerClocks:
                 self._round[row], self._round_bound[row] = took, took - slewed
                 self._most[row] = most - slewed
                 self._step(rows[place : place + 1], self._now_ns)
+                stepped.append(place)
             self._most[row] = min(int(self._most[row]), most - slewed)
         if told.size:
             self._judge(rows[told], self._now_ns)
+        if stepped:
+            # So it looks, too, if a WLC answers ahead of what it has said that it sent, and keeps: then it is late.
+            back = rows[stepped]
+            self._understated[back] = np.maximum(self._understated[back], before[stepped] - self._offset[back])
 
     def _step(self, rows: Int64s, now_ns: int) -> None:
         self._steps[rows] += 1
@@ -330,7 +338,7 @@ class PeerClocks:
             corrected=int(np.count_nonzero(wrong)),
             unsteady=int(np.count_nonzero(self._steps[rows] > _MOST_STEPS)),
             less_ns=max(_most_of(uncertainty[corrected]), _most_of(-highest[raw]), _most_of(self._overstated[rows])),
-            more_ns=max(_most_of(uncertainty[corrected]), _most_of(highest[raw])),
+            more_ns=max(_most_of(uncertainty[corrected]), _most_of(highest[raw]), _most_of(self._understated[rows])),
             readings=readings,
         )
 

@@ -226,6 +226,34 @@ def test_nor_is_a_queue_that_stands_for_long(ahead_ns: int) -> None:
     assert found.reading.steps == 0
 
 
+def test_one_that_answers_ahead_of_what_it_keeps_may_be_late_by_all_of_it() -> None:
+    """It looks like a clock that was put back: no threshold passes by the durations that are shown then."""
+    clocks = PeerClocks(["192.0.2.1:16113"])
+
+    def shown(now_ns: int, raw_ns: int) -> int:
+        offset = clocks.correct(np.array([0]), None, np.array([raw_ns]), (now_ns,))
+        return raw_ns if offset is None else raw_ns + int(offset[0])
+
+    clocks.set_up(0, BEGIN_NS, BEGIN_NS + NS_PER_MS)
+    for number in range(1, 100):
+        assert shown(BEGIN_NS + number * 10 * NS_PER_MS, 500 * NS_PER_US) == 500 * NS_PER_US
+    assert clocks.survey().more_ns < NS_PER_MS
+    # For two seconds it keeps what is due, and says that it sent it; an echo is answered at once.
+    stands_ns = BEGIN_NS + NS_PER_S
+    clocks.round_trip(0, stands_ns + NS_PER_S, stands_ns + NS_PER_S + NS_PER_MS)
+    clocks.settle()
+    kept = [2 * NS_PER_S - number * 10 * NS_PER_MS for number in range(200)]
+    short = max(raw_ns - shown(stands_ns + 2 * NS_PER_S, raw_ns) for raw_ns in kept)
+    assert short > 1.9 * NS_PER_S
+    assert clocks.survey().more_ns >= short
+    for number in range(200):
+        shown(stands_ns + 2 * NS_PER_S + number * 10 * NS_PER_MS, 500 * NS_PER_US)
+    assert clocks.survey().more_ns >= short  # also when it has caught up
+    clocks.set_up(0, stands_ns + 9 * NS_PER_S, stands_ns + 9 * NS_PER_S + NS_PER_MS)
+    shown(stands_ns + 10 * NS_PER_S, 500 * NS_PER_US)
+    assert clocks.survey().more_ns < NS_PER_MS
+
+
 def test_each_wlc_has_a_clock_of_its_own() -> None:
     wlcs = [Wlc(always(ahead), name=f"192.0.2.{ahead % 7}:1") for ahead in (0, 2 * NS_PER_S, -3 * NS_PER_S)]
     found = measured(wlcs)
