@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -123,11 +124,14 @@ def _counts(counters: Mapping[str, int]) -> Iterator[Shortfall]:
 def _resumed(counters: Mapping[str, int]) -> Iterator[Shortfall]:
     """Another mix of full and resumed handshakes is another load."""
     asked, resumed = counters.get("handshakes.resumption_asked", 0), counters.get("handshakes.resumed", 0)
-    if resumed < asked:
+    # One that did not come to its end has done neither, and is told of by itself; of them, as many as of all.
+    ended = counters.get("handshakes.failed", 0) + counters.get("handshakes.withdrawn", 0)
+    missing = asked - resumed - math.ceil(asked * ended / max(1, counters.get("handshakes.attempted", 0)))
+    if missing > 0:
         offered = counters.get("handshakes.resumption_offered", 0)
         what = f"{resumed:,} of {asked:,} handshakes that load.resumed asks for resumed an earlier session"
         why = f"the target had given something to offer for {offered:,} of them"
-        yield Shortfall(what, asked - resumed > asked * TOLERANCE, why)
+        yield Shortfall(what, missing > asked * TOLERANCE, why)
 
 
 def _share(share: float) -> str:

@@ -182,3 +182,22 @@ def test_an_end_of_our_own_is_not_the_targets(
 ) -> None:
     verdict = verdict_of(counters, **options)  # type: ignore[arg-type]
     assert (verdict.limited_by, verdict.limit_reason) == (limit, reason)
+
+
+@pytest.mark.parametrize(
+    ("attempted", "unfinished", "asked", "resumed", "grave"),
+    [
+        (60, {}, 40, 40, None),
+        (60, {"handshakes.withdrawn": 1}, 40, 39, None),  # the run's end cut it off
+        (1000, {"handshakes.failed": 9}, 500, 495, None),
+        (60, {}, 40, 39, True),
+        (1000, {}, 500, 495, False),
+        (1000, {"handshakes.failed": 9}, 50, 41, True),  # hardly any of them can have been one of these
+    ],
+)
+def test_a_handshake_that_was_not_completed_is_no_other_mix(
+    attempted: int, unfinished: dict[str, int], asked: int, resumed: int, grave: bool | None
+) -> None:
+    counters = {"handshakes.attempted": attempted, "handshakes.resumption_asked": asked, "handshakes.resumed": resumed}
+    found = shortfalls(Asked(0, 10.0), 10.0, counters | unfinished, ())
+    assert [short.grave for short in found] == ([] if grave is None else [grave])
