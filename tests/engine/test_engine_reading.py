@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import selectors
 import socket
+import struct
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -196,3 +198,14 @@ class TestKernel:
         assert reader.recv(1, socket.MSG_PEEK) == b""
         reader.setblocking(False)
         assert waiting(reader) is None
+
+    def test_a_reset_is_left_to_whoever_reads(self, connected: tuple[socket.socket, socket.socket]) -> None:
+        client, reader = connected
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        with selectors.DefaultSelector() as selector:
+            selector.register(reader, selectors.EVENT_READ)
+            assert selector.select(60)
+        assert waiting(reader) is None
+        with pytest.raises(ConnectionResetError):
+            reader.recv(1)
