@@ -86,6 +86,8 @@ class MseEndpoint(Endpoint):
                 if status != Status.OK or not granted:
                     raise RemoteProtocolError("nothing_granted", f"mask {granted:#x}, status {status}")
                 self._take_grant(granted)
+                if self.settings.mask & ~granted:
+                    self.settings.recorder.count("sessions.granted_in_part")
                 if (clocks := self.settings.recorder.clocks) is not None:
                     clocks.set_up(self.number, self._subscribed_ns, now_ns)
                 self.settings.recorder.record("handshake.session", now_ns - self.started_ns)

@@ -12,7 +12,7 @@ from loadgen.engine.record import AbortWhen, Load, RunRecord
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
-from loadgen.measure.asked import Asked, shortfalls
+from loadgen.measure.asked import Asked, Pace, shortfalls
 from loadgen.measure.books import imbalances
 from loadgen.measure.figures import (
     StageSpan,
@@ -26,7 +26,7 @@ from loadgen.measure.figures import (
 from loadgen.measure.health import MachineHealth, Verdict, judge
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import MAXIMA, error_phases
-from loadgen.measure.result import RunResult, environment
+from loadgen.measure.result import RunResult, StageResult, environment
 from loadgen.measure.thresholds import Figures, Status
 from loadgen.measure.verdict import make_verdict
 from loadgen.scenario.plan import Plan, PlannedThreshold, Use, end_ns
@@ -75,7 +75,8 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     load_s = sum(load.length_s for load in record.loads)
     # Who cut a run off knows that it did less than it was to.
     whole = record.complete and not record.interrupted and not record.aborted
-    short = shortfalls(_asked(plan, record), load_s, counters, record.absences) if whole else ()
+    stages, asked = make_stages(merger, spans), _asked(plan, record, demands)
+    short = shortfalls(asked, load_s, counters, record.absences, _paces(plan, stages)) if whole else ()
     return RunResult(
         schema_version=RunResult.VERSION,
         scenario=plan.scenario,
@@ -104,7 +105,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         rates=dict(figures.rates),
         costs=dict(figures.costs),
         thresholds=judged,
-        stages=make_stages(merger, spans),
+        stages=stages,
         workers=record.health,
         machine=machine,
         timeline=record.timeline.build(None if load is None else record.loads[0].start_ns - record.epoch_ns),
@@ -171,13 +172,35 @@ def _since(load: Load | None, counters: dict[str, int]) -> dict[str, int]:
     return {name: count - load.before[name] for name, count in counters.items()}
 
 
-def _asked(plan: Plan, record: RunRecord) -> Asked:
+def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -> Asked:
     """What a run was to do. How many users there are to be, only who leads them knows."""
+    judged = {name for demand in demands for name in (demand.name, demand.over) if name}
     if plan.sessions_per_user or not record.loads:
-        return Asked()
+        return Asked(judged=judged)
     load_s = sum(end_ns(load.stages) for load in record.loads) / NS_PER_S
-    allowed_s = max((absence.before_s for absence in record.absences), default=0.0)
-    return Asked(len(plan.sessions) if plan.kind is LoadKind.NOTIFY else 0, load_s, allowed_s)
+    sessions = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else 0
+    dialing_s = sessions / plan.connect_per_s if plan.use is Use.SERVE_WLC else 0.0
+    return Asked(
+        sessions,
+        load_s,
+        allowed_s=max((absence.before_s for absence in record.absences), default=0.0),
+        judged=judged,
+        late=min(0.5, dialing_s / load_s) if load_s else 0.0,
+    )
+
+
+def _paces(plan: Plan, stages: Sequence[StageResult]) -> list[Pace]:
+    """The stages that count and have one rate, which we keep."""
+    if not plan.paced or plan.sessions_per_user or not (plan.use.plays_wlc or plan.kind is LoadKind.HANDSHAKE):
+        return []
+    rate, unit = "notify.received_per_s" if plan.use.plays_mse else "notify.sent_per_s", "notifications/s"
+    if plan.kind is LoadKind.HANDSHAKE:
+        rate, unit = "handshake.completed_per_s", "handshakes/s"
+    return [
+        Pace(stage.name, unit, stage.start_per_s, stage.rates[rate])
+        for stage in stages
+        if stage.counted and stage.start_per_s == stage.end_per_s and rate in stage.rates
+    ]
 
 
 def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:

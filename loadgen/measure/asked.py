@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 # Of what was asked for: less than that is a blemish, which is named, and no reason not to pass.
 TOLERANCE = 0.01
+_UNJUDGED = "no threshold says how many may be"
+# The same of a rate, which is not counted, but estimated.
+_PACE_TOLERANCE = 0.05
 # Of one run, so that it stays a line: sessions that are named.
 MOST_NAMED = 4
 # What counts those that were begun: the rest was dropped. What is due is the plan's, as far as MSEs were subscribed; it
 # goes on being due while a session that should be there is not.
 _BEGUN = {"notify": "notify.sent", "handshakes": "handshakes.attempted", "requests": "requests.sent"}
 _WORDS = {"notify": "notifications", "handshakes": "handshakes", "requests": "requests"}
+# What was offered and came to nothing: its counter, of which it is a part, and how that is said. More than is tolerated
+# is not passed, unless a threshold says how much of it may be. What is under way when a session ends is none of it.
+_CAME_TO_NOTHING = (
+    ("notify.dropped", ("notify.due",), "notifications were dropped"),
+    ("notify.lost", ("notify.sent", "notify.received"), "notifications were lost"),
+    ("requests.dropped", ("requests.due",), "requests were dropped"),
+    ("requests.timed_out", ("requests.sent",), "requests were not answered"),
+    ("handshakes.dropped", ("handshakes.due",), "handshakes were dropped"),
+)
 
 
 class Absence(msgspec.Struct, frozen=True):
@@ -46,11 +58,29 @@ class Asked(NamedTuple):
         sessions: all the time.
         load_s: how long the load is to last.
         allowed_s: how much of that may be missing at its end: see `Absence.before_s`.
+        judged: figures that thresholds are about: of those, somebody has said how much there may be.
+        late: share of the load for which somebody else's MSEs may still have been dialing.
     """
 
     sessions: int = 0
     load_s: float = 0.0
     allowed_s: float = 0.0
+    judged: Collection[str] = ()
+    late: float = 0.0
+
+    @property
+    def paced(self) -> bool:
+        """Somebody has said how fast it must go."""
+        return any(name.endswith("_per_s") for name in self.judged)
+
+
+class Pace(NamedTuple):
+    """A stage at one rate: what was offered per second, and what was done of that as it became due."""
+
+    stage: str
+    unit: str
+    offered: float
+    done: float
 
 
 class Shortfall(NamedTuple):
@@ -71,13 +101,17 @@ class Shortfall(NamedTuple):
 
 
 def shortfalls(
-    asked: Asked, load_s: float, counters: Mapping[str, int], absences: Sequence[Absence]
+    asked: Asked, load_s: float, counters: Mapping[str, int], absences: Sequence[Absence], paces: Sequence[Pace] = ()
 ) -> tuple[Shortfall, ...]:
     """Everything that fell short, of a run that nobody cut off."""
+    counts = (*_counts(counters), *_came_to_nothing(asked, counters))
+    # What was dropped or failed is told by then, and shows in the pace, too.
+    slow = () if counts else _paces(asked, paces)
     return (
         *_sessions(asked, counters, absences),
         *_length(asked, load_s),
-        *_counts(counters),
+        *counts,
+        *slow,
         *_resumed(counters),
     )
 
@@ -119,6 +153,28 @@ def _counts(counters: Mapping[str, int]) -> Iterator[Shortfall]:
     attempted, failed = counters.get("handshakes.attempted", 0), counters.get("handshakes.failed", 0)
     if failed > attempted * TOLERANCE:
         yield Shortfall(f"{failed:,} of {attempted:,} handshakes were not completed", grave=True)
+
+
+def _came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
+    """It was offered, and that was all."""
+    for name, wholes, what in _CAME_TO_NOTHING:
+        count, whole = counters.get(name, 0), max(counters.get(each, 0) for each in wholes)
+        tolerated = TOLERANCE + (asked.late if name == "notify.dropped" else 0.0)
+        if count > whole * tolerated and name not in asked.judged:
+            yield Shortfall(f"{count:,} of {whole:,} {what}", True, _UNJUDGED)
+    # One for each session may have been under way at its end.
+    nothing = counters.get("echo.dropped", 0) + counters.get("echo.unanswered", 0)
+    due, sessions = counters.get("echo.due", 0), counters.get("sessions.established", 0)
+    if nothing > due * TOLERANCE + sessions and not {"echo.dropped", "echo.unanswered"} & {*asked.judged}:
+        yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered", True, _UNJUDGED)
+
+
+def _paces(asked: Asked, paces: Sequence[Pace]) -> Iterator[Shortfall]:
+    """All of it was done in the end, but not at the rate at which it was due."""
+    for pace in paces:
+        if pace.done < pace.offered * (1 - TOLERANCE):
+            what = f"{pace.done:,.4g} of {pace.offered:,.4g} {pace.unit} in {pace.stage}: a backlog grew"
+            yield Shortfall(what, pace.done < pace.offered * (1 - _PACE_TOLERANCE) and not asked.paced)
 
 
 def _resumed(counters: Mapping[str, int]) -> Iterator[Shortfall]:

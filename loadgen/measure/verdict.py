@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from loadgen.errors import ExitCode
-from loadgen.measure.asked import TOLERANCE, Shortfall
+from loadgen.measure.asked import MOST_NAMED, TOLERANCE, Shortfall
 from loadgen.measure.faults import faults
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.result import Limit, ResultVerdict
@@ -26,10 +26,15 @@ _NO_HANDSHAKE = "no handshake completed"
 _SHORTCOMINGS = {
     "sessions.failed": "sessions failed",
     "sessions.lost": "sessions lost",
+    "sessions.left_early": "sessions ended in order by their peer before the end",
+    "sessions.granted_in_part": "sessions that were granted less than they asked for",
     "handshakes.failed": "handshakes failed",
     "handshakes.dropped": "handshakes dropped",
     "notify.dropped": "notifications dropped",
     "notify.lost": "notifications lost",
+    "notify.unaccounted": "notifications sent that nobody can tell of, because a worker died",
+    "echo.dropped": "echoes dropped",
+    "echo.unanswered": "echoes not answered",
     "clock.clamped": "durations below 0 or above 1 h, cut off",
     "requests.dropped": "requests dropped",
     "requests.refused": "requests refused",
@@ -85,8 +90,10 @@ def make_verdict(
         reasons.append("no session was left at the end")
     reasons += [shortfall.reason for shortfall in shortfalls]
     reasons += _shortcomings(counters)
-    if unasked := counters.get("requests.unmatched"):
+    if unasked := counters.get("requests.unmatched", 0) + counters.get("echo.unmatched", 0):
         reasons.append(f"responses that nobody asked for: {unasked:,}")
+    if told := faults(counters).told:
+        reasons.append("errors: " + ", ".join(f"{error.name} {error.count:,}" for error in told[:MOST_NAMED]))
     reasons += [f"threshold {_VERBS[t.status]}: {t.text} ({t.shown})" for t in thresholds if not t.passed]
     if deaths:
         code = ExitCode.WORKER_DIED
@@ -139,6 +146,11 @@ def _evidence(
     if failed:
         name, count = max(failed.items(), key=lambda item: item[1])
         return Limit.TARGET, f"{name}: {count:,}"
+    lost = counters.get("notify.lost", 0)
+    if lost > max(counters.get("notify.sent", 0), counters.get("notify.received", 0)) * TOLERANCE:
+        # Of datagrams nobody says where they went; those that we lost ourselves are the generator's, above.
+        where = Limit.NETWORK if "datagrams.received" in counters else Limit.TARGET
+        return where, f"notifications lost: {lost:,}"
     if grave := next((shortfall for shortfall in shortfalls if shortfall.grave), None):
         return Limit.TARGET, grave.what
     for kind in ("notify", "handshakes", "requests"):
@@ -153,11 +165,6 @@ def _evidence(
     waiting, sent = counters.get("notify.unacknowledged_bytes", 0), counters.get("notify.sent_bytes", 0)
     if waiting > max(_LEAST_WAITING_BYTES, sent * TOLERANCE):
         return Limit.TARGET, f"{waiting:,} bytes were written that it had not taken when the load was over"
-    lost = counters.get("notify.lost", 0)
-    if lost > max(counters.get("notify.sent", 0), counters.get("notify.received", 0)) * TOLERANCE:
-        # Of datagrams nobody says where they went; those that we lost ourselves are the generator's, above.
-        where = Limit.NETWORK if "datagrams.received" in counters else Limit.TARGET
-        return where, f"notifications lost: {lost:,}"
     return None
 
 

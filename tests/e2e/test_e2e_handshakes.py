@@ -97,7 +97,7 @@ def handshakes(ended: Ended, *names: str) -> tuple[int, ...]:
 def check_books(ended: Ended) -> None:
     """Of every run that plays MSEs, whatever happened in it."""
     attempted, completed, failed, resumed = handshakes(ended, "attempted", "completed", "failed", "resumed")
-    assert attempted == completed + failed
+    assert attempted == completed + failed + ended.counters["handshakes.withdrawn"]
     assert resumed <= completed
     if "handshakes.due" in ended.counters:
         due, dropped = handshakes(ended, "due", "dropped")
@@ -257,7 +257,8 @@ class TestBothSides:
         assert {path.name for path in ended.folder.iterdir()} >= {"plan.json", "result.json", "histograms.hlog"}
         hlog = (ended.folder / "histograms.hlog").read_text("ascii")
         for name in counts(ended):
-            assert f"Tag=hold/{name}," in hlog
+            # WLCs do not know when a handshake was due.
+            assert f"Tag={'' if name == 'generator.accept_lag' else 'hold/'}{name}," in hlog
         assert "handshake.latency" in ended.stdout
         assert "notif" not in ended.stdout
 
@@ -438,11 +439,11 @@ class TestPeers:
         assert counts(ended)["handshake.lag"] == counts(ended)["generator.lag"] == 15
 
     def test_some_work_and_some_do_not(self, start: Start, shake: Path, certificate: Path) -> None:
-        """One of two WLCs is down: half of the handshakes fail, and the run has not."""
+        """One of two WLCs is down: half of the handshakes fail, and the run has not passed."""
         with FakeWlc(certificate, polite, host="127.77.55.1") as wlc:
             targets = f"{wlc.address},127.77.55.1:{free_port('127.77.55.1')}"
             ended = meet(start, shake, targets, "load.rate=40").end()
-        ended.check_passed()
+        assert ended.code in (4, 5), ended.stderr
         check_books(ended)
         assert handshakes(ended, "due", "completed", "failed") == (20, 10, 10)
         assert ended.errors == {"errors.tcp.refused": 10}
@@ -533,7 +534,7 @@ class TestInterrupted:
 
     @pytest.mark.parametrize("backlog", ["100ms", "1m"])
     def test_while_all_are_stuck(self, start: Start, shake: Path, certificate: Path, backlog: str) -> None:
-        """Nobody waits for the time-out of a peer that does not answer; what was begun has failed."""
+        """Nobody waits for the time-out of a peer that does not answer; what was begun was withdrawn, and is no failure."""
         with FakeWlc(certificate, raw=silent, host="127.77.62.1") as wlc:
             running = meet(
                 start, shake, wlc, "load.rate=1000", "load.concurrency=7", f"load.backlog={backlog}",
@@ -545,7 +546,7 @@ class TestInterrupted:
             ended = running.end()
         assert ended.code == 130, ended.stderr
         check_books(ended)
-        assert handshakes(ended, "attempted", "completed", "failed") == (7, 0, 7)
+        assert handshakes(ended, "attempted", "completed", "failed", "withdrawn") == (7, 0, 0, 7)
         assert all(process_is_gone(pid) for pid in pids)
 
 
@@ -632,7 +633,7 @@ class TestServe:
         """Nobody listens to what one of them says, and nobody minds."""
         assert handshakes(visited, "attempted", "completed", "failed", "resumed") == (8, 7, 1, 0)
         assert visited.errors == {"errors.accept.key_hash_not_listed": 1}
-        assert counts(visited) == {"handshake.tls": 7}
+        assert counts(visited) == {"handshake.tls": 7, "generator.accept_lag": 7}
 
     def test_visitors_have_a_rate(self, start: Start, tmp_path: Path, identities: Identities) -> None:
         """If there are enough of them, by when they came; also when all were there within the first moments."""
@@ -687,7 +688,9 @@ def test_one_side_in_one_process_the_other_in_another(start: Start, tmp_path: Pa
     assert ours.counters["handshakes.resumed"] == resumed_of(15, 2, 0.5)
     both = ("attempted", "completed", "failed", "resumed")
     assert handshakes(ours, *both) == handshakes(theirs, *both)
-    assert {name: counts(ours)[name] for name in counts(theirs)} == counts(theirs)
+    told = {name: count for name, count in counts(theirs).items() if name != "generator.accept_lag"}  # of its own
+    assert told
+    assert {name: counts(ours)[name] for name in told} == told
     assert theirs.errors == {}
 
 
@@ -756,8 +759,12 @@ class TestOpenSslServer:
     @pytest.mark.parametrize("version", _VERSIONS)
     def test_it_resumes_if_it_can(self, resuming: dict[str, Ended], version: str, tickets: str) -> None:
         ended = resuming[f"{version} {tickets}"]
-        check_all_completed(ended, 15)
+        check_books(ended)
+        assert handshakes(ended, "due", "completed", "failed") == (15, 15, 0)
+        assert ended.errors == {}
         assert ended.counters["handshakes.resumed"] == (0 if tickets == "none" else 14)
+        # Full handshakes instead of resumed ones are another load.
+        assert ended.code in ((4, 5) if tickets == "none" else (0, 4)), ended.stderr
 
     def test_it_refuses_us(self, start: Start, tmp_path: Path, certificate: Path) -> None:
         """A server that verifies our certificate to the end, and does not know who signed it."""

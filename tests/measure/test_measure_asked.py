@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadgen.errors import ExitCode
-from loadgen.measure.asked import Absence, Asked, Shortfall, shortfalls
+from loadgen.measure.asked import Absence, Asked, Pace, Shortfall, shortfalls
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.result import Limit, ResultVerdict
 from loadgen.measure.thresholds import Status, ThresholdResult
@@ -42,6 +42,10 @@ def away(away_s: float, missing: int = 0, *named: str, others: int = 0) -> Absen
     return Absence(50, 10.0, away_s, missing, named, others)
 
 
+DROPPED = {"notify.due": 800, "notify.sent": 386, "notify.dropped": 414}
+ECHOES = {"echo.due": 6, "echo.sent": 1, "echo.dropped": 4, "echo.unanswered": 1}
+
+
 @pytest.mark.parametrize(
     ("asked", "load_s", "counters", "absences", "what", "grave"),
     [
@@ -60,13 +64,22 @@ def away(away_s: float, missing: int = 0, *named: str, others: int = 0) -> Absen
         (Asked(0, 10.0, 0.5), 9.4, {}, [], "", False),  # whoever keeps the schedule has begun before us
         (Asked(0, 10.0, 0.5), 9.3, {}, [], "the load ended after 9.3 of 10.0 s", True),
         # how many
-        (Asked(), 0, {"notify.due": 800, "notify.sent": 386, "notify.dropped": 414}, [], "", False),
+        (Asked(), 0, DROPPED, [], "414 of 800 notifications were dropped", True),
+        (Asked(judged={"notify.dropped"}), 0, DROPPED, [], "", False),  # somebody said how many may be
+        (Asked(late=0.5), 0, DROPPED, [], "414 of 800 notifications were dropped", True),
+        (Asked(late=0.51), 0, DROPPED, [], "", False),  # while MSEs were still dialing
+        (Asked(), 0, {"notify.due": 800, "notify.sent": 792, "notify.dropped": 8}, [], "", False),
+        (Asked(), 0, {"notify.sent": 800, "notify.lost": 9}, [], "9 of 800 notifications were lost", True),
+        (Asked(), 0, {"notify.received": 791, "notify.lost": 9}, [], "9 of 791 notifications were lost", True),
+        (Asked(), 0, {"requests.sent": 100, "requests.timed_out": 2}, [], "2 of 100 requests were not", True),
+        (Asked(), 0, ECHOES | {"sessions.established": 1}, [], "5 of 6 echoes were not answered", True),
+        (Asked(), 0, ECHOES | {"sessions.established": 5}, [], "", False),  # each under way when its session ended
         (Asked(), 0, {"notify.due": 800, "notify.sent": 386}, [], "414 of 800 notifications that were due", True),
         (Asked(), 0, {"notify.due": 800, "notify.sent": 796}, [], "4 of 800 notifications that were due", False),
         (Asked(), 0, {"handshakes.due": 1000, "handshakes.attempted": 900}, [], "100 of 1,000 handshakes", True),
         (Asked(), 0, {"handshakes.attempted": 100, "handshakes.failed": 2}, [], "2 of 100 handshakes were", True),
         (Asked(), 0, {"handshakes.attempted": 100, "handshakes.failed": 1}, [], "", False),
-        (Asked(), 0, {"requests.due": 100, "requests.sent": 90, "requests.dropped": 10}, [], "", False),
+        (Asked(), 0, {"requests.due": 100, "requests.sent": 90, "requests.dropped": 10}, [], "10 of 100", True),
         (Asked(), 0, {"requests.due": 100, "requests.sent": 90}, [], "10 of 100 requests", True),
     ],
 )
@@ -83,7 +96,7 @@ def test_what_was_done_is_compared_with_what_was_asked_for(
         assert shortfall.reason in verdict.reasons
         assert verdict.exit_code == (ExitCode.INCONCLUSIVE if grave else ExitCode.PASSED)
         assert ALL_DONE not in verdict.limit_reason
-        assert shortfall.what in verdict.limit_reason
+        assert shortfall.what in verdict.limit_reason or "notify.lost" in counters
         assert verdict.limited_by is (Limit.TARGET if grave else Limit.SCENARIO)
 
 
@@ -201,3 +214,20 @@ def test_a_handshake_that_was_not_completed_is_no_other_mix(
     counters = {"handshakes.attempted": attempted, "handshakes.resumption_asked": asked, "handshakes.resumed": resumed}
     found = shortfalls(Asked(0, 10.0), 10.0, counters | unfinished, ())
     assert [short.grave for short in found] == ([] if grave is None else [grave])
+
+
+@pytest.mark.parametrize(
+    ("done", "judged", "grave"),
+    [(10.0, (), [True]), (19.1, (), [False]), (19.9, (), []), (10.0, ("handshake.completed_per_s",), [False])],
+)
+def test_what_is_done_in_the_end_but_not_as_it_became_due_is_told(
+    done: float, judged: tuple[str, ...], grave: list[bool]
+) -> None:
+    pace = Pace("hold", "handshakes/s", 20.0, done)
+    counters = {"handshakes.due": 80, "handshakes.attempted": 80}
+    found = shortfalls(Asked(judged=judged), 0, counters, [], [pace])
+    assert [each.grave for each in found] == grave
+    assert all("of 20 handshakes/s in hold" in each.what for each in found)
+    # What was dropped is the same, and told by then.
+    dropped = counters | {"handshakes.attempted": 40, "handshakes.dropped": 40}
+    assert ["dropped" in each.what for each in shortfalls(Asked(), 0, dropped, [], [pace])] == [True]

@@ -21,7 +21,7 @@ from loadgen.compare.metrics import figure
 from loadgen.measure.document import as_json, read_document_untrusted
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import PERCENTILES, Histogram, MetricSummary, samples_for
-from loadgen.measure.hlog import LogLine
+from loadgen.measure.intervals import WholeInterval
 from loadgen.measure.progress import Recent, Snapshot, Stage
 from loadgen.measure.recorder import Interval, Recorder
 from loadgen.measure.result import RunResult
@@ -156,10 +156,10 @@ def test_a_comparison_has_none_of_them() -> None:
 
 @pytest.mark.parametrize(("count", "columns"), [(1, {"max"}), (2, {"p50", "max"}), (100, {"p50", "p99", "max"})])
 def test_an_interval_of_the_timeline_has_none_of_them(count: int, columns: set[str]) -> None:
-    timeline = TimelineBuilder(10**9)
-    timeline.add("wlc-0", interval(count), None, 10**9)
-    log = [LogLine("hold/notify.latency", 0.0, 1.0, recorded(count))]
-    assert {n for n in timeline.build(log, 0).columns if "latency" in n} == {f"notify.latency.{c}" for c in columns}
+    timeline, whole = TimelineBuilder(10**9), WholeInterval(0)
+    whole.parts = {tag: [encoded] for tag, encoded in interval(count).histograms.items()}
+    timeline.add(whole, 10**9)
+    assert {n for n in timeline.build(0).columns if "latency" in n} == {f"notify.latency.{c}" for c in columns}
 
 
 def test_the_progress_has_a_dash() -> None:
