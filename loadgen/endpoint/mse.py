@@ -126,7 +126,6 @@ class MseEndpoint(Endpoint):
             return
         self.settings.recorder.record("echo.latency", now_ns - self._echo_due_ns)
         self.settings.recorder.record("echo.service", now_ns - self._echo_sent_ns)
-        self.settings.recorder.record("echo.lag", self._echo_sent_ns - self._echo_due_ns)
         if (clocks := self.settings.recorder.clocks) is not None:
             clocks.round_trip(self.number, self._echo_sent_ns, now_ns)
         self._end_echo("echo.received", now_ns)
@@ -145,6 +144,7 @@ class MseEndpoint(Endpoint):
             self._echo_sent_ns, self._echo_due_ns = now_ns, self._owed_echo_ns
             self._owed_echo_ns += self.settings.echo_interval_ns
             self.settings.recorder.count("echo.sent")
+            self.settings.recorder.record("echo.lag", now_ns - self._echo_due_ns)
 
     def _owe_echoes(self, now_ns: int) -> None:
         """What is due by now is owed."""

@@ -27,7 +27,7 @@ METRICS = {
     "notify.lag": "due to handed to TLS",
     "echo.latency": "echo request due to echo response",
     "echo.service": "echo request to echo response",
-    "echo.lag": "echo request due to echo request",
+    "echo.lag": "echo request due to sent, answered or not",
     "generator.lag": "the lag of those sends, requests or handshakes that the peer did not hold up",
     "generator.read_lag": "received by the kernel to read by us, of some reads in stages of the load",
     "generator.handshake_lag": "the same, of all messages of a handshake together, at the MSE",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from endpoint_samples import CODEC, DEAD_NS, SETUP_NS, Side, histogram_values, notify
 
 from loadgen.endpoint.datagrams import DatagramMseEndpoint
@@ -82,12 +83,26 @@ def test_what_is_owed_goes_out_with_the_answer_and_its_own_due_time() -> None:
     ((_, second),) = mse.said()
     mse.hear(EchoResponse(), 3 * EVERY_NS + 9, second)
     count, least, most = histogram_values(mse.recorder, "echo.lag")
-    assert (count, least) == (2, 0)
+    assert (count, least) == (3, 0)
     assert EVERY_NS < most < 1.001 * EVERY_NS
     ((_, third),) = mse.said()
     mse.hear(EchoResponse(), 3 * EVERY_NS + 9, third)
     assert mse.said() == []
     assert balanced(mse, 3 * EVERY_NS + 10)["echo.received"] == 3
+
+
+@pytest.mark.parametrize("endpoint_class", [MseEndpoint, DatagramMseEndpoint])
+def test_the_lag_of_an_echo_that_is_never_answered_counts(endpoint_class: type[MseEndpoint]) -> None:
+    """As that of every request does: what is sent late is late, whatever becomes of it."""
+    mse = active_mse(endpoint_class)
+    mse.tick(EVERY_NS)
+    ((_, first),) = mse.said()
+    mse.hear(EchoResponse(), EVERY_NS + 1, first)
+    mse.tick(2 * EVERY_NS + 5)
+    assert len(mse.said()) == 1
+    count = balanced(mse, 2 * EVERY_NS + 6)
+    assert (count["echo.sent"], count["echo.unanswered"]) == (2, 1)
+    assert histogram_values(mse.recorder, "echo.lag") == (2, 0, 5)
 
 
 def test_what_is_owed_is_bounded_by_the_dead_interval() -> None:
