@@ -24,10 +24,11 @@ class MseLink(Link):
     Attributes:
         number: its row among this worker's sessions.
         index, due_ns: which handshake of this worker's it is, and when it was due; for handshakes only.
+        tls_ns: from TCP connected to TLS done.
         service_ns: from dialing to TLS done; for handshakes only.
     """
 
-    __slots__ = ("due_ns", "index", "number", "service_ns", "socket")
+    __slots__ = ("due_ns", "index", "number", "service_ns", "socket", "tls_ns")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
         super().__init__(sock.fileno(), Phase.CONNECTING, started_ns)
@@ -35,7 +36,7 @@ class MseLink(Link):
         self.number = number
         self.index = 0
         self.due_ns = started_ns
-        self.service_ns = 0
+        self.service_ns = self.tls_ns = 0
 
 
 class DialingShard(Shard):

@@ -52,11 +52,12 @@ class DtlsLink:
         read: what came last was not taken yet.
         notifications: sent or received, once its session is over.
         timer: serial of the timer that counts.
+        tls_ns: from the first ClientHello to DTLS done; an MSE's only.
     """
 
     __slots__ = (
         *("association", "endpoint", "heard_ns", "left_row", "number", "phase", "read", "row", "scope"),
-        *("notifications", "peer", "started_ns", "timer"),
+        *("notifications", "peer", "started_ns", "timer", "tls_ns"),
     )
 
     def __init__(self, association: Association, number: int, started_ns: int) -> None:
@@ -71,6 +72,7 @@ class DtlsLink:
         self.timer = 0
         self.peer: Peer | None = None  # once its tunnel is up
         self.notifications = 0
+        self.tls_ns = 0
 
 
 class DtlsDriver(PeerKeeper):

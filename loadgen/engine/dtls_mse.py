@@ -241,7 +241,7 @@ class DtlsMseDriver(DtlsDriver):
         endpoint.close()
 
     def on_tunnel(self, link: DtlsLink, now_ns: int) -> None:
-        self.recorder.record("handshake.tls", now_ns - link.started_ns)
+        link.tls_ns = now_ns - link.started_ns
         endpoint = DatagramMseEndpoint(self._settings, link.started_ns, link.number, self._asker, self._notices)
         endpoint.start()
         link.endpoint = endpoint
@@ -250,6 +250,7 @@ class DtlsMseDriver(DtlsDriver):
     def on_active(self, link: DtlsLink, now_ns: int) -> None:
         assert link.endpoint is not None
         self.recorder.count("sessions.established")
+        self.recorder.record("handshake.tls", link.tls_ns)
         self.recorder.happened("established", now_ns)
         self._reception.open(link.number, link.endpoint.granted)
         self._up[link.number] = link

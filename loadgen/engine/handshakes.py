@@ -205,11 +205,7 @@ class HandshakeMseShard(DialingShard):
     def on_tunnel(self, link: Link, now_ns: int) -> None:
         assert isinstance(link, MseLink)
         assert link.tunnel is not None
-        metric = "handshake.tls_resumed" if self._resumed and link.tunnel.resumed else "handshake.tls"
-        self.recorder.record(metric, now_ns - link.tls_started_ns, link.stage)
-        link.service_ns = now_ns - link.started_ns
-        if self._paced:
-            self.recorder.record("handshake.latency", now_ns - link.due_ns, link.stage)
+        link.tls_ns, link.service_ns = now_ns - link.tls_started_ns, now_ns - link.started_ns
         link.tunnel.close_notify()
         if self._confirmed:
             link.tunnel.hang_up()  # some servers wait for that before they close
@@ -223,12 +219,19 @@ class HandshakeMseShard(DialingShard):
         return True
 
     def _complete(self, link: MseLink) -> None:
+        """The server has let us in: only now its times are those of a handshake, and of when TLS was done."""
         assert link.tunnel is not None
+        metric = "handshake.tls"
         if self._resumed:
             if link.tunnel.resumed:
+                metric = "handshake.tls_resumed"
                 self.recorder.count("handshakes.resumed")
             self._tickets[link.number] = link.tunnel.ticket() or self._tickets.get(link.number)
+        self.recorder.record(metric, link.tls_ns, link.stage)
         self.recorder.record("handshake.service", link.service_ns, link.stage)
+        if self._paced:
+            waited_ns = link.started_ns - link.due_ns
+            self.recorder.record("handshake.latency", waited_ns + link.service_ns, link.stage)
         due_ns = link.due_ns + self._to_unix_ns
         self.recorder.wait("handshake", link.stage, due_ns, time.monotonic_ns() - link.due_ns)
         self.end(link, orderly=True)

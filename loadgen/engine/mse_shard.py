@@ -230,7 +230,7 @@ class MseShard(DialingShard):
 
     def on_tunnel(self, link: Link, now_ns: int) -> None:
         assert isinstance(link, MseLink)
-        self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
+        link.tls_ns = now_ns - link.tls_started_ns
         endpoint = MseEndpoint(self._settings, link.started_ns, link.number, self._asker, self._notices)
         endpoint.start()
         link.endpoint = endpoint
@@ -240,6 +240,7 @@ class MseShard(DialingShard):
         assert isinstance(link, MseLink)
         assert link.endpoint is not None
         self.recorder.count("sessions.established")
+        self.recorder.record("handshake.tls", link.tls_ns)  # with TLS 1.3 a refusal comes after our side was done
         self.recorder.happened("established", now_ns)
         self._reception.open(link.number, link.endpoint.granted)
         if self.presence is not None:

@@ -16,7 +16,7 @@ REQUESTS = (
 )
 METRICS = {
     "handshake.tcp": "first SYN to TCP connected, at the MSE",
-    "handshake.tls": "TCP connected to TLS done, at the MSE (at the WLC when only that side is ours)",
+    "handshake.tls": "TCP connected to TLS done, of those let in, at the MSE (at the WLC when only that side is ours)",
     "handshake.tls_resumed": "the same, of handshakes that resumed an earlier TLS session",
     "handshake.session": "first SYN to subscription answered (from accept, when only the WLC is ours)",
     "handshake.latency": "due to TLS done, of handshakes at a rate",

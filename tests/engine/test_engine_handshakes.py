@@ -12,12 +12,14 @@ import pytest
 from loadgen.engine import handshakes
 from loadgen.engine.dialing import DialingShard, MseLink
 from loadgen.engine.handshakes import HandshakeMseShard, resumes
+from loadgen.engine.phase import Phase
 from loadgen.measure.asked import Asked, shortfalls
 from loadgen.measure.recorder import Recorder
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import make_plan
 from loadgen.scenario.schedule import Share
 from loadgen.transport.tls import TransportFault
+from loadgen.units import NEVER_NS
 
 SCENARIO = 'name = "h"\n[load]\nkind = "handshake"\nconcurrency = 3\nbacklog = "1m"\n'
 
@@ -196,4 +198,51 @@ def test_handshakes_that_begin_before_any_is_done_are_not_asked(
     _shake(shard, 3)
     _shake(shard, 4)
     assert shard.recorder.counters["handshakes.resumption_asked"] == shard.recorder.counters["handshakes.resumed"] == 1
+    shard.shut()
+
+
+class Hello:
+    """Stands for a client's tunnel whose own side of the handshake is done."""
+
+    resumed = False
+
+    def close_notify(self) -> bool:
+        return True
+
+    def hang_up(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_with_tls_1_3_only_who_was_let_in_has_the_times_of_a_handshake(tmp_path: Path, *, resumed: bool) -> None:
+    """Two of three are refused after their own side was done; the third one's times end when TLS was done."""
+    path = tmp_path / "h.toml"
+    path.write_text(SCENARIO + f'rate = 100\nresumed = {int(resumed)}\n[tls]\nversion = "1.3"\n', "utf-8")
+    shard = _shard(path)
+    for index in range(3):
+        link = MseLink(socket.socket(), 5_000, 0)
+        link.tunnel = Hello()  # type: ignore[assignment]
+        link.tunnel.resumed = resumed  # type: ignore[misc,union-attr]
+        link.tunnel.ticket = lambda: None  # type: ignore[method-assign,union-attr]
+        link.due_ns, link.tls_started_ns, link.phase = 2_000, 6_000, Phase.SETTING_UP
+        shard.add(link, NEVER_NS, 0)
+        shard.on_tunnel(link, 10_000)
+        if index:
+            shard.fault(link, "alert_unknown_ca")
+        else:
+            shard.on_end_of_stream(link, orderly=True)
+        link.socket.close()
+    counters = shard.recorder.counters
+    assert (counters["handshakes.completed"], counters["handshakes.failed"]) == (1, 2)
+    assert counters["errors.tls.alert_unknown_ca"] == 2
+    of_tls = ("handshake.tls", "handshake.tls_resumed")[resumed]
+    for metric, ns in ((of_tls, 4_000), ("handshake.service", 5_000), ("handshake.latency", 8_000)):
+        histogram = shard.recorder.bins(metric).take()
+        assert histogram is not None, metric
+        assert histogram.count == 1, metric
+        assert abs(histogram.summary().max - ns) <= ns / 1000, metric
+    assert shard.recorder.bins(("handshake.tls_resumed", "handshake.tls")[resumed]).take() is None
     shard.shut()

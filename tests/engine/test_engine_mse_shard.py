@@ -309,3 +309,19 @@ def test_an_echo_that_is_under_way_at_our_goodbye(make: Callable[..., Fleet]) ->
     assert count["sessions.closed"] == LINKS
     assert count["echo.due"] == count["echo.sent"] + count["echo.dropped"] > count["echo.sent"]
     assert (count["echo.sent"], count["echo.received"], count["echo.unanswered"]) == (LINKS, 1, LINKS - 1)
+
+
+def test_a_session_that_is_refused_after_our_side_of_tls_was_done_has_no_time_of_it(make: Callable[..., Fleet]) -> None:
+    fleet = make()
+    tls = fleet.recorder.bins("handshake.tls").take()
+    assert tls is not None
+    assert tls.count == LINKS
+    with socket.socket() as sock:
+        link = MseLink(sock, time.monotonic_ns(), 0)
+        link.tunnel = FakeTunnel()  # type: ignore[assignment]
+        fleet.shard.add(link, NEVER_NS, 0)
+        fleet.shard.on_tunnel(link, time.monotonic_ns())
+        link.phase = Phase.SETTING_UP
+        fleet.shard.fault(link, "alert_unknown_ca")
+    assert fleet.recorder.counters["errors.session.alert_unknown_ca"] == 1
+    assert fleet.recorder.bins("handshake.tls").take() is None
