@@ -20,10 +20,12 @@ from loadgen.nmsp.messages import Kind, Message, Status
 from loadgen.nmsp.records import NO_MAC, ApGroup, Mac, WipsSignature
 from loadgen.scenario.requests import ASKED, PlannedRequest
 from loadgen.scenario.schedule import RateStage, Schedule, Share
-from loadgen.units import NEVER_NS
+from loadgen.units import NEVER_NS, NS_PER_S
 
 # Requests of one session that may be under way at once; what is due meanwhile waits, and is late.
 MOST_OUTSTANDING = 32
+# After the load answers are waited for, but no longer than this, however long the scenario gives them.
+LONGEST_WAIT_NS = 10 * NS_PER_S
 # Answers to requests that were sent more than once may come late, or twice: so many of a session are remembered.
 _REMEMBERED = 64
 # Locally administered like a station's (02:53), and never one of ours.
@@ -122,9 +124,14 @@ class Owed:
 
 
 class Pending:
-    """A request without an answer. again_ns: when it is sent again, or given up."""
+    """A request without an answer.
 
-    __slots__ = ("again_ns", "due_ns", "frame", "message", "question", "retransmits", "sent_ns")
+    Attributes:
+        again_ns: when it is sent again, or given up.
+        withdrawn: we ended its session while its answer would still have been in time.
+    """
+
+    __slots__ = ("again_ns", "due_ns", "frame", "message", "question", "retransmits", "sent_ns", "withdrawn")
 
     def __init__(self, question: Question, message: Message, frame: bytes, due_ns: int, sent_ns: int) -> None:
         self.question = question
@@ -134,6 +141,11 @@ class Pending:
         self.sent_ns = sent_ns
         self.retransmits = 0
         self.again_ns = 0
+        self.withdrawn = False
+
+    def has_time(self, now_ns: int, response_timeout_ns: int) -> bool:
+        """An answer now is one to the first sending, and in time."""
+        return not self.retransmits and now_ns < self.sent_ns + response_timeout_ns
 
 
 class Transactions:
@@ -212,6 +224,7 @@ class Asker:
         self._all_owe = all_owe
         self._open: dict[int, AskingEnd] = {}
         self._start_ns: int | None = None
+        self._wait_until_ns = 0
         self._due: list[tuple[int, int]] = []  # (when the next one is due, index of the question)
         # Transaction 0 is none: then what the session owes is looked at.
         self._timers: list[tuple[int, int, AskingEnd, int]] = []
@@ -238,9 +251,19 @@ class Asker:
         self._owe_due(now_ns)
         self._due.clear()
         self._start_ns = None
+        self._wait_until_ns = now_ns + LONGEST_WAIT_NS
         for endpoint in self._open.values():
             if endpoint.asked is not None:
                 self._drop(endpoint.asked, NEVER_NS)
+
+    def awaits(self, now_ns: int) -> bool:
+        """After `stop`: whether an answer may still come in time, to what is not to be sent again until then."""
+        return now_ns < self._wait_until_ns and any(
+            pending.has_time(now_ns, endpoint.settings.response_timeout_ns)
+            for endpoint in self._open.values()
+            if endpoint.asked is not None
+            for pending in endpoint.asked.pending.values()
+        )
 
     def next_ns(self) -> int:
         """When there is something to do."""
@@ -289,6 +312,12 @@ class Asker:
             del self._open[endpoint.number]
             if endpoint.asked is not None:
                 self._drop(endpoint.asked, NEVER_NS)
+
+    def leave(self, endpoint: AskingEnd, now_ns: int) -> None:
+        """It is our side that ends it: what still has time to be answered is nobody's failure if it never is."""
+        if endpoint.asked is not None:
+            for pending in endpoint.asked.pending.values():
+                pending.withdrawn = pending.has_time(now_ns, endpoint.settings.response_timeout_ns)
 
     def is_owed(self, endpoint: AskingEnd) -> None:
         """A session can be written to again: if it owes something, it is asked for it."""

@@ -185,7 +185,9 @@ class MseEndpoint(Endpoint):
             self._echo_sent_ns = None
             self.settings.recorder.count("echo.unanswered")
         if self.asked is not None and self.asked.pending:
-            self.settings.recorder.count("requests.abandoned", len(self.asked.pending))
+            withdrawn = sum(pending.withdrawn for pending in self.asked.pending.values())
+            self.settings.recorder.count("requests.withdrawn", withdrawn)
+            self.settings.recorder.count("requests.abandoned", len(self.asked.pending) - withdrawn)
             self.asked.pending.clear()
 
     def _request(self) -> int:

@@ -24,7 +24,7 @@ class Driver(Stalling, Protocol):
         mustered: users that it was told to have.
         effort: what the load costs.
         load_over: of the load that was started last: this side has done its part.
-        halted: it was told to halt, and nothing that it has begun is being set up any more.
+        halted: it was told to halt, and nothing that it has begun is being set up, or waits for an answer in time.
         presence: of the sessions that the plan has; None: it has none, or the other side, which is ours, keeps it.
     """
 
@@ -48,7 +48,7 @@ class Driver(Stalling, Protocol):
         """Have the plan's first `users` users there; only of a plan that has users."""
 
     def halt(self) -> None:
-        """The run is about to end: dial no more, and give what is being set up a moment. A second call does nothing."""
+        """The run is about to end: dial and ask no more, and give what is under way a moment. Once is enough."""
 
     def finish(self) -> None:
         """End the load if it goes on, close in order, and then let `run` return."""

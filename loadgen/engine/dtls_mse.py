@@ -133,6 +133,8 @@ class DtlsMseDriver(DtlsDriver):
             now = time.monotonic_ns()
             self._patience_until_ns = now + _PATIENCE_NS
             self._sessions = self._sessions[: self._dialed]
+            if self._asker is not None:
+                self._asker.stop(now)
             self.wake(now)
 
     def finish(self) -> None:
@@ -194,10 +196,13 @@ class DtlsMseDriver(DtlsDriver):
         return self._dial_at_ns + int((self._worker + number * self._workers) * NS_PER_S / self.plan.connect_per_s)
 
     def _see_off(self, now_ns: int) -> None:
-        """Those that are being set up have until their time is over; WLCs of ours end first after that."""
+        """Those that are being set up have until their time is over, and so have answers; WLCs of ours end first after
+        that.
+        """
         if now_ns > self._patience_until_ns and not self.plan.use.plays_wlc:
             self._withdraw_all()
-        if now_ns > self._patience_until_ns or not any(link.phase < Phase.ACTIVE for link in self.links):
+        coming = now_ns <= self._patience_until_ns and any(link.phase < Phase.ACTIVE for link in self.links)
+        if not coming and (self._asker is None or not self._asker.awaits(now_ns)):
             self.halted.set()
 
     def _withdraw_all(self) -> None:
@@ -281,7 +286,7 @@ class DtlsMseDriver(DtlsDriver):
         self._reception.regrant(link.number, link.endpoint.granted, self.receiver.notifications)
 
     def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
-        self._leave(link)
+        self._leave(link, ours=orderly and self.plan.use.plays_wlc)
         if phase is not Phase.ACTIVE:
             self.recorder.count("sessions.failed")
         else:
@@ -290,13 +295,25 @@ class DtlsMseDriver(DtlsDriver):
                 self.presence.went(link.number, time.monotonic_ns(), "it left" if orderly else "it was lost")
 
     def on_withdrawn(self, link: DtlsLink) -> None:
-        self._leave(link)
+        self._leave(link, ours=True)
         self.recorder.count("sessions.withdrawn")
 
-    def _leave(self, link: DtlsLink) -> None:
+    def close(self, link: DtlsLink) -> None:
+        self._withdraw_requests(link, time.monotonic_ns())
+        super().close(link)
+
+    def _withdraw_requests(self, link: DtlsLink, now_ns: int) -> None:
+        if self._asker is not None and isinstance(endpoint := link.endpoint, DatagramMseEndpoint):
+            self._asker.leave(endpoint, now_ns)
+
+    def _leave(self, link: DtlsLink, *, ours: bool) -> None:
+        """Args: ours: a WLC of ours closes in order only when it is told to."""
         self._up.pop(link.number, None)
         if isinstance(endpoint := link.endpoint, DatagramMseEndpoint):
-            endpoint.stop(time.monotonic_ns())
+            now = time.monotonic_ns()
+            endpoint.stop(now)
+            if ours:
+                self._withdraw_requests(link, now)
             if self._asker is not None:
                 self._asker.close(endpoint)
             endpoint.settle()

@@ -148,8 +148,11 @@ class MseShard(DialingShard):
 
     def halt(self) -> None:
         if self._patience_until_ns == NEVER_NS:
-            self._patience_until_ns = time.monotonic_ns() + _PATIENCE_NS
+            now = time.monotonic_ns()
+            self._patience_until_ns = now + _PATIENCE_NS
             self._wanted = self._dialed
+            if self._asker is not None:
+                self._asker.stop(now)
 
     def finish(self) -> None:
         """Dial no more, close what is up, and end; sessions that are being set up get a moment to come up."""
@@ -258,7 +261,7 @@ class MseShard(DialingShard):
         self._term.left()
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
-        self._leave(link)
+        self._leave(link, ours=orderly and self._wlcs_are_ours)
         if phase is not Phase.ACTIVE:
             self.recorder.count("sessions.failed")
         else:
@@ -268,14 +271,26 @@ class MseShard(DialingShard):
                 self.presence.went(link.number, time.monotonic_ns(), "it left" if orderly else "it was lost")
 
     def on_withdrawn(self, link: Link, phase: Phase) -> None:
-        self._leave(link)
+        self._leave(link, ours=True)
         self.recorder.count("sessions.withdrawn")
 
-    def _leave(self, link: Link) -> None:
+    def close(self, link: Link, now_ns: int) -> None:
+        self._withdraw_requests(link, now_ns)
+        super().close(link, now_ns)
+
+    def _leave(self, link: Link, *, ours: bool) -> None:
+        """Args: ours: a WLC of ours closes in order only when it is told to."""
         if isinstance(endpoint := link.endpoint, MseEndpoint):
-            endpoint.stop(time.monotonic_ns())
+            now = time.monotonic_ns()
+            endpoint.stop(now)
+            if ours:
+                self._withdraw_requests(link, now)
             if self._asker is not None:
                 self._asker.close(endpoint)
+
+    def _withdraw_requests(self, link: Link, now_ns: int) -> None:
+        if self._asker is not None and isinstance(endpoint := link.endpoint, MseEndpoint):
+            self._asker.leave(endpoint, now_ns)
 
     def peers(self) -> Iterator[Peer]:
         known = {peer.number: peer for peer in self.book.peers}
@@ -319,12 +334,13 @@ class MseShard(DialingShard):
         self.receiver.reset()
 
     def _see_off(self, now_ns: int) -> None:
-        """Those that are being set up have until their time is over. After that, WLCs of ours end first: what is up at
-        their end, and not yet at ours, is still closed in order, with all that was sent.
+        """Those that are being set up have until their time is over, and so have answers. After that, WLCs of ours end
+        first: what is up at their end, and not yet at ours, is still closed in order, with all that was sent.
         """
         if now_ns > self._patience_until_ns and not self._wlcs_are_ours:
             self._withdraw_all(now_ns)
-        if now_ns > self._patience_until_ns or not any(link.phase < Phase.ACTIVE for link in self.links.values()):
+        coming = now_ns <= self._patience_until_ns and any(link.phase < Phase.ACTIVE for link in self.links.values())
+        if not coming and (self._asker is None or not self._asker.awaits(now_ns)):
             self.halted.set()
 
     def _withdraw_all(self, now_ns: int) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import trio
 
+from loadgen.endpoint.asking import LONGEST_WAIT_NS
 from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Halt, Muster, StartLoad, Traced
 from loadgen.engine.fleet import Fleet, Hear, WorkerProcess
 from loadgen.engine.keys import Keys
@@ -321,16 +322,17 @@ class Supervisor:
         self._stage = Stage.DRAINING
         # Nobody is dialed any more: what the other side's end would break off is no failure of anybody's.
         await self.fleet.tell_all(Halt())
-        workers = self.fleet.workers
-        await self.fleet.within(_HALT_S, lambda: all(worker.ended or worker.halted for worker in workers))
+        workers, plan = self.fleet.workers, self._plan
+        answers_ns = min(plan.response_timeout_ns, LONGEST_WAIT_NS) if plan.requests else 0
+        await self.fleet.within(
+            _HALT_S + answers_ns / NS_PER_S, lambda: all(worker.ended or worker.halted for worker in workers)
+        )
         if self.loads:
             self.loads[-1].end()
-        order = [Role.WLC, Role.MSE] if self._plan.kind is LoadKind.NOTIFY else [Role.MSE, Role.WLC]
+        order = [Role.WLC, Role.MSE] if plan.kind is LoadKind.NOTIFY else [Role.MSE, Role.WLC]
         for role in order:
             await self.fleet.tell_all(Finish(), role)
-            await self.fleet.within(
-                _COLLECT_S + self._plan.backlog_ns / NS_PER_S, partial(_all_ended, self.fleet.of(role))
-            )
+            await self.fleet.within(_COLLECT_S + plan.backlog_ns / NS_PER_S, partial(_all_ended, self.fleet.of(role)))
         for worker in self.fleet.workers:
             worker.give_up("did not hand in its result in time")
 

@@ -45,7 +45,9 @@ BOOKS = (
     Line("echo.sent", ("echo.received", "echo.unanswered"), "echo.unanswered"),
     Line("requests.due", ("requests.sent", "requests.dropped"), "requests.dropped"),
     Line(
-        "requests.sent", ("requests.answered", "requests.timed_out", "requests.abandoned"), "requests.abandoned"
+        "requests.sent",
+        ("requests.answered", "requests.timed_out", "requests.abandoned", "requests.withdrawn"),
+        "requests.abandoned",
     ),
     Line("accept.attempts", ("accept.success", "accept.fail", "accept.reject", "accept.withdrawn"), "accept.fail"),
 )  # fmt: skip

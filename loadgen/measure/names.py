@@ -88,6 +88,7 @@ COUNTERS = {
     "requests.retransmitted": "sent again, because no answer came",
     "requests.timed_out": "not answered, however often they were sent",
     "requests.abandoned": "not answered when their session ended",
+    "requests.withdrawn": "not answered when we ended their session, and still in time",
     "requests.late": "answers to requests that were given up before",
     "requests.duplicated": "second answers to requests that were sent again",
     "requests.unmatched": "responses that nobody asked for",
@@ -148,6 +149,7 @@ MSE_COUNTERS = frozenset(
         *("sessions.granted_in_part", "handshakes.due", "handshakes.dropped", "messages.retransmitted", "notify.early"),
         *("requests.due", "requests.sent", "requests.dropped", "requests.answered", "requests.refused"),
         *("requests.retransmitted", "requests.timed_out", "requests.abandoned"),
+        "requests.withdrawn",
         *("requests.late", "requests.duplicated", "requests.unmatched"),
     }
 )

@@ -40,6 +40,7 @@ _SHORTCOMINGS = {
     "requests.refused": "requests refused",
     "requests.timed_out": "requests not answered",
     "requests.abandoned": "requests not answered when their session ended",
+    "requests.withdrawn": "requests that we did not wait for",
 }
 _VERBS = {Status.FAILED: "failed", Status.ERROR: "could not be judged"}
 # Faults of the way between us and the target; everything else that goes wrong there is the target's.

@@ -43,8 +43,7 @@ class TestBothFleets:
         counters = whole.counters
         assert counters["requests.due"] == 2290  # 458 a second for 5 s: the subscriptions begin half a second late
         assert counters["requests.due"] == counters["requests.sent"] + counters["requests.dropped"]
-        assert counters["requests.sent"] == counters["requests.answered"] + counters["requests.abandoned"]
-        assert counters["requests.abandoned"] < 50  # what was under way in the last moment
+        assert counters["requests.sent"] == counters["requests.answered"]  # also what was under way in the last moment
         assert counters["requests.timed_out"] == counters["requests.unmatched"] == 0
         assert counters["requests.served"] >= counters["requests.answered"]
         assert whole.errors == {}
@@ -141,7 +140,7 @@ def test_a_wlc_that_answers(run: Run, small: Path, certificate: Path) -> None:
     assert asked == {bytes(6)}  # about any device: whose it has we do not know
     counters = ended.counters
     assert counters["requests.due"] == counters["requests.sent"] + counters["requests.dropped"] == 100
-    assert counters["requests.answered"] + counters["requests.abandoned"] == counters["requests.sent"]
+    assert counters["requests.answered"] == counters["requests.sent"]
     assert counters["requests.answered"] > 0
     assert counters["generator.shortfall"] == counters["requests.dropped"]
 

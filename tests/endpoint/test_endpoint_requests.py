@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from endpoint_samples import CODEC, PROFILE, Pair, Side, histogram_values, settings_of
 
-from loadgen.endpoint.asking import MOST_OUTSTANDING, Asker
+from loadgen.endpoint.asking import LONGEST_WAIT_NS, MOST_OUTSTANDING, Asker
 from loadgen.endpoint.directory import StationDirectory
 from loadgen.endpoint.mse import MseEndpoint
 from loadgen.endpoint.notices import Notices
@@ -422,6 +422,57 @@ def test_a_session_that_ends_abandons_what_is_under_way() -> None:
     talk.endpoint.settle()
     talk.run_until(60 * NS_PER_S)
     assert talk.counters == {"due": 10, "sent": 3, "abandoned": 3, "dropped": 7}
+
+
+def test_answers_are_waited_for_as_long_as_they_are_in_time() -> None:
+    """Sent at 0.5, 1.5 and 2.5 s: a WLC that takes 0.9 s for each answers all of them in time."""
+    talk = Talk(MEASURE)
+    talk.answering = False
+    talk.run_until(2500 * NS_PER_MS)
+    sent_ns = [pending.sent_ns for pending in talk.endpoint.asked.pending.values()]  # type: ignore[union-attr]
+    assert len(sent_ns) == 3
+    talk.asker.stop(2500 * NS_PER_MS)
+    assert talk.asker.awaits(sent_ns[-1] + 900 * NS_PER_MS)
+    talk.now_ns = sent_ns[-1] + 900 * NS_PER_MS
+    talk.deliver()
+    assert not talk.asker.awaits(talk.now_ns)
+    assert talk.counters == {"due": 3, "sent": 3, "answered": 3}
+
+
+@pytest.mark.parametrize(("after_ms", "withdrawn"), [(1, 1), (999, 1), (1000, 0)])
+def test_what_we_do_not_wait_for_is_withdrawn_while_it_has_time(after_ms: int, withdrawn: int) -> None:
+    """The first two had their second; the last one has until a second after it was sent."""
+    talk = Talk(MEASURE)
+    talk.answering = False
+    talk.run_until(2500 * NS_PER_MS)
+    talk.asker.stop(2500 * NS_PER_MS)
+    now_ns = max(p.sent_ns for p in talk.endpoint.asked.pending.values())  # type: ignore[union-attr]
+    now_ns += after_ms * NS_PER_MS
+    assert talk.asker.awaits(now_ns) is bool(withdrawn)
+    talk.asker.leave(talk.endpoint, now_ns)
+    talk.asker.close(talk.endpoint)
+    talk.endpoint.settle()
+    abandoned = {"abandoned": 3 - withdrawn}
+    assert talk.counters == {"due": 3, "sent": 3} | abandoned | ({"withdrawn": 1} if withdrawn else {})
+
+
+def test_answers_are_waited_for_no_longer_than_that() -> None:
+    talk = Talk(MEASURE)
+    talk.answering = False
+    talk.endpoint.settings.response_timeout_ns = 1 << 60
+    talk.run_until(2500 * NS_PER_MS)
+    talk.asker.stop(talk.now_ns)
+    assert talk.asker.awaits(talk.now_ns + LONGEST_WAIT_NS - 1)
+    assert not talk.asker.awaits(talk.now_ns + LONGEST_WAIT_NS)
+
+
+def test_what_had_to_be_sent_again_is_not_waited_for() -> None:
+    talk = Talk(MEASURE, duration_ns=NS_PER_S)
+    talk.answering = False
+    talk.run_until(5 * NS_PER_S)
+    assert talk.counters == {"due": 1, "sent": 1, "retransmitted": 1}
+    talk.asker.stop(talk.now_ns)
+    assert not talk.asker.awaits(talk.now_ns)
 
 
 def test_what_is_answered_after_our_goodbye_was_answered() -> None:

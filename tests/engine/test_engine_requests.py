@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from loadgen.endpoint import asking
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.mse import MseEndpoint
 from loadgen.engine.dialing import MseLink
@@ -68,6 +69,9 @@ class Wire:
 
     def write_at(self, pointer: Pointer, size: int) -> None:
         self.write(bytes(_ffi.buffer(pointer, size)))
+
+    def waiting(self) -> None:
+        """The kernel does not tell."""
 
     def read_into(self, view: memoryview) -> int:
         if not self.incoming:
@@ -353,6 +357,32 @@ def test_a_link_that_breaks_while_it_asks(make: Callable[..., Fleets]) -> None:
     assert counters["requests.abandoned"] == 1
     assert counters["requests.dropped"] == due // LINKS - 1
     assert counters["requests.due"] == counters["requests.sent"] + counters["requests.dropped"]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_shard_halts_once_what_it_asked_is_answered(
+    make: Callable[..., Fleets], monkeypatch: pytest.MonkeyPatch, *, answered: bool
+) -> None:
+    """Or once it has waited long enough: then nobody is to blame for what it did not wait for."""
+    fleets = make("[requests]\nmeasurement = { rate = 800 }\n", seconds=1)
+    for number in range(LINKS):
+        fleets.endpoint(number).settings.response_timeout_ns = 1 << 60
+    fleets.start()
+    while not fleets.counters.get("requests.sent"):
+        fleets.mse.turn([])
+    monkeypatch.setattr(asking, "LONGEST_WAIT_NS", (1 << 60) if answered else 0)
+    fleets.mse.halt()
+    fleets.mse.turn([])
+    assert fleets.mse.halted.is_set() is not answered
+    if answered:
+        fleets.settle()
+        fleets.turn_until(fleets.mse.halted.is_set)
+    fleets.mse.finish()
+    fleets.mse.turn([])
+    counters = fleets.counters
+    assert counters["requests.due"] == counters["requests.sent"] + counters.get("requests.dropped", 0)
+    assert counters["requests.sent"] == counters["requests.answered" if answered else "requests.withdrawn"]
+    assert "requests.abandoned" not in counters
 
 
 def test_notices_come_between_notifications(make: Callable[..., Fleets]) -> None:

@@ -39,7 +39,7 @@ MSE = {
     "echo.received": 6,
     "requests.due": 4,
     "requests.sent": 3,
-    **{f"requests.{what}": 0 for what in ("dropped", "answered", "timed_out", "abandoned")},
+    **{f"requests.{what}": 0 for what in ("dropped", "answered", "timed_out", "abandoned", "withdrawn")},
 }
 
 
@@ -78,7 +78,7 @@ def test_who_lives_is_not_settled() -> None:
         "echo.due = echo.sent + echo.dropped",
         "echo.sent = echo.received + echo.unanswered",
         "requests.due = requests.sent + requests.dropped",
-        "requests.sent = requests.answered + requests.timed_out + requests.abandoned",
+        "requests.sent = requests.answered + requests.timed_out + requests.abandoned + requests.withdrawn",
     ]
     assert "requests.sent 3, requests.answered 0" in imbalances(found)[-1]
 
