@@ -97,7 +97,7 @@ class Session(Connection):
                 if wlc.rate and granted:
                     self._start_ns = time.monotonic_ns() + wlc.start_after_ns
                     wlc.begin(self._start_ns)
-                    self.loop.at(self._start_ns + wlc.delay_ns, self._send_due)
+                    self.loop.at(self._start_ns + wlc.late_by_ns, self._send_due)
             case wire.ECHO_REQUEST:
                 asked_ns = time.monotonic_ns()
                 answer = wire.frame(wire.ECHO_RESPONSE, transaction=frame.transaction)
@@ -128,8 +128,8 @@ class Session(Connection):
                 self.close()
                 return
             released_ns = wlc.released_ns(self._due_ns(self._next))
-            if released_ns + wlc.delay_ns > time.monotonic_ns():
-                self.loop.at(released_ns + wlc.delay_ns, self._send_due)
+            if released_ns + wlc.late_by_ns > time.monotonic_ns():
+                self.loop.at(released_ns + wlc.late_by_ns, self._send_due)
                 break
             slot = next(self._slots)
             self._next += 1
@@ -143,12 +143,12 @@ class Session(Connection):
 
     def _notification(self, number: int, released_ns: int) -> bytes:
         wlc, due_ns, now_ns = self._wlc, self._due_ns(number), time.monotonic_ns()
-        # With a delay it claims to have been sent at once: the delay is then the network's.
-        sent_ns = released_ns if wlc.delay_ns else now_ns
+        # With a delay it claims to have been sent at once: the delay is then the network's, or nobody's who says so.
+        sent_ns = released_ns if wlc.late_by_ns else now_ns
         wlc.truth["sent"] += 1
         wlc.latencies_ns.append(now_ns - due_ns)
         wlc.services_ns.append(now_ns - sent_ns)
-        wlc.late_ns.append(now_ns - released_ns - wlc.delay_ns)
+        wlc.late_ns.append(now_ns - released_ns - wlc.late_by_ns)
         return wire.notify(number, wlc.told(due_ns), wlc.told(sent_ns), wlc.readings)
 
 
@@ -163,6 +163,7 @@ class Wlc:
         self.count = None if options.duration is None else round(options.rate * options.duration / NS_PER_S)
         self.start_after_ns: int = options.start_after
         self.delay_ns: int = options.delay
+        self.late_by_ns: int = options.delay + options.hold  # notifications
         self.faults = Faults(options.lose, options.duplicate, options.swap)
         self.truth: Counter[str] = Counter()
         # From the due time, and from the time of sending that is claimed, to the write; and how late the write was.
@@ -268,6 +269,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     load.add_argument("--sessions", type=int, default=1, help="end when so many have ended, and none is left")
     planted = parser.add_argument_group("planted")
     planted.add_argument("--delay", type=duration_ns, default=0, help="from due to written; also of echo answers")
+    planted.add_argument("--hold", type=duration_ns, default=0, help="the same, but echoes are answered at once")
     planted.add_argument("--pause", type=duration_ns, default=0, help="it stands still for so long ...")
     planted.add_argument("--pause-every", type=duration_ns, default=10 * NS_PER_S, help="... once in so long")
     for fault in ("lose", "duplicate", "swap"):

@@ -8,6 +8,10 @@ minimum filter: the offset is in the middle, give or take half of the round trip
 
 Bounds grow looser with time, by as much as a clock may gain or lose meanwhile, so that drift is followed, and a peer
 that grows slower is not taken for a clock. Bounds that contradict each other say that a clock was set.
+
+That a clock is ahead is proven: nothing comes before it was sent. That one is behind, or falls back, is not: so it
+looks, too, if a WLC says that it sent what it holds, and answers questions at once. Durations are corrected as for a
+clock, and by how much they may be longer has all of that in it.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from loadgen.measure.stages import Int64s
 from loadgen.units import NS_PER_S
@@ -29,9 +34,8 @@ _WINDOW_NS = 5 * NS_PER_S
 _FAR_NS = 1 << 61
 # A clock that was set that often is none to correct by.
 _MOST_STEPS = 10
-# Drift is taken from when the minima have settled, and over a time in which it shows.
-_SETTLED_NS = 10 * NS_PER_S
-_DRIFT_OVER_NS = 60 * NS_PER_S
+# Drift that does not show is known to be none when it could be no more than this: crystals differ by more.
+_DRIFT_KNOWN_PPB = 10_000
 _LISTED = 16
 # Datagrams overtake each other, but not by that much.
 DATAGRAM_SLACK_NS = NS_PER_S // 4
@@ -44,7 +48,7 @@ class ClockReading(msgspec.Struct, frozen=True):
         wlc: its address.
         sessions: that brought notifications; corrected: of those, whose durations are corrected.
         offset_ns: how far it is ahead of ours, give or take `uncertainty_ns`; by the session that tells it best.
-        drift_ppb: how fast it gains on ours, in ns a second; 0 where that does not show.
+        drift_ppb: how fast it gains on ours, in ns a second, give or take `drift_uncertainty_ppb`; None: not known.
         steps: how often it was set meanwhile.
     """
 
@@ -53,8 +57,9 @@ class ClockReading(msgspec.Struct, frozen=True):
     corrected: int
     offset_ns: int
     uncertainty_ns: int
-    drift_ppb: int = 0
+    drift_ppb: int | None = None
     steps: int = 0
+    drift_uncertainty_ppb: int = 0
 
 
 class Clocks(msgspec.Struct, frozen=True):
@@ -65,6 +70,7 @@ class Clocks(msgspec.Struct, frozen=True):
         unsteady: sessions whose WLC's clock was set again and again: nothing of theirs is corrected.
         less_ns, more_ns: by so much durations of notifications may be less, or more, than they are shown.
         readings: the clocks that are furthest off.
+        held_ns: of `more_ns`, what was taken off for a clock that is behind or fell back, if a WLC held it instead.
     """
 
     wlcs: int = 0
@@ -73,6 +79,7 @@ class Clocks(msgspec.Struct, frozen=True):
     less_ns: int = 0
     more_ns: int = 0
     readings: Annotated[tuple[ClockReading, ...], msgspec.Meta(max_length=_LISTED)] = ()
+    held_ns: int = 0
 
 
 def merged(parts: Iterable[Clocks]) -> Clocks:
@@ -99,6 +106,7 @@ def merged(parts: Iterable[Clocks]) -> Clocks:
         less_ns=max((part.less_ns for part in parts), default=0),
         more_ns=max((part.more_ns for part in parts), default=0),
         readings=_furthest(best.values()),
+        held_ns=max((part.held_ns for part in parts), default=0),
     )
 
 
@@ -143,10 +151,11 @@ class PeerClocks:
         self._steps = np.zeros(rows, np.int64)
         self._first_ns = np.zeros(rows, np.int64)  # when the first notification came
         self._overstated = np.zeros(rows, np.int64)  # by so much some durations are shown too long
-        self._understated = np.zeros(rows, np.int64)  # or too short, if what was put back was no clock
-        self._since_ns = np.zeros(rows, np.int64)  # since when the clock runs evenly
+        # As far ahead as it was ever proven to be, or not at all; what is taken off beyond that may have been held.
+        self._ahead = np.zeros(rows, np.int64)
+        self._held_ns = 0  # the most of it. What has been shown stays shown, whatever becomes of its session.
         self._now_ns = 0  # when the last notifications came
-        self._base_ns, self._base = np.zeros(rows, np.int64), np.zeros(rows, np.int64)  # what drift is taken from
+        self._drift = Drift(rows)
 
     # -- what sessions tell --------------------------------------------------------------------------------------
 
@@ -154,8 +163,8 @@ class PeerClocks:
         """A session begins; this is the round trip of its subscription."""
         self._recent[row] = self._least[row] = self._most[row] = _FAR_NS
         self._forget(row)
-        self._steps[row] = self._first_ns[row] = self._base_ns[row] = 0
-        self._overstated[row] = self._understated[row] = 0
+        self._steps[row] = self._first_ns[row] = self._overstated[row] = self._ahead[row] = 0
+        self._drift.begin(row)
         self._correct_by(row, 0)
         self.round_trip(row, asked_ns, answered_ns)
         self._settle(row)  # nothing can stand before this answer
@@ -168,6 +177,7 @@ class PeerClocks:
             self._forget(row)
         if took - _slewed(answered_ns) < self._round_bound[row]:
             self._round[row], self._round_bound[row] = took, took - _slewed(answered_ns)
+        self._drift.round_trip(row, took)
         # In what was read with the answer there may be notifications that stood before it.
         self._answered[row] = asked_ns, took
 
@@ -219,6 +229,7 @@ class PeerClocks:
         return int(self._offset[row])
 
     def _begin_window(self) -> None:
+        self._drift.take(self._recent)
         self._least += _slewed(self._now_ns - self._window_ns)
         np.minimum(self._least, self._recent, out=self._least)
         self._recent[:] = _FAR_NS
@@ -232,23 +243,23 @@ class PeerClocks:
             likely = least > -_FAR_NS
             rows, least = rows[likely], least[likely]
         self._recent[rows] = least
+        self._drift.came_ns[rows] = self._now_ns
         less = least < self._least[rows]
         if not less.any():
             return
         rows, least, now_ns = rows[less], least[less], self._now_ns
         new = rows[self._first_ns[rows] == 0]
-        self._first_ns[new] = self._since_ns[new] = now_ns
+        self._first_ns[new] = now_ns
         # Further than it can be: it was put forward.
         if (stepped := rows[-least > self._most[rows] + _slewed(now_ns)]).size:
             self._most[stepped] = _FAR_NS
-            self._step(stepped, now_ns)
+            self._step(stepped)
         self._judge(rows, now_ns)
 
     def _learn_most(self, rows: Int64s, first: Int64s, least: Int64s, done_ns: Sequence[int]) -> None:
         """Notifications came behind the answer to a question: they were sent after it was asked."""
         slewed = _slewed(self._now_ns)
         told = np.flatnonzero(self._asked[rows])
-        before, stepped = self._offset[rows], []
         for place in told.tolist():
             row, took = int(rows[place]), int(self._took[rows[place]])
             most = done_ns[place] - int(self._asked[row]) - int(first[place]) + self._slack_ns
@@ -261,19 +272,15 @@ class PeerClocks:
                 self._least[row] = self._recent[row] = least[place]
                 self._round[row], self._round_bound[row] = took, took - slewed
                 self._most[row] = most - slewed
-                self._step(rows[place : place + 1], self._now_ns)
-                stepped.append(place)
+                self._drift.came_ns[row] = self._now_ns
+                self._step(rows[place : place + 1])
             self._most[row] = min(int(self._most[row]), most - slewed)
         if told.size:
             self._judge(rows[told], self._now_ns)
-        if stepped:
-            # So it looks, too, if a WLC answers ahead of what it has said that it sent, and keeps: then it is late.
-            back = rows[stepped]
-            self._understated[back] = np.maximum(self._understated[back], before[stepped] - self._offset[back])
 
-    def _step(self, rows: Int64s, now_ns: int) -> None:
+    def _step(self, rows: Int64s) -> None:
         self._steps[rows] += 1
-        self._since_ns[rows], self._base_ns[rows] = now_ns, 0
+        self._drift.begin(rows)
 
     def _judge(self, rows: Int64s, now_ns: int) -> None:
         """Whose durations are corrected, and by how much."""
@@ -287,6 +294,8 @@ class PeerClocks:
         heard = self._first_ns[rows] < now_ns
         self._overstated[rows[heard]] = np.maximum(self._overstated[rows], before - after)[heard]
         self._correcting += int(np.count_nonzero(after)) - int(np.count_nonzero(before))
+        ahead = self._ahead[rows] = np.maximum(self._ahead[rows], lowest)
+        self._held_ns = max(self._held_ns, _most_of((ahead - after)[highest < ahead]))
 
     def _range(self, rows: Int64s, now_ns: int) -> tuple[Int64s, Int64s]:
         """How far clocks are ahead, at least and at most: the fastest took no longer than the fastest round trip."""
@@ -304,10 +313,9 @@ class PeerClocks:
         """How the clocks stand when the last notifications have come."""
         rows = np.flatnonzero(self._first_ns)
         if not rows.size:
-            return Clocks()
+            return Clocks(more_ns=self._held_ns, held_ns=self._held_ns)
         lowest, highest = self._range(rows, self._now_ns)
         offset, uncertainty = (lowest + highest) // 2, (highest - lowest) // 2
-        drift = self._drift(rows, offset, uncertainty)
         corrected = self._offset[rows] != 0
         # Of all sessions with a WLC, the one that tells its clock best.
         wlc = self._wlc[rows]
@@ -327,8 +335,9 @@ class PeerClocks:
                 corrected=int(wrong[wlc[place]]),
                 offset_ns=int(offset[place]),
                 uncertainty_ns=int(uncertainty[place]),
-                drift_ppb=int(drift[place]),
+                drift_ppb=self._drift.of(int(rows[place])),
                 steps=int(steps[wlc[place]]),
+                drift_uncertainty_ppb=self._drift.uncertainty_of(int(rows[place])),
             )
             for place in best[furthest].tolist()
         )
@@ -338,19 +347,69 @@ class PeerClocks:
             corrected=int(np.count_nonzero(wrong)),
             unsteady=int(np.count_nonzero(self._steps[rows] > _MOST_STEPS)),
             less_ns=max(_most_of(uncertainty[corrected]), _most_of(-highest[raw]), _most_of(self._overstated[rows])),
-            more_ns=max(_most_of(uncertainty[corrected]), _most_of(highest[raw]), _most_of(self._understated[rows])),
+            more_ns=max(_most_of(uncertainty[corrected]), _most_of(highest[raw])) + self._held_ns,
             readings=readings,
+            held_ns=self._held_ns,
         )
 
-    def _drift(self, rows: Int64s, offset: Int64s, uncertainty: Int64s) -> Int64s:
-        """In ns a second; 0 where it is not more than what is uncertain."""
-        now_ns = self._now_ns
-        settled = (self._base_ns[rows] == 0) & (now_ns - self._since_ns[rows] >= _SETTLED_NS)
-        self._base_ns[rows[settled]], self._base[rows[settled]] = now_ns, offset[settled]
-        since = now_ns - self._base_ns[rows]
-        gained = offset - self._base[rows]
-        shows = (self._base_ns[rows] > 0) & (since >= _DRIFT_OVER_NS) & (np.abs(gained) > 2 * uncertainty)
-        return np.where(shows, gained * 1e9 / np.maximum(since, 1), 0).astype(np.int64)
+
+class Drift:
+    """How fast clocks gain on ours: by the fastest notifications of windows that are far apart.
+
+    One window tells where a clock stands, give or take half of a round trip of its own, if there is one: whatever made
+    notifications late in it, made that late, too. From then on two of them tell how far it came.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.came_ns = np.zeros(rows, np.int64)  # when the fastest notification of this window came
+        self._round = np.full(rows, _FAR_NS)  # the least round trip since there was a window
+        # The window that drift is taken from: when, how far ahead the clock was at least, and the round trip.
+        self._base_ns, self._base, self._base_round = (np.zeros(rows, np.int64) for _ in range(3))
+        self._ppb, self._uncertainty_ppb = np.zeros(rows), np.full(rows, np.inf)
+
+    def begin(self, rows: int | Int64s) -> None:
+        """Their clocks are others from now on."""
+        self._base_ns[rows] = 0
+        self._round[rows] = _FAR_NS
+        self._uncertainty_ppb[rows] = np.inf
+
+    def round_trip(self, row: int, took_ns: int) -> None:
+        """One that was answered in this window."""
+        if took_ns < self._round[row]:
+            self._round[row] = took_ns
+
+    def take(self, least: Int64s) -> None:
+        """A window is over. Args: least: the least raw duration in it, of every row; far away if there was none."""
+        told = np.flatnonzero(np.abs(least) < _FAR_NS)
+        rows = told[self._round[told] < _FAR_NS]
+        at_ns, ahead, took = self.came_ns[rows], -least[rows], self._round[rows]
+        self._round[told] = _FAR_NS
+        based, since = self._base_ns[rows] > 0, np.maximum(at_ns - self._base_ns[rows], 1)
+        # Both were ahead by no less than that, and by no more than a round trip more.
+        ppb = (ahead - self._base[rows] + (took - self._base_round[rows]) / 2) * NS_PER_S / since
+        uncertainty = (took + self._base_round[rows]) / 2 * NS_PER_S / since
+        better = based & (uncertainty < self._uncertainty_ppb[rows])
+        self._ppb[rows[better]], self._uncertainty_ppb[rows[better]] = ppb[better], uncertainty[better]
+        # One that was slow, as when everybody subscribes, would have drift wait for long.
+        fresh = ~based | (~self._known(rows) & (took < self._base_round[rows] / 2))
+        self._uncertainty_ppb[rows[fresh]] = np.inf
+        for column, values in ((self._base_ns, at_ns), (self._base, ahead), (self._base_round, took)):
+            column[rows[fresh]] = values[fresh]
+
+    def of(self, row: int) -> int | None:
+        """In ns a second; None: not known."""
+        return round(float(self._ppb[row])) if self._known(np.array([row]))[0] else None
+
+    def uncertainty_of(self, row: int) -> int:
+        """Of that; 0 where it is not known."""
+        return 0 if self.of(row) is None else round(float(self._uncertainty_ppb[row]))
+
+    def _known(self, rows: Int64s) -> NDArray[np.bool_]:
+        ppb, uncertainty = np.abs(self._ppb[rows]), self._uncertainty_ppb[rows]
+        known: NDArray[np.bool_] = (ppb > uncertainty) | (uncertainty <= _DRIFT_KNOWN_PPB)
+        # What gains more than a clock is slewed by was set, or is none.
+        known &= ppb - uncertainty <= NS_PER_S / _SLEW_PER
+        return known
 
 
 def _slewed(now_ns: int) -> int:

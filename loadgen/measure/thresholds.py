@@ -197,6 +197,9 @@ def _judge_one(threshold: Threshold, figures: Figures) -> ThresholdResult:
         least, most = max(0.0, figure - clocks.less_ns), figure + clocks.more_ns
         if any(_OPERATORS[threshold.operator](end, threshold.limit) != passed for end in (least, most)):
             why = f"was {format_duration(figure)}; by what is known of clocks, {_between(least, most)}"
+            if clocks.held_ns:
+                held = format_duration(clocks.held_ns)
+                why += f": a WLC's clock is behind or fell back by {held}, or it holds its notifications for so long"
             return ThresholdResult(threshold.text, Status.ERROR, None, why)
     return ThresholdResult(
         threshold.text, Status.PASSED if passed else Status.FAILED, figure, f"was {_shown(figure, threshold.unit)}"

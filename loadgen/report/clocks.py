@@ -8,11 +8,14 @@ from loadgen.units import format_duration
 
 def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
     """What is to be known of them: each that is not ours, `most` of them at most; nothing if there are no others."""
-    if not clocks.wlcs:
+    if not clocks.wlcs and not clocks.held_ns:
         return []
     off = [reading for reading in clocks.readings if reading.corrected or reading.steps or _apart(reading)]
     lines = [_line(reading) for reading in off[:most]]
-    if rest := max(len(off), clocks.corrected) - len(lines):
+    if clocks.held_ns:
+        held = format_duration(clocks.held_ns)
+        lines.append(f"durations of notifications may be {held} longer, if that was held which was taken for a clock")
+    if rest := max(len(off), clocks.corrected) - len(off[:most]):
         lines.append(f"clocks of WLCs: {rest:,} more are not ours")
     if clocks.unsteady:
         lines.append(f"sessions whose WLC's clock was set again and again: {clocks.unsteady:,}, not corrected")
@@ -25,13 +28,22 @@ def _apart(reading: ClockReading) -> bool:
 
 def _line(reading: ClockReading) -> str:
     way = "ahead of" if reading.offset_ns >= 0 else "behind"
-    off = format_duration(abs(reading.offset_ns))
-    parts = [f"{reading.wlc}'s clock is {off} {way} ours, ± {format_duration(reading.uncertainty_ns)}"]
-    if reading.drift_ppb:
-        parts.append(f"{'gains' if reading.drift_ppb > 0 else 'loses'} {abs(reading.drift_ppb) / 1000:.3g} ppm")
+    off = f"{format_duration(abs(reading.offset_ns))}, ± {format_duration(reading.uncertainty_ns)}"
+    parts = [f"{reading.wlc}'s clock is {way} ours by {off}"]
+    if _apart(reading) and reading.offset_ns < 0:
+        parts.append("or it holds its notifications for so long")
+    parts.append(_drift(reading))
     if reading.steps:
         parts.append(f"was set {reading.steps:,} times" if reading.steps > 1 else "was set once")
     told = ", ".join(parts)
     if reading.corrected:
-        return f"{told}: durations of notifications are corrected by that"
-    return f"{told}, or it keeps what it has sent: not corrected" if _apart(reading) else told
+        return f"{told}: durations of notifications are corrected as for a clock"
+    return f"{told}: not corrected" if _apart(reading) else told
+
+
+def _drift(reading: ClockReading) -> str:
+    ppb, uncertain = reading.drift_ppb, reading.drift_uncertainty_ppb
+    if ppb is None or not (ppb or uncertain):  # results from before say 0 where it was not known
+        return "drift not known"
+    way = "loses" if ppb < 0 else "gains"
+    return f"{way} {abs(ppb) / 1000:.3g} ppm, ± {uncertain / 1000:.3g} ppm"

@@ -289,6 +289,27 @@ def test_a_threshold_is_judged_for_all_that_clocks_may_be(text: str, status: Sta
         assert result.shown == "was 10.0 ms; by what is known of clocks, 9.00 ms to 12.0 ms"
 
 
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("notify.latency.p99 < 50ms", Status.ERROR),
+        ("notify.latency.p99 < 400ms", Status.PASSED),
+        ("notify.latency.p99 < 5ms", Status.FAILED),
+        ("notify.latency.p99 > 50ms", Status.ERROR),
+    ],
+)
+def test_what_is_a_clock_or_a_hold_is_named_as_both(text: str, status: Status) -> None:
+    clocks = Clocks(1, 1, 0, less_ns=MS, more_ns=301 * MS, held_ns=300 * MS)
+    figures = Figures({"notify.latency": summary(count=500, p99=10 * MS)}, {}, {}, {}, clocks=clocks)
+    (result,) = judge(parse_thresholds([text], "x"), figures)
+    assert result.status is status
+    if status is Status.ERROR:
+        assert result.shown == (
+            "was 10.0 ms; by what is known of clocks, 9.00 ms to 311 ms: "
+            "a WLC's clock is behind or fell back by 300 ms, or it holds its notifications for so long"
+        )
+
+
 @pytest.mark.parametrize(("limit", "clamped"), [("50ms", 1), ("1ns", 1), ("50ms", 0)])
 def test_what_was_clamped_is_never_a_pass(limit: str, clamped: int) -> None:
     for text in (f"notify.latency.p99 < {limit}", f"notify.latency.min < {limit}", f"notify.service.max < {limit}"):

@@ -15,7 +15,7 @@ from loadgen.report.html import run_page
 from loadgen.report.markdown import run_markdown
 from loadgen.report.terminal import summary
 
-AHEAD = ClockReading("192.0.2.1:16113", 3, 3, 2_000_000_000, 150_000, 30_000, 2)
+AHEAD = ClockReading("192.0.2.1:16113", 3, 3, 2_000_000_000, 150_000, 30_000, 2, 2_000)
 BEHIND = ClockReading("[2001:db8::1]:16113", 1, 1, -40_000_000, 1_000_000)
 SLOW = ClockReading("192.0.2.3:1", 1, 0, -5_000_000, 100_000)
 FINE = ClockReading("192.0.2.4:1", 1, 0, 20_000, 100_000)
@@ -25,21 +25,27 @@ FINE = ClockReading("192.0.2.4:1", 1, 0, 20_000, 100_000)
     ("clocks", "lines"),
     [
         (Clocks(), []),
+        (
+            Clocks(more_ns=300_000_000, held_ns=300_000_000),
+            ["durations of notifications may be 300 ms longer, if that was held which was taken for a clock"],
+        ),
         (Clocks(3, more_ns=120_000, readings=(FINE,)), ["clocks of WLCs: 3 agree with ours, to within 120 µs"]),
         (
-            Clocks(4, 2, readings=(AHEAD, BEHIND, SLOW, FINE)),
+            Clocks(4, 2, readings=(AHEAD, BEHIND, SLOW, FINE), held_ns=40_000_000),
             [
-                "192.0.2.1:16113's clock is 2.00 s ahead of ours, ± 150 µs, gains 30 ppm, was set 2 times: durations "
-                "of notifications are corrected by that",
-                "[2001:db8::1]:16113's clock is 40.0 ms behind ours, ± 1.00 ms: durations of notifications are "
-                "corrected by that",
-                "192.0.2.3:1's clock is 5.00 ms behind ours, ± 100 µs, or it keeps what it has sent: not corrected",
+                "192.0.2.1:16113's clock is ahead of ours by 2.00 s, ± 150 µs, gains 30 ppm, ± 2 ppm, was set 2 times: "
+                "durations of notifications are corrected as for a clock",
+                "[2001:db8::1]:16113's clock is behind ours by 40.0 ms, ± 1.00 ms, or it holds its notifications for "
+                "so long, drift not known: durations of notifications are corrected as for a clock",
+                "192.0.2.3:1's clock is behind ours by 5.00 ms, ± 100 µs, or it holds its notifications for so long, "
+                "drift not known: not corrected",
+                "durations of notifications may be 40.0 ms longer, if that was held which was taken for a clock",
             ],
         ),
         (
             Clocks(1, unsteady=7, readings=(msgspec.structs.replace(FINE, steps=11),)),
             [
-                "192.0.2.4:1's clock is 20.0 µs ahead of ours, ± 100 µs, was set 11 times",
+                "192.0.2.4:1's clock is ahead of ours by 20.0 µs, ± 100 µs, drift not known, was set 11 times",
                 "sessions whose WLC's clock was set again and again: 7, not corrected",
             ],
         ),
@@ -50,18 +56,20 @@ def test_clocks_in_sentences(clocks: Clocks, lines: list[str]) -> None:
 
 
 def test_the_rest_is_counted() -> None:
-    lines = clock_lines(Clocks(40, 39, readings=(AHEAD,) * 16), 4)
-    assert len(lines) == 5
+    lines = clock_lines(Clocks(40, 39, readings=(AHEAD,) * 16, held_ns=1), 4)
+    assert len(lines) == 6
     assert lines[-1] == "clocks of WLCs: 35 more are not ours"
 
 
 def test_every_report_says_so() -> None:
-    result = msgspec.structs.replace(run(), clocks=Clocks(1, 1, readings=(BEHIND,)))
+    result = msgspec.structs.replace(run(), clocks=Clocks(1, 1, readings=(BEHIND,), held_ns=40_000_000))
     console = Console(file=io.StringIO(), width=200)
     console.print(summary(result, None))
     assert isinstance(console.file, io.StringIO)
     for text in (console.file.getvalue(), run_markdown(result).replace("\\", ""), run_page(result, {}, "")):
-        assert "40.0 ms behind ours, ± 1.00 ms: durations of notifications are corrected by that" in text
+        text = " ".join(text.split())
+        assert "behind ours by 40.0 ms, ± 1.00 ms, or it holds its notifications for so long, drift not known" in text
+        assert "durations of notifications may be 40.0 ms longer" in text
     assert "Other clocks" not in run_page(run(), {}, "")
 
 
