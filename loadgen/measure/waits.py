@@ -25,8 +25,11 @@ _LEAST_STRETCHES = 4
 # Of two stretches the later one waited longer, in 8 of 10 pairs (Kendall's tau). By chance, 16 stretches do that once
 # in a thousand times.
 _STEADY = 0.6
-# Less than that of what was done of the beginning is not an odd number per slot: the rest was given up.
-_GIVEN_UP = 0.9
+# Less than that of what was done of the first quarter is not an odd one more or less: the rest was given up.
+_GIVEN_UP = 0.95
+# That the first stretch waited the least of 13, by that much of what is between the others, chance does once in a
+# hundred times; a backlog that grows until late in a stage makes it more than a third.
+_CHANCE = 0.25
 
 
 class Waited(msgspec.Struct, frozen=True):
@@ -103,22 +106,41 @@ def growth_ns(all_waited: Iterable[Waited], length_ns: int) -> float:
     Args:
         all_waited: of every worker; length_ns: of the stage.
 
-    Cost: the slope is the median of those between all pairs of stretches (Theil and Sen), so that neither a tail nor a
-    moment in which all stood still makes one; and it counts only where the wait grows all the time. A backlog that has
-    reached its bound does not grow any more: from there on less is done than at the beginning, the rest is given up.
+    The slope is the median of those between all pairs of stretches (Theil and Sen), so that neither a tail nor a moment
+    in which all stood still makes one; and it counts only where the wait grows all the time. A backlog that has reached
+    its bound does not grow any more: from there on less is done than at the beginning, the rest is given up.
     """
     stretches = _stretches(list(all_waited), length_ns)
     if len(stretches) < _LEAST_STRETCHES:
         return 0.0
+    if bounded := _bounded_ns(stretches, length_ns):
+        return bounded
     pairs = [(a, b) for i, a in enumerate(stretches) for b in stretches[i + 1 :]]
     rising = sum((b.wait_ns > a.wait_ns) - (b.wait_ns < a.wait_ns) for a, b in pairs)
     slope = statistics.median((b.wait_ns - a.wait_ns) / (b.at_ns - a.at_ns) for a, b in pairs)
-    steady = slope * length_ns if rising >= _STEADY * len(pairs) else 0.0
-    first, later = stretches[0], [each for each in stretches if each.at_ns > length_ns / 4]
-    bounded = 0.0
-    if later and statistics.median(each.per_slot for each in later) < first.per_slot * _GIVEN_UP:
-        bounded = min(each.wait_ns for each in later) - first.wait_ns
-    return max(0.0, steady, bounded)
+    return max(0.0, slope * length_ns) if rising >= _STEADY * len(pairs) else 0.0
+
+
+def _bounded_ns(stretches: list[_Stretch], length_ns: int) -> float:
+    """What a backlog grew by that has reached its bound; 0 if none has.
+
+    A target that always has something to do is done with one after the other at its own pace, whatever was given up in
+    between: so long for as many as there are between the first quarter of a stage and its last one, by the moments when
+    these were done, and as much longer than the stage for all of them. The mean wait of the first stretch would not do
+    for that: where much more is offered than is done, the wait has grown to its bound within it. But then the middle of
+    the growth is the mean of those that were more than later on, and so the growth is not more than twice what is left.
+    """
+    quarter = max(1, len(stretches) // 4)
+    early, late, first = stretches[:quarter], stretches[-quarter:], stretches[0]
+    more = first.number - _per_ns(late) * first.length_ns
+    later = [each.wait_ns for each in stretches[quarter:]]
+    least = min(later) - first.wait_ns
+    by_chance = least <= (max(later) - min(later)) * _CHANCE
+    if by_chance or more <= 0 or _per_ns(late) >= _per_ns(early) * _GIVEN_UP:
+        return 0.0
+    each_ns = statistics.median((b.done_ns - a.done_ns) / (b.middle - a.middle) for a in early for b in late)
+    left = statistics.median(each.wait_ns for each in late) - first.wait_ns
+    return min(max(least, each_ns * sum(each.number for each in stretches) - length_ns), 2 * left * first.number / more)
 
 
 def typical_ns(all_waited: Iterable[Waited], length_ns: int) -> float:
@@ -128,11 +150,24 @@ def typical_ns(all_waited: Iterable[Waited], length_ns: int) -> float:
 
 
 class _Stretch(NamedTuple):
-    """Of a stage: its middle, the mean wait of what was due in it, and how many of that were done for each slot."""
+    """Of a stage: its middle, the mean wait of what was due in it, how many of that were done, and how long it is.
+
+    middle: how many had been due before the one in the middle of it, of those that were done.
+    """
 
     at_ns: float
     wait_ns: float
-    per_slot: float
+    number: int
+    length_ns: float
+    middle: float
+
+    @property
+    def done_ns(self) -> float:
+        return self.at_ns + self.wait_ns
+
+
+def _per_ns(stretches: list[_Stretch]) -> float:
+    return sum(each.number for each in stretches) / sum(each.length_ns for each in stretches)
 
 
 def _stretches(all_waited: list[Waited], length_ns: int) -> list[_Stretch]:
@@ -150,10 +185,15 @@ def _stretches(all_waited: list[Waited], length_ns: int) -> list[_Stretch]:
     if not number:
         return []
     of = np.minimum((middles * number / length_ns).astype(np.int64), number - 1)
-    found = []
+    # The last slot in which the stage goes on is cut off at its end; those after it are of no length.
+    lengths = np.clip(length_ns - np.arange(SLOTS) * float(1 << shift), 0, 1 << shift)
+    found: list[_Stretch] = []
+    before = 0
     for stretch in range(number):
         rows = (of == stretch) & (counts > 0)
         if count := int(counts[rows].sum()):
             at = float((middles[rows] * counts[rows]).sum() / count)
-            found.append(_Stretch(at, float(sums[rows].sum()) / count, count / int((of == stretch).sum())))
+            took = float(lengths[of == stretch].sum())
+            found.append(_Stretch(at, float(sums[rows].sum()) / count, count, took, before + count / 2))
+            before += count
     return found

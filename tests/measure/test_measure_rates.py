@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Callable, Sequence
 
@@ -137,6 +138,65 @@ def test_a_backlog_that_has_reached_its_bound() -> None:
             waits.append(min(at, 2 * S))
     merger = merged(due, lambda number, _: waits[number])
     assert make_rates(merger, {}, [span(18)])[RATE] == pytest.approx(500, rel=0.03)
+
+
+def gated(per_s: float, offered_per_s: float, hold_s: float, slots: int | None, tail: Takes) -> tuple[float, int]:
+    """A target that takes one after the other, none of them in advance, and a client that has so many under way.
+
+    Returns:
+        The rate of the stage, and how many were done. What was due more than 2 s ago is given up.
+    """
+    due = [round(number * S / offered_per_s) for number in range(round(offered_per_s * hold_s))]
+    done, waits, under_way = [], [], [0] * (slots or 0)
+    free = 0
+    for number, at in enumerate(due):
+        begun = max(at, under_way[0]) if slots else at
+        if begun - at > 2 * S:
+            continue
+        free = max(free, begun) + round(S / per_s)
+        ended = free + tail(number, at)
+        if slots:
+            heapq.heapreplace(under_way, ended)
+        done.append(at)
+        waits.append(ended - at)
+    return make_rates(merged(done, lambda number, _: waits[number]), {}, [span(hold_s)])[RATE], len(done)
+
+
+TAILS: dict[str, Callable[[], Takes]] = {
+    "none": lambda: lambda *_: MS,
+    "uniform": lambda: lambda *_: 250 * MS,
+    "1 in 50": lambda: at_random(3, 50, 250 * MS),
+    "1 in 200": lambda: at_random(4, 200, S),
+}
+
+
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("slots", [5, None])
+@pytest.mark.parametrize("per_s", [5, 10, 20, 120])
+def test_what_a_target_does_is_told_however_much_more_is_offered(per_s: float, slots: int | None, tail: str) -> None:
+    """With few slots the waits stop to grow at what is given up; that is not a target that keeps up."""
+    # Where each keeps its slot for so long, no more than that is asked of it.
+    able = min(per_s, slots / (0.25 + 1 / per_s)) if slots and tail == "uniform" else per_s
+    wrong = []
+    for factor in (1.05, 1.1, 1.3, 1.5, 2, 4, 10, 40):
+        for hold_s in (3, 5, 10, 30):
+            if per_s * hold_s * (1 if slots else factor) > 650:
+                continue  # the more there are, the easier it is
+            found, count = gated(per_s, per_s * factor, hold_s, slots, TAILS[tail]())
+            # Of 15 handshakes nobody can tell more than that it may have been one less.
+            if abs(found / able - 1) > max(0.03, 1 / count):
+                wrong.append(f"{factor} times in {hold_s} s: {found:.2f} of {count}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("from_s", [0, 2.5, 5])
+def test_what_fails_later_on_is_less_done_and_no_backlog(from_s: float) -> None:
+    """Each fifth fails from then on; what is done takes up to half a second longer than 10 s, as it happens."""
+    for seed in range(20):
+        rng = random.Random(seed)
+        due = [number * 20 * MS for number in range(500) if number * 20 * MS < from_s * S or number % 5]
+        merger = merged(due, lambda *_: 10 * S + rng.randrange(500 * MS))  # noqa: B023
+        assert make_rates(merger, {}, [span(10)])[RATE] == pytest.approx(len(due) / 10, rel=0.01), seed
 
 
 @pytest.mark.parametrize("seed", range(20))
