@@ -54,11 +54,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     merger = record.merger
     load = record.loads[-1] if record.loads else None
     found = merger.counters()
-    # Whoever lost all sessions did the rest of the load badly, and not in less time.
-    lost = 0 < found["sessions.established"] <= found["sessions.lost"]
-    spans = [
-        span for load in record.loads for span in stage_spans(plan, load, load.planned_end_ns if lost else load.end_ns)
-    ]
+    spans = [span for load in record.loads for span in stage_spans(plan, load, load.judged_end_ns)]
     counters = _counters(plan, found, complete=record.complete, over=record.over)
     sessions = 0 if load is None else load.before["sessions.established"] - load.before["sessions.lost"]
     phases = error_phases(wlc=plan.use.plays_wlc, mse=plan.use.plays_mse)
@@ -114,7 +110,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
 
 def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
     """The figures of one load of several, after it was drained."""
-    spans = stage_spans(plan, load, load.end_ns)
+    spans = stage_spans(plan, load, load.judged_end_ns)
     delta = Counter(load.after)
     delta.subtract(load.before)
     # No counts of their own, but how things stood when the load was over.
@@ -134,7 +130,7 @@ def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
 
 def load_growth_ns(plan: Plan, merger: Merger, load: Load, rate: str) -> float:
     """By how much a backlog grew over the stages of a load that count; args as of `load_figures`, and of which rate."""
-    spans = stage_spans(plan, load, load.end_ns)
+    spans = stage_spans(plan, load, load.judged_end_ns)
     return sum(backlog_growth_ns(merger, rate, span) for span in spans if span.counted)
 
 

@@ -26,6 +26,7 @@ class Load:
 
     Attributes:
         start_ns, end_ns: monotonic; end_ns is 0 while it goes on.
+        cut_short: it was us who ended it early, because somebody asked for it or a worker died.
         before, after: counters when it began, and when it had been drained.
         health: of the workers that handed theirs in.
     """
@@ -34,6 +35,7 @@ class Load:
         self.stages = stages
         self.start_ns = time.monotonic_ns() + LEAD_NS
         self.end_ns = 0
+        self.cut_short = False
         self.before, self.after = before, before
         self.cpu_s = -time.process_time()  # of the supervisor itself
         self.watch = MachineWatch()
@@ -46,22 +48,24 @@ class Load:
         return max(0, min(self.end_ns - self.start_ns, end_ns(self.stages))) / NS_PER_S
 
     @property
-    def planned_end_ns(self) -> int:
-        return self.start_ns + end_ns(self.stages)
+    def judged_end_ns(self) -> int:
+        """Until when it is judged: a peer that left early did the rest of it badly, and not in less time."""
+        return self.end_ns if self.cut_short else self.start_ns + end_ns(self.stages)
 
     def until(self, now_ns: int) -> Load:
         """This load as if it were over by then, if it is not."""
         if self.end_ns:
             return self
         load = copy(self)
-        load.end()
+        load.end(cut_short=True)
         load.end_ns = now_ns
         return load
 
-    def end(self) -> None:
+    def end(self, *, cut_short: bool = False) -> None:
         """It is over; a second call changes nothing."""
         if not self.end_ns:
             self.end_ns = time.monotonic_ns()
+            self.cut_short = cut_short
             self.cpu_s += time.process_time()
             self.machine = self.watch.health()
 

@@ -245,7 +245,7 @@ class Supervisor:
                 await self.fleet.until(
                     lambda: (notify and not any(worker.active for worker in self.fleet.workers)) or self._aborting(load)
                 )
-        load.end()
+        load.end(cut_short=self.fleet.stopping or bool(self._aborted))
         self._stage = Stage.DRAINING
 
     async def settle(self, drain_s: float) -> Load:

@@ -42,7 +42,7 @@ class StageSpan(NamedTuple):
 
     Attributes:
         start_ns: monotonic; load_ns: the same, of the load that it belongs to.
-        length_ns: less than planned if the load ended early; 0 if it never began.
+        length_ns: less than planned only if we ended the load early; 0 if it never began.
         due: counters of what was due in it, where that is known.
         paced: what is due when was known; otherwise each was due when the one before it was done.
     """

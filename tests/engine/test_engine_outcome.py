@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from loadgen.engine.outcome import stage_spans
-from loadgen.engine.record import Load
+from loadgen.engine.outcome import load_figures, make_result, stage_spans
+from loadgen.engine.record import Load, RunRecord
+from loadgen.measure.merge import Merger
+from loadgen.measure.recorder import Recorder
+from loadgen.measure.timeline import TimelineBuilder
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.units import NS_PER_S
@@ -36,3 +40,52 @@ def test_a_stage_offers_what_is_ours_to_offer(text: str, use: Use, offered: floa
     load = Load(plan.stages, Counter())
     (span,) = stage_spans(plan, load, load.start_ns + 2 * NS_PER_S)
     assert (span.start_per_s, span.end_per_s, span.length_ns) == (offered, offered, 2 * NS_PER_S)
+
+
+def left_early(tmp_path: Path, counters: dict[str, int], *, cut_short: bool) -> dict[str, float]:
+    """Of 6 s at 50/s that ended after 3 s, all received until then; and its rates."""
+    path = tmp_path / "s.toml"
+    path.write_text('name = "s"\n[load]\nrate = 50\nstages = [{ hold = "6s" }]\n', "utf-8")
+    plan = make_plan(*load_scenario(path), use=Use.TARGET_WLC, targets=[("127.0.0.1", 16113)])
+    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load.end(cut_short=cut_short)
+    load.end_ns = load.start_ns + 3 * NS_PER_S
+    load.after = Counter(counters)
+    merger, recorder = Merger(), Recorder()
+    recorder.stages.add([plan.stages[0].name], [load.start_ns])
+    for number in range(150):
+        recorder.record("notify.latency", 5, plan.stages[0].name)
+        recorder.wait("received", plan.stages[0].name, load.start_ns + number * NS_PER_S // 50, 5)
+    recorder.counters.update(counters)
+    merger.add("mse-0", recorder.take(0))
+    record = RunRecord(
+        merger, TimelineBuilder(NS_PER_S), (load,), (), (), True, True, cut_short, "", True, load.start_ns
+    )
+    result = make_result(plan, record, (), datetime.now(UTC))
+    assert result.load_s == 3
+    assert result.stages[0].rates == result.rates
+    assert load_figures(plan, merger, load).rates == result.rates
+    return dict(result.rates)
+
+
+@pytest.mark.parametrize("how", ["sessions.closed", "sessions.lost"])
+def test_a_peer_that_leaves_early_did_the_rest_badly_however_it_left(how: str, tmp_path: Path) -> None:
+    rates = left_early(tmp_path, {"sessions.established": 1, how: 1, "notify.received": 150}, cut_short=False)
+    assert rates == {"notify.received_per_s": pytest.approx(25)}
+
+
+@pytest.mark.parametrize("how", ["sessions.closed", "sessions.lost"])
+def test_a_load_that_we_ended_is_judged_by_the_time_it_was_on(how: str, tmp_path: Path) -> None:
+    rates = left_early(tmp_path, {"sessions.established": 1, how: 1, "notify.received": 150}, cut_short=True)
+    assert rates == {"notify.received_per_s": pytest.approx(50)}
+
+
+def test_figures_so_far_are_of_the_time_so_far(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n{NOTIFY}', "utf-8")
+    plan = make_plan(*load_scenario(path))
+    load = Load(plan.stages, Counter())
+    so_far = load.until(load.start_ns + NS_PER_S)
+    assert (so_far.judged_end_ns, load.end_ns) == (load.start_ns + NS_PER_S, 0)
+    load.end()
+    assert load.until(load.start_ns + NS_PER_S).judged_end_ns == load.start_ns + 2 * NS_PER_S
