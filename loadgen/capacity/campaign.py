@@ -111,6 +111,7 @@ class Campaign:
         self._evidence: dict[tuple[float, bool], Evidence] = {}  # of loads, for holds as long as a confirmation, or not
         self._tried: list[tuple[Trial, Went, int]] = []  # with failures
         self._unjudged: tuple[str, ...] = ()
+        self._shares: list[float] = []  # that failed, of each load that broke by it
         self._last: Observation | None = None  # of those that held
         self._limiting: dict[float, str] = {}  # loads at which the generator was the limit, and how that showed
 
@@ -133,6 +134,8 @@ class Campaign:
         judged = self._judge(seen)
         limiting = seen.trouble or (seen.generator.limiting if judged.broke or _invalid(seen) else "")
         went = _went(seen, judged, limited=bool(limiting))
+        if judged.broke and judged.failed > judged.attempted * STRAYS:
+            self._shares.append(judged.failed / max(1, judged.attempted))
         probe = self._probe(trial, seen, judged, held=went is Went.HELD)
         self.probes.append(probe)
         self._tried.append((trial, went, judged.failed))
@@ -163,7 +166,7 @@ class Campaign:
         gave_up = search.low is None or search.exhausted
         if self._unjudged or not (search.confirmed or (limiting and gave_up)):
             outcome = Outcome.INCONCLUSIVE
-            advice = interruption or "; ".join(self._unjudged) or "no load held for long enough to be confirmed"
+            advice = interruption or "; ".join(self._unjudged) or self._why_none()
         elif limiting:
             outcome, broke = Outcome.GENERATOR_LIMITED, (limiting,)
             advice = self._more()
@@ -247,6 +250,13 @@ class Campaign:
             max=None if latency is None else latency.max,
             strays=judged.strays,
         )
+
+    def _why_none(self) -> str:
+        """Why nothing was found; what fails at every load is not there because of the load."""
+        why, broke = "no load held for long enough to be confirmed", [probe for probe in self.probes if probe.broke]
+        if not self._shares or len(self._shares) < len(broke):
+            return why
+        return f"{why}: each that broke did so by failures, {min(self._shares):.1%} to {max(self._shares):.1%} of it"
 
     def _more(self) -> str:
         """How much generator it would take, by what the last load cost."""

@@ -29,6 +29,8 @@ from loadgen.units import NS_PER_S
 # A target that ends sessions under a load that is too much for it costs a new start of the fleet; so often.
 _MOST_STARTS = 8
 _DRAIN_S = 30.0
+# A target that refuses half of what comes refuses so many in a row once in a million times: it is not there any more.
+_LEAST_IN_VAIN = 20
 
 OnProbe = Callable[[Probe], None]
 OnPrepared = Callable[[Plan, Sequence[tuple[str, int]]], None]
@@ -41,6 +43,20 @@ class Ended(NamedTuple):
 
     code: ExitCode
     reason: str
+
+
+class Reach:
+    """Whether the target of a search is there, by what was tried in vain, load after load, since anything was done."""
+
+    def __init__(self) -> None:
+        self._reached = False
+        self._in_vain = 0
+
+    def is_gone(self, attempted: int, done: int) -> bool:
+        """One more load was made: it never was there, or it is not any more. A few that were refused do not say so."""
+        self._in_vain = 0 if done else self._in_vain + attempted
+        self._reached = self._reached or bool(done)
+        return not done and (not self._reached or self._in_vain >= _LEAST_IN_VAIN)
 
 
 class Prober:
@@ -57,6 +73,7 @@ class Prober:
         self._new_log = new_log
         self._began = time.monotonic()
         self._unreachable = ""
+        self._reach = Reach()
 
     def run(self, campaign: Campaign) -> Ended:
         """Make all loads of a search.
@@ -70,7 +87,7 @@ class Prober:
             return Ended(ExitCode.INTERRUPTED, "interrupted")
 
     def _search(self, campaign: Campaign) -> Ended:
-        starts = 0
+        starts, self._reach, self._unreachable = 0, Reach(), ""
         live = ABOUT[campaign.settings.dimension].live
         while campaign.next() is not None:
             before = len(campaign.probes)
@@ -78,7 +95,7 @@ class Prober:
             if record is None:
                 continue
             starts += 1
-            code, reason = _ending(record)
+            code, reason = self._ending(record)
             if code is ExitCode.PASSED and self._unreachable:
                 code, reason = ExitCode.UNREACHABLE, self._unreachable
             # A fleet that came up and made no load, or came up too often, will not do better the next time.
@@ -136,7 +153,7 @@ class Prober:
                 growth_ns=max(growth_ns, untaken * hold_ns),
             )
             self._on_probe(campaign.tell(trial, seen))
-            self._unreachable = _nobody_there(plan, seen)
+            self._unreachable = nobody_there(plan.kind, seen, self._reach)
         return load
 
     def _one_run(self, campaign: Campaign) -> RunRecord | None:
@@ -174,6 +191,18 @@ class Prober:
         self._on_probe(campaign.tell(trial, seen))
         time.sleep(settings.cooldown_ns / NS_PER_S)
         return record
+
+    def _ending(self, record: RunRecord) -> tuple[ExitCode, str]:
+        if record.deaths:
+            return ExitCode.WORKER_DIED, "; ".join(record.deaths)
+        if record.interrupted or asked():
+            return ExitCode.INTERRUPTED, "interrupted"
+        counters = record.merger.counters()
+        came = (counters["sessions.attempted"], counters["sessions.established"])
+        gone = self._reach.is_gone(*came) if came[0] else not record.loads
+        if gone and not record.loads:
+            return ExitCode.UNREACHABLE, "no session came up"
+        return ExitCode.PASSED, ""
 
     def _supervisor(self, job: Job) -> Supervisor:
         def prepared(listening: Sequence[tuple[str, int]]) -> None:
@@ -216,23 +245,13 @@ def sessions_ended(first: Load, load: Load) -> bool:
     return any(load.after[name] > first.before[name] for name in ("sessions.lost", "sessions.closed"))
 
 
-def _nobody_there(plan: Plan, seen: Observation) -> str:
+def nobody_there(kind: LoadKind, seen: Observation, reach: Reach) -> str:
     """Why the target is not there (any more); empty if it is. Too much of a load leaves some of it done."""
     counters = seen.figures.counters
-    if plan.kind is LoadKind.NOTIFY or seen.generator.generator is Verdict.INVALID:
+    if kind is LoadKind.NOTIFY or seen.generator.generator is Verdict.INVALID:
         return ""
-    attempted, completed = counters.get("handshakes.attempted"), counters.get("handshakes.completed")
-    return "no handshake completed" if attempted and not completed else ""
-
-
-def _ending(record: RunRecord) -> tuple[ExitCode, str]:
-    if record.deaths:
-        return ExitCode.WORKER_DIED, "; ".join(record.deaths)
-    if record.interrupted or asked():
-        return ExitCode.INTERRUPTED, "interrupted"
-    if not record.loads:
-        return ExitCode.UNREACHABLE, "no session came up"
-    return ExitCode.PASSED, ""
+    attempted, completed = counters.get("handshakes.attempted", 0), counters.get("handshakes.completed", 0)
+    return "no handshake completed" if attempted and reach.is_gone(attempted, completed) else ""
 
 
 def _impossible(trial: Trial, start_s: float, why: str) -> Observation:

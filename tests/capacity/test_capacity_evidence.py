@@ -11,8 +11,10 @@ import pytest
 from loadgen.capacity.campaign import Campaign, Observation, Settings
 from loadgen.capacity.dimension import Dimension
 from loadgen.capacity.evidence import Evidence, Verdict, Went, explained
+from loadgen.capacity.probing import Reach, nobody_there
 from loadgen.capacity.result import DimensionResult, Outcome, Step
 from loadgen.capacity.search import Trial
+from loadgen.loads import LoadKind
 from loadgen.measure.health import GeneratorVerdict
 from loadgen.measure.health import Verdict as Health
 from loadgen.measure.thresholds import Figures
@@ -206,6 +208,69 @@ def test_a_clear_break_that_was_a_disturbance_is_looked_at_again_before_it_is_th
     assert result.limit is not None
     assert 8_000 / 1.05 < result.limit <= 8_000 / 0.99
     assert [(probe.offered, probe.passed) for probe in result.probes if probe.offered == 200][-1] == (200, True)
+
+
+# -- refused, or not there ---------------------------------------------------------------------------------------------
+
+
+class Refusing:
+    """A target that closes every `every`-th connection, at any load; `loads` after so many it is gone."""
+
+    def __init__(self, every: int, loads: int = 1000) -> None:
+        self.every, self.loads = every, loads
+        self.came = 0
+
+    def seen(self, trial: Trial, hold_ns: int) -> Observation:
+        attempted = max(1, round(trial.load * hold_ns / NS_PER_S))
+        self.loads -= 1
+        before, self.came = self.came, self.came + attempted
+        failed = attempted if self.loads < 0 else self.came // self.every - before // self.every
+        counters = {"handshakes.attempted": attempted, "handshakes.failed": failed}
+        counters["handshakes.completed"] = attempted - failed
+        done = trial.load * (1 - failed / attempted)
+        return Observation(trial.load, done, Figures({}, counters, {}, {}), VALID, 0, hold_ns / NS_PER_S)
+
+
+def ending(campaign: Campaign, target: Refusing) -> str:
+    """Why the search ended before its end, as the prober has it; empty: it did not."""
+    reach = Reach()
+    while (trial := campaign.next()) is not None:
+        seen = target.seen(trial, campaign.hold_ns(trial))
+        campaign.tell(trial, seen)
+        assert len(campaign.probes) < 100
+        if gone := nobody_there(LoadKind.HANDSHAKE, seen, reach):
+            return gone
+    return ""
+
+
+@pytest.mark.parametrize("every", [2, 3, 10, 50])
+@pytest.mark.parametrize("start", [1, 20, 400])
+def test_a_target_that_refuses_a_share_at_any_load_is_there(every: int, start: float) -> None:
+    """Where a load is a single handshake, that may be one of those; it is inconclusive, and said by what."""
+    campaign = Campaign(settings(start=start))
+    assert ending(campaign, Refusing(every)) == ""
+    result = campaign.result()
+    assert (result.outcome, result.limit) == (Outcome.INCONCLUSIVE, None)
+    assert result.advice.startswith(
+        "no load held for long enough to be confirmed: each that broke did so by failures, "
+    )
+    assert result.advice.endswith("% of it")
+
+
+@pytest.mark.parametrize(("start", "loads", "most"), [(50, 0, 1), (0.5, 0, 1), (50, 1, 2), (1, 2, 6)])
+def test_a_target_that_never_answers_or_not_any_more_is_not_there(start: float, loads: int, most: int) -> None:
+    """At 0.5/s that are two handshakes: nobody has ever been there. Later, it takes twenty."""
+    campaign = Campaign(settings(start=start))
+    assert ending(campaign, Refusing(10**9, loads)) == "no handshake completed"
+    assert len(campaign.probes) <= most
+
+
+def test_it_takes_twenty_in_a_row_that_are_refused() -> None:
+    reach = Reach()
+    assert not reach.is_gone(30, 1)
+    assert [reach.is_gone(5, 0) for _ in range(3)] == [False, False, False]
+    assert not reach.is_gone(2, 1)
+    assert [reach.is_gone(10, 0) for _ in range(2)] == [False, True]
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------
