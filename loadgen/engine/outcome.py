@@ -49,6 +49,10 @@ def make_unfinished(plan: Plan, record: RunRecord, demands: Sequence[limits.Thre
     return msgspec.structs.replace(result, verdict=verdict, unfinished=True)
 
 
+# In less time, one moment in which a machine stands still is a backlog.
+_LEAST_PACED_S = 2.0
+
+
 def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold], started: datetime) -> RunResult:
     """All figures of a run, and the verdict."""
     merger = record.merger
@@ -72,7 +76,10 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     # Who cut a run off knows that it did less than it was to.
     whole = record.complete and not record.interrupted and not record.aborted
     stages, asked = make_stages(merger, spans), _asked(plan, record, demands)
-    short = shortfalls(asked, load_s, counters, record.absences, _paces(plan, stages)) if whole else ()
+    generator = judge(record.health, machine, counters, figures.metrics)
+    # A backlog may be ours, where we were not in time.
+    paces = _paces(plan, stages) if generator.generator is Verdict.VALID else []
+    short = shortfalls(asked, load_s, counters, record.absences, paces) if whole else ()
     return RunResult(
         schema_version=RunResult.VERSION,
         scenario=plan.scenario,
@@ -85,7 +92,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         supervisor_cpu_s=sum(load.cpu_s for load in record.loads),
         environment=environment(),
         verdict=make_verdict(
-            judge(record.health, machine, counters, figures.metrics),
+            generator,
             judged,
             counters,
             interrupted=record.interrupted,
@@ -196,6 +203,7 @@ def _paces(plan: Plan, stages: Sequence[StageResult]) -> list[Pace]:
         Pace(stage.name, unit, stage.start_per_s, stage.rates[rate])
         for stage in stages
         if stage.counted and stage.start_per_s == stage.end_per_s and rate in stage.rates
+        if stage.length_s >= _LEAST_PACED_S
     ]
 
 
