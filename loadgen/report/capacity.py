@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe
+from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe, Step
 from loadgen.measure.health import Verdict
-from loadgen.report.tried import unsettled
+from loadgen.report.tried import outvoted, unsettled
 from loadgen.units import format_duration
 
 _STYLES = {Outcome.FOUND: "bold green", Outcome.NOT_REACHED: "bold yellow"}
@@ -66,18 +66,26 @@ def _curve(d: DimensionResult) -> RenderableType:
     known = [probe.p99 for probe in ordered if probe.p99]
     low, high = (math.log(min(known)), math.log(max(known))) if known else (0.0, 0.0)
     for probe in ordered:
-        style = "green" if probe.passed else "yellow" if _ours(probe) else "red"
+        hidden = outvoted(d, probe)
+        style = "yellow" if hidden or _ours(probe) else "green" if probe.passed else "red"
         length = 0 if not probe.p99 else 1 + round((_BAR - 1) * (math.log(probe.p99) - low) / ((high - low) or 1))
-        held = "held" if probe.passed else "generator" if _ours(probe) else "broke"
         table.add_row(
             _amount(probe.offered),
-            _amount(probe.achieved),
+            "-" if hidden else _amount(probe.achieved),
             _duration(probe.p50),
             _duration(probe.p99),
             Text("━" * length, style=style),
-            Text(f"{held}{' (confirmed)' if probe.passed and probe.step == 'confirm' else ''}", style=style),
+            Text(_word(probe, hidden=hidden), style=style),
         )
     return table
+
+
+def _word(probe: Probe, *, hidden: bool) -> str:
+    if not probe.passed:
+        return "generator" if _ours(probe) else "broke"
+    if hidden:
+        return "held, unlike the others"
+    return "held (confirmed)" if probe.step is Step.CONFIRM else "held"
 
 
 def _ours(probe: Probe) -> bool:

@@ -14,7 +14,7 @@ from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Status
 from loadgen.report.clocks import clock_lines
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
-from loadgen.report.tried import how_tried
+from loadgen.report.tried import how_tried, outvoted
 
 _MARKS = {Decision.PASS: "✅ pass", Decision.REGRESSION: "❌ **regression**", Decision.INCONCLUSIVE: "❔ inconclusive"}
 # What Markdown, or the HTML in it, would take for its own.
@@ -85,7 +85,7 @@ def capacity_markdown(result: CapacityResult) -> str:
             (
                 p.step,
                 _load(p.offered),
-                _load(p.achieved),
+                "-" if outvoted(d, p) else _load(p.achieved),
                 "✅" if p.passed else "❌",
                 p.generator,
                 figure_shown(p.p99, "ns"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.capacity.result import DimensionResult, LoadTried
+from loadgen.capacity.result import DimensionResult, LoadTried, Probe
 
 
 def unsettled(d: DimensionResult) -> list[str]:
@@ -23,3 +23,8 @@ def how_tried(load: LoadTried) -> str:
 
 def word_of(load: LoadTried) -> str:
     return "confirmed" if load.confirmed else "held" if load.held else "did not hold"
+
+
+def outvoted(d: DimensionResult, probe: Probe) -> bool:
+    """It held, and its load did not, by all tries: what seemed to be achieved in it, the target does not do."""
+    return probe.passed and any(load.load == probe.offered and not load.held for load in d.loads)

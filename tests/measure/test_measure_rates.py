@@ -189,6 +189,19 @@ def test_what_a_target_does_is_told_however_much_more_is_offered(per_s: float, s
     assert not wrong
 
 
+@pytest.mark.parametrize("factor", [1.02, 1.05, 1.09, 1.2])
+@pytest.mark.parametrize("at_ns", [0, S, 5 * S // 2, 4 * S])
+def test_a_moment_of_a_tenth_of_the_hold_hides_no_backlog(factor: float, at_ns: int) -> None:
+    """It is us who stand still: the target goes on, and we see all of it when we are back."""
+    slow = served(120)
+
+    def takes(number: int, at: int) -> int:
+        wait = slow(number, at)
+        return at_ns + S // 2 - at if at_ns <= at + wait < at_ns + S // 2 else wait
+
+    assert rate(120 * factor, 5, takes) == pytest.approx(120, rel=0.005)
+
+
 @pytest.mark.parametrize("from_s", [0, 2.5, 5])
 def test_what_fails_later_on_is_less_done_and_no_backlog(from_s: float) -> None:
     """Each fifth fails from then on; what is done takes up to half a second longer than 10 s, as it happens."""

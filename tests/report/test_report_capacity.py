@@ -1,0 +1,53 @@
+"""The tables of a search: what one try seemed to achieve where all tries together say otherwise."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+
+import msgspec
+import pytest
+import report_samples as samples
+from rich.console import Console
+
+from loadgen.capacity.result import CapacityResult, LoadTried, Step
+from loadgen.report.capacity import summary
+from loadgen.report.html import capacity_page
+from loadgen.report.markdown import capacity_markdown
+
+
+def searched(*, held: bool) -> CapacityResult:
+    """A target that does 120/s: one confirmation of 131/s of two held, and whether the load did, by all of them."""
+    of = samples.capacity()
+    tries = [
+        samples.probe(Step.CONFIRM, 131.0, 0.0, limit=200),
+        samples.probe(Step.CONFIRM, 131.0, 9.0, limit=120),
+    ]
+    load = LoadTried(131.0, held, held, 2, 1, 2, 1, 0, 0)
+    dimension = msgspec.structs.replace(of.dimensions[0], probes=tuple(tries), loads=(load,))
+    return msgspec.structs.replace(of, dimensions=(dimension,))
+
+
+def terminal(result: CapacityResult) -> str:
+    console = Console(file=StringIO(), width=200)
+    console.print(summary(result, None))
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def html(result: CapacityResult) -> str:
+    return re.sub(r"<script.*?</script>", "", capacity_page(result), flags=re.DOTALL)
+
+
+def test_a_try_that_held_where_the_load_did_not_is_not_said_to_be_confirmed() -> None:
+    lines = [line.split() for line in terminal(searched(held=False)).splitlines() if line.lstrip().startswith("131 ")]
+    assert [line[:2] for line in lines[:2]] == [["131", "-"], ["131", "120"]]
+    assert "held, unlike the others" in terminal(searched(held=False))
+    assert "(confirmed)" not in terminal(searched(held=False))
+    assert "held (confirmed)" in terminal(searched(held=True))
+
+
+@pytest.mark.parametrize(("shown", "rate"), [(terminal, "131"), (capacity_markdown, "130.9"), (html, "99.9 %")])
+def test_what_it_seemed_to_achieve_is_in_no_table(shown: object, rate: str) -> None:
+    """130.869/s were counted in it, 99.9 % of what was offered."""
+    assert callable(shown)
+    assert shown(searched(held=True)).count(rate) > shown(searched(held=False)).count(rate)
