@@ -136,7 +136,7 @@ class PeerClocks:
         self._slack_ns = slack_ns
         # A clock is ahead by no less than the negative of the least raw duration: of this window, and of those before.
         self._recent, self._least = np.full(rows, _FAR_NS), np.full(rows, _FAR_NS)
-        self._window_ns = 0  # when it began
+        self._window_ns = self._before_ns = 0  # when it began, and the one before
         # And by no more than this: as it was at time 0, had it been found then; now it is that and `_slewed`. So with
         # the bound by which round trips are compared.
         self._most = np.full(rows, _FAR_NS)
@@ -233,7 +233,7 @@ class PeerClocks:
         self._least += _slewed(self._now_ns - self._window_ns)
         np.minimum(self._least, self._recent, out=self._least)
         self._recent[:] = _FAR_NS
-        self._window_ns = self._now_ns
+        self._before_ns, self._window_ns = self._window_ns or self._now_ns, self._now_ns
         if self._correcting:
             self._judge(np.flatnonzero(self._offset), self._now_ns)
 
@@ -259,6 +259,7 @@ class PeerClocks:
     def _learn_most(self, rows: Int64s, first: Int64s, least: Int64s, done_ns: Sequence[int]) -> None:
         """Notifications came behind the answer to a question: they were sent after it was asked."""
         slewed = _slewed(self._now_ns)
+        lost = _slewed(self._now_ns - self._before_ns)  # by a clock since its minimum came, at most
         told = np.flatnonzero(self._asked[rows])
         for place in told.tolist():
             row, took = int(rows[place]), int(self._took[rows[place]])
@@ -267,7 +268,7 @@ class PeerClocks:
             self._waiting -= 1
             if max(abs(most), abs(int(least[place]))) >= _FAR_NS:
                 continue
-            if most < -int(min(self._least[row], self._recent[row])):
+            if most < -int(min(self._least[row], self._recent[row])) - lost:
                 # Less than it must be: it was put back, and what was known of it before is void.
                 self._least[row] = self._recent[row] = least[place]
                 self._round[row], self._round_bound[row] = took, took - slewed

@@ -188,6 +188,14 @@ def test_half_a_minute_tells_a_drift_that_is_strong(ahead_ns: int, ppm: int, ech
     assert 0 < reading.drift_uncertainty_ppb < 100_000
 
 
+def test_one_that_loses_was_not_put_back() -> None:
+    """Between two windows, too: what comes right behind a question says where it is, a minimum where it was."""
+    wlc = Wlc(lambda now_ns: NS_PER_S // 2 - (now_ns - BEGIN_NS) // 10_000)
+    reading = measured([wlc], seconds=60, per_s=500).reading
+    assert reading.steps == 0
+    assert reading.drift_ppb == pytest.approx(-100_000, abs=reading.drift_uncertainty_ppb)
+
+
 def test_no_drift_is_not_known_at_once() -> None:
     assert measured([Wlc(always(NS_PER_S))], seconds=20).reading.drift_ppb is None
     reading = measured([Wlc(always(NS_PER_S))], seconds=120, per_s=20).reading
