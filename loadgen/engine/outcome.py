@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -12,7 +12,7 @@ from loadgen.engine.record import AbortWhen, Load, RunRecord
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
-from loadgen.measure.asked import Asked, Pace, shortfalls
+from loadgen.measure.asked import TOLERANCE, Asked, Pace, shortfalls
 from loadgen.measure.books import imbalances
 from loadgen.measure.figures import (
     StageSpan,
@@ -78,7 +78,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     stages, asked = make_stages(merger, spans), _asked(plan, record, demands)
     generator = judge(record.health, machine, counters, figures.metrics)
     # A backlog may be ours, where we were not in time.
-    paces = _paces(plan, stages) if generator.generator is Verdict.VALID else []
+    paces = _paces(plan, stages, counters) if generator.generator is Verdict.VALID else []
     short = shortfalls(asked, load_s, counters, record.absences, paces) if whole else ()
     return RunResult(
         schema_version=RunResult.VERSION,
@@ -192,13 +192,17 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
     )
 
 
-def _paces(plan: Plan, stages: Sequence[StageResult]) -> list[Pace]:
+def _paces(plan: Plan, stages: Sequence[StageResult], counters: Mapping[str, int]) -> list[Pace]:
     """The stages that count and have one rate, which we keep."""
     if not plan.paced or plan.sessions_per_user or not (plan.use.plays_wlc or plan.kind is LoadKind.HANDSHAKE):
         return []
     rate, unit = "notify.received_per_s" if plan.use.plays_mse else "notify.sent_per_s", "notifications/s"
     if plan.kind is LoadKind.HANDSHAKE:
         rate, unit = "handshake.completed_per_s", "handshakes/s"
+    elif counters.get("notify.due", 0) < (1 - TOLERANCE) * sum(
+        s.length_s * (s.start_per_s + s.end_per_s) / 2 for s in stages
+    ):
+        return []  # MSEs that have unsubscribed for a while are owed nothing then, and nobody keeps that rate
     return [
         Pace(stage.name, unit, stage.start_per_s, stage.rates[rate])
         for stage in stages

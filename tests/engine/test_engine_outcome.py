@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.engine.outcome import load_figures, make_result, stage_spans
+from loadgen.engine.outcome import _paces, load_figures, make_result, stage_spans
 from loadgen.engine.record import Load, RunRecord
+from loadgen.measure.asked import Pace
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
+from loadgen.measure.result import StageResult
 from loadgen.measure.timeline import TimelineBuilder
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
@@ -89,3 +91,16 @@ def test_figures_so_far_are_of_the_time_so_far(tmp_path: Path) -> None:
     assert (so_far.judged_end_ns, load.end_ns) == (load.start_ns + NS_PER_S, 0)
     load.end()
     assert load.until(load.start_ns + NS_PER_S).judged_end_ns == load.start_ns + 2 * NS_PER_S
+
+
+@pytest.mark.parametrize(("due", "judged"), [(200, True), (199, True), (150, False)])
+def test_a_rate_that_nobody_keeps_while_mses_have_unsubscribed_is_not_judged(
+    due: int, judged: bool, tmp_path: Path
+) -> None:
+    """Of 200 that the schedule has, a quarter was owed to nobody: all that was due was done in time."""
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n{NOTIFY}', "utf-8")
+    plan = make_plan(*load_scenario(path))
+    stage = StageResult("hold", True, 0.0, 2.0, 100.0, 100.0, {}, {}, {"notify.received_per_s": due / 2})
+    paces = _paces(plan, [stage], {"notify.due": due})
+    assert paces == ([Pace("hold", "notifications/s", 100.0, due / 2)] if judged else [])
