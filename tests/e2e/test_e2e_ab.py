@@ -40,6 +40,12 @@ def script(path: Path, text: str) -> str:
     return shlex.join([sys.executable, str(path)])
 
 
+def counters_of(out: Path) -> list[dict[str, int]]:
+    """Of each single run. A comparison leaves those out in which this machine had no time for it."""
+    paths = sorted(out.glob("*/[0-9][0-9]-[AB]/result.json"))
+    return [json.loads(path.read_text("utf-8"))["counters"] for path in paths]
+
+
 def test_commands_are_started_for_every_run_and_ended(run: Run, scenario: Path, tmp_path: Path) -> None:
     started = tmp_path / "started"
     # Each start leaves its process id.
@@ -56,7 +62,7 @@ def test_commands_are_started_for_every_run_and_ended(run: Run, scenario: Path, 
     decisions = {metric["metric"]: metric for metric in result["metrics"]}
     for name in ("errors", "sessions.failed", "notify.lost"):
         assert decisions[name]["decision"] == "pass"
-    assert len(decisions["target.cpu_s"]["baseline_runs"]) == len(decisions["target.cpu_s"]["new_runs"]) == 2
+    assert decisions["target.cpu_s"]["new_runs"]
     assert all(value > 0 for value in decisions["target.rss_bytes"]["new_runs"])
     pids = [int(line) for line in started.read_text("ascii").split()]
     assert len(set(pids)) == 4
@@ -88,9 +94,9 @@ def test_mses_dial_the_wlcs_that_are_ours(run: Run, tmp_path: Path) -> None:
         "ab", path, *FEW, "--serve", "wlc", "--a", mse, "--b", mse, "--format", "json", results=tmp_path / "out"
     )
     assert ended.code in (0, 5), ended.stderr + ended.stdout
-    metrics = {metric["metric"]: metric for metric in json.loads(ended.stdout)["metrics"]}
-    assert metrics["notify.dropped"]["new_runs"] == [0, 0]
-    assert len(metrics["notify.sent_per_s"]["baseline_runs"]) == 2
+    runs = counters_of(tmp_path / "out")
+    assert [counters["sessions.established"] for counters in runs] == [1] * 4
+    assert all(0 < counters["notify.sent"] <= counters["notify.due"] == 100 for counters in runs)
 
 
 @pytest.mark.parametrize(
@@ -213,5 +219,6 @@ process.wait()
 """,
     )
     ended = run("ab", scenario, *FEW, "--a", target, "--b", target, "--json", results=tmp_path / "out")
-    metrics = {metric["metric"]: metric for metric in json.loads(ended.stdout)["metrics"]}
-    assert metrics["errors"]["new_runs"] == metrics["sessions.failed"]["new_runs"] == [0, 0]
+    assert ended.code in (0, 1, 5), ended.stderr
+    runs = counters_of(tmp_path / "out")
+    assert [(counters["sessions.established"], counters["sessions.failed"]) for counters in runs] == [(1, 0)] * 4
