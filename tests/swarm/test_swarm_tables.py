@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from swarm_samples import EPOCH_NS, MS, RUN, chosen, ending, health, histogram, interval, report
 
+from loadgen.measure.moments import MOMENT_NS
 from loadgen.swarm.messages import WorkerInterval
 from loadgen.swarm.rows import AGGREGATED, ECHO, HANDSHAKE, NOTIFY, REQUESTS, SENT, SESSION, Batch, row_rates
 from loadgen.swarm.whole import WholeRun
@@ -121,7 +122,8 @@ def test_a_percentile_of_fewer_values_than_it_takes_is_not_available(shown: Show
 
 
 def test_locusts_tables_in_the_terminal_keep_their_columns(shown: Show) -> None:
-    told = shown(busy([MS, 20_000 * MS], time.time(), time.time()), account=NOBODY)
+    now = time.time()
+    told = shown(busy([MS, 20_000 * MS], now, now - 9), account=NOBODY)
     for name in ("lines", "percentiles"):
         heads = [line for line in told[name] if line.startswith("Type")]
         rows = [line for line in told[name] if "measurement notify" in line or "Aggregated" in line]
@@ -158,17 +160,12 @@ def run_of(folder: Path, *, intervals: int, per_interval: int, ramp: int = 0, to
         tags = {"hold/notify.latency": [MS] * per_interval} if index else {"ramp/notify.latency": [MS] * ramp}
         tags |= {"hold/request.measurement.latency": [MS] * 6} if index else {"handshake.session": [MS]}
         metrics = {tag: values for tag, values in tags.items() if values}
-        start_ns = EPOCH_NS + index * 3 * 10**9
         made = interval(index, metrics, notify__received=per_interval, sessions__established=1, echo__sent=1)
-        spans = {"handshake": (EPOCH_NS, EPOCH_NS + 10**9)}
-        if index:
-            spans["hold/received"] = (start_ns, start_ns + 3 * 10**9 - MS)
-        whole.take_untrusted(
-            "a",
-            0,
-            report(WorkerInterval("mse-0", msgspec.structs.replace(made, spans=spans), None)),
-            NOW_NS,
-        )
+        if not index:  # twenty sessions, evenly over a second
+            first = EPOCH_NS // MOMENT_NS
+            apart = 10**9 // MOMENT_NS // 20
+            made = msgspec.structs.replace(made, moments={"established": {first + k * apart: 1 for k in range(20)}})
+        whole.take_untrusted("a", 0, report(WorkerInterval("mse-0", made, None)), NOW_NS)
     if told_end:
         whole.finishing(NOW_NS)
         end_ns = EPOCH_NS + intervals * 3 * 10**9
