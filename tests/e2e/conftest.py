@@ -171,9 +171,9 @@ class Running:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def end(self) -> Ended:
+    def end(self, patience_s: float = PATIENCE_S) -> Ended:
         """Wait until it has ended by itself."""
-        code = self.process.wait(PATIENCE_S)
+        code = self.process.wait(patience_s)
         ended = Ended(code, self.stdout, self.stderr, self.results)
         ended.check_books()
         return ended

@@ -131,6 +131,9 @@ def only(ended: Ended) -> dict[str, Any]:
     return found
 
 
+# Five searches at one time, on a machine that may be busy: a load that was disturbed is tried again.
+SEARCH_S = 400.0
+
 # -- planted limits ----------------------------------------------------------------------------------------------------
 
 
@@ -138,14 +141,14 @@ def handshakes(start: Start, folder: Path) -> Ended:
     path = scenario(folder, AT_TARGET)
     with wlc(folder, "--max-handshakes-per-s", "200") as target:
         words = ("--dimension", "handshake.per_s", "--start", "130", "--max", "700")
-        return capacity(start, path, "--target", f"wlc={target.address}", *words).end()
+        return capacity(start, path, "--target", f"wlc={target.address}", *words).end(SEARCH_S)
 
 
 def sessions(start: Start, folder: Path) -> Ended:
     path = scenario(folder, AT_TARGET)
     with wlc(folder, "--max-sessions", "300") as target:
         words = ("--dimension", "sessions", "--start", "110", "--max", "700", "--hold", "200ms", "--confirm", "400ms")
-        return capacity(start, path, "--target", f"wlc={target.address}", *words).end()
+        return capacity(start, path, "--target", f"wlc={target.address}", *words).end(SEARCH_S)
 
 
 def notifications(start: Start, folder: Path) -> Ended:
@@ -153,7 +156,7 @@ def notifications(start: Start, folder: Path) -> Ended:
     words = ("--start", "2600", "--max", "20000", "--confirm", "4s")
     running, address = serving(start, folder, *words)
     with mse(folder, address, "--max-notifications-per-s", "5000"):
-        return running.end()
+        return running.end(SEARCH_S)
 
 
 LIMITS: dict[str, tuple[Callable[[Start, Path], Ended], float, str]] = {
@@ -276,7 +279,7 @@ def maximum_holds(start: Start, folder: Path) -> Ended:
     path = scenario(folder, AT_TARGET)
     with wlc(folder) as target:
         words = ("--dimension", "handshake.per_s", "--start", "20", "--max", "30", "--confirm", "500ms", "--json")
-        return capacity(start, path, "--target", f"wlc={target.address}", *words).end()
+        return capacity(start, path, "--target", f"wlc={target.address}", *words).end(SEARCH_S)
 
 
 def mse_dies(start: Start, folder: Path) -> Ended:
@@ -285,7 +288,7 @@ def mse_dies(start: Start, folder: Path) -> Ended:
     with mse(folder, address) as target:
         running.wait_for_line("held")
         target.stop()
-        return running.end()
+        return running.end(SEARCH_S)
 
 
 def test_an_mse_that_dies_in_mid_search(searched: dict[str, Ended]) -> None:
@@ -293,7 +296,8 @@ def test_an_mse_that_dies_in_mid_search(searched: dict[str, Ended]) -> None:
     assert ended.code == 3, ended.stderr
     found = only(ended)
     assert (found["outcome"], found["advice"]) == ("inconclusive", "no session came up")
-    assert found["broke"][0].startswith("sessions.lost: 1")
+    # One break is no evidence of a limit yet.
+    assert [each for probe in found["probes"] for each in probe["broke"] if each.startswith("sessions.lost: 1")]
 
 
 def test_no_mse_comes(start: Start, tmp_path: Path) -> None:
