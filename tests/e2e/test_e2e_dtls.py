@@ -260,7 +260,7 @@ def test_our_mse_at_a_server_of_openssl(start: Start, tmp_path: Path) -> None:
             say(b"".join(wire.notify(sequence) for sequence in sequences))
         ended = running.end()
         assert "024d53" in out.read_text("latin-1")  # it has seen our certificate
-    ended.check_passed()
+    assert ended.code in (4, 5), ended.stderr  # it lost one of seven, and answered one echo
     counters = ended.counters
     assert counters["sessions.established"] == counters["sessions.closed"] == 1
     assert counters["notify.received"] == 6
