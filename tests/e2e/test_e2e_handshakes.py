@@ -227,7 +227,9 @@ class TestBothSides:
     def test_resumed_at_a_rate(self, batch: dict[str, Ended], version: str, share: float) -> None:
         ended = batch[f"at a rate {version} {share}"]
         check_all_completed(ended, 15)
-        assert ended.counters["handshakes.resumed"] == resumed_of(15, _SESSIONS, share) > 0
+        resumed, asked = handshakes(ended, "resumed", "resumption_asked")
+        # All of them that can: on a busy machine, a pair's second may begin before its first is done.
+        assert 0 < resumed == asked <= resumed_of(15, _SESSIONS, share)
 
     def test_two_workers_share_the_schedule(self, batch: dict[str, Ended]) -> None:
         ended = batch["2 workers"]
