@@ -124,8 +124,8 @@ def run_job(
             if whole is not None:
                 latest = max(latest, whole.index)
                 log.append(whole.lines(supervisor.interval_s))
-            so_far = make_unfinished(plan, supervisor.record_until(latest), demands, started)
-            folder.write("result.json", as_json(so_far))
+            record = supervisor.record_until(latest)
+            folder.write_made("result.json", lambda: as_json(make_unfinished(plan, record, demands, started)))
 
         keep(None)
         supervisor.on_whole = keep

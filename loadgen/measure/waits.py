@@ -180,13 +180,15 @@ def _stretches(all_waited: list[Waited], length_ns: int) -> list[_Stretch]:
         coarser = np.arange(SLOTS) >> (shift - waited.shift)
         np.add.at(counts, coarser, waited.counts)
         np.add.at(sums, coarser, waited.sums)
+    # The last slot in which the stage goes on is cut off at its end. What was due after that, because the stage was
+    # ended early, is none of it.
+    lengths = np.clip(length_ns - np.arange(SLOTS) * float(1 << shift), 0, 1 << shift)
+    counts[lengths == 0] = 0
     middles = (np.arange(SLOTS) + 0.5) * (1 << shift)
     number = min(_STRETCHES, int(counts.sum()))
     if not number:
         return []
     of = np.minimum((middles * number / length_ns).astype(np.int64), number - 1)
-    # The last slot in which the stage goes on is cut off at its end; those after it are of no length.
-    lengths = np.clip(length_ns - np.arange(SLOTS) * float(1 << shift), 0, 1 << shift)
     found: list[_Stretch] = []
     before = 0
     for stretch in range(number):

@@ -6,6 +6,7 @@ a newer one. What cannot be written costs that file only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from itertools import count
@@ -53,6 +54,15 @@ class ResultFolder:
             else:
                 self.created = True
                 return
+
+    def write_made(self, name: str, make: Callable[[], str]) -> None:
+        """Write what is made in the midst of a run: what cannot be made now costs this file, and not the run."""
+        try:
+            text = make()
+        except Exception as error:  # a fault of ours: said at the end, unless it could be made by then
+            self._troubles[name] = f"{type(error).__name__}: {error}"
+            return
+        self.write(name, text)
 
     def write(self, name: str, text: str) -> None:
         """Write one file, or put another in its place: whole, or not at all, and then `troubles` tells."""

@@ -364,4 +364,4 @@ def _write(run: _Run, now_ns: int, workers: int) -> Ended:
 
 def _save(whole: WholeRun, folder: ResultFolder) -> None:
     """What stays of the run if this process does not come to its end."""
-    folder.write("result.json", as_json(whole.unfinished(_unix_ns())))
+    folder.write_made("result.json", lambda: as_json(whole.unfinished(_unix_ns())))

@@ -14,7 +14,7 @@ from loadgen.measure.figures import StageSpan, backlog_growth_ns, make_rates, ma
 from loadgen.measure.merge import Merger
 from loadgen.measure.moments import Moments
 from loadgen.measure.recorder import Interval, Recorder
-from loadgen.measure.waits import FINEST, SLOTS, Waited, typical_ns
+from loadgen.measure.waits import FINEST, SLOTS, Waited, Waits, growth_ns, typical_ns
 
 MS, S = 10**6, 10**9
 START_NS = 1_795_000_000 * S
@@ -340,3 +340,15 @@ def test_what_comes_after_the_end_of_a_load_by_somebody_elses_schedule_is_in_non
     recorder.stages.add(["next", ""], [START_NS + 2 * S, START_NS + 8 * S])
     assert [recorder.stages.at(START_NS + at * S) for at in (1, 3, 5, 8)] == ["hold", "next", "next", ""]
     assert isinstance(recorder.take(0), Interval)
+
+
+@pytest.mark.parametrize("ended_s", [0.02, 0.1, 0.31, 0.5, 1.0, 1.7])
+@pytest.mark.parametrize("due_s", [0.02, 0.3, 1.2, 2.0, 30.0])
+def test_what_was_due_after_the_end_of_a_stage_is_none_of_its_waits(ended_s: float, due_s: float) -> None:
+    """A stage that was ended early, and more waits the later it was due: a figure comes out, whatever was due when."""
+    waits = Waits(START_NS)
+    for number in range(200):
+        waits.add_one(START_NS + round(due_s * S * number / 200), number * MS)
+    growth = growth_ns([waits.waited()], round(ended_s * S))
+    # It grew by no more than the longest wait, or, where all was due in a moment, than it took to be done with them.
+    assert 0 <= growth <= 200 * MS + round(due_s * S)

@@ -82,3 +82,14 @@ def test_before_the_run_a_folder_that_takes_nothing_is_refused(folder: ResultFol
     folder.write("plan.json", "{}")
     with pytest.raises(InputError, match=r"plan\.json: expected a file that can be written, found is a directory"):
         folder.check()
+
+
+def test_what_cannot_be_made_in_the_midst_of_a_run_is_told_unless_it_can_later_on(folder: ResultFolder) -> None:
+    def fails() -> str:
+        raise ZeroDivisionError("float division by zero")
+
+    folder.write_made("result.json", fails)
+    assert "ZeroDivisionError" in " ".join(map(str, folder.troubles))
+    folder.write_made("result.json", lambda: "{}")
+    assert folder.troubles == []
+    assert (folder.path / "result.json").read_text("utf-8") == "{}"
