@@ -137,8 +137,8 @@ def test_workers_wait_for_a_master_that_restarts(tmp_path: Path, scenario: Path)
 
 
 def engine_processes(pid: int) -> int:
-    paths = Path(f"/proc/{pid}/task").glob("*/children")
-    return sum(len(path.read_text("ascii").split()) for path in paths)
+    children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    return sum(b"loadgen.engine.worker" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
 
 
 def test_more_users_while_the_run_is_on(tmp_path: Path, scenario: Path) -> None:
