@@ -36,6 +36,9 @@ _STAGE_RATES = (
 _MIN_SESSIONS = 100
 _DONE = {"notify.lag": "notify.sent", "notify.latency": "notify.received", "handshake.service": "handshakes.completed"}
 
+# A stage that was ended as it began has no rate: what was due in a moment, per moment, is any number.
+_LEAST_STAGE_NS = NS_PER_S // 20
+
 
 class StageSpan(NamedTuple):
     """A stage as it really was.
@@ -171,7 +174,7 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
         count = 0
         length_ns = 0.0
         for span in spans:
-            if not span.length_ns:
+            if span.length_ns < _LEAST_STAGE_NS:
                 continue
             # A stage in which nothing was done took its time all the same.
             summary = merger.metrics({span.name}).get(metric)

@@ -352,3 +352,11 @@ def test_what_was_due_after_the_end_of_a_stage_is_none_of_its_waits(ended_s: flo
     growth = growth_ns([waits.waited()], round(ended_s * S))
     # It grew by no more than the longest wait, or, where all was due in a moment, than it took to be done with them.
     assert 0 <= growth <= 200 * MS + round(due_s * S)
+
+
+@pytest.mark.parametrize("length_s", [1e-9, 0.001, 0.04])
+def test_a_stage_that_was_ended_as_it_began_has_no_rate(length_s: float) -> None:
+    merger = merged([round(number * 0.01 * S) for number in range(100)], lambda _number, _at: MS)
+    assert RATE not in make_rates(merger, {}, [span(length_s)])
+    assert make_rates(merger, {}, [span(1.0)])[RATE] == pytest.approx(100, rel=0.02)
+    assert make_rates(merger, {}, [span(length_s), span(1.0)])[RATE] == make_rates(merger, {}, [span(1.0)])[RATE]

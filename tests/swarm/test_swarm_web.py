@@ -116,7 +116,7 @@ def test_a_run_is_shown_while_it_goes_on_and_when_it_is_over(master: Master) -> 
         assert master.post("/stats/reset")["text"] == "ok"
         assert master.post("/stop")["success"] is True
         shown = view(master)
-        assert "Passed" in shown["html"]
+        assert "Passed" in shown["html"], shown["html"]
         assert 'href="loadgen/report"' in shown["html"]
         result = result_of(master)
         assert result.metrics["notify.latency"].count == RECEIVED
