@@ -159,7 +159,7 @@ class Entry(StatsEntry):
         failed_per_s = self.current_fail_per_sec if current else self.total_fail_per_sec
         return (
             f"{self.method:<{stats.STATS_TYPE_WIDTH}} {self.name:<{name_width}} {self.num_requests:>7} {failed:>12} |"
-            f"{average:>7} {lowest:>7} {highest:>7}{median:>7} | {done_per_s:>7.2f} {failed_per_s:>11.2f}"
+            f"{average:>7} {lowest:>7} {highest:>7}{median:>7} | {_rate(done_per_s):>7} {_rate(failed_per_s):>11}"
         )
 
     def percentile(self) -> str:
@@ -213,3 +213,8 @@ class CsvFiles(_Fractions, StatsCSVFileWriter):
 
 def _shown_ms(value_ms: float) -> str:
     return f"{value_ms:.1f}" if value_ms < _TENTHS_BELOW_MS else f"{value_ms:.0f}"
+
+
+def _rate(per_s: float) -> str:
+    """Seven characters at most. Locust's own two decimals push the row apart from 10,000 on."""
+    return f"{per_s:.2f}" if per_s < 9_999.5 else f"{per_s:.0f}" if per_s < 9_999_999 else f"{per_s:.1e}"
