@@ -91,7 +91,12 @@ class Entry(StatsEntry):
     def total_rps(self) -> float:
         """Done per second, of the stage that counts."""
         per_s = self._books.account().per_s.get(Row(self.method, self.name))
-        return float(super().total_rps) if per_s is None else per_s
+        # A worker whose clock is behind ours has done something before it began.
+        return max(0.0, float(super().total_rps)) if per_s is None else per_s
+
+    @property
+    def total_fail_per_sec(self) -> float:
+        return max(0.0, float(super().total_fail_per_sec))
 
     @property
     def current_rps(self) -> float:

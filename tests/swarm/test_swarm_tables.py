@@ -130,6 +130,7 @@ def test_locusts_tables_in_the_terminal_keep_their_columns(shown: Show) -> None:
         assert rows
         assert {len(line.rstrip()) for line in rows} == {len(heads[0].rstrip())} or name == "percentiles"
         assert all(row.index("|") == heads[0].index("|") for row in rows if "|" in row)
+        assert not [row for row in rows if "-" in row]  # nothing is done less than never
 
 
 def test_rates_are_those_that_the_run_comes_to(shown: Show) -> None:
