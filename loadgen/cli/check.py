@@ -200,8 +200,8 @@ def _duration(text: str) -> int:
 def _read_trust(path: Path) -> bytes:
     from cryptography import x509
 
+    from loadgen.files import read_bounded
     from loadgen.identity.credentials import MAX_PEM_BYTES
-    from loadgen.identity.files import read_bounded
 
     pem = read_bounded(path, MAX_PEM_BYTES, "PEM certificates")
     try:

@@ -50,10 +50,10 @@ def new(mac: str | None, count: int, key: KeyType, out: Path, hash_over: HashedB
     """
     from datetime import UTC, datetime
 
+    from loadgen.files import write_new
     from loadgen.identity.authlist import AuthEntry
     from loadgen.identity.credentials import new_key, save_identity, self_signed
     from loadgen.identity.devices import ios_xe_config, server_auth_info
-    from loadgen.identity.files import write_new
 
     macs = _consecutive_macs(mac, count)
     combined = out / COMBINED_NAME
@@ -86,6 +86,7 @@ def show(file: Path, hash_over: HashedBytes) -> None:
     FILE is an identity (PEM) or any text with show server-auth-info output or IOS-XE configuration in it;
     hashes in a text are what they are, so --hash-over only matters for an identity.
     """
+    from loadgen.files import read_bounded
     from loadgen.identity.authlist import AuthEntry
     from loadgen.identity.credentials import read_identity
     from loadgen.identity.devices import (
@@ -96,7 +97,6 @@ def show(file: Path, hash_over: HashedBytes) -> None:
         server_auth_blocks,
         server_auth_info,
     )
-    from loadgen.identity.files import read_bounded
 
     # Read once: it may be a pipe.
     data = read_bounded(file, MAX_TEXT_BYTES, "an identity (PEM) or a text printed by a device")
@@ -135,7 +135,7 @@ def _paths(out: Path, mac: str) -> tuple[Path, Path, Path]:
 
 def _check_targets(out: Path, targets: list[Path]) -> None:
     """Make the directory if it is missing, refuse it if anything to be written is there."""
-    from loadgen.identity.files import already_there
+    from loadgen.files import already_there
 
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -15,10 +15,10 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from loadgen.files import read_bounded
 from loadgen.identity.device_lines import Attribute, Field, ListHead, Other, User, read_line
 from loadgen.identity.device_reader import EXPECTED_TEXT
 from loadgen.identity.devices import MAX_TEXT_BYTES, decode_device_text
-from loadgen.identity.files import read_bounded
 from loadgen.identity.keyhash import HEX_DIGITS, HashAlgorithm, HashedBytes, describe_digits, key_hash
 from loadgen.identity.mac import parse_mac
 

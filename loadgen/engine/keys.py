@@ -10,10 +10,10 @@ from typing import NamedTuple
 from cryptography import x509
 
 from loadgen.errors import InputError, Problem
+from loadgen.files import read_bounded
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Authority, Identity, load_identity, new_key, self_signed
 from loadgen.identity.devices import load_auth_list
-from loadgen.identity.files import read_bounded
 from loadgen.scenario.load import relative_to
 from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.schema import ListSource, Scenario

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from loadgen.errors import InputError
+from loadgen.files import read_bounded, write_new
 from loadgen.identity.certificates import PrivateKey, authority_certificate, leaf_certificate
-from loadgen.identity.files import read_bounded, write_new
 from loadgen.identity.mac import bare_mac
 from loadgen.identity.pem import parse_identity_pem
 

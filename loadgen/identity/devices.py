@@ -18,10 +18,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loadgen.errors import InputError, Problem
+from loadgen.files import read_bounded
 from loadgen.identity.authlist import AuthEntry, AuthList
 from loadgen.identity.credentials import Identity
 from loadgen.identity.device_reader import EXPECTED_TEXT, DeviceReader
-from loadgen.identity.files import read_bounded
 from loadgen.identity.keyhash import HashAlgorithm, HashedBytes
 from loadgen.identity.mac import bare_mac
 

@@ -1,4 +1,4 @@
-"""Reading and writing the small files of this package, with every refusal of the system as an InputError."""
+"""Reading input files up to a bound, and writing new ones, with every refusal of the system as an InputError."""
 
 from __future__ import annotations
 
