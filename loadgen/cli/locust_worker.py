@@ -30,7 +30,7 @@ import click
     "--files",
     default=".",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Where identities and auth lists are that the master's scenario names; here by default.",
+    help="The folder of all identities and auth lists that the master's scenario names; here by default.",
 )
 @click.option(
     "--listen",

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from loadgen.engine.addresses import read_targets
 from loadgen.errors import InputError, Problem
-from loadgen.nmsp.profile import WireProfile, profile_untrusted
+from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
+from loadgen.scenario.files import check_files, is_below
 from loadgen.scenario.load import relative_to, scenario_untrusted
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.schema import Scenario
-from loadgen.strict import read_toml_untrusted
+from loadgen.strict import read_toml_untrusted, shown
 from loadgen.swarm.messages import Orders
 from loadgen.swarm.users import Fleet, UserClass, sized
 
@@ -90,6 +91,17 @@ class Chosen(NamedTuple):
         )
 
 
+def check_scenario_below(name: str, folder: Path) -> None:
+    """What somebody on the web names is a file of this machine: the operator's folder of scenarios is theirs to choose
+    from, and nothing else.
+
+    Raises:
+        InputError
+    """
+    if name and not is_below(Path(name), folder):
+        raise InputError(Problem("--scenario", f"a file below {folder}", shown(name)))
+
+
 def choose(options: Mapping[str, object], default_scenario: Path, wanted: Sequence[str] = ()) -> Chosen:
     """Check what somebody gave.
 
@@ -149,15 +161,20 @@ def fleets_of(orders: Orders, directory: Path) -> dict[UserClass, Fleet]:
     """What a worker's users are, by class; whichever of them it is told to have.
 
     Args:
-        directory: where files are that the scenario names.
+        directory: where files are that the scenario names; nobody has this worker open others.
 
     Raises:
-        InputError: what came from the master is no scenario.
+        InputError: what came from the master is no scenario, or names other files.
     """
     use, targets = read_target(orders.target)
-    profile = None if orders.profile is None else profile_untrusted(orders.profile, "the master's wire profile")
+    if orders.profile is None:
+        profile = reference_profile()
+    else:
+        profile = profile_untrusted(orders.profile, "the master's wire profile")
     source = directory / "the master's scenario"
     scenario, profile = scenario_untrusted(dict(orders.scenario), source, profile=profile)
+    if problems := check_files(scenario, directory):
+        raise InputError(problems)
     return {user: Fleet(scenario, profile, user, use, targets, orders.per_s) for user in UserClass}
 
 

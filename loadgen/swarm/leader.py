@@ -122,6 +122,10 @@ class Leader:
             raise InputError(problems)
         return chosen
 
+    def scenario_of(self, options: dict[str, Any]) -> Path:
+        """The scenario's file. Args: options: by the names of `arguments.ARGUMENTS`."""
+        return Path(options["scenario"] or self._default_scenario)
+
     def prepare(self, chosen: Chosen) -> None:
         """From now on, users are of the classes that fit what was chosen."""
         self._environment.user_classes = [self._users[name.value] for name in chosen.fleets]

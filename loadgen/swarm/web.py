@@ -9,6 +9,7 @@ from typing import Any
 import gevent
 import msgspec
 from flask import Blueprint, Response, jsonify, request
+from locust.argument_parser import ui_extra_args_dict
 from locust.env import Environment
 from locust.runners import MasterRunner
 from locust.web import WebUI
@@ -20,7 +21,8 @@ from loadgen.measure.result import RunResult
 from loadgen.report.charts import shown_ns
 from loadgen.report.html import library, page_file
 from loadgen.report.live import POLICY, LiveView, live_page, live_view
-from loadgen.swarm.arguments import ARGUMENTS
+from loadgen.strict import shown
+from loadgen.swarm.arguments import ARGUMENTS, check_scenario_below
 from loadgen.swarm.leader import Leader
 
 # A view is made when somebody asks, at most once in that time, and never for more than a tenth of the master's.
@@ -32,6 +34,9 @@ _LINK = (
     '<a href="./loadgen" style="position:fixed;left:16px;bottom:16px;z-index:1300;padding:6px 14px;border-radius:99px;'
     'background:#15803d;color:#fff;font:600 14px system-ui,sans-serif;text-decoration:none">NMSP live</a>'
 )
+# The fields of Locust's own form, and those that it has with --class-picker.
+_FIELDS = {"user_count", "spawn_rate", "host", "run_time", "profile"}
+_PICKED = {"user_classes", "shape_class"}
 _DURATIONS, _COUNTS, _HEALTH = "nmsp_durations", "nmsp_counts", "nmsp_generator"
 _TABLES: dict[str, tuple[str, dict[str, str]]] = {
     _DURATIONS: (
@@ -106,6 +111,8 @@ def serve(web_ui: WebUI, environment: Environment, leader: Leader, local_workers
     original = app.view_functions["locust.swarm"]
     guard = _guard(web_ui, environment, leader, original, local_workers)
     app.view_functions["locust.swarm"] = web_ui.auth_required_if_enabled(guard)
+    guard = _guard_classes(environment, app.view_functions["locust.update_user"])
+    app.view_functions["locust.update_user"] = web_ui.auth_required_if_enabled(guard)
 
 
 def _pages(web_ui: WebUI, environment: Environment, leader: Leader, onlooker: Onlooker) -> Blueprint:
@@ -177,7 +184,12 @@ def _add_tabs(web_ui: WebUI, onlooker: Onlooker) -> None:
 def _guard(
     web_ui: WebUI, environment: Environment, leader: Leader, original: Callable[[], Any], local_workers: int
 ) -> Callable[[], Any]:
-    """Locust's view that starts a run or changes the number of users, with a look at what was asked for."""
+    """Locust's view that starts a run or changes the number of users, with a look at what was asked for.
+
+    By itself it sets every option of the command line that a form names.
+    """
+    scenarios = leader.scenario_of(vars(environment.parsed_options)).resolve().parent
+    fields = _FIELDS | ui_extra_args_dict().keys() | (_PICKED if web_ui.userclass_picker_is_active else set())
 
     def refuse(message: str) -> Response:
         return jsonify({"success": False, "message": message, "host": environment.host})
@@ -185,6 +197,8 @@ def _guard(
     def swarm() -> Any:
         if leader.ending:
             return refuse("The last run is still being ended: its last figures are on their way.")
+        if others := sorted(set(request.form) - fields):
+            return refuse(f"No field of this form, but the operator's to set: {', '.join(map(shown, others))}.")
         options = vars(environment.parsed_options) | {
             argument.name: request.form[argument.name] for argument in ARGUMENTS if argument.name in request.form
         }
@@ -193,6 +207,7 @@ def _guard(
         count = request.form.get("user_count", "")
         users = int(count) if count.isascii() and count.isdigit() else 1  # Locust complains of what is no number
         try:
+            check_scenario_below(request.form.get("scenario", "").strip(), scenarios)
             if leader.running:
                 leader.check_change(options, users)
                 leader.expect(users)
@@ -208,6 +223,22 @@ def _guard(
         return answer
 
     return swarm
+
+
+def _guard_classes(environment: Environment, original: Callable[[], Any]) -> Callable[[], Any]:
+    """Locust's view that changes a user class. By itself it sets whatever attribute of the class a request names."""
+
+    def change() -> Any:
+        settings = request.get_json(force=True, silent=True)
+        classes = environment.available_user_classes or {}
+        if not isinstance(settings, dict) or (user := classes.get(str(settings.get("user_class_name")))) is None:
+            return Response("expected settings of a user class\n", status=400, content_type="text/plain")
+        if others := sorted(settings.keys() - user.json().keys() - {"user_class_name"}):
+            text = f"no settings of a user class: {', '.join(map(shown, others))}\n"
+            return Response(text, status=400, content_type="text/plain; charset=utf-8")
+        return original()
+
+    return change
 
 
 def _workers_there(environment: Environment, wanted: int) -> bool:

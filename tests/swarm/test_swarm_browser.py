@@ -49,7 +49,7 @@ def test_a_person_starts_a_run_watches_it_stops_it_and_takes_the_report(browser:
     scenario = tmp_path / "browser.toml"
     scenario.write_text(SCENARIO, "utf-8")
     expect.set_options(timeout=PATIENCE_MS)
-    with Master(tmp_path / "results", "--local-workers", "2") as master:
+    with Master(tmp_path / "results", "--local-workers", "2", "--scenario", str(scenario)) as master:
         master.serving()
         master.hear("2 workers connected")
         visit = Visit(browser, master.url("/"))
@@ -60,7 +60,7 @@ def test_a_person_starts_a_run_watches_it_stops_it_and_takes_the_report(browser:
         page.fill("input[name=spawnRate]", "20")
         # What is wrong is said, and nothing starts.
         page.get_by_text("Custom parameters").click()
-        page.fill("input[name=scenario]", "nowhere.toml")
+        page.fill("input[name=scenario]", str(tmp_path / "nowhere.toml"))
         page.get_by_role("button", name="Start", exact=True).click()
         expect(page.get_by_text("nowhere.toml: expected a scenario")).to_be_visible()
         page.fill("input[name=scenario]", str(scenario))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import inspect
 from swarm_samples import SCENARIO, chosen
 
 from loadgen.errors import InputError
+from loadgen.nmsp.profile import reference_profile
+from loadgen.scenario.files import files_of
 from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.scenario.schema import Scenario
 from loadgen.swarm.arguments import ARGUMENTS, choose, fleets_of
 from loadgen.swarm.messages import Orders
 from loadgen.swarm.users import ENDPOINTS_PER_WORKER, UserClass, first_endpoint, sized
@@ -168,6 +176,100 @@ def test_what_is_no_scenario_is_refused_by_a_worker(tmp_path: Path) -> None:
     bad = msgspec.structs.replace(orders, scenario={**orders.scenario, "wlc": {"stations": 0}})
     with pytest.raises(InputError, match=r"wlc\.stations"):
         fleets_of(bad, tmp_path)
+
+
+FILES = """
+[wlc]
+auth_list = {name}
+trust = {name}
+[mse]
+identities = [{name}]
+[tls]
+trust = {name}
+"""
+LISTS = "[[wlc.aaa.lists]]\nauth_list = {name}\n"
+
+
+def orders_naming(folder: Path, name: str, text: str) -> Orders:
+    orders = chosen(folder).orders("run", 1, 10, 2)
+    tables = tomllib.loads(text.format(name=json.dumps(name)))
+    return msgspec.structs.replace(orders, scenario=orders.scenario | tables)
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../other.pem", "keys/../../other.pem", "out/x.pem", "a\0b"])
+def test_a_worker_opens_no_file_but_of_its_own_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "files"
+    (folder / "keys").mkdir(parents=True)
+    (folder / "out").symlink_to(tmp_path)
+    with pytest.raises(InputError) as refusal:
+        fleets_of(orders_naming(tmp_path, name, FILES), folder)
+    assert [problem.where for problem in refusal.value.problems] == [
+        "wlc.auth_list",
+        "mse.identities[0]",
+        "wlc.trust",
+        "tls.trust",
+    ]
+    assert {problem.expected for problem in refusal.value.problems} == {f"a file below {folder}"}
+    with pytest.raises(InputError, match=r"wlc\.aaa\.lists\[0\]\.auth_list: expected a file below"):
+        fleets_of(orders_naming(tmp_path, name, LISTS), folder)
+
+
+@pytest.mark.parametrize("name", ["x.pem", "keys/x.pem", "keys/../x.pem", "{folder}/keys/x.pem"])
+def test_a_worker_opens_files_of_its_own_folder(tmp_path: Path, name: str) -> None:
+    for text in (FILES, LISTS):
+        assert fleets_of(orders_naming(tmp_path, name.format(folder=tmp_path), text), tmp_path)
+
+
+def test_a_worker_reads_no_profile_but_the_one_that_it_was_sent(tmp_path: Path) -> None:
+    orders = orders_naming(tmp_path, "/dev/null/profile.toml", "profile = {name}")
+    assert {fleet.profile.name for fleet in fleets_of(orders, tmp_path).values()} == {reference_profile().name}
+
+
+NAMED = {"name": "named"}
+# Texts of a scenario that are no names of files.
+NO_FILES = {
+    "name",
+    "description",
+    "profile",  # a part of the scenario: it travels with it
+    "wlc.listen",
+    "wlc.subservices",
+    "mse.subscribe",
+    "requests.measurement.subservices",
+    "requests.information.subservices",
+    "requests.statistics.subservices",
+    "requests.subscribe.subservices",
+    "requests.unsubscribe.subservices",
+    "requests.subscribe_groups.subservices",
+    "requests.subscribe_groups.groups",
+    "capacity.slo",
+    "capacity.start",
+    "capacity.max",
+    "thresholds",
+    "thresholds.threshold",
+}
+
+
+def texts_of(kind: inspect.Type, path: str) -> Iterator[str]:
+    """Where in a struct there is any text."""
+    match kind:
+        case inspect.StrType():
+            yield path
+        case inspect.UnionType():
+            for each in kind.types:
+                yield from texts_of(each, path)
+        case inspect.VarTupleType():
+            yield from texts_of(kind.item_type, path)
+        case inspect.DictType():
+            yield from texts_of(kind.key_type, path)
+        case inspect.StructType():
+            for field in kind.fields:
+                yield from texts_of(field.type, f"{path}.{field.encode_name}".lstrip("."))
+
+
+def test_every_text_of_a_scenario_that_is_a_file_is_known_for_one() -> None:
+    everything = tomllib.loads(FILES.format(name='"f"') + LISTS.format(name='"f"'))
+    files = {re.sub(r"\[\d+\]", "", where) for where, _ in files_of(msgspec.convert({**NAMED, **everything}, Scenario))}
+    assert set(texts_of(inspect.type_info(Scenario), "")) == NO_FILES | files
 
 
 def test_a_plan_of_users_has_a_digest_of_what_it_asks_for(tmp_path: Path) -> None:

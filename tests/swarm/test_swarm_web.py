@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 from fake_worker import PATIENCE_S
-from master_process import Master
+from master_process import LOCUSTFILE, Master
 from test_swarm_master import RECEIVED, Pair, result_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -72,7 +74,12 @@ def test_before_a_run_every_page_answers_and_says_so(master: Master) -> None:
         ({"notify_rate": "fast"}, "--notify-rate: expected notifications per second, more than 0, found fast"),
         ({"target": "wlc=nowhere"}, "--target: expected an address and a port"),
         ({"user_count": 10**9}, "users: expected at most 1,000,000, found 1,000,000,000"),
-        ({"scenario": "<b>.toml"}, "<b>.toml: expected a scenario"),
+        ({"scenario": "scenarios/<b>.toml"}, "<b>.toml: expected a scenario"),
+        ({"scenario": "/etc/passwd"}, '--scenario: expected a file below {scenarios}, found "/etc/passwd"'),
+        ({"scenario": "scenarios/../pyproject.toml"}, "--scenario: expected a file below {scenarios}"),
+        ({"results": "/elsewhere"}, 'the operator\'s to set: "results"'),
+        ({"loadgen": "x", "csv_prefix": "y", "local_workers": 9}, '"csv_prefix", "loadgen", "local_workers"'),
+        ({"user_classes": "MseUser"}, 'the operator\'s to set: "user_classes"'),
     ],
 )
 def test_what_cannot_be_is_answered_with_why_and_nothing_starts(
@@ -81,12 +88,36 @@ def test_what_cannot_be_is_answered_with_why_and_nothing_starts(
     with Pair(master.port):
         answer = master.post("/swarm", **{**START, **form})
         assert answer["success"] is False
-        assert message in answer["message"]
+        assert message.format(scenarios=LOCUSTFILE.parent) in answer["message"]
         assert json.loads(master.get("/stats/requests"))["state"] == "ready"
         assert not master.results.exists()
         # Nothing of it has stuck.
         assert master.post("/swarm", **START)["success"] is True
         assert "run of" in master.hear("loadgen.master: run of")
+
+
+def test_a_user_class_is_changed_in_its_settings_only(tmp_path: Path) -> None:
+    with Master(tmp_path / "r", "--master", "--class-picker") as master:
+        master.serving()
+        assert change_user(master, user_class_name="MseUser", weight=2) == 201
+        for settings in ({"json": "x"}, {"weight": 3, "__module__": "x"}):
+            assert change_user(master, user_class_name="MseUser", **settings) == 400
+        assert change_user(master, user_class_name="Nobody", weight=2) == 400
+        users = json.loads(re.search(r"window.templateArgs = (.*)", master.get("/"))[1])["users"]  # type: ignore[index]
+        assert users["MseUser"]["weight"] == 2
+        master.process.kill()
+
+
+def change_user(master: Master, **settings: object) -> int:
+    """The answer's status."""
+    data = json.dumps(settings).encode()
+    question = urllib.request.Request(master.url("/user"), data, method="POST")  # noqa: S310 - our own server
+    try:
+        with urllib.request.urlopen(question, timeout=PATIENCE_S) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def test_without_a_worker_there_is_no_run(master: Master) -> None:
