@@ -171,7 +171,7 @@ def _varied(dimension: Dimension, source: Source, load: float, stages: tuple[Sta
     base = scenario.load if scenario.load.kind != "handshake" else Load(rate=load)
     varied = msgspec.structs.replace(scenario, load=msgspec.structs.replace(base, stages=stages), thresholds=())
     if dimension is Dimension.NOTIFICATIONS:
-        return msgspec.structs.replace(varied, load=msgspec.structs.replace(varied.load, rate=load, interval=None))
+        return msgspec.structs.replace(varied, load=_of_rate(varied.load, load))
     if dimension is Dimension.SESSIONS:
         return _with_sessions(varied, round(load), source.use, len(source.targets))
     return _with_stations(varied, round(load))
@@ -208,6 +208,10 @@ def stages_for(plan: Plan, number: int, load: float, hold_ns: int, warmup_ns: in
     )
 
 
+def _of_rate(load: Load, per_s: float) -> Load:
+    return msgspec.structs.replace(load, rate=per_s, wire_rate=None, interval=None)
+
+
 def _with_sessions(scenario: Scenario, sessions: int, use: Use, targets: int) -> Scenario:
     """More WLCs where they are ours, each with all its MSEs; more MSEs at somebody else's WLCs."""
     wlc, mse = scenario.wlc, scenario.mse
@@ -232,6 +236,8 @@ def _with_stations(scenario: Scenario, stations: int) -> Scenario:
     factor = each / wlc.stations
     if load.rate is not None:
         load = msgspec.structs.replace(load, rate=load.rate * factor)
+    elif load.wire_rate is not None:
+        load = msgspec.structs.replace(load, wire_rate=load.wire_rate * factor)
     elif load.interval is not None:
         load = msgspec.structs.replace(load, interval=Duration(max(1, round(load.interval / factor))))
     return msgspec.structs.replace(scenario, wlc=msgspec.structs.replace(wlc, stations=each), load=load)

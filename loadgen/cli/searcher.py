@@ -214,7 +214,7 @@ def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
             Settings(
                 dimension=dimension,
                 latency=latency_of(dimension, source.use),
-                slos=applicable(slos + given, dimension),
+                slos=applicable(given or slos, dimension),
                 start=start,
                 maximum=maximum,
                 resolution=resolution,

@@ -20,7 +20,12 @@ from loadgen.strict import convert_leniently_untrusted, in_source, parse_toml_un
 
 _PATH = re.compile(r"\w+(\[\d{1,6}\]|\.\w+)*")
 # Keys of [load] that only one kind of it has.
-_ONLY_FOR = {"interval": "notify", "burst": "notify", "concurrency": "handshake", "resumed": "handshake"}
+_ONLY_FOR = {
+    **dict.fromkeys(("wire_rate", "interval", "burst"), "notify"),
+    **dict.fromkeys(("concurrency", "resumed"), "handshake"),
+}
+# Of these a load of notifications has one.
+_RATES = ("rate", "wire_rate", "interval")
 STAGE_KINDS = ("ramp", "warmup", "hold")
 _STEP = re.compile(r"\w+|\[\d+\]")
 
@@ -251,8 +256,9 @@ def _check_load(scenario: Scenario) -> Iterator[Problem]:
     for name, kind in _ONLY_FOR.items():
         if load.kind != kind and getattr(load, name) is not None:
             yield Problem(f"load.{name}", f'load.kind = "{kind}"', f'"{load.kind}"')
-    if load.kind == "notify" and (load.rate is None) == (load.interval is None):
-        yield Problem("load", "either rate or interval", "both" if load.rate is not None else "neither")
+    given = [name for name in _RATES if getattr(load, name) is not None]
+    if load.kind == "notify" and len(given) != 1:
+        yield Problem("load", "one of rate, wire_rate and interval", " and ".join(given) or "none of them")
     if load.kind == "site" and load.rate is not None:
         yield Problem("load.rate", "none: what there is to tell follows from [site]", f"{load.rate:g}")
     if load.interval is not None and load.interval <= 0:
@@ -266,10 +272,22 @@ def _check_load(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(where, "either ramp, warmup or hold", " and ".join(given) or "neither")
         elif stage_duration_ns(stage) <= 0:
             yield Problem(where, "a duration of more than 0", "0")
-        if load.kind == "site" and (stage.ramp is not None or stage.rate is not None):
+        if stage.rate is not None and stage.wire_rate is not None:
+            yield Problem(where, "rate or wire_rate", "both")
+        if load.kind == "site" and (stage.ramp is not None or stage.rate is not None or stage.wire_rate is not None):
             yield Problem(where, "a warmup or a hold without a rate: a site has none that could be set", "not so")
+        elif load.kind == "handshake" and stage.wire_rate is not None:
+            yield Problem(f"{where}.wire_rate", 'load.kind = "notify"', '"handshake"')
         if load.kind == "handshake" and load.rate is None and (stage.ramp is not None or stage.rate is not None):
             yield Problem(where, "load.rate, for a stage with a ramp or a rate of its own", "none: as fast as it goes")
+
+
+def session_count(scenario: Scenario, wlcs: int) -> int:
+    """How many sessions there are with so many WLCs."""
+    assign = scenario.mse.assign
+    if not isinstance(assign, str):
+        return sum(len(row.wlc) for row in assign)
+    return wlcs * (scenario.mse.count if assign == "all" else 1)
 
 
 def stage_duration_ns(stage: Stage) -> int:

@@ -16,7 +16,14 @@ import msgspec
 from loadgen.loads import LoadKind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.authentication import list_delays_ns, poll_tick_ns
-from loadgen.scenario.load import mask_of, parse_endpoint, readings_range, stage_duration_ns, stage_kind
+from loadgen.scenario.load import (
+    mask_of,
+    parse_endpoint,
+    readings_range,
+    session_count,
+    stage_duration_ns,
+    stage_kind,
+)
 from loadgen.scenario.requests import PlannedRequest, plan_requests
 from loadgen.scenario.schedule import RateStage, Schedule
 from loadgen.scenario.schema import Rule, Scenario
@@ -237,7 +244,7 @@ def make_plan(
     site = plan_site(scenario.site, scenario.wlc.stations, switch) if load.kind == "site" else None
     # What a site has to tell are notifications, too: only the time at which they are due comes from elsewhere.
     kind = LoadKind.NOTIFY if site is not None else LoadKind(load.kind)
-    paced = load.rate is not None or load.interval is not None
+    paced = any(rate is not None for rate in (load.rate, load.wire_rate, load.interval))
     return Plan(
         scenario=scenario.name,
         description=scenario.description,
@@ -324,19 +331,29 @@ def _sessions(scenario: Scenario, wlcs: int) -> list[PlannedSession]:
 def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[RateStage]:
     load = scenario.load
     burst = load.burst or 1
+    # What is told once is sent so often.
+    copies = session_count(scenario, wlcs) / wlcs
     nominal = load.rate or 0.0
+    if load.wire_rate is not None:
+        nominal = load.wire_rate / copies
     if load.interval is not None:
         nominal = wlcs * burst * NS_PER_S / load.interval
     kinds = [stage_kind(stage) for stage in load.stages]
     # Setting the scene is not what is measured; a scenario of nothing but ramps is meant to be.
     counted = [kind == "hold" or "hold" not in kinds for kind in kinds]
     stages: list[RateStage] = []
-    start, per_s = 0, 0.0
+    start, per_s, reached = 0, 0.0, nominal
     for index, stage in enumerate(load.stages):
         length = stage_duration_ns(stage)
         if duration_ns is not None and index == len(load.stages) - 1:
             length = int(duration_ns)
-        target = (nominal if stage.rate is None else stage.rate) / burst
+        if stage.rate is not None:
+            reached = stage.rate
+        elif stage.wire_rate is not None:
+            reached = stage.wire_rate / copies
+        elif stage.ramp is not None:
+            reached = nominal
+        target = reached / burst
         begin = target if stage.ramp is None else per_s
         name = kinds[index] if kinds.count(kinds[index]) == 1 else f"{kinds[index]}-{index + 1}"
         stages.append(RateStage(name, start, length, begin, target, counted[index]))

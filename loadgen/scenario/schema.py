@@ -17,6 +17,7 @@ from loadgen.units import NS_PER_S, Duration, Offset
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+StageRate = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 # "all", the 15 subservices that a live Catalyst 9800 announces, or a list of names.
 Subservices = Literal["all", "catalyst-9800"] | tuple[str, ...]
 
@@ -125,21 +126,24 @@ class Stage(msgspec.Struct, frozen=True):
     ramp: Duration | None = None
     warmup: Duration | None = None
     hold: Duration | None = None
-    # Notifications/s at the end of a ramp, or during the others; load.rate where it is not given.
-    rate: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
+    # At the end of a ramp, or during the others; as in [load], one of both. Without it a ramp goes to the rate of
+    # [load], and the others keep what the stage before reached.
+    rate: StageRate | None = None
+    wire_rate: StageRate | None = None
 
 
 class Load(msgspec.Struct, frozen=True):
     """`[load]`: what is done, and when it is due.
 
-    Notifications: give `rate` or `interval`. The rate counts what the WLC fleet has to tell; a WLC sends each
-    notification to every MSE that subscribed. Handshakes: give `rate`, or none for as fast as it goes. A site: neither;
-    what there is to tell follows from `[site]`.
+    Notifications: give `rate`, `wire_rate` or `interval`. `rate` counts what the WLC fleet has to tell; a WLC sends
+    each notification to every MSE that subscribed, and `wire_rate` counts what is sent. Handshakes: give `rate`, or
+    none for as fast as it goes. A site: none of them; what there is to tell follows from `[site]`.
     """
 
     kind: Literal["notify", "handshake", "site"] = "notify"
     rate: Rate | None = None
     # Of notifications only:
+    wire_rate: Rate | None = None
     interval: Duration | None = None
     burst: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
     # Of handshakes only; without it, 64 as fast as it goes, and 1000 at a rate.
@@ -151,7 +155,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """`[capacity]`: how `loadgen capacity` searches. Options of the command come before it."""
+    """`[capacity]`: how `loadgen capacity` searches. Options of the command replace it."""
 
     dimensions: tuple[Literal["handshake.per_s", "notify.per_s", "sessions", "stations"], ...] = ()
     slo: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ import msgspec
 
 from loadgen.errors import InputError, Problem
 from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.load import check_scenario, parse_endpoint
+from loadgen.scenario.load import check_scenario, parse_endpoint, session_count
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schema import Scenario, Stage
 from loadgen.units import NS_PER_S, Duration
@@ -103,6 +103,7 @@ def sized(fleet: Fleet, users: int, listen: str | None = None, step_over: int = 
     load = msgspec.structs.replace(
         scenario.load,
         rate=per_wlc_per_s(fleet) * wlcs,
+        wire_rate=None,
         interval=None,
         stages=(Stage(hold=Duration(FOREVER_NS)),),
     )
@@ -138,6 +139,8 @@ def per_wlc_per_s(fleet: Fleet) -> float:
         return fleet.per_s
     if scenario.load.interval is not None:
         return (scenario.load.burst or 1) * NS_PER_S / scenario.load.interval
+    if scenario.load.wire_rate is not None:
+        return scenario.load.wire_rate / session_count(scenario, scenario.wlc.count)
     return (scenario.load.rate or 0.0) / scenario.wlc.count
 
 

@@ -223,7 +223,14 @@ def test_options_come_before_the_scenario(small: Path) -> None:
     (made,) = settings_of(small, *overrides, slos=("sessions.lost == 0",), **options).values()
     assert made[3:6] == (2, 4, 0.1)  # type: ignore[index]
     assert (made.hold_ns, made.confirm_ns) == (3 * NS_PER_S, 60 * NS_PER_S)  # type: ignore[attr-defined]
-    assert [slo.name for slo in made.slos] == ["sessions.failed", "sessions.lost"]  # type: ignore[attr-defined]
+    assert [slo.name for slo in made.slos] == ["sessions.lost"]  # type: ignore[attr-defined]
+
+
+def test_what_is_sent_of_each_notification_is_where_a_search_begins(small: Path) -> None:
+    """notify.per_s counts what is on the wire, as load.wire_rate does."""
+    small.write_text(SMALL.replace("rate = 1000", "wire_rate = 700"), "utf-8")
+    (made,) = settings_of(small, dimensions=("notify.per_s",)).values()
+    assert made.start == 700  # type: ignore[attr-defined]
 
 
 def test_a_start_beyond_the_maximum_is_the_maximum(small: Path) -> None:

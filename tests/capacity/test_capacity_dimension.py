@@ -50,6 +50,14 @@ def test_a_load_is_a_warm_up_that_does_not_count_and_a_hold(tmp_path: Path, dime
 
 
 @pytest.mark.parametrize("dimension", list(Dimension))
+def test_a_rate_on_the_wire_is_one_before_the_fan_out(tmp_path: Path, dimension: Dimension) -> None:
+    """Three MSEs: what is told 200 times is sent 600 times; whatever is raised raises it alike."""
+    sent = planned(dimension, made(tmp_path, FLEET.replace("rate = 200", "wire_rate = 600")), 60)
+    told = planned(dimension, made(tmp_path, FLEET), 60)
+    assert [stage.end_per_s for stage in sent.stages] == pytest.approx([stage.end_per_s for stage in told.stages])
+
+
+@pytest.mark.parametrize("dimension", list(Dimension))
 def test_thresholds_of_the_scenario_do_not_end_a_load(tmp_path: Path, dimension: Dimension) -> None:
     source = made(tmp_path, 'thresholds = [{ threshold = "notify.lost == 0", abort_on_fail = true }]\n' + FLEET)
     assert planned(dimension, source, 60).thresholds == ()

@@ -23,7 +23,7 @@ BAD: dict[str, list[str]] = {
     "wlcs.count = 3": ["wlcs: expected one of capacity, description, dtls, load, mse, name, "],
     "wlc.coutn = 3": ["wlc.coutn: expected one of aaa, auth_list, authenticate, clock_skew, count, "],
     "load.stages = [{ hodl = '1s' }]": [
-        "load.stages[0].hodl: expected one of hold, ramp, rate, warmup, found an unknown key",
+        "load.stages[0].hodl: expected one of hold, ramp, rate, warmup, wire_rate, found an unknown key",
     ],
     "wlc.count = '3'": ['wlc.count: expected int, found "3"'],
     "wlc.count = 0": ["wlc.count: expected int >= 1, found 0"],
@@ -68,9 +68,13 @@ BAD: dict[str, list[str]] = {
     "session.echo_interval = '0ms'": ["session.echo_interval: expected more than 0, found 0"],
     "session.dead_interval = '15s'": ["session.dead_interval: expected more than session.echo_interval"],
     "tls.version = '1.4'": ["tls.version: expected"],
-    "load.interval = '1s'": ["load: expected either rate or interval, found both"],
+    "load.interval = '1s'": ["load: expected one of rate, wire_rate and interval, found rate and interval"],
     "load.burst = 0": ["load.burst: expected int >= 1, found 0"],
     "load.stages = []": ["load.stages: expected at least one stage, found none"],
+    "load.wire_rate = 5": ["load: expected one of rate, wire_rate and interval, found rate and wire_rate"],
+    "load.stages = [{hold = '1s', rate = 5, wire_rate = 5}]": [
+        "load.stages[0]: expected rate or wire_rate, found both"
+    ],
     "load.stages = [{rate = 5}]": ["load.stages[0]: expected either ramp, warmup or hold, found neither"],
     "load.stages = [{ramp = '1s', hold = '1s'}]": [
         "load.stages[0]: expected either ramp, warmup or hold, found ramp and hold"
@@ -95,7 +99,7 @@ def test_what_is_wrong_is_said_and_nothing_else(tmp_path: Path, added: str) -> N
     ("text", "wanted"),
     [
         ("load.rate = 1", ["name: expected a value, found nothing"]),
-        ("name = 'x'", ["load: expected either rate or interval, found neither"]),
+        ("name = 'x'", ["load: expected one of rate, wire_rate and interval, found none of them"]),
         ("name = 'X'\nload.rate = 1", ["name: expected str matching regex"]),
         ("name = 'x'\nload.rate = -1", ["load.rate: expected float > 0"]),
         ("name = 'x'\nload.rate = 0", ["load.rate: expected float > 0"]),

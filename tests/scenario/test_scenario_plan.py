@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import msgspec
 import pytest
 from scenario_samples import SMALL, plan_of
 
-from loadgen.scenario.plan import PlannedSession, PlannedThreshold, Use
+from loadgen.scenario.load import load_scenario
+from loadgen.scenario.plan import PlannedSession, PlannedThreshold, Use, make_plan
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NS_PER_S
+
+REPO = Path(__file__).parents[2]
 
 
 def addresses(tmp_path: Path, **keys: object) -> list[tuple[str, int]]:
@@ -177,6 +181,52 @@ def test_ramps_begin_where_the_stage_before_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stages_text", "rates"),
+    [
+        ("{ ramp = '1s', rate = 500 }, { hold = '1s' }", [(0, 500), (500, 500)]),
+        ("{ ramp = '1s', rate = 500 }, { warmup = '1s' }, { hold = '1s' }", [(0, 500), (500, 500), (500, 500)]),
+        ("{ hold = '1s', rate = 20 }, { hold = '1s' }", [(20, 20), (20, 20)]),
+        ("{ hold = '1s' }, { ramp = '1s', rate = 0 }, { hold = '1s' }", [(100, 100), (100, 0), (0, 0)]),
+        # A ramp that says nothing goes back to the rate of [load], and so does what begins the load.
+        ("{ ramp = '1s', rate = 500 }, { ramp = '1s' }, { hold = '1s' }", [(0, 500), (500, 100), (100, 100)]),
+        ("{ warmup = '1s' }, { hold = '1s', rate = 7 }, { hold = '1s' }", [(100, 100), (7, 7), (7, 7)]),
+    ],
+)
+def test_a_hold_keeps_what_the_stage_before_reached(
+    tmp_path: Path, stages_text: str, rates: list[tuple[float, float]]
+) -> None:
+    found = stages(tmp_path, f"load = {{ rate = 100, stages = [{stages_text}] }}")
+    assert [(stage.start_per_s, stage.end_per_s) for stage in found] == rates
+
+
+@pytest.mark.parametrize("assign", ['"all"', "[{ mse = 0, wlc = [0, 1, 2, 3] }, { mse = 1, wlc = [0, 1, 2, 3] }]"])
+def test_rates_are_those_of_the_fleet_or_those_on_the_wire(tmp_path: Path, assign: str) -> None:
+    """Four WLCs that tell two MSEs: what is told 100 times is sent 200 times."""
+    fleet = f"wlc.count = 4\nmse.count = 2\nmse.assign = {assign}\n"
+    told = stages(tmp_path, fleet + "load = { rate = 100, stages = [{ ramp = '1s' }, { hold = '1s', rate = 30 }] }")
+    sent = stages(
+        tmp_path, fleet + "load = { wire_rate = 200, stages = [{ ramp = '1s' }, { hold = '1s', wire_rate = 60 }] }"
+    )
+    assert [(stage.start_per_s, stage.end_per_s) for stage in told] == [(0, 100), (30, 30)]
+    assert told == sent
+    # In one and the same plan, however it was asked for.
+    text = 'name = "s"\n' + fleet
+    assert plan_of(tmp_path, text + "load.rate = 100").digest == plan_of(tmp_path, text + "load.wire_rate = 200").digest
+
+
+def test_with_one_mse_for_each_wlc_both_rates_are_one(tmp_path: Path) -> None:
+    text = "wlc.count = 4\nmse = { count = 2, assign = 'round-robin' }\n"
+    assert stages(tmp_path, text + "load.wire_rate = 200")[0].end_per_s == 200
+
+
+def test_rates_of_stored_scenarios_are_what_they_were(tmp_path: Path) -> None:
+    """The baselines belong to the plan of their scenario, and no meaning of a key may move it."""
+    for result in (REPO / "results" / "baselines").glob("*/result.json"):
+        scenario, profile = load_scenario(REPO / "scenarios" / f"{result.parent.name}.toml")
+        assert make_plan(scenario, profile).digest == json.loads(result.read_text("utf-8"))["plan_digest"]
+
+
+@pytest.mark.parametrize(
     ("stages_text", "counted"),
     [
         ("{ hold = '1s' }", [True]),
@@ -194,7 +244,7 @@ def test_holds_count_and_where_there_is_none_everything(tmp_path: Path, stages_t
 def test_a_warmup_is_a_hold_by_another_name(tmp_path: Path) -> None:
     warmup, hold = stages(tmp_path, "load = { rate = 9, stages = [{ warmup = '1s', rate = 5 }, { hold = '1s' }] }")
     assert (warmup.name, warmup.start_per_s, warmup.end_per_s) == ("warmup", 5.0, 5.0)
-    assert (hold.name, hold.start_per_s, hold.end_per_s) == ("hold", 9.0, 9.0)
+    assert (hold.name, hold.start_per_s, hold.end_per_s) == ("hold", 5.0, 5.0)
 
 
 def test_rules_are_plain_or_with_what_follows(tmp_path: Path) -> None:

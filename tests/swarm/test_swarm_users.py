@@ -90,6 +90,7 @@ def test_wlcs_that_serve_listen_behind_those_of_others(
         (SCENARIO, {}, 10.0),
         (PAIR, {}, 5.0),
         (PAIR, {"notify_rate": "2.5"}, 2.5),
+        (PAIR.replace("rate = 10", "wire_rate = 20"), {}, 5.0),
         (SCENARIO.replace("rate = 10", 'interval = "500ms"\nburst = 3'), {}, 6.0),
     ],
 )
