@@ -19,7 +19,11 @@ from loadgen.cli.arguments import SourceOptions, quiet_option, results_option, s
     help="What to raise; repeatable. Default: handshakes and notifications, as far as our side makes them.",
 )
 @click.option(
-    "--slo", "slos", multiple=True, metavar='"NAME OP VALUE"', help="What must hold under every load; repeatable."
+    "--slo",
+    "slos",
+    multiple=True,
+    metavar='"NAME OP VALUE"',
+    help="What must hold under every load, instead of the scenario's capacity.slo; repeatable.",
 )
 @click.option("--start", "starts", multiple=True, metavar="[DIMENSION=]N", help="Where to begin.")
 @click.option("--max", "maxima", multiple=True, metavar="[DIMENSION=]N", help="Where to end, if nothing breaks before.")

@@ -233,6 +233,8 @@ def _start(dimension: Dimension, source: Source, hold_ns: int, warmup_ns: int) -
     about, load = ABOUT[dimension], source.scenario.load
     if not about.live:
         return sizes_of(dimension, plan_of(source)[0])
+    if load.kind == about.kind and load.wire_rate is not None:
+        return max(1.0, load.wire_rate)
     if load.kind != about.kind or load.rate is None:
         return _START
     return max(1.0, sizes_of(dimension, plan_of(source_for(dimension, source, load.rate, hold_ns, warmup_ns))[0]))
