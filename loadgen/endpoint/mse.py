@@ -225,6 +225,7 @@ class Reception:
         self._to_unix_ns = to_unix_ns
         self._our_schedule = our_schedule
         self._by_service = by_service
+        self._gathered = recorder.gather([("notify.latency",), ("notify.service",)], "received" if our_schedule else "")
         self._expected = np.zeros(rows, np.int64)
         self._granted = np.zeros(rows, np.int64)
         self._checks: dict[int, SequenceCheck] = {}  # only of endpoints that once missed the expected number
@@ -278,14 +279,11 @@ class Reception:
             if offset is not None:
                 offset = offset if starts is None else np.repeat(offset, counts)
                 latency, service = latency + offset, service + offset
-        for part in recorder.stages.split(columns.due_ns if self._our_schedule else done):
-            stage, waited = part.stage, latency[part.rows]
-            recorder.record_column("notify.latency", waited, stage)
-            recorder.record_column("notify.service", service[part.rows], stage)
-            if self._our_schedule:
-                recorder.wait_column("received", part, columns.due_ns[part.rows], waited)
-            if self._by_service:
-                self._record_services(columns.subservice[part.rows], waited, stage)
+        times = columns.due_ns if self._our_schedule else done
+        self._gathered.add(total, times, latency, service)
+        if self._by_service:
+            for part in recorder.stages.split(times):
+                self._record_services(columns.subservice[part.rows], latency[part.rows], part.stage)
         self._check_subservices(columns.subservice, numbers, counts)
         if not self._checks and np.array_equal(expected, columns.sequence):
             self._expected[numbers] += counts

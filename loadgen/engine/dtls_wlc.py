@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-import numpy as np
 import trio
 from OpenSSL import SSL
 
@@ -23,7 +22,6 @@ from loadgen.engine.peers import Peer, server_statistics
 from loadgen.engine.phase import Phase
 from loadgen.engine.presence import presence_of_visitors
 from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.hot import Int64s
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.plan import Plan
@@ -38,8 +36,6 @@ _MAX_BATCH = 512
 _DATAGRAMS_PER_VISIT = 4
 # What is due must not keep timers waiting: after so long, the rest is sent in the next tick.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
-# Recording a column costs as much as 50 entries of it.
-_LAGS_AT_ONCE = 256
 _STATION_MASK = mask_of(MOBILE_STATION)
 
 
@@ -79,7 +75,8 @@ class DtlsWlcDriver(DtlsDriver):
         self._visits: dict[int, None] = {}  # positions, in the order of their turns
         self._finishing = self._closing = False
         self._notified = self._notified_bytes = self._writes = 0
-        self._lags: list[tuple[int, Int64s]] = []  # when datagrams were sent, when theirs was due
+        # A datagram is never held up by its receiver: all lateness is the generator's.
+        self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
         self.controllers = make_controllers(plan, profile, share.members, min(plan.burst, _MAX_BATCH))
         for session in plan.sessions:  # every planned one owes from the start, up or not
             if session.wlc in share.members:
@@ -129,8 +126,6 @@ class DtlsWlcDriver(DtlsDriver):
         owing = self._owing
         if (slots := owing.slots(now_ns)) > self._counted or self._visits:
             await self._send_until(slots, now_ns + _SEND_BUDGET_NS)
-            if len(self._lags) > _LAGS_AT_ONCE:
-                self._record_lag()
         now = time.monotonic_ns()
         up = (row for row, link in enumerate(self._links) if link is not None)
         if not self.load_over.is_set() and owing.everything_done(now, up):
@@ -196,21 +191,9 @@ class DtlsWlcDriver(DtlsDriver):
         self._notified += count
         self._notified_bytes += len(view)
         self._writes += 1
-        self._lags.append((now, np.full(count, due) if isinstance(due, int) else due[:count]))
+        when_due = due if isinstance(due, int) else due[:count]
+        self._lag.add(count, when_due, now - when_due)
         await self.send(link, view)
-
-    def _record_lag(self) -> None:
-        if not self._lags:
-            return
-        due = np.concatenate([column for _, column in self._lags])
-        lag = np.repeat([sent for sent, _ in self._lags], [len(column) for _, column in self._lags]) - due
-        for part in self.recorder.stages.split(due):
-            rows, stage = part.rows, part.stage
-            # A datagram is never held up by its receiver: all lateness is the generator's.
-            self.recorder.record_column("notify.lag", lag[rows], stage)
-            self.recorder.record_column("generator.lag", lag[rows], stage)
-            self.recorder.wait_column("sent", part, due[rows], lag[rows])
-        self._lags.clear()
 
     # -- links ---------------------------------------------------------------------------------------------------
 
@@ -326,7 +309,6 @@ class DtlsWlcDriver(DtlsDriver):
         return super().statistics() | server_statistics(self.recorder)
 
     def totals(self, now_ns: int) -> dict[str, int]:
-        self._record_lag()  # the interval that is about to be closed has all of it
         due, dropped, own = self._owing.totals(now_ns)
         return {
             **super().totals(now_ns),

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
 from OpenSSL import SSL
 
 from loadgen.endpoint.directory import Directory
@@ -25,8 +24,6 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NEVER_NS
-
-_LAG_ROWS = 65536
 
 
 class ServingShard(ListeningShard):
@@ -68,9 +65,9 @@ class ServingShard(ListeningShard):
         self._finishing = self._closing = False
         self._users: int | None = None  # whose WLCs are wanted; None: all are
         self._belated: list[Link] = []  # sessions that came up when nobody wanted them any more
-        self._lag = np.empty(_LAG_ROWS, np.int64)
-        self._lag_due = np.empty(_LAG_ROWS, np.int64)
-        self._lag_rows = 0
+        self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
+        # Where the receiver's socket was full, lateness is not the generator's.
+        self._lag_held_up = recorder.gather([("notify.lag",)], "sent")
         if not (plan.sessions_per_user and plan.use is Use.SERVE_WLC):
             self.listen(len(listeners))
 
@@ -128,31 +125,7 @@ class ServingShard(ListeningShard):
 
     def _note_lag(self, sent_ns: int | Int64s, due_ns: int | Int64s, count: int, *, held_up: bool) -> None:
         """Times are ns since the epoch."""
-        if held_up:
-            column = np.broadcast_to(np.asarray(due_ns), (count,))
-            for part in self.recorder.stages.split(column):
-                lag = sent_ns - column[part.rows]
-                self.recorder.record_column("notify.lag", lag, part.stage)
-                self.recorder.wait_column("sent", part, column[part.rows], lag)
-            return
-        if self._lag_rows + count > _LAG_ROWS:
-            self._record_lag()
-        end = self._lag_rows + count
-        rows = slice(self._lag_rows, end)
-        self._lag_due[rows] = due_ns
-        np.subtract(sent_ns, due_ns, out=self._lag[rows])
-        self._lag_rows = end
-
-    def _record_lag(self) -> None:
-        if not self._lag_rows:
-            return
-        column, due = self._lag[: self._lag_rows], self._lag_due[: self._lag_rows]
-        for part in self.recorder.stages.split(due):
-            lag = column[part.rows]
-            self.recorder.record_column("notify.lag", lag, part.stage)
-            self.recorder.record_column("generator.lag", lag, part.stage)
-            self.recorder.wait_column("sent", part, due[part.rows], lag)
-        self._lag_rows = 0
+        (self._lag_held_up if held_up else self._lag).add(count, due_ns, sent_ns - due_ns)
 
     # -- links ---------------------------------------------------------------------------------------------------
 

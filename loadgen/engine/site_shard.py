@@ -177,7 +177,6 @@ class SiteShard(ServingShard):
     def on_turn(self, now_ns: int) -> None:
         if self._load_start_ns is not None and not self.load_over.is_set():
             self._go_on(now_ns + _TICK_BUDGET_NS)
-            self._record_lag()
             if self._everything_done(now_ns):
                 self._wind_up()
         super().on_turn(now_ns)

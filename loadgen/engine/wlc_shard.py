@@ -130,7 +130,6 @@ class WlcShard(ServingShard):
     def on_turn(self, now_ns: int) -> None:
         if (slots := self.due_now(now_ns)) > self._counted or self._visits or self._again:
             self._send_until(slots, now_ns + _SEND_BUDGET_NS)
-            self._record_lag()
         super().on_turn(now_ns)
         if now_ns >= self._weigh_at_ns:
             self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, self._unacknowledged()

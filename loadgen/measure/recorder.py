@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from loadgen.measure.clocks import Clocks, PeerClocks
 from loadgen.measure.histogram import Bins
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
 from loadgen.measure.waits import Waited, Waits
+
+_GATHERED_ROWS = 4096
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -50,13 +54,14 @@ class Recorder:
         self._changed: set[tuple[str, str]] = set()  # of the waits, since they were taken
         self._moments: dict[str, dict[int, int]] = {}
         self._clamped = 0  # by bins that are no more
+        self._gathered: list[Gathered] = []
 
     def count(self, name: str, amount: int = 1) -> None:
         self.counters[name] += amount
 
     def record(self, metric: str, value_ns: int, stage: str = NO_STAGE) -> None:
         """One duration; for what happens rarely (handshakes, echoes)."""
-        self.bins(metric, stage).add_one(value_ns)
+        self._bins_of(metric, stage).add_one(value_ns)
 
     def record_now(self, metric: str, value_ns: int, now_ns: int) -> None:
         """The same, in the stage of now (monotonic); before the load and after it, there is none."""
@@ -66,7 +71,13 @@ class Recorder:
 
     def record_column(self, metric: str, values_ns: Int64s, stage: str = NO_STAGE) -> None:
         """A column of durations; for notifications."""
-        self.bins(metric, stage).add(values_ns)
+        self._bins_of(metric, stage).add(values_ns)
+
+    def gather(self, metrics: Sequence[Sequence[str]], what: str = "") -> Gathered:
+        """See `Gathered`."""
+        gathered = Gathered(self, metrics, what)
+        self._gathered.append(gathered)
+        return gathered
 
     def wait_column(self, what: str, part: Part, due_ns: Int64s, waits_ns: Int64s) -> None:
         """What was due (ns since the epoch) in a stage is done, so long afterwards."""
@@ -92,6 +103,15 @@ class Recorder:
         moments[now_ns // MOMENT_NS] = moments.get(now_ns // MOMENT_NS, 0) + 1
 
     def bins(self, metric: str, stage: str = NO_STAGE) -> Bins:
+        """All that was counted so far."""
+        self._settle()
+        return self._bins_of(metric, stage)
+
+    def _settle(self) -> None:
+        for gathered in self._gathered:
+            gathered.record()
+
+    def _bins_of(self, metric: str, stage: str) -> Bins:
         bins = self._bins.get((stage, metric))
         if bins is None:
             bins = self._bins[stage, metric] = Bins()
@@ -99,6 +119,7 @@ class Recorder:
 
     def take(self, index: int) -> Interval:
         """Close interval `index`."""
+        self._settle()
         histograms = {}
         for (stage, metric), bins in list(self._bins.items()):
             if (encoded := bins.take_encoded()) is not None:
@@ -114,3 +135,54 @@ class Recorder:
         self._changed.clear()
         clocks = Clocks() if self.clocks is None else self.clocks.survey()
         return Interval(index, dict(self.counters), histograms, waits, moments, clocks)
+
+
+class Gathered:
+    """Durations of what was due, row by row, until they are enough to be worth recording, or an interval ends.
+
+    To record ten rows costs as much as to record some thousands, and a turn of the loop brings few.
+    """
+
+    __slots__ = ("_columns", "_end", "_metrics", "_recorder", "_times_ns", "_what")
+
+    def __init__(self, recorder: Recorder, metrics: Sequence[Sequence[str]], what: str) -> None:
+        """Args:
+        metrics: of each column, the names that its durations are recorded under.
+        what: the first column is also how long this waited (see `Recorder.wait_column`); "": it is not.
+        """
+        self._recorder = recorder
+        self._metrics = metrics
+        self._what = what
+        self._times_ns = np.empty(_GATHERED_ROWS, np.int64)
+        self._columns = [np.empty(_GATHERED_ROWS, np.int64) for _ in metrics]
+        self._end = 0
+
+    def add(self, count: int, times_ns: int | Int64s, *columns_ns: int | Int64s) -> None:
+        """`count` rows. Args: times_ns: by which they belong to a stage (ns since the epoch): when they were due."""
+        if self._end + count > _GATHERED_ROWS:
+            self.record()
+            if count > _GATHERED_ROWS:
+                self._record(
+                    np.broadcast_to(times_ns, count), [np.broadcast_to(column, count) for column in columns_ns]
+                )
+                return
+        rows = slice(self._end, self._end + count)
+        self._times_ns[rows] = times_ns
+        for column, values in zip(self._columns, columns_ns, strict=True):
+            column[rows] = values
+        self._end += count
+
+    def record(self) -> None:
+        """Hand over what was gathered."""
+        if self._end:
+            self._record(self._times_ns[: self._end], [column[: self._end] for column in self._columns])
+            self._end = 0
+
+    def _record(self, times_ns: Int64s, columns_ns: Sequence[Int64s]) -> None:
+        for part in self._recorder.stages.split(times_ns):
+            for metrics, column in zip(self._metrics, columns_ns, strict=True):
+                values = column[part.rows]
+                for metric in metrics:
+                    self._recorder.record_column(metric, values, part.stage)
+            if self._what:
+                self._recorder.wait_column(self._what, part, times_ns[part.rows], columns_ns[0][part.rows])

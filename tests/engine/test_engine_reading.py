@@ -7,10 +7,12 @@ import socket
 import struct
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from loadgen.engine import reading
+from loadgen.engine.links import Link
 from loadgen.engine.reading import ReadLag, Sampling, SchedulerDelay
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Recorder
@@ -88,7 +90,10 @@ class Timed:
         self.lag.turn_begins()
 
     def look(self, found: Waiting | None, late_ns: int = 0) -> None:
-        self.lag.look(found, late_ns)
+        """A read of a turn that is looked at, as all are as long as they are few."""
+        tunnel = SimpleNamespace(waiting=lambda: found)
+        links = cast("list[Link]", [SimpleNamespace(tunnel=tunnel)])
+        assert [part for part in self.lag.parts(links, late_ns) if part] == [links]
 
     def recorded(self) -> Histogram:
         found = self.recorder.bins("generator.read_lag").take()
@@ -116,6 +121,7 @@ class TestLag:
             timed.held_up(40 * MS)
             timed.look(Waiting(MS, more=True))
             timed.look(Waiting(MS, more=False))  # the last one
+            timed.now_ns += 40 * MS
         values, counts = timed.recorded().buckets()
         assert counts[0] == 500  # the last ones
         others = [value for value, count in zip(values[1:], counts[1:], strict=True) for _ in range(count)]

@@ -291,13 +291,11 @@ def test_a_blocked_link_keeps_its_queue_and_drops_what_does_not_fit(path: Path) 
         assert first + sum(slow.queue.depth) + slow.queue.dropped[1] == everything + other.queue.dropped[1]  # type: ignore[union-attr]
         # It reads again: what waited is late, and that is the peer's doing.
         fleet.recorder.bins("generator.lag").take()
-        fleet.shard._record_lag()
         fleet.recorder.bins("generator.lag").take()
         fleet.recorder.bins("notify.lag").take()
         waited = sum(slow.queue.depth)
         fleet.tunnel(slow).block_next = False
         fleet.shard._flush(slow)
-        fleet.shard._record_lag()
         assert not slow.behind
         assert fleet.recorder.bins("generator.lag").take() is None
         lag = fleet.recorder.bins("notify.lag").take()
