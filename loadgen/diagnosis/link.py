@@ -15,6 +15,7 @@ from loadgen.endpoint.link import Endpoint
 from loadgen.nmsp.hot import NotifyReceiver
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
+from loadgen.transport.parting import hear_out
 from loadgen.transport.tls import TransportFault, Want
 from loadgen.transport.trace import Happening, Sink, TracedTunnel, TraceEvent
 from loadgen.units import NS_PER_MS
@@ -89,9 +90,12 @@ class OneLink:
             self.tunnel.flush()
 
     def close(self) -> None:
-        """Say goodbye, if anybody listens, and give the socket back."""
+        """Say goodbye, if anybody listens, and give the socket back; one whom we refused is heard out."""
         self.tunnel.close_notify()
-        self.tunnel.close()
+        if self.tunnel.refused:
+            hear_out(self.tunnel.let_go())
+        else:
+            self.tunnel.close()
 
     def _take(self, event: TraceEvent) -> None:
         if event.happening is Happening.STATE:

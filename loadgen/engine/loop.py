@@ -9,7 +9,8 @@ import time
 import trio
 
 from loadgen.engine.links import Link
-from loadgen.transport.tls import Want
+from loadgen.transport.parting import Partings
+from loadgen.transport.tls import Tunnel, Want
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 _MAX_EVENTS = 1024
@@ -35,13 +36,14 @@ class Loop:
         self.late_ns = 0  # how late this turn came, as far as it had a time
         self._turn_due_ns = NEVER_NS  # while it waits: when it is to turn at the latest
         self._epoll = select.epoll()
+        self.partings = Partings(self.watch_other, self.unwatch_other)
         self._timers: list[tuple[int, int, Link]] = []
         self._timer_serial = 0
 
     async def run(self) -> None:
         """Turn until `finished`."""
         try:
-            while not self.finished:
+            while not self.over:
                 now = time.monotonic_ns()
                 wake = self.wake_ns(now)
                 self._turn_due_ns = max(wake, now)
@@ -68,7 +70,7 @@ class Loop:
         wake = min(self.next_wake_ns(now_ns), now_ns + _MAX_SLEEP_NS)
         if self._timers:
             wake = min(wake, self._timers[0][0])
-        return wake
+        return min(wake, self.partings.next_ns())
 
     def _stretch(self) -> None:
         """Turn without trio in between, until nothing is to be done for a moment or others should have their turn.
@@ -76,7 +78,7 @@ class Loop:
         Going through trio costs as much as ten notifications; in a busy shard a turn brings few more.
         """
         due_ns, until, pause = self._turn_due_ns, time.monotonic_ns() + _STRETCH_NS, 0
-        while not self.finished:
+        while not self.over:
             events = self._epoll.poll(pause / NS_PER_S, _MAX_EVENTS)
             started = time.monotonic_ns()
             self.late_ns = max(0, started - due_ns)
@@ -89,8 +91,14 @@ class Loop:
             pause = min(due_ns - now, NS_PER_MS)
             due_ns = now + pause
 
+    @property
+    def over(self) -> bool:
+        """There is nothing more to turn for."""
+        return self.finished and not self.partings
+
     def shut(self) -> None:
         """Give everything back."""
+        self.partings.close()
         self._epoll.close()
 
     # -- for subclasses ------------------------------------------------------------------------------------------
@@ -135,6 +143,13 @@ class Loop:
         del self.links[link.fd]
         self.pause(link)
 
+    def part(self, tunnel: Tunnel) -> None:
+        """Close a tunnel that is no link's any more; one whose peer was refused, once that has been heard out."""
+        if tunnel.refused:
+            self.partings.begin(tunnel.let_go(), time.monotonic_ns())
+        else:
+            tunnel.close()
+
     def pause(self, link: Link) -> None:
         """Have epoll tell nothing of this link until it is watched again; its timer goes on."""
         if link.watched != _UNWATCHED:
@@ -157,6 +172,7 @@ class Loop:
     def run_timers(self) -> None:
         """Have the timers run that are due."""
         now = time.monotonic_ns()
+        self.partings.run_out(now)
         while self._timers and self._timers[0][0] <= now:
             _, serial, link = heapq.heappop(self._timers)
             if serial == link.timer:

@@ -93,7 +93,8 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         for fd, events in ready:
             link = links.get(fd)
             if link is None:
-                self.on_other(fd)
+                if not self.partings.hear(fd):
+                    self.on_other(fd)
             elif link.phase < _SETTING_UP:
                 pending.append(link)
             else:
@@ -491,7 +492,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.release(link)
 
     def release(self, link: Link) -> None:
-        """Close the link's socket."""
-        if link.tunnel is not None:
-            link.tunnel.close()
+        """Close the link's socket; one whose peer was refused, once that has heard why."""
+        if (tunnel := link.tunnel) is not None:
+            self.part(tunnel)
             link.tunnel = None  # its timer may keep the link for long; OpenSSL's memory must not stay with it

@@ -165,6 +165,7 @@ class Tunnel:
         blocked: a write waits for room in the socket; call `flush` when there is some, and write nothing before.
         verified: whether the chain of a client's certificate holds; None if there was nothing to judge, or not yet.
         refusal: why we refused the client's certificate.
+        refused: we have given the handshake up, and said so (an alert): the peer may still be speaking, see `parting`.
         resumed: the handshake went on with an earlier session; known once it is done.
     """
 
@@ -180,6 +181,7 @@ class Tunnel:
         "blocked",
         "fd",
         "refusal",
+        "refused",
         "resumed",
         "verified",
         "wants",
@@ -204,6 +206,7 @@ class Tunnel:
         self.blocked = False
         self.wants = Want.NOTHING
         self.refusal: str | None = None
+        self.refused = False
         self.verified: bool | None = None
         self._broken = ""  # how our close_notify failed
         self._timed = False  # the kernel was asked to tell when packets came
@@ -244,6 +247,7 @@ class Tunnel:
             kind = self.refusal or kind_of_error(error)
             if kind == _VERIFY_FAILED:
                 kind = verifying.refusal_of_server(self._ssl) or kind
+            self.refused = not (isinstance(error, SSL.SysCallError) or kind.startswith("alert_"))
             raise TransportFault(kind) from error
         self.wants = Want.NOTHING
         self.resumed = bool(_lib.SSL_session_reused(self._ssl))
@@ -389,10 +393,14 @@ class Tunnel:
         with suppress(OSError):  # it has gone already
             self._socket.shutdown(socket.SHUT_WR)
 
+    def let_go(self) -> socket.socket:
+        """End the tunnel; its socket is the caller's."""
+        self._connection.set_app_data(None)
+        return self._socket
+
     def close(self) -> None:
         """Give the socket back."""
-        self._connection.set_app_data(None)
-        self._socket.close()
+        self.let_go().close()
 
 
 def dial(address: tuple[str, int]) -> socket.socket:

@@ -122,9 +122,9 @@ class Telling(Tunnel):
         """Whether a finished handshake means that the peer took our certificate: a client of TLS 1.3 is done first."""
         return self.negotiated()[0] != "TLSv1.3"
 
-    def close(self) -> None:
+    def let_go(self) -> socket.socket:
         self.tell(Happening.RELEASED)
-        super().close()
+        return super().let_go()
 
     def _listen_to_states(self) -> None:
         _lib.SSL_set_info_callback(self._ssl, _on_state)
@@ -167,9 +167,9 @@ class TracedPatientTunnel(PatientTunnel, Telling):
             self._sink(event._replace(at_ns=time.monotonic_ns()))
         return super().speak()
 
-    def close(self) -> None:
+    def let_go(self) -> socket.socket:
         self._held = None
-        super().close()
+        return super().let_go()
 
 
 def observed(check: CertificateCheck | None) -> CertificateCheck | None:

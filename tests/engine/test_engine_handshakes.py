@@ -204,7 +204,7 @@ def test_handshakes_that_begin_before_any_is_done_are_not_asked(
 class Hello:
     """Stands for a client's tunnel whose own side of the handshake is done."""
 
-    resumed = False
+    resumed = refused = False
 
     def close_notify(self) -> bool:
         return True

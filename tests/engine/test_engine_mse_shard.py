@@ -39,6 +39,7 @@ class FakeTunnel:
         self.wants = Want.NOTHING
         self.write_fault: str | None = None
         self.verified = self.refusal = None
+        self.refused = False
 
     def waiting(self) -> None:
         """The kernel does not tell."""

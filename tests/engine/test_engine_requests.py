@@ -57,6 +57,7 @@ class Wire:
         self.blocked = False
         self.fault: str | None = None
         self.verified = self.refusal = None
+        self.refused = False
         self.wants = Want.NOTHING
         self.closed = False
 

@@ -69,6 +69,7 @@ class FakeTunnel:
         self.fault: str | None = None
         self.wants = Want.NOTHING
         self.verified = self.refusal = None
+        self.refused = False
 
     def waiting(self) -> None:
         """The kernel does not tell."""

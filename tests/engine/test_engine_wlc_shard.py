@@ -45,6 +45,7 @@ class FakeTunnel:
         self.blocked = self.block_next = False
         self.fault: str | None = None
         self.verified = self.refusal = None
+        self.refused = False
         self.wants = Want.NOTHING
 
     def waiting(self) -> None:

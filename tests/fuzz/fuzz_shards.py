@@ -51,6 +51,7 @@ class _Tunnel:
         self.blocked = False
         self.write_fault = False
         self.verified: int | None = None
+        self.refused = False
 
     def waiting(self) -> None:
         """The kernel does not tell."""
