@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loadgen.measure.histogram import Histogram
-from loadgen.measure.recorder import Recorder
+from loadgen.measure.recorder import Interval, Recorder
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 MS, S = NS_PER_MS, NS_PER_S
@@ -19,9 +19,15 @@ def recorder() -> Recorder:
     return recorder
 
 
+def _histograms(interval: Interval) -> dict[str, Histogram]:
+    found = {tag: Histogram() for tag in interval.histograms}
+    for tag, histogram in found.items():
+        histogram.merge(interval.histograms[tag])
+    return found
+
+
 def _counts(recorder: Recorder, index: int = 0) -> dict[str, int]:
-    interval = recorder.take(index)
-    return {tag: Histogram.decode(encoded).count for tag, encoded in interval.histograms.items()}
+    return {tag: histogram.count for tag, histogram in _histograms(recorder.take(index)).items()}
 
 
 class TestGathered:
@@ -49,7 +55,7 @@ class TestGathered:
             due = S + np.arange(first, min(first + batch, 10_000)) * 100_000
             both.add(len(due), due, np.full(len(due), 3 * MS), 2 * MS)
         interval = recorder.take(0)
-        found = {tag: Histogram.decode(encoded) for tag, encoded in interval.histograms.items()}
+        found = _histograms(interval)
         assert {tag: histogram.count for tag, histogram in found.items()} == {
             "hold/latency": 10_000,
             "hold/service": 10_000,
