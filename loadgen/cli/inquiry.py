@@ -7,17 +7,17 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from loadgen.cli.output import complain, say
 from loadgen.errors import ExitCode, InputError, Problem
 from loadgen.report import status as shown
-from loadgen.status.answer import Answer, Question, Subject
+from loadgen.status.answer import MAX_ROWS, Answer, Question, Side, SideCounts, Subject, one_per_address
 from loadgen.status.asking import Found, ask, runs
 from loadgen.status.door import directory
-from loadgen.status.model import document
+from loadgen.status.model import document, instance
 
 _PEER = re.compile(r"\[(.+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?|[^\[\]]+")
 _VIEWS: dict[str | None, Callable[[Answer], str]] = {
@@ -25,8 +25,15 @@ _VIEWS: dict[str | None, Callable[[Answer], str]] = {
     "capability": shown.capability,
     "subscription": shown.subscription,
     "statistics": shown.statistics,
-    "json": lambda answer: msgspec.json.format(msgspec.json.encode(document(answer))).decode(),
+    "json": lambda answer: _json(document(answer)),
 }
+# What a controller says of itself, where our WLCs are one.
+_CONTROLLERS_VIEWS: dict[str, Callable[[Side], str]] = {
+    "plain": shown.plain,
+    "yang": lambda side: _json(instance(side)),
+}
+_LIMIT = 20
+_NOT_YET = Side("wlc", 0, 0, "", SideCounts(0, 0, 0, {}, {}, {}), (), {}, ())
 
 
 class Inquiry(NamedTuple):
@@ -35,7 +42,7 @@ class Inquiry(NamedTuple):
     run: str | None
     view: str | None
     peer: str | None
-    limit: int
+    limit: int | None
     listing: bool
 
 
@@ -61,11 +68,36 @@ def inquire(inquiry: Inquiry) -> int:
     if len(chosen) > 1:
         expected = f"a process id, of\n{_listed(chosen)}\n"
         raise InputError(Problem("RUN", expected, f'"{inquiry.run}", the name of several'))
-    answer = ask(where, chosen[0].door, Question(Subject.PEERS, inquiry.limit, address, port))
+    of_controller = _CONTROLLERS_VIEWS.get(inquiry.view or "")
+    limit = _LIMIT if inquiry.limit is None else inquiry.limit
+    # What is one row there may be any number here.
+    asked = Question(Subject.PEERS, MAX_ROWS if of_controller else limit, address, port)
+    answer = ask(where, chosen[0].door, asked)
     if answer is None:  # it has ended since
         return _nobody(where)
-    say(_VIEWS[inquiry.view](answer))
+    if of_controller is None:
+        say(_VIEWS[inquiry.view](answer))
+    else:
+        say(of_controller(controller(answer, inquiry.view or "", inquiry.limit)))
     return int(ExitCode.PASSED)
+
+
+def controller(answer: Answer, view: str, limit: int | None) -> Side:
+    """Our WLCs as one controller; without a peer while they are not there yet.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not answer.run.plays_wlc:
+        raise InputError(Problem(f"--{view}", "a run with WLCs of ours, whose table it is", "a run of MSEs only"))
+    side = next((side for side in answer.sides if side.role == "wlc"), _NOT_YET)
+    for why in side.missing:
+        complain(f"missing: {why}")
+    return msgspec.structs.replace(side, rows=one_per_address(side.rows)[:limit])
+
+
+def _json(value: dict[str, Any]) -> str:
+    return msgspec.json.format(msgspec.json.encode(value)).decode()
 
 
 def read_peer(text: str) -> tuple[str, int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
 
 from loadgen.nmsp.services import labels_of
 from loadgen.status.answer import Answer, PeerRow, RunInfo, Side
@@ -31,6 +34,16 @@ View = Callable[[Side], list[str]]
 def overview(answer: Answer) -> str:
     """A row for each peer, as `show nmsp status` prints it; at the end of the line its port and our end."""
     return _by_side(answer, _status)
+
+
+def plain(side: Side) -> str:
+    """Our WLCs' peers as one controller prints them: its columns alone, for those who parse them.
+
+    Args:
+        side: with one row for each address.
+    """
+    rows = [msgspec.structs.replace(row, address=_in_full(row.address)) for row in side.rows]
+    return "\n".join(line.rstrip() for line in _table(side, rows))
 
 
 def capability(answer: Answer) -> str:
@@ -116,17 +129,34 @@ def _where(run: RunInfo) -> str:
 def _status(side: Side) -> list[str]:
     if not side.rows:
         return []
-    widths = (max(_WIDTHS[0], _address_width(side.rows)), *_WIDTHS[1:], _OUR_WIDTH, _OUR_WIDTH)
-    table = [(*_COLUMNS[side.role], "Port", _NAMES[side.role])]
+    ours = [("Port", _NAMES[side.role]), *((str(row.port), str(row.owner)) for row in side.rows)]
+    return _table(side, side.rows, ours)
+
+
+def _table(side: Side, rows: Sequence[PeerRow], more: Sequence[tuple[str, ...]] = ()) -> list[str]:
+    """A line for each row, below the columns' heads. Args: more: what is ours, of the heads and of each row."""
+    table: list[tuple[str, ...]] = [_COLUMNS[side.role]]
     table += [
         (
             *(row.address, "Active" if row.active else "Inactive", str(row.echo_sent), str(row.echo_heard)),
-            *(str(row.data_sent), str(row.data_heard), side.transport, str(row.port), str(row.owner)),
+            *(str(row.data_sent), str(row.data_heard), side.transport),
         )
-        for row in side.rows
+        for row in rows
     ]
+    if more:
+        table = [(*cells, *others) for cells, others in zip(table, more, strict=True)]
+    widths = [max(_WIDTHS[0], _address_width(rows)), *_WIDTHS[1:]]
+    widths += [_OUR_WIDTH] * (len(table[0]) - len(widths))
     lines = ["".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)) for cells in table]
     return [lines[0], "-" * sum(widths), *lines[1:]]
+
+
+def _in_full(address: str) -> str:
+    """An IPv6 address without "::" at an end, and without a zone: genie's parser (26.9) passes over such lines."""
+    address = address.partition("%")[0]
+    if not address.startswith("::") and not address.endswith("::"):
+        return address
+    return ":".join(group.lstrip("0") or "0" for group in ipaddress.IPv6Address(address).exploded.split(":"))
 
 
 def _connection(row: PeerRow, side: Side) -> list[str]:

@@ -82,6 +82,10 @@ class PeerRow(msgspec.Struct, frozen=True, array_like=True):
         return sum(self.heard.values()) + self.unsupported - self.echo_heard
 
 
+# What of rows of one peer is added up.
+_SUMS = ("connections", "disconnections", "unsupported", "echo_sent", "echo_heard")
+
+
 class SideCounts(msgspec.Struct, frozen=True):
     """What is true of all peers of a side, or of one worker of it.
 
@@ -135,6 +139,10 @@ class RunInfo(msgspec.Struct, frozen=True):
     elapsed_s: float
     total_s: float
 
+    @property
+    def plays_wlc(self) -> bool:
+        return self.use in ("both", "serve-wlc")  # as in scenario/plan
+
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """What a run says of itself; `sides` is empty if only that was asked."""
@@ -147,6 +155,31 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
     """Instead of an answer: why there is none."""
 
     refused: str
+
+
+def one_per_address(rows: Iterable[PeerRow]) -> tuple[PeerRow, ...]:
+    """The peers as a controller has them, which knows one by its address alone: all sessions of an address are one row.
+
+    It is active if one of them is; counts are sums, and the connection is the latest one.
+    """
+    peers: dict[str, PeerRow] = {}
+    for row in rows:
+        known = peers.get(row.address)
+        peers[row.address] = row if known is None else _together(known, row)
+    return tuple(peers.values())
+
+
+def _together(one: PeerRow, other: PeerRow) -> PeerRow:
+    latest = max(one, other, key=lambda row: (row.active, row.connection_id))
+    return msgspec.structs.replace(
+        latest,
+        connection_id=max(one.connection_id, other.connection_id),
+        offered=one.offered | other.offered,
+        granted=one.granted | other.granted,
+        sent=_sum((one.sent, other.sent)),
+        heard=_sum((one.heard, other.heard)),
+        **{name: getattr(one, name) + getattr(other, name) for name in _SUMS},
+    )
 
 
 Key = TypeVar("Key")

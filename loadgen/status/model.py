@@ -1,8 +1,8 @@
 """An answer in the names and the structure of the public data model, Cisco-IOS-XE-wireless-nmsp-oper.
 
 Source: that YANG module (rev 4.2.0): `cmx-connection`, `statistics`, `client-registration`. Encoded as a controller's
-RESTCONF does: 64-bit numbers are text, a leaf of type empty is [null]. What the model has no place for is in a
-container of ours, `loadgen`.
+RESTCONF does: 64-bit numbers are text, a leaf of type empty is [null]. `document` is everything that we know; what the
+model has no place for is in a container of ours, `loadgen`. `instance` is what a controller would answer, and valid.
 """
 
 from __future__ import annotations
@@ -40,9 +40,37 @@ def document(answer: Answer) -> dict[str, Any]:
     }
 
 
+def instance(side: Side) -> dict[str, Any]:
+    """Our WLCs as one controller: data of the model and nothing else. Its key lets there be one row for an address.
+
+    Args:
+        side: with one row for each address.
+    """
+    connections = []
+    for row in side.rows:
+        connection = _connection(row, side.transport)
+        del connection["loadgen"]
+        if side.transport not in _TRANSPORTS:
+            del connection["transport"]
+        connections.append(connection)
+    return {f"{MODULE}:nmsp-oper-data": _container(side, connections)}
+
+
 def _side(side: Side) -> dict[str, Any]:
+    return {
+        "role": side.role,
+        "endpoints": side.endpoints,
+        "peers": side.counts.peers,
+        "active": side.counts.active,
+        "matching": side.counts.matching,
+        "missing": list(side.missing),
+        f"{MODULE}:nmsp-oper-data": _container(side, [_connection(row, side.transport) for row in side.rows]),
+    }
+
+
+def _container(side: Side, connections: list[dict[str, Any]]) -> dict[str, Any]:
     data: dict[str, Any] = {
-        "cmx-connection": [_connection(row, side.transport) for row in side.rows],
+        "cmx-connection": connections,
         "statistics": {
             container: {leaf: str(side.counts.statistics[leaf]) for leaf in leaves if leaf in side.counts.statistics}
             for container, leaves in STATISTICS.items()
@@ -51,15 +79,7 @@ def _side(side: Side) -> dict[str, Any]:
     }
     if side.capability:
         data = {"client-registration": [{"client-id": 0, "services": _services(side.capability)}], **data}
-    return {
-        "role": side.role,
-        "endpoints": side.endpoints,
-        "peers": side.counts.peers,
-        "active": side.counts.active,
-        "matching": side.counts.matching,
-        "missing": list(side.missing),
-        f"{MODULE}:nmsp-oper-data": data,
-    }
+    return data
 
 
 def _connection(row: PeerRow, transport: str) -> dict[str, Any]:

@@ -210,6 +210,18 @@ def test_both_sides_of_a_run(asking: Asking, transport: str) -> None:
     counters = asking(running.pid, "--statistics", "--limit", "1").stdout
     for text in ("measurement_notify (16) 50", "tx-data-frames            53", "not counted: "):
         assert text in counters
+    # As a controller has it: all of our WLCs together, and a peer is an address.
+    (line,) = asking("--plain").stdout.splitlines()[2:]
+    (peer,) = {row["peer-ip"] for row in model_of(answer, WLC)["cmx-connection"]}
+    cells = line.split()
+    assert (cells[:2], cells[6:]) == ([peer, "Active"], [transport.upper()])
+    assert cells[4:6] == [str(DUE + 3 * SESSIONS), str(2 * SESSIONS)]
+    of_model = asking.json("--yang")["Cisco-IOS-XE-wireless-nmsp-oper:nmsp-oper-data"]
+    (connection,) = of_model["cmx-connection"]
+    assert (connection["peer-ip"], connection["con-stats"]["connections"]) == (peer, str(SESSIONS))
+    assert "loadgen" not in connection
+    assert of_model["statistics"] == statistics
+    assert "--yang: expected --json" in asking("--yang", code=2).stderr
     one = model_of(answer, MSE)["cmx-connection"][0]
     port = one["loadgen"]["peer-port"]
     of_one = asking.json("--peer", f"127.77.9.1:{port}")

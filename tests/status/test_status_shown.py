@@ -8,11 +8,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadgen.cli.inquiry import read_peer
+from loadgen.cli.inquiry import controller, read_peer
 from loadgen.errors import InputError
 from loadgen.report import status as shown
-from loadgen.status.answer import Answer, PeerRow, Question, Refusal, RunInfo, Side, SideCounts, Subject, add_counts
-from loadgen.status.model import STATISTICS, document
+from loadgen.status.answer import (
+    Answer,
+    PeerRow,
+    Question,
+    Refusal,
+    RunInfo,
+    Side,
+    SideCounts,
+    Subject,
+    add_counts,
+    one_per_address,
+)
+from loadgen.status.model import STATISTICS, document, instance
 
 RUN = RunInfo(4711, "campus", "abc", "serve-wlc", "notify", "load", "hold", 3.25, 30.0)
 MESSAGES = {1: "version_request", 6: "echo_request", 7: "echo_response", 16: "measurement_notify"}
@@ -118,6 +129,154 @@ class TestStatus:
             "    4711  campus  our WLCs, for somebody else's MSEs, load · hold, 3.2 of 30.0 s",
             "      77  does not answer",
         ]
+
+
+SEVERAL = (
+    row(),
+    row(
+        owner=1,
+        port=40213,
+        connection_id=9,
+        phase="down",
+        granted=0b10,
+        sent={7: 1, 16: 2},
+        heard={6: 1},
+        echo_sent=1,
+        echo_heard=1,
+    ),
+    row(address="2001:bebe::1", phase="setting up", connections=1, disconnections=0, connection_id=4),
+    row(address="::1"),
+    row(address="2001:db8::"),
+    row(address="fe80::1%eth0"),
+)
+# A line of `show nmsp status`, as those read it who parse what controllers print: from its first letter to its last.
+CONTROLLERS_LINE = re.compile(
+    r"^((?:\d{1,3}\.){3}\d{1,3}|[\da-f](?:[\da-f]|:(?!$))*)\s+(\w+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\w+)$"
+)
+
+
+def as_controller(*rows: PeerRow) -> Side:
+    return msgspec.structs.replace(answer(*rows).sides[0], rows=one_per_address(rows))
+
+
+class TestAsAController:
+    """`--plain`, `--json --yang`."""
+
+    def test_a_row_for_each_address(self) -> None:
+        first, *others = one_per_address(SEVERAL)
+        assert [each.address for each in (first, *others)] == list(dict.fromkeys(each.address for each in SEVERAL))
+        one, other = SEVERAL[:2]
+        assert first.active
+        assert first.connection_id == 9
+        assert first.granted == 0b1000000011
+        assert first.sent == {7: 440, 16: 22967}
+        assert first.heard == {1: 20, 6: 440}
+        for name in ("connections", "disconnections", "unsupported", "echo_sent", "echo_heard", "data_sent"):
+            assert getattr(first, name) == getattr(one, name) + getattr(other, name)
+        assert tuple(others) == SEVERAL[2:]
+        assert one_per_address(reversed(SEVERAL[:2])) == (first,)
+
+    def test_plain_is_a_controllers_table_and_nothing_else(self) -> None:
+        lines = shown.plain(as_controller(*SEVERAL)).splitlines()
+        assert lines[0].split("  ")[0] == "DNA Spaces/CMX IP Address"
+        assert lines[0].endswith("Transport")
+        assert set(lines[1]) == {"-"}
+        rows = [found.groups() for line in lines[2:] if (found := CONTROLLERS_LINE.match(line))]
+        assert rows[0] == ("9.9.71.110", "Active", "440", "440", "22967", "24", "TLS")
+        # Whoever parses it passes over an address that has "::" at an end, or a zone.
+        addresses = ["2001:bebe::1", "0:0:0:0:0:0:0:1", "2001:db8:0:0:0:0:0:0", "fe80::1"]
+        assert [found[0] for found in rows[1:]] == addresses
+        assert len(lines) == 2 + 5
+        assert len(shown.plain(as_controller()).splitlines()) == 2
+
+    def test_yang_is_the_model_and_nothing_else(self) -> None:
+        value = instance(as_controller(*SEVERAL))
+        assert list(value) == ["Cisco-IOS-XE-wireless-nmsp-oper:nmsp-oper-data"]
+        fits(value.popitem()[1], MODEL)
+        datagrams = instance(msgspec.structs.replace(as_controller(row()), transport="DTLS")).popitem()[1]
+        fits(datagrams, MODEL)
+        assert "transport" not in datagrams["cmx-connection"][0]
+
+    def test_of_mses_alone_there_is_none(self) -> None:
+        ours = msgspec.structs.replace(RUN, use="target-wlc")
+        with pytest.raises(
+            InputError, match=r"--plain: expected a run with WLCs of ours, .*, found a run of MSEs only"
+        ):
+            controller(Answer(ours, answer(row(), role="mse").sides), "plain", None)
+
+    def test_while_the_run_is_prepared_it_has_no_peers(self) -> None:
+        nobody = controller(Answer(RUN), "yang", None)
+        fits(instance(nobody).popitem()[1], MODEL)
+        assert len(shown.plain(nobody).splitlines()) == 2
+
+    def test_as_many_addresses_as_were_asked_for(self) -> None:
+        assert [each.address for each in controller(answer(*SEVERAL), "plain", 2).rows] == [
+            "9.9.71.110",
+            "2001:bebe::1",
+        ]
+
+    def test_what_we_know_besides_is_not_in_the_model(self) -> None:
+        with pytest.raises(AssertionError):
+            fits(document(answer(row()))["sides"][0].popitem()[1], MODEL)
+
+
+U64, U32, U16, EMPTY = 1 << 64, 1 << 32, 1 << 16, [None]
+SERVICES: dict[str, Any] = {"mask": U64} | dict.fromkeys(
+    (
+        *("rssi-ms", "rssi-rfid", "rssi-rogue", "rssi-interferer", "rssi-hs", "rssi-ms-associated-only"),
+        *("spectrum-interferer", "spectrum-air-quality", "spectrum-aggregate-interferer", "info-ms", "info-rfid"),
+        *("info-rogue", "info-hs", "stats-ms", "stats-rfid", "stats-rogue", "attach", "location", "fmchs"),
+        *("ap-monitor", "wips", "on-demand", "ap-info"),
+    ),
+    EMPTY,
+)
+COUNTERS = [{"counter": U64, "msg-id": U16}]
+# What there is of Cisco-IOS-XE-wireless-nmsp-oper (4.2.0, IOS-XE 17.18.1) in nmsp-oper-data, with its types: a number
+# below which a leaf is; one of several words; a kind. A list has a key if it says so.
+MODEL: dict[str, Any] = {
+    "client-registration": [{"client-id": U32, "services": SERVICES, "key": "client-id"}],
+    "cmx-connection": [
+        {
+            "peer-ip": str,
+            "connection-id": U64,
+            "active": bool,
+            "con-stats": {
+                "tx-msg-counter": COUNTERS,
+                "rx-msg-counter": COUNTERS,
+                **dict.fromkeys(("unsupported-msg-count", "tx-data-frames", "rx-data-frames"), U64),
+                **dict.fromkeys(("connections", "disconnections"), U64),
+            },
+            "subscriptions": SERVICES,
+            "transport": ("default-class-type2", "manual-changed-class-type1"),
+            "key": "peer-ip",
+        }
+    ],
+    "statistics": {container: dict.fromkeys(leaves, U64) for container, leaves in STATISTICS.items()},
+}
+
+
+def fits(value: Any, model: Any) -> None:
+    """The value is one of the model, as RFC 7951 writes it."""
+    match model:
+        case dict():
+            assert value.keys() <= model.keys() - {"key"}
+            for name, each in value.items():
+                fits(each, model[name])
+        case [None]:
+            assert value == [None]
+        case [each]:
+            for item in value:
+                fits(item, each)
+            if "key" in each:
+                assert len({item[each["key"]] for item in value}) == len(value)
+        case tuple():
+            assert value in model
+        case int():
+            # 64-bit numbers are text.
+            assert isinstance(value, str if model == U64 else int)
+            assert 0 <= int(value) < model
+        case kind:
+            assert isinstance(value, kind)
 
 
 class TestServices:
