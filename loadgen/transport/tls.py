@@ -283,7 +283,10 @@ class Tunnel:
             # pyOpenSSL leaves its part in OpenSSL's queue, where the next connection's end would be taken for it.
             _lib.ERR_clear_error()
             if error.args[0] == -1:
-                raise EndOfStream(orderly=False) from error
+                # Behind a warning (user_canceled: how JSSE ends with TLS 1.3), OpenSSL takes close_notify for an end of
+                # TCP's; but it has noted it.
+                ended = self._connection.get_shutdown() & SSL.RECEIVED_SHUTDOWN
+                raise EndOfStream(orderly=bool(ended)) from error
             raise TransportFault(kind_of_error(error)) from error
         except SSL.Error as error:
             # Once a goodbye could not be sent, OpenSSL reads no more, and does not say why either.
