@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from loadgen.foreign import plain
+
 
 class ExitCode(IntEnum):
     """Exit codes of `loadgen`, documented in docs/exit-codes.md."""
@@ -32,6 +34,10 @@ class LoadgenError(Exception):
     exit_code = ExitCode.BAD_INPUT
 
 
+# Characters of one problem: a path may have 4,096; a list of all subservices has 400.
+_MOST = 8192
+
+
 class Problem(NamedTuple):
     """One thing wrong with the input: where it is, what was expected there and what was found."""
 
@@ -40,7 +46,7 @@ class Problem(NamedTuple):
     found: str
 
     def __str__(self) -> str:
-        return f"{self.where}: expected {self.expected}, found {self.found}"
+        return plain(f"{self.where}: expected {self.expected}, found {self.found}", _MOST)
 
 
 class InputError(LoadgenError):

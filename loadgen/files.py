@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def read_bounded(path: Path, max_bytes: int, expected: str) -> bytes:
         raise InputError(Problem(str(path), expected, "an empty file"))
     if len(data) > max_bytes:
         raise InputError(Problem(str(path), f"{expected}, at most {max_bytes:,} bytes", "a longer file"))
+    return data
+
+
+def without_mark(data: bytes) -> bytes:
+    """A text's bytes in UTF-8, without the mark that Windows editors put first; PowerShell writes UTF-16 after one."""
+    if data.startswith(codecs.BOM_UTF8):
+        return data.removeprefix(codecs.BOM_UTF8)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace").encode("utf-8", "replace")
     return data
 
 

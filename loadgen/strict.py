@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from loadgen.errors import InputError, Problem
+from loadgen.foreign import plain
 from loadgen.units import Duration, Offset
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -118,7 +119,7 @@ def shown(value: object) -> str:
             text = repr(value)
         except RecursionError:
             text = "something that is nested too deep"
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+    return plain(text, _MAX_SHOWN)
 
 
 def _struct(data: object, struct: type[msgspec.Struct], path: str, problems: list[Problem]) -> Any:

@@ -198,17 +198,11 @@ def _duration(text: str) -> int:
 
 
 def _read_trust(path: Path) -> bytes:
-    from cryptography import x509
-
     from loadgen.files import read_bounded
     from loadgen.identity.credentials import MAX_PEM_BYTES
+    from loadgen.identity.pem import EXPECTED_CERTIFICATES, read_certificates
 
-    pem = read_bounded(path, MAX_PEM_BYTES, "PEM certificates")
-    try:
-        x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise InputError(Problem(str(path), "PEM certificates", str(error))) from error
-    return pem
+    return read_certificates(read_bounded(path, MAX_PEM_BYTES, EXPECTED_CERTIFICATES), str(path))
 
 
 def _new_wlc() -> Identity:

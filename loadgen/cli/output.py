@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from loadgen.errors import OutputError
+from loadgen.foreign import plain
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 # Into a file or a pipe, nothing has to fit a window.
 _FILE_WIDTH = 120
+# Of one complaint: most of what is said of a file with many problems is in many lines.
+_MOST = 8192
 
 
 def say(text: str = "", *, nl: bool = True) -> None:
@@ -58,6 +61,7 @@ def output() -> Console:
 
 def complain(text: str) -> None:
     """Say on stderr what is wrong, with our name before it; if that cannot be, there is nobody else to tell."""
+    text = "\n".join(plain(line, _MOST) for line in text.split("\n"))
     with suppress(OSError):
         click.echo(f"loadgen: {text}" if "\n" not in text else f"loadgen:\n{text}", err=True)
 

@@ -249,7 +249,7 @@ CERTIFICATES = (
         "certificate_malformed",
         "the MSE's certificate is damaged or of an unknown kind",
         ("`show server-auth-info` on the MSE; `openssl x509 -text` of what it has",),
-        {"accepted:certificate_malformed": 9},
+        {"accepted:certificate_malformed": 9, "accepted:certificate_dates_unreadable": 10},
     ),
 )
 

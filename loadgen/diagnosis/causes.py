@@ -13,6 +13,7 @@ import msgspec
 
 from loadgen.diagnosis.cause_table import CAUSES, Cause
 from loadgen.diagnosis.steps import Likely, Side, StepFault
+from loadgen.foreign import plain
 
 _MOST = 5
 
@@ -27,11 +28,12 @@ class Evidence(msgspec.Struct):
     signs: set[str] = msgspec.field(default_factory=set)
     facts: dict[str, str] = msgspec.field(default_factory=dict)
 
-    def note(self, sign: str | None, **facts: str) -> None:
-        """Add a finding, and what is to be said of it."""
+    def note(self, sign: str | None, **facts: str | tuple[str, ...]) -> None:
+        """Add a finding, and what is to be said of it: a text, or lines. A peer may have chosen it."""
         if sign is not None:
             self.signs.add(sign)
-        self.facts.update(facts)
+        for name, fact in facts.items():
+            self.facts[name] = "\n".join(map(plain, (fact,) if isinstance(fact, str) else fact))
 
 
 def clues_of(fault: StepFault, evidence: Evidence) -> set[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from cryptography import x509
 from OpenSSL import SSL
 
+from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.credentials import Identity
 from loadgen.transport.tls import client_context, server_context
-from loadgen.transport.trace import CertificateCheck, observed
+from loadgen.transport.trace import observed
 
 # X509_V_FLAG_NO_CHECK_TIME: OpenSSL would refuse before anybody has seen the certificate, and what its dates are is
 # what an engineer must be told. Judged by `dates_refused` instead, and refused like one that is not listed, with 46.
@@ -31,7 +31,11 @@ def mse_context(identity: Identity, trusted_pem: bytes | None, *, strong: bool) 
 
 
 def wlc_context(
-    identity: Identity, seen: Callable[[x509.Certificate], None], check: CertificateCheck | None, *, strong: bool
+    identity: Identity,
+    seen: Callable[[AnyCertificate], None],
+    check: Callable[[AnyCertificate], str | None] | None,
+    *,
+    strong: bool,
 ) -> SSL.Context:
     """The context of the WLC that a check plays.
 
@@ -39,12 +43,13 @@ def wlc_context(
         seen: given the MSE's certificate before anybody judges it.
         check: the auth list; asked about certificates that are valid now. None: anybody is let in.
     """
-    listed = observed(check)
+    listed = None if check is None else observed(lambda der: check(AnyCertificate(der)))
 
-    def dated(certificate: x509.Certificate) -> str | None:
+    def dated(der: bytes) -> str | None:
         assert listed is not None
+        certificate = AnyCertificate(der)
         seen(certificate)
-        return dates_refused(certificate, datetime.now(UTC)) or listed(certificate)
+        return dates_refused(certificate, datetime.now(UTC)) or listed(der)
 
     judge = None if listed is None else dated
     context = server_context(
@@ -56,11 +61,14 @@ def wlc_context(
     return _finished(context, strong=strong)
 
 
-def dates_refused(certificate: x509.Certificate, now: datetime) -> str | None:
+def dates_refused(certificate: AnyCertificate, now: datetime) -> str | None:
     """Why a certificate is not valid at a time, as the transport names it; None if it is."""
-    if now < certificate.not_valid_before_utc:
+    begins, ends = certificate.begins, certificate.ends
+    if begins is None or ends is None:
+        return "certificate_dates_unreadable"
+    if now < begins:
         return "certificate_not_yet_valid"
-    return "certificate_expired" if now > certificate.not_valid_after_utc else None
+    return "certificate_expired" if now > ends else None
 
 
 def _finished(context: SSL.Context, *, strong: bool) -> SSL.Context:

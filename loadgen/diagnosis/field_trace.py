@@ -13,6 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from loadgen.diagnosis.states import AUTH_LIST, NEXT, OK, OVER, FieldState
+from loadgen.foreign import plain
 from loadgen.transport.alerts import ALERTS, LEVELS
 from loadgen.transport.trace import DONE, EXIT, LOOP, STARTED, Happening, TraceEvent
 from loadgen.units import NS_PER_S
@@ -187,9 +188,9 @@ class TraceLines:
         state = fact.state
         number = "none" if state is None or state.number is None else f"{state.number:#x}"
         yield fact.step.value.format(
-            number=self._number, ssl=self._ssl, state=number, where=fact.where, ret=fact.ret, text=fact.text
+            number=self._number, ssl=self._ssl, state=number, where=fact.where, ret=fact.ret, text=plain(fact.text)
         )
         if state is not None:
             yield f"ret_type_string={fact.level}"
             yield f"ret_desc_string={fact.description}"
-            yield f"SSL_state_string={state.name}"
+            yield f"SSL_state_string={plain(state.name)}"

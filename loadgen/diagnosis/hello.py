@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from loadgen.foreign import plain
+
 PEEK_BYTES = 2048
 
 _HANDSHAKE, _ALERT = 22, 21
@@ -72,7 +74,7 @@ def sign_of(first_bytes: bytes) -> str | None:
 
 def shown(first_bytes: bytes) -> str:
     """The bytes for a person."""
-    return ascii(first_bytes[:_MAX_SHOWN].decode("latin-1"))
+    return f"'{plain(first_bytes[:_MAX_SHOWN].decode('latin-1'), _MAX_SHOWN)}'"
 
 
 def client_hello_untrusted(first_bytes: bytes) -> ClientHello | None:

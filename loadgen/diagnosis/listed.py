@@ -12,21 +12,19 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import NamedTuple
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from loadgen.files import read_bounded
+from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.device_lines import Attribute, Field, ListHead, Other, User, read_line
 from loadgen.identity.device_reader import EXPECTED_TEXT
 from loadgen.identity.devices import MAX_TEXT_BYTES, decode_device_text
 from loadgen.identity.keyhash import HEX_DIGITS, HashAlgorithm, HashedBytes, describe_digits, key_hash
 from loadgen.identity.mac import parse_mac
+from loadgen.identity.pem import mac_of
 
 _OVER: tuple[HashedBytes, ...] = ("spki", "public-key", "certificate")
 _ALGORITHMS: tuple[HashAlgorithm, ...] = ("sha256", "sha1")
 # Two hashes of different keys share about a quarter of their digits in order; a copying error leaves nearly all.
 _ALIKE = 0.8
-_MAC_DIGITS = 12
 
 
 class Listed(NamedTuple):
@@ -100,20 +98,8 @@ def listed_in(text: str, source: str) -> tuple[Listed, ...]:
     return tuple(found)
 
 
-def mac_of(certificate: x509.Certificate) -> str | None:
-    """The MAC that a certificate's common name is or ends in; None if it names none."""
-    try:
-        names = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    except ValueError:  # `cryptography` decodes a name only when it is asked for
-        return None
-    for name in names:
-        if (mac := _mac_or_none(name)) or (mac := _mac_or_none(name[-_MAC_DIGITS:])):
-            return mac
-    return None
-
-
 def judge(
-    listed: Iterable[Listed], certificate: x509.Certificate, algorithm: HashAlgorithm, over: HashedBytes
+    listed: Iterable[Listed], certificate: AnyCertificate, algorithm: HashAlgorithm, over: HashedBytes
 ) -> Verdict:
     """Find the MSE of a certificate in a controller's list, as a controller does that looks its MAC up.
 
@@ -165,7 +151,7 @@ def compare(expected: str, found: str) -> tuple[str, ...]:
     )
 
 
-def _meanings(certificate: x509.Certificate) -> Mapping[str, tuple[HashAlgorithm, HashedBytes]]:
+def _meanings(certificate: AnyCertificate) -> Mapping[str, tuple[HashAlgorithm, HashedBytes]]:
     """Every key hash that the certificate may have somewhere."""
     return {
         key_hash(certificate, algorithm, over): (algorithm, over)

@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from cryptography import x509
-
 from loadgen.diagnosis.contexts import wlc_context
 from loadgen.diagnosis.hello import client_hello_untrusted
 from loadgen.diagnosis.link import OneLink
-from loadgen.diagnosis.listed import judge, mac_of
-from loadgen.diagnosis.settings import Check, CheckSettings, told_mask
+from loadgen.diagnosis.listed import judge
+from loadgen.diagnosis.settings import Check, CheckSettings, told_mask, told_name
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
 from loadgen.endpoint.stations import make_stations
 from loadgen.endpoint.wlc import WlcEndpoint
 from loadgen.errors import InputError, Problem, RemoteProtocolError
+from loadgen.identity.any_certificate import AnyCertificate
+from loadgen.identity.pem import mac_of
 from loadgen.nmsp.hot import NotifyRing
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
@@ -95,11 +95,11 @@ class _MseCheck:
 
     # -- the tunnel ----------------------------------------------------------------------------------------------
 
-    def _seen(self, certificate: x509.Certificate) -> None:
+    def _seen(self, certificate: AnyCertificate) -> None:
         self._check.note_certificate("mse", certificate)
         self._evidence.note(None, mac=mac_of(certificate) or "not in its certificate")
 
-    def _judge(self, certificate: x509.Certificate) -> str | None:
+    def _judge(self, certificate: AnyCertificate) -> str | None:
         """The auth list's answer: by MAC and key hash, as the AAA user of an IOS-XE controller is."""
         settings = self._settings
         verdict = judge(settings.listed or (), certificate, settings.key_hash, settings.hash_over)
@@ -117,12 +117,11 @@ class _MseCheck:
             self._check.pass_reached(link, step)
             self._check.pass_up_to(step)
             self._check.fail(step, fault)
-        peer = link.tunnel.peer_certificate()
+        peer = self._check.peer_certificate(link)
         tls, asked = log.reached()
         self._walk.passed(Step.TLS, self._check.tls_detail(link), at_ns=tls.at_ns)
         self._walk.passed(Step.ASKED, at_ns=asked.at_ns)
-        subject = peer.subject.rfc4514_string() if peer is not None else ""
-        self._walk.passed(Step.ACCEPTED, subject)
+        self._walk.passed(Step.ACCEPTED, told_name(peer) if peer is not None else "")
         if self._settings.unauthenticated:
             self._walk.not_needed(Step.LISTED, "anybody is let in")
         else:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, NoReturn
-
-from cryptography import x509
 
 from loadgen.diagnosis.causes import Evidence, likely_causes
 from loadgen.diagnosis.handshake import HandshakeLog
@@ -17,6 +16,7 @@ from loadgen.diagnosis.listed import Listed, Verdict
 from loadgen.diagnosis.steps import CheckReport, Likely, Side, Step, StepFault, StepReport, Walk
 from loadgen.endpoint.link import Endpoint, EndpointSettings
 from loadgen.errors import RemoteProtocolError
+from loadgen.identity.any_certificate import AnyCertificate, UnreadableError
 from loadgen.identity.credentials import Identity
 from loadgen.identity.keyhash import HashAlgorithm, HashedBytes
 from loadgen.measure.recorder import Recorder
@@ -108,10 +108,10 @@ class Check:
         failed, kind = (None, None) if fault is None else (fault.step.value, fault.kind)
         return CheckReport(self.plays, self.peer, fault is None, tuple(self.walk.reports), failed, kind, causes)
 
-    def note_certificate(self, side: Side, certificate: x509.Certificate) -> None:
+    def note_certificate(self, side: Side, certificate: AnyCertificate) -> None:
         """Remember the dates of a side's certificate."""
-        begin, end = told_time(certificate.not_valid_before_utc), told_time(certificate.not_valid_after_utc)
-        self.evidence.facts.update({f"{side}_from": begin, f"{side}_until": end})
+        begin, end = map(told_time, (certificate.begins, certificate.ends))
+        self.evidence.note(None, **{f"{side}_from": begin, f"{side}_until": end})
 
     def note_verdict(self, verdict: Verdict, mac: str | None) -> None:
         """Remember how the list and the key hash go together."""
@@ -119,7 +119,7 @@ class Check:
         self.evidence.note(
             verdict.sign,
             key_hash=verdict.expected,
-            comparison="\n".join(verdict.comparison),
+            comparison=verdict.comparison,
             where=entry.where if entry is not None else "",
             listed_mac=(entry.mac if entry is not None else None) or "no MAC at all",
             mac=mac or "not in its certificate",
@@ -143,7 +143,7 @@ class Check:
 
     def note_peer_certificate(self, link: OneLink) -> None:
         """Remember the dates of the peer's certificate, if it has shown one."""
-        if (certificate := link.tunnel.peer_certificate()) is not None:
+        if (certificate := self.peer_certificate(link)) is not None:
             self.note_certificate("wlc" if self.plays == "mse" else "mse", certificate)
 
     def tls_detail(self, link: OneLink) -> str:
@@ -161,6 +161,13 @@ class Check:
         if fault.kind == "timeout":
             return f"nothing from the {peer} for {self.settings.timeout_ns / 1e9:g} s"
         return told
+
+    def peer_certificate(self, link: OneLink) -> AnyCertificate | None:
+        """The one that the peer has shown; None too if it has no parts that are known."""
+        der = link.tunnel.peer_certificate()
+        with suppress(UnreadableError):
+            return None if der is None else AnyCertificate(der)
+        return None
 
     def fail(self, step: Step, fault: TransportFault) -> NoReturn:
         """Raises: StepFault."""
@@ -233,6 +240,13 @@ def told_mask(mask: int) -> str:
     return ", ".join(names[:_NAMED]) + more if names else "nothing"
 
 
-def told_time(moment: datetime) -> str:
-    """A time for a person, UTC and to the second."""
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+def told_name(certificate: AnyCertificate) -> str:
+    """Its name, and what of it cannot be read."""
+    unreadable = ", ".join(certificate.unreadable)
+    parts = [certificate.subject or "", f"(not readable: {unreadable})" if unreadable else ""]
+    return " ".join(filter(None, parts))
+
+
+def told_time(moment: datetime | None) -> str:
+    """A time for a person, UTC and to the second; None is one that could not be read."""
+    return "(not readable)" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from loadgen.foreign import plain
+
 Side: TypeAlias = Literal["wlc", "mse"]
 
 
@@ -139,7 +141,7 @@ class Walk:
 
     def _decide(self, step: Step, outcome: Outcome, took_ns: int | None, detail: str) -> None:
         assert step is self.undecided[0], f"{step} before {self.undecided[0]}"
-        report = StepReport(step.value, self._titles[step], outcome, took_ns, detail)
+        report = StepReport(step.value, self._titles[step], outcome, took_ns, plain(detail))
         self.reports.append(report)
         self._tell(report)
 

@@ -66,8 +66,8 @@ class _WlcCheck:
         """What can be known before anybody is asked."""
         certificate, now = self._settings.identity.certificate(), datetime.now(UTC)
         if (refused := dates_refused(certificate, now)) is not None:
-            self._evidence.note(_OWN_SIGNS[refused])
-        elif now - certificate.not_valid_before_utc < _FRESH:
+            self._evidence.note(_OWN_SIGNS.get(refused))
+        elif certificate.begins is not None and now - certificate.begins < _FRESH:
             self._evidence.note("own_fresh")
         settings = self._settings
         verdict = judge(settings.listed or (), certificate, settings.key_hash, settings.hash_over)

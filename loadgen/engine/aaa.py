@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cryptography import x509
-
+from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.authlist import AuthList
 
 NOT_LISTED = "key_hash_not_listed"
@@ -29,9 +28,13 @@ class Aaa:
         self.takes_time = any(delays_ns)
         self._answer: Answer | None = None
 
-    def check(self, certificate: x509.Certificate) -> str | None:
-        """Ask for a client; called inside of its handshake. None: it is listed."""
-        wait_ns = 0
+    def check(self, der: bytes) -> str | None:
+        """Ask for a client, whose certificate this is; called inside of its handshake. None: it is listed.
+
+        Raises:
+            UnreadableError: the certificate has no key where one belongs.
+        """
+        certificate, wait_ns = AnyCertificate(der), 0
         for number, (auth_list, delay_ns) in enumerate(self._lists, 1):
             wait_ns += delay_ns
             if auth_list.find(certificate) is not None:

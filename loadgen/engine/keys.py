@@ -7,13 +7,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from cryptography import x509
-
 from loadgen.errors import InputError, Problem
 from loadgen.files import read_bounded
 from loadgen.identity.authlist import AuthList
-from loadgen.identity.credentials import Authority, Identity, load_identity, new_key, self_signed
+from loadgen.identity.credentials import MAX_PEM_BYTES, Authority, Identity, load_identity, new_key, self_signed
 from loadgen.identity.devices import load_auth_list
+from loadgen.identity.pem import EXPECTED_CERTIFICATES, read_certificates
 from loadgen.scenario.load import relative_to
 from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.schema import ListSource, Scenario
@@ -21,7 +20,6 @@ from loadgen.units import NS_PER_S
 
 # Making an RSA key takes about 50 ms; a fleet shares this many key pairs, each with a certificate of its own.
 _RSA_KEYS = 8
-_MAX_PEM_BYTES = 1 << 20
 _DAYS = 3650.0
 
 
@@ -164,12 +162,8 @@ class _Maker:
             return None
         path = relative_to(self._path, trust)
         try:
-            pem = read_bounded(path, _MAX_PEM_BYTES, 'PEM certificates, or "fleet", or "any"')
-            x509.load_pem_x509_certificates(pem)
+            data = read_bounded(path, MAX_PEM_BYTES, f'{EXPECTED_CERTIFICATES}, or "fleet", or "any"')
+            return read_certificates(data, str(path))
         except InputError as error:
             self._problems.extend(error.problems)
             return None
-        except ValueError as error:
-            self._problems.append(Problem(str(path), "PEM certificates", str(error)))
-            return None
-        return pem

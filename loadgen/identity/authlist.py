@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import cached_property
 
 import msgspec
-from cryptography import x509
 
+from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.credentials import Identity
 from loadgen.identity.keyhash import HashAlgorithm, HashedBytes, key_hash
 
@@ -42,7 +42,7 @@ class AuthList(msgspec.Struct, frozen=True, dict=True):  # dict: cached_property
         """The list that lets exactly these identities in; IOS-XE uses sha256."""
         return cls(tuple(AuthEntry.of(identity, algorithm, over) for identity in identities), over)
 
-    def find(self, certificate: x509.Certificate) -> AuthEntry | None:
+    def find(self, certificate: AnyCertificate) -> AuthEntry | None:
         """The entry whose key hash is that of the peer's certificate; None lets the handshake fail.
 
         With several entries of one hash the first counts. The MAC in the certificate is not compared: the

@@ -7,6 +7,7 @@ validity.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -16,17 +17,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from loadgen.errors import InputError
+from loadgen.errors import InputError, Problem
 from loadgen.files import read_bounded, write_new
+from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.certificates import PrivateKey, authority_certificate, leaf_certificate
 from loadgen.identity.mac import bare_mac
-from loadgen.identity.pem import parse_identity_pem
+from loadgen.identity.pem import certificates_in, mac_in, parse_identity, pem_of
 
 KeyType = Literal["p256", "rsa-2048"]
 
 MAX_PEM_BYTES = 1 << 20  # a key and a chain of ten RSA-4096 certificates take 25 KiB
 
-EXPECTED_IDENTITY = "a PEM file with a private key and its certificate"
+EXPECTED_IDENTITY = "a private key and its certificate (PEM or PKCS#12)"
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -45,18 +47,17 @@ class Identity(msgspec.Struct, frozen=True):
         # The generated one would print the private key into logs and tracebacks.
         return f"Identity(mac={self.mac!r})"
 
-    def certificate(self) -> x509.Certificate:
-        """The certificate, parsed anew at every call (about 10 µs): keep it where it is needed often."""
-        return x509.load_pem_x509_certificate(self.certificate_pem)
+    def certificate(self) -> AnyCertificate:
+        """The certificate, read anew at every call (about 10 µs): keep it where it is needed often."""
+        return certificates_in(self.certificate_pem)[0]
 
-    def chain(self) -> tuple[x509.Certificate, ...]:
-        """The certificates of `chain_pem`, parsed."""
-        return tuple(x509.load_pem_x509_certificates(self.chain_pem)) if self.chain_pem else ()
+    def chain(self) -> tuple[AnyCertificate, ...]:
+        """The certificates of `chain_pem`."""
+        return certificates_in(self.chain_pem)
 
     def is_self_signed(self) -> bool:
         """True for an SSC: issuer and subject are the same name."""
-        certificate = self.certificate()
-        return certificate.issuer == certificate.subject
+        return self.certificate().is_self_signed
 
 
 class Authority:
@@ -93,8 +94,7 @@ class Authority:
         """
         signed_by = (self._key, self._certificate)
         certificate = leaf_certificate(bare_mac(mac), key, now, days, signed_by)
-        chain = x509.load_pem_x509_certificates(self._chain_pem) if self._chain_pem else []
-        return _identity(mac, key, [certificate, *chain])
+        return _identity(mac, key, [_made(certificate), *certificates_in(self._chain_pem)])
 
 
 def new_key(key_type: KeyType) -> PrivateKey:
@@ -113,7 +113,7 @@ def self_signed(mac: str, key: PrivateKey, now: datetime, days: float = 3650) ->
     Source: `Certificate Type: SSC` in show server-auth-info. The names inside a real SSC are not public;
     ours.
     """
-    return _identity(mac, key, [leaf_certificate(bare_mac(mac), key, now, days)])
+    return _identity(mac, key, [_made(leaf_certificate(bare_mac(mac), key, now, days))])
 
 
 def save_identity(identity: Identity, path: Path) -> None:
@@ -134,7 +134,7 @@ def load_identity(path: Path) -> Identity:
     return read_identity(read_bounded(path, MAX_PEM_BYTES, EXPECTED_IDENTITY), str(path))
 
 
-def read_identity(pem: bytes, source: str) -> Identity:
+def read_identity(data: bytes, source: str) -> Identity:
     """Read one unencrypted RSA or EC private key, its certificate, and the chain that follows the
     certificate.
 
@@ -143,6 +143,7 @@ def read_identity(pem: bytes, source: str) -> Identity:
     blocks).
 
     Args:
+        data: PEM, however its certificates are labelled, or PKCS#12 without a password.
         source: the name of the file, which becomes the `where` of every problem.
 
     Raises:
@@ -150,14 +151,20 @@ def read_identity(pem: bytes, source: str) -> Identity:
             that key's,
             one without a MAC in its common name. What can be told at the same time is told at the same time.
     """
-    parsed = parse_identity_pem(pem, source)
-    if isinstance(parsed, list):
-        raise InputError(parsed)
-    return _identity(parsed.mac, parsed.key, parsed.certificates)
+    problems: list[Problem] = []
+    key, certificates = parse_identity(data, source, problems, needs_key=True)
+    mac = mac_in(certificates[0], source, problems) if certificates else ""
+    if problems or key is None:
+        raise InputError(problems)
+    return _identity(mac, key, certificates)
 
 
-def _identity(mac: str, key: PrivateKey, certificates: list[x509.Certificate]) -> Identity:
+def _identity(mac: str, key: PrivateKey, certificates: Sequence[AnyCertificate]) -> Identity:
     # Not encrypted: a load tester has nobody to ask for a pass phrase.
     key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    first, *chain = (certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+    first, *chain = (pem_of(certificate.der) for certificate in certificates)
     return Identity(mac, key_pem, first, b"".join(chain))
+
+
+def _made(certificate: x509.Certificate) -> AnyCertificate:
+    return AnyCertificate(certificate.public_bytes(Encoding.DER))

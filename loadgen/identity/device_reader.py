@@ -6,6 +6,7 @@ from __future__ import annotations
 import msgspec
 
 from loadgen.errors import InputError, Problem
+from loadgen.foreign import quoted
 from loadgen.identity.authlist import AuthEntry
 from loadgen.identity.device_lines import Attribute, Field, FieldName, ListHead, Other, User, read_line
 from loadgen.identity.keyhash import HashAlgorithm, KeyHashError, check_key_hash, describe_digits
@@ -15,7 +16,6 @@ EXPECTED_TEXT = "IOS-XE users with attribute lists, or show server-auth-info out
 
 _CERTIFICATE_TYPES = ("SSC", "MIC", "LSC")  # self-signed, manufacturer installed, locally significant
 _DIGITS: dict[HashAlgorithm, str] = {"sha1": "40 hex digits (SHA-1)", "sha256": "64 hex digits (SHA-256)"}
-_MAX_QUOTED = 60
 
 
 class _AttributeList(msgspec.Struct):
@@ -116,7 +116,7 @@ class DeviceReader:
                 self._entry(number, mac, algorithm, text.lower())
         if "type" in block and block["type"][1].upper() not in _CERTIFICATE_TYPES:
             number, text = block["type"]
-            self._problem(number, "the certificate type SSC, MIC or LSC", _quoted(text))
+            self._problem(number, "the certificate type SSC, MIC or LSC", quoted(text))
 
     def _attribute(self, number: int, attribute: Attribute) -> None:
         if self._open_list is None:
@@ -140,10 +140,10 @@ class DeviceReader:
                 mac = None
                 if attributes and attributes.attributes and not attributes.passwords_seen:
                     continue  # a person, with attributes that are none of our business
-                self._problem(number, f"{EXPECTED_MAC} as user name", _quoted(user.name))
+                self._problem(number, f"{EXPECTED_MAC} as user name", quoted(user.name))
             if attributes is None:
                 expected = "the name of an aaa attribute list in the same text"
-                self._problem(number, expected, _quoted(user.attribute_list))
+                self._problem(number, expected, quoted(user.attribute_list))
                 continue
             attributes.named_by_user = True
             if mac is not None:
@@ -154,11 +154,11 @@ class DeviceReader:
         for name, attributes in self._lists.items():
             if attributes.passwords_seen:
                 if not attributes.named_by_user:
-                    expected = f"a username with the aaa attribute list {_quoted(name)}"
+                    expected = f"a username with the aaa attribute list {quoted(name)}"
                     self._problem(attributes.line, expected, "none")
             elif attributes.named_by_user or not attributes.attributes:
                 found = "none" if not attributes.attributes else "other attributes only"
-                expected = f"an attribute type password in the attribute list {_quoted(name)}"
+                expected = f"an attribute type password in the attribute list {quoted(name)}"
                 self._problem(attributes.line, expected, found)
 
     def _without_repetitions(self) -> tuple[AuthEntry, ...]:
@@ -178,7 +178,7 @@ class DeviceReader:
         try:
             return parse_mac(text)
         except ValueError as error:
-            self._problem(number, str(error), _quoted(text))
+            self._problem(number, str(error), quoted(text))
             return None
 
     def _key_hash(self, number: int, text: str, wanted: HashAlgorithm | None = None) -> HashAlgorithm | None:
@@ -193,8 +193,3 @@ class DeviceReader:
             self._problem(number, _DIGITS[wanted], describe_digits(text))
             return None
         return algorithm
-
-
-def _quoted(text: str) -> str:
-    """With control characters made visible, and not longer than a line."""
-    return repr(text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + "...") if text else "nothing"

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loadgen.errors import InputError, Problem
-from loadgen.files import read_bounded
+from loadgen.files import read_bounded, without_mark
 from loadgen.identity.authlist import AuthEntry, AuthList
 from loadgen.identity.credentials import Identity
 from loadgen.identity.device_reader import EXPECTED_TEXT, DeviceReader
@@ -46,13 +46,13 @@ def load_auth_list(path: Path, over: HashedBytes) -> AuthList:
 
 
 def decode_device_text(data: bytes, source: str) -> str:
-    """UTF-8, with or without a byte order mark (Windows editors add one).
+    """UTF-8, with or without a byte order mark, or UTF-16 behind one.
 
     Raises:
         InputError: another encoding; says at which line.
     """
     try:
-        return data.decode("utf-8-sig")
+        return without_mark(data).decode("utf-8")
     except UnicodeDecodeError as error:
         number = data.count(b"\n", 0, error.start) + 1
         found = f"the byte 0x{data[error.start]:02x}, which does not belong there"

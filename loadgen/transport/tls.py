@@ -18,7 +18,6 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Any, TypeAlias
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
@@ -151,10 +150,8 @@ def _fill(
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle session keeps no buffers: 25 KiB instead of 46
     if key_pem:
         key = load_pem_private_key(key_pem, None)
+        verifying.show(context, certificate_pem, chain_pem)
         context.use_privatekey(key)  # type: ignore[arg-type]
-        context.use_certificate(x509.load_pem_x509_certificate(certificate_pem))
-    for certificate in x509.load_pem_x509_certificates(chain_pem) if chain_pem else ():
-        context.add_extra_chain_cert(certificate)
 
 
 class Tunnel:

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
 from loadgen.transport.patient import PatientTunnel
 from loadgen.transport.tls import TransportFault, Tunnel
+from loadgen.transport.verifying import CertificateCheck, der_of
 
 # OpenSSL's SSL_CB_*: what `where` of a state event is made of.
 LOOP, EXIT, READ, WRITE = SSL.SSL_CB_LOOP, SSL.SSL_CB_EXIT, SSL.SSL_CB_READ, SSL.SSL_CB_WRITE
@@ -67,8 +67,6 @@ class TraceEvent(NamedTuple):
 
 
 Sink: TypeAlias = Callable[[TraceEvent], None]
-# What decides about a client's certificate, as `tls` has it.
-CertificateCheck: TypeAlias = Callable[[x509.Certificate], str | None]
 
 
 class Telling(Tunnel):
@@ -114,9 +112,15 @@ class Telling(Tunnel):
         suite = self._connection.get_cipher_name()
         return [self._connection.get_protocol_version_name(), *([suite] if suite else [])]
 
-    def peer_certificate(self) -> x509.Certificate | None:
-        """The peer's, once the handshake has taken it."""
-        return self._connection.get_peer_certificate(as_cryptography=True)
+    def peer_certificate(self) -> bytes | None:
+        """The peer's in DER, once the handshake has taken it."""
+        certificate = _lib.SSL_get_peer_certificate(self._ssl)
+        if certificate == _ffi.NULL:
+            return None
+        try:
+            return der_of(certificate)
+        finally:
+            _lib.X509_free(certificate)
 
     def confirmed(self) -> bool:
         """Whether a finished handshake means that the peer took our certificate: a client of TLS 1.3 is done first."""
@@ -177,7 +181,7 @@ def observed(check: CertificateCheck | None) -> CertificateCheck | None:
     if check is None:
         return None
 
-    def watched(certificate: x509.Certificate) -> str | None:
+    def watched(certificate: bytes) -> str | None:
         tunnel = Telling.shaking
         if tunnel is None:
             return check(certificate)

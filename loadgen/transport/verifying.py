@@ -7,29 +7,28 @@ from codes to alerts, and sends `certificate_unknown` (46), as the controllers i
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
-# What decides about a client's certificate: None to let it in, or a short reason for the counters.
-CertificateCheck: TypeAlias = Callable[[x509.Certificate], str | None]
+# What decides about a client's certificate, given in DER: None to let it in, or a short reason for the counters.
+CertificateCheck: TypeAlias = Callable[[bytes], str | None]
 # A side's own time, in seconds since the epoch.
 Clock: TypeAlias = Callable[[], float]
 
-# What cryptography raises for a certificate that OpenSSL took and it does not.
-_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
 _OK, _SELF_SIGNED, _REJECTED = 0, 18, 28  # X509_V_OK, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_CERT_REJECTED
 # SELF_SIGNED_CERT_IN_CHAIN, UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNABLE_TO_VERIFY_LEAF_SIGNATURE
 _NO_ANCHOR = frozenset({19, 20, 21})
 # None of OpenSSL's: whoever is not on the list gets certificate_unknown.
 _NOT_LISTED = 10_000
 _KINDS = {9: "certificate_not_yet_valid", 10: "certificate_expired"} | dict.fromkeys(_NO_ANCHOR, "chain_not_trusted")
+
+_END = re.compile(rb"-----END CERTIFICATE-----\s*")
 
 _SIGNATURE = "int (*)(int, X509_STORE_CTX *)"
 
@@ -93,8 +92,8 @@ def demand_certificates(context: SSL.Context, check: CertificateCheck, trusted_p
         tunnel.verified = True
         code = _NOT_LISTED
         try:
-            tunnel.refusal = check(_certificate(store_context))
-        except _UNREADABLE:
+            tunnel.refusal = check(der_of(_lib.X509_STORE_CTX_get_current_cert(store_context)))
+        except ValueError:  # OpenSSL took it, and whoever judges cannot read it
             tunnel.verified, tunnel.refusal, code = False, "certificate_malformed", _REJECTED
         tunnel.judged()
         if tunnel.refusal is None:
@@ -113,8 +112,8 @@ def add_trust(context: SSL.Context, trusted_pem: bytes) -> None:
     """Chains may end at any of these certificates, also where they are not self-signed."""
     store = context.get_cert_store()
     assert store is not None
-    for certificate in x509.load_pem_x509_certificates(trusted_pem):
-        store.add_cert(crypto.X509.from_cryptography(certificate))
+    for certificate in certificates_of(trusted_pem):
+        store.add_cert(certificate)
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
 
 
@@ -142,7 +141,29 @@ def _set_verify(context: SSL.Context, mode: int, callback: Any) -> None:
     _lib.SSL_CTX_set_verify(context._context, mode, callback)  # noqa: SLF001
 
 
-def _certificate(store_context: Any) -> x509.Certificate:
-    pointer = _lib.X509_STORE_CTX_get_current_cert(store_context)
-    _lib.X509_up_ref(pointer)
-    return crypto.X509._from_raw_x509_ptr(pointer).to_cryptography()  # noqa: SLF001
+def show(context: SSL.Context, certificate_pem: bytes, chain_pem: bytes) -> None:
+    """Have a context show a certificate and its chain. Read by OpenSSL, which takes more than other libraries.
+
+    Raises:
+        SSL.Error: OpenSSL does not take it, by the rules of its security level.
+    """
+    (certificate,) = certificates_of(certificate_pem)
+    if not _lib.SSL_CTX_use_certificate(context._context, certificate._x509):  # noqa: SLF001
+        SSL._raise_current_error()  # noqa: SLF001
+    for issuer in certificates_of(chain_pem):
+        _lib.X509_up_ref(issuer._x509)  # noqa: SLF001 - the context's from here on
+        if not _lib.SSL_CTX_add_extra_chain_cert(context._context, issuer._x509):  # noqa: SLF001
+            SSL._raise_current_error()  # noqa: SLF001
+
+
+def certificates_of(pem: bytes) -> list[crypto.X509]:
+    """All certificates in a PEM text, as OpenSSL reads them. Raises: crypto.Error: one is damaged."""
+    ends = [found.end() for found in _END.finditer(pem)]
+    begins = [0, *ends]
+    return [crypto.load_certificate(crypto.FILETYPE_PEM, pem[a:b]) for a, b in zip(begins, ends, strict=False)]
+
+
+def der_of(certificate: Any) -> bytes:
+    """The bytes of OpenSSL's certificate, which stays OpenSSL's."""
+    _lib.X509_up_ref(certificate)
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, crypto.X509._from_raw_x509_ptr(certificate))  # noqa: SLF001

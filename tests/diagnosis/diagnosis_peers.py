@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from loadgen.diagnosis.listed import Listed
@@ -79,7 +78,7 @@ def pem_of(identity: Identity, path: Path) -> Path:
 
 
 def certificate_of(identity: Identity) -> bytes:
-    return identity.certificate().public_bytes(Encoding.PEM)
+    return identity.certificate_pem
 
 
 # -- our own halves ----------------------------------------------------------------------------------------------------

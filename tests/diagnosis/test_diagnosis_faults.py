@@ -259,7 +259,7 @@ def test_a_certificate_that_is_not_valid_yet() -> None:
     early = self_signed(MAC, new_key("p256"), NOW + timedelta(days=1))
     reports = both(mse=early, at_wlc={"listed": listed(hash_of(early))})
     assert_failed(reports.at_wlc, Step.ACCEPTED, "clock_behind")
-    begin = early.certificate().not_valid_before_utc
+    begin = early.certificate().begins
     for report in reports:
         assert report.causes[0].name == "clock_behind"
         assert f"valid from {begin:%Y-%m-%d %H:%M:%S} UTC" in looks_at(report)

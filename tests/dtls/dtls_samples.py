@@ -18,6 +18,7 @@ from loadgen.endpoint.link import EndpointSettings
 from loadgen.engine.dtls import DtlsDriver
 from loadgen.engine.dtls_mse import DtlsMseDriver
 from loadgen.engine.dtls_wlc import DtlsWlcDriver
+from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Authority, Identity, new_key, self_signed
 from loadgen.measure.recorder import Recorder
@@ -72,7 +73,7 @@ def wlc_context() -> SSL.Context:
     identity = WLC_IDENTITY
     return server_context(
         identity.key_pem, identity.certificate_pem, identity.chain_pem, "1.2",
-        lambda certificate: None if ALLOWED.find(certificate) else "key_hash_not_listed", make=DatagramContext,
+        lambda der: None if ALLOWED.find(AnyCertificate(der)) else "key_hash_not_listed", make=DatagramContext,
     )  # fmt: skip
 
 

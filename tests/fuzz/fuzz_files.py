@@ -6,7 +6,6 @@ import copy
 import itertools
 import tempfile
 import tomllib
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.utils import CryptographyDeprecationWarning
 from fuzz_bytes import Bytes, joined
 from fuzz_profiles import OTHER_TOML, element_document, reference_document
 from fuzz_wire import sample
@@ -23,9 +21,9 @@ from nmsp_samples import receive
 
 from loadgen.endpoint.stations import make_stations
 from loadgen.errors import InputError
-from loadgen.identity.credentials import self_signed
+from loadgen.identity.credentials import read_identity, self_signed
 from loadgen.identity.devices import decode_device_text, ios_xe_config, read_device_text
-from loadgen.identity.pem import parse_identity_pem
+from loadgen.identity.keyhash import key_hash
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import LogLine, format_hlog, read_hlog_untrusted
 from loadgen.measure.thresholds import parse_thresholds
@@ -313,12 +311,13 @@ def device_text_seeds() -> Iterator[bytes]:
 
 def pem(data: bytes) -> None:
     """An identity's file is one, or has problems. Data: the file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # of serial numbers that are not positive
-        found = parse_identity_pem(data, "fuzz.pem")
-    assert found
-    if isinstance(found, list):
-        assert all(problem.where.startswith("fuzz.pem") for problem in found)
+    try:
+        identity = read_identity(data, "fuzz.pem")
+    except InputError as error:
+        assert all(problem.where.startswith("fuzz.pem") for problem in error.problems)
+        assert str(error).replace("\n", "").isprintable()
+    else:
+        assert len(key_hash(identity.certificate(), "sha256")) == 64
 
 
 def pem_seeds() -> Iterator[bytes]:
@@ -327,6 +326,7 @@ def pem_seeds() -> Iterator[bytes]:
     )
     key, certificate = identity.key_pem, identity.certificate_pem
     yield key + certificate
+    yield identity.certificate().der
     yield certificate + b"text\n" + key + certificate
     yield key.replace(b"PRIVATE", b"ENCRYPTED PRIVATE") + certificate
     yield key.replace(b"PRIVATE KEY", b"CERTIFICATE") + key
