@@ -305,7 +305,7 @@ def _bulk_rows(measured: Measured) -> list[Row]:
         note = "" if busy >= _BUSY else f"Locust used {busy:.0%} of its core: its counterpart is the bottleneck"
         met = statistics.median(values) >= 100
         found.append(
-            Row(label, spread, "Locust user", spread(theirs, "per_s"), shown_ratio(values), "≥ 100 x", met, note)
+            Row(label, figures, "Locust user", spread(theirs, "per_s"), shown_ratio(values), "≥ 100 x", met, note)
         )
     rate = statistics.median(NOTIFY_BYTES * 1e9 / figures["wlc_cpu_ns"] for figures in ours)
     alone = median(gcm, "bytes_per_s")

@@ -97,7 +97,9 @@ def handshakes(ours: list[float], plain: list[float]) -> Measured:
 
 
 def rows_of(name: str, measured: Measured) -> list[Row]:
-    return next(case for case in CASES if case.name == name).rows(measured)
+    rows = next(case for case in CASES if case.name == name).rows(measured)
+    assert program._table(rows, [], datetime(2026, 1, 2, tzinfo=UTC)).count("\n| ") == len(rows) + 2
+    return rows
 
 
 def test_a_ratio_is_the_median_over_rounds_and_decides() -> None:
