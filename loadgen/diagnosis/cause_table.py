@@ -77,7 +77,7 @@ NETWORK = (
         "two_mses",
         "wrong role: {host} is an MSE as well, and " + _WRONG_END,
         ("which of the two is the controller; to check an MSE: `loadgen check mse --listen ...` and let it call",),
-        {"peer_is_tls_client": 10, "mse_message": 10, "tcp:refused": 4},
+        {"peer_is_tls_client": 10, "peer_sslv2_hello": 10, "mse_message": 10, "tcp:refused": 4},
         "mse",
     ),
     Cause(
@@ -131,6 +131,16 @@ TUNNEL = (
         "not TLS: the other side sent something else",
         ("port {port}: is it 16113; a proxy in between that speaks first", "it sent {first_bytes}"),
         {"peer_not_tls": 9},
+    ),
+    Cause(
+        "sslv2_hello",
+        "the MSE begins with a hello in SSLv2 format, as Java 6 does by default; this OpenSSL (4) takes none",
+        (
+            "what it offers in it: {offer}",
+            "at the MSE: a Java of 7 or later, or `-Djdk.tls.client.protocols=TLSv1` (Java 6 from update 121 on)",
+        ),
+        {"peer_sslv2_hello": 10, "tls:sslv2_hello": 10},
+        "wlc",
     ),
     Cause(
         "strong_cipher_mismatch",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from loadgen.foreign import plain
+from loadgen.transport.sslv2 import hello_untrusted
 
 PEEK_BYTES = 2048
 
@@ -66,6 +67,8 @@ def sign_of(first_bytes: bytes) -> str | None:
     for beginning, sign in _BEGINNINGS:
         if first_bytes.startswith(beginning):
             return sign
+    if hello_untrusted(first_bytes) is not None:
+        return "peer_sslv2_hello"
     if first_bytes[0] == _HANDSHAKE:
         at = _RECORD_HEADER
         return "peer_is_tls_client" if first_bytes[at : at + 1] == bytes([_CLIENT_HELLO]) else None
@@ -79,6 +82,8 @@ def shown(first_bytes: bytes) -> str:
 
 def client_hello_untrusted(first_bytes: bytes) -> ClientHello | None:
     """A ClientHello, as far as it was looked at; None for anything else. Never fails."""
+    if (hello := hello_untrusted(first_bytes)) is not None:
+        return ClientHello(hello[:1], hello[1])
     body = first_bytes[_RECORD_HEADER + _HELLO_HEADER :]
     if sign_of(first_bytes) != "peer_is_tls_client" or len(body) < 35:
         return None

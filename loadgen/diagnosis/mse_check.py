@@ -133,7 +133,7 @@ class _MseCheck:
         if hello is None:
             return
         offer = f"{hello.newest} at most, {len(hello.suites)} suites"
-        self._evidence.note(None, their_strength=f"{'on' if hello.strong else 'off'} ({offer})")
+        self._evidence.note(None, offer=offer, their_strength=f"{'on' if hello.strong else 'off'} ({offer})")
         if self._settings.strong and not hello.strong:
             self._evidence.note("offers_weak_only")
         if not self._settings.strong and not hello.weak:

@@ -23,7 +23,7 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
-from loadgen.transport import verifying
+from loadgen.transport import sslv2, verifying
 from loadgen.transport.suites import offer
 from loadgen.transport.tcp_info import Segments, segments_of
 from loadgen.transport.tickets import can_be_offered
@@ -45,6 +45,8 @@ _ERRNO_KINDS = {
     errno.ENFILE: "no_descriptor",
 }  # What OpenSSL says where a client finds the server's certificate wrong.
 _VERIFY_FAILED = "certificate_verify_failed"
+# What it says where the first bytes are no TLS record's.
+_NO_RECORD = "wrong_version_number"
 # Of plaintext, and what TLS adds at most.
 _LARGEST_RECORD_BYTES = 16384 + 256 + 5
 
@@ -244,6 +246,8 @@ class Tunnel:
             kind = self.refusal or kind_of_error(error)
             if kind == _VERIFY_FAILED:
                 kind = verifying.refusal_of_server(self._ssl) or kind
+            elif kind == _NO_RECORD and self._server and sslv2.waits_in(self._socket):
+                kind = sslv2.KIND
             self.refused = not (isinstance(error, SSL.SysCallError) or kind.startswith("alert_"))
             raise TransportFault(kind) from error
         self.wants = Want.NOTHING
