@@ -124,7 +124,7 @@ class DtlsDriver(PeerKeeper):
         if self.presence is not None:
             self.presence.begin(at_ns, end_ns(stages))
         self.effort.begin()
-        self.term.begin(at_ns, stages)
+        self.term.begin(at_ns, stages, self.presence)
         self.wake(at_ns)
 
     def end_load(self) -> None:

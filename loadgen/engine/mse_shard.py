@@ -107,7 +107,7 @@ class MseShard(DialingShard):
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
-        self._term.begin(at_ns, stages)
+        self._term.begin(at_ns, stages, self.presence)
         if self._asker is not None:
             self._asker.start(at_ns, end_ns(stages))
 

@@ -38,6 +38,11 @@ class Presence:
         self._start_ns = self._end_ns = self._before_ns = 0
         self._all_ns = 0  # from then on all should be there
 
+    @property
+    def end_ns(self) -> int:
+        """Until when they should be there in the load that was begun last."""
+        return self._end_ns
+
     def begin(self, start_ns: int, length_ns: int) -> None:
         """A load begins: from now on they should be there, until it is over."""
         first_ns = start_ns

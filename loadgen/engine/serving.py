@@ -76,7 +76,7 @@ class ServingShard(ListeningShard):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
         self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
-        self._term.begin(at_ns, stages)
+        self._term.begin(at_ns, stages, self.presence)
         self.unacknowledged_bytes = 0
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
