@@ -143,6 +143,28 @@ TUNNEL = (
         "wlc",
     ),
     Cause(
+        "signatures_not_ours",
+        "the MSE takes no signature that the WLC's key makes: {their_signatures}, and the key is {our_key}",
+        (
+            "with `--identity FILE` this check shows a certificate of another key",
+            "SHA-1 and MD5 are signed with `--strong-cipher off` only",
+        ),
+        {
+            "takes_other_signatures": 10,
+            "tls:no_shared_signature_algorithms": 10,
+            "tls:no_suitable_signature_algorithm": 10,
+        },
+        "wlc",
+        ("tls",),
+    ),
+    Cause(
+        "no_secure_renegotiation",
+        "the WLC's TLS is from before 2010: it has no secure renegotiation (RFC 5746), which strong cipher wants",
+        ("with `--strong-cipher off` (in a scenario `tls.strong_cipher = false`) it is met as it is",),
+        {"tls:unsafe_legacy_renegotiation_disabled": 10},
+        "mse",
+    ),
+    Cause(
         "strong_cipher_mismatch",
         "strong cipher is on at one side and off at the other: no version or suite in common",
         (
@@ -217,9 +239,22 @@ CERTIFICATES = (
         {"asked:not_asked": 9},
     ),
     Cause(
+        "signatures_not_made",
+        "our certificate was not shown: its key, {our_key}, makes no signature that the WLC asks for",
+        (
+            "it asks for {asked_signatures}",
+            "an identity with another key; SHA-1 and MD5 are signed with `--strong-cipher off` only",
+        ),
+        {"certificate_withheld": 10},
+        "mse",
+    ),
+    Cause(
         "no_client_certificate",
-        "the MSE showed no certificate: it is in unauthenticated mode, or has none",
-        ("on the MSE: `config unauthenticated-nmsp false`, then restart it; `show server-auth-info`",),
+        "the MSE showed no certificate: it is in unauthenticated mode, or has none with a key that signs as we ask",
+        (
+            "on the MSE: `config unauthenticated-nmsp false`, then restart it; `show server-auth-info`",
+            "we ask for {asked_signatures}",
+        ),
         {"accepted:peer_did_not_return_a_certificate": 10},
     ),
     Cause(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from loadgen.diagnosis.signatures import algorithms_untrusted
 from loadgen.foreign import plain
 from loadgen.transport.sslv2 import hello_untrusted
 
@@ -34,10 +35,11 @@ _STATIC_RSA = frozenset({0x0004, 0x0005, 0x000A, 0x002F, 0x0035, 0x003C, 0x003D,
 
 
 class ClientHello(NamedTuple):
-    """What a TLS client offers: versions by number, the highest first, and suites in its order."""
+    """What a TLS client offers: versions by number, the highest first; suites in its order; signatures it takes."""
 
     versions: tuple[int, ...]
     suites: tuple[int, ...]
+    signatures: tuple[int, ...] = ()
 
     @property
     def newest(self) -> str:
@@ -94,7 +96,8 @@ def client_hello_untrusted(first_bytes: bytes) -> ClientHello | None:
     at += 2 + size
     at += 1 + (body[at] if at < len(body) else 0)  # compression
     versions = _supported_versions(body[at + 2 :]) or (legacy,)
-    return ClientHello(tuple(sorted((v for v in versions if v in _VERSIONS), reverse=True)), suites)
+    known = tuple(sorted((v for v in versions if v in _VERSIONS), reverse=True))
+    return ClientHello(known, suites, algorithms_untrusted(body[at + 2 :]))
 
 
 def _supported_versions(extensions: bytes) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from loadgen.nmsp.hot import NotifyReceiver
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.transport.parting import hear_out
+from loadgen.transport.spoken import Spoken
 from loadgen.transport.tls import TransportFault, Want
 from loadgen.transport.trace import Happening, Sink, TracedTunnel, TraceEvent
 from loadgen.units import NS_PER_MS
@@ -29,6 +30,7 @@ class OneLink:
 
     Attributes:
         first_bytes: what the peer sent first, as far as one look showed it.
+        spoken: the handshake's messages.
         heard: when the first message of each kind came (monotonic ns); notifications are a kind.
         bodies: what the last control message of each kind said, still encoded.
     """
@@ -43,6 +45,7 @@ class OneLink:
         self.bodies: dict[Kind, bytes] = {}
         self._receiver: NotifyReceiver | None = None
         self._held = 0  # bytes of a frame that is not whole
+        self.spoken = Spoken(context)
         self.tunnel = TracedTunnel(context, sock, self._take, server=server)
 
     def handshake(self, deadline_ns: int) -> None:

@@ -13,6 +13,7 @@ from loadgen.diagnosis.hello import client_hello_untrusted
 from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import judge
 from loadgen.diagnosis.settings import Check, CheckSettings, told_mask, told_name
+from loadgen.diagnosis.signatures import key_told, made_by, told
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
 from loadgen.endpoint.stations import make_stations
 from loadgen.endpoint.wlc import WlcEndpoint
@@ -113,6 +114,7 @@ class _MseCheck:
         except TransportFault as fault:
             self._check.note_first_bytes(link, expected="peer_is_tls_client")
             self._note_offer(link)
+            self._check.note_request(link, link.spoken.sent)
             step = log.failing_step(fault.kind)
             self._check.pass_reached(link, step)
             self._check.pass_up_to(step)
@@ -138,6 +140,10 @@ class _MseCheck:
             self._evidence.note("offers_weak_only")
         if not self._settings.strong and not hello.weak:
             self._evidence.note("offers_strong_only")
+        key_pem, takes = self._settings.identity.key_pem, hello.signatures
+        self._evidence.note(None, their_signatures=told(takes) or "(not told)", our_key=key_told(key_pem))
+        if takes and not made_by(key_pem, takes):
+            self._evidence.note("takes_other_signatures")
 
     # -- the conversation ----------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, NoReturn
@@ -13,6 +13,7 @@ from loadgen.diagnosis.handshake import HandshakeLog
 from loadgen.diagnosis.hello import shown, sign_of
 from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import Listed, Verdict
+from loadgen.diagnosis.signatures import request_untrusted
 from loadgen.diagnosis.steps import CheckReport, Likely, Side, Step, StepFault, StepReport, Walk
 from loadgen.endpoint.link import Endpoint, EndpointSettings
 from loadgen.errors import RemoteProtocolError
@@ -24,6 +25,7 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import labels_of
+from loadgen.transport.spoken import CERTIFICATE_REQUEST
 from loadgen.transport.tls import TransportFault
 from loadgen.transport.trace import Sink, TraceEvent
 from loadgen.units import NEVER_NS
@@ -145,6 +147,12 @@ class Check:
         """Remember the dates of the peer's certificate, if it has shown one."""
         if (certificate := self.peer_certificate(link)) is not None:
             self.note_certificate("wlc" if self.plays == "mse" else "mse", certificate)
+
+    def note_request(self, link: OneLink, said: Mapping[int, bytes]) -> None:
+        """Remember what the WLC asks of certificates. Args: said: the WLC's messages of the handshake."""
+        if (message := said.get(CERTIFICATE_REQUEST)) is not None:
+            request = request_untrusted(message, tls_1_3=not link.tunnel.confirmed())
+            self.evidence.note(None, asked_signatures=request.told())
 
     def tls_detail(self, link: OneLink) -> str:
         """ "TLSv1.2, ECDHE-RSA-AES256-GCM-SHA384"."""

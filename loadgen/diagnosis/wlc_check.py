@@ -16,11 +16,13 @@ from loadgen.diagnosis.hello import PEEK_BYTES
 from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import judge
 from loadgen.diagnosis.settings import Check, CheckSettings, told_mask
+from loadgen.diagnosis.signatures import is_empty_certificate, key_told
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
 from loadgen.endpoint.mse import MseEndpoint
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import labels_of
+from loadgen.transport.spoken import CERTIFICATE
 from loadgen.transport.tls import TransportFault, dial, dial_result
 from loadgen.units import NS_PER_MS, NS_PER_S
 
@@ -135,6 +137,7 @@ class _WlcCheck:
             if fault.kind not in _SILENT and not link.first_bytes:
                 link.first_bytes = self._answer_to_a_hello(address)
             self._check.note_first_bytes(link, expected=None)
+            self._note_withheld(link)
             step = log.failing_step(fault.kind)
             self._check.pass_reached(link, step)
             if step is Step.TLS and fault.kind in _NOTHING_IN_COMMON:
@@ -151,10 +154,21 @@ class _WlcCheck:
                 self._walk.not_needed(step, "anybody is let in")
             return
         self._walk.passed(Step.ASKED, at_ns=asked[0].at_ns)
+        if self._note_withheld(link) and not self._settings.unauthenticated:
+            raise StepFault(Step.ACCEPTED, "certificate_withheld", "our key makes no signature that the WLC asks for")
         if link.tunnel.confirmed():
             self._check.pass_up_to(Step.CAPABILITY)
         else:
             link.await_refusal(_REFUSAL_NS)
+
+    def _note_withheld(self, link: OneLink) -> bool:
+        """Whether OpenSSL kept our certificate back: it does so where our key makes no signature that is asked for."""
+        self._check.note_request(link, link.spoken.heard)
+        message = link.spoken.sent.get(CERTIFICATE)
+        withheld = message is not None and is_empty_certificate(message)
+        if withheld:
+            self._evidence.note("certificate_withheld", our_key=key_told(self._settings.identity.key_pem))
+        return withheld
 
     def _answer_to_a_hello(self, address: tuple[str, int]) -> bytes:
         """What comes first; OpenSSL was quicker than our look at it, so somebody else than OpenSSL asks once more."""

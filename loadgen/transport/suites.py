@@ -22,9 +22,15 @@ STATIC_RSA = (
     "!PSK:!SRP:@SECLEVEL=0"
 )  # fmt: skip
 
+# SSL_OP_LEGACY_SERVER_CONNECT: a client meets servers from before RFC 5746 (2010) as well, whose renegotiations may be
+# another's. It never renegotiates.
+_LEGACY_SERVER_CONNECT = 0x4
+
 
 def offer(context: SSL.Context, version: str, *, strong: bool) -> None:
     """Have a context speak one version, with the suites of `strong_cipher` on or off."""
     context.set_min_proto_version(_VERSIONS[version])
     context.set_max_proto_version(_VERSIONS[version])
+    if not strong:
+        context.set_options(_LEGACY_SERVER_CONNECT)
     context.set_cipher_list((STRONG if strong else STATIC_RSA).encode())  # of TLS 1.2 and before; 1.3 has ECDHE only

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from OpenSSL import SSL
 
+from loadgen.diagnosis.mse_check import check_mse, listen_at
 from loadgen.diagnosis.settings import CheckSettings
+from loadgen.diagnosis.steps import CheckReport
 from loadgen.identity.credentials import Identity, new_key, self_signed
 from loadgen.nmsp.profile import reference_profile
 from loadgen.nmsp.services import CATALYST_9800, Subservice, mask_of
@@ -106,3 +109,37 @@ class WordByWord:
             self._connection.bio_write(data)
         else:
             self._connection.bio_shutdown()
+
+
+@contextmanager
+def serving(behave: Callable[[socket.socket], object]) -> Iterator[int]:
+    """A port where `behave` has every connection, in a thread that ends with the test."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.settimeout(PATIENCE_S)
+                    behave(connection)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(PATIENCE_S)
+
+
+def calling(behave: Callable[[int], object], **changes: Any) -> CheckReport:
+    """`check mse` with somebody who calls its port, from a thread."""
+    with listen_at("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=behave, args=(listener.getsockname()[1],))
+        thread.start()
+        report = check_mse(listener, check_settings(WLC, **{"listed": (), **changes}))
+        thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    return report
