@@ -7,7 +7,8 @@ are verdicts of a run, not exceptions: they have exit codes here and no class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -55,6 +56,15 @@ class InputError(LoadgenError):
     def __init__(self, problems: Problem | Sequence[Problem]) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+@contextmanager
+def noting(problems: list[Problem]) -> Iterator[None]:
+    """Go on after bad input, so that all of it can be told at once."""
+    try:
+        yield
+    except InputError as error:
+        problems.extend(error.problems)
 
 
 class OutputError(LoadgenError):

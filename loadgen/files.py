@@ -69,5 +69,5 @@ def already_there(path: Path) -> Problem:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    """The system's own words: "No such file or directory"."""
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+    """The system's own words: "no such file or directory"."""
+    return ((isinstance(error, OSError) and error.strerror) or str(error)).lower()

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Collection, Iterable
+from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 from loadgen.errors import InputError, Problem
+from loadgen.files import read_bounded
 from loadgen.foreign import plain
 from loadgen.units import Duration, Offset
 
@@ -21,6 +25,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 # A scenario or profile written by hand has a few kilobytes; more is a mistake in the file name.
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 _MAX_SHOWN = 60
+# Of SequenceMatcher's ratio: what difflib takes for a close match.
+_ALIKE = 0.6
 _MOST_BITS = 64  # of an integer: what TOML promises at least, and what the widest field of a profile has
 
 
@@ -31,20 +37,11 @@ def read_toml_untrusted(path: Path, what: str) -> dict[str, Any]:
         what: what the file should be ("a scenario"), for the message.
 
     Raises:
-        InputError: missing, unreadable, too large, not UTF-8 or not TOML (with line and column).
+        InputError: missing, unreadable, empty, too large or endless, not UTF-8 or not TOML (with line and column).
     """
+    data = read_bounded(path, MAX_DOCUMENT_BYTES, what)
     try:
-        if path.stat().st_size > MAX_DOCUMENT_BYTES:
-            raise InputError(
-                Problem(
-                    str(path),
-                    f"{what} of at most {MAX_DOCUMENT_BYTES:,} bytes",
-                    f"{path.stat().st_size:,} bytes",
-                )
-            )
-        return parse_toml_untrusted(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(Problem(str(path), what, (error.strerror or str(error)).lower())) from error
+        return parse_toml_untrusted(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(
             Problem(
@@ -122,13 +119,26 @@ def shown(value: object) -> str:
     return plain(text, _MAX_SHOWN)
 
 
+def one_of(found: object, choices: Collection[str]) -> str:
+    """What was expected where a name was to be chosen: all choices, and those first that look like what was found."""
+    return f"one of {', '.join(dict.fromkeys([*nearest(found, choices), *choices]))}"
+
+
+def nearest(found: object, choices: Iterable[str]) -> list[str]:
+    """Those of the choices that look like what was found, the nearest ones first."""
+    text = str(found)[:_MAX_SHOWN]
+    likeness = {choice: SequenceMatcher(None, text, choice, autojunk=False).ratio() for choice in choices}
+    return sorted((c for c, ratio in likeness.items() if ratio >= _ALIKE), key=lambda choice: -likeness[choice])
+
+
 def _struct(data: object, struct: type[msgspec.Struct], path: str, problems: list[Problem]) -> Any:
     if not isinstance(data, dict):
         problems.append(Problem(path, "a table", shown(data)))
         return None
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-    known = f"one of {', '.join(sorted(fields))}"
-    problems.extend(Problem(_join(path, key), known, "an unknown key") for key in data if key not in fields)
+    problems.extend(
+        Problem(_join(path, key), one_of(key, sorted(fields)), "an unknown key") for key in data if key not in fields
+    )
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in data:
@@ -170,13 +180,10 @@ def _value(data: object, kind: Any, path: str, problems: list[Problem]) -> Any:
         found = data
         for index in re.findall(r"\[(\d+)\]", inner):
             found = found[int(index)]  # type: ignore[index]
-        problems.append(
-            Problem(
-                path + inner.rstrip("`"),
-                expected.replace("`", "").removesuffix(" | null").replace(" | object", " or a table"),
-                shown(found),
-            )
-        )
+        expected = expected.replace("`", "").removesuffix(" | null").replace(" | object", " or a table")
+        if choices := _choices(kind, elements=bool(inner)):
+            expected = one_of(found, choices) + (", or an array" if not inner and _may_be_array(kind) else "")
+        problems.append(Problem(path + inner.rstrip("`"), expected, shown(found)))
         return None
 
 
@@ -188,6 +195,22 @@ def _struct_alternative(args: tuple[Any, ...], data: object) -> Any:
         if isinstance(data, list) and get_origin(arg) is tuple and _is_struct(get_args(arg)[0]):
             return arg
     return None
+
+
+def _choices(kind: Any, *, elements: bool) -> list[str]:
+    """The texts that a value may be: all that is not free. Args: elements: of those of the array that it may be."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return [] if elements else [arg for arg in args if isinstance(arg, str)]
+    if origin is tuple:
+        return _choices(args[0], elements=False) if elements else []
+    if origin in (Union, UnionType):
+        return [choice for arg in args for choice in _choices(arg, elements=elements)]
+    return []
+
+
+def _may_be_array(kind: Any) -> bool:
+    return any(get_origin(arg) is tuple for arg in get_args(kind))
 
 
 def _is_struct(kind: Any) -> bool:

@@ -17,6 +17,7 @@ from loadgen.cli.compare import compare
 from loadgen.cli.export import export
 from loadgen.cli.identity import identity
 from loadgen.cli.locust_worker import locust_worker
+from loadgen.cli.metrics import metrics
 from loadgen.cli.output import complain, give_up
 from loadgen.cli.plan import plan
 from loadgen.cli.profile import profile
@@ -40,6 +41,7 @@ cli.add_command(plan)
 cli.add_command(capacity)
 cli.add_command(ab)
 cli.add_command(compare)
+cli.add_command(metrics)
 cli.add_command(report)
 cli.add_command(export)
 cli.add_command(locust_worker)

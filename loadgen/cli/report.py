@@ -20,7 +20,8 @@ def report(result_dir: Path, out: Path | None) -> int:
     from loadgen.capacity.result import CapacityResult
     from loadgen.compare.result import Comparison
     from loadgen.errors import ExitCode, InputError, Problem
-    from loadgen.measure.document import read_document_untrusted
+    from loadgen.files import read_bounded
+    from loadgen.measure.document import MAX_RESULT_BYTES, read_document_untrusted
     from loadgen.measure.hlog import read_hlog_untrusted
     from loadgen.measure.result import RunResult
     from loadgen.report.html import capacity_page, comparison_page, run_page
@@ -31,11 +32,9 @@ def report(result_dir: Path, out: Path | None) -> int:
         # A result that was copied by itself (or printed by --json) still makes a page.
         log, plan = folder / "histograms.hlog", folder / "plan.json"
         curves = read_hlog_untrusted(log, unfinished=result.unfinished) if log.exists() else {}
-        try:
-            plan_text = plan.read_text("utf-8", "replace") if plan.exists() else ""
-        except OSError as error:
-            found = (error.strerror or str(error)).lower()
-            raise InputError(Problem(str(plan), "a file that can be read", found)) from error
+        plan_text = ""
+        if plan.exists():
+            plan_text = read_bounded(plan, MAX_RESULT_BYTES, "a plan").decode("utf-8", "replace")
         try:
             page = run_page(result, curves, plan_text)
         except (ArithmeticError, ValueError) as error:  # numbers that no run has

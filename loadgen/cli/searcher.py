@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +29,7 @@ from loadgen.cli.source import read_duration, read_source
 from loadgen.cli.watching import Onlooker, watching
 from loadgen.engine.job import Source, plan_of
 from loadgen.engine.signals import noted
-from loadgen.errors import ExitCode, InputError, OutputError, Problem
+from loadgen.errors import ExitCode, InputError, OutputError, Problem, noting
 from loadgen.measure.document import as_json
 from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.result import environment
@@ -162,15 +161,6 @@ class _Account:
         )
 
 
-@contextmanager
-def _noting(problems: list[Problem]) -> Iterator[None]:
-    """Go on after bad input, so that all of it can be told at once."""
-    try:
-        yield
-    except InputError as error:
-        problems.extend(error.problems)
-
-
 def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
     """What to search, from options, the scenario's [capacity], and defaults."""
     asked = source.scenario.capacity
@@ -184,23 +174,23 @@ def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
     resolution, hold_ns, confirm_ns = asked.resolution, int(asked.hold), int(asked.confirm)
     problems: list[Problem] = []
     for dimension in dimensions:
-        with _noting(problems):
+        with noting(problems):
             check_use(dimension, source.use)
             check_load(dimension, source.scenario)
-    with _noting(problems):
+    with noting(problems):
         given = parse_thresholds(options.slos, "--slo")
         _check_slos(given, dimensions)  # the scenario's may be for dimensions that are not searched now
-    with _noting(problems):
+    with noting(problems):
         slos = parse_thresholds(asked.slo, f"{where}.slo")
-    with _noting(problems):
-        starts = _by_dimension(options.starts, dimensions, "--start", asked.start, f"{where}.start")
-    with _noting(problems):
-        maxima = _by_dimension(options.maxima, dimensions, "--max", asked.max, f"{where}.max")
-    with _noting(problems):
+    with noting(problems):
+        starts = _by_dimension(options.starts, dimensions, "--start", asked.start)
+    with noting(problems):
+        maxima = _by_dimension(options.maxima, dimensions, "--max", asked.max)
+    with noting(problems):
         resolution = resolution if options.resolution is None else _share(options.resolution)
-    with _noting(problems):
+    with noting(problems):
         hold_ns = hold_ns if options.hold is None else read_duration(options.hold, "--hold")
-    with _noting(problems):
+    with noting(problems):
         confirm_ns = confirm_ns if options.confirm is None else read_duration(options.confirm, "--confirm")
     if problems:
         raise InputError(problems)
@@ -251,17 +241,12 @@ def _check_slos(slos: Sequence[Threshold], dimensions: Sequence[Dimension]) -> N
 
 
 def _by_dimension(
-    texts: Sequence[str], dimensions: Sequence[Dimension], option: str, asked: dict[str, float], where: str
+    texts: Sequence[str], dimensions: Sequence[Dimension], option: str, asked: dict[str, float]
 ) -> dict[Dimension, float]:
     """Numbers that were given for one dimension each, or for the only one."""
-    found: dict[Dimension, float] = {}
+    found = {Dimension(name): value for name, value in asked.items()}
     problems: list[Problem] = []
     names = ", ".join(Dimension)
-    for name, value in asked.items():
-        if name in list(Dimension):
-            found[Dimension(name)] = value
-        else:
-            problems.append(Problem(f"{where}.{name}", f"one of {names}", "an unknown key"))
     for text in texts:
         name, equals, number = text.rpartition("=")
         if not equals and len(dimensions) > 1:

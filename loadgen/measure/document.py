@@ -8,10 +8,11 @@ from typing import ClassVar, TypeVar
 import msgspec
 
 from loadgen.errors import InputError, Problem
+from loadgen.files import read_bounded
 from loadgen.strict import shown
 
 # A run of 600 intervals with 200 workers has a few megabytes.
-_MAX_BYTES = 256 * 1024 * 1024
+MAX_RESULT_BYTES = 256 * 1024 * 1024
 
 
 class Document(msgspec.Struct, frozen=True, tag_field="document"):
@@ -43,13 +44,7 @@ def read_document_untrusted(path: Path, *kinds: type[D]) -> D:
         path /= "result.json"
     tags = {str(kind.__struct_config__.tag): kind for kind in kinds}
     what = f"a result of kind {' or '.join(tags)}"
-    try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise InputError(Problem(str(path), f"{what} of at most {_MAX_BYTES:,} bytes", f"{size:,} bytes"))
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(Problem(str(path), what, (error.strerror or str(error)).lower())) from error
+    raw = read_bounded(path, MAX_RESULT_BYTES, what)
     try:
         head = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

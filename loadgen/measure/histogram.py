@@ -48,7 +48,7 @@ _MAX_BODY = _INNER.size + 9 * _BINS  # 9 bytes are the most that a count takes
 _MAX_COUNT = 1 << 50  # far above any run, and sums of it stay far below 64 bits
 _CURVE_PER_DECADE = 20
 
-PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9}
 
 
 def samples_for(statistic: str) -> int:
@@ -80,8 +80,8 @@ class MetricSummary(msgspec.Struct, frozen=True):
     """One duration metric of a result.
 
     Attributes:
-        p50, p90, p99, p99_9: None with fewer samples than `samples_for` asks for, however the summary came about: a
-            result that was saved with such a figure is read without it.
+        p50, p90, p95, p99, p99_9: None with fewer samples than `samples_for` asks for, however the summary came about:
+            a result that was saved with such a figure is read without it.
     """
 
     unit: str
@@ -93,6 +93,7 @@ class MetricSummary(msgspec.Struct, frozen=True):
     p99: int | None
     p99_9: int | None
     max: int
+    p95: int | None = None
 
     def __post_init__(self) -> None:
         for statistic in PERCENTILES:

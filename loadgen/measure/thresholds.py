@@ -18,6 +18,7 @@ from loadgen.errors import InputError, Problem
 from loadgen.measure.clocks import Clocks
 from loadgen.measure.histogram import PERCENTILES, MetricSummary, samples_for
 from loadgen.measure.names import BETWEEN_CLOCKS, COSTS, COUNTERS, ERROR_PHASES, METRICS, RATES
+from loadgen.strict import nearest, one_of
 from loadgen.units import Duration, Size, format_duration
 
 EXPECTED = (
@@ -33,7 +34,9 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_STATISTICS = ("count", "min", "mean", *PERCENTILES, "max")
+STATISTICS = ("count", "min", "mean", *PERCENTILES, "max")
+# Of an unknown name, so many that look like it are told.
+_NEAREST = 3
 _ERROR = re.compile(rf"errors\.({'|'.join(ERROR_PHASES)})\.[a-z0-9_]+")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 _FORM = re.compile(r"\s*([a-z0-9_.]+)\s*(?:/\s*([a-z0-9_.]+)\s*)?(<=|>=|==|!=|<|>)\s*(\S+)\s*")
@@ -133,11 +136,12 @@ def _parse(text: str) -> Threshold:
     if over is not None:
         for part in (left, over):
             if not _is_count(part) and part not in RATES:
-                raise _Wrong(f"counters or rates on both sides of the / in {text!r}", f'"{part}"')
+                near = _near(part, [*COUNTERS, *RATES])
+                raise _Wrong(f"counters or rates on both sides of the / in {text!r}{near}", f'"{part}"')
         return Threshold(text, left, None, over, Unit.SHARE, sign, _share(limit, text))
     if statistic is not None:
-        if statistic not in _STATISTICS:
-            raise _Wrong(f"one of {', '.join(_STATISTICS)} after {name}", f'"{statistic}"')
+        if statistic not in STATISTICS:
+            raise _Wrong(f"{one_of(statistic, STATISTICS)} after {name}", f'"{statistic}"')
         unit = Unit.NUMBER if statistic == "count" else Unit.DURATION
     elif _is_count(name) or name in RATES:
         unit = Unit.NUMBER
@@ -145,9 +149,19 @@ def _parse(text: str) -> Threshold:
         unit = Unit.SIZE if "bytes" in name else Unit.DURATION
     else:
         costs = (cost for cost in COSTS if not cost.startswith("target."))
-        known = ", ".join([*METRICS, *COUNTERS, f"errors.<{'|'.join(ERROR_PHASES)}>.<kind>", *RATES, *costs])
-        raise _Wrong(f"a metric with a statistic, a counter, a rate or a cost ({known})", f'"{name}"')
+        # Of a metric the statistic may be what is missing, or wrong, too.
+        metric, _, last = name.rpartition(".")
+        known = [*METRICS, *COUNTERS, *(f"errors.{phase}.<kind>" for phase in ERROR_PHASES), *RATES, *costs]
+        near = _near(metric if last in STATISTICS else name, known)
+        raise _Wrong(f"a metric with a statistic, a counter, a rate or a cost{near}", f'"{name}"')
     return Threshold(text, name, statistic, None, unit, sign, _limit(limit, unit, text))
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    """Where to look for the right one: there are too many to tell them all."""
+    shown = [f"{each}.p99" if each in METRICS else each for each in nearest(name, known)[:_NEAREST]]
+    such = f", such as {', '.join(shown)}" if shown else ""
+    return f"{such} (all of them: loadgen metrics)"
 
 
 def _split(name: str) -> tuple[str, str | None]:

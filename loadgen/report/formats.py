@@ -151,7 +151,7 @@ def comparison_csv(result: Comparison) -> str:
 
 def _every(result: RunResult) -> Iterator[tuple[str, str, float]]:
     for name, summary in result.metrics.items():
-        for statistic in ("count", "min", "mean", "p50", "p90", "p99", "p99_9", "max"):
+        for statistic in ("count", "min", "mean", "p50", "p90", "p95", "p99", "p99_9", "max"):
             if (value := getattr(summary, statistic)) is not None:
                 yield f"{name}.{statistic}", "" if statistic == "count" else summary.unit, value
     yield from ((name, "", count) for name, count in result.counters.items())

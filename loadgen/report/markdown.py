@@ -39,12 +39,12 @@ def run_markdown(result: RunResult) -> str:
         lines = [(_THRESHOLD_MARKS[t.status], _text(t.text), _text(t.shown)) for t in result.thresholds]
         parts.append(_table(("", "threshold", "figure"), lines))
     durations = [
-        (name, f"{m.count:,}", *(figure_shown(ns, m.unit) for ns in (m.p50, m.p90, m.p99, m.p99_9, m.max)))
+        (name, f"{m.count:,}", *(figure_shown(ns, m.unit) for ns in (m.p50, m.p90, m.p95, m.p99, m.p99_9, m.max)))
         for name, m in result.metrics.items()
     ]
     if durations:
         named = [(_text(name), *figures) for name, *figures in durations]
-        parts.append(_table(("duration", "count", "p50", "p90", "p99", "p99.9", "max"), named, right=6))
+        parts.append(_table(("duration", "count", "p50", "p90", "p95", "p99", "p99.9", "max"), named, right=7))
     parts.append(_list(clock_lines(result.clocks)))
     found = faults(result.counters)
     if found.told:

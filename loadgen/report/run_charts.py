@@ -44,7 +44,7 @@ _RATES = {
     LoadKind.HANDSHAKE: ("handshakes.due", "handshakes.completed", "handshakes.failed", "handshakes.dropped"),
 }
 _REQUESTS = ("requests.due", "requests.sent", "requests.answered", "requests.retransmitted")
-_STATISTICS = {"p50": "p50", "p90": "p90", "p99": "p99", "p99_9": "p99.9", "max": "max"}
+_STATISTICS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p99_9": "p99.9", "max": "max"}
 # More lines than that are a ball of wool.
 _MOST_WORKERS = 8
 _BUSIEST = 3
@@ -172,7 +172,7 @@ def _points(histogram: Histogram | None, summary: MetricSummary | None) -> Point
         ]
     if summary is None or not summary.count:
         return []
-    known = ((2, "p50"), (10, "p90"), (100, "p99"), (1000, "p99_9"))
+    known = ((2, "p50"), (10, "p90"), (20, "p95"), (100, "p99"), (1000, "p99_9"))
     points = [
         (float(x), float(value), f"{_STATISTICS[name]}: {shown_ns(value)}")
         for x, name in known

@@ -14,9 +14,16 @@ from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.scenario.authentication import check_authentication
 from loadgen.scenario.datagrams import check_datagrams
 from loadgen.scenario.requests import check_requests
-from loadgen.scenario.schema import NAMED_MASKS, Scenario, Stage, Subservices
+from loadgen.scenario.schema import DIMENSIONS, MOST_OF_A_FLEET, NAMED_MASKS, Scenario, Stage, Subservices
 from loadgen.scenario.site import check_site, check_switch
-from loadgen.strict import convert_leniently_untrusted, in_source, parse_toml_untrusted, read_toml_untrusted, shown
+from loadgen.strict import (
+    convert_leniently_untrusted,
+    in_source,
+    one_of,
+    parse_toml_untrusted,
+    read_toml_untrusted,
+    shown,
+)
 
 _PATH = re.compile(r"\w+(\[\d{1,6}\]|\.\w+)*")
 # Keys of [load] that only one kind of it has.
@@ -152,6 +159,7 @@ def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
     yield from _check_subservices("mse.subscribe", scenario.mse.subscribe)
     yield from _check_assignment(scenario)
     yield from _check_load(scenario)
+    yield from _check_capacity(scenario)
     yield from check_authentication(scenario)
     yield from _check_requests(scenario, profile)
     if scenario.load.kind == "site":
@@ -222,12 +230,14 @@ def _check_subservices(where: str, value: Subservices) -> Iterator[Problem]:
         yield Problem(where, "at least one subservice", "none")
     for index, label in enumerate(value):
         if label not in services.BY_LABEL:
-            yield Problem(f"{where}[{index}]", f"one of {', '.join(services.BY_LABEL)}", shown(label))
+            yield Problem(f"{where}[{index}]", one_of(label, services.BY_LABEL), shown(label))
 
 
 def _check_assignment(scenario: Scenario) -> Iterator[Problem]:
     assign = scenario.mse.assign
     if isinstance(assign, str):
+        if problem := too_many_sessions(scenario, scenario.wlc.count):
+            yield problem
         return
     pairs: set[tuple[int, int]] = set()
     for index, row in enumerate(assign):
@@ -282,12 +292,27 @@ def _check_load(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(where, "load.rate, for a stage with a ramp or a rate of its own", "none: as fast as it goes")
 
 
+def _check_capacity(scenario: Scenario) -> Iterator[Problem]:
+    for key in ("start", "max"):
+        for name in getattr(scenario.capacity, key):
+            if name not in DIMENSIONS:
+                yield Problem(f"capacity.{key}.{name}", one_of(name, DIMENSIONS), "an unknown key")
+
+
 def session_count(scenario: Scenario, wlcs: int) -> int:
     """How many sessions there are with so many WLCs."""
     assign = scenario.mse.assign
     if not isinstance(assign, str):
         return sum(len(row.wlc) for row in assign)
     return wlcs * (scenario.mse.count if assign == "all" else 1)
+
+
+def too_many_sessions(scenario: Scenario, wlcs: int) -> Problem | None:
+    """Why a plan with so many WLCs is not even made; None: it may be."""
+    if (sessions := session_count(scenario, wlcs)) <= MOST_OF_A_FLEET:
+        return None
+    found = f"{sessions:,}: {scenario.mse.count:,} MSEs at each of {wlcs:,} WLCs"
+    return Problem("mse.count", f"at most {MOST_OF_A_FLEET:,} sessions in one plan", found)
 
 
 def stage_duration_ns(stage: Stage) -> int:

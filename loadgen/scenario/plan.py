@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
+from loadgen.errors import InputError
 from loadgen.loads import LoadKind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.authentication import list_delays_ns, poll_tick_ns
@@ -23,6 +24,7 @@ from loadgen.scenario.load import (
     session_count,
     stage_duration_ns,
     stage_kind,
+    too_many_sessions,
 )
 from loadgen.scenario.requests import PlannedRequest, plan_requests
 from loadgen.scenario.schedule import RateStage, Schedule
@@ -233,7 +235,12 @@ def make_plan(
         targets: addresses of somebody else's WLCs, instead of the scenario's.
         duration_ns: instead of the length of the scenario's last stage.
         first, sessions_per_user: see `Plan`.
+
+    Raises:
+        InputError: more sessions with these targets than a plan may have.
     """
+    if problem := too_many_sessions(scenario, len(targets) or scenario.wlc.count):
+        raise InputError(problem)
     endpoints = list(targets) or _listen_endpoints(scenario)
     low, high = readings_range(scenario)
     load = scenario.load

@@ -5,7 +5,7 @@ Limits that one value alone can break stand here as annotations; what several va
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -14,9 +14,15 @@ from loadgen.scenario.requests import Requests
 from loadgen.scenario.site import Site, Switch
 from loadgen.units import NS_PER_S, Duration, Offset
 
+# WLCs, MSEs and sessions of one plan, each: both ends of so many sessions take 16 GB and all ports of nine addresses.
+# Whatever is far beyond any machine is refused before anything is made of it.
+MOST_OF_A_FLEET = 250_000
+FleetCount = Annotated[int, msgspec.Meta(ge=1, le=MOST_OF_A_FLEET)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+DimensionName = Literal["handshake.per_s", "notify.per_s", "sessions", "stations"]
+DIMENSIONS: tuple[str, ...] = get_args(DimensionName)
 StageRate = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 # "all", the 15 subservices that a live Catalyst 9800 announces, or a list of names.
 Subservices = Literal["all", "catalyst-9800"] | tuple[str, ...]
@@ -47,7 +53,7 @@ class Wlc(msgspec.Struct, frozen=True):
     """`[wlc]`: the controllers, or the switches in their place."""
 
     kind: Literal["controller", "switch"] = "controller"
-    count: Count = 1
+    count: FleetCount = 1
     listen: str = "127.0.1.1:16113"
     step: Literal["address", "port"] = "address"
     subservices: Subservices = "catalyst-9800"
@@ -74,7 +80,7 @@ class Assignment(msgspec.Struct, frozen=True):
 class Mse(msgspec.Struct, frozen=True):
     """`[mse]`: the mobility services engines."""
 
-    count: Count = 1
+    count: FleetCount = 1
     assign: Literal["all", "round-robin"] | tuple[Assignment, ...] = "all"
     # PEM files from `loadgen identity new`, one per MSE; without them, new ones are made for every run.
     identities: tuple[str, ...] = ()
@@ -157,7 +163,7 @@ class Load(msgspec.Struct, frozen=True):
 class Capacity(msgspec.Struct, frozen=True):
     """`[capacity]`: how `loadgen capacity` searches. Options of the command replace it."""
 
-    dimensions: tuple[Literal["handshake.per_s", "notify.per_s", "sessions", "stations"], ...] = ()
+    dimensions: tuple[DimensionName, ...] = ()
     slo: tuple[str, ...] = ()
     # By dimension; where the search begins, and where it ends if nothing breaks before.
     start: dict[str, Rate] = {}

@@ -18,7 +18,7 @@ from loadgen.errors import InputError, Problem
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.load import check_scenario, parse_endpoint, session_count
 from loadgen.scenario.plan import Use
-from loadgen.scenario.schema import Scenario, Stage
+from loadgen.scenario.schema import MOST_OF_A_FLEET, Scenario, Stage
 from loadgen.units import NS_PER_S, Duration
 
 # A load that goes on until somebody stops it: ten years.
@@ -26,8 +26,6 @@ FOREVER_NS = 10 * 365 * 86400 * NS_PER_S
 # Between the first endpoint of one worker and that of the next: so many have a number, a MAC and an address each.
 ENDPOINTS_PER_WORKER = 65_536
 _MOST_WORKERS = (1 << 24) // ENDPOINTS_PER_WORKER
-# As many as a scenario's wlc.count may be.
-_MOST_USERS = 1_000_000
 
 
 class UserClass(StrEnum):
@@ -73,8 +71,8 @@ def sized(fleet: Fleet, users: int, listen: str | None = None, step_over: int = 
     Raises:
         InputError: so many cannot be, or the scenario does not go together with users.
     """
-    if users > _MOST_USERS:  # found before a plan of so many is tried
-        raise InputError(Problem("users", f"at most {_MOST_USERS:,}", f"{users:,}"))
+    if users > MOST_OF_A_FLEET:  # found before a plan of so many is tried
+        raise InputError(Problem("users", f"at most {MOST_OF_A_FLEET:,}", f"{users:,}"))
     scenario, use = fleet.scenario, fleet.use
     wlc, mse = scenario.wlc, scenario.mse
     if not isinstance(mse.assign, str):

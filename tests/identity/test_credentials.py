@@ -156,14 +156,14 @@ def test_nothing_is_overwritten(tmp_path: Path, ssc_p256: Identity, there: str) 
 def test_a_directory_that_is_not_there(tmp_path: Path, ssc_p256: Identity) -> None:
     with pytest.raises(InputError) as refusal:
         save_identity(ssc_p256, tmp_path / "none" / "mse.pem")
-    assert _found(refusal) == ["No such file or directory"]
+    assert _found(refusal) == ["no such file or directory"]
 
 
 def test_missing_empty_and_endless_files(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     for path, found in (
-        (tmp_path / "missing", "No such file or directory"),
-        (tmp_path, "Is a directory"),
+        (tmp_path / "missing", "no such file or directory"),
+        (tmp_path, "is a directory"),
         (tmp_path / "empty", "an empty file"),
         (Path("/dev/zero"), "a longer file"),
         (Path("a\0b"), "embedded null byte"),

@@ -256,7 +256,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "shift-jis").write_bytes(b"first line\n" + "SHA1キーハッシュ".encode("shift-jis"))
     for path, where, found in (
-        (tmp_path / "missing", str(tmp_path / "missing"), "No such file or directory"),
+        (tmp_path / "missing", str(tmp_path / "missing"), "no such file or directory"),
         (tmp_path / "empty", str(tmp_path / "empty"), "an empty file"),
         (
             tmp_path / "shift-jis",

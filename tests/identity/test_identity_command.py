@@ -126,7 +126,7 @@ def test_show_refuses_with_the_path(tmp_path: Path, ssc_p256: Identity) -> None:
     for name, found in (
         ("certificate.pem", "no private key"),
         ("notes.txt", "neither of them"),
-        ("missing", "No such file or directory"),
+        ("missing", "no such file or directory"),
     ):
         with pytest.raises(InputError) as refusal:
             _run("show", tmp_path / name)

@@ -15,6 +15,7 @@ from loadgen.measure.clocks import Clocks
 from loadgen.measure.figures import StageSpan, make_costs, make_counters, make_metrics, make_rates, make_stages
 from loadgen.measure.health import GeneratorVerdict, MachineHealth, Verdict
 from loadgen.measure.health import judge as judge_generator
+from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import (
     BOTH_COUNTERS,
@@ -157,18 +158,18 @@ def test_every_figure_of_a_result_can_be_judged(name: str) -> None:
         ("notify.latency.p99 < 50", 'a duration such as "250ms"'),
         ("notify.latency.p99 < -5ms", 'a duration such as "250ms"'),
         ("notify.latency.count < 50ms", "a number in"),
-        ("notify.latency.p95 < 50ms", "one of count, min, mean, p50, p90, p99, p99_9, max after notify.latency"),
-        ("notify.latency < 50ms", "a metric with a statistic, a counter, a rate or a cost ("),
+        ("notify.latency.p98 < 50ms", "one of p90, p95, p99, count, min, mean, p50, p99_9, max after notify.latency"),
+        ("notify.latency < 50ms", "a metric with a statistic, a counter, a rate or a cost"),
         ("sessions.failed < 1ms", "a number in"),
-        ("sessions.faled == 0", "a metric with a statistic, a counter, a rate or a cost ("),
+        ("sessions.faled == 0", "a metric with a statistic, a counter, a rate or a cost"),
         ("notify.lost / notify.latency.p99 < 1", "counters or rates on both sides of the / in"),
         ("notify.lost / notify.sennt < 1%", "counters or rates on both sides of the / in"),
         ("notify.lost / notify.sent < 1ms", 'a share such as "0.01%"'),
         ("notify.lost / notify.sent < nan%", 'a share such as "0.01%"'),
         ("notify.lost < 1%", "a number in"),
         ("session.rss_bytes < 1ms", 'a size such as "512"'),
-        ("target.cpu_s < 1s", "a metric with a statistic, a counter, a rate or a cost ("),  # known only after the run
-        ("latency.p99 < 50ms", "a metric with a statistic, a counter, a rate or a cost ("),
+        ("target.cpu_s < 1s", "a metric with a statistic, a counter, a rate or a cost"),  # after the run
+        ("latency.p99 < 50ms", "a metric with a statistic, a counter, a rate or a cost"),
     ],
 )
 def test_what_cannot_be_judged_is_an_error(text: str, message: str) -> None:
@@ -178,6 +179,42 @@ def test_what_cannot_be_judged_is_an_error(text: str, message: str) -> None:
     assert problem.where == "x.toml: thresholds[0]"
     assert problem.expected.startswith(message)
     assert refusal.value.exit_code is ExitCode.BAD_INPUT
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("notify.latncy.p99 < 50ms", "notify.latency.p99"),
+        ("notify.latency < 50ms", "notify.latency.p99"),
+        ("handshake.sesion.p95 < 1s", "handshake.session.p99"),
+        ("sesions.failed == 0", "sessions.failed"),
+        ("notify.received_per_sec > 5", "notify.received_per_s"),
+        ("error.tls.timeout == 0", "errors.tls.<kind>"),
+        ("notify.lost / notify.sennt < 1%", "notify.sent"),
+    ],
+)
+def test_the_names_that_look_most_like_an_unknown_one_are_told_and_where_all_are(text: str, first: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        parse_thresholds([text], "--threshold")
+    (problem,) = refusal.value.problems
+    assert f"such as {first}, " in problem.expected
+    assert problem.expected.endswith("(all of them: loadgen metrics)")
+    assert len(str(problem)) < 300
+
+
+def test_p95_is_a_percentile_as_others_are() -> None:
+    def of_values(count: int) -> MetricSummary:
+        recorder, histogram = Recorder(), Histogram()
+        for value in range(1, count + 1):
+            recorder.record("notify.latency", value * MS)
+        histogram.merge(recorder.take(0).histograms["notify.latency"])
+        return histogram.summary()
+
+    assert of_values(19).p95 is None
+    assert of_values(100).p95 == pytest.approx(95 * MS, rel=0.001)
+    figures = Figures({"notify.latency": of_values(100)}, {}, {}, {})
+    of = judge(parse_thresholds(["notify.latency.p95 < 96ms", "notify.latency.p95 < 94ms"], "x"), figures)
+    assert [result.status for result in of] == [Status.PASSED, Status.FAILED]
 
 
 def test_all_bad_thresholds_come_at_once_with_their_places() -> None:

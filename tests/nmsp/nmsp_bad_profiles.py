@@ -95,11 +95,11 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "an unknown key": (
         lambda d: d["header"].update(length_count="body"),
-        ["header.length_count: expected one of fields, length_counts, size, found an unknown key"],
+        ["header.length_count: expected one of length_counts, fields, size, found an unknown key"],
     ),
     "an unknown key of a field": (
         lambda d: d["header"]["fields"][2].update(offfset=1),
-        ["header.fields[2].offfset: expected one of name, offset, size, type, value, found an unknown key"],
+        ["header.fields[2].offfset: expected one of offset, name, size, type, value, found an unknown key"],
     ),
     "a constant that does not fit": (
         lambda d: field(d, "header", "flags").update(value=256),

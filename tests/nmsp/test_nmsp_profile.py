@@ -151,7 +151,7 @@ def test_files_that_are_no_profile(tmp_path: Path) -> None:
     for content, wanted in (
         (b"name = ", "a wire profile in TOML"),
         (b"name = '\xff'", "a wire profile in UTF-8"),
-        (b"#" * (4 * 1024 * 1024 + 1), "a wire profile of at most 4,194,304 bytes"),
+        (b"#" * (4 * 1024 * 1024 + 1), "a wire profile, at most 4,194,304 bytes"),
     ):
         path.write_bytes(content)
         with pytest.raises(InputError) as refusal:

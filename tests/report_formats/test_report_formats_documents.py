@@ -62,7 +62,7 @@ def test_a_run_in_markdown_begins_with_its_verdict() -> None:
     text = run_markdown(run(thresholds=(GOOD, BAD), exit_code=1))
     assert text.startswith("## ❌ passed — quick\n\ngenerator **VALID**")
     assert ["❌ **failed**", "sessions.failed == 0", "was 3"] in cells(text.replace("\\", ""))
-    assert ["notify.latency", "1,000", "1.00 ms", "2.00 ms", "4.00 ms", "8.00 ms", "9.00 ms"] in cells(text)
+    assert ["notify.latency", "1,000", "1.00 ms", "2.00 ms", "-", "4.00 ms", "8.00 ms", "9.00 ms"] in cells(text)
     assert run_markdown(run()).startswith("## ✅")
 
 

@@ -20,15 +20,19 @@ SCENARIOS = {
 
 # What is added to a scenario that works -> how each problem that must come of it begins.
 BAD: dict[str, list[str]] = {
-    "wlcs.count = 3": ["wlcs: expected one of capacity, description, dtls, load, mse, name, "],
-    "wlc.coutn = 3": ["wlc.coutn: expected one of aaa, auth_list, authenticate, clock_skew, count, "],
+    "wlcs.count = 3": ["wlcs: expected one of wlc, capacity, description, dtls, load, mse, name, "],
+    "wlc.coutn = 3": ["wlc.coutn: expected one of count, aaa, auth_list, authenticate, clock_skew, "],
     "load.stages = [{ hodl = '1s' }]": [
         "load.stages[0].hodl: expected one of hold, ramp, rate, warmup, wire_rate, found an unknown key",
     ],
     "wlc.count = '3'": ['wlc.count: expected int, found "3"'],
     "wlc.count = 0": ["wlc.count: expected int >= 1, found 0"],
     "wlc.count = true": ["wlc.count: expected int, found true"],
-    "wlc.count = 1_000_001": ["wlc.count: expected int <= 1000000, found 1000001"],
+    "wlc.count = 250_001": ["wlc.count: expected int <= 250000, found 250001"],
+    "mse.count = 1_000_000": ["mse.count: expected int <= 250000, found 1000000"],
+    "wlc.count = 1000\nmse.count = 1000": [
+        "mse.count: expected at most 250,000 sessions in one plan, found 1,000,000: 1,000 MSEs at each of 1,000 WLCs"
+    ],
     "mse.count = -2": ["mse.count: expected int >= 1, found -2"],
     "wlc = 5": ["wlc: expected a table, found 5"],
     "mse.connect_per_s = -1": ["mse.connect_per_s: expected float > 0"],
@@ -52,7 +56,7 @@ BAD: dict[str, list[str]] = {
     "wlc.readings = [1, 2, 3]": ["wlc.readings: expected"],
     "wlc.subservices = 'everything'": ["wlc.subservices: expected"],
     "wlc.subservices = []": ["wlc.subservices: expected at least one subservice, found none"],
-    "mse.subscribe = ['rssi-ms', 'rssi-xx']": ["mse.subscribe[1]: expected one of rssi-ms, rssi-rfid, "],
+    "mse.subscribe = ['rssi-ms', 'rssi-xx']": ["mse.subscribe[1]: expected one of rssi-ms, rssi-hs, "],
     "mse.assign = 'some'": ["mse.assign: expected"],
     "mse.assign = []": ["mse.assign: expected at least one MSE with a WLC, found none"],
     "mse.assign = [{mse = 1, wlc = [0]}]": ["mse.assign[0].mse: expected 0 to 0, found 1"],
@@ -74,6 +78,18 @@ BAD: dict[str, list[str]] = {
     "load.wire_rate = 5": ["load: expected one of rate, wire_rate and interval, found rate and wire_rate"],
     "load.stages = [{hold = '1s', rate = 5, wire_rate = 5}]": [
         "load.stages[0]: expected rate or wire_rate, found both"
+    ],
+    "load.kind = 'notfy'": ['load.kind: expected one of notify, handshake, site, found "notfy"'],
+    "load.kind = 5": ["load.kind: expected one of notify, handshake, site, found 5"],
+    "tls.key = 'rsa2048'": ['tls.key: expected one of rsa-2048, p256, found "rsa2048"'],
+    "tls.version = 1.4": ["tls.version: expected one of 1.0, 1.1, 1.2, 1.3, found 1.4"],
+    "mse.assign = 'round robin'": ['mse.assign: expected one of round-robin, all, or an array, found "round robin"'],
+    "wlc.subservices = 7": ["wlc.subservices: expected one of all, catalyst-9800, or an array, found 7"],
+    "capacity.dimensions = ['session']": [
+        "capacity.dimensions[0]: expected one of sessions, handshake.per_s, notify.per_s, stations, found"
+    ],
+    "capacity.max = {session = 3}": [
+        "capacity.max.session: expected one of sessions, handshake.per_s, notify.per_s, stations, found an unknown key"
     ],
     "load.stages = [{rate = 5}]": ["load.stages[0]: expected either ramp, warmup or hold, found neither"],
     "load.stages = [{ramp = '1s', hold = '1s'}]": [
@@ -318,7 +334,7 @@ def test_overrides_that_the_reader_cannot_take_are_text(tmp_path: Path, value: s
 
 def test_an_override_is_checked_like_the_file(tmp_path: Path) -> None:
     assert problems_of(tmp_path, SMALL, "wlc.coutn=3", "load.rate=-1", "mse.count=many") == [
-        "wlc.coutn: expected one of aaa, auth_list, authenticate, clock_skew, count, kind, listen, readings, stations, "
+        "wlc.coutn: expected one of count, aaa, auth_list, authenticate, clock_skew, kind, listen, readings, stations, "
         "step, subservices, trust, found an unknown key",
         'mse.count: expected int, found "many"',
         "load.rate: expected float > 0.0, found -1",

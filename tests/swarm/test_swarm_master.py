@@ -134,7 +134,7 @@ def hangups() -> Iterator[None]:
         (["--scenario", "nowhere.toml"], ["nowhere.toml: expected a scenario"]),
         (["--target", "serve", "MseUser"], ["--target serve: expected users of class WlcUser, found MseUser"]),
         (["--stations", "x", "--notify-rate", "y"], ["wlc.stations: expected int", "--notify-rate: expected"]),
-        (["-u", "999999999"], ["users: expected at most 1,000,000, found 999,999,999"]),
+        (["-u", "999999999"], ["users: expected at most 250,000, found 999,999,999"]),
     ],
 )
 def test_wrong_arguments_end_it_before_anything_begins(options: list[str], messages: list[str], tmp_path: Path) -> None:

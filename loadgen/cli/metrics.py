@@ -1,0 +1,34 @@
+"""`loadgen metrics`: the names of all figures, for thresholds."""
+
+from __future__ import annotations
+
+import click
+
+from loadgen.cli.output import say
+
+
+@click.command()
+@click.argument("words", metavar="[WORD]...", nargs=-1)
+def metrics(words: tuple[str, ...]) -> None:
+    """List what a run measures, with what each figure means; with WORDs, only lines that contain all of them.
+
+    A threshold is such a name with an operator and a limit: --threshold 'notify.latency.p99 < 50ms'.
+    """
+    from loadgen.measure.names import COSTS, COUNTERS, ERROR_PHASES, METRICS, RATES
+    from loadgen.measure.thresholds import STATISTICS
+
+    errors = {
+        f"errors.{phase}.<kind>": f"faults in this phase: docs/metrics.md#errors {phase}" for phase in ERROR_PHASES
+    }
+    parts = {
+        f"durations, each with .{', .'.join(STATISTICS)}": METRICS,
+        "counters": COUNTERS,
+        "faults, by the phase in which they came": errors,
+        "rates": RATES,
+        "costs": COSTS,
+    }
+    for title, names in parts.items():
+        lines = [f"  {name:<38} {meaning}" for name, meaning in names.items()]
+        chosen = [line for line in lines if all(word.lower() in line.lower() for word in words)]
+        if chosen:
+            say("\n".join([title, *chosen, ""]))
