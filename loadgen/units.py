@@ -45,6 +45,11 @@ class Duration(int):
             raise ValueError(f"Expected a duration of at most {_LONGEST_S // 3600}h")
         return cls(sum(round(float(number) * _UNIT_NS[unit]) for number, unit in parts))
 
+    def written(self) -> str:
+        """As a document has it: exactly, in the largest unit of which it is a whole number."""
+        unit = max((unit for unit, ns in _UNIT_NS.items() if not self % ns), key=_UNIT_NS.__getitem__) if self else "s"
+        return f"{self // _UNIT_NS[unit]}{unit}"
+
 
 class Offset(int):
     """A duration in nanoseconds that may be negative: how far one thing is ahead of another."""
@@ -63,6 +68,10 @@ class Offset(int):
         except ValueError as error:
             raise ValueError(str(error).replace(Duration.EXPECTED, cls.EXPECTED)) from None
         return cls(-size if text.startswith("-") else size)
+
+    def written(self) -> str:
+        """As a document has it."""
+        return ("-" if self < 0 else "") + Duration(abs(self)).written()
 
 
 class Size(int):

@@ -1,4 +1,4 @@
-"""`loadgen schema`: JSON Schemas of what the program writes."""
+"""`loadgen schema`: JSON Schemas of what the program writes, and of the scenario that it reads."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from loadgen.cli.output import say
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["result", "plan", "capacity", "comparison"]))
+@click.argument("what", type=click.Choice(["scenario", "result", "plan", "capacity", "comparison"]))
 def schema(what: str) -> None:
-    """Print the JSON Schema of plan.json, or of result.json: of a run (result), a search or a comparison."""
+    """Print the JSON Schema of a scenario, of plan.json, or of result.json: of a run, a search or a comparison.
+
+    That of a scenario is of its values in JSON or TOML; what several of them decide together `loadgen plan` checks.
+    """
     import msgspec
 
     from loadgen.capacity.result import CapacityResult
     from loadgen.compare.result import Comparison
     from loadgen.measure.result import RunResult
+    from loadgen.scenario.json_schema import scenario_schema
     from loadgen.scenario.plan import Plan
 
-    of = {"result": RunResult, "plan": Plan, "capacity": CapacityResult, "comparison": Comparison}[what]
-    document = msgspec.json.schema(of)
+    of = {"result": RunResult, "plan": Plan, "capacity": CapacityResult, "comparison": Comparison}
+    document = scenario_schema() if what == "scenario" else msgspec.json.schema(of[what])
     say(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
