@@ -13,14 +13,14 @@ import msgspec
 from loadgen.cli.arguments import SourceOptions
 from loadgen.cli.output import complain
 from loadgen.cli.results import write_comparison
-from loadgen.cli.runner import complain_of, demands_of, run_job
+from loadgen.cli.runner import complain_of, run_job
 from loadgen.cli.source import read_source
 from loadgen.cli.watching import Onlooker, watching
 from loadgen.compare.comparison import compare
 from loadgen.compare.metrics import Relevant
 from loadgen.compare.pairs import Slot, session_order
 from loadgen.engine.addresses import read_targets
-from loadgen.engine.job import Source, make_job
+from loadgen.engine.job import Source, check_source, make_job
 from loadgen.engine.signals import asked
 from loadgen.engine.target import CommandTarget, started
 from loadgen.errors import ExitCode, InputError, OutputError, Problem
@@ -69,9 +69,9 @@ def run_pairs(options: AbOptions) -> int:
     for option, target in zip(_OPTIONS, options.targets, strict=True):
         if _is_address(target):
             read_targets(target, option)
-    demands = demands_of(source, ())
+    checked = check_source(source)
     began = datetime.now(UTC)
-    folder = ResultFolder(options.results, began, f"ab-{source.scenario.name}", make_job(source, began).plan.digest)
+    folder = ResultFolder(options.results, began, f"ab-{source.scenario.name}", checked.plan.digest)
     folder.create()
     folders = [folder]
     runs: list[tuple[Slot, RunResult]] = []
@@ -79,7 +79,9 @@ def run_pairs(options: AbOptions) -> int:
         name = f"{number:02d}-{'AB'[slot.new]}{'-control' if slot.control else ''}"
         with watching(f"{source.scenario.name} · {name}", quiet=options.quiet) as onlooker:
             folders.append(ResultFolder.at(folder.path / name, datetime.now(UTC)))
-            result = _one_run(source, options.targets[slot.new], _OPTIONS[slot.new], demands, folders[-1], onlooker)
+            result = _one_run(
+                source, options.targets[slot.new], _OPTIONS[slot.new], checked.demands, folders[-1], onlooker
+            )
             onlooker.say(_line(name, len(order), result))
         runs.append((slot, result))
         if result.verdict.exit_code == ExitCode.INTERRUPTED or asked():

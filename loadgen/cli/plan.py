@@ -13,16 +13,15 @@ from loadgen.cli.output import display, say
 @click.option("--duration", metavar="30s", help="Length of the load's last stage, instead of the scenario's.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def plan(source: SourceOptions, duration: str | None, as_json: bool) -> int:
-    """Check SCENARIO and print what it would ask of the target and of this machine. Sends nothing."""
+    """Check SCENARIO as `run` does, and print what it would ask of the target and of this machine. Sends nothing."""
     from loadgen.cli.source import read_source
     from loadgen.engine.forecast import forecast
-    from loadgen.engine.job import plan_of
+    from loadgen.engine.job import check_source
     from loadgen.measure import document
     from loadgen.report.forecast import forecast_table
 
-    read = read_source(source, duration)
-    planned, workers = plan_of(read)
-    expected = forecast(planned, read.profile, workers)
+    checked = check_source(read_source(source, duration))
+    expected = forecast(checked.plan, checked.source.profile, checked.workers)
     if as_json:
         say(document.as_json(expected), nl=False)
     else:

@@ -14,7 +14,8 @@ from loadgen.cli.output import complain, display, say
 from loadgen.cli.source import read_source
 from loadgen.cli.tracing import STDERR, trace_file
 from loadgen.cli.watching import Onlooker, watching
-from loadgen.engine.job import Job, Source, make_job
+from loadgen.engine.forecast import forecast
+from loadgen.engine.job import Job, check_source
 from loadgen.engine.outcome import abort_when, make_result, make_unfinished
 from loadgen.engine.signals import noted
 from loadgen.engine.supervisor import Supervisor, Tracing
@@ -22,9 +23,10 @@ from loadgen.errors import ExitCode, OutputError
 from loadgen.measure.document import as_json
 from loadgen.measure.intervals import WholeInterval
 from loadgen.measure.result import RunResult
-from loadgen.measure.thresholds import Threshold, parse_thresholds
+from loadgen.measure.thresholds import Threshold
 from loadgen.report import terminal
 from loadgen.report.folder import ResultFolder
+from loadgen.report.forecast import beyond_this_machine
 from loadgen.report.html import run_page
 from loadgen.scenario.plan import Use
 
@@ -48,16 +50,17 @@ def run_scenario(options: RunOptions) -> int:
     Raises:
         InputError: something is not usable; nothing was written and nothing was sent.
     """
-    source = read_source(options.source, options.duration)
-    demands = demands_of(source, options.thresholds)
+    checked = check_source(read_source(options.source, options.duration), options.thresholds)
     started = datetime.now(UTC)
-    job = make_job(source, started)
+    job = checked.job(started)
     folder = ResultFolder(options.results, started, job.plan.scenario, job.plan.digest)
     with (
         trace_file(options.trace, options.trace_limit, job.plan.transport) as trace,
         watching(job.plan.scenario, quiet=options.quiet, plain=options.trace == STDERR) as onlooker,
     ):
-        result = run_job(job, demands, folder, onlooker, tracing=None if trace is None else trace.tracing)
+        if warning := beyond_this_machine(forecast(job.plan, job.profile, job.workers)):
+            onlooker.say(warning)
+        result = run_job(job, checked.demands, folder, onlooker, tracing=None if trace is None else trace.tracing)
     code = result.verdict.exit_code
     try:
         if options.as_json and folder.created:
@@ -76,16 +79,6 @@ def complain_of(*folders: ResultFolder) -> ExitCode:
     for trouble in (trouble for folder in folders for trouble in folder.troubles):
         complain(trouble)
     return ExitCode.NOT_WRITTEN if any(folder.troubles for folder in folders) else ExitCode.PASSED
-
-
-def demands_of(source: Source, more: Sequence[str]) -> tuple[Threshold, ...]:
-    """The scenario's thresholds, and those of `--threshold`.
-
-    Raises:
-        InputError
-    """
-    rules = [rule if isinstance(rule, str) else rule.threshold for rule in source.scenario.thresholds]
-    return parse_thresholds(rules, f"{source.path}: thresholds") + parse_thresholds(more, "--threshold")
 
 
 def run_job(

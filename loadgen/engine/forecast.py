@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from collections import Counter
 
 import msgspec
 
+from loadgen.engine.costs import Effort, effort_of
 from loadgen.engine.limits import descriptors_needed
 from loadgen.engine.machine import memory_available_bytes
 from loadgen.loads import LoadKind
@@ -33,13 +35,17 @@ _WRITE_OVERHEAD_BYTES = 52 + 29
 
 
 class StageForecast(msgspec.Struct, frozen=True):
-    """One stage: rates of the whole fleet on the wire, notifications or handshakes per second."""
+    """One stage: notifications or handshakes per second of the whole fleet, on the wire, and (`told_`) before they are
+    copied to the MSEs of each WLC.
+    """
 
     name: str
     counted: bool
     length_s: float
     start_per_s: float
     end_per_s: float
+    told_start_per_s: float
+    told_end_per_s: float
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -53,6 +59,7 @@ class Forecast(msgspec.Struct, frozen=True):
             itself.
         descriptors: of the process that needs most of them.
         memory_bytes: of all our processes together.
+        effort: what the load takes of the machine's CPUs, and what they can do.
     """
 
     scenario: str
@@ -75,6 +82,7 @@ class Forecast(msgspec.Struct, frozen=True):
     descriptor_limit: int
     memory_bytes: int
     memory_available_bytes: int
+    effort: Effort
     about: bool = False
     offered: bool = True
 
@@ -84,17 +92,32 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
     notify = plan.kind is LoadKind.NOTIFY
     per_wlc = Counter(session.wlc for session in plan.sessions)
     copies = plan.copies if plan.offers else 0.0
+    told = (plan.burst if notify else 1) if plan.offers else 0
     sends = notify and plan.offers
     low, high = (profile.notify_bytes(readings) for readings in plan.readings)
     size = (low + high) / 2
     stages = tuple(
-        StageForecast(s.name, s.counted, s.duration_ns / NS_PER_S, s.start_per_s * copies, s.end_per_s * copies)
-        for s in plan.stages
+        StageForecast(
+            name=stage.name,
+            counted=stage.counted,
+            length_s=stage.duration_ns / NS_PER_S,
+            start_per_s=stage.start_per_s * copies,
+            end_per_s=stage.end_per_s * copies,
+            told_start_per_s=stage.start_per_s * told,
+            told_end_per_s=stage.end_per_s * told,
+        )
+        for stage in plan.stages
     )
     total = round(plan.schedule().slots * copies) if plan.paced and plan.offers else None
     if (site := plan.site) is not None and plan.offers:
-        per_s = notifications_per_s(site, plan.capability & plan.subscription) * len(plan.sessions)
-        stages = tuple(msgspec.structs.replace(stage, start_per_s=per_s, end_per_s=per_s) for stage in stages)
+        of_each = notifications_per_s(site, plan.capability & plan.subscription)
+        per_s, told_per_s = of_each * len(plan.sessions), of_each * len(plan.wlcs)
+        stages = tuple(
+            msgspec.structs.replace(
+                stage, start_per_s=per_s, end_per_s=per_s, told_start_per_s=told_per_s, told_end_per_s=told_per_s
+            )
+            for stage in stages
+        )
         total = round(per_s * plan.duration_ns / NS_PER_S)
         size = profile.notify_bytes(min(site.reported_aps, site.aps))
         sends = sends and site.switch is None
@@ -120,6 +143,7 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         memory_bytes=_memory_bytes(plan, profile, workers),
         memory_available_bytes=memory_available_bytes(),
+        effort=effort_of(plan, peak, workers, _together(plan, size)),
         about=site is not None and plan.offers,
         offered=plan.offers,
     )
@@ -129,8 +153,12 @@ def _overhead_bytes(plan: Plan, size: float) -> float:
     """Beside each notification, if each burst is written by itself."""
     if not plan.datagrams:
         return _WRITE_OVERHEAD_BYTES / plan.burst
-    together = min(plan.burst, (plan.mtu_bytes - _DATAGRAM_OVERHEAD_BYTES) // size)
-    return _DATAGRAM_OVERHEAD_BYTES / together
+    return _DATAGRAM_OVERHEAD_BYTES / min(plan.burst, _together(plan, size))
+
+
+def _together(plan: Plan, size: float) -> float:
+    """As many notifications as may go together: in a datagram; there is no limit that matters over TCP."""
+    return max(1, (plan.mtu_bytes - _DATAGRAM_OVERHEAD_BYTES) // size) if plan.datagrams else math.inf
 
 
 def _memory_bytes(plan: Plan, profile: WireProfile, workers: int) -> int:

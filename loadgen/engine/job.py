@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from loadgen.engine.forecast import forecast
-from loadgen.engine.keys import Keys, make_keys
+from loadgen.engine.keys import Keys, check_keys, make_keys
 from loadgen.engine.limits import allow_descriptors, check_local_ports, check_memory
-from loadgen.errors import InputError, Problem
+from loadgen.errors import InputError, Problem, noting
 from loadgen.loads import LoadKind
+from loadgen.measure.thresholds import Threshold, parse_thresholds
 from loadgen.nmsp import services
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use, make_plan
@@ -71,6 +73,46 @@ def plan_of(source: Source) -> tuple[Plan, int]:
     expected = forecast(plan, source.profile, workers)
     check_memory(expected.memory_bytes, expected.memory_available_bytes)
     return plan, workers
+
+
+class Checked(NamedTuple):
+    """A source of which everything was checked that can be before it is run. workers: per side."""
+
+    source: Source
+    plan: Plan
+    workers: int
+    demands: tuple[Threshold, ...]
+
+    def job(self, now: datetime) -> Job:
+        """With keys made for it."""
+        source = self.source
+        return Job(self.plan, source.profile, make_keys(source.scenario, source.path, self.plan, now), self.workers)
+
+
+def check_source(source: Source, thresholds: Sequence[str] = ()) -> Checked:
+    """All that would keep it from being run, at once: of the plan, of thresholds, of the files that it names.
+
+    Args:
+        thresholds: beside the scenario's own.
+
+    Raises:
+        InputError
+    """
+    problems: list[Problem] = []
+    demands: tuple[Threshold, ...] = ()
+    with noting(problems):
+        rules = [rule if isinstance(rule, str) else rule.threshold for rule in source.scenario.thresholds]
+        demands = parse_thresholds(rules, f"{source.path}: thresholds")
+    with noting(problems):
+        demands += parse_thresholds(thresholds, "--threshold")
+    with noting(problems):
+        parse_thresholds(source.scenario.capacity.slo, f"{source.path}: capacity.slo")
+    with noting(problems):
+        plan, workers = plan_of(source)
+        check_keys(source.scenario, source.path, plan)
+    if problems:
+        raise InputError(problems)
+    return Checked(source, plan, workers, demands)
 
 
 def make_job(source: Source, now: datetime) -> Job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +46,24 @@ def make_keys(scenario: Scenario, scenario_path: Path, plan: Plan, now: datetime
     return _Maker(scenario, scenario_path, plan, now).make()
 
 
+def check_keys(scenario: Scenario, scenario_path: Path, plan: Plan) -> None:
+    """Read all that `make_keys` reads, and make nothing.
+
+    Raises:
+        InputError: as `make_keys`.
+    """
+    _Maker(scenario, scenario_path, plan, datetime.now(UTC)).read()
+
+
+class _Files(NamedTuple):
+    """What was read of the files that the scenario names. lists: None for the one of this run's MSEs."""
+
+    mse: list[Identity]
+    lists: list[AuthList | None]
+    wlc_trust: bytes | None
+    mse_trust: bytes | None
+
+
 class _Maker:
     """Collects problems, so that all of them come at once."""
 
@@ -57,7 +75,7 @@ class _Maker:
         self._before = now + timedelta(seconds=skew_ns / NS_PER_S)
         self._root: Authority | None = None
 
-    def make(self) -> Keys:
+    def read(self) -> _Files:
         plan, scenario = self._plan, self._scenario
         read = self._read_identities() if plan.use.plays_mse else []
         if plan.certificate == "lsc" and plan.use in (Use.TARGET_WLC, Use.SERVE_MSE):
@@ -75,6 +93,11 @@ class _Maker:
             self._problem("wlc.trust", expected, '"fleet"')
         if self._problems:
             raise InputError(self._problems)
+        return _Files(read, lists, wlc_trust, mse_trust)
+
+    def make(self) -> Keys:
+        plan, scenario = self._plan, self._scenario
+        read, lists, wlc_trust, mse_trust = self.read()
         mses = read or (self._make_mses() if plan.use.plays_mse else [])
         wlcs: list[Identity] = []
         if plan.use.plays_wlc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 from collections.abc import Callable
 from functools import cache
@@ -54,6 +55,16 @@ def memory_available_bytes() -> int:
         return available
     # Page cache counts as used, and goes when memory is wanted.
     return min(available, most - used + _fields(str(group / "memory.stat")).get("inactive_file", 0))
+
+
+def cpus_available() -> float:
+    """How many this process may keep busy: those that it may run on, or what its control group allows."""
+    allowed = float(len(os.sched_getaffinity(0)))
+    try:
+        quota_us, period_us = map(int, (_own_group() / "cpu.max").read_text("ascii").split())
+    except (OSError, ValueError):  # no such group, or "max"
+        return allowed
+    return min(allowed, quota_us / period_us)
 
 
 def memory_in_use_bytes() -> int | None:

@@ -40,15 +40,66 @@ def forecast_table(expected: Forecast) -> RenderableType:
     table.add_row(
         "  memory", f"{e.memory_bytes / _MIB:,.0f} MiB, of {e.memory_available_bytes / _MIB:,.0f} MiB available"
     )
-    return Group(Text.assemble((e.scenario, "bold"), f" {e.plan_digest}   {e.use}"), table)
+    table.add_row("  CPUs", _cpus(e, things))
+    warning = beyond_this_machine(e)
+    return Group(
+        Text.assemble((e.scenario, "bold"), f" {e.plan_digest}   {e.use}"),
+        table,
+        *([Text(f"  {warning}", style="bold yellow")] if warning else []),
+    )
+
+
+def beyond_this_machine(expected: Forecast) -> str:
+    """Why this machine cannot be expected to do it; empty if it can."""
+    e, effort = expected, expected.effort
+    things = "notifications" if e.kind is LoadKind.NOTIFY else "handshakes"
+    peak = max(max(stage.start_per_s, stage.end_per_s) for stage in e.stages)
+    found = []
+    if peak > effort.on_time_per_s:
+        can = f"about {_two_digits(effort.on_time_per_s)}/s on time"
+        if effort.most_per_s > effort.on_time_per_s:
+            can += f" and {_two_digits(effort.most_per_s)}/s at all"
+        found.append(f"{peak:,.0f} {things}/s are due at the peak; by known costs {effort.cpus:g} CPUs can do {can}")
+    dialed_per_s = min(e.sessions, e.sessions / e.connect_s) if e.connect_s else 0
+    if dialed_per_s > effort.handshakes_per_s:
+        can = _two_digits(effort.handshakes_per_s)
+        found.append(f"{dialed_per_s:,.0f} sessions/s are to be dialed; by known costs it can do about {can}/s")
+    if not found:
+        return ""
+    ends = "expect a saturated generator (exit code 4); what things cost: docs/performance.md, several machines:"
+    return "; ".join([*found, f"{ends} docs/distributed.md"])
+
+
+def _cpus(e: Forecast, things: str) -> str:
+    effort = e.effort
+    needed = (
+        f"{effort.cpus_needed:,.2g} of {effort.cpus:g} at the peak; " if effort.cpus_needed else f"{effort.cpus:g}; "
+    )
+    if effort.cpus_needed >= 100:
+        needed = f"{effort.cpus_needed:,.0f} of {effort.cpus:g} at the peak; "
+    can = f"{_two_digits(effort.on_time_per_s)} {things}/s"
+    return f"{needed}by known costs about {can}{' on time' if e.kind is LoadKind.NOTIFY else ''}"
+
+
+def _two_digits(per_s: float) -> str:
+    """Costs were measured on one machine, and this is another."""
+    digits = max(0, len(str(int(per_s))) - 2)
+    return f"{round(per_s, -digits):,.0f}"
 
 
 def _rates(stage: StageForecast, things: str, about: str) -> str:
     start, end = stage.start_per_s, stage.end_per_s
     if not start and not end:
         return "as fast as it goes"
-    rate = f"{end:,.0f}" if start == end else f"{start:,.0f} to {end:,.0f}"
-    return f"{about}{rate} {things}/s"
+    shown = f"{about}{_from_to(start, end)} {things}/s"
+    if (stage.told_start_per_s, stage.told_end_per_s) != (start, end):
+        told = _from_to(stage.told_start_per_s, stage.told_end_per_s)
+        shown += f" on the wire ({told}/s before the fan-out)"
+    return shown
+
+
+def _from_to(start: float, end: float) -> str:
+    return f"{end:,.0f}" if start == end else f"{start:,.0f} to {end:,.0f}"
 
 
 def _rate(bytes_per_s: float) -> str:

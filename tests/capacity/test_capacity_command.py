@@ -168,6 +168,37 @@ def test_a_plan_with_bad_input(loadgen: Loadgen, words: list[str], said: str) ->
     assert ended.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", 'thresholds=["notify.latncy.p99 < 1s"]'], ["small.toml: thresholds[0]", "notify.latency.p99"]),
+        (
+            ["--set", 'thresholds=[{ threshold = "notify.lost", abort_on_fail = true }]'],
+            ["small.toml: thresholds[0]", "a threshold such as"],
+        ),
+        (["--set", 'mse.identities=["a.pem", "b.pem"]'], ["a.pem: expected", "b.pem: expected", "no such file"]),
+        (["--set", "wlc.auth_list=nobody.txt"], ["nobody.txt: expected", "no such file"]),
+        (["--set", "wlc.trust=nobody.pem"], ["nobody.pem: expected", "no such file"]),
+        (["--set", "tls.trust=small.toml"], ["small.toml: expected", "certificates"]),
+        (["--set", "wlc.aaa.lists=[{}, { auth_list = 'x.txt' }]"], ["x.txt: expected", "no such file"]),
+        (["--serve", "wlc"], ["small.toml: wlc.auth_list", "a file of key hashes"]),
+        (["--set", 'capacity.slo=["bogus > 1"]'], ["small.toml: capacity.slo[0]", '"bogus"']),
+        (["--set", "capacity.start={ speed = 3 }"], ["small.toml: capacity.start.speed", "an unknown key"]),
+        (
+            ["--set", 'thresholds=["x > 1"]', "--set", "wlc.auth_list=nobody.txt"],
+            ["small.toml: thresholds[0]", "nobody.txt: expected"],
+        ),
+    ],
+)
+def test_a_plan_refuses_what_a_run_refuses(loadgen: Loadgen, words: list[str], said: list[str]) -> None:
+    plan, run = loadgen("plan", "small.toml", *words), loadgen("run", "small.toml", *words)
+    assert plan.code == run.code == 2
+    assert plan.stderr == run.stderr
+    for part in said:
+        assert part in plan.stderr
+    assert sorted(path.name for path in Path().iterdir()) == ["small.toml"]
+
+
 # -- what options mean -------------------------------------------------------------------------------------------------
 
 

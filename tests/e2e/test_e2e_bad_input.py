@@ -103,11 +103,12 @@ def test_unknown_option_and_no_scenario(run: Run, small: Path) -> None:
         (None, ["a scenario", "no such file or directory"]),
         (b"name = = 3", ["a scenario in TOML", "line 1"]),
         (b'name = "\xff"', ["a scenario in UTF-8", "0xff", "offset 8"]),
-        (b"", ["name", "a value", "nothing"]),
+        (b"", ["a scenario", "an empty file"]),
+        (b"# nothing\n", ["name", "a value", "nothing"]),
         (b'name = "No Good"', ["name", "No Good"]),
         (b'name = "x"\nwlc = 3\n', ["wlc", "a table", "found 3"]),
     ],
-    ids=["missing", "not TOML", "not UTF-8", "empty", "bad name", "no table"],
+    ids=["missing", "not TOML", "not UTF-8", "empty", "no name", "bad name", "no table"],
 )
 def test_scenario_file(run: Run, tmp_path: Path, content: bytes | None, parts: list[str]) -> None:
     path = tmp_path / "mine.toml"

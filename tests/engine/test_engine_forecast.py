@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from loadgen.engine import costs, machine
 from loadgen.engine import forecast as module
 from loadgen.engine.forecast import Forecast, forecast
 from loadgen.engine.limits import check_memory, descriptors_needed
 from loadgen.errors import InputError
-from loadgen.report.forecast import forecast_table
+from loadgen.report.forecast import beyond_this_machine, forecast_table
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
 
@@ -82,12 +83,105 @@ def test_of_somebody_elses_notifications_nothing_is_known(path: Path, use: Use) 
     with console.capture() as shown:
         console.print(forecast_table(found))
     assert "60.0 s, whatever the peer does" in shown.get()
-    assert "notifications/s" not in shown.get()
+    of_stages = [line for line in shown.get().splitlines() if "s, whatever" in line]
+    assert len(of_stages) == 4
+    assert not any("notifications/s" in line for line in of_stages)
     assert found.connect_s == pytest.approx(3 / 15)
 
 
 def test_who_is_dialed_does_not_dial(path: Path) -> None:
     assert expect(path, NOTIFY, Use.SERVE_WLC).connect_s == 0
+
+
+def told(found: Forecast) -> str:
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(forecast_table(found))
+    return shown.get()
+
+
+def test_rates_before_and_after_the_fan_out_are_shown(path: Path) -> None:
+    found = expect(path, NOTIFY)
+    assert [s.told_start_per_s for s in found.stages] == pytest.approx([0, 100, 100, 50])
+    assert [s.told_end_per_s for s in found.stages] == pytest.approx([100, 100, 100, 50])
+    assert "60.0 s, 300 notifications/s on the wire (100/s before the fan-out)" in told(found)
+    assert "0 to 300 notifications/s on the wire (0 to 100/s before the fan-out)" in told(found)
+    # One MSE: both are one.
+    assert "fan-out" not in told(expect(path, NOTIFY.replace("[mse]\ncount = 3", "[mse]\ncount = 1")))
+
+
+@pytest.fixture
+def two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "cpus_available", lambda: 2.0)
+
+
+@pytest.mark.usefixtures("two_cpus")
+class TestCpus:
+    """By hand: 12 us of a side for a write, 0.25 us for a notification in it, 520 us for a handshake."""
+
+    def test_millions_are_more_than_two_cpus_can_do(self, path: Path) -> None:
+        found = expect(path, "load = { wire_rate = 5_000_000 }")
+        assert found.effort.cpus_needed == pytest.approx(2 * 5_000_000 * 12.25e-6)
+        assert found.effort.on_time_per_s == pytest.approx(1 / 12.25e-6)
+        assert found.effort.most_per_s == pytest.approx(1 / 0.25e-6)
+        warning = beyond_this_machine(found)
+        assert warning.startswith("5,000,000 notifications/s are due at the peak; by known costs 2 CPUs can do about ")
+        assert "about 82,000/s on time and 4,000,000/s at all" in warning
+        assert "saturated" in warning
+        assert warning.split()[0] in told(found)
+        assert "122 of 2 at the peak" in told(found)
+
+    def test_what_goes_together_costs_less(self, path: Path) -> None:
+        found = expect(path, "load = { wire_rate = 5_000_000, burst = 100 }")
+        assert found.effort.on_time_per_s == pytest.approx(1 / (0.12e-6 + 0.25e-6))
+
+    @pytest.mark.parametrize("rate", [1000, 80_000])
+    def test_what_it_can_do_needs_no_word(self, path: Path, rate: int) -> None:
+        found = expect(path, f"load = {{ wire_rate = {rate} }}")
+        assert beyond_this_machine(found) == ""
+        assert "by known costs about 82,000 notifications/s on time" in told(found)
+
+    def test_a_side_alone_has_the_whole_machine_as_far_as_it_has_workers(self, path: Path) -> None:
+        text = "wlc.count = 4\nload.wire_rate = 100_000"
+        assert expect(path, text, Use.SERVE_WLC, 2).effort.on_time_per_s == pytest.approx(2 / 12.25e-6)
+        assert expect(path, text, Use.SERVE_WLC, 1).effort.on_time_per_s == pytest.approx(1 / 12.25e-6)
+        assert beyond_this_machine(expect(path, text, Use.SERVE_WLC, 2)) == ""
+        assert beyond_this_machine(expect(path, text, Use.SERVE_WLC, 1)) != ""
+
+    def test_what_the_peer_makes_is_not_ours_to_judge(self, path: Path) -> None:
+        found = expect(path, "load.wire_rate = 5_000_000", Use.TARGET_WLC)
+        assert (found.effort.cpus_needed, beyond_this_machine(found)) == (0, "")
+
+    @pytest.mark.parametrize(("key", "per_s"), [("p256", 1 / 520e-6), ("rsa-2048", 1 / 775e-6)])
+    def test_handshakes(self, path: Path, key: str, per_s: float) -> None:
+        text = f'tls.key = "{key}"\nload.kind = "handshake"\n'
+        assert expect(path, text).effort.on_time_per_s == pytest.approx(per_s)
+        assert expect(path, text).effort.cpus_needed == 0  # as fast as it goes
+        assert beyond_this_machine(expect(path, text + "load.rate = 500")) == ""
+        assert "3,000 handshakes/s are due" in beyond_this_machine(expect(path, text + "load.rate = 3000"))
+
+    def test_dialing_faster_than_handshakes_go(self, path: Path) -> None:
+        text = "wlc.count = 20_000\nmse.connect_per_s = 10_000\nload.rate = 5\n"
+        assert "10,000 sessions/s are to be dialed; by known costs it can do about 1,900/s" in beyond_this_machine(
+            expect(path, text)
+        )
+        assert beyond_this_machine(expect(path, text.replace("10_000", "1_000"))) == ""
+        # A few sessions at once are no matter of seconds.
+        assert beyond_this_machine(expect(path, text.replace("20_000", "200"))) == ""
+
+    def test_datagrams_cost_more(self, path: Path) -> None:
+        found = expect(path, 'transport = "dtls"\nload.wire_rate = 6_000\n')
+        assert found.effort.on_time_per_s == pytest.approx(1 / 200.25e-6)
+        assert "6,000 notifications/s are due" in beyond_this_machine(found)
+
+
+def test_cpus_are_those_of_the_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_own_group", lambda: tmp_path)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert machine.cpus_available() == 8
+    for text, cpus in (("max 100000\n", 8), ("250000 100000\n", 2.5), ("1600000 100000\n", 8)):
+        (tmp_path / "cpu.max").write_text(text, "ascii")
+        assert machine.cpus_available() == cpus
 
 
 def test_wlcs_with_different_numbers_of_sessions(path: Path) -> None:
