@@ -105,6 +105,7 @@ def identity_pem(key: Key, *certificates: bytes) -> bytes:
 
 
 P256 = ec.generate_private_key(ec.SECP256R1())
+RSA_2048 = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 RSA_1024 = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - what old MSEs have
 
 # What OpenSSL takes, and what of it is to be read: subject, and dates as far as the form of the certificate matters.

@@ -30,6 +30,7 @@ _COMMON = (
         "--hash-over", type=click.Choice(["spki", "public-key", "certificate"]), default="spki", show_default=True
     ),
     click.option("--strong-cipher", type=click.Choice(["on", "off"]), default="on", show_default=True),
+    click.option("--old-certificates", is_flag=True, help="Take RSA keys of 1024 bits and SHA-1 in certificates."),
     click.option("--unauthenticated", is_flag=True, help="The WLC is meant to let anybody in."),
     click.option("--profile", type=click.Path(path_type=Path), help="Wire profile.  [default: the built-in one]"),
     click.option("--trace", is_flag=True, help="Print the handshake on stderr as a controller traces it."),
@@ -65,11 +66,10 @@ def wlc(address: str, identity: Path, trust: Path | None, subscribe: str, **opti
     Exit code 0: every step passed; 3: one failed, and likely causes were told; 2: bad input.
     """
     from loadgen.diagnosis.wlc_check import check_wlc
-    from loadgen.identity.credentials import load_identity
 
     host, port = _host_and_port(address)
     trusted = None if trust is None else _read_trust(trust)
-    settings = _settings("mse", load_identity(identity), trusted, _mask(subscribe), options)
+    settings = _settings("mse", _load_identity(identity, options), trusted, _mask(subscribe), options)
     _begin(options, f"as the MSE {settings.identity.mac}, at the WLC {host} port {port}")
     return _end(check_wlc(host, port, settings), options)
 
@@ -86,12 +86,11 @@ def mse(listen: str, identity: Path | None, offer: str, **options: Any) -> int:
     Exit code 0: every step passed; 3: one failed, and likely causes were told; 2: bad input.
     """
     from loadgen.diagnosis.mse_check import check_mse, listen_at
-    from loadgen.identity.credentials import load_identity
 
     if options["auth_list"] is None and not options["unauthenticated"]:
         raise InputError(Problem("--auth-list", "a file with the MSE's key hash, or --unauthenticated", "neither"))
     host, port = _host_and_port(listen)
-    ours = _new_wlc() if identity is None else load_identity(identity)
+    ours = _new_wlc() if identity is None else _load_identity(identity, options)
     settings = _settings("wlc", ours, None, _mask(offer), options)
     with listen_at(host, port) as listener:
         at = listener.getsockname()
@@ -114,6 +113,7 @@ def _settings(
         hash_over=options["hash_over"],
         trusted_pem=trusted_pem,
         strong=options["strong_cipher"] == "on",
+        old_certificates=options["old_certificates"],
         unauthenticated=options["unauthenticated"],
         profile=reference_profile() if profile is None else load_profile(profile),
         mask=mask,
@@ -203,6 +203,17 @@ def _read_trust(path: Path) -> bytes:
     from loadgen.identity.pem import EXPECTED_CERTIFICATES, read_certificates
 
     return read_certificates(read_bounded(path, MAX_PEM_BYTES, EXPECTED_CERTIFICATES), str(path))
+
+
+def _load_identity(path: Path, options: dict[str, Any]) -> Identity:
+    from loadgen.identity.credentials import load_identity, refused_certificates
+
+    identity = load_identity(path)
+    allows_old = options["old_certificates"] or options["strong_cipher"] == "off"
+    problems = list(refused_certificates(identity, str(path), allows_old=allows_old, remedy="--old-certificates"))
+    if problems:
+        raise InputError(problems)
+    return identity
 
 
 def _new_wlc() -> Identity:

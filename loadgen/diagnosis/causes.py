@@ -1,8 +1,9 @@
 """Why a step may have failed: the table is in `cause_table`, this finds what fits and fills it in.
 
 A cause names clues, each with a weight. Clues are what was seen: "<step>:<kind>" of the fault, "<step>:*" for the step
-alone, and signs, which are findings of their own ("missing_digits", "peer_http"). The heaviest clue that was seen is a
-cause's likelihood; without one it is not named. Of equal ones the earlier in the table comes first.
+alone, and signs, which are findings of their own ("missing_digits", "peer_http"); "a&b" is both at once. The heaviest
+clue that was seen is a cause's likelihood; without one it is not named. Of equal ones the earlier in the table comes
+first. What is proven needs no guesses beside it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from loadgen.diagnosis.cause_table import CAUSES, Cause
+from loadgen.diagnosis.cause import Cause
+from loadgen.diagnosis.cause_table import CAUSES
 from loadgen.diagnosis.steps import Likely, Side, StepFault
 from loadgen.foreign import plain
 
-_MOST = 5
+_MOST, _PROOF = 5, 10
 
 
 class Evidence(msgspec.Struct):
@@ -47,10 +49,12 @@ def likely_causes(fault: StepFault, evidence: Evidence, table: Iterable[Cause] =
     clues = clues_of(fault, evidence)
     found: list[tuple[int, int, Cause]] = []
     for cause in table:
-        weights = [weight for clue, weight in cause.clues.items() if clue in clues]
+        weights = [weight for clue, weight in cause.clues.items() if clues.issuperset(clue.split("&"))]
         fits = cause.plays in (None, evidence.plays) and (not cause.steps or fault.step.value in cause.steps)
         if weights and fits:
             found.append((-max(weights), len(found), cause))
+    if any(weight == -_PROOF for weight, _, _ in found):
+        found = [each for each in found if each[0] == -_PROOF]
     return tuple(_filled(cause, evidence.facts) for _, _, cause in sorted(found, key=lambda each: each[:2])[:_MOST])
 
 

@@ -17,15 +17,22 @@ from loadgen.transport.trace import observed
 _NO_CHECK_TIME = 0x200000
 
 
-def mse_context(identity: Identity, trusted_pem: bytes | None, *, strong: bool) -> SSL.Context:
+def mse_context(identity: Identity, trusted_pem: bytes | None, *, strong: bool, old_certificates: bool) -> SSL.Context:
     """The context of the MSE that a check plays.
 
     Args:
         trusted_pem: where the WLC's chain must end; None takes any certificate.
         strong: TLS 1.2 and 1.3 with ECDHE; otherwise TLS 1.0 to 1.2 with static RSA, as the field's trace.
+        old_certificates: take small keys and SHA-1 in certificates.
     """
     context = client_context(
-        identity.key_pem, identity.certificate_pem, identity.chain_pem, "1.2", trusted_pem, strong=strong
+        identity.key_pem,
+        identity.certificate_pem,
+        identity.chain_pem,
+        "1.2",
+        trusted_pem,
+        strong=strong,
+        old_certificates=old_certificates,
     )
     return _finished(context, strong=strong)
 
@@ -36,6 +43,7 @@ def wlc_context(
     check: Callable[[AnyCertificate], str | None] | None,
     *,
     strong: bool,
+    old_certificates: bool,
 ) -> SSL.Context:
     """The context of the WLC that a check plays.
 
@@ -53,7 +61,13 @@ def wlc_context(
 
     judge = None if listed is None else dated
     context = server_context(
-        identity.key_pem, identity.certificate_pem, identity.chain_pem, "1.2", judge, strong=strong
+        identity.key_pem,
+        identity.certificate_pem,
+        identity.chain_pem,
+        "1.2",
+        judge,
+        strong=strong,
+        old_certificates=old_certificates,
     )
     store = context.get_cert_store()
     assert store is not None

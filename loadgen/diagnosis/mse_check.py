@@ -71,7 +71,9 @@ class _MseCheck:
         sock = self._accept()
         settings = self._settings
         check = None if settings.unauthenticated else self._judge
-        context = wlc_context(settings.identity, self._seen, check, strong=settings.strong)
+        context = wlc_context(
+            settings.identity, self._seen, check, strong=settings.strong, old_certificates=settings.old_certificates
+        )
         link = OneLink(context, sock, self._check.events(), server=True)
         try:
             self._shake(link)

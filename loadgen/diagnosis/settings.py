@@ -34,6 +34,8 @@ PEER: dict[Side, str] = {"mse": "WLC", "wlc": "MSE"}
 # A test of the tunnel, not of patience.
 _ECHO_NS = 100_000_000
 _NAMED = 4
+# Faults of a peer that said nothing at all.
+SILENT = frozenset({"timeout", "closed", "closed_without_notify", "reset"})
 
 
 class CheckSettings(NamedTuple):
@@ -44,6 +46,7 @@ class CheckSettings(NamedTuple):
         listed: what the controller's list is said to hold; None: nobody knows.
         key_hash, hash_over: what a controller compares.
         unauthenticated: no certificate is wanted at the WLC.
+        old_certificates: take small keys and SHA-1 in certificates, ours and the peer's.
         mask: subservices that our MSE asks for, or our WLC offers.
         timeout_ns: how long any one step may take.
     """
@@ -54,6 +57,7 @@ class CheckSettings(NamedTuple):
     hash_over: HashedBytes
     trusted_pem: bytes | None
     strong: bool
+    old_certificates: bool
     unauthenticated: bool
     profile: WireProfile
     mask: int
@@ -111,9 +115,11 @@ class Check:
         return CheckReport(self.plays, self.peer, fault is None, tuple(self.walk.reports), failed, kind, causes)
 
     def note_certificate(self, side: Side, certificate: AnyCertificate) -> None:
-        """Remember the dates of a side's certificate."""
+        """Remember whose it is, its dates, and whether it is of another time."""
         begin, end = map(told_time, (certificate.begins, certificate.ends))
-        self.evidence.note(None, **{f"{side}_from": begin, f"{side}_until": end})
+        outdated = certificate.outdated or "a key or a signature in the chain above it"
+        found = {"from": begin, "until": end, "name": told_name(certificate), "outdated": outdated}
+        self.evidence.note(None, **{f"{side}_{what}": text for what, text in found.items()})
 
     def note_verdict(self, verdict: Verdict, mac: str | None) -> None:
         """Remember how the list and the key hash go together."""
@@ -179,6 +185,8 @@ class Check:
 
     def fail(self, step: Step, fault: TransportFault) -> NoReturn:
         """Raises: StepFault."""
+        if fault.kind.startswith("alert_") or fault.kind in SILENT:
+            self.evidence.note("refused_by_peer")
         raise StepFault(step, fault.kind, self.explain(fault)) from fault
 
     def broken(self, step: Step, fault: RemoteProtocolError) -> NoReturn:

@@ -15,7 +15,7 @@ from loadgen.diagnosis.contexts import dates_refused, mse_context
 from loadgen.diagnosis.hello import PEEK_BYTES
 from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import judge
-from loadgen.diagnosis.settings import Check, CheckSettings, told_mask
+from loadgen.diagnosis.settings import SILENT, Check, CheckSettings, told_mask
 from loadgen.diagnosis.signatures import is_empty_certificate, key_told
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
 from loadgen.endpoint.mse import MseEndpoint
@@ -31,8 +31,6 @@ _FRESH = timedelta(days=1)
 # With TLS 1.3 an MSE may speak before the WLC has judged its certificate. A refusal takes a millisecond, or as long as
 # an AAA server; one that comes just as we speak may be lost.
 _REFUSAL_NS = 100 * NS_PER_MS
-# Faults of a peer that said nothing at all.
-_SILENT = frozenset({"timeout", "closed", "closed_without_notify", "reset"})
 # Faults that strong cipher at one side only may have brought about.
 _NOTHING_IN_COMMON = frozenset(
     {
@@ -71,6 +69,8 @@ class _WlcCheck:
             self._evidence.note(_OWN_SIGNS.get(refused))
         elif certificate.begins is not None and now - certificate.begins < _FRESH:
             self._evidence.note("own_fresh")
+        if certificate.outdated is not None:
+            self._evidence.note("own_outdated")
         settings = self._settings
         verdict = judge(settings.listed or (), certificate, settings.key_hash, settings.hash_over)
         self._check.note_verdict(verdict, settings.identity.mac)
@@ -81,13 +81,19 @@ class _WlcCheck:
     def _steps(self) -> None:
         address = self._resolve()
         sock = self._connect(address)
-        context = mse_context(self._settings.identity, self._settings.trusted_pem, strong=self._settings.strong)
+        context = self._context(self._settings.trusted_pem, strong=self._settings.strong)
         link = OneLink(context, sock, self._check.events(), server=False)
         try:
             self._shake(link, address)
             self._talk(link)
         finally:
             link.close()
+
+    def _context(self, trusted_pem: bytes | None, *, strong: bool) -> SSL.Context:
+        settings = self._settings
+        # With strong cipher off, old ones are taken anyway; and what we are must not end the try the other way round.
+        old_certificates = settings.old_certificates or not settings.strong
+        return mse_context(settings.identity, trusted_pem, strong=strong, old_certificates=old_certificates)
 
     # -- the network ---------------------------------------------------------------------------------------------
 
@@ -134,7 +140,7 @@ class _WlcCheck:
         try:
             link.handshake(self._check.deadline_ns())
         except TransportFault as fault:
-            if fault.kind not in _SILENT and not link.first_bytes:
+            if fault.kind not in SILENT and not link.first_bytes:
                 link.first_bytes = self._answer_to_a_hello(address)
             self._check.note_first_bytes(link, expected=None)
             self._note_withheld(link)
@@ -172,7 +178,7 @@ class _WlcCheck:
 
     def _answer_to_a_hello(self, address: tuple[str, int]) -> bytes:
         """What comes first; OpenSSL was quicker than our look at it, so somebody else than OpenSSL asks once more."""
-        hello = SSL.Connection(mse_context(self._settings.identity, None, strong=self._settings.strong), None)
+        hello = SSL.Connection(self._context(None, strong=self._settings.strong), None)
         hello.set_connect_state()
         with suppress(SSL.WantReadError):
             hello.do_handshake()
@@ -185,7 +191,7 @@ class _WlcCheck:
     def _try_the_other_strength(self, address: tuple[str, int]) -> None:
         """One more handshake with strong cipher the other way round: whether it comes further is a proof."""
         settings = self._settings
-        context = mse_context(settings.identity, None, strong=not settings.strong)
+        context = self._context(None, strong=not settings.strong)
         log = type(self._check.log)("mse")
         deadline = self._check.deadline_ns()
         with suppress(TransportFault):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,15 @@ from typing import NamedTuple
 from loadgen.errors import InputError, Problem
 from loadgen.files import read_bounded
 from loadgen.identity.authlist import AuthList
-from loadgen.identity.credentials import MAX_PEM_BYTES, Authority, Identity, load_identity, new_key, self_signed
+from loadgen.identity.credentials import (
+    MAX_PEM_BYTES,
+    Authority,
+    Identity,
+    load_identity,
+    new_key,
+    refused_certificates,
+    self_signed,
+)
 from loadgen.identity.devices import load_auth_list
 from loadgen.identity.pem import EXPECTED_CERTIFICATES, read_certificates
 from loadgen.scenario.load import relative_to
@@ -123,11 +131,21 @@ class _Maker:
     def _read_identities(self) -> list[Identity]:
         identities: list[Identity] = []
         for name in self._scenario.mse.identities:
+            path = relative_to(self._path, name)
             try:
-                identities.append(load_identity(relative_to(self._path, name)))
+                identity = load_identity(path)
             except InputError as error:
                 self._problems.extend(error.problems)
+                continue
+            identities.append(identity)
+            self._problems.extend(self._refused(identity, str(path)))
         return identities
+
+    def _refused(self, identity: Identity, where: str) -> Iterator[Problem]:
+        """What OpenSSL would refuse in a worker, where nobody could be told the file's name."""
+        tls = self._scenario.tls
+        allows_old = tls.old_certificates or not tls.strong_cipher
+        yield from refused_certificates(identity, where, allows_old=allows_old, remedy="tls.old_certificates = true")
 
     def _make_mses(self) -> list[Identity]:
         plan, key = self._plan, self._scenario.tls.key

@@ -324,6 +324,7 @@ class Worker:
                 check,
                 tickets=plan.resumed > 0,
                 strong=plan.strong_cipher,
+                old_certificates=plan.old_certificates,
                 trusted_pem=assignment.trusted_pem,
                 clock=self._clock(plan.wlc_clock_skew_ns),
                 make=self._make_context,
@@ -369,6 +370,7 @@ class Worker:
                 plan.tls_version,
                 assignment.trusted_pem,
                 strong=plan.strong_cipher,
+                old_certificates=plan.old_certificates,
                 clock=self._clock(plan.mse_clock_skew_ns),
                 make=self._make_context,
             )

@@ -149,10 +149,9 @@ class AnyCertificate:
     # -- pieces ------------------------------------------------------------------------------------------------------
 
     def _outdated(self) -> str | None:
-        algorithm, bits = self._inside(self._key)
-        oid, *parameters = self._inside(algorithm)
-        kind = self._contents(oid)
+        kind, parameters = self._kind_of_key()
         if kind == _RSA:
+            _, bits = self._inside(self._key)
             key = self._at(bits.contents + 1, bits.end, "its RSA key", _SEQUENCE)
             modulus = int.from_bytes(self._contents(next(self._inside(key))), "big")
             if modulus.bit_length() < _LEAST_RSA_BITS:
@@ -162,6 +161,11 @@ class AnyCertificate:
         digest = _SIGNATURES.get(self._contents(next(self._inside(self._algorithm))))
         # Nobody checks how a self-signed certificate is signed: whoever trusts it trusts its key.
         return f"a signature with {digest}" if digest and not self.is_self_signed else None
+
+    def _kind_of_key(self) -> tuple[bytes, list[_Element]]:
+        """The object identifier of its kind, and what parameters it has."""
+        oid, *parameters = self._inside(next(self._inside(self._key)))
+        return self._contents(oid), parameters
 
     def _name(self, name: _Element) -> str:
         parts = [(_ATTRIBUTES.get(oid) or _dotted(oid), value) for oid, value in self._attributes(name)]

@@ -7,7 +7,7 @@ validity.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -132,6 +132,21 @@ def load_identity(path: Path) -> Identity:
         InputError: as `read_identity`; or the file is missing, unreadable, empty or larger than 1 MiB.
     """
     return read_identity(read_bounded(path, MAX_PEM_BYTES, EXPECTED_IDENTITY), str(path))
+
+
+def refused_certificates(identity: Identity, where: str, *, allows_old: bool, remedy: str) -> Iterator[Problem]:
+    """What OpenSSL refuses in our own certificates, before it does so in the middle of something.
+
+    Args:
+        allows_old: certificates that were made by the rules of their time are taken.
+        remedy: the setting that does so.
+    """
+    if allows_old:
+        return
+    for number, certificate in enumerate((identity.certificate(), *identity.chain()), 1):
+        if (outdated := certificate.outdated) is not None:
+            expected = f"certificates that OpenSSL takes today (RSA of 2048 bits, SHA-256), or {remedy}"
+            yield Problem(where, expected, f"{outdated} in certificate number {number}")
 
 
 def read_identity(data: bytes, source: str) -> Identity:

@@ -136,6 +136,7 @@ class Plan(msgspec.Struct, frozen=True):
     first: int = 0
     sessions_per_user: int = 0
     strong_cipher: bool = True
+    old_certificates: bool = False
     certificate: str = "ssc"
     validity_ns: int = 0
     list_delays_ns: tuple[int, ...] = (0,)
@@ -209,7 +210,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 _LATER = (
     *("sessions_per_user", "strong_cipher", "certificate", "validity_ns", "list_delays_ns", "poll_tick_ns"),
-    *("wlc_clock_skew_ns", "mse_clock_skew_ns", "site"),
+    *("wlc_clock_skew_ns", "mse_clock_skew_ns", "site", "old_certificates"),
 )
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Plan) if field.name in _LATER}
 
@@ -287,6 +288,7 @@ def make_plan(
         first=first,
         sessions_per_user=sessions_per_user,
         strong_cipher=scenario.tls.strong_cipher,
+        old_certificates=scenario.tls.old_certificates,
         certificate=scenario.mse.certificate,
         validity_ns=int(scenario.mse.validity or 0),
         list_delays_ns=list_delays_ns(scenario.wlc.aaa),

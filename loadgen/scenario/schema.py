@@ -99,6 +99,8 @@ class Tls(msgspec.Struct, frozen=True):
     version: Literal["1.0", "1.1", "1.2", "1.3"] = "1.2"
     # On: ECDHE. Off: static RSA, as the field's trace shows.
     strong_cipher: bool = True
+    # Take RSA keys of 1024 bits and signatures with SHA-1 in certificates, as old MSEs and controllers have them.
+    old_certificates: bool = False
     key: Literal["p256", "rsa-2048"] = "p256"
     key_hash: Literal["sha1", "sha256"] = "sha256"
     hash_over: Literal["spki", "public-key", "certificate"] = "spki"

@@ -89,6 +89,7 @@ class Association:
     Attributes:
         verified: whether the chain of a client's certificate holds; None if there was nothing to judge, or not yet.
         refusal: why our check refused the peer's certificate.
+        refused_certificate: in DER, where OpenSSL refused it before anybody was asked.
         most_bytes: what one datagram may carry, once the handshake is done.
         sending: held while a datagram is made and sent. trio sends whatever OpenSSL has for the association at the
             time; two at once would go out as one datagram.
@@ -106,7 +107,7 @@ class Association:
             "_until",
             "_waiting",
         ),
-        *("most_bytes", "refusal", "sending", "verified"),
+        *("most_bytes", "refusal", "refused_certificate", "sending", "verified"),
     )
 
     def __init__(self, channel: trio.DTLSChannel, mtu_bytes: int, deliberation: Deliberation | None = None) -> None:
@@ -127,6 +128,7 @@ class Association:
         self._scope = trio.CancelScope()
         self._alert: str | None = None
         self.refusal: str | None = None
+        self.refused_certificate: bytes | None = None
         self.verified: bool | None = None
         self.most_bytes = 0
         self.sending = trio.Lock()

@@ -12,6 +12,7 @@ Source: `nmsp strong-cipher` and the trace of a 3850; the lists are ours.
 from __future__ import annotations
 
 from OpenSSL import SSL
+from OpenSSL._util import lib as _lib
 
 _VERSIONS = {"1.0": SSL.TLS1_VERSION, "1.1": SSL.TLS1_1_VERSION, "1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 STRONG_VERSIONS = ("1.2", "1.3")
@@ -27,10 +28,29 @@ STATIC_RSA = (
 _LEGACY_SERVER_CONNECT = 0x4
 
 
-def offer(context: SSL.Context, version: str, *, strong: bool) -> None:
-    """Have a context speak one version, with the suites of `strong_cipher` on or off."""
+# OpenSSL has one level for certificates and all else of a handshake. With that level down for the certificates, suites
+# stay those above, versions those that are set, and signatures these; the last is for peers whose certificates are
+# signed so, and who show none to whoever does not name it (RFC 5246, 7.4.4).
+_SIGNATURES = (
+    "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512:ed25519:ed448:"
+    "rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512:rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:"
+    "rsa_pss_rsae_sha512:RSA+SHA256:RSA+SHA384:RSA+SHA512:RSA+SHA1"
+)
+
+
+def offer(context: SSL.Context, version: str, *, strong: bool, old_certificates: bool = False) -> None:
+    """Have a context speak one version, with the suites of `strong_cipher` on or off.
+
+    Args:
+        old_certificates: take RSA keys of 1024 bits and signatures with SHA-1 in certificates, ours and the peer's.
+    """
     context.set_min_proto_version(_VERSIONS[version])
     context.set_max_proto_version(_VERSIONS[version])
+    suites = STRONG if strong else STATIC_RSA  # of TLS 1.2 and before; 1.3 has ECDHE only
     if not strong:
         context.set_options(_LEGACY_SERVER_CONNECT)
-    context.set_cipher_list((STRONG if strong else STATIC_RSA).encode())  # of TLS 1.2 and before; 1.3 has ECDHE only
+    elif old_certificates:
+        suites += ":@SECLEVEL=0"
+        if not _lib.SSL_CTX_set1_sigalgs_list(context._context, _SIGNATURES.encode()):  # noqa: SLF001
+            SSL._raise_current_error()  # noqa: SLF001
+    context.set_cipher_list(suites.encode())

@@ -92,6 +92,7 @@ def server_context(
     *,
     tickets: bool = False,
     strong: bool = True,
+    old_certificates: bool = False,
     trusted_pem: bytes | None = None,
     clock: Clock | None = None,
     make: ContextMaker = ClockedContext,
@@ -101,13 +102,13 @@ def server_context(
     Args:
         check: decides about valid certificates, which it makes mandatory; None lets everybody in, with or without one.
         tickets: let clients resume their sessions; without, every handshake is a full one.
-        strong: `strong_cipher`, see `suites`.
+        strong, old_certificates: `strong_cipher` and what else is taken, see `suites`.
         trusted_pem: where chains of CA-signed client certificates must end; None: they are not followed.
         clock: whether a certificate is valid is judged by; None: the machine's.
         make: of `dtls.DatagramContext` it becomes one for DTLS.
     """
     context = make(SSL.TLS_SERVER_METHOD, clock)
-    _fill(context, key_pem, certificate_pem, chain_pem, version, strong=strong)
+    _fill(context, key_pem, certificate_pem, chain_pem, version, strong=strong, old_certificates=old_certificates)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     if tickets:
         context.set_session_id(b"loadgen")  # OpenSSL resumes nobody's session with client certificates without one
@@ -128,6 +129,7 @@ def client_context(
     trusted_pem: bytes | None,
     *,
     strong: bool = True,
+    old_certificates: bool = False,
     clock: Clock | None = None,
     make: ContextMaker = ClockedContext,
 ) -> SSL.Context:
@@ -135,10 +137,10 @@ def client_context(
 
     Args:
         key_pem: empty: it has no certificate to show.
-        strong, clock, make: as of `server_context`.
+        strong, old_certificates, clock, make: as of `server_context`.
     """
     context = make(SSL.TLS_CLIENT_METHOD, clock)
-    _fill(context, key_pem, certificate_pem, chain_pem, version, strong=strong)
+    _fill(context, key_pem, certificate_pem, chain_pem, version, strong=strong, old_certificates=old_certificates)
     if trusted_pem is not None:
         verifying.add_trust(context, trusted_pem)
     context.set_verify(SSL.VERIFY_NONE if trusted_pem is None else SSL.VERIFY_PEER)
@@ -146,9 +148,16 @@ def client_context(
 
 
 def _fill(
-    context: SSL.Context, key_pem: bytes, certificate_pem: bytes, chain_pem: bytes, version: str, *, strong: bool
+    context: SSL.Context,
+    key_pem: bytes,
+    certificate_pem: bytes,
+    chain_pem: bytes,
+    version: str,
+    *,
+    strong: bool,
+    old_certificates: bool,
 ) -> None:
-    offer(context, version, strong=strong)
+    offer(context, version, strong=strong, old_certificates=old_certificates)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle session keeps no buffers: 25 KiB instead of 46
     if key_pem:
         key = load_pem_private_key(key_pem, None)
@@ -164,6 +173,7 @@ class Tunnel:
         blocked: a write waits for room in the socket; call `flush` when there is some, and write nothing before.
         verified: whether the chain of a client's certificate holds; None if there was nothing to judge, or not yet.
         refusal: why we refused the client's certificate.
+        refused_certificate: in DER, where OpenSSL refused it before anybody was asked.
         refused: we have given the handshake up, and said so (an alert): the peer may still be speaking, see `parting`.
         resumed: the handshake went on with an earlier session; known once it is done.
     """
@@ -181,6 +191,7 @@ class Tunnel:
         "fd",
         "refusal",
         "refused",
+        "refused_certificate",
         "resumed",
         "verified",
         "wants",
@@ -205,6 +216,7 @@ class Tunnel:
         self.blocked = False
         self.wants = Want.NOTHING
         self.refusal: str | None = None
+        self.refused_certificate: bytes | None = None
         self.refused = False
         self.verified: bool | None = None
         self._broken = ""  # how our close_notify failed

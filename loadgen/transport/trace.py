@@ -113,10 +113,10 @@ class Telling(Tunnel):
         return [self._connection.get_protocol_version_name(), *([suite] if suite else [])]
 
     def peer_certificate(self) -> bytes | None:
-        """The peer's in DER, once the handshake has taken it."""
+        """The peer's in DER, once the handshake has taken it, or refused it."""
         certificate = _lib.SSL_get_peer_certificate(self._ssl)
         if certificate == _ffi.NULL:
-            return None
+            return self.refused_certificate
         try:
             return der_of(certificate)
         finally:

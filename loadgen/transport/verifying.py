@@ -26,7 +26,22 @@ _OK, _SELF_SIGNED, _REJECTED = 0, 18, 28  # X509_V_OK, X509_V_ERR_DEPTH_ZERO_SEL
 _NO_ANCHOR = frozenset({19, 20, 21})
 # None of OpenSSL's: whoever is not on the list gets certificate_unknown.
 _NOT_LISTED = 10_000
-_KINDS = {9: "certificate_not_yet_valid", 10: "certificate_expired"} | dict.fromkeys(_NO_ANCHOR, "chain_not_trusted")
+# OpenSSL's X509_V_ERR_*, as far as real gear brings them about. Others become certificate_error_<number>.
+_KINDS = {
+    7: "certificate_signature_wrong",
+    9: "certificate_not_yet_valid",
+    10: "certificate_expired",
+    13: "certificate_dates_unreadable",
+    14: "certificate_dates_unreadable",
+    22: "chain_too_long",
+    25: "chain_too_long",
+    26: "certificate_for_another_purpose",
+    34: "certificate_extension_unknown",
+    66: "certificate_key_too_small",
+    67: "chain_key_too_small",
+    68: "certificate_signature_too_weak",
+    79: "chain_not_of_authorities",
+} | dict.fromkeys(_NO_ANCHOR, "chain_not_trusted")
 
 _END = re.compile(rb"-----END CERTIFICATE-----\s*")
 
@@ -83,6 +98,7 @@ def demand_certificates(context: SSL.Context, check: CertificateCheck, trusted_p
             code = _lib.X509_STORE_CTX_get_error(store_context)
             if code not in passing:
                 tunnel.verified, tunnel.refusal = False, refused.get(code, f"certificate_error_{code}")
+                tunnel.refused_certificate = der_of(_lib.X509_STORE_CTX_get0_cert(store_context))
                 return 0
             _lib.X509_STORE_CTX_set_error(store_context, _OK)
             return 1

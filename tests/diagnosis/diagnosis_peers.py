@@ -63,6 +63,7 @@ def settings(identity: Identity, **changes: Any) -> CheckSettings:
         "hash_over": "spki",
         "trusted_pem": None,
         "strong": True,
+        "old_certificates": False,
         "unauthenticated": False,
         "profile": reference_profile(),
         "mask": RSSI_MS if identity is not WLC else CATALYST_9800,

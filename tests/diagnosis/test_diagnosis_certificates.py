@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import diagnosis_peers as peers
 import odd_certificates as odd
 import pytest
-from diagnosis_peers import MSE, both, hash_of, listed
+from cryptography.hazmat.primitives.hashes import SHA1
+from diagnosis_peers import MSE, NOW, WLC, both, hash_of, listed
 from odd_certificates import EVIL, ODD, P256, SUBJECTS
 
-from loadgen.diagnosis.steps import Step
+from loadgen.diagnosis.causes import Evidence, likely_causes
+from loadgen.diagnosis.steps import Step, StepFault
 from loadgen.diagnosis.text import conclusion, step_line
-from loadgen.identity.credentials import Identity, read_identity
+from loadgen.identity.credentials import Identity, new_key, read_identity, self_signed
+from loadgen.transport.alerts import alert_name
 
 
 def identity_of(*ders: bytes, key: odd.Key = P256) -> Identity:
@@ -54,3 +60,113 @@ def test_what_a_list_and_a_peer_say_forges_no_lines_either() -> None:
         report = peers.check_wlc("127.0.0.1", port, peers.settings(MSE))
     for line in (*map(step_line, report.steps), *conclusion(report)):
         assert line.isprintable(), line
+
+
+# -- old ones ----------------------------------------------------------------------------------------------------------
+
+OLD_SSC = identity_of(odd.certificate(odd.mac_name(), odd.RSA_1024, digest=SHA1), key=odd.RSA_1024)
+_ROOT = odd.Issuer(odd.RSA_2048, odd.name((odd.CN, odd.UTF8, b"MIC root")))
+_SUB = odd.certificate(
+    odd.name((odd.CN, odd.UTF8, b"MIC sub")), odd.RSA_2048, issuer=_ROOT, extension=odd.AUTHORITY, digest=SHA1
+)
+_SUB_AS_ISSUER = odd.Issuer(odd.RSA_2048, odd.name((odd.CN, odd.UTF8, b"MIC sub")))
+OLD_MIC = identity_of(
+    odd.certificate(odd.mac_name(), odd.RSA_2048, issuer=_SUB_AS_ISSUER, digest=SHA1), _SUB, key=odd.RSA_2048
+)
+
+
+@pytest.mark.parametrize(
+    ("identity", "kind", "why"),
+    [
+        (OLD_SSC, "certificate_key_too_small", "an RSA key of 1024 bits"),
+        (OLD_MIC, "certificate_signature_too_weak", "a signature with SHA-1"),
+    ],
+    ids=["SSC", "MIC"],
+)
+def test_a_certificate_of_2014(identity: Identity, kind: str, why: str) -> None:
+    """The WLC refuses it by its name, says whose it is, and has a setting that lets it in and lowers nothing else."""
+    theirs, allow = listed(hash_of(identity)), {"old_certificates": True}
+    refused = both(mse=identity, at_mse=allow, at_wlc={"listed": theirs}).at_wlc
+    assert (refused.failed, refused.kind) == (Step.ACCEPTED.value, kind)
+    assert [cause.name for cause in refused.causes] == ["certificate_outdated"]
+    assert why in refused.causes[0].says
+    assert "CN=0050569c3489, valid from 2025-01-01 00:00:00 UTC" in refused.causes[0].look_at[0]
+    assert "--old-certificates" in refused.causes[0].look_at[1]
+    for report in both(mse=identity, at_mse=allow, at_wlc={"listed": theirs, **allow}):
+        assert report.passed, report
+
+
+@pytest.mark.parametrize("strong", [True, False])
+def test_a_wlc_that_asks_for_signatures_of_another_time(tmp_path: Path, strong: bool) -> None:
+    """We would show no certificate, and the WLC would say what it says to whoever shows none."""
+    options = ("-Verify", "1", "-tls1_2", "-client_sigalgs", "RSA+SHA1", "-cipher", "ALL:@SECLEVEL=0")
+    with peers.s_server(tmp_path, *options) as port:
+        report = peers.check_wlc("127.0.0.1", port, peers.settings(MSE, strong=strong, timeout_ns=peers.SHORT_NS))
+    if strong:
+        assert report.failed == Step.ACCEPTED.value
+        assert [cause.name for cause in report.causes] == ["signatures_not_made"]
+        assert "RSA+SHA1" in report.causes[0].look_at[0]
+    else:
+        assert report.failed == Step.CAPABILITY.value  # the tunnel is up: s_server has nothing to say in it
+
+
+def test_with_old_certificates_we_sign_as_such_a_wlc_asks(tmp_path: Path) -> None:
+    options = ("-Verify", "1", "-tls1_2", "-client_sigalgs", "RSA+SHA1", "-cipher", "ALL:@SECLEVEL=0")
+    changes = {"old_certificates": True, "timeout_ns": peers.SHORT_NS}
+    with peers.s_server(tmp_path, *options) as port:
+        report = peers.check_wlc("127.0.0.1", port, peers.settings(MSE, **changes))
+    assert report.failed == Step.CAPABILITY.value
+
+
+@pytest.mark.parametrize("signatures", ["RSA+SHA1", "ECDSA+SHA256"])
+def test_an_mse_that_takes_no_signature_of_ours(signatures: str) -> None:
+    ended = threading.Event()
+
+    def calls(port: int) -> None:
+        with peers.s_client(port, "-tls1_2", "-sigalgs", signatures, "-cipher", "ALL:@SECLEVEL=0"):
+            ended.wait(peers.PATIENCE_S)
+
+    with peers.listen_at("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=calls, args=(listener.getsockname()[1],))
+        thread.start()
+        report = peers.check_mse(listener, peers.settings(WLC, listed=peers.GOOD_LIST))
+    ended.set()
+    thread.join(peers.PATIENCE_S)
+    assert report.failed == Step.TLS.value
+    assert [cause.name for cause in report.causes] == ["signatures_not_ours"]
+    assert signatures in report.causes[0].says
+
+
+# -- what is the clock's, and what is not ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [46, 48, 49, 80])
+def test_a_fresh_identity_that_is_refused_by_a_list_is_not_blamed_on_the_clock(number: int) -> None:
+    fresh = self_signed(peers.MAC, new_key("p256"), NOW)
+    evidence = Evidence("mse", {"no_list", "own_fresh", "refused_by_peer"})
+    names = [each.name for each in likely_causes(StepFault(Step.LISTED, f"alert_{alert_name(number)}"), evidence)]
+    assert names[0] == "not_listed"
+    report = both(mse=fresh, at_wlc={"listed": listed(hash_of(MSE))}).at_mse
+    assert (report.failed, report.causes[0].name) == (Step.LISTED.value, "not_listed")
+
+
+def test_a_fresh_identity_that_is_refused_as_a_certificate_may_be_the_clock_s_doing() -> None:
+    evidence = Evidence("mse", {"no_list", "own_fresh", "refused_by_peer"})
+    assert likely_causes(StepFault(Step.ACCEPTED, "alert_bad_certificate"), evidence)[0].name == "clock_behind"
+
+
+def test_what_is_proven_needs_no_guesses_beside_it() -> None:
+    ended = threading.Event()
+
+    def bare(port: int) -> None:
+        with peers.s_client(port):
+            ended.wait(peers.PATIENCE_S)
+
+    with peers.listen_at("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=bare, args=(listener.getsockname()[1],))
+        thread.start()
+        report = peers.check_mse(listener, peers.settings(WLC, listed=peers.GOOD_LIST))
+    ended.set()
+    thread.join(peers.PATIENCE_S)
+    assert [cause.name for cause in report.causes] == ["no_client_certificate"]
+    assert "not known" not in "\n".join(conclusion(report))

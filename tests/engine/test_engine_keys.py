@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import odd_certificates as odd
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA1
 
 from loadgen.engine.keys import Keys, make_keys
 from loadgen.errors import InputError
@@ -23,9 +25,9 @@ SCENARIO = "name = 'k'\nwlc.count = 2\nmse.count = 3\nload.rate = 1\n"
 HOUR = timedelta(hours=1)
 
 
-def keys_of(tmp_path: Path, text: str = "", use: Use = Use.BOTH) -> Keys:
+def keys_of(tmp_path: Path, text: str = "", use: Use = Use.BOTH, count: int = 3) -> Keys:
     path = tmp_path / "k.toml"
-    path.write_text(SCENARIO + text, "utf-8")
+    path.write_text(SCENARIO.replace("mse.count = 3", f"mse.count = {count}") + text, "utf-8")
     scenario, profile = load_scenario(path)
     return make_keys(scenario, path, make_plan(scenario, profile, use=use), NOW)
 
@@ -130,3 +132,18 @@ def test_files_that_another_authority_signed(tmp_path: Path) -> None:
     assert keys_of(tmp_path, files + "wlc.trust = 'root.pem'").wlc_trust == root.certificate_pem
     assert keys_of(tmp_path, files + "wlc.trust = 'any'").wlc_trust is None
     assert keys_of(tmp_path, files + "wlc.authenticate = false").mse[2].mac == "02:00:00:00:00:02"
+
+
+def test_an_identity_that_openssl_would_refuse_in_a_worker_is_refused_here(tmp_path: Path) -> None:
+    """With its file's name, and the setting that takes it."""
+    small = odd.certificate(odd.mac_name(), odd.RSA_1024, digest=SHA1)
+    path = tmp_path / "mse.pem"
+    path.write_bytes(odd.identity_pem(odd.RSA_1024, small))
+    with pytest.raises(InputError) as refusal:
+        keys_of(tmp_path, "mse.identities = ['mse.pem']", count=1)
+    (problem,) = refusal.value.problems
+    assert problem.where == str(path)
+    assert "tls.old_certificates = true" in problem.expected
+    assert problem.found == "an RSA key of 1024 bits in certificate number 1"
+    for allow in ("tls.old_certificates = true", "tls.strong_cipher = false\ntls.key = 'rsa-2048'"):
+        assert keys_of(tmp_path, f"mse.identities = ['mse.pem']\n{allow}", count=1).mse[0].mac == "00:50:56:9c:34:89"

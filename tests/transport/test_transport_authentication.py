@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+import odd_certificates as odd
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
 from OpenSSL import SSL
 
 from loadgen.identity.credentials import Authority, Identity, new_key, self_signed
@@ -445,3 +447,28 @@ def test_hanging_up_leaves_the_other_direction_open(version: str) -> None:
             read(pair.server)
         pair.server.write(b"last words")
         assert read(pair.client) == b"last words"
+
+
+# -- old certificates --------------------------------------------------------------------------------------------------
+
+
+@VERSIONS
+def test_old_certificates_lower_nothing_else(version: str) -> None:
+    """Suites, versions and the signatures that are preferred stay; TLS 1.1 and SHA-1 suites' keys do not come back."""
+    context = {
+        old: server_context(_WLC.key_pem, _WLC.certificate_pem, b"", version, Check(), old_certificates=old)
+        for old in (False, True)
+    }
+    suites = {old: SSL.Connection(each, None).get_cipher_list() for old, each in context.items()}
+    assert suites[True] == suites[False]
+    old_client = client_of("1.1", _SSC_RSA, strong=False)
+    assert outcome(old_client, context[True]) == ("alert_protocol_version", "unsupported_protocol")
+
+
+@VERSIONS
+@pytest.mark.parametrize("old", [False, True])
+def test_a_small_key_is_let_in_by_the_setting_only(version: str, old: bool) -> None:
+    pem = odd.pem("CERTIFICATE", odd.certificate(odd.mac_name(), odd.RSA_1024, digest=SHA1))
+    server = server_context(_WLC.key_pem, _WLC.certificate_pem, b"", version, Check(), old_certificates=old)
+    client = client_context(odd.key_pem(odd.RSA_1024), pem, b"", version, None, old_certificates=True)
+    assert outcome(client, server) == (("up", "up") if old else ("alert_bad_certificate", "certificate_key_too_small"))
