@@ -347,7 +347,7 @@ class PeerClocks:
             wlcs=len(best),
             corrected=int(np.count_nonzero(wrong)),
             unsteady=int(np.count_nonzero(self._steps[rows] > _MOST_STEPS)),
-            less_ns=max(_most_of(uncertainty[corrected]), _most_of(-highest[raw]), _most_of(self._overstated[rows])),
+            less_ns=max(_most_of(uncertainty[corrected]), _most_of(-lowest[raw]), _most_of(self._overstated[rows])),
             more_ns=max(_most_of(uncertainty[corrected]), _most_of(highest[raw])) + self._held_ns,
             readings=readings,
             held_ns=self._held_ns,
