@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
@@ -36,6 +37,10 @@ _MAX_BATCH = 512
 _DATAGRAMS_PER_VISIT = 4
 # What is due must not keep timers waiting: after so long, the rest is sent in the next tick.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
+# Clients whose repeated hellos are known; one that repeats its own after so many others counts once more.
+_MOST_UNMET = 4096
+# It is refused within one call; nobody is waited for.
+_ANSWER_S = 1.0
 _STATION_MASK = mask_of(MOBILE_STATION)
 
 
@@ -74,6 +79,7 @@ class DtlsWlcDriver(DtlsDriver):
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: dict[int, None] = {}  # positions, in the order of their turns
         self._finishing = self._closing = False
+        self._unmet: dict[int, None] = {}  # hellos that were refused as they stood, the latest last
         self._notified = self._notified_bytes = self._writes = 0
         # A datagram is never held up by its receiver: all lateness is the generator's.
         self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
@@ -201,12 +207,18 @@ class DtlsWlcDriver(DtlsDriver):
         """An association with one of our WLCs, from the cookie to its end."""
         if self._closing:
             return
+        admission = None if self._aaa is None else Admission(self._aaa, self.recorder)
+        association = Association(channel, self.plan.mtu_bytes, admission)
+        if association.hello in self._unmet:  # its client has not heard why, or does not care
+            with suppress(TransportFault):
+                await association.handshake(_ANSWER_S, _ANSWER_S)
+            association.close()
+            return
         now = time.monotonic_ns()
         self.recorder.count("accept.attempts")
         if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
-        admission = None if self._aaa is None else Admission(self._aaa, self.recorder)
-        await self.live(DtlsLink(Association(channel, self.plan.mtu_bytes, admission), number, now))
+        await self.live(DtlsLink(association, number, now))
 
     def on_tunnel(self, link: DtlsLink, now_ns: int) -> None:
         self.recorder.count("accept.success")
@@ -265,6 +277,10 @@ class DtlsWlcDriver(DtlsDriver):
             self._begin_row(link, now_ns)
 
     def end(self, link: DtlsLink, *, orderly: bool) -> None:
+        if link.association.unmet:
+            self._unmet[link.association.hello] = None
+            if len(self._unmet) > _MOST_UNMET:
+                del self._unmet[next(iter(self._unmet))]
         if link.phase is Phase.HANDSHAKING:
             count_verified(self.recorder, link.association.verified)
             self.recorder.count("accept.fail" if link.association.refusal is None else "accept.reject")

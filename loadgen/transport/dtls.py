@@ -13,10 +13,13 @@ from typing import Any, Protocol
 
 import trio
 from OpenSSL import SSL
+from OpenSSL._util import ffi as _ffi
+from OpenSSL._util import lib as _lib
+from trio._dtls import decode_volley_trusted
 
 from loadgen.transport import verifying
 from loadgen.transport.alerts import ALERTS, FATAL
-from loadgen.transport.tls import EndOfStream, TransportFault, kind_of_errno, kind_of_error
+from loadgen.transport.tls import EndOfStream, TransportFault, kind_of_errno, kind_of_error, kind_of_reason
 from loadgen.transport.verifying import Clock, ClockedContext
 
 # What DTLS 1.2 adds to a record at most: its header, an IV, a MAC of SHA-384 and CBC's padding. With AES-GCM it is 37.
@@ -34,6 +37,7 @@ _MEMINFO = struct.Struct("@9I")  # the last one: datagrams that found the receiv
 # Once OpenSSL has made a fatal alert, trio must get it out before the handshake is given up.
 _ALERT_TIME_S = 0.1
 _CB_ALERT, _CB_READ = 0x4000, 0x04
+_ALERT_BYTES = 1 << 10
 
 
 class DatagramContext(ClockedContext):
@@ -66,6 +70,12 @@ def _note_alert(connection: SSL.Connection, where: int, code: int) -> None:
         association.alerted(ALERTS.get(code & 0xFF, str(code & 0xFF)), received=bool(where & _CB_READ))
 
 
+def _reason() -> str | None:
+    """Why OpenSSL sends the alert that it is just about to send, as it would say over TLS."""
+    words = _lib.ERR_reason_error_string(_lib.ERR_peek_error())
+    return None if words == _ffi.NULL else kind_of_reason(_ffi.string(words).decode())
+
+
 class Deliberation(Protocol):
     """Whoever decides about an association's client, and may take time for it."""
 
@@ -90,6 +100,8 @@ class Association:
         verified: whether the chain of a client's certificate holds; None if there was nothing to judge, or not yet.
         refusal: why our check refused the peer's certificate.
         refused_certificate: in DER, where OpenSSL refused it before anybody was asked.
+        hello: what tells this attempt of a client's from its others, whatever it repeats.
+        unmet: the client's hello was refused as it stood: whenever it comes again, that is the same attempt.
         most_bytes: what one datagram may carry, once the handshake is done.
         sending: held while a datagram is made and sent. trio sends whatever OpenSSL has for the association at the
             time; two at once would go out as one datagram.
@@ -107,7 +119,7 @@ class Association:
             "_until",
             "_waiting",
         ),
-        *("most_bytes", "refusal", "refused_certificate", "sending", "verified"),
+        *("hello", "most_bytes", "refusal", "refused_certificate", "sending", "unmet", "verified"),
     )
 
     def __init__(self, channel: trio.DTLSChannel, mtu_bytes: int, deliberation: Deliberation | None = None) -> None:
@@ -131,11 +143,14 @@ class Association:
         self.refused_certificate: bytes | None = None
         self.verified: bool | None = None
         self.most_bytes = 0
+        # A cookie and the bytes of the hello; trio has them too, to know a repeated one by.
+        self.hello = hash((channel.peer_address, channel._client_hello))  # noqa: SLF001
+        self.unmet = False
         self.sending = trio.Lock()
 
     def alerted(self, name: str, *, received: bool) -> None:
         """A fatal alert was received or made: the handshake, if it goes on, leads nowhere; trio would go on."""
-        self._alert = f"alert_{name}" if received else f"sent_alert_{name}"
+        self._alert = f"alert_{name}" if received else _reason() or f"sent_alert_{name}"
         end = trio.current_time() if received else max(trio.current_time(), self._until) + _ALERT_TIME_S
         self._scope.deadline = min(self._scope.deadline, end)
 
@@ -180,8 +195,8 @@ class Association:
             retransmit_s: a flight that is not answered is sent again after so long, then after twice that, ...
 
         Raises:
-            TransportFault: why we refused, `alert_<name>` (the peer refused us), `sent_alert_<name>` (OpenSSL refused
-                the peer), `timeout`, `replaced`, `empty_datagram`, or an error of the network.
+            TransportFault: as `Tunnel.handshake`; `timeout`, `replaced`, `empty_datagram`; `sent_alert_<name>` where
+                OpenSSL refused the peer and did not say why.
         """
         self._scope.deadline = self._setup_ends = trio.current_time() + timeout_s
         if self._deliberation is not None:
@@ -195,6 +210,7 @@ class Association:
                 # What an empty datagram is for pyOpenSSL; trio cannot go on with a handshake that it has broken off.
                 raise TransportFault(self._why("empty_datagram")) from error
             except SSL.Error as error:
+                await self._tell_alert()
                 raise TransportFault(self._why(kind_of_error(error))) from error
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise _fault(error) from error
@@ -203,6 +219,16 @@ class Association:
                     del self._channel._send_volley  # noqa: SLF001 - the class has its own
             return
         raise TransportFault(self._why("timeout"))
+
+    async def _tell_alert(self) -> None:
+        """Send what OpenSSL has to say about a client's first hello: trio gives up before it does."""
+        try:
+            flight = decode_volley_trusted(self._connection.bio_read(_ALERT_BYTES))
+        except SSL.WantReadError:
+            return
+        self.unmet = True
+        with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._send_flight(flight)
 
     @property
     def failure(self) -> str | None:

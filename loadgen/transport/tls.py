@@ -461,7 +461,11 @@ def kind_of_error(error: SSL.Error) -> str:
     if isinstance(error, SSL.SysCallError):
         return "closed" if error.args[0] == -1 else kind_of_errno(error.args[0])
     reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    reason = reasons[-1][2] if reasons else "unknown"
+    return kind_of_reason(reasons[-1][2] if reasons else "unknown")
+
+
+def kind_of_reason(reason: str) -> str:
+    """The same of OpenSSL's words."""
     words = re.sub(r"[^a-z0-9]+", "_", reason.lower()).strip("_")
     # "tlsv1 alert unknown ca", "ssl/tls alert certificate unknown": the peer's alert by its name
     _, alert, name = words.partition("alert_")

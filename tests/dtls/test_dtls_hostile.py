@@ -90,7 +90,7 @@ class TestRefused:
         other = Authority.new("somebody else", NOW, "p256").certificate_pem
         assert other != AUTHORITY.certificate_pem
         wlcs, mses = self._run(plan, [mse_context(trusted=other)])
-        assert mses.errors() == {"errors.tls.sent_alert_unknown_ca": 1}
+        assert mses.errors() == {"errors.tls.certificate_verify_failed": 1}
         assert wlcs.errors() == {"errors.accept.alert_unknown_ca": 1}
 
     def _run(self, plan: object, contexts: list[object]) -> tuple[Wlcs, Mses]:
