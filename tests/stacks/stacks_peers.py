@@ -37,6 +37,7 @@ def check_settings(identity: Identity, **changes: Any) -> CheckSettings:
         "hash_over": "spki",
         "trusted_pem": None,
         "strong": True,
+        "old_certificates": False,
         "unauthenticated": False,
         "profile": reference_profile(),
         "mask": CATALYST_9800 if identity is WLC else mask_of([Subservice.RSSI_MS]),
