@@ -34,8 +34,9 @@ def ab(
 ) -> int:
     """Run SCENARIO against A and B in turns, and judge B by A.
 
-    A TARGET is wlc=HOST:PORT[,...], or a command that starts a WLC, prints a line when it is ready (with its HOST:PORT,
-    if that is not the scenario's) and is ended after each run. With --serve wlc it is a command that starts an MSE.
+    A TARGET is wlc=HOST:PORT[,...], or a command that starts WLCs, prints a line on stdout when they are ready (with
+    each HOST:PORT, if that is not the scenario's) and is ended after each run: `loadgen run S.toml --serve wlc` is
+    one. With --serve wlc it is a command that starts an MSE.
 
     The exit code tells the outcome: 0 no regression, 1 a regression, 2 bad input, 5 inconclusive,
     7 a file could not be written, 130 interrupted.

@@ -86,6 +86,7 @@ def mse(listen: str, identity: Path | None, offer: str, **options: Any) -> int:
     Exit code 0: every step passed; 3: one failed, and likely causes were told; 2: bad input.
     """
     from loadgen.diagnosis.mse_check import check_mse, listen_at
+    from loadgen.transport.address import host_and_port
 
     if options["auth_list"] is None and not options["unauthenticated"]:
         raise InputError(Problem("--auth-list", "a file with the MSE's key hash, or --unauthenticated", "neither"))
@@ -93,7 +94,7 @@ def mse(listen: str, identity: Path | None, offer: str, **options: Any) -> int:
     ours = _new_wlc() if identity is None else _load_identity(identity, options)
     settings = _settings("wlc", ours, None, _mask(offer), options)
     with listen_at(host, port) as listener:
-        at = listener.getsockname()
+        at = host_and_port(listener.getsockname())
         _begin(options, f"as the WLC {ours.mac}, waiting for an MSE at {at[0]} port {at[1]}")
         return _end(check_mse(listener, settings), options)
 
@@ -165,7 +166,7 @@ def _end(report: CheckReport, options: dict[str, Any]) -> int:
 
 def _host_and_port(text: str) -> tuple[str, int]:
     """HOST, HOST:PORT, [2001:db8::1]:PORT or a bare IPv6 address."""
-    from loadgen.scenario.load import parse_endpoint
+    from loadgen.hosts import parse_endpoint
 
     bare = text.count(":") != 1 and not text.startswith("[")
     try:

@@ -30,9 +30,10 @@ from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Threshold
 from loadgen.report.folder import ResultFolder
 from loadgen.report.html import comparison_page
-from loadgen.scenario.plan import Use
+from loadgen.scenario.plan import Use, make_plan
 
 _OPTIONS = ("--a", "--b")
+_SOME_PORT = 1
 
 
 class AbOptions(NamedTuple):
@@ -66,10 +67,7 @@ def run_pairs(options: AbOptions) -> int:
         source = source._replace(use=Use.TARGET_WLC)
     elif any(map(_is_address, options.targets)):
         raise InputError(Problem("--a, --b", "commands that start MSEs, with --serve wlc", "an address"))
-    for option, target in zip(_OPTIONS, options.targets, strict=True):
-        if _is_address(target):
-            read_targets(target, option)
-    checked = check_source(source)
+    checked = check_source(_with_targets(source, options.targets))
     began = datetime.now(UTC)
     folder = ResultFolder(options.results, began, f"ab-{source.scenario.name}", checked.plan.digest)
     folder.create()
@@ -108,6 +106,18 @@ def run_pairs(options: AbOptions) -> int:
         complain(str(error))
         unwritten = error.exit_code
     return comparison.exit_code or int(unwritten)
+
+
+def _with_targets(source: Source, targets: Sequence[str]) -> Source:
+    """The source as it can be checked now: commands tell later where their WLCs listen, with ports instead of 0."""
+    named = [
+        read_targets(target, option) for option, target in zip(_OPTIONS, targets, strict=True) if _is_address(target)
+    ]
+    if source.use is not Use.TARGET_WLC:
+        return source
+    listening = make_plan(source.scenario, source.profile).wlcs
+    to_be_told = tuple((wlc.host, wlc.port or _SOME_PORT) for wlc in listening)
+    return source._replace(targets=named[0] if named else to_be_told)
 
 
 def _one_run(

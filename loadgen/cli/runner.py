@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from loadgen.engine.outcome import abort_when, make_result, make_unfinished
 from loadgen.engine.signals import noted
 from loadgen.engine.supervisor import Supervisor, Tracing
 from loadgen.errors import ExitCode, OutputError
+from loadgen.hosts import endpoints_shown
 from loadgen.measure.document import as_json
 from loadgen.measure.intervals import WholeInterval
 from loadgen.measure.result import RunResult
@@ -60,7 +62,14 @@ def run_scenario(options: RunOptions) -> int:
     ):
         if warning := beyond_this_machine(forecast(job.plan, job.profile, job.workers)):
             onlooker.say(warning)
-        result = run_job(job, checked.demands, folder, onlooker, tracing=None if trace is None else trace.tracing)
+        result = run_job(
+            job,
+            checked.demands,
+            folder,
+            onlooker,
+            announce=(lambda _: None) if options.as_json else _announce,
+            tracing=None if trace is None else trace.tracing,
+        )
     code = result.verdict.exit_code
     try:
         if options.as_json and folder.created:
@@ -88,12 +97,14 @@ def run_job(
     onlooker: Onlooker,
     *,
     listening: Callable[[], None] = lambda: None,
+    announce: Callable[[str], None] = lambda _: None,
     amend: Callable[[RunResult], RunResult] = lambda result: result,
     tracing: Tracing | None = None,
 ) -> RunResult:
     """Run a plan once, and fill its folder as it goes on, if it comes as far as to be prepared.
 
     Args:
+        announce: told where our WLCs listen, when they do.
         listening: called when everything is prepared and nothing was dialed yet.
         amend: adds to the result what only the caller knows.
         tracing: what is done with handshakes; None: nothing.
@@ -124,7 +135,8 @@ def run_job(
         supervisor.on_whole = keep
         if plan.use is Use.SERVE_WLC:
             # Whoever is to dial must find out, the more so if the kernel chose the ports.
-            onlooker.say(f"{listed(addresses)}: ready")
+            onlooker.say(text := ready(addresses))
+            announce(text)
         listening()
 
     abort = abort_when(plan, plan.thresholds)
@@ -143,7 +155,15 @@ def run_job(
     return result
 
 
-def listed(addresses: Sequence[tuple[str, int]]) -> str:
-    """Where our WLCs listen, in a few words."""
-    first, last = (f"{host}:{port}" for host, port in (addresses[0], addresses[-1]))
-    return f"1 WLC at {first}" if len(addresses) == 1 else f"{len(addresses):,} WLCs at {first} ... {last}"
+def ready(addresses: Sequence[tuple[str, int]]) -> str:
+    """Where all of our WLCs listen, as `engine/target` reads it."""
+    return f"ready: {len(addresses):,} WLC{'' if len(addresses) == 1 else 's'} at {endpoints_shown(addresses)}"
+
+
+def _announce(text: str) -> None:
+    """Tell whatever program has started us, `loadgen ab` for one; a person reads it on stderr."""
+    if sys.stdout is not None and not sys.stdout.isatty():
+        try:
+            say(text)
+        except OutputError as error:
+            complain(str(error))

@@ -24,7 +24,7 @@ from loadgen.capacity.probing import Ended, Prober
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe
 from loadgen.cli.arguments import SourceOptions
 from loadgen.cli.output import complain, display, say
-from loadgen.cli.runner import complain_of, listed
+from loadgen.cli.runner import complain_of, ready
 from loadgen.cli.source import read_duration, read_source
 from loadgen.cli.watching import Onlooker, watching
 from loadgen.engine.job import Source, plan_of
@@ -102,7 +102,7 @@ class _Account:
                 self._folder.check()
                 self._save(campaign)
             if of.use is Use.SERVE_WLC:
-                onlooker.say(f"{listed(listening)}: ready")
+                onlooker.say(ready(listening))
 
         def new_log(start_unix_s: float) -> IntervalLog:
             nonlocal logs

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from loadgen.diagnosis.field_trace import TraceLines
 from loadgen.engine.channel import Traced
+from loadgen.hosts import endpoint_shown
 from loadgen.nmsp.messages import Role
 
 
@@ -26,8 +27,7 @@ class FleetTrace:
             self._left_out[role] += 1
             return []
         self._printed[role] += 1
-        host = f"[{traced.host}]" if ":" in traced.host else traced.host
-        who = f"{role.name} {traced.number} {host}:{traced.port}"
+        who = f"{role.name} {traced.number} {endpoint_shown(traced.host, traced.port)}"
         lines = TraceLines(
             server=role is Role.WLC,
             number=self._printed[role],

@@ -18,12 +18,14 @@ from loadgen.diagnosis.steps import CheckReport, Step, StepFault
 from loadgen.endpoint.stations import make_stations
 from loadgen.endpoint.wlc import WlcEndpoint
 from loadgen.errors import InputError, Problem, RemoteProtocolError
+from loadgen.hosts import endpoint_shown
 from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.pem import mac_of
 from loadgen.nmsp.hot import NotifyRing
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.nmsp.session import State
+from loadgen.transport.address import host_and_port, socket_address
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NS_PER_MS, NS_PER_S
 
@@ -41,11 +43,11 @@ def listen_at(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=1)
+        return socket.create_server(socket_address(host, port), family=family, backlog=1)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
-            Problem("--listen", "an address where nobody listens yet", f"{host}:{port}: {reason}")
+            Problem("--listen", "an address where nobody listens yet", f"{endpoint_shown(host, port)}: {reason}")
         ) from error
 
 
@@ -60,9 +62,9 @@ class _MseCheck:
         self._settings = settings
         self._check = Check("wlc", settings)
         self._walk, self._evidence = self._check.walk, self._check.evidence
-        host, port = listener.getsockname()[:2]
+        host, port = host_and_port(listener.getsockname())
         self._check.peer = "nobody yet"
-        self._evidence.note(None, listen=f"{host}:{port}", listen_host=host, port=str(port), host=host)
+        self._evidence.note(None, listen=endpoint_shown(host, port), listen_host=host, port=str(port), host=host)
 
     def run(self) -> CheckReport:
         return self._check.run(self._steps)
@@ -90,10 +92,11 @@ class _MseCheck:
         sock, address = self._listener.accept()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._check.peer = f"{address[0]}:{address[1]}"
+        host, port = host_and_port(address)
+        self._check.peer = endpoint_shown(host, port)
         self._evidence.note(None, peer=self._check.peer)
-        self._walk.passed(Step.REACHABLE, f"from {address[0]}")
-        self._walk.passed(Step.TCP, f"port {address[1]}")
+        self._walk.passed(Step.REACHABLE, f"from {host}")
+        self._walk.passed(Step.TCP, f"port {port}")
         return sock
 
     # -- the tunnel ----------------------------------------------------------------------------------------------

@@ -20,8 +20,10 @@ from loadgen.diagnosis.signatures import is_empty_certificate, key_told
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
 from loadgen.endpoint.mse import MseEndpoint
 from loadgen.errors import RemoteProtocolError
+from loadgen.hosts import endpoint_shown
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import labels_of
+from loadgen.transport.address import host_and_port
 from loadgen.transport.spoken import CERTIFICATE
 from loadgen.transport.tls import TransportFault, dial, dial_result
 from loadgen.units import NS_PER_MS, NS_PER_S
@@ -54,7 +56,7 @@ class _WlcCheck:
         self._host, self._port = host, port
         self._settings = settings
         self._check = Check("mse", settings)
-        self._check.peer = f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
+        self._check.peer = endpoint_shown(host, port)
         self._walk, self._evidence = self._check.walk, self._check.evidence
         self._evidence.note(None, host=host, port=str(port), peer=self._check.peer)
         self._look_at_ourselves()
@@ -102,7 +104,7 @@ class _WlcCheck:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise StepFault(Step.REACHABLE, "unresolved", str(error)) from error
-        return str(found[0][4][0]), self._port
+        return host_and_port(found[0][4])[0], self._port
 
     def _connect(self, address: tuple[str, int]) -> socket.socket:
         """A connected socket. A refusal came from somewhere, so the host is reachable; silence may be anything."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import suppress
 
 from loadgen.errors import InputError, Problem
-from loadgen.scenario.load import parse_endpoint
+from loadgen.hosts import parse_endpoint
+from loadgen.transport.address import host_and_port
 
 
 def read_targets(text: str, option: str, expected: str = "wlc=HOST:PORT[,...]") -> tuple[tuple[str, int], ...]:
@@ -51,7 +53,10 @@ def check_listen(text: str) -> None:
 
 
 def _resolve(host: str) -> str:
+    with suppress(ValueError):
+        ipaddress.ip_address(host)
+        return host
     try:
-        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+        return host_and_port(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4])[0]
     except (OSError, UnicodeError) as error:
         raise ValueError(f"a host name that resolves ({error})") from error

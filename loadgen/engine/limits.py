@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from loadgen.errors import InputError, Problem
+from loadgen.hosts import endpoint_shown
 from loadgen.loads import LoadKind
 from loadgen.scenario.plan import Plan
 from loadgen.units import NS_PER_S
@@ -89,8 +90,8 @@ def check_local_ports(plan: Plan) -> None:
         return
     if port and most > high - low + 1:
         expected = (
-            f"at most {high - low + 1:,} sessions to {host}:{port} (net.ipv4.ip_local_port_range {low} to {high})"
-            f"{_ELSEWHERE}"
+            f"at most {high - low + 1:,} sessions to {endpoint_shown(host, port)} "
+            f"(net.ipv4.ip_local_port_range {low} to {high}){_ELSEWHERE}"
         )
         raise InputError(Problem("local ports", expected, f"{most:,}"))
 
@@ -105,8 +106,8 @@ def _check_closed_ports(plan: Plan, host: str, port: int, share: float, ports: i
     most = peak_per_s * min(_TIME_WAIT_S, plan.duration_ns / NS_PER_S)
     if most > ports:
         expected = (
-            f"at most {ports / _TIME_WAIT_S:,.0f} handshakes/s to {host}:{port}: each keeps one of {ports:,} local "
-            f"ports for {_TIME_WAIT_S} s (sysctl net.ipv4.tcp_tw_reuse=1 lifts that)"
+            f"at most {ports / _TIME_WAIT_S:,.0f} handshakes/s to {endpoint_shown(host, port)}: each keeps one of "
+            f"{ports:,} local ports for {_TIME_WAIT_S} s (sysctl net.ipv4.tcp_tw_reuse=1 lifts that)"
         )
         raise InputError(Problem("local ports", expected, f"{peak_per_s:,.0f}/s"))
 

@@ -19,6 +19,7 @@ from loadgen.engine.phase import Phase
 from loadgen.engine.shard import Shard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
+from loadgen.transport.address import host_and_port
 from loadgen.transport.patient import PatientTunnel
 from loadgen.transport.tls import Tunnel, Want, kind_of_errno
 from loadgen.units import NS_PER_MS
@@ -114,7 +115,7 @@ class ListeningShard(Shard):
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             now = time.monotonic_ns()
-            link = self.link_class(sock, now, number, address[:2])
+            link = self.link_class(sock, now, number, host_and_port(address))
             self.recorder.count("accept.attempts")
             self.on_accepted(sock, link)
             self.add(link, now + self.setup_timeout_ns, select.EPOLLIN)

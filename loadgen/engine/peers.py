@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from loadgen.endpoint.link import Endpoint
 from loadgen.engine.phase import Phase
+from loadgen.hosts import endpoint_shown
 from loadgen.measure.clocks import DATAGRAM_SLACK_NS, PeerClocks
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Kind, Role
@@ -42,7 +43,7 @@ def peer_clocks(
     """The clocks that a worker's sessions are told times by; None if they are its own."""
     if plan.use.plays_wlc:
         return None
-    wlcs = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
+    wlcs = [endpoint_shown(host, port) for host, port in addresses]
     return PeerClocks([wlcs[session.wlc] for session in sessions], DATAGRAM_SLACK_NS if plan.datagrams else 0)
 
 

@@ -6,8 +6,10 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from loadgen.hosts import endpoint_shown
 from loadgen.measure.asked import MOST_NAMED, Absence
 from loadgen.scenario.plan import Plan, Use
+from loadgen.transport.address import host_and_port
 from loadgen.units import NS_PER_S
 
 
@@ -116,7 +118,7 @@ def presence_of_sessions(
 
     def name_of(number: int) -> str:
         host, port = addresses[sessions[number].wlc]
-        return f"MSE {plan.mse_macs[sessions[number].mse]} at WLC {host}:{port}"
+        return f"MSE {plan.mse_macs[sessions[number].mse]} at WLC {endpoint_shown(host, port)}"
 
     return Presence([1] * len(sessions), name_of, ours_to_time=plan.use is Use.BOTH)
 
@@ -126,11 +128,11 @@ def presence_of_visitors(plan: Plan, members: Sequence[int], listeners: Sequence
     if plan.use.plays_mse or plan.sessions_per_user:
         return None
     wanted = Counter(session.wlc for session in plan.sessions)
-    addresses = [listener.getsockname()[:2] for listener in listeners]
+    addresses = [host_and_port(listener.getsockname()) for listener in listeners]
 
     def name_of(position: int) -> str:
         host, port = addresses[position]
-        return f"WLC {plan.wlcs[members[position]].mac} at {host}:{port}"
+        return f"WLC {plan.wlcs[members[position]].mac} at {endpoint_shown(host, port)}"
 
     # The load begins with the first of them, and the others take the time that ours would.
     dialing_ns = int(len(plan.sessions) / plan.connect_per_s * NS_PER_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import shlex
 import signal
@@ -19,15 +18,15 @@ from typing import IO
 from loadgen.engine.keeper import keeper
 from loadgen.engine.signals import noted
 from loadgen.errors import InputError, Problem
-from loadgen.scenario.load import parse_endpoint
+from loadgen.hosts import endpoints_in
 
 READY_S = 60.0
 _END_S = 10.0
-_LINE_BYTES = 4096
+_CHUNK_BYTES = 1 << 16
+# The addresses of 100,000 WLCs at ports that the kernel has chosen take 2 MB.
+_LINE_BYTES = 4 << 20
 # Between closing stdout and its end.
 _CLOSED_S = 2.0
-# The time of day at the beginning of a log line is no address.
-_ADDRESS = re.compile(r"(?<![\w:.-])(?:\[[0-9a-fA-F:.]+\]|(?!\d+:)[\w.-]+):\d{1,5}(?![\w:])")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,7 +40,7 @@ class CommandTarget:
 
     def __init__(self, process: subprocess.Popen[bytes], line: str) -> None:
         self._process = process
-        self.addresses = [parse_endpoint(text) for text in _ADDRESS.findall(line)]
+        self.addresses = endpoints_in(line)
         self.rss_bytes = 0
         self._cpu_s = self._cpu_so_far_s()
 
@@ -155,7 +154,7 @@ def _first_line(process: subprocess.Popen[bytes], option: str, errors: IO[bytes]
     while b"\n" not in line:
         select.select([fd], [], [], max(0.0, until - time.monotonic()))
         try:
-            data = os.read(fd, _LINE_BYTES)
+            data = os.read(fd, _CHUNK_BYTES)
         except BlockingIOError:
             found = f"nothing for {READY_S:.0f} s"
             raise InputError(Problem(option, "a line on stdout when it is ready", found)) from None
@@ -169,7 +168,7 @@ def _first_line(process: subprocess.Popen[bytes], option: str, errors: IO[bytes]
 def _discard(stream: IO[bytes]) -> None:
     os.set_blocking(stream.fileno(), True)
     with stream, suppress(OSError):
-        while os.read(stream.fileno(), _LINE_BYTES):
+        while os.read(stream.fileno(), _CHUNK_BYTES):
             pass
 
 

@@ -54,6 +54,7 @@ from loadgen.engine.site_shard import SiteShard
 from loadgen.engine.tracing import Tracer
 from loadgen.engine.wlc_shard import WlcShard
 from loadgen.errors import InputError, Problem
+from loadgen.hosts import endpoint_shown
 from loadgen.loads import LoadKind
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.histogram import Histogram
@@ -65,6 +66,7 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.scenario.schedule import Share
 from loadgen.transport import dtls
+from loadgen.transport.address import host_and_port, socket_address
 from loadgen.transport.tls import ContextMaker, client_context, server_context
 from loadgen.transport.trace import observed
 from loadgen.transport.verifying import Clock, ClockedContext, skewed
@@ -310,7 +312,7 @@ class Worker:
         planned = plan.wlcs[assignment.worker :: assignment.workers]
         idle = bool(plan.sessions_per_user) and plan.use is Use.SERVE_WLC
         listeners = _listen([(wlc.host, wlc.port) for wlc in planned], idle=idle, datagrams=plan.datagrams)
-        addresses = tuple(listener.getsockname()[:2] for listener in listeners)
+        addresses = tuple(host_and_port(listener.getsockname()) for listener in listeners)
         lists = assignment.auth_lists
         aaa = Aaa(lists, plan.list_delays_ns, plan.poll_tick_ns) if plan.authenticate else None
         asked = None if aaa is None else aaa.check
@@ -445,7 +447,7 @@ def _listen(addresses: list[tuple[str, int]], *, idle: bool, datagrams: bool) ->
             listeners.append(dtls.listen((host, port)) if datagrams else _listener((host, port), idle=idle))
         except OSError as error:
             found = (error.strerror or str(error)).lower()
-            problems.append(Problem("wlc.listen", f"to listen on {host}:{port}", found))
+            problems.append(Problem("wlc.listen", f"to listen on {endpoint_shown(host, port)}", found))
     if problems:
         for sock in listeners:
             sock.close()
@@ -458,7 +460,7 @@ def _listener(address: tuple[str, int], *, idle: bool) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
+        sock.bind(socket_address(*address))
         if not idle:
             sock.listen(LISTEN_BACKLOG)
     except OSError:

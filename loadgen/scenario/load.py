@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.errors import InputError, Problem
+from loadgen.hosts import parse_endpoint
 from loadgen.nmsp import services
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.scenario.authentication import check_authentication
@@ -110,22 +111,6 @@ def mask_of(value: Subservices) -> int:
     return services.mask_of(services.BY_LABEL[label] for label in value)
 
 
-def parse_endpoint(text: str) -> tuple[str, int]:
-    """Read "192.0.2.1:16113" or "[2001:db8::1]:16113".
-
-    Raises:
-        ValueError: the message says what was expected.
-    """
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""
-    if not host or not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise ValueError('an address and a port such as "127.0.1.1:16113" or "[::1]:16113"')
-    return host, int(port)
-
-
 def _apply(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     steps = _STEP.findall(key)
@@ -198,8 +183,6 @@ def _check_wlc(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
             "wlc.listen", text if text.startswith("an address") else "a numeric IP address", shown(wlc.listen)
         )
     else:
-        if "%" in host and wlc.count > 1:
-            yield Problem("wlc.listen", "an address without a scope, for more than one WLC", shown(wlc.listen))
         if wlc.step == "port" and port and port + wlc.count - 1 > 65535:
             yield Problem("wlc.count", f"at most {65536 - port} ports from {port} on", str(wlc.count))
         if wlc.step == "address":

@@ -7,19 +7,18 @@ place where it ran (target addresses, files) or the keys that were made for it.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
 
 from loadgen.errors import InputError
+from loadgen.hosts import further, parse_endpoint
 from loadgen.loads import LoadKind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.authentication import list_delays_ns, poll_tick_ns
 from loadgen.scenario.load import (
     mask_of,
-    parse_endpoint,
     readings_range,
     session_count,
     stage_duration_ns,
@@ -323,8 +322,7 @@ def _listen_endpoints(scenario: Scenario) -> list[tuple[str, int]]:
     wlc = scenario.wlc
     host, port = parse_endpoint(wlc.listen)
     if wlc.step == "address":
-        first = ipaddress.ip_address(host)
-        return [(str(first + index), port) for index in range(wlc.count)]
+        return [(further(host, index), port) for index in range(wlc.count)]
     return [(host, port + index if port else 0) for index in range(wlc.count)]
 
 

@@ -8,6 +8,8 @@ import msgspec
 import trio
 import zmq
 
+from loadgen.hosts import endpoint_shown
+
 # A spawn message carries a scenario; more than this no master sends.
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 # How long the last words may take when we hang up.
@@ -46,7 +48,7 @@ class MasterConnection:
             (zmq.MAXMSGSIZE, _MAX_MESSAGE_BYTES),
         ):
             self._socket.setsockopt(option, value)
-        self._socket.connect(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
+        self._socket.connect(f"tcp://{endpoint_shown(host, port)}")
         self._descriptor = int(self._socket.getsockopt(zmq.FD))
         self._decoder = msgspec.msgpack.Decoder(Message)
         self._waiting: trio.CancelScope | None = None

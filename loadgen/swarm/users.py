@@ -8,15 +8,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
 from loadgen.errors import InputError, Problem
+from loadgen.hosts import endpoint_shown, further, parse_endpoint
 from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.load import check_scenario, parse_endpoint, session_count
+from loadgen.scenario.load import check_scenario, session_count
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schema import MOST_OF_A_FLEET, Scenario, Stage
 from loadgen.units import NS_PER_S, Duration
@@ -90,7 +90,7 @@ def sized(fleet: Fleet, users: int, listen: str | None = None, step_over: int = 
         if use is Use.BOTH:
             # Nobody else has to find them, and another worker on this machine has some, too.
             host, _ = parse_endpoint(wlc.listen)
-            wlc = msgspec.structs.replace(wlc, listen=_endpoint(host, 0), step="port")
+            wlc = msgspec.structs.replace(wlc, listen=endpoint_shown(host, 0), step="port")
         if fleet.user is UserClass.MSE:
             mse = msgspec.structs.replace(mse, count=users, assign="round-robin")
         elif mse.assign == "all":
@@ -114,12 +114,8 @@ def sized(fleet: Fleet, users: int, listen: str | None = None, step_over: int = 
 def _further(listen: str, step: str, count: int) -> str:
     host, port = parse_endpoint(listen)
     if step == "address":
-        return _endpoint(str(ipaddress.ip_address(host) + count), port)
-    return _endpoint(host, port + count if port else 0)
-
-
-def _endpoint(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return endpoint_shown(further(host, count), port)
+    return endpoint_shown(host, port + count if port else 0)
 
 
 def per_wlc_per_s(fleet: Fleet) -> float:

@@ -18,6 +18,7 @@ from OpenSSL._util import lib as _lib
 from trio._dtls import decode_volley_trusted
 
 from loadgen.transport import verifying
+from loadgen.transport.address import host_and_port, socket_address
 from loadgen.transport.alerts import ALERTS, FATAL
 from loadgen.transport.tls import EndOfStream, TransportFault, kind_of_errno, kind_of_error, kind_of_reason
 from loadgen.transport.verifying import Clock, ClockedContext
@@ -185,8 +186,7 @@ class Association:
 
     @property
     def peer_address(self) -> tuple[str, int]:
-        host, port = self._channel.peer_address[:2]
-        return host, port
+        return host_and_port(self._channel.peer_address)
 
     async def handshake(self, timeout_s: float, retransmit_s: float) -> None:
         """Shake hands.
@@ -305,7 +305,7 @@ def listen(address: tuple[str, int]) -> socket.socket:
     """
     sock = _socket(address[0])
     try:
-        sock.bind(address)
+        sock.bind(socket_address(*address))
     except OSError:
         sock.close()
         raise
@@ -325,12 +325,12 @@ def dial(address: tuple[str, int], context: SSL.Context) -> trio.DTLSChannel:
         TransportFault: no socket to be had.
     """
     try:
+        # As the kernel will tell it: trio knows a peer by exactly that.
+        peer = socket_address(*address)
         endpoint = endpoint_of(_socket(address[0]))
     except OSError as error:
         raise TransportFault(kind_of_errno(error.errno)) from error
-    # As the kernel will tell it: trio knows a peer by exactly that.
-    found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
-    return endpoint.connect(found[0][4], context)  # type: ignore[arg-type]
+    return endpoint.connect(peer, context)
 
 
 def dropped_by_kernel(endpoint: trio.DTLSEndpoint) -> int:

@@ -24,6 +24,7 @@ from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
 from loadgen.transport import sslv2, verifying
+from loadgen.transport.address import socket_address
 from loadgen.transport.suites import offer
 from loadgen.transport.tcp_info import Segments, segments_of
 from loadgen.transport.tickets import can_be_offered
@@ -430,7 +431,7 @@ def dial(address: tuple[str, int]) -> socket.socket:
         sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        result = sock.connect_ex(address)
+        result = sock.connect_ex(socket_address(*address))
     except OSError as error:
         if sock is not None:
             sock.close()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import Run, Start, eventually, free_port, process_is_gone
+import yaml
+from conftest import PATIENCE_S, REPO, Identities, Run, Start, eventually, free_port, process_is_gone
 
 WLC = shlex.join([sys.executable, "-m", "benchmarks.counterparts.wlc", "--duration", "120s", "--rate", "200"])
 FEW = ("--pairs", "2", "--control", "0", "--workers", "1")
@@ -74,6 +79,48 @@ def test_commands_are_started_for_every_run_and_ended(run: Run, scenario: Path, 
     assert all((path / "result.json").is_file() for path in folder.iterdir() if path.is_dir())
 
 
+WORKFLOW = REPO / ".github" / "workflows" / "performance.yml"
+
+
+def test_the_workflow_that_judges_us_runs(identities: Identities, tmp_path: Path) -> None:
+    """Its own lines, with both sides played by this build, and a load of half a second."""
+    steps = {
+        step["name"]: step["run"]
+        for step in yaml.safe_load(WORKFLOW.read_text("utf-8"))["jobs"]["compare"]["steps"]
+        if "run" in step
+    }
+    here, base = tmp_path / "here", tmp_path / "base"
+    for side in (here, base):
+        (side / ".venv" / "bin").mkdir(parents=True)
+        command = side / ".venv" / "bin" / "loadgen"
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m loadgen "$@"\n', "utf-8")
+        command.chmod(0o755)
+        folder = side / "scenarios" / "two-sides"
+        shutil.copytree(identities.auth_list.parent, folder / "keys")
+        text = (REPO / "scenarios" / "two-sides" / "scenario.toml").read_text("utf-8")
+        pems = [f"keys/{path.name}" for path in identities.pems]
+        # Ports that the kernel chooses: others test on this machine, too.
+        text = re.sub('listen = ".*"', 'listen = "127.77.9.1:0"', text)
+        text = re.sub("identities = .*", f"identities = {json.dumps(pems)}", text)
+        text = re.sub('ramp = ".*?"', 'ramp = "100ms"', text)
+        (folder / "scenario.toml").write_text(text, "utf-8")
+    pairs = steps["Timings in pairs"]
+    assert "--pairs 6" in pairs
+    done = subprocess.run(
+        ["bash", "-e", "-c", pairs.replace("--pairs 6", " ".join((*FEW, "--duration 500ms")))],
+        cwd=here,
+        env=os.environ | {"SCENARIO": "scenarios/two-sides/scenario.toml", "GITHUB_OUTPUT": str(tmp_path / "output")},
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE_S,
+    )
+    assert done.returncode in (0, 1, 5), done.stderr + done.stdout
+    assert (tmp_path / "output").read_text("utf-8").startswith("code=")
+    runs = counters_of(here / "ab")
+    # 20 WLCs with two MSEs each: every one was told of, and dialed.
+    assert [(counters["sessions.attempted"], counters["sessions.failed"]) for counters in runs] == [(40, 0)] * 4
+
+
 def test_a_target_with_faults_is_a_regression(run: Run, scenario: Path, tmp_path: Path) -> None:
     ended = run("ab", scenario, *FEW, "--a", WLC, "--b", f"{WLC} --lose 20", results=tmp_path / "out")
     assert ended.code == 1, ended.stderr
@@ -109,7 +156,7 @@ def test_mses_dial_the_wlcs_that_are_ours(run: Run, tmp_path: Path) -> None:
             f"{sys.executable} -c 'import sys; sys.exit(\"port in use\")'",
             ["--a", "a line on stdout when it is ready", "exit code 1: port in use"],
         ),
-        (f'{sys.executable} -c \'print("x" * 10000, end="")\'', ["--a", "a line on stdout", "no end of a line"]),
+        (f'{sys.executable} -c \'print("x" * 5_000_000, end="")\'', ["--a", "a line on stdout", "no end of a line"]),
         (
             f"{sys.executable} -c 'import os, time; os.close(1); time.sleep(30)'",
             ["--a", "a line on stdout when it is ready", "stdout closed, and still running"],
