@@ -23,6 +23,8 @@ _UNIT_STEPS = (1, 2, 5)
 _DENSE_DECADES = 2.3
 # More points of a line than that lie closer together than it is thick.
 _FEW_POINTS = 200
+# Up to so many whole things an axis would get ticks between them.
+_FEW_WHOLE = 5
 # Fewer points than that are marked, so that a lone one is seen.
 _VERY_FEW = 8
 
@@ -68,7 +70,9 @@ def line(
     Args:
         texts: what the hover shows instead of y.
     """
-    colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+    # Beyond as many as there are colours, a colour comes again with other dashes.
+    again = number + number // len(COLOURS)
+    colour, dash = COLOURS[number % len(COLOURS)], DASHES[again % len(DASHES)]
     trace: Figure = {
         "type": "scatter",
         "mode": "lines+markers" if len(x) < _VERY_FEW else "lines",
@@ -76,7 +80,7 @@ def line(
         "x": [_short(value) for value in x],
         "y": [_short(value) for value in y],
         "line": {"color": colour, "dash": dash, "width": 2 if len(x) <= _FEW_POINTS else 1.3},
-        "marker": {"color": colour, "symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7},
+        "marker": {"color": colour, "symbol": SYMBOLS[again % len(SYMBOLS)], "size": 7},
         "connectgaps": False,
     }
     if texts is not None:
@@ -114,9 +118,21 @@ def duration_axis(values: Iterable[float | None], title: str = "") -> Figure:
     }
 
 
-def count_axis(title: str, **more: object) -> Figure:
-    """A linear axis from 0 up."""
-    return {"title": {"text": plain(title)}, "rangemode": "tozero", "tickformat": "~s", "hoverformat": ",.4~r", **more}
+def count_axis(title: str, *, whole_most: float | None = None, **more: object) -> Figure:
+    """A linear axis from 0 up.
+
+    Args:
+        whole_most: the most of what there are no parts of.
+    """
+    if "tickformat" not in more:
+        # 2k, but 0.8 and not 800m.
+        more["tickformatstops"] = [
+            {"dtickrange": [None, 0.99], "value": "~g"},
+            {"dtickrange": [1, None], "value": "~s"},
+        ]
+    if whole_most is not None and whole_most <= _FEW_WHOLE:
+        more["dtick"] = 1
+    return {"title": {"text": plain(title)}, "rangemode": "tozero", "hoverformat": ",.4~r", **more}
 
 
 def percentile_axis(most: float) -> Figure:

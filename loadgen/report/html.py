@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import zlib
 from collections.abc import Mapping
 from functools import cache
@@ -17,7 +18,7 @@ from importlib import metadata, resources
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from loadgen import __version__
 from loadgen.capacity.result import CapacityResult, Outcome
@@ -83,7 +84,8 @@ def run_page(result: RunResult, curves: Mapping[str, Histogram], plan_text: str)
         over_time=over_time,
         stages=stage_rows(result),
         clocks=clock_lines(result.clocks),
-        counters=counters,
+        counters={name: count for name, count in counters.items() if count},
+        zeros={name: count for name, count in counters.items() if not count},
         errors=faults(result.counters),
         plan=plan_text[:_MOST_PLAN],
         plan_rest=max(0, len(plan_text) - _MOST_PLAN),
@@ -167,7 +169,10 @@ def headline(result: RunResult) -> list[Card]:
         names = ("notify.latency", "notify.service", "notify.lag")
         up = count("sessions.established")
         add(up, "sessions set up", _of(up, count("sessions.attempted"), "attempted"))
-        lacks = ("notify.dropped", "notify.lost", "sessions.failed", "sessions.lost")
+        lacks = (
+            *("notify.dropped", "notify.lost", "sessions.failed", "sessions.lost"),
+            *("requests.dropped", "requests.refused", "requests.abandoned"),
+        )
     for name in names:
         latency(name)
     known = {name: value for name in lacks if (value := count(name)) is not None}
@@ -275,6 +280,7 @@ def environment() -> Environment:
         "outvoted": outvoted,
         "label": metric_label,
         "runs": _runs,
+        "soft": _soft,
     }
     return made
 
@@ -289,6 +295,11 @@ def _runs(metric: MetricComparison) -> str:
     """All runs of both sides, for those who want to see them."""
     sides = (("baseline", metric.baseline_runs), ("new", metric.new_runs))
     return "; ".join(f"{name}: {', '.join(quantity(v, metric.unit) for v in runs)}" for name, runs in sides if runs)
+
+
+def _soft(name: str) -> Markup:
+    """A name that may be broken behind its dots and underscores, and nowhere else."""
+    return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped
 
 
 @cache

@@ -45,6 +45,8 @@ _RATES = {
 }
 _REQUESTS = ("requests.due", "requests.sent", "requests.answered", "requests.retransmitted")
 _STATISTICS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p99_9": "p99.9", "max": "max"}
+# Their metrics are by kind first: request.<kind>.latency, service.<subservice>.latency.
+_BY_KIND = ("request", "service")
 # More lines than that are a ball of wool.
 _MOST_WORKERS = 8
 _BUSIEST = 3
@@ -62,15 +64,14 @@ def percentile_charts(result: RunResult, curves: Mapping[str, Histogram]) -> lis
                 if metric != "generator.lag"  # the same as lag, but for a peer that does not read
                 and (points := _points(curves.get(f"{stage.name}/{metric}"), stage.metrics.get(metric)))
             }
-            charts += _percentiles(of_stage, f"Percentiles, {stage.name}", _offered(stage))
+            charts += _families(of_stage, together, stage.name, _offered(stage))
     loose = {
         metric: points
         for metric, summary in result.metrics.items()
         if not any(metric in stage.metrics for stage in result.stages) and metric != "generator.lag"
         if (points := _points(curves.get(metric), summary))
     }
-    where = "Percentiles, outside of the stages" if result.stages else "Percentiles"
-    return [*charts, *_percentiles(loose, where, "")]
+    return [*charts, *_families(loose, together, "outside of the stages" if result.stages else "", "")]
 
 
 def time_charts(result: RunResult) -> list[Chart]:
@@ -99,14 +100,19 @@ def time_charts(result: RunResult) -> list[Chart]:
         "Sessions over time",
         "Sessions that are up; those set up, failed and lost per second where there were any.",
         _sessions(result.timeline),
-        count_axis("sessions"),
+        count_axis(
+            "sessions", whole_most=max(map(float, filter(None, columns.get("sessions.active", ()))), default=0.0)
+        ),
     )
     latency = f"{result.kind}.latency"
     if latency not in {name.rpartition(".")[0] for name in columns}:
         latency = "handshake.tls" if result.kind is LoadKind.HANDSHAKE else "notify.service"
     for metric, text in (
         (latency, "p50, p99 (of 100 samples and more) and maximum of every interval."),
-        (f"{result.kind}.lag", "How late we began: due to sent, or to dialed. High values here raise the latency."),
+        (
+            f"{result.kind}.lag",
+            "How late we began: due until sent, or until dialed. High values here raise the latency.",
+        ),
     ):
         found = {s: columns[key] for s in ("p50", "p99", "max") if _measured(columns.get(key := f"{metric}.{s}"))}
         traces = [durations(s, times, values, number) for number, (s, values) in enumerate(found.items())]
@@ -193,6 +199,26 @@ def _offered(stage: StageResult) -> str:
     if stage.end_per_s != stage.start_per_s:
         rates += f" to {stage.end_per_s:,.6g}/s"
     return f"{stage.length_s:,.6g} s, offered at {rates}. "
+
+
+def _families(metrics: Mapping[str, Points], together: Sequence[str], where: str, lead: str) -> list[Chart]:
+    """A chart for each family of metrics: nobody can tell thirty curves apart.
+
+    Args:
+        together: the family of what the run is about; others are of what their names begin with. Of requests, a family
+            is one duration of all their kinds.
+    """
+    families: dict[str, dict[str, Points]] = {}
+    for metric, points in metrics.items():
+        first, _, rest = metric.partition(".")
+        own = f"{first}, {rest.rpartition('.')[2]}" if first in _BY_KIND else first
+        family = "" if metric in together else own
+        families.setdefault(family, {})[metric] = points
+    charts = []
+    for family, members in families.items():
+        title = ": ".join(filter(None, ("Percentiles" if not where else f"Percentiles, {where}", family)))
+        charts += _percentiles(members, title, lead if not family else "")
+    return charts
 
 
 def _percentiles(metrics: Mapping[str, Points], title: str, lead: str) -> list[Chart]:

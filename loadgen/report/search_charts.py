@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from loadgen.capacity.result import DimensionResult, Outcome, Probe
@@ -20,13 +21,14 @@ from loadgen.report.charts import (
 
 # How a probe is marked, here and in the table: (word, symbol, colour).
 PASSED = ("held", "circle", "var(--good)")
-FAILED = ("did not hold", "x", "var(--bad)")
+FAILED = ("did not hold", "x-thin", "var(--bad)")  # which leaves one that is behind it to be seen
 VOID = ("generator INVALID", "triangle-up-open", "var(--muted)")
 _DECISIONS = {
     Decision.PASS: ("circle", "var(--good)"),
     Decision.REGRESSION: ("x", "var(--bad)"),
     Decision.INCONCLUSIVE: ("diamond-open", "var(--warn)"),
 }
+_LINES = "Lines go through the median of a load's probes, without those whose generator was INVALID."
 _SHOWN_ONLY = ("circle-open", "var(--muted)")
 
 
@@ -44,16 +46,14 @@ def capacity_charts(result: DimensionResult) -> list[Chart]:
     charts = []
     note = _limit_note(result)
     if latency:
-        x = [p.offered for p in latency]
         traces = [
-            durations(name, x, [getattr(p, name) for p in latency], number)
-            for number, name in enumerate(("p50", "p99", "max"))
+            durations(name, *_through(latency, name), number) for number, name in enumerate(("p50", "p99", "max"))
         ]
         axis = duration_axis(value for p in latency for value in (p.p50, p.p99, p.max))
         height = [p.p99 if p.p99 is not None else p.p50 if p.p50 is not None else p.max for p in latency]
         figure = _over_load(traces, axis, result, latency, height)
         charts.append(
-            Chart(f"{result.latency} over offered load", f"A mark for every probe, at its p99. {note}", figure)
+            Chart(f"{result.latency} over offered load", f"A mark for every probe, at its p99. {_LINES} {note}", figure)
         )
     most = max(max(p.offered, p.achieved) for p in probes)
     ideal = {
@@ -65,9 +65,24 @@ def capacity_charts(result: DimensionResult) -> list[Chart]:
         "line": {"color": "var(--muted)", "dash": "dot", "width": 1},
         "hoverinfo": "skip",
     }
-    figure = _over_load([ideal], count_axis(result.unit), result, probes, [p.achieved for p in probes])
+    figure = _over_load([ideal], _load_axis(result.unit, most), result, probes, [p.achieved for p in probes])
     text = f"Where marks leave the dotted line, less was achieved than was offered. {note}"
     return [*charts, Chart("Achieved over offered load", text, figure)]
+
+
+def _through(probes: Sequence[Probe], name: str) -> tuple[list[float], list[float]]:
+    """One point for each load that was tried: the median of what its probes say of the target."""
+    by_load: dict[float, list[float]] = {}
+    for probe in probes:
+        value = getattr(probe, name)
+        if value is not None and probe.generator is not Verdict.INVALID:
+            by_load.setdefault(probe.offered, []).append(value)
+    return [*by_load], [statistics.median(values) for values in by_load.values()]
+
+
+def _load_axis(title: str, most: float) -> Figure:
+    """Of what a load is made of: rates have parts, sessions and stations have none."""
+    return count_axis(title, whole_most=None if title.endswith("/s") else most)
 
 
 def forest(result: Comparison) -> Chart | None:
@@ -211,13 +226,14 @@ def _over_load(
                 "y": 1,
                 "yref": "paper",
                 "yanchor": "bottom",
-                "text": f"{word} {low:,.6g}",
+                "text": f"{word} {low:,.0f}" if low >= 1000 else f"{word} {low:,.4g}",
                 "showarrow": False,
                 "font": {"size": 11},
             }
         )
+    most = max(probe.offered for probe in probes)
     layout = {
-        "xaxis": count_axis(f"offered, {result.unit}"),
+        "xaxis": _load_axis(f"offered, {result.unit}", most),
         "yaxis": y,
         "hovermode": "closest",
         "shapes": shapes,

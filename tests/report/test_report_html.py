@@ -20,19 +20,26 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import report_samples as samples
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from playwright.sync_api import sync_playwright
 
+from loadgen.capacity.result import Step
 from loadgen.cli.report import report
 from loadgen.errors import InputError
 from loadgen.measure.document import Document, as_json
+from loadgen.measure.health import Verdict
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import read_hlog_untrusted
-from loadgen.report.charts import NONE, Band, bands, duration_axis, plain
-from loadgen.report.html import capacity_page, comparison_page, number, quantity, run_page, size
+from loadgen.measure.names import REQUESTS
+from loadgen.report.charts import NONE, Band, bands, count_axis, duration_axis, plain
+from loadgen.report.html import capacity_page, comparison_page, number, page_file, quantity, run_page, size
+from loadgen.report.run_charts import percentile_charts
+from loadgen.report.search_charts import capacity_charts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Only reached by a test that has failed.
@@ -169,15 +176,55 @@ def test_the_verdict_comes_first() -> None:
     assert places == sorted(places)
 
 
-def test_an_invalid_run_says_so_at_the_top_and_dims_the_rest() -> None:
-    invalid, valid = page_of("invalid"), page_of("run")
-    assert (
-        invalid.index("The figures below are not the target")
-        < invalid.index('class="dimmed"')
-        < invalid.index("In short")
-    )
+def test_an_invalid_run_says_so_at_the_top_and_beside_each_heading_of_figures() -> None:
+    invalid, valid = (re.sub(r"<style>.*?</style>", "", page_of(n), flags=re.DOTALL) for n in ("invalid", "run"))
+    marked = invalid.index('class="untrue"')
+    assert invalid.index("The figures below are not the target") < marked < invalid.index("In short")
     assert "not the target" not in valid
-    assert 'class="dimmed"' not in valid
+    assert 'class="untrue"' not in valid
+
+
+def colours_of(scheme: str) -> dict[str, str]:
+    """The page's own colours by name: light, or what dark has instead."""
+    light, _, dark = page_file("page.css").partition("@media (prefers-color-scheme: dark)")
+    own = dict(re.findall(r"(--[a-z0-9-]+): (#[0-9a-f]{6})", light))
+    return own if scheme == "light" else own | dict(re.findall(r"(--[a-z0-9-]+): (#[0-9a-f]{6})", dark))
+
+
+def luminance(colour: str) -> float:
+    """As WCAG 2 has it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_on_what_is_behind_it(scheme: str) -> None:
+    colours = colours_of(scheme)
+    for text in ("--text", "--muted", "--good", "--bad", "--warn"):
+        for behind in ("--page", "--card", "--bad-soft", "--good-soft", "--warn-soft"):
+            dark, light = sorted(map(luminance, (colours[text], colours[behind])))
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, behind)
+    # And nothing makes it paler.
+    assert "opacity" not in page_file("page.css")
+    assert "filter:" not in page_file("page.css")
+
+
+def test_what_is_0_is_folded_away() -> None:
+    reader = Reader(page_of("run"))
+    assert "4 counters are 0" in reader.text
+    (folded,) = re.findall(r"<details>\s*<summary>4 counters are 0.*?</details>", page_of("run"), flags=re.DOTALL)
+    rest = page_of("run").replace(folded, "")
+    for name in ("notify.lost", "notify.duplicated", "notify.reordered", "generator.shortfall"):
+        row = f'<th scope="row">{name.replace(".", ".<wbr>")}</th>'
+        assert row in folded
+        assert row not in rest
+
+
+def test_many_reasons_are_folded_behind_the_first() -> None:
+    verdict = msgspec.structs.replace(samples.run().verdict, reasons=tuple(f"reason {n}" for n in range(20)))
+    text = run_page(msgspec.structs.replace(samples.run(), verdict=verdict), {}, "")
+    assert text.index("reason 7<") < text.index("<summary>12 more") < text.index("reason 8<")
 
 
 def test_thresholds_are_told_in_words_and_not_by_colour_alone() -> None:
@@ -196,6 +243,25 @@ def test_each_counted_stage_has_its_three_curves_in_one_chart() -> None:
     assert "Percentiles, ramp-1" not in page
     assert "latency = received - due, service = received - sent, lag = sent - due" in page
     assert len({t["line"]["dash"] for t in figures[0]["data"]}) == 3
+
+
+def test_no_chart_has_more_curves_than_can_be_told_apart() -> None:
+    kinds = [f"request.{kind}.{what}" for kind in REQUESTS for what in ("lag", "latency", "service")]
+    of = samples.curves()
+    curve = of["hold/notify.latency"]
+    curves = {**of, **{f"hold/{name}": curve for name in kinds}}
+    run = samples.run()
+    (hold,) = (stage for stage in run.stages if stage.name == "hold")
+    asked = msgspec.structs.replace(hold, metrics=hold.metrics | {name: curve.summary() for name in kinds})
+    charts = percentile_charts(msgspec.structs.replace(run, stages=(asked,)), curves)
+    shown = {chart.title: [t["name"] for t in chart.figure["data"]] for chart in charts}
+    assert shown["Percentiles, hold"] == ["notify.latency", "notify.service", "notify.lag"]
+    for what in ("lag", "latency", "service"):
+        assert shown[f"Percentiles, hold: request, {what}"] == [f"request.{kind}.{what}" for kind in REQUESTS]
+    assert shown["Percentiles, outside of the stages: echo"] == ["echo.service"]
+    for chart in charts:
+        looks = {(t["line"]["color"], t["line"]["dash"]) for t in chart.figure["data"]}
+        assert len(looks) == len(chart.figure["data"]) <= 9
 
 
 def test_a_curve_goes_through_the_figures_of_its_histogram() -> None:
@@ -285,11 +351,47 @@ def test_probes_are_marked_by_shape_and_the_limit_is_a_band() -> None:
     latency, achieved, open_end, _ = Reader(page_of("capacity")).figures
     for figure in (latency, achieved):
         marks = {t["name"]: t["marker"]["symbol"] for t in figure["data"] if t["mode"] == "markers"}
-        assert marks == {"held": "circle", "did not hold": "x"}
+        assert marks == {"held": "circle", "did not hold": "x-thin"}
         (band,) = figure["layout"]["shapes"]
         assert (band["x0"], band["x1"]) == (1300, 1350)
     assert [t["name"] for t in latency["data"][:3]] == ["p50", "p99", "max"]
     assert "generator INVALID" in [t["name"] for t in open_end["data"]]
+
+
+def test_a_line_has_one_point_for_each_load_and_none_for_what_is_not_the_targets() -> None:
+    made = samples.probe(Step.BRACKET, 100.0, 0.0)
+    tries = [
+        msgspec.structs.replace(made, offered=offered, p50=p50, generator=Verdict.INVALID if invalid else Verdict.VALID)
+        for offered, p50, invalid in (
+            *((100.0, 10, False), (100.0, 30, False), (100.0, 20, False), (100.0, 999, True)),
+            *((200.0, 999, True), (300.0, 50, False), (300.0, None, False)),
+        )
+    ]
+    result = samples.capacity()
+    dimension = msgspec.structs.replace(result.dimensions[0], probes=tuple(tries))
+    latency, _ = capacity_charts(dimension)
+    line = latency.figure["data"][0]
+    assert (line["name"], line["x"], line["y"]) == ("p50", [100.0, 300.0], [20.0, 50.0])
+    marks = {t["name"]: t["x"] for t in latency.figure["data"] if t["mode"] == "markers"}
+    assert sorted(marks["generator INVALID"]) == [100.0, 200.0]
+    assert "without those whose generator was INVALID" in latency.text
+
+
+@pytest.mark.parametrize(
+    ("axis", "ticks"),
+    [
+        (count_axis("sessions", whole_most=1), {"dtick": 1}),
+        (count_axis("sessions", whole_most=40), {"dtick": None}),
+        (count_axis("/s"), {"dtick": None, "tickformat": None}),
+        (count_axis("cores", tickformat=".2~f"), {"tickformat": ".2~f", "tickformatstops": None}),
+    ],
+)
+def test_an_axis_of_counts_has_no_thousandths(axis: dict[str, Any], ticks: dict[str, object]) -> None:
+    assert {name: axis.get(name) for name in ticks} == ticks
+    if "tickformat" not in axis:
+        below, above = axis["tickformatstops"]
+        assert (below["dtickrange"][1] < 1, below["value"]) == (True, "~g")
+        assert (above["dtickrange"][0], above["value"]) == (1, "~s")
 
 
 def test_the_decision_comes_first_and_the_forest_shows_what_decides_first() -> None:
@@ -522,3 +624,52 @@ def test_a_browser_draws_every_chart_and_has_nothing_to_complain_of(name: str, t
     assert dom.count('class="xaxislayer-above"') >= drawn
     if name == "hostile":
         assert "<img" not in re.sub(r"<script.*?</script>", "", dom, flags=re.DOTALL)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: nothing can draw the pages")
+def test_nothing_is_off_the_screen_wide_or_narrow(tmp_path: Path) -> None:
+    """What scrolls sideways is not seen; and no axis counts in thousandths."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for name, text in (
+            ("run", page_of("invalid")),
+            ("capacity", long_capacity()),
+            ("comparison", page_of("comparison")),
+        ):
+            path = tmp_path / f"{name}.html"
+            path.write_text(text, "utf-8")
+            page = chromium.new_page(viewport={"width": 1280, "height": 900})
+            page.goto(path.as_uri())
+            page.wait_for_selector("html[data-charts=drawn]")
+            for width in (1280, 390):
+                page.set_viewport_size({"width": width, "height": 900})
+                page.wait_for_function(
+                    "w => [...document.querySelectorAll('.main-svg')].every(s => s.clientWidth < w)", arg=width
+                )
+                assert page.evaluate(OFF_SCREEN) == [], (name, width)
+                ticks = page.locator(".ytick, .xtick").all_text_contents()
+                assert ticks
+                assert [tick for tick in ticks if re.fullmatch(r"[\d.]+m", tick)] == []
+            page.close()
+        chromium.close()
+
+
+# Boxes that show less than they hold, and what ends beyond the window.
+OFF_SCREEN = """() => [...document.querySelectorAll("html, .scroll, main *:not(svg *)")]
+  .filter((e) => e.clientWidth && (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible"
+    || e.getBoundingClientRect().right > innerWidth + 1))
+  .filter((e) => !e.closest("thead, .plot, details:not([open])"))
+  .map((e) => `${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 40)}`)"""
+
+
+def long_capacity() -> str:
+    """A search whose loads were tried again and again, for reasons that take some words, up to a single session."""
+    result = samples.capacity()
+    found, limited, sessions = result.dimensions
+    words = "100 % of the p50 of notify.service (4.75 ms) is ours: what came waited 5.32 ms to be read here"
+    probes = tuple(
+        msgspec.structs.replace(probe, generator=Verdict.DEGRADED, reasons=(words,) * 3) for probe in found.probes
+    )
+    one = tuple(msgspec.structs.replace(probe, offered=1.0, achieved=1.0) for probe in found.probes[:2])
+    dimensions = (msgspec.structs.replace(found, probes=probes), limited, msgspec.structs.replace(sessions, probes=one))
+    return capacity_page(msgspec.structs.replace(result, dimensions=dimensions))

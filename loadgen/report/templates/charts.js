@@ -22,8 +22,27 @@ const axis = (own) => ({
   title: { ...own?.title, font: { size: 12 }, standoff: 8 },
 });
 
-const drawFigure = (plot, plain, height) => {
+// How many lines the legend takes, as plotly sets it: in columns as wide as the longest name.
+const legendRows = (figure, width) => {
+  const names = figure.data.filter((trace) => trace.showlegend !== false).map((trace) => `${trace.name ?? ""}`);
+  const widest = 52 + 7 * Math.max(0, ...names.map((name) => name.length));
+  return Math.ceil(names.length / Math.max(1, Math.floor((width - 60) / widest)));
+};
+
+// Ticks of a logarithmic axis that would be set askew, or run into each other: the decades are enough.
+const thinned = (own, width) => {
+  if (own?.type !== "log" || !own.ticktext || own.title?.text === "percentile") return own;
+  const [low, high] = own.range;
+  const inside = own.tickvals.filter((value) => Math.log10(value) >= low && Math.log10(value) <= high);
+  if (inside.length * 56 <= width) return own;
+  const kept = own.tickvals.map((value, i) => [value, own.ticktext[i]]).filter(([v]) => Math.log10(v) % 1 === 0);
+  return { ...own, tickvals: kept.map(([v]) => v), ticktext: kept.map(([, text]) => text), tickangle: 0 };
+};
+
+const drawFigure = (plot, plain, least) => {
   const figure = withColours(plain);
+  const width = plot.clientWidth || 600;
+  const height = least + 19 * Math.max(0, legendRows(figure, width) - 1);
   const touch = matchMedia("(pointer: coarse)").matches;
   const layout = {
     font: { family: "system-ui, sans-serif", size: 12, color: colour("--text") },
@@ -42,7 +61,7 @@ const drawFigure = (plot, plain, height) => {
     bargap: 0.3,
     ...figure.layout,
     height,
-    xaxis: axis(figure.layout.xaxis),
+    xaxis: axis(thinned(figure.layout.xaxis, width - 140)),
     yaxis: axis(figure.layout.yaxis),
   };
   const config = { responsive: true, displaylogo: false, displayModeBar: false, doubleClick: "reset" };

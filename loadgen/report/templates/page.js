@@ -28,6 +28,13 @@
     await inflate();
     await drawAll();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+    // Another width has other rows of a legend, and room for other ticks.
+    let width = innerWidth;
+    addEventListener("resize", () => {
+      if (innerWidth === width) return;
+      width = innerWidth;
+      requestAnimationFrame(drawAll);
+    });
     page.dataset.charts = "drawn";
   } catch (error) {
     page.dataset.charts = "failed";
