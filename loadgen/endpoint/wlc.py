@@ -155,7 +155,8 @@ class Ledger:
     """What a worker's WLCs owe their MSEs: a row for each subscriber, counts against the schedule's count.
 
     The row of a planned session exists from the start, so that whatever is due while that is not there, or blocked, is
-    late, and then dropped. That of an MSE that nobody planned begins when it subscribes and ends when it leaves.
+    late, and then dropped. That of an MSE that nobody planned begins when it subscribes and ends when it leaves; then
+    another one may have it, and its sums are kept apart.
 
     Attributes (int64 columns, an entry for each row):
         base: the schedule's count when the row began.
@@ -172,17 +173,22 @@ class Ledger:
 
     def __init__(self) -> None:
         self.rows = 0
+        self._free: list[int] = []
+        self._gone = np.zeros(3, np.int64)  # due, dropped and own_dropped of rows that were given back
         self.base, self.done, self.end, self.dropped, self.own_dropped, self.sent, self.behind, self.planned = (
             np.zeros(16, np.int64) for _ in self._COLUMNS
         )
 
     def add(self, base: int = 0, *, planned: bool = False) -> int:
-        """Begin a row; returns its number."""
-        row = self.rows
-        if row == len(self.done):
-            for name in self._COLUMNS:
-                setattr(self, name, np.concatenate([getattr(self, name), np.zeros(row, np.int64)]))
-        self.rows += 1
+        """Begin a row; returns its number: the next one, or one that was given back."""
+        if self._free:
+            row = self._free.pop()
+        else:
+            row = self.rows
+            if row == len(self.done):
+                for name in self._COLUMNS:
+                    setattr(self, name, np.concatenate([getattr(self, name), np.zeros(row, np.int64)]))
+            self.rows += 1
         self.base[row] = self.done[row] = base
         self.planned[row] = planned
         self.end[row] = self.NEVER
@@ -194,6 +200,7 @@ class Ledger:
         self.end[rows] = np.where(self.end[rows] == self.NEVER, self.NEVER, 0)
         for column in (self.base, self.done, self.dropped, self.own_dropped):
             column[rows] = 0
+        self._gone[:] = 0
 
     def due(self, row: int, due_now: int) -> int:
         """How many were due so far, if `due_now` are by the schedule."""
@@ -242,9 +249,19 @@ class Ledger:
         if row in rows:
             rows.remove(row)
         self.close(row, due_now)
+        self._give_back(row)
 
     def totals(self, due_now: NDArray[np.int64]) -> tuple[int, int, int]:
         """Due, dropped and own_dropped of all rows; `due_now` is by row."""
         rows = slice(self.rows)
         due = np.minimum(due_now, self.end[rows]) - self.base[rows]
-        return int(due.sum()), int(self.dropped[rows].sum()), int(self.own_dropped[rows].sum())
+        sums = np.array((due.sum(), self.dropped[rows].sum(), self.own_dropped[rows].sum())) + self._gone
+        due_sum, dropped, own_dropped = sums.tolist()
+        return due_sum, dropped, own_dropped
+
+    def _give_back(self, row: int) -> None:
+        """A row that has ended: what it comes to is kept, and the next subscriber may have it."""
+        self._gone += (self.end[row] - self.base[row], self.dropped[row], self.own_dropped[row])
+        for name in self._COLUMNS:
+            getattr(self, name)[row] = 0
+        self._free.append(row)

@@ -74,6 +74,11 @@ class DtlsLink:
         self.notifications = 0
         self.tls_ns = 0
 
+    @property
+    def spoke(self) -> bool:
+        """trio tells of no datagram that it has not handed over; none is waited for while our own answer is."""
+        return self.association.deliberating
+
 
 class DtlsDriver(PeerKeeper):
     """What both sides share: the life of an association, timers, and the tick. See `driver.Driver`."""
@@ -398,7 +403,7 @@ class DtlsDriver(PeerKeeper):
         """The link is over; its task ends by itself."""
         if (phase := link.phase) is Phase.CLOSED:
             return
-        self._part(link)
+        self.part(link)
         self.on_gone(link, phase, orderly=orderly)
         link.scope.cancel()
 
@@ -408,11 +413,12 @@ class DtlsDriver(PeerKeeper):
         if link.phase is Phase.ACTIVE:
             self.end(link, orderly=True)
         elif link.phase < Phase.ACTIVE:
-            self._part(link)
+            self.part(link)
             self.on_withdrawn(link)
             link.scope.cancel()
 
-    def _part(self, link: DtlsLink) -> None:
+    def part(self, link: DtlsLink) -> None:
+        """A link is over; its task ends by itself."""
         phase = link.phase
         if phase is Phase.ACTIVE:
             link.notifications = self.notified(link)

@@ -22,6 +22,7 @@ from loadgen.engine.owing import Owing
 from loadgen.engine.peers import Peer, server_statistics
 from loadgen.engine.phase import Phase
 from loadgen.engine.presence import presence_of_visitors
+from loadgen.engine.strangers import SILENT, Strangers
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
@@ -71,6 +72,7 @@ class DtlsWlcDriver(DtlsDriver):
         self._to_unix_ns = to_unix_ns
         self._aaa = aaa
         self._contexts = contexts
+        self.strangers = Strangers(len(plan.sessions))
         self._endpoints = [endpoint_of(sock) for sock in sockets]
         self._dialed_by_us = plan.use.plays_mse
         self.presence = presence_of_visitors(plan, share.members, sockets)
@@ -89,8 +91,10 @@ class DtlsWlcDriver(DtlsDriver):
                 self._add_row(share.members.index(session.wlc), 0, planned=True)
 
     def _add_row(self, position: int, base: int, *, planned: bool = False) -> int:
-        self._links.append(None)
-        return self._owing.add_row(position, base, planned=planned)
+        row = self._owing.add_row(position, base, planned=planned)
+        if row == len(self._links):
+            self._links.append(None)
+        return row
 
     def begin(self) -> None:
         for number, (endpoint, context) in enumerate(zip(self._endpoints, self._contexts, strict=True)):
@@ -218,9 +222,19 @@ class DtlsWlcDriver(DtlsDriver):
         self.recorder.count("accept.attempts")
         if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
-        await self.live(DtlsLink(association, number, now))
+        link = DtlsLink(association, number, now)
+        self.strangers.await_word(link, now)
+        for stranger in self.strangers.too_many(now):
+            assert isinstance(stranger, DtlsLink)
+            self.fault(stranger, SILENT)
+        await self.live(link)
+
+    def part(self, link: DtlsLink) -> None:
+        self.strangers.forget(link)
+        super().part(link)
 
     def on_tunnel(self, link: DtlsLink, now_ns: int) -> None:
+        self.strangers.forget(link)
         self.recorder.count("accept.success")
         count_verified(self.recorder, link.association.verified)
         if not self._dialed_by_us:

@@ -261,7 +261,7 @@ class HandshakeWlcShard(ListeningShard):
         aaa: Aaa | None = None,
     ) -> None:
         """Args: listeners, contexts: of this worker's WLCs, in order."""
-        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa)
+        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa, plan.concurrency)
         self.listen(len(listeners))
         self._contexts = contexts
         # Counted where the handshake begins: here only if the MSEs are somebody else's.

@@ -7,10 +7,12 @@ import resource
 from collections import Counter
 from pathlib import Path
 
+from loadgen.engine.strangers import MOST_STRANGERS
 from loadgen.errors import InputError, Problem
 from loadgen.hosts import endpoint_shown
 from loadgen.loads import LoadKind
 from loadgen.scenario.plan import Plan
+from loadgen.transport.parting import MOST_PARTINGS
 from loadgen.units import NS_PER_S
 
 # A plan that is too large for one machine is not too large for several.
@@ -18,6 +20,8 @@ _ELSEWHERE = "; for several machines see docs/distributed.md"
 # Python, trio, the channel, epoll, log files; measured about 20.
 _OWN_DESCRIPTORS = 64
 _TIME_WAIT_S = 60  # Linux's TCP_TIMEWAIT_LEN
+# Strangers, and those who were refused and are heard out: a descriptor each, where the hard limit allows it.
+_SPARE_DESCRIPTORS = MOST_STRANGERS + MOST_PARTINGS
 # Two pipes, what it says on stderr, its process: held by the supervisor, plus the far ends while it starts.
 _DESCRIPTORS_PER_WORKER = 8
 
@@ -57,8 +61,11 @@ def allow_descriptors(plan: Plan, workers: int) -> None:
                 f"{hard:,}",
             )
         )
-    if soft != resource.RLIM_INFINITY and needed > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    wanted = needed + _SPARE_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def check_memory(expected_bytes: int, available_bytes: int) -> None:

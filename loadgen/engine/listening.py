@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import time
@@ -17,6 +18,7 @@ from loadgen.engine.links import Link
 from loadgen.engine.peers import Peer, server_statistics
 from loadgen.engine.phase import Phase
 from loadgen.engine.shard import Shard
+from loadgen.engine.strangers import GRACE_NS, SILENT, Strangers, Waiting
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.transport.address import host_and_port
@@ -38,9 +40,10 @@ class WlcLink(Link):
         row: of the ledger, once it subscribed; -1: it is told nothing. left_row: the one that it unsubscribed from.
         answer: AAA's, while it is on its way.
         paused: nothing is read from it before its timer has run.
+        heard_ns: when it was accepted, or said something last, in its handshake.
     """
 
-    __slots__ = ("address", "answer", "left_row", "number", "paused", "row")
+    __slots__ = ("address", "answer", "heard_ns", "left_row", "number", "paused", "row")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int, address: tuple[str, int] = ("", 0)) -> None:
         super().__init__(sock.fileno(), Phase.HANDSHAKING, started_ns)
@@ -50,6 +53,11 @@ class WlcLink(Link):
         self.row = self.left_row = -1
         self.answer: Answer | None = None
         self.paused = False
+        self.heard_ns = started_ns
+
+    @property
+    def spoke(self) -> bool:
+        return self.tunnel is not None and self.tunnel.unread()
 
 
 class ListeningShard(Shard):
@@ -65,9 +73,15 @@ class ListeningShard(Shard):
         setup_timeout_ns: int,
         listeners: Sequence[socket.socket],
         aaa: Aaa | None = None,
+        planned: int = 0,
     ) -> None:
-        """Args: listeners: bound; nobody can connect before `listen`. aaa: None lets everybody in."""
+        """Args:
+        listeners: bound; nobody can connect before `listen`.
+        aaa: None lets everybody in.
+        planned: handshakes that may be under way at once, if all goes by the plan.
+        """
         super().__init__(profile, recorder, setup_timeout_ns)
+        self.strangers = Strangers(planned, GRACE_NS)
         self._aaa = aaa
         self._listeners = {sock.fileno(): (number, sock) for number, sock in enumerate(listeners)}
         self._resting: list[tuple[int, int]] = []  # (until, listener)
@@ -99,6 +113,8 @@ class ListeningShard(Shard):
         raise NotImplementedError
 
     def on_other(self, fd: int) -> None:
+        if fd not in self._listeners:
+            return  # in this turn it was a link's, or somebody's who was being heard out, and had to go
         number, listener = self._listeners[fd]
         for _ in range(_ACCEPTS_PER_TURN):
             try:
@@ -106,6 +122,8 @@ class ListeningShard(Shard):
             except BlockingIOError:
                 return
             except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self._make_way(time.monotonic_ns()):
+                    continue
                 # The peer gave up while it was waiting, or we are out of descriptors, and then this listener would be
                 # ready again at once, and again: it rests a while.
                 self.recorder.count(f"errors.accept.{kind_of_errno(error.errno)}")
@@ -119,6 +137,36 @@ class ListeningShard(Shard):
             self.recorder.count("accept.attempts")
             self.on_accepted(sock, link)
             self.add(link, now + self.setup_timeout_ns, select.EPOLLIN)
+            self.strangers.await_word(link, now)
+            for stranger in self.strangers.too_many(now):
+                self._turn_away(stranger)
+
+    def _make_way(self, now_ns: int) -> bool:
+        """No descriptor is left: take that of whoever is missed least. False if nobody has one that we could take."""
+        if self.partings.cut_short():
+            return True
+        stranger = self.strangers.first(now_ns)
+        if stranger is not None:
+            self._turn_away(stranger)
+        return stranger is not None
+
+    def _turn_away(self, stranger: Waiting) -> None:
+        assert isinstance(stranger, WlcLink)
+        self.fault(stranger, SILENT)
+
+    def advance(self, link: Link) -> None:
+        assert isinstance(link, WlcLink)
+        if link.phase is Phase.CLOSED:
+            return  # it had to go, in this very turn
+        self.strangers.forget(link)
+        super().advance(link)
+        if link.phase is Phase.HANDSHAKING and not link.paused:
+            self.strangers.await_word(link, time.monotonic_ns())
+
+    def release(self, link: Link) -> None:
+        assert isinstance(link, WlcLink)
+        self.strangers.forget(link)
+        super().release(link)
 
     def on_turn(self, now_ns: int) -> None:
         while self._resting and self._resting[0][0] <= now_ns:

@@ -43,7 +43,9 @@ class Owing:
     def add_row(self, position: int, base: int, *, planned: bool = False) -> int:
         """Begin a row of the WLC at this position, which owes from count `base` on."""
         row = self.ledger.add(base, planned=planned)
-        self._positions.append(position)
+        if row == len(self._positions):
+            self._positions.append(position)
+        self._positions[row] = position
         self.rows[position].append(row)
         return row
 

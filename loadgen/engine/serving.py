@@ -49,7 +49,7 @@ class ServingShard(ListeningShard):
         aaa: Aaa | None = None,
     ) -> None:
         """Args: listeners, contexts: one for each of `members` (numbers of the plan's WLCs), in order."""
-        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa)
+        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa, len(plan.sessions))
         self.owners = [(number, plan.wlcs[number].mac) for number in members]
         self._plan = plan
         self._settings = settings

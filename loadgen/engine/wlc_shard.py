@@ -90,8 +90,10 @@ class WlcShard(ServingShard):
 
     def _add_row(self, position: int, base: int, *, planned: bool = False) -> int:
         row = self._ledger.add(base, planned=planned)
-        self._positions.append(position)
-        self._links.append(None)
+        if row == len(self._links):
+            self._positions.append(position)
+            self._links.append(None)
+        self._positions[row] = position
         self.controllers[position].rows.append(row)
         return row
 

@@ -160,6 +160,11 @@ class Association:
         if self._deliberation is not None:
             self._until = trio.current_time() + self._deliberation.judged()
 
+    @property
+    def deliberating(self) -> bool:
+        """The client waits for us."""
+        return self._waiting
+
     async def _speak(self, flight: Any) -> None:
         """In the place of trio's sending of a flight."""
         deliberation = self._deliberation

@@ -19,7 +19,7 @@ from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 # A flight's rest is under way for a round trip, and its reader may be an old controller or a busy Java program.
 _PARTING_NS = NS_PER_S // 2
 # Descriptors that those who were refused may hold; one refused beyond is closed at once, as if nobody were to listen.
-_MOST = 256
+MOST_PARTINGS = 256
 # A flight with a chain of certificates is a tenth of it: whoever sends more is not about to read.
 _MOST_BYTES = 1 << 18
 
@@ -84,7 +84,7 @@ class Partings:
     def begin(self, sock: socket.socket, now_ns: int) -> None:
         """Hear this one's peer out; the socket is ours from here on."""
         parting = Parting(sock, now_ns)
-        if len(self._waiting) >= _MOST:
+        if len(self._waiting) >= MOST_PARTINGS:
             parting.close()
             return
         self._waiting[parting.fd] = parting
@@ -101,6 +101,13 @@ class Partings:
     def next_ns(self) -> int:
         """When the first of them has waited long enough."""
         return next((parting.until_ns for parting in self._waiting.values()), NEVER_NS)
+
+    def cut_short(self) -> bool:
+        """Close the one that has waited for longest; False if there is none."""
+        for parting in self._waiting.values():
+            self._end(parting)
+            return True
+        return False
 
     def run_out(self, now_ns: int) -> None:
         """Close those that have waited long enough."""

@@ -387,6 +387,10 @@ class Tunnel:
             self.wants = Want.NOTHING
         return not self.blocked
 
+    def unread(self) -> bool:
+        """Something has come that OpenSSL has not looked at."""
+        return any(fcntl.ioctl(self.fd, termios.FIONREAD, b"\0\0\0\0"))
+
     def unacknowledged_bytes(self) -> int:
         """What was written, and the peer's TCP has not taken yet; with TLS's own bytes."""
         held = fcntl.ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0")

@@ -7,7 +7,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -328,3 +328,17 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
             await body()
 
     trio.run(bounded)
+
+
+async def hello_with_cookie(sock: trio.socket.SocketType, context: SSL.Context) -> bytes:
+    """A client's second hello, by which a WLC knows that it can be reached at its address."""
+    connection = SSL.Connection(context)
+    connection.set_connect_state()
+    connection.set_ciphertext_mtu(1200)
+    with suppress(SSL.WantReadError):
+        connection.do_handshake()
+    await sock.send(connection.bio_read(2000))
+    connection.bio_write(await sock.recv(2000))
+    with suppress(SSL.WantReadError):
+        connection.do_handshake()
+    return connection.bio_read(2000)

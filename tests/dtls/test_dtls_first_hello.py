@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
-from dtls_samples import MSE_IDENTITY, Wlcs, plan_of, run, until
+from dtls_samples import MSE_IDENTITY, Wlcs, hello_with_cookie, plan_of, run, until
 from OpenSSL import SSL
 
 from loadgen.scenario.plan import Use
@@ -68,7 +67,7 @@ def test_one_that_asks_again_and_again_is_told_again_and_counts_once(tmp_path: P
             for client in range(2):
                 with trio.socket.socket(type=socket.SOCK_DGRAM) as sock:
                     await sock.connect(listener.getsockname())
-                    hello = await _hello_with_cookie(sock)
+                    hello = await hello_with_cookie(sock, stranger("suite"))
                     for _ in range(3):
                         await sock.send(hello)
                         assert (await sock.recv(2000))[0] == ALERT
@@ -79,16 +78,3 @@ def test_one_that_asks_again_and_again_is_told_again_and_counts_once(tmp_path: P
         assert wlcs.errors() == {"errors.accept.no_shared_cipher": 2}
 
     run(body)
-
-
-async def _hello_with_cookie(sock: trio.socket.SocketType) -> bytes:
-    connection = SSL.Connection(stranger("suite"))
-    connection.set_connect_state()
-    connection.set_ciphertext_mtu(1200)
-    with contextlib.suppress(SSL.WantReadError):
-        connection.do_handshake()
-    await sock.send(connection.bio_read(2000))
-    connection.bio_write(await sock.recv(2000))
-    with contextlib.suppress(SSL.WantReadError):
-        connection.do_handshake()
-    return connection.bio_read(2000)

@@ -124,6 +124,39 @@ def test_a_ledger_has_as_many_rows_as_it_takes() -> None:
     assert ledger.totals(np.full(100, 100)) == (sum(range(1, 101)), 0, 0)
 
 
+@given(visits=st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(0, 9)), max_size=60))
+@REPEATABLE
+def test_rows_of_visitors_who_left_are_used_again(visits: list[tuple[bool, int, int]]) -> None:
+    """Each is due what the schedule had while it was there, and all of it is in the sums, whoever has its row now."""
+    ledger, up, rows = Ledger(), list[object | None](), list[int]()
+    due_now = due = dropped = most = 0
+    since: dict[int, int] = {}
+    for comes, passes, sends in visits:
+        due_now += passes
+        if comes or not rows:
+            row = ledger.add(due_now)
+            up.extend([None] * (row + 1 - len(up)))
+            assert up[row] is None
+            assert (ledger.owed(row, due_now), ledger.sent[row], ledger.behind[row]) == (0, 0, 0)
+            up[row], since[row] = "somebody", due_now
+            rows.append(row)
+        else:
+            row = rows[sends % len(rows)]
+            count = min(sends, ledger.owed(row, due_now))
+            ledger.done[row] += count
+            ledger.sent[row] += count
+            due += due_now - since[row]
+            dropped += ledger.owed(row, due_now)
+            up[row] = None
+            ledger.leave(row, rows, up, due_now)
+        most = max(most, len(rows))
+        still = sum(due_now - since[row] for row in rows)
+        assert ledger.totals(np.full(ledger.rows, due_now)) == (due + still, dropped, 0)
+    assert ledger.rows == most
+    ledger.restart()
+    assert ledger.totals(np.zeros(ledger.rows, np.int64)) == (0, 0, 0)
+
+
 # -- stations ----------------------------------------------------------------------------------------------------------
 
 

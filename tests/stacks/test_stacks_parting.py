@@ -129,7 +129,7 @@ def test_who_does_not_go_is_heard_for_half_a_second() -> None:
 
 
 def test_the_number_of_those_who_are_heard_out_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parting, "_MOST", 1)
+    monkeypatch.setattr(parting, "MOST_PARTINGS", 1)
     book = Book()
     with book.begin(0) as first, book.begin(0) as second:
         assert len(book.watched) == 1
