@@ -40,12 +40,18 @@ def without_mark(data: bytes) -> bytes:
     return data
 
 
-def write_new(path: Path, data: bytes, mode: int) -> None:
+def write_new(path: Path, data: bytes, mode: int, *, replace: bool = False) -> None:
     """Write a file that must not exist yet.
+
+    Args:
+        replace: what is there may go: it stays until the new one is written.
 
     Raises:
         InputError: it exists (also as a dangling link), or the system refuses; then nothing is left behind.
     """
+    if replace:
+        _replace(path, data, mode)
+        return
     try:
         # O_EXCL with the mode: a private key is never readable by others, not for a moment, and never follows
         # a link.
@@ -60,6 +66,17 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)
         raise InputError(Problem(str(path), "a file that can be written", _reason(error))) from error
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    """Write beside it, under a name that nobody else has, and put that in its place."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    write_new(beside, data, mode)
+    try:
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InputError(Problem(str(path), "a file that can be replaced", _reason(error))) from error
 
 
 def already_there(path: Path) -> Problem:

@@ -23,7 +23,7 @@ _COMMON = (
     click.option(
         "--auth-list",
         type=click.Path(path_type=Path),
-        help="The WLC's list: IOS-XE configuration or show server-auth-info, in any text around it.",
+        help="The WLC's list: IOS-XE configuration, AireOS auth-list lines, or what the MSE prints.",
     ),
     click.option("--key-hash", type=click.Choice(["sha256", "sha1"]), default="sha256", show_default=True),
     click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # cryptography takes its time to import; the subcommands do i
     from loadgen.identity.keyhash import HashedBytes
 
 COMBINED_NAME = "auth-list.ios-xe.txt"
+COMBINED_AIREOS_NAME = "auth-list.aireos.txt"
 
 _hash_over = click.option(
     "--hash-over",
@@ -40,76 +42,101 @@ def identity() -> None:
 )
 @click.option("--key", type=click.Choice(["p256", "rsa-2048"]), default="p256", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Directory.  [default: .]")
+@click.option("--force", is_flag=True, help="Replace files that are there: keys that were in them are lost.")
 @_hash_over
-def new(mac: str | None, count: int, key: KeyType, out: Path, hash_over: HashedBytes) -> None:
+def new(mac: str | None, count: int, key: KeyType, out: Path, force: bool, hash_over: HashedBytes) -> None:
     """Make self-signed MSE identities and the configuration that lets them in.
 
-    For each MSE: mse-MAC.pem (key and certificate, readable only by you), mse-MAC.ios-xe.txt for the
-    controller, mse-MAC.server-auth-info.txt as the MSE itself would print it. With --count also one
-    auth-list.ios-xe.txt for all.
+    For each MSE: mse-MAC.pem (key and certificate, readable only by you), mse-MAC.ios-xe.txt and
+    mse-MAC.aireos.txt for the controller, mse-MAC.server-auth-info.txt as the MSE itself would print it. With
+    --count also one auth-list.ios-xe.txt and one auth-list.aireos.txt for all.
     """
     from datetime import UTC, datetime
 
     from loadgen.files import write_new
     from loadgen.identity.authlist import AuthEntry
     from loadgen.identity.credentials import new_key, save_identity, self_signed
-    from loadgen.identity.devices import ios_xe_config, server_auth_info
+    from loadgen.identity.devices import aireos_config, ios_xe_config, server_auth_info
 
     macs = _consecutive_macs(mac, count)
-    combined = out / COMBINED_NAME
+    combined = [out / COMBINED_NAME, out / COMBINED_AIREOS_NAME] if count > 1 else []
     # All refusals come before the first file: a directory with half of the identities is of use to nobody.
-    _check_targets(out, [path for each in macs for path in _paths(out, each)] + [combined] * (count > 1))
+    _check_targets(out, [path for each in macs for path in _paths(out, each)] + combined, force=force)
     now = datetime.now(UTC)
     identities = [self_signed(each, new_key(key), now) for each in macs]
-    entries = [AuthEntry.of(each, "sha256", hash_over) for each in identities]
+    listed = [AuthEntry.both(each, hash_over) for each in identities]
 
-    for each, entry in zip(identities, entries, strict=True):
-        pem, ios_xe, auth_info = _paths(out, each.mac)
-        save_identity(each, pem)
-        write_new(ios_xe, ios_xe_config([entry]).encode(), mode=0o644)
-        write_new(auth_info, server_auth_info(each, hash_over).encode(), mode=0o644)
-        for path in (pem, ios_xe, auth_info):
-            say(f"wrote {path}")
-    if count > 1:
-        write_new(combined, ios_xe_config(entries).encode(), mode=0o644)
-        say(f"wrote {combined}")
-    say()
-    say(ios_xe_config(entries), nl=False)
+    def write(path: Path, text: str) -> None:
+        write_new(path, text.encode(), mode=0o644, replace=force)
+        say(f"wrote {path}")
+
+    for each, entries in zip(identities, listed, strict=True):
+        pem, ios_xe, aireos, auth_info = _paths(out, each.mac)
+        save_identity(each, pem, replace=force)
+        say(f"wrote {pem}")
+        write(ios_xe, ios_xe_config(entries))
+        write(aireos, aireos_config(entries))
+        write(auth_info, server_auth_info(each, hash_over))
+    everybody = [entry for entries in listed for entry in entries]
+    if combined:
+        write(combined[0], ios_xe_config(everybody))
+        write(combined[1], aireos_config(everybody))
+    _say_configurations(everybody)
 
 
 @identity.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @_hash_over
 def show(file: Path, hash_over: HashedBytes) -> None:
-    """Print the key hashes of FILE as an MSE and as an IOS-XE controller would.
+    """Print the key hashes of FILE as an MSE would, and what lists it at an IOS-XE and at an AireOS controller.
 
-    FILE is an identity (PEM) or any text with show server-auth-info output or IOS-XE configuration in it;
-    hashes in a text are what they are, so --hash-over only matters for an identity.
+    FILE is an identity or a certificate alone (PEM, DER or PKCS#12 without a password), or any text with what
+    an MSE prints (show server-auth-info, cmxctl config authinfo get), IOS-XE configuration or AireOS auth-list
+    lines in it; hashes in a text are what they are, so --hash-over only matters for an identity.
     """
     from loadgen.files import read_bounded
-    from loadgen.identity.authlist import AuthEntry
-    from loadgen.identity.credentials import read_identity
-    from loadgen.identity.devices import (
-        MAX_TEXT_BYTES,
-        decode_device_text,
-        ios_xe_config,
-        read_device_text,
-        server_auth_blocks,
-        server_auth_info,
-    )
+    from loadgen.identity.devices import MAX_TEXT_BYTES, decode_device_text, read_device_text, server_auth_blocks
+    from loadgen.identity.pem import is_pem_or_der
 
     # Read once: it may be a pipe.
-    data = read_bounded(file, MAX_TEXT_BYTES, "an identity (PEM) or a text printed by a device")
-    entries: tuple[AuthEntry, ...]
-    if b"-----BEGIN " in data:
-        shown = read_identity(data, str(file))
-        entries = (AuthEntry.of(shown, "sha256", hash_over),)
-        auth_info = server_auth_info(shown, hash_over)
+    data = read_bounded(file, MAX_TEXT_BYTES, "an identity, a certificate, or a text printed by a device")
+    if is_pem_or_der(data):
+        _show_certificate(data, str(file), hash_over)
+        return
+    entries = read_device_text(decode_device_text(data, str(file)), str(file))
+    say(server_auth_blocks(entries), nl=False)
+    _say_configurations(entries)
+
+
+def _show_certificate(data: bytes, source: str, hash_over: HashedBytes) -> None:
+    """Of an identity, or of a certificate alone: its hash is all that is wanted, and that needs neither key nor MAC."""
+    from loadgen.foreign import quoted
+    from loadgen.identity.authlist import AuthEntry
+    from loadgen.identity.devices import server_auth_blocks
+    from loadgen.identity.pem import mac_of, parse_identity
+
+    problems: list[Problem] = []
+    certificates = parse_identity(data, source, problems, needs_key=False).certificates
+    if problems:
+        raise InputError(problems)
+    certificate = certificates[0]
+    mac = mac_of(certificate)
+    entries = AuthEntry.both_of(certificate, mac or "", hash_over)
+    say(server_auth_blocks(entries, "SSC" if certificate.is_self_signed else "LSC"), nl=False)
+    if mac is None:
+        name = quoted(certificate.subject or "")
+        say(f"\nno MAC address in its name, {name}: a controller lists it under that of its MSE")
     else:
-        entries = read_device_text(decode_device_text(data, str(file)), str(file))
-        auth_info = server_auth_blocks(entries)
-    say(auth_info)
-    say(ios_xe_config(entries), nl=False)
+        _say_configurations(entries)
+
+
+def _say_configurations(entries: Sequence[AuthEntry]) -> None:
+    """What a controller must be told, of either kind."""
+    from loadgen.identity.devices import aireos_config, ios_xe_config
+
+    say()
+    say(ios_xe_config(entries))
+    say(aireos_config(entries), nl=False)
 
 
 def _consecutive_macs(first: str | None, count: int) -> list[str]:
@@ -128,20 +155,22 @@ def _consecutive_macs(first: str | None, count: int) -> list[str]:
     return [mac_from_int(start + offset) for offset in range(count)]
 
 
-def _paths(out: Path, mac: str) -> tuple[Path, Path, Path]:
+def _paths(out: Path, mac: str) -> tuple[Path, Path, Path, Path]:
     stem = f"mse-{bare_mac(mac)}"
-    return out / f"{stem}.pem", out / f"{stem}.ios-xe.txt", out / f"{stem}.server-auth-info.txt"
+    endings = ("pem", "ios-xe.txt", "aireos.txt", "server-auth-info.txt")
+    pem, ios_xe, aireos, auth_info = (out / f"{stem}.{ending}" for ending in endings)
+    return pem, ios_xe, aireos, auth_info
 
 
-def _check_targets(out: Path, targets: list[Path]) -> None:
+def _check_targets(out: Path, targets: list[Path], *, force: bool) -> None:
     """Make the directory if it is missing, refuse it if anything to be written is there."""
-    from loadgen.files import already_there
-
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(Problem("--out", "a directory", f"{out}: {error.strerror}")) from error
     # lexists-like: a dangling link is in the way as well.
-    problems = [already_there(path) for path in targets if path.exists() or path.is_symlink()]
-    if problems:
-        raise InputError(problems)
+    there = [] if force else [path for path in targets if path.exists() or path.is_symlink()]
+    if there:
+        more = f", and {len(there) - 1:,} more" if len(there) > 1 else ""
+        expected = "no file there yet, or --force, with which the keys in it are lost"
+        raise InputError(Problem(str(there[0]), expected, f"an existing file{more}"))

@@ -6,7 +6,7 @@ from loadgen.diagnosis.cause import Cause
 
 _COMPARE_HASHES = (
     "on the MSE: `show server-auth-info` in cmdshell, line SHA2 Key Hash (or `cmxctl config authinfo get`)",
-    "on the WLC: `show running-config | section attribute list`, the password of the MSE's user",
+    "on the WLC: `show running-config | section attribute list`, the MSE's password; AireOS: `show auth-list`",
 )
 _BOTH_CLOCKS = (
     "our clock:                 {our_time}",

@@ -12,10 +12,11 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import NamedTuple
 
+from loadgen.errors import InputError, Problem
 from loadgen.files import read_bounded
 from loadgen.identity.any_certificate import AnyCertificate
-from loadgen.identity.device_lines import Attribute, Field, ListHead, Other, User, read_line
-from loadgen.identity.device_reader import EXPECTED_TEXT
+from loadgen.identity.device_lines import Attribute, AuthListLine, Field, ListHead, Other, User, read_line
+from loadgen.identity.device_reader import EXPECTED_TEXT, NOTHING_FOUND
 from loadgen.identity.devices import MAX_TEXT_BYTES, decode_device_text
 from loadgen.identity.keyhash import HEX_DIGITS, HashAlgorithm, HashedBytes, describe_digits, key_hash
 from loadgen.identity.mac import parse_mac
@@ -63,10 +64,13 @@ def read_listed(path: Path) -> tuple[Listed, ...]:
     """Everything in a file of device text that stands where a key hash belongs.
 
     Raises:
-        InputError: the file is missing, unreadable, empty, over 16 MiB, not UTF-8.
+        InputError: the file is missing, unreadable, empty, over 16 MiB, not UTF-8, or nothing in it is an entry.
     """
     text = decode_device_text(read_bounded(path, MAX_TEXT_BYTES, EXPECTED_TEXT), str(path))
-    return listed_in(text, str(path))
+    found = listed_in(text, str(path))
+    if not found:
+        raise InputError(Problem(str(path), EXPECTED_TEXT, NOTHING_FOUND))
+    return found
 
 
 def listed_in(text: str, source: str) -> tuple[Listed, ...]:
@@ -92,6 +96,8 @@ def listed_in(text: str, source: str) -> tuple[Listed, ...]:
                 open_list = name
             case Attribute(name="password", value=value):
                 passwords.append((open_list, value, where))
+            case AuthListLine(mac=mac, key_hash=value):
+                found.append(Listed(_mac_or_none(mac), value, where))
     for attribute_list, value, where in passwords:
         names = users.get(attribute_list) or [""]
         found.extend(Listed(_mac_or_none(name), value, where) for name in names)

@@ -30,6 +30,17 @@ class AuthEntry(msgspec.Struct, frozen=True):
         digest = key_hash(identity.certificate(), algorithm, over)
         return cls(identity.mac, algorithm, digest, where=f"identity {identity.mac}")
 
+    @classmethod
+    def both(cls, identity: Identity, over: HashedBytes) -> tuple[AuthEntry, AuthEntry]:
+        """The entries of either algorithm."""
+        return cls.both_of(identity.certificate(), identity.mac, over)
+
+    @classmethod
+    def both_of(cls, certificate: AnyCertificate, mac: str, over: HashedBytes) -> tuple[AuthEntry, AuthEntry]:
+        """The same of a certificate; `mac` may be empty, where nobody knows it."""
+        sha1, sha256 = (key_hash(certificate, algorithm, over) for algorithm in ("sha1", "sha256"))
+        return cls(mac, "sha1", sha1, where="a certificate"), cls(mac, "sha256", sha256, where="a certificate")
+
 
 class AuthList(msgspec.Struct, frozen=True, dict=True):  # dict: cached_property needs a place
     """The entries of one controller and what their hashes cover."""

@@ -116,13 +116,16 @@ def self_signed(mac: str, key: PrivateKey, now: datetime, days: float = 3650) ->
     return _identity(mac, key, [_made(leaf_certificate(bare_mac(mac), key, now, days))])
 
 
-def save_identity(identity: Identity, path: Path) -> None:
+def save_identity(identity: Identity, path: Path, *, replace: bool = False) -> None:
     """Write key, certificate and chain into one new file that only its owner can read (mode 0600).
+
+    Args:
+        replace: whatever is at `path` may go.
 
     Raises:
         InputError: something is at `path` already, or the system refuses.
     """
-    write_new(path, identity.key_pem + identity.certificate_pem + identity.chain_pem, mode=0o600)
+    write_new(path, identity.key_pem + identity.certificate_pem + identity.chain_pem, mode=0o600, replace=replace)
 
 
 def load_identity(path: Path) -> Identity:

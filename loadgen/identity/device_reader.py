@@ -3,19 +3,38 @@ blocks."""
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from loadgen.errors import InputError, Problem
 from loadgen.foreign import quoted
 from loadgen.identity.authlist import AuthEntry
-from loadgen.identity.device_lines import Attribute, Field, FieldName, ListHead, Other, User, read_line
+from loadgen.identity.device_lines import (
+    Attribute,
+    AuthListLine,
+    Field,
+    FieldName,
+    ListHead,
+    Other,
+    User,
+    read_line,
+)
 from loadgen.identity.keyhash import HashAlgorithm, KeyHashError, check_key_hash, describe_digits
 from loadgen.identity.mac import EXPECTED_MAC, parse_mac
 
-EXPECTED_TEXT = "IOS-XE users with attribute lists, or show server-auth-info output"
+EXPECTED_TEXT = (
+    "key hashes: IOS-XE users with attribute lists, AireOS auth-list lines, or what an MSE prints"
+    " (show server-auth-info, cmxctl config authinfo get)"
+)
+NOTHING_FOUND = "none of them"
 
 _CERTIFICATE_TYPES = ("SSC", "MIC", "LSC")  # self-signed, manufacturer installed, locally significant
 _DIGITS: dict[HashAlgorithm, str] = {"sha1": "40 hex digits (SHA-1)", "sha256": "64 hex digits (SHA-256)"}
+
+
+# That IOS-XE encrypts passwords there at all is not public; "7 0822455D0A16" is what it looks like elsewhere.
+_ENCRYPTED = re.compile(r"([5-9])\s+\S{4,200}")
 
 
 class _AttributeList(msgspec.Struct):
@@ -41,6 +60,8 @@ class DeviceReader:
         self._lists: dict[str, _AttributeList] = {}
         self._open_list: str | None = None
         self._block: dict[FieldName, tuple[int, str]] = {}
+        # Lists that users have and that hold no password: a fault if there is nothing else in the text.
+        self._without_password: list[Problem] = []
 
     def line(self, number: int, text: str) -> None:
         """Take the next line."""
@@ -63,6 +84,8 @@ class DeviceReader:
                 self._lists.setdefault(name, _AttributeList(number))  # one may be entered again and continued
             case Attribute():
                 self._attribute(number, line)
+            case AuthListLine():
+                self._auth_list_line(number, line)
 
     def finish(self) -> tuple[AuthEntry, ...]:
         """The entries in the order of the text, each once.
@@ -79,7 +102,7 @@ class DeviceReader:
             self._problems.sort(key=lambda found: found[0])
             raise InputError([problem for _, problem in self._problems])
         if not entries:
-            raise InputError(Problem(self._source, EXPECTED_TEXT, "neither of them"))
+            raise InputError(self._without_password or [Problem(self._source, EXPECTED_TEXT, NOTHING_FOUND)])
         return entries
 
     def _problem(self, number: int, expected: str, found: str) -> None:
@@ -131,15 +154,23 @@ class DeviceReader:
             if algorithm:
                 into.passwords.append((algorithm, attribute.value.lower()))
 
+    def _auth_list_line(self, number: int, line: AuthListLine) -> None:
+        mac = self._mac(number, line.mac)
+        if self._key_hash(number, line.key_hash, line.algorithm) and mac is not None:
+            self._entry(number, mac, line.algorithm, line.key_hash.lower())
+
     def _join_users(self) -> None:
         for number, user in self._users:
             attributes = self._lists.get(user.attribute_list)
+            if attributes and attributes.attributes and not attributes.passwords_seen:
+                # A person, or a client of MAC authentication (MAB, MAC filter) with a VLAN or an access list: none of
+                # our business.
+                attributes.named_by_user = True
+                continue
             try:
                 mac = parse_mac(user.name)
             except ValueError:
                 mac = None
-                if attributes and attributes.attributes and not attributes.passwords_seen:
-                    continue  # a person, with attributes that are none of our business
                 self._problem(number, f"{EXPECTED_MAC} as user name", quoted(user.name))
             if attributes is None:
                 expected = "the name of an aaa attribute list in the same text"
@@ -156,10 +187,12 @@ class DeviceReader:
                 if not attributes.named_by_user:
                     expected = f"a username with the aaa attribute list {quoted(name)}"
                     self._problem(attributes.line, expected, "none")
-            elif attributes.named_by_user or not attributes.attributes:
-                found = "none" if not attributes.attributes else "other attributes only"
-                expected = f"an attribute type password in the attribute list {quoted(name)}"
-                self._problem(attributes.line, expected, found)
+                continue
+            expected = f"an attribute type password in the attribute list {quoted(name)}"
+            if not attributes.attributes:
+                self._problem(attributes.line, expected, "none")
+            elif attributes.named_by_user:
+                self._without_password.append(Problem(self._where(attributes.line), expected, "other attributes only"))
 
     def _without_repetitions(self) -> tuple[AuthEntry, ...]:
         """Each (MAC, algorithm) once; two different hashes for it are a problem."""
@@ -187,7 +220,11 @@ class DeviceReader:
         try:
             algorithm = check_key_hash(text)
         except KeyHashError as error:
-            self._problem(number, _DIGITS[wanted] if wanted else error.expected, error.found)
+            expected = _DIGITS[wanted] if wanted else error.expected
+            if wanted is None and (encrypted := _ENCRYPTED.fullmatch(text)):
+                self._problem(number, f"{expected} in clear", f"an encrypted password (type {encrypted[1]})")
+            else:
+                self._problem(number, expected, error.found)
             return None
         if wanted not in (None, algorithm):
             self._problem(number, _DIGITS[wanted], describe_digits(text))

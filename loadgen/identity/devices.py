@@ -1,10 +1,13 @@
-"""What devices print about who may connect, read and written: IOS-XE configuration and MSE show
-server-auth-info.
+"""What devices print about who may connect, read and written: IOS-XE configuration, AireOS auth lists, and what an
+MSE prints (show server-auth-info; of CMX, cmxctl's tables are read as well).
 
     username 0050569c3489 aaa attribute list NMSP                         MAC Address: 00:50:56:9c:34:89
     aaa attribute list NMSP                                               SHA1 Key Hash: <40 hex digits>
      attribute type password <key hash>                                   SHA2 Key Hash: <64 hex digits>
     aaa authorization credential-download wcm_loc_serv_cert local         Certificate Type: SSC
+
+    (Cisco Controller) >config auth-list add sha256-lbs-ssc 00:50:56:9c:34:89 <64 hex digits>
+    | SHA2 Key    | <64 hex digits> |                                     (cmxctl config authinfo get)
 
 Source: Cisco's MSE and converged access (3850) troubleshooting document, whose Japanese edition prints both,
 and prints the password with three digits missing and a blank inside. Who copies it gets "Authlist
@@ -100,11 +103,17 @@ def ios_xe_config(entries: Iterable[AuthEntry]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def aireos_config(entries: Iterable[AuthEntry]) -> str:
+    """The commands that make an AireOS controller accept these entries, one for each hash; older releases take
+    SHA-1 only."""
+    kinds: dict[HashAlgorithm, str] = {"sha1": "lbs-ssc", "sha256": "sha256-lbs-ssc"}
+    return "".join(f"config auth-list add {kinds[each.algorithm]} {each.mac} {each.key_hash}\n" for each in entries)
+
+
 def server_auth_info(identity: Identity, over: HashedBytes = "spki") -> str:
     """What MSE `show server-auth-info` would print for an identity: SSC when it is self-signed, otherwise
     LSC."""
-    entries = (AuthEntry.of(identity, "sha1", over), AuthEntry.of(identity, "sha256", over))
-    return server_auth_blocks(entries, "SSC" if identity.is_self_signed() else "LSC")
+    return server_auth_blocks(AuthEntry.both(identity, over), "SSC" if identity.is_self_signed() else "LSC")
 
 
 def server_auth_blocks(entries: Iterable[AuthEntry], certificate_type: str | None = None) -> str:
@@ -115,7 +124,7 @@ def server_auth_blocks(entries: Iterable[AuthEntry], certificate_type: str | Non
         by_mac.setdefault(entry.mac, {})[entry.algorithm] = entry.key_hash
     blocks = []
     for mac, hashes in by_mac.items():
-        lines = [f"MAC Address: {mac}"]
+        lines = [f"MAC Address: {mac}"] if mac else []
         if "sha1" in hashes:
             lines.append(f"SHA1 Key Hash: {hashes['sha1']}")
         if "sha256" in hashes:

@@ -162,7 +162,7 @@ class TestAuthList:
         self._refused(run, small, text, "line 1", "nonsense", "line 5", "66 hex digits")
 
     def test_nothing_in_it(self, run: Run, small: Path) -> None:
-        self._refused(run, small, "hello\n", "IOS-XE users", "neither")
+        self._refused(run, small, "hello\n", "IOS-XE users", "none of them")
 
     def test_empty(self, run: Run, small: Path) -> None:
         self._refused(run, small, "", "an empty file")

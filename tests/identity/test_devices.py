@@ -23,7 +23,9 @@ from identity_samples import (
 from loadgen.errors import InputError, Problem
 from loadgen.identity.authlist import AuthEntry
 from loadgen.identity.credentials import Identity
+from loadgen.identity.device_reader import EXPECTED_TEXT
 from loadgen.identity.devices import (
+    aireos_config,
     ios_xe_config,
     load_auth_list,
     read_device_text,
@@ -137,6 +139,72 @@ def test_a_commented_out_line_stays_one() -> None:
     assert read_device_text(text, "text") == (_entry(1, "sha256"),)
 
 
+MAB = f"""\
+aaa authorization network MAC local
+aaa attribute list wlan_lobby_access
+ attribute type ssid "Guest"
+username 0050569c3489 mac aaa attribute list NMSP
+username a483e7aabbcc mac
+username a483e7aabbcd mac wlan-profile-name corp
+username a483.e7aa.bbce mac aaa attribute list wlan_lobby_access
+username 000c293c8dca password 0 000c293c8dca
+username 000c293c8dca aaa attribute list mab-local
+aaa attribute list mab-local
+ attribute type tunnel-medium-type all-802
+ attribute type tunnel-private-group-id "150"
+ attribute type inacl "CRITICAL-V4"
+{_list(SHA2)}"""
+
+
+def test_clients_of_mac_authentication_are_none_of_our_business() -> None:
+    assert read_device_text(MAB, "text") == (_entry(4, "sha256"),)
+
+
+def test_a_session_in_which_somebody_asked_for_help() -> None:
+    text = (
+        "wlc(config)#aaa attribute list NMSP\n"
+        "wlc(config-attr-list)#attribute type password ?\n"
+        "  LINE  attribute value\n"
+        f"wlc(config-attr-list)#attribute type password {SHA2.upper()}\n"
+        "wlc(config)#username 0050569c3489 aaa attribute list NMSP\n"
+    )
+    assert read_device_text(text, "text") == (_entry(5, "sha256"),)
+
+
+def test_a_password_of_type_0_is_in_clear() -> None:
+    text = "username 0050569c3489 aaa attribute list NMSP\n" + _list(f"0 {SHA2}")
+    assert read_device_text(text, "text") == (_entry(1, "sha256"),)
+
+
+def test_the_tables_of_cmx() -> None:
+    rule = f"+-------------+{'-' * 66}+\n"
+    rows = (("MAC Address", MAC), ("SHA1 Key", SHA1), ("SHA2 Key", SHA2))
+    text = rule + "".join(f"| {label:<11} | {value:<64} |\n{rule}" for label, value in rows)
+    assert read_device_text(text, "text") == (_entry(4, "sha1"), _entry(6, "sha256"))
+    assert read_device_text(text.replace("\n", "\r\n"), "text") == (_entry(4, "sha1"), _entry(6, "sha256"))
+
+
+def test_auth_lists_of_aireos() -> None:
+    text = (
+        f"(Cisco Controller) >config auth-list add lbs-ssc {MAC} {SHA1}\n"
+        "(Cisco Controller) >config auth-list add mic 58:bf:ea:00:00:01\n"
+        "(Cisco Controller) >show auth-list\n\n"
+        "Authorize MIC APs against Auth-list or AAA ...... disabled\n"
+        "Mac Addr                  Cert Type          Key Hash\n"
+        "-----------------------   ----------------   ------------------------------------------\n"
+        f"{MAC}         LBS-SSC            {SHA1}\n"
+        f"{MAC}         LBS-SSC-SHA256     {SHA2}\n"
+        "58:bf:ea:00:00:01         MIC\n"
+        f"58:bf:ea:00:00:02         SSC                {SHA1}\n"
+    )
+    assert read_device_text(text, "text") == (_entry(1, "sha1"), _entry(9, "sha256"))
+
+
+def test_a_heading_that_ran_on() -> None:
+    text = f"---------------Server Auth Info ---------------MAC Address: {MAC}\nSHA1 Key Hash: {SHA1}\n"
+    assert read_device_text(text, "text") == (_entry(2, "sha1"),)
+
+
 # --- refusing
 
 
@@ -186,8 +254,21 @@ def test_the_password_that_the_document_prints() -> None:
             [(2, "an attribute type password in the attribute list 'NMSP'", "none")],
         ),
         (
+            # With any entry in the text it would be somebody else's, as of a client of MAC authentication.
             "username 0050569c3489 aaa attribute list N\naaa attribute list N\n attribute type inacl 101\n",
             [(2, "an attribute type password in the attribute list 'N'", "other attributes only")],
+        ),
+        (
+            "username 0050569c3489 aaa attribute list N\n" + _list("7 0822455D0A16", "N"),
+            [(3, f"{EITHER_HASH} in clear", "an encrypted password (type 7)")],
+        ),
+        (
+            f"config auth-list add lbs-ssc {MAC} {SHA2}\nconfig auth-list add sha256-lbs-ssc 00:50 {SHA2}\n",
+            [(1, "40 hex digits (SHA-1)", "64 hex digits"), (2, A_MAC, "'00:50'")],
+        ),
+        (
+            "(Cisco Controller) >config auth-list add sha256-lbs-ssc\n",
+            [(1, A_MAC, "nothing"), (1, "64 hex digits (SHA-256)", "nothing")],
         ),
         (
             f"attribute type password {SHA2}\n",
@@ -237,8 +318,8 @@ def test_control_characters_of_a_text_do_not_reach_the_terminal() -> None:
 def test_nothing_recognised(text: str) -> None:
     with pytest.raises(InputError) as refusal:
         read_device_text(text, "text")
-    expected = "IOS-XE users with attribute lists, or show server-auth-info output"
-    assert refusal.value.problems == (Problem("text", expected, "neither of them"),)
+    assert refusal.value.problems == (Problem("text", EXPECTED_TEXT, "none of them"),)
+    assert "AireOS auth-list lines" in EXPECTED_TEXT
 
 
 # --- files
@@ -322,6 +403,13 @@ _prompts = st.sampled_from(["", "  ", "3850c(config)#", "3850c(config-attr-list)
 
 
 @REPEATABLE
+@given(_auth_lists(), st.sampled_from(["", "(Cisco Controller) >"]))
+def test_lines_of_aireos_are_read_back_as_they_were(entries: tuple[AuthEntry, ...], prompt: str) -> None:
+    text = "".join(f"{prompt}{line}\n" for line in aireos_config(entries).splitlines())
+    assert _facts(read_device_text(text, "text")) == _facts(entries)
+
+
+@REPEATABLE
 @given(_auth_lists(), st.sampled_from([None, "SSC", "LSC"]))
 def test_blocks_are_read_back_as_they_were(entries: tuple[AuthEntry, ...], certificate_type: str | None) -> None:
     assert _facts(read_device_text(server_auth_blocks(entries, certificate_type), "text")) == _facts(entries)
@@ -358,6 +446,10 @@ _words = st.sampled_from(
             ":",
             "\uff1a",
             "SSC",
+            "|",
+            "+--+",
+            "config auth-list add sha256-lbs-ssc ",
+            "LBS-SSC ",
             "--More--",
             "[",
         ),

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from pathlib import Path
 from typing import get_args
 
 import click
+import odd_certificates as odd
 import pytest
 from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PublicFormat,
+)
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from identity_samples import AUTH_INFO_JAPANESE, MAC, SHA1, SHA2
 
 from loadgen.cli.identity import identity, new
 from loadgen.errors import InputError
 from loadgen.identity.authlist import AuthEntry
 from loadgen.identity.credentials import Identity, KeyType, load_identity, save_identity
-from loadgen.identity.devices import ios_xe_config, load_auth_list, server_auth_info
+from loadgen.identity.devices import aireos_config, ios_xe_config, load_auth_list, server_auth_info
 from loadgen.identity.keyhash import HashedBytes
 
 
@@ -30,14 +41,17 @@ def test_new_writes_three_files_and_prints_the_configuration(tmp_path: Path) -> 
     result = _run("new", "--mac", "0050.569c.3489", "--out", tmp_path)
     pem = tmp_path / "mse-0050569c3489.pem"
     ios_xe = tmp_path / "mse-0050569c3489.ios-xe.txt"
+    aireos = tmp_path / "mse-0050569c3489.aireos.txt"
     auth_info = tmp_path / "mse-0050569c3489.server-auth-info.txt"
-    assert sorted(tmp_path.iterdir()) == sorted([pem, ios_xe, auth_info])
+    written = [pem, ios_xe, aireos, auth_info]
+    assert sorted(tmp_path.iterdir()) == sorted(written)
     assert stat.S_IMODE(pem.stat().st_mode) == 0o600
-    assert result.output == f"wrote {pem}\nwrote {ios_xe}\nwrote {auth_info}\n\n{ios_xe.read_text()}"
+    lines = "".join(f"wrote {path}\n" for path in written)
+    assert result.output == f"{lines}\n{ios_xe.read_text()}\n{aireos.read_text()}"
     made = load_identity(pem)
     assert made.mac == MAC
     assert auth_info.read_text() == server_auth_info(made)
-    for path in (ios_xe, auth_info):
+    for path in (ios_xe, aireos, auth_info):
         assert load_auth_list(path, "spki").find(made.certificate()) is not None
 
 
@@ -52,7 +66,9 @@ def test_new_many_with_one_list_for_all(tmp_path: Path) -> None:
     auth_list = load_auth_list(out / "auth-list.ios-xe.txt", "spki")
     assert [entry.mac for entry in auth_list.entries] == macs
     assert all(auth_list.find(load_identity(pem).certificate()) for pem in pems)
-    assert result.output.endswith((out / "auth-list.ios-xe.txt").read_text())
+    old = (out / "auth-list.aireos.txt").read_text()
+    assert result.output.endswith((out / "auth-list.ios-xe.txt").read_text() + "\n" + old)
+    assert old.count("config auth-list add lbs-ssc ") == old.count("config auth-list add sha256-lbs-ssc ") == 3
 
 
 def test_new_with_an_rsa_key_and_another_hash(tmp_path: Path) -> None:
@@ -68,8 +84,24 @@ def test_new_refuses_before_it_writes_anything(tmp_path: Path) -> None:
         path.write_text("precious")
     with pytest.raises(InputError) as refusal:
         _run("new", "--mac", MAC, "--count", "2", "--out", tmp_path)
-    assert [problem.where for problem in refusal.value.problems] == [str(path) for path in in_the_way]
+    (problem,) = refusal.value.problems
+    assert problem.where == str(in_the_way[0])
+    assert "--force" in problem.expected
+    assert problem.found == "an existing file, and 1 more"
     assert sorted(tmp_path.iterdir()) == sorted(in_the_way)
+
+
+def test_new_with_force_replaces(tmp_path: Path) -> None:
+    _run("new", "--mac", MAC, "--out", tmp_path)
+    pem = tmp_path / "mse-0050569c3489.pem"
+    first = pem.read_bytes()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    _run("new", "--mac", MAC, "--out", tmp_path, "--force")
+    assert pem.read_bytes() != first
+    assert stat.S_IMODE(pem.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    made = load_identity(pem)
+    assert load_auth_list(tmp_path / "mse-0050569c3489.aireos.txt", "spki").find(made.certificate()) is not None
 
 
 @pytest.mark.parametrize(
@@ -103,7 +135,8 @@ def test_show_an_identity(tmp_path: Path, ssc: Identity) -> None:
     path = tmp_path / "mse.pem"
     save_identity(ssc, path)
     for over in get_args(HashedBytes):
-        config = ios_xe_config([AuthEntry.of(ssc, "sha256", over)])
+        entries = AuthEntry.both(ssc, over)
+        config = f"{ios_xe_config(entries)}\n{aireos_config(entries)}"
         assert _run("show", path, "--hash-over", over).output == f"{server_auth_info(ssc, over)}\n{config}"
     assert _run("show", path).output == _run("show", path, "--hash-over", "spki").output
 
@@ -116,16 +149,85 @@ def test_show_what_a_device_printed(tmp_path: Path) -> None:
         "username 0050569c3489 aaa attribute list NMSP_0050569c3489\n"
         "aaa attribute list NMSP_0050569c3489\n"
         f" attribute type password {SHA2}\n!\n"
-        "aaa authorization credential-download wcm_loc_serv_cert local\n"
+        "aaa authorization credential-download wcm_loc_serv_cert local\n\n"
+        f"config auth-list add lbs-ssc {MAC} {SHA1}\nconfig auth-list add sha256-lbs-ssc {MAC} {SHA2}\n"
+    )
+
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+SAME = odd.certificate(odd.mac_name(), KEY)
+
+
+def _pkcs12(der: bytes) -> bytes:
+    certificate = x509.load_der_x509_certificate(der)
+    return serialize_key_and_certificates(b"mse", KEY, certificate, None, NoEncryption())
+
+
+FORMS = {
+    "a certificate alone": odd.pem("CERTIFICATE", SAME),
+    "DER": SAME,
+    "OpenSSL's label": odd.pem("TRUSTED CERTIFICATE", SAME),
+    "SSLeay's label": odd.pem("X509 CERTIFICATE", SAME),
+    "behind a mark": b"\xef\xbb\xbf" + odd.identity_pem(KEY, SAME),
+    "PowerShell's": odd.identity_pem(KEY, SAME).decode().replace("\n", "\r\n").encode("utf-16"),
+    "PKCS#12": _pkcs12(SAME),
+    "what nobody else reads": odd.pem(
+        "CERTIFICATE", odd.certificate(odd.mac_name(), KEY, extension=odd.CRITICAL_FALSE)
+    ),
+    "a time with a fraction": odd.pem(
+        "CERTIFICATE", odd.certificate(odd.mac_name(), KEY, valid=(odd.VALID[0], odd.TIMES["a fraction"][0]))
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_show_a_certificate_in_whatever_form(tmp_path: Path, form: str) -> None:
+    """The key is the same, so its hash is."""
+    path = tmp_path / "mse.bin"
+    path.write_bytes(FORMS[form])
+    spki = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    lines = _run("show", path).output.splitlines()
+    assert lines[:4] == [
+        f"MAC Address: {MAC}",
+        f"SHA1 Key Hash: {hashlib.sha1(spki).hexdigest()}",  # noqa: S324
+        f"SHA2 Key Hash: {hashlib.sha256(spki).hexdigest()}",
+        "Certificate Type: SSC",
+    ]
+    assert lines[-1] == f"config auth-list add sha256-lbs-ssc {MAC} {hashlib.sha256(spki).hexdigest()}"
+
+
+@pytest.mark.parametrize("form", ["behind a mark", "PowerShell's", "PKCS#12"])
+def test_an_identity_in_whatever_form(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "mse.bin"
+    path.write_bytes(FORMS[form])
+    assert load_identity(path).certificate().der == SAME
+
+
+def test_a_pkcs12_with_a_password_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "mse.p12"
+    certificate = x509.load_der_x509_certificate(SAME)
+    path.write_bytes(serialize_key_and_certificates(b"mse", KEY, certificate, None, BestAvailableEncryption(b"secret")))
+    for read in (load_identity, lambda each: _run("show", each)):
+        with pytest.raises(InputError, match="openssl pkcs12 -legacy -nodes -in"):
+            read(path)
+
+
+def test_show_a_certificate_that_names_no_mac(tmp_path: Path) -> None:
+    path = tmp_path / "robin.pem"
+    path.write_bytes(odd.pem("CERTIFICATE", odd.certificate(odd.mac_name(mac="robin\x1b[31m"), KEY)))
+    output = _run("show", path).output
+    assert output.startswith("SHA1 Key Hash: ")
+    assert output.endswith(
+        "\nno MAC address in its name, 'CN=robin\\x1b[31m': a controller lists it under that of its MSE\n"
     )
 
 
 def test_show_refuses_with_the_path(tmp_path: Path, ssc_p256: Identity) -> None:
-    (tmp_path / "certificate.pem").write_bytes(ssc_p256.certificate_pem)
+    (tmp_path / "key.pem").write_bytes(ssc_p256.key_pem)
     (tmp_path / "notes.txt").write_text("nothing\n")
     for name, found in (
-        ("certificate.pem", "no private key"),
-        ("notes.txt", "neither of them"),
+        ("key.pem", "no certificate"),
+        ("notes.txt", "none of them"),
         ("missing", "no such file or directory"),
     ):
         with pytest.raises(InputError) as refusal:
