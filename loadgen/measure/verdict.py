@@ -45,6 +45,18 @@ _SHORTCOMINGS = {
 _VERBS = {Status.FAILED: "failed", Status.ERROR: "could not be judged"}
 # Faults of the way between us and the target; everything else that goes wrong there is the target's.
 _NETWORK_KINDS = ("unreachable", "timeout")
+# The peers speak TLS, and not as the scenario has it.
+_UNFITTING_KINDS = frozenset(
+    {
+        "alert_protocol_version",
+        "alert_insufficient_security",
+        "no_shared_cipher",
+        "unsafe_legacy_renegotiation_disabled",
+        "unsupported_protocol",
+        "wrong_cipher_returned",
+        "wrong_ssl_version",
+    }
+)
 # Of the segments that our own connections sent; and so many at least: of a few, one is a large share.
 _NETWORK_RETRANSMITTED = 0.01
 _LEAST_RETRANSMITTED = 10
@@ -146,6 +158,8 @@ def _evidence(
         return Limit.NETWORK, f"{again:,} of {segments:,} TCP segments of our own connections were sent again"
     if failed:
         name, count = max(failed.items(), key=lambda item: item[1])
+        if name.rpartition(".")[2] in _UNFITTING_KINDS:
+            return Limit.SCENARIO, f"{name}: {count:,}: its tls.version or tls.strong_cipher does not fit the other side"
         return Limit.TARGET, f"{name}: {count:,}"
     lost = counters.get("notify.lost", 0)
     if lost > max(counters.get("notify.sent", 0), counters.get("notify.received", 0)) * TOLERANCE:

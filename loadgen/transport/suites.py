@@ -48,7 +48,7 @@ def offer(context: SSL.Context, version: str, *, strong: bool, old_certificates:
     context.set_max_proto_version(_VERSIONS[version])
     suites = STRONG if strong else STATIC_RSA  # of TLS 1.2 and before; 1.3 has ECDHE only
     if not strong:
-        context.set_options(_LEGACY_SERVER_CONNECT)
+        context.set_options(_LEGACY_SERVER_CONNECT | SSL.OP_CIPHER_SERVER_PREFERENCE)
     elif old_certificates:
         suites += ":@SECLEVEL=0"
         if not _lib.SSL_CTX_set1_sigalgs_list(context._context, _SIGNATURES.encode()):  # noqa: SLF001

@@ -811,6 +811,20 @@ TCP, AGAIN = {"tcp.segments_sent": 1000}, "TCP segments of our own connections w
         ),
         (FINE, {"errors.tcp.refused": 50}, Limit.TARGET, "errors.tcp.refused: 50"),
         (FINE, {"errors.tls.timeout": 50, "errors.tls.reset": 9}, Limit.TARGET, "errors.tls.timeout: 50"),
+        *(
+            (
+                FINE,
+                {name: 50, "errors.tcp.refused": 9},
+                Limit.SCENARIO,
+                f"{name}: 50: its tls.version or tls.strong_cipher does not fit the other side",
+            )
+            for name in (
+                "errors.tls.alert_protocol_version",
+                "errors.tls.unsupported_protocol",
+                "errors.accept.no_shared_cipher",
+                "errors.tls.unsafe_legacy_renegotiation_disabled",
+            )
+        ),
         (
             FINE,
             {"notify.due": 1000, "notify.dropped": 20},

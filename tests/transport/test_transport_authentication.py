@@ -280,6 +280,16 @@ def test_static_rsa_as_in_the_field(version: str, patient: bool) -> None:
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+def test_static_rsa_is_in_the_order_of_the_wlc(version: str) -> None:
+    client = client_of(version, _SSC_RSA, strong=False)
+    client.set_cipher_list(b"AES256-SHA:AES128-SHA:@SECLEVEL=0")
+    server = server_of(version, Check(), identity=_WLC_RSA, strong=False)
+    with connected(client, server) as pair:
+        assert meet(pair) == ("up", "up")
+        assert pair.client._connection.get_cipher_name() == "AES128-SHA"
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
 def test_whoever_is_not_listed_is_told_so_in_old_versions_too(version: str) -> None:
     server = server_of(version, Check("key_hash_not_listed"), identity=_WLC_RSA, strong=False)
     assert outcome(client_of(version, _SSC_RSA, strong=False), server) == (
