@@ -159,7 +159,10 @@ def _evidence(
     if failed:
         name, count = max(failed.items(), key=lambda item: item[1])
         if name.rpartition(".")[2] in _UNFITTING_KINDS:
-            return Limit.SCENARIO, f"{name}: {count:,}: its tls.version or tls.strong_cipher does not fit the other side"
+            return (
+                Limit.SCENARIO,
+                f"{name}: {count:,}: its tls.version or tls.strong_cipher does not fit the other side",
+            )
         return Limit.TARGET, f"{name}: {count:,}"
     lost = counters.get("notify.lost", 0)
     if lost > max(counters.get("notify.sent", 0), counters.get("notify.received", 0)) * TOLERANCE:
