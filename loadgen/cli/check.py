@@ -10,6 +10,7 @@ import click
 
 from loadgen.cli.output import say
 from loadgen.errors import ExitCode, InputError, Problem
+from loadgen.foreign import visible
 
 if TYPE_CHECKING:
     from loadgen.diagnosis.settings import CheckSettings
@@ -66,9 +67,10 @@ def wlc(address: str, identity: Path, trust: Path | None, subscribe: str, **opti
     Exit code 0: every step passed; 3: one failed, and likely causes were told; 2: bad input.
     """
     from loadgen.diagnosis.wlc_check import check_wlc
+    from loadgen.engine.keys import read_trust
 
     host, port = _host_and_port(address)
-    trusted = None if trust is None else _read_trust(trust)
+    trusted = None if trust is None else read_trust(trust)
     settings = _settings("mse", _load_identity(identity, options), trusted, _mask(subscribe), options)
     _begin(options, f"as the MSE {settings.identity.mac}, at the WLC {host} port {port}")
     return _end(check_wlc(host, port, settings), options)
@@ -141,7 +143,7 @@ def _tracer(plays: Side) -> Any:
 
     def trace(event: Any) -> None:
         for line in lines.lines(event):
-            click.echo(line, err=True)
+            click.echo(visible(line), err=True)
 
     return trace
 
@@ -198,20 +200,14 @@ def _duration(text: str) -> int:
         raise InputError(Problem("--timeout", Duration.EXPECTED, repr(text))) from error
 
 
-def _read_trust(path: Path) -> bytes:
-    from loadgen.files import read_bounded
-    from loadgen.identity.credentials import MAX_PEM_BYTES
-    from loadgen.identity.pem import EXPECTED_CERTIFICATES, read_certificates
-
-    return read_certificates(read_bounded(path, MAX_PEM_BYTES, EXPECTED_CERTIFICATES), str(path))
-
-
 def _load_identity(path: Path, options: dict[str, Any]) -> Identity:
+    from loadgen.engine.keys import refused_by_openssl
     from loadgen.identity.credentials import load_identity, refused_certificates
 
     identity = load_identity(path)
     allows_old = options["old_certificates"] or options["strong_cipher"] == "off"
     problems = list(refused_certificates(identity, str(path), allows_old=allows_old, remedy="--old-certificates"))
+    problems += refused_by_openssl(identity, str(path))
     if problems:
         raise InputError(problems)
     return identity

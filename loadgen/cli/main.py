@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import suppress
 from traceback import extract_tb
 from typing import NoReturn
@@ -54,6 +55,8 @@ cli.add_command(schema)
 def main() -> NoReturn:
     """Entry point of the `loadgen` command."""
     signals.interrupt()
+    if not sys.warnoptions:  # what libraries warn of is said to whoever works on this program, and nobody else
+        warnings.simplefilter("ignore")
     try:
         code = int(cli.main(standalone_mode=False) or 0)
     except (click.exceptions.Abort, KeyboardInterrupt):

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from loadgen.errors import OutputError
-from loadgen.foreign import plain
+from loadgen.foreign import plain, visible
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from collections.abc import Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 # Into a file or a pipe, nothing has to fit a window.
 _FILE_WIDTH = 120
@@ -28,18 +30,27 @@ def say(text: str = "", *, nl: bool = True) -> None:
         OutputError
     """
     try:
-        click.echo(text, nl=nl)
+        click.echo("\n".join(map(_visible, text.split("\n"))), nl=nl)
     except OSError as error:
         raise give_up(error) from error
 
 
-def display(what: RenderableType) -> None:
+def _visible(line: str) -> str:
+    """Documents of some formats have tabs, and lines that end with a carriage return."""
+    body = line.removesuffix("\r")
+    return "\t".join(map(visible, body.split("\t"))) + line[len(body) :]
+
+
+def display(what: RenderableType, file_width: int = _FILE_WIDTH) -> None:
     """Print a table, or something else that has a shape, on stdout.
+
+    Args:
+        file_width: of what goes into a file or a pipe.
 
     Raises:
         OutputError
     """
-    console = output()
+    console = output(file_width)
     try:
         console.print(what)
         console.file.flush()
@@ -49,14 +60,38 @@ def display(what: RenderableType) -> None:
         raise give_up(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))) from None
 
 
-def output() -> Console:
+def output(file_width: int = _FILE_WIDTH) -> Console:
     """Where summaries go."""
     from rich.console import Console
 
     console = Console(highlight=False)
+    plainly(console)
     if not console.is_terminal:
-        console.width = max(console.width, _FILE_WIDTH)
+        console.width = max(console.width, file_width)
     return console
+
+
+def plainly(console: Console) -> None:
+    """Have a console print nothing that a terminal obeys but its own styles: a result may be anybody's file."""
+    from rich.console import ConsoleRenderable, RenderHook
+    from rich.segment import Segment
+
+    class Plainly:
+        def __init__(self, what: ConsoleRenderable) -> None:
+            self._what = what
+
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+            for segment in console.render(self._what, options):
+                text = segment.text
+                if not segment.control and not text.isprintable():
+                    text = "\n".join(map(visible, text.split("\n")))
+                yield segment._replace(text=text)
+
+    class Hook(RenderHook):
+        def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+            return [Plainly(each) for each in renderables]
+
+    console.push_render_hook(Hook())
 
 
 def complain(text: str) -> None:

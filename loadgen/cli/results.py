@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +9,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from loadgen.capacity.result import CapacityResult
-from loadgen.cli.output import say
+from loadgen.cli.output import display, plainly, say
 from loadgen.compare.comparison import compare
 from loadgen.compare.metrics import Relevant
 from loadgen.compare.result import Comparison
@@ -111,7 +110,11 @@ def write_comparison(result: Comparison, form: str, out: Path | None) -> None:
     if form != "table":
         _write(_formed(_OF_COMPARISON[form], result, f"--format {form}"), out)
         return
-    console = Console(width=None if out is None and sys.stdout.isatty() else _FILE_WIDTH)
+    if out is None:
+        display(comparison_summary(result), _FILE_WIDTH)
+        return
+    console = Console(width=_FILE_WIDTH)
+    plainly(console)
     with console.capture() as captured:
         console.print(comparison_summary(result))
     _write(captured.get(), out)

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from loadgen.cli.output import plainly
 from loadgen.engine.supervisor import Watcher
+from loadgen.foreign import visible
 from loadgen.measure.progress import Snapshot
 from loadgen.report import terminal
 
@@ -35,12 +37,13 @@ def watching(title: str, *, quiet: bool, plain: bool = False) -> Iterator[Onlook
         yield Onlooker(lambda _: None, lambda _: None)
         return
     console = Console(stderr=True, highlight=False)
+    plainly(console)
     if plain or not console.is_terminal:
         yield Onlooker(_every_few_seconds(), _log)
     else:
         with Live(console=console, transient=True, auto_refresh=False) as view:
             yield Onlooker(
-                lambda snapshot: view.update(terminal.live(snapshot, title), refresh=True),
+                lambda snapshot: view.update(terminal.live(snapshot, visible(title)), refresh=True),
                 lambda line: console.print(Text(line)),
             )
 

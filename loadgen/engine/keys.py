@@ -63,6 +63,29 @@ def check_keys(scenario: Scenario, scenario_path: Path, plan: Plan) -> None:
     _Maker(scenario, scenario_path, plan, datetime.now(UTC)).read()
 
 
+def refused_by_openssl(identity: Identity, where: str) -> Iterator[Problem]:
+    """What of an identity OpenSSL does not take: it reads whole certificates, and we a part of them."""
+    from loadgen.transport.ours import refusal_of_ours  # OpenSSL takes its time to load; most runs name no files
+
+    refusal = refusal_of_ours(identity.key_pem, identity.certificate_pem, identity.chain_pem)
+    if refusal is not None:
+        yield Problem(where, "a key, its certificate and a chain that OpenSSL takes", refusal)
+
+
+def read_trust(path: Path, expected: str = EXPECTED_CERTIFICATES) -> bytes:
+    """The certificates of a file, whom somebody trusts, as PEM.
+
+    Raises:
+        InputError: it cannot be read, or they cannot.
+    """
+    from loadgen.transport.ours import refusal_of_trust
+
+    pem = read_certificates(read_bounded(path, MAX_PEM_BYTES, expected), str(path))
+    if (refusal := refusal_of_trust(pem)) is not None:
+        raise InputError(Problem(str(path), "certificates that OpenSSL takes", refusal))
+    return pem
+
+
 class _Files(NamedTuple):
     """What was read of the files that the scenario names. lists: None for the one of this run's MSEs."""
 
@@ -146,6 +169,7 @@ class _Maker:
         tls = self._scenario.tls
         allows_old = tls.old_certificates or not tls.strong_cipher
         yield from refused_certificates(identity, where, allows_old=allows_old, remedy="tls.old_certificates = true")
+        yield from refused_by_openssl(identity, where)
 
     def _make_mses(self) -> list[Identity]:
         plan, key = self._plan, self._scenario.tls.key
@@ -203,8 +227,7 @@ class _Maker:
             return None
         path = relative_to(self._path, trust)
         try:
-            data = read_bounded(path, MAX_PEM_BYTES, f'{EXPECTED_CERTIFICATES}, or "fleet", or "any"')
-            return read_certificates(data, str(path))
+            return read_trust(path, f'{EXPECTED_CERTIFICATES}, or "fleet", or "any"')
         except InputError as error:
             self._problems.extend(error.problems)
             return None

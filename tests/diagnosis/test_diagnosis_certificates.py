@@ -43,7 +43,7 @@ def test_what_cannot_be_read_is_said_once_and_refused_by_its_name() -> None:
 def test_a_stranger_s_name_forges_no_lines() -> None:
     theirs = identity_of(EVIL)
     report = both(mse=theirs, at_wlc={"listed": listed(hash_of(theirs))}).at_wlc
-    assert report.steps[4].detail.endswith(r"O=evil\n  passed       its key hash listed\x1b[31m\u202ered")
+    assert report.steps[4].detail.endswith(r"O=evil\n  passed       its key hash listed\u001b[31m\u202ered")
     for line in (*map(step_line, report.steps), *conclusion(report)):
         assert line.isprintable()
 

@@ -147,3 +147,20 @@ def test_an_identity_that_openssl_would_refuse_in_a_worker_is_refused_here(tmp_p
     assert problem.found == "an RSA key of 1024 bits in certificate number 1"
     for allow in ("tls.old_certificates = true", "tls.strong_cipher = false\ntls.key = 'rsa-2048'"):
         assert keys_of(tmp_path, f"mse.identities = ['mse.pem']\n{allow}", count=1).mse[0].mac == "00:50:56:9c:34:89"
+
+
+def test_a_certificate_that_we_read_and_openssl_does_not(tmp_path: Path) -> None:
+    """Nobody reads extensions here; OpenSSL does."""
+    broken = odd.certificate(odd.mac_name(), odd.P256, extension=b"\x30\x05\x06\x03\x55\x1d\x13")
+    (tmp_path / "mse.pem").write_bytes(odd.identity_pem(odd.P256, broken))
+    with pytest.raises(InputError) as refusal:
+        keys_of(tmp_path, "mse.identities = ['mse.pem']", count=1)
+    (problem,) = refusal.value.problems
+    assert problem.where == str(tmp_path / "mse.pem")
+    assert problem.expected == "a key, its certificate and a chain that OpenSSL takes"
+    (tmp_path / "root.pem").write_bytes(odd.pem("TRUSTED CERTIFICATE", broken))
+    with pytest.raises(InputError) as refusal:
+        keys_of(tmp_path, "wlc.trust = 'root.pem'")
+    assert [problem.expected for problem in refusal.value.problems] == ["certificates that OpenSSL takes"]
+    (tmp_path / "root.pem").write_bytes(odd.pem("TRUSTED CERTIFICATE", odd.ODD["critical FALSE written out"]))
+    assert keys_of(tmp_path, "wlc.trust = 'root.pem'").wlc_trust is not None

@@ -52,7 +52,7 @@ def test_a_stranger_s_name_is_one_plain_line() -> None:
     subject = AnyCertificate(odd.EVIL).subject
     assert subject is not None
     assert subject.isprintable()
-    assert subject == r"CN=0050569c3489,O=evil\n  passed       its key hash listed\x1b[31m\u202ered"
+    assert subject == r"CN=0050569c3489,O=evil\n  passed       its key hash listed\u001b[31m\u202ered"
 
 
 def test_what_the_rules_of_today_refuse() -> None:

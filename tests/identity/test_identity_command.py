@@ -218,7 +218,7 @@ def test_show_a_certificate_that_names_no_mac(tmp_path: Path) -> None:
     output = _run("show", path).output
     assert output.startswith("SHA1 Key Hash: ")
     assert output.endswith(
-        "\nno MAC address in its name, 'CN=robin\\x1b[31m': a controller lists it under that of its MSE\n"
+        "\nno MAC address in its name, 'CN=robin\\u001b[31m': a controller lists it under that of its MSE\n"
     )
 
 
