@@ -153,7 +153,7 @@ def loadgen_wlc(scenario: str, *options: str) -> Iterator[None]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = _start(command, COUNTERPART_CORE, out, err)
         try:
-            _wait_for(process, err, b": ready")
+            _wait_for(process, err, b"ready: ")
             yield
         finally:
             process.send_signal(signal.SIGINT)

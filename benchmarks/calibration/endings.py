@@ -98,7 +98,7 @@ def _target_leaves(folder: Path) -> list[Figure]:
 
 
 def _nobody(folder: Path) -> list[Figure]:
-    with loadgen(folder, _SERVING, "--serve", "wlc", "--duration", "1s") as running:
+    with loadgen(folder, _SERVING, "--serve", "wlc", "--wait-for-target", "1s") as running:
         return _verdict(running.end(ExitCode.UNREACHABLE), ExitCode.UNREACHABLE, "nobody")
 
 

@@ -182,7 +182,7 @@ class Running:
     def addresses(self) -> list[str]:
         """Where its WLCs listen, once they do."""
         process = self._process
-        process.until(lambda: ": ready" in process.stderr or None, "line `ready`")
+        process.until(lambda: "ready: " in process.stderr or None, "line `ready`")
         (path,) = self._results.glob("*/plan.json")
         return [f"{wlc['host']}:{wlc['port']}" for wlc in json.loads(path.read_text("utf-8"))["wlcs"]]
 
@@ -232,7 +232,7 @@ class Searching:
 
     def until_ready(self) -> None:
         """Its WLCs listen."""
-        self._process.until(lambda: ": ready" in self._process.stderr or None, "line `ready`")
+        self._process.until(lambda: "ready: " in self._process.stderr or None, "line `ready`")
 
     def end(self) -> dict[str, Any]:
         """Wait for its end; what it found along its one dimension.

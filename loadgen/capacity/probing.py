@@ -23,7 +23,7 @@ from loadgen.loads import LoadKind
 from loadgen.measure.health import GeneratorVerdict, Verdict, judge
 from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.thresholds import Figures
-from loadgen.scenario.plan import Plan
+from loadgen.scenario.plan import Plan, Use
 from loadgen.units import NS_PER_S
 
 # A target that ends sessions under a load that is too much for it costs a new start of the fleet; so often.
@@ -63,9 +63,19 @@ class Prober:
     """Makes the loads of one campaign after the other."""
 
     def __init__(
-        self, source: Source, watcher: Watcher, on_prepared: OnPrepared, on_probe: OnProbe, new_log: NewLog
+        self,
+        source: Source,
+        watcher: Watcher,
+        on_prepared: OnPrepared,
+        on_probe: OnProbe,
+        new_log: NewLog,
+        wait_ns: int | None = None,
     ) -> None:
-        """Args: new_log: begins the interval log of a run, which is as long as its fleet lives."""
+        """Args:
+        new_log: begins the interval log of a run, which is as long as its fleet lives.
+        wait_ns: for a target that is not there; see `Supervisor.run`.
+        """
+        self._wait_ns = wait_ns
         self._source = source
         self._watcher = watcher
         self._on_prepared = on_prepared
@@ -125,10 +135,8 @@ class Prober:
                 with trio.move_on_after(settings.cooldown_ns / NS_PER_S):
                     await supervisor.fleet.until(lambda: False)  # or until the run is to end
 
-        # Somebody else's MSEs have as long to come as in a run of the scenario: a load of a search may be short.
-        wait_ns = max(job.plan.duration_ns, plan_of(self._source)[0].duration_ns)
         with noted():
-            return trio.run(self._supervisor(job).run, lead, wait_ns)
+            return trio.run(self._supervisor(job).run, lead, self._patience_ns(campaign, job))
 
     async def _one_load(self, campaign: Campaign, plan: Plan, supervisor: Supervisor, trial: Trial) -> Load:
         start_s = time.monotonic() - self._began
@@ -166,7 +174,7 @@ class Prober:
             source = source_for(settings.dimension, self._source, trial.load, hold_ns, settings.warmup_ns)
             job = make_job(source, datetime.now(UTC))
             with noted():
-                record: RunRecord = trio.run(self._supervisor(job).run)
+                record: RunRecord = trio.run(self._supervisor(job).run, None, self._patience_ns(campaign, job))
         except InputError as error:
             if not campaign.probes:
                 raise
@@ -203,6 +211,14 @@ class Prober:
         if gone and not record.loads:
             return ExitCode.UNREACHABLE, "no session came up"
         return ExitCode.PASSED, ""
+
+    def _patience_ns(self, campaign: Campaign, job: Job) -> int | None:
+        """How long this fleet waits for its target. Who was there once, and has gone, has as long to come back as a run
+        of the scenario lasts: a load of a search may be short.
+        """
+        if self._wait_ns is not None or not campaign.probes or job.plan.use is not Use.SERVE_WLC:
+            return self._wait_ns
+        return max(job.plan.duration_ns, plan_of(self._source)[0].duration_ns)
 
     def _supervisor(self, job: Job) -> Supervisor:
         def prepared(listening: Sequence[tuple[str, int]]) -> None:

@@ -33,6 +33,12 @@ _SOURCE = (
     click.option("--serve", type=click.Choice(["wlc", "mse"]), help="Play this side only."),
     click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="Processes per side."),
 )
+wait_option = click.option(
+    "--wait-for-target",
+    metavar="30s",
+    help="How long to wait for a side that is not there yet: WLCs that refuse (default: not at all), or the first MSE "
+    "with --serve wlc (default: until Ctrl-C).",
+)
 results_option = click.option(
     "--results",
     default="results",

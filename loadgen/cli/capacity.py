@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.arguments import SourceOptions, quiet_option, results_option, source_options
+from loadgen.cli.arguments import SourceOptions, quiet_option, results_option, source_options, wait_option
 
 
 @click.command()
@@ -30,6 +30,7 @@ from loadgen.cli.arguments import SourceOptions, quiet_option, results_option, s
 @click.option("--resolution", metavar="5%", help="How exact the limit is to be.")
 @click.option("--hold", metavar="4s", help="How long each load is held.")
 @click.option("--confirm", metavar="12s", help="How long the limit is held in the end.")
+@wait_option
 @results_option
 @click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, on stdout.")
 @quiet_option
@@ -42,6 +43,7 @@ def capacity(
     resolution: str | None,
     hold: str | None,
     confirm: str | None,
+    wait_for_target: str | None,
     results: Path,
     as_json: bool,
     quiet: bool,
@@ -54,6 +56,6 @@ def capacity(
     from loadgen.cli.searcher import CapacityOptions, search_capacity
 
     options = CapacityOptions(
-        source, dimensions, slos, starts, maxima, resolution, hold, confirm, results, as_json, quiet
+        source, dimensions, slos, starts, maxima, resolution, hold, confirm, wait_for_target, results, as_json, quiet
     )
     return search_capacity(options)

@@ -22,7 +22,7 @@ from loadgen.compare.pairs import Slot, session_order
 from loadgen.engine.addresses import read_targets
 from loadgen.engine.job import Source, check_source, make_job
 from loadgen.engine.signals import asked
-from loadgen.engine.target import CommandTarget, started
+from loadgen.engine.target import READY_S, CommandTarget, started
 from loadgen.errors import ExitCode, InputError, OutputError, Problem
 from loadgen.measure.document import as_json
 from loadgen.measure.progress import Snapshot
@@ -31,6 +31,7 @@ from loadgen.measure.thresholds import Threshold
 from loadgen.report.folder import ResultFolder
 from loadgen.report.html import comparison_page
 from loadgen.scenario.plan import Use, make_plan
+from loadgen.units import NS_PER_S
 
 _OPTIONS = ("--a", "--b")
 _SOME_PORT = 1
@@ -162,7 +163,15 @@ def _one_run(
                 process.look()
             onlooker.show(snapshot)
 
-        return run_job(job, demands, into, Onlooker(show, onlooker.say), listening=listening, amend=with_cost)
+        return run_job(
+            job,
+            demands,
+            into,
+            Onlooker(show, onlooker.say),
+            wait_ns=int(READY_S * NS_PER_S) if source.use is Use.SERVE_WLC else None,
+            listening=listening,
+            amend=with_cost,
+        )
 
 
 def _is_address(target: str) -> bool:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.arguments import SourceOptions, quiet_option, results_option, source_options
+from loadgen.cli.arguments import SourceOptions, quiet_option, results_option, source_options, wait_option
 
 
 @click.command()
 @source_options
 @click.option("--duration", metavar="30s", help="Length of the load's last stage, instead of the scenario's.")
+@wait_option
 @results_option
 @click.option(
     "--threshold",
@@ -36,6 +37,7 @@ from loadgen.cli.arguments import SourceOptions, quiet_option, results_option, s
 def run(
     source: SourceOptions,
     duration: str | None,
+    wait_for_target: str | None,
     results: Path,
     thresholds: tuple[str, ...],
     as_json: bool,
@@ -50,4 +52,6 @@ def run(
     """
     from loadgen.cli.runner import RunOptions, run_scenario
 
-    return run_scenario(RunOptions(source, duration, results, thresholds, as_json, quiet, trace, trace_limit))
+    return run_scenario(
+        RunOptions(source, duration, wait_for_target, results, thresholds, as_json, quiet, trace, trace_limit)
+    )

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import trio
 
+from loadgen.cli.advice import advice
 from loadgen.cli.arguments import SourceOptions
 from loadgen.cli.output import complain, display, say
-from loadgen.cli.source import read_source
+from loadgen.cli.source import read_source, read_wait
 from loadgen.cli.tracing import STDERR, trace_file
 from loadgen.cli.watching import Onlooker, watching
 from loadgen.engine.forecast import forecast
@@ -38,6 +39,7 @@ class RunOptions(NamedTuple):
 
     source: SourceOptions
     duration: str | None
+    wait: str | None
     results: Path
     thresholds: tuple[str, ...]
     as_json: bool
@@ -53,6 +55,7 @@ def run_scenario(options: RunOptions) -> int:
         InputError: something is not usable; nothing was written and nothing was sent.
     """
     checked = check_source(read_source(options.source, options.duration), options.thresholds)
+    wait_ns = read_wait(options.wait, checked.plan.use)
     started = datetime.now(UTC)
     job = checked.job(started)
     folder = ResultFolder(options.results, started, job.plan.scenario, job.plan.digest)
@@ -67,6 +70,7 @@ def run_scenario(options: RunOptions) -> int:
             checked.demands,
             folder,
             onlooker,
+            wait_ns=wait_ns,
             announce=(lambda _: None) if options.as_json else _announce,
             tracing=None if trace is None else trace.tracing,
         )
@@ -80,7 +84,18 @@ def run_scenario(options: RunOptions) -> int:
         complain(str(error))
         code = code or int(error.exit_code)
     unwritten = complain_of(folder)
+    if not options.quiet and _in_vain(result):
+        for line in advice(checked.source, job.plan, result.counters):
+            complain(line)
     return code or int(unwritten)
+
+
+def _in_vain(result: RunResult) -> bool:
+    """No session came up, although there was time for it, or somebody tried."""
+    tried = any(result.counters.get(f"{what}.attempted") for what in ("sessions", "handshakes"))
+    done = any(result.counters.get(name) for name in ("sessions.established", "handshakes.completed"))
+    code = result.verdict.exit_code
+    return not done and (code == ExitCode.UNREACHABLE or (code == ExitCode.INTERRUPTED and tried))
 
 
 def complain_of(*folders: ResultFolder) -> ExitCode:
@@ -96,6 +111,7 @@ def run_job(
     folder: ResultFolder,
     onlooker: Onlooker,
     *,
+    wait_ns: int | None = None,
     listening: Callable[[], None] = lambda: None,
     announce: Callable[[str], None] = lambda _: None,
     amend: Callable[[RunResult], RunResult] = lambda result: result,
@@ -104,6 +120,7 @@ def run_job(
     """Run a plan once, and fill its folder as it goes on, if it comes as far as to be prepared.
 
     Args:
+        wait_ns: for a target that is not there yet; see `Supervisor.run`.
         announce: told where our WLCs listen, when they do.
         listening: called when everything is prepared and nothing was dialed yet.
         amend: adds to the result what only the caller knows.
@@ -136,6 +153,8 @@ def run_job(
         if plan.use is Use.SERVE_WLC:
             # Whoever is to dial must find out, the more so if the kernel chose the ports.
             onlooker.say(text := ready(addresses))
+            if wait_ns is None:
+                onlooker.say("the load begins with the first MSE that comes; Ctrl-C ends the waiting")
             announce(text)
         listening()
 
@@ -144,7 +163,7 @@ def run_job(
         plan, job.profile.document, job.keys, job.workers, onlooker.show, prepared, abort, tracing=tracing
     )
     with noted():
-        record = trio.run(supervisor.run)
+        record = trio.run(supervisor.run, None, wait_ns)
         result = amend(make_result(plan, record, demands, started))
         if not record.prepared:  # nothing was dialed, and there is no folder
             complain("; ".join(result.verdict.reasons))

@@ -22,10 +22,11 @@ from loadgen.capacity.dimension import (
 )
 from loadgen.capacity.probing import Ended, Prober
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe
+from loadgen.cli.advice import advice
 from loadgen.cli.arguments import SourceOptions
 from loadgen.cli.output import complain, display, say
 from loadgen.cli.runner import complain_of, ready
-from loadgen.cli.source import read_duration, read_source
+from loadgen.cli.source import read_duration, read_source, read_wait
 from loadgen.cli.watching import Onlooker, watching
 from loadgen.engine.job import Source, plan_of
 from loadgen.engine.signals import noted
@@ -55,6 +56,7 @@ class CapacityOptions(NamedTuple):
     resolution: str | None
     hold: str | None
     confirm: str | None
+    wait: str | None
     results: Path
     as_json: bool
     quiet: bool
@@ -69,7 +71,8 @@ def search_capacity(options: CapacityOptions) -> int:
     source = read_source(options.source)
     searches = _settings(options, source)
     plan, _ = plan_of(source)
-    account = _Account(options, plan)
+    wait_ns = read_wait(options.wait, source.use)
+    account = _Account(options, plan, wait_ns)
     for settings in searches:
         campaign = Campaign(settings)
         with watching(f"{plan.scenario} · {settings.dimension}", quiet=options.quiet) as onlooker:
@@ -78,14 +81,18 @@ def search_capacity(options: CapacityOptions) -> int:
         if account.code in (ExitCode.INTERRUPTED, ExitCode.WORKER_DIED):
             break
     with noted():
-        return account.conclude()
+        code = account.conclude()
+    if account.code is ExitCode.UNREACHABLE and not options.quiet:
+        for line in advice(source, plan, {}):
+            complain(line)
+    return code
 
 
 class _Account:
     """What is found, on its way to the folder and to whoever reads it."""
 
-    def __init__(self, options: CapacityOptions, plan: Plan) -> None:
-        self._options, self._plan = options, plan
+    def __init__(self, options: CapacityOptions, plan: Plan, wait_ns: int | None) -> None:
+        self._options, self._plan, self._wait_ns = options, plan, wait_ns
         self._started = datetime.now(UTC)
         self._folder = ResultFolder(options.results, self._started, f"capacity-{plan.scenario}", plan.digest)
         self._found: list[DimensionResult] = []
@@ -113,7 +120,7 @@ class _Account:
             onlooker.say(shown.probe_line(probe, ABOUT[dimension].unit))
             self._save(campaign)
 
-        return Prober(source, onlooker.show, prepared, on_probe, new_log)
+        return Prober(source, onlooker.show, prepared, on_probe, new_log, self._wait_ns)
 
     def end(self, campaign: Campaign, ended: Ended) -> None:
         """A search is over."""

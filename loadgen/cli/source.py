@@ -33,6 +33,19 @@ def _use(options: SourceOptions) -> tuple[Use, tuple[tuple[str, int], ...]]:
     return Use.TARGET_WLC, read_targets(options.target, "--target")
 
 
+def read_wait(text: str | None, use: Use) -> int | None:
+    """The value of --wait-for-target in ns.
+
+    Raises:
+        InputError: it is none, or both sides are ours.
+    """
+    if text is None:
+        return None
+    if use is Use.BOTH:
+        raise InputError(Problem("--wait-for-target", "--target or --serve: one side that is not ours", "neither"))
+    return read_duration(text, "--wait-for-target")
+
+
 def read_duration(text: str, option: str) -> int:
     """A length in ns, more than 0.
 

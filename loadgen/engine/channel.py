@@ -56,10 +56,15 @@ class Assignment(_Value, frozen=True):
 
 
 class Dial(_Value, frozen=True):
-    """To MSE workers: where the WLCs listen, and when to begin (monotonic ns)."""
+    """To MSE workers: where the WLCs listen, and when to begin (monotonic ns).
+
+    Attributes:
+        again_until_ns: a WLC that is not there is dialed again until then.
+    """
 
     addresses: tuple[tuple[str, int], ...]
     at_ns: int
+    again_until_ns: int = 0
 
 
 class StartLoad(_Value, frozen=True):

@@ -20,6 +20,7 @@ from loadgen.engine.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsDriver, DtlsLin
 from loadgen.engine.peers import Peer, peer_clocks
 from loadgen.engine.phase import GIVEN_UP, Phase
 from loadgen.engine.presence import presence_of_sessions
+from loadgen.engine.redialing import Redialing
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use, end_ns
@@ -82,6 +83,7 @@ class DtlsMseDriver(DtlsDriver):
         self._to_ask: deque[int] = deque()  # numbers of sessions
         self._up: dict[int, DtlsLink] = {}  # active ones, by number
         self._endpoints: dict[int, trio.DTLSEndpoint] = {}
+        self._redialing = Redialing()
         self._dial_at_ns = NEVER_NS
         self._dialed = 0
         self._finishing = False
@@ -115,8 +117,11 @@ class DtlsMseDriver(DtlsDriver):
             self._asker.stop(time.monotonic_ns())
         super().end_load()
 
-    def start_dialing(self, at_ns: int) -> None:
-        """The plan's first session is dialed at `at_ns` (monotonic), the others at the plan's rate."""
+    def start_dialing(self, at_ns: int, again_until_ns: int = 0) -> None:
+        """The plan's first session is dialed at `at_ns` (monotonic), the others at the plan's rate; where nobody
+        answers, again until `again_until_ns`.
+        """
+        self._redialing.begin(again_until_ns)
         self._dial_at_ns = at_ns
         self.wake(at_ns)
 
@@ -133,6 +138,7 @@ class DtlsMseDriver(DtlsDriver):
             now = time.monotonic_ns()
             self._patience_until_ns = now + _PATIENCE_NS
             self._sessions = self._sessions[: self._dialed]
+            self.recorder.count("sessions.withdrawn", self._redialing.end())
             if self._asker is not None:
                 self._asker.stop(now)
             self.wake(now)
@@ -154,6 +160,7 @@ class DtlsMseDriver(DtlsDriver):
             return min(wake, now_ns + TICK_NS)
         if self._asker is not None:
             wake = min(wake, now_ns if self._to_ask else max(self._asker.next_ns(), now_ns + TICK_NS))
+        wake = min(wake, self._redialing.next_ns())
         return min(wake, self._due_ns(self._dialed)) if self._dialed < len(self._sessions) else wake
 
     async def on_tick(self, now_ns: int) -> None:
@@ -167,9 +174,15 @@ class DtlsMseDriver(DtlsDriver):
             return
         if self._asker is not None:
             await self._ask(self._asker, now_ns)
+        for number in self._redialing.due(now_ns):
+            if number in self._endpoints:
+                self._redialing.postpone(number, now_ns)
+            else:
+                self._dial(number)
         for _ in range(_DIALS_PER_TICK):
             if self._dialed == len(self._sessions) or self._due_ns(self._dialed) > now_ns:
                 break
+            self.recorder.count("sessions.attempted")
             self._dial(self._dialed)
             self._dialed += 1
 
@@ -215,6 +228,9 @@ class DtlsMseDriver(DtlsDriver):
         halting = self._patience_until_ns != NEVER_NS
         if halting and self.plan.use.plays_wlc and link.phase < Phase.ACTIVE and kind in GIVEN_UP:
             self.withdraw(link)  # our own WLCs have ended
+        elif link.phase is Phase.HANDSHAKING and self._redialing.takes(kind, link.number, time.monotonic_ns()):
+            self._part(link)
+            link.scope.cancel()
         else:
             super().fault(link, kind)
 
@@ -228,11 +244,12 @@ class DtlsMseDriver(DtlsDriver):
     # -- links ---------------------------------------------------------------------------------------------------
 
     def _dial(self, number: int) -> None:
-        self.recorder.count("sessions.attempted")
         now, session = time.monotonic_ns(), self._sessions[number]
         try:
             channel = dial(self._addresses[session.wlc], self._contexts[session.mse])
         except TransportFault as error:
+            if self._redialing.takes(error.kind, number, now):
+                return
             self.recorder.count(f"errors.tls.{error.kind}")
             self.recorder.count("sessions.failed")
             return

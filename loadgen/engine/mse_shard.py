@@ -19,6 +19,7 @@ from loadgen.engine.links import Link
 from loadgen.engine.peers import Peer, peer_clocks
 from loadgen.engine.phase import GIVEN_UP, Phase
 from loadgen.engine.presence import presence_of_sessions
+from loadgen.engine.redialing import Redialing
 from loadgen.engine.shard import MIN_TICK_NS
 from loadgen.engine.term import Term
 from loadgen.measure.recorder import Recorder
@@ -88,6 +89,7 @@ class MseShard(DialingShard):
         self._dialed = 0
         self._wanted = 0
         self._by_number: dict[int, MseLink] = {}
+        self._redialing = Redialing()
         self.presence = presence_of_sessions(plan, worker, workers, addresses)
         self._finishing = False
         self._patience_until_ns = NEVER_NS
@@ -117,8 +119,11 @@ class MseShard(DialingShard):
             self._asker.stop(time.monotonic_ns())
         super().end_load()
 
-    def start_dialing(self, at_ns: int) -> None:
-        """The plan's first session is dialed at `at_ns` (monotonic), the others at the plan's rate."""
+    def start_dialing(self, at_ns: int, again_until_ns: int = 0) -> None:
+        """The plan's first session is dialed at `at_ns` (monotonic), the others at the plan's rate; where nobody
+        listens, again until `again_until_ns`.
+        """
+        self._redialing.begin(again_until_ns)
         self._from_ns = at_ns + int(self.worker * NS_PER_S / self._connect_per_s)
         self._pace_ns = self.workers * NS_PER_S / self._connect_per_s
         self._wanted = len(self.sessions)
@@ -151,6 +156,7 @@ class MseShard(DialingShard):
             now = time.monotonic_ns()
             self._patience_until_ns = now + _PATIENCE_NS
             self._wanted = self._dialed
+            self.recorder.count("sessions.withdrawn", self._redialing.end())
             if self._asker is not None:
                 self._asker.stop(now)
 
@@ -167,6 +173,7 @@ class MseShard(DialingShard):
         wake = NEVER_NS
         if self._asker is not None:
             wake = now_ns if self._to_ask else max(self._asker.next_ns(), now_ns + MIN_TICK_NS)
+        wake = min(wake, self._redialing.next_ns())
         if self._dialed == self._wanted:
             return wake
         due_ns = self._due_ns(self._dialed)
@@ -180,11 +187,14 @@ class MseShard(DialingShard):
             return
         if self._asker is not None:
             self._ask(self._asker, now_ns)
+        for number in self._redialing.due(now_ns):
+            self._dial(number)
         for _ in range(_DIALS_PER_TURN):
             if self._dialed == self._wanted or self._due_ns(self._dialed) > now_ns:
                 break
             if self._dialed in self._by_number:  # the session that it had before is being closed
                 break
+            self.recorder.count("sessions.attempted")
             self._dial(self._dialed)
             self._dialed += 1
 
@@ -223,11 +233,12 @@ class MseShard(DialingShard):
         return self._from_ns + int((number - self._from) * self._pace_ns)
 
     def _dial(self, number: int) -> None:
-        self.recorder.count("sessions.attempted")
         started = time.monotonic_ns()
         try:
             self._by_number[number] = self.dial(number, started)
         except TransportFault as error:
+            if self._redialing.takes(error.kind, number, started):
+                return
             self.recorder.count(f"errors.tcp.{error.kind}")
             self.recorder.count("sessions.failed")
 
@@ -350,9 +361,12 @@ class MseShard(DialingShard):
                 self.withdraw(link, now_ns)
 
     def fault(self, link: Link, kind: str) -> None:
+        assert isinstance(link, MseLink)
         halting = self._patience_until_ns != NEVER_NS
         if halting and self._wlcs_are_ours and link.phase < Phase.ACTIVE and kind in (*GIVEN_UP, "refused"):
             self.withdraw(link, time.monotonic_ns())  # our own WLCs have ended
+        elif link.phase is Phase.CONNECTING and self._redialing.takes(kind, link.number, time.monotonic_ns()):
+            self._drop(link)
         else:
             super().fault(link, kind)
 

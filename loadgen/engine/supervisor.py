@@ -10,6 +10,7 @@ A worker that dies ends the run early: what the others measured, and what it rep
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish
 from loadgen.engine.fleet import Fleet, Hear, WorkerProcess
 from loadgen.engine.keys import Keys
 from loadgen.engine.record import LEAD_NS, AbortWhen, Load, RunRecord
+from loadgen.engine.redialing import listened_at
 from loadgen.engine.silence import SILENCE_S
 from loadgen.engine.status_desk import StatusDesk
 from loadgen.errors import InputError, Problem
@@ -47,7 +49,6 @@ _HALT_S = 5.0
 # Progress comes this often; a long run has longer intervals, so that its log stays readable.
 _INTERVAL_NS = NS_PER_S
 _MAX_INTERVALS = 600
-
 
 Watcher = Callable[[Snapshot], None]
 
@@ -146,7 +147,7 @@ class Supervisor:
 
         Args:
             lead: what is to be done once sessions are up: calls `load` and `settle`; the plan's own stages if None.
-            wait_ns: how long to wait for the first of somebody else's MSEs; the plan's duration if None.
+            wait_ns: for the first of somebody else's MSEs (None: for ever), for WLCs that are not there (None: not).
 
         Raises:
             InputError: a worker could not do what the plan asks (a port in use, ...); nothing was dialed.
@@ -216,7 +217,7 @@ class Supervisor:
                 self.on_whole(whole)
             if self._part_of is None:
                 nursery.start_soon(self._show)
-            if await self._connect(self._plan.duration_ns if wait_ns is None else wait_ns):
+            if await self._connect(wait_ns):
                 await (self.load(self._plan.stages) if lead is None else lead(self))
         await self._collect()
         return []
@@ -298,23 +299,27 @@ class Supervisor:
         await fleet.until(lambda: all(worker.ready or worker.ended for worker in fleet.workers))
         return [Problem(*p) for worker in fleet.workers if worker.refused for p in worker.refused.problems]
 
-    async def _connect(self, wait_ns: int) -> bool:
+    async def _connect(self, wait_ns: int | None) -> bool:
         """Dial, or wait to be dialed; False if there is nobody to put a load on."""
         plan = self._plan
         self._stage = Stage.CONNECTING
         notify = plan.kind is LoadKind.NOTIFY
         if plan.use.plays_mse:
-            await self.fleet.tell_all(Dial(self._addresses(), time.monotonic_ns() + LEAD_NS), Role.MSE)
+            if not notify and wait_ns:
+                await listened_at(self._addresses(), wait_ns, partial(self.fleet.until, lambda: False))
+            at_ns = time.monotonic_ns() + LEAD_NS
+            await self.fleet.tell_all(Dial(self._addresses(), at_ns, at_ns + (wait_ns or 0)), Role.MSE)
         if plan.sessions_per_user:
             pass  # whoever leads musters them
         elif plan.use.plays_mse:
             if notify:
-                await self._settle_sessions()
+                await self._settle_sessions((wait_ns or 0) / NS_PER_S)
                 if not self._count("sessions.established"):
                     return False
         else:
-            sign_of_life = "sessions.established" if notify else "handshakes.attempted"
-            await self.fleet.within(wait_ns / NS_PER_S, lambda: self.fleet.stopping or self._count(sign_of_life))
+            name = "sessions.established" if notify else "handshakes.attempted"
+            wait_s = math.inf if wait_ns is None else wait_ns / NS_PER_S
+            await self.fleet.within(wait_s, lambda: self.fleet.stopping or self._count(name))
         return not self.fleet.stopping
 
     async def _collect(self) -> None:
@@ -336,10 +341,10 @@ class Supervisor:
         for worker in self.fleet.workers:
             worker.give_up("did not hand in its result in time")
 
-    async def _settle_sessions(self) -> None:
+    async def _settle_sessions(self, wait_s: float) -> None:
         """Wait until every planned session is up or has failed; whoever gets no further is given up."""
         plan, planned = self._plan, len(self._plan.sessions)
-        patience_s = plan.setup_timeout_ns / NS_PER_S + 1 / plan.connect_per_s + _COLLECT_S
+        patience_s = plan.setup_timeout_ns / NS_PER_S + 1 / plan.connect_per_s + wait_s + _COLLECT_S
         while not self.fleet.stopping and (before := self._settled()) < planned:
             if await self.fleet.within(patience_s, lambda: self.fleet.stopping or self._settled() > before):
                 continue

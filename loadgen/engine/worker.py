@@ -140,8 +140,8 @@ class Worker:
             nursery.start_soon(self._drive, self._shard)
         while (order := await self._channel.receive()) is not None:
             match order:
-                case Dial(addresses=addresses, at_ns=at_ns):
-                    self._shard = self._mse_shard(addresses, at_ns)
+                case Dial():
+                    self._shard = self._mse_shard(order)
                     self._trace(self._shard)
                     self._memory_before_sessions = memory_in_use_bytes()
                     nursery.start_soon(self._drive, self._shard)
@@ -362,7 +362,7 @@ class Worker:
             )
         return shard, addresses
 
-    def _mse_shard(self, addresses: tuple[tuple[str, int], ...], dial_at_ns: int) -> Driver:
+    def _mse_shard(self, order: Dial) -> Driver:
         assignment, plan = self._assignment, self._assignment.plan
         contexts = [
             client_context(
@@ -380,7 +380,7 @@ class Worker:
         ]
         if plan.kind is LoadKind.HANDSHAKE:
             return HandshakeMseShard(
-                plan, self._profile, self._recorder, self._share(), addresses, contexts, assignment.to_unix_ns
+                plan, self._profile, self._recorder, self._share(), order.addresses, contexts, assignment.to_unix_ns
             )
         shard = (DtlsMseDriver if plan.datagrams else MseShard)(
             plan,
@@ -389,12 +389,12 @@ class Worker:
             self._endpoint_settings(plan.subscription),
             assignment.worker,
             assignment.workers,
-            addresses,
+            order.addresses,
             contexts,
             assignment.to_unix_ns,
         )
         if not plan.sessions_per_user:
-            shard.start_dialing(dial_at_ns)
+            shard.start_dialing(order.at_ns, order.again_until_ns)
         return shard
 
     def _clock(self, skew_ns: int) -> Clock | None:

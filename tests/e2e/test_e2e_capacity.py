@@ -113,7 +113,7 @@ def serving(start: Start, folder: Path, *words: object, wait: str = "1m") -> tup
     port = free_port("127.77.7.1")
     path = scenario(folder, SERVING.format(port=port, wait=wait))
     running = capacity(start, path, "--serve", "wlc", "--dimension", "notify.per_s", *words)
-    running.wait_for_line(": ready")
+    running.wait_for_line("ready: ")
     return running, f"127.77.7.1:{port}"
 
 

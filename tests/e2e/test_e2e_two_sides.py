@@ -86,7 +86,7 @@ def test_both_sides_into_one_results_folder(start: Start, tmp_path: Path, identi
     port = free_port(host)
     scenario = write_scenario(tmp_path, identities, f"{host}:{port}")
     results = tmp_path / "results"
-    # A refused connection is tried once only: so the WLCs come first, and start their load when the MSEs come.
+    # The WLCs start their load when the MSEs come.
     wlc = start("run", scenario, "--serve", "wlc", *LONG, results=results)
     wlc.wait_for_listener(*((f"127.77.12.{number}", port) for number in (1, 2, 3, 4)))
     mse = start("run", scenario, "--serve", "mse", results=results).end()
@@ -123,6 +123,24 @@ def test_target_where_nobody_listens(run: Run, small: Path) -> None:
     assert ended.counters["sessions.failed"] == ended.counters["sessions.attempted"] == 2
     assert ended.result["verdict"]["outcome"] == "no session came up"
     assert ended.errors == {"errors.tcp.refused": 2}
+    assert f"nobody answered at 127.77.14.1:{port}: start the WLCs first" in ended.stderr
+    assert "--wait-for-target 30s" in ended.stderr
+    assert f"loadgen check wlc 127.77.14.1:{port} --identity keys/mse-*.pem" in ended.stderr
+
+
+@pytest.mark.parametrize("transport", ["tls", "dtls"])
+def test_mses_that_are_there_first_wait(start: Start, tmp_path: Path, identities: Identities, transport: str) -> None:
+    host = "127.77.17.1" if transport == "tls" else "127.77.18.1"
+    scenario = write_scenario(tmp_path, identities, f"{host}:{free_port(host)}")
+    more = ("--set", f"transport={transport}", "--set", "mse.setup_timeout=1s")
+    mse = start("run", scenario, "--serve", "mse", "--wait-for-target", "60s", "--duration", "300ms", *more)
+    mse.wait_for_line("connecting")
+    wlc = start("run", scenario, "--serve", "wlc", *LONG, *more)
+    ended = mse.end()
+    assert ended.code in (0, 4, 5), ended.stderr  # 5: the last of them came late in so short a load
+    assert ended.errors == {}
+    assert ended.counters["sessions.attempted"] == ended.counters["sessions.established"] == 8
+    assert interrupted(wlc).counters["sessions.established"] == 8
 
 
 def test_a_target_by_name(run: Run, small: Path) -> None:
@@ -135,8 +153,12 @@ def test_a_target_by_name(run: Run, small: Path) -> None:
 def test_serve_wlc_without_a_visitor(run: Run, tmp_path: Path, identities: Identities) -> None:
     host = "127.77.15.1"
     scenario = write_scenario(tmp_path, identities, f"{host}:{free_port(host)}")
-    ended = run("run", scenario, "--serve", "wlc", "--duration", "300ms")
+    ended = run(
+        "run", scenario, "--serve", "wlc", "--wait-for-target", "300ms", "--set", "load.stages=[{hold='300ms'}]"
+    )
     assert ended.code == 3, ended.stderr
+    assert f"loadgen check mse --listen {host}:" in ended.stderr
+    assert f"--auth-list {tmp_path / 'keys' / identities.auth_list.name}" in ended.stderr
     # What was asked for was due all the same.
     assert (ended.counters["sessions.attempted"], ended.counters["notify.sent"]) == (0, 0)
     assert ended.counters["notify.due"] == ended.counters["notify.dropped"] > 0
@@ -148,6 +170,6 @@ def test_serve_wlc_without_a_visitor(run: Run, tmp_path: Path, identities: Ident
 def test_serve_wlc_tells_where_it_listens(start: Start, tmp_path: Path, identities: Identities) -> None:
     """Port 0: the kernel chose one, and whoever is to dial it must be able to find out."""
     scenario = write_scenario(tmp_path, identities, "127.77.16.1:0")
-    ended = start("run", scenario, "--serve", "wlc", "--duration", "300ms").end()
+    ended = start("run", scenario, "--serve", "wlc", "--wait-for-target", "300ms").end()
     said = ended.stderr + ended.stdout + (ended.folder / "plan.json").read_text("utf-8")
     assert "127.77.16.1:" in said or '"port": 0' not in said

@@ -165,7 +165,7 @@ def test_mses_of_locust_at_wlcs_of_somebody_else(tmp_path: Path, scenario: Path)
     words += ["--results", str(tmp_path / "served")]
     with subprocess.Popen(words, cwd=REPO, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as wlc:
         assert wlc.stderr is not None
-        address = next(line for line in wlc.stderr if "ready" in line).split(" at ")[1].split(": ")[0]
+        address = next(line for line in wlc.stderr if "ready" in line).split(" at ")[1].strip()
         options = ("-u", "6", "-r", "6", *_LONG, "--scenario", str(scenario), "--local-workers", "1")
         with Master(tmp_path / "results", *options, "--target", f"wlc={address}", headless=True) as master:
             master.hear("6 total users")
