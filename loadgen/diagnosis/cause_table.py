@@ -141,6 +141,13 @@ TUNNEL = (
         "mse",
     ),
     Cause(
+        "no_version_of_its_own",
+        "the MSE gave up before it said hello: every version of TLS that it speaks is switched off in it",
+        ("at the MSE: which versions it allows (Java: `jdk.tls.client.protocols`, `jdk.tls.disabledAlgorithms`)",),
+        {"peer_alert_first": 10},
+        "wlc",
+    ),
+    Cause(
         "strong_cipher_mismatch",
         "strong cipher is on at one side and off at the other: no version or suite in common",
         (

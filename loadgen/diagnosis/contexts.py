@@ -13,7 +13,7 @@ from loadgen.transport.tls import client_context, server_context
 from loadgen.transport.trace import observed
 
 # X509_V_FLAG_NO_CHECK_TIME: OpenSSL would refuse before anybody has seen the certificate, and what its dates are is
-# what an engineer must be told. Judged by `dates_refused` instead, and refused like one that is not listed, with 46.
+# what an engineer must be told. Judged by `dates_refused` instead, and refused with the same alerts.
 _NO_CHECK_TIME = 0x200000
 
 

@@ -74,7 +74,7 @@ def sign_of(first_bytes: bytes) -> str | None:
     if first_bytes[0] == _HANDSHAKE:
         at = _RECORD_HEADER
         return "peer_is_tls_client" if first_bytes[at : at + 1] == bytes([_CLIENT_HELLO]) else None
-    return None if first_bytes[0] == _ALERT else "peer_not_tls"
+    return "peer_alert_first" if first_bytes[0] == _ALERT else "peer_not_tls"
 
 
 def shown(first_bytes: bytes) -> str:

@@ -43,6 +43,9 @@ _KINDS = {
     79: "chain_not_of_authorities",
 } | dict.fromkeys(_NO_ANCHOR, "chain_not_trusted")
 
+# Reasons of a check that OpenSSL has a code of its own for, and so an alert.
+_CODES = {"certificate_not_yet_valid": 9, "certificate_expired": 10, "certificate_dates_unreadable": 13}
+
 _END = re.compile(rb"-----END CERTIFICATE-----\s*")
 
 _SIGNATURE = "int (*)(int, X509_STORE_CTX *)"
@@ -114,6 +117,7 @@ def demand_certificates(context: SSL.Context, check: CertificateCheck, trusted_p
         tunnel.judged()
         if tunnel.refusal is None:
             return 1
+        code = _CODES.get(tunnel.refusal, code)
         _lib.X509_STORE_CTX_set_error(store_context, code)
         return 0
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import diagnosis_peers as peers
@@ -11,12 +13,14 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA1
 from diagnosis_peers import MSE, NOW, WLC, both, hash_of, listed
 from odd_certificates import EVIL, ODD, P256, SUBJECTS
+from OpenSSL import SSL
 
 from loadgen.diagnosis.causes import Evidence, likely_causes
 from loadgen.diagnosis.steps import Step, StepFault
 from loadgen.diagnosis.text import conclusion, step_line
 from loadgen.identity.credentials import Identity, new_key, read_identity, self_signed
 from loadgen.transport.alerts import alert_name
+from loadgen.transport.tls import client_context
 
 
 def identity_of(*ders: bytes, key: odd.Key = P256) -> Identity:
@@ -170,3 +174,30 @@ def test_what_is_proven_needs_no_guesses_beside_it() -> None:
     thread.join(peers.PATIENCE_S)
     assert [cause.name for cause in report.causes] == ["no_client_certificate"]
     assert "not known" not in "\n".join(conclusion(report))
+
+
+def test_an_mse_whose_versions_are_all_switched_off() -> None:
+    """OpenSSL's library then sends an alert instead of a hello."""
+    context = client_context(MSE.key_pem, MSE.certificate_pem, b"", "1.2", None)
+    context.set_options(SSL.OP_NO_TLSv1_2)
+
+    def calls(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), peers.PATIENCE_S) as sock:
+            client = SSL.Connection(context, sock)
+            client.set_connect_state()
+            with pytest.raises(SSL.Error):
+                client.do_handshake()
+
+    report = peers.wlc_waits(calls)
+    assert report.failed == Step.TLS.value
+    assert [cause.name for cause in report.causes] == ["no_version_of_its_own"]
+
+
+@pytest.mark.parametrize(
+    ("days", "alert"), [(1, "bad_certificate (42, fatal) from the WLC"), (-20, "certificate_expired (45, fatal)")]
+)
+def test_dates_are_refused_with_the_alerts_that_openssl_has_for_them(days: int, alert: str) -> None:
+    theirs = self_signed(peers.MAC, new_key("p256"), NOW + timedelta(days=days), days=10)
+    report = both(mse=theirs, at_wlc={"listed": listed(hash_of(theirs))}).at_mse
+    assert report.failed == Step.ACCEPTED.value
+    assert alert in report.steps[4].detail

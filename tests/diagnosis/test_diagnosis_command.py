@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import diagnosis_peers as peers
+import odd_certificates as odd
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
 from diagnosis_peers import MSE
 
 from loadgen.identity.authlist import AuthEntry
@@ -155,3 +157,19 @@ def test_a_port_in_use(auth_list: Path) -> None:
         done = run("mse", "--listen", f"127.0.0.1:{port}", "--auth-list", str(auth_list))
     assert done.returncode == 2
     assert f"127.0.0.1:{port}" in done.stderr
+
+
+def test_an_identity_of_another_time_is_refused_with_the_option_that_takes_it(tmp_path: Path) -> None:
+    path = tmp_path / "old.pem"
+    small = odd.certificate(odd.mac_name(), odd.RSA_1024, digest=SHA1)
+    path.write_bytes(odd.identity_pem(odd.RSA_1024, small))
+    port = peers.closed_port()
+    done = run("wlc", f"127.0.0.1:{port}", "--identity", str(path))
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"loadgen: {path}: expected certificates that OpenSSL takes today (RSA of 2048 bits, SHA-256), or"
+        " --old-certificates, found an RSA key of 1024 bits in certificate number 1\n"
+    )
+    done = run("wlc", f"127.0.0.1:{port}", "--identity", str(path), "--old-certificates")
+    assert done.returncode == 3
+    assert "port_closed" in done.stdout
