@@ -181,6 +181,7 @@ def _value(data: object, kind: Any, path: str, problems: list[Problem]) -> Any:
         for index in re.findall(r"\[(\d+)\]", inner):
             found = found[int(index)]  # type: ignore[index]
         expected = expected.replace("`", "").removesuffix(" | null").replace(" | object", " or a table")
+        expected = expected.replace("array", "an array").replace(" | ", " or ")
         if choices := _choices(kind, elements=bool(inner)):
             expected = one_of(found, choices) + (", or an array" if not inner and _may_be_array(kind) else "")
         problems.append(Problem(path + inner.rstrip("`"), expected, shown(found)))

@@ -167,12 +167,13 @@ def _end(report: CheckReport, options: dict[str, Any]) -> int:
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
-    """HOST, HOST:PORT, [2001:db8::1]:PORT or a bare IPv6 address."""
+    """HOST, HOST:PORT, [2001:db8::1]:PORT, or an IPv6 address with brackets or without."""
     from loadgen.hosts import parse_endpoint
 
-    bare = text.count(":") != 1 and not text.startswith("[")
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    alone = bare != text or (text.count(":") != 1 and not text.startswith("["))
     try:
-        return (text, NMSP_PORT) if bare and text else parse_endpoint(text)
+        return (bare, NMSP_PORT) if alone and bare else parse_endpoint(text)
     except ValueError as error:
         raise InputError(Problem("HOST[:PORT]", str(error), repr(text))) from error
 
@@ -180,14 +181,18 @@ def _host_and_port(text: str) -> tuple[str, int]:
 def _mask(text: str) -> int:
     from loadgen.nmsp.services import BY_LABEL, mask_of
     from loadgen.scenario.schema import NAMED_MASKS
+    from loadgen.strict import one_of
 
     if text in NAMED_MASKS:
         return NAMED_MASKS[text]
     names = text.split(",")
-    unknown = [name for name in names if name not in BY_LABEL]
-    if unknown:
-        expected = f"names of subservices ({', '.join(BY_LABEL)}), or {' or '.join(NAMED_MASKS)}"
-        raise InputError(Problem("--subscribe or --offer", expected, ", ".join(map(repr, unknown))))
+    problems = [
+        Problem("--subscribe or --offer", one_of(name, [*BY_LABEL, *NAMED_MASKS]), f'"{name}"')
+        for name in names
+        if name not in BY_LABEL
+    ]
+    if problems:
+        raise InputError(problems)
     return mask_of(BY_LABEL[name] for name in names)
 
 

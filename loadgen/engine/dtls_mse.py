@@ -229,7 +229,7 @@ class DtlsMseDriver(DtlsDriver):
         if halting and self.plan.use.plays_wlc and link.phase < Phase.ACTIVE and kind in GIVEN_UP:
             self.withdraw(link)  # our own WLCs have ended
         elif link.phase is Phase.HANDSHAKING and self._redialing.takes(kind, link.number, time.monotonic_ns()):
-            self._part(link)
+            self.part(link)
             link.scope.cancel()
         else:
             super().fault(link, kind)

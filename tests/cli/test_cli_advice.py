@@ -64,7 +64,8 @@ def test_the_command_is_one_and_goes_to_the_same_target(path: Path, pem: Path) -
 def test_what_the_scenario_says_of_the_tunnel_goes_with_it(path: Path, pem: Path) -> None:
     text = (
         'mse = { identities = ["mse.pem"], subscribe = ["info-ms", "rssi-ms"] }\nwlc.auth_list = "list of ours.txt"\n'
-        'tls = { strong_cipher = false, key = "rsa-2048", key_hash = "sha1", hash_over = "certificate", trust = "ca.pem" }\n'
+        '[tls]\nstrong_cipher = false\nkey = "rsa-2048"\nkey_hash = "sha1"\n'
+        'hash_over = "certificate"\ntrust = "ca.pem"\n'
     )
     (line,) = said(path, Use.TARGET_WLC, ("fe80::1%eth0", 7), text, tls__closed=2)
     folder = path.parent

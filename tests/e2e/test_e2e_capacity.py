@@ -283,7 +283,7 @@ def maximum_holds(start: Start, folder: Path) -> Ended:
 
 
 def mse_dies(start: Start, folder: Path) -> Ended:
-    # It waits in vain for another one to come: for as long as for the first.
+    # It waits in vain for another one to come, as long as a run of the scenario lasts.
     running, address = serving(start, folder, "--hold", "300ms", wait="20s")
     with mse(folder, address) as target:
         running.wait_for_line("held")
@@ -301,7 +301,7 @@ def test_an_mse_that_dies_in_mid_search(searched: dict[str, Ended]) -> None:
 
 
 def test_no_mse_comes(start: Start, tmp_path: Path) -> None:
-    running, _ = serving(start, tmp_path, "--hold", "300ms", wait="500ms")
+    running, _ = serving(start, tmp_path, "--hold", "300ms", "--wait-for-target", "500ms")
     ended = running.end()
     assert ended.code == 3, ended.stderr
     found = only(ended)

@@ -99,7 +99,7 @@ BAD: dict[str, list[str]] = {
     "load.stages = [{hold = '0s'}]": ["load.stages[0]: expected a duration of more than 0, found 0"],
     "load.stages = [{hold = '1s', rate = -5}]": ["load.stages[0].rate: expected float >= 0"],
     "load.stages = {hold = '1s'}": ["load.stages: expected an array of tables"],
-    "thresholds = 'notify.lost == 0'": ["thresholds: expected array"],
+    "thresholds = 'notify.lost == 0'": ["thresholds: expected an array"],
     "thresholds = [1]": ["thresholds[0]: expected str or a table, found "],
 }
 
