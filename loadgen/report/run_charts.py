@@ -193,12 +193,13 @@ def _percent(percent: float) -> str:
 
 
 def _offered(stage: StageResult) -> str:
+    length = f"{stage.length_s:,.1f} s".replace(".0 s", " s")
     if not stage.start_per_s and not stage.end_per_s:  # as fast as it goes, or as a site has it
-        return f"{stage.length_s:,.6g} s. "
+        return f"{length}. "
     rates = f"{stage.start_per_s:,.6g}/s"
     if stage.end_per_s != stage.start_per_s:
         rates += f" to {stage.end_per_s:,.6g}/s"
-    return f"{stage.length_s:,.6g} s, offered at {rates}. "
+    return f"{length}, offered at {rates}. "
 
 
 def _families(metrics: Mapping[str, Points], together: Sequence[str], where: str, lead: str) -> list[Chart]:
@@ -211,12 +212,12 @@ def _families(metrics: Mapping[str, Points], together: Sequence[str], where: str
     families: dict[str, dict[str, Points]] = {}
     for metric, points in metrics.items():
         first, _, rest = metric.partition(".")
-        own = f"{first}, {rest.rpartition('.')[2]}" if first in _BY_KIND else first
+        own = f"{first}.*.{rest.rpartition('.')[2]}" if first in _BY_KIND else f"{first}.*"
         family = "" if metric in together else own
         families.setdefault(family, {})[metric] = points
     charts = []
     for family, members in families.items():
-        title = ": ".join(filter(None, ("Percentiles" if not where else f"Percentiles, {where}", family)))
+        title = ", ".join(filter(None, (f"Percentiles of {family}" if family else "Percentiles", where)))
         charts += _percentiles(members, title, lead if not family else "")
     return charts
 

@@ -21,8 +21,10 @@ from loadgen.report.charts import (
 
 # How a probe is marked, here and in the table: (word, symbol, colour).
 PASSED = ("held", "circle", "var(--good)")
-FAILED = ("did not hold", "x-thin", "var(--bad)")  # which leaves one that is behind it to be seen
+FAILED = ("did not hold", "x", "var(--bad)")
 VOID = ("generator INVALID", "triangle-up-open", "var(--muted)")
+# In the order in which they are drawn: where tries of one load lie upon each other, each is still seen.
+_SIZES = {FAILED: 14, PASSED: 8, VOID: 12}
 _DECISIONS = {
     Decision.PASS: ("circle", "var(--good)"),
     Decision.REGRESSION: ("x", "var(--bad)"),
@@ -196,7 +198,7 @@ def _over_load(
     traces: list[Figure], y: Figure, result: DimensionResult, probes: Sequence[Probe], height: Sequence[float | None]
 ) -> Figure:
     """A figure over offered load with a mark per probe, and the limit."""
-    for word, symbol, colour in (PASSED, FAILED, VOID):
+    for (word, symbol, colour), size in _SIZES.items():
         those = [(p, h) for p, h in zip(probes, height, strict=True) if mark_of(p)[0] == word]
         if those:
             traces.append(
@@ -208,7 +210,7 @@ def _over_load(
                     "y": [h if h and h > 0 else None for _, h in those],
                     "text": [_probe_text(p, result.unit) for p, _ in those],
                     "hovertemplate": "%{text}<extra></extra>",
-                    "marker": {"color": colour, "symbol": symbol, "size": 12, "line": {"width": 2, "color": colour}},
+                    "marker": {"color": colour, "symbol": symbol, "size": size, "line": {"width": 2, "color": colour}},
                 }
             )
     shapes, labels = [], []

@@ -22,25 +22,31 @@ _USES = {BUILT_IN: Use.BOTH, SERVE: Use.SERVE_WLC}
 
 
 class Argument(NamedTuple):
-    """One of them: its option and field, what is there at first, and its help. All of them are text."""
+    """One of them: its option and field, what is there at first, and its help. All of them are text.
+
+    Attributes:
+        hint: the help as the field's label has room for it, on a phone too.
+    """
 
     name: str
     default: str
+    hint: str
     help: str
     choices: tuple[str, ...] = ()
 
 
 ARGUMENTS = (
-    Argument("scenario", "", "Scenario file; scenarios/locust.toml if empty."),
+    Argument("scenario", "", "file; empty: default", "Scenario file; scenarios/locust.toml if empty."),
     Argument(
         "target",
         BUILT_IN,
+        "built-in, serve, wlc=HOST:PORT",
         "built-in: both sides are ours. wlc=HOST:PORT[,...]: our MSEs, at somebody else's WLCs. "
         "serve: our WLCs, where wlc.listen says, for somebody else's MSEs.",
     ),
-    Argument("notify_rate", "", "Notifications per second of each WLC; the scenario's if empty."),
-    Argument("stations", "", "Mobile stations of each WLC; the scenario's if empty."),
-    Argument("key", "", "Type of all keys; the scenario's if empty.", ("", "p256", "rsa-2048")),
+    Argument("notify_rate", "", "/s of each WLC", "Notifications per second of each WLC; the scenario's if empty."),
+    Argument("stations", "", "of each WLC", "Mobile stations of each WLC; the scenario's if empty."),
+    Argument("key", "", "type of all", "Type of all keys; the scenario's if empty.", ("", "p256", "rsa-2048")),
 )
 
 

@@ -77,6 +77,7 @@ def _begin(environment: Environment, runner: object, web_ui: WebUI | None, **_: 
     _check_version()
     _lead_interrupts()
     options: Any = environment.parsed_options
+    environment.host = environment.host or options.target  # whom the load is for, in Locust's words
     leader = Leader(environment, Path(options.results), _default_scenario(environment), _USERS)
     at_once = options.headless or options.autostart
     try:

@@ -113,6 +113,7 @@ class Batch:
         self._phases = {phase: row for phase, row in _FAILURES.items() if not (receiving and phase in _AT_WLCS)}
         self._counted: dict[str, Counter[str]] = {}  # by process, as of its last interval
         self._until_s: dict[str, float] = {}  # by process: when that was over
+        self._octets = 0  # of notifications whose row was not told yet
         self._clear()
 
     def _clear(self) -> None:
@@ -141,6 +142,7 @@ class Batch:
                 self._per_second[row].update(_by_second(new, end_unix_s, length_s))
         counted, now = self._counted.get(process, Counter()), Counter(interval.counters)
         self._counted[process] = now
+        self._octets += max(0, now["notify.sent_bytes"] - counted["notify.sent_bytes"])
         for name in now:
             if (row_and_kind := self._failure(name)) and (new := now[name] - counted[name]) > 0:
                 self._failures[row_and_kind] += new
@@ -202,11 +204,16 @@ class Batch:
             "total_response_time": summary.mean * summary.count / NS_PER_MS,
             "max_response_time": summary.max / NS_PER_MS,
             "min_response_time": summary.min / NS_PER_MS if summary.count else None,
-            "total_content_length": 0,
+            # What a request or a handshake takes, nobody counts.
+            "total_content_length": self._take_octets() if row in (NOTIFY, SENT) else 0,
             "response_times": dict(times),
             "num_reqs_per_sec": dict(per_second),
             "num_fail_per_sec": dict(self._failures_per_second[row]),
         }
+
+    def _take_octets(self) -> int:
+        octets, self._octets = self._octets, 0
+        return octets
 
 
 def _by_second(count: int, end_s: float, length_s: float) -> Counter[int]:

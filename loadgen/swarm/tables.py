@@ -120,10 +120,10 @@ class Entry(StatsEntry):
 
     def get_response_time_percentile(self, percent: float) -> float:  # type: ignore[override]
         """Args: percent: a share, from 0 to 1."""
-        if percent >= 1:
-            return self.max_response_time  # which is known better than to a bucket
-        found = percentile_ms(self.response_times, percent)
-        return min(max(found, self.min_response_time or 0.0), self.max_response_time)
+        # The maximum is known better than to a bucket; three decimals of it are what CSV files have.
+        most = round(self.max_response_time, 3)
+        found = most if percent >= 1 else percentile_ms(self.response_times, percent)
+        return min(max(found, self.min_response_time or 0.0), most)
 
     def get_current_response_time_percentile(self, percent: float) -> float | None:  # type: ignore[override]
         """The same of the last seconds; None before there are that many. Args: percent: a share, from 0 to 1."""
@@ -150,7 +150,8 @@ class Entry(StatsEntry):
         """For the web UI and the report."""
         least, most = self.min_response_time or 0.0, self.max_response_time
         made: dict[str, Any] = super().to_dict(escape_string_values)
-        return made | {"min_response_time": round(least, 1), "max_response_time": round(most, 1)}
+        made |= {"min_response_time": least, "max_response_time": most}
+        return {name: _cell(name, value) if isinstance(value, float) else value for name, value in made.items()}
 
     def to_string(self, current: bool = True) -> str:
         """A line of the table in the terminal."""
@@ -214,6 +215,11 @@ class Csv(_Fractions):
 
 class CsvFiles(_Fractions, StatsCSVFileWriter):
     """What `--csv` writes."""
+
+
+def _cell(name: str, value: float) -> float:
+    """As Locust's tables show it, which write out whatever they get: times in tenths of a millisecond."""
+    return round(value, 1 if "response_time" in name and not name.startswith("avg") else 2)
 
 
 def _shown_ms(value_ms: float) -> str:

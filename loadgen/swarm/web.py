@@ -9,6 +9,7 @@ from typing import Any
 import gevent
 import msgspec
 from flask import Blueprint, Response, jsonify, request
+from jinja2.utils import htmlsafe_json_dumps
 from locust.argument_parser import ui_extra_args_dict
 from locust.env import Environment
 from locust.runners import MasterRunner
@@ -22,7 +23,7 @@ from loadgen.report.charts import shown_ns
 from loadgen.report.html import library, page_file
 from loadgen.report.live import POLICY, LiveView, live_page, live_view
 from loadgen.strict import shown
-from loadgen.swarm.arguments import ARGUMENTS, check_scenario_below
+from loadgen.swarm.arguments import ARGUMENTS, BUILT_IN, check_scenario_below
 from loadgen.swarm.leader import Leader
 
 # A view is made when somebody asks, at most once in that time, and never for more than a tenth of the master's.
@@ -30,10 +31,24 @@ _LEAST_AGE_S = 1.0
 _SHARE = 10
 # How long local workers may take until the first run is started without them.
 _WORKERS_S = 10.0
-_LINK = (
-    '<a href="./loadgen" style="position:fixed;left:16px;bottom:16px;z-index:1300;padding:6px 14px;border-radius:99px;'
-    'background:#15803d;color:#fff;font:600 14px system-ui,sans-serif;text-decoration:none">NMSP live</a>'
-)
+# On Locust's page: the way to ours; and no field for its "host", which is our target, and is shown at the top as such.
+_ADDED = """
+<style>
+#root { padding-bottom: 56px; }
+.MuiFormControl-root:has(> * > input[name="host"]) { display: none; }
+#nmsp-live {
+  position: fixed; left: 16px; bottom: 12px; z-index: 1300; padding: 6px 14px; border-radius: 99px; background: #15803d;
+  color: #fff; font: 600 14px system-ui, sans-serif; text-decoration: none;
+}
+</style>
+<a id="nmsp-live" href="./loadgen">NMSP live</a>
+<script>
+addEventListener("submit", ({ target: form }) => {
+  const [host, target] = ["host", "target"].map((name) => form.querySelector(`input[name="${name}"]`));
+  if (host && target) host.value = target.value;
+}, true);
+</script>
+"""
 # The fields of Locust's own form, and those that it has with --class-picker.
 _FIELDS = {"user_count", "spawn_rate", "host", "run_time", "profile"}
 _PICKED = {"user_classes", "shape_class"}
@@ -177,7 +192,9 @@ def _add_tabs(web_ui: WebUI, onlooker: Onlooker) -> None:
             if "window.templateArgs" in page:
                 # Whom the load is for says our own field, so nobody has to be asked for Locust's "host".
                 page = page.replace('"missing_host_warning": true', '"missing_host_warning": false')
-                response.set_data(page.replace("</body>", f"{_LINK}</body>"))
+                for argument in ARGUMENTS:
+                    page = page.replace(htmlsafe_json_dumps(argument.help), htmlsafe_json_dumps(argument.hint))
+                response.set_data(page.replace("</body>", f"{_ADDED}</body>"))
         return response
 
 
@@ -204,6 +221,7 @@ def _guard(
         }
         if web_ui.userclass_picker_is_active:
             options["user_classes"] = request.form.getlist("user_classes")
+        target = str(options["target"]).strip() or BUILT_IN
         count = request.form.get("user_count", "")
         users = int(count) if count.isascii() and count.isdigit() else 1  # Locust complains of what is no number
         try:
@@ -211,13 +229,16 @@ def _guard(
             if leader.running:
                 leader.check_change(options, users)
                 leader.expect(users)
-                return original()
+                answer = original()
+                environment.host = target
+                return answer
             chosen = leader.check(options, users)
         except InputError as error:
             return refuse("; ".join(map(str, error.problems)))
         if not _workers_there(environment, local_workers):
             return refuse("No worker is connected: start `loadgen locust-worker`, or Locust without --master.")
         answer = original()
+        environment.host = target
         # Nothing has run since: the greenlet that starts users is only about to.
         leader.prepare(chosen)
         return answer
@@ -264,7 +285,9 @@ def _durations(result: RunResult) -> list[dict[str, object]]:
 
 def _counts(result: RunResult) -> list[dict[str, object]]:
     return [
-        {"name": name, "count": count, "meaning": COUNTERS.get(name, "")} for name, count in result.counters.items()
+        {"name": name, "count": count, "meaning": COUNTERS.get(name, "")}
+        for name, count in result.counters.items()
+        if count
     ]
 
 

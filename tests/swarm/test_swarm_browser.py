@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from master_process import Master
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from loadgen.swarm.arguments import ARGUMENTS
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="the system package chromium is not installed")
@@ -31,6 +34,15 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+# As the page names them.
+OUR_FIELDS = [re.sub(r"_(.)", lambda found: found[1].upper(), argument.name) for argument in ARGUMENTS]
+# Of our fields: labels that are not there, or do not show all of what they say.
+CUT_OFF = """(names) => names.filter((name) => {
+  const label = document.querySelector(`.MuiFormControl-root:has([name="${name}"]) label`);
+  return !label?.clientWidth || label.scrollWidth > label.clientWidth;
+})"""
 
 
 class Visit:
@@ -56,10 +68,17 @@ def test_a_person_starts_a_run_watches_it_stops_it_and_takes_the_report(browser:
         page = visit.page
         expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
         expect(page.get_by_text("no host attribute")).to_have_count(0)
+        # Whom the load is for is our own field, and is what Locust shows as its host.
+        expect(page.locator("input[name=host]")).to_be_hidden()
+        expect(page.get_by_role("banner").get_by_text("built-in")).to_be_visible()
+        page.get_by_text("Custom parameters").click()
+        for narrow in (1280, 390):
+            page.set_viewport_size({"width": narrow, "height": 900})
+            assert page.evaluate(CUT_OFF, OUR_FIELDS) == []
+        page.set_viewport_size({"width": 1280, "height": 900})
         page.fill("input[name=userCount]", "20")
         page.fill("input[name=spawnRate]", "20")
         # What is wrong is said, and nothing starts.
-        page.get_by_text("Custom parameters").click()
         page.fill("input[name=scenario]", str(tmp_path / "nowhere.toml"))
         page.get_by_role("button", name="Start", exact=True).click()
         expect(page.get_by_text("nowhere.toml: expected a scenario")).to_be_visible()

@@ -73,6 +73,24 @@ def test_rows_have_what_happened_since_the_last_report_and_no_more() -> None:
     assert again["errors"] == {}
 
 
+def test_notifications_have_the_size_that_they_were_sent_with() -> None:
+    batch = Batch(receiving=True)
+    batch.add("wlc-0", interval(1, notify__sent_bytes=500), 11.0, 1.0)
+    assert batch.take(10.0)["stats"] == []
+    # Sent in one report and received in the next: nothing of it is forgotten, or counted again.
+    batch.add("wlc-0", interval(2, notify__sent_bytes=800), 12.0, 1.0)
+    batch.add("mse-0", interval(2, {"hold/notify.latency": [MS] * 8, "echo.latency": [MS]}), 12.0, 1.0)
+    message = batch.take(10.0)
+    assert {name: row["total_content_length"] for name, row in by_name(message).items()} == {
+        "measurement notify": 800,
+        "echo": 0,
+    }
+    assert isinstance(total := message["stats_total"], dict)
+    assert total["total_content_length"] == 800
+    batch.add("mse-0", interval(3, {"hold/notify.latency": [MS]}), 13.0, 1.0)
+    assert by_name(batch.take(10.0))["measurement notify"]["total_content_length"] == 0
+
+
 def test_failures_are_told_by_phase_and_kind_and_once() -> None:
     batch = Batch(receiving=True)
     counters = {"errors__tls__alert_unknown_ca": 2, "errors__session__timeout": 1, "notify__lost": 3}

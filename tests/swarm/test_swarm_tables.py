@@ -110,6 +110,18 @@ def test_percentiles_have_fractions_and_the_ranks_of_the_result(shown: Show) -> 
     assert float(percentiles.split()[-2]) == 45.7
 
 
+def test_no_cell_of_a_table_has_more_digits_than_it_is_worth(shown: Show) -> None:
+    values = [9_461_887, 2_333_333, 11_460_607]
+    told = shown(busy(values, time.time(), time.time() - 7), account={"per_s": [], "until_unix_s": time.time()})
+    for row in told["rows"]:
+        for name, value in row.items():
+            if isinstance(value, float):
+                digits = 1 if "response_time" in name and not name.startswith("avg") else 2
+                assert value == round(value, digits), (name, value)
+        assert row["response_time_percentile_0.999"] == row["max_response_time"] == 11.5
+    assert float(table(told)["measurement notify"]["100%"]) == pytest.approx(11.461, abs=0.005)
+
+
 def test_a_percentile_of_fewer_values_than_it_takes_is_not_available(shown: Show) -> None:
     values = [number * MS for number in range(1, 23)]
     told = shown(busy(values, time.time(), time.time() - 9), account=NOBODY)

@@ -73,7 +73,7 @@ def test_before_a_run_every_page_answers_and_says_so(master: Master) -> None:
     [
         ({"notify_rate": "fast"}, "--notify-rate: expected notifications per second, more than 0, found fast"),
         ({"target": "wlc=nowhere"}, "--target: expected an address and a port"),
-        ({"user_count": 10**9}, "users: expected at most 1,000,000, found 1,000,000,000"),
+        ({"user_count": 10**9}, "users: expected at most 250,000, found 1,000,000,000"),
         ({"scenario": "scenarios/<b>.toml"}, "<b>.toml: expected a scenario"),
         ({"scenario": "/etc/passwd"}, '--scenario: expected a file below {scenarios}, found "/etc/passwd"'),
         ({"scenario": "scenarios/../pyproject.toml"}, "--scenario: expected a file below {scenarios}"),
@@ -157,6 +157,16 @@ def test_a_run_is_shown_while_it_goes_on_and_when_it_is_over(master: Master) -> 
         assert [row["verdict"] for row in tables["nmsp_generator"]] == ["VALID"] * 3
         assert "loadgen" not in json.dumps(json.loads(master.get("/stats/requests"))["stats"])
         assert master.status("/stats/report") == 200
+
+
+def test_locusts_host_is_our_target(master: Master) -> None:
+    def host() -> str:
+        return str(json.loads(re.search(r"window.templateArgs = (.*)", master.get("/"))[1])["host"])  # type: ignore[index]
+
+    assert host() == "built-in"
+    with Pair(master.port):
+        assert master.post("/swarm", **{**START, "host": "http://elsewhere"}, target="serve")["success"] is True
+        assert host() == "serve"
 
 
 def test_a_second_run_is_another_one(master: Master) -> None:
