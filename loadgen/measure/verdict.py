@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from loadgen.errors import ExitCode
 from loadgen.measure.asked import MOST_NAMED, TOLERANCE, Shortfall
@@ -64,6 +65,27 @@ _LEAST_RETRANSMITTED = 10
 _LEAST_WAITING_BYTES = 1 << 18
 
 
+class _Course(NamedTuple):
+    """How the run went, beside what its counters say.
+
+    Attributes:
+        established: handshakes or sessions.
+        empty: of sessions that told nothing; all_lost: and of which none was left.
+        Others: see `make_verdict`.
+    """
+
+    thresholds: tuple[ThresholdResult, ...]
+    interrupted: bool
+    aborted: str
+    deaths: tuple[str, ...]
+    missing: Sequence[str]
+    imbalances: Sequence[str]
+    shortfalls: tuple[Shortfall, ...]
+    established: int
+    empty: bool
+    all_lost: bool
+
+
 def make_verdict(
     generator: GeneratorVerdict,
     thresholds: tuple[ThresholdResult, ...],
@@ -84,60 +106,81 @@ def make_verdict(
     """
     shaking = "handshakes.completed" in counters
     established = counters["handshakes.completed" if shaking else "sessions.established"]
-    if not established:  # to say so is enough
-        shortfalls = ()
-    # A run that measured nothing has not passed anything.
-    empty = not shaking and not counters.get("notify.sent", 0) and not counters.get("notify.received", 0)
-    all_lost = not shaking and 0 < established <= counters.get("sessions.lost", 0)
-    reasons = list(deaths)
-    if interrupted:
-        reasons.append("interrupted before the planned end")
-    if aborted:
-        reasons.append(f"given up early: {aborted}")
-    reasons += missing
-    reasons += [f"the books do not balance, which is a fault of loadgen's own: {line}" for line in imbalances]
-    reasons += generator.reasons
-    if established and empty:
-        reasons.append("no notification was sent or received")
-    if all_lost:
-        reasons.append("no session was left at the end")
-    reasons += [shortfall.reason for shortfall in shortfalls]
-    reasons += _shortcomings(counters)
-    if unasked := counters.get("requests.unmatched", 0) + counters.get("echo.unmatched", 0):
-        reasons.append(f"responses that nobody asked for: {unasked:,}")
-    if told := faults(counters).told:
-        reasons.append("errors: " + ", ".join(f"{error.name} {error.count:,}" for error in told[:MOST_NAMED]))
-    reasons += [f"threshold {_VERBS[t.status]}: {t.text} ({t.shown})" for t in thresholds if not t.passed]
-    if deaths:
-        code = ExitCode.WORKER_DIED
-    elif interrupted:
-        code = ExitCode.INTERRUPTED
-    elif not established:
-        code = ExitCode.UNREACHABLE
-    elif generator.generator is Verdict.INVALID:
-        code = ExitCode.GENERATOR_SATURATED
-    elif missing or imbalances or empty or all_lost:
-        code = ExitCode.INCONCLUSIVE
-    elif aborted or any(threshold.status is Status.FAILED for threshold in thresholds):
-        code = ExitCode.THRESHOLD_FAILED
-    elif any(shortfall.grave for shortfall in shortfalls) or not all(threshold.passed for threshold in thresholds):
-        code = ExitCode.INCONCLUSIVE
-    else:
-        code = ExitCode.PASSED
+    course = _Course(
+        thresholds=thresholds,
+        interrupted=interrupted,
+        aborted=aborted,
+        deaths=deaths,
+        missing=missing,
+        imbalances=imbalances,
+        shortfalls=shortfalls if established else (),  # to say that nobody came is enough
+        established=established,
+        # A run that measured nothing has not passed anything.
+        empty=not shaking and not counters.get("notify.sent", 0) and not counters.get("notify.received", 0),
+        all_lost=not shaking and 0 < established <= counters.get("sessions.lost", 0),
+    )
+    code = _exit_code(course, generator.generator)
     if deaths or missing:
         limit = Limit.WORKER, [*deaths, *missing][0]
     elif interrupted:
         limit = Limit.INTERRUPTION, "it was ended from outside"
     else:
-        limit = _evidence(generator, counters, shortfalls) or _no_limit(counters, shortfalls, aborted, established)
+        limit = _evidence(generator, counters, course.shortfalls) or _no_limit(counters, course)
     return ResultVerdict(
         generator=generator.generator,
-        reasons=tuple(reasons),
+        reasons=tuple(_reasons(course, generator, counters)),
         limited_by=limit[0],
         limit_reason=limit[1],
         outcome=_NO_HANDSHAKE if shaking and code is ExitCode.UNREACHABLE else _OUTCOMES[code],
         exit_code=int(code),
     )
+
+
+def _exit_code(course: _Course, generator: Verdict) -> ExitCode:
+    """What weighs most: what kept the run from being one, then the generator, then what it was to hold."""
+    thresholds, shortfalls = course.thresholds, course.shortfalls
+    if course.deaths:
+        return ExitCode.WORKER_DIED
+    if course.interrupted:
+        return ExitCode.INTERRUPTED
+    if not course.established:
+        return ExitCode.UNREACHABLE
+    if generator is Verdict.INVALID:
+        return ExitCode.GENERATOR_SATURATED
+    if course.missing or course.imbalances or course.empty or course.all_lost:
+        return ExitCode.INCONCLUSIVE
+    if course.aborted or any(threshold.status is Status.FAILED for threshold in thresholds):
+        return ExitCode.THRESHOLD_FAILED
+    if any(shortfall.grave for shortfall in shortfalls) or not all(threshold.passed for threshold in thresholds):
+        return ExitCode.INCONCLUSIVE
+    return ExitCode.PASSED
+
+
+def _reasons(course: _Course, generator: GeneratorVerdict, counters: Mapping[str, int]) -> Iterator[str]:
+    """All of them, in the order in which they weigh."""
+    yield from course.deaths
+    if course.interrupted:
+        yield "interrupted before the planned end"
+    if course.aborted:
+        yield f"given up early: {course.aborted}"
+    yield from course.missing
+    for line in course.imbalances:
+        yield f"the books do not balance, which is a fault of loadgen's own: {line}"
+    yield from generator.reasons
+    if course.established and course.empty:
+        yield "no notification was sent or received"
+    if course.all_lost:
+        yield "no session was left at the end"
+    for shortfall in course.shortfalls:
+        yield shortfall.reason
+    yield from _shortcomings(counters)
+    if unasked := counters.get("requests.unmatched", 0) + counters.get("echo.unmatched", 0):
+        yield f"responses that nobody asked for: {unasked:,}"
+    if told := faults(counters).told:
+        yield "errors: " + ", ".join(f"{error.name} {error.count:,}" for error in told[:MOST_NAMED])
+    for threshold in course.thresholds:
+        if not threshold.passed:
+            yield f"threshold {_VERBS[threshold.status]}: {threshold.text} ({threshold.shown})"
 
 
 def _evidence(
@@ -186,16 +229,14 @@ def _evidence(
     return None
 
 
-def _no_limit(
-    counters: Mapping[str, int], shortfalls: tuple[Shortfall, ...], aborted: str, established: int
-) -> tuple[Limit, str]:
+def _no_limit(counters: Mapping[str, int], course: _Course) -> tuple[Limit, str]:
     """Nothing shows one: the run did what the scenario asks for, or there was nobody to do it with."""
-    if not established:
+    if not course.established:
         came = counters.get("sessions.attempted", 0) + counters.get("handshakes.attempted", 0)
         return Limit.NOBODY, "no session came up, and no error tells why" if came else "nobody came"
-    if aborted:
-        return Limit.SCENARIO, f"it gives up early: {aborted}"
-    if not_done := [*(shortfall.what for shortfall in shortfalls), *_shortcomings(counters)]:
+    if course.aborted:
+        return Limit.SCENARIO, f"it gives up early: {course.aborted}"
+    if not_done := [*(shortfall.what for shortfall in course.shortfalls), *_shortcomings(counters)]:
         return Limit.SCENARIO, f"it asked for no more; of that, not done: {'; '.join(not_done)}"
     return Limit.SCENARIO, "everything that it asked for was done"
 
