@@ -266,7 +266,7 @@ CONVERSATION = (
     ),
     Cause(
         "peer_hangs_up",
-        "the other side let us in and hung up: it is full, restarting, or did not like what we said",
+        "the other side let us in and hung up: it is full, restarting, or did not like what we said or are",
         ("its log at this time; `show nmsp statistics`; the number of connections it allows",),
         {
             "capability:closed": 8,

@@ -48,6 +48,8 @@ _ERRNO_KINDS = {
 _VERIFY_FAILED = "certificate_verify_failed"
 # What it says where the first bytes are no TLS record's.
 _NO_RECORD = "wrong_version_number"
+# Its number for a close_notify at the level of a fatal alert: with TLS 1.2 and before it is one, which has no words.
+_FATAL_CLOSE_NOTIFY = 1000
 # Of plaintext, and what TLS adds at most.
 _LARGEST_RECORD_BYTES = 16384 + 256 + 5
 
@@ -284,6 +286,7 @@ class Tunnel:
         result: int = _lib.SSL_read(self._ssl, _ffi.from_buffer(view), len(view))
         if result > 0:
             return result
+        reason = _lib.ERR_GET_REASON(_lib.ERR_peek_error())
         try:
             self._connection._raise_ssl_error(self._ssl, result)  # noqa: SLF001
         except SSL.WantReadError:
@@ -303,6 +306,8 @@ class Tunnel:
                 raise EndOfStream(orderly=bool(ended)) from error
             raise TransportFault(kind_of_error(error)) from error
         except SSL.Error as error:
+            if reason == _FATAL_CLOSE_NOTIFY:
+                raise EndOfStream(orderly=True) from error
             # Once a goodbye could not be sent, OpenSSL reads no more, and does not say why either.
             raise TransportFault(self._broken or kind_of_error(error)) from error
         raise AssertionError("unreachable: pyOpenSSL raises whatever a read of nothing means")

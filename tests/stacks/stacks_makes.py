@@ -1,0 +1,309 @@
+"""TLS stacks of other make, each as an MSE that calls and as a WLC that waits, with or without a list that has us."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stacks_peers import MSE, PATIENCE_S, WLC, serving
+
+from loadgen.identity.credentials import Identity
+
+# `openssl` and `gnutls` at these versions, in their words.
+_OPENSSL = {"1.0": "-tls1", "1.1": "-tls1_1", "1.2": "-tls1_2", "1.3": "-tls1_3"}
+_JSSE = {"1.0": "TLSv1", "1.1": "TLSv1.1", "1.2": "TLSv1.2", "1.3": "TLSv1.3"}
+_WEAK = "ALL:@SECLEVEL=0"
+_HERE = Path(__file__).parent
+# With TLS 1.3 a refusal comes when the client's own part is over.
+_REFUSAL_S = 0.5
+
+
+class Make(NamedTuple):
+    """A stack.
+
+    Attributes:
+        missing: why it cannot be met here; empty if it can.
+        calls: (port, version, folder) -> what it says at last, as an MSE.
+        waits: (version, trusts, folder) -> a context with its port, as a WLC that takes any certificate, or none.
+        heard: what `calls` says where it was told certificate_unknown (46).
+        quick: in this process.
+    """
+
+    name: str
+    missing: str
+    versions: tuple[str, ...]
+    calls: Callable[[int, str, Path], str]
+    waits: Callable[[str, bool, Path], contextlib.AbstractContextManager[int]]
+    heard: str
+    quick: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def files_in(folder: Path) -> Path:
+    """Keys, certificates and key stores of both ends, for those who read files."""
+    for name, identity in (("mse", MSE), ("wlc", WLC)):
+        pem = folder / f"{name}.pem"
+        pem.write_bytes(identity.key_pem + identity.certificate_pem)
+        (folder / f"{name}.key").write_bytes(identity.key_pem)
+        (folder / f"{name}.crt").write_bytes(identity.certificate_pem)
+        subprocess.run(
+            ["openssl", "pkcs12", "-export", "-in", pem, "-out", folder / f"{name}.p12", "-passout", "pass:secret"],
+            check=True,
+        )
+    return folder
+
+
+def _said(command: list[str | Path]) -> str:
+    """All that a program says."""
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    return done.stdout
+
+
+@contextmanager
+def _started(command: list[str | Path], port: str) -> Iterator[int]:
+    """A program that tells its port. Args: port: the line that does, with a group for it."""
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            told = None
+            while told is None:
+                line = process.stdout.readline()
+                assert line, f"{command[0]} ended"
+                told = re.search(port, line)
+            yield int(told[1])
+        finally:
+            process.kill()
+
+
+def _needs(program: str) -> str:
+    return "" if shutil.which(program) else f"{program} is not installed"
+
+
+def _needs_module(name: str) -> str:
+    return "" if importlib.util.find_spec(name) else f"{name} is not installed"
+
+
+# -- OpenSSL -----------------------------------------------------------------------------------------------------------
+
+
+def _openssl_calls(port: int, version: str, folder: Path) -> str:
+    # It leaves with its input, and with TLS 1.3 a refusal comes when its own part is over.
+    command = ["sh", "-c", 'sleep 0.5 | exec openssl s_client "$@"', "sh", "-connect", f"127.0.0.1:{port}"]
+    return _said([*command, "-cert", folder / "mse.pem", _OPENSSL[version], *_weak(version)])
+
+
+def _openssl_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
+    judge = [] if trusts else ["-verify_return_error"]
+    command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", folder / "wlc.pem", "-Verify", "1", *judge]
+    return _started([*command, _OPENSSL[version], *_weak(version)], r"ACCEPT .*:(\d+)")
+
+
+def _weak(version: str) -> list[str]:
+    return ["-cipher", _WEAK] if version < "1.2" else []
+
+
+# -- GnuTLS ------------------------------------------------------------------------------------------------------------
+
+
+def _priority(version: str) -> str:
+    # Its static RSA is off by default.
+    return f"NORMAL:-VERS-ALL:+VERS-TLS{version}:+RSA:%VERIFY_ALLOW_SIGN_WITH_SHA1"
+
+
+def _gnutls_calls(port: int, version: str, folder: Path) -> str:
+    shown = ["--x509keyfile", folder / "mse.key", "--x509certfile", folder / "mse.crt"]
+    command = ["gnutls-cli", "--insecure", *shown, "--priority", _priority(version), "-p", str(port), "127.0.0.1"]
+    return _said(command)
+
+
+@contextmanager
+def _gnutls_waits(version: str, trusts: bool, folder: Path) -> Iterator[int]:
+    shown = ["--x509keyfile", folder / "wlc.key", "--x509certfile", folder / "wlc.crt"]
+    judge = [] if trusts else ["--verify-client-cert", "--x509cafile", folder / "wlc.crt"]
+    port = _free_port()
+    command = ["gnutls-serv", *shown, "--require-client-cert", *judge, "--priority", _priority(version)]
+    with _started([*command, "-p", str(port)], r"IPv4 0\.0\.0\.0 port (\d+)\.\.\.done") as found:
+        yield found
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+# -- JSSE --------------------------------------------------------------------------------------------------------------
+
+
+def _java(folder: Path) -> list[str | Path]:
+    if not (folder / "Peer.class").exists():
+        subprocess.run(["javac", "-d", folder, _HERE / "Peer.java"], check=True)
+    return ["java", "-XX:TieredStopAtLevel=1", "-cp", folder, "Peer"]
+
+
+def _jsse_calls(port: int, version: str, folder: Path) -> str:
+    return _said([*_java(folder), "client", folder / "mse.p12", _JSSE[version], "any", str(port)])
+
+
+def _jsse_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
+    judge = "any" if trusts else "none"
+    return _started([*_java(folder), "server", folder / "wlc.p12", _JSSE[version], judge], r"^(\d+)$")
+
+
+# -- Node.js -----------------------------------------------------------------------------------------------------------
+
+_NODE = """
+const tls = require('tls'), fs = require('fs')
+const [role, key, cert, version, trusts, port] = process.argv.slice(1)
+const options = {key: fs.readFileSync(key), cert: fs.readFileSync(cert), minVersion: version, maxVersion: version,
+  ciphers: 'ALL:@SECLEVEL=0', rejectUnauthorized: role === 'server' && trusts === 'none', requestCert: true}
+const use = socket => { socket.on('error', e => console.log(String(e))); socket.on('data', () => socket.end());
+  setTimeout(() => { console.log('up'); socket.end() }, 300).unref() }
+if (role === 'server') {
+  const server = tls.createServer(options, use)
+  server.listen(0, '127.0.0.1', () => console.log('port ' + server.address().port))
+} else use(tls.connect({...options, host: '127.0.0.1', port: Number(port)}))
+"""
+
+
+def _node_arguments(role: str, name: str, version: str, trusts: str, folder: Path) -> list[str | Path]:
+    node_version = _JSSE[version]
+    return ["node", "-e", _NODE, "--", role, folder / f"{name}.key", folder / f"{name}.crt", node_version, trusts]
+
+
+def _node_calls(port: int, version: str, folder: Path) -> str:
+    return _said([*_node_arguments("client", "mse", version, "any", folder), str(port)])
+
+
+def _node_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
+    return _started(_node_arguments("server", "wlc", version, "any" if trusts else "none", folder), r"port (\d+)")
+
+
+# -- tlslite-ng --------------------------------------------------------------------------------------------------------
+
+
+def _tlslite_calls(port: int, version: str, folder: Path) -> str:
+    from stacks_tlslite import api, settings_of, shown
+
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
+        sock.settimeout(PATIENCE_S)
+        connection = api.TLSConnection(sock)
+        try:
+            connection.handshakeClientCert(*shown(MSE), settings=settings_of(version))
+            sock.settimeout(_REFUSAL_S)
+            connection.read(1, 1)
+        except TimeoutError:
+            connection.close()
+        except (api.TLSError, OSError) as error:
+            return repr(error)
+    return "up"
+
+
+def _tlslite_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
+    from stacks_tlslite import api, settings_of, shown
+
+    checker = None if trusts else api.Checker(x509Fingerprint="00" * 20)
+
+    def behave(sock: socket.socket) -> None:
+        chain, key = shown(WLC)
+        connection = api.TLSConnection(sock)
+        with contextlib.suppress(api.TLSError):
+            connection.handshakeServer(
+                certChain=chain, privateKey=key, reqCert=True, settings=settings_of(version), checker=checker
+            )
+            connection.read(1, 1)
+            connection.close()
+
+    return serving(behave)
+
+
+# -- mbedTLS -----------------------------------------------------------------------------------------------------------
+
+
+def _mbedtls_configuration(version: str, identity: Identity, **changes: Any) -> Any:
+    from mbedtls import pk, tls, x509
+
+    certificate = x509.CRT.from_PEM(identity.certificate_pem.decode())
+    key = pk.RSA.from_PEM(identity.key_pem.decode())
+    only = {
+        "1.0": tls.TLSVersion.TLSv1,
+        "1.1": tls.TLSVersion.TLSv1_1,
+        "1.2": tls.TLSVersion.TLSv1_2,
+    }[version]
+    return tls.TLSConfiguration(
+        certificate_chain=((certificate,), key),
+        lowest_supported_version=only,
+        highest_supported_version=only,
+        **changes,
+    )
+
+
+def _mbedtls_shake(context: Any, sock: socket.socket, *, server: bool) -> str:
+    from mbedtls import exceptions, tls
+
+    wrapped = context.wrap_socket(sock) if server else context.wrap_socket(sock, server_hostname=None)
+    try:
+        while True:
+            try:
+                wrapped.do_handshake()
+                return "up"
+            except (tls.WantReadError, tls.WantWriteError):
+                continue
+    except (exceptions.TLSError, OSError) as error:
+        return str(error)
+
+
+def _mbedtls_calls(port: int, version: str, folder: Path) -> str:
+    from mbedtls import tls
+
+    context = tls.ClientContext(_mbedtls_configuration(version, MSE, validate_certificates=False))
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
+        return _mbedtls_shake(context, sock, server=False)
+
+
+def _mbedtls_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
+    from mbedtls import tls, x509
+
+    anchor = MSE if trusts else WLC
+    store = tls.TrustStore([x509.CRT.from_PEM(anchor.certificate_pem.decode())])
+    context = tls.ServerContext(_mbedtls_configuration(version, WLC, validate_certificates=True, trust_store=store))
+
+    def behave(sock: socket.socket) -> None:
+        _mbedtls_shake(context, sock, server=True)
+
+    return serving(behave)
+
+
+MAKES = (
+    Make("OpenSSL", _needs("openssl"), ("1.0", "1.1", "1.2", "1.3"), _openssl_calls, _openssl_waits, "number 46"),
+    Make("GnuTLS", _needs("gnutls-cli"), ("1.0", "1.1", "1.2", "1.3"), _gnutls_calls, _gnutls_waits, "alert \\[46\\]"),
+    Make("JSSE", _needs("javac"), ("1.0", "1.1", "1.2", "1.3"), _jsse_calls, _jsse_waits, "alert: certificate_unknown"),
+    Make("Node.js", _needs("node"), ("1.0", "1.1", "1.2", "1.3"), _node_calls, _node_waits, "number 46"),
+    Make(
+        "tlslite-ng", _needs_module("tlslite"), ("1.0", "1.1", "1.2", "1.3"), _tlslite_calls, _tlslite_waits,
+        "description=46", quick=True,
+    ),
+    Make(
+        "Mbed TLS", _needs_module("mbedtls"), ("1.0", "1.1", "1.2"), _mbedtls_calls, _mbedtls_waits, "7780",
+        quick=True,
+    ),
+)  # fmt: skip
