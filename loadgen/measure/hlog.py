@@ -39,11 +39,6 @@ class LogLine(NamedTuple):
     histogram: Histogram
 
 
-def format_hlog(start_unix_s: float, lines: Iterable[LogLine]) -> str:
-    """The whole log as text."""
-    return _head(start_unix_s) + "".join(map(_line, lines))
-
-
 def _head(start_unix_s: float) -> str:
     start_ms = round(start_unix_s * _MS_PER_S)  # once: the same instant in both of its forms
     started = (_EPOCH + timedelta(milliseconds=start_ms)).isoformat(timespec="milliseconds")

@@ -25,7 +25,7 @@ from loadgen.identity.credentials import read_identity, self_signed
 from loadgen.identity.devices import decode_device_text, ios_xe_config, read_device_text
 from loadgen.identity.keyhash import key_hash
 from loadgen.measure.histogram import Histogram
-from loadgen.measure.hlog import LogLine, format_hlog, read_hlog_untrusted
+from loadgen.measure.hlog import IntervalLog, LogLine, read_hlog_untrusted
 from loadgen.measure.thresholds import parse_thresholds
 from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF
 from loadgen.nmsp.codec import Codec
@@ -347,7 +347,12 @@ def interval_log_seeds() -> Iterator[bytes]:
     counts = np.zeros(len(Histogram()._hdr.counts), np.int64)
     counts[[3, 900, 5000]] = 1, 2, 3
     line = LogLine("hold/notify.latency", 0.0, 1.0, Histogram.of_counts(counts))
-    text = format_hlog(1_700_000_000.0, [line]).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "seed.hlog"
+        log = IntervalLog(path, 1_700_000_000.0)
+        log.append([line])
+        log.close()
+        text = path.read_bytes()
     yield text
     yield text[:-1]
     yield text + b"#\n" + text.splitlines(keepends=True)[-1]

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
+from interval_logs import log_to_be
 from measure_samples import HOUR_NS, plain_histogram
 
 from loadgen.errors import InputError
 from loadgen.measure import timeline as timelines
 from loadgen.measure.histogram import Histogram, merged
-from loadgen.measure.hlog import IntervalLog, format_hlog, read_hlog_untrusted
+from loadgen.measure.hlog import IntervalLog, read_hlog_untrusted
 from loadgen.measure.intervals import LATE, Intervals, WholeInterval
 from loadgen.measure.recorder import Interval
 from loadgen.measure.timeline import TimelineBuilder
@@ -203,13 +204,13 @@ def read_by_library(path: Path) -> list[tuple[str, float, int]]:
 def test_every_interval_is_in_the_file_as_soon_as_it_was_given(tmp_path: Path) -> None:
     path = tmp_path / "x.hlog"
     log = IntervalLog(path, START_S)
-    assert path.read_text("ascii") == format_hlog(START_S, [])
+    assert path.read_text("ascii") == log_to_be(START_S, [])
     lines = []
     for index in (0, 1, 3, 2):  # the last one was late
         more = list(whole(index, [index + 1] * (index + 1)).lines(1.0))
         log.append(more)
         lines += more
-        assert path.read_text("ascii") == format_hlog(START_S, lines)
+        assert path.read_text("ascii") == log_to_be(START_S, lines)
     assert log.close() == log.close() == ""
     assert read_by_library(path) == [(TAG, (START_S + index) * 1e3, index + 1) for index in (0, 1, 3, 2)]
 
@@ -232,7 +233,7 @@ def test_a_full_disk_costs_what_it_does_not_take_and_leaves_no_half_of_a_line(
     log.append(whole(1, [1]).lines(1.0))
     log.append(whole(2, [1]).lines(1.0))
     monkeypatch.undo()
-    assert path.read_text("ascii") == format_hlog(START_S, whole(0, [1]).lines(1.0))
+    assert path.read_text("ascii") == log_to_be(START_S, whole(0, [1]).lines(1.0))
     log.append(whole(3, [1]).lines(1.0))
     assert log.close() == "no space left on device (2 lines are missing)"
     assert "# 2 lines could not be written here: no space left on device\n" in path.read_text("ascii")
@@ -249,7 +250,7 @@ def test_a_disk_that_was_full_from_the_start(tmp_path: Path, monkeypatch: pytest
     log = IntervalLog(path, START_S)
     monkeypatch.undo()
     log.append(whole(3, [1]).lines(1.0))
-    assert path.read_text("ascii") == format_hlog(START_S, whole(3, [1]).lines(1.0))
+    assert path.read_text("ascii") == log_to_be(START_S, whole(3, [1]).lines(1.0))
     assert log.close() == "no space left on device"
 
 
@@ -274,7 +275,7 @@ def test_of_an_unfinished_log_every_whole_line_counts(tmp_path: Path) -> None:
     """However many bytes of the last line came to the disk."""
     path = tmp_path / "x.hlog"
     lines = [line for index in range(3) for line in whole(index, [index + 1]).lines(1.0)]
-    complete = format_hlog(START_S, lines).encode()
+    complete = log_to_be(START_S, lines).encode()
     start = complete.rindex(b"Tag=")
     for end in (*range(start, start + 60), len(complete) - 1):
         path.write_bytes(complete[:end])

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
+from interval_logs import written_log
 from measure_samples import HOUR_NS, durations, plain_histogram
 
 from loadgen.measure.figures import StageSpan, make_metrics
 from loadgen.measure.histogram import Histogram
-from loadgen.measure.hlog import LogLine, format_hlog
+from loadgen.measure.hlog import LogLine
 from loadgen.measure.intervals import Intervals, WholeInterval
 from loadgen.measure.merge import Merger
 from loadgen.measure.progress import Recent
@@ -195,7 +196,7 @@ def log_lines() -> tuple[list[LogLine], list[list[int]]]:
 def test_the_log_read_back_by_the_library(tmp_path: Path) -> None:
     lines, values = log_lines()
     path = tmp_path / "x.hlog"
-    path.write_text(format_hlog(START_S, lines), "utf-8")
+    path.write_text(written_log(START_S, lines), "utf-8")
     reader = HistogramLogReader(str(path), HdrHistogram(1, HOUR_NS, 3))
     for line, column in zip(lines, values, strict=True):
         histogram = reader.get_next_interval_histogram()
@@ -211,7 +212,7 @@ def test_the_log_read_back_by_the_library(tmp_path: Path) -> None:
 
 def test_the_log_line_by_line() -> None:
     lines, values = log_lines()
-    head, *rest = format_hlog(START_S, lines).splitlines()
+    head, *rest = written_log(START_S, lines).splitlines()
     assert head == "#[Histogram log format version 1.3]"
     start = re.fullmatch(r"#\[StartTime: (\d+\.\d{3}) \(seconds since epoch\), (\S+)\]", rest[0])
     assert start is not None
@@ -230,7 +231,7 @@ def test_the_log_line_by_line() -> None:
 
 @pytest.mark.parametrize("start_s", [1_700_000_000.9996, 1_700_000_001.0004, 1_799_999_999.99951, 0.0, 0.0006])
 def test_the_start_is_one_instant_in_both_of_its_forms(start_s: float) -> None:
-    line = format_hlog(start_s, []).splitlines()[1]
+    line = written_log(start_s, []).splitlines()[1]
     start = re.fullmatch(r"#\[StartTime: (\d+\.\d{3}) \(seconds since epoch\), (\S+)\]", line)
     assert start is not None
     assert datetime.fromisoformat(start[2]) == datetime.fromtimestamp(float(start[1]), UTC)
@@ -238,7 +239,7 @@ def test_the_start_is_one_instant_in_both_of_its_forms(start_s: float) -> None:
 
 
 def test_an_empty_log_has_its_head() -> None:
-    text = format_hlog(START_S, [])
+    text = written_log(START_S, [])
     assert text.endswith("\n")
     assert len(text.splitlines()) == 3
 

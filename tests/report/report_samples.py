@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
+from interval_logs import written_log
 from numpy.typing import NDArray
 
 from loadgen.capacity.result import CapacityResult, DimensionResult, LoadTried, Outcome, Probe, Step
@@ -13,7 +14,7 @@ from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.loads import LoadKind
 from loadgen.measure.health import MachineHealth, Verdict, WorkerHealth
 from loadgen.measure.histogram import Bins, Histogram
-from loadgen.measure.hlog import LogLine, format_hlog
+from loadgen.measure.hlog import LogLine
 from loadgen.measure.result import Limit, ResultVerdict, RunResult, StageResult, Timeline
 from loadgen.measure.thresholds import Status, ThresholdResult
 
@@ -73,7 +74,7 @@ def curves(slow: float = 1.0) -> dict[str, Histogram]:
 
 def hlog(of: Mapping[str, Histogram]) -> str:
     """The same as a log, every histogram in two intervals."""
-    return format_hlog(1795449891.0, [LogLine(n, s, 1.0, h) for s in (0.0, 1.0) for n, h in of.items()])
+    return written_log(1795449891.0, [LogLine(n, s, 1.0, h) for s in (0.0, 1.0) for n, h in of.items()])
 
 
 def timeline(intervals: int, workers: int, slow: float = 1.0) -> Timeline:
