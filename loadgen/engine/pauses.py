@@ -31,6 +31,17 @@ class Pauses:
         self.longest_gc_ns = self.gc_ns = 0
         self._in_load = self._over = False
         self._gc_started_ns = 0
+        self._opened_ns: int | None = None
+
+    def opens(self) -> None:
+        """Somebody else may connect from now on, and nobody accepts yet."""
+        self._opened_ns = time.monotonic_ns() - time.process_time_ns()
+
+    def drives(self) -> None:
+        """The loop begins. What kept it until now, other than work of ours, stood in the way of whoever had connected."""
+        if self._opened_ns is not None:
+            stood_ns = time.monotonic_ns() - time.process_time_ns() - self._opened_ns
+            self.setup_ns, self._opened_ns = max(self.setup_ns, stood_ns), None
 
     def look(self, loop: Stalling | None) -> None:
         """Take over what the loop has to tell of the part that goes on."""

@@ -206,6 +206,7 @@ class Worker:
         await self._channel.send(Halted())
 
     async def _drive(self, shard: Driver) -> None:
+        self._pauses.drives()
         await shard.run()
         self._shard_done.set()
 
@@ -312,6 +313,8 @@ class Worker:
         planned = plan.wlcs[assignment.worker :: assignment.workers]
         idle = bool(plan.sessions_per_user) and plan.use is Use.SERVE_WLC
         listeners = _listen([(wlc.host, wlc.port) for wlc in planned], idle=idle, datagrams=plan.datagrams)
+        if plan.use is Use.SERVE_WLC:
+            self._pauses.opens()
         addresses = tuple(host_and_port(listener.getsockname()) for listener in listeners)
         lists = assignment.auth_lists
         aaa = Aaa(lists, plan.list_delays_ns, plan.poll_tick_ns) if plan.authenticate else None

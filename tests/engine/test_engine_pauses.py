@@ -286,3 +286,21 @@ def test_garbage_is_counted_in_the_load_alone(stop: Sleep) -> None:
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert (told.longest_gc_ns, told.gc_ns) == (250 * NS_PER_MS, 500 * NS_PER_MS)
+
+
+def test_stopped_between_listening_and_the_first_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever had connected waited; that a worker is busy making its WLCs is work."""
+    now = {"monotonic_ns": 10 * NS_PER_S, "process_time_ns": 2 * NS_PER_S}
+    clock = SimpleNamespace(**{name: lambda name=name: now[name] for name in now})
+    monkeypatch.setattr(pauses, "time", clock)
+    found = Pauses()
+    found.drives()
+    assert found.setup_ns == 0  # nobody could connect before
+    found.opens()
+    now["monotonic_ns"] += 3_700 * NS_PER_MS
+    now["process_time_ns"] += 700 * NS_PER_MS
+    found.drives()
+    assert found.setup_ns == 3 * NS_PER_S
+    now["monotonic_ns"] += 9 * NS_PER_S
+    found.drives()
+    assert found.setup_ns == 3 * NS_PER_S
