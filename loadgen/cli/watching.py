@@ -51,7 +51,7 @@ def watching(title: str, *, quiet: bool, plain: bool = False) -> Iterator[Onlook
 def _log(line: str) -> None:
     # Not print(): a log that nobody reads any more must not end the run, now or when Python flushes at its end.
     with suppress(OSError):
-        os.write(sys.stderr.fileno(), f"{line}\n".encode())
+        os.write(sys.stderr.fileno(), f"{visible(line)}\n".encode())
 
 
 def _every_few_seconds() -> Watcher:

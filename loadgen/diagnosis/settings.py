@@ -161,8 +161,13 @@ class Check:
             self.evidence.note(None, asked_signatures=request.told())
 
     def tls_detail(self, link: OneLink) -> str:
-        """ "TLSv1.2, ECDHE-RSA-AES256-GCM-SHA384"."""
-        return ", ".join(link.tunnel.negotiated())
+        """ "TLSv1.2, ECDHE-RSA-AES256-GCM-SHA384"; and what of a WLC's certificate cannot be read."""
+        told = ", ".join(link.tunnel.negotiated())
+        if self.plays == "wlc" or not link.tunnel.peer_certificate():
+            return told
+        certificate = self.peer_certificate(link)
+        unreadable = ("all of it",) if certificate is None else certificate.unreadable
+        return f"{told}; not readable in its certificate: {', '.join(unreadable)}" if unreadable else told
 
     def explain(self, fault: TransportFault) -> str:
         """A fault in words: the peer's alert by name and number, where there was one."""

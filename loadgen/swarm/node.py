@@ -35,6 +35,7 @@ import trio
 
 from loadgen.engine.signals import ending
 from loadgen.errors import ExitCode, InputError
+from loadgen.foreign import visible
 from loadgen.swarm.connection import Garbled, MasterConnection, MasterLost, Message
 from loadgen.swarm.messages import FINISH, INTERVAL_NS, KEY, LOCUST_VERSION, Orders, nothing_of
 from loadgen.swarm.rows import Batch
@@ -396,6 +397,7 @@ class Node:
         self._send_report()
 
     def _complain(self, what: str) -> None:
+        what = "\n".join(map(visible, what.split("\n")))  # a master chose some of it
         log.error("%s", what)
         self._say("exception", {"msg": what, "traceback": ""})
 

@@ -44,6 +44,15 @@ def test_what_cannot_be_read_is_said_once_and_refused_by_its_name() -> None:
     assert reports.at_wlc.causes[0].name == "certificate_malformed"
 
 
+def test_what_of_a_wlc_cannot_be_read_is_said_and_the_check_goes_on() -> None:
+    begin = (odd.UTC_TIME, b"nonsense12345Z")
+    wlc = identity_of(odd.certificate(odd.mac_name(), P256, valid=(begin, odd.VALID[1])))
+    report = both(wlc=wlc).at_mse
+    assert report.passed
+    told = "; not readable in its certificate: begin of validity"
+    assert [step.step for step in report.steps if told in step.detail] == [Step.TLS.value]
+
+
 def test_a_stranger_s_name_forges_no_lines() -> None:
     theirs = identity_of(EVIL)
     report = both(mse=theirs, at_wlc={"listed": listed(hash_of(theirs))}).at_wlc
