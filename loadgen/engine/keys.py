@@ -69,7 +69,7 @@ def refused_by_openssl(identity: Identity, where: str) -> Iterator[Problem]:
 
     refusal = refusal_of_ours(identity.key_pem, identity.certificate_pem, identity.chain_pem)
     if refusal is not None:
-        yield Problem(where, "a key, its certificate and a chain that OpenSSL takes", refusal)
+        yield Problem(where, "a key, its certificate and a chain that OpenSSL takes", f"what it refuses: {refusal}")
 
 
 def read_trust(path: Path, expected: str = EXPECTED_CERTIFICATES) -> bytes:
@@ -82,7 +82,7 @@ def read_trust(path: Path, expected: str = EXPECTED_CERTIFICATES) -> bytes:
 
     pem = read_certificates(read_bounded(path, MAX_PEM_BYTES, expected), str(path))
     if (refusal := refusal_of_trust(pem)) is not None:
-        raise InputError(Problem(str(path), "certificates that OpenSSL takes", refusal))
+        raise InputError(Problem(str(path), "certificates that OpenSSL takes", f"what it refuses: {refusal}"))
     return pem
 
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import odd_certificates as odd
@@ -16,7 +17,7 @@ from OpenSSL import SSL
 from loadgen.identity.credentials import Authority, Identity, new_key, self_signed
 from loadgen.transport.patient import PatientTunnel
 from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel, client_context, server_context
-from loadgen.transport.verifying import CertificateCheck, Clock, skewed
+from loadgen.transport.verifying import _KINDS, CertificateCheck, Clock, skewed
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
 PATIENCE = pytest.mark.parametrize("patient", [False, True], ids=["at once", "patient"])
@@ -482,3 +483,10 @@ def test_a_small_key_is_let_in_by_the_setting_only(version: str, old: bool) -> N
     server = server_context(_WLC.key_pem, _WLC.certificate_pem, b"", version, Check(), old_certificates=old)
     client = client_context(odd.key_pem(odd.RSA_1024), pem, b"", version, None, old_certificates=True)
     assert outcome(client, server) == (("up", "up") if old else ("alert_bad_certificate", "certificate_key_too_small"))
+
+
+def test_every_reason_to_refuse_a_certificate_is_documented() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    for page in ("authentication.md", "metrics.md"):
+        text = (docs / page).read_text("utf-8")
+        assert [kind for kind in sorted(set(_KINDS.values())) if f"`{kind}`" not in text] == [], page
