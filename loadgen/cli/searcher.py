@@ -28,7 +28,7 @@ from loadgen.cli.output import complain, display, say
 from loadgen.cli.runner import complain_of, ready
 from loadgen.cli.source import read_duration, read_source, read_wait
 from loadgen.cli.watching import Onlooker, watching
-from loadgen.engine.job import Source, plan_of
+from loadgen.engine.job import Source, check_source, plan_of
 from loadgen.engine.signals import noted
 from loadgen.errors import ExitCode, InputError, OutputError, Problem, noting
 from loadgen.measure.document import as_json
@@ -180,6 +180,8 @@ def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
     maxima: dict[Dimension, float] = {}
     resolution, hold_ns, confirm_ns = asked.resolution, int(asked.hold), int(asked.confirm)
     problems: list[Problem] = []
+    with noting(problems):
+        check_source(source)
     for dimension in dimensions:
         with noting(problems):
             check_use(dimension, source.use)
@@ -200,7 +202,7 @@ def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
     with noting(problems):
         confirm_ns = confirm_ns if options.confirm is None else read_duration(options.confirm, "--confirm")
     if problems:
-        raise InputError(problems)
+        raise InputError(list(dict.fromkeys(problems)))  # some are found twice
     settings = []
     for dimension in dimensions:
         maximum = maxima.get(dimension, ABOUT[dimension].maximum)

@@ -101,6 +101,8 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["--set", "capacity.start={ speed = 3 }"], ["small.toml: capacity.start.speed", "an unknown key"]),
     (["--set", "capacity.max={ sessions = -3 }"], ["small.toml: capacity.max", "> 0"]),
     (["--set", 'capacity.slo=["bogus > 1"]'], ["small.toml: capacity.slo[0]", '"bogus"']),
+    (["--set", 'thresholds=["bogus > 1"]'], ["small.toml: thresholds[0]", '"bogus"']),
+    (["--set", "tls.trust=nobody.pem"], ["nobody.pem: expected", "no such file"]),
     (["--set", "capacity.typo=1"], ["small.toml: capacity.typo", "an unknown key"]),
     # What the scenario fixes shows before anything is searched, whatever is searched before it.
     (
@@ -213,6 +215,7 @@ def settings_of(path: Path, *overrides: str, **options: object) -> dict[Dimensio
         "resolution": None,
         "hold": None,
         "confirm": None,
+        "wait": None,
         "results": path.parent / "results",
         "as_json": False,
         "quiet": True,
