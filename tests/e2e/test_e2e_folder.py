@@ -121,7 +121,7 @@ def test_asked_to_end_while_it_writes_it_writes_all(
     monkeypatch.setattr(runner, "run_page", page)
     monkeypatch.setattr(signals, "_noted", False)
     source = SourceOptions(small, (), None, None, "1")
-    code = runner.run_scenario(runner.RunOptions(source, None, tmp_path / "r", (), False, True, None, None))
+    code = runner.run_scenario(runner.RunOptions(source, None, None, tmp_path / "r", (), False, True, None, None))
     assert asked == [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     (folder,) = (tmp_path / "r").iterdir()
     assert {path.name for path in folder.iterdir()} == FILES
