@@ -47,6 +47,8 @@ _REQUESTS = ("requests.due", "requests.sent", "requests.answered", "requests.ret
 _STATISTICS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p99_9": "p99.9", "max": "max"}
 # Their metrics are by kind first: request.<kind>.latency, service.<subservice>.latency.
 _BY_KIND = ("request", "service")
+# Kinds of requests; there are more subservices.
+_MOST_CURVES = 9
 # More lines than that are a ball of wool.
 _MOST_WORKERS = 8
 _BUSIEST = 3
@@ -218,7 +220,12 @@ def _families(metrics: Mapping[str, Points], together: Sequence[str], where: str
     charts = []
     for family, members in families.items():
         title = ", ".join(filter(None, (f"Percentiles of {family}" if family else "Percentiles", where)))
-        charts += _percentiles(members, title, lead if not family else "")
+        parts = -(-len(members) // _MOST_CURVES)
+        size = -(-len(members) // parts)
+        for part in range(parts):
+            shown = dict([*members.items()][part * size : (part + 1) * size])
+            which = f" ({part + 1} of {parts})" if parts > 1 else ""
+            charts += _percentiles(shown, title + which, lead if not family else "")
     return charts
 
 

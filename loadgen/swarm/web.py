@@ -56,7 +56,16 @@ _DURATIONS, _COUNTS, _HEALTH = "nmsp_durations", "nmsp_counts", "nmsp_generator"
 _TABLES: dict[str, tuple[str, dict[str, str]]] = {
     _DURATIONS: (
         "NMSP",
-        {"name": "Duration", "count": "Count", "p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "Max"},
+        {
+            "name": "Duration",
+            "count": "Count",
+            "p50": "p50",
+            "p90": "p90",
+            "p95": "p95",
+            "p99": "p99",
+            "p999": "p99.9",
+            "max": "Max",
+        },
     ),
     _COUNTS: ("NMSP counts", {"name": "Counter", "count": "Count", "meaning": "What"}),
     _HEALTH: (
@@ -276,7 +285,14 @@ def _durations(result: RunResult) -> list[dict[str, object]]:
         {"name": name, "count": m.count}
         | {
             key: shown_ns(value)
-            for key, value in (("p50", m.p50), ("p90", m.p90), ("p99", m.p99), ("p999", m.p99_9), ("max", m.max))
+            for key, value in (
+                ("p50", m.p50),
+                ("p90", m.p90),
+                ("p95", m.p95),
+                ("p99", m.p99),
+                ("p999", m.p99_9),
+                ("max", m.max),
+            )
         }
         for name, m in result.metrics.items()
         if m.count

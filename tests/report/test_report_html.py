@@ -35,7 +35,7 @@ from loadgen.measure.document import Document, as_json
 from loadgen.measure.health import Verdict
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import read_hlog_untrusted
-from loadgen.measure.names import REQUESTS
+from loadgen.measure.names import REQUESTS, SUBSERVICES
 from loadgen.report.charts import NONE, Band, bands, count_axis, duration_axis, plain
 from loadgen.report.html import capacity_page, comparison_page, number, page_file, quantity, run_page, size
 from loadgen.report.run_charts import percentile_charts
@@ -247,17 +247,20 @@ def test_each_counted_stage_has_its_three_curves_in_one_chart() -> None:
 
 def test_no_chart_has_more_curves_than_can_be_told_apart() -> None:
     kinds = [f"request.{kind}.{what}" for kind in REQUESTS for what in ("lag", "latency", "service")]
+    heard = [f"service.{name}.latency" for name in SUBSERVICES]
     of = samples.curves()
     curve = of["hold/notify.latency"]
-    curves = {**of, **{f"hold/{name}": curve for name in kinds}}
+    curves = {**of, **{f"hold/{name}": curve for name in [*kinds, *heard]}}
     run = samples.run()
     (hold,) = (stage for stage in run.stages if stage.name == "hold")
-    asked = msgspec.structs.replace(hold, metrics=hold.metrics | {name: curve.summary() for name in kinds})
+    asked = msgspec.structs.replace(hold, metrics=hold.metrics | {name: curve.summary() for name in [*kinds, *heard]})
     charts = percentile_charts(msgspec.structs.replace(run, stages=(asked,)), curves)
     shown = {chart.title: [t["name"] for t in chart.figure["data"]] for chart in charts}
     assert shown["Percentiles, hold"] == ["notify.latency", "notify.service", "notify.lag"]
     for what in ("lag", "latency", "service"):
         assert shown[f"Percentiles of request.*.{what}, hold"] == [f"request.{kind}.{what}" for kind in REQUESTS]
+    parts = [shown[f"Percentiles of service.*.latency, hold ({part} of 3)"] for part in (1, 2, 3)]
+    assert sorted(name for part in parts for name in part) == sorted(heard)
     assert shown["Percentiles of echo.*, outside of the stages"] == ["echo.service"]
     for chart in charts:
         looks = {(t["line"]["color"], t["line"]["dash"]) for t in chart.figure["data"]}
