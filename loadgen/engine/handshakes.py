@@ -213,8 +213,12 @@ class HandshakeMseShard(DialingShard):
             self._complete(link)
 
     def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
-        # The server read our certificate, and our goodbye, and had no alert to send.
+        # The server read our certificate, and our goodbye, and had no alert to send. A connection that just ends shows
+        # that only behind a ticket, which comes from a server that was done; whoever never looked would end it, too.
         assert isinstance(link, MseLink)
+        assert link.tunnel is not None
+        if not orderly and link.tunnel.ticket() is None:
+            return False
         self._complete(link)
         return True
 

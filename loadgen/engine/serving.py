@@ -25,6 +25,9 @@ from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NEVER_NS
 
+# A close_notify of ours, to which nobody need say anything.
+_GOODBYE_BYTES = 31
+
 
 class ServingShard(ListeningShard):
     """The controllers of one worker; subclasses say what these have to tell, and when."""
@@ -159,8 +162,12 @@ class ServingShard(ListeningShard):
 
     def release(self, link: Link) -> None:
         # The kernel still tells, whoever ended the connection, and how; not what the peer took and never read.
-        if link.tunnel is not None and self._load_start_ns is not None and not self.load_over.is_set():
-            self.unacknowledged_bytes += link.tunnel.unacknowledged_bytes()
+        if link.tunnel is not None and self._load_start_ns is not None:
+            waiting = link.tunnel.unacknowledged_bytes()
+            if not self.load_over.is_set():
+                self.unacknowledged_bytes += waiting
+            if not self._dialed_by_us:
+                self.recorder.count("notify.untaken_bytes", max(0, waiting - _GOODBYE_BYTES))
         super().release(link)
 
     def on_left(self) -> None:

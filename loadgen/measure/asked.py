@@ -13,6 +13,8 @@ TOLERANCE = 0.01
 _UNJUDGED = "no threshold says how many may be"
 # The same of a rate, which is not counted, but estimated.
 _PACE_TOLERANCE = 0.05
+# What is under way on a long line; with its queues.
+_LONGEST_ON_THE_WAY_S = 1.0
 # Of one run, so that it stays a line: sessions that are named.
 MOST_NAMED = 4
 # What counts those that were begun: the rest was dropped. What is due is the plan's, as far as MSEs were subscribed; it
@@ -24,8 +26,8 @@ _WORDS = {"notify": "notifications", "handshakes": "handshakes", "requests": "re
 _CAME_TO_NOTHING = (
     ("notify.dropped", ("notify.due",), "notifications were dropped"),
     ("notify.lost", ("notify.sent", "notify.received"), "notifications were lost"),
+    ("notify.untaken_bytes", ("notify.sent_bytes",), "bytes of notifications were never taken by the other side"),
     ("requests.dropped", ("requests.due",), "requests were dropped"),
-    ("requests.timed_out", ("requests.sent",), "requests were not answered"),
     ("handshakes.dropped", ("handshakes.due",), "handshakes were dropped"),
 )
 
@@ -106,7 +108,7 @@ def shortfalls(
     """Everything that fell short, of a run that nobody cut off."""
     counts = (*_counts(counters), *_came_to_nothing(asked, counters))
     # What was dropped or failed is told by then, and shows in the pace, too.
-    slow = () if counts else _paces(asked, paces)
+    slow = () if counts else (*_taken_late(load_s, counters), *_paces(asked, paces))
     return (
         *_sessions(asked, counters, absences),
         *_length(asked, load_s),
@@ -162,11 +164,28 @@ def _came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shor
         tolerated = TOLERANCE + (asked.late if name == "notify.dropped" else 0.0)
         if count > whole * tolerated and name not in asked.judged:
             yield Shortfall(f"{count:,} of {whole:,} {what}", True, _UNJUDGED)
-    # One for each session may have been under way at its end.
+    # One for each session that its peer has ended may have been under way.
+    unanswered = counters.get("requests.timed_out", 0) + counters.get("requests.abandoned", 0)
+    sent = counters.get("requests.sent", 0)
+    ended = counters.get("sessions.lost", 0) + counters.get("sessions.left_early", 0)
+    if unanswered > sent * TOLERANCE + ended and not {"requests.timed_out", "requests.abandoned"} & {*asked.judged}:
+        yield Shortfall(f"{unanswered:,} of {sent:,} requests were not answered", True, _UNJUDGED)
+    # The same of echoes, at the end of any session.
     nothing = counters.get("echo.dropped", 0) + counters.get("echo.unanswered", 0)
     due, sessions = counters.get("echo.due", 0), counters.get("sessions.established", 0)
     if nothing > due * TOLERANCE + sessions and not {"echo.dropped", "echo.unanswered"} & {*asked.judged}:
         yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered", True, _UNJUDGED)
+
+
+def _taken_late(load_s: float, counters: Mapping[str, int]) -> Iterator[Shortfall]:
+    """It was sent at the rate at which it was due, but the others read it more slowly, or not before the end."""
+    if "notify.unacknowledged_before_bytes" not in counters:
+        return
+    sent = counters.get("notify.sent_bytes", 0)
+    waiting = counters.get("notify.unacknowledged_bytes", 0) - counters["notify.unacknowledged_before_bytes"]
+    if waiting > sent * _PACE_TOLERANCE and (late_s := load_s * waiting / max(1, sent)) > _LONGEST_ON_THE_WAY_S:
+        what = f"{waiting:,} bytes of notifications were not taken yet when the load was over"
+        yield Shortfall(f"{what}: what {late_s:.1f} s of it sent", grave=True)
 
 
 def _paces(asked: Asked, paces: Sequence[Pace]) -> Iterator[Shortfall]:

@@ -63,6 +63,7 @@ COUNTERS = {
     "notify.sent_bytes": "their bytes, before TLS",
     "notify.writes": "TLS writes that carried them, one or more in each",
     "notify.unacknowledged_bytes": "written, but not taken by the peer's TCP when its link went, or the load was over",
+    "notify.untaken_bytes": "the same, when its link went, in the load or after it: nobody will read them",
     "notify.unacknowledged_before_bytes": "the same, when the last of several stages began: what is always under way",
     "notify.received": "decoded at an MSE",
     "notify.dropped": "due, but given up: no session, or blocked for longer than load.backlog",
@@ -137,7 +138,7 @@ MAXIMA = ("transmit.deepest.high", "transmit.deepest.normal")
 WLC_COUNTERS = frozenset(
     {
         *("notify.due", "notify.sent", "notify.sent_bytes", "notify.writes", "notify.unacknowledged_bytes"),
-        *("notify.dropped", "echo.answered", "requests.served", "requests.repeated"),
+        *("notify.untaken_bytes", "notify.dropped", "echo.answered", "requests.served", "requests.repeated"),
         *(name for name in COUNTERS if name.startswith(("accept.", "verify.", "aaa."))),
     }
 )
@@ -161,7 +162,12 @@ OPTIONAL_PREFIXES = ("service.", "requests.", "transmit.", "notify.unacknowledge
 NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.", *OPTIONAL_PREFIXES)
 HANDSHAKE_PREFIXES = ("handshakes.",)
 # What each transport has no counters of.
-TLS_ONLY = frozenset({"notify.unacknowledged_bytes", "tcp.segments_sent", "tcp.segments_retransmitted"})
+TLS_ONLY = frozenset(
+    {
+        *("notify.unacknowledged_bytes", "notify.untaken_bytes"),
+        *("tcp.segments_sent", "tcp.segments_retransmitted"),
+    }
+)
 DTLS_ONLY = frozenset(
     {
         *("datagrams.sent", "datagrams.received", "datagrams.dropped", "datagrams.overflowed"),

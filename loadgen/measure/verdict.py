@@ -33,6 +33,7 @@ _SHORTCOMINGS = {
     "handshakes.dropped": "handshakes dropped",
     "notify.dropped": "notifications dropped",
     "notify.lost": "notifications lost",
+    "notify.untaken_bytes": "bytes of notifications that the other side never took",
     "notify.unaccounted": "notifications sent that nobody can tell of, because a worker died",
     "echo.dropped": "echoes dropped",
     "echo.unanswered": "echoes not answered",

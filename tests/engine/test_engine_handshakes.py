@@ -18,7 +18,7 @@ from loadgen.measure.recorder import Recorder
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import make_plan
 from loadgen.scenario.schedule import Share
-from loadgen.transport.tls import TransportFault
+from loadgen.transport.tls import EndOfStream, TransportFault
 from loadgen.units import NEVER_NS
 
 SCENARIO = 'name = "h"\n[load]\nkind = "handshake"\nconcurrency = 3\nbacklog = "1m"\n'
@@ -245,4 +245,25 @@ def test_with_tls_1_3_only_who_was_let_in_has_the_times_of_a_handshake(tmp_path:
         assert histogram.count == 1, metric
         assert abs(histogram.summary().max - ns) <= ns / 1000, metric
     assert shard.recorder.bins(("handshake.tls_resumed", "handshake.tls")[resumed]).take() is None
+    shard.shut()
+
+
+@pytest.mark.parametrize(("orderly", "ticket", "done"), [(True, False, 1), (False, True, 1), (False, False, 0)])
+def test_with_tls_1_3_a_connection_that_just_ends_has_let_nobody_in(
+    tmp_path: Path, *, orderly: bool, ticket: bool, done: int
+) -> None:
+    path = tmp_path / "h.toml"
+    path.write_text(SCENARIO + 'rate = 100\n[tls]\nversion = "1.3"\n', "utf-8")
+    shard = _shard(path)
+    link = MseLink(socket.socket(), 5_000, 0)
+    link.tunnel = Hello()  # type: ignore[assignment]
+    link.tunnel.ticket = lambda: object() if ticket else None  # type: ignore[method-assign,union-attr]
+    link.due_ns, link.tls_started_ns, link.phase = 2_000, 6_000, Phase.SETTING_UP
+    shard.add(link, NEVER_NS, 0)
+    shard.on_tunnel(link, 10_000)
+    shard._read_failed(link, EndOfStream(orderly=orderly))
+    link.socket.close()
+    counters = shard.recorder.counters
+    assert (counters["handshakes.completed"], counters["handshakes.failed"]) == (done, 1 - done)
+    assert counters["errors.tls.closed_without_notify"] == 1 - done
     shard.shut()

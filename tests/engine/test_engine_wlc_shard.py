@@ -47,6 +47,7 @@ class FakeTunnel:
         self.verified = self.refusal = None
         self.refused = False
         self.wants = Want.NOTHING
+        self.unacknowledged = 7
 
     def waiting(self) -> None:
         """The kernel does not tell."""
@@ -62,7 +63,7 @@ class FakeTunnel:
         self.write(bytes(_ffi.buffer(pointer, size)))
 
     def unacknowledged_bytes(self) -> int:
-        return 7
+        return self.unacknowledged
 
     def read_into(self, view: memoryview) -> int:
         raise EndOfStream(orderly=True)
@@ -370,3 +371,16 @@ def test_what_a_link_that_goes_had_not_acknowledged_counts(serving: Callable[...
     fleet.shard.end(fleet.links[2], orderly=True)
     fleet.shard.end_load()
     assert fleet.totals()["notify.unacknowledged_bytes"] == 6 * 7
+
+
+def test_what_a_peer_had_never_taken_when_its_link_went_counts_once_more(serving: Callable[..., Fleet]) -> None:
+    """In the load or after it, and without our own goodbye."""
+    fleet = serving(3, planned=3)
+    fleet.send(1)
+    for number in range(3):
+        fleet.tunnel(number).unacknowledged = 1000 + 31
+    fleet.shard.end(fleet.links[0], orderly=False)
+    over(fleet)
+    fleet.shard.end(fleet.links[1], orderly=True)
+    fleet.shard.end(fleet.links[2], orderly=False)
+    assert fleet.recorder.counters["notify.untaken_bytes"] == 3 * 1000

@@ -231,3 +231,41 @@ def test_what_is_done_in_the_end_but_not_as_it_became_due_is_told(
     # What was dropped is the same, and told by then.
     dropped = counters | {"handshakes.attempted": 40, "handshakes.dropped": 40}
     assert ["dropped" in each.what for each in shortfalls(Asked(), 0, dropped, [], [pace])] == [True]
+
+
+SENT = PLAIN | {"notify.sent_bytes": 100_000, "notify.unacknowledged_before_bytes": 0}
+REQUESTS = PLAIN | {"requests.sent": 200}
+
+
+@pytest.mark.parametrize(
+    ("counters", "what"),
+    [
+        (SENT | {"notify.untaken_bytes": 1_000}, ""),
+        (
+            SENT | {"notify.untaken_bytes": 1_001},
+            "1,001 of 100,000 bytes of notifications were never taken by the other side",
+        ),
+        (SENT | {"notify.unacknowledged_bytes": 10_000}, ""),  # under way: the last second
+        (
+            SENT | {"notify.unacknowledged_bytes": 12_000},
+            "were not taken yet when the load was over: what 1.2 s of it sent",
+        ),
+        (SENT | {"notify.unacknowledged_bytes": 12_000, "notify.unacknowledged_before_bytes": 2_000}, ""),
+        (PLAIN | {"notify.sent_bytes": 100_000, "notify.unacknowledged_bytes": 50_000}, ""),  # ours: latencies tell
+        (REQUESTS | {"requests.abandoned": 2}, ""),
+        (REQUESTS | {"requests.abandoned": 3}, "3 of 200 requests were not answered"),
+        (REQUESTS | {"requests.abandoned": 2, "requests.timed_out": 1}, "3 of 200 requests were not answered"),
+        (REQUESTS | {"requests.abandoned": 5, "sessions.lost": 2, "sessions.left_early": 1}, ""),  # one each, under way
+    ],
+)
+def test_what_was_sent_and_not_taken_is_not_passed(counters: dict[str, int], what: str) -> None:
+    found = shortfalls(Asked(), 10.0, counters, ())
+    assert [each.grave for each in found] == [True] * bool(what)
+    assert all(what in each.what for each in found)
+    assert verdict_of(counters, found).exit_code == (ExitCode.INCONCLUSIVE if what else ExitCode.PASSED)
+
+
+@pytest.mark.parametrize("name", ["requests.abandoned", "requests.timed_out"])
+def test_whoever_has_a_threshold_on_unanswered_requests_judges_them(name: str) -> None:
+    counters = REQUESTS | {"requests.abandoned": 100, "requests.timed_out": 50}
+    assert shortfalls(Asked(judged=(name,)), 10.0, counters, ()) == ()
