@@ -151,8 +151,12 @@ class Check:
 
     def note_peer_certificate(self, link: OneLink) -> None:
         """Remember the dates of the peer's certificate, if it has shown one."""
-        if (certificate := self.peer_certificate(link)) is not None:
-            self.note_certificate("wlc" if self.plays == "mse" else "mse", certificate)
+        if (certificate := self.peer_certificate(link)) is None:
+            return
+        self.note_certificate("wlc" if self.plays == "mse" else "mse", certificate)
+        ours = self.settings.identity.certificate().begins
+        if self.plays == "mse" and ours is not None and certificate.begins is not None and certificate.begins <= ours:
+            self.evidence.note("wlc_began_first")
 
     def note_request(self, link: OneLink, said: Mapping[int, bytes]) -> None:
         """Remember what the WLC asks of certificates. Args: said: the WLC's messages of the handshake."""

@@ -279,7 +279,8 @@ def test_a_wlc_whose_clock_is_behind(tmp_path: Path) -> None:
     trusted.write_bytes(peers.certificate_of(MSE))
     last_year = str(int((NOW - timedelta(days=365)).timestamp()))
     verify = ("-Verify", "1", "-verify_return_error", "-CAfile", str(trusted), "-partial_chain", "-attime", last_year)
-    with peers.s_server(tmp_path, *verify, "-tls1_2") as port:
+    wlc = self_signed("02:00:00:00:00:01", new_key("rsa-2048"), NOW - timedelta(days=2 * 365))
+    with peers.s_server(tmp_path, *verify, "-tls1_2", identity=wlc) as port:
         report = assert_failed(call(port), Step.ACCEPTED, "clock_behind")
     assert "bad_certificate (42, fatal) from the WLC" in report.steps[4].detail
 

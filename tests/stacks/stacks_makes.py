@@ -21,6 +21,7 @@ from loadgen.identity.credentials import Identity
 _OPENSSL = {"1.0": "-tls1", "1.1": "-tls1_1", "1.2": "-tls1_2", "1.3": "-tls1_3"}
 _JSSE = {"1.0": "TLSv1", "1.1": "TLSv1.1", "1.2": "TLSv1.2", "1.3": "TLSv1.3"}
 _WEAK = "ALL:@SECLEVEL=0"
+_SECRET = ("-passout", "pass:secret")
 _HERE = Path(__file__).parent
 # With TLS 1.3 a refusal comes when the client's own part is over.
 _REFUSAL_S = 0.5
@@ -57,7 +58,7 @@ def files_in(folder: Path) -> Path:
         (folder / f"{name}.key").write_bytes(identity.key_pem)
         (folder / f"{name}.crt").write_bytes(identity.certificate_pem)
         subprocess.run(
-            ["openssl", "pkcs12", "-export", "-in", pem, "-out", folder / f"{name}.p12", "-passout", "pass:secret"],
+            ["openssl", "pkcs12", "-export", "-name", name, "-in", pem, "-out", f"{pem.with_suffix('.p12')}", *_SECRET],
             check=True,
         )
     return folder
@@ -89,7 +90,7 @@ def _started(command: list[str | Path], port: str) -> Iterator[int]:
                 line = process.stdout.readline()
                 assert line, f"{command[0]} ended"
                 told = re.search(port, line)
-            yield int(told[1])
+            yield int(told[1] or 0)
         finally:
             process.kill()
 
@@ -107,7 +108,7 @@ def _needs_module(name: str) -> str:
 
 def _openssl_calls(port: int, version: str, folder: Path) -> str:
     # It leaves with its input, and with TLS 1.3 a refusal comes when its own part is over.
-    command = ["sh", "-c", 'sleep 0.5 | exec openssl s_client "$@"', "sh", "-connect", f"127.0.0.1:{port}"]
+    command = ["sh", "-c", 'sleep 1 | exec openssl s_client "$@"', "sh", "-connect", f"127.0.0.1:{port}"]
     return _said([*command, "-cert", folder / "mse.pem", _OPENSSL[version], *_weak(version)])
 
 
@@ -176,12 +177,16 @@ const tls = require('tls'), fs = require('fs')
 const [role, key, cert, version, trusts, port] = process.argv.slice(1)
 const options = {key: fs.readFileSync(key), cert: fs.readFileSync(cert), minVersion: version, maxVersion: version,
   ciphers: 'ALL:@SECLEVEL=0', rejectUnauthorized: role === 'server' && trusts === 'none', requestCert: true}
-const use = socket => { socket.on('error', e => console.log(String(e))); socket.on('data', () => socket.end());
-  setTimeout(() => { console.log('up'); socket.end() }, 300).unref() }
+const use = socket => { socket.on('error', e => console.log(String(e))); socket.on('data', () => socket.end()) }
 if (role === 'server') {
   const server = tls.createServer(options, use)
   server.listen(0, '127.0.0.1', () => console.log('port ' + server.address().port))
-} else use(tls.connect({...options, host: '127.0.0.1', port: Number(port)}))
+} else {
+  // With TLS 1.3 a refusal comes when the client's own part is over.
+  const socket = tls.connect({...options, host: '127.0.0.1', port: Number(port)})
+  socket.on('secureConnect', () => setTimeout(() => socket.end(), 300))
+  use(socket)
+}
 """
 
 
@@ -196,6 +201,79 @@ def _node_calls(port: int, version: str, folder: Path) -> str:
 
 def _node_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
     return _started(_node_arguments("server", "wlc", version, "any" if trusts else "none", folder), r"port (\d+)")
+
+
+# -- Go ----------------------------------------------------------------------------------------------------------------
+
+
+def _go(folder: Path) -> Path:
+    program = folder / "peer"
+    if not program.exists():
+        subprocess.run(["go", "build", "-o", program, _HERE / "peer.go"], check=True)
+    return program
+
+
+def _go_calls(port: int, version: str, folder: Path) -> str:
+    return _said([_go(folder), "client", folder / "mse.pem", version, "any", str(port)])
+
+
+def _go_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
+    judge = "any" if trusts else "none"
+    return _started([_go(folder), "server", folder / "wlc.pem", version, judge], r"port (\d+)")
+
+
+# -- Erlang ------------------------------------------------------------------------------------------------------------
+
+_ERLANG = {"1.0": "tlsv1", "1.1": "tlsv1.1", "1.2": "tlsv1.2", "1.3": "tlsv1.3"}
+
+
+def _erlang(role: str, name: str, version: str, folder: Path) -> list[str | Path]:
+    keys = [folder / f"{name}.key", folder / f"{name}.crt"]
+    return ["escript", _HERE / "peer.escript", role, *keys, _ERLANG[version]]
+
+
+def _erlang_calls(port: int, version: str, folder: Path) -> str:
+    return _said([*_erlang("client", "mse", version, folder), "any", str(port)])
+
+
+def _erlang_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
+    return _started([*_erlang("server", "wlc", version, folder), "any" if trusts else "none"], r"port (\d+)")
+
+
+# -- NSS ---------------------------------------------------------------------------------------------------------------
+
+
+def _nss_folder(folder: Path, name: str, trusts: bool) -> str:
+    """A data base with an end's own key, and the MSE's certificate if that is to be let in."""
+    made = folder / f"nss-{name}-{trusts}"
+    where = f"sql:{made}"
+    if not made.exists():
+        made.mkdir()
+        for command in (
+            ["certutil", "-N", "-d", where, "--empty-password"],
+            ["pk12util", "-i", folder / f"{name}.p12", "-d", where, "-W", "secret"],
+            ["certutil", "-A", "-d", where, "-n", "the-mse", "-t", "P,,", "-i", folder / "mse.crt"],
+        )[: 3 if trusts else 2]:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return where
+
+
+def _nss_calls(port: int, version: str, folder: Path) -> str:
+    database = _nss_folder(folder, "mse", False)
+    only = f"tls{version}:tls{version}"
+    # It never leaves by itself.
+    command = ["timeout", "1", "tstclnt", "-h", "127.0.0.1", "-p", str(port)]
+    return _said([*command, "-d", database, "-n", "mse", "-o", "-V", only])
+
+
+@contextmanager
+def _nss_waits(version: str, trusts: bool, folder: Path) -> Iterator[int]:
+    database = _nss_folder(folder, "wlc", trusts)
+    port = _free_port()
+    only = f"tls{version}:tls{version}"
+    command = ["selfserv", "-n", "wlc", "-p", str(port), "-d", database, "-r", "-r", "-v", "-V", only]
+    with _started([*command], r"(?i)about to call accept()"):
+        yield port
 
 
 # -- tlslite-ng --------------------------------------------------------------------------------------------------------
@@ -298,6 +376,11 @@ MAKES = (
     Make("GnuTLS", _needs("gnutls-cli"), ("1.0", "1.1", "1.2", "1.3"), _gnutls_calls, _gnutls_waits, "alert \\[46\\]"),
     Make("JSSE", _needs("javac"), ("1.0", "1.1", "1.2", "1.3"), _jsse_calls, _jsse_waits, "alert: certificate_unknown"),
     Make("Node.js", _needs("node"), ("1.0", "1.1", "1.2", "1.3"), _node_calls, _node_waits, "number 46"),
+    Make("Go", _needs("go"), ("1.0", "1.1", "1.2", "1.3"), _go_calls, _go_waits, "unknown certificate"),
+    Make(
+        "Erlang", _needs("escript"), ("1.0", "1.1", "1.2", "1.3"), _erlang_calls, _erlang_waits, "certificate_unknown",
+    ),
+    Make("NSS", _needs("selfserv"), ("1.0", "1.1", "1.2", "1.3"), _nss_calls, _nss_waits, "CERTIFICATE_UNKNOWN"),
     Make(
         "tlslite-ng", _needs_module("tlslite"), ("1.0", "1.1", "1.2", "1.3"), _tlslite_calls, _tlslite_waits,
         "description=46", quick=True,

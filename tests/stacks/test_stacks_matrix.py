@@ -16,10 +16,13 @@ from stacks_matrix import as_mse, as_wlc
 AFTERWARDS = ("tlslite-ng",)
 # They hang up without an alert: Node.js always, and the sockets of python-mbedtls when a handshake has failed.
 WITHOUT_A_WORD = ("Mbed TLS", "Node.js")
+# It takes a second to build, and a minute the first time.
+SLOW = ("Go",)
 # One version of those that are programs; `stacks_matrix.py` has the others.
 EACH = [
     pytest.param(make, version, marks=pytest.mark.skipif(bool(make.missing), reason=make.missing))
     for make in MAKES
+    if make.name not in SLOW
     for version in (make.versions if make.quick else ("1.2",))
 ]
 
