@@ -72,7 +72,7 @@ def wlc(address: str, identity: Path, trust: Path | None, subscribe: str, **opti
     host, port = _host_and_port(address)
     trusted = None if trust is None else read_trust(trust)
     settings = _settings("mse", _load_identity(identity, options), trusted, _mask(subscribe), options)
-    _begin(options, f"as the MSE {settings.identity.mac}, at the WLC {host} port {port}")
+    _begin(options, f"as the MSE {settings.identity.mac or identity}, at the WLC {host} port {port}")
     return _end(check_wlc(host, port, settings), options)
 
 
@@ -97,7 +97,7 @@ def mse(listen: str, identity: Path | None, offer: str, **options: Any) -> int:
     settings = _settings("wlc", ours, None, _mask(offer), options)
     with listen_at(host, port) as listener:
         at = host_and_port(listener.getsockname())
-        _begin(options, f"as the WLC {ours.mac}, waiting for an MSE at {at[0]} port {at[1]}")
+        _begin(options, f"as the WLC {ours.mac or identity}, waiting for an MSE at {at[0]} port {at[1]}")
         return _end(check_mse(listener, settings), options)
 
 
@@ -209,7 +209,7 @@ def _load_identity(path: Path, options: dict[str, Any]) -> Identity:
     from loadgen.engine.keys import refused_by_openssl
     from loadgen.identity.credentials import load_identity, refused_certificates
 
-    identity = load_identity(path)
+    identity = load_identity(path, needs_mac=False)
     allows_old = options["old_certificates"] or options["strong_cipher"] == "off"
     problems = list(refused_certificates(identity, str(path), allows_old=allows_old, remedy="--old-certificates"))
     problems += refused_by_openssl(identity, str(path))

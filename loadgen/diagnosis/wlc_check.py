@@ -75,7 +75,7 @@ class _WlcCheck:
             self._evidence.note("own_outdated")
         settings = self._settings
         verdict = judge(settings.listed or (), certificate, settings.key_hash, settings.hash_over)
-        self._check.note_verdict(verdict, settings.identity.mac)
+        self._check.note_verdict(verdict, settings.identity.mac or None)
         if settings.listed is None:
             self._evidence.signs.discard(verdict.sign)
             self._evidence.note("no_list")

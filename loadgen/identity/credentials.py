@@ -22,7 +22,7 @@ from loadgen.files import read_bounded, write_new
 from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.certificates import PrivateKey, authority_certificate, leaf_certificate
 from loadgen.identity.mac import bare_mac
-from loadgen.identity.pem import certificates_in, mac_in, parse_identity, pem_of
+from loadgen.identity.pem import certificates_in, mac_in, mac_of, parse_identity, pem_of
 
 KeyType = Literal["p256", "rsa-2048"]
 
@@ -128,13 +128,13 @@ def save_identity(identity: Identity, path: Path, *, replace: bool = False) -> N
     write_new(path, identity.key_pem + identity.certificate_pem + identity.chain_pem, mode=0o600, replace=replace)
 
 
-def load_identity(path: Path) -> Identity:
+def load_identity(path: Path, *, needs_mac: bool = True) -> Identity:
     """Read what `save_identity` wrote, or a key with its certificates from anywhere else.
 
     Raises:
         InputError: as `read_identity`; or the file is missing, unreadable, empty or larger than 1 MiB.
     """
-    return read_identity(read_bounded(path, MAX_PEM_BYTES, EXPECTED_IDENTITY), str(path))
+    return read_identity(read_bounded(path, MAX_PEM_BYTES, EXPECTED_IDENTITY), str(path), needs_mac=needs_mac)
 
 
 def refused_certificates(identity: Identity, where: str, *, allows_old: bool, remedy: str) -> Iterator[Problem]:
@@ -152,7 +152,7 @@ def refused_certificates(identity: Identity, where: str, *, allows_old: bool, re
             yield Problem(where, expected, f"{outdated} in certificate number {number}")
 
 
-def read_identity(data: bytes, source: str) -> Identity:
+def read_identity(data: bytes, source: str, *, needs_mac: bool = True) -> Identity:
     """Read one unencrypted RSA or EC private key, its certificate, and the chain that follows the
     certificate.
 
@@ -163,6 +163,7 @@ def read_identity(data: bytes, source: str) -> Identity:
     Args:
         data: PEM, however its certificates are labelled, or PKCS#12 without a password.
         source: the name of the file, which becomes the `where` of every problem.
+        needs_mac: without, the MAC of a certificate that names none is empty: what names real ones have is not public.
 
     Raises:
         InputError: no key, several keys, an encrypted or unsupported one, no certificate, one that is not
@@ -171,7 +172,9 @@ def read_identity(data: bytes, source: str) -> Identity:
     """
     problems: list[Problem] = []
     key, certificates = parse_identity(data, source, problems, needs_key=True)
-    mac = mac_in(certificates[0], source, problems) if certificates else ""
+    mac = ""
+    if certificates:
+        mac = mac_in(certificates[0], source, problems) if needs_mac else mac_of(certificates[0]) or ""
     if problems or key is None:
         raise InputError(problems)
     return _identity(mac, key, certificates)
