@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import odd_certificates as odd
 import pytest
 from conftest import SMALL, Ended, Identities, Run, Start, eventually, new_identities, side_by_side
+from cryptography.hazmat.primitives.hashes import SHA1
 from e2e_openssl import OpenSsl, serve_openssl, serve_wlc
 from e2e_peers import make_certificate
 
@@ -105,6 +107,9 @@ _CASES = {
     "nothing to show, and nobody asks": Case(
         ("mse.certificate=none", "wlc.authenticate=false"), counted=("accept.success",)
     ),
+    "certificates of 2014": Case(
+        ('mse.identities=["old-0.pem", "old-1.pem"]', "tls.old_certificates=true"), counted=_LET_IN
+    ),
     "static RSA, 1.0": Case((*_WEAK, version_of("1.0")), counted=_LET_IN),
     "static RSA, 1.1, not listed": Case(
         (*_WEAK, version_of("1.1"), "wlc.auth_list=strangers.txt"),
@@ -128,6 +133,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "two.toml").write_text(_TWO, "utf-8")
     strangers = new_identities(made / "strangers")
     (made / "strangers.txt").write_bytes(strangers.auth_list.read_bytes())
+    for number in range(2):
+        small = odd.certificate(odd.mac_name(mac=f"0050569c340{number}"), odd.RSA_1024, digest=SHA1)
+        (made / f"old-{number}.pem").write_bytes(odd.identity_pem(odd.RSA_1024, small))
     (made / "other.pem").write_bytes(Authority.new("other", datetime.now(UTC)).certificate_pem)
     return made
 

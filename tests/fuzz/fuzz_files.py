@@ -304,6 +304,9 @@ def device_text_seeds() -> Iterator[bytes]:
         "3850c(config)#username 0050569c3489 aaa attribute list NMSP\n3850c(config)#aaa attribute list NMSP\n"
         f"3850c(config-attr-list)#attribute type password {sha2}\n --More-- \n!\n"
     )
+    aireos = f"(Cisco Controller) >config auth-list add lbs-ssc 00:50:56:9c:34:89 {sha1}\n"
+    cmx = f"+---+---+\n| MAC Address | 00:50:56:9c:34:89 |\n| SHA2 Key | {sha2} |\n+---+---+\n"
+    yield (aireos + cmx).encode()
     for text in (block, config, config + block, block.replace("Key Hash", "キーハッシュ"), block[:70]):
         yield text.encode()
         yield text.replace("\n", "\r\n").encode("utf-16")
