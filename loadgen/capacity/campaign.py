@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from loadgen.capacity.dimension import ABOUT, Dimension
-from loadgen.capacity.evidence import STRAYS, Evidence, Went, explained
+from loadgen.capacity.evidence import STRAYS, Evidence, Pool, Went, explained, untried
 from loadgen.capacity.result import DimensionResult, LoadTried, Outcome, Probe, Step
 from loadgen.capacity.search import Search, Trial
 from loadgen.measure.faults import faults
@@ -31,7 +31,7 @@ _NEVER = {
 }
 # A load that breaks by less than that may have done so by the mood of the machine.
 _CLEAR = 0.9
-# For a percentile, a hold is made longer until it has samples enough; but not longer than this.
+# For a percentile, or to see a share of failures, a hold is made longer until it has samples enough; but not longer.
 _LONGEST_HOLD_NS = 60 * NS_PER_S
 _MARGIN = 1.2
 
@@ -62,6 +62,7 @@ class Observation(NamedTuple):
         cpu_s: that all of them used per second.
         growth_ns: by how much longer what was due waited at the end of the hold than at its beginning.
         trouble: why it could not be made at all; empty if it was.
+        due: how much was, in the hold; None: nobody counted, and it was what is offered in that time.
     """
 
     offered: float
@@ -74,6 +75,7 @@ class Observation(NamedTuple):
     cpu_s: float = 0.0
     growth_ns: float = 0.0
     trouble: str = ""
+    due: float | None = None
 
 
 class _Judged(NamedTuple):
@@ -112,6 +114,7 @@ class Campaign:
         self._tried: list[tuple[Trial, Went, int]] = []  # with failures
         self._unjudged: tuple[str, ...] = ()
         self._shares: list[float] = []  # that failed, of each load that broke by it
+        self._pools: dict[float, Pool] = {}  # of loads, over all tries that the generator did not limit
         self._last: Observation | None = None  # of those that held
         self._limiting: dict[float, str] = {}  # loads at which the generator was the limit, and how that showed
 
@@ -126,7 +129,10 @@ class Campaign:
         length = self.settings.confirm_ns if trial.step is Step.CONFIRM else self.settings.hold_ns
         if not self._about.live:
             return length
-        least = max((_samples(slo) for slo in self.settings.slos), default=0)
+        # At least one has to be due, too, or nothing is tried.
+        least = max((_samples(slo) for slo in self.settings.slos), default=1)
+        if trial.step is Step.CONFIRM:
+            least = max(least, self._untried())
         return max(length, min(_LONGEST_HOLD_NS, math.ceil(least * _MARGIN / trial.load * NS_PER_S)))
 
     def tell(self, trial: Trial, seen: Observation) -> Probe:
@@ -139,6 +145,9 @@ class Campaign:
         probe = self._probe(trial, seen, judged, held=went is Went.HELD)
         self.probes.append(probe)
         self._tried.append((trial, went, judged.failed))
+        if went not in (Went.LIMITED, Went.IMPOSSIBLE):
+            pool = self._pools.get(trial.load, Pool())
+            self._pools[trial.load] = pool.with_try(judged.failed, judged.attempted, judged.only_failures)
         if went is Went.HELD:
             self._last = seen
             if judged.unjudged:
@@ -164,7 +173,8 @@ class Campaign:
         broke = () if above is None else above.broke
         advice = ""
         gave_up = search.low is None or search.exhausted
-        if self._unjudged or not (search.confirmed or (limiting and gave_up)):
+        confirmed = search.confirmed and not self._untried()
+        if self._unjudged or not (confirmed or (limiting and gave_up)):
             outcome = Outcome.INCONCLUSIVE
             advice = interruption or "; ".join(self._unjudged) or self._why_none()
         elif limiting:
@@ -181,15 +191,25 @@ class Campaign:
             latency=settings.latency,
             slos=tuple(slo.text for slo in settings.slos),
             outcome=outcome,
-            limit=search.low if search.confirmed else None,
+            limit=search.low if confirmed else None,
             above=search.high,
             broke=broke,
             advice=advice,
             probes=tuple(self.probes),
-            loads=self._loads(),
+            loads=self._loads(confirmed=confirmed),
         )
 
-    def _loads(self) -> tuple[LoadTried, ...]:
+    def _untried(self) -> int:
+        """How many more must hold, so that what failed above them may not just as well have failed there.
+
+        0 where more than failures bounds the limit, or what held was tried often enough.
+        """
+        low, above = self._search.low, self._pools.get(self._search.high or 0.0, Pool())
+        below = [pool for load, pool in self._pools.items() if low is not None and load <= low]
+        held = Pool(sum(pool.failed for pool in below), sum(pool.attempted for pool in below))
+        return untried(held, above) if above.only_failures else 0
+
+    def _loads(self, *, confirmed: bool) -> tuple[LoadTried, ...]:
         """Each load that was tried, with how often and how it went."""
         found = []
         for load in sorted({trial.load for trial, _, _ in self._tried}):
@@ -202,7 +222,7 @@ class Campaign:
                 LoadTried(
                     load=load,
                     held=held,
-                    confirmed=held and self._search.confirmed and load == self._search.low,
+                    confirmed=held and confirmed and load == self._search.low,
                     tries=len(tries),
                     times_held=sum(went is Went.HELD for _, went, _ in tries),
                     confirmations=len(confirming),
@@ -219,14 +239,17 @@ class Campaign:
         few = failed <= attempted * STRAYS
         results = judge(self.settings.slos, seen.figures)
         others = [f"{result.text} ({result.shown})" for result in results if result.status is Status.FAILED]
-        if seen.achieved is not None and seen.achieved < seen.offered * _ACHIEVED:
+        if seen.achieved is not None and _is_short(seen, failed, _ACHIEVED):
             others.append(f"{_number(seen.achieved)} of {_number(seen.offered)} {self._about.unit} achieved")
         if seen.growth_ns > seen.hold_s * NS_PER_S * (1 - _ACHIEVED):
             longer = format_duration(round(seen.growth_ns))
             others.append(f"a growing backlog: at the end of the hold, what was due waited {longer} longer")
+        unjudged = [f"{r.text}: {r.shown}" for r in results if r.status is Status.ERROR]
+        if seen.due == 0:
+            unjudged.append(f"nothing was due in a hold of {seen.hold_s:.4g} s: make --hold longer, or the load larger")
         return _Judged(
             broke=(*(() if few else told), *others),
-            unjudged=tuple(f"{r.text}: {r.shown}" for r in results if r.status is Status.ERROR),
+            unjudged=tuple(unjudged),
             strays=tuple(told) if few else (),
             failed=failed,
             attempted=attempted,
@@ -255,7 +278,11 @@ class Campaign:
         """Why nothing was found; what fails at every load is not there because of the load."""
         why, broke = "no load held for long enough to be confirmed", [probe for probe in self.probes if probe.broke]
         if not self._shares or len(self._shares) < len(broke):
-            return why
+            if not (more := self._untried()):
+                return why
+            above = self._pools[self._search.high or 0.0]
+            seen = f"{above.failed:,} of {above.attempted:,} failed at {_number(self._search.high or 0.0)}"
+            return f"{why}: {seen} {self._about.unit}, and {more:,} more would have to hold below it to tell that apart"
         return f"{why}: each that broke did so by failures, {min(self._shares):.1%} to {max(self._shares):.1%} of it"
 
     def _more(self) -> str:
@@ -280,10 +307,20 @@ def _went(seen: Observation, judged: _Judged, *, limited: bool) -> Went:
         return Went.LIMITED
     if not judged.broke:
         return Went.HELD
-    clear = seen.achieved is not None and seen.achieved < seen.offered * _CLEAR
-    if clear or not (judged.strays or explained(judged.failed, judged.attempted)):
+    if _is_short(seen, judged.failed, _CLEAR) or not (judged.strays or explained(judged.failed, judged.attempted)):
         return Went.BROKE
     return Went.STRAYED if judged.only_failures else Went.SHORT
+
+
+def _is_short(seen: Observation, failed: int, least: float) -> bool:
+    """Whether less was done than this share of what was due, and what failed does not tell why.
+
+    A failure is judged as one, by all tries of a load: that it was not done is the same thing once more.
+    """
+    due = seen.offered * seen.hold_s if seen.due is None else seen.due
+    if seen.achieved is None or not due:
+        return False
+    return seen.achieved / seen.offered + failed / due < least
 
 
 def _failures(figures: Figures) -> tuple[int, int]:
@@ -311,7 +348,7 @@ def _number(value: float) -> str:
 
 
 def _samples(slo: Threshold) -> int:
-    return samples_for(slo.statistic) if slo.statistic is not None else 0
+    return samples_for(slo.statistic) if slo.statistic is not None else 1
 
 
 def applicable(slos: Sequence[Threshold], dimension: Dimension) -> tuple[Threshold, ...]:

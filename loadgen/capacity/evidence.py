@@ -11,6 +11,8 @@ from typing import NamedTuple
 STRAYS = 1 / 1000
 # More than so many failures are no accident: by strays alone, there would be so many once in a thousand loads.
 _ACCIDENT = 0.001
+# That what failed at loads that broke, and not at those that held, did so by chance: not more often than that.
+_UNLIKELY = 0.01
 # So many standard deviations, and as many failures, above what is expected need no reckoning: it takes as many terms as
 # there are failures, and a load that drops much has millions.
 _FAR_OFF = 10
@@ -41,6 +43,17 @@ class Verdict(NamedTuple):
 
     held: bool
     firm: bool = True
+
+
+class Pool(NamedTuple):
+    """All tries of a load, or of several: what failed, of how many. only_failures: nothing else ever broke."""
+
+    failed: int = 0
+    attempted: int = 0
+    only_failures: bool = True
+
+    def with_try(self, failed: int, attempted: int, only_failures: bool) -> Pool:
+        return Pool(self.failed + failed, self.attempted + attempted, self.only_failures and only_failures)
 
 
 class Evidence:
@@ -100,3 +113,36 @@ def explained(failed: int, attempted: int) -> bool:
     # Poisson: the chance of as many or more.
     below = math.fsum(math.exp(k * math.log(expected) - expected - math.lgamma(k + 1)) for k in range(failed))
     return 1 - below >= _ACCIDENT
+
+
+def untried(held: Pool, broke: Pool) -> int:
+    """How many more would have to hold, so that failing is known to be a matter of the load; 0 if it is.
+
+    If as large a share failed at the loads that held, each failure of all would be of those that broke only by chance
+    (the conditional test of two rates).
+    """
+    if not broke.failed or not broke.attempted or not held.attempted:
+        return 0
+    failures, every = held.failed + broke.failed, held.attempted + broke.attempted
+    expected = failures * held.attempted / every
+    if held.failed < expected - _FAR_OFF * (1 + math.sqrt(expected)):
+        return 0
+    if held.failed < expected and _at_most(held.failed, failures, held.attempted / every) < _UNLIKELY:
+        return 0
+    # With no failure more, it would take so many in all.
+    enough = broke.attempted * (math.pow(_UNLIKELY, -1 / broke.failed) - 1)
+    return max(1, math.ceil(enough) - held.attempted)
+
+
+def _at_most(most: int, number: int, share: float) -> float:
+    """The chance that so many at most, of a number, are of this share (binomial)."""
+    return math.fsum(
+        math.exp(
+            math.lgamma(number + 1)
+            - math.lgamma(k + 1)
+            - math.lgamma(number - k + 1)
+            + k * math.log(share)
+            + (number - k) * math.log1p(-share)
+        )
+        for k in range(most + 1)
+    )

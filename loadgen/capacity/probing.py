@@ -10,11 +10,11 @@ from typing import NamedTuple
 import trio
 
 from loadgen.capacity.campaign import Campaign, Observation
-from loadgen.capacity.dimension import ABOUT, sizes_of, source_for, stages_for
+from loadgen.capacity.dimension import ABOUT, Dimension, sizes_of, source_for, stages_for
 from loadgen.capacity.result import Probe
 from loadgen.capacity.search import Trial
 from loadgen.engine.job import Job, Source, make_job, plan_of
-from loadgen.engine.outcome import load_figures, load_growth_ns, make_result
+from loadgen.engine.outcome import load_due, load_figures, load_growth_ns, make_result
 from loadgen.engine.record import Load, RunRecord
 from loadgen.engine.signals import asked, noted
 from loadgen.engine.supervisor import Supervisor, Watcher
@@ -22,6 +22,7 @@ from loadgen.errors import ExitCode, InputError
 from loadgen.loads import LoadKind
 from loadgen.measure.health import GeneratorVerdict, Verdict, judge
 from loadgen.measure.hlog import IntervalLog
+from loadgen.measure.merge import Merger
 from loadgen.measure.thresholds import Figures
 from loadgen.scenario.plan import Plan, Use
 from loadgen.units import NS_PER_S
@@ -144,22 +145,8 @@ class Prober:
         await supervisor.load(stages_for(plan, number, trial.load, hold_ns, campaign.settings.warmup_ns))
         load = await supervisor.settle(_DRAIN_S)
         if not supervisor.fleet.stopping:
-            figures = load_figures(plan, supervisor.merger, load)
-            rate = _rate_of(campaign, plan)
-            growth_ns = load_growth_ns(plan, supervisor.merger, load, rate)
-            untaken = 0.0 if plan.use.plays_mse else _untaken(figures)
-            achieved = figures.rates.get(rate, 0.0) * (1 - untaken)
-            seen = Observation(
-                offered=trial.load,
-                achieved=achieved,
-                figures=figures,
-                generator=judge(load.health, load.machine, figures.counters, figures.metrics),
-                start_s=start_s,
-                hold_s=hold_ns / NS_PER_S,
-                workers=supervisor.workers,
-                cpu_s=sum(worker.load_share for worker in load.health),
-                growth_ns=max(growth_ns, untaken * hold_ns),
-            )
+            seen = observe(plan, supervisor.merger, load, campaign.settings.dimension, trial.load)
+            seen = seen._replace(start_s=start_s, workers=supervisor.workers)
             self._on_probe(campaign.tell(trial, seen))
             self._unreachable = nobody_there(plan.kind, seen, self._reach)
         return load
@@ -195,6 +182,7 @@ class Prober:
             workers=job.workers,
             cpu_s=sum(worker.load_share for worker in record.health),
             growth_ns=_growth_ns(job.plan, record),
+            due=sizes_of(settings.dimension, job.plan),
         )
         self._on_probe(campaign.tell(trial, seen))
         time.sleep(settings.cooldown_ns / NS_PER_S)
@@ -230,9 +218,30 @@ class Prober:
         return supervisor
 
 
-def _rate_of(campaign: Campaign, plan: Plan) -> str:
+def observe(plan: Plan, merger: Merger, load: Load, dimension: Dimension, offered: float) -> Observation:
+    """What a load over sessions that go on showed, once it was drained."""
+    figures = load_figures(plan, merger, load)
+    rate = _rate_of(dimension, plan)
+    due, hold_s = load_due(plan, load), sum(stage.duration_ns for stage in load.stages if stage.counted) / NS_PER_S
+    untaken = 0.0 if plan.use.plays_mse else _untaken(figures)
+    # Of what was due in the hold, as a share: that is a whole number, or whole bursts, and seldom rate times length.
+    share = figures.rates.get(rate, 0.0) * hold_s / due * (1 - untaken) if due else 0.0
+    return Observation(
+        offered=offered,
+        achieved=offered * share,
+        figures=figures,
+        generator=judge(load.health, load.machine, figures.counters, figures.metrics),
+        start_s=0.0,
+        hold_s=hold_s,
+        cpu_s=sum(worker.load_share for worker in load.health),
+        growth_ns=max(load_growth_ns(plan, merger, load, rate), untaken * hold_s * NS_PER_S),
+        due=due,
+    )
+
+
+def _rate_of(dimension: Dimension, plan: Plan) -> str:
     """What the target did per second, of what was due in the hold; where only the sender is ours, what was sent."""
-    rate = ABOUT[campaign.settings.dimension].achieved
+    rate = ABOUT[dimension].achieved
     assert rate is not None
     return rate if plan.use.plays_mse else "notify.sent_per_s"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -78,7 +78,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     stages, asked = make_stages(merger, spans), _asked(plan, record, demands)
     generator = judge(record.health, machine, counters, figures.metrics)
     # A backlog may be ours, where we were not in time.
-    paces = _paces(plan, stages, counters) if generator.generator is Verdict.VALID else []
+    paces = _paces(plan, spans, stages, counters) if generator.generator is Verdict.VALID else []
     short = shortfalls(asked, load_s, counters, record.absences, paces) if whole else ()
     return RunResult(
         schema_version=RunResult.VERSION,
@@ -141,12 +141,21 @@ def load_growth_ns(plan: Plan, merger: Merger, load: Load, rate: str) -> float:
     return sum(backlog_growth_ns(merger, rate, span) for span in spans if span.counted)
 
 
+def load_due(plan: Plan, load: Load) -> int:
+    """What was due in the stages of a load that count."""
+    return sum(span.scheduled for span in stage_spans(plan, load, load.judged_end_ns) if span.counted)
+
+
 def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:
     """The stages of a load as they were until `end_ns`."""
     spans = []
     copies = plan.copies if plan.offers else 0.0
+    scheduled_at = _scheduled(plan, load)
+    due = "handshakes.due" if plan.kind is LoadKind.HANDSHAKE else "notify.due"
     for stage in load.stages:
         start_ns = load.start_ns + stage.start_ns
+        end_of = max(stage.start_ns, min(stage.start_ns + stage.duration_ns, end_ns - load.start_ns))
+        scheduled = scheduled_at(end_of) - scheduled_at(stage.start_ns)
         spans.append(
             StageSpan(
                 name=stage.name,
@@ -156,8 +165,10 @@ def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:
                 length_ns=max(0, min(stage.duration_ns, end_ns - start_ns)),
                 start_per_s=stage.start_per_s * copies,
                 end_per_s=stage.end_per_s * copies,
-                due=_due(plan, load, stage.start_ns, min(stage.start_ns + stage.duration_ns, end_ns - load.start_ns)),
+                # Of strangers' MSEs, nobody knows which are there.
+                due={due: scheduled} if plan.paced and plan.use is Use.BOTH and not plan.sessions_per_user else {},
                 paced=plan.paced or plan.kind is LoadKind.NOTIFY,
+                scheduled=scheduled,
             )
         )
     return spans
@@ -192,22 +203,25 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
     )
 
 
-def _paces(plan: Plan, stages: Sequence[StageResult], counters: Mapping[str, int]) -> list[Pace]:
+def _paces(
+    plan: Plan, spans: Sequence[StageSpan], stages: Sequence[StageResult], counters: Mapping[str, int]
+) -> list[Pace]:
     """The stages that count and have one rate, which we keep."""
     if not plan.paced or plan.sessions_per_user or not (plan.use.plays_wlc or plan.kind is LoadKind.HANDSHAKE):
         return []
+    scheduled = {span.name: span.scheduled for span in spans}
     rate, unit = "notify.received_per_s" if plan.use.plays_mse else "notify.sent_per_s", "notifications/s"
     if plan.kind is LoadKind.HANDSHAKE:
         rate, unit = "handshake.completed_per_s", "handshakes/s"
-    elif counters.get("notify.due", 0) < (1 - TOLERANCE) * sum(
-        s.length_s * (s.start_per_s + s.end_per_s) / 2 for s in stages
-    ):
+    elif counters.get("notify.due", 0) < (1 - TOLERANCE) * sum(scheduled.values()):
         return []  # MSEs that have unsubscribed for a while are owed nothing then, and nobody keeps that rate
+    # Of a rate, a stage has a whole number, or whole bursts: what it did is set against what was due in it.
     return [
-        Pace(stage.name, unit, stage.start_per_s, stage.rates[rate])
+        Pace(stage.name, unit, due / stage.length_s, stage.rates[rate])
         for stage in stages
         if stage.counted and stage.start_per_s == stage.end_per_s and rate in stage.rates
         if stage.length_s >= _LEAST_PACED_S
+        if (due := scheduled[stage.name])
     ]
 
 
@@ -236,14 +250,17 @@ def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
     return check
 
 
-def _due(plan: Plan, load: Load, start_ns: int, end_ns: int) -> dict[str, int]:
-    """What became due between two times of a load, as a counter; where the schedule alone says so."""
+def _scheduled(plan: Plan, load: Load) -> Callable[[int], int]:
+    """How much a load's schedule has before a time (ns since its start), for all that there are to be."""
+    if not plan.paced or not plan.offers or plan.sessions_per_user:
+        return lambda before_ns: 0
     schedule = plan.schedule(load.stages)
-    if not plan.paced or plan.use is not Use.BOTH or plan.sessions_per_user:
-        return {}
-    first, end = (schedule.count_at(time_ns - 1) for time_ns in (start_ns, max(start_ns, end_ns)))
     if plan.kind is LoadKind.HANDSHAKE:
-        return {"handshakes.due": end - first}
+        return lambda before_ns: schedule.count_at(before_ns - 1)
     subscribers = Counter(session.wlc for session in plan.sessions)
-    turns = sum((schedule.turns(wlc, end) - schedule.turns(wlc, first)) * count for wlc, count in subscribers.items())
-    return {"notify.due": turns * plan.burst}
+
+    def notifications(before_ns: int) -> int:
+        count = schedule.count_at(before_ns - 1)
+        return plan.burst * sum(schedule.turns(wlc, count) * each for wlc, each in subscribers.items())
+
+    return notifications

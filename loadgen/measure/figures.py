@@ -47,6 +47,7 @@ class StageSpan(NamedTuple):
         start_ns: monotonic; load_ns: the same, of the load that it belongs to.
         length_ns: less than planned only if we ended the load early; 0 if it never began.
         due: counters of what was due in it, where that is known.
+        scheduled: how much the schedule has in it for all that there are to be; 0 where it has nothing.
         paced: what is due when was known; otherwise each was due when the one before it was done.
     """
 
@@ -59,6 +60,7 @@ class StageSpan(NamedTuple):
     end_per_s: float
     due: Mapping[str, int]
     paced: bool = True
+    scheduled: int = 0
 
 
 def make_counters(

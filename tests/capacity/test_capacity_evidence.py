@@ -10,7 +10,7 @@ import pytest
 
 from loadgen.capacity.campaign import Campaign, Observation, Settings
 from loadgen.capacity.dimension import Dimension
-from loadgen.capacity.evidence import Evidence, Verdict, Went, explained
+from loadgen.capacity.evidence import Evidence, Pool, Verdict, Went, explained, untried
 from loadgen.capacity.probing import Reach, nobody_there
 from loadgen.capacity.result import DimensionResult, Outcome, Step
 from loadgen.capacity.search import Trial
@@ -317,3 +317,23 @@ def test_a_growing_backlog_is_said_to_be_one() -> None:
 )  # fmt: skip
 def test_how_many_failures_may_be_strays(failed: int, attempted: int, stray: bool) -> None:
     assert explained(failed, attempted) is stray
+
+
+@pytest.mark.parametrize(
+    ("held", "broke", "more"),
+    [
+        (Pool(0, 60), Pool(9, 180), True),  # 5 % above; a quarter of all has none of the 9 by chance, once in 13
+        (Pool(0, 160), Pool(9, 180), False),  # once in 306: that is seldom enough
+        (Pool(0, 20), Pool(100, 100), False),
+        (Pool(5, 100), Pool(50, 1000), True),  # the same share
+        (Pool(0, 7), Pool(3, 120), True),
+        (Pool(2_000, 4_000_000), Pool(900_000, 3_000_000), False),
+        (Pool(0, 0), Pool(3, 0), False),  # of how many, nobody knows
+        (Pool(0, 100), Pool(0, 100), False),
+    ],
+)
+def test_how_many_more_must_hold_to_know_that_failing_is_the_loads_doing(held: Pool, broke: Pool, more: bool) -> None:
+    missing = untried(held, broke)
+    assert (missing > 0) is more
+    if missing > 1:
+        assert untried(Pool(held.failed, held.attempted + missing), broke) in (0, 1)

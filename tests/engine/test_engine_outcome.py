@@ -10,7 +10,8 @@ import pytest
 
 from loadgen.engine.outcome import _paces, load_figures, make_result, stage_spans
 from loadgen.engine.record import Load, RunRecord
-from loadgen.measure.asked import Pace
+from loadgen.loads import LoadKind
+from loadgen.measure.asked import Asked, Pace, shortfalls
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
 from loadgen.measure.result import StageResult
@@ -93,14 +94,46 @@ def test_figures_so_far_are_of_the_time_so_far(tmp_path: Path) -> None:
     assert load.until(load.start_ns + NS_PER_S).judged_end_ns == load.start_ns + 2 * NS_PER_S
 
 
+def paces_of(tmp_path: Path, text: str, counters: dict[str, int], per_s: float) -> list[Pace]:
+    """Of a run whose hold had this rate."""
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n{text}', "utf-8")
+    plan = make_plan(*load_scenario(path))
+    load = Load(plan.stages, Counter())
+    spans = stage_spans(plan, load, load.judged_end_ns)
+    rate = "handshake.completed_per_s" if plan.kind is LoadKind.HANDSHAKE else "notify.received_per_s"
+    stages = [
+        StageResult(s.name, s.counted, 0.0, s.length_ns / NS_PER_S, s.start_per_s, s.end_per_s, {}, {}, {rate: per_s})
+        for s in spans
+    ]
+    return _paces(plan, spans, stages, counters)
+
+
 @pytest.mark.parametrize(("due", "judged"), [(200, True), (199, True), (150, False)])
 def test_a_rate_that_nobody_keeps_while_mses_have_unsubscribed_is_not_judged(
     due: int, judged: bool, tmp_path: Path
 ) -> None:
     """Of 200 that the schedule has, a quarter was owed to nobody: all that was due was done in time."""
-    path = tmp_path / "s.toml"
-    path.write_text(f'name = "s"\n{NOTIFY}', "utf-8")
-    plan = make_plan(*load_scenario(path))
-    stage = StageResult("hold", True, 0.0, 2.0, 100.0, 100.0, {}, {}, {"notify.received_per_s": due / 2})
-    paces = _paces(plan, [stage], {"notify.due": due})
+    paces = paces_of(tmp_path, NOTIFY, {"notify.due": due}, due / 2)
     assert paces == ([Pace("hold", "notifications/s", 100.0, due / 2)] if judged else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "due", "done"),
+    [
+        ('kind = "handshake"\nrate = 2.5', 7, 7),  # 2.333/s, where the rate is 2.5/s
+        ('kind = "handshake"\nrate = 2.5', 7, 6),
+        ("rate = 2.5", 7, 7),
+        ("rate = 40\nburst = 30", 120, 120),
+        ("rate = 40\nburst = 60", 120, 60),
+    ],
+)
+def test_a_stage_did_all_that_was_asked_for_if_it_did_what_was_due_in_it(
+    text: str, due: int, done: int, tmp_path: Path
+) -> None:
+    """Between whole handshakes, and whole bursts, nothing is due."""
+    stages = '\nstages = [{ warmup = "1s" }, { hold = "3s" }]\n'
+    (pace,) = paces_of(tmp_path, f"[load]\n{text}{stages}", {"notify.due": 1000}, done / 3)
+    assert (pace.offered * 3, pace.done * 3) == pytest.approx((due, done))
+    short = shortfalls(Asked(), 4, {}, (), [pace])
+    assert [shortfall.grave for shortfall in short] == ([] if done == due else [True])
