@@ -339,6 +339,7 @@ class DtlsWlcDriver(DtlsDriver):
         return super().statistics() | server_statistics(self.recorder)
 
     def totals(self, now_ns: int) -> dict[str, int]:
+        self._owing.drop_absent(now_ns, (row for row, link in enumerate(self._links) if link is not None))
         due, dropped, own = self._owing.totals(now_ns)
         return {
             **super().totals(now_ns),

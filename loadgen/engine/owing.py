@@ -97,6 +97,17 @@ class Owing:
         expired = self._schedule.count_at(now - self._start_ns - self._plan.backlog_ns)
         self.ledger.drop_until(row, self.due(self.position(row), expired), ours=True)
 
+    def drop_absent(self, now_ns: int, rows_up: Iterable[int]) -> None:
+        """The same of all rows whose sessions are not there, which is not our doing."""
+        if self._start_ns is None:
+            return
+        expired = self._schedule.count_at(min(now_ns, self._stop_ns) - self._start_ns - self._plan.backlog_ns)
+        up = set(rows_up)
+        for position, rows in enumerate(self.rows):
+            for row in rows:
+                if row not in up:
+                    self.ledger.drop_until(row, self.due(position, expired), ours=False)
+
     def everything_done(self, now_ns: int, rows_up: Iterable[int]) -> bool:
         """The load has ended, and everything due over these rows was sent, or waited too long."""
         if self._start_ns is None:

@@ -292,6 +292,15 @@ class WlcShard(ServingShard):
         expired = self._schedule.count_at(now - self._load_start_ns - self._plan.backlog_ns)
         self._ledger.drop_until(row, self._due_at(controller, expired), ours=ours)
 
+    def _drop_absent(self, now_ns: int) -> None:
+        """What has waited too long for sessions that are not there. Nobody visits these; whoever watches is to know."""
+        if self._load_start_ns is None:
+            return
+        expired = self._schedule.count_at(min(now_ns, self._stop_at_ns) - self._load_start_ns - self._plan.backlog_ns)
+        for row, (position, link) in enumerate(zip(self._positions, self._links, strict=True)):
+            if link is None and row in self.controllers[position].rows:
+                self._ledger.drop_until(row, self._due_at(self.controllers[position], expired), ours=False)
+
     # -- links ---------------------------------------------------------------------------------------------------
 
     def directory_of(self, position: int) -> Directory:
@@ -399,6 +408,7 @@ class WlcShard(ServingShard):
 
     def totals(self, now_ns: int) -> dict[str, int]:
         """What was due, sent and dropped so far, in all loads."""
+        self._drop_absent(now_ns)
         due, dropped, own = (self._past + self._load_totals(now_ns)).tolist()
         return {
             "notify.due": due,

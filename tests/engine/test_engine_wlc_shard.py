@@ -22,6 +22,7 @@ from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.schedule import Share
 from loadgen.transport.tls import EndOfStream, Pointer, TransportFault, Want, _ffi
+from loadgen.units import NS_PER_S
 
 MSES = 30  # more than it takes for sending together
 SCENARIO = """
@@ -305,6 +306,21 @@ def test_what_is_due_goes_on_when_an_mse_leaves(serving: Callable[..., Fleet]) -
     totals = over(fleet)
     assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (100, 60, 40)
     assert totals["generator.shortfall"] == 0
+
+
+def test_what_waits_too_long_for_an_absent_mse_is_dropped_as_the_load_goes_on(serving: Callable[..., Fleet]) -> None:
+    """Not only when that is over: a threshold that ends a run, and whoever looks at it meanwhile, go by it."""
+    fleet = serving(1, planned=1)
+    fleet.shard._load_start_ns = time.monotonic_ns()
+    fleet.send(20)
+    fleet.shard.end(fleet.links[0], orderly=True)
+    late = fleet.shard.totals(fleet.shard._load_start_ns + fleet.plan.backlog_ns + NS_PER_S // 2)
+    early = fleet.shard.totals(fleet.shard._load_start_ns + NS_PER_S // 2)
+    # The other WLC's MSE is there: what it is owed is for the next visit to give up.
+    schedule = fleet.plan.schedule()
+    owed = schedule.turns(0, schedule.count_at(NS_PER_S // 2)) - 10
+    assert late["notify.dropped"] == early["notify.dropped"] == owed
+    assert late["generator.shortfall"] == 0
 
 
 def test_an_mse_that_never_came_is_owed_from_the_start(serving: Callable[..., Fleet]) -> None:
