@@ -33,7 +33,7 @@ RECORDED_AS = {
     "aaa-validation-fail": ("aaa.validation_fail",),
     "aaa-validation-success": ("aaa.validation_success",),
 }
-# Whoever comes after so many is served and not remembered: a stranger's addresses must not fill our memory.
+# A stranger's addresses must not fill our memory: of more, whoever has been away for longest is forgotten.
 _MOST_PEERS = 65536
 
 
@@ -113,7 +113,8 @@ class Peer:
 class PeerBook:
     """A worker's peers, and how many tunnels it had.
 
-    A peer is known from its first tunnel on, and stays known: the controller's own counters outlive a reconnect.
+    A peer is known from its first tunnel on, and stays known: the controller's own counters outlive a reconnect. Where
+    there are too many, those that have been away for longest are forgotten, and make room.
 
     Attributes:
         peers: in the order in which they came.
@@ -121,20 +122,18 @@ class PeerBook:
     """
 
     def __init__(self) -> None:
-        self.peers: list[Peer] = []
+        self.peers: dict[Peer, None] = {}
         self.opened = self.closed = 0
-        self._idle: dict[tuple[int, str], list[Peer]] = {}
+        self._idle: dict[tuple[int, str], list[Peer]] = {}  # that of the latest departure last
 
     def join(self, link: Link, number: int, address: tuple[str, int]) -> None:
         """A link's tunnel is up. It is that of a peer who was here before, if one of that address has no link now."""
-        idle = self._idle.get((number, address[0]))
-        if idle:
-            peer = idle.pop()
-        elif len(self.peers) < _MOST_PEERS:
+        peer = self._pop((number, address[0]))
+        if peer is None:
+            if len(self.peers) >= _MOST_PEERS and not self._forget():
+                return
             peer = Peer(number, address)
-            self.peers.append(peer)
-        else:
-            return
+            self.peers[peer] = None
         peer.connections += 1
         peer.port, peer.serial = address[1], self.opened
         peer.link, link.peer = link, peer
@@ -150,7 +149,28 @@ class PeerBook:
         peer.said, peer.heard = peer.totals(link, link.notifications)
         if link.endpoint is not None:
             peer.offered = link.endpoint.offered or peer.offered
-        self._idle.setdefault((peer.number, peer.address), []).append(peer)
+        key = peer.number, peer.address
+        idle = self._idle.pop(key, None) or []
+        idle.append(peer)
+        self._idle[key] = idle
+
+    def _pop(self, key: tuple[int, str], index: int = -1) -> Peer | None:
+        """Whoever has left from there last, or first; idle no more."""
+        if (idle := self._idle.get(key)) is None:
+            return None
+        peer = idle.pop(index)
+        if not idle:
+            del self._idle[key]
+        return peer
+
+    def _forget(self) -> bool:
+        """Whoever left first from where nobody has left for longest; False: all of them are there."""
+        if (key := next(iter(self._idle), None)) is None:
+            return False
+        peer = self._pop(key, 0)
+        assert peer is not None
+        del self.peers[peer]
+        return True
 
 
 class PeerKeeper:

@@ -212,11 +212,27 @@ class TestBook:
         for link in links:
             book.ended(link)
         assert (len(book.peers), book.closed) == (3, 5)
-        # Those who are known may come again, those who are not still may not.
+        # One who is known comes again, and one who is not has the row of whoever has been away for longest.
         for link, number in ((links[0], 1), (links[1], 4)):
             book.join(link, 0, (f"192.0.2.{number}", 2))
-        assert (links[0].peer, links[1].peer) == (book.peers[1], None)
-        assert (book.peers[1].port, book.peers[1].connections) == (2, 2)
+        assert [(peer.address, peer.port, peer.connections) for peer in book.peers] == [
+            ("192.0.2.1", 2, 2), ("192.0.2.2", 1, 1), ("192.0.2.4", 2, 1),
+        ]  # fmt: skip
+        assert [link.peer.address for link in links[:2] if link.peer is not None] == ["192.0.2.1", "192.0.2.4"]
+        book.join(links[2], 0, ("192.0.2.2", 3))
+        book.join(links[3], 0, ("192.0.2.5", 1))
+        assert links[3].peer is None  # all of them are there
+
+    def test_of_one_address_whoever_left_first_is_forgotten_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(peers_module, "_MOST_PEERS", 2)
+        book = PeerBook()
+        one, other = (Link(fd, Phase.SETTING_UP, 0) for fd in range(2))
+        for link, port in ((one, 1), (other, 2)):
+            book.join(link, 0, ("192.0.2.1", port))
+        book.ended(one)
+        book.ended(other)
+        book.join(one, 0, ("192.0.2.2", 3))
+        assert [peer.port for peer in book.peers] == [2, 3]
 
     def test_two_of_one_address_at_one_time_are_two(self) -> None:
         book = PeerBook()
