@@ -165,19 +165,22 @@ class Ledger:
         dropped: given up; own_dropped: of those, the ones that the peer would have taken.
         sent: over the present session; the sequence number of the next one.
         planned: 1 for a session that should be there.
+        declined: what would have become due while it had unsubscribed, until it subscribed again.
         behind: 1 from when the peer's socket was full until all that is owed was sent: what is late then is its doing.
     """
 
     NEVER = (1 << 63) - 1
-    _COLUMNS = ("base", "done", "end", "dropped", "own_dropped", "sent", "behind", "planned")
+    _COLUMNS = ("base", "done", "end", "dropped", "own_dropped", "sent", "behind", "planned", "declined")
 
     def __init__(self) -> None:
         self.rows = 0
         self._free: list[int] = []
         self._gone = np.zeros(3, np.int64)  # due, dropped and own_dropped of rows that were given back
-        self.base, self.done, self.end, self.dropped, self.own_dropped, self.sent, self.behind, self.planned = (
-            np.zeros(16, np.int64) for _ in self._COLUMNS
+        self._gone_declined = 0  # of the same
+        self.base, self.done, self.end, self.dropped, self.own_dropped, self.sent, self.behind = (
+            np.zeros(16, np.int64) for _ in self._COLUMNS[:7]
         )
+        self.planned, self.declined = (np.zeros(16, np.int64) for _ in self._COLUMNS[7:])
 
     def add(self, base: int = 0, *, planned: bool = False) -> int:
         """Begin a row; returns its number: the next one, or one that was given back."""
@@ -198,9 +201,10 @@ class Ledger:
         """A new schedule begins, with its counts at 0; rows that ended stay so."""
         rows = slice(self.rows)
         self.end[rows] = np.where(self.end[rows] == self.NEVER, self.NEVER, 0)
-        for column in (self.base, self.done, self.dropped, self.own_dropped):
+        for column in (self.base, self.done, self.dropped, self.own_dropped, self.declined):
             column[rows] = 0
         self._gone[:] = 0
+        self._gone_declined = 0
 
     def due(self, row: int, due_now: int) -> int:
         """How many were due so far, if `due_now` are by the schedule."""
@@ -226,6 +230,7 @@ class Ledger:
 
     def reopen(self, row: int, due_now: int) -> None:
         """Go on with a row that ended: what would have become due meanwhile was never owed."""
+        self._decline(row, due_now)
         self.base[row] += due_now - int(self.end[row])
         self.done[row] = due_now
         self.end[row] = self.NEVER
@@ -245,6 +250,8 @@ class Ledger:
                     self.reopen(row, due_now)
                     rows.append(row)
                 return
+            if row not in rows:
+                self._decline(row, due_now)
             self.planned[row], self.planned[heir] = 0, 1
         if row in rows:
             rows.remove(row)
@@ -259,8 +266,20 @@ class Ledger:
         due_sum, dropped, own_dropped = sums.tolist()
         return due_sum, dropped, own_dropped
 
+    def declined_so_far(self, due_now: NDArray[np.int64]) -> int:
+        """Of the sessions that should be there: what was not due, because they had unsubscribed; `due_now` by row."""
+        rows = slice(self.rows)
+        still = np.where(self.planned[rows] == 1, np.maximum(due_now - self.end[rows], 0), 0)
+        return int((self.declined[rows] + still).sum()) + self._gone_declined
+
+    def _decline(self, row: int, due_now: int) -> None:
+        """What a row that had ended was not owed until now, if its session should be there."""
+        if self.planned[row]:
+            self.declined[row] += max(0, due_now - int(self.end[row]))
+
     def _give_back(self, row: int) -> None:
         """A row that has ended: what it comes to is kept, and the next subscriber may have it."""
+        self._gone_declined += int(self.declined[row])
         self._gone += (self.end[row] - self.base[row], self.dropped[row], self.own_dropped[row])
         for name in self._COLUMNS:
             getattr(self, name)[row] = 0

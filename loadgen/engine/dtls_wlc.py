@@ -340,7 +340,7 @@ class DtlsWlcDriver(DtlsDriver):
 
     def totals(self, now_ns: int) -> dict[str, int]:
         self._owing.drop_absent(now_ns, (row for row, link in enumerate(self._links) if link is not None))
-        due, dropped, own = self._owing.totals(now_ns)
+        due, dropped, own, declined = self._owing.totals(now_ns)
         return {
             **super().totals(now_ns),
             "notify.due": due,
@@ -348,5 +348,6 @@ class DtlsWlcDriver(DtlsDriver):
             "notify.sent_bytes": self._notified_bytes,
             "notify.writes": self._writes,
             "notify.dropped": dropped,
+            "notify.declined": declined,
             "generator.shortfall": own,
         }

@@ -190,7 +190,7 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
     """What a run was to do. How many users there are to be, only who leads them knows."""
     judged = {name for demand in demands for name in (demand.name, demand.over) if name}
     if plan.sessions_per_user or not record.loads:
-        return Asked(judged=judged)
+        return Asked(judged=judged, unsubscribing=True)
     load_s = sum(end_ns(load.stages) for load in record.loads) / NS_PER_S
     sessions = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else 0
     dialing_s = sessions / plan.connect_per_s if plan.use is Use.SERVE_WLC else 0.0
@@ -200,6 +200,7 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
         allowed_s=max((absence.before_s for absence in record.absences), default=0.0),
         judged=judged,
         late=min(0.5, dialing_s / load_s) if load_s else 0.0,
+        unsubscribing=plan.use.plays_mse and any(request.name == "unsubscribe" for request in plan.requests),
     )
 
 

@@ -34,7 +34,7 @@ class Owing:
         self._to_unix_ns = to_unix_ns
         self._start_ns: int | None = None
         self._stop_ns = NEVER_NS
-        self._past = np.zeros(3, np.int64)  # due, dropped and own_dropped of earlier loads
+        self._past = np.zeros(4, np.int64)  # due, dropped, own_dropped and declined of earlier loads
 
     @property
     def started(self) -> bool:
@@ -128,12 +128,12 @@ class Owing:
             for row in rows:
                 self.ledger.drop_until(row, self.due(position, slots), ours=False)
 
-    def totals(self, now_ns: int) -> tuple[int, int, int]:
-        """Due, dropped and own_dropped of all loads so far."""
-        due, dropped, own = (self._past + self._load_totals(now_ns)).tolist()
-        return due, dropped, own
+    def totals(self, now_ns: int) -> tuple[int, int, int, int]:
+        """Due, dropped, own_dropped and declined of all loads so far."""
+        due, dropped, own, declined = (self._past + self._load_totals(now_ns)).tolist()
+        return due, dropped, own, declined
 
-    def _load_totals(self, now_ns: int) -> tuple[int, int, int]:
+    def _load_totals(self, now_ns: int) -> tuple[int, int, int, int]:
         numbers = self._numbers[np.array(self._positions, np.int64)]
         due_now = self._schedule.turns_column(numbers, self.slots(now_ns)) * self._plan.burst
-        return self.ledger.totals(due_now)
+        return *self.ledger.totals(due_now), self.ledger.declined_so_far(due_now)

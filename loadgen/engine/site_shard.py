@@ -94,14 +94,16 @@ class SiteLink(WlcLink):
 
     Attributes:
         behind: from when the peer's socket was full until all that waited was sent: what is late then is its doing.
+        declined: subservices that it had been granted and has unsubscribed from.
     """
 
-    __slots__ = ("behind", "queue")
+    __slots__ = ("behind", "declined", "queue")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int, address: tuple[str, int] = ("", 0)) -> None:
         super().__init__(sock, started_ns, number, address)
         self.queue: TransmitQueue | None = None
         self.behind = False
+        self.declined = 0
 
 
 class SiteShard(ServingShard):
@@ -134,7 +136,7 @@ class SiteShard(ServingShard):
         self._ready: deque[Round] = deque()
         self._end_ns = 0
         self._due = self._sent = self._sent_bytes = self._writes = 0
-        self._unsent = 0
+        self._unsent = self._declined = 0
         self._dropped = [0, 0]  # by links that are gone; and the most that ever waited at one
         self._deepest = [0, 0]
 
@@ -219,9 +221,14 @@ class SiteShard(ServingShard):
 
     def _tell(self, of: Round) -> None:
         """Give each link what it subscribed to, and send that as far as its socket takes it."""
-        for link in tuple(self._subscribers[of.position]):  # a link that breaks takes itself away
+        planned = self._planned[of.position]
+        for number, link in enumerate(tuple(self._subscribers[of.position])):  # a link that breaks takes itself away
             if items := self._items(of, link):
                 self._queue(link, items, of.priority)
+            elif link.declined and number < planned:
+                assert isinstance(link.endpoint, WlcEndpoint)
+                items = of.items_for(link.declined, link.endpoint.groups)
+                self._declined += sum(item.count for item in items)
         if missing := self._missing(of.position):
             untold = missing * sum(item.count for item in of.items_for(self._asked))
             self._due += untold
@@ -293,8 +300,12 @@ class SiteShard(ServingShard):
         """Unsubscribed: what waits is not owed any more."""
         assert isinstance(link, SiteLink)
         assert link.endpoint is not None
+        granted = link.endpoint.granted
+        link.declined = (link.declined | before) & ~granted
         if link.queue is not None:
-            self._due -= link.queue.forget(link.endpoint.granted)
+            forgotten = link.queue.forget(granted)
+            self._due -= forgotten
+            self._declined += forgotten
 
     def on_active(self, link: Link, now_ns: int) -> None:
         super().on_active(link, now_ns)
@@ -360,6 +371,7 @@ class SiteShard(ServingShard):
             "notify.sent_bytes": self._sent_bytes,
             "notify.writes": self._writes,
             "notify.dropped": self._unsent,
+            "notify.declined": self._declined,
             "notify.unacknowledged_bytes": self.unacknowledged_bytes,
             "transmit.dropped.high": dropped[Priority.HIGH],
             "transmit.dropped.normal": dropped[Priority.NORMAL],

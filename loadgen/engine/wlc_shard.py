@@ -67,7 +67,7 @@ class WlcShard(ServingShard):
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: deque[int] = deque()  # positions
         self._again: dict[int, None] = {}  # positions that were visited, and are owed more: after all who are due
-        self._past = np.zeros(3, np.int64)  # due, dropped and own_dropped of earlier loads
+        self._past = np.zeros(4, np.int64)  # due, dropped, own_dropped and declined of earlier loads
         self._sent = self._sent_bytes = self._writes = 0
         # Of somebody else's MSEs only the kernel tells how far they are: what is under way all the time is no backlog.
         self._weighing = plan.use is Use.SERVE_WLC
@@ -409,20 +409,21 @@ class WlcShard(ServingShard):
     def totals(self, now_ns: int) -> dict[str, int]:
         """What was due, sent and dropped so far, in all loads."""
         self._drop_absent(now_ns)
-        due, dropped, own = (self._past + self._load_totals(now_ns)).tolist()
+        due, dropped, own, declined = (self._past + self._load_totals(now_ns)).tolist()
         return {
             "notify.due": due,
             "notify.sent": self._sent,
             "notify.sent_bytes": self._sent_bytes,
             "notify.writes": self._writes,
             "notify.dropped": dropped,
+            "notify.declined": declined,
             "notify.unacknowledged_bytes": self.unacknowledged_bytes,
             "generator.shortfall": own,
             **({"notify.unacknowledged_before_bytes": self._unacknowledged_before} if self._weighing else {}),
         }
 
-    def _load_totals(self, now_ns: int) -> tuple[int, int, int]:
-        """Due, dropped and own_dropped of this load."""
+    def _load_totals(self, now_ns: int) -> tuple[int, int, int, int]:
+        """Due, dropped, own_dropped and declined of this load."""
         numbers = self._numbers[np.array(self._positions, np.int64)]
         due_now = self._schedule.turns_column(numbers, self.due_now(now_ns)) * self._plan.burst
-        return self._ledger.totals(due_now)
+        return *self._ledger.totals(due_now), self._ledger.declined_so_far(due_now)

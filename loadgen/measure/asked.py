@@ -62,6 +62,7 @@ class Asked(NamedTuple):
         allowed_s: how much of that may be missing at its end: see `Absence.before_s`.
         judged: figures that thresholds are about: of those, somebody has said how much there may be.
         late: share of the load for which somebody else's MSEs may still have been dialing.
+        unsubscribing: the plan's own MSEs unsubscribe.
     """
 
     sessions: int = 0
@@ -69,6 +70,7 @@ class Asked(NamedTuple):
     allowed_s: float = 0.0
     judged: Collection[str] = ()
     late: float = 0.0
+    unsubscribing: bool = False
 
     @property
     def paced(self) -> bool:
@@ -91,11 +93,13 @@ class Shortfall(NamedTuple):
     Attributes:
         grave: more of it than is tolerated.
         who: it was that was missing.
+        theirs: the peers did not want it: nothing that they failed to do, and why the run did not do more.
     """
 
     what: str
     grave: bool
     who: str = ""
+    theirs: bool = False
 
     @property
     def reason(self) -> str:
@@ -114,6 +118,7 @@ def shortfalls(
         *_length(asked, load_s),
         *counts,
         *slow,
+        *_declined(asked, counters),
         *_resumed(counters),
     )
 
@@ -186,6 +191,15 @@ def _taken_late(load_s: float, counters: Mapping[str, int]) -> Iterator[Shortfal
     if waiting > sent * _PACE_TOLERANCE and (late_s := load_s * waiting / max(1, sent)) > _LONGEST_ON_THE_WAY_S:
         what = f"{waiting:,} bytes of notifications were not taken yet when the load was over"
         yield Shortfall(f"{what}: what {late_s:.1f} s of it sent", grave=True)
+
+
+def _declined(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
+    """What an MSE has unsubscribed from is not due; but the rate of the load was another one without it."""
+    declined = counters.get("notify.declined", 0)
+    if declined and not asked.unsubscribing:
+        whole = counters.get("notify.due", 0) + declined
+        what = f"{declined:,} of {whole:,} notifications were not due, because their MSEs had unsubscribed"
+        yield Shortfall(what, grave=False, theirs=declined > whole * TOLERANCE)
 
 
 def _paces(asked: Asked, paces: Sequence[Pace]) -> Iterator[Shortfall]:

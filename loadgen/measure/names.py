@@ -67,6 +67,7 @@ COUNTERS = {
     "notify.unacknowledged_before_bytes": "the same, when the last of several stages began: what is always under way",
     "notify.received": "decoded at an MSE",
     "notify.dropped": "due, but given up: no session, or blocked for longer than load.backlog",
+    "notify.declined": "not due, because their MSE, one of the plan's, had unsubscribed; as many as it would have been",
     "notify.lost": "sent and not received; or missing in a session's sequence",
     "notify.unaccounted": "sent, and nobody knows whether received: a worker died",
     "notify.unreported": "received, although nobody reported to have sent it: a worker died",
@@ -138,7 +139,8 @@ MAXIMA = ("transmit.deepest.high", "transmit.deepest.normal")
 WLC_COUNTERS = frozenset(
     {
         *("notify.due", "notify.sent", "notify.sent_bytes", "notify.writes", "notify.unacknowledged_bytes"),
-        *("notify.untaken_bytes", "notify.dropped", "echo.answered", "requests.served", "requests.repeated"),
+        *("notify.untaken_bytes", "notify.dropped", "notify.declined", "echo.answered"),
+        *("requests.served", "requests.repeated"),
         *(name for name in COUNTERS if name.startswith(("accept.", "verify.", "aaa."))),
     }
 )

@@ -215,6 +215,8 @@ def _evidence(
         return where, f"notifications lost: {lost:,}"
     if grave := next((shortfall for shortfall in shortfalls if shortfall.grave), None):
         return Limit.TARGET, grave.what
+    if theirs := next((shortfall for shortfall in shortfalls if shortfall.theirs), None):
+        return Limit.TARGET, theirs.what
     for kind in ("notify", "handshakes", "requests"):
         due, dropped = counters.get(f"{kind}.due", 0), counters.get(f"{kind}.dropped", 0)
         if attempted and due and dropped > due * TOLERANCE:

@@ -29,7 +29,7 @@ def test_what_is_due_goes_on_when_an_mse_leaves_or_never_comes(tmp_path: Path) -
         driver.on_gone(link, Phase.ACTIVE, orderly=True)
         end_ns = owing._start_ns + plan.duration_ns  # type: ignore[operator]
         owing.give_up(end_ns)
-        assert owing.totals(end_ns) == (3 * 600, 3 * 600 - 7, 0)
+        assert owing.totals(end_ns) == (3 * 600, 3 * 600 - 7, 0, 0)
         driver.shut()
 
     run(body)

@@ -482,7 +482,7 @@ def test_of_groups_only_what_their_access_points_heard(fleet: Fleet) -> None:
     assert told(part, None) == told(whole, None)
 
 
-def test_what_waits_when_it_is_unsubscribed_is_neither_sent_nor_owed(fleet: Fleet) -> None:
+def test_what_waits_when_it_is_unsubscribed_is_neither_sent_nor_owed(fleet: Fleet, path: Path) -> None:
     link = fleet.links[0, 0]
     fleet.tunnel(link).blocked = True
     fleet.go_on(5)
@@ -496,6 +496,7 @@ def test_what_waits_when_it_is_unsubscribed_is_neither_sent_nor_owed(fleet: Flee
     after = fleet.totals()
     gone = before["notify.due"] - after["notify.due"]
     assert 0 < gone <= waiting
+    assert after["notify.declined"] == gone
     fleet.tunnel(link).blocked = False
     fleet.shard._send(link)
     fleet.go_on(SECONDS - 1)
@@ -503,6 +504,14 @@ def test_what_waits_when_it_is_unsubscribed_is_neither_sent_nor_owed(fleet: Flee
     assert services(fleet.got(link)) == []
     totals = fleet.totals()
     assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
+    # What it would have been told since is the whole of what a fleet is told that stays subscribed.
+    assert totals["notify.declined"] > gone
+    stayed = Fleet(path)
+    try:
+        stayed.go_on(SECONDS - 1)
+        assert totals["notify.due"] + totals["notify.declined"] == stayed.totals()["notify.due"]
+    finally:
+        stayed.shut()
 
 
 def test_what_a_session_that_left_would_have_been_told_is_due_and_dropped(path: Path) -> None:

@@ -400,3 +400,43 @@ def test_what_a_peer_had_never_taken_when_its_link_went_counts_once_more(serving
     fleet.shard.end(fleet.links[1], orderly=True)
     fleet.shard.end(fleet.links[2], orderly=False)
     assert fleet.recorder.counters["notify.untaken_bytes"] == 3 * 1000
+
+
+def unsubscribed(fleet: Fleet, link: WlcLink, slots: int) -> None:
+    """At the time of this many slots."""
+    assert link.endpoint is not None
+    before, link.endpoint.granted = link.endpoint.granted, 0
+    fleet.shard.on_granted(link, before, fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(slots - 1))  # type: ignore[operator]
+
+
+def test_what_an_mse_has_unsubscribed_from_is_not_due_but_told(serving: Callable[..., Fleet]) -> None:
+    """One for good, and one for a while: 50 were for each."""
+    fleet = serving(1, planned=1)
+    fleet.send(20)
+    unsubscribed(fleet, fleet.links[0], 20)
+    unsubscribed(fleet, fleet.links[1], 20)
+    link = fleet.links[1]
+    assert link.endpoint is not None
+    link.endpoint.granted = 1
+    fleet.shard.on_granted(link, 0, fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(39))  # type: ignore[operator]
+    fleet.send(100)
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.declined"]) == (10 + 40, 40 + 10)
+
+
+def test_one_that_unsubscribed_before_the_load_is_told_of(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(1, planned=1)
+    unsubscribed(fleet, fleet.links[0], 1)
+    fleet.shard.start_load(fleet.shard._load_start_ns - 1, fleet.plan.stages)  # type: ignore[operator]
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.declined"]) == (50, 50)
+
+
+def test_whom_nobody_planned_may_unsubscribe_and_is_not_missed(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(2, planned=1)
+    fleet.send(20)
+    unsubscribed(fleet, fleet.links[2], 20)
+    assert over(fleet)["notify.declined"] == 0
+    # It is, from when the planned one has left, which leaves nobody who is told.
+    fleet.shard.end(fleet.links[0], orderly=True)
+    assert fleet.totals()["notify.declined"] == 0

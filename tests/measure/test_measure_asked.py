@@ -269,3 +269,22 @@ def test_what_was_sent_and_not_taken_is_not_passed(counters: dict[str, int], wha
 def test_whoever_has_a_threshold_on_unanswered_requests_judges_them(name: str) -> None:
     counters = REQUESTS | {"requests.abandoned": 100, "requests.timed_out": 50}
     assert shortfalls(Asked(judged=(name,)), 10.0, counters, ()) == ()
+
+
+@pytest.mark.parametrize(
+    ("declined", "unsubscribing", "limit"),
+    [(983, False, Limit.TARGET), (2, False, Limit.SCENARIO), (983, True, None), (0, False, None)],
+)
+def test_what_mses_have_unsubscribed_from_is_told(declined: int, unsubscribing: bool, limit: Limit | None) -> None:
+    """It is not due, and so is no reason not to pass; but a few a second are not the rate that was asked for."""
+    counters = PLAIN | {"notify.due": 1000, "notify.declined": declined}
+    found = shortfalls(Asked(unsubscribing=unsubscribing), 0, counters, [])
+    verdict = verdict_of(counters, found)
+    assert verdict.exit_code == ExitCode.PASSED
+    if limit is None:
+        assert (found, verdict.limit_reason) == ((), ALL_DONE)
+    else:
+        told = f"{declined:,} of {1000 + declined:,} notifications were not due, because their MSEs had unsubscribed"
+        assert verdict.reasons == (told,)
+        assert verdict.limited_by is limit
+        assert told in verdict.limit_reason

@@ -544,6 +544,7 @@ def test_what_a_side_that_is_not_ours_would_have_seen_is_left_out() -> None:
         "notify.unacknowledged_bytes",
         "notify.untaken_bytes",
         "notify.dropped",
+        "notify.declined",
         "echo.answered",
         "generator.shortfall",
     }
