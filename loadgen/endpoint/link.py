@@ -136,6 +136,10 @@ class Endpoint:
         """React to a message that passed the gate of a session that was set up before."""
         raise NotImplementedError
 
+    def cause(self, kind: str) -> str:
+        """Why the peer has ended the connection, which the transport says has ended like this."""
+        return kind
+
     def on_timer(self, now_ns: int) -> int:
         """Do what is due; returns when to come back (ns).
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from loadgen.endpoint.directory import Directory, Records
 from loadgen.endpoint.link import Endpoint, EndpointSettings
+from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp import messages as m
 from loadgen.nmsp.catalogue import CATALOGUE, REQUESTS
 from loadgen.nmsp.messages import (
@@ -26,6 +27,8 @@ from loadgen.nmsp.messages import (
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import Subservice
 
+# How a session ends that never was one, because what its MSE asked for is not offered.
+NOTHING_GRANTED = "nothing_granted"
 # Transactions that are remembered, so that a request which comes again is told from a new one.
 _REMEMBERED = 64
 # By kind of request and subservice: the kind of the response, and the field that carries its records.
@@ -47,7 +50,7 @@ class WlcEndpoint(Endpoint):
         directory: what it answers from.
     """
 
-    __slots__ = ("_recent", "directory", "groups")
+    __slots__ = ("_recent", "_was_granted", "directory", "groups")
 
     role = Role.WLC
 
@@ -57,6 +60,25 @@ class WlcEndpoint(Endpoint):
         self.groups: tuple[str, ...] = ()
         self.directory = directory
         self._recent: dict[tuple[int, Kind], None] | None = None
+        self._was_granted = False
+
+    @property
+    def active(self) -> bool:
+        """An MSE that was granted nothing has not subscribed. It may ask for something else, until its time is over."""
+        return self._was_granted and super().active
+
+    @property
+    def refused(self) -> bool:
+        """The subscription was answered, and nothing was granted so far."""
+        return not self._was_granted and super().active
+
+    def cause(self, kind: str) -> str:
+        return NOTHING_GRANTED if self.refused else kind
+
+    def on_timer(self, now_ns: int) -> int:
+        if self.refused and now_ns >= self.started_ns + self.settings.setup_timeout_ns:
+            raise RemoteProtocolError(NOTHING_GRANTED, "nothing that it has subscribed to is offered")
+        return super().on_timer(now_ns)
 
     def on_message(self, message: Message, transaction: int, now_ns: int) -> None:
         match message:
@@ -105,6 +127,7 @@ class WlcEndpoint(Endpoint):
     def _grant(self, asked: int, transaction: int, *, refused: bool = False) -> None:
         """Grant what is asked for and offered, beside what was granted before."""
         self.granted |= asked & self.settings.mask
+        self._was_granted |= self.granted != 0
         status = Status.OK if self.granted and not refused else Status.NOTHING_GRANTED
         self.say(SubscribeResponse(self.granted, status), transaction)
 

@@ -299,7 +299,7 @@ class DtlsDriver(PeerKeeper):
                     self.term.left()
                 self.end(link, orderly=True)
             else:
-                self.fault(link, end.kind)
+                self.fault(link, end.kind if link.endpoint is None else link.endpoint.cause(end.kind))
         except (RemoteProtocolError, TransportFault) as error:
             self.fault(link, error.kind)
         finally:

@@ -14,6 +14,7 @@ from OpenSSL import SSL
 
 from loadgen.endpoint.datagrams import DatagramWlcEndpoint
 from loadgen.endpoint.link import EndpointSettings
+from loadgen.endpoint.wlc import NOTHING_GRANTED, WlcEndpoint
 from loadgen.engine.aaa import Aaa
 from loadgen.engine.admission import Admission, count_verified
 from loadgen.engine.controllers import make_controllers
@@ -301,6 +302,8 @@ class DtlsWlcDriver(DtlsDriver):
         super().end(link, orderly=orderly)
 
     def withdraw(self, link: DtlsLink) -> None:
+        if link.phase is Phase.SETTING_UP and isinstance(link.endpoint, WlcEndpoint) and link.endpoint.refused:
+            self.fault(link, NOTHING_GRANTED)  # it was not cut off: it had been told
         if link.phase is Phase.HANDSHAKING:
             count_verified(self.recorder, link.association.verified)
             self.recorder.count("accept.withdrawn")

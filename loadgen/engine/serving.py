@@ -11,7 +11,7 @@ from OpenSSL import SSL
 
 from loadgen.endpoint.directory import Directory
 from loadgen.endpoint.link import EndpointSettings
-from loadgen.endpoint.wlc import WlcEndpoint
+from loadgen.endpoint.wlc import NOTHING_GRANTED, WlcEndpoint
 from loadgen.engine.aaa import Aaa
 from loadgen.engine.links import Link
 from loadgen.engine.listening import ListeningShard, WlcLink
@@ -183,6 +183,11 @@ class ServingShard(ListeningShard):
             assert isinstance(link, WlcLink)
             how = f"MSE {link.address[0]} {'left' if orderly else 'was lost'}"
             self.presence.went(link.number, time.monotonic_ns(), how)
+
+    def withdraw(self, link: Link, now_ns: int) -> None:
+        if link.phase is Phase.SETTING_UP and isinstance(link.endpoint, WlcEndpoint) and link.endpoint.refused:
+            self.fault(link, NOTHING_GRANTED)  # it was not cut off: it had been told
+        super().withdraw(link, now_ns)
 
     def on_withdrawn(self, link: Link, phase: Phase) -> None:
         if not self._dialed_by_us:

@@ -351,7 +351,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         elif link.phase is Phase.CLOSING:
             self.end(link, orderly=fault.orderly)
         else:
-            self.fault(link, "closed_mid_frame" if link.tail else fault.kind)
+            self.fault(link, "closed_mid_frame" if link.tail else link.endpoint.cause(fault.kind))
 
     def _take_of(self, link: Link) -> None:
         """Before a link ends, or is judged: what it brought counts."""

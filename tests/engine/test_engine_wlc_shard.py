@@ -18,6 +18,7 @@ from loadgen.engine.wlc_shard import WlcShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.hot import NotifyReceiver
+from loadgen.nmsp.messages import EchoRequest, Message, SubscribeRequest, VersionRequest
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.schedule import Share
@@ -440,3 +441,62 @@ def test_whom_nobody_planned_may_unsubscribe_and_is_not_missed(serving: Callable
     # It is, from when the planned one has left, which leaves nobody who is told.
     fleet.shard.end(fleet.links[0], orderly=True)
     assert fleet.totals()["notify.declined"] == 0
+
+
+class Visitor:
+    """An MSE of somebody else's at WLC 0, whose frames are put where a turn has read them."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        fleet.sockets.append(sock := socket.socket())
+        self.fleet, self.link = fleet, WlcLink(sock, time.monotonic_ns(), 0, ("192.0.2.1", 5))
+        self.link.tunnel = FakeTunnel()  # type: ignore[assignment]
+        fleet.shard.add(self.link, 1 << 62, 0)
+        self.link.phase = Phase.SETTING_UP
+        fleet.shard.on_tunnel(self.link, time.monotonic_ns())
+
+    def say(self, message: Message, transaction: int) -> None:
+        frame = Codec(self.fleet.profile).encode(message, transaction)
+        self.fleet.shard.receiver.view[: len(frame)] = frame
+        self.fleet.shard._take_untrusted(self.link, 0, len(frame), time.monotonic_ns())
+        self.fleet.shard.receiver.reset()
+
+    def ask_for(self, mask: int, transaction: int = 2) -> None:
+        self.say(SubscribeRequest(mask), transaction)
+
+
+@pytest.fixture
+def visitor(serving: Callable[..., Fleet]) -> Visitor:
+    """It was granted nothing, and stays."""
+    visitor = Visitor(serving(0, planned=1))
+    visitor.say(VersionRequest(1, 1), 1)
+    visitor.ask_for(0)
+    return visitor
+
+
+def test_whoever_was_granted_nothing_has_no_session(visitor: Visitor) -> None:
+    shard, counters = visitor.fleet.shard, visitor.fleet.recorder.counters
+    assert (shard.active, counters["sessions.established"], visitor.link.phase) == (0, 0, Phase.SETTING_UP)
+    assert shard.presence is not None
+    assert shard.presence.absence().missing == 2
+    visitor.say(EchoRequest(), 3)  # it is answered all the same
+    assert counters["echo.answered"] == 1
+    # It may ask for what is offered.
+    visitor.ask_for(1, 4)
+    assert (shard.active, counters["sessions.established"], visitor.link.phase) == (1, 1, Phase.ACTIVE)
+    assert visitor.link.row >= 0
+
+
+@pytest.mark.parametrize("how", ["leaves", "is withdrawn", "stays"])
+def test_that_it_was_granted_nothing_is_why_it_failed(visitor: Visitor, how: str) -> None:
+    shard, link = visitor.fleet.shard, visitor.link
+    if how == "leaves":
+        shard._read([link])
+    elif how == "is withdrawn":
+        shard.withdraw(link, time.monotonic_ns())
+    else:
+        shard.on_timer(link, link.started_ns + (1 << 40))
+    counters = visitor.fleet.recorder.counters
+    assert {name: count for name, count in counters.items() if name.startswith(("errors.", "sessions."))} == {
+        "errors.accept.nothing_granted": 1,
+        "sessions.failed": 1,
+    }
