@@ -105,7 +105,10 @@ class Presence:
         how, left_ns = self._left.get(place, ("", 0))
         if how and self._at_end.get(place, self._there[place]) < self._wanted[place]:
             return f"{name}: {how} after {max(0, left_ns - self._start_ns) / NS_PER_S:.1f} s"
-        return f"{name}: missing for {away_ns / NS_PER_S:.1f} s"
+        away = f"missing for {away_ns / NS_PER_S:.1f} s"
+        if (wanted := self._wanted[place]) == 1:
+            return f"{name}: {away}"
+        return f"{name}: of {wanted:,} sessions, {away}, added up over them"
 
 
 def presence_of_sessions(

@@ -91,6 +91,14 @@ def test_another_visitor_does_not_make_up_for_one_that_is_missing() -> None:
     assert of.absence() == Absence(2, 10.0, 10.0, 1, ("WLC 1: no session came up",))
 
 
+def test_the_time_of_several_sessions_is_said_to_be_a_sum() -> None:
+    """Of three, two never come: 20 s of a load of 10 s."""
+    of = presence(3)
+    of.came(0, at(-1))
+    began(of)
+    assert of.absence().named == ("WLC 0: of 3 sessions, missing for 20.0 s, added up over them",)
+
+
 def test_those_that_were_away_longest_are_named() -> None:
     of = began(presence(*[1] * 9))
     for place in range(9):
