@@ -111,8 +111,8 @@ def shortfalls(
 ) -> tuple[Shortfall, ...]:
     """Everything that fell short, of a run that nobody cut off."""
     counts = (*_counts(counters), *_came_to_nothing(asked, counters))
-    # What was dropped or failed is told by then, and shows in the pace, too.
-    slow = () if counts else (*_taken_late(load_s, counters), *_paces(asked, paces))
+    # What was dropped or failed is told by then, and shows in the pace, too; whoever is not there has no backlog.
+    slow = () if counts else (*_taken_late(load_s, counters), *(() if _dropped(counters) else _paces(asked, paces)))
     return (
         *_sessions(asked, counters, absences),
         *_length(asked, load_s),
@@ -191,6 +191,12 @@ def _taken_late(load_s: float, counters: Mapping[str, int]) -> Iterator[Shortfal
     if waiting > sent * _PACE_TOLERANCE and (late_s := load_s * waiting / max(1, sent)) > _LONGEST_ON_THE_WAY_S:
         what = f"{waiting:,} bytes of notifications were not taken yet when the load was over"
         yield Shortfall(f"{what}: what {late_s:.1f} s of it sent", grave=True)
+
+
+def _dropped(counters: Mapping[str, int]) -> bool:
+    """So much that a rate is another one for it, whatever a threshold says of how much may be."""
+    kinds = ("notify", "handshakes")
+    return any(counters.get(f"{kind}.dropped", 0) > counters.get(f"{kind}.due", 0) * TOLERANCE for kind in kinds)
 
 
 def _declined(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:

@@ -148,11 +148,17 @@ def _exit_code(course: _Course, generator: Verdict) -> ExitCode:
         return ExitCode.UNREACHABLE
     if generator is Verdict.INVALID:
         return ExitCode.GENERATOR_SATURATED
-    if course.missing or course.imbalances or course.empty or course.all_lost:
+    if course.missing or course.imbalances:
         return ExitCode.INCONCLUSIVE
+    # What failed has failed, however little else there is to tell: sessions that were lost are lost.
     if course.aborted or any(threshold.status is Status.FAILED for threshold in thresholds):
         return ExitCode.THRESHOLD_FAILED
-    if any(shortfall.grave for shortfall in shortfalls) or not all(threshold.passed for threshold in thresholds):
+    if (
+        course.empty
+        or course.all_lost
+        or any(shortfall.grave for shortfall in shortfalls)
+        or not all(threshold.passed for threshold in thresholds)
+    ):
         return ExitCode.INCONCLUSIVE
     return ExitCode.PASSED
 
@@ -178,7 +184,11 @@ def _reasons(course: _Course, generator: GeneratorVerdict, counters: Mapping[str
     if unasked := counters.get("requests.unmatched", 0) + counters.get("echo.unmatched", 0):
         yield f"responses that nobody asked for: {unasked:,}"
     if told := faults(counters).told:
-        yield "errors: " + ", ".join(f"{error.name} {error.count:,}" for error in told[:MOST_NAMED])
+        shown = [f"{error.name} {error.count:,}" for error in told[:MOST_NAMED]]
+        if rest := told[MOST_NAMED:]:
+            kinds = "another kind" if len(rest) == 1 else f"{len(rest):,} other kinds"
+            shown.append(f"and {sum(error.count for error in rest):,} of {kinds}")
+        yield "errors: " + ", ".join(shown)
     for threshold in course.thresholds:
         if not threshold.passed:
             yield f"threshold {_VERBS[threshold.status]}: {threshold.text} ({threshold.shown})"

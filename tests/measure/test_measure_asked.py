@@ -288,3 +288,43 @@ def test_what_mses_have_unsubscribed_from_is_told(declined: int, unsubscribing: 
         assert verdict.reasons == (told,)
         assert verdict.limited_by is limit
         assert told in verdict.limit_reason
+
+
+@pytest.mark.parametrize(("dropped", "told"), [(9, True), (600, False)])
+def test_what_was_dropped_is_no_backlog_that_grew(dropped: int, told: bool) -> None:
+    """An MSE that has left is owed a lot, and nothing of it was late; how much of it may be a threshold says."""
+    counters = PLAIN | {"notify.due": 1000, "notify.sent": 1000 - dropped, "notify.dropped": dropped}
+    pace = Pace("hold", "notifications/s", 200.0, 80.0)
+    found = shortfalls(Asked(judged={"notify.dropped"}), 0, counters, [], [pace])
+    assert [shortfall.what for shortfall in found] == (
+        ["80 of 200 notifications/s in hold: a backlog grew"] if told else []
+    )
+
+
+@pytest.mark.parametrize(("kinds", "rest"), [(4, ""), (5, ", and 1 of another kind"), (8, ", and 10 of 4 other kinds")])
+def test_errors_that_are_not_named_are_counted(kinds: int, rest: str) -> None:
+    errors = {f"errors.serve.kind_{number}": kinds - number for number in range(kinds)}
+    (reason,) = verdict_of(PLAIN | errors).reasons
+    named = ", ".join(f"errors.serve.kind_{number} {kinds - number}" for number in range(4))
+    assert reason == f"errors: {named}{rest}"
+
+
+LOST = ThresholdResult("sessions.lost == 0", Status.FAILED, figure=100.0, shown="was 100")
+HELD = ThresholdResult("sessions.lost == 100", Status.PASSED, figure=100.0, shown="was 100")
+
+
+@pytest.mark.parametrize(
+    "counters", [{"sessions.lost": 100}, {"notify.sent": 0}, {"notify.sent": 0, "sessions.lost": 100}]
+)
+@pytest.mark.parametrize(
+    ("threshold", "aborted", "code"),
+    [
+        (LOST, "", ExitCode.THRESHOLD_FAILED),
+        (LOST, "sessions.lost == 0 (was 100)", ExitCode.THRESHOLD_FAILED),
+        (HELD, "", ExitCode.INCONCLUSIVE),
+    ],
+)
+def test_a_threshold_that_failed_weighs_more_than_that_nobody_was_left(
+    counters: dict[str, int], threshold: ThresholdResult, aborted: str, code: ExitCode
+) -> None:
+    assert verdict_of(PLAIN | counters, (), threshold, aborted=aborted).exit_code == code
