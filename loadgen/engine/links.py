@@ -20,6 +20,7 @@ class Link:
         "peer",
         "phase",
         "read",
+        "rested_ns",
         "segments",
         "stage",
         "started_ns",
@@ -42,6 +43,7 @@ class Link:
         self.read = False  # what was read last was not taken yet
         self.tail = b""  # the beginning of a frame that has not arrived whole
         self.timer = 0  # serial of the timer that counts; earlier ones were replaced
+        self.rested_ns = 0  # until then it was let alone on purpose: what came meanwhile waited for nobody
         self.waited_ns = 0  # what it brought in its handshake, until we read it
         self.watched = 0
         self.peer: Peer | None = None  # once its tunnel is up

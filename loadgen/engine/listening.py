@@ -239,7 +239,8 @@ class ListeningShard(Shard):
         """Leave a link alone for so long, or until its time to be set up is over."""
         self.pause(link)
         link.paused = True
-        self.arm(link, min(time.monotonic_ns() + length_ns, link.started_ns + self.setup_timeout_ns))
+        link.rested_ns = min(time.monotonic_ns() + length_ns, link.started_ns + self.setup_timeout_ns)
+        self.arm(link, link.rested_ns)
 
     def on_timer(self, link: Link, now_ns: int) -> None:
         assert isinstance(link, WlcLink)

@@ -105,14 +105,20 @@ class ReadLag:
                 yield links[done:index]
                 done = index
             if (tunnel := links[index].tunnel) is not None:
-                self.look(tunnel.waiting(), late_ns)
+                self.look(tunnel.waiting(), late_ns, links[index].rested_ns)
         yield links[done:] if done else links
 
-    def look(self, waiting: Waiting | None, late_ns: int) -> None:
-        """A read is about to be done. Args: waiting: what will be read; None: see `parts`."""
+    def look(self, waiting: Waiting | None, late_ns: int, rested_ns: int = 0) -> None:
+        """A read is about to be done.
+
+        Args:
+            waiting: what will be read; None: see `parts`.
+            rested_ns: when we would have read it at the earliest.
+        """
         lag, now = late_ns, time.monotonic_ns()
         if waiting is not None:
-            lag, oldest = waiting.newest_ns, now - self._held_from_ns
+            lag = min(waiting.newest_ns, max(0, now - rested_ns))
+            oldest = now - self._held_from_ns
             if not waiting.more or oldest > _CATCHING_UP * self._held_ns:
                 self._held_ns = 0
             elif lag < oldest:

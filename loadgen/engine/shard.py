@@ -267,7 +267,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
                 link.phase = Phase.HANDSHAKING
                 link.tls_started_ns = time.monotonic_ns()
             elif link.tunnel is not None and (waiting := link.tunnel.waiting()) is not None:
-                link.waited_ns += waiting.newest_ns
+                link.waited_ns += min(waiting.newest_ns, max(0, time.monotonic_ns() - link.rested_ns))
             if not self.shake(link):
                 return
             now = time.monotonic_ns()

@@ -92,7 +92,7 @@ class Timed:
     def look(self, found: Waiting | None, late_ns: int = 0) -> None:
         """A read of a turn that is looked at, as all are as long as they are few."""
         tunnel = SimpleNamespace(waiting=lambda: found)
-        links = cast("list[Link]", [SimpleNamespace(tunnel=tunnel)])
+        links = cast("list[Link]", [SimpleNamespace(tunnel=tunnel, rested_ns=0)])
         assert [part for part in self.lag.parts(links, late_ns) if part] == [links]
 
     def recorded(self) -> Histogram:

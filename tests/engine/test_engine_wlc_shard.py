@@ -6,11 +6,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from loadgen.endpoint.link import EndpointSettings
+from loadgen.engine import listening, reading, shard
 from loadgen.engine.controllers import Controller
 from loadgen.engine.listening import WlcLink
 from loadgen.engine.phase import Phase
@@ -23,7 +25,8 @@ from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.schedule import Share
 from loadgen.transport.tls import EndOfStream, Pointer, TransportFault, Want, _ffi
-from loadgen.units import NS_PER_S
+from loadgen.transport.waiting import Waiting
+from loadgen.units import NS_PER_MS, NS_PER_S
 
 MSES = 30  # more than it takes for sending together
 SCENARIO = """
@@ -500,3 +503,39 @@ def test_that_it_was_granted_nothing_is_why_it_failed(visitor: Visitor, how: str
         "errors.accept.nothing_granted": 1,
         "sessions.failed": 1,
     }
+
+
+class Answering(FakeTunnel):
+    """Its client has answered 999 ms ago, and with that the handshake is done."""
+
+    verified = True
+
+    def waiting(self) -> Waiting:  # type: ignore[override]
+        return Waiting(999 * NS_PER_MS, more=False)
+
+    def handshake(self) -> bool:
+        return True
+
+
+def test_what_came_while_a_wlc_lets_a_client_alone_on_purpose_has_not_waited_for_us(
+    serving: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks once a second, and this time 2 ms later than that."""
+    fleet, now = serving(0, planned=1), [10**12]
+    clock = SimpleNamespace(monotonic_ns=lambda: now[0])
+    for module in (listening, shard, reading):
+        monkeypatch.setattr(module, "time", clock)
+    fleet.sockets.append(sock := socket.socket())
+    link = WlcLink(sock, now[0], 0, ("192.0.2.1", 5))
+    link.tunnel = Answering()  # type: ignore[assignment]
+    fleet.shard.add(link, 1 << 62, 0)
+    fleet.shard._rest(link, 1000 * NS_PER_MS)
+    now[0] += 1002 * NS_PER_MS
+    fleet.shard.on_timer(link, now[0])
+    assert link.phase is Phase.SETTING_UP
+    assert link.waited_ns == 2 * NS_PER_MS
+    # What it has sent in the same breath is read next.
+    heard: list[int] = []
+    monkeypatch.setattr(fleet.recorder, "record_now", lambda name, value, now_ns: heard.append(value))
+    fleet.shard._read_lag.look(link.tunnel.waiting(), 0, link.rested_ns)
+    assert heard == [2 * NS_PER_MS]
