@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from loadgen.endpoint.asking import Asker, Transactions
 from loadgen.endpoint.link import Endpoint, EndpointSettings
 from loadgen.endpoint.notices import Notices
-from loadgen.endpoint.sequence import SequenceCheck
+from loadgen.endpoint.sequence import NOTHING_DUE_NS, SequenceCheck
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Columns
@@ -227,6 +227,7 @@ class Reception:
         self._by_service = by_service
         self._gathered = recorder.gather([("notify.latency",), ("notify.service",)], "received" if our_schedule else "")
         self._expected = np.zeros(rows, np.int64)
+        self._due_ns = np.full(rows, NOTHING_DUE_NS)  # when the number before that was due
         self._granted = np.zeros(rows, np.int64)
         self._checks: dict[int, SequenceCheck] = {}  # only of endpoints that once missed the expected number
         self._regrants: list[tuple[int, int, int]] = []
@@ -235,6 +236,7 @@ class Reception:
         """An endpoint's subscription was granted; its numbers start at 0, also if it had a session before."""
         self._granted[number] = granted
         self._expected[number] = 0
+        self._due_ns[number] = NOTHING_DUE_NS
         self._checks.pop(number, None)
 
     def regrant(self, number: int, granted: int, taken: int) -> None:
@@ -255,40 +257,55 @@ class Reception:
         return int(self._expected[number]) if check is None else check.taken
 
     def absorb(self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]) -> None:
-        """Check and record a batch of notifications.
+        """Check and record a batch of notifications; of duplicates, only that they came.
 
         Args:
             rows: endpoints in the order in which theirs were scanned; each at most once.
             of_each, done_ns: how many each of them brought, and when.
         """
-        recorder = self._recorder
         numbers, counts = np.array(rows, np.int64), np.array(of_each, np.int64)
+        self._recorder.count("notify.received", len(columns.sequence))
+        self._check_subservices(columns.subservice, numbers, counts)
+        # One each is the case of one notification per write.
+        ends = None if len(numbers) == len(columns.sequence) else np.cumsum(counts)
+        new = self._check_sequence(columns, numbers, counts, ends)
+        if new is None:
+            self._record(columns, numbers, counts, ends, done_ns)
+            return
+        # What came before has been recorded: the rest is a batch.
+        counts = np.bincount(np.repeat(np.arange(len(numbers)), counts)[new], minlength=len(numbers))
+        left = np.flatnonzero(counts)
+        if len(left):
+            counts = counts[left]
+            times = [done_ns[index] for index in left.tolist()]
+            self._record(Columns(*(column[new] for column in columns)), numbers[left], counts, np.cumsum(counts), times)
+        elif self._recorder.clocks is not None:
+            self._recorder.clocks.settle()
+
+    def _record(
+        self,
+        columns: Columns,
+        numbers: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        ends: NDArray[np.int64] | None,
+        done_ns: Sequence[int],
+    ) -> None:
+        """Args: ends: of each endpoint's in `columns`; None: it is one each."""
+        recorder = self._recorder
         done = np.array(done_ns, np.int64) + self._to_unix_ns
-        total = len(columns.sequence)
-        starts = None
-        if len(numbers) == total:  # one each: the case of one notification per write
-            expected = self._expected[numbers]
-        else:
-            starts = np.cumsum(counts) - counts
-            expected = np.repeat(self._expected[numbers] - starts, counts) + np.arange(total)
+        if ends is not None:
             done = np.repeat(done, counts)
-        recorder.count("notify.received", total)
         latency, service = done - columns.due_ns, done - columns.sent_ns
         if (clocks := recorder.clocks) is not None:
-            offset = clocks.correct(numbers, starts, service, done_ns)
+            offset = clocks.correct(numbers, None if ends is None else ends - counts, service, done_ns)
             if offset is not None:
-                offset = offset if starts is None else np.repeat(offset, counts)
+                offset = offset if ends is None else np.repeat(offset, counts)
                 latency, service = latency + offset, service + offset
         times = columns.due_ns if self._our_schedule else done
-        self._gathered.add(total, times, latency, service)
+        self._gathered.add(len(times), times, latency, service)
         if self._by_service:
             for part in recorder.stages.split(times):
                 self._record_services(columns.subservice[part.rows], latency[part.rows], part.stage)
-        self._check_subservices(columns.subservice, numbers, counts)
-        if not self._checks and np.array_equal(expected, columns.sequence):
-            self._expected[numbers] += counts
-        else:
-            self._check_one_by_one(columns.sequence, rows, of_each)
 
     def _record_services(self, subservice: NDArray[np.int64], latency: NDArray[np.int64], stage: str) -> None:
         for number in np.unique(subservice).tolist():
@@ -301,7 +318,9 @@ class Reception:
     def _check_subservices(
         self, subservice: NDArray[np.int64], numbers: NDArray[np.int64], counts: NDArray[np.int64]
     ) -> None:
-        granted = np.repeat(self._granted[numbers], counts)
+        granted = self._granted[numbers]
+        if len(numbers) != len(subservice):
+            granted = np.repeat(granted, counts)
         if self._regrants:
             self._apply_regrants(granted, numbers, counts)
         wrong = len(subservice) - int(np.count_nonzero(granted >> np.minimum(subservice, 63) & 1))
@@ -319,21 +338,42 @@ class Reception:
                 granted[max(taken, int(ends[index] - counts[index])) : int(ends[index])] = mask
         self._regrants.clear()
 
-    def _check_one_by_one(self, sequence: NDArray[np.int64], rows: Sequence[int], of_each: Sequence[int]) -> None:
-        start = 0
+    def _check_sequence(
+        self,
+        columns: Columns,
+        numbers: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        ends: NDArray[np.int64] | None,
+    ) -> NDArray[np.bool_] | None:
+        """Returns: which are no duplicates; None: none is one."""
+        if ends is None:
+            expected, last_due_ns = self._expected[numbers], columns.due_ns
+        else:
+            total = len(columns.sequence)
+            expected = np.repeat(self._expected[numbers] - (ends - counts), counts) + np.arange(total)
+            last_due_ns = columns.due_ns[ends - 1]
+        if self._checks or not np.array_equal(expected, columns.sequence):
+            return self._check_one_by_one(columns, numbers.tolist(), counts.tolist())
+        self._expected[numbers] += counts
+        self._due_ns[numbers] = last_due_ns
+        return None
+
+    def _check_one_by_one(
+        self, columns: Columns, rows: Sequence[int], of_each: Sequence[int]
+    ) -> NDArray[np.bool_] | None:
+        new = np.ones(len(columns.sequence), bool)
+        end = 0
         for number, count in zip(rows, of_each, strict=True):
-            numbers = sequence[start : start + count]
-            start += count
+            mine = slice(end, end + count)
+            end += count
+            sequence, due_ns = columns.sequence[mine], columns.due_ns[mine]
             check = self._checks.get(number)
-            expected = int(self._expected[number])
             if check is None:
-                if np.array_equal(numbers, np.arange(expected, expected + count)):
+                expected = int(self._expected[number])
+                if np.array_equal(sequence, np.arange(expected, expected + count)):
                     self._expected[number] += count
+                    self._due_ns[number] = due_ns[-1]
                     continue
-                check = self._checks[number] = SequenceCheck(expected)
-            before = check.counts()
-            for value in numbers.tolist():
-                check.take(value)
-            for name, total in check.counts().items():
-                if total != before[name]:
-                    self._recorder.count(name, total - before[name])
+                check = self._checks[number] = SequenceCheck(expected, int(self._due_ns[number]))
+            new[mine] = check.take_all(sequence.tolist(), due_ns.tolist(), self._recorder.count)
+        return None if new.all() else new

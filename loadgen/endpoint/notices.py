@@ -36,6 +36,12 @@ class Notices:
         due_ns, sent_ns = min(message.due_ns, _LATEST_NS), min(message.sent_ns, _LATEST_NS)
         stage = recorder.stages.at(due_ns if self._our_schedule else done_ns)
         recorder.count("notify.received")
+        subservice = message.subservice
+        known = 0 <= subservice < len(Subservice)
+        if not known or not endpoint.granted >> subservice & 1:
+            recorder.count("errors.stream.not_subscribed")
+        if not self._is_new(endpoint, message.sequence, due_ns):
+            return
         latency_ns, service_ns = done_ns - due_ns, done_ns - sent_ns
         if recorder.clocks is not None:
             offset_ns = recorder.clocks.correct_one(endpoint.number, service_ns, now_ns)
@@ -44,21 +50,15 @@ class Notices:
         recorder.record("notify.service", service_ns, stage)
         if self._our_schedule:
             recorder.wait("received", stage, due_ns, latency_ns)
-        subservice = message.subservice
-        known = 0 <= subservice < len(Subservice)
         if known:
             name = Subservice(subservice).name.lower()
             recorder.count(f"service.{name}.received")
             recorder.record(f"service.{name}.latency", latency_ns, stage)
-        if not known or not endpoint.granted >> subservice & 1:
-            recorder.count("errors.stream.not_subscribed")
+
+    def _is_new(self, endpoint: HearingEnd, sequence: int, due_ns: int) -> bool:
+        """Whether it is no duplicate: those have no figures but their count."""
         if (check := endpoint.noticed) is None:
             check = endpoint.noticed = SequenceCheck()
-        if message.sequence == check.expected:
-            check.expected += 1
-            return
-        before = check.counts()
-        check.take(message.sequence)
-        for counter, total in check.counts().items():
-            if total != before[counter]:
-                recorder.count(counter, total - before[counter])
+        if sequence == check.expected:
+            return check.take(sequence, due_ns)
+        return check.take_all([sequence], [due_ns], self._recorder.count)[0]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 # Missing numbers that are remembered one by one, so that a late one is told from a duplicate.
 _REMEMBERED = 65536
 # Nobody loses so many in a row: a peer that jumps ahead further is counted as doing that, and its gap as nothing.
 _LARGEST_GAP = 1 << 32
+# Before anything that is due.
+NOTHING_DUE_NS = -(1 << 63)
 
 
 class SequenceCheck:
@@ -13,40 +17,104 @@ class SequenceCheck:
 
     A gap counts as lost at once; a number of a gap that comes later was not lost but reordered; any other number that
     was passed already is a duplicate. A gap of more than 2^32 is a jump, and no loss.
+
+    What came before was due before. Two numbers in a row that were passed, and are due later than whatever came so far,
+    are no duplicates: the numbers have begun again.
     """
 
-    __slots__ = ("_missing", "duplicated", "expected", "jumps", "lost", "reordered", "skipped")
+    __slots__ = (
+        *("_again", "_before", "_due_ns", "_jumped", "_late", "_missing"),
+        *("duplicated", "expected", "jumps", "lost", "reordered", "restarts", "skipped"),
+    )
 
-    def __init__(self, expected: int = 0) -> None:
+    def __init__(self, expected: int = 0, due_ns: int = NOTHING_DUE_NS) -> None:
+        """Args: due_ns: when the number before the expected one was due."""
         self.expected = expected
+        self._due_ns = due_ns  # when the highest number was
         self._missing: set[int] = set()
-        self.lost = self.duplicated = self.reordered = self.jumps = self.skipped = 0
+        # The last number, if it was passed already and is due later than the highest one; and whether it was missing.
+        self._again: int | None = None
+        self._late = False
+        self._jumped = range(0)  # over these, without counting them as lost
+        self._before = 0  # that were expected until the numbers began again
+        self.lost = self.duplicated = self.reordered = self.jumps = self.restarts = self.skipped = 0
 
-    def take(self, sequence: int) -> None:
-        """Judge the next number."""
-        if sequence == self.expected:
-            self.expected += 1
-        elif sequence > self.expected:
-            gap = sequence - self.expected
-            self.expected = sequence + 1
-            if gap > _LARGEST_GAP:
+    def take(self, sequence: int, due_ns: int = NOTHING_DUE_NS) -> bool:
+        """Judge the next number, and say whether it is a new one: not if it is a duplicate."""
+        if sequence < self.expected:
+            return self._take_passed(sequence, due_ns)
+        gap = sequence - self.expected
+        if gap:
+            lost = gap <= _LARGEST_GAP
+            if not lost:
                 self.jumps += 1
-                self.skipped += gap
-                return
-            self.lost += gap
-            remembered = min(gap, _REMEMBERED - len(self._missing))
-            self._missing.update(range(sequence - remembered, sequence))
-        elif sequence in self._missing:
-            self._missing.remove(sequence)
-            self.lost -= 1
-            self.reordered += 1
-        else:
+                self._jumped = self._jumped or range(self.expected, sequence)
+            self._skip(gap, lost=lost)
+        self.expected = sequence + 1
+        self._due_ns, self._again = due_ns, None
+        return True
+
+    def _skip(self, gap: int, *, lost: bool) -> None:
+        """So many of the numbers that are expected did not come."""
+        if not lost:
+            self.skipped += gap
+            return
+        self.lost += gap
+        end = self.expected + gap
+        self._missing.update(range(end - min(gap, _REMEMBERED - len(self._missing)), end))
+
+    def _take_passed(self, sequence: int, due_ns: int) -> bool:
+        newer = due_ns > self._due_ns and sequence >= 0
+        if newer and self._again is not None and sequence > self._again:
+            self._begin_again(self._again, sequence)
+            self._due_ns, self._again = due_ns, None
+            return True
+        late = sequence in self._missing
+        if not newer or sequence != self._again:
+            self._again, self._late = sequence if newer else None, late
+        if not late:
             self.duplicated += 1
+            # What was jumped over, or is below 0, may never have come: for all we know, it is no copy.
+            return sequence < 0 or sequence in self._jumped
+        self._missing.remove(sequence)
+        self.lost -= 1
+        self.reordered += 1
+        return True
+
+    def _begin_again(self, first: int, second: int) -> None:
+        """These two are numbers of a new series."""
+        self.restarts += 1
+        if self._late:
+            self.lost += 1
+            self.reordered -= 1
+        else:
+            self.duplicated -= 1
+        # Every series begins at 0; but who went back a little only, or from a jump, has not sent what is further down.
+        known = first <= self.expected // 2 and not self._jumped
+        self._missing.clear()
+        self._jumped = range(0)
+        self._before += self.expected
+        self.expected = 0
+        self._skip(first, lost=known and first <= _LARGEST_GAP)
+        self.expected = first + 1
+        self._skip(second - self.expected, lost=second - first <= _LARGEST_GAP)
+        self.expected = second + 1
 
     @property
     def taken(self) -> int:
         """How many numbers came, in whatever order; `expected` of them if none was ever missing."""
-        return self.expected - self.lost - self.skipped + self.duplicated
+        return self._before + self.expected - self.lost - self.skipped + self.duplicated
+
+    def take_all(
+        self, sequences: Iterable[int], due_ns: Iterable[int], count: Callable[[str, int], None]
+    ) -> list[bool]:
+        """Judge several, and count what was found. Returns: of each, whether it is new."""
+        before = self.counts()
+        new = [self.take(sequence, due) for sequence, due in zip(sequences, due_ns, strict=True)]
+        for name, total in self.counts().items():
+            if total != before[name]:
+                count(name, total - before[name])
+        return new
 
     def counts(self) -> dict[str, int]:
         """What was found so far, by the names of the counters."""
@@ -55,4 +123,5 @@ class SequenceCheck:
             "notify.duplicated": self.duplicated,
             "notify.reordered": self.reordered,
             "errors.stream.sequence_jump": self.jumps,
+            "errors.stream.sequence_restart": self.restarts,
         }

@@ -95,10 +95,69 @@ def test_a_large_gap_does_not_fill_the_memory_and_a_larger_one_is_no_loss() -> N
         "notify.duplicated": 0,
         "notify.reordered": 0,
         "errors.stream.sequence_jump": 1,
+        "errors.stream.sequence_restart": 0,
     }
     assert len(check._missing) <= 65536
     check.take((1 << 62) + 1)
     assert check.expected == (1 << 62) + 2
+
+
+def restarted(numbers: list[tuple[int, int]]) -> tuple[int, int, int, int]:
+    """(lost, duplicated, reordered, restarts) of (number, due) as they came."""
+    check = SequenceCheck()
+    for number, due_ns in numbers:
+        check.take(number, due_ns)
+    assert check.taken == len(numbers)
+    return check.lost, check.duplicated, check.reordered, check.restarts
+
+
+def series(*numbers: int, since: int = 0) -> list[tuple[int, int]]:
+    """Numbers, each due 1 later than the one before."""
+    return [(number, since + place) for place, number in enumerate(numbers)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wanted"),
+    [
+        # Sent again, as they were.
+        (series(0, 1, 2, 3) + series(0, 1, 2, 3), (0, 4, 0, 0)),
+        ([pair for pair in series(0, 1, 2) for _ in range(3)], (0, 6, 0, 0)),
+        # Begun again; and every second one is lost from then on, or was before, or both.
+        (series(0, 1, 2, 3, 0, 1, 2), (0, 0, 0, 1)),
+        (series(0, 1, 2, 3, 4, 5, 6, 1, 3, 5, 7), (4, 0, 0, 1)),
+        (series(1, 3, 5, 7, 0, 1, 2, 3, 4), (4, 0, 0, 1)),
+        (series(1, 3, 5, 7, 1, 3, 5, 7, 9), (4 + 5, 0, 0, 1)),
+        (series(0, 1, 2, 0, 1, 2, 0, 1, 2), (0, 0, 0, 2)),
+        # Of a new series, what comes again is a duplicate, and what comes late is reordered.
+        ([*series(0, 1, 2, 3, 0, 2), (1, 5), (2, 5), *series(3, since=6)], (0, 1, 1, 1)),
+        ([pair for pair in series(0, 1, 2, 3, 0, 1, 2) for _ in range(2)], (0, 7, 0, 1)),
+        # A little further back than it was: of what is further down, nobody knows that it was sent.
+        (series(*range(10), 8, 9, 10), (0, 0, 0, 1)),
+        # Back from a jump.
+        (series(0, 1, 1 << 40, 2, 3, 5), (1, 0, 0, 1)),
+        # One number in a row, or always the same, is no series.
+        (series(0, 1, 1, 2, 2, 2, 3, 0), (0, 4, 0, 0)),
+        (series(0, 0, 0, 0), (0, 3, 0, 0)),
+        (series(0, 1, 1, 1), (0, 2, 0, 0)),
+        # What is late was due earlier, however many come so.
+        ([(0, 0), (4, 4), (5, 5), (1, 1), (2, 2), (3, 3)], (0, 0, 3, 0)),
+    ],
+)
+def test_numbers_that_begin_again_are_told_from_duplicates_by_when_they_were_due(
+    numbers: list[tuple[int, int]], wanted: tuple[int, int, int, int]
+) -> None:
+    assert restarted(numbers) == wanted
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@REPEATABLE
+def test_what_is_lost_after_a_restart_is_lost(seed: int) -> None:
+    rng = random.Random(seed)
+    before, after = rng.randrange(20, 60), rng.randrange(5, 20)
+    sent = series(*range(before), *range(after))
+    dropped = set(rng.sample(range(before, before + after - 2), rng.randrange(after - 2)))
+    came = [pair for place, pair in enumerate(sent) if place not in dropped]
+    assert restarted(came) == (len(dropped), 0, 0, 1)
 
 
 # -- a shard's reception -----------------------------------------------------------------------------------------------
@@ -120,15 +179,16 @@ class Traffic:
         due_ns: int = 4_000,
         sent_ns: int = 7_000,
         subservice: int = 0,
+        step_ns: int = 0,
     ) -> None:
-        """Each (endpoint, its sequence numbers); all with the same times."""
+        """Each (endpoint, its sequence numbers); all with the same times, or each due and sent `step_ns` later."""
         sequence = [number for _, numbers in batches for number in numbers]
         full = len(sequence)
         self.reception.absorb(
             Columns(
                 np.array(sequence, np.int64),
-                np.full(full, TO_UNIX_NS + due_ns),
-                np.full(full, TO_UNIX_NS + sent_ns),
+                np.arange(full) * step_ns + (TO_UNIX_NS + due_ns),
+                np.arange(full) * step_ns + (TO_UNIX_NS + sent_ns),
                 np.full(full, subservice),
             ),
             [endpoint for endpoint, _ in batches],
@@ -187,7 +247,65 @@ def test_faults_planted_among_many_endpoints_are_counted_exactly(seed: int) -> N
             traffic.absorb(batch)
     assert traffic.judged == wanted
     assert traffic.recorder.counters["notify.received"] == total
-    assert histogram_values(traffic.recorder, "notify.latency")[0] == total
+    assert histogram_values(traffic.recorder, "notify.latency")[0] == total - wanted[1]
+
+
+@pytest.mark.parametrize("twice_in_a_batch", [True, False])
+def test_what_comes_again_is_counted_and_has_no_other_figure(twice_in_a_batch: bool) -> None:
+    """Two endpoints; all that the first one brings comes again 1 ms later, and is as late as that."""
+    recorder = Recorder()
+    recorder.stages.add(["hold"], [TO_UNIX_NS])
+    reception = Reception(recorder, 2, TO_UNIX_NS, by_service=True)
+    for number in range(2):
+        reception.open(number, 1)
+    # Of each batch: the numbers of both, and when they came.
+    batches = [([0, 0, 1, 1], [0, 1], 600)] if twice_in_a_batch else [([0, 1], [0], 600), ([0, 1], [1], 1_000_600)]
+    for first, second, done_ns in batches:
+        sequence = np.array(first + second)
+        due = sequence + (TO_UNIX_NS + 100)
+        reception.absorb(
+            Columns(sequence, due, due, np.zeros(len(due), np.int64)), [0, 1], [len(first), len(second)], [done_ns, 600]
+        )
+    counters = recorder.counters
+    assert counters["notify.duplicated"] == 2
+    assert counters["notify.received"] == 6
+    assert counters["service.rssi_ms.received"] == 4
+    for metric in ("notify.latency", "notify.service", "service.rssi_ms.latency"):
+        taken = recorder.bins(metric, "hold").take()
+        assert taken is not None
+        assert taken.summary().count == 4
+        assert taken.summary().max <= 500
+    assert sum(recorder.take(0).waits["hold/received"].counts) == 4
+
+
+def test_a_batch_of_nothing_but_what_came_before_leaves_no_figure() -> None:
+    traffic = Traffic(2)
+    traffic.absorb([(0, [0, 1]), (1, [0])])
+    traffic.absorb([(1, [0]), (0, [1])], done_ns=10**9)
+    traffic.absorb([(0, [2]), (1, [1])])
+    assert traffic.judged == (0, 2, 0)
+    assert histogram_values(traffic.recorder, "notify.latency")[0] == 5
+
+
+def test_numbers_that_begin_again_at_one_endpoint() -> None:
+    """Batch by batch, so that what was due last is known from one in order; every second one is lost afterwards."""
+    traffic = Traffic(2)
+    traffic.absorb([(0, list(range(8))), (1, list(range(8)))], due_ns=0, step_ns=1)
+    for turn, number in enumerate((0, 2, 4, 6)):
+        traffic.absorb([(0, [number])], due_ns=100 + turn, sent_ns=100)
+    traffic.absorb([(1, [8])], due_ns=200)
+    assert traffic.judged == (3, 0, 0)
+    assert traffic.recorder.counters["errors.stream.sequence_restart"] == 1
+    assert traffic.reception.received(0) == 8 + 4
+
+
+def test_a_new_session_of_an_endpoint_is_no_restart() -> None:
+    traffic = Traffic(1)
+    traffic.absorb([(0, [0, 1, 2, 2])], due_ns=0, step_ns=1)
+    traffic.reception.open(0, 1)
+    traffic.absorb([(0, [0, 1, 2])], due_ns=50, step_ns=1)
+    assert traffic.judged == (0, 1, 0)
+    assert "errors.stream.sequence_restart" not in traffic.recorder.counters
 
 
 def test_one_bad_endpoint_does_not_spoil_its_neighbours() -> None:
@@ -277,4 +395,5 @@ def test_hostile_numbers_and_times_raise_nothing(hostile: int) -> None:
     assert counters["errors.stream.not_subscribed"] == 9
     assert "notify.lost" not in counters  # nobody lost 2**63 notifications
     assert counters["notify.duplicated"] + counters.get("errors.stream.sequence_jump", 0) > 0
-    assert counters["clock.clamped"] == 18
+    # What comes again has no durations.
+    assert counters["clock.clamped"] == (18 if hostile < 0 else 2 * 2)

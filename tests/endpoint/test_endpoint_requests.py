@@ -684,6 +684,20 @@ def test_notices_are_notifications_with_numbers_of_their_own() -> None:
     hear_notices(talk, [4, 3, 3, 8])
     assert counters["notify.lost"] == 3
     assert counters["notify.reordered"] == counters["notify.duplicated"] == 1
+    # What came before has no figure but its count.
+    assert counters["notify.received"] == 7
+    assert counters["service.info_ms.received"] == 6
+    for metric in ("notify.latency", "notify.service", "service.info_ms.latency"):
+        assert histogram_values(talk.recorder, metric)[0] == 3  # of those after the first three, which were taken
+
+
+def test_numbers_of_notices_that_begin_again_are_no_duplicates() -> None:
+    talk = Talk()
+    for place, number in enumerate((0, 1, 2, 3, 0, 2, 3)):
+        talk.mse.hear(notice(number, due_ns=1000 + place), 5000)
+    counters = talk.recorder.counters
+    assert (counters["notify.lost"], counters["notify.duplicated"]) == (1, 0)
+    assert counters["errors.stream.sequence_restart"] == 1
 
 
 def test_a_notice_of_what_was_not_granted_is_counted() -> None:

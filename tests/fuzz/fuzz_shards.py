@@ -39,7 +39,7 @@ _QUEUES = (6, 40)  # of a link with a site: messages of high and of normal prior
 _TURN, _PAUSE, _TUNNEL, _END = range(PIECES, PIECES + 4)
 _CHOICES = PIECES + 4
 # Counters of what is wrong in a stream, and costs no session.
-_NO_FAULTS = ("errors.stream.not_subscribed", "errors.stream.sequence_jump")
+_NO_FAULTS = ("errors.stream.not_subscribed", "errors.stream.sequence_jump", "errors.stream.sequence_restart")
 
 
 class _Tunnel:
