@@ -50,6 +50,7 @@ class _Association:
 
     most_bytes = 1400
     verified = refusal = None
+    unmet = deliberating = False
 
     def overflowed(self) -> int:
         return 0
