@@ -138,6 +138,8 @@ def rows() -> Iterator[Row]:
 
 def not_counted(result: RunResult) -> str | None:
     """Why a run's figures are not to be set against those of others; None if they are."""
+    if result.unfinished:
+        return "it had not ended when its result was written"
     if result.verdict.generator is Verdict.INVALID:
         return _NOT_COUNTED[ExitCode.GENERATOR_SATURATED]
     return _NOT_COUNTED.get(result.verdict.exit_code)

@@ -26,7 +26,7 @@ from loadgen.measure.figures import (
 from loadgen.measure.health import MachineHealth, Verdict, judge
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import MAXIMA, error_phases
-from loadgen.measure.result import RunResult, StageResult, environment
+from loadgen.measure.result import Limit, RunResult, StageResult, environment
 from loadgen.measure.thresholds import Figures, Status
 from loadgen.measure.verdict import make_verdict
 from loadgen.scenario.plan import Plan, PlannedThreshold, Use, end_ns
@@ -45,8 +45,11 @@ def make_unfinished(plan: Plan, record: RunRecord, demands: Sequence[limits.Thre
         reasons=(_UNFINISHED, *result.verdict.reasons),
         outcome="unfinished",
         exit_code=int(ExitCode.INTERRUPTED),
+        limited_by=Limit.INTERRUPTION,
+        limit_reason=_UNFINISHED,
     )
-    return msgspec.structs.replace(result, verdict=verdict, unfinished=True)
+    # What it cost they tell at the end, too.
+    return msgspec.structs.replace(result, verdict=verdict, costs={}, unfinished=True)
 
 
 # In less time, one moment in which a machine stands still is a backlog.

@@ -20,13 +20,14 @@ from hdrh.histogram import HdrHistogram
 from master_process import PATIENCE_S, REPO, Master, free_port, locust, wait_gone
 from swarm_samples import MS, health, histogram
 
+from loadgen.compare.metrics import not_counted
 from loadgen.errors import ExitCode
 from loadgen.measure.document import read_document_untrusted
 from loadgen.measure.health import MachineHealth
 from loadgen.measure.histogram import PERCENTILES, Spread, samples_for
 from loadgen.measure.hlog import read_hlog_untrusted
 from loadgen.measure.recorder import Interval
-from loadgen.measure.result import RunResult
+from loadgen.measure.result import Limit, RunResult
 from loadgen.swarm.messages import Ending, NodeReport, WorkerInterval
 
 # Enough of them for a p99.
@@ -278,6 +279,10 @@ def test_killed_it_leaves_all_that_was_whole(tmp_path: Path) -> None:
         master.process.wait(PATIENCE_S)
     assert result.unfinished
     assert result.verdict.outcome == "unfinished"
+    # Nothing is said of what limited it, or what it cost, as long as workers have not told.
+    assert (result.verdict.limited_by, result.costs) == (Limit.INTERRUPTION, {})
+    assert "had not ended" in result.verdict.limit_reason
+    assert "had not ended" in (not_counted(result) or "")
     assert result.metrics["notify.latency"].count == RECEIVED
     curves = read_hlog_untrusted(master.folder() / "histograms.hlog", unfinished=True)
     assert curves["hold/notify.latency"].count == RECEIVED
