@@ -81,7 +81,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     stages, asked = make_stages(merger, spans), _asked(plan, record, demands)
     generator = judge(record.health, machine, counters, figures.metrics)
     # A backlog may be ours, where we were not in time.
-    paces = _paces(plan, spans, stages, counters) if generator.generator is Verdict.VALID else []
+    paces = _paces(plan, spans, stages, counters) if generator.generator is not Verdict.INVALID else []
     short = shortfalls(asked, load_s, counters, record.absences, paces) if whole else ()
     return RunResult(
         schema_version=RunResult.VERSION,
@@ -210,7 +210,7 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
 def _paces(
     plan: Plan, spans: Sequence[StageSpan], stages: Sequence[StageResult], counters: Mapping[str, int]
 ) -> list[Pace]:
-    """The stages that count and have one rate, which we keep."""
+    """The stages that count, with rates that we keep; of a ramp, its mean."""
     if not plan.paced or plan.sessions_per_user or not (plan.use.plays_wlc or plan.kind is LoadKind.HANDSHAKE):
         return []
     scheduled = {span.name: span.scheduled for span in spans}
@@ -223,7 +223,7 @@ def _paces(
     return [
         Pace(stage.name, unit, due / stage.length_s, stage.rates[rate])
         for stage in stages
-        if stage.counted and stage.start_per_s == stage.end_per_s and rate in stage.rates
+        if stage.counted and rate in stage.rates
         if stage.length_s >= _LEAST_PACED_S
         if (due := scheduled[stage.name])
     ]

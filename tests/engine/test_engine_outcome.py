@@ -118,6 +118,13 @@ def test_a_rate_that_nobody_keeps_while_mses_have_unsubscribed_is_not_judged(
     assert paces == ([Pace("hold", "notifications/s", 100.0, due / 2)] if judged else [])
 
 
+def test_a_ramp_is_judged_by_its_mean(tmp_path: Path) -> None:
+    text = NOTIFY.replace(NOTIFY[NOTIFY.index("stages") :], 'stages = [{ ramp = "6s" }]\n')
+    (pace,) = paces_of(tmp_path, text, {"notify.due": 300}, 40.0)
+    assert (pace.stage, pace.done) == ("ramp", 40.0)
+    assert pace.offered == pytest.approx(50, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("text", "due", "done"),
     [
