@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def say(text: str = "", *, nl: bool = True) -> None:
     Raises:
         OutputError
     """
+    require_stdout()
     try:
         click.echo("\n".join(map(_visible, text.split("\n"))), nl=nl)
     except OSError as error:
@@ -50,6 +52,7 @@ def display(what: RenderableType, file_width: int = _FILE_WIDTH) -> None:
     Raises:
         OutputError
     """
+    require_stdout()
     console = output(file_width)
     try:
         console.print(what)
@@ -58,6 +61,16 @@ def display(what: RenderableType, file_width: int = _FILE_WIDTH) -> None:
         raise give_up(error) from error
     except SystemExit:  # how rich ends a process whose output nobody reads any more: as if a threshold had failed
         raise give_up(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))) from None
+
+
+def require_stdout() -> None:
+    """Nobody can be told anything where stdout was closed before we began, and Python takes no notice of that.
+
+    Raises:
+        OutputError
+    """
+    if sys.stdout is None:  # its descriptor may be somebody else's by now, so nothing is put in its place
+        raise OutputError("stdout: expected to print what was found, found it closed")
 
 
 def output(file_width: int = _FILE_WIDTH) -> Console:
