@@ -238,6 +238,13 @@ TUNNEL = (
     ),
 )
 
+# The other side has ended the connection, in a session or on the way to one.
+_HUNG_UP = {
+    f"{step}:{how}": 8
+    for step in ("capability", "subscription", "notification", "echo")
+    for how in ("closed", "closed_without_notify", "reset")
+}
+
 CONVERSATION = (
     Cause(
         "other_protocol",
@@ -265,23 +272,19 @@ CONVERSATION = (
         {"capability:timeout": 8, "subscription:timeout": 6},
     ),
     Cause(
-        "peer_hangs_up",
-        "the other side let us in and hung up: it is full, restarting, or did not like what we said or are",
+        "wlc_hangs_up",
+        "the WLC let us in and hung up: it is full, restarting, or did not like what we said or are",
         ("its log at this time; `show nmsp statistics`; the number of connections it allows",),
-        {
-            "capability:closed": 8,
-            "capability:closed_without_notify": 8,
-            "capability:reset": 8,
-            "subscription:closed": 8,
-            "subscription:closed_without_notify": 8,
-            "subscription:reset": 8,
-            "notification:closed": 8,
-            "notification:closed_without_notify": 8,
-            "notification:reset": 8,
-            "echo:closed": 8,
-            "echo:closed_without_notify": 8,
-            "echo:reset": 8,
-        },
+        _HUNG_UP,
+        "mse",
+    ),
+    Cause(
+        "mse_hangs_up",
+        "the MSE came to us and hung up: it is being stopped or restarted, waits for less time than we took, or did "
+        "not like what we said or are",
+        ("its log at this time; whether it is to keep this controller, or was only trying it out",),
+        _HUNG_UP,
+        "wlc",
     ),
     Cause(
         "out_of_order",

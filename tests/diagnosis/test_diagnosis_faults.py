@@ -421,7 +421,21 @@ def test_a_wlc_with_another_wire_profile() -> None:
 
 def test_a_wlc_that_hangs_up_after_the_handshake() -> None:
     with peers.listening(peers.scripted_wlc(lambda talker: talker.tunnel.close_notify())) as port:
-        assert_failed(call(port), Step.CAPABILITY, "peer_hangs_up")
+        assert_failed(call(port), Step.CAPABILITY, "wlc_hangs_up")
+
+
+def test_an_mse_that_leaves_has_reasons_of_its_own() -> None:
+    """It never asks a WLC how many connections that allows."""
+
+    def script(talker: Talker) -> None:
+        talker.say(VersionRequest(1, 1), 1)
+        talker.next()
+        talker.tunnel.close_notify()
+
+    report = peers.wlc_waits(lambda port: peers.scripted_mse(port, script))
+    cause = assert_failed(report, Step.SUBSCRIPTION, "mse_hangs_up").causes[0]
+    assert cause.says.startswith("the MSE came to us and hung up")
+    assert not any("nmsp" in place or "connections" in place for place in cause.look_at)
 
 
 def test_a_wlc_that_grants_nothing() -> None:

@@ -51,7 +51,7 @@ def test_a_wlc_that_does_not_list_us(make: Make, version: str, folder: Path) -> 
     met = as_wlc(make, version, folder, listed=False)
     if make.name in AFTERWARDS:
         assert met.report.failed == "capability"
-        assert met.report.causes[0].name == "peer_hangs_up"
+        assert met.report.causes[0].name == "wlc_hangs_up"
         return
     assert met.report.failed in ("accepted", "listed")
     assert met.report.kind.startswith("alert_") or make.name in WITHOUT_A_WORD
