@@ -51,10 +51,13 @@ def run_points(result: RunResult) -> list[Point]:
     """The figures of a run that can be compared with those of another.
 
     Raises:
-        NoFigures: the run does not count.
+        NoFigures: the run does not count, or had nobody to measure.
     """
     if (why := not_counted(result)) is not None:
         raise NoFigures(f"one that does not count: {'; '.join((why, *result.verdict.reasons[:_MOST_REASONS]))}")
+    # Where somebody tried, that nothing came of it is a figure; where nobody did, no error is none of the target's.
+    if not any(result.counters.get(f"{what}.attempted") for what in ("sessions", "handshakes")):
+        raise NoFigures("one that nobody came to, and that tells nothing of a target")
     points = []
     for row in rows():
         value = figure(result, row.name)

@@ -106,3 +106,20 @@ def test_a_comparison_of_nothing_else_has_no_figures_either(why: str, tmp_path: 
     figures = json.loads((tmp_path / "out").read_text("utf-8"))
     assert figures["quick/notify.received_per_s"] == {"throughput": {"value": 3999.0}}
     assert compare([good], [bad], paired=False).exit_code == ExitCode.INCONCLUSIVE
+
+
+NOBODY = {"sessions.attempted": 0, "sessions.established": 0, "sessions.failed": 0, "notify.due": 9, "notify.sent": 0}
+
+
+@pytest.mark.parametrize("form", FOR_DASHBOARDS)
+def test_a_run_that_nobody_came_to_has_no_errors_to_be_proud_of(form: str, tmp_path: Path) -> None:
+    """One whose sessions all failed has: they are errors, and its rate is 0."""
+    nobody = msgspec.structs.replace(run(exit_code=ExitCode.UNREACHABLE), counters=NOBODY, rates={}, metrics={})
+    with pytest.raises(InputError) as caught:
+        export_saved([save(tmp_path / "nobody", nobody)], form, None)
+    (problem,) = caught.value.problems
+    assert problem.found == "one that nobody came to, and that tells nothing of a target"
+    failed = NOBODY | {"sessions.attempted": 5, "sessions.failed": 5}
+    out = tmp_path / "out.json"
+    export_saved([save(tmp_path / "failed", msgspec.structs.replace(nobody, counters=failed))], form, out)
+    assert json.loads(out.read_text("utf-8"))
