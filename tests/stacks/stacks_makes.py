@@ -161,8 +161,13 @@ def _java(folder: Path) -> list[str | Path]:
     return ["java", "-XX:TieredStopAtLevel=1", "-cp", folder, "Peer"]
 
 
+def jsse_calls(port: int, protocols: str, folder: Path) -> str:
+    """As an MSE with these protocols, in Java's words."""
+    return _said([*_java(folder), "client", folder / "mse.p12", protocols, "any", str(port)])
+
+
 def _jsse_calls(port: int, version: str, folder: Path) -> str:
-    return _said([*_java(folder), "client", folder / "mse.p12", _JSSE[version], "any", str(port)])
+    return jsse_calls(port, _JSSE[version], folder)
 
 
 def _jsse_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:

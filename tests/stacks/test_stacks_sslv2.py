@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+from pathlib import Path
 
 import pytest
-from stacks_peers import WLC, check_settings
+from stacks_makes import files_in, jsse_calls
+from stacks_peers import WLC, calling, check_settings
 
 from loadgen.diagnosis.hello import client_hello_untrusted, sign_of
 from loadgen.diagnosis.mse_check import check_mse, listen_at
@@ -61,3 +64,11 @@ def test_a_check_names_it_and_what_it_offers(strong: bool) -> None:
     assert report.causes[0].look_at[0] == "what it offers in it: TLS 1.0 at most, 5 suites"
     # And what would be in the way next.
     assert [cause.name for cause in report.causes[1:]] == ["strong_cipher_mismatch"] * strong
+
+
+@pytest.mark.skipif(shutil.which("javac") is None, reason="javac is not installed")
+def test_java_s_own(tmp_path: Path) -> None:
+    """Still in Java 17, for whoever asks for it."""
+    report = calling(lambda port: jsse_calls(port, "SSLv2Hello,TLSv1.2", files_in(tmp_path)))
+    assert (report.kind, report.causes[0].name) == ("sslv2_hello", "sslv2_hello")
+    assert report.causes[0].look_at[0].startswith("what it offers in it: TLS 1.2 at most")
