@@ -126,14 +126,15 @@ def shortfalls(
 def _sessions(asked: Asked, counters: Mapping[str, int], absences: Sequence[Absence]) -> Iterator[Shortfall]:
     if not asked.sessions:
         return
-    wanted_s = sum(absence.sessions * absence.load_s for absence in absences)
-    if not wanted_s:  # there was no load to be there for
+    wanted = sum(absence.sessions for absence in absences if absence.load_s)
+    if not wanted:  # there was no load to be there for
         missing = asked.sessions - counters.get("sessions.established", 0)
         if missing > 0:
             what = f"{missing:,} of {asked.sessions:,} sessions never came up"
             yield Shortfall(what, missing > asked.sessions * TOLERANCE)
         return
-    away = sum(absence.away_s for absence in absences) / wanted_s
+    # Each session weighs the same, whenever its time began.
+    away = sum(absence.away_s / absence.load_s for absence in absences if absence.load_s) / wanted
     if not away:
         return
     missing = sum(absence.missing for absence in absences)

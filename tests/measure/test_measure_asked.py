@@ -328,3 +328,10 @@ def test_a_threshold_that_failed_weighs_more_than_that_nobody_was_left(
     counters: dict[str, int], threshold: ThresholdResult, aborted: str, code: ExitCode
 ) -> None:
     assert verdict_of(PLAIN | counters, (), threshold, aborted=aborted).exit_code == code
+
+
+def test_of_sessions_in_several_workers_each_weighs_the_same() -> None:
+    """Where somebody else's schedule began with a session of one worker, that one's time is shorter."""
+    absences = (Absence(1, 6.0), Absence(2, 10.0, 20.0, 2, ("b", "c")))
+    (found,) = shortfalls(Asked(sessions=3), 10.0, PLAIN, absences)
+    assert found.what == "sessions were missing for 67% of the load, 2 of 3 at its end"
