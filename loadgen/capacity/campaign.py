@@ -10,6 +10,7 @@ from loadgen.capacity.dimension import ABOUT, Dimension
 from loadgen.capacity.evidence import STRAYS, Evidence, Pool, Went, explained, untried
 from loadgen.capacity.result import DimensionResult, LoadTried, Outcome, Probe, Step
 from loadgen.capacity.search import Search, Trial
+from loadgen.measure.books import once
 from loadgen.measure.faults import faults
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import samples_for
@@ -328,7 +329,7 @@ def _failures(figures: Figures) -> tuple[int, int]:
     worst = (0, 0)
     for name, bases in _NEVER.items():
         if failed := figures.counters.get(name, 0):
-            of = next((figures.counters[base] for base in bases if base in figures.counters), 0)
+            of = next((once(figures.counters, base) for base in bases if base in figures.counters), 0)
             worst = max(worst, (failed, of), key=lambda each: each[0] / max(1, each[1]))
     return worst
 

@@ -373,7 +373,7 @@ class Supervisor:
     def _drained(self) -> bool:
         """Nothing is on its way any more, as far as we can see it."""
         if self._plan.use.plays_mse:
-            return self._count("notify.received") >= self._count("notify.sent")
+            return self._count("notify.received") - self._count("notify.duplicated") >= self._count("notify.sent")
         return not any(worker.queued_bytes for worker in self.fleet.of(Role.WLC))
 
     def _aborting(self, load: Load) -> bool:

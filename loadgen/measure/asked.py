@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from loadgen.measure.books import once
+
 # Of what was asked for: less than that is a blemish, which is named, and no reason not to pass.
 TOLERANCE = 0.01
 _UNJUDGED = "no threshold says how many may be"
@@ -29,6 +31,21 @@ _CAME_TO_NOTHING = (
     ("notify.untaken_bytes", ("notify.sent_bytes",), "bytes of notifications were never taken by the other side"),
     ("requests.dropped", ("requests.due",), "requests were dropped"),
     ("handshakes.dropped", ("handshakes.due",), "handshakes were dropped"),
+)
+# The same of what came, but not as it is to come.
+_CAME_ODDLY = (
+    ("notify.duplicated", "notifications had come before"),
+    ("notify.reordered", "notifications came after later ones"),
+    ("errors.stream.sequence_restart", "notifications began the sequence numbers again"),
+    ("errors.stream.sequence_jump", "notifications jumped ahead in the sequence numbers"),
+    ("errors.stream.not_subscribed", "notifications were of something that was not subscribed to"),
+)
+# And so many at least: of a few, one is a large share.
+_LEAST_ODD = 10
+# What says how many messages a side was sent, as far as that is counted.
+_MESSAGES = (
+    *("notify.received", "echo.received", "echo.answered", "requests.answered", "requests.served"),
+    "messages.unsupported",
 )
 
 
@@ -117,6 +134,7 @@ def shortfalls(
         *_sessions(asked, counters, absences),
         *_length(asked, load_s),
         *counts,
+        *_came_oddly(asked, counters),
         *slow,
         *_declined(asked, counters),
         *_resumed(counters),
@@ -166,7 +184,7 @@ def _counts(counters: Mapping[str, int]) -> Iterator[Shortfall]:
 def _came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
     """It was offered, and that was all."""
     for name, wholes, what in _CAME_TO_NOTHING:
-        count, whole = counters.get(name, 0), max(counters.get(each, 0) for each in wholes)
+        count, whole = counters.get(name, 0), max(once(counters, each) for each in wholes)
         tolerated = TOLERANCE + (asked.late if name == "notify.dropped" else 0.0)
         if count > whole * tolerated and name not in asked.judged:
             yield Shortfall(f"{count:,} of {whole:,} {what}", True, _UNJUDGED)
@@ -181,6 +199,21 @@ def _came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shor
     due, sessions = counters.get("echo.due", 0), counters.get("sessions.established", 0)
     if nothing > due * TOLERANCE + sessions and not {"echo.dropped", "echo.unanswered"} & {*asked.judged}:
         yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered", True, _UNJUDGED)
+
+
+def _came_oddly(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
+    """It came, but not as it is to come."""
+    received = counters.get("notify.received", 0)
+    for name, what in _CAME_ODDLY:
+        count = counters.get(name, 0)
+        if count > max(received * TOLERANCE, _LEAST_ODD - 1) and name not in asked.judged:
+            yield Shortfall(f"{count:,} of {received:,} {what}", True, _UNJUDGED)
+    # A peer that is newer than the profile may say one such thing in each session.
+    unknown, messages = counters.get("messages.unsupported", 0), sum(counters.get(each, 0) for each in _MESSAGES)
+    sessions = counters.get("sessions.established", 0)
+    if unknown > max(messages * TOLERANCE + sessions, _LEAST_ODD - 1) and "messages.unsupported" not in asked.judged:
+        what = f"{unknown:,} of {messages:,} messages have an id that the profile does not know"
+        yield Shortfall(what, True, _UNJUDGED)
 
 
 def _taken_late(load_s: float, counters: Mapping[str, int]) -> Iterator[Shortfall]:

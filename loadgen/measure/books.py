@@ -53,6 +53,11 @@ BOOKS = (
 )  # fmt: skip
 
 
+def once(counters: Mapping[str, int], name: str) -> int:
+    """A counter, without what is counted in it for the second time: duplicates are received, too."""
+    return counters.get(name, 0) - (counters.get("notify.duplicated", 0) if name == "notify.received" else 0)
+
+
 def settle(counters: dict[str, int]) -> None:
     """Of a worker that died, as it reported them last: what was open then has come to nothing."""
     for line in BOOKS:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from loadgen.loads import LoadKind
+from loadgen.measure.books import once
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Interval
 from loadgen.measure.stages import stage_of
@@ -64,7 +65,7 @@ class Recent:
         if before is not None and interval.index > before.index:
             seconds = (interval.index - before.index) * self._interval_s
             self._rates[worker] = {
-                name: (interval.counters.get(name, 0) - before.counters.get(name, 0)) / seconds for name in self._RATED
+                name: (once(interval.counters, name) - once(before.counters, name)) / seconds for name in self._RATED
             }
         self._last[worker] = interval
 

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from loadgen.measure.books import once
 from loadgen.measure.histogram import Histogram, merged
 from loadgen.measure.intervals import WholeInterval
 from loadgen.measure.result import Timeline
@@ -127,7 +128,7 @@ class TimelineBuilder:
             before = self._latest.get(worker, {})
             self._latest[worker] = latest
             for name in _PACED:
-                if more := latest.get(name, 0) - before.get(name, 0):
+                if more := once(latest, name) - once(before, name):
                     for row in self._rows[number:]:
                         row.totals[name] += more
 

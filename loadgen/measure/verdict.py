@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from loadgen.errors import ExitCode
 from loadgen.measure.asked import MOST_NAMED, TOLERANCE, Shortfall
+from loadgen.measure.books import once
 from loadgen.measure.faults import faults
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.result import Limit, ResultVerdict
@@ -43,6 +44,12 @@ _SHORTCOMINGS = {
     "requests.timed_out": "requests not answered",
     "requests.abandoned": "requests not answered when their session ended",
     "requests.withdrawn": "requests that we did not wait for",
+}
+# What came otherwise than it is to come: all was done, and worth a line all the same.
+_ODDITIES = {
+    "notify.duplicated": "notifications that had come before",
+    "notify.reordered": "notifications that came after later ones",
+    "messages.unsupported": "messages with an id that the profile does not know",
 }
 _VERBS = {Status.FAILED: "failed", Status.ERROR: "could not be judged"}
 # Faults of the way between us and the target; everything else that goes wrong there is the target's.
@@ -181,6 +188,7 @@ def _reasons(course: _Course, generator: GeneratorVerdict, counters: Mapping[str
     for shortfall in course.shortfalls:
         yield shortfall.reason
     yield from _shortcomings(counters)
+    yield from _named(_ODDITIES, counters)
     if unasked := counters.get("requests.unmatched", 0) + counters.get("echo.unmatched", 0):
         yield f"responses that nobody asked for: {unasked:,}"
     if told := faults(counters).told:
@@ -219,7 +227,7 @@ def _evidence(
             )
         return Limit.TARGET, f"{name}: {count:,}"
     lost = counters.get("notify.lost", 0)
-    if lost > max(counters.get("notify.sent", 0), counters.get("notify.received", 0)) * TOLERANCE:
+    if lost > max(once(counters, name) for name in ("notify.sent", "notify.received")) * TOLERANCE:
         # Of datagrams nobody says where they went; those that we lost ourselves are the generator's, above.
         where = Limit.NETWORK if "datagrams.received" in counters else Limit.TARGET
         return where, f"notifications lost: {lost:,}"
@@ -255,4 +263,8 @@ def _no_limit(counters: Mapping[str, int], course: _Course) -> tuple[Limit, str]
 
 
 def _shortcomings(counters: Mapping[str, int]) -> list[str]:
-    return [f"{what}: {counters[name]:,}" for name, what in _SHORTCOMINGS.items() if counters.get(name)]
+    return _named(_SHORTCOMINGS, counters)
+
+
+def _named(what: Mapping[str, str], counters: Mapping[str, int]) -> list[str]:
+    return [f"{words}: {counters[name]:,}" for name, words in what.items() if counters.get(name)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from loadgen.measure.books import once
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Interval
 from loadgen.measure.result import Timeline
@@ -68,7 +69,7 @@ class RecentTimeline:
         before = self._before.get(worker)
         counters = {} if before is None else before.counters
         for name in _PACED:
-            if done := interval.counters.get(name, 0) - counters.get(name, 0):
+            if done := once(interval.counters, name) - once(counters, name):
                 row.done[name] += done
         self._before[worker] = interval
         if cpu_s is not None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from loadgen.capacity.campaign import Campaign, Observation, Settings, applicable
+from loadgen.capacity.campaign import Campaign, Observation, Settings, _failures, applicable
 from loadgen.capacity.dimension import Dimension
 from loadgen.capacity.result import DimensionResult, Outcome, Step
 from loadgen.capacity.search import Trial
@@ -140,6 +140,11 @@ def test_what_must_never_happen_happens_once(name: str) -> None:
     assert trial is not None
     probe = campaign.tell(trial, target.seen(trial.load, NS_PER_S, 0))
     assert (probe.passed, probe.broke) == (False, (f"{name}: 1",))
+
+
+def test_what_is_lost_is_a_share_of_what_came_once() -> None:
+    counters = {"notify.received": 1098, "notify.duplicated": 549, "notify.lost": 7}
+    assert _failures(Figures({}, counters, {}, {})) == (7, 549)
 
 
 def test_errors_without_a_failure_break_nothing() -> None:

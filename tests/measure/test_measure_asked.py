@@ -43,6 +43,9 @@ def away(away_s: float, missing: int = 0, *named: str, others: int = 0) -> Absen
 
 
 DROPPED = {"notify.due": 800, "notify.sent": 386, "notify.dropped": 414}
+DOUBLED = {"notify.received": 1098, "notify.duplicated": 549}
+STREAM = "errors.stream."
+UNKNOWN = {"notify.received": 990, "echo.received": 10}
 ECHOES = {"echo.due": 6, "echo.sent": 1, "echo.dropped": 4, "echo.unanswered": 1}
 
 
@@ -71,6 +74,27 @@ ECHOES = {"echo.due": 6, "echo.sent": 1, "echo.dropped": 4, "echo.unanswered": 1
         (Asked(), 0, {"notify.due": 800, "notify.sent": 792, "notify.dropped": 8}, [], "", False),
         (Asked(), 0, {"notify.sent": 800, "notify.lost": 9}, [], "9 of 800 notifications were lost", True),
         (Asked(), 0, {"notify.received": 791, "notify.lost": 9}, [], "9 of 791 notifications were lost", True),
+        # Of 549 that came once each, and again: what came again dilutes nothing.
+        (Asked(judged={"notify.duplicated"}), 0, DOUBLED | {"notify.lost": 7}, [], "7 of 549 notifications were", True),
+        (Asked(judged={"notify.duplicated"}), 0, DOUBLED | {"notify.lost": 5}, [], "", False),
+        (Asked(), 0, DOUBLED, [], "549 of 1,098 notifications had come before", True),
+        (Asked(), 0, {"notify.received": 626, "notify.reordered": 62}, [], "62 of 626 notifications came after", True),
+        (Asked(), 0, {"notify.received": 626, "notify.reordered": 6}, [], "", False),
+        (Asked(judged={"notify.reordered"}), 0, {"notify.received": 626, "notify.reordered": 62}, [], "", False),
+        (Asked(), 0, {"notify.received": 99, f"{STREAM}sequence_restart": 1}, [], "1 of 99 notifications began", True),
+        (Asked(), 0, {"notify.received": 99, f"{STREAM}sequence_jump": 1}, [], "1 of 99 notifications jumped", True),
+        (Asked(), 0, {"notify.received": 99, f"{STREAM}not_subscribed": 1}, [], "1 of 99 notifications were of", True),
+        (
+            Asked(judged={f"{STREAM}sequence_jump"}),
+            0,
+            {"notify.received": 9, f"{STREAM}sequence_jump": 1},
+            [],
+            "",
+            False,
+        ),
+        (Asked(), 0, UNKNOWN | {"messages.unsupported": 11}, [], "11 of 1,011 messages have an id", True),
+        (Asked(), 0, UNKNOWN | {"messages.unsupported": 11, "sessions.established": 1}, [], "", False),
+        (Asked(judged={"messages.unsupported"}), 0, UNKNOWN | {"messages.unsupported": 63}, [], "", False),
         (Asked(), 0, {"requests.sent": 100, "requests.timed_out": 2}, [], "2 of 100 requests were not", True),
         (Asked(), 0, ECHOES | {"sessions.established": 1}, [], "5 of 6 echoes were not answered", True),
         (Asked(), 0, ECHOES | {"sessions.established": 5}, [], "", False),  # each under way when its session ended
@@ -165,6 +189,34 @@ def test_a_target_that_does_not_answer_is_the_limit(counters: dict[str, int], re
     verdict = verdict_of(PLAIN | counters)
     assert verdict.limited_by is Limit.TARGET
     assert verdict.limit_reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("notify.duplicated", "notifications that had come before: 3"),
+        ("notify.reordered", "notifications that came after later ones: 3"),
+        ("messages.unsupported", "messages with an id that the profile does not know: 3"),
+    ],
+)
+def test_what_came_otherwise_than_it_is_to_come_has_a_line_however_little_it_is(name: str, words: str) -> None:
+    verdict = verdict_of(PLAIN | {name: 3})
+    assert verdict.exit_code == ExitCode.PASSED
+    assert verdict.reasons == (words,)
+
+
+def test_what_is_lost_is_a_share_of_what_came_once() -> None:
+    """Over the tolerance it is the limit; of as many as came in all, it is not."""
+    theirs = {"sessions.attempted": 1, "sessions.established": 1, "notify.lost": 7}
+    doubled = verdict_of(theirs | DOUBLED)
+    assert (doubled.limited_by, doubled.limit_reason) == (Limit.TARGET, "notifications lost: 7")
+    assert verdict_of(theirs | {"notify.received": 1098}).limited_by is Limit.SCENARIO
+
+
+def test_a_backlog_is_named_beside_what_came_oddly() -> None:
+    pace = Pace("hold", "notifications/s", 100.0, 50.0)
+    found = shortfalls(Asked(), 0, DOUBLED, [], [pace])
+    assert [("backlog" in each.what, "before" in each.what) for each in found] == [(False, True), (True, False)]
 
 
 NOBODY = {"sessions.attempted": 0, "sessions.established": 0}

@@ -22,6 +22,7 @@ from loadgen.measure import timeline as timelines
 from loadgen.measure.histogram import Histogram, merged
 from loadgen.measure.hlog import IntervalLog, read_hlog_untrusted
 from loadgen.measure.intervals import LATE, Intervals, WholeInterval
+from loadgen.measure.progress import Recent
 from loadgen.measure.recorder import Interval
 from loadgen.measure.timeline import TimelineBuilder
 
@@ -139,6 +140,17 @@ def test_rows_become_longer_and_stay_exact(monkeypatch: pytest.MonkeyPatch) -> N
     )
     assert built.columns["sessions.active"] == (3, 7, 11, 15, 19, 20)
     assert built.columns["cpu.w"] == (None, 1.0, 1.0, 1.0, 1.0, 1.0)
+
+
+def test_what_came_again_is_in_no_rate_of_a_run_as_it_goes_on_or_afterwards() -> None:
+    builder, recent = TimelineBuilder(10**9), Recent(1.0)
+    for index in range(3):
+        came = 50 * (index + 1)
+        counters = {"notify__received": 2 * came, "notify__duplicated": came}
+        builder.add(whole(index, [MS] * 100, **counters), (index + 1) * 10**9)
+        recent.add("mse-0", interval(index, [MS] * 100, **counters))
+    assert builder.build(None).columns["notify.received_per_s"] == (50.0, 50.0, 50.0)
+    assert recent.rates()["notify.received"] == 50.0
 
 
 def test_what_is_late_belongs_to_its_own_row() -> None:

@@ -57,6 +57,14 @@ def test_it_does_not_grow_with_the_run() -> None:
     assert set(built.columns["notify.sent_per_s"]) == {1.0}
 
 
+def test_what_came_again_is_in_no_rate() -> None:
+    timeline = RecentTimeline(10**9)
+    for index in range(4):
+        came = 50 * (index + 1)
+        timeline.add("mse-0", interval(index, {}, notify__received=2 * came, notify__duplicated=came), None, 1)
+    assert timeline.build(None).columns["notify.received_per_s"] == (50.0, 50.0, 50.0)
+
+
 def test_what_comes_too_late_counts_and_breaks_nothing() -> None:
     timeline = RecentTimeline(10**9)
     timeline.add("wlc-0", interval(1000, {"hold/notify.lag": [MS]}, notify__sent=5), None, 0)
