@@ -50,14 +50,20 @@ class Reach:
     """Whether the target of a search is there, by what was tried in vain, load after load, since anything was done."""
 
     def __init__(self) -> None:
-        self._reached = False
-        self._in_vain = 0
+        self._reached = self._in_vain = 0
 
     def is_gone(self, attempted: int, done: int) -> bool:
         """One more load was made: it never was there, or it is not any more. A few that were refused do not say so."""
         self._in_vain = 0 if done else self._in_vain + attempted
-        self._reached = self._reached or bool(done)
+        self._reached += done
         return not done and (not self._reached or self._in_vain >= _LEAST_IN_VAIN)
+
+    def told(self, what: str) -> str:
+        """That it is gone, by what is not done (any more)."""
+        if not self._reached:
+            return what
+        since = f", and then {self._in_vain:,} in a row did not" if self._in_vain else ""
+        return f"{what} any more: {self._reached:,} did{since}"
 
 
 class Prober:
@@ -197,7 +203,7 @@ class Prober:
         came = (counters["sessions.attempted"], counters["sessions.established"])
         gone = self._reach.is_gone(*came) if came[0] else not record.loads
         if gone and not record.loads:
-            return ExitCode.UNREACHABLE, "no session came up"
+            return ExitCode.UNREACHABLE, self._reach.told("no session came up")
         return ExitCode.PASSED, ""
 
     def _patience_ns(self, campaign: Campaign, job: Job) -> int | None:
@@ -276,7 +282,8 @@ def nobody_there(kind: LoadKind, seen: Observation, reach: Reach) -> str:
     if kind is LoadKind.NOTIFY or seen.generator.generator is Verdict.INVALID:
         return ""
     attempted, completed = counters.get("handshakes.attempted", 0), counters.get("handshakes.completed", 0)
-    return "no handshake completed" if attempted and reach.is_gone(attempted, completed) else ""
+    gone = attempted and reach.is_gone(attempted, completed)
+    return reach.told("no handshake completed") if gone else ""
 
 
 def _impossible(trial: Trial, start_s: float, why: str) -> Observation:

@@ -257,11 +257,21 @@ def test_a_target_that_refuses_a_share_at_any_load_is_there(every: int, start: f
     assert result.advice.endswith("% of it")
 
 
-@pytest.mark.parametrize(("start", "loads", "most"), [(50, 0, 1), (0.5, 0, 1), (50, 1, 2), (1, 2, 6)])
-def test_a_target_that_never_answers_or_not_any_more_is_not_there(start: float, loads: int, most: int) -> None:
+@pytest.mark.parametrize(
+    ("start", "loads", "most", "how"),
+    [
+        (50, 0, 1, ""),
+        (0.5, 0, 1, ""),
+        (50, 1, 2, " any more: 200 did, and then 400 in a row did not"),
+        (1, 2, 6, " any more: 12 did, and then 27 in a row did not"),
+    ],
+)
+def test_a_target_that_never_answers_or_not_any_more_is_not_there(
+    start: float, loads: int, most: int, how: str
+) -> None:
     """At 0.5/s that are two handshakes: nobody has ever been there. Later, it takes twenty."""
     campaign = Campaign(settings(start=start))
-    assert ending(campaign, Refusing(10**9, loads)) == "no handshake completed"
+    assert ending(campaign, Refusing(10**9, loads)) == f"no handshake completed{how}"
     assert len(campaign.probes) <= most
 
 
@@ -271,6 +281,16 @@ def test_it_takes_twenty_in_a_row_that_are_refused() -> None:
     assert [reach.is_gone(5, 0) for _ in range(3)] == [False, False, False]
     assert not reach.is_gone(2, 1)
     assert [reach.is_gone(10, 0) for _ in range(2)] == [False, True]
+    assert (
+        reach.told("no handshake completed") == "no handshake completed any more: 2 did, and then 20 in a row did not"
+    )
+
+
+def test_an_mse_that_does_not_come_back_did_come_before() -> None:
+    reach = Reach()
+    assert reach.told("no session came up") == "no session came up"
+    assert not reach.is_gone(4, 4)
+    assert reach.told("no session came up") == "no session came up any more: 4 did"
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------
