@@ -10,6 +10,7 @@ from loadgen.capacity.dimension import ABOUT, Dimension
 from loadgen.capacity.evidence import STRAYS, Evidence, Pool, Went, explained, untried
 from loadgen.capacity.result import DimensionResult, LoadTried, Outcome, Probe, Step
 from loadgen.capacity.search import Search, Trial
+from loadgen.measure.asked import Asked, came_to_nothing
 from loadgen.measure.books import once
 from loadgen.measure.faults import faults
 from loadgen.measure.health import GeneratorVerdict, Verdict
@@ -64,6 +65,7 @@ class Observation(NamedTuple):
         growth_ns: by how much longer what was due waited at the end of the hold than at its beginning.
         trouble: why it could not be made at all; empty if it was.
         due: how much was, in the hold; None: nobody counted, and it was what is offered in that time.
+        unlike_pass: why a run like that would not pass, where the load was one.
     """
 
     offered: float
@@ -77,6 +79,7 @@ class Observation(NamedTuple):
     growth_ns: float = 0.0
     trouble: str = ""
     due: float | None = None
+    unlike_pass: tuple[str, ...] = ()
 
 
 class _Judged(NamedTuple):
@@ -109,6 +112,9 @@ class Campaign:
         self.probes: list[Probe] = []
         about = ABOUT[settings.dimension]
         self._about = about
+        # That what may not fail is judged by itself, and how much of what an SLO is about there may be, has been said.
+        of_slos = {name for slo in settings.slos for name in (slo.name, slo.over) if name}
+        self._judged_otherwise = Asked(judged={*_NEVER, *of_slos})
         self._search = Search(settings.start, settings.maximum, settings.resolution, step=settings.step)
         self._again: Trial | None = None  # the load that is tried once more
         self._evidence: dict[tuple[float, bool], Evidence] = {}  # of loads, for holds as long as a confirmation, or not
@@ -203,12 +209,13 @@ class Campaign:
     def _untried(self) -> int:
         """How many more must hold, so that what failed above them may not just as well have failed there.
 
-        0 where more than failures bounds the limit, or what held was tried often enough.
+        0 where more than failures bounds the limit, or what held was tried often enough; and where a load is one try of
+        each, which no hold makes more.
         """
         low, above = self._search.low, self._pools.get(self._search.high or 0.0, Pool())
         below = [pool for load, pool in self._pools.items() if low is not None and load <= low]
         held = Pool(sum(pool.failed for pool in below), sum(pool.attempted for pool in below))
-        return untried(held, above) if above.only_failures else 0
+        return untried(held, above) if above.only_failures and self._about.live else 0
 
     def _loads(self, *, confirmed: bool) -> tuple[LoadTried, ...]:
         """Each load that was tried, with how often and how it went."""
@@ -245,9 +252,12 @@ class Campaign:
         if seen.growth_ns > seen.hold_s * NS_PER_S * (1 - _ACHIEVED):
             longer = format_duration(round(seen.growth_ns))
             others.append(f"a growing backlog: at the end of the hold, what was due waited {longer} longer")
+        others += [each.what for each in came_to_nothing(self._judged_otherwise, seen.figures.counters)]
         unjudged = [f"{r.text}: {r.shown}" for r in results if r.status is Status.ERROR]
         if seen.due == 0:
             unjudged.append(f"nothing was due in a hold of {seen.hold_s:.4g} s: make --hold longer, or the load larger")
+        if few and not others and not unjudged:
+            others += seen.unlike_pass
         return _Judged(
             broke=(*(() if few else told), *others),
             unjudged=tuple(unjudged),

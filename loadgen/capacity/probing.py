@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from loadgen.loads import LoadKind
 from loadgen.measure.health import GeneratorVerdict, Verdict, judge
 from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.merge import Merger
+from loadgen.measure.result import ResultVerdict
 from loadgen.measure.thresholds import Figures
 from loadgen.scenario.plan import Plan, Use
 from loadgen.units import NS_PER_S
@@ -176,19 +177,21 @@ class Prober:
             return None
         if record.interrupted or record.deaths or not record.prepared:
             return record
-        result = make_result(job.plan, record, (), datetime.now(UTC))
+        result = make_result(job.plan, record, settings.slos, datetime.now(UTC))
         about = ABOUT[settings.dimension]
+        generator = judge(record.health, result.machine, result.counters, result.metrics)
         seen = Observation(
             offered=sizes_of(settings.dimension, job.plan),
             achieved=None if about.achieved is None else result.counters[about.achieved],
             figures=Figures(result.metrics, result.counters, result.rates, result.costs, clocks=result.clocks),
-            generator=judge(record.health, result.machine, result.counters, result.metrics),
+            generator=generator,
             start_s=start_s,
             hold_s=hold_ns / NS_PER_S,
             workers=job.workers,
             cpu_s=sum(worker.load_share for worker in record.health),
             growth_ns=_growth_ns(job.plan, record),
             due=sizes_of(settings.dimension, job.plan),
+            unlike_pass=_unlike_pass(result.verdict, generator, result.counters),
         )
         self._on_probe(campaign.tell(trial, seen))
         time.sleep(settings.cooldown_ns / NS_PER_S)
@@ -250,6 +253,18 @@ def _rate_of(dimension: Dimension, plan: Plan) -> str:
     rate = ABOUT[dimension].achieved
     assert rate is not None
     return rate if plan.use.plays_mse else "notify.sent_per_s"
+
+
+def _unlike_pass(verdict: ResultVerdict, generator: GeneratorVerdict, counters: Mapping[str, int]) -> tuple[str, ...]:
+    """Why a run is neither a pass nor a failure, but for what was the generator's part in it.
+
+    Where no notification ever came, a run has nothing to say. A WLC that has nothing to tell may hold sessions all the
+    same.
+    """
+    told = counters.get("notify.sent", 0) + counters.get("notify.received", 0)
+    if verdict.exit_code != ExitCode.INCONCLUSIVE or not told:
+        return ()
+    return tuple(reason for reason in verdict.reasons if reason not in generator.reasons)
 
 
 def _growth_ns(plan: Plan, record: RunRecord) -> float:

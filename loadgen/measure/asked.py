@@ -127,7 +127,7 @@ def shortfalls(
     asked: Asked, load_s: float, counters: Mapping[str, int], absences: Sequence[Absence], paces: Sequence[Pace] = ()
 ) -> tuple[Shortfall, ...]:
     """Everything that fell short, of a run that nobody cut off."""
-    counts = (*_counts(counters), *_came_to_nothing(asked, counters))
+    counts = (*_counts(counters), *came_to_nothing(asked, counters))
     # What was dropped or failed is told by then, and shows in the pace, too; whoever is not there has no backlog.
     slow = () if counts else (*_taken_late(load_s, counters), *(() if _dropped(counters) else _paces(asked, paces)))
     return (
@@ -181,7 +181,7 @@ def _counts(counters: Mapping[str, int]) -> Iterator[Shortfall]:
         yield Shortfall(f"{failed:,} of {attempted:,} handshakes were not completed", grave=True)
 
 
-def _came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
+def came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
     """It was offered, and that was all."""
     for name, wholes, what in _CAME_TO_NOTHING:
         count, whole = counters.get(name, 0), max(once(counters, each) for each in wholes)

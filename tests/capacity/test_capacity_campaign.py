@@ -10,10 +10,13 @@ import pytest
 
 from loadgen.capacity.campaign import Campaign, Observation, Settings, _failures, applicable
 from loadgen.capacity.dimension import Dimension
-from loadgen.capacity.result import DimensionResult, Outcome, Step
+from loadgen.capacity.probing import _unlike_pass
+from loadgen.capacity.result import DimensionResult, Outcome, Probe, Step
 from loadgen.capacity.search import Trial
+from loadgen.errors import ExitCode
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import MetricSummary
+from loadgen.measure.result import Limit, ResultVerdict
 from loadgen.measure.thresholds import Figures, parse_thresholds
 from loadgen.units import NS_PER_MS, NS_PER_S
 
@@ -167,6 +170,71 @@ def test_nothing_holds() -> None:
     assert result.above is not None
     assert result.advice == "no load held for long enough to be confirmed"
     assert all(not probe.passed for probe in result.probes)
+
+
+# -- what a run would not pass for -------------------------------------------------------------------------------------
+
+
+def of_sessions(counters: Mapping[str, int], *unlike_pass: str, slo: str = "") -> Probe:
+    """Four sessions for a while, by a run of their own."""
+    slos = (slo,) if slo else ()
+    campaign = Campaign(settings(Dimension.SESSIONS, *slos, start=4, step=1))
+    trial = campaign.next()
+    assert trial is not None
+    figures = Figures({}, {"sessions.established": 4, "sessions.attempted": 4, **counters}, {}, {})
+    return campaign.tell(trial, Observation(4, 4, figures, VALID, 0, 3, due=4, unlike_pass=unlike_pass))
+
+
+@pytest.mark.parametrize(
+    ("counters", "broke"),
+    [
+        ({"echo.due": 12, "echo.unanswered": 8, "echo.dropped": 4}, "12 of 12 echoes were not answered"),
+        ({"echo.due": 12, "echo.unanswered": 4}, ""),  # one of each session may have been under way
+        ({"requests.sent": 80, "requests.timed_out": 3}, "3 of 80 requests were not answered"),
+        ({"requests.due": 80, "requests.sent": 40, "requests.dropped": 40}, "40 of 80 requests were dropped"),
+    ],
+)
+def test_what_came_to_nothing_breaks_a_load(counters: Mapping[str, int], broke: str) -> None:
+    assert of_sessions(counters).broke == ((broke,) if broke else ())
+
+
+def test_an_slo_decides_how_much_may_come_to_nothing() -> None:
+    probe = of_sessions({"echo.due": 12, "echo.unanswered": 8}, slo="echo.unanswered / echo.due < 80%")
+    assert (probe.passed, probe.broke) == (True, ())
+
+
+def test_a_load_that_would_not_pass_as_a_run_does_not_hold() -> None:
+    why = "no session was left at the end"
+    assert of_sessions({}, why).broke == (why,)
+    # What broke by itself needs no other reason.
+    assert of_sessions({"sessions.failed": 4}, why).broke == ("sessions.failed: 4",)
+
+
+@pytest.mark.parametrize(
+    ("code", "received", "why"),
+    [
+        (ExitCode.INCONCLUSIVE, 9, ("half of it",)),
+        (ExitCode.INCONCLUSIVE, 0, ()),  # a WLC that has nothing to tell
+        (ExitCode.PASSED, 9, ()),
+        (ExitCode.THRESHOLD_FAILED, 9, ()),
+    ],
+)
+def test_why_a_run_would_not_pass_is_not_what_was_our_own_part_in_it(
+    code: ExitCode, received: int, why: tuple[str, ...]
+) -> None:
+    verdict = ResultVerdict(Verdict.DEGRADED, ("half of it", *BUSY.reasons), Limit.TARGET, "", "", int(code))
+    assert _unlike_pass(verdict, BUSY, {"notify.received": received}) == why
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_a_target_that_takes_few_sessions_has_that_limit(most: int) -> None:
+    """Of five, one is refused: so it will be however long they are held."""
+
+    def counters(load: float) -> Mapping[str, int]:
+        return {"sessions.attempted": round(load), "sessions.failed": max(0, round(load) - most)}
+
+    result = searched(Campaign(settings(Dimension.SESSIONS, start=1, step=1)), Target(10_000, counters))
+    assert (result.outcome, result.limit, result.above) == (Outcome.FOUND, most, most + 1)
 
 
 # -- tried again -------------------------------------------------------------------------------------------------------
