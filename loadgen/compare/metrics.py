@@ -140,9 +140,9 @@ def not_counted(result: RunResult) -> str | None:
     """Why a run's figures are not to be set against those of others; None if they are."""
     if result.unfinished:
         return "it had not ended when its result was written"
-    if result.verdict.generator is Verdict.INVALID:
+    if (why := _NOT_COUNTED.get(result.verdict.exit_code)) is None and result.verdict.generator is Verdict.INVALID:
         return _NOT_COUNTED[ExitCode.GENERATOR_SATURATED]
-    return _NOT_COUNTED.get(result.verdict.exit_code)
+    return why
 
 
 def figure(result: RunResult, name: str) -> float | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 
-from loadgen.engine.record import AbortWhen, Load, RunRecord
+from loadgen.engine.record import AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
@@ -61,7 +62,12 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     merger = record.merger
     load = record.loads[-1] if record.loads else None
     found = merger.counters()
-    spans = [span for load in record.loads for span in stage_spans(plan, load, load.judged_end_ns)]
+    told: list[dict[str, int]] = [{} for _ in record.loads[1:]] + [_told_until(plan, record)]
+    spans = [
+        span
+        for load, until in zip(record.loads, told, strict=False)
+        for span in stage_spans(plan, load, load.judged_end_ns, until)
+    ]
     counters = _counters(plan, found, complete=record.complete, over=record.over)
     sessions = 0 if load is None else load.before["sessions.established"] - load.before["sessions.lost"]
     phases = error_phases(wlc=plan.use.plays_wlc, mse=plan.use.plays_mse)
@@ -80,6 +86,8 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     whole = record.complete and not record.interrupted and not record.aborted
     stages, asked = make_stages(merger, spans), _asked(plan, record, demands)
     generator = judge(record.health, machine, counters, figures.metrics)
+    if record.deaths:  # how it fared a worker tells at its end: one that died may have stood still before
+        generator = msgspec.structs.replace(generator, generator=Verdict.INVALID)
     # A backlog may be ours, where we were not in time.
     paces = _paces(plan, spans, stages, counters) if generator.generator is not Verdict.INVALID else []
     short = shortfalls(asked, load_s, counters, record.absences, paces) if whole else ()
@@ -149,8 +157,28 @@ def load_due(plan: Plan, load: Load) -> int:
     return sum(span.scheduled for span in stage_spans(plan, load, load.judged_end_ns) if span.counted)
 
 
-def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:
-    """The stages of a load as they were until `end_ns`."""
+def _told_until(plan: Plan, record: RunRecord) -> dict[str, int]:
+    """Until when (monotonic ns) the last load was told of, by what is counted, where a worker died.
+
+    Its figures end with its last report, and those of the others do not: a side's end is the mean of its workers', who
+    have equal parts of the load.
+    """
+    if plan.sessions_per_user or not record.loads:
+        return {}
+    end_ns, interval_ns = record.loads[-1].end_ns, interval_ns_of(plan)
+    until: dict[str, int] = {}
+    for what, side in (("sent", "wlc"), ("received", "mse"), ("handshake", "mse" if plan.use.plays_mse else "wlc")):
+        told = record.merger.told(side)
+        ends = [end_ns if last is None else min(end_ns, record.epoch_ns + (last + 1) * interval_ns) for last in told]
+        if any(last is not None for last in told):
+            until[what] = sum(ends) // len(ends)
+    return until
+
+
+def stage_spans(
+    plan: Plan, load: Load, end_ns: int, told_until: Mapping[str, int] = MappingProxyType({})
+) -> list[StageSpan]:
+    """The stages of a load as they were until `end_ns`. Args: told_until: see `_told_until`."""
     spans = []
     copies = plan.copies if plan.offers else 0.0
     scheduled_at = _scheduled(plan, load)
@@ -172,6 +200,10 @@ def stage_spans(plan: Plan, load: Load, end_ns: int) -> list[StageSpan]:
                 due={due: scheduled} if plan.paced and plan.use is Use.BOTH and not plan.sessions_per_user else {},
                 paced=plan.paced or plan.kind is LoadKind.NOTIFY,
                 scheduled=scheduled,
+                told_ns={
+                    what: max(0, min(stage.duration_ns, end_ns - start_ns, until_ns - start_ns))
+                    for what, until_ns in told_until.items()
+                },
             )
         )
     return spans

@@ -13,12 +13,20 @@ from loadgen.measure.asked import Absence
 from loadgen.measure.health import MachineHealth, WorkerHealth
 from loadgen.measure.merge import Merger
 from loadgen.measure.timeline import Builds
-from loadgen.scenario.plan import end_ns
+from loadgen.scenario.plan import Plan, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NS_PER_S
 
 # Between telling all workers a time and that time: enough for the message to arrive everywhere.
 LEAD_NS = NS_PER_S // 5
+# Progress comes this often; a long run has longer intervals, so that its log stays readable.
+_INTERVAL_NS = NS_PER_S
+_MAX_INTERVALS = 600
+
+
+def interval_ns_of(plan: Plan) -> int:
+    """How often the workers of a run of this plan report."""
+    return max(_INTERVAL_NS, plan.duration_ns // _MAX_INTERVALS)
 
 
 class Load:

@@ -23,7 +23,7 @@ from loadgen.endpoint.asking import LONGEST_WAIT_NS
 from loadgen.engine.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Halt, Muster, StartLoad, Traced
 from loadgen.engine.fleet import Fleet, Hear, WorkerProcess
 from loadgen.engine.keys import Keys
-from loadgen.engine.record import LEAD_NS, AbortWhen, Load, RunRecord
+from loadgen.engine.record import LEAD_NS, AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.engine.redialing import listened_at
 from loadgen.engine.silence import SILENCE_S
 from loadgen.engine.status_desk import StatusDesk
@@ -46,9 +46,6 @@ from loadgen.units import NS_PER_S
 _COLLECT_S = 15.0
 # How long sessions that are being set up when the run ends may take to come up, or to be withdrawn by their workers.
 _HALT_S = 5.0
-# Progress comes this often; a long run has longer intervals, so that its log stays readable.
-_INTERVAL_NS = NS_PER_S
-_MAX_INTERVALS = 600
 
 Watcher = Callable[[Snapshot], None]
 
@@ -131,7 +128,7 @@ class Supervisor:
         self._tracing = tracing
         if tracing is not None:
             self.fleet.hear_traced = lambda traced, process: tracing.hear(traced, process, self._to_unix_ns)
-        self._interval_ns = max(_INTERVAL_NS, plan.duration_ns // _MAX_INTERVALS)
+        self._interval_ns = interval_ns_of(plan)
         if part_of is not None:
             self._epoch_ns, self._interval_ns = part_of.epoch_unix_ns - self._to_unix_ns, part_of.interval_ns
         self._recent = Recent(self._interval_ns / NS_PER_S)

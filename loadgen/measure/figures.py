@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from loadgen.loads import LoadKind
@@ -48,6 +49,8 @@ class StageSpan(NamedTuple):
         length_ns: less than planned only if we ended the load early; 0 if it never began.
         due: counters of what was due in it, where that is known.
         scheduled: how much the schedule has in it for all that there are to be; 0 where it has nothing.
+        told_ns: of that length, how much whoever counts something told of, by what is counted: a worker that died told
+            until its last report. What is not there was told of to the end.
         paced: what is due when was known; otherwise each was due when the one before it was done.
     """
 
@@ -60,6 +63,7 @@ class StageSpan(NamedTuple):
     end_per_s: float
     due: Mapping[str, int]
     paced: bool = True
+    told_ns: Mapping[str, int] = MappingProxyType({})
     scheduled: int = 0
 
 
@@ -176,14 +180,15 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
         count = 0
         length_ns = 0.0
         for span in spans:
-            if span.length_ns < _LEAST_STAGE_NS:
+            told_ns = span.told_ns.get(what, span.length_ns)
+            if told_ns < _LEAST_STAGE_NS:
                 continue
             # A stage in which nothing was done took its time all the same.
             summary = merger.metrics({span.name}).get(metric)
             count += 0 if summary is None else summary.count
             waits = merger.waits(what, span.name)
             # Of so many at once that go on after the end, the last ones are under way for as long as any.
-            length_ns += span.length_ns + (growth_ns if span.paced else typical_ns)(waits, span.length_ns)
+            length_ns += told_ns + (growth_ns if span.paced else typical_ns)(waits, told_ns)
         if count:
             rates[rate] = count * NS_PER_S / length_ns
     return rates

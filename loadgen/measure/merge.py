@@ -26,6 +26,7 @@ class Merger:
         self._waits: defaultdict[str, dict[str, Waited]] = defaultdict(dict)
         self._moments: defaultdict[str, Moments] = defaultdict(Moments)
         self._latest: dict[str, int] = {}
+        self._silent: frozenset[str] = frozenset()
         self._clocks: dict[str, Clocks] = {}
         self._summaries: dict[frozenset[str], dict[str, MetricSummary]] = {}
 
@@ -54,6 +55,7 @@ class Merger:
 
     def settle(self, workers: Collection[str] | None = None) -> None:
         """These workers, or whoever there was, will report no more: what was open at their last report is over."""
+        self._silent = frozenset(workers or ())
         for worker, counters in self._counters.items():
             if workers is None or worker in workers:
                 self._counters[worker] = dict(counters)
@@ -76,6 +78,11 @@ class Merger:
     def clocks(self) -> Clocks:
         """Those of the peers, as they stood last."""
         return merged(self._clocks.values())
+
+    def told(self, side: str) -> list[int | None]:
+        """Until which interval each worker of a side ("wlc", "mse") told how it went; None: until its end."""
+        names = [name for name in self._latest if name.startswith(f"{side}-")]
+        return [self._latest[name] if name in self._silent else None for name in names]
 
     def whole_interval(self) -> int | None:
         """The interval up to which every worker has been heard, if none has been heard further."""

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from loadgen.compare.metrics import not_counted
 from loadgen.engine.outcome import _paces, load_figures, make_result, stage_spans
 from loadgen.engine.record import Load, RunRecord
 from loadgen.loads import LoadKind
 from loadgen.measure.asked import Asked, Pace, shortfalls
+from loadgen.measure.health import Verdict
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
 from loadgen.measure.result import StageResult
@@ -144,3 +146,42 @@ def test_a_stage_did_all_that_was_asked_for_if_it_did_what_was_due_in_it(
     assert (pace.offered * 3, pace.done * 3) == pytest.approx((due, done))
     short = shortfalls(Asked(), 4, {}, (), [pace])
     assert [shortfall.grave for shortfall in short] == ([] if done == due else [True])
+
+
+@pytest.mark.parametrize(
+    ("dead", "rates"),
+    [
+        # One of one: its figures end with its last report, after 4 s. What it had sent since was received.
+        (("wlc-0",), {"notify.sent_per_s": 50.0, "notify.received_per_s": 60.0}),
+        # One of two: 4 s of it, and 5 s of the other.
+        (("mse-1",), {"notify.sent_per_s": 40.0, "notify.received_per_s": 300 / 4.5}),
+        ((), {"notify.sent_per_s": 40.0, "notify.received_per_s": 60.0}),
+    ],
+)
+def test_a_worker_that_died_has_a_rate_for_as_long_as_it_told(
+    dead: tuple[str, ...], rates: dict[str, float], tmp_path: Path
+) -> None:
+    """After 5 s of 6, when it was to report for the fifth time; or it was found after a minute."""
+    path = tmp_path / "s.toml"
+    path.write_text('name = "s"\n[load]\nrate = 50\nstages = [{ hold = "6s" }]\n', "utf-8")
+    plan = make_plan(*load_scenario(path), use=Use.BOTH)
+    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load.end(cut_short=True)
+    load.end_ns = load.start_ns + 5 * NS_PER_S
+    merger = Merger()
+    for worker, metric, count in (("wlc-0", "lag", 200), ("mse-0", "latency", 100), ("mse-1", "latency", 200)):
+        recorder = Recorder()
+        recorder.stages.add([plan.stages[0].name], [load.start_ns])
+        for _ in range(count):
+            recorder.record(f"notify.{metric}", 5, plan.stages[0].name)
+        recorder.counters["sessions.established"] = 1
+        merger.add(worker, recorder.take(3))
+    merger.settle(dead)
+    record = RunRecord(
+        merger, TimelineBuilder(NS_PER_S), (load,), (), dead, not dead, True, False, "", True, load.start_ns
+    )
+    result = make_result(plan, record, (), datetime.now(UTC))
+    assert {name: rate for name, rate in result.rates.items() if name.startswith("notify.")} == pytest.approx(rates)
+    # How it fared until then it never told.
+    assert (result.verdict.generator is Verdict.INVALID) == bool(dead)
+    assert not_counted(result) == ("a worker process died in it" if dead else None)
