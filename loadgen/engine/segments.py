@@ -1,4 +1,4 @@
-"""How many TCP segments this worker's own links sent, and how many of them again: a sample, at a bounded cost."""
+"""TCP segments that this worker's own links sent, sent again, and sent in vain: a sample, at a bounded cost."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SegmentWatch:
         """Count what a link's connection has sent since the last time."""
         if link.tunnel is None or (now := link.tunnel.segments()) is None:
             return
-        before_sent, before_again = link.segments
-        link.segments = now
-        self._recorder.count("tcp.segments_sent", now.sent - before_sent)
-        self._recorder.count("tcp.segments_retransmitted", now.retransmitted - before_again)
+        before, link.segments = link.segments, now
+        self._recorder.count("tcp.segments_sent", now.sent - before.sent)
+        self._recorder.count("tcp.segments_retransmitted", now.retransmitted - before.retransmitted)
+        self._recorder.count("tcp.segments_spurious", now.spurious - before.spurious)

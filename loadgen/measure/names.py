@@ -109,6 +109,7 @@ COUNTERS = {
     "datagrams.overflowed": "datagrams that were read from our socket, and found their association's queue full",
     "tcp.segments_sent": "TCP segments with data that our sockets sent, as far as they were looked at",
     "tcp.segments_retransmitted": "of those: sent again",
+    "tcp.segments_spurious": "of those sent again: in vain, the peer says that it had them already (DSACK)",
     "clock.clamped": "durations below 0 or above 1 h, counted as 0 or 1 h: what a peer says of its times cannot be",
     "accept.attempts": "connections that a WLC accepted",
     "accept.success": "of those: TLS is up",
@@ -167,7 +168,7 @@ HANDSHAKE_PREFIXES = ("handshakes.",)
 TLS_ONLY = frozenset(
     {
         *("notify.unacknowledged_bytes", "notify.untaken_bytes"),
-        *("tcp.segments_sent", "tcp.segments_retransmitted"),
+        *("tcp.segments_sent", "tcp.segments_retransmitted", "tcp.segments_spurious"),
     }
 )
 DTLS_ONLY = frozenset(

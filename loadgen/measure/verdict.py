@@ -215,7 +215,9 @@ def _evidence(
     on_the_way = {name: count for name, count in failed.items() if name.endswith(_NETWORK_KINDS) and ".tcp." in name}
     if on_the_way:
         return Limit.NETWORK, ", ".join(f"{name}: {count:,}" for name, count in on_the_way.items())
-    segments, again = counters.get("tcp.segments_sent", 0), counters.get("tcp.segments_retransmitted", 0)
+    # What the peer had already was not lost, and only sent again because the peer took its time.
+    again = counters.get("tcp.segments_retransmitted", 0) - counters.get("tcp.segments_spurious", 0)
+    segments = counters.get("tcp.segments_sent", 0)
     if again >= _LEAST_RETRANSMITTED and again > segments * _NETWORK_RETRANSMITTED:
         return Limit.NETWORK, f"{again:,} of {segments:,} TCP segments of our own connections were sent again"
     if failed:

@@ -1,4 +1,4 @@
-"""What the kernel counts of one TCP connection: segments with data, and how many of them were sent again."""
+"""What the kernel counts of one TCP connection: segments with data, how many of them were sent again, and in vain."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from typing import NamedTuple
 # tcpi_total_retrans, then of 64 and of 32 bits in turn. Kernels from 4.6 on have it up to tcpi_data_segs_out.
 _TOTAL_RETRANS = struct.Struct("=100xI")
 _DATA_SEGS_OUT = struct.Struct("=156xI")
+_DSACK_DUPS = struct.Struct("=216xI")  # from 4.19 on
 
 
 class Segments(NamedTuple):
-    """Of one connection, since it began: what was sent again counts as sent, too."""
+    """Of one connection, since it began: what was sent again counts as sent, too.
+
+    Attributes:
+        spurious: of those sent again: the peer has said (DSACK) that it had them already, so that nothing was lost. An
+            acknowledgment that is late, as of a peer that is busy or stopped, makes the kernel probe like that.
+    """
 
     sent: int
     retransmitted: int
+    spurious: int = 0
 
 
 NO_SEGMENTS = Segments(0, 0)
@@ -25,7 +32,7 @@ NO_SEGMENTS = Segments(0, 0)
 def segments_of(sock: socket.socket) -> Segments | None:
     """None where the kernel does not tell."""
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _DATA_SEGS_OUT.size)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _DSACK_DUPS.size)
     except OSError:
         return None
     return parse(info)
@@ -35,4 +42,6 @@ def parse(info: bytes) -> Segments | None:
     """None of a kernel that does not count what was sent."""
     if len(info) < _DATA_SEGS_OUT.size:
         return None
-    return Segments(*_DATA_SEGS_OUT.unpack_from(info), *_TOTAL_RETRANS.unpack_from(info))
+    (sent,), (retransmitted,) = _DATA_SEGS_OUT.unpack_from(info), _TOTAL_RETRANS.unpack_from(info)
+    doubled = _DSACK_DUPS.unpack_from(info)[0] if len(info) >= _DSACK_DUPS.size else 0
+    return Segments(sent, retransmitted, min(doubled, retransmitted))  # a network may double segments, too

@@ -65,12 +65,41 @@ def test_and_what_was_sent_again(pair: tuple[socket.socket, socket.socket]) -> N
     assert seen.sent == 1 + seen.retransmitted >= 3
 
 
+def test_and_what_was_sent_again_in_vain(pair: tuple[socket.socket, socket.socket]) -> None:
+    """The peer has it, and its acknowledgment does not come in time: then it says that it had it already."""
+    near, far = pair
+    drop_everything(near)
+    near.sendall(b"there")
+    assert far.recv(10) == b"there"
+    end = time.monotonic() + _PATIENCE_S
+    while (seen := segments_of(near)) is not None and not seen.retransmitted:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    near.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+    while (seen := segments_of(near)) is not None and not seen.spurious:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert seen is not None
+    assert 1 <= seen.spurious <= seen.retransmitted
+    # What was lost was not in vain.
+    drop_everything(far)
+    near.sendall(b"lost")
+    while (now := segments_of(near)) is not None and now.retransmitted < seen.retransmitted + 2:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert now is not None
+    assert now.spurious == seen.spurious
+
+
 def test_a_kernel_that_does_not_tell() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         assert segments_of(sock) is None
     assert parse(b"") is None
     assert parse(bytes(104)) is None  # as before Linux 4.6
-    assert parse(bytes(100) + struct.pack("=I", 3) + bytes(52) + struct.pack("=I", 40)) == Segments(40, 3)
+    info = bytes(100) + struct.pack("=I", 3) + bytes(52) + struct.pack("=I", 40)
+    assert parse(info) == Segments(40, 3, 0)  # as before Linux 4.19
+    assert parse(info + bytes(56) + struct.pack("=I", 2)) == Segments(40, 3, 2)
+    assert parse(info + bytes(56) + struct.pack("=I", 7)) == Segments(40, 3, 3)  # doubled on the way
 
 
 class FakeTunnel:
@@ -96,25 +125,26 @@ def links_of(count: int) -> tuple[list[Link], list[FakeTunnel]]:
     return links, tunnels
 
 
-def counted(recorder: Recorder) -> tuple[int, int]:
-    return recorder.counters["tcp.segments_sent"], recorder.counters["tcp.segments_retransmitted"]
+def counted(recorder: Recorder) -> tuple[int, ...]:
+    return tuple(recorder.counters[f"tcp.segments_{what}"] for what in ("sent", "retransmitted", "spurious"))
 
 
 def test_what_a_link_has_sent_counts_once() -> None:
     (link, *_), (tunnel, *_) = links_of(1)
     watch = SegmentWatch(recorder := Recorder())
-    for now, wanted in (((10, 1), (10, 1)), ((10, 1), (10, 1)), ((30, 4), (30, 4))):
+    # That the second was in vain, the peer says later.
+    for now in ((10, 1, 0), (10, 1, 0), (30, 4, 1)):
         tunnel.now = Segments(*now)
         watch.look_around([link])
-        assert counted(recorder) == wanted
-    tunnel.now = Segments(31, 4)
+        assert counted(recorder) == now
+    tunnel.now = Segments(31, 4, 3)
     watch.ends(link)
-    assert counted(recorder) == (31, 4)
+    assert counted(recorder) == (31, 4, 3)
     tunnel.now = None
     watch.look_at(link)
     link.tunnel = None
     watch.look_at(link)
-    assert counted(recorder) == (31, 4)
+    assert counted(recorder) == (31, 4, 3)
 
 
 def test_of_many_links_some_are_looked_at_each_time_and_all_in_turn() -> None:

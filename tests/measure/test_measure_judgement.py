@@ -804,6 +804,18 @@ TCP, AGAIN = {"tcp.segments_sent": 1000}, "TCP segments of our own connections w
         (FINE, {"errors.tcp.timeout": 1}, Limit.SCENARIO, "everything that it asked for was done"),
         (FINE, TCP | {"tcp.segments_retransmitted": 11}, Limit.NETWORK, f"11 of 1,000 {AGAIN}"),
         (FINE, TCP | {"tcp.segments_retransmitted": 10}, Limit.SCENARIO, "everything that it asked for was done"),
+        (
+            FINE,
+            TCP | {"tcp.segments_retransmitted": 107, "tcp.segments_spurious": 106},
+            Limit.SCENARIO,
+            "everything that it asked for was done",
+        ),
+        (
+            FINE,
+            TCP | {"tcp.segments_retransmitted": 107, "tcp.segments_spurious": 96},
+            Limit.NETWORK,
+            f"11 of 1,000 {AGAIN}",
+        ),
         (FINE, {"tcp.segments_sent": 50, "tcp.segments_retransmitted": 10}, Limit.NETWORK, f"10 of 50 {AGAIN}"),
         (
             FINE,
