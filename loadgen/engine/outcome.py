@@ -28,6 +28,7 @@ from loadgen.measure.health import MachineHealth, Verdict, judge
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import MAXIMA, error_phases
 from loadgen.measure.result import Limit, RunResult, StageResult, environment
+from loadgen.measure.stages import AFTER, BEFORE
 from loadgen.measure.thresholds import Figures, Status
 from loadgen.measure.verdict import make_verdict
 from loadgen.scenario.plan import Plan, PlannedThreshold, Use, end_ns
@@ -112,6 +113,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
             missing=record.missing,
             imbalances=imbalances(counters) if record.over else (),
             shortfalls=short,
+            in_load=_in_load(merger, spans),
         ),
         metrics=dict(figures.metrics),
         clocks=figures.clocks,
@@ -207,6 +209,18 @@ def stage_spans(
             )
         )
     return spans
+
+
+def _in_load(merger: Merger, spans: Sequence[StageSpan]) -> int | None:
+    """Notifications that were sent or received in the stages that count; None: it shows of none to which it belongs."""
+
+    def told(names: set[str]) -> int:
+        metrics = merger.metrics(names)
+        return sum(metrics[name].count for name in ("notify.lag", "notify.latency") if name in metrics)
+
+    counted = {span.name for span in spans if span.counted}
+    within = told(counted)
+    return within if within or told({BEFORE, AFTER, *(span.name for span in spans)} - counted) else None
 
 
 def _counters(plan: Plan, found: Counter[str], *, complete: bool, over: bool = False) -> dict[str, int]:

@@ -78,7 +78,8 @@ class _Course(NamedTuple):
 
     Attributes:
         established: handshakes or sessions.
-        empty: of sessions that told nothing; all_lost: and of which none was left.
+        empty: of sessions that told nothing in the stages that count; outside: but so much in all.
+        all_lost: of sessions of which none was left.
         Others: see `make_verdict`.
     """
 
@@ -91,6 +92,7 @@ class _Course(NamedTuple):
     shortfalls: tuple[Shortfall, ...]
     established: int
     empty: bool
+    outside: int
     all_lost: bool
 
 
@@ -105,15 +107,18 @@ def make_verdict(
     missing: Sequence[str] = (),
     imbalances: Sequence[str] = (),
     shortfalls: tuple[Shortfall, ...] = (),
+    in_load: int | None = None,
 ) -> ResultVerdict:
     """The outcome that weighs most decides the exit code; the reasons name all.
 
     Args:
         shortfalls: of a run that came to its end: what was asked for and not done.
         missing: what was to be there and was not; nothing passes without it.
+        in_load: notifications sent or received in stages that count; None: nobody tells them from others.
     """
     shaking = "handshakes.completed" in counters
     established = counters["handshakes.completed" if shaking else "sessions.established"]
+    in_all = counters.get("notify.sent", 0) or counters.get("notify.received", 0)
     course = _Course(
         thresholds=thresholds,
         interrupted=interrupted,
@@ -124,7 +129,8 @@ def make_verdict(
         shortfalls=shortfalls if established else (),  # to say that nobody came is enough
         established=established,
         # A run that measured nothing has not passed anything.
-        empty=not shaking and not counters.get("notify.sent", 0) and not counters.get("notify.received", 0),
+        empty=not shaking and not (in_all if in_load is None else in_load),
+        outside=in_all,
         all_lost=not shaking and 0 < established <= counters.get("sessions.lost", 0),
     )
     code = _exit_code(course, generator.generator)
@@ -182,7 +188,7 @@ def _reasons(course: _Course, generator: GeneratorVerdict, counters: Mapping[str
         yield f"the books do not balance, which is a fault of loadgen's own: {line}"
     yield from generator.reasons
     if course.established and course.empty:
-        yield "no notification was sent or received"
+        yield _nothing(course)
     if course.all_lost:
         yield "no session was left at the end"
     for shortfall in course.shortfalls:
@@ -200,6 +206,11 @@ def _reasons(course: _Course, generator: GeneratorVerdict, counters: Mapping[str
     for threshold in course.thresholds:
         if not threshold.passed:
             yield f"threshold {_VERBS[threshold.status]}: {threshold.text} ({threshold.shown})"
+
+
+def _nothing(course: _Course) -> str:
+    where = f" in the stages that count; outside of them: {course.outside:,}" if course.outside else ""
+    return f"no notification was sent or received{where}"
 
 
 def _evidence(
@@ -259,6 +270,8 @@ def _no_limit(counters: Mapping[str, int], course: _Course) -> tuple[Limit, str]
         return Limit.NOBODY, "no session came up, and no error tells why" if came else "nobody came"
     if course.aborted:
         return Limit.SCENARIO, f"it gives up early: {course.aborted}"
+    if course.empty and "notify.due" not in counters:  # to send is not ours
+        return Limit.TARGET, _nothing(course)
     if not_done := [*(shortfall.what for shortfall in course.shortfalls), *_shortcomings(counters)]:
         return Limit.SCENARIO, f"it asked for no more; of that, not done: {'; '.join(not_done)}"
     return Limit.SCENARIO, "everything that it asked for was done"

@@ -11,6 +11,7 @@ import pytest
 from loadgen.compare.metrics import not_counted
 from loadgen.engine.outcome import _paces, load_figures, make_result, stage_spans
 from loadgen.engine.record import Load, RunRecord
+from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure.asked import Asked, Pace, shortfalls
 from loadgen.measure.health import Verdict
@@ -83,6 +84,41 @@ def test_a_peer_that_leaves_early_did_the_rest_badly_however_it_left(how: str, t
 def test_a_load_that_we_ended_is_judged_by_the_time_it_was_on(how: str, tmp_path: Path) -> None:
     rates = left_early(tmp_path, {"sessions.established": 1, how: 1, "notify.received": 150}, cut_short=True)
     assert rates == {"notify.received_per_s": pytest.approx(50)}
+
+
+@pytest.mark.parametrize(
+    ("came_in", "warmup", "code"),
+    [
+        ("before", False, ExitCode.INCONCLUSIVE),
+        ("after", False, ExitCode.INCONCLUSIVE),
+        ("", True, ExitCode.INCONCLUSIVE),
+        ("", False, ExitCode.PASSED),
+    ],
+)
+def test_what_comes_outside_of_the_load_is_no_load(came_in: str, warmup: bool, code: ExitCode, tmp_path: Path) -> None:
+    """A WLC that has said all that it has to say before the load begins, after its end, or in the warm-up."""
+    path = tmp_path / "s.toml"
+    stages = '{ warmup = "2s" }, { hold = "2s" }' if warmup else '{ hold = "2s" }'
+    path.write_text(f'name = "s"\n[load]\nrate = 50\nstages = [{stages}]\n', "utf-8")
+    plan = make_plan(*load_scenario(path), use=Use.TARGET_WLC, targets=[("127.0.0.1", 16113)])
+    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load.end()
+    load.end_ns = load.start_ns + sum(stage.duration_ns for stage in plan.stages)
+    recorder = Recorder("before")
+    stage = came_in or plan.stages[0].name
+    assert plan.stages[0].counted is not warmup
+    for _ in range(100):
+        recorder.record("notify.latency", 5, stage)
+    counters = {"sessions.established": 1, "sessions.closed": 1, "sessions.attempted": 1, "notify.received": 100}
+    recorder.counters.update(counters)
+    merger = Merger()
+    merger.add("mse-0", recorder.take(0))
+    record = RunRecord(merger, TimelineBuilder(NS_PER_S), (load,), (), (), True, True, False, "", True, load.start_ns)
+    verdict = make_result(plan, record, (), datetime.now(UTC)).verdict
+    assert verdict.exit_code == code
+    said = "no notification was sent or received in the stages that count; outside of them: 100"
+    assert (said in verdict.reasons) == (code is ExitCode.INCONCLUSIVE)
+    assert (verdict.limit_reason == said) == (code is ExitCode.INCONCLUSIVE)
 
 
 def test_figures_so_far_are_of_the_time_so_far(tmp_path: Path) -> None:
