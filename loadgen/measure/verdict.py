@@ -118,7 +118,7 @@ def make_verdict(
     """
     shaking = "handshakes.completed" in counters
     established = counters["handshakes.completed" if shaking else "sessions.established"]
-    in_all = counters.get("notify.sent", 0) or counters.get("notify.received", 0)
+    in_all = counters.get("notify.sent", 0) or once(counters, "notify.received")
     course = _Course(
         thresholds=thresholds,
         interrupted=interrupted,
