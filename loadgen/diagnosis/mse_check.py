@@ -159,7 +159,7 @@ class _MseCheck:
         if endpoint.session.state is State.VERSION_AGREED:  # and nothing was offered
             raise StepFault(Step.CAPABILITY, "version_refused", "it speaks none of our versions")
         self._walk.passed(Step.CAPABILITY, "version agreed, capability sent", at_ns=link.heard[Kind.VERSION_REQUEST])
-        self._until(link, endpoint, Step.SUBSCRIPTION, lambda: endpoint.active)
+        self._until(link, endpoint, Step.SUBSCRIPTION, lambda: endpoint.active or endpoint.refused)
         asked = self._check.mask_in(link, Kind.SUBSCRIBE_REQUEST)
         self._evidence.note(None, asked=told_mask(asked))
         if not endpoint.granted:

@@ -143,7 +143,7 @@ def engine_processes(pid: int) -> int:
 
 def test_more_users_while_the_run_is_on(tmp_path: Path, scenario: Path) -> None:
     """Workers hear how many there will be, and prepare for them at once."""
-    with Master(tmp_path / "results", "--local-workers", "2") as master:
+    with Master(tmp_path / "results", "--scenario", str(scenario), "--local-workers", "2") as master:
         master.serving()
         while json.loads(master.get("/worker-count"))["worker_count"] < 2:
             pass

@@ -35,7 +35,7 @@ def test_autostart_begins_by_itself_and_autoquit_ends_it(tmp_path: Path, scenari
 def test_the_class_picker_says_what_a_user_is(tmp_path: Path, scenario: Path, picked: str) -> None:
     """Two MSEs at each WLC of the scenario: a user is a WLC with both its sessions, or an MSE with a WLC of its own."""
     scenario.write_text(SMALL.replace("[mse]", "[mse]\ncount = 2"), "utf-8")
-    with Master(tmp_path / "results", "--class-picker", "--local-workers", "1") as master:
+    with Master(tmp_path / "results", "--scenario", str(scenario), "--class-picker", "--local-workers", "1") as master:
         master.serving()
         while json.loads(master.get("/worker-count"))["worker_count"] < 1:
             pass
