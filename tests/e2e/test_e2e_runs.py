@@ -337,7 +337,7 @@ class TestOptions:
 
     def test_duration_replaces_the_last_stage(self, batch: dict[str, Ended]) -> None:
         _check_books(batch["duration"])
-        assert batch["duration"].counters["notify.due"] == 2 * (100 + 60)
+        assert batch["duration"].counters["notify.due"] == 2 * (100 + 300)  # a hold keeps the rate before it
 
     def test_set_reaches_every_level(self, batch: dict[str, Ended]) -> None:
         ended = batch["set"]
