@@ -62,7 +62,7 @@ class Sampling:
         self._skip = index - count
         return picked
 
-    def near(self) -> bool:
+    def turn_ends(self) -> bool:
         """A turn is over; whether one of the next has a read to look at."""
         self._usual += (self._reads - self._usual) * _RECENT
         self._reads = 0
@@ -92,7 +92,7 @@ class ReadLag:
             self._held_from_ns, self._held_ns = time.monotonic_ns() - held, held
 
     def turn_ends(self) -> None:
-        self._before_ns = self._delay_ns() if self._sampling.near() else None
+        self._before_ns = self._delay_ns() if self._sampling.turn_ends() else None
 
     def parts(self, links: list[Link], late_ns: int) -> Iterator[list[Link]]:
         """All links that are about to be read, in their order; what is looked at is, when its turn has come.
