@@ -18,6 +18,7 @@ MAX_FRAME_BYTES = 65536
 
 VERSION_REQUEST, VERSION_RESPONSE, CAPABILITY, SUBSCRIBE_REQUEST, SUBSCRIBE_RESPONSE = 1, 2, 3, 4, 5
 ECHO_REQUEST, ECHO_RESPONSE, MEASUREMENT_NOTIFY = 6, 7, 16
+MEASUREMENT_REQUEST, MEASUREMENT_RESPONSE = 17, 18
 
 RSSI_MS = 1 << 0
 CATALYST_9800 = 0x68EBE7
@@ -60,6 +61,13 @@ def notify(sequence: int, readings: int = 1, subservice: int = 0, due_ns: int | 
     now = time.time_ns()
     body = NOTIFY.pack(sequence, now if due_ns is None else due_ns, now, b"\x02Station"[:6], subservice, readings)
     return frame(MEASUREMENT_NOTIFY, body + READING.pack(b"\x02AP__1", 0, 0, 1, -60, -61, 30, 1) * readings)
+
+
+def measurement_response(request: Frame, transaction: int | None = None) -> bytes:
+    """The answer to it, knowing nothing of the device; to another transaction, if one is given."""
+    mac, subservice = request.body[:6], request.body[6]
+    body = mac + bytes([subservice, 0]) + struct.pack(">H", 0)
+    return frame(MEASUREMENT_RESPONSE, body, request.transaction if transaction is None else transaction)
 
 
 def take_frames(data: bytes) -> tuple[list[Frame], bytes]:

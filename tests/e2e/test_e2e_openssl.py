@@ -165,7 +165,7 @@ class TestServer:
         ) as (server, address):  # fmt: skip
             running = start(
                 "run", scenario, "--target", f"wlc={address}", "--set", f'tls.version="{version}"', "--set",
-                f"tls.key={key}", "--set", "mse.setup_timeout=5s",
+                f"tls.key={key}", "--set", "mse.setup_timeout=5s", "--set", "requests.measurement={rate=2}",
             )  # fmt: skip
             data = server.wait_for_bytes(16)
             (request, *more), rest = wire.take_frames(data[data.index(b"\x4e\x00\x00\x01") :])
@@ -179,7 +179,12 @@ class TestServer:
             frames, _ = wire.take_frames(data[data.index(b"\x4e\x00\x00\x01") :])
             assert [each.msg_id for each in frames] == [wire.VERSION_REQUEST, wire.SUBSCRIBE_REQUEST]
             assert frames[1].body == struct.pack(">Q", wire.RSSI_MS)
-            server.say(wire.subscribe_response(frames[1].transaction) + wire.notify(0) + wire.notify(1))
+            server.say(wire.subscribe_response(frames[1].transaction))
+            # What it asks in the load's half second says that the load has begun.
+            data = server.wait_for_bytes(len(data) + 20)
+            frames, _ = wire.take_frames(data[data.index(b"\x4e\x00\x00\x01") :])
+            assert [each.msg_id for each in frames[2:]] == [wire.MEASUREMENT_REQUEST]
+            server.say(wire.measurement_response(frames[2]) + wire.notify(0) + wire.notify(1))
             ended = running.end()
         ended.check_passed()
         assert ended.counters["sessions.established"] == 1

@@ -15,13 +15,14 @@ from conftest import REPO, SMALL, Ended, Identities, Run, Start, free_port
 from e2e_peers import FakeMse, FakeWlc, WlcSession, make_certificate
 
 # docs/wire-profile.md: ids and layouts written down once more.
-CAPABILITY_REQUEST, UNSUBSCRIBE_RESPONSE, MEASUREMENT_REQUEST, MEASUREMENT_RESPONSE = 8, 10, 17, 18
+CAPABILITY_REQUEST, UNSUBSCRIBE_RESPONSE = 8, 10
 AP_INFO_NOTIFY = 116
 KINDS = (
     *("capability", "subscribe", "subscribe_groups", "unsubscribe"),
     *("measurement", "information", "statistics", "on_demand", "wips_config"),
 )
 ASKING = "requests.measurement={rate=200}"
+ASKING_ONCE = "requests.measurement={rate=2}"  # in the half second that `SMALL` has
 
 
 @pytest.fixture(scope="module")
@@ -106,22 +107,17 @@ def _at(run: Run, small: Path, certificate: Path, behave: Callable[[WlcSession],
     return ended
 
 
-def _answer(request: wire.Frame, transaction: int | None = None) -> bytes:
-    mac, subservice = request.body[:6], request.body[6]
-    body = mac + bytes([subservice, 0]) + struct.pack(">H", 0)
-    return wire.frame(MEASUREMENT_RESPONSE, body, request.transaction if transaction is None else transaction)
-
-
 def _each(session: WlcSession, act: Callable[[wire.Frame], None]) -> None:
-    """Set up, and have every request acted upon until the MSE leaves."""
+    """Set up, and act upon every request until the MSE leaves. With the first comes a notification: in the load."""
     session.set_up()
-    session.tls.sendall(wire.notify(0))
+    notifications = [wire.notify(0)]
     with contextlib.suppress(ConnectionError, ssl.SSLError):
         while (request := session.frames.next()) is not None:
             if request.msg_id == wire.ECHO_REQUEST:
                 session.tls.sendall(wire.frame(wire.ECHO_RESPONSE, transaction=request.transaction))
             else:
-                assert request.msg_id == MEASUREMENT_REQUEST
+                assert request.msg_id == wire.MEASUREMENT_REQUEST
+                session.tls.sendall(notifications.pop() if notifications else b"")
                 act(request)
 
 
@@ -131,7 +127,7 @@ def test_a_wlc_that_answers(run: Run, small: Path, certificate: Path) -> None:
     def behave(session: WlcSession) -> None:
         def act(request: wire.Frame) -> None:
             asked.add(request.body[:6])
-            session.tls.sendall(_answer(request))
+            session.tls.sendall(wire.measurement_response(request))
 
         _each(session, act)
 
@@ -172,9 +168,10 @@ def test_a_wlc_that_does_not_answer_is_asked_again(run: Run, small: Path, certif
 def test_a_wlc_whose_answers_are_to_nothing(run: Run, small: Path, certificate: Path) -> None:
     def behave(session: WlcSession) -> None:
         def act(request: wire.Frame) -> None:
-            wrong = _answer(request, request.transaction + 1000)
+            wrong = wire.measurement_response(request, request.transaction + 1000)
             other = wire.frame(UNSUBSCRIBE_RESPONSE, struct.pack(">QHxx", 0, 0), request.transaction)
-            session.tls.sendall(wrong + other + wire.capability() + _answer(request) + _answer(request))
+            twice = wire.measurement_response(request) * 2
+            session.tls.sendall(wrong + other + wire.capability() + twice)
 
         _each(session, act)
 
@@ -194,15 +191,19 @@ def test_a_wlc_that_tells_and_answers_unasked(run: Run, small: Path, certificate
         session.set_up()
         notice = struct.pack(">QQQBB", 0, 1, 1, 22, 0)
         grants = wire.subscribe_response(2) + wire.subscribe_response(3, mask=(1 << 64) - 1)
-        answers = wire.frame(MEASUREMENT_RESPONSE, bytes(10), 7) * 5000
+        answers = wire.frame(wire.MEASUREMENT_RESPONSE, bytes(10), 7) * 5000
+        asked = session.frames.next()  # so the load has begun
+        assert asked is not None
+        session.tls.sendall(wire.measurement_response(asked))
         session.tls.sendall(wire.notify(0) + wire.frame(AP_INFO_NOTIFY, notice) + grants + answers + wire.notify(1))
         session.answer_echoes()
 
     with FakeWlc(certificate, behave) as wlc:
-        ended = run("run", small, "--target", f"wlc={wlc.address}", "--set", "mse.count=1")
+        ended = run("run", small, "--target", f"wlc={wlc.address}", "--set", "mse.count=1", "--set", ASKING_ONCE)
     ended.check_passed()
     assert wlc.failures == []
     assert ended.errors == {"errors.stream.not_subscribed": 1}
+    assert ended.counters["requests.answered"] == ended.counters["requests.sent"] == 1
     assert ended.counters["requests.unmatched"] == 5002
     assert ended.counters["notify.received"] == 3
     assert ended.counters["notify.lost"] == 0
@@ -220,15 +221,15 @@ def test_an_mse_that_asks_without_end_and_does_not_read(start: Start, tmp_path: 
         good.set_up()
         body = bytes(6) + bytes([0, 0])
         for number in range(200):
-            good.tls.sendall(wire.frame(MEASUREMENT_REQUEST, body, number + 10))
+            good.tls.sendall(wire.frame(wire.MEASUREMENT_REQUEST, body, number + 10))
         answers: dict[int, bytes] = {}
         while len(answers) < 200:
             frame = good.frames.next()
             assert frame is not None
-            if frame.msg_id == MEASUREMENT_RESPONSE:
+            if frame.msg_id == wire.MEASUREMENT_RESPONSE:
                 answers[frame.transaction] = frame.body
         bad.set_up()
-        flood = b"".join(wire.frame(MEASUREMENT_REQUEST, body, number) for number in range(1000))
+        flood = b"".join(wire.frame(wire.MEASUREMENT_REQUEST, body, number) for number in range(1000))
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             while running.process.poll() is None:
                 bad.tls.sendall(flood)
