@@ -216,6 +216,8 @@ def _pkcs12(data: bytes, source: str, problems: list[Problem]) -> IdentityParts:
                 continue
             first = [store.cert] if store.cert is not None else []
             certificates = [each.certificate for each in (*first, *store.additional_certs)]
+            if not certificates:
+                problems.append(Problem(source, "a certificate in the .p12", "none"))
             key = None if store.key is None else _supported(store.key, source, problems)
             return IdentityParts(key, [AnyCertificate(each.public_bytes(Encoding.DER)) for each in certificates])
     expected = (

@@ -28,6 +28,7 @@ from loadgen.identity.authlist import AuthEntry
 from loadgen.identity.credentials import Identity, KeyType, load_identity, save_identity
 from loadgen.identity.devices import aireos_config, ios_xe_config, load_auth_list, server_auth_info
 from loadgen.identity.keyhash import HashedBytes
+from loadgen.identity.pem import read_certificates
 
 
 def _run(*arguments: str | Path) -> Result:
@@ -209,6 +210,14 @@ def test_a_pkcs12_with_a_password_is_refused_with_the_way_out(tmp_path: Path) ->
     path.write_bytes(serialize_key_and_certificates(b"mse", KEY, certificate, None, BestAvailableEncryption(b"secret")))
     for read in (load_identity, lambda each: _run("show", each)):
         with pytest.raises(InputError, match="openssl pkcs12 -legacy -nodes -in"):
+            read(path)
+
+
+def test_a_pkcs12_with_nothing_but_a_key(tmp_path: Path) -> None:
+    path = tmp_path / "mse.p12"
+    path.write_bytes(serialize_key_and_certificates(b"mse", KEY, None, None, NoEncryption()))
+    for read in (load_identity, lambda each: _run("show", each), lambda each: read_certificates(each.read_bytes(), "")):
+        with pytest.raises(InputError, match=r"expected a certificate in the \.p12, found none"):
             read(path)
 
 
