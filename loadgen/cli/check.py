@@ -209,7 +209,7 @@ def _load_identity(path: Path, options: dict[str, Any]) -> Identity:
     from loadgen.engine.keys import refused_by_openssl
     from loadgen.identity.credentials import load_identity, refused_certificates
 
-    identity = load_identity(path, needs_mac=False)
+    identity = load_identity(path)
     allows_old = options["old_certificates"] or options["strong_cipher"] == "off"
     problems = list(refused_certificates(identity, str(path), allows_old=allows_old, remedy="--old-certificates"))
     problems += refused_by_openssl(identity, str(path))

@@ -86,13 +86,14 @@ def new(mac: str | None, count: int, key: KeyType, out: Path, force: bool, hash_
 
 @identity.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--mac", help="MAC address of the MSE.  [default: the one that its certificate names]")
 @_hash_over
-def show(file: Path, hash_over: HashedBytes) -> None:
+def show(file: Path, mac: str | None, hash_over: HashedBytes) -> None:
     """Print the key hashes of FILE as an MSE would, and what lists it at an IOS-XE and at an AireOS controller.
 
     FILE is an identity or a certificate alone (PEM, DER or PKCS#12 without a password), or any text with what
     an MSE prints (show server-auth-info, cmxctl config authinfo get), IOS-XE configuration or AireOS auth-list
-    lines in it; hashes in a text are what they are, so --hash-over only matters for an identity.
+    lines in it; hashes in a text are what they are, so --hash-over and --mac are for certificates only.
     """
     from loadgen.files import read_bounded
     from loadgen.identity.devices import MAX_TEXT_BYTES, decode_device_text, read_device_text, server_auth_blocks
@@ -101,15 +102,18 @@ def show(file: Path, hash_over: HashedBytes) -> None:
     # Read once: it may be a pipe.
     data = read_bounded(file, MAX_TEXT_BYTES, "an identity, a certificate, or a text printed by a device")
     if is_pem_or_der(data):
-        _show_certificate(data, str(file), hash_over)
+        _show_certificate(data, str(file), mac, hash_over)
         return
+    if mac is not None:
+        raise InputError(Problem("--mac", "an identity or a certificate, whose MSE it is the address of", "a text"))
     entries = read_device_text(decode_device_text(data, str(file)), str(file))
     say(server_auth_blocks(entries), nl=False)
     _say_configurations(entries)
 
 
-def _show_certificate(data: bytes, source: str, hash_over: HashedBytes) -> None:
-    """Of an identity, or of a certificate alone: its hash is all that is wanted, and that needs neither key nor MAC."""
+def _show_certificate(data: bytes, source: str, given: str | None, hash_over: HashedBytes) -> None:
+    """Of an identity, or of a certificate alone: its hash is all that is wanted, and that needs neither key nor MAC.
+    What lists it at a controller needs one: `given`, or the certificate's own."""
     from loadgen.foreign import quoted
     from loadgen.identity.authlist import AuthEntry
     from loadgen.identity.devices import server_auth_blocks
@@ -120,12 +124,12 @@ def _show_certificate(data: bytes, source: str, hash_over: HashedBytes) -> None:
     if problems:
         raise InputError(problems)
     certificate = certificates[0]
-    mac = mac_of(certificate)
+    mac = mac_of(certificate) if given is None else _mac(given)
     entries = AuthEntry.both_of(certificate, mac or "", hash_over)
     say(server_auth_blocks(entries, "SSC" if certificate.is_self_signed else "LSC"), nl=False)
     if mac is None:
         name = quoted(certificate.subject or "")
-        say(f"\nno MAC address in its name, {name}: a controller lists it under that of its MSE")
+        say(f"\nno MAC address in its name, {name}: a controller lists it under that of its MSE; give it with --mac")
     else:
         _say_configurations(entries)
 
@@ -139,16 +143,18 @@ def _say_configurations(entries: Sequence[AuthEntry]) -> None:
     say(aireos_config(entries), nl=False)
 
 
+def _mac(text: str) -> str:
+    try:
+        return parse_mac(text)
+    except ValueError as error:
+        raise InputError(Problem("--mac", str(error), repr(text))) from error
+
+
 def _consecutive_macs(first: str | None, count: int) -> list[str]:
     """`count` addresses from `first` (or a random one) on."""
-    if first is None:
-        # Bit 23 cleared: with any sensible count the addresses differ in their last digits only.
-        start = mac_to_int(local_mac(secrets.randbits(48))) & ~0x80_0000
-    else:
-        try:
-            start = mac_to_int(parse_mac(first))
-        except ValueError as error:
-            raise InputError(Problem("--mac", str(error), repr(first))) from error
+    # Of a random one bit 23 is cleared: with any sensible count the addresses differ in their last digits only.
+    random = mac_to_int(local_mac(secrets.randbits(48))) & ~0x80_0000
+    start = random if first is None else mac_to_int(_mac(first))
     if start + count - 1 > LAST_MAC:
         expected = f"{count} MAC addresses from {mac_from_int(start)} on"
         raise InputError(Problem("--count", expected, f"only {LAST_MAC - start + 1}"))

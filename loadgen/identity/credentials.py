@@ -22,7 +22,7 @@ from loadgen.files import read_bounded, write_new
 from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.certificates import PrivateKey, authority_certificate, leaf_certificate
 from loadgen.identity.mac import bare_mac
-from loadgen.identity.pem import certificates_in, mac_in, mac_of, parse_identity, pem_of
+from loadgen.identity.pem import certificates_in, mac_of, parse_identity, pem_of
 
 KeyType = Literal["p256", "rsa-2048"]
 
@@ -34,8 +34,9 @@ EXPECTED_IDENTITY = "a private key and its certificate (PEM or PKCS#12)"
 class Identity(msgspec.Struct, frozen=True):
     """Who an endpoint is.
 
-    mac: colon form; key_pem: PKCS#8, not encrypted; certificate_pem: one certificate;
-    chain_pem: what is sent after it in the handshake, nearest issuer first, without the root.
+    mac: colon form, or "" where the certificate names none: who is let in by a key hash needs none;
+    key_pem: PKCS#8, not encrypted; certificate_pem: one certificate; chain_pem: what is sent after it in the
+    handshake, nearest issuer first, without the root.
     """
 
     mac: str
@@ -128,13 +129,13 @@ def save_identity(identity: Identity, path: Path, *, replace: bool = False) -> N
     write_new(path, identity.key_pem + identity.certificate_pem + identity.chain_pem, mode=0o600, replace=replace)
 
 
-def load_identity(path: Path, *, needs_mac: bool = True) -> Identity:
+def load_identity(path: Path) -> Identity:
     """Read what `save_identity` wrote, or a key with its certificates from anywhere else.
 
     Raises:
         InputError: as `read_identity`; or the file is missing, unreadable, empty or larger than 1 MiB.
     """
-    return read_identity(read_bounded(path, MAX_PEM_BYTES, EXPECTED_IDENTITY), str(path), needs_mac=needs_mac)
+    return read_identity(read_bounded(path, MAX_PEM_BYTES, EXPECTED_IDENTITY), str(path))
 
 
 def refused_certificates(identity: Identity, where: str, *, allows_old: bool, remedy: str) -> Iterator[Problem]:
@@ -152,32 +153,26 @@ def refused_certificates(identity: Identity, where: str, *, allows_old: bool, re
             yield Problem(where, expected, f"{outdated} in certificate number {number}")
 
 
-def read_identity(data: bytes, source: str, *, needs_mac: bool = True) -> Identity:
+def read_identity(data: bytes, source: str) -> Identity:
     """Read one unencrypted RSA or EC private key, its certificate, and the chain that follows the
     certificate.
 
-    The MAC is taken from the certificate's common name: the whole of it or, as in Cisco's own device
-    certificates, its end. Key and certificates are brought into one form (PKCS#8, no text between the
-    blocks).
+    The MAC is that of the certificate's common name, if it names one: what names real ones have is not public.
+    Key and certificates are brought into one form (PKCS#8, no text between the blocks).
 
     Args:
         data: PEM, however its certificates are labelled, or PKCS#12 without a password.
         source: the name of the file, which becomes the `where` of every problem.
-        needs_mac: without, the MAC of a certificate that names none is empty: what names real ones have is not public.
 
     Raises:
         InputError: no key, several keys, an encrypted or unsupported one, no certificate, one that is not
-            that key's,
-            one without a MAC in its common name. What can be told at the same time is told at the same time.
+            that key's. What can be told at the same time is told at the same time.
     """
     problems: list[Problem] = []
     key, certificates = parse_identity(data, source, problems, needs_key=True)
-    mac = ""
-    if certificates:
-        mac = mac_in(certificates[0], source, problems) if needs_mac else mac_of(certificates[0]) or ""
     if problems or key is None:
         raise InputError(problems)
-    return _identity(mac, key, certificates)
+    return _identity(mac_of(certificates[0]) or "", key, certificates)
 
 
 def _identity(mac: str, key: PrivateKey, certificates: Sequence[AnyCertificate]) -> Identity:

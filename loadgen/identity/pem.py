@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from loadgen.errors import InputError, Problem
 from loadgen.files import without_mark
-from loadgen.foreign import plain, quoted
+from loadgen.foreign import plain
 from loadgen.identity.any_certificate import AnyCertificate, UnreadableError
 from loadgen.identity.certificates import PrivateKey
 from loadgen.identity.mac import parse_mac
@@ -73,20 +73,9 @@ def parse_identity(data: bytes, source: str, problems: list[Problem], *, needs_k
     return parts
 
 
-def mac_in(certificate: AnyCertificate, source: str, problems: list[Problem]) -> str:
-    """The MAC in a certificate's common name, or "" and one problem more."""
-    if mac := mac_of(certificate):
-        return mac
-    names = certificate.common_names
-    found = f"the common name {quoted(names[0])}" if names else "no common name"
-    if certificate.subject is None:
-        found = "a name that cannot be read"
-    problems.append(Problem(source, "a certificate whose common name is a MAC address or ends in one", found))
-    return ""
-
-
 def mac_of(certificate: AnyCertificate) -> str | None:
-    """The MAC that a certificate's common name is, or ends in; None if it names none."""
+    """The MAC that a certificate's common name is, or (as in Cisco's own device certificates) ends in; None if it
+    names none."""
     for name in certificate.common_names:
         at_the_end = _MAC_AT_THE_END.fullmatch(name)
         try:

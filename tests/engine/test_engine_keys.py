@@ -134,6 +134,21 @@ def test_files_that_another_authority_signed(tmp_path: Path) -> None:
     assert keys_of(tmp_path, files + "wlc.authenticate = false").mse[2].mac == "02:00:00:00:00:02"
 
 
+@pytest.mark.parametrize("common_name", ["cmx.example.net", "0050569c3489"])
+def test_a_certificate_is_known_by_its_hash_whatever_its_name_is(tmp_path: Path, common_name: str) -> None:
+    """Two of one name, too: nothing in a run goes by the MAC that a certificate names."""
+    ders = []
+    for number in range(2):
+        key = new_key("p256")
+        ders.append(odd.certificate(odd.mac_name(mac=common_name), key))
+        (tmp_path / f"{number}.pem").write_bytes(odd.identity_pem(key, ders[-1]))
+    keys = keys_of(tmp_path, "mse.identities = ['0.pem', '1.pem']", count=2)
+    assert [identity.certificate().der for identity in keys.mse] == ders
+    entries = [keys.auth_lists[0].find(identity.certificate()) for identity in keys.mse]
+    assert None not in entries
+    assert len(set(entries)) == 2
+
+
 def test_an_identity_that_openssl_would_refuse_in_a_worker_is_refused_here(tmp_path: Path) -> None:
     """With its file's name, and the setting that takes it."""
     small = odd.certificate(odd.mac_name(), odd.RSA_1024, digest=SHA1)

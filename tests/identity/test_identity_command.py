@@ -24,6 +24,7 @@ from identity_samples import AUTH_INFO_JAPANESE, MAC, SHA1, SHA2
 
 from loadgen.cli.identity import identity, new
 from loadgen.errors import InputError
+from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.authlist import AuthEntry
 from loadgen.identity.credentials import Identity, KeyType, load_identity, save_identity
 from loadgen.identity.devices import aireos_config, ios_xe_config, load_auth_list, server_auth_info
@@ -227,8 +228,31 @@ def test_show_a_certificate_that_names_no_mac(tmp_path: Path) -> None:
     output = _run("show", path).output
     assert output.startswith("SHA1 Key Hash: ")
     assert output.endswith(
-        "\nno MAC address in its name, 'CN=robin\\u001b[31m': a controller lists it under that of its MSE\n"
+        "\nno MAC address in its name, 'CN=robin\\u001b[31m': a controller lists it under that of its MSE;"
+        " give it with --mac\n"
     )
+
+
+@pytest.mark.parametrize("named", ["robin.example", "0050569c348a"])
+def test_what_lists_a_certificate_under_the_mac_that_is_given(tmp_path: Path, named: str) -> None:
+    """A controller's list goes by MACs, whatever the certificate says of itself."""
+    der = odd.certificate(odd.mac_name(mac=named), KEY)
+    path = tmp_path / "mse.pem"
+    path.write_bytes(odd.pem("CERTIFICATE", der))
+    (tmp_path / "shown.txt").write_text(_run("show", path, "--mac", "0050.569C.3489").output, "utf-8")
+    listed = load_auth_list(tmp_path / "shown.txt", "spki")
+    assert {entry.mac for entry in listed.entries} == {MAC}
+    assert listed.find(AnyCertificate(der)) is not None
+
+
+def test_a_mac_for_what_has_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "captured.txt"
+    path.write_text(AUTH_INFO_JAPANESE, encoding="utf-8")
+    with pytest.raises(InputError, match=r"--mac: expected an identity or a certificate, .* found a text"):
+        _run("show", path, "--mac", MAC)
+    path.write_bytes(FORMS["DER"])
+    with pytest.raises(InputError, match=r"--mac: expected a MAC address such as .* found 'robin'"):
+        _run("show", path, "--mac", "robin")
 
 
 def test_show_refuses_with_the_path(tmp_path: Path, ssc_p256: Identity) -> None:
