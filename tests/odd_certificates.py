@@ -18,6 +18,7 @@ Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 UTF8, PRINTABLE, TELETEX, BMP = 0x0C, 0x13, 0x14, 0x1E
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 CN, ORG, COUNTRY, EMAIL = "550403", "55040a", "550406", "2a864886f70d010901"
+SERVERS, CLIENTS = "2b06010505070301", "2b06010505070302"
 VALID = ((UTC_TIME, b"250101000000Z"), (UTC_TIME, b"450101000000Z"))
 # basicConstraints with CA:TRUE, and what a device has instead.
 AUTHORITY = bytes.fromhex("300f0603551d130101ff040530030101ff")
@@ -58,6 +59,22 @@ def name(*attributes: Attribute) -> bytes:
 
 def mac_name(*more: Attribute, mac: str = "0050569c3489") -> bytes:
     return name(*more, (CN, UTF8, mac.encode()))
+
+
+def extension(oid: str, value: bytes, *, critical: bool = False) -> bytes:
+    """An extension, whatever its value means."""
+    return der(0x30, der(6, bytes.fromhex(oid)), b"\x01\x01\xff" if critical else b"", der(4, value))
+
+
+def constraints(*, most_below: int | None = None, authority: bool = True) -> bytes:
+    """basicConstraints. Args: most_below: how many authorities may be between this one and whoever shows the chain."""
+    limit = b"" if most_below is None else der(2, bytes([most_below]))
+    return extension("551d13", der(0x30, b"\x01\x01\xff" if authority else b"", limit), critical=True)
+
+
+def purposes(*oids: str) -> bytes:
+    """extKeyUsage."""
+    return extension("551d25", der(0x30, *(der(6, bytes.fromhex(oid)) for oid in oids)))
 
 
 class Issuer(NamedTuple):

@@ -169,7 +169,10 @@ TUNNEL = (
     Cause(
         "wlc_certificate_outdated",
         "the WLC's certificate is by rules that OpenSSL does not take any more: {wlc_outdated}",
-        ("`--old-certificates` takes it here, and `tls.old_certificates = true` in a scenario",),
+        (
+            "certificate of the WLC:    {wlc_name}, valid from {wlc_from} until {wlc_until}",
+            "`--old-certificates` takes it here, and `tls.old_certificates = true` in a scenario",
+        ),
         {
             "tls:certificate_key_too_small": 10,
             "tls:certificate_signature_too_weak": 10,
@@ -180,7 +183,10 @@ TUNNEL = (
     Cause(
         "wlc_certificate_unusable",
         "the WLC's certificate does not hold: {detail}",
-        ("certificate of the WLC:    {wlc_name}, valid from {wlc_from} until {wlc_until}", "our clock: {our_time}"),
+        (
+            "certificate of the WLC:    {wlc_name}, valid from {wlc_from} until {wlc_until}",
+            "our clock:                 {our_time}",
+        ),
         {
             "tls:certificate_not_yet_valid": 10,
             "tls:certificate_expired": 10,
@@ -196,7 +202,10 @@ TUNNEL = (
     Cause(
         "wlc_not_trusted",
         "the WLC's certificate does not lead to the authority that we were told to trust",
-        ("the file of --trust; the WLC's trustpoint: `show wireless management trustpoint`",),
+        (
+            "certificate of the WLC:    {wlc_name}, valid from {wlc_from} until {wlc_until}",
+            "the file of --trust; the WLC's trustpoint: `show wireless management trustpoint`",
+        ),
         {"tls:certificate_verify_failed": 9},
         "mse",
     ),
@@ -210,6 +219,9 @@ TUNNEL = (
             "tls:alert_certificate_unknown": 9,
             "tls:alert_unsupported_certificate": 9,
             "tls:alert_certificate_expired": 9,
+            "tls:alert_certificate_revoked": 9,
+            "tls:alert_access_denied": 9,
+            "tls:alert_decrypt_error": 9,
         },
         "wlc",
     ),

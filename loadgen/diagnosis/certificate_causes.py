@@ -86,7 +86,7 @@ CERTIFICATES = (
     ),
     Cause(
         "certificate_purpose",
-        "the MSE's certificate, or one above it, is not made for what it is used for: {detail}",
+        "the MSE's certificate, or one above it, is not made for what it is used for: {unfit}",
         (
             "certificate of the MSE:    {mse_name}, valid from {mse_from} until {mse_until}",
             "`openssl x509 -noout -text -in FILE`: basic constraints, key usage, extended key usage",
@@ -96,6 +96,9 @@ CERTIFICATES = (
             "accepted:certificate_extension_unknown": 10,
             "accepted:chain_not_of_authorities": 10,
             "accepted:chain_too_long": 10,
+            # We are unfit by OpenSSL's rules, and OpenSSL has alerts of either step for that.
+            "own_unfit&refused_by_peer&accepted:*": 9,
+            "own_unfit&refused_by_peer&listed:*": 8,
         },
     ),
     Cause(
@@ -118,6 +121,7 @@ CERTIFICATES = (
             "accepted:certificate_malformed": 10,
             "accepted:certificate_dates_unreadable": 10,
             "accepted:certificate_signature_wrong": 10,
+            "own_malformed&refused_by_peer&accepted:*": 9,
         },
     ),
 )

@@ -11,10 +11,7 @@ from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.credentials import Identity
 from loadgen.transport.tls import client_context, server_context
 from loadgen.transport.trace import observed
-
-# X509_V_FLAG_NO_CHECK_TIME: OpenSSL would refuse before anybody has seen the certificate, and what its dates are is
-# what an engineer must be told. Judged by `dates_refused` instead, and refused with the same alerts.
-_NO_CHECK_TIME = 0x200000
+from loadgen.transport.verifying import NO_CHECK_TIME
 
 
 def mse_context(identity: Identity, trusted_pem: bytes | None, *, strong: bool, old_certificates: bool) -> SSL.Context:
@@ -71,7 +68,9 @@ def wlc_context(
     )
     store = context.get_cert_store()
     assert store is not None
-    store.set_flags(_NO_CHECK_TIME)
+    # OpenSSL would refuse before anybody has seen the certificate, and what its dates are is what an engineer must be
+    # told. Judged by `dates_refused` instead, and refused with the same alerts.
+    store.set_flags(NO_CHECK_TIME)
     return _finished(context, strong=strong)
 
 

@@ -12,7 +12,7 @@ from loadgen.diagnosis.contexts import wlc_context
 from loadgen.diagnosis.hello import client_hello_untrusted
 from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import judge
-from loadgen.diagnosis.settings import Check, CheckSettings, told_mask, told_name
+from loadgen.diagnosis.settings import Check, CheckSettings, told_kind, told_mask, told_name
 from loadgen.diagnosis.signatures import key_told, made_by, told
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
 from loadgen.endpoint.stations import make_stations
@@ -120,6 +120,7 @@ class _MseCheck:
             self._check.note_first_bytes(link, expected="peer_is_tls_client")
             self._note_offer(link)
             self._check.note_request(link, link.spoken.sent)
+            self._evidence.note(None, unfit=told_kind(fault.kind))
             step = log.failing_step(fault.kind)
             self._check.pass_reached(link, step)
             self._check.pass_up_to(step)

@@ -177,7 +177,7 @@ class Check:
         """A fault in words: the peer's alert by name and number, where there was one."""
         peer = PEER[self.plays]
         alert, own = self.log.fatal_from_peer, self.log.fatal_from_us
-        told = alert.told(peer) if alert is not None else fault.kind.replace("_", " ")
+        told = alert.told(peer) if alert is not None else told_kind(fault.kind)
         if alert is None and own is not None:
             told = f"{told}; {own.told(peer)}"
         self.evidence.note(None, alert=told)
@@ -256,6 +256,11 @@ def _role_sign(detail: str) -> str | None:
         if found.startswith(kinds):
             return signs
     return None
+
+
+def told_kind(kind: str) -> str:
+    """A kind of fault, for a person."""
+    return kind.replace("_", " ")
 
 
 def told_mask(mask: int) -> str:

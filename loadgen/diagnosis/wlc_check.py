@@ -15,7 +15,7 @@ from loadgen.diagnosis.contexts import dates_refused, mse_context
 from loadgen.diagnosis.hello import PEEK_BYTES
 from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import judge
-from loadgen.diagnosis.settings import SILENT, Check, CheckSettings, told_mask
+from loadgen.diagnosis.settings import SILENT, Check, CheckSettings, told_kind, told_mask
 from loadgen.diagnosis.signatures import is_empty_certificate, key_told
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
 from loadgen.endpoint.mse import MseEndpoint
@@ -26,6 +26,7 @@ from loadgen.nmsp.services import labels_of
 from loadgen.transport.address import host_and_port
 from loadgen.transport.spoken import CERTIFICATE
 from loadgen.transport.tls import TransportFault, dial, dial_result
+from loadgen.transport.verifying import unfitness
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 # A certificate that began so lately may not be valid yet to somebody whose clock is behind.
@@ -43,7 +44,12 @@ _NOTHING_IN_COMMON = frozenset(
         "wrong_ssl_version",
     }
 )
-_OWN_SIGNS = {"certificate_not_yet_valid": "own_not_yet_valid", "certificate_expired": "own_expired"}
+_OWN_SIGNS = {
+    "certificate_not_yet_valid": "own_not_yet_valid",
+    "certificate_expired": "own_expired",
+    "certificate_signature_wrong": "own_malformed",
+    "certificate_dates_unreadable": "own_malformed",
+}
 
 
 def check_wlc(host: str, port: int, settings: CheckSettings) -> CheckReport:
@@ -74,6 +80,9 @@ class _WlcCheck:
         if certificate.outdated is not None:
             self._evidence.note("own_outdated")
         settings = self._settings
+        unfit = unfitness(settings.identity.certificate_pem, settings.identity.chain_pem)
+        if unfit is not None:
+            self._evidence.note(_OWN_SIGNS.get(unfit, "own_unfit"), unfit=told_kind(unfit))
         verdict = judge(settings.listed or (), certificate, settings.key_hash, settings.hash_over)
         self._check.note_verdict(verdict, settings.identity.mac or None)
         if settings.listed is None:

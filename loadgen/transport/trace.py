@@ -18,7 +18,7 @@ from OpenSSL._util import lib as _lib
 
 from loadgen.transport.patient import PatientTunnel
 from loadgen.transport.tls import TransportFault, Tunnel
-from loadgen.transport.verifying import CertificateCheck, der_of
+from loadgen.transport.verifying import CertificateCheck, der_of, first_judged
 
 # OpenSSL's SSL_CB_*: what `where` of a state event is made of.
 LOOP, EXIT, READ, WRITE = SSL.SSL_CB_LOOP, SSL.SSL_CB_EXIT, SSL.SSL_CB_READ, SSL.SSL_CB_WRITE
@@ -116,7 +116,7 @@ class Telling(Tunnel):
         """The peer's in DER, once the handshake has taken it, or refused it."""
         certificate = _lib.SSL_get_peer_certificate(self._ssl)
         if certificate == _ffi.NULL:
-            return self.refused_certificate
+            return self.refused_certificate or first_judged(self._ssl)
         try:
             return der_of(certificate)
         finally:

@@ -24,6 +24,8 @@ Clock: TypeAlias = Callable[[], float]
 _OK, _SELF_SIGNED, _REJECTED = 0, 18, 28  # X509_V_OK, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_CERT_REJECTED
 # SELF_SIGNED_CERT_IN_CHAIN, UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNABLE_TO_VERIFY_LEAF_SIGNATURE
 _NO_ANCHOR = frozenset({19, 20, 21})
+# X509_V_FLAG_NO_CHECK_TIME: whether it is valid at some time is asked elsewhere.
+NO_CHECK_TIME = 0x200000
 # None of OpenSSL's: whoever is not on the list gets certificate_unknown.
 _NOT_LISTED = 10_000
 # OpenSSL's X509_V_ERR_*, as far as real gear brings them about. Others become certificate_error_<number>.
@@ -147,6 +149,29 @@ def refusal_of_server(ssl: Any) -> str | None:
     """Why we, a client, refused the server's certificate, where that has a kind of its own."""
     kind = _KINDS.get(_lib.SSL_get_verify_result(ssl))
     return None if kind == "chain_not_trusted" else kind
+
+
+def first_judged(ssl: Any) -> bytes | None:
+    """The server's certificate in DER, whether we, a client, took it or not; None if it was not judged."""
+    chain = _lib.SSL_get0_verified_chain(ssl)
+    return None if chain == _ffi.NULL else der_of(_lib.sk_X509_value(chain, 0))
+
+
+def unfitness(certificate_pem: bytes, chain_pem: bytes) -> str | None:
+    """What OpenSSL finds wrong with a client's certificate and the chain it sends, whoever is trusted and whatever the
+    time is: a kind; None if nothing.
+    """
+    certificate, *above = [*certificates_of(certificate_pem), *certificates_of(chain_pem)]
+    store = crypto.X509Store()
+    store.add_cert([certificate, *above][-1])
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | NO_CHECK_TIME)
+    _lib.X509_STORE_set_purpose(store._store, _lib.X509_PURPOSE_SSL_CLIENT)  # noqa: SLF001
+    try:
+        crypto.X509StoreContext(store, certificate, above).verify_certificate()
+    except crypto.X509StoreContextError as error:
+        kind = _KINDS.get(error.errors[0])
+        return None if kind == "chain_not_trusted" else kind
+    return None
 
 
 @_ffi.callback(_SIGNATURE)  # type: ignore[untyped-decorator]
