@@ -224,11 +224,17 @@ class DtlsWlcDriver(DtlsDriver):
         if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
         link = DtlsLink(association, number, now)
-        self.strangers.await_word(link, now)
-        for stranger in self.strangers.too_many(now):
+        self._await_word(link, now)
+        await self.live(link)
+
+    def _await_word(self, link: DtlsLink, now_ns: int) -> None:
+        """One more stranger. Not a part of `_accepted`, which would keep the one that had to go for as long as its own
+        association lives.
+        """
+        self.strangers.await_word(link, now_ns)
+        for stranger in self.strangers.too_many(now_ns):
             assert isinstance(stranger, DtlsLink)
             self.fault(stranger, SILENT)
-        await self.live(link)
 
     def part(self, link: DtlsLink) -> None:
         self.strangers.forget(link)
