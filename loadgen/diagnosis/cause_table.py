@@ -287,7 +287,7 @@ CONVERSATION = (
         "wlc_hangs_up",
         "the WLC let us in and hung up: it is full, restarting, or did not like what we said or are",
         ("its log at this time; `show nmsp statistics`; the number of connections it allows",),
-        _HUNG_UP,
+        {**_HUNG_UP, "certificate_unanswered&accepted:*": 4},
         "mse",
     ),
     Cause(

@@ -14,6 +14,10 @@ _BOTH_CLOCKS = (
     "certificate of the WLC:    valid from {wlc_from} until {wlc_until}",
     "on both: `show clock`, `show ntp status`; the WLC's time must be the same as the MSE's, or ahead of it",
 )
+# Libraries have an alert for every date and signature; who says nothing has asked a list, behind their back.
+_WITHOUT_A_WORD = {
+    f"no_list&accepted:{kind}": 7 for kind in ("closed", "closed_without_notify", "reset", "record_layer_failure")
+}
 
 CERTIFICATES = (
     Cause(
@@ -179,7 +183,7 @@ LISTS = (
         "not_listed",
         "the list has no entry for this MSE, {mac}",
         ("its key hash is {key_hash}", "`loadgen identity show FILE` prints the configuration that lists it"),
-        {"not_listed": 9, "no_list": 5},
+        {"not_listed": 9, "no_list": 5, **_WITHOUT_A_WORD},
     ),
     Cause(
         "wlc_has_another_list",

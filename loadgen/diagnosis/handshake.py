@@ -13,6 +13,9 @@ _HELLO = {"mse": "SSLv3/TLS read server hello", "wlc": "SSLv3/TLS write server h
 _ASKED = {"mse": "SSLv3/TLS read server certificate request", "wlc": "SSLv3/TLS write certificate request"}
 _SHOWN = {"mse": "SSLv3/TLS write client certificate", "wlc": "SSLv3/TLS read client certificate"}
 
+# With TLS 1.3, what a WLC may say when the handshake is over at its end too, and it has judged a certificate.
+_WELCOME = "SSLv3/TLS read server session ticket"
+
 # What a WLC's alert says about an MSE's certificate. `certificate_unknown` is what the field's controllers send whoever
 # is not on their list; unknown_ca, access_denied and internal_error are what other libraries make of the same refusal.
 _LIST_ALERTS = frozenset({46, 48, 49, 80})
@@ -71,6 +74,11 @@ class HandshakeLog:
     def shown(self) -> bool:
         """An MSE's certificate was sent."""
         return _SHOWN[self._plays] in self._first_ns
+
+    @property
+    def welcomed(self) -> bool:
+        """The WLC gave us a ticket of TLS 1.3."""
+        return _WELCOME in self._first_ns
 
     def reached(self) -> list[Reached]:
         """The steps passed, of TLS and what is asked for in it; in their order."""

@@ -44,6 +44,8 @@ _NOTHING_IN_COMMON = frozenset(
         "wrong_ssl_version",
     }
 )
+# How a WLC ends that has nothing against our certificate, as far as that tells.
+_NO_REFUSAL = frozenset({"closed", "timeout"})
 _OWN_SIGNS = {
     "certificate_not_yet_valid": "own_not_yet_valid",
     "certificate_expired": "own_expired",
@@ -215,6 +217,19 @@ class _WlcCheck:
             finally:
                 link.close()
 
+    def _refused_at(self, fault: TransportFault) -> Step | None:
+        """With TLS 1.3 our side of the handshake was over before the WLC had seen our certificate; this is its answer.
+
+        Whoever let us in says something, or ends in order. Some refuse without an alert, or with one that we cannot
+        read: Mbed TLS 4.1 encrypts it with the keys of the handshake.
+        """
+        if fault.kind.startswith("alert_"):
+            return self._check.log.refusal_step()
+        if fault.kind in _NO_REFUSAL or self._check.log.welcomed:
+            return None
+        self._evidence.note("certificate_unanswered")
+        return Step.ACCEPTED
+
     # -- the conversation ----------------------------------------------------------------------------------------
 
     def _talk(self, link: OneLink) -> None:
@@ -240,9 +255,8 @@ class _WlcCheck:
         try:
             self._check.converse(link, endpoint, until)
         except TransportFault as fault:
-            if Step.ACCEPTED in self._walk.undecided and fault.kind.startswith("alert_"):
-                # TLS 1.3: our side of the handshake was over before the WLC had seen our certificate.
-                step = self._check.log.refusal_step()
+            if Step.ACCEPTED in self._walk.undecided:
+                step = self._refused_at(fault) or step
             if Kind.ECHO_RESPONSE in link.heard:
                 self._evidence.note("echo_answered")
             self._check.pass_up_to(step)

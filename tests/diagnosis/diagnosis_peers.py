@@ -181,6 +181,23 @@ def closed_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def judges_silently(verdict: Callable[[socket.socket], object]) -> Callable[[socket.socket], None]:
+    """A WLC of TLS 1.3 that has our certificate, and never says by a message that it has read it."""
+
+    def behave(connection: socket.socket) -> None:
+        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.3", lambda _: None)
+        half = SSL.Connection(context)
+        half.set_accept_state()
+        half.bio_write(connection.recv(65536))
+        with contextlib.suppress(SSL.WantReadError):
+            half.do_handshake()
+        connection.sendall(half.bio_read(65536))
+        connection.recv(65536)
+        verdict(connection)
+
+    return behave
+
+
 # -- third parties -----------------------------------------------------------------------------------------------------
 
 
@@ -249,11 +266,11 @@ class Talker:
                 self.next()
 
 
-def scripted_wlc(script: Callable[[Talker], object]) -> Callable[[socket.socket], None]:
+def scripted_wlc(script: Callable[[Talker], object], version: str = "1.2") -> Callable[[socket.socket], None]:
     """A WLC that lets any MSE in, and then follows a script."""
 
     def behave(connection: socket.socket) -> None:
-        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.2", lambda _: None)
+        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", version, lambda _: None)
         with contextlib.suppress(TransportFault):
             talker = Talker(context, connection, server=True)
             script(talker)

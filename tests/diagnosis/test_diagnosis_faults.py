@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -421,6 +422,31 @@ def test_a_wlc_with_another_wire_profile() -> None:
 
 def test_a_wlc_that_hangs_up_after_the_handshake() -> None:
     with peers.listening(peers.scripted_wlc(lambda talker: talker.tunnel.close_notify())) as port:
+        assert_failed(call(port), Step.CAPABILITY, "wlc_hangs_up")
+
+
+def resets(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def sends_what_cannot_be_read(connection: socket.socket) -> None:
+    """As Mbed TLS 4.1 does: its alert is encrypted with the keys of the handshake, which are over."""
+    connection.sendall(b"\x17\x03\x03\x00\x13" + bytes(19))
+    peers.until_closed(connection)
+
+
+@pytest.mark.parametrize("verdict", [lambda _: None, resets, sends_what_cannot_be_read], ids=["FIN", "RST", "garbage"])
+def test_a_wlc_of_tls_1_3_that_ends_without_a_word_has_not_let_us_in(verdict: Callable[[socket.socket], None]) -> None:
+    fresh = self_signed(MAC, new_key("p256"), NOW)
+    with peers.listening(peers.judges_silently(verdict)) as port:
+        report = check_wlc("127.0.0.1", port, peers.settings(fresh))
+    assert_failed(report, Step.ACCEPTED, "not_listed")
+    assert "wlc_hangs_up" in [cause.name for cause in report.causes]
+
+
+def test_a_wlc_of_tls_1_3_that_gave_a_ticket_has_let_us_in() -> None:
+    """OpenSSL's comes when the handshake is over at its end too."""
+    with peers.listening(peers.scripted_wlc(lambda talker: talker.tunnel.close(), version="1.3")) as port:
         assert_failed(call(port), Step.CAPABILITY, "wlc_hangs_up")
 
 
