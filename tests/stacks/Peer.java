@@ -1,8 +1,9 @@
 // An MSE or a WLC of JSSE's: shakes hands, says how that went, and leaves.
-//   java Peer.java client|server KEYSTORE VERSION any|none [PORT]
+//   java [-Dproviders=CLASS,...] Peer client|server KEYSTORE VERSION any|none [PORT]
 import java.io.FileInputStream;
 import java.net.InetAddress;
 import java.security.KeyStore;
+import java.security.Provider;
 import java.security.Security;
 import java.security.cert.CertificateException;
 import java.security.cert.X509Certificate;
@@ -11,10 +12,14 @@ import javax.net.ssl.*;
 public class Peer {
     public static void main(String[] arguments) throws Exception {
         Security.setProperty("jdk.tls.disabledAlgorithms", ""); // TLS 1.0 and 1.1 are among them
+        for (String provider : System.getProperty("providers", "").split(",")) { // before the JDK's own
+            if (!provider.isEmpty())
+                Security.insertProviderAt((Provider) Class.forName(provider).getConstructor().newInstance(), 1);
+        }
         char[] password = "secret".toCharArray();
         KeyStore store = KeyStore.getInstance("PKCS12");
         store.load(new FileInputStream(arguments[1]), password);
-        KeyManagerFactory keys = KeyManagerFactory.getInstance("SunX509");
+        KeyManagerFactory keys = KeyManagerFactory.getInstance("PKIX");
         keys.init(store, password);
         boolean trusts = arguments[3].equals("any");
         X509TrustManager judge = new X509TrustManager() {

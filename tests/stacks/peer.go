@@ -1,6 +1,6 @@
 // An MSE or a WLC of Go's: shakes hands, says how that went, and leaves.
 //
-//	peer client|server PEM VERSION any|none [PORT]
+//	peer client|server KEY CERTIFICATE VERSION any|none [PORT]
 package main
 
 import (
@@ -13,8 +13,8 @@ import (
 )
 
 func main() {
-	role, pem, version, trust := os.Args[1], os.Args[2], os.Args[3], os.Args[4]
-	pair, err := tls.LoadX509KeyPair(pem, pem)
+	role, key, certificate, version, trust := os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5]
+	pair, err := tls.LoadX509KeyPair(certificate, key)
 	if err != nil {
 		panic(err)
 	}
@@ -40,7 +40,7 @@ func main() {
 		}
 		connection = tls.Server(accepted, config)
 	} else {
-		dialed, err := net.Dial("tcp", "127.0.0.1:"+os.Args[5])
+		dialed, err := net.Dial("tcp", "127.0.0.1:"+os.Args[6])
 		if err != nil {
 			panic(err)
 		}

@@ -3,104 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import re
-import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from stacks_built import BUILT
+from stacks_libraries import LIBRARIES
 from stacks_peers import MSE, PATIENCE_S, WLC, serving
+from stacks_programs import HERE, REFUSAL_S, Calls, Make, Waits, free_port, needs, needs_module, said, started
 
 from loadgen.identity.credentials import Identity
 
 # `openssl` and `gnutls` at these versions, in their words.
 _OPENSSL = {"1.0": "-tls1", "1.1": "-tls1_1", "1.2": "-tls1_2", "1.3": "-tls1_3"}
 _JSSE = {"1.0": "TLSv1", "1.1": "TLSv1.1", "1.2": "TLSv1.2", "1.3": "TLSv1.3"}
+_BOUNCY_CASTLE = tuple(Path(f"/usr/share/java/{name}.jar") for name in ("bctls", "bcprov", "bcutil"))
+_OF_BOUNCY_CASTLE = (
+    "org.bouncycastle.jce.provider.BouncyCastleProvider,org.bouncycastle.jsse.provider.BouncyCastleJsseProvider"
+)
 _WEAK = "ALL:@SECLEVEL=0"
-_SECRET = ("-passout", "pass:secret")
-_HERE = Path(__file__).parent
-# With TLS 1.3 a refusal comes when the client's own part is over.
-_REFUSAL_S = 0.5
-
-
-class Make(NamedTuple):
-    """A stack.
-
-    Attributes:
-        missing: why it cannot be met here; empty if it can.
-        calls: (port, version, folder) -> what it says at last, as an MSE.
-        waits: (version, trusts, folder) -> a context with its port, as a WLC that takes any certificate, or none.
-        heard: what `calls` says where it was told certificate_unknown (46).
-        quick: in this process.
-    """
-
-    name: str
-    missing: str
-    versions: tuple[str, ...]
-    calls: Callable[[int, str, Path], str]
-    waits: Callable[[str, bool, Path], contextlib.AbstractContextManager[int]]
-    heard: str
-    quick: bool = False
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def files_in(folder: Path) -> Path:
-    """Keys, certificates and key stores of both ends, for those who read files."""
-    for name, identity in (("mse", MSE), ("wlc", WLC)):
-        pem = folder / f"{name}.pem"
-        pem.write_bytes(identity.key_pem + identity.certificate_pem)
-        (folder / f"{name}.key").write_bytes(identity.key_pem)
-        (folder / f"{name}.crt").write_bytes(identity.certificate_pem)
-        subprocess.run(
-            ["openssl", "pkcs12", "-export", "-name", name, "-in", pem, "-out", f"{pem.with_suffix('.p12')}", *_SECRET],
-            check=True,
-        )
-    return folder
-
-
-def _said(command: list[str | Path]) -> str:
-    """All that a program says."""
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    return done.stdout
-
-
-@contextmanager
-def _started(command: list[str | Path], port: str) -> Iterator[int]:
-    """A program that tells its port. Args: port: the line that does, with a group for it."""
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            told = None
-            while told is None:
-                line = process.stdout.readline()
-                assert line, f"{command[0]} ended"
-                told = re.search(port, line)
-            yield int(told[1] or 0)
-        finally:
-            process.kill()
-
-
-def _needs(program: str) -> str:
-    return "" if shutil.which(program) else f"{program} is not installed"
-
-
-def _needs_module(name: str) -> str:
-    return "" if importlib.util.find_spec(name) else f"{name} is not installed"
 
 
 # -- OpenSSL -----------------------------------------------------------------------------------------------------------
@@ -109,13 +33,13 @@ def _needs_module(name: str) -> str:
 def _openssl_calls(port: int, version: str, folder: Path) -> str:
     # It leaves with its input, and with TLS 1.3 a refusal comes when its own part is over.
     command = ["sh", "-c", 'sleep 1 | exec openssl s_client "$@"', "sh", "-connect", f"127.0.0.1:{port}"]
-    return _said([*command, "-cert", folder / "mse.pem", _OPENSSL[version], *_weak(version)])
+    return said([*command, "-cert", folder / "mse.pem", _OPENSSL[version], *_weak(version)])
 
 
 def _openssl_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
     judge = [] if trusts else ["-verify_return_error"]
     command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", folder / "wlc.pem", "-Verify", "1", *judge]
-    return _started([*command, _OPENSSL[version], *_weak(version)], r"ACCEPT .*:(\d+)")
+    return started([*command, _OPENSSL[version], *_weak(version)], r"ACCEPT .*:(\d+)")
 
 
 def _weak(version: str) -> list[str]:
@@ -133,46 +57,44 @@ def _priority(version: str) -> str:
 def _gnutls_calls(port: int, version: str, folder: Path) -> str:
     shown = ["--x509keyfile", folder / "mse.key", "--x509certfile", folder / "mse.crt"]
     command = ["gnutls-cli", "--insecure", *shown, "--priority", _priority(version), "-p", str(port), "127.0.0.1"]
-    return _said(command)
+    return said(command)
 
 
 @contextmanager
 def _gnutls_waits(version: str, trusts: bool, folder: Path) -> Iterator[int]:
     shown = ["--x509keyfile", folder / "wlc.key", "--x509certfile", folder / "wlc.crt"]
     judge = [] if trusts else ["--verify-client-cert", "--x509cafile", folder / "wlc.crt"]
-    port = _free_port()
+    port = free_port()
     command = ["gnutls-serv", *shown, "--require-client-cert", *judge, "--priority", _priority(version)]
-    with _started([*command, "-p", str(port)], r"IPv4 0\.0\.0\.0 port (\d+)\.\.\.done") as found:
+    with started([*command, "-p", str(port)], r"IPv4 0\.0\.0\.0 port (\d+)\.\.\.done") as found:
         yield found
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 # -- JSSE --------------------------------------------------------------------------------------------------------------
 
 
-def _java(folder: Path) -> list[str | Path]:
+def _java(folder: Path, *options: str) -> list[str | Path]:
     if not (folder / "Peer.class").exists():
-        subprocess.run(["javac", "-d", folder, _HERE / "Peer.java"], check=True)
-    return ["java", "-XX:TieredStopAtLevel=1", "-cp", folder, "Peer"]
+        subprocess.run(["javac", "-d", folder, HERE / "Peer.java"], check=True)
+    jars = ":".join([str(folder), *map(str, _BOUNCY_CASTLE)])
+    return ["java", "-XX:TieredStopAtLevel=1", *options, "-cp", jars, "Peer"]
 
 
-def jsse_calls(port: int, protocols: str, folder: Path) -> str:
+def jsse_calls(port: int, protocols: str, folder: Path, *options: str) -> str:
     """As an MSE with these protocols, in Java's words."""
-    return _said([*_java(folder), "client", folder / "mse.p12", protocols, "any", str(port)])
+    return said([*_java(folder, *options), "client", folder / "mse.p12", protocols, "any", str(port)])
 
 
-def _jsse_calls(port: int, version: str, folder: Path) -> str:
-    return jsse_calls(port, _JSSE[version], folder)
+def _jsse(*options: str) -> tuple[Calls, Waits]:
+    def calls(port: int, version: str, folder: Path) -> str:
+        return jsse_calls(port, _JSSE[version], folder, *options)
 
+    def waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
+        judge = "any" if trusts else "none"
+        server = [*_java(folder, *options), "server", folder / "wlc.p12", _JSSE[version], judge]
+        return started(server, r"^(\d+)$")
 
-def _jsse_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
-    judge = "any" if trusts else "none"
-    return _started([*_java(folder), "server", folder / "wlc.p12", _JSSE[version], judge], r"^(\d+)$")
+    return calls, waits
 
 
 # -- Node.js -----------------------------------------------------------------------------------------------------------
@@ -201,30 +123,11 @@ def _node_arguments(role: str, name: str, version: str, trusts: str, folder: Pat
 
 
 def _node_calls(port: int, version: str, folder: Path) -> str:
-    return _said([*_node_arguments("client", "mse", version, "any", folder), str(port)])
+    return said([*_node_arguments("client", "mse", version, "any", folder), str(port)])
 
 
 def _node_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
-    return _started(_node_arguments("server", "wlc", version, "any" if trusts else "none", folder), r"port (\d+)")
-
-
-# -- Go ----------------------------------------------------------------------------------------------------------------
-
-
-def _go(folder: Path) -> Path:
-    program = folder / "peer"
-    if not program.exists():
-        subprocess.run(["go", "build", "-o", program, _HERE / "peer.go"], check=True)
-    return program
-
-
-def _go_calls(port: int, version: str, folder: Path) -> str:
-    return _said([_go(folder), "client", folder / "mse.pem", version, "any", str(port)])
-
-
-def _go_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
-    judge = "any" if trusts else "none"
-    return _started([_go(folder), "server", folder / "wlc.pem", version, judge], r"port (\d+)")
+    return started(_node_arguments("server", "wlc", version, "any" if trusts else "none", folder), r"port (\d+)")
 
 
 # -- Erlang ------------------------------------------------------------------------------------------------------------
@@ -234,15 +137,15 @@ _ERLANG = {"1.0": "tlsv1", "1.1": "tlsv1.1", "1.2": "tlsv1.2", "1.3": "tlsv1.3"}
 
 def _erlang(role: str, name: str, version: str, folder: Path) -> list[str | Path]:
     keys = [folder / f"{name}.key", folder / f"{name}.crt"]
-    return ["escript", _HERE / "peer.escript", role, *keys, _ERLANG[version]]
+    return ["escript", HERE / "peer.escript", role, *keys, _ERLANG[version]]
 
 
 def _erlang_calls(port: int, version: str, folder: Path) -> str:
-    return _said([*_erlang("client", "mse", version, folder), "any", str(port)])
+    return said([*_erlang("client", "mse", version, folder), "any", str(port)])
 
 
 def _erlang_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
-    return _started([*_erlang("server", "wlc", version, folder), "any" if trusts else "none"], r"port (\d+)")
+    return started([*_erlang("server", "wlc", version, folder), "any" if trusts else "none"], r"port (\d+)")
 
 
 # -- NSS ---------------------------------------------------------------------------------------------------------------
@@ -268,16 +171,16 @@ def _nss_calls(port: int, version: str, folder: Path) -> str:
     only = f"tls{version}:tls{version}"
     # It never leaves by itself.
     command = ["timeout", "1", "tstclnt", "-h", "127.0.0.1", "-p", str(port)]
-    return _said([*command, "-d", database, "-n", "mse", "-o", "-V", only])
+    return said([*command, "-d", database, "-n", "mse", "-o", "-V", only])
 
 
 @contextmanager
 def _nss_waits(version: str, trusts: bool, folder: Path) -> Iterator[int]:
     database = _nss_folder(folder, "wlc", trusts)
-    port = _free_port()
+    port = free_port()
     only = f"tls{version}:tls{version}"
     command = ["selfserv", "-n", "wlc", "-p", str(port), "-d", database, "-r", "-r", "-v", "-V", only]
-    with _started([*command], r"(?i)about to call accept()"):
+    with started([*command], r"(?i)about to call accept()"):
         yield port
 
 
@@ -292,7 +195,7 @@ def _tlslite_calls(port: int, version: str, folder: Path) -> str:
         connection = api.TLSConnection(sock)
         try:
             connection.handshakeClientCert(*shown(MSE), settings=settings_of(version))
-            sock.settimeout(_REFUSAL_S)
+            sock.settimeout(REFUSAL_S)
             connection.read(1, 1)
         except TimeoutError:
             connection.close()
@@ -377,21 +280,27 @@ def _mbedtls_waits(version: str, trusts: bool, folder: Path) -> contextlib.Abstr
 
 
 MAKES = (
-    Make("OpenSSL", _needs("openssl"), ("1.0", "1.1", "1.2", "1.3"), _openssl_calls, _openssl_waits, "number 46"),
-    Make("GnuTLS", _needs("gnutls-cli"), ("1.0", "1.1", "1.2", "1.3"), _gnutls_calls, _gnutls_waits, "alert \\[46\\]"),
-    Make("JSSE", _needs("javac"), ("1.0", "1.1", "1.2", "1.3"), _jsse_calls, _jsse_waits, "alert: certificate_unknown"),
-    Make("Node.js", _needs("node"), ("1.0", "1.1", "1.2", "1.3"), _node_calls, _node_waits, "number 46"),
-    Make("Go", _needs("go"), ("1.0", "1.1", "1.2", "1.3"), _go_calls, _go_waits, "unknown certificate"),
+    Make("OpenSSL", needs("openssl"), ("1.0", "1.1", "1.2", "1.3"), _openssl_calls, _openssl_waits, "number 46"),
+    Make("GnuTLS", needs("gnutls-cli"), ("1.0", "1.1", "1.2", "1.3"), _gnutls_calls, _gnutls_waits, "alert \\[46\\]"),
+    Make("JSSE", needs("javac"), ("1.0", "1.1", "1.2", "1.3"), *_jsse(), "alert: certificate_unknown"),
     Make(
-        "Erlang", _needs("escript"), ("1.0", "1.1", "1.2", "1.3"), _erlang_calls, _erlang_waits, "certificate_unknown",
+        "Bouncy Castle",
+        needs("javac") or ("" if _BOUNCY_CASTLE[0].exists() else "libbctls-java is not installed"),
+        ("1.0", "1.1", "1.2", "1.3"), *_jsse(f"-Dproviders={_OF_BOUNCY_CASTLE}"), r"certificate_unknown\(46\)",
     ),
-    Make("NSS", _needs("selfserv"), ("1.0", "1.1", "1.2", "1.3"), _nss_calls, _nss_waits, "CERTIFICATE_UNKNOWN"),
+    Make("Node.js", needs("node"), ("1.0", "1.1", "1.2", "1.3"), _node_calls, _node_waits, "number 46"),
     Make(
-        "tlslite-ng", _needs_module("tlslite"), ("1.0", "1.1", "1.2", "1.3"), _tlslite_calls, _tlslite_waits,
+        "Erlang", needs("escript"), ("1.0", "1.1", "1.2", "1.3"), _erlang_calls, _erlang_waits, "certificate_unknown",
+    ),
+    Make("NSS", needs("selfserv"), ("1.0", "1.1", "1.2", "1.3"), _nss_calls, _nss_waits, "CERTIFICATE_UNKNOWN"),
+    Make(
+        "tlslite-ng", needs_module("tlslite"), ("1.0", "1.1", "1.2", "1.3"), _tlslite_calls, _tlslite_waits,
         "description=46", quick=True,
     ),
     Make(
-        "Mbed TLS", _needs_module("mbedtls"), ("1.0", "1.1", "1.2"), _mbedtls_calls, _mbedtls_waits, "7780",
+        "Mbed TLS", needs_module("mbedtls"), ("1.0", "1.1", "1.2"), _mbedtls_calls, _mbedtls_waits, "7780",
         quick=True,
     ),
+    *BUILT,
+    *LIBRARIES,
 )  # fmt: skip

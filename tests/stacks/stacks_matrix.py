@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from stacks_makes import MAKES, Make, files_in
+from stacks_makes import MAKES
 from stacks_peers import MSE, calling, check_settings
+from stacks_programs import Make, files_in
 
 from loadgen.diagnosis.listed import Listed
 from loadgen.diagnosis.steps import CheckReport

@@ -9,15 +9,16 @@ import re
 from pathlib import Path
 
 import pytest
-from stacks_makes import MAKES, Make, files_in
+from stacks_makes import MAKES
 from stacks_matrix import as_mse, as_wlc
+from stacks_programs import Make, files_in
 
 # It lets everybody in, and hangs up on whom it does not like.
 AFTERWARDS = ("tlslite-ng",)
-# They hang up without an alert: Node.js always, and the sockets of python-mbedtls when a handshake has failed.
-WITHOUT_A_WORD = ("Mbed TLS", "Node.js")
-# It takes a second to build, and a minute the first time.
-SLOW = ("Go",)
+# They hang up without an alert: these always, and the sockets of python-mbedtls when a handshake has failed.
+WITHOUT_A_WORD = ("BearSSL", "Mbed TLS", "Node.js", "s2n-tls")
+# They take seconds to build, or a minute the first time.
+SLOW = ("Botan", "Go", "rustls")
 # One version of those that are programs; `stacks_matrix.py` has the others.
 EACH = [
     pytest.param(make, version, marks=pytest.mark.skipif(bool(make.missing), reason=make.missing))

@@ -7,8 +7,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from stacks_makes import files_in, jsse_calls
+from stacks_makes import jsse_calls
 from stacks_peers import WLC, calling, check_settings
+from stacks_programs import files_in
 
 from loadgen.diagnosis.hello import client_hello_untrusted, sign_of
 from loadgen.diagnosis.mse_check import check_mse, listen_at
