@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from loadgen.measure.faults import faults
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import samples_for
 from loadgen.measure.thresholds import Figures, Status, Threshold, judge
+from loadgen.measure.waits import Growth, Waited, growth_of
 from loadgen.units import NS_PER_S, format_duration
 
 # What the target did, of what was offered; and the most that what is due may wait longer at the end of a hold than at
@@ -31,8 +33,11 @@ _NEVER = {
     "notify.dropped": ("notify.due",),
     "notify.lost": ("notify.sent", "notify.received"),
 }
-# A load that breaks by less than that may have done so by the mood of the machine.
+# A load that breaks by less than that may have done so by the mood of the machine. And one that holds may have done so
+# by its mood, where waits scatter so much that a backlog which grows by the rest would not show.
 _CLEAR = 0.9
+# So many tries of a load may be like that; then it is judged by what all of them show together.
+_MOST_SCATTERED = 5
 # For a percentile, or to see a share of failures, a hold is made longer until it has samples enough; but not longer.
 _LONGEST_HOLD_NS = 60 * NS_PER_S
 _MARGIN = 1.2
@@ -63,6 +68,7 @@ class Observation(NamedTuple):
         workers: of ours, per side.
         cpu_s: that all of them used per second.
         growth_ns: by how much longer what was due waited at the end of the hold than at its beginning.
+        waits: how long it did, at each worker; empty: nobody knows of each.
         trouble: why it could not be made at all; empty if it was.
         due: how much was, in the hold; None: nobody counted, and it was what is offered in that time.
         unlike_pass: why a run like that would not pass, where the load was one.
@@ -80,6 +86,7 @@ class Observation(NamedTuple):
     trouble: str = ""
     due: float | None = None
     unlike_pass: tuple[str, ...] = ()
+    waits: tuple[Waited, ...] = ()
 
 
 class _Judged(NamedTuple):
@@ -119,6 +126,7 @@ class Campaign:
         self._again: Trial | None = None  # the load that is tried once more
         self._evidence: dict[tuple[float, bool], Evidence] = {}  # of loads, for holds as long as a confirmation, or not
         self._tried: list[tuple[Trial, Went, int]] = []  # with failures
+        self._scattered: dict[tuple[float, bool], list[tuple[Waited, ...]]] = {}  # of such tries; as `_evidence`
         self._unjudged: tuple[str, ...] = ()
         self._shares: list[float] = []  # that failed, of each load that broke by it
         self._pools: dict[float, Pool] = {}  # of loads, over all tries that the generator did not limit
@@ -144,12 +152,19 @@ class Campaign:
 
     def tell(self, trial: Trial, seen: Observation) -> Probe:
         """Judge a load that was made."""
+        confirming = trial.step is Step.CONFIRM
+        before = self._scattered.get((trial.load, confirming), [])
+        seen, growth = _with_scattered(seen, before)
         judged = self._judge(seen)
         limiting = seen.trouble or (seen.generator.limiting if judged.broke or _invalid(seen) else "")
         went = _went(seen, judged, limited=bool(limiting))
+        if went is Went.HELD and len(before) < _MOST_SCATTERED and _is_hidden(growth, seen):
+            went = Went.SCATTERED
         if judged.broke and judged.failed > judged.attempted * STRAYS:
             self._shares.append(judged.failed / max(1, judged.attempted))
-        probe = self._probe(trial, seen, judged, held=went is Went.HELD)
+        if went is Went.SCATTERED:
+            self._scattered[trial.load, confirming] = [*before, seen.waits]
+        probe = self._probe(trial, seen, judged, went, growth)
         self.probes.append(probe)
         self._tried.append((trial, went, judged.failed))
         if went not in (Went.LIMITED, Went.IMPOSSIBLE):
@@ -160,7 +175,6 @@ class Campaign:
             if judged.unjudged:
                 self._unjudged = judged.unjudged
                 return probe
-        confirming = trial.step is Step.CONFIRM
         evidence = self._evidence.setdefault((trial.load, confirming), Evidence())
         proven = confirming or trial.step is Step.RECHECK
         verdict = evidence.add(went, judged.failed, judged.attempted, at_once=not proven)
@@ -236,6 +250,7 @@ class Campaign:
                     confirmations=len(confirming),
                     times_confirmed=confirming.count(Went.HELD),
                     times_limited=sum(went in (Went.LIMITED, Went.IMPOSSIBLE) for _, went, _ in tries),
+                    times_scattered=sum(went is Went.SCATTERED for _, went, _ in tries),
                     strays=sum(failed for _, went, failed in tries if went in (Went.HELD, Went.STRAYED)),
                 )
             )
@@ -267,13 +282,13 @@ class Campaign:
             only_failures=not others,
         )
 
-    def _probe(self, trial: Trial, seen: Observation, judged: _Judged, *, held: bool) -> Probe:
+    def _probe(self, trial: Trial, seen: Observation, judged: _Judged, went: Went, growth: Growth) -> Probe:
         latency = seen.figures.metrics.get(self.settings.latency)
         return Probe(
             step=trial.step,
             offered=trial.load,
             achieved=trial.load if seen.achieved is None else float(seen.achieved),
-            passed=held,
+            passed=went is Went.HELD,
             broke=judged.broke,
             generator=seen.generator.generator,
             reasons=(seen.trouble,) if seen.trouble else seen.generator.reasons,
@@ -283,6 +298,7 @@ class Campaign:
             p99=None if latency is None else latency.p99,
             max=None if latency is None else latency.max,
             strays=judged.strays,
+            scattered=_scattered(growth) if went is Went.SCATTERED else "",
         )
 
     def _why_none(self) -> str:
@@ -321,6 +337,33 @@ def _went(seen: Observation, judged: _Judged, *, limited: bool) -> Went:
     if _is_short(seen, judged.failed, _CLEAR) or not (judged.strays or explained(judged.failed, judged.attempted)):
         return Went.BROKE
     return Went.STRAYED if judged.only_failures else Went.SHORT
+
+
+def _hold_ns(seen: Observation) -> int:
+    return round(seen.hold_s * NS_PER_S)
+
+
+def _with_scattered(seen: Observation, before: list[tuple[Waited, ...]]) -> tuple[Observation, Growth]:
+    """What was seen, and the growth that it shows together with the tries of this load that scattered before.
+
+    Scatter averages out, and a backlog does not. What a load makes it grow by, if that is clearly more than the target
+    does, is seen in the end, even if it is never seen to grow all the time.
+    """
+    hold_ns = _hold_ns(seen)
+    growth = growth_of(itertools.chain(seen.waits, *before), hold_ns)
+    if before and (growth.steady or growth.ns > max(growth.hidden_ns, (1 - _CLEAR) * hold_ns)):
+        seen = seen._replace(growth_ns=max(seen.growth_ns, growth.ns))
+    return seen, growth
+
+
+def _is_hidden(growth: Growth, seen: Observation) -> bool:
+    """Whether a load that is clearly more than the target does might look like that."""
+    return growth.ns + growth.hidden_ns > (1 - _CLEAR) * _hold_ns(seen)
+
+
+def _scattered(growth: Growth) -> str:
+    hidden = format_duration(round(growth.ns + growth.hidden_ns))
+    return f"waits scattered so much that a backlog may have grown by {hidden} in the hold, and was not seen"
 
 
 def _is_short(seen: Observation, failed: int, least: float) -> bool:

@@ -35,6 +35,7 @@ class Went(StrEnum):
     SHORT = "short"  # broke by so little that the mood of the machine may have done it
     BROKE = "broke"  # clearly
     LIMITED = "limited"  # by the generator: it says nothing about the target
+    SCATTERED = "scattered"  # nothing shows that it broke, but waits scatter so much that nothing would
     IMPOSSIBLE = "impossible"  # the generator cannot make it at all
 
 
@@ -83,6 +84,8 @@ class Evidence:
             self._limited += 1
             return Verdict(held=False) if self._limited >= _MOST_LIMITED else None
         self._limited = 0  # in a row
+        if went is Went.SCATTERED:
+            return None
         if went is Went.HELD:
             self.held += 1
         elif went is Went.STRAYED:

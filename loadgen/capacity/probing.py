@@ -14,7 +14,7 @@ from loadgen.capacity.dimension import ABOUT, Dimension, sizes_of, source_for, s
 from loadgen.capacity.result import Probe
 from loadgen.capacity.search import Trial
 from loadgen.engine.job import Job, Source, make_job, plan_of
-from loadgen.engine.outcome import load_due, load_figures, load_growth_ns, make_result
+from loadgen.engine.outcome import load_due, load_figures, load_growth_ns, load_waits, make_result
 from loadgen.engine.record import Load, RunRecord
 from loadgen.engine.signals import asked, noted
 from loadgen.engine.supervisor import Supervisor, Watcher
@@ -25,6 +25,7 @@ from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.merge import Merger
 from loadgen.measure.result import ResultVerdict
 from loadgen.measure.thresholds import Figures
+from loadgen.measure.waits import Waited
 from loadgen.scenario.plan import Plan, Use
 from loadgen.units import NS_PER_S
 
@@ -192,6 +193,7 @@ class Prober:
             growth_ns=_growth_ns(job.plan, record),
             due=sizes_of(settings.dimension, job.plan),
             unlike_pass=_unlike_pass(result.verdict, generator, result.counters),
+            waits=_waits(job.plan, record),
         )
         self._on_probe(campaign.tell(trial, seen))
         time.sleep(settings.cooldown_ns / NS_PER_S)
@@ -245,6 +247,7 @@ def observe(plan: Plan, merger: Merger, load: Load, dimension: Dimension, offere
         cpu_s=sum(worker.load_share for worker in load.health),
         growth_ns=max(load_growth_ns(plan, merger, load, rate), untaken * hold_s * NS_PER_S),
         due=due,
+        waits=load_waits(plan, merger, load, rate),
     )
 
 
@@ -269,8 +272,15 @@ def _unlike_pass(verdict: ResultVerdict, generator: GeneratorVerdict, counters: 
 
 def _growth_ns(plan: Plan, record: RunRecord) -> float:
     """By how much a backlog grew in a run of its own, as far as we know what was due when."""
-    rate = "notify.received_per_s" if plan.use.plays_mse else "notify.sent_per_s"
-    return load_growth_ns(plan, record.merger, record.loads[-1], rate) if record.loads else 0.0
+    return load_growth_ns(plan, record.merger, record.loads[-1], _notified(plan)) if record.loads else 0.0
+
+
+def _waits(plan: Plan, record: RunRecord) -> tuple[Waited, ...]:
+    return load_waits(plan, record.merger, record.loads[-1], _notified(plan)) if record.loads else ()
+
+
+def _notified(plan: Plan) -> str:
+    return "notify.received_per_s" if plan.use.plays_mse else "notify.sent_per_s"
 
 
 def _untaken(figures: Figures) -> float:

@@ -40,6 +40,7 @@ class Probe(msgspec.Struct, frozen=True):
         start_s: since the search began.
         p50, p99, max: of the dimension's latency metric, in ns; None where nothing was measured.
         strays: what failed and broke nothing, because it was so little.
+        scattered: why it says nothing: waits scattered by more than a backlog makes them grow; empty if they did not.
     """
 
     step: Step
@@ -55,6 +56,12 @@ class Probe(msgspec.Struct, frozen=True):
     p99: int | None
     max: int | None
     strays: tuple[str, ...] = ()
+    scattered: str = ""
+
+    @property
+    def void(self) -> bool:
+        """It says nothing about the target."""
+        return bool(self.scattered) or self.generator is Verdict.INVALID
 
 
 class LoadTried(msgspec.Struct, frozen=True):
@@ -64,7 +71,8 @@ class LoadTried(msgspec.Struct, frozen=True):
         held: it did, by all of them together; confirmed: for longer, too.
         tries, times_held: of them; the confirmation's are in both.
         confirmations, times_confirmed: those that were as long as a confirmation is.
-        times_limited: the generator was the limit, which says nothing about the target.
+        times_limited: the generator was the limit, which says nothing about the target; times_scattered: nor does what
+            scatters so much.
         strays: failures that broke nothing, in all tries.
     """
 
@@ -77,6 +85,7 @@ class LoadTried(msgspec.Struct, frozen=True):
     times_confirmed: int
     times_limited: int
     strays: int
+    times_scattered: int = 0
 
 
 class DimensionResult(msgspec.Struct, frozen=True):

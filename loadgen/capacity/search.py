@@ -11,8 +11,9 @@ from loadgen.capacity.result import Step
 
 # A search should have ended by then: 30 doublings, bisection, looking again, confirming.
 _MOST_STEPS = 60
-# So many loads that were to be the result and did not hold for longer; a target without any that does is no target.
-_MOST_CONFIRMATIONS = 3
+# A load that held and did not for longer is followed by smaller ones; a target that holds none of an eighth of it for
+# longer is no target.
+_FURTHEST = 8
 
 
 class Trial(NamedTuple):
@@ -47,7 +48,9 @@ class Search:
         self._ratio = 1 + resolution * 0.8
         self._start = min(self._rounded(start), self._maximum)
         self._least = start / 1024
-        self._steps = self._confirmations = 0
+        self._steps = self._refuted = 0  # loads that did not hold for longer; and the first of them
+        self._first_refuted = 0.0
+        self._proven: float | None = None  # held for longer, where a higher load that held did not
 
     @property
     def high(self) -> float | None:
@@ -75,12 +78,11 @@ class Search:
             if low >= self._maximum:
                 return Trial(Step.CONFIRM, low)
             return Trial(Step.BRACKET, min(self._rounded(low * 2), self._maximum))
-        if self._confirmations:
-            return Trial(Step.CONFIRM, self._below(high))
+        if self._refuted:
+            return Trial(Step.CONFIRM, self._between(self._proven, high) or self._below(high))
         if low is None:
             return Trial(Step.BRACKET, self._rounded(high / 2))
-        middle = self._rounded(math.sqrt(low * high))
-        if high > low * self._ratio and low < middle < high:
+        if middle := self._between(low, high):
             return Trial(Step.BISECT, middle)
         return Trial(Step.CONFIRM, low) if self._broke[high] else Trial(Step.RECHECK, high)
 
@@ -88,24 +90,43 @@ class Search:
         """How it came out. Args: firm: a load that did not hold has shown that more than once."""
         self._steps += 1
         load = trial.load
+        confirming = trial.step is Step.CONFIRM
         if held:
             self._broke.pop(load, None)
             self._held.add(load)
-            self.confirmed = trial.step is Step.CONFIRM
-            return
-        self._held.discard(load)
-        self._broke[load] = firm
-        if trial.step is Step.CONFIRM:
-            self._confirmations += 1
-            self.exhausted = self._confirmations == _MOST_CONFIRMATIONS or self._below(load) >= load
-        elif self.low is None and load == self.high:
+        else:
+            self._held.discard(load)
+            self._broke[load] = firm
+            if confirming:
+                self._first_refuted = self._first_refuted or load
+                self._refuted += 1
+        if confirming and held:
+            # What held above it did so for less long.
+            self._held = {each for each in self._held if each <= load}
+            self._proven = load
+        if confirming and self._proven is None:
+            following = self._below(load)
+            self.exhausted = following >= load or following < self._first_refuted / _FURTHEST
+        elif confirming:
+            self.confirmed = not (self._refuted and self._between(self._proven, self.high))
+        elif not held and self.low is None and load == self.high:
             following = self._rounded(load / 2)
             self.exhausted = following < self._least or following >= load
 
-    def _below(self, load: float) -> float:
-        """The next one to confirm: what held before, or a step of the resolution down if that is nearer."""
-        down = self._rounded(min(load / self._ratio, load - self._step))
-        return max(down, self.low or 0.0)
+    def _between(self, low: float | None, high: float | None) -> float:
+        """A load between the two; 0 if they are as near to each other as they have to be."""
+        if low is None or high is None:
+            return 0.0
+        middle = self._rounded(math.sqrt(low * high))
+        return middle if high > low * self._ratio and low < middle < high else 0.0
+
+    def _below(self, high: float) -> float:
+        """The next one to confirm: what held before, or a step of the resolution down if that is nearer; then further
+        down with every one.
+        """
+        times = 2 ** max(0, self._refuted - 1)
+        down = self._rounded(min(high / self._ratio**times, high - self._step * times))
+        return down if times > 1 else max(down, self.low or 0.0)
 
     def _rounded(self, load: float) -> float:
         return float(max(1, round(load / self._step)) * self._step) if self._step else load

@@ -23,6 +23,7 @@ from loadgen.measure.figures import (
     make_metrics,
     make_rates,
     make_stages,
+    waits_of,
 )
 from loadgen.measure.health import MachineHealth, Verdict, judge
 from loadgen.measure.merge import Merger
@@ -31,6 +32,7 @@ from loadgen.measure.result import Limit, RunResult, StageResult, environment
 from loadgen.measure.stages import AFTER, BEFORE
 from loadgen.measure.thresholds import Figures, Status
 from loadgen.measure.verdict import make_verdict
+from loadgen.measure.waits import Waited
 from loadgen.scenario.plan import Plan, PlannedThreshold, Use, end_ns
 from loadgen.units import NS_PER_S
 
@@ -152,6 +154,12 @@ def load_growth_ns(plan: Plan, merger: Merger, load: Load, rate: str) -> float:
     """By how much a backlog grew over the stages of a load that count; args as of `load_figures`, and of which rate."""
     spans = stage_spans(plan, load, load.judged_end_ns)
     return sum(backlog_growth_ns(merger, rate, span) for span in spans if span.counted)
+
+
+def load_waits(plan: Plan, merger: Merger, load: Load, rate: str) -> tuple[Waited, ...]:
+    """How long what was due in the stages of a load that count waited, at each worker; args as of `load_figures`."""
+    spans = [span for span in stage_spans(plan, load, load.judged_end_ns) if span.counted]
+    return tuple(waited for span in spans for waited in waits_of(merger, rate, span))
 
 
 def load_due(plan: Plan, load: Load) -> int:

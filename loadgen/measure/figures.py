@@ -24,7 +24,7 @@ from loadgen.measure.names import (
 )
 from loadgen.measure.result import StageResult
 from loadgen.measure.stages import NO_STAGE
-from loadgen.measure.waits import growth_ns, typical_ns
+from loadgen.measure.waits import Waited, growth_ns, typical_ns
 from loadgen.units import NS_PER_S
 
 # What a stage did, by the durations that it left: (rate, the metric recorded once for each, the name of its waits).
@@ -169,8 +169,13 @@ def make_costs(
 
 def backlog_growth_ns(merger: Merger, rate: str, span: StageSpan) -> float:
     """By how much longer what was due waited at the end of a stage than at its beginning: a backlog that grew."""
+    return growth_ns(waits_of(merger, rate, span), span.length_ns)
+
+
+def waits_of(merger: Merger, rate: str, span: StageSpan) -> list[Waited]:
+    """How long what was due in a stage waited, at each worker. Args: rate: of what."""
     what = next(what for name, _, what in _STAGE_RATES if name == rate)
-    return growth_ns(merger.waits(what, span.name), span.length_ns)
+    return merger.waits(what, span.name)
 
 
 def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]:

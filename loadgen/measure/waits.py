@@ -6,6 +6,7 @@ slot of due times, how many waited and how long together: sums, which add up ove
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -30,6 +31,10 @@ _GIVEN_UP = 0.95
 # That the first stretch waited the least of 13, by that much of what is between the others, chance does once in a
 # hundred times; a backlog that grows until late in a stage makes it more than a third.
 _CHANCE = 0.25
+# The standard deviation of what is distributed normally, by the median of how far it is from its own median; and a
+# growth of two standard errors would have shown.
+_DEVIATION = 1.4826
+_ERRORS = 2
 
 
 class Waited(msgspec.Struct, frozen=True):
@@ -105,20 +110,47 @@ def growth_ns(all_waited: Iterable[Waited], length_ns: int) -> float:
 
     Args:
         all_waited: of every worker; length_ns: of the stage.
+    """
+    growth = growth_of(all_waited, length_ns)
+    return max(0.0, growth.ns) if growth.steady else 0.0
+
+
+class Growth(NamedTuple):
+    """Of how long what is due waits, over a stage.
+
+    Attributes:
+        ns: at its end it waits so much longer than at its beginning, or that much less.
+        hidden_ns: it may be as much more, and nobody could tell, for how much waits scatter.
+        steady: it grows all the time.
+    """
+
+    ns: float = 0.0
+    hidden_ns: float = 0.0
+    steady: bool = True
+
+
+def growth_of(all_waited: Iterable[Waited], length_ns: int) -> Growth:
+    """See `Growth`; args as of `growth_ns`. Of several tries of one load, all can be given: scatter averages out.
 
     The slope is the median of those between all pairs of stretches (Theil and Sen), so that neither a tail nor a moment
     in which all stood still makes one; and it counts only where the wait grows all the time. A backlog that has reached
-    its bound does not grow any more: from there on less is done than at the beginning, the rest is given up.
+    its bound does not grow any more: from there on less is done than at the beginning, the rest is given up. Waits that
+    rise and fall by a second, because some machine stood still, hide a backlog that grows by half as much.
     """
     stretches = _stretches(list(all_waited), length_ns)
     if len(stretches) < _LEAST_STRETCHES:
-        return 0.0
+        return Growth()
     if bounded := _bounded_ns(stretches, length_ns):
-        return bounded
+        return Growth(bounded)
     pairs = [(a, b) for i, a in enumerate(stretches) for b in stretches[i + 1 :]]
     rising = sum((b.wait_ns > a.wait_ns) - (b.wait_ns < a.wait_ns) for a, b in pairs)
     slope = statistics.median((b.wait_ns - a.wait_ns) / (b.at_ns - a.at_ns) for a, b in pairs)
-    return max(0.0, slope * length_ns) if rising >= _STEADY * len(pairs) else 0.0
+    off = [each.wait_ns - slope * each.at_ns for each in stretches]
+    middle = statistics.median(off)
+    deviation = _DEVIATION * statistics.median(abs(each - middle) for each in off)
+    # The standard error of a slope over so many stretches of equal length, times the length of the stage.
+    hidden = _ERRORS * deviation * math.sqrt(12 / len(stretches))
+    return Growth(slope * length_ns, hidden, rising >= _STEADY * len(pairs))
 
 
 def _bounded_ns(stretches: list[_Stretch], length_ns: int) -> float:

@@ -86,10 +86,10 @@ def capacity_markdown(result: CapacityResult) -> str:
                 p.step,
                 _load(p.offered),
                 "-" if outvoted(d, p) else _load(p.achieved),
-                "✅" if p.passed else "❌",
+                "✅" if p.passed else "?" if p.scattered else "❌",
                 p.generator,
                 figure_shown(p.p99, "ns"),
-                _text("; ".join(p.broke) or "-"),
+                _text("; ".join(p.broke) or p.scattered or "-"),
             )
             for p in d.probes
         ]

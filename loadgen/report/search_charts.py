@@ -23,19 +23,22 @@ from loadgen.report.charts import (
 PASSED = ("held", "circle", "var(--good)")
 FAILED = ("did not hold", "x", "var(--bad)")
 VOID = ("generator INVALID", "triangle-up-open", "var(--muted)")
+SCATTERED = ("waits scattered", "diamond-open", "var(--muted)")
 # In the order in which they are drawn: where tries of one load lie upon each other, each is still seen.
-_SIZES = {FAILED: 14, PASSED: 8, VOID: 12}
+_SIZES = {FAILED: 14, PASSED: 8, VOID: 12, SCATTERED: 12}
 _DECISIONS = {
     Decision.PASS: ("circle", "var(--good)"),
     Decision.REGRESSION: ("x", "var(--bad)"),
     Decision.INCONCLUSIVE: ("diamond-open", "var(--warn)"),
 }
-_LINES = "Lines go through the median of a load's probes, without those whose generator was INVALID."
+_LINES = "Lines go through the median of a load's probes, without those that say nothing."
 _SHOWN_ONLY = ("circle-open", "var(--muted)")
 
 
 def mark_of(probe: Probe) -> tuple[str, str, str]:
     """Word, symbol and colour of a probe."""
+    if probe.scattered:
+        return SCATTERED
     return VOID if probe.generator is Verdict.INVALID else PASSED if probe.passed else FAILED
 
 
@@ -77,7 +80,7 @@ def _through(probes: Sequence[Probe], name: str) -> tuple[list[float], list[floa
     by_load: dict[float, list[float]] = {}
     for probe in probes:
         value = getattr(probe, name)
-        if value is not None and probe.generator is not Verdict.INVALID:
+        if value is not None and not probe.void:
             by_load.setdefault(probe.offered, []).append(value)
     return [*by_load], [statistics.median(values) for values in by_load.values()]
 
@@ -244,10 +247,16 @@ def _over_load(
     return {"data": traces, "layout": layout}
 
 
+def _reasons(probe: Probe) -> tuple[str, ...]:
+    if probe.scattered:
+        return (probe.scattered,)
+    return probe.reasons if probe.generator is Verdict.INVALID else probe.broke
+
+
 def _probe_text(probe: Probe, unit: str) -> str:
     parts = [
         f"offered {probe.offered:,.6g} {plain(unit)}, achieved {probe.achieved:,.6g}",
         f"p50 {shown_ns(probe.p50)} · p99 {shown_ns(probe.p99)} · max {shown_ns(probe.max)}",
-        *(plain(what) for what in (probe.reasons if probe.generator is Verdict.INVALID else probe.broke)[:3]),
+        *(plain(what) for what in _reasons(probe)[:3]),
     ]
     return "<br>".join(parts)

@@ -17,6 +17,8 @@ def how_tried(load: LoadTried) -> str:
         parts.append(f"{load.times_confirmed:,} of {load.confirmations:,} as long as a confirmation")
     if load.times_limited:
         parts.append(f"{load.times_limited:,} limited by the generator")
+    if load.times_scattered:
+        parts.append(f"{load.times_scattered:,} in which waits scattered")
     strays = "" if not load.strays else f"; {load.strays:,} failed, {'a stray' if load.strays == 1 else 'strays'}"
     return f"{word_of(load)}: {', '.join(parts)}{strays}"
 

@@ -228,7 +228,8 @@ class Refusing:
         counters = {"handshakes.attempted": attempted, "handshakes.failed": failed}
         counters["handshakes.completed"] = attempted - failed
         done = trial.load * (1 - failed / attempted)
-        return Observation(trial.load, done, Figures({}, counters, {}, {}), VALID, 0, hold_ns / NS_PER_S)
+        figures = Figures({}, counters, {}, {})
+        return Observation(trial.load, done, figures, VALID, 0, hold_ns / NS_PER_S, due=attempted)
 
 
 def ending(campaign: Campaign, target: Refusing) -> str:

@@ -190,8 +190,8 @@ def test_a_planted_limit_is_found(searched: dict[str, Ended], name: str) -> None
     assert found["limit"] < found["above"]
     if ended.code == 0:
         assert broke in found["broke"][0]
-    last = found["probes"][-1]
-    assert (last["step"], last["passed"], last["offered"]) == ("confirm", True, found["limit"])
+    confirmed = [probe["offered"] for probe in found["probes"] if probe["step"] == "confirm" and probe["passed"]]
+    assert confirmed[-1] == found["limit"]
     starts = [probe["start_s"] for probe in found["probes"]]
     assert starts == sorted(starts)
     assert found["outcome"].upper() in ended.stdout
@@ -222,10 +222,14 @@ def test_the_report_can_be_made_again(searched: dict[str, Ended], run: Run, tmp_
 
 def test_a_maximum_that_holds(searched: dict[str, Ended]) -> None:
     ended = searched["holds"]
-    assert ended.code == 0
+    ended.check_passed()
     found = only(ended)
-    assert (found["outcome"], found["limit"], found["above"]) == ("not reached", 30, None)
-    assert "raise --max" in found["advice"]
+    if ended.code == 0:
+        assert (found["outcome"], found["limit"], found["above"]) == ("not reached", 30, None)
+        assert "raise --max" in found["advice"]
+    else:  # this machine had no time for 30 handshakes a second
+        assert found["outcome"] == "generator-limited"
+        assert found["limit"] < 30
     assert json.loads(ended.stdout) == ended.result
 
 

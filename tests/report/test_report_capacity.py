@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from io import StringIO
 
 import msgspec
@@ -11,9 +12,10 @@ import report_samples as samples
 from rich.console import Console
 
 from loadgen.capacity.result import CapacityResult, LoadTried, Step
-from loadgen.report.capacity import summary
+from loadgen.report.capacity import probe_line, summary
 from loadgen.report.html import capacity_page
 from loadgen.report.markdown import capacity_markdown
+from loadgen.report.search_charts import mark_of
 
 
 def searched(*, held: bool) -> CapacityResult:
@@ -51,3 +53,29 @@ def test_what_it_seemed_to_achieve_is_in_no_table(shown: object, rate: str) -> N
     """130.869/s were counted in it, 99.9 % of what was offered."""
     assert callable(shown)
     assert shown(searched(held=True)).count(rate) > shown(searched(held=False)).count(rate)
+
+
+SCATTERED = "waits scattered so much that a backlog may have grown by 340 ms in the hold, and was not seen"
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (terminal, ("scattered", "1 of 2 tries held", "1 in which waits scattered")),
+        (capacity_markdown, (SCATTERED, "1 in which waits scattered")),
+        (html, (SCATTERED, "waits scattered</td>", 'data-label="waits scattered"')),
+    ],
+)
+def test_a_try_that_scattered_is_neither_held_nor_broken(
+    shown: Callable[[CapacityResult], str], words: tuple[str, ...]
+) -> None:
+    of = samples.capacity()
+    held = samples.probe(Step.BRACKET, 100.0, 9.0, limit=200)
+    tried = msgspec.structs.replace(held, passed=False, scattered=SCATTERED)
+    load = LoadTried(100.0, True, False, 2, 1, 0, 0, 0, 0, times_scattered=1)
+    dimension = msgspec.structs.replace(of.dimensions[0], probes=(tried, held), loads=(load,))
+    text = shown(msgspec.structs.replace(of, dimensions=(dimension,)))
+    for word in words:
+        assert word in text
+    assert probe_line(tried, "/s").endswith(f"says nothing: {SCATTERED}")
+    assert mark_of(tried)[0] == "waits scattered"

@@ -346,8 +346,8 @@ def test_a_limit_comes_first_with_what_broke_and_what_to_do() -> None:
     assert [text.index(word) for word in words] == sorted(text.index(word) for word in words)
     assert "generator-limited at least 32,000 notifications/s" in text
     assert "no load was confirmed" in text
-    loads = text.index("Loads, and how often each was tried")
-    assert text.index("1,300 ✓ confirmed 3 2 1 1 0 2", loads) < text.index("1,350 ✗ did not hold 3 0 0 0 1 0", loads)
+    loads = text[text.index("Loads, and how often each was tried") :]
+    assert loads.index("1,300 ✓ confirmed 3 2 1 1 0 0 2") < loads.index("1,350 ✗ did not hold 3 0 0 0 1 0 0")
 
 
 def test_probes_are_marked_by_shape_and_the_limit_is_a_band() -> None:
@@ -377,7 +377,7 @@ def test_a_line_has_one_point_for_each_load_and_none_for_what_is_not_the_targets
     assert (line["name"], line["x"], line["y"]) == ("p50", [100.0, 300.0], [20.0, 50.0])
     marks = {t["name"]: t["x"] for t in latency.figure["data"] if t["mode"] == "markers"}
     assert sorted(marks["generator INVALID"]) == [100.0, 200.0]
-    assert "without those whose generator was INVALID" in latency.text
+    assert "without those that say nothing" in latency.text
 
 
 @pytest.mark.parametrize(
