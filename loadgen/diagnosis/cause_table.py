@@ -284,6 +284,16 @@ CONVERSATION = (
         {"capability:timeout": 8, "subscription:timeout": 6},
     ),
     Cause(
+        "verdict_held_back",
+        "with TLS 1.3 the tunnel is up here before the WLC has judged our certificate, and nothing says that it has",
+        (
+            "does the WLC list us: with `--auth-list FILE` a refusal is explained",
+            "a longer `--timeout` hears a late refusal: s2n-tls, as it comes, waits with it for 10 to 30 s",
+        ),
+        {"certificate_unanswered&capability:timeout": 7},
+        "mse",
+    ),
+    Cause(
         "wlc_hangs_up",
         "the WLC let us in and hung up: it is full, restarting, or did not like what we said or are",
         ("its log at this time; `show nmsp statistics`; the number of connections it allows",),

@@ -225,10 +225,10 @@ class _WlcCheck:
         """
         if fault.kind.startswith("alert_"):
             return self._check.log.refusal_step()
-        if fault.kind in _NO_REFUSAL or self._check.log.welcomed:
+        if self._check.log.welcomed:
             return None
         self._evidence.note("certificate_unanswered")
-        return Step.ACCEPTED
+        return None if fault.kind in _NO_REFUSAL else Step.ACCEPTED
 
     # -- the conversation ----------------------------------------------------------------------------------------
 

@@ -444,6 +444,13 @@ def test_a_wlc_of_tls_1_3_that_ends_without_a_word_has_not_let_us_in(verdict: Ca
     assert "wlc_hangs_up" in [cause.name for cause in report.causes]
 
 
+def test_a_wlc_of_tls_1_3_that_says_nothing_at_all_may_have_let_us_in_or_not() -> None:
+    """As s2n-tls does for some time when it refuses, and any WLC that has nothing to say."""
+    with peers.listening(peers.judges_silently(peers.until_closed)) as port:
+        report = assert_failed(call(port, timeout_ns=SHORT_NS), Step.CAPABILITY, "silent_peer")
+    assert [cause.name for cause in report.causes] == ["silent_peer", "verdict_held_back"]
+
+
 def test_a_wlc_of_tls_1_3_that_gave_a_ticket_has_let_us_in() -> None:
     """OpenSSL's comes when the handshake is over at its end too."""
     with peers.listening(peers.scripted_wlc(lambda talker: talker.tunnel.close(), version="1.3")) as port:

@@ -6,15 +6,16 @@ All of them are called alike: PROGRAM client|server KEY CERTIFICATE VERSION any|
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib.metadata
 import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from stacks_programs import HERE, Make, needs, needs_module, said, started
+from stacks_programs import HERE, Make, needs, said, started
 
 _INCLUDED = Path("/usr/include")
+_GHC = Path("/var/lib/ghc/package.conf.d")
 _RUSTLS = Path("/usr/share/cargo/registry/rustls-0.20.8")
 
 
@@ -23,7 +24,7 @@ class _Recipe(NamedTuple):
 
     Attributes:
         source: a file of ours, or a folder.
-        compiler: `SOURCE` and `PROGRAM` stand for theirs.
+        compiler: `SOURCE` and `PROGRAM` stand for theirs; of one word, it runs the source itself.
         suffix: of the files with its key and its certificate.
         inside: the program, where PROGRAM is a folder.
     """
@@ -42,17 +43,18 @@ class _Recipe(NamedTuple):
     def _arguments(self, role: str, version: str, trust: str, folder: Path) -> list[str | Path]:
         name = "wlc" if role == "server" else "mse"
         keys = [folder / f"{name}.{kind}{self.suffix}" for kind in ("key", "crt")]
-        return [self._program(folder), role, *keys, version, trust]
+        runs = [self._program(folder)] if len(self.compiler) > 1 else [*self.compiler, HERE / self.source]
+        return [*runs, role, *keys, version, trust]
 
     def _program(self, folder: Path) -> Path:
         """It, built the first time that it is wanted."""
         source = HERE / self.source
-        program = folder / source.stem / self.inside
+        program = folder / self.source.replace(".", "-") / self.inside
         if not program.exists():
             if source.is_dir():
                 # Some compilers leave files beside what they read.
                 source = Path(shutil.copytree(source, folder / f"{source.stem}-source"))
-            words = {"SOURCE": str(source), "PROGRAM": str(folder / Path(self.source).stem)}
+            words = {"SOURCE": str(source), "PROGRAM": str(folder / self.source.replace(".", "-"))}
             where = source if source.is_dir() else folder
             subprocess.run([words.get(word, word) for word in self.compiler], check=True, cwd=where)
         return program
@@ -79,16 +81,14 @@ def _needs_header(name: str, package: str) -> str:
 
 
 def _mbedtls() -> tuple[str, str]:
-    """Why Mbed TLS 4 cannot be met, and what the compiler is told where it can."""
-    # It has the whole library in it, with headers.
-    missing = needs_module("nng")
-    if missing:
-        return missing, ""
-    found = importlib.util.find_spec("nng")
-    assert found is not None
-    assert found.origin is not None
-    package = Path(found.origin).parents[1]
-    return "", f"-I{package}/include -L{package}/lib64 -lmbedtls -lmbedx509 -ltfpsacrypto"
+    """Why Mbed TLS 4 cannot be met, and what the compiler is told where it can: nng-ssl carries it whole."""
+    try:
+        files = importlib.metadata.files("nng-ssl") or []
+    except importlib.metadata.PackageNotFoundError:
+        return "nng-ssl is not installed", ""
+    found = {file.name: Path(file.locate()).resolve().parent for file in files}
+    folders = f"-I{found['net_sockets.h'].parent} -L{found['libmbedtls.a']}"
+    return "", f"{folders} -lmbedtls -lmbedx509 -ltfpsacrypto"
 
 
 _MBEDTLS_MISSING, _MBEDTLS_FLAGS = _mbedtls()
@@ -113,6 +113,11 @@ BUILT = (
     built(
         "rustls", "" if _RUSTLS.exists() else "librust-rustls-dev is not installed", "1.2 1.3",
         "peer_rustls", _CARGO, "CertificateUnknown", inside="debug/peer",
+    ),
+    built("Pike", "", "1.0 1.1 1.2", "peer.pike", "pike8.0", "alert 46", suffix=".der"),
+    built(
+        "Haskell tls", "" if any(_GHC.glob("tls-1*.conf")) else "libghc-tls-dev is not installed", "1.0 1.1 1.2 1.3",
+        "peer.hs", "ghc -v0 -outputdir . -o PROGRAM SOURCE", "CertificateUnknown",
     ),
     built("Mbed TLS 4", _MBEDTLS_MISSING, "1.2 1.3", "peer_mbedtls.c", f"{_C} {_MBEDTLS_FLAGS}", "alert 46"),
 )  # fmt: skip

@@ -220,5 +220,5 @@ LIBRARIES = (
         "BoringSSL", str(_BORINGSSL), "" if _BORINGSSL.exists() else "android-libboringssl is not installed", _VERSIONS
     ),
     *_old_openssl(),
-    Make("s2n-tls", needs_module("_awscrt"), ("1.2", "1.3"), _s2n_calls, _s2n_waits, "alert 46", True),
+    Make("s2n-tls", needs_module("awscrt"), ("1.2", "1.3"), _s2n_calls, _s2n_waits, "alert 46", True),
 )

@@ -1,7 +1,7 @@
 """Both checks against every TLS stack of other make that is here: `python tests/stacks/stacks_matrix.py` tells.
 
 A row is a stack and a version. As an MSE it calls `check mse`, as a WLC it waits for `check wlc`; once where it is
-listed (or lists us), once where not.
+listed (or lists us), once where not. Of stacks in Python packages, a `pip install --target` in PYTHONPATH will do.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ AFTERWARDS = ("tlslite-ng",)
 # They hang up without an alert: these always, and the sockets of python-mbedtls when a handshake has failed.
 WITHOUT_A_WORD = ("BearSSL", "Mbed TLS", "Node.js", "s2n-tls")
 # They take seconds to build, or a minute the first time.
-SLOW = ("Botan", "Go", "rustls")
+SLOW = ("Botan", "Go", "Haskell tls", "rustls")
 # One version of those that are programs; `stacks_matrix.py` has the others.
 EACH = [
     pytest.param(make, version, marks=pytest.mark.skipif(bool(make.missing), reason=make.missing))
