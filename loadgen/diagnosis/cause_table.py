@@ -222,6 +222,10 @@ TUNNEL = (
             "tls:alert_certificate_revoked": 9,
             "tls:alert_access_denied": 9,
             "tls:alert_decrypt_error": 9,
+            # BearSSL, and Node.js with TLS 1.3, have no alert for it.
+            "certificate_unanswered&tls:closed": 9,
+            "certificate_unanswered&tls:closed_without_notify": 9,
+            "certificate_unanswered&tls:reset": 9,
         },
         "wlc",
     ),

@@ -76,6 +76,11 @@ class HandshakeLog:
         return _SHOWN[self._plays] in self._first_ns
 
     @property
+    def asks(self) -> bool:
+        """A WLC has shown its certificate and asked for the MSE's."""
+        return _ASKED[self._plays] in self._first_ns
+
+    @property
     def welcomed(self) -> bool:
         """The WLC gave us a ticket of TLS 1.3."""
         return _WELCOME in self._first_ns

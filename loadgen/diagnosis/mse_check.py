@@ -121,6 +121,8 @@ class _MseCheck:
             self._note_offer(link)
             self._check.note_request(link, link.spoken.sent)
             self._evidence.note(None, unfit=told_kind(fault.kind))
+            if log.asks and not log.shown:
+                self._evidence.note("certificate_unanswered")
             step = log.failing_step(fault.kind)
             self._check.pass_reached(link, step)
             self._check.pass_up_to(step)

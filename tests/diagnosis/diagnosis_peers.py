@@ -285,6 +285,18 @@ def scripted_mse(port: int, script: Callable[[Talker], object]) -> None:
         script(Talker(context, sock, server=False))
 
 
+def judges_and_leaves(port: int, version: str, verdict: Callable[[socket.socket], object]) -> None:
+    """An MSE that has our certificate, and never says what it thinks of it."""
+    half = SSL.Connection(client_context(MSE.key_pem, MSE.certificate_pem, b"", version, None))
+    half.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        half.do_handshake()
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
+        connection.sendall(half.bio_read(65536))
+        connection.recv(65536)
+        verdict(connection)
+
+
 def wlc_waits(caller: Callable[[int], object], **changes: Any) -> CheckReport:
     """`check mse` with somebody who calls it, from a thread."""
     with listen_at("127.0.0.1", 0) as listener:

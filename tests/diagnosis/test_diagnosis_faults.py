@@ -429,6 +429,16 @@ def resets(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("verdict", [lambda _: None, resets], ids=["FIN", "RST"])
+def test_an_mse_that_ends_at_our_certificate_does_not_take_it(
+    version: str, verdict: Callable[[socket.socket], None]
+) -> None:
+    """As BearSSL does, and Node.js with TLS 1.3."""
+    report = peers.wlc_waits(lambda port: peers.judges_and_leaves(port, version, verdict))
+    assert_failed(report, Step.TLS, "mse_refuses_wlc")
+
+
 def sends_what_cannot_be_read(connection: socket.socket) -> None:
     """As Mbed TLS 4.1 does: its alert is encrypted with the keys of the handshake, which are over."""
     connection.sendall(b"\x17\x03\x03\x00\x13" + bytes(19))
