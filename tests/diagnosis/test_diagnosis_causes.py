@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import re
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import diagnosis_peers as peers
 import pytest
 from diagnosis_peers import MSE, SHORT_NS, WLC, Talker
 from OpenSSL import SSL
 
-from loadgen.diagnosis import wlc_check
+from loadgen.diagnosis import mse_check, wlc_check
 from loadgen.diagnosis.cause_table import CAUSES
 from loadgen.diagnosis.steps import CheckReport, Step
 from loadgen.diagnosis.wlc_check import check_wlc
@@ -109,9 +111,19 @@ def test_an_mse_that_asks_for_something_before_it_has_said_what_it_speaks() -> N
 
 
 def test_an_mse_that_does_not_take_what_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One notification always fits into what loopback keeps for a reader: here TCP says that it does not."""
+    """One notification always fits into what loopback keeps for a reader: here TCP says that it does not, and the WLC's
+    patience is over once it has waited for that.
+    """
+    waited_ns = 0
+
+    def sleep(_: float) -> None:
+        nonlocal waited_ns
+        waited_ns += 2 * peers.PATIENT_NS
+
+    clock = SimpleNamespace(monotonic_ns=lambda: time.monotonic_ns() + waited_ns, sleep=sleep)
+    monkeypatch.setattr(mse_check, "time", clock)
     monkeypatch.setattr(TracedTunnel, "unacknowledged_bytes", lambda _: 1)
-    report = peers.both(at_mse={"timeout_ns": peers.PATIENT_NS}, at_wlc={"timeout_ns": SHORT_NS}).at_wlc
+    report = peers.both().at_wlc
     assert (report.failed, report.kind) == (Step.NOTIFICATION.value, "timeout")
     assert _names(report)[0] == "mse_reads_nothing"
 
