@@ -129,9 +129,12 @@ class Pending:
     Attributes:
         again_ns: when it is sent again, or given up.
         withdrawn: we ended its session while its answer would still have been in time.
+        given_up: no answer came, however often it was sent.
     """
 
-    __slots__ = ("again_ns", "due_ns", "frame", "message", "question", "retransmits", "sent_ns", "withdrawn")
+    __slots__ = (
+        *("again_ns", "due_ns", "frame", "given_up", "message", "question", "retransmits", "sent_ns", "withdrawn"),
+    )
 
     def __init__(self, question: Question, message: Message, frame: bytes, due_ns: int, sent_ns: int) -> None:
         self.question = question
@@ -141,7 +144,19 @@ class Pending:
         self.sent_ns = sent_ns
         self.retransmits = 0
         self.again_ns = 0
-        self.withdrawn = False
+        self.withdrawn = self.given_up = False
+
+    def is_answered_by(self, kind: Kind, message: Message) -> bool:
+        """A response of the kind that follows from what was asked, which is about that."""
+        if kind not in self.question.answers:
+            return False
+        if not isinstance(message, m.DeviceResponse):
+            return True
+        asked = self.message
+        assert isinstance(asked, m.DeviceRequest)
+        if message.subservice != asked.subservice or message.subservice not in CATALOGUE[kind].subservices:
+            return False
+        return asked.device_mac in (NO_MAC, message.device_mac)
 
     def has_time(self, now_ns: int, response_timeout_ns: int) -> bool:
         """An answer now is one to the first sending, and in time."""
@@ -153,7 +168,7 @@ class Transactions:
 
     Attributes:
         pending: by transaction. owed: in order of due times.
-        over: transactions whose answer may still come, or come again; True if it was given up.
+        over: by transaction, what is no longer pending, and whose answer may still come, or come again.
         behind: from when a request had to wait until all that is owed was sent: what is late then is the peer's doing.
         watched: a timer will look for what was owed for too long.
     """
@@ -163,12 +178,12 @@ class Transactions:
     def __init__(self) -> None:
         self.pending: dict[int, Pending] = {}
         self.owed: deque[Owed] = deque()
-        self.over: dict[int, bool] = {}
+        self.over: dict[int, Pending] = {}
         self.behind = self.watched = False
 
-    def remember(self, transaction: int, *, given_up: bool) -> None:
+    def remember(self, transaction: int, pending: Pending) -> None:
         """Its answer may still come."""
-        self.over[transaction] = given_up
+        self.over[transaction] = pending
         if len(self.over) > _REMEMBERED:
             del self.over[next(iter(self.over))]
 
@@ -359,18 +374,19 @@ class Asker:
         """A response came. Returns: whether it is one to something that was asked, though it may be late."""
         asked, count = endpoint.asked, self._recorder.count
         pending = None if asked is None else asked.pending.get(transaction)
-        if asked is None or pending is None or kind not in pending.question.answers or not _is_about(pending, message):
-            if asked is None or pending is not None or (given_up := asked.over.get(transaction)) is None:
+        if asked is None or pending is None or not pending.is_answered_by(kind, message):
+            over = None if asked is None or pending is not None else asked.over.get(transaction)
+            if over is None or not over.is_answered_by(kind, message):
                 count("requests.unmatched")
                 return False
-            count("requests.late" if given_up else "requests.duplicated")
-            asked.over[transaction] = False
+            count("requests.late" if over.given_up else "requests.duplicated")
+            over.given_up = False
             return True
         del asked.pending[transaction]
         if self._recorder.clocks is not None:
             self._recorder.clocks.round_trip(endpoint.number, pending.sent_ns, now_ns)
         if pending.retransmits:
-            asked.remember(transaction, given_up=False)
+            asked.remember(transaction, pending)
         count("requests.answered")
         if getattr(message, "status", Status.OK) != Status.OK:
             count("requests.refused")
@@ -422,7 +438,8 @@ class Asker:
     ) -> None:
         if pending.retransmits == endpoint.settings.max_retransmits:
             del asked.pending[transaction]
-            asked.remember(transaction, given_up=True)
+            pending.given_up = True
+            asked.remember(transaction, pending)
             self._recorder.count("requests.timed_out")
             self._recorder.count(pending.question.timeout)
             self.is_owed(endpoint)
@@ -443,12 +460,3 @@ class Asker:
             self._recorder.count("requests.dropped", dropped)
             if not asked.behind and before_ns != NEVER_NS:
                 self._recorder.count("generator.shortfall", dropped)
-
-
-def _is_about(pending: Pending, message: Message) -> bool:
-    """A response about a device names what was asked for."""
-    if not isinstance(message, m.DeviceResponse):
-        return True
-    asked = pending.message
-    assert isinstance(asked, m.DeviceRequest)
-    return message.subservice == asked.subservice and asked.device_mac in (NO_MAC, message.device_mac)

@@ -13,6 +13,7 @@ from loadgen.endpoint.notices import Notices
 from loadgen.endpoint.sequence import NOTHING_DUE_NS, SequenceCheck
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.hot import Columns
 from loadgen.nmsp.messages import (
     PROTOCOL_VERSION,
@@ -30,8 +31,11 @@ from loadgen.nmsp.messages import (
     VersionRequest,
     VersionResponse,
 )
-from loadgen.nmsp.services import Subservice
+from loadgen.nmsp.services import Subservice, mask_of
 from loadgen.units import NEVER_NS
+
+# What measurement notifications may be about.
+_MEASURED = mask_of(CATALOGUE[Kind.MEASUREMENT_NOTIFY].subservices)
 
 
 class MseEndpoint(Endpoint):
@@ -234,7 +238,7 @@ class Reception:
 
     def open(self, number: int, granted: int) -> None:
         """An endpoint's subscription was granted; its numbers start at 0, also if it had a session before."""
-        self._granted[number] = granted
+        self._granted[number] = granted & _MEASURED
         self._expected[number] = 0
         self._due_ns[number] = NOTHING_DUE_NS
         self._checks.pop(number, None)
@@ -246,7 +250,7 @@ class Reception:
     def settle_grants(self) -> None:
         """No notifications were taken since: all that come are judged by the new grants."""
         for number, granted, _ in self._regrants:
-            self._granted[number] = granted
+            self._granted[number] = granted & _MEASURED
         self._regrants.clear()
         if self._recorder.clocks is not None:
             self._recorder.clocks.settle()
@@ -332,8 +336,8 @@ class Reception:
     ) -> None:
         """What came before the response is judged by the old grant, and what came behind it by the new one."""
         ends = np.cumsum(counts)
-        for number, mask, taken in self._regrants:
-            self._granted[number] = mask
+        for number, granted_now, taken in self._regrants:
+            self._granted[number] = mask = granted_now & _MEASURED
             for index in np.flatnonzero(numbers == number).tolist():
                 granted[max(taken, int(ends[index] - counts[index])) : int(ends[index])] = mask
         self._regrants.clear()

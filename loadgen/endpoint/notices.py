@@ -6,9 +6,12 @@ from typing import Protocol
 
 from loadgen.endpoint.sequence import SequenceCheck
 from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.catalogue import CATALOGUE, NOTIFICATIONS
 from loadgen.nmsp.messages import ServiceNotify
-from loadgen.nmsp.services import Subservice
+from loadgen.nmsp.services import Subservice, mask_of
 
+# What each kind may be about.
+_ABOUT = {CATALOGUE[kind].message: mask_of(CATALOGUE[kind].subservices) for kind in NOTIFICATIONS}
 # Whatever a peer claims, it goes into a column of int64.
 _LATEST_NS = (1 << 63) - 1
 
@@ -38,7 +41,7 @@ class Notices:
         recorder.count("notify.received")
         subservice = message.subservice
         known = 0 <= subservice < len(Subservice)
-        if not known or not endpoint.granted >> subservice & 1:
+        if not known or not (endpoint.granted & _ABOUT[type(message)]) >> subservice & 1:
             recorder.count("errors.stream.not_subscribed")
         if not self._is_new(endpoint, message.sequence, due_ns):
             return

@@ -7,13 +7,14 @@ from endpoint_samples import CODEC, REPEATABLE, Side, histogram_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.endpoint.asking import Transactions
+from loadgen.endpoint.asking import Pending, Question, Transactions
 from loadgen.endpoint.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import (
     AirQualityNotify,
     Capability,
+    CapabilityRequest,
     EchoRequest,
     EchoResponse,
     Message,
@@ -23,6 +24,7 @@ from loadgen.nmsp.messages import (
     VersionResponse,
 )
 from loadgen.nmsp.session import State
+from loadgen.scenario.requests import PlannedRequest
 from loadgen.units import NS_PER_S
 
 RESPONSE_NS, RETRANSMIT_NS, MOST = NS_PER_S, 3 * NS_PER_S, 5
@@ -188,7 +190,8 @@ class TestMse:
         mse.hear(SubscribeResponse(1, 0), 5, 2)
         assert mse.recorder.counters["messages.repeated"] == 1
         mse.endpoint.asked = Transactions()
-        mse.endpoint.asked.remember(2, given_up=True)
+        request = CapabilityRequest()
+        mse.endpoint.asked.remember(2, Pending(Question(PlannedRequest("capability", 1.0)), request, b"", 0, 0))
         mse.hear(SubscribeResponse(1, 0), 6, 2)
         assert mse.recorder.counters["messages.repeated"] == 1
         assert mse.recorder.counters["requests.unmatched"] == 1  # for there is no asker

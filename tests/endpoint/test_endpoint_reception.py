@@ -367,6 +367,22 @@ def test_what_was_not_subscribed_is_counted(subservice: int) -> None:
     assert traffic.recorder.counters["notify.received"] == 3  # received all the same
 
 
+@pytest.mark.parametrize("how", ["open", "settled", "in_the_batch"])
+def test_measurements_of_what_nothing_is_measured_of_are_counted(how: str) -> None:
+    """info-ms (9) was granted, but is no subservice of a measurement."""
+    traffic, granted = Traffic(1), 1 << 9 | 1
+    if how == "open":
+        traffic.reception.open(0, granted)
+    else:
+        traffic.reception.regrant(0, granted, 0)
+    if how == "settled":
+        traffic.reception.settle_grants()
+    traffic.absorb([(0, [0, 1])], subservice=9)
+    assert traffic.recorder.counters["errors.stream.not_subscribed"] == 2
+    traffic.absorb([(0, [2])])
+    assert traffic.recorder.counters["errors.stream.not_subscribed"] == 2
+
+
 def test_each_endpoint_is_held_against_its_own_grant() -> None:
     recorder = Recorder()
     reception = Reception(recorder, 3, 0)

@@ -583,6 +583,61 @@ def test_what_is_not_about_what_was_asked_is_no_answer(answer: Message) -> None:
     assert talk.endpoint.granted == WANTED
 
 
+_RESPONSE_TO = {
+    "information": {
+        Subservice.INFO_MS: m.ClientInfoResponse,
+        Subservice.INFO_HS: m.ClientInfoResponse,
+        Subservice.INFO_RFID: m.TagInfoResponse,
+        Subservice.INFO_ROGUE: m.RogueInfoResponse,
+    },
+    "statistics": {
+        Subservice.STATS_MS: m.ClientStatisticsResponse,
+        Subservice.STATS_RFID: m.TagStatisticsResponse,
+        Subservice.STATS_ROGUE: m.RogueStatisticsResponse,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "subservice"), [(name, each) for name, responses in _RESPONSE_TO.items() for each in responses]
+)
+def test_which_response_answers_follows_from_the_subservice(name: str, subservice: Subservice) -> None:
+    """Those of other classes have the right number, device and subservice, and answer nothing; nor do they later."""
+    talk = Talk(PlannedRequest(name, 1.0, (subservice,), "known"), duration_ns=NS_PER_S, wants=(1 << 23) - 1)
+    talk.answering = False
+    talk.run_until(1)
+    ((_, transaction),) = talk.asked
+    right = _RESPONSE_TO[name][subservice]
+    wrong = {response for responses in _RESPONSE_TO.values() for response in responses.values()} - {right}
+    for response in wrong:
+        talk.hear(response(0, subservice, MACS[0], ()), transaction)
+    assert talk.counters == {"due": 1, "sent": 1, "unmatched": 5}
+    talk.hear(right(0, subservice, MACS[0], ()), transaction)
+    assert talk.counters == {"due": 1, "sent": 1, "unmatched": 5, "answered": 1}
+    assert histogram_values(talk.recorder, f"request.{name}.latency")[0] == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        m.TagStatisticsResponse(0, Subservice.STATS_MS, MACS[0], ()),
+        m.ClientStatisticsResponse(0, Subservice.STATS_MS, MACS[1], ()),
+        m.SubscribeResponse(0, 0),
+        m.Capability(1),
+    ],
+)
+def test_what_is_not_about_what_was_given_up_is_no_late_answer(answer: Message) -> None:
+    talk = Talk(PlannedRequest("statistics", 1.0, (Subservice.STATS_MS,), "known"), duration_ns=NS_PER_S)
+    talk.answering = False
+    talk.run_until(60 * NS_PER_S)
+    talk.hear(answer, talk.asked[0][1])
+    assert (talk.counters["timed_out"], talk.counters["unmatched"]) == (1, 1)
+    assert "late" not in talk.counters
+    assert talk.endpoint.granted == WANTED
+    talk.deliver()
+    assert talk.counters["late"] == 1
+
+
 def test_responses_that_nobody_asked_for_change_nothing() -> None:
     talk = Talk()
     for message in (m.SubscribeResponse(0, 2), m.UnsubscribeResponse(0, 0), m.SubscribeResponse((1 << 64) - 1, 0)):
@@ -707,6 +762,16 @@ def test_a_notice_of_what_was_not_granted_is_counted() -> None:
     assert talk.mse.fault is None
     assert talk.recorder.counters["errors.stream.not_subscribed"] == 2
     assert talk.recorder.counters["service.attach.received"] == 1
+
+
+def test_a_notice_of_another_class_is_not_what_was_granted() -> None:
+    talk = Talk(wants=(1 << 23) - 1)
+    talk.mse.hear(m.TagInfoNotify(0, 1000, 3000, Subservice.INFO_RFID, ()), 5000)
+    assert talk.recorder.counters["errors.stream.not_subscribed"] == 0
+    talk.mse.hear(m.TagInfoNotify(1, 1000, 3000, Subservice.INFO_MS, ()), 5000)
+    talk.mse.hear(notice(2, Subservice.RSSI_MS), 5000)
+    assert talk.mse.fault is None
+    assert talk.recorder.counters["errors.stream.not_subscribed"] == 2
 
 
 def test_a_notice_of_absurd_times_and_numbers_is_only_counted() -> None:
