@@ -22,9 +22,13 @@ def figure_shown(value: float | None, unit: str) -> str:
 
 def change_shown(change: float | None) -> str:
     """A share as a change in percent."""
-    return "-" if change is None else f"{change:+.1%}"
+    return "-" if change is None else _signed(change)
 
 
 def interval_shown(interval: tuple[float, float] | None) -> str:
     """Both ends of an interval of changes."""
-    return "-" if interval is None else f"{interval[0]:+.1%} … {interval[1]:+.1%}"
+    return "-" if interval is None else " … ".join(map(_signed, interval))
+
+
+def _signed(share: float) -> str:
+    return f"{round(share, 3) + 0.0:+.1%}"  # + 0.0: there is no -0.0%

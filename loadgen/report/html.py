@@ -39,6 +39,8 @@ from loadgen.report.tried import outvoted, word_of
 
 # A plan of thousands of controllers has megabytes, and is beside the page anyway.
 _MOST_PLAN = 40_000
+# A figure and its unit.
+_FIGURE = re.compile(r"(\d) ?(%|(?<= )(?:ns|µs|ms|s|B|KiB|MiB|GiB)\b)")
 _BAD_WORDS = (
     "failed",
     "lost",
@@ -213,7 +215,9 @@ def quantity(value: float | None, unit: str) -> str:
         return NONE
     if unit in ("ns", "s"):
         return ("-" if value < 0 else "") + shown_ns(abs(value) * (1 if unit == "ns" else 1e9))
-    return size(value) if unit == "bytes" else f"{number(value)} {unit}".strip()
+    if unit == "bytes":
+        return size(value)
+    return f"{number(value)}/s" if unit == "1/s" else f"{number(value)} {unit}".strip()
 
 
 def cost(name: str, value: float) -> str:
@@ -221,9 +225,14 @@ def cost(name: str, value: float) -> str:
     return quantity(value, "s" if name.endswith("_s") else "bytes" if name.endswith("bytes") else "")
 
 
+def together(text: str) -> str:
+    """A sentence as this page writes figures: "82 %", and no line ends between a figure and its unit."""
+    return _FIGURE.sub("\\1\N{NO-BREAK SPACE}\\2", text)
+
+
 def percent(share: float | None) -> str:
     """A change with its sign."""
-    return NONE if share is None else f"{100 * share:+.2f} %"
+    return NONE if share is None else f"{100 * (round(share, 4) + 0.0):+.2f} %"  # + 0.0: there is no -0.00 %
 
 
 def is_bad(name: str) -> bool:
@@ -280,6 +289,7 @@ def environment() -> Environment:
         "outvoted": outvoted,
         "label": metric_label,
         "runs": _runs,
+        "together": together,
         "soft": _soft,
     }
     return made

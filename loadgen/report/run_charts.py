@@ -27,7 +27,10 @@ from loadgen.report.charts import (
 # Shown in one chart, in this order: corrected, uncorrected, and the difference.
 _TOGETHER = {
     LoadKind.NOTIFY: ("notify.latency", "notify.service", "notify.lag"),
-    LoadKind.HANDSHAKE: ("handshake.latency", "handshake.tls", "handshake.tls_resumed", "handshake.lag"),
+    LoadKind.HANDSHAKE: (
+        *("handshake.latency", "handshake.service", "handshake.tls", "handshake.tls_resumed"),
+        "handshake.lag",
+    ),
 }
 WHY_THEY_DIFFER = {
     LoadKind.NOTIFY: (
@@ -47,6 +50,14 @@ _REQUESTS = ("requests.due", "requests.sent", "requests.answered", "requests.ret
 _STATISTICS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p99_9": "p99.9", "max": "max"}
 # Their metrics are by kind first: request.<kind>.latency, service.<subservice>.latency.
 _BY_KIND = ("request", "service")
+_PHASES = {
+    "tcp": "tcp comes first",
+    "tls": "tls follows it",
+    "tls_resumed": "tls_resumed is tls with an earlier session's keys",
+    "session": "session is all of it, up to the answered subscription",
+    "service": "service is all of it",
+    "latency": "latency is all of it, from when it was due",
+}
 # Kinds of requests; there are more subservices.
 _MOST_CURVES = 9
 # More lines than that are a ball of wool.
@@ -90,14 +101,16 @@ def time_charts(result: RunResult) -> list[Chart]:
         for number, name in enumerate(_RATES[result.kind])
         if _measured(columns.get(f"{name}_per_s"))
     ]
-    charts = timed(f"{what} over time", f"{what} per second: what was due, and what was done.", rates, count_axis("/s"))
+    charts = timed(
+        f"{what} over time", f"{what} per second: what was due, and what was done.", rates, count_axis("per second")
+    )
     asked = [
         line(name.partition(".")[2], times, columns[f"{name}_per_s"], number)
         for number, name in enumerate(_REQUESTS)
         if _measured(columns.get(f"{name}_per_s"))
     ]
     text = "Requests of all kinds per second: what was due, sent, sent again and answered."
-    charts += timed("Requests over time", text, asked, count_axis("/s"))
+    charts += timed("Requests over time", text, asked, count_axis("per second"))
     charts += timed(
         "Sessions over time",
         "Sessions that are up; those set up, failed and lost per second where there were any.",
@@ -138,16 +151,14 @@ def handshake_chart(result: RunResult) -> Chart | None:
     }
     if not phases:
         return None
-    text = (
-        "Every phase from its median to its maximum. tcp, tls (tls_resumed with an earlier session's keys) follow each"
-        " other; session is all of it, up to the answered subscription."
-    )
+    said = [words for name, words in _PHASES.items() if f"handshake.{name}" in phases]
+    text = f"Every phase from its median to its maximum: {'; '.join(said)}."
     return Chart("Handshake, phase by phase", text, spread(phases), 120 + 44 * len(phases))
 
 
 def stage_rows(result: RunResult) -> list[tuple[StageResult, MetricSummary | None, float | None]]:
     """Every stage with the summary of its latency and the rate that was done in it."""
-    metrics = _TOGETHER[result.kind][:2]
+    metrics = _TOGETHER[result.kind][:-1]  # lag is no figure of the target's
     names = (
         ("notify.received_per_s", "notify.sent_per_s")
         if result.kind is LoadKind.NOTIFY
@@ -224,6 +235,8 @@ def _families(metrics: Mapping[str, Points], together: Sequence[str], where: str
         size = -(-len(members) // parts)
         for part in range(parts):
             shown = dict([*members.items()][part * size : (part + 1) * size])
+            if "*." in family:  # what stands for the star is a name by itself, and leaves a legend room
+                shown = {metric.split(".")[1]: points for metric, points in shown.items()}
             which = f" ({part + 1} of {parts})" if parts > 1 else ""
             charts += _percentiles(shown, title + which, lead if not family else "")
     return charts
@@ -247,7 +260,7 @@ def _percentiles(metrics: Mapping[str, Points], title: str, lead: str) -> list[C
 def _sessions(timeline: Timeline) -> list[Figure]:
     columns = timeline.columns
     traces = []
-    if _measured(active := columns.get("sessions.active", ())):
+    if any(active := columns.get("sessions.active", ())):  # of a load of handshakes there are none
         traces.append(line("up", timeline.start_s, active, 0) | {"fill": "tozeroy", "fillcolor": "var(--fill)"})
     for number, word in ((1, "established"), (4, "failed"), (5, "lost")):
         values = columns.get(f"sessions.{word}_per_s", ())

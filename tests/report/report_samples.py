@@ -273,6 +273,7 @@ def handshake_run() -> RunResult:
     columns: dict[str, tuple[float | None, ...]] = {
         "handshakes.due_per_s": (400.0,) * 30 + (0.0,),
         "handshakes.completed_per_s": (*(400.0 - 7 * (second % 5) for second in range(30)), 21.0),
+        "sessions.active": (0.0,) * 31,
         "handshake.latency.p50": (2.4e6,) * 31,
         "handshake.latency.p99": tuple(5e6 + 1e5 * (second % 9) for second in range(31)),
         "cpu.mse-0": (0.7,) * 31,
@@ -303,6 +304,7 @@ def handshake_curves() -> dict[str, Histogram]:
     tls = lognormal(32, 12_000, 1.7e6, 0.4)
     return {
         "hold/handshake.latency": histogram(lag + tls),
+        "hold/handshake.service": histogram(tls + 200_000),
         "hold/handshake.tls": histogram(tls),
         "hold/handshake.lag": histogram(lag),
     }

@@ -35,9 +35,20 @@ from loadgen.measure.document import Document, as_json
 from loadgen.measure.health import Verdict
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import read_hlog_untrusted
-from loadgen.measure.names import REQUESTS, SUBSERVICES
+from loadgen.measure.names import COUNTERS, METRICS, REQUESTS, SUBSERVICES
 from loadgen.report.charts import NONE, Band, bands, count_axis, duration_axis, plain
-from loadgen.report.html import capacity_page, comparison_page, number, page_file, quantity, run_page, size
+from loadgen.report.figures import change_shown
+from loadgen.report.html import (
+    capacity_page,
+    comparison_page,
+    number,
+    page_file,
+    percent,
+    quantity,
+    run_page,
+    size,
+    together,
+)
 from loadgen.report.run_charts import percentile_charts
 from loadgen.report.search_charts import capacity_charts
 
@@ -258,9 +269,9 @@ def test_no_chart_has_more_curves_than_can_be_told_apart() -> None:
     shown = {chart.title: [t["name"] for t in chart.figure["data"]] for chart in charts}
     assert shown["Percentiles, hold"] == ["notify.latency", "notify.service", "notify.lag"]
     for what in ("lag", "latency", "service"):
-        assert shown[f"Percentiles of request.*.{what}, hold"] == [f"request.{kind}.{what}" for kind in REQUESTS]
+        assert shown[f"Percentiles of request.*.{what}, hold"] == list(REQUESTS)
     parts = [shown[f"Percentiles of service.*.latency, hold ({part} of 3)"] for part in (1, 2, 3)]
-    assert sorted(name for part in parts for name in part) == sorted(heard)
+    assert sorted(name for part in parts for name in part) == sorted(SUBSERVICES)
     assert shown["Percentiles of echo.*, outside of the stages"] == ["echo.service"]
     for chart in charts:
         looks = {(t["line"]["color"], t["line"]["dash"]) for t in chart.figure["data"]}
@@ -313,8 +324,12 @@ def test_a_handshake_run_has_its_own_figures() -> None:
     assert "398.8" in text
     assert "5,994 resumed" in text
     assert "dialed - due" in page
-    assert [t.get("name") for t in traces(page)][:3] == ["handshake.latency", "handshake.tls", "handshake.lag"]
+    together = [f"handshake.{name}" for name in ("latency", "service", "tls", "lag")]
+    assert [t.get("name") for t in traces(page)][:4] == together
     assert "Sessions over time" not in page
+    phases = "service is all of it; latency is all of it, from when it was due."
+    assert phases in text
+    assert "session is all of it" not in text
 
 
 def test_what_one_side_cannot_see_is_left_out() -> None:
@@ -385,7 +400,7 @@ def test_a_line_has_one_point_for_each_load_and_none_for_what_is_not_the_targets
     [
         (count_axis("sessions", whole_most=1), {"dtick": 1}),
         (count_axis("sessions", whole_most=40), {"dtick": None}),
-        (count_axis("/s"), {"dtick": None, "tickformat": None}),
+        (count_axis("per second"), {"dtick": None, "tickformat": None}),
         (count_axis("cores", tickformat=".2~f"), {"tickformat": ".2~f", "tickformatstops": None}),
     ],
 )
@@ -427,12 +442,23 @@ def test_the_decision_comes_first_and_the_forest_shows_what_decides_first() -> N
         (quantity(3.2e6, "ns"), "3.20 ms"),
         (quantity(61.3e-6, "s"), "61.3 µs"),
         (quantity(-2e6, "ns"), "-2.00 ms"),
-        (quantity(5.0, "1/s"), "5 1/s"),
+        (quantity(5.0, "1/s"), "5/s"),
+        (percent(-0.00001), "+0.00 %"),
+        (change_shown(-0.0001), "+0.0%"),
+        (
+            together("82% of 3.2 ms, 5 of 9 sessions"),
+            "82\N{NO-BREAK SPACE}% of 3.2\N{NO-BREAK SPACE}ms, 5 of 9 sessions",
+        ),
         (plain("<b>&"), "&lt;b&gt;&amp;"),
     ],
 )
 def test_figures_are_written_as_people_read_them(shown: str, text: str) -> None:
     assert shown == text
+
+
+def test_what_a_figure_means_is_told_without_the_row_above() -> None:
+    """Rows are in alphabetical order, and those that are 0 are apart."""
+    assert [name for name, words in {**METRICS, **COUNTERS}.items() if words.startswith("the same")] == []
 
 
 @pytest.mark.parametrize("values", [[], [None], [0.0], [1e6], [1e3, 1e10], [2e6, 3e6]])
@@ -653,9 +679,23 @@ def test_nothing_is_off_the_screen_wide_or_narrow(tmp_path: Path) -> None:
                 ticks = page.locator(".ytick, .xtick").all_text_contents()
                 assert ticks
                 assert [tick for tick in ticks if re.fullmatch(r"[\d.]+m", tick)] == []
+                rows = page.evaluate(BESIDE_EACH_OTHER)
+                assert all(len(set(tops)) == 1 for tops in rows), (name, width, rows)
+            for axis_width in (120, 200, 700):
+                axis = page.evaluate("([own, width]) => thinned(own, width)", [duration_axis([1.2e6, 7e7]), axis_width])
+                places = sorted(
+                    axis_width * math.log10(tick) / (axis["range"][1] - axis["range"][0]) for tick in axis["tickvals"]
+                )
+                assert len(places) >= 2
+                assert all(after - before > 55 for before, after in pairwise(places))
             page.close()
         chromium.close()
 
+
+# Where the charts of each row of a grid begin.
+BESIDE_EACH_OTHER = """() => Object.values(Object.groupBy([...document.querySelectorAll(".grid > figure")],
+  (figure) => figure.getBoundingClientRect().top))
+  .map((row) => row.map((figure) => figure.querySelector(".plot").getBoundingClientRect().top))"""
 
 # Boxes that show less than they hold, and what ends beyond the window.
 OFF_SCREEN = """() => [...document.querySelectorAll("html, .scroll, main *:not(svg *)")]

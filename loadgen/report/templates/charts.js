@@ -29,14 +29,18 @@ const legendRows = (figure, width) => {
   return Math.ceil(names.length / Math.max(1, Math.floor((width - 60) / widest)));
 };
 
-// Ticks of a logarithmic axis that would be set askew, or run into each other: the decades are enough.
+// Ticks of a logarithmic axis that are not set askew, and do not run into each other: decades go before what is between.
 const thinned = (own, width) => {
   if (own?.type !== "log" || !own.ticktext || own.title?.text === "percentile") return own;
   const [low, high] = own.range;
-  const inside = own.tickvals.filter((value) => Math.log10(value) >= low && Math.log10(value) <= high);
-  if (inside.length * 56 <= width) return own;
-  const kept = own.tickvals.map((value, i) => [value, own.ticktext[i]]).filter(([v]) => Math.log10(v) % 1 === 0);
-  return { ...own, tickvals: kept.map(([v]) => v), ticktext: kept.map(([, text]) => text), tickangle: 0 };
+  const inside = own.tickvals.map((value, i) => [Math.log10(value), own.ticktext[i]]).filter(([at]) => at >= low && at <= high);
+  const room = (56 * (high - low)) / width;
+  const whole = ([at]) => at % 1 === 0;
+  const kept = [];
+  for (const tick of [...inside.filter(whole), ...inside.filter((each) => !whole(each))]) {
+    if (kept.every(([at]) => Math.abs(at - tick[0]) >= room)) kept.push(tick);
+  }
+  return { ...own, tickvals: kept.map(([at]) => 10 ** at), ticktext: kept.map(([, text]) => text), tickangle: 0 };
 };
 
 const drawFigure = (plot, plain, least) => {
