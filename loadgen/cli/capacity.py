@@ -9,7 +9,7 @@ import click
 from loadgen.cli.arguments import SourceOptions, quiet_option, results_option, source_options, wait_option
 
 
-@click.command()
+@click.command(short_help="Search for the limits of the target of SCENARIO.")
 @source_options
 @click.option(
     "--dimension",

@@ -26,11 +26,27 @@ _COMMON = (
         type=click.Path(path_type=Path),
         help="The WLC's list: IOS-XE configuration, AireOS auth-list lines, or what the MSE prints.",
     ),
-    click.option("--key-hash", type=click.Choice(["sha256", "sha1"]), default="sha256", show_default=True),
     click.option(
-        "--hash-over", type=click.Choice(["spki", "public-key", "certificate"]), default="spki", show_default=True
+        "--key-hash",
+        type=click.Choice(["sha256", "sha1"]),
+        default="sha256",
+        show_default=True,
+        help="What the hashes of the list are.",
     ),
-    click.option("--strong-cipher", type=click.Choice(["on", "off"]), default="on", show_default=True),
+    click.option(
+        "--hash-over",
+        type=click.Choice(["spki", "public-key", "certificate"]),
+        default="spki",
+        show_default=True,
+        help="What they cover.",
+    ),
+    click.option(
+        "--strong-cipher",
+        type=click.Choice(["on", "off"]),
+        default="on",
+        show_default=True,
+        help="As the WLC has it; off is TLS 1.0 to 1.2 with static RSA.",
+    ),
     click.option("--old-certificates", is_flag=True, help="Take RSA keys of 1024 bits and SHA-1 in certificates."),
     click.option("--unauthenticated", is_flag=True, help="The WLC is meant to let anybody in."),
     click.option("--profile", type=click.Path(path_type=Path), help="Wire profile.  [default: the built-in one]"),
@@ -49,7 +65,7 @@ def _timeout(default: str) -> Callable[[Command], Command]:
     return click.option("--timeout", default=default, show_default=True, help="How long any one step may take.")
 
 
-@click.group()
+@click.group(short_help="Set one tunnel up, step by step: what keeps it down?")
 def check() -> None:
     """Set one tunnel up, step by step, and tell why it does not come up."""
 

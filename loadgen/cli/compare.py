@@ -63,7 +63,7 @@ def format_options(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-@click.command(cls=_TwoLists)
+@click.command(cls=_TwoLists, short_help="Judge NEW results by BASELINE results.")
 @click.argument("baseline", nargs=-1, required=True, type=click.Path(path_type=Path))
 @format_options
 @click.pass_context

@@ -9,7 +9,7 @@ import click
 FORMATS = ("markdown", "junit", "benchmark-smaller", "benchmark-bigger", "bmf", "csv")
 
 
-@click.command()
+@click.command(short_help="Write the result of a run in another format.")
 @click.argument("results", metavar="RESULT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="What to write.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write it, instead of to stdout.")

@@ -35,12 +35,14 @@ def identity() -> None:
     """Keys, certificates and key hashes of simulated devices."""
 
 
-@identity.command()
+@identity.command(short_help="Make MSE identities, and what lets them in.")
 @click.option("--mac", help="MAC address of the first MSE.  [default: a random, locally administered one]")
 @click.option(
     "--count", type=click.IntRange(min=1), default=1, show_default=True, help="How many; their MACs count up."
 )
-@click.option("--key", type=click.Choice(["p256", "rsa-2048"]), default="p256", show_default=True)
+@click.option(
+    "--key", type=click.Choice(["p256", "rsa-2048"]), default="p256", show_default=True, help="Kind of key of each."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Directory.  [default: .]")
 @click.option("--force", is_flag=True, help="Replace files that are there: keys that were in them are lost.")
 @_hash_over
@@ -84,7 +86,7 @@ def new(mac: str | None, count: int, key: KeyType, out: Path, force: bool, hash_
     _say_configurations(everybody)
 
 
-@identity.command()
+@identity.command(short_help="Print the key hashes of FILE as an MSE would.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--mac", help="MAC address of the MSE.  [default: the one that its certificate names]")
 @_hash_over

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 
-@click.command("locust-worker")
+@click.command("locust-worker", short_help="Play the users of a Locust master.")
 @click.option("--master-host", default="127.0.0.1", show_default=True, envvar="LOCUST_MASTER_NODE_HOST")
 @click.option(
     "--master-port",

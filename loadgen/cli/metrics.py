@@ -7,7 +7,7 @@ import click
 from loadgen.cli.output import say
 
 
-@click.command()
+@click.command(short_help="List what a run measures, and what it means.")
 @click.argument("words", metavar="[WORD]...", nargs=-1)
 def metrics(words: tuple[str, ...]) -> None:
     """List what a run measures, with what each figure means; with WORDs, only lines that contain all of them.

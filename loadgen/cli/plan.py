@@ -8,7 +8,7 @@ from loadgen.cli.arguments import SourceOptions, source_options
 from loadgen.cli.output import display, say
 
 
-@click.command()
+@click.command(short_help="Check SCENARIO, and print what it would ask for.")
 @source_options
 @click.option("--duration", metavar="30s", help="Length of the load's last stage, instead of the scenario's.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")

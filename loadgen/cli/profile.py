@@ -23,7 +23,7 @@ def profile() -> None:
     """Wire profiles: how NMSP lies on the wire, as a file. FILE may be the word `reference`."""
 
 
-@profile.command()
+@profile.command(short_help="Print the layout of FILE.")
 @click.argument("file", type=_file, default=REFERENCE, required=False)
 @click.option("--only", multiple=True, metavar="NAME", help="This message, with its record; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")

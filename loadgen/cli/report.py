@@ -9,7 +9,7 @@ import click
 from loadgen.cli.output import say
 
 
-@click.command()
+@click.command(short_help="Make report.html of a result.")
 @click.argument("result_dir", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write it, instead of RESULT_DIR/report.html.")
 def report(result_dir: Path, out: Path | None) -> int:

@@ -7,7 +7,7 @@ import click
 from loadgen.cli.output import say
 
 
-@click.command()
+@click.command(short_help="Print the JSON Schema of a scenario or a result.")
 @click.argument("what", type=click.Choice(["scenario", "result", "plan", "capacity", "comparison"]))
 def schema(what: str) -> None:
     """Print the JSON Schema of a scenario, of plan.json, or of result.json: of a run, a search or a comparison.

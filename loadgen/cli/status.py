@@ -9,7 +9,7 @@ import click
 _NICE = 19
 
 
-@click.command()
+@click.command(short_help="Ask a run that goes on for its peers.")
 @click.argument("run", required=False)
 @click.option("--capability", "view", flag_value="capability", help="Who offers which subservices.")
 @click.option("--subscription", "view", flag_value="subscription", help="Who has subscribed to which.")
