@@ -33,6 +33,8 @@ _CONTROLLERS_VIEWS: dict[str, Callable[[Side], str]] = {
     "yang": lambda side: _json(instance(side)),
 }
 _LIMIT = 20
+# Of several runs, in one line.
+_MOST_NAMED = 8
 _NOT_YET = Side("wlc", 0, 0, "", SideCounts(0, 0, 0, {}, {}, {}), (), {}, ())
 
 
@@ -66,7 +68,7 @@ def inquire(inquiry: Inquiry) -> int:
         complain("several runs are going on: name one by its process id")
         return int(ExitCode.BAD_INPUT)
     if len(chosen) > 1:
-        expected = f"a process id, of\n{_listed(chosen)}\n"
+        expected = f"a process id, one of {_ids(chosen)}"
         raise InputError(Problem("RUN", expected, f'"{inquiry.run}", the name of several'))
     of_controller = _CONTROLLERS_VIEWS.get(inquiry.view or "")
     limit = _LIMIT if inquiry.limit is None else inquiry.limit
@@ -130,8 +132,14 @@ def _named(found: Sequence[Found], name: str) -> list[Found]:
     by_pid = [run for run in found if run.door.removesuffix(".sock") == name]
     chosen = by_pid or [run for run in found if run.info is not None and name in (str(run.info.pid), run.info.scenario)]
     if not chosen:
-        raise InputError(Problem("RUN", f"one of\n{_listed(found)}\n", f'"{name}"'))
+        raise InputError(Problem("RUN", f"one of {_ids(found)}", f'"{name}"'))
     return chosen
+
+
+def _ids(found: Sequence[Found]) -> str:
+    """Process ids with the names of what they run, in a complaint: `--list` has the rest."""
+    named = [run.door.removesuffix(".sock") + (f" ({run.info.scenario})" if run.info else "") for run in found]
+    return ", ".join(named[:_MOST_NAMED]) + (", ..." if len(named) > _MOST_NAMED else "")
 
 
 def _listed(found: Sequence[Found]) -> str:

@@ -14,11 +14,13 @@ def metrics(words: tuple[str, ...]) -> None:
 
     A threshold is such a name with an operator and a limit: --threshold 'notify.latency.p99 < 50ms'.
     """
+    from loadgen.errors import InputError, Problem
     from loadgen.measure.names import COSTS, COUNTERS, ERROR_PHASES, METRICS, RATES
     from loadgen.measure.thresholds import STATISTICS
+    from loadgen.strict import shown
 
     errors = {
-        f"errors.{phase}.<kind>": f"faults in this phase: docs/metrics.md#errors {phase}" for phase in ERROR_PHASES
+        f"errors.{phase}.<kind>": "faults in this phase, by kind (docs/metrics.md, Errors)" for phase in ERROR_PHASES
     }
     parts = {
         f"durations, each with .{', .'.join(STATISTICS)}": METRICS,
@@ -27,8 +29,13 @@ def metrics(words: tuple[str, ...]) -> None:
         "rates": RATES,
         "costs": COSTS,
     }
+    found = False
     for title, names in parts.items():
         lines = [f"  {name:<38} {meaning}" for name, meaning in names.items()]
         chosen = [line for line in lines if all(word.lower() in line.lower() for word in words)]
         if chosen:
+            found = True
             say("\n".join([title, *chosen, ""]))
+    if not found:
+        which = " ".join(map(shown, words))
+        raise InputError(Problem("WORD", "words of a figure's name or meaning, such as notify latency", which))

@@ -10,11 +10,12 @@ from rich.text import Text
 
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe, Step
 from loadgen.measure.health import Verdict
+from loadgen.report.terminal import hanging
 from loadgen.report.tried import outvoted, unsettled
 from loadgen.units import format_duration
 
 _STYLES = {Outcome.FOUND: "bold green", Outcome.NOT_REACHED: "bold yellow"}
-_BAR = 24
+_BAR = 17  # with all the rest in 80 columns
 
 
 def probe_line(probe: Probe, unit: str) -> str:
@@ -36,7 +37,7 @@ def summary(result: CapacityResult, folder: str | None) -> RenderableType:
     parts: list[RenderableType] = []
     for dimension in result.dimensions:
         parts += [_headline(dimension), _curve(dimension)]
-        parts += [Text(f"  {line}", style="dim") for line in unsettled(dimension)]
+        parts += [hanging("  ", line, "dim") for line in unsettled(dimension)]
         parts.append(Text())
     if folder is not None:
         parts.append(Text(f"results in {folder}", style="dim"))
@@ -51,9 +52,9 @@ def _headline(d: DimensionResult) -> RenderableType:
         between = "" if d.above is None else f"   (did not hold: {_amount(d.above)})"
         parts.append(Text.assemble("  ", (f"{at_least}{_amount(d.limit)} {d.unit}", "bold"), between))
     if d.broke:
-        parts.append(Text(f"  what broke first: {'; '.join(d.broke[:3])}"))
+        parts.append(hanging("  ", f"what broke first: {'; '.join(d.broke[:3])}", ""))
     if d.advice:
-        parts.append(Text(f"  {d.advice}", style="yellow"))
+        parts.append(hanging("  ", d.advice, "yellow"))
     return Group(*parts)
 
 
@@ -88,7 +89,7 @@ def _word(probe: Probe, *, hidden: bool) -> str:
     if not probe.passed:
         return "generator" if _ours(probe) else "broke"
     if hidden:
-        return "held, unlike the others"
+        return "held, unlike others"
     return "held (confirmed)" if probe.step is Step.CONFIRM else "held"
 
 

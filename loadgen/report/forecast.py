@@ -8,6 +8,7 @@ from rich.text import Text
 
 from loadgen.engine.forecast import Forecast, StageForecast
 from loadgen.loads import LoadKind
+from loadgen.report.terminal import hanging
 
 _MIB = 1 << 20
 
@@ -45,7 +46,7 @@ def forecast_table(expected: Forecast) -> RenderableType:
     return Group(
         Text.assemble((e.scenario, "bold"), f" {e.plan_digest}   {e.use}"),
         table,
-        *([Text(f"  {warning}", style="bold yellow")] if warning else []),
+        *([hanging("  ", warning, "bold yellow")] if warning else []),
     )
 
 
@@ -103,4 +104,4 @@ def _from_to(start: float, end: float) -> str:
 
 
 def _rate(bytes_per_s: float) -> str:
-    return f"{bytes_per_s / 1e6:,.2f} MB/s"
+    return f"{bytes_per_s / 1e6:,.3g} MB/s" if bytes_per_s < 1e9 else f"{bytes_per_s / 1e6:,.0f} MB/s"

@@ -43,9 +43,11 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
             f"   {result.scenario} {result.plan_digest}   {result.load_s:.1f} s of load",
         )
     ]
-    parts += [Text(f"  · {reason}", style="yellow") for reason in verdict.reasons]
-    parts.append(Text(f"  limited by {verdict.limited_by}: {verdict.limit_reason}", style="dim"))
-    parts += [Text(), _counts(result), Text(), _durations(result)]
+    parts += [hanging("  · ", reason, "yellow") for reason in verdict.reasons]
+    parts.append(hanging("  ", f"limited by {verdict.limited_by}: {verdict.limit_reason}", "dim"))
+    parts += [Text(), _counts(result)]
+    if result.metrics:
+        parts += [Text(), _durations(result)]
     if f"{result.kind}.latency" in result.metrics or f"{result.kind}.lag" in result.metrics:
         parts.append(Text(f"  {_WHY_THREE[result.kind]}", style="dim"))
     style = "yellow" if result.clocks.corrected or result.clocks.unsteady else "dim"
@@ -62,15 +64,22 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
     return Group(*parts)
 
 
+def hanging(mark: str, text: str, style: str) -> RenderableType:
+    """A sentence behind a mark; where it takes several lines, all of them begin behind it."""
+    row = Table.grid()
+    row.add_row(Text(mark, style=style), Text(text, style=style))
+    return row
+
+
 def live(snapshot: Snapshot, title: str) -> RenderableType:
     """What a person wants to see while it runs: four lines."""
     s = snapshot
     if s.stage is Stage.LOAD:
-        bar = ProgressBar(total=s.total_s, completed=min(s.elapsed_s, s.total_s), width=30)
-        stage = f"load · {s.load_stage}   {s.elapsed_s:5.1f} / {s.total_s:.0f} s"
+        bar = _bar(s.total_s, s.elapsed_s)
+        stage = f"load · {s.load_stage}   {min(s.elapsed_s, s.total_s):5.1f} / {s.total_s:.0f} s{_over(s)}"
     else:
         settled = s.counters.get("sessions.established", 0) + s.counters.get("sessions.failed", 0)
-        bar = ProgressBar(total=max(1, s.sessions), completed=settled, width=30)
+        bar = _bar(s.sessions, settled)
         stage = s.stage.value
     head = Table.grid(padding=(0, 2))
     head.add_row(Text(title, style="bold"), bar, Text(stage))
@@ -119,7 +128,8 @@ def live(snapshot: Snapshot, title: str) -> RenderableType:
 def line(snapshot: Snapshot) -> str:
     """The same in one line, for logs."""
     s = snapshot
-    where = f"{s.load_stage} {s.elapsed_s:.0f}/{s.total_s:.0f}s" if s.stage is Stage.LOAD else s.stage.value
+    seconds = f"{min(s.elapsed_s, s.total_s):.0f}/{s.total_s:.0f}s{_over(s)}"
+    where = f"{s.load_stage} {seconds}" if s.stage is Stage.LOAD else s.stage.value
     if s.kind is LoadKind.HANDSHAKE:
         return (
             f"{where}: handshakes/s due {_rate(s, 'handshakes.due')} completed {_rate(s, 'handshakes.completed')}; "
@@ -132,6 +142,25 @@ def line(snapshot: Snapshot) -> str:
         f"sent {_rate(s, 'notify.sent')} received {_rate(s, 'notify.received')}; "
         f"latency p50 {_shown(s.latency_p50_ns)} p99 {_shown(s.latency_p99_ns)}; lag p99 {_shown(s.lag_p99_ns)}"
     )
+
+
+def _bar(total: float, completed: float) -> ProgressBar:
+    # In colours of every terminal: where rich's own has 16 only, a full bar is as grey as an empty one.
+    total = max(1, total)
+    return ProgressBar(
+        total=total,
+        completed=min(completed, total),
+        width=30,
+        style="bright_black",
+        complete_style="cyan",
+        finished_style="green",
+    )
+
+
+def _over(snapshot: Snapshot) -> str:
+    """How much longer the load takes than planned, because we or the target are behind."""
+    over = snapshot.elapsed_s - snapshot.total_s
+    return f", {over:.0f} s over" if over >= 1 else ""
 
 
 def _failed(snapshot: Snapshot) -> int:

@@ -253,7 +253,7 @@ class Node:
             pids = [] if self._swarm is None else self._swarm.pids()
             beat = {
                 "state": self._state,
-                "current_cpu_usage": 100.0 * cores,
+                "current_cpu_usage": round(100.0 * cores, 1),
                 "current_memory_usage": sum(map(_rss_bytes, [os.getpid(), *pids])),
             }
             self._say("heartbeat", beat)

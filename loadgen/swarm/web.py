@@ -20,7 +20,7 @@ from loadgen.measure.health import MachineHealth, judge
 from loadgen.measure.names import COUNTERS
 from loadgen.measure.result import RunResult
 from loadgen.report.charts import shown_ns
-from loadgen.report.html import library, page_file
+from loadgen.report.html import library, page_file, together
 from loadgen.report.live import POLICY, LiveView, live_page, live_view
 from loadgen.strict import shown
 from loadgen.swarm.arguments import ARGUMENTS, BUILT_IN, check_scenario_below
@@ -31,17 +31,21 @@ _LEAST_AGE_S = 1.0
 _SHARE = 10
 # How long local workers may take until the first run is started without them.
 _WORKERS_S = 10.0
-# On Locust's page: the way to ours; and no field for its "host", which is our target, and is shown at the top as such.
+_ROOT = '<div id="root">'
+# On Locust's page: the way to ours, above all of it, where it hides nothing.
+_WAY = '<a id="nmsp-live" href="./loadgen">NMSP live →</a>'
+# No field for Locust's "host", which is our target, and is shown at the top as such. The frame of a list is open where
+# its label stands: Locust's own would strike it through.
 _ADDED = """
 <style>
-#root { padding-bottom: 56px; }
 .MuiFormControl-root:has(> * > input[name="host"]) { display: none; }
+.MuiFormControl-root:has(select) legend { max-width: 100%; }
 #nmsp-live {
-  position: fixed; left: 16px; bottom: 12px; z-index: 1300; padding: 6px 14px; border-radius: 99px; background: #15803d;
-  color: #fff; font: 600 14px system-ui, sans-serif; text-decoration: none;
+  display: block; padding: 4px 24px; background: #0b4a25; color: #fff; text-align: right;
+  font: 600 14px/20px system-ui, sans-serif; text-decoration: none;
 }
+#nmsp-live:hover, #nmsp-live:focus-visible { text-decoration: underline; }
 </style>
-<a id="nmsp-live" href="./loadgen">NMSP live</a>
 <script>
 addEventListener("submit", ({ target: form }) => {
   const [host, target] = ["host", "target"].map((name) => form.querySelector(`input[name="${name}"]`));
@@ -203,7 +207,8 @@ def _add_tabs(web_ui: WebUI, onlooker: Onlooker) -> None:
                 page = page.replace('"missing_host_warning": true', '"missing_host_warning": false')
                 for argument in ARGUMENTS:
                     page = page.replace(htmlsafe_json_dumps(argument.help), htmlsafe_json_dumps(argument.hint))
-                response.set_data(page.replace("</body>", f"{_ADDED}</body>"))
+                page = page.replace(_ROOT, _WAY + _ROOT).replace("</body>", f"{_ADDED}</body>")
+                response.set_data(page)
         return response
 
 
@@ -284,7 +289,7 @@ def _durations(result: RunResult) -> list[dict[str, object]]:
     return [
         {"name": name, "count": m.count}
         | {
-            key: shown_ns(value)
+            key: _unbroken(shown_ns(value))
             for key, value in (
                 ("p50", m.p50),
                 ("p90", m.p90),
@@ -299,6 +304,11 @@ def _durations(result: RunResult) -> list[dict[str, object]]:
     ]
 
 
+def _unbroken(figure: str) -> str:
+    """A figure that a narrow column keeps in one line."""
+    return figure.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def _counts(result: RunResult) -> list[dict[str, object]]:
     return [
         {"name": name, "count": count, "meaning": COUNTERS.get(name, "")}
@@ -308,7 +318,7 @@ def _counts(result: RunResult) -> list[dict[str, object]]:
 
 
 def _health(result: RunResult) -> list[dict[str, object]]:
-    words = (result.verdict.generator, "; ".join(result.verdict.reasons))
+    words = (result.verdict.generator, together("; ".join(result.verdict.reasons)))
     whole: dict[str, object] = {"name": " all", "verdict": ": ".join(filter(None, words))}
     return [
         whole,
@@ -316,9 +326,9 @@ def _health(result: RunResult) -> list[dict[str, object]]:
             {
                 "name": w.worker,
                 "verdict": judge([w], MachineHealth(), {}).generator,
-                "cpu": f"{100 * w.load_share:.0f} %",
-                "lag": shown_ns(w.lag_p99_ns or None),
-                "stall": shown_ns(w.longest_stall_ns),
+                "cpu": _unbroken(f"{100 * w.load_share:.0f} %"),
+                "lag": _unbroken(shown_ns(w.lag_p99_ns or None)),
+                "stall": _unbroken(shown_ns(w.longest_stall_ns)),
                 "shortfall": w.own_shortfall,
             }
             for w in result.workers

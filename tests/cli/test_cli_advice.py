@@ -15,6 +15,7 @@ from loadgen.cli.check import check
 from loadgen.cli.main import cli
 from loadgen.cli.metrics import metrics
 from loadgen.engine.job import Source
+from loadgen.errors import InputError
 from loadgen.identity.credentials import new_key, self_signed
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
 from loadgen.scenario.load import load_scenario
@@ -119,3 +120,11 @@ def test_all_names_of_figures_are_listed() -> None:
 def test_or_those_with_a_word() -> None:
     listed = CliRunner().invoke(metrics, ["echo", "LAG"]).output.splitlines()
     assert [line.split()[0] for line in listed if line.startswith("  ")] == ["echo.lag"]
+
+
+def test_words_that_nothing_has_are_told() -> None:
+    told = CliRunner().invoke(metrics, ["echo", "zzz"])
+    assert told.output == ""
+    assert isinstance(told.exception, InputError)
+    assert "WORD: expected words of a figure" in str(told.exception.problems[0])
+    assert '"echo" "zzz"' in str(told.exception.problems[0])

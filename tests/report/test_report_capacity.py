@@ -43,7 +43,7 @@ def html(result: CapacityResult) -> str:
 def test_a_try_that_held_where_the_load_did_not_is_not_said_to_be_confirmed() -> None:
     lines = [line.split() for line in terminal(searched(held=False)).splitlines() if line.lstrip().startswith("131 ")]
     assert [line[:2] for line in lines[:2]] == [["131", "-"], ["131", "120"]]
-    assert "held, unlike the others" in terminal(searched(held=False))
+    assert "held, unlike others" in terminal(searched(held=False))
     assert "(confirmed)" not in terminal(searched(held=False))
     assert "held (confirmed)" in terminal(searched(held=True))
 

@@ -44,6 +44,15 @@ CUT_OFF = """(names) => names.filter((name) => {
   return !label?.clientWidth || label.scrollWidth > label.clientWidth;
 })"""
 
+# Labels that the frame of their field strikes through: where it has no gap for all of what they say.
+STRUCK = """() => [...document.querySelectorAll(".MuiFormControl-root:has(select)")].filter((field) => {
+  const [label, gap] = ["label", "legend"].map((name) => field.querySelector(name).getBoundingClientRect());
+  return gap.left > label.left || gap.right < label.right;
+}).map((field) => field.textContent)"""
+# Whether the way to our page lies over what Locust shows.
+COVERS = """() => document.getElementById("nmsp-live").getBoundingClientRect().bottom
+  > document.getElementById("root").getBoundingClientRect().top"""
+
 
 class Visit:
     """A page, and what it complained of."""
@@ -75,6 +84,8 @@ def test_a_person_starts_a_run_watches_it_stops_it_and_takes_the_report(browser:
         for narrow in (1280, 390):
             page.set_viewport_size({"width": narrow, "height": 900})
             assert page.evaluate(CUT_OFF, OUR_FIELDS) == []
+            assert page.evaluate(STRUCK) == []
+            assert page.evaluate(COVERS) is False
         page.set_viewport_size({"width": 1280, "height": 900})
         page.fill("input[name=userCount]", "20")
         page.fill("input[name=spawnRate]", "20")
