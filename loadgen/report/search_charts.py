@@ -98,13 +98,11 @@ def forest(result: Comparison) -> Chart | None:
     metrics.sort(key=lambda m: m.gate is Gate.REPORT)
     names = [metric_label(m) for m in metrics]
     rows = list(zip(names, metrics, strict=True))
-    traces = [
-        _forest_marks(
-            decision.value, [(n, m) for n, m in rows if m.gate is not Gate.REPORT and m.decision is decision], *look
-        )
-        for decision, look in _DECISIONS.items()
-    ]
-    traces.append(_forest_marks("shown only", [(n, m) for n, m in rows if m.gate is Gate.REPORT], *_SHOWN_ONLY))
+    traces = []
+    for decision, look in _DECISIONS.items():
+        deciding = [(n, m) for n, m in rows if m.gate is not Gate.REPORT and m.decision is decision]
+        traces += _forest_marks(decision.value, deciding, *look)
+    traces += _forest_marks("shown only", [(n, m) for n, m in rows if m.gate is Gate.REPORT], *_SHOWN_ONLY)
     # The noise floor as a thick pale bar per row: shapes cannot be hovered, and have no place in the legend.
     noisy = [(n, m.noise) for n, m in rows if m.noise is not None]
     noise: Figure = {
@@ -124,6 +122,7 @@ def forest(result: Comparison) -> Chart | None:
         "type": "category",
         "categoryorder": "array",
         "categoryarray": [plain(name) for name in reversed(names)],
+        "range": [-0.6, len(names) - 0.4],  # plotly leaves a row empty above and below
         "automargin": True,
     }
     x = {
@@ -137,7 +136,7 @@ def forest(result: Comparison) -> Chart | None:
         "A mark for each metric's change, with its 95 % interval; the shaded bar is the noise floor, what no change at"
         " all looks like. ↓: lower is better, ↑: higher is better."
     )
-    data = [noise, *(trace for trace in traces if trace["x"])]
+    data = [noise, *traces]
     return Chart("Change of every metric", text, {"data": data, "layout": layout}, 130 + 34 * len(metrics))
 
 
@@ -158,10 +157,22 @@ def _extent(metrics: Sequence[MetricComparison]) -> list[float]:
     return [low - room, high + room]
 
 
-def _forest_marks(name: str, rows: Sequence[tuple[str, MetricComparison]], symbol: str, colour: str) -> Figure:
+_Rows = Sequence[tuple[str, MetricComparison]]
+
+
+def _forest_marks(name: str, rows: _Rows, symbol: str, colour: str) -> list[Figure]:
+    """Those with an interval, and those without: one of no length would be drawn as a line through the mark."""
+    parts = [[row for row in rows if (row[1].interval is None) is alone] for alone in (False, True)]
+    traces = [_marks(name, part, symbol, colour) for part in parts if part]
+    for again in traces[1:]:
+        again["showlegend"] = False
+    return traces
+
+
+def _marks(name: str, rows: _Rows, symbol: str, colour: str) -> Figure:
     changes = [m.change or 0.0 for _, m in rows]
-    intervals = [m.interval or (c, c) for (_, m), c in zip(rows, changes, strict=True)]
-    return {
+    intervals = [m.interval for _, m in rows if m.interval is not None]
+    trace: Figure = {
         "type": "scatter",
         "mode": "markers",
         "name": name,
@@ -170,7 +181,10 @@ def _forest_marks(name: str, rows: Sequence[tuple[str, MetricComparison]], symbo
         "text": [_forest_text(m) for _, m in rows],
         "hovertemplate": "%{y}<br>%{text}<extra></extra>",
         "marker": {"color": colour, "symbol": symbol, "size": 12, "line": {"width": 2, "color": colour}},
-        "error_x": {
+        "legendgroup": name,
+    }
+    if intervals:
+        trace["error_x"] = {
             "type": "data",
             "symmetric": False,
             "array": [100 * (high - c) for (_, high), c in zip(intervals, changes, strict=True)],
@@ -178,8 +192,8 @@ def _forest_marks(name: str, rows: Sequence[tuple[str, MetricComparison]], symbo
             "color": colour,
             "thickness": 2,
             "width": 6,
-        },
-    }
+        }
+    return trace
 
 
 def _forest_text(metric: MetricComparison) -> str:

@@ -37,7 +37,8 @@ def terminal(result: CapacityResult) -> str:
 
 
 def html(result: CapacityResult) -> str:
-    return re.sub(r"<script.*?</script>", "", capacity_page(result), flags=re.DOTALL)
+    page = re.sub(r"<script.*?</script>", "", capacity_page(result), flags=re.DOTALL)
+    return page.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_a_try_that_held_where_the_load_did_not_is_not_said_to_be_confirmed() -> None:

@@ -30,6 +30,7 @@ from playwright.sync_api import sync_playwright
 
 from loadgen.capacity.result import Step
 from loadgen.cli.report import report
+from loadgen.compare.result import Gate
 from loadgen.errors import InputError
 from loadgen.measure.document import Document, as_json
 from loadgen.measure.health import Verdict
@@ -50,7 +51,7 @@ from loadgen.report.html import (
     together,
 )
 from loadgen.report.run_charts import percentile_charts
-from loadgen.report.search_charts import capacity_charts
+from loadgen.report.search_charts import capacity_charts, forest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Only reached by a test that has failed.
@@ -425,6 +426,18 @@ def test_the_decision_comes_first_and_the_forest_shows_what_decides_first() -> N
     assert regression["x"] == [pytest.approx(18.4)]
     assert regression["error_x"]["array"][0] == pytest.approx(100 * 1.7 * 0.025)
     assert figure["layout"]["yaxis"]["categoryarray"][0] == "notify.latency.max\N{NO-BREAK SPACE}↓"
+
+
+def test_a_mark_without_an_interval_has_no_line_through_it() -> None:
+    result = samples.comparison()
+    first, second = (m for m in result.metrics if m.metric in ("notify.latency.p99", "notify.latency.max"))
+    both = [msgspec.structs.replace(m, gate=Gate.REPORT, interval=i) for m, i in ((first, (0.1, 0.2)), (second, None))]
+    chart = forest(msgspec.structs.replace(result, metrics=tuple(both)))
+    assert chart is not None
+    _, sure, alone = chart.figure["data"]
+    assert ("error_x" in sure, "error_x" in alone) == (True, False)
+    assert sure["legendgroup"] == alone["legendgroup"]
+    assert ("showlegend" in sure, alone["showlegend"]) == (False, False)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
