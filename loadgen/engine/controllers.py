@@ -17,9 +17,10 @@ class Controller:
 
     Attributes:
         directory: what it answers from when it is asked. subservice: that its stations are notified under.
+        frame_bytes: of a notification, on average.
     """
 
-    __slots__ = ("directory", "number", "ring", "rows", "subservice")
+    __slots__ = ("directory", "frame_bytes", "number", "ring", "rows", "subservice")
 
     def __init__(self, plan: Plan, profile: WireProfile, number: int, batch: int) -> None:
         self.number = number  # in the plan
@@ -27,6 +28,7 @@ class Controller:
         make = partial(make_stations, profile, plan.seed, plan.first + number, plan.stations, plan.readings, granted)
         stations = make()
         self.ring = NotifyRing(profile, stations, batch=batch)
+        self.frame_bytes = float(self.ring.sizes[: self.ring.slots].mean())
         self.subservice = stations.subservice
         self.directory = StationDirectory(make)
         self.rows: list[int] = []

@@ -14,6 +14,7 @@ from OpenSSL import SSL
 
 from loadgen.engine.aaa import Aaa, Answer
 from loadgen.engine.admission import count_response, count_verified
+from loadgen.engine.asides import Asides
 from loadgen.engine.links import Link
 from loadgen.engine.peers import Peer, server_statistics
 from loadgen.engine.phase import Phase
@@ -41,9 +42,10 @@ class WlcLink(Link):
         answer: AAA's, while it is on its way.
         paused: nothing is read from it before its timer has run.
         heard_ns: when it was accepted, or said something last, in its handshake.
+        asides: what it was told between notifications, once it was told one.
     """
 
-    __slots__ = ("address", "answer", "heard_ns", "left_row", "number", "paused", "row")
+    __slots__ = ("address", "answer", "asides", "heard_ns", "left_row", "number", "paused", "row")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int, address: tuple[str, int] = ("", 0)) -> None:
         super().__init__(sock.fileno(), Phase.HANDSHAKING, started_ns)
@@ -52,6 +54,7 @@ class WlcLink(Link):
         self.number = number
         self.row = self.left_row = -1
         self.answer: Answer | None = None
+        self.asides: Asides | None = None
         self.paused = False
         self.heard_ns = started_ns
 

@@ -13,6 +13,7 @@ from loadgen.endpoint.directory import Directory
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.wlc import NOTHING_GRANTED, WlcEndpoint
 from loadgen.engine.aaa import Aaa
+from loadgen.engine.asides import OLD_RECORD_BYTES, RECORD_BYTES, Asides
 from loadgen.engine.links import Link
 from loadgen.engine.listening import ListeningShard, WlcLink
 from loadgen.engine.phase import Phase
@@ -64,7 +65,8 @@ class ServingShard(ListeningShard):
         self._load_start_ns: int | None = None
         self._stop_at_ns = NEVER_NS
         self._term = Term(plan, recorder)
-        self.unacknowledged_bytes = 0  # by links that are gone; after the load, by all
+        self.unacknowledged_bytes = 0  # of notifications: by links that are gone; after the load, by all
+        self.record_bytes = RECORD_BYTES.get(plan.tls_version, OLD_RECORD_BYTES)
         self._finishing = self._closing = False
         self._users: int | None = None  # whose WLCs are wanted; None: all are
         self._belated: list[Link] = []  # sessions that came up when nobody wanted them any more
@@ -101,7 +103,7 @@ class ServingShard(ListeningShard):
         over = self.load_over.is_set()
         super().end_load()
         if not over:
-            self.unacknowledged_bytes += self.queued_bytes()
+            self.unacknowledged_bytes += self.untaken_bytes()
 
     def finish(self) -> None:
         self.halt()
@@ -129,6 +131,35 @@ class ServingShard(ListeningShard):
     def _note_lag(self, sent_ns: int | Int64s, due_ns: int | Int64s, count: int, *, held_up: bool) -> None:
         """Times are ns since the epoch."""
         (self._lag_held_up if held_up else self._lag).add(count, due_ns, sent_ns - due_ns)
+
+    # -- what was not taken --------------------------------------------------------------------------------------
+
+    def told(self, link: Link) -> int:
+        """How much of notifications a link was sent, in a unit of the shard's."""
+        raise NotImplementedError
+
+    def bytes_of_told(self, link: Link) -> tuple[float, float]:
+        """How large a unit of that is, and how large it goes out."""
+        raise NotImplementedError
+
+    def note_aside(self, link: Link, size: int, frames: int = 1) -> None:
+        """A link was sent something else."""
+        assert isinstance(link, WlcLink)
+        if told := self.told(link):
+            link.asides = link.asides or Asides()
+            link.asides.said(told, size + frames * self.record_bytes)
+
+    def untaken_bytes(self) -> int:
+        """Of notifications, without TLS's own: written, and not taken by the peers' TCP yet."""
+        return sum(self._untaken(link) for link in self.links.values())
+
+    def _untaken(self, link: Link, said_last: int = 0) -> int:
+        assert isinstance(link, WlcLink)
+        if link.tunnel is None or not (told := self.told(link)):
+            return 0
+        waiting = link.tunnel.unacknowledged_bytes() - said_last
+        each, sent_each = self.bytes_of_told(link)
+        return round((link.asides or Asides()).told_within(waiting, told, sent_each) * each)
 
     # -- links ---------------------------------------------------------------------------------------------------
 
@@ -163,11 +194,11 @@ class ServingShard(ListeningShard):
     def release(self, link: Link) -> None:
         # The kernel still tells, whoever ended the connection, and how; not what the peer took and never read.
         if link.tunnel is not None and self._load_start_ns is not None:
-            waiting = link.tunnel.unacknowledged_bytes()
+            untaken = self._untaken(link, said_last=_GOODBYE_BYTES)
             if not self.load_over.is_set():
-                self.unacknowledged_bytes += waiting
+                self.unacknowledged_bytes += untaken
             if not self._dialed_by_us:
-                self.recorder.count("notify.untaken_bytes", max(0, waiting - _GOODBYE_BYTES))
+                self.recorder.count("notify.untaken_bytes", untaken)
         super().release(link)
 
     def on_left(self) -> None:

@@ -95,15 +95,16 @@ class SiteLink(WlcLink):
     Attributes:
         behind: from when the peer's socket was full until all that waited was sent: what is late then is its doing.
         declined: subservices that it had been granted and has unsubscribed from.
+        told_bytes: of notifications.
     """
 
-    __slots__ = ("behind", "declined", "queue")
+    __slots__ = ("behind", "declined", "queue", "told_bytes")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int, address: tuple[str, int] = ("", 0)) -> None:
         super().__init__(sock, started_ns, number, address)
         self.queue: TransmitQueue | None = None
         self.behind = False
-        self.declined = 0
+        self.declined = self.told_bytes = 0
 
 
 class SiteShard(ServingShard):
@@ -267,12 +268,14 @@ class SiteShard(ServingShard):
                 self.fault(link, error.kind)
                 return
             if not (count := taken.notifications):
+                self.note_aside(link, len(taken.data))
                 continue
             if taken.kind is not None:
                 assert link.endpoint is not None
                 link.endpoint.count_said(taken.kind)
             self._sent += count
             self._sent_bytes += len(taken.data)
+            link.told_bytes += len(taken.data)
             self._writes += 1
             self._note_lag(now, taken.due_ns, count, held_up=link.behind)
         link.behind = tunnel.blocked
@@ -359,6 +362,13 @@ class SiteShard(ServingShard):
             return 0
         links = (link for links in self._subscribers for link in links)
         return sum(link.tunnel.unacknowledged_bytes() for link in links if link.tunnel is not None)
+
+    def told(self, link: Link) -> int:
+        assert isinstance(link, SiteLink)
+        return link.told_bytes
+
+    def bytes_of_told(self, link: Link) -> tuple[float, float]:
+        return 1.0, 1.0 + self.record_bytes * self._writes / self._sent_bytes
 
     def totals(self, now_ns: int) -> dict[str, int]:
         """What was due, sent and dropped so far, in all loads."""

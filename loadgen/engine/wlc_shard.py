@@ -134,7 +134,7 @@ class WlcShard(ServingShard):
             self._send_until(slots, now_ns + _SEND_BUDGET_NS)
         super().on_turn(now_ns)
         if now_ns >= self._weigh_at_ns:
-            self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, self._unacknowledged()
+            self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, self.untaken_bytes()
         if not self.load_over.is_set() and self._everything_done(now_ns):
             self._wind_up(now_ns)
         self.close_when_over(now_ns)
@@ -394,12 +394,27 @@ class WlcShard(ServingShard):
         self.end_load()
 
     def queued_bytes(self) -> int:
-        return self._unacknowledged() if self.load_over.is_set() else 0
-
-    def _unacknowledged(self) -> int:
+        if not self.load_over.is_set():
+            return 0
         return sum(
             link.tunnel.unacknowledged_bytes() for link in self._links if link is not None and link.tunnel is not None
         )
+
+    def told(self, link: Link) -> int:
+        return link.notifications or self.notified(link)
+
+    def bytes_of_told(self, link: Link) -> tuple[float, float]:
+        assert isinstance(link, WlcLink)
+        each = self.controllers[link.number].frame_bytes
+        return each, each + self.record_bytes * self._writes / self._sent
+
+    def send_outbox(self, link: Link) -> None:
+        assert link.endpoint is not None
+        outbox = link.endpoint.outbox
+        size, frames = sum(map(len, outbox)), len(outbox)
+        super().send_outbox(link)
+        if sent := frames - len(outbox):
+            self.note_aside(link, size - sum(map(len, outbox)), sent)
 
     def notified(self, link: Link) -> int:
         assert isinstance(link, WlcLink)

@@ -28,7 +28,11 @@ _WORDS = {"notify": "notifications", "handshakes": "handshakes", "requests": "re
 _CAME_TO_NOTHING = (
     ("notify.dropped", ("notify.due",), "notifications were dropped"),
     ("notify.lost", ("notify.sent", "notify.received"), "notifications were lost"),
-    ("notify.untaken_bytes", ("notify.sent_bytes",), "bytes of notifications were never taken by the other side"),
+    (
+        "notify.untaken_bytes",
+        ("notify.sent_bytes",),
+        "bytes of notifications were not taken yet when their links ended",
+    ),
     ("requests.dropped", ("requests.due",), "requests were dropped"),
     ("handshakes.dropped", ("handshakes.due",), "handshakes were dropped"),
 )

@@ -34,7 +34,7 @@ _SHORTCOMINGS = {
     "handshakes.dropped": "handshakes dropped",
     "notify.dropped": "notifications dropped",
     "notify.lost": "notifications lost",
-    "notify.untaken_bytes": "bytes of notifications that the other side never took",
+    "notify.untaken_bytes": "bytes of notifications that were not taken yet when their links ended",
     "notify.unaccounted": "notifications sent that nobody can tell of, because a worker died",
     "echo.dropped": "echoes dropped",
     "echo.unanswered": "echoes not answered",
@@ -259,7 +259,10 @@ def _evidence(
             return Limit.TARGET, f"{_SHORTCOMINGS[name]}: {unanswered:,} of {asked:,}"
     waiting, sent = counters.get("notify.unacknowledged_bytes", 0), counters.get("notify.sent_bytes", 0)
     if waiting > max(_LEAST_WAITING_BYTES, sent * TOLERANCE):
-        return Limit.TARGET, f"{waiting:,} bytes were written that it had not taken when the load was over"
+        return (
+            Limit.TARGET,
+            f"{waiting:,} bytes of notifications were written that it had not taken when the load was over",
+        )
     return None
 
 

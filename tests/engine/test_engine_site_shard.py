@@ -524,13 +524,35 @@ def test_what_a_session_that_left_would_have_been_told_is_due_and_dropped(path: 
     fleet.go_on(SECONDS / 2)
     fleet.shard.end(fleet.links[0, 1], orderly=True)
     gone = fleet.totals()
-    assert gone["notify.unacknowledged_bytes"] == 7
+    assert gone["notify.unacknowledged_bytes"] == 0
     fleet.go_on(SECONDS - 1)
     totals = fleet.totals()
     fleet.shut()
     assert totals["notify.due"] == wanted["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
     # Both get the same, and one of them nothing more.
     assert totals["notify.dropped"] == (wanted["notify.due"] - gone["notify.due"]) / 2 > 0
+
+
+def test_answers_that_wait_are_no_notifications(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the peer has not taken is the last answer, and then half of the notifications before it as well."""
+    waiting = 0
+    monkeypatch.setattr(FakeTunnel, "unacknowledged_bytes", lambda _: waiting)
+    fleet = Fleet(path, [0], granted=[ALL])
+    link, record = fleet.links[0, 0], fleet.shard.record_bytes
+    fleet.go_on(SECONDS - 1)
+    told = len(fleet.tunnel(link).written)
+    assert link.endpoint is not None
+    link.endpoint.outbox.append(bytes(300))
+    fleet.shard.send_outbox(link)
+    totals = fleet.totals()
+    assert told == totals["notify.sent_bytes"] > 0
+    waiting = 300 + record
+    assert fleet.shard.untaken_bytes() == 0
+    waiting += (told + record * totals["notify.writes"]) // 2
+    assert fleet.shard.untaken_bytes() == pytest.approx(told / 2, abs=1)
+    waiting = 10**9
+    assert fleet.shard.untaken_bytes() == told
+    fleet.shut()
 
 
 def test_one_that_never_came_is_due_from_the_start(path: Path) -> None:

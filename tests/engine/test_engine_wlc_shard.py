@@ -29,6 +29,7 @@ from loadgen.transport.waiting import Waiting
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 MSES = 30  # more than it takes for sending together
+GOODBYE = 31
 SCENARIO = """
 name = "many"
 [wlc]
@@ -52,7 +53,7 @@ class FakeTunnel:
         self.verified = self.refusal = None
         self.refused = False
         self.wants = Want.NOTHING
-        self.unacknowledged = 7
+        self.unacknowledged = 0
 
     def waiting(self) -> None:
         """The kernel does not tell."""
@@ -379,31 +380,89 @@ def test_one_that_unsubscribed_and_left_is_owed_again(serving: Callable[..., Fle
     assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (90, 60, 30)
 
 
+def each_bytes(fleet: Fleet, number: int) -> tuple[int, int]:
+    """How large a notification of a link is, on average, and how large it went out, where each went by itself."""
+    each, sent_each = fleet.shard.bytes_of_told(fleet.links[number])
+    assert sent_each == each + fleet.shard.record_bytes
+    assert each == int(each)
+    return int(each), int(sent_each)
+
+
 def test_what_a_link_that_goes_had_not_acknowledged_counts(serving: Callable[..., Fleet]) -> None:
-    """Once: of those that went when they did, of the others when the load is over. A fake never has acknowledged 7."""
+    """Once: of those that went when they did, of the others when the load is over. Of each, one is not acknowledged."""
     fleet = serving(3, planned=3)
     fleet.send(2)
+    ones = [each_bytes(fleet, number)[0] for number in range(6)]
+    for number in range(6):
+        fleet.tunnel(number).unacknowledged = each_bytes(fleet, number)[1] + (GOODBYE if number < 2 else 0)
     fleet.tunnel(0).fault = "reset"
     fleet.send(4)
     fleet.shard.end(fleet.links[1], orderly=True)
-    assert fleet.totals()["notify.unacknowledged_bytes"] == 2 * 7
-    assert over(fleet)["notify.unacknowledged_bytes"] == 6 * 7
+    assert fleet.totals()["notify.unacknowledged_bytes"] == sum(ones[:2])
+    assert over(fleet)["notify.unacknowledged_bytes"] == sum(ones)
     fleet.shard.end(fleet.links[2], orderly=True)
     fleet.shard.end_load()
-    assert fleet.totals()["notify.unacknowledged_bytes"] == 6 * 7
+    assert fleet.totals()["notify.unacknowledged_bytes"] == sum(ones)
 
 
-def test_what_a_peer_had_never_taken_when_its_link_went_counts_once_more(serving: Callable[..., Fleet]) -> None:
-    """In the load or after it, and without our own goodbye."""
+def test_what_a_peer_had_not_taken_when_its_link_went_counts_once_more(serving: Callable[..., Fleet]) -> None:
+    """In the load or after it, and without our own goodbye; never more than it was sent, whatever waits before that."""
     fleet = serving(3, planned=3)
-    fleet.send(1)
-    for number in range(3):
-        fleet.tunnel(number).unacknowledged = 1000 + 31
+    for slots in (2, 4, 6):
+        fleet.send(slots)
+    one, one_out = each_bytes(fleet, 0)
+    for number, waiting in ((0, one_out), (2, 2 * one_out), (4, 10**6)):
+        fleet.tunnel(number).unacknowledged = waiting + GOODBYE
     fleet.shard.end(fleet.links[0], orderly=False)
     over(fleet)
-    fleet.shard.end(fleet.links[1], orderly=True)
-    fleet.shard.end(fleet.links[2], orderly=False)
-    assert fleet.recorder.counters["notify.untaken_bytes"] == 3 * 1000
+    fleet.shard.end(fleet.links[2], orderly=True)
+    fleet.shard.end(fleet.links[4], orderly=False)
+    assert fleet.recorder.counters["notify.untaken_bytes"] == (1 + 2 + 3) * one
+
+
+def answered(fleet: Fleet, link: WlcLink, *sizes: int) -> int:
+    """A link was sent other frames, each in a record; returns how large they went out."""
+    assert link.endpoint is not None
+    link.endpoint.outbox.extend(bytes(size) for size in sizes)
+    fleet.shard.send_outbox(link)
+    return sum(sizes) + len(sizes) * fleet.shard.record_bytes
+
+
+def test_answers_that_wait_are_no_notifications(serving: Callable[..., Fleet]) -> None:
+    """A peer has not taken the last answers; or one notification before these, too; or the answers before it."""
+    fleet = serving(3, planned=3)
+    fleet.send(2)
+    links = (0, 2, 4)
+    many = [answered(fleet, fleet.links[number], *[300] * 50) for number in links]
+    fleet.send(4)
+    few = [answered(fleet, fleet.links[number], 7, 8, 9) for number in links]
+    one, one_out = each_bytes(fleet, 0)
+    for number, waiting in zip(links, (few[0], few[1] + one_out, few[2] + one_out + many[2]), strict=True):
+        fleet.tunnel(number).unacknowledged = waiting
+    assert fleet.shard.untaken_bytes() == 2 * one
+    fleet.tunnel(0).unacknowledged = few[0] + one_out + many[0] + one_out
+    assert over(fleet)["notify.unacknowledged_bytes"] == 4 * one
+    for number in links:
+        fleet.tunnel(number).unacknowledged += GOODBYE
+        fleet.shard.end(fleet.links[number], orderly=True)
+    assert fleet.recorder.counters["notify.untaken_bytes"] == 4 * one
+
+
+def test_a_peer_that_was_told_nothing_has_taken_all_notifications(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(3, planned=3)
+    answered(fleet, fleet.links[0], *[300] * 50)
+    fleet.tunnel(0).unacknowledged = 15_000
+    assert fleet.shard.untaken_bytes() == 0
+    fleet.shard.end(fleet.links[0], orderly=False)
+    assert fleet.recorder.counters["notify.untaken_bytes"] == fleet.totals()["notify.unacknowledged_bytes"] == 0
+
+
+def test_what_one_that_unsubscribed_has_not_taken_counts_as_well(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(3, planned=3)
+    fleet.send(2)
+    unsubscribed(fleet, fleet.links[0], 2)
+    one, fleet.tunnel(0).unacknowledged = each_bytes(fleet, 0)
+    assert over(fleet)["notify.unacknowledged_bytes"] == one
 
 
 def unsubscribed(fleet: Fleet, link: WlcLink, slots: int) -> None:

@@ -310,7 +310,7 @@ REQUESTS = PLAIN | {"requests.sent": 200}
         (SENT | {"notify.untaken_bytes": 1_000}, ""),
         (
             SENT | {"notify.untaken_bytes": 1_001},
-            "1,001 of 100,000 bytes of notifications were never taken by the other side",
+            "1,001 of 100,000 bytes of notifications were not taken yet when their links ended",
         ),
         (SENT | {"notify.unacknowledged_bytes": 10_000}, ""),  # under way: the last second
         (
