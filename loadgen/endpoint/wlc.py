@@ -239,20 +239,26 @@ class Ledger:
 
     def drop_until(self, row: int, index: int, *, ours: bool) -> None:
         """Give up everything before `index` that is still owed: nobody wants a location that old."""
-        count = index - int(self.done[row])
+        count = self.owed(row, index)
         if count > 0:
             self.dropped[row] += count
             if ours:
                 self.own_dropped[row] += count
-            self.done[row] = index
+            self.done[row] += count
+
+    def cease(self, row: int, due_now: int) -> None:
+        """End a row: nothing more becomes due; what is owed still is."""
+        # What was sent was due, even if whoever tells how much is due now looked at the clock before that.
+        self.end[row] = max(min(due_now, int(self.end[row])), int(self.done[row]))
 
     def close(self, row: int, due_now: int) -> None:
-        """End a row: nothing more becomes due, and what is owed is given up."""
-        self.end[row] = min(due_now, int(self.end[row]))
+        """End a row, and give up what is owed."""
+        self.cease(row, due_now)
         self.drop_until(row, int(self.end[row]), ours=False)
 
     def reopen(self, row: int, due_now: int) -> None:
         """Go on with a row that ended: what would have become due meanwhile was never owed."""
+        due_now = max(due_now, int(self.end[row]))
         self._decline(row, due_now)
         self.base[row] += due_now - int(self.end[row])
         self.done[row] = due_now

@@ -48,6 +48,7 @@ class DtlsLink:
     Attributes:
         number: which of the worker's WLCs, or of its sessions.
         row: of the ledger; -1: it is told nothing, or it is an MSE's. left_row: the one that it unsubscribed from.
+        leaving: it has unsubscribed, and what was due by then is not sent yet.
         heard_ns: when a datagram came last.
         read: what came last was not taken yet.
         notifications: sent or received, once its session is over.
@@ -56,8 +57,8 @@ class DtlsLink:
     """
 
     __slots__ = (
-        *("association", "endpoint", "heard_ns", "left_row", "number", "phase", "read", "row", "scope"),
-        *("notifications", "peer", "started_ns", "timer", "tls_ns"),
+        *("association", "endpoint", "heard_ns", "leaving", "left_row", "number", "phase", "read", "row"),
+        *("notifications", "peer", "scope", "started_ns", "timer", "tls_ns"),
     )
 
     def __init__(self, association: Association, number: int, started_ns: int) -> None:
@@ -66,6 +67,7 @@ class DtlsLink:
         self.number = number
         self.phase = Phase.HANDSHAKING
         self.row = self.left_row = -1
+        self.leaving = False
         self.started_ns = self.heard_ns = started_ns
         self.read = False
         self.scope = trio.CancelScope()

@@ -14,7 +14,7 @@ from OpenSSL import SSL
 
 from loadgen.endpoint.datagrams import DatagramWlcEndpoint
 from loadgen.endpoint.link import EndpointSettings
-from loadgen.endpoint.wlc import NOTHING_GRANTED, WlcEndpoint
+from loadgen.endpoint.wlc import NOTHING_GRANTED, Ledger, WlcEndpoint
 from loadgen.engine.aaa import Aaa
 from loadgen.engine.admission import Admission, count_verified
 from loadgen.engine.controllers import make_controllers
@@ -253,6 +253,10 @@ class DtlsWlcDriver(DtlsDriver):
         self.receiver.view[: len(data)] = data
         self.take_untrusted(link, 0, len(data), now_ns)
         self.receiver.reset()
+        while link.leaving and await self._send_owed(link, Ledger.NEVER):
+            pass
+        if link.leaving:
+            self._leave_row(link)
         if link.phase is not Phase.CLOSED:
             await self.attend(link, now_ns)
 
@@ -279,16 +283,19 @@ class DtlsWlcDriver(DtlsDriver):
         owing.ledger.sent[link.row] = 0  # numbers are a session's
 
     def on_granted(self, link: DtlsLink, before: int, now_ns: int) -> None:
-        """Unsubscribed: nothing is owed until the link subscribes again. Its numbers go on."""
+        """Unsubscribed: nothing becomes due until the link subscribes again, and what was goes out ahead of our answer.
+        Its numbers go on.
+        """
         assert link.endpoint is not None
         owing, granted = self._owing, link.endpoint.granted
         subservice = self.controllers[link.number].subservice
         told = granted >> subservice & 1
         if link.row >= 0 and (not granted & _STATION_MASK or (before >> subservice & 1 and not told)):
-            owing.rows[link.number].remove(link.row)
-            self._links[link.row] = None
-            owing.ledger.close(link.row, int(owing.ledger.done[link.row]))  # what waited is not owed any more
-            link.row, link.left_row = -1, link.row
+            owing.ledger.cease(link.row, owing.due(link.number, owing.slots(now_ns)))
+            link.leaving = True
+        elif link.leaving and told:  # in the same breath
+            owing.ledger.end[link.row] = Ledger.NEVER
+            link.leaving = False
         elif link.left_row >= 0 and told:
             link.row, link.left_row = link.left_row, -1
             owing.ledger.reopen(link.row, owing.due(link.number, owing.slots(now_ns)))
@@ -296,6 +303,14 @@ class DtlsWlcDriver(DtlsDriver):
             self._links[link.row] = link
         elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
             self._begin_row(link, now_ns)
+
+    def _leave_row(self, link: DtlsLink) -> None:
+        """The link has unsubscribed."""
+        owing, row = self._owing, link.row
+        owing.rows[link.number].remove(row)
+        self._links[row] = None
+        owing.ledger.close(row, int(owing.ledger.end[row]))
+        link.row, link.left_row, link.leaving = -1, row, False
 
     def end(self, link: DtlsLink, *, orderly: bool) -> None:
         if link.association.unmet:
@@ -328,6 +343,8 @@ class DtlsWlcDriver(DtlsDriver):
         if self.presence is not None and phase is Phase.ACTIVE:
             how = f"MSE {link.association.peer_address[0]} {'left' if orderly else 'was lost'}"
             self.presence.went(link.number, time.monotonic_ns(), how)
+        if link.leaving:
+            self._leave_row(link)
         if (row := max(link.row, link.left_row)) < 0:
             return
         self._links[row] = None

@@ -325,17 +325,14 @@ class WlcShard(ServingShard):
         self._ledger.sent[link.row] = self._ledger.behind[link.row] = 0  # numbers are a session's
 
     def on_granted(self, link: Link, before: int, now_ns: int) -> None:
-        """Unsubscribed: nothing is owed until the link subscribes again. Its numbers go on."""
+        """Unsubscribed: nothing becomes due until the link subscribes again. Its numbers go on."""
         assert isinstance(link, WlcLink)
         assert link.endpoint is not None
         controller, granted = self.controllers[link.number], link.endpoint.granted
         told = granted >> controller.subservice & 1
         due_now = self._due_at(controller, self.due_now(now_ns))
         if link.row >= 0 and (not granted & _STATION_MASK or (before >> controller.subservice & 1 and not told)):
-            controller.rows.remove(link.row)
-            self._links[link.row] = None
-            self._ledger.close(link.row, int(self._ledger.done[link.row]))  # what waited is not owed any more
-            link.row, link.left_row = -1, link.row
+            self._leave_row(link, due_now)
         elif link.left_row >= 0 and told:
             link.row, link.left_row = link.left_row, -1
             self._ledger.reopen(link.row, due_now)
@@ -343,6 +340,21 @@ class WlcShard(ServingShard):
             self._links[link.row] = link
         elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
             self._begin_row(link, now_ns)
+
+    def _leave_row(self, link: WlcLink, due_now: int) -> None:
+        """The link unsubscribed: what is due by then goes out ahead of our answer, as far as the socket takes it; what
+        its peer has held up cannot be told any more.
+        """
+        assert link.tunnel is not None
+        more = not link.tunnel.blocked
+        while more:
+            more = self._send_owed(link, due_now)
+        if link.row < 0:  # it broke
+            return
+        self.controllers[link.number].rows.remove(link.row)
+        self._links[link.row] = None
+        self._ledger.close(link.row, due_now)
+        link.row, link.left_row = -1, link.row
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         super().on_gone(link, phase, orderly=orderly)

@@ -66,7 +66,7 @@ COUNTERS = {
     "notify.untaken_bytes": "bytes of them that a peer's TCP had not taken when its link went",
     "notify.unacknowledged_before_bytes": "bytes of them under way when the last of several stages began",
     "notify.received": "decoded at an MSE, duplicates too",
-    "notify.dropped": "due, but given up: no session, or blocked for longer than load.backlog",
+    "notify.dropped": "due, but given up: no session, or blocked for too long (load.backlog) or until it unsubscribed",
     "notify.declined": "not due, because their MSE, one of the plan's, had unsubscribed; as many as it would have been",
     "notify.lost": "sent and not received; or missing in a session's sequence",
     "notify.unaccounted": "sent, and nobody knows whether received: a worker died",

@@ -489,7 +489,7 @@ def test_what_an_mse_has_unsubscribed_from_is_not_due_but_told(serving: Callable
 
 def test_one_that_unsubscribed_before_the_load_is_told_of(serving: Callable[..., Fleet]) -> None:
     fleet = serving(1, planned=1)
-    unsubscribed(fleet, fleet.links[0], 1)
+    unsubscribed(fleet, fleet.links[0], 0)
     fleet.shard.start_load(fleet.shard._load_start_ns - 1, fleet.plan.stages)  # type: ignore[operator]
     totals = over(fleet)
     assert (totals["notify.due"], totals["notify.declined"]) == (50, 50)
