@@ -292,13 +292,19 @@ class WlcShard(ServingShard):
         expired = self._schedule.count_at(now - self._load_start_ns - self._plan.backlog_ns)
         self._ledger.drop_until(row, self._due_at(controller, expired), ours=ours)
 
-    def _drop_absent(self, now_ns: int) -> None:
-        """What has waited too long for sessions that are not there. Nobody visits these; whoever watches is to know."""
+    def _drop_waiting(self, now_ns: int) -> None:
+        """What has waited too long for sessions that are not there, or take nothing. Nobody visits these; whoever
+        watches is to know as it happens.
+        """
         if self._load_start_ns is None:
             return
         expired = self._schedule.count_at(min(now_ns, self._stop_at_ns) - self._load_start_ns - self._plan.backlog_ns)
         for row, (position, link) in enumerate(zip(self._positions, self._links, strict=True)):
-            if link is None and row in self.controllers[position].rows:
+            if link is None:
+                waiting = row in self.controllers[position].rows
+            else:
+                waiting = link.tunnel is not None and link.tunnel.blocked
+            if waiting:
                 self._ledger.drop_until(row, self._due_at(self.controllers[position], expired), ours=False)
 
     # -- links ---------------------------------------------------------------------------------------------------
@@ -435,7 +441,7 @@ class WlcShard(ServingShard):
 
     def totals(self, now_ns: int) -> dict[str, int]:
         """What was due, sent and dropped so far, in all loads."""
-        self._drop_absent(now_ns)
+        self._drop_waiting(now_ns)
         due, dropped, own, declined = (self._past + self._load_totals(now_ns)).tolist()
         return {
             "notify.due": due,

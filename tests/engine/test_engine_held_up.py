@@ -1,4 +1,4 @@
-"""What a peer has held up is dropped, and whoever unsubscribes does not make it undue."""
+"""What a peer has held up is dropped as it happens, and whoever unsubscribes does not make it undue."""
 
 from __future__ import annotations
 
@@ -121,3 +121,22 @@ def test_what_was_sent_later_than_an_unsubscription_came_was_due(wlcs: Wlcs) -> 
     wlcs.hear(0, 21, SubscribeRequest(STATIONS))
     wlcs.send(100)
     assert wlcs.counted(wlcs.at(100)) == (100, 100, 0, 0, 0)
+
+
+def test_what_a_peer_holds_up_for_too_long_is_dropped_as_it_happens(wlcs: Wlcs) -> None:
+    """Not when it reads on, or the load is over: a threshold may end a run that has no other end."""
+    stalled(wlcs, 0)
+    wlcs.send(100)
+    late = wlcs.plan.backlog_ns
+    assert wlcs.counted(wlcs.at(2) + late)[2] == 0
+    assert [wlcs.counted(wlcs.at(slots) + late)[2] for slots in (10, 11, 40, 100)] == [4, 5, 19, 49]
+    assert wlcs.counted(wlcs.at(100) + late)[4] == 0  # it is not our doing
+
+
+def test_what_is_left_goes_out_to_who_reads_on(wlcs: Wlcs) -> None:
+    stalled(wlcs, 0)
+    wlcs.send(20)
+    assert wlcs.counted(wlcs.at(10) + wlcs.plan.backlog_ns)[2] == 4
+    reads_on(wlcs, 0)
+    wlcs.send(22)
+    assert wlcs.counted(wlcs.at(22)) == (22, 1 + 6 + 11, 4, 0, 0)
