@@ -166,19 +166,22 @@ class Association:
         return self._waiting
 
     async def _speak(self, flight: Any) -> None:
-        """In the place of trio's sending of a flight."""
+        """In the place of trio's sending of a flight.
+
+        trio waits for an answer to our flight before, and its patience must cut neither our waiting nor this short: it
+        would take the next datagram for a part of the handshake, and forget the flight.
+        """
         deliberation = self._deliberation
-        assert deliberation is not None
         if self._waiting:
             return  # trio's receive loop, which has heard the client's last flight again
-        if trio.current_time() >= self._until:
-            await self._send_flight(flight)
-            if self._alert is not None:
+        if deliberation is None or trio.current_time() >= self._until:
+            with trio.CancelScope(shield=True):
+                await self._send_flight(flight)
+            if self._alert is not None and deliberation is not None:
                 self._scope.cancel()  # said what there was to say
-            elif deliberation.poll_tick_s and not self._until:
+            elif deliberation is not None and deliberation.poll_tick_s and not self._until:
                 await trio.sleep(deliberation.poll_tick_s)
             return
-        # trio waits for an answer to our flight before, and its patience must cut neither the waiting nor this short.
         with trio.CancelScope(shield=True):
             self._waiting = True
             await trio.sleep_until(min(self._until, self._setup_ends))
@@ -204,8 +207,7 @@ class Association:
                 OpenSSL refused the peer and did not say why.
         """
         self._scope.deadline = self._setup_ends = trio.current_time() + timeout_s
-        if self._deliberation is not None:
-            self._channel._send_volley = self._speak  # type: ignore[assignment, method-assign]  # noqa: SLF001
+        self._channel._send_volley = self._speak  # type: ignore[assignment, method-assign]  # noqa: SLF001
         with self._scope:
             try:
                 await self._channel.do_handshake(initial_retransmit_timeout=retransmit_s)
@@ -220,8 +222,7 @@ class Association:
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise _fault(error) from error
             finally:
-                if self._deliberation is not None:
-                    del self._channel._send_volley  # noqa: SLF001 - the class has its own
+                del self._channel._send_volley  # noqa: SLF001 - the class has its own
             return
         raise TransportFault(self._why("timeout"))
 

@@ -189,7 +189,8 @@ def test_a_planted_limit_is_found(searched: dict[str, Ended], name: str) -> None
     assert planted / 2 <= found["limit"] <= planted * 1.1, ended.stderr
     assert found["limit"] < found["above"]
     if ended.code == 0:
-        assert broke in found["broke"][0]
+        # Of tries that scatter, all together show a backlog, and one may have done all that was due.
+        assert any(what in found["broke"][0] for what in (broke, "a growing backlog"))
     confirmed = [probe["offered"] for probe in found["probes"] if probe["step"] == "confirm" and probe["passed"]]
     assert confirmed[-1] == found["limit"]
     starts = [probe["start_s"] for probe in found["probes"]]
@@ -246,7 +247,7 @@ def test_interrupted_in_mid_search(start: Start, tmp_path: Path, dimension: str,
     assert ended.code == 130, ended.stderr
     found = only(ended)
     assert (found["outcome"], found["advice"], found["limit"]) == ("inconclusive", "interrupted", None)
-    assert found["probes"][0]["passed"]
+    assert any(probe["passed"] for probe in found["probes"])
 
 
 @pytest.mark.parametrize("dimension", ["handshake.per_s", "sessions"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -35,10 +36,10 @@ def _contexts() -> tuple[SSL.Context, SSL.Context]:
 class _Echo:
     """A server that shakes hands and returns what it gets."""
 
-    def __init__(self, host: str, server: SSL.Context) -> None:
+    def __init__(self, host: str, server: SSL.Context, retransmit_s: float = 1) -> None:
         self.endpoint = endpoint_of(listen((host, 0)))
         self.address = self.endpoint.socket.getsockname()[:2]
-        self._context = server
+        self._context, self._retransmit_s = server, retransmit_s
         self._ended, self.ended = trio.open_memory_channel[str](10)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -47,7 +48,7 @@ class _Echo:
     async def _answer(self, channel: trio.DTLSChannel) -> None:
         association = Association(channel, _MTU)
         try:
-            await association.handshake(PATIENCE_S, 1)
+            await association.handshake(PATIENCE_S, self._retransmit_s)
             while True:
                 data = await association.receive()
                 async with association.sending:
@@ -82,6 +83,38 @@ def test_many_associations_with_one_context_a_side(host: str) -> None:
                     assert await echo.ended.receive() == "closed"
                 association.close()
                 channel.endpoint.close()
+            nursery.cancel_scope.cancel()
+        echo.endpoint.close()
+
+    trio.run(main)
+
+
+def test_a_last_flight_that_took_longer_than_patience_is_sent_and_what_comes_then_is_heard() -> None:
+    """trio's patience with the flight before is over by then, and would cut the sending short: the client never came
+    in, or its first datagram was left in OpenSSL until the next one came.
+    """
+    pems = (_IDENTITY.key_pem, _IDENTITY.certificate_pem, b"", "1.2")
+    retransmit_s = 0.05
+
+    def slow(_: bytes) -> None:
+        time.sleep(2 * retransmit_s)  # a thread that stands still, and nobody waits for it
+
+    server = server_context(*pems, slow, make=DatagramContext)
+
+    async def main() -> None:
+        echo = _Echo("127.0.0.1", server, retransmit_s)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(echo.run)
+            channel = dial(echo.address, _contexts()[1])
+            association = Association(channel, _MTU)
+            with trio.fail_after(PATIENCE_S):
+                await association.handshake(PATIENCE_S, PATIENCE_S)
+                for data in (b"one", b"two"):
+                    async with association.sending:
+                        await association.send(data)
+                    assert await association.receive() == data
+            association.close()
+            channel.endpoint.close()
             nursery.cancel_scope.cancel()
         echo.endpoint.close()
 
