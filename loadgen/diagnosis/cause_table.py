@@ -349,6 +349,16 @@ CONVERSATION = (
         "mse",
     ),
     Cause(
+        "notifies_other",
+        "the WLC notifies of {notified}, and granted {granted}: an MSE has no use for that",
+        (
+            "`show nmsp subscription detail` on the WLC: what it takes this MSE's subscription for",
+            "`subservice` in the wire profile, and its number",
+        ),
+        {"notified_other&notification:timeout": 10},
+        "mse",
+    ),
+    Cause(
         "mse_reads_nothing",
         "the MSE does not take what it is sent",
         ("its load; the window it offers: `ss -ti` here",),
@@ -360,6 +370,14 @@ CONVERSATION = (
         "the WLC does not answer echo requests: the MSE will count it as dead",
         ("`show nmsp status` there, columns Rx Echo Req and Tx Echo Resp", "echo ids in the wire profile"),
         {"echo:timeout": 8},
+        "mse",
+    ),
+    Cause(
+        "echo_unmatched",
+        "the WLC answers echo requests under another transaction than theirs: no answer to an MSE, which will count "
+        "the WLC as dead",
+        ("`transaction` in the wire profile's header: an answer has that of its request",),
+        {"echo_unmatched&echo:timeout": 10, "echo_unmatched&notification:timeout": 8},
         "mse",
     ),
     Cause(

@@ -32,6 +32,7 @@ class OneLink:
         first_bytes: what the peer sent first, as far as one look showed it.
         spoken: the handshake's messages.
         heard: when the first message of each kind came (monotonic ns); notifications are a kind.
+        notified: the subservices that measurement notifications were of.
         bodies: what the last control message of each kind said, still encoded.
     """
 
@@ -42,6 +43,7 @@ class OneLink:
         self._poll = select.poll()
         self.first_bytes = b""
         self.heard: dict[Kind, int] = {}
+        self.notified: set[int] = set()
         self.bodies: dict[Kind, bytes] = {}
         self._receiver: NotifyReceiver | None = None
         self._held = 0  # bytes of a frame that is not whole
@@ -129,6 +131,7 @@ class OneLink:
             if scanned.notifications:
                 endpoint.notifications_untrusted(now)
                 self.heard.setdefault(Kind.MEASUREMENT_NOTIFY, now)
+                self.notified.update(receiver.columns().subservice.tolist())
             if scanned.fault is not None:
                 raise scanned.fault
             start = scanned.position

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from OpenSSL import SSL
 
@@ -18,7 +19,7 @@ from loadgen.diagnosis.listed import judge
 from loadgen.diagnosis.settings import SILENT, Check, CheckSettings, told_kind, told_mask
 from loadgen.diagnosis.signatures import is_empty_certificate, key_told
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
-from loadgen.endpoint.mse import MseEndpoint
+from loadgen.endpoint.mse import MEASURED, MseEndpoint
 from loadgen.errors import RemoteProtocolError
 from loadgen.hosts import endpoint_shown
 from loadgen.nmsp.messages import Kind
@@ -246,10 +247,40 @@ class _WlcCheck:
         self._evidence.note(None, offered=told_mask(offered))
         self._until(link, endpoint, Step.SUBSCRIPTION, lambda: endpoint.active)
         passed(Step.SUBSCRIPTION, Kind.SUBSCRIBE_RESPONSE, f"granted: {told_mask(endpoint.granted)}")
-        self._until(link, endpoint, Step.NOTIFICATION, lambda: Kind.MEASUREMENT_NOTIFY in link.heard)
-        passed(Step.NOTIFICATION, Kind.MEASUREMENT_NOTIFY)
-        self._until(link, endpoint, Step.ECHO, lambda: Kind.ECHO_RESPONSE in link.heard)
-        passed(Step.ECHO, Kind.ECHO_RESPONSE)
+        self._listen(link, endpoint)
+
+    def _listen(self, link: OneLink, endpoint: MseEndpoint) -> None:
+        """Wait for a notification of what was granted, and for an echo's answer; they come in any order."""
+        granted, counters = endpoint.granted & MEASURED, endpoint.settings.recorder.counters
+        come = {
+            Step.NOTIFICATION: lambda: any(granted >> subservice & 1 for subservice in link.notified),
+            Step.ECHO: lambda: counters["echo.received"] > 0,
+        }
+        at_ns: dict[Step, int] = {}
+
+        def has_come(step: Step) -> bool:
+            for each, is_so in come.items():
+                if each not in at_ns and is_so():
+                    at_ns[each] = time.monotonic_ns()
+            return step in at_ns
+
+        if not granted:
+            self._walk.not_needed(Step.NOTIFICATION, "no measurements were granted")
+            del come[Step.NOTIFICATION]
+        for step in list(come):
+            self._until(link, endpoint, step, partial(has_come, step))
+            self._walk.passed(step, at_ns=at_ns[step])
+
+    def _note_running(self, link: OneLink, endpoint: MseEndpoint) -> None:
+        """Remember what came in the running session, right or wrong."""
+        counters = endpoint.settings.recorder.counters
+        if counters["echo.received"]:
+            self._evidence.note("echo_answered")
+        elif counters["echo.unmatched"]:
+            self._evidence.note("echo_unmatched")
+        if link.notified:
+            mask = sum(1 << subservice for subservice in link.notified)
+            self._evidence.note("notified_other", notified=told_mask(mask), granted=told_mask(endpoint.granted))
 
     def _until(self, link: OneLink, endpoint: MseEndpoint, step: Step, until: Callable[[], bool]) -> None:
         try:
@@ -257,8 +288,7 @@ class _WlcCheck:
         except TransportFault as fault:
             if Step.ACCEPTED in self._walk.undecided:
                 step = self._refused_at(fault) or step
-            if Kind.ECHO_RESPONSE in link.heard:
-                self._evidence.note("echo_answered")
+            self._note_running(link, endpoint)
             self._check.pass_up_to(step)
             self._check.fail(step, fault)
         except RemoteProtocolError as fault:

@@ -35,7 +35,7 @@ from loadgen.nmsp.services import Subservice, mask_of
 from loadgen.units import NEVER_NS
 
 # What measurement notifications may be about.
-_MEASURED = mask_of(CATALOGUE[Kind.MEASUREMENT_NOTIFY].subservices)
+MEASURED = mask_of(CATALOGUE[Kind.MEASUREMENT_NOTIFY].subservices)
 
 
 class MseEndpoint(Endpoint):
@@ -238,7 +238,7 @@ class Reception:
 
     def open(self, number: int, granted: int) -> None:
         """An endpoint's subscription was granted; its numbers start at 0, also if it had a session before."""
-        self._granted[number] = granted & _MEASURED
+        self._granted[number] = granted & MEASURED
         self._expected[number] = 0
         self._due_ns[number] = NOTHING_DUE_NS
         self._checks.pop(number, None)
@@ -250,7 +250,7 @@ class Reception:
     def settle_grants(self) -> None:
         """No notifications were taken since: all that come are judged by the new grants."""
         for number, granted, _ in self._regrants:
-            self._granted[number] = granted & _MEASURED
+            self._granted[number] = granted & MEASURED
         self._regrants.clear()
         if self._recorder.clocks is not None:
             self._recorder.clocks.settle()
@@ -337,7 +337,7 @@ class Reception:
         """What came before the response is judged by the old grant, and what came behind it by the new one."""
         ends = np.cumsum(counts)
         for number, granted_now, taken in self._regrants:
-            self._granted[number] = mask = granted_now & _MEASURED
+            self._granted[number] = mask = granted_now & MEASURED
             for index in np.flatnonzero(numbers == number).tolist():
                 granted[max(taken, int(ends[index] - counts[index])) : int(ends[index])] = mask
         self._regrants.clear()

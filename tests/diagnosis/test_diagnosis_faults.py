@@ -536,6 +536,77 @@ def test_a_wlc_that_never_echoes() -> None:
         assert_failed(call(port, timeout_ns=2 * SHORT_NS), Step.ECHO, "no_echo_answer")
 
 
+@pytest.mark.parametrize("notifies", [True, False])
+@pytest.mark.parametrize("off_by", [1, 1000])
+def test_a_wlc_that_answers_echoes_under_another_transaction(off_by: int, notifies: bool) -> None:
+    def script(talker: Talker) -> None:
+        grant(talker)
+        if notifies:
+            notify(talker)
+        while True:
+            _, transaction = talker.next()
+            talker.say(EchoResponse(), transaction + off_by)
+
+    with peers.listening(peers.scripted_wlc(script)) as port:
+        step = Step.ECHO if notifies else Step.NOTIFICATION
+        assert_failed(call(port, timeout_ns=2 * SHORT_NS), step, "echo_unmatched")
+
+
+def test_a_wlc_that_answers_an_echo_wrongly_and_then_rightly() -> None:
+    def script(talker: Talker) -> None:
+        grant(talker)
+        notify(talker)
+        _, transaction = talker.next()
+        talker.say(EchoResponse(), transaction + 1)
+        talker.say(EchoResponse(), transaction)
+        talker.until_closed()
+
+    with peers.listening(peers.scripted_wlc(script)) as port:
+        assert call(port).passed
+
+
+@pytest.mark.parametrize("subservice", [4, 9, 200])
+def test_a_wlc_that_notifies_of_something_else(subservice: int) -> None:
+    def script(talker: Talker) -> None:
+        grant(talker)
+        talker.say(MeasurementNotify(0, 1, 1, b"\x02Stat\x01", subservice, ()))
+        while True:
+            _, transaction = talker.next()
+            talker.say(EchoResponse(), transaction)
+
+    with peers.listening(peers.scripted_wlc(script)) as port:
+        report = assert_failed(call(port, timeout_ns=2 * SHORT_NS), Step.NOTIFICATION, "notifies_other")
+    assert "and granted rssi-ms" in report.causes[0].says
+
+
+def test_a_wlc_that_notifies_of_something_else_first() -> None:
+    def script(talker: Talker) -> None:
+        grant(talker)
+        talker.say(MeasurementNotify(0, 1, 1, b"\x02Stat\x01", 4, ()))
+        notify(talker)
+        _, transaction = talker.next()
+        talker.say(EchoResponse(), transaction)
+        talker.until_closed()
+
+    with peers.listening(peers.scripted_wlc(script)) as port:
+        assert call(port).passed
+
+
+def test_without_measurements_no_notification_is_needed() -> None:
+    def script(talker: Talker) -> None:
+        agree(talker)
+        _, transaction = talker.next()
+        talker.say(SubscribeResponse(1 << 9, Status.OK), transaction)
+        _, transaction = talker.next()
+        talker.say(EchoResponse(), transaction)
+        talker.until_closed()
+
+    with peers.listening(peers.scripted_wlc(script)) as port:
+        report = call(port, mask=1 << 9 | 1)
+    assert report.passed
+    assert {each.step: each.outcome for each in report.steps}["notification"] == "not needed"
+
+
 def test_an_mse_that_never_echoes() -> None:
     def script(talker: Talker) -> None:
         talker.say(VersionRequest(1, 1), 1)
