@@ -252,7 +252,7 @@ class _WlcCheck:
     def _listen(self, link: OneLink, endpoint: MseEndpoint) -> None:
         """Wait for a notification of what was granted, and for an echo's answer; they come in any order."""
         granted, counters = endpoint.granted & MEASURED, endpoint.settings.recorder.counters
-        come = {
+        come: dict[Step, Callable[[], bool]] = {
             Step.NOTIFICATION: lambda: any(granted >> subservice & 1 for subservice in link.notified),
             Step.ECHO: lambda: counters["echo.received"] > 0,
         }
