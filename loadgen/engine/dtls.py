@@ -107,6 +107,7 @@ class DtlsDriver(PeerKeeper):
         self._waker = trio.Event()
         self._wake_ns = NEVER_NS
         self._sent = self._received = self._overflowed = self._dropped = 0
+        self._noted = self._unread_ns = 0  # see `_note_lateness`
 
     # -- for the worker ------------------------------------------------------------------------------------------
 
@@ -259,9 +260,17 @@ class DtlsDriver(PeerKeeper):
                 now = time.monotonic_ns()
                 # trio reads for all associations, and nobody tells since when what it read has been there: it reads as
                 # late as we wake.
-                late_ns = max(0, now - self._wake_ns - _TIMER_NS)
-                self.recorder.record_now("generator.read_lag", late_ns, now)
+                self._note_lateness(max(0, now - self._wake_ns - _TIMER_NS), now)
                 return
+
+    def _note_lateness(self, late_ns: int, now_ns: int) -> None:
+        """What came while we were late came in all of that time; trio may hand it over only after this tick."""
+        longest_ns = max(late_ns, self._unread_ns)
+        count, self._noted = self._received - self._noted, self._received
+        self._unread_ns = 0 if count else late_ns
+        for number in range(1, count):
+            self.recorder.record_now("generator.read_lag", longest_ns * number // count, now_ns)
+        self.recorder.record_now("generator.read_lag", longest_ns, now_ns)
 
     async def _run_timers(self) -> None:
         now = time.monotonic_ns()

@@ -52,16 +52,19 @@ class Link:
 
 
 class Reads:
-    """What was read in a turn: from which links, where it lies in the receive buffer, and when it came."""
+    """What was read in a turn: from which links, where it lies in the receive buffer, when it came, and of a few how
+    late we were.
+    """
 
-    __slots__ = ("ends", "links", "starts", "times_ns")
+    __slots__ = ("ends", "lags", "links", "starts", "times_ns")
 
     def __init__(self) -> None:
         self.links: list[Link] = []
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.times_ns: list[int] = []
+        self.lags: list[tuple[int, int]] = []  # with the index of the read
 
     def clear(self) -> None:
-        for column in (self.links, self.starts, self.ends, self.times_ns):
+        for column in (self.links, self.starts, self.ends, self.times_ns, self.lags):
             column.clear()

@@ -33,7 +33,8 @@ class Loop:
         self.links: dict[int, Link] = {}
         self.finished = False
         self._longest_stall_ns = 0
-        self.late_ns = 0  # how late this turn came, as far as it had a time
+        self.late_ns = 0  # how late this turn came, as far as it had a time, or something that it should have come for
+        self._idle_from_ns = self._idle_ns = 0  # since when and for how long it had been waited for
         self._turn_due_ns = NEVER_NS  # while it waits: when it is to turn at the latest
         self._epoll = select.epoll()
         self.partings = Partings(self.watch_other, self.unwatch_other)
@@ -44,7 +45,7 @@ class Loop:
         """Turn until `finished`."""
         try:
             while not self.over:
-                now = time.monotonic_ns()
+                now = self._idle_from_ns = time.monotonic_ns()
                 wake = self.wake_ns(now)
                 self._turn_due_ns = max(wake, now)
                 if wake > now:
@@ -81,15 +82,21 @@ class Loop:
         while not self.over:
             events = self._epoll.poll(pause / NS_PER_S, _MAX_EVENTS)
             started = time.monotonic_ns()
-            self.late_ns = max(0, started - due_ns)
+            self.late_ns, self._idle_ns = max(0, started - due_ns), started - self._idle_from_ns
             self.turn(events)
-            now = time.monotonic_ns()
+            now = self._idle_from_ns = time.monotonic_ns()
             self._longest_stall_ns = max(self._longest_stall_ns, now - started, self.late_ns)
             if now > until or (pause and not events):
                 return
             due_ns = max(now, self.wake_ns(now))
             pause = min(due_ns - now, NS_PER_MS)
             due_ns = now + pause
+
+    def waited(self, ago_ns: int) -> None:
+        """Something that this turn reads has been there for so long. As far as that was while the loop waited, it
+        should have turned then: it may have been stopped just after it had begun to wait.
+        """
+        self.late_ns = max(self.late_ns, min(ago_ns, self._idle_ns))
 
     @property
     def over(self) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import trio
@@ -87,7 +87,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
 
     def turn(self, ready: list[tuple[int, int]]) -> None:
         """One turn: read and write what is ready (descriptors and epoll's events), do what is due."""
-        self._read_lag.turn_begins()
+        self._read_lag.turn_begins(self.late_ns)
         readable, pending = list[Link](), list[Link]()
         links = self.links
         for fd, events in ready:
@@ -296,11 +296,10 @@ class Shard(Loop, PeerKeeper, PlainDriver):
 
     def _read(self, links: list[Link]) -> None:
         """Read one TLS record of each link, one behind the other, and then take them all."""
-        for part in self._read_lag.parts(links, self.late_ns):
-            self._read_each(part)
+        self.waited(self._read_lag.read(links, self.late_ns, self._read_each, self._reads))
         if not (times_ns := self._reads.times_ns):
             return
-        # What active links brought may wait a little: to check and record it later does not change when it came.
+        # What active links brought may wait a little: when it came is noted.
         if not self.sweeps or any(link.phase is not _ACTIVE for link in links):
             self._take()
         elif self._read_since_ns is None:
@@ -363,23 +362,26 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         read, self._read_since_ns = self._reads, None
         for link in read.links:
             link.read = False
-        rest: Iterable[int] = range(len(read.links))
+        rest: Sequence[int] = range(len(read.links))
+        counts = [0] * len(read.links)
         if self.sweeps and len(read.links) >= _MIN_SWEEP:
-            rest = self._sweep(read)
+            rest, counts = self._sweep(read)
         for index in rest:
-            link, end = read.links[index], read.ends[index]
+            link, end, before = read.links[index], read.ends[index], self.receiver.notifications
             if link.phase is not Phase.CLOSED:
                 done = self._take_untrusted(link, read.starts[index], end, read.times_ns[index])
+                counts[index] = self.receiver.notifications - before
                 if link.tunnel is not None:  # what it brought has not ended it
                     link.tail = bytes(self.receiver.view[done:end])
+        self._read_lag.settle(read, counts)
         self.absorb()
         read.clear()
 
-    def _sweep(self, read: Reads) -> list[int]:
-        """Take everything that is nothing but notifications; returns the indexes of the rest."""
+    def _sweep(self, read: Reads) -> tuple[list[int], list[int]]:
+        """Take everything that is nothing but notifications; returns the indexes of the rest, and each read's count."""
         # The state table's gate has nothing to add: an active session may bring any number, and stays active.
         active = [link.phase is _ACTIVE for link in read.links]
-        counts = self.receiver.sweep_untrusted(read.starts, read.ends, active).tolist()
+        counts = every = self.receiver.sweep_untrusted(read.starts, read.ends, active).tolist()
         links, times_ns, rest = read.links, read.times_ns, []
         if 0 in counts:
             taken = [index for index, count in enumerate(counts) if count]
@@ -389,7 +391,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         for link, now in zip(links, times_ns, strict=True):
             link.endpoint.last_heard_ns = now  # type: ignore[union-attr]
         self.on_swept(links, counts, times_ns)
-        return rest
+        return rest, every
 
     def _take_untrusted(self, link: Link, start: int, end: int, now_ns: int) -> int:
         """Take the frames in `view[start:end]`; returns how far they are whole."""

@@ -63,11 +63,15 @@ class Recorder:
         """One duration; for what happens rarely (handshakes, echoes)."""
         self._bins_of(metric, stage).add_one(value_ns)
 
-    def record_now(self, metric: str, value_ns: int, now_ns: int) -> None:
-        """The same, in the stage of now (monotonic); before the load and after it, there is none."""
+    def record_now(self, metric: str, value_ns: int, now_ns: int, count: int = 1) -> None:
+        """The same, so often, in the stage of now (monotonic); before the load and after it, there is none."""
         stage = self.stages.at(now_ns + self._to_unix_ns)
-        if stage not in (BEFORE, AFTER):
+        if stage in (BEFORE, AFTER):
+            return
+        if count == 1:
             self.record(metric, value_ns, stage)
+        else:
+            self.record_column(metric, np.full(count, value_ns, np.int64), stage)
 
     def record_column(self, metric: str, values_ns: Int64s, stage: str = NO_STAGE) -> None:
         """A column of durations; for notifications."""

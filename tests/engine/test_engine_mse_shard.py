@@ -25,6 +25,7 @@ from loadgen.nmsp.session import State
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.transport.tls import EndOfStream, TransportFault, Want
+from loadgen.units import NS_PER_MS
 
 LINKS = 8  # more than it takes for a sweep
 NEVER_NS = 1 << 50
@@ -129,6 +130,12 @@ class Fleet:
         while not done() and time.monotonic() < until:
             self.shard.turn([])
         assert done()
+
+    def bring_many(self, index: int, count: int) -> None:
+        """A link has so many notifications to be read at once."""
+        now = time.time_ns()
+        frames = [bytes(self.ring.patch(0, 1, sequence, now, now)[0]) for sequence in range(count)]
+        self.tunnel(index).incoming.append(b"".join(frames))
 
     @property
     def received(self) -> int:
@@ -326,3 +333,17 @@ def test_a_session_that_is_refused_after_our_side_of_tls_was_done_has_no_time_of
         fleet.shard.fault(link, "alert_unknown_ca")
     assert fleet.recorder.counters["errors.session.alert_unknown_ca"] == 1
     assert fleet.recorder.bins("handshake.tls").take() is None
+
+
+@pytest.mark.parametrize("links", [1, LINKS], ids=["one by one", "swept"])
+def test_what_was_read_late_counts_by_notifications(make: Callable[..., Fleet], links: int) -> None:
+    """One read after we stood still has brought what many reads before it did."""
+    fleet = make()
+    for index in range(links):
+        fleet.bring_many(index, 5 if index else 12)
+    fleet.shard.late_ns = 240 * NS_PER_MS
+    fleet.turn()
+    fleet.turn_until(lambda: fleet.received == 12 + 5 * (links - 1))
+    values, counts = fleet.recorder.bins("generator.read_lag").take().buckets()  # type: ignore[union-attr]
+    late = sum(count for value, count in zip(values, counts, strict=True) if value > 200 * NS_PER_MS)
+    assert late == fleet.received + LINKS - links  # those that had nothing count as one

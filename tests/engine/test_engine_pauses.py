@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -234,6 +235,55 @@ def test_a_long_turn_is_a_stall(stop: Sleep) -> None:
 
     lived(driver, script)
     assert told.setup_ns == close_to(0.4)
+
+
+def test_a_stop_just_after_the_loop_began_to_wait_is_told_of_as_a_whole(stop: Sleep) -> None:
+    """By its own time it is late only since it would have woken by itself; but what it reads had come before that."""
+    driver, told = Idle(), Pauses()
+    reader, writer = os.pipe()
+    driver.watch_other(reader)
+
+    def read() -> None:
+        os.read(reader, 1)
+        driver.waited(int(0.24 * NS_PER_S))  # the kernel says so
+        driver.errand = lambda: None
+
+    def script() -> object:
+        yield 1.001
+        stop(0.24)
+        driver.errand = read
+        os.write(writer, b"!")
+        yield 0.01
+        told.look(driver)
+        # What had been there before the loop began to wait was not waited for.
+        told.begin_load(driver)
+        driver.errand = lambda: driver.waited(5 * NS_PER_S)
+        yield 1
+        told.look(driver)
+
+    lived(driver, script)
+    for descriptor in (reader, writer):
+        os.close(descriptor)
+    assert told.setup_ns == pytest.approx(0.24 * NS_PER_S, abs=2 * NS_PER_MS)
+    assert told.load_ns <= 0.11 * NS_PER_S
+
+
+def test_datagrams_that_came_while_we_stood_still_each_came_late(stop: Sleep) -> None:
+    driver = drivers()[1]()
+    assert isinstance(driver, IdleDatagrams)
+
+    def script() -> object:
+        yield 1.05
+        stop(0.3)
+        driver._received += 12
+        yield 1
+
+    lived(driver, script)
+    lags = driver.recorder.bins("generator.read_lag").take()
+    assert lags is not None
+    values, counts = lags.buckets()
+    assert sum(count for value, count in zip(values, counts, strict=True) if value > 140 * NS_PER_MS) in (6, 7)
+    assert lags.max_ns == close_to(0.3)
 
 
 def test_a_tick_that_comes_late_reads_late(stop: Sleep) -> None:

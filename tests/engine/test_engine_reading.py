@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from loadgen.engine import reading
-from loadgen.engine.links import Link
+from loadgen.engine.links import Link, Reads
 from loadgen.engine.reading import ReadLag, Sampling, SchedulerDelay
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Recorder
@@ -89,11 +89,20 @@ class Timed:
         self.delay_ns += ns
         self.lag.turn_begins()
 
-    def look(self, found: Waiting | None, late_ns: int = 0) -> None:
+    def look(self, found: Waiting | None, late_ns: int = 0, brings: int = 1) -> None:
         """A read of a turn that is looked at, as all are as long as they are few."""
-        tunnel = SimpleNamespace(waiting=lambda: found)
-        links = cast("list[Link]", [SimpleNamespace(tunnel=tunnel, rested_ns=0)])
-        assert [part for part in self.lag.parts(links, late_ns) if part] == [links]
+        link = SimpleNamespace(tunnel=SimpleNamespace(waiting=lambda: found), rested_ns=0, read=False)
+        links, reads = cast("list[Link]", [link]), Reads()
+
+        def read_each(part: list[Link]) -> None:
+            for each in part:
+                each.read = True
+                reads.links.append(each)
+                reads.times_ns.append(self.now_ns)
+
+        self.lag.read(links, late_ns, read_each, reads)
+        assert reads.links == links
+        self.lag.settle(reads, [brings])
 
     def recorded(self) -> Histogram:
         found = self.recorder.bins("generator.read_lag").take()
@@ -136,6 +145,33 @@ class TestLag:
         timed.now_ns += 41 * MS
         timed.look(Waiting(MS, more=True))
         assert timed.recorded().max_ns == pytest.approx(MS, rel=0.001)
+
+    def test_of_what_came_while_we_were_stopped_is_in_between(self, timed: Timed) -> None:
+        """Of a process that was stopped the scheduler tells nothing; but its first packet has waited."""
+        for _ in range(100):
+            timed.now_ns += NS_PER_S
+            timed.look(Waiting(240 * MS, more=True))
+            for _ in range(10):
+                timed.look(Waiting(MS, more=True))
+            timed.look(Waiting(MS, more=False))
+        values, counts = timed.recorded().buckets()
+        late = sum(count for value, count in zip(values, counts, strict=True) if value > 120 * MS)
+        assert late == pytest.approx(100 + 500, rel=0.1)
+
+    def test_of_what_came_while_the_turn_was_late_is_in_between(self, timed: Timed) -> None:
+        for _ in range(500):
+            timed.now_ns += NS_PER_S
+            timed.lag.turn_begins(240 * MS)
+            timed.look(Waiting(MS, more=True))
+            timed.look(Waiting(MS, more=False))
+        values, counts = timed.recorded().buckets()
+        late = sum(count for value, count in zip(values, counts, strict=True) if value > 120 * MS)
+        assert late == pytest.approx(250, rel=0.15)
+
+    def test_counts_as_often_as_it_brought_notifications(self, timed: Timed) -> None:
+        timed.look(Waiting(7 * MS, more=False), brings=12)
+        timed.look(Waiting(MS, more=False), brings=0)  # an echo
+        assert timed.recorded().buckets()[1] == [1, 12]
 
     def test_a_moment_is_no_hold_up(self, timed: Timed) -> None:
         timed.held_up(MS // 10)
