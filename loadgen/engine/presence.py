@@ -7,16 +7,27 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from loadgen.hosts import endpoint_shown
-from loadgen.measure.asked import MOST_NAMED, Absence
+from loadgen.measure.asked import MOST_NAMED, TOLERANCE, Absence
 from loadgen.scenario.plan import Plan, Use
 from loadgen.transport.address import host_and_port
 from loadgen.units import NS_PER_S
+
+# From when somebody else's schedule began to when its first message came; but no more than a share of the load.
+_LONGEST_ON_THE_WAY_NS = NS_PER_S
+
+
+def leaving_ns(end_ns: int, length_ns: int, *, ours_to_time: bool) -> int:
+    """From when on whoever leaves has stayed to the end of a load. Args: as of a `Presence`."""
+    return end_ns if ours_to_time else end_ns - min(int(length_ns * TOLERANCE), _LONGEST_ON_THE_WAY_NS)
 
 
 class Presence:
     """A worker's places, each of which is to have so many sessions all the time.
 
     With its MSEs ours, a place is a session; otherwise it is a WLC, because nobody knows which MSE is to come to it.
+
+    Attributes:
+        leaving_ns: until when nobody may leave the load that was begun last.
     """
 
     def __init__(
@@ -39,11 +50,7 @@ class Presence:
         self._first_ns: int | None = None
         self._start_ns = self._end_ns = self._before_ns = 0
         self._all_ns = 0  # from then on all should be there
-
-    @property
-    def end_ns(self) -> int:
-        """Until when they should be there in the load that was begun last."""
-        return self._end_ns
+        self.leaving_ns = 0
 
     def begin(self, start_ns: int, length_ns: int) -> None:
         """A load begins: from now on they should be there, until it is over."""
@@ -52,6 +59,7 @@ class Presence:
             # Not earlier than half of the load: who saw little of it has not had it.
             first_ns = max(min(start_ns, self._first_ns), start_ns - length_ns // 2)
         self._start_ns, self._end_ns, self._before_ns = start_ns, first_ns + length_ns, start_ns - first_ns
+        self.leaving_ns = leaving_ns(self._end_ns, length_ns, ours_to_time=self._ours_to_time)
         self._all_ns = start_ns + min(self._dialing_ns, length_ns // 2)
         self._dialing_ns = 0
         self._away_ns = [0] * len(self._wanted)
@@ -66,6 +74,8 @@ class Presence:
 
     def went(self, place: int, now_ns: int, how: str) -> None:
         """A session that was up has ended. Args: how: in words, with who was at its other end."""
+        if now_ns >= self.leaving_ns:
+            now_ns = max(now_ns, self._end_ns)
         self._change(place, -1, now_ns)
         if not self._start_ns or now_ns < self._end_ns:  # afterwards everybody may leave
             self._left[place] = how, now_ns

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from loadgen.engine.presence import Presence
-from loadgen.measure.asked import TOLERANCE
+from loadgen.engine.presence import Presence, leaving_ns
 from loadgen.measure.recorder import Recorder
 from loadgen.scenario.plan import Plan, Use, end_ns
 from loadgen.scenario.schedule import RateStage
@@ -19,16 +18,18 @@ class Term:
     def __init__(self, plan: Plan, recorder: Recorder) -> None:
         self._recorder = recorder
         self._strangers = plan.use is not Use.BOTH  # ours leave when they are told to
+        self._ours_to_time = not plan.use.plays_mse
         self._end_ns = NEVER_NS
 
     def begin(self, at_ns: int, stages: Sequence[RateStage], presence: Presence | None) -> None:
-        """A load of these stages begins at `at_ns` (monotonic). Args: presence: of those who should be there in it.
-
-        Who was up before keeps somebody else's schedule, which may have begun then.
+        """A load of these stages begins at `at_ns` (monotonic). Args: presence: of those who should be there in it; who
+        has left too early is missing, and the other way round.
         """
-        length_ns = end_ns(stages)
-        whole_ns = at_ns + length_ns if presence is None else presence.end_ns
-        self._end_ns = whole_ns - int(length_ns * TOLERANCE)
+        if presence is not None:
+            self._end_ns = presence.leaving_ns
+        else:
+            length_ns = end_ns(stages)
+            self._end_ns = leaving_ns(at_ns + length_ns, length_ns, ours_to_time=self._ours_to_time)
 
     def end(self) -> None:
         """We end it; a second call changes nothing."""
