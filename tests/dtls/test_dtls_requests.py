@@ -64,7 +64,9 @@ def test_what_is_lost_is_asked_again(tmp_path: Path, seed: int) -> None:
 
 def test_nobody_answers(tmp_path: Path) -> None:
     """Every request is sent as often as the scenario says, and has then failed; the sessions stay."""
-    pair = Pair(plan_of(tmp_path, "requests.capability={rate=30}", "session.max_retransmits=1"), 1)
+    # Setting up a session has no more tries than that, and longer than 60 ms for each on a busy machine.
+    patient = ("session.max_retransmits=1", "session.response_timeout=3s")
+    pair = Pair(plan_of(tmp_path, "requests.capability={rate=30}", *patient), 1)
 
     async def body() -> None:
         async with pair.running():

@@ -13,7 +13,7 @@ import trio
 
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.endpoint.wlc import Ledger
-from loadgen.engine import wlc_shard
+from loadgen.engine import handshakes, wlc_shard
 from loadgen.engine.handshakes import HandshakeMseShard
 from loadgen.engine.listening import WlcLink
 from loadgen.engine.phase import Phase
@@ -46,6 +46,7 @@ backlog = "1m"
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with others does not cut a turn short."""
     monkeypatch.setattr(wlc_shard, "_SEND_BUDGET_NS", 3600 * NS_PER_S)
+    monkeypatch.setattr(handshakes, "_DIAL_BUDGET_NS", 3600 * NS_PER_S)
 
 
 class FakeTunnel:

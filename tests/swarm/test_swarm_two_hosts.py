@@ -66,7 +66,7 @@ def on(host: str, *words: str, stdout: int | None = None) -> subprocess.Popen[st
 def test_a_master_on_one_host_and_two_workers_on_another(hosts: tuple[str, str], tmp_path: Path) -> None:
     scenario = tmp_path / "two-hosts.toml"
     scenario.write_text(SCENARIO, "utf-8")
-    options = ["--headless", "--expect-workers", "2", "-u", "10", "-r", "10", "-t", "8s", "--only-summary"]
+    options = ["--headless", "--expect-workers", "2", "-u", "10", "-r", "10", "-t", "12s", "--only-summary"]
     options += ["--scenario", str(scenario), "--results", str(tmp_path / "results")]
     master = on(hosts[0], "locust", "-f", str(LOCUSTFILE), "--master", *options)
     workers = [on(hosts[1], "loadgen", "locust-worker", "--master-host", MASTER) for _ in range(2)]

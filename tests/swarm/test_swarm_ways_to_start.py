@@ -19,7 +19,7 @@ def scenario(tmp_path: Path) -> Path:
 
 
 def test_autostart_begins_by_itself_and_autoquit_ends_it(tmp_path: Path, scenario: Path) -> None:
-    options = ("--autostart", "--autoquit", "0", "-u", "4", "-r", "4", "-t", "4s", "--local-workers", "1")
+    options = ("--autostart", "--autoquit", "0", "-u", "4", "-r", "4", "-t", "10s", "--local-workers", "1")
     with Master(tmp_path / "results", *options, "--scenario", str(scenario)) as master:
         master.hear("Starting web interface")
         master.hear("4 total users")
