@@ -67,12 +67,6 @@ def noting(problems: list[Problem]) -> Iterator[None]:
         problems.extend(error.problems)
 
 
-class OutputError(LoadgenError):
-    """What was found cannot be printed: stdout is full, or nobody reads it any more."""
-
-    exit_code = ExitCode.NOT_WRITTEN
-
-
 class ProtocolError(LoadgenError):
     """A violation of NMSP. Abstract: `LocalProtocolError` is our bug, `RemoteProtocolError` is the peer's."""
 

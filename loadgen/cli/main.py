@@ -19,7 +19,7 @@ from loadgen.cli.export import export
 from loadgen.cli.identity import identity
 from loadgen.cli.locust_worker import locust_worker
 from loadgen.cli.metrics import metrics
-from loadgen.cli.output import complain, give_up
+from loadgen.cli.output import complain, give_up, printed
 from loadgen.cli.plan import plan
 from loadgen.cli.profile import profile
 from loadgen.cli.report import report
@@ -71,8 +71,7 @@ def main() -> NoReturn:
     except OSError as error:
         if extract_tb(error.__traceback__)[-1].filename != click.utils.__file__:
             raise
-        problem = give_up(error)  # what click prints by itself: help
-        complain(str(problem))
-        code = problem.exit_code
+        give_up(error)  # what click prints by itself: help
+        code = ExitCode.PASSED
     signals.ignore()
-    sys.exit(code)
+    sys.exit(code or printed())

@@ -1,4 +1,6 @@
-"""What is printed. On stdout it is what was asked for: if it cannot be, that is an error. stderr is for people."""
+"""What is printed. On stdout it is what was asked for: if it cannot be, that is said, and the exit code tells it, too.
+stderr is for people.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from loadgen.errors import OutputError
+from loadgen.errors import ExitCode
 from loadgen.foreign import plain, visible
 
 if TYPE_CHECKING:
@@ -22,19 +24,18 @@ if TYPE_CHECKING:
 _FILE_WIDTH = 120
 # Of one complaint: most of what is said of a file with many problems is in many lines.
 _MOST = 8192
+# Why nothing is printed any more, once it has failed.
+_unprinted: list[str] = []
 
 
 def say(text: str = "", *, nl: bool = True) -> None:
-    """Print text on stdout.
-
-    Raises:
-        OutputError
-    """
-    require_stdout()
+    """Print text on stdout."""
+    if not _printable():
+        return
     try:
         click.echo("\n".join(map(_visible, text.split("\n"))), nl=nl)
     except OSError as error:
-        raise give_up(error) from error
+        give_up(error)
 
 
 def _visible(line: str) -> str:
@@ -48,29 +49,34 @@ def display(what: RenderableType, file_width: int = _FILE_WIDTH) -> None:
 
     Args:
         file_width: of what goes into a file or a pipe.
-
-    Raises:
-        OutputError
     """
-    require_stdout()
+    if not _printable():
+        return
     console = output(file_width)
     try:
         console.print(what)
         console.file.flush()
     except OSError as error:
-        raise give_up(error) from error
+        give_up(error)
     except SystemExit:  # how rich ends a process whose output nobody reads any more: as if a threshold had failed
-        raise give_up(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))) from None
+        give_up(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
 
 
-def require_stdout() -> None:
-    """Nobody can be told anything where stdout was closed before we began, and Python takes no notice of that.
+def printed() -> ExitCode:
+    """What it makes of a process that did well otherwise whether everything could be printed."""
+    return ExitCode.NOT_WRITTEN if _unprinted else ExitCode.PASSED
 
-    Raises:
-        OutputError
-    """
-    if sys.stdout is None:  # its descriptor may be somebody else's by now, so nothing is put in its place
-        raise OutputError("stdout: expected to print what was found, found it closed")
+
+def _printable() -> bool:
+    """Nobody can be told anything where stdout was closed before we began, and Python takes no notice of that."""
+    if sys.stdout is None and not _unprinted:  # its descriptor may be somebody else's by now: nothing is put there
+        _not_printed("it closed")
+    return not _unprinted
+
+
+def _not_printed(found: str) -> None:
+    _unprinted.append(f"stdout: expected to print what was found, found {found}")
+    complain(_unprinted[0])
 
 
 def output(file_width: int = _FILE_WIDTH) -> Console:
@@ -114,8 +120,8 @@ def complain(text: str) -> None:
         click.echo(f"loadgen: {text}" if "\n" not in text else f"loadgen:\n{text}", err=True)
 
 
-def give_up(error: OSError) -> OutputError:
-    """Print no more; what is left over must not fail again when Python flushes it at its end."""
+def give_up(error: OSError) -> None:
+    """Print no more, and say why; what is left over must not fail again when Python flushes it at its end."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return OutputError(f"stdout: expected to print what was found, found {(error.strerror or str(error)).lower()}")
+    _not_printed((error.strerror or str(error)).lower())

@@ -23,7 +23,7 @@ from loadgen.engine.addresses import read_targets
 from loadgen.engine.job import Source, check_source, make_job
 from loadgen.engine.signals import asked
 from loadgen.engine.target import READY_S, CommandTarget, started
-from loadgen.errors import ExitCode, InputError, OutputError, Problem
+from loadgen.errors import ExitCode, InputError, Problem
 from loadgen.measure.document import as_json
 from loadgen.measure.progress import Snapshot
 from loadgen.measure.result import RunResult
@@ -101,11 +101,7 @@ def run_pairs(options: AbOptions) -> int:
     folder.write("result.json", as_json(comparison))
     folder.write("report.html", comparison_page(comparison))
     unwritten = complain_of(*folders)
-    try:
-        write_comparison(comparison, "json" if options.as_json else options.form, options.out)
-    except OutputError as error:
-        complain(str(error))
-        unwritten = error.exit_code
+    write_comparison(comparison, "json" if options.as_json else options.form, options.out)
     return comparison.exit_code or int(unwritten)
 
 

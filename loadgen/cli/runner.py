@@ -21,7 +21,7 @@ from loadgen.engine.job import Job, check_source
 from loadgen.engine.outcome import abort_when, make_result, make_unfinished
 from loadgen.engine.signals import noted
 from loadgen.engine.supervisor import Supervisor, Tracing
-from loadgen.errors import ExitCode, OutputError
+from loadgen.errors import ExitCode
 from loadgen.hosts import endpoints_shown
 from loadgen.measure.document import as_json
 from loadgen.measure.intervals import WholeInterval
@@ -74,20 +74,15 @@ def run_scenario(options: RunOptions) -> int:
             announce=(lambda _: None) if options.as_json else _announce,
             tracing=None if trace is None else trace.tracing,
         )
-    code = result.verdict.exit_code
-    try:
-        if options.as_json and folder.created:
-            say(as_json(result), nl=False)
-        elif not options.quiet and folder.created:
-            display(terminal.summary(result, str(folder.path)))
-    except OutputError as error:
-        complain(str(error))
-        code = code or int(error.exit_code)
+    if options.as_json and folder.created:
+        say(as_json(result), nl=False)
+    elif not options.quiet and folder.created:
+        display(terminal.summary(result, str(folder.path)))
     unwritten = complain_of(folder)
     if not options.quiet and _in_vain(result):
         for line in advice(checked.source, job.plan, result.counters):
             complain(line)
-    return code or int(unwritten)
+    return result.verdict.exit_code or int(unwritten)
 
 
 def _in_vain(result: RunResult) -> bool:
@@ -181,8 +176,5 @@ def ready(addresses: Sequence[tuple[str, int]]) -> str:
 
 def _announce(text: str) -> None:
     """Tell whatever program has started us, `loadgen ab` for one; a person reads it on stderr."""
-    if sys.stdout is not None and not sys.stdout.isatty():
-        try:
-            say(text)
-        except OutputError as error:
-            complain(str(error))
+    if sys.stdout is None or not sys.stdout.isatty():
+        say(text)

@@ -30,7 +30,7 @@ from loadgen.cli.source import read_duration, read_source, read_wait
 from loadgen.cli.watching import Onlooker, watching
 from loadgen.engine.job import Source, check_source, plan_of
 from loadgen.engine.signals import noted
-from loadgen.errors import ExitCode, InputError, OutputError, Problem, noting
+from loadgen.errors import ExitCode, InputError, Problem, noting
 from loadgen.measure.document import as_json
 from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.result import environment
@@ -136,17 +136,12 @@ class _Account:
             folder.write("result.json", as_json(document))
             folder.close()
             folder.write("report.html", capacity_page(document))
-        code = int(self.code)
-        try:
-            if options.as_json:
-                say(as_json(document), nl=False)
-            elif not options.quiet:
-                display(shown.summary(document, str(folder.path) if folder.created else None))
-        except OutputError as error:
-            complain(str(error))
-            code = code or int(error.exit_code)
+        if options.as_json:
+            say(as_json(document), nl=False)
+        elif not options.quiet:
+            display(shown.summary(document, str(folder.path) if folder.created else None))
         unwritten = complain_of(folder)
-        return code or int(unwritten)
+        return int(self.code or unwritten)
 
     def _save(self, campaign: Campaign) -> None:
         """What stays if the search does not come to its end."""
