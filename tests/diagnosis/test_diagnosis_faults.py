@@ -434,9 +434,20 @@ def resets(connection: socket.socket) -> None:
 def test_an_mse_that_ends_at_our_certificate_does_not_take_it(
     version: str, verdict: Callable[[socket.socket], None]
 ) -> None:
-    """As BearSSL does, and Node.js with TLS 1.3."""
+    """As BearSSL and s2n-tls do, and Node.js with TLS 1.3."""
     report = peers.wlc_waits(lambda port: peers.judges_and_leaves(port, version, verdict))
     assert_failed(report, Step.TLS, "mse_refuses_wlc")
+
+
+def test_a_handshake_failure_at_our_certificate_is_not_about_suites() -> None:
+    """As Erlang's is."""
+
+    def fails(connection: socket.socket) -> None:
+        connection.sendall(bytes([21, 3, 3, 0, 2, 2, 40]))
+        peers.until_closed(connection)
+
+    report = peers.wlc_waits(lambda port: peers.judges_and_leaves(port, "1.2", fails))
+    assert assert_failed(report, Step.TLS, "mse_refuses_wlc").kind == "alert_handshake_failure"
 
 
 def sends_what_cannot_be_read(connection: socket.socket) -> None:

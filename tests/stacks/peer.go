@@ -20,7 +20,7 @@ func main() {
 	}
 	number := map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 	config := &tls.Config{
-		Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true,
+		Certificates: []tls.Certificate{pair}, InsecureSkipVerify: trust == "any", ServerName: "wlc", RootCAs: x509.NewCertPool(),
 		MinVersion: number[version], MaxVersion: number[version],
 		ClientAuth: tls.RequireAnyClientCert, ClientCAs: x509.NewCertPool(),
 	}

@@ -5,6 +5,7 @@ import Control.Exception (SomeException, try)
 import Data.Default.Class (def)
 import Network.Socket
 import Network.TLS
+import Data.X509.Validation (FailedReason (UnknownCA))
 import Network.TLS.Extra.Cipher (ciphersuite_default)
 import System.Environment (getArgs)
 import System.IO (hFlush, stdout)
@@ -19,22 +20,24 @@ supported version = def {supportedVersions = [only], supportedCiphers = ciphersu
         "1.2" -> TLS12
         _ -> TLS13
 
-calls :: Supported -> Credential -> ClientParams
-calls offer shown =
+calls :: Supported -> Credential -> Bool -> ClientParams
+calls offer shown trusts =
     (defaultParamsClient "localhost" "")
         { clientSupported = offer
         , clientHooks =
-            def {onCertificateRequest = \_ -> return (Just shown), onServerCertificate = \_ _ _ _ -> return []}
+            def {onCertificateRequest = \_ -> return (Just shown), onServerCertificate = \_ _ _ _ -> return [UnknownCA | not trusts]}
         }
 
-waits :: Supported -> Credential -> CertificateUsage -> ServerParams
-waits offer shown verdict =
+waits :: Supported -> Credential -> Bool -> ServerParams
+waits offer shown trusts =
     def
         { serverWantClientCert = True
         , serverSupported = offer
         , serverShared = def {sharedCredentials = Credentials [shown]}
-        , serverHooks = def {onClientCertificate = \_ -> return verdict}
+        , serverHooks = def {onClientCertificate = \_ -> return (if trusts then CertificateUsageAccept else unknown)}
         }
+  where
+    unknown = CertificateUsageReject CertificateRejectUnknownCA
 
 loopback :: PortNumber -> SockAddr
 loopback port = SockAddrInet port (tupleToHostAddress (127, 0, 0, 1))
@@ -67,12 +70,12 @@ main = do
     (role : key : certificate : version : trust : port) <- getArgs
     shown <- either error id <$> credentialLoadX509 certificate key
     let offer = supported version
-        verdict = if trust == "any" then CertificateUsageAccept else CertificateUsageReject CertificateRejectUnknownCA
+        trusts = trust == "any"
     connection <- if role == "server" then accepted else dialled (head port)
     peer <-
         if role == "server"
-            then contextNew connection (waits offer shown verdict)
-            else contextNew connection (calls offer shown)
+            then contextNew connection (waits offer shown trusts)
+            else contextNew connection (calls offer shown trusts)
     told <- try (talk peer) :: IO (Either SomeException String)
     putStrLn (either show id told)
     close connection

@@ -37,10 +37,10 @@ int main(int count, array(string) arguments) {
     context->min_version = context->max_version = PROTOCOL_TLS_1_0 + (int)(arguments[4] / ".")[1];
     Standards.ASN1.Types.Object key = Standards.ASN1.Decode.simple_der_decode(Stdio.read_file(arguments[2]));
     context->add_cert(Standards.PKCS.parse_private_key(key), ({ Stdio.read_file(arguments[3]) }), ({ "*" }));
+    context->verify_certificates = context->require_trust = trust == "none";
     Stdio.File connection = Stdio.File();
     if (role == "server") {
         context->auth_level = AUTHLEVEL_require;
-        context->verify_certificates = context->require_trust = trust == "none";
         Stdio.Port port = Stdio.Port(0, 0, "127.0.0.1");
         write("port %s\n", (port->query_address() / " ")[1]);
         connection = port->accept();

@@ -33,7 +33,7 @@ int main(int count, char **arguments) {
     mbedtls_ssl_conf_min_tls_version(&config, version);
     mbedtls_ssl_conf_max_tls_version(&config, version);
     mbedtls_ssl_conf_own_cert(&config, &certificate, &key);
-    mbedtls_ssl_conf_authmode(&config, serves ? MBEDTLS_SSL_VERIFY_REQUIRED : MBEDTLS_SSL_VERIFY_NONE);
+    mbedtls_ssl_conf_authmode(&config, MBEDTLS_SSL_VERIFY_REQUIRED);
     // Somebody has to be known, or it does not look at a certificate at all.
     mbedtls_ssl_conf_ca_chain(&config, &certificate, NULL);
     if (trusts) mbedtls_ssl_conf_verify(&config, let_in, NULL);

@@ -37,8 +37,8 @@ int main(int count, char **arguments) {
     WOLFSSL_CTX *context = wolfSSL_CTX_new(method(arguments[4], serves));
     wolfSSL_CTX_use_certificate_file(context, arguments[3], WOLFSSL_FILETYPE_PEM);
     wolfSSL_CTX_use_PrivateKey_file(context, arguments[2], WOLFSSL_FILETYPE_PEM);
-    int asks = WOLFSSL_VERIFY_PEER | WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-    wolfSSL_CTX_set_verify(context, serves ? asks : WOLFSSL_VERIFY_NONE, trusts ? let_in : judge);
+    int asks = serves ? WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
+    wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_PEER | asks, trusts ? let_in : judge);
     // Its RSA key exchange is not among what it has by itself.
     if (strcmp(arguments[4], "1.2") < 0) wolfSSL_CTX_set_cipher_list(context, "AES128-SHA:ECDHE-RSA-AES128-SHA");
     int connection = serves ? accepted() : dialled(arguments[6]);

@@ -34,17 +34,17 @@ class _Recipe(NamedTuple):
     suffix: str
     inside: str
 
-    def calls(self, port: int, version: str, folder: Path) -> str:
-        return said([*self._arguments("client", version, "any", folder), str(port)])
+    def calls(self, port: int, version: str, trusts: bool, folder: Path) -> str:
+        return said([*self._arguments("client", version, trusts, folder), str(port)])
 
     def waits(self, version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
-        return started(self._arguments("server", version, "any" if trusts else "none", folder), r"^port (\d+)")
+        return started(self._arguments("server", version, trusts, folder), r"^port (\d+)")
 
-    def _arguments(self, role: str, version: str, trust: str, folder: Path) -> list[str | Path]:
+    def _arguments(self, role: str, version: str, trusts: bool, folder: Path) -> list[str | Path]:
         name = "wlc" if role == "server" else "mse"
         keys = [folder / f"{name}.{kind}{self.suffix}" for kind in ("key", "crt")]
         runs = [self._program(folder)] if len(self.compiler) > 1 else [*self.compiler, HERE / self.source]
-        return [*runs, role, *keys, version, trust]
+        return [*runs, role, *keys, version, "any" if trusts else "none"]
 
     def _program(self, folder: Path) -> Path:
         """It, built the first time that it is wanted."""

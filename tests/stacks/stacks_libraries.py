@@ -48,7 +48,7 @@ def _calling(shake: Callable[[socket.socket], str], port: int) -> str:
 
 # -- OpenSSL's interface -----------------------------------------------------------------------------------------------
 
-_PEM, _PEER_AND_FAIL = 1, 3
+_PEM, _PEER, _PEER_AND_FAIL = 1, 1, 3
 # Up to 1.0.2 a version is a method.
 _METHODS = {"1.0": "TLSv1_method", "1.1": "TLSv1_1_method", "1.2": "TLSv1_2_method"}
 _SET_ECDH_AUTO, _SET_LOWEST, _SET_HIGHEST = 94, 123, 124
@@ -74,7 +74,7 @@ class _OpenSsl:
         self._only(context, version)
         for use, kind in ((lib.SSL_CTX_use_certificate_file, "crt"), (lib.SSL_CTX_use_PrivateKey_file, "key")):
             assert use(context, os.fsencode(folder / f"{name}.{kind}"), _PEM) == 1
-        lib.SSL_CTX_set_verify(context, _PEER_AND_FAIL if serves else 0, _LET_IN if trusts else _JUDGE)
+        lib.SSL_CTX_set_verify(context, _PEER_AND_FAIL if serves else _PEER, _LET_IN if trusts else _JUDGE)
         connection = ctypes.c_void_p(lib.SSL_new(context))
         lib.SSL_set_fd(connection, blocking(sock))
         try:
@@ -126,8 +126,8 @@ def _openssl(path: str) -> _OpenSsl:
     return _OpenSsl(path)
 
 
-def _openssl_calls(path: str, port: int, version: str, folder: Path) -> str:
-    return _calling(partial(_openssl(path).shake, "mse", version, True, folder), port)
+def _openssl_calls(path: str, port: int, version: str, trusts: bool, folder: Path) -> str:
+    return _calling(partial(_openssl(path).shake, "mse", version, trusts, folder), port)
 
 
 def _openssl_waits(path: str, version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
@@ -207,8 +207,8 @@ def _s2n_shake(name: str, version: str, trusts: bool, folder: Path, sock: socket
     return words
 
 
-def _s2n_calls(port: int, version: str, folder: Path) -> str:
-    return _calling(partial(_s2n_shake, "mse", version, True, folder), port)
+def _s2n_calls(port: int, version: str, trusts: bool, folder: Path) -> str:
+    return _calling(partial(_s2n_shake, "mse", version, trusts, folder), port)
 
 
 def _s2n_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:

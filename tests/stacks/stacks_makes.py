@@ -30,10 +30,11 @@ _WEAK = "ALL:@SECLEVEL=0"
 # -- OpenSSL -----------------------------------------------------------------------------------------------------------
 
 
-def _openssl_calls(port: int, version: str, folder: Path) -> str:
+def _openssl_calls(port: int, version: str, trusts: bool, folder: Path) -> str:
     # It leaves with its input, and with TLS 1.3 a refusal comes when its own part is over.
     command = ["sh", "-c", 'sleep 1 | exec openssl s_client "$@"', "sh", "-connect", f"127.0.0.1:{port}"]
-    return said([*command, "-cert", folder / "mse.pem", _OPENSSL[version], *_weak(version)])
+    judge = [] if trusts else ["-verify_return_error"]
+    return said([*command, "-cert", folder / "mse.pem", *judge, _OPENSSL[version], *_weak(version)])
 
 
 def _openssl_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
@@ -54,10 +55,10 @@ def _priority(version: str) -> str:
     return f"NORMAL:-VERS-ALL:+VERS-TLS{version}:+RSA:%VERIFY_ALLOW_SIGN_WITH_SHA1"
 
 
-def _gnutls_calls(port: int, version: str, folder: Path) -> str:
+def _gnutls_calls(port: int, version: str, trusts: bool, folder: Path) -> str:
     shown = ["--x509keyfile", folder / "mse.key", "--x509certfile", folder / "mse.crt"]
-    command = ["gnutls-cli", "--insecure", *shown, "--priority", _priority(version), "-p", str(port), "127.0.0.1"]
-    return said(command)
+    judge = ["--insecure"] if trusts else []
+    return said(["gnutls-cli", *judge, *shown, "--priority", _priority(version), "-p", str(port), "127.0.0.1"])
 
 
 @contextmanager
@@ -80,14 +81,15 @@ def _java(folder: Path, *options: str) -> list[str | Path]:
     return ["java", "-XX:TieredStopAtLevel=1", *options, "-cp", jars, "Peer"]
 
 
-def jsse_calls(port: int, protocols: str, folder: Path, *options: str) -> str:
+def jsse_calls(port: int, protocols: str, trusts: bool, folder: Path, *options: str) -> str:
     """As an MSE with these protocols, in Java's words."""
-    return said([*_java(folder, *options), "client", folder / "mse.p12", protocols, "any", str(port)])
+    judge = "any" if trusts else "none"
+    return said([*_java(folder, *options), "client", folder / "mse.p12", protocols, judge, str(port)])
 
 
 def _jsse(*options: str) -> tuple[Calls, Waits]:
-    def calls(port: int, version: str, folder: Path) -> str:
-        return jsse_calls(port, _JSSE[version], folder, *options)
+    def calls(port: int, version: str, trusts: bool, folder: Path) -> str:
+        return jsse_calls(port, _JSSE[version], trusts, folder, *options)
 
     def waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
         judge = "any" if trusts else "none"
@@ -103,7 +105,7 @@ _NODE = """
 const tls = require('tls'), fs = require('fs')
 const [role, key, cert, version, trusts, port] = process.argv.slice(1)
 const options = {key: fs.readFileSync(key), cert: fs.readFileSync(cert), minVersion: version, maxVersion: version,
-  ciphers: 'ALL:@SECLEVEL=0', rejectUnauthorized: role === 'server' && trusts === 'none', requestCert: true}
+  ciphers: 'ALL:@SECLEVEL=0', rejectUnauthorized: trusts === 'none', requestCert: true}
 const use = socket => { socket.on('error', e => console.log(String(e))); socket.on('data', () => socket.end()) }
 if (role === 'server') {
   const server = tls.createServer(options, use)
@@ -122,8 +124,8 @@ def _node_arguments(role: str, name: str, version: str, trusts: str, folder: Pat
     return ["node", "-e", _NODE, "--", role, folder / f"{name}.key", folder / f"{name}.crt", node_version, trusts]
 
 
-def _node_calls(port: int, version: str, folder: Path) -> str:
-    return said([*_node_arguments("client", "mse", version, "any", folder), str(port)])
+def _node_calls(port: int, version: str, trusts: bool, folder: Path) -> str:
+    return said([*_node_arguments("client", "mse", version, "any" if trusts else "none", folder), str(port)])
 
 
 def _node_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
@@ -140,8 +142,8 @@ def _erlang(role: str, name: str, version: str, folder: Path) -> list[str | Path
     return ["escript", HERE / "peer.escript", role, *keys, _ERLANG[version]]
 
 
-def _erlang_calls(port: int, version: str, folder: Path) -> str:
-    return said([*_erlang("client", "mse", version, folder), "any", str(port)])
+def _erlang_calls(port: int, version: str, trusts: bool, folder: Path) -> str:
+    return said([*_erlang("client", "mse", version, folder), "any" if trusts else "none", str(port)])
 
 
 def _erlang_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
@@ -166,12 +168,13 @@ def _nss_folder(folder: Path, name: str, trusts: bool) -> str:
     return where
 
 
-def _nss_calls(port: int, version: str, folder: Path) -> str:
+def _nss_calls(port: int, version: str, trusts: bool, folder: Path) -> str:
     database = _nss_folder(folder, "mse", False)
     only = f"tls{version}:tls{version}"
-    # It never leaves by itself.
-    command = ["timeout", "1", "tstclnt", "-h", "127.0.0.1", "-p", str(port)]
-    return said([*command, "-d", database, "-n", "mse", "-o", "-V", only])
+    # It never leaves by itself once it is in.
+    command = ["timeout", "5", "tstclnt", "-h", "127.0.0.1", "-p", str(port)]
+    judge = ["-o"] if trusts else []
+    return said([*command, "-d", database, "-n", "mse", *judge, "-V", only])
 
 
 @contextmanager
@@ -187,14 +190,20 @@ def _nss_waits(version: str, trusts: bool, folder: Path) -> Iterator[int]:
 # -- tlslite-ng --------------------------------------------------------------------------------------------------------
 
 
-def _tlslite_calls(port: int, version: str, folder: Path) -> str:
+def _tlslite_judge(trusts: bool) -> Any:
+    from stacks_tlslite import api
+
+    return None if trusts else api.Checker(x509Fingerprint="00" * 20)
+
+
+def _tlslite_calls(port: int, version: str, trusts: bool, folder: Path) -> str:
     from stacks_tlslite import api, settings_of, shown
 
     with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
         sock.settimeout(PATIENCE_S)
         connection = api.TLSConnection(sock)
         try:
-            connection.handshakeClientCert(*shown(MSE), settings=settings_of(version))
+            connection.handshakeClientCert(*shown(MSE), settings=settings_of(version), checker=_tlslite_judge(trusts))
             sock.settimeout(REFUSAL_S)
             connection.read(1, 1)
         except TimeoutError:
@@ -207,14 +216,16 @@ def _tlslite_calls(port: int, version: str, folder: Path) -> str:
 def _tlslite_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
     from stacks_tlslite import api, settings_of, shown
 
-    checker = None if trusts else api.Checker(x509Fingerprint="00" * 20)
-
     def behave(sock: socket.socket) -> None:
         chain, key = shown(WLC)
         connection = api.TLSConnection(sock)
         with contextlib.suppress(api.TLSError):
             connection.handshakeServer(
-                certChain=chain, privateKey=key, reqCert=True, settings=settings_of(version), checker=checker
+                certChain=chain,
+                privateKey=key,
+                reqCert=True,
+                settings=settings_of(version),
+                checker=_tlslite_judge(trusts),
             )
             connection.read(1, 1)
             connection.close()
@@ -243,6 +254,12 @@ def _mbedtls_configuration(version: str, identity: Identity, **changes: Any) -> 
     )
 
 
+def _mbedtls_store(anchor: Identity) -> Any:
+    from mbedtls import tls, x509
+
+    return tls.TrustStore([x509.CRT.from_PEM(anchor.certificate_pem.decode())])
+
+
 def _mbedtls_shake(context: Any, sock: socket.socket, *, server: bool) -> str:
     from mbedtls import exceptions, tls
 
@@ -258,19 +275,19 @@ def _mbedtls_shake(context: Any, sock: socket.socket, *, server: bool) -> str:
         return str(error)
 
 
-def _mbedtls_calls(port: int, version: str, folder: Path) -> str:
+def _mbedtls_calls(port: int, version: str, trusts: bool, folder: Path) -> str:
     from mbedtls import tls
 
-    context = tls.ClientContext(_mbedtls_configuration(version, MSE, validate_certificates=False))
+    judge = {} if trusts else {"trust_store": _mbedtls_store(MSE)}
+    context = tls.ClientContext(_mbedtls_configuration(version, MSE, validate_certificates=not trusts, **judge))
     with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
         return _mbedtls_shake(context, sock, server=False)
 
 
 def _mbedtls_waits(version: str, trusts: bool, folder: Path) -> contextlib.AbstractContextManager[int]:
-    from mbedtls import tls, x509
+    from mbedtls import tls
 
-    anchor = MSE if trusts else WLC
-    store = tls.TrustStore([x509.CRT.from_PEM(anchor.certificate_pem.decode())])
+    store = _mbedtls_store(MSE if trusts else WLC)
     context = tls.ServerContext(_mbedtls_configuration(version, WLC, validate_certificates=True, trust_store=store))
 
     def behave(sock: socket.socket) -> None:

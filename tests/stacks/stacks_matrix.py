@@ -1,7 +1,8 @@
 """Both checks against every TLS stack of other make that is here: `python tests/stacks/stacks_matrix.py` tells.
 
 A row is a stack and a version. As an MSE it calls `check mse`, as a WLC it waits for `check wlc`; once where it is
-listed (or lists us), once where not. Of stacks in Python packages, a `pip install --target` in PYTHONPATH will do.
+listed (or lists us), once where not; and once as an MSE that does not take our certificate. Of stacks in Python
+packages, a `pip install --target` in PYTHONPATH will do.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from loadgen.units import NS_PER_S
 # It ends where the stack, which speaks no NMSP, hangs up or, as a WLC, says nothing more.
 _STEP_NS = 2 * NS_PER_S
 _HEAD = (
-    "| stack | TLS | MSE, listed | MSE, not listed | it reads | WLC that lists us | WLC that does not |\n"
-    "| --- | --- | --- | --- | --- | --- | --- |"
+    "| stack | TLS | MSE, listed | not listed | it reads | does not trust us | WLC that lists us | that does not |\n"
+    "| --- | --- | --- | --- | --- | --- | --- | --- |"
 )
 
 
@@ -49,12 +50,12 @@ class Met(NamedTuple):
         return f"{self.report.kind}: {cause}"
 
 
-def as_mse(make: Make, version: str, folder: Path, *, listed: bool) -> Met:
-    """The stack calls `check mse`."""
+def as_mse(make: Make, version: str, folder: Path, *, listed: bool, trusts: bool = True) -> Met:
+    """The stack calls `check mse`. Args: trusts: it takes our certificate."""
     said: list[str] = []
     entry = Listed(MSE.mac, key_hash(MSE.certificate(), "sha256"), "list.txt: line 3")
     report = calling(
-        lambda port: said.append(make.calls(port, version, folder)),
+        lambda port: said.append(make.calls(port, version, trusts, folder)),
         listed=(entry,) if listed else (),
         strong=version >= "1.2",
     )
@@ -77,7 +78,7 @@ def main(names: list[str]) -> None:
             if names and make.name not in names:
                 continue
             if make.missing:
-                print(f"| {make.name} | {make.missing} | | | | | |")
+                print(f"| {make.name} | {make.missing} | | | | | | |")
                 continue
             for version in make.versions:
                 unlisted = as_mse(make, version, folder, listed=False)
@@ -86,6 +87,7 @@ def main(names: list[str]) -> None:
                     as_mse(make, version, folder, listed=True).told(),
                     unlisted.told(),
                     heard,
+                    as_mse(make, version, folder, listed=True, trusts=False).told(),
                     as_wlc(make, version, folder, listed=True).told(),
                     as_wlc(make, version, folder, listed=False).told(),
                 )

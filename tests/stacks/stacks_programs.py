@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 REFUSAL_S = 0.5
 SECRET = ("-passout", "pass:secret")
 
-Calls = Callable[[int, str, Path], str]
+Calls = Callable[[int, str, bool, Path], str]
 Waits = Callable[[str, bool, Path], contextlib.AbstractContextManager[int]]
 
 
@@ -30,7 +30,7 @@ class Make(NamedTuple):
 
     Attributes:
         missing: why it cannot be met here; empty if it can.
-        calls: (port, version, folder) -> what it says at last, as an MSE.
+        calls: (port, version, trusts, folder) -> what it says at last, as an MSE that takes any WLC, or none.
         waits: (version, trusts, folder) -> a context with its port, as a WLC that takes any certificate, or none.
         heard: what `calls` says where it was told certificate_unknown (46).
         quick: in this process.

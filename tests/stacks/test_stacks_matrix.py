@@ -15,6 +15,8 @@ from stacks_programs import Make, files_in
 
 # It lets everybody in, and hangs up on whom it does not like.
 AFTERWARDS = ("tlslite-ng",)
+# They look at a WLC's certificate when the handshake is over, Node.js up to TLS 1.2.
+LETS_US_IN_FIRST = ("Node.js", "tlslite-ng")
 # They hang up without an alert: these always, and the sockets of python-mbedtls when a handshake has failed.
 WITHOUT_A_WORD = ("BearSSL", "Mbed TLS", "Node.js", "s2n-tls")
 # They take seconds to build, or a minute the first time.
@@ -57,6 +59,17 @@ def test_a_wlc_that_does_not_list_us(make: Make, version: str, folder: Path) -> 
     assert met.report.failed in ("accepted", "listed")
     assert met.report.kind.startswith("alert_") or make.name in WITHOUT_A_WORD
     assert met.report.causes[0].name == "not_listed"
+
+
+@pytest.mark.parametrize(("make", "version"), EACH, ids=str)
+def test_an_mse_that_does_not_take_our_certificate(make: Make, version: str, folder: Path) -> None:
+    met = as_mse(make, version, folder, listed=True, trusts=False)
+    if make.name in LETS_US_IN_FIRST:
+        assert met.report.failed == "capability"
+        assert met.report.causes[0].name == "mse_hangs_up"
+        return
+    assert met.report.failed == "tls"
+    assert met.report.causes[0].name == "mse_refuses_wlc"
 
 
 @pytest.mark.parametrize(("make", "version"), [each for each in EACH if each.values[0].quick], ids=str)

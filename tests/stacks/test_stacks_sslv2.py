@@ -70,6 +70,6 @@ def test_a_check_names_it_and_what_it_offers(strong: bool) -> None:
 @pytest.mark.skipif(shutil.which("javac") is None, reason="javac is not installed")
 def test_java_s_own(tmp_path: Path) -> None:
     """Still in Java 17, for whoever asks for it."""
-    report = calling(lambda port: jsse_calls(port, "SSLv2Hello,TLSv1.2", files_in(tmp_path)))
+    report = calling(lambda port: jsse_calls(port, "SSLv2Hello,TLSv1.2", True, files_in(tmp_path)))
     assert (report.kind, report.causes[0].name) == ("sslv2_hello", "sslv2_hello")
     assert report.causes[0].look_at[0].startswith("what it offers in it: TLS 1.2 at most")

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::client::{ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ServerCertVerified, ServerCertVerifier, WebPkiVerifier};
 use rustls::server::{AllowAnyAuthenticatedClient, ClientCertVerified, ClientCertVerifier};
 use rustls::{version, Certificate, DistinguishedNames, Error, PrivateKey, RootCertStore, ServerName};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion};
@@ -53,8 +53,13 @@ fn main() {
         println!("port {}", listener.local_addr().unwrap().port());
         (listener.accept().unwrap().0, ServerConnection::new(Arc::new(config)).unwrap().into())
     } else {
+        let judge: Arc<dyn ServerCertVerifier> = if arguments[5] == "any" {
+            Arc::new(Anybody)
+        } else {
+            Arc::new(WebPkiVerifier::new(RootCertStore::empty(), None))
+        };
         let config = ClientConfig::builder().with_safe_default_cipher_suites().with_safe_default_kx_groups()
-            .with_protocol_versions(only).unwrap().with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_protocol_versions(only).unwrap().with_custom_certificate_verifier(judge)
             .with_single_cert(chain, key).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let socket = TcpStream::connect(format!("127.0.0.1:{}", arguments[6])).unwrap();
