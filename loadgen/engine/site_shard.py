@@ -224,12 +224,14 @@ class SiteShard(ServingShard):
         """Give each link what it subscribed to, and send that as far as its socket takes it."""
         planned = self._planned[of.position]
         for number, link in enumerate(tuple(self._subscribers[of.position])):  # a link that breaks takes itself away
-            if items := self._items(of, link):
-                self._queue(link, items, of.priority)
-            elif link.declined and number < planned:
+            items = self._items(of, link)
+            if link.declined and number < planned:
                 assert isinstance(link.endpoint, WlcEndpoint)
-                items = of.items_for(link.declined, link.endpoint.groups)
-                self._declined += sum(item.count for item in items)
+                # What it still has may be a part of what it had, as those that are associated are of all stations.
+                before = of.items_for(link.declined | link.endpoint.granted, link.endpoint.groups)
+                self._declined += sum(item.count for item in before) - sum(item.count for item in items)
+            if items:
+                self._queue(link, items, of.priority)
         if missing := self._missing(of.position):
             untold = missing * sum(item.count for item in of.items_for(self._asked))
             self._due += untold

@@ -514,6 +514,51 @@ def test_what_waits_when_it_is_unsubscribed_is_neither_sent_nor_owed(fleet: Flee
         stayed.shut()
 
 
+def regranted(fleet: Fleet, link: SiteLink, request: Message) -> None:
+    assert link.endpoint is not None
+    before = link.endpoint.granted
+    fleet.hear(link, request)
+    fleet.shard.on_granted(link, before, 0)
+
+
+def told(fleet: Fleet, link: SiteLink) -> int:
+    got = fleet.got(link)
+    return len(measurements(got)) + len(services(got))
+
+
+LEFT = RSSI_MS | 1 << Subservice.INFO_MS
+ASSOCIATED = 1 << Subservice.RSSI_MS_ASSOCIATED_ONLY
+
+
+@pytest.mark.parametrize(
+    ("had", "left"),
+    [
+        (ALL, LEFT),  # those that are associated are still told
+        (ALL, LEFT | ASSOCIATED),
+        (ALL, ASSOCIATED),  # they are among all stations
+        (ALL & ~RSSI_MS, ASSOCIATED),
+    ],
+)
+def test_what_who_unsubscribed_from_a_part_is_not_told_is_declined(path: Path, had: int, left: int) -> None:
+    """For a while, and beside one that stays subscribed: the difference between the two."""
+    fleet = Fleet(path, [0], (had, had))
+    one, other = fleet.links[0, 0], fleet.links[0, 1]
+    try:
+        fleet.go_on(3)
+        regranted(fleet, one, UnsubscribeRequest(left))
+        fleet.tunnel(one).written = fleet.tunnel(other).written = b""
+        fleet.go_on(6)
+        difference = told(fleet, other) - told(fleet, one)
+        assert (difference > 0) == (left != ASSOCIATED or had != ALL)
+        assert len(measurements(fleet.got(one))) > 0 or left & ASSOCIATED
+        regranted(fleet, one, SubscribeRequest(left))
+        fleet.go_on(SECONDS - 1)
+        totals = fleet.totals()
+        assert (totals["notify.declined"], totals["notify.dropped"]) == (difference, 0)
+    finally:
+        fleet.shut()
+
+
 def test_what_a_session_that_left_would_have_been_told_is_due_and_dropped(path: Path) -> None:
     """Two should be at each WLC: the total is that of a fleet that stayed."""
     stayed = Fleet(path, [0])
