@@ -302,15 +302,13 @@ class SiteShard(ServingShard):
         return self._sites[position].directory
 
     def on_granted(self, link: Link, before: int, now_ns: int) -> None:
-        """Unsubscribed: what waits is not owed any more."""
+        """Unsubscribed: what waits, because its peer has held it up, cannot be told any more."""
         assert isinstance(link, SiteLink)
         assert link.endpoint is not None
         granted = link.endpoint.granted
         link.declined = (link.declined | before) & ~granted
         if link.queue is not None:
-            forgotten = link.queue.forget(granted)
-            self._due -= forgotten
-            self._declined += forgotten
+            self._unsent += link.queue.forget(granted)
 
     def on_active(self, link: Link, now_ns: int) -> None:
         super().on_active(link, now_ns)
