@@ -155,7 +155,11 @@ def _old_openssl() -> list[Make]:
         made.append(
             _with_openssl_s_interface(f"OpenSSL {number[1]}", path, "", _VERSIONS[: 4 if number[1] >= "1.1.1" else 3])
         )
-    return made or [_with_openssl_s_interface("old OpenSSL", "", f"{_OLD_OPENSSL} names no libssl", _VERSIONS)]
+    return made or [
+        _with_openssl_s_interface(
+            "old OpenSSL", "", f"{_OLD_OPENSSL} names no libssl, as wheels of its time have it", _VERSIONS
+        )
+    ]
 
 
 # -- s2n-tls -----------------------------------------------------------------------------------------------------------
