@@ -24,6 +24,13 @@ _OUTCOMES = {
 }
 _NO_HANDSHAKE = "no handshake completed"
 
+# What somebody else's schedule says how much there is to be of: what counts it, what counts what is due by ours, and
+# whose it is then.
+_THEIRS = (
+    ("handshakes.completed", "handshakes.due", "handshakes were completed", "the MSEs'"),
+    ("notify.received", "notify.due", "notifications came", "the WLCs'"),
+)
+
 # What was not done, or not answered: worth a line beside the verdict, even where no threshold forbids it.
 _SHORTCOMINGS = {
     "sessions.failed": "sessions failed",
@@ -277,7 +284,15 @@ def _no_limit(counters: Mapping[str, int], course: _Course) -> tuple[Limit, str]
         return Limit.TARGET, _nothing(course)
     if not_done := [*(shortfall.what for shortfall in course.shortfalls), *_shortcomings(counters)]:
         return Limit.SCENARIO, f"it asked for no more; of that, not done: {'; '.join(not_done)}"
-    return Limit.SCENARIO, "everything that it asked for was done"
+    return Limit.SCENARIO, next(_theirs_to_say(counters), "everything that it asked for was done")
+
+
+def _theirs_to_say(counters: Mapping[str, int]) -> Iterator[str]:
+    """Where nothing was due from us, the load was theirs, and less of it than the scenario says is no shortfall."""
+    for done, due, came, whose in _THEIRS:
+        if done in counters and due not in counters:
+            how_many = f"{once(counters, done):,} {came}, and how many were to be is {whose} to say"
+            yield f"everything that was ours to do was done; {how_many}"
 
 
 def _shortcomings(counters: Mapping[str, int]) -> list[str]:

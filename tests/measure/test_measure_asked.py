@@ -15,6 +15,7 @@ PLAIN = {"sessions.attempted": 100, "sessions.established": 100, "notify.sent": 
 SHAKEN = {"handshakes.attempted": 1000, "handshakes.completed": 1000, "handshakes.due": 1000}
 FINE = GeneratorVerdict(Verdict.VALID, ())
 ALL_DONE = "everything that it asked for was done"
+OURS_DONE = "everything that was ours to do was done"
 
 
 def verdict_of(
@@ -35,6 +36,28 @@ def verdict_of(
         deaths=deaths,
         shortfalls=short,
     )
+
+
+@pytest.mark.parametrize(
+    ("counters", "said"),
+    [
+        (SHAKEN, ALL_DONE),
+        (PLAIN, ALL_DONE),
+        (PLAIN | {"notify.received": 1000}, ALL_DONE),
+        (
+            {"handshakes.attempted": 10, "handshakes.completed": 10},
+            f"{OURS_DONE}; 10 handshakes were completed, and how many were to be is the MSEs' to say",
+        ),
+        (
+            {"sessions.established": 4, "notify.received": 1005, "notify.duplicated": 5},
+            f"{OURS_DONE}; 1,000 notifications came, and how many were to be is the WLCs' to say",
+        ),
+    ],
+)
+def test_of_a_load_that_is_somebody_elses_nobody_says_that_all_of_it_was_done(
+    counters: dict[str, int], said: str
+) -> None:
+    assert verdict_of(counters).limit_reason == said
 
 
 def away(away_s: float, missing: int = 0, *named: str, others: int = 0) -> Absence:
