@@ -78,6 +78,14 @@ class EndLoad(_Value, frozen=True):
     """To those who do not keep the schedule: it is over."""
 
 
+class CutLoad(_Value, frozen=True):
+    """To all: the load ends at this time (monotonic ns), and not when it was to. What is due, or comes, after that is
+    none of it; whoever keeps the schedule goes on until it is told to finish.
+    """
+
+    at_ns: int
+
+
 class Muster(_Value, frozen=True):
     """To all, of a plan with users: the first so many are to be there, the others are not.
 
@@ -202,7 +210,7 @@ class StatusPart(_Value, frozen=True):
     trouble: str = ""
 
 
-ToWorker = Assignment | Dial | StartLoad | EndLoad | Muster | BeginStage | AskStatus | Halt | Finish
+ToWorker = Assignment | Dial | StartLoad | CutLoad | EndLoad | Muster | BeginStage | AskStatus | Halt | Finish
 FromWorker = Ready | Refused | Alive | Progress | LoadOver | Halted | StatusPart | Traced | Done
 
 Outgoing = TypeVar("Outgoing")

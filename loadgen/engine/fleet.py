@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
@@ -16,6 +17,7 @@ import trio
 from loadgen.engine.channel import (
     Alive,
     Channel,
+    CutLoad,
     Done,
     FromWorker,
     Halted,
@@ -28,12 +30,14 @@ from loadgen.engine.channel import (
     Traced,
 )
 from loadgen.engine.keeper import keeper
+from loadgen.engine.record import LEAD_NS
 from loadgen.engine.signals import asked, ending, name_of
 from loadgen.engine.silence import LOOK_S, SILENCE_S, Silence
 from loadgen.engine.worker import worker_name
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.recorder import Interval
 from loadgen.nmsp.messages import Role
+from loadgen.units import NS_PER_S
 
 # The line of a traceback that says what happened; in a group it has a border.
 _LAST_WORDS = re.compile(r"^[ |]*((?:[\w.]+)(?:Error|Exception|Fault)\b.*)$", re.MULTILINE)
@@ -144,6 +148,13 @@ class Fleet:
         """Send the workers of one side, or all, something."""
         for worker in self.of(role):
             await self.tell(worker, value)
+
+    async def cut_load(self, planned_end_ns: int) -> int:
+        """End the load before it is over, at one time for all; returns that (monotonic ns), once it has come."""
+        at_ns = min(time.monotonic_ns() + LEAD_NS, planned_end_ns)
+        await self.tell_all(CutLoad(at_ns))
+        await trio.sleep(max(0, at_ns - time.monotonic_ns()) / NS_PER_S)
+        return at_ns
 
     async def until(self, predicate: Callable[[], object]) -> None:
         """Wait until it holds, or the run is to end."""

@@ -58,21 +58,24 @@ class Load:
     @property
     def judged_end_ns(self) -> int:
         """Until when it is judged: a peer that left early did the rest of it badly, and not in less time."""
-        return self.end_ns if self.cut_short else self.start_ns + end_ns(self.stages)
+        return self.end_ns if self.cut_short else self.planned_end_ns
+
+    @property
+    def planned_end_ns(self) -> int:
+        return self.start_ns + end_ns(self.stages)
 
     def until(self, now_ns: int) -> Load:
         """This load as if it were over by then, if it is not."""
         if self.end_ns:
             return self
         load = copy(self)
-        load.end(cut_short=True)
-        load.end_ns = now_ns
+        load.end(cut_short=True, at_ns=now_ns)
         return load
 
-    def end(self, *, cut_short: bool = False) -> None:
-        """It is over; a second call changes nothing."""
+    def end(self, *, cut_short: bool = False, at_ns: int = 0) -> None:
+        """It is over; a second call changes nothing. Args: at_ns: since then; 0: now."""
         if not self.end_ns:
-            self.end_ns = time.monotonic_ns()
+            self.end_ns = at_ns or time.monotonic_ns()
             self.cut_short = cut_short
             self.cpu_s += time.process_time()
             self.machine = self.watch.health()

@@ -243,7 +243,8 @@ class Supervisor:
                 await self.fleet.until(
                     lambda: (notify and not any(worker.active for worker in self.fleet.workers)) or self._aborting(load)
                 )
-        load.end(cut_short=self.fleet.stopping or bool(self._aborted))
+        cut_short = self.fleet.stopping or bool(self._aborted)
+        load.end(cut_short=cut_short, at_ns=await self.fleet.cut_load(load.planned_end_ns) if cut_short else 0)
         self._stage = Stage.DRAINING
 
     async def settle(self, drain_s: float) -> Load:

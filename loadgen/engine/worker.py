@@ -25,6 +25,7 @@ from loadgen.engine.channel import (
     Assignment,
     BeginStage,
     Channel,
+    CutLoad,
     Dial,
     Done,
     EndLoad,
@@ -148,6 +149,8 @@ class Worker:
                 case StartLoad():
                     self._start_load(order)
                     nursery.start_soon(self._tell_when_over)
+                case CutLoad(at_ns=at_ns):
+                    self._recorder.stages.add([AFTER], [at_ns + self._assignment.to_unix_ns])
                 case EndLoad():
                     if self._shard is not None:
                         self._shard.end_load()
