@@ -258,7 +258,7 @@ def _evidence(
     for kind in ("notify", "handshakes", "requests"):
         due, dropped = counters.get(f"{kind}.due", 0), counters.get(f"{kind}.dropped", 0)
         if attempted and due and dropped > due * TOLERANCE:
-            why = "it was not there, or held them up for longer than load.backlog"
+            why = "it was not there, or held them up for too long"
             return Limit.TARGET, f"it did not take {dropped:,} of {due:,} that were due: {why}"
     asked = counters.get("requests.sent", 0)
     for name in ("requests.timed_out", "requests.abandoned"):

@@ -843,7 +843,7 @@ TCP, AGAIN = {"tcp.segments_sent": 1000}, "TCP segments of our own connections w
             FINE,
             {"notify.due": 1000, "notify.dropped": 20},
             Limit.TARGET,
-            "it did not take 20 of 1,000 that were due: it was not there, or held them up for longer than load.backlog",
+            "it did not take 20 of 1,000 that were due: it was not there, or held them up for too long",
         ),
         (FINE, {"notify.sent": 1000, "notify.lost": 11}, Limit.TARGET, "notifications lost: 11"),
     ],
