@@ -147,7 +147,8 @@ class TracedTunnel(Telling):
 class TracedPatientTunnel(PatientTunnel, Telling):
     """The same of a server that takes its time: what follows from the answer is told when the answer is there.
 
-    OpenSSL decides, and makes the alert, before that; a client that has gone in the meantime was never answered.
+    OpenSSL decides, and makes the alert, before that; a client that is let go of in the meantime was never answered,
+    and one that has reset the connection does not hear the answer.
     """
 
     def __init__(self, context: SSL.Context, sock: socket.socket, sink: Sink) -> None:
@@ -166,10 +167,16 @@ class TracedPatientTunnel(PatientTunnel, Telling):
             self._held.append(TraceEvent(0, happening, where, ret, state, text))
 
     def speak(self) -> bool:
-        held, self._held = self._held, None
-        for event in held or ():
-            self._sink(event._replace(at_ns=time.monotonic_ns()))
-        return super().speak()
+        held, self._held = self._held or [], None
+        try:
+            return super().speak()
+        except TransportFault as fault:
+            if held and self._outcome is True:  # OpenSSL was done, but what it said went nowhere
+                held = [held[0], TraceEvent(0, Happening.FAILED, text=fault.kind)]
+            raise
+        finally:
+            for event in held:
+                self._sink(event._replace(at_ns=time.monotonic_ns()))
 
     def let_go(self) -> socket.socket:
         self._held = None

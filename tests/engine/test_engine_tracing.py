@@ -185,7 +185,21 @@ def test_what_follows_from_an_answer_is_told_when_the_answer_is_there() -> None:
     assert times == sorted(times)
 
 
-def test_a_client_that_has_gone_before_its_answer_was_never_answered() -> None:
+def test_a_client_that_cannot_be_told_the_answer_is_no_success() -> None:
+    """AAA has answered, and the connection has failed meanwhile."""
+    sides = Sides()
+    with tunnel(sides, client_of("1.2"), server_of("1.2"), patient=True) as ends:
+        server = until_the_answer(ends)
+        ends.client.close()
+        with pytest.raises(TransportFault) as fault:
+            server.speak()
+    (traced,) = sides.of(Role.WLC)
+    asked = happenings(traced).index(Happening.CHECKING)
+    assert happenings(traced)[asked + 1 :] == [Happening.CHECKED, Happening.FAILED, Happening.RELEASED]
+    assert traced.events[-2].text == fault.value.kind
+
+
+def test_a_client_that_is_let_go_of_before_its_answer_was_never_answered() -> None:
     sides = Sides()
     with tunnel(sides, client_of("1.2"), server_of("1.2", "key_hash_not_listed"), patient=True) as ends:
         until_the_answer(ends)
