@@ -13,7 +13,7 @@ from loadgen.engine.record import AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
-from loadgen.measure.asked import TOLERANCE, Asked, Pace, shortfalls
+from loadgen.measure.asked import TOLERANCE, Asked, Pace, excused, shortfalls
 from loadgen.measure.books import imbalances
 from loadgen.measure.figures import (
     StageSpan,
@@ -65,11 +65,16 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     merger = record.merger
     load = record.loads[-1] if record.loads else None
     found = merger.counters()
+    load_s = sum(load.length_s for load in record.loads)
+    asked = _asked(plan, record, demands)
     told: list[dict[str, int]] = [{} for _ in record.loads[1:]] + [_told_until(plan, record)]
+    ends = [load.judged_end_ns for load in record.loads]
+    if load is not None and excused(asked, load_s):
+        ends[-1] = load.end_ns
     spans = [
         span
-        for load, until in zip(record.loads, told, strict=False)
-        for span in stage_spans(plan, load, load.judged_end_ns, until)
+        for load, at_ns, until in zip(record.loads, ends, told, strict=False)
+        for span in stage_spans(plan, load, at_ns, until)
     ]
     counters = _counters(plan, found, complete=record.complete, over=record.over)
     sessions = 0 if load is None else load.before["sessions.established"] - load.before["sessions.lost"]
@@ -84,10 +89,9 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     )
     machine = MachineHealth() if load is None else load.machine
     judged = limits.judge(demands, figures)
-    load_s = sum(load.length_s for load in record.loads)
     # Who cut a run off knows that it did less than it was to.
     whole = record.complete and not record.interrupted and not record.aborted
-    stages, asked = make_stages(merger, spans), _asked(plan, record, demands)
+    stages = make_stages(merger, spans)
     generator = judge(record.health, machine, counters, figures.metrics)
     if record.deaths:  # how it fared a worker tells at its end: one that died may have stood still before
         generator = msgspec.structs.replace(generator, generator=Verdict.INVALID)

@@ -164,12 +164,27 @@ def _sessions(asked: Asked, counters: Mapping[str, int], absences: Sequence[Abse
     others = sum(absence.others for absence in absences) + len(named[MOST_NAMED:])
     who = "; ".join(named[:MOST_NAMED]) + (f"; and {others:,} more" if others else "")
     at_end = f"{missing:,} of {asked.sessions:,} at its end"
-    yield Shortfall(f"sessions were missing for {_share(away)} of the load, {at_end}", away > TOLERANCE, who)
+    # Whoever keeps another schedule may be there later than ours begins, and leave before it ends.
+    counted_s = sum(absence.load_s * absence.sessions for absence in absences) / wanted
+    whole = "the load"
+    if asked.load_s and abs(asked.load_s - counted_s) > asked.load_s * TOLERANCE:
+        whole = f"the {counted_s:.1f} s (of a load of {asked.load_s:.1f} s) for which all should be there"
+    yield Shortfall(f"sessions were missing for {_share(away)} of {whole}, {at_end}", away > TOLERANCE, who)
+
+
+def excused(asked: Asked, load_s: float) -> bool:
+    """Whether a load that was shorter than asked for ended when somebody else's schedule may have: it was as long as
+    that, and whatever rate it had, it had in that time.
+    """
+    return bool(asked.allowed_s) and load_s < asked.load_s and not _is_short(asked, load_s)
+
+
+def _is_short(asked: Asked, load_s: float) -> bool:
+    return asked.load_s - asked.allowed_s - load_s > asked.load_s * TOLERANCE
 
 
 def _length(asked: Asked, load_s: float) -> Iterator[Shortfall]:
-    short_s = asked.load_s - asked.allowed_s - load_s
-    if short_s > asked.load_s * TOLERANCE:
+    if _is_short(asked, load_s):
         yield Shortfall(f"the load ended after {load_s:.1f} of {asked.load_s:.1f} s", grave=True)
 
 

@@ -13,7 +13,7 @@ from loadgen.engine.outcome import _paces, load_figures, make_result, stage_span
 from loadgen.engine.record import Load, RunRecord
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
-from loadgen.measure.asked import Asked, Pace, shortfalls
+from loadgen.measure.asked import Absence, Asked, Pace, shortfalls
 from loadgen.measure.health import Verdict
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
@@ -48,7 +48,9 @@ def test_a_stage_offers_what_is_ours_to_offer(text: str, use: Use, offered: floa
     assert (span.start_per_s, span.end_per_s, span.length_ns) == (offered, offered, 2 * NS_PER_S)
 
 
-def left_early(tmp_path: Path, counters: dict[str, int], *, cut_short: bool) -> dict[str, float]:
+def left_early(
+    tmp_path: Path, counters: dict[str, int], *, cut_short: bool, absences: tuple[Absence, ...] = ()
+) -> dict[str, float]:
     """Of 6 s at 50/s that ended after 3 s, all received until then; and its rates."""
     path = tmp_path / "s.toml"
     path.write_text('name = "s"\n[load]\nrate = 50\nstages = [{ hold = "6s" }]\n', "utf-8")
@@ -65,12 +67,13 @@ def left_early(tmp_path: Path, counters: dict[str, int], *, cut_short: bool) -> 
     recorder.counters.update(counters)
     merger.add("mse-0", recorder.take(0))
     record = RunRecord(
-        merger, TimelineBuilder(NS_PER_S), (load,), (), (), True, True, cut_short, "", True, load.start_ns
+        merger, TimelineBuilder(NS_PER_S), (load,), (), (), True, True, cut_short, "", True, load.start_ns, absences
     )
     result = make_result(plan, record, (), datetime.now(UTC))
     assert result.load_s == 3
     assert result.stages[0].rates == result.rates
-    assert load_figures(plan, merger, load).rates == result.rates
+    if not absences:
+        assert load_figures(plan, merger, load).rates == result.rates
     return dict(result.rates)
 
 
@@ -78,6 +81,17 @@ def left_early(tmp_path: Path, counters: dict[str, int], *, cut_short: bool) -> 
 def test_a_peer_that_leaves_early_did_the_rest_badly_however_it_left(how: str, tmp_path: Path) -> None:
     rates = left_early(tmp_path, {"sessions.established": 1, how: 1, "notify.received": 150}, cut_short=False)
     assert rates == {"notify.received_per_s": pytest.approx(25)}
+
+
+@pytest.mark.parametrize(("before_s", "rate"), [(3.0, 50), (2.5, 25), (0.0, 25)])
+def test_a_load_of_others_that_may_have_ended_earlier_is_judged_by_its_own_length(
+    before_s: float, rate: int, tmp_path: Path
+) -> None:
+    """What is excused in its time is so in its rate: their load began with the first session, before ours."""
+    counters = {"sessions.established": 1, "sessions.closed": 1, "notify.received": 150}
+    absences = (Absence(1, 6.0 - before_s, before_s=before_s), Absence(0, 6.0))
+    rates = left_early(tmp_path, counters, cut_short=False, absences=absences)
+    assert rates == {"notify.received_per_s": pytest.approx(rate)}
 
 
 @pytest.mark.parametrize("how", ["sessions.closed", "sessions.lost"])

@@ -65,6 +65,16 @@ def away(away_s: float, missing: int = 0, *named: str, others: int = 0) -> Absen
     return Absence(50, 10.0, away_s, missing, named, others)
 
 
+def test_the_share_of_another_time_than_the_load_is_not_said_to_be_of_the_load() -> None:
+    """Others' schedule began up to 2 s before ours, and so their load may have ended as much earlier."""
+    absences = [Absence(50, 8.0, 200.0, 25, before_s=2.0), Absence(50, 9.0, 225.0, 25, before_s=1.0)]
+    (found,) = shortfalls(Asked(100, 10.0, allowed_s=2.0), 10.0, {}, absences)
+    assert found.what == (
+        "sessions were missing for 50% of the 8.5 s (of a load of 10.0 s) for which all should be there, "
+        "50 of 100 at its end"
+    )
+
+
 DROPPED = {"notify.due": 800, "notify.sent": 386, "notify.dropped": 414}
 DOUBLED = {"notify.received": 1098, "notify.duplicated": 549}
 STREAM = "errors.stream."
