@@ -301,7 +301,8 @@ class Reception:
             done = np.repeat(done, counts)
         latency, service = done - columns.due_ns, done - columns.sent_ns
         if (clocks := recorder.clocks) is not None:
-            offset = clocks.correct(numbers, None if ends is None else ends - counts, service, done_ns)
+            starts, last = (None, columns.sent_ns) if ends is None else (ends - counts, columns.sent_ns[ends - 1])
+            offset = clocks.correct(numbers, starts, service, done_ns, last)
             if offset is not None:
                 offset = offset if ends is None else np.repeat(offset, counts)
                 latency, service = latency + offset, service + offset
@@ -327,7 +328,7 @@ class Reception:
             granted = np.repeat(granted, counts)
         if self._regrants:
             self._apply_regrants(granted, numbers, counts)
-        wrong = len(subservice) - int(np.count_nonzero(granted >> np.minimum(subservice, 63) & 1))
+        wrong = len(subservice) - int(np.count_nonzero(granted >> subservice & 1))  # numpy shifts by too much to 0
         if wrong:
             self._recorder.count("errors.stream.not_subscribed", wrong)
 

@@ -47,7 +47,7 @@ class Notices:
             return
         latency_ns, service_ns = done_ns - due_ns, done_ns - sent_ns
         if recorder.clocks is not None:
-            offset_ns = recorder.clocks.correct_one(endpoint.number, service_ns, now_ns)
+            offset_ns = recorder.clocks.correct_one(endpoint.number, service_ns, now_ns, sent_ns)
             latency_ns, service_ns = max(-_LATEST_NS, latency_ns + offset_ns), service_ns + offset_ns
         recorder.record("notify.latency", latency_ns, stage)
         recorder.record("notify.service", service_ns, stage)

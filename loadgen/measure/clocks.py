@@ -7,7 +7,9 @@ that: of all that came, the fastest took no longer than the fastest round trip, 
 minimum filter: the offset is in the middle, give or take half of the round trip.
 
 Bounds grow looser with time, by as much as a clock may gain or lose meanwhile, so that drift is followed, and a peer
-that grows slower is not taken for a clock. Bounds that contradict each other say that a clock was set.
+that grows slower is not taken for a clock. Bounds that contradict each other say that a clock was set. So do the times
+themselves: in a stream, what was sent later stands behind; where it says that it was sent before, the clock was put
+back, and nothing that was known of it holds any more.
 
 That a clock is ahead is proven: nothing comes before it was sent. That one is behind, or falls back, is not: so it
 looks, too, if a WLC says that it sent what it holds, and answers questions at once. Durations are corrected as for a
@@ -24,14 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.measure.stages import Int64s
+from loadgen.measure.stamps import FAR_NS, Stamps
 from loadgen.units import NS_PER_S
 
 # A clock that is being put right is slewed by at most 500 ppm, for a while; crystals are off by up to 100 ppm.
 _SLEW_PER = 5000  # one in so many: 200 ppm
 # The least of a window stands for it, and for the next one; from then on it grows looser.
 _WINDOW_NS = 5 * NS_PER_S
-# 73 years: further away is no clock, but a number. One that began in 1970 is nearer.
-_FAR_NS = 1 << 61
 # A clock that was set that often is none to correct by.
 _MOST_STEPS = 10
 # Drift that does not show is known to be none when it could be no more than this: crystals differ by more.
@@ -135,12 +136,12 @@ class PeerClocks:
         self._wlc = np.array([places[wlc] for wlc in wlcs], np.int64)
         self._slack_ns = slack_ns
         # A clock is ahead by no less than the negative of the least raw duration: of this window, and of those before.
-        self._recent, self._least = np.full(rows, _FAR_NS), np.full(rows, _FAR_NS)
+        self._recent, self._least = np.full(rows, FAR_NS), np.full(rows, FAR_NS)
         self._window_ns = self._before_ns = 0  # when it began, and the one before
         # And by no more than this: as it was at time 0, had it been found then; now it is that and `_slewed`. So with
         # the bound by which round trips are compared.
-        self._most = np.full(rows, _FAR_NS)
-        self._round, self._round_bound = np.full(rows, _FAR_NS), np.full(rows, _FAR_NS)
+        self._most = np.full(rows, FAR_NS)
+        self._round, self._round_bound = np.full(rows, FAR_NS), np.full(rows, FAR_NS)
         self._setting_up = np.zeros(rows, bool)  # no round trip of a running session is known
         self._asked = np.zeros(rows, np.int64)  # since this time what comes was sent; 0: no question is open
         self._took = np.zeros(rows, np.int64)  # from then to its answer
@@ -151,21 +152,27 @@ class PeerClocks:
         self._steps = np.zeros(rows, np.int64)
         self._first_ns = np.zeros(rows, np.int64)  # when the first notification came
         self._overstated = np.zeros(rows, np.int64)  # by so much some durations are shown too long
+        self._shown = np.full(rows, -FAR_NS)  # what some were corrected by when their clock had been put back
         # As far ahead as it was ever proven to be, or not at all; what is taken off beyond that may have been held.
         self._ahead = np.zeros(rows, np.int64)
         self._held_ns = 0  # the most of it. What has been shown stays shown, whatever becomes of its session.
         self._now_ns = 0  # when the last notifications came
         self._drift = Drift(rows)
+        # Notices are taken as they come, and measurements when all that was read was looked through.
+        self._stamps, self._notice_stamps = Stamps(rows, slack_ns), Stamps(rows, slack_ns)
 
     # -- what sessions tell --------------------------------------------------------------------------------------
 
     def set_up(self, row: int, asked_ns: int, answered_ns: int) -> None:
         """A session begins; this is the round trip of its subscription."""
-        self._recent[row] = self._least[row] = self._most[row] = _FAR_NS
+        self._recent[row] = self._least[row] = self._most[row] = FAR_NS
+        self._shown[row] = -FAR_NS
         self._forget(row)
         self._steps[row] = self._first_ns[row] = self._overstated[row] = self._ahead[row] = 0
         self._drift.begin(row)
         self._correct_by(row, 0)
+        self._stamps.begin(row)
+        self._notice_stamps.begin(row)
         self.round_trip(row, asked_ns, answered_ns)
         self._settle(row)  # nothing can stand before this answer
         self._setting_up[row] = True
@@ -191,25 +198,36 @@ class PeerClocks:
         self._asked[row], self._took[row] = self._answered.pop(row)
 
     def _forget(self, row: int) -> None:
-        self._round[row] = self._round_bound[row] = _FAR_NS
+        self._round[row] = self._round_bound[row] = FAR_NS
         self._setting_up[row] = False
 
     # -- notifications -------------------------------------------------------------------------------------------
 
-    def correct(self, rows: Int64s, starts: Int64s | None, raw: Int64s, done_ns: Sequence[int]) -> Int64s | None:
+    def correct(
+        self, rows: Int64s, starts: Int64s | None, raw: Int64s, done_ns: Sequence[int], sent_ns: Int64s
+    ) -> Int64s | None:
         """Learn from a batch.
 
         Args:
             rows: each at most once. starts: where those of each begin in `raw`; None: it is one each.
             raw: from sent to received. done_ns: when those of each row came.
+            sent_ns: when the last one of each row was sent, by its WLC's clock.
 
         Returns:
             What is to be added to the durations of each row; None: nothing, to any.
         """
+        return self._learn(rows, starts, raw, done_ns, self._stamps.fell_back(rows, sent_ns))
+
+    def _learn(
+        self, rows: Int64s, starts: Int64s | None, raw: Int64s, done_ns: Sequence[int], back: Int64s | None
+    ) -> Int64s | None:
+        """Args: back: places in `rows` of those whose clock was put back."""
         self._now_ns = done_ns[-1]
         if self._now_ns >= self._window_ns + _WINDOW_NS:
             self._begin_window()
         least = raw if starts is None else np.minimum.reduceat(raw, starts)
+        if back is not None:
+            self._put_back(rows[back], least[back])
         less = least < self._recent[rows]
         if np.count_nonzero(less):
             self._learn_least(rows[less], least[less])
@@ -219,28 +237,32 @@ class PeerClocks:
             self.settle()
         return self._offset[rows] if self._correcting else None
 
-    def correct_one(self, row: int, raw_ns: int, done_ns: int) -> int:
+    def correct_one(self, row: int, raw_ns: int, done_ns: int, sent_ns: int) -> int:
         """The same for one notification that is taken by itself: what is to be added to its durations."""
         if row in self._answered:  # it stands behind the answer: it is taken where it stands
             self._settle(row)
-        raw_ns = max(-_FAR_NS, min(raw_ns, _FAR_NS))
-        if self._asked[row] or raw_ns < self._recent[row] or done_ns >= self._window_ns + _WINDOW_NS:
-            self.correct(np.array([row]), None, np.array([raw_ns]), (done_ns,))
+        raw_ns = max(-FAR_NS, min(raw_ns, FAR_NS))
+        rows, back = np.array([row]), None
+        if not self._notice_stamps.is_in_order(row, sent_ns):
+            back = self._notice_stamps.fell_back(rows, np.array([sent_ns]))
+        known = not self._asked[row] and raw_ns >= self._recent[row]
+        if back is not None or not known or done_ns >= self._window_ns + _WINDOW_NS:
+            self._learn(rows, None, np.array([raw_ns]), (done_ns,), back)
         return int(self._offset[row])
 
     def _begin_window(self) -> None:
         self._drift.take(self._recent)
         self._least += _slewed(self._now_ns - self._window_ns)
         np.minimum(self._least, self._recent, out=self._least)
-        self._recent[:] = _FAR_NS
+        self._recent[:] = FAR_NS
         self._before_ns, self._window_ns = self._window_ns or self._now_ns, self._now_ns
         if self._correcting:
             self._judge(np.flatnonzero(self._offset), self._now_ns)
 
     def _learn_least(self, rows: Int64s, least: Int64s) -> None:
         """Notifications came in less time than any before in this window."""
-        if int(least.min()) <= -_FAR_NS:
-            likely = least > -_FAR_NS
+        if int(least.min()) <= -FAR_NS:
+            likely = least > -FAR_NS
             rows, least = rows[likely], least[likely]
         self._recent[rows] = least
         self._drift.came_ns[rows] = self._now_ns
@@ -252,7 +274,7 @@ class PeerClocks:
         self._first_ns[new] = now_ns
         # Further than it can be: it was put forward.
         if (stepped := rows[-least > self._most[rows] + _slewed(now_ns)]).size:
-            self._most[stepped] = _FAR_NS
+            self._most[stepped] = FAR_NS
             self._step(stepped)
         self._judge(rows, now_ns)
 
@@ -266,7 +288,7 @@ class PeerClocks:
             most = done_ns[place] - int(self._asked[row]) - int(first[place]) + self._slack_ns
             self._asked[row] = 0
             self._waiting -= 1
-            if max(abs(most), abs(int(least[place]))) >= _FAR_NS:
+            if max(abs(most), abs(int(least[place]))) >= FAR_NS:
                 continue
             if most < -int(min(self._least[row], self._recent[row])) - lost:
                 # Less than it must be: it was put back, and what was known of it before is void.
@@ -275,9 +297,25 @@ class PeerClocks:
                 self._most[row] = most - slewed
                 self._drift.came_ns[row] = self._now_ns
                 self._step(rows[place : place + 1])
+                self._stamps.begin(row)
+                self._notice_stamps.begin(row)
             self._most[row] = min(int(self._most[row]), most - slewed)
         if told.size:
             self._judge(rows[told], self._now_ns)
+
+    def _put_back(self, rows: Int64s, least: Int64s) -> None:
+        """These clocks were put back: as received, until a round trip tells more; and nothing was held before it."""
+        likely = np.abs(least) < FAR_NS
+        rows = rows[likely]
+        self._least[rows] = self._recent[rows] = least[likely]
+        self._most[rows] = FAR_NS
+        self._ahead[rows] = 0
+        self._drift.came_ns[rows] = self._now_ns
+        before = self._shown[rows] = self._offset[rows]  # with that, its first one was shown
+        self._correcting -= int(np.count_nonzero(before))
+        self._offset[rows] = 0
+        self._step(rows)
+        self._judge(rows, self._now_ns)
 
     def _step(self, rows: Int64s) -> None:
         self._steps[rows] += 1
@@ -293,7 +331,8 @@ class PeerClocks:
         after = np.where(wrong & (self._steps[rows] <= _MOST_STEPS), (lowest + highest) // 2, 0)
         self._offset[rows] = after
         heard = self._first_ns[rows] < now_ns
-        self._overstated[rows[heard]] = np.maximum(self._overstated[rows], before - after)[heard]
+        shown = np.maximum(before, self._shown[rows])
+        self._overstated[rows[heard]] = np.maximum(self._overstated[rows], shown - after)[heard]
         self._correcting += int(np.count_nonzero(after)) - int(np.count_nonzero(before))
         ahead = self._ahead[rows] = np.maximum(self._ahead[rows], lowest)
         self._held_ns = max(self._held_ns, _most_of((ahead - after)[highest < ahead]))
@@ -363,7 +402,7 @@ class Drift:
 
     def __init__(self, rows: int) -> None:
         self.came_ns = np.zeros(rows, np.int64)  # when the fastest notification of this window came
-        self._round = np.full(rows, _FAR_NS)  # the least round trip since there was a window
+        self._round = np.full(rows, FAR_NS)  # the least round trip since there was a window
         # The window that drift is taken from: when, how far ahead the clock was at least, and the round trip.
         self._base_ns, self._base, self._base_round = (np.zeros(rows, np.int64) for _ in range(3))
         self._ppb, self._uncertainty_ppb = np.zeros(rows), np.full(rows, np.inf)
@@ -371,7 +410,7 @@ class Drift:
     def begin(self, rows: int | Int64s) -> None:
         """Their clocks are others from now on."""
         self._base_ns[rows] = 0
-        self._round[rows] = _FAR_NS
+        self._round[rows] = FAR_NS
         self._uncertainty_ppb[rows] = np.inf
 
     def round_trip(self, row: int, took_ns: int) -> None:
@@ -381,10 +420,10 @@ class Drift:
 
     def take(self, least: Int64s) -> None:
         """A window is over. Args: least: the least raw duration in it, of every row; far away if there was none."""
-        told = np.flatnonzero(np.abs(least) < _FAR_NS)
-        rows = told[self._round[told] < _FAR_NS]
+        told = np.flatnonzero(np.abs(least) < FAR_NS)
+        rows = told[self._round[told] < FAR_NS]
         at_ns, ahead, took = self.came_ns[rows], -least[rows], self._round[rows]
-        self._round[told] = _FAR_NS
+        self._round[told] = FAR_NS
         based, since = self._base_ns[rows] > 0, np.maximum(at_ns - self._base_ns[rows], 1)
         # Both were ahead by no less than that, and by no more than a round trip more.
         ppb = (ahead - self._base[rows] + (took - self._base_round[rows]) / 2) * NS_PER_S / since

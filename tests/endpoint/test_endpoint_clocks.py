@@ -230,6 +230,59 @@ def test_a_clock_that_is_set_is_noticed(step_ns: int, before_ns: int) -> None:
         assert found.clocks.less_ns == pytest.approx(-step_ns, rel=0.01)
 
 
+def test_one_that_is_put_back_after_the_only_round_trip_may_be_anything() -> None:
+    """Its stamps tell: durations are as received, and as far as anybody knows, all of that is the clock's."""
+    at_ns = BEGIN_NS + 3 * NS_PER_S + 100 * NS_PER_MS
+    found = measured([Wlc(lambda now_ns: -2 * NS_PER_S * (now_ns >= at_ns))], seconds=9, echo_ns=15 * NS_PER_S)
+    assert found.metrics["notify.latency"].p50 == pytest.approx(2 * NS_PER_S, rel=0.01)
+    assert found.reading.steps == 1
+    assert found.clocks.less_ns == pytest.approx(2 * NS_PER_S, rel=0.01)
+    assert found.clocks.less_ns >= 2 * NS_PER_S
+    assert found.clocks.more_ns < NS_PER_MS
+
+
+@pytest.mark.parametrize("echo_ns", [15 * NS_PER_S, NS_PER_S // 2])
+@pytest.mark.parametrize("wrong_ns", [10 * NS_PER_S, 200 * NS_PER_MS, -10 * NS_PER_S])
+@pytest.mark.parametrize("before_ns", [0, 5 * NS_PER_S])
+def test_one_stamp_that_is_wrong_costs_no_more_than_the_next(echo_ns: int, wrong_ns: int, before_ns: int) -> None:
+    """Of 160, by a WLC whose clock is right, or was put right by round trips before."""
+    at_ns = BEGIN_NS + 3 * NS_PER_S + 20 * NS_PER_MS
+    wlc = Wlc(lambda now_ns: before_ns + wrong_ns * (now_ns == at_ns))
+    found = measured([wlc], seconds=8, per_s=20, echo_ns=echo_ns)
+    metric, truth = found.metrics["notify.latency"], np.array(found.truth)
+    assert at_ns in [BEGIN_NS + 20 * NS_PER_MS + number * NS_PER_S // 20 for number in range(160)]
+    assert metric.p50 == pytest.approx(np.percentile(truth, 50), abs=2 * TRANSIT_NS + JITTER_NS)
+    assert metric.p90 == pytest.approx(np.percentile(truth, 90), abs=2 * TRANSIT_NS + JITTER_NS)
+    if wrong_ns > 0:  # what says that it was sent long before may have been held since
+        assert found.clocks.more_ns < NS_PER_MS
+
+
+def test_stamps_that_overtake_each_other_say_nothing_of_the_clock() -> None:
+    """Every third one is sent 15 ms late, with the stamp that it had: behind that of the one before."""
+    stamps = [BEGIN_NS + number * 20 * NS_PER_MS - 35 * NS_PER_MS * (number % 3 == 2) for number in range(90)]
+    clocks = PeerClocks(["192.0.2.1:1"])
+    clocks.set_up(0, BEGIN_NS - 3 * NS_PER_MS, BEGIN_NS - 2 * NS_PER_MS)
+    for number, stamp in enumerate(stamps):
+        done_ns = BEGIN_NS + number * 20 * NS_PER_MS + NS_PER_MS
+        raw = done_ns - stamp + NS_PER_S  # the clock is a second behind
+        clocks.correct(np.array([0]), None, np.array([raw]), (done_ns,), np.array([stamp - NS_PER_S]))
+        clocks.correct_one(0, raw, done_ns, stamp - NS_PER_S)
+    (reading,) = clocks.survey().readings
+    assert (reading.steps, reading.corrected) == (0, 1)
+
+
+def test_notices_tell_of_a_clock_that_was_put_back_too() -> None:
+    clocks = PeerClocks(["192.0.2.1:1"])
+    clocks.set_up(0, BEGIN_NS - 3 * NS_PER_MS, BEGIN_NS - 2 * NS_PER_MS)
+    for number in range(90):
+        done_ns = BEGIN_NS + number * 20 * NS_PER_MS
+        raw = NS_PER_MS + 2 * NS_PER_S * (number >= 45)
+        clocks.correct_one(0, raw, done_ns, done_ns - raw)
+    survey = clocks.survey()
+    assert survey.readings[0].steps == 1
+    assert survey.less_ns >= 2 * NS_PER_S
+
+
 def test_a_clock_that_is_set_again_and_again_is_none_to_correct_by() -> None:
     found = measured([Wlc(lambda now_ns: now_ns // NS_PER_S % 2 * 5 * NS_PER_S)], seconds=40, echo_ns=NS_PER_S // 2)
     assert found.clocks.unsteady == 1
@@ -276,7 +329,7 @@ def test_one_that_answers_ahead_of_what_it_keeps_may_be_late_by_all_of_it() -> N
     clocks = PeerClocks(["192.0.2.1:16113"])
 
     def shown(now_ns: int, raw_ns: int) -> int:
-        offset = clocks.correct(np.array([0]), None, np.array([raw_ns]), (now_ns,))
+        offset = clocks.correct(np.array([0]), None, np.array([raw_ns]), (now_ns,), np.array([now_ns - raw_ns]))
         return raw_ns if offset is None else raw_ns + int(offset[0])
 
     clocks.set_up(0, BEGIN_NS, BEGIN_NS + NS_PER_MS)
