@@ -241,7 +241,11 @@ class HandshakeMseShard(DialingShard):
         self.end(link, orderly=True)
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        assert isinstance(link, MseLink)
         self.recorder.count("handshakes.completed" if orderly else "handshakes.failed")
+        if not self._paced:
+            now = time.monotonic_ns()
+            self.recorder.went_on("handshake", link.stage, link.due_ns + self._to_unix_ns, now + self._to_unix_ns)
 
     def on_withdrawn(self, link: Link, phase: Phase) -> None:
         self.recorder.count("handshakes.withdrawn")

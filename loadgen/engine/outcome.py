@@ -193,7 +193,7 @@ def stage_spans(
     plan: Plan, load: Load, end_ns: int, told_until: Mapping[str, int] = MappingProxyType({})
 ) -> list[StageSpan]:
     """The stages of a load as they were until `end_ns`. Args: told_until: see `_told_until`."""
-    spans = []
+    spans: list[StageSpan] = []
     copies = plan.copies if plan.offers else 0.0
     scheduled_at = _scheduled(plan, load)
     due = "handshakes.due" if plan.kind is LoadKind.HANDSHAKE else "notify.due"
@@ -214,6 +214,8 @@ def stage_spans(
                 due={due: scheduled} if plan.paced and plan.use is Use.BOTH and not plan.sessions_per_user else {},
                 paced=plan.paced or plan.kind is LoadKind.NOTIFY,
                 scheduled=scheduled,
+                places=plan.concurrency,
+                before=spans[-1] if spans else None,
                 told_ns={
                     what: max(0, min(stage.duration_ns, end_ns - start_ns, until_ns - start_ns))
                     for what, until_ns in told_until.items()

@@ -24,7 +24,7 @@ from loadgen.measure.names import (
 )
 from loadgen.measure.result import StageResult
 from loadgen.measure.stages import NO_STAGE
-from loadgen.measure.waits import Waited, growth_ns, typical_ns
+from loadgen.measure.waits import WENT_ON, Waited, growth_ns, went_on_ns
 from loadgen.units import NS_PER_S
 
 # What a stage did, by the durations that it left: (rate, the metric recorded once for each, the name of its waits).
@@ -48,6 +48,8 @@ class StageSpan(NamedTuple):
         start_ns: monotonic; load_ns: the same, of the load that it belongs to.
         length_ns: less than planned only if we ended the load early; 0 if it never began.
         due: counters of what was due in it, where that is known.
+        places: how many are always under way, where it is not paced.
+        before: the stage whose last ones had these places at its beginning.
         scheduled: how much the schedule has in it for all that there are to be; 0 where it has nothing.
         told_ns: of that length, how much whoever counts something told of, by what is counted: a worker that died told
             until its last report. What is not there was told of to the end.
@@ -65,6 +67,8 @@ class StageSpan(NamedTuple):
     paced: bool = True
     told_ns: Mapping[str, int] = MappingProxyType({})
     scheduled: int = 0
+    places: int = 1
+    before: StageSpan | None = None
 
 
 def make_counters(
@@ -191,9 +195,19 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
             # A stage in which nothing was done took its time all the same.
             summary = merger.metrics({span.name}).get(metric)
             count += 0 if summary is None else summary.count
-            waits = merger.waits(what, span.name)
-            # Of so many at once that go on after the end, the last ones are under way for as long as any.
-            length_ns += told_ns + (growth_ns if span.paced else typical_ns)(waits, told_ns)
-        if count:
+            length_ns += told_ns
+            if span.paced:
+                length_ns += growth_ns(merger.waits(what, span.name), told_ns)
+                continue
+            # From when each place was free for it until what was begun there last has ended.
+            length_ns += _went_on_ns(merger, what, span, told_ns)
+            if span.before is not None:
+                length_ns -= _went_on_ns(merger, what, span.before, span.before.length_ns)
+        if count and length_ns > 0:
             rates[rate] = count * NS_PER_S / length_ns
     return rates
+
+
+def _went_on_ns(merger: Merger, what: str, span: StageSpan, length_ns: int) -> float:
+    over, waits = merger.waits(WENT_ON + what, span.name), merger.waits(what, span.name)
+    return went_on_ns(over, waits, length_ns, span.places)

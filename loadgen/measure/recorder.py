@@ -12,7 +12,7 @@ from loadgen.measure.clocks import Clocks, PeerClocks
 from loadgen.measure.histogram import Bins
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
-from loadgen.measure.waits import Waited, Waits
+from loadgen.measure.waits import WENT_ON, Waited, Waits
 
 _GATHERED_ROWS = 4096
 
@@ -92,6 +92,13 @@ class Recorder:
         """The same, of one."""
         if stage not in OUTSIDE:
             self._waits_of(stage, what).add_one(due_ns, wait_ns)
+
+    def went_on(self, what: str, stage: str, due_ns: int, done_ns: int) -> None:
+        """What was begun in a stage has ended: note for how long it went on after that. Of loads in which the next of
+        it is not begun before that.
+        """
+        if stage not in OUTSIDE and (over_ns := done_ns - self.stages.end_ns(stage)) > 0:
+            self._waits_of(stage, WENT_ON + what).add_one(due_ns, over_ns)
 
     def _waits_of(self, stage: str, what: str) -> Waits:
         key = (stage, what)

@@ -57,6 +57,11 @@ class StageClock:
         """When a stage began."""
         return int(self._starts_ns[self._names.index(stage)])
 
+    def end_ns(self, stage: str) -> int:
+        """When the next one began, or will."""
+        following = self._names.index(stage) + 1
+        return int(self._starts_ns[following] if following < len(self._names) else np.iinfo(np.int64).max)
+
     def at(self, time_ns: int) -> str:
         """The stage of one time."""
         return self._names[int(np.searchsorted(self._starts_ns, time_ns, "right")) - 1]

@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+# Before the name of what waits: for how long it went on after the end of its stage.
+WENT_ON = "beyond "
 # Slots of due times, from the start of a stage. They are 17 ms long at first, and twice as long when they run out: how
 # long a stage will be is not known everywhere.
 SLOTS = 64
@@ -173,6 +175,13 @@ def _bounded_ns(stretches: list[_Stretch], length_ns: int) -> float:
     each_ns = statistics.median((b.done_ns - a.done_ns) / (b.middle - a.middle) for a in early for b in late)
     left = statistics.median(each.wait_ns for each in late) - first.wait_ns
     return min(max(least, each_ns * sum(each.number for each in stretches) - length_ns), 2 * left * first.number / more)
+
+
+def went_on_ns(over: Iterable[Waited], all_waited: Iterable[Waited], length_ns: int, places: int) -> float:
+    """For how long, of so many places that are always taken, each was taken on average after the end of a stage by what
+    had been begun in it. What a tail adds to that is left out: not more than what is due waits usually.
+    """
+    return min(sum(sum(each.sums) for each in over) / places, typical_ns(all_waited, length_ns))
 
 
 def typical_ns(all_waited: Iterable[Waited], length_ns: int) -> float:

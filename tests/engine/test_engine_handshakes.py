@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from loadgen.engine.handshakes import HandshakeMseShard, resumes
 from loadgen.engine.phase import Phase
 from loadgen.measure.asked import Asked, shortfalls
 from loadgen.measure.recorder import Recorder
+from loadgen.measure.stages import AFTER
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import make_plan
 from loadgen.scenario.schedule import Share
@@ -102,6 +104,27 @@ def test_as_fast_as_it_goes_rests_when_dialing_fails_at_once(tmp_path: Path, mon
     assert shard.next_wake_ns(now) > now + 5_000_000
     shard.on_turn(now)
     assert shard.recorder.counters["handshakes.attempted"] == 1
+    shard.shut()
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+@pytest.mark.parametrize(
+    ("pace", "done_s", "beyond"), [("", 1.5, [500_000_000]), ("", 0.9, []), ("rate = 100\n", 1.5, [])]
+)
+def test_as_fast_as_it_goes_what_ends_after_its_stage_had_its_place_until_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, orderly: bool, pace: str, done_s: float, beyond: list[int]
+) -> None:
+    path = tmp_path / "h.toml"
+    path.write_text(SCENARIO + pace, "utf-8")
+    shard = _shard(path)
+    shard.recorder.stages.add(["hold", AFTER], [0, 1_000_000_000])
+    monkeypatch.setattr(handshakes, "time", SimpleNamespace(monotonic_ns=lambda: int(done_s * 1e9)))
+    with socket.socket() as sock:
+        link = MseLink(sock, 0, 0)
+        link.stage, link.due_ns = "hold", 800_000_000
+        shard.on_gone(link, Phase.SETTING_UP, orderly=orderly)
+    waits = shard.recorder.take(0).waits
+    assert [sum(waited.sums) for name, waited in waits.items() if name == "hold/beyond handshake"] == beyond
     shard.shut()
 
 

@@ -14,6 +14,7 @@ from loadgen.measure.figures import StageSpan, backlog_growth_ns, make_rates, ma
 from loadgen.measure.merge import Merger
 from loadgen.measure.moments import Moments
 from loadgen.measure.recorder import Interval, Recorder
+from loadgen.measure.stages import AFTER
 from loadgen.measure.waits import FINEST, SLOTS, Waited, Waits, growth_ns, typical_ns
 
 MS, S = 10**6, 10**9
@@ -234,13 +235,54 @@ def test_of_too_few_no_backlog_is_told(count: int) -> None:
     assert backlog_growth_ns(merger, RATE, span(4)) == 0
 
 
-def test_as_fast_as_it_goes_what_is_under_way_at_the_end_is_not_all_done_by_then() -> None:
-    """64 at once that take 128 ms each are 500/s, of which 64 end after the 4 s."""
-    due = [start * 128 * MS + slot for start in range(32) for slot in range(64)]
-    due = [at for at in due if at < 4 * S]
-    merger = merged(due, lambda *_: 128 * MS)
-    assert len(due) == 2048
-    assert make_rates(merger, {}, [span(4, paced=False)])[RATE] == pytest.approx(500, rel=0.01)
+def closed_loop(places: int, length_s: float, takes: Takes, warmup_s: float = 0.0) -> float:
+    """The rate of a stage in which so many are always under way, as a shard tells of each when it has ended."""
+    recorder = Recorder()
+    warm_ns, length_ns = round(warmup_s * S), round(length_s * S)
+    ends = [START_NS, START_NS + warm_ns, START_NS + warm_ns + length_ns]
+    recorder.stages.add(["warmup", "hold", AFTER] if warm_ns else ["hold", AFTER], ends if warm_ns else ends[1:])
+    free = [(START_NS, place) for place in range(places)]
+    number = 0
+    while free:
+        due, place = heapq.heappop(free)
+        if (stage := recorder.stages.at(due)) == AFTER:
+            continue
+        done = due + takes(number, due - START_NS)
+        number += 1
+        recorder.record("handshake.service", 7, stage)
+        recorder.wait("handshake", stage, due, done - due)
+        recorder.went_on("handshake", stage, due, done)
+        heapq.heappush(free, (done, place))
+    merger = Merger()
+    merger.add("mse-0", recorder.take(0))
+    warm = StageSpan("warmup", False, START_NS, START_NS, warm_ns, 0.0, 0.0, {}, False, places=places)
+    hold = span(length_s, paced=False)._replace(places=places, before=warm if warm_ns else None)
+    return make_rates(merger, {}, [warm, hold])[RATE]
+
+
+@pytest.mark.parametrize("warmup_s", [0.0, 2.0, 3.3])
+@pytest.mark.parametrize(
+    ("places", "length_s", "takes_ms"),
+    [(64, 4, 128), (4, 6, 500), (4, 6, 507), (4, 10, 1000), (4, 10, 1008), (4, 10, 2500), (4, 10, 2511), (4, 10, 9000)],
+)
+def test_as_fast_as_it_goes_is_as_many_at_once_by_how_long_each_takes(
+    places: int, length_s: float, takes_ms: int, warmup_s: float
+) -> None:
+    """However many of them end with the stage, and however long what is begun just before its end goes on."""
+    found = closed_loop(places, length_s, lambda *_: takes_ms * MS, warmup_s)
+    assert found == pytest.approx(places * 1000 / takes_ms, rel=0.002)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_as_fast_as_it_goes_is_that_however_long_each_takes(seed: int) -> None:
+    rng = random.Random(seed)
+    takes: Takes = lambda *_: rng.randrange(100 * MS, 300 * MS)  # noqa: E731
+    assert closed_loop(32, 10, takes, 1.0) == pytest.approx(160, rel=0.03)
+
+
+def test_as_fast_as_it_goes_one_that_is_very_late_is_a_tail() -> None:
+    takes: Takes = lambda number, _: 30 * S if number == 159 else 100 * MS  # noqa: E731
+    assert closed_loop(4, 4, takes) == pytest.approx(160 / 4.1)  # the length of one more, and not of 30 s
 
 
 def test_columns_are_sums_like_single_ones() -> None:
