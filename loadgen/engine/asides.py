@@ -20,17 +20,18 @@ class Asides:
 
     def __init__(self) -> None:
         # Told by the first and by the last of some, which lie evenly between, and their bytes.
-        self._said: list[tuple[int, int, int]] = []
+        self._said: list[list[int]] = []
 
     def said(self, told: int, size: int) -> None:
         """So many bytes, now."""
         if self._said and self._said[-1][0] == told:
-            size += self._said.pop()[2]
-        self._said.append((told, told, size))
+            self._said[-1][2] += size
+            return
+        self._said.append([told, told, size])
         if len(self._said) > _MOST:
             pairs = zip(self._said[::2], self._said[1::2], strict=False)
             odd = self._said[len(self._said) & ~1 :]
-            self._said = [*((one[0], other[1], one[2] + other[2]) for one, other in pairs), *odd]
+            self._said = [*([one[0], other[1], one[2] + other[2]] for one, other in pairs), *odd]
 
     def told_within(self, waiting: float, told: int, each: float) -> float:
         """How much of what was told lies in the last `waiting` bytes.
@@ -39,7 +40,7 @@ class Asides:
             told: by now. each: bytes of a unit of it, as they go out.
         """
         found, waiting = 0.0, max(0.0, waiting)
-        for first, last, size in (*reversed(self._said), (0, 0, 0)):
+        for first, last, size in (*reversed(self._said), [0, 0, 0]):
             part = min(waiting, (told - last) * each)
             among = (last - first) * each
             found += part

@@ -429,10 +429,10 @@ class WlcShard(ServingShard):
     def send_outbox(self, link: Link) -> None:
         assert link.endpoint is not None
         outbox = link.endpoint.outbox
-        size, frames = sum(map(len, outbox)), len(outbox)
+        sizes = [*map(len, outbox)]
         super().send_outbox(link)
-        if sent := frames - len(outbox):
-            self.note_aside(link, size - sum(map(len, outbox)), sent)
+        if sent := sizes[: len(sizes) - len(outbox)]:
+            self.note_aside(link, sum(sent), len(sent))
 
     def notified(self, link: Link) -> int:
         assert isinstance(link, WlcLink)
