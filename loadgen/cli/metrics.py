@@ -30,8 +30,9 @@ def metrics(words: tuple[str, ...]) -> None:
         "costs": COSTS,
     }
     found = False
+    width = max(len(name) for names in parts.values() for name in names)
     for title, names in parts.items():
-        lines = [f"  {name:<38} {meaning}" for name, meaning in names.items()]
+        lines = [f"  {name:<{width}} {meaning}" for name, meaning in names.items()]
         chosen = [line for line in lines if all(word.lower() in line.lower() for word in words)]
         if chosen:
             found = True

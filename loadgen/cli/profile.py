@@ -34,14 +34,15 @@ def show(file: Path, only: tuple[str, ...], as_json: bool) -> int:
     from loadgen.measure.document import as_json as json_of
     from loadgen.nmsp.layout import describe
     from loadgen.report.layout import layout_tables
+    from loadgen.strict import one_of
 
     described = describe(_read(file))
     chosen = described.parts
     if only:
         names = set(only)
         if unknown := names - {part.name for part in described.parts}:
-            known = ", ".join(part.name for part in described.parts)
-            raise InputError([Problem("--only", f"one of {known}", f'"{name}"') for name in sorted(unknown)])
+            known = [part.name for part in described.parts]
+            raise InputError([Problem("--only", one_of(name, known), f'"{name}"') for name in sorted(unknown)])
         names |= {part.record for part in described.parts if part.name in names and part.record is not None}
         chosen = tuple(part for part in described.parts if part.name in names)
     if as_json:

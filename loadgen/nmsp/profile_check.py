@@ -21,6 +21,7 @@ from loadgen.nmsp.profile_document import (
     fits,
     width_of,
 )
+from loadgen.strict import one_of
 
 _INTEGERS = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64")
 _SIGNED = ("i8", "i16", "i32", "i64")
@@ -103,7 +104,7 @@ class _Check:
         document = self.document
         labels = {kind.label: kind for kind in CATALOGUE}
         for name in sorted(document.messages.keys() - labels.keys()):
-            self.add(f"messages.{name}", f"one of {', '.join(labels)}", "an unknown message")
+            self.add(f"messages.{name}", one_of(name, labels), "an unknown message")
         seen: dict[int, str] = {}
         for name, kind in labels.items():
             where = f"messages.{name}"
@@ -211,7 +212,7 @@ class _Check:
                 self.add(f"{at}.id", "an id of its own", f"{field.id}, the id of {other}")
             self.sized(at, field)
             if (allowed := shape.types.get(field.name)) is None:
-                self.add(at, f"one of {', '.join(shape.types) or 'no fields'}", "an unknown field")
+                self.add(at, one_of(field.name, shape.types) if shape.types else "no fields", "an unknown field")
             elif field.type not in allowed:
                 self.add(f"{at}.type", " or ".join(allowed), field.type)
             most += self.element(at, message, field.id, width_of(field)) + width_of(field)

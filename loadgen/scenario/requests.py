@@ -13,7 +13,7 @@ from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import Subservice
-from loadgen.strict import shown
+from loadgen.strict import one_of, shown
 from loadgen.units import NS_PER_S, Duration
 
 _Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
@@ -192,7 +192,7 @@ def _check_subservices(name: str, request: Request) -> Iterator[Problem]:
     labels = [service.label for service in allowed]
     for index, label in enumerate(getattr(request, "subservices", ())):
         if label not in labels:
-            yield Problem(f"requests.{name}.subservices[{index}]", f"one of {', '.join(labels)}", shown(label))
+            yield Problem(f"requests.{name}.subservices[{index}]", one_of(label, labels), shown(label))
 
 
 def _check_profile(name: str, request: Request, profile: WireProfile) -> Iterator[Problem]:

@@ -117,6 +117,15 @@ def test_all_names_of_figures_are_listed() -> None:
     assert ".p95" in listed
 
 
+def test_all_that_they_mean_stands_in_one_column() -> None:
+    listed = CliRunner().invoke(metrics, []).output.splitlines()
+    meant = {**METRICS, **COUNTERS, **RATES, **COSTS}
+    assert (
+        len({line.index(meant[line.split()[0]]) for line in listed if line.split()[:1] and line.split()[0] in meant})
+        == 1
+    )
+
+
 def test_or_those_with_a_word() -> None:
     listed = CliRunner().invoke(metrics, ["echo", "LAG"]).output.splitlines()
     assert [line.split()[0] for line in listed if line.startswith("  ")] == ["echo.lag"]
