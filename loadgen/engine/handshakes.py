@@ -215,12 +215,24 @@ class HandshakeMseShard(DialingShard):
     def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
         # The server read our certificate, and our goodbye, and had no alert to send. A connection that just ends shows
         # that only behind a ticket, which comes from a server that was done; whoever never looked would end it, too.
-        assert isinstance(link, MseLink)
-        assert link.tunnel is not None
-        if not orderly and link.tunnel.ticket() is None:
+        if not orderly and not self._given_ticket(link):
             return False
-        self._complete(link)
+        self._let_in(link)
         return True
+
+    def fault(self, link: Link, kind: str) -> None:
+        # A server that ends at once may do so before our goodbye has come: to that its kernel answers with a reset.
+        if kind == "reset" and link.phase is Phase.SETTING_UP and self._confirmed and self._given_ticket(link):
+            self._let_in(link)
+        else:
+            super().fault(link, kind)
+
+    def _given_ticket(self, link: Link) -> bool:
+        return link.tunnel is not None and link.tunnel.ticket() is not None
+
+    def _let_in(self, link: Link) -> None:
+        assert isinstance(link, MseLink)
+        self._complete(link)
 
     def _complete(self, link: MseLink) -> None:
         """The server has let us in: only now its times are those of a handshake, and of when TLS was done."""

@@ -271,9 +271,23 @@ def test_with_tls_1_3_only_who_was_let_in_has_the_times_of_a_handshake(tmp_path:
     shard.shut()
 
 
-@pytest.mark.parametrize(("orderly", "ticket", "done"), [(True, False, 1), (False, True, 1), (False, False, 0)])
-def test_with_tls_1_3_a_connection_that_just_ends_has_let_nobody_in(
-    tmp_path: Path, *, orderly: bool, ticket: bool, done: int
+NOTIFIED, JUST_ENDED, RESET = EndOfStream(orderly=True), EndOfStream(orderly=False), TransportFault("reset")
+
+
+@pytest.mark.parametrize(
+    ("end", "ticket", "done", "error"),
+    [
+        (NOTIFIED, False, 1, ""),
+        (JUST_ENDED, True, 1, ""),
+        (JUST_ENDED, False, 0, "closed_without_notify"),
+        (RESET, True, 1, ""),
+        (RESET, False, 0, "reset"),
+        (TransportFault("alert_unknown_ca"), True, 0, "alert_unknown_ca"),
+    ],
+    ids=str,
+)
+def test_with_tls_1_3_a_connection_that_just_ends_has_let_nobody_in_but_behind_a_ticket(
+    tmp_path: Path, end: TransportFault, error: str, *, ticket: bool, done: int
 ) -> None:
     path = tmp_path / "h.toml"
     path.write_text(SCENARIO + 'rate = 100\n[tls]\nversion = "1.3"\n', "utf-8")
@@ -284,9 +298,9 @@ def test_with_tls_1_3_a_connection_that_just_ends_has_let_nobody_in(
     link.due_ns, link.tls_started_ns, link.phase = 2_000, 6_000, Phase.SETTING_UP
     shard.add(link, NEVER_NS, 0)
     shard.on_tunnel(link, 10_000)
-    shard._read_failed(link, EndOfStream(orderly=orderly))
+    shard._read_failed(link, end)
     link.socket.close()
     counters = shard.recorder.counters
     assert (counters["handshakes.completed"], counters["handshakes.failed"]) == (done, 1 - done)
-    assert counters["errors.tls.closed_without_notify"] == 1 - done
+    assert [name for name in counters if name.startswith("errors.")] == ([f"errors.tls.{error}"] if error else [])
     shard.shut()
