@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.endpoint.asking import Asker, Transactions
 from loadgen.endpoint.link import Endpoint, EndpointSettings
-from loadgen.endpoint.notices import Notices
+from loadgen.endpoint.notices import Notices, Told
 from loadgen.endpoint.sequence import NOTHING_DUE_NS, SequenceCheck
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
@@ -60,7 +61,7 @@ class MseEndpoint(Endpoint):
         super().__init__(settings, started_ns)
         self.number = number
         self.asked: Transactions | None = None  # what was asked in the running session, if anything was
-        self.noticed: SequenceCheck | None = None  # numbers of notifications other than measurements, if any came
+        self.noticed: SequenceCheck[Told] | None = None  # numbers of notifications other than measurements, if any came
         self._asker = asker
         self._notices = notices
         self._wanted = settings.mask  # everything that was ever subscribed to
@@ -205,6 +206,15 @@ class MseEndpoint(Endpoint):
             raise RemoteProtocolError("wrong_transaction", f"expected {self._transaction}, found {transaction}")
 
 
+class _Doubtful(NamedTuple):
+    """A notification that was taken for a duplicate, and may be none. done_ns: when it came."""
+
+    due_ns: int
+    sent_ns: int
+    subservice: int
+    done_ns: int
+
+
 class Reception:
     """Measurement notifications that the MSEs of a shard receive: sequence check and latencies, a batch at a time.
 
@@ -233,7 +243,7 @@ class Reception:
         self._expected = np.zeros(rows, np.int64)
         self._due_ns = np.full(rows, NOTHING_DUE_NS)  # when the number before that was due
         self._granted = np.zeros(rows, np.int64)
-        self._checks: dict[int, SequenceCheck] = {}  # only of endpoints that once missed the expected number
+        self._checks: dict[int, SequenceCheck[_Doubtful]] = {}  # only of endpoints that once missed the expected number
         self._regrants: list[tuple[int, int, int]] = []
 
     def open(self, number: int, granted: int) -> None:
@@ -272,7 +282,7 @@ class Reception:
         self._check_subservices(columns.subservice, numbers, counts)
         # One each is the case of one notification per write.
         ends = None if len(numbers) == len(columns.sequence) else np.cumsum(counts)
-        new = self._check_sequence(columns, numbers, counts, ends)
+        new = self._check_sequence(columns, numbers, counts, ends, done_ns)
         if new is None:
             self._record(columns, numbers, counts, ends, done_ns)
             return
@@ -306,11 +316,27 @@ class Reception:
             if offset is not None:
                 offset = offset if ends is None else np.repeat(offset, counts)
                 latency, service = latency + offset, service + offset
-        times = columns.due_ns if self._our_schedule else done
+        self._gather(columns.subservice, columns.due_ns if self._our_schedule else done, latency, service)
+
+    def _gather(
+        self,
+        subservice: NDArray[np.int64],
+        times: NDArray[np.int64],
+        latency: NDArray[np.int64],
+        service: NDArray[np.int64],
+    ) -> None:
         self._gathered.add(len(times), times, latency, service)
         if self._by_service:
-            for part in recorder.stages.split(times):
-                self._record_services(columns.subservice[part.rows], latency[part.rows], part.stage)
+            for part in self._recorder.stages.split(times):
+                self._record_services(subservice[part.rows], latency[part.rows], part.stage)
+
+    def _record_doubtful(self, number: int, was: _Doubtful) -> None:
+        """What an endpoint brought before was no duplicate; its clock has learned from what came since."""
+        done_ns = was.done_ns + self._to_unix_ns
+        offset = 0 if (clocks := self._recorder.clocks) is None else clocks.offset_of(number)
+        latency, service = done_ns - was.due_ns + offset, done_ns - was.sent_ns + offset
+        at = was.due_ns if self._our_schedule else done_ns
+        self._gather(*(np.array([value], np.int64) for value in (was.subservice, at, latency, service)))
 
     def _record_services(self, subservice: NDArray[np.int64], latency: NDArray[np.int64], stage: str) -> None:
         for number in np.unique(subservice).tolist():
@@ -349,6 +375,7 @@ class Reception:
         numbers: NDArray[np.int64],
         counts: NDArray[np.int64],
         ends: NDArray[np.int64] | None,
+        done_ns: Sequence[int],
     ) -> NDArray[np.bool_] | None:
         """Returns: which are no duplicates; None: none is one."""
         if ends is None:
@@ -358,17 +385,17 @@ class Reception:
             expected = np.repeat(self._expected[numbers] - (ends - counts), counts) + np.arange(total)
             last_due_ns = columns.due_ns[ends - 1]
         if self._checks or not np.array_equal(expected, columns.sequence):
-            return self._check_one_by_one(columns, numbers.tolist(), counts.tolist())
+            return self._check_one_by_one(columns, numbers.tolist(), counts.tolist(), done_ns)
         self._expected[numbers] += counts
         self._due_ns[numbers] = last_due_ns
         return None
 
     def _check_one_by_one(
-        self, columns: Columns, rows: Sequence[int], of_each: Sequence[int]
+        self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]
     ) -> NDArray[np.bool_] | None:
         new = np.ones(len(columns.sequence), bool)
         end = 0
-        for number, count in zip(rows, of_each, strict=True):
+        for number, count, done in zip(rows, of_each, done_ns, strict=True):
             mine = slice(end, end + count)
             end += count
             sequence, due_ns = columns.sequence[mine], columns.due_ns[mine]
@@ -380,5 +407,12 @@ class Reception:
                     self._due_ns[number] = due_ns[-1]
                     continue
                 check = self._checks[number] = SequenceCheck(expected, int(self._due_ns[number]))
-            new[mine] = check.take_all(sequence.tolist(), due_ns.tolist(), self._recorder.count)
+            # On the wire they have no sign.
+            judged = check.take_all(sequence.view(np.uint64).tolist(), due_ns.tolist(), self._recorder.count)
+            if judged.cleared and check.held is not None:
+                self._record_doubtful(number, check.held)
+            if judged.doubtful is not None:
+                _, due, sent, subservice = (int(column[mine][judged.doubtful]) for column in columns)
+                check.held = _Doubtful(due, sent, subservice, done)
+            new[mine] = judged.new
         return None if new.all() else new

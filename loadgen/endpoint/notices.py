@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from loadgen.endpoint.sequence import SequenceCheck
 from loadgen.measure.recorder import Recorder
@@ -16,12 +16,22 @@ _ABOUT = {CATALOGUE[kind].message: mask_of(CATALOGUE[kind].subservices) for kind
 _LATEST_NS = (1 << 63) - 1
 
 
+class Told(NamedTuple):
+    """One notification's figures. subservice: None: there is no such one."""
+
+    subservice: int | None
+    stage: str
+    due_ns: int
+    latency_ns: int
+    service_ns: int
+
+
 class HearingEnd(Protocol):
     """An MSE's end of a session, as far as it matters here: its row, its grant, and the numbers that came."""
 
     number: int
     granted: int
-    noticed: SequenceCheck | None
+    noticed: SequenceCheck[Told] | None
 
 
 class Notices:
@@ -43,25 +53,34 @@ class Notices:
         known = 0 <= subservice < len(Subservice)
         if not known or not (endpoint.granted & _ABOUT[type(message)]) >> subservice & 1:
             recorder.count("errors.stream.not_subscribed")
-        if not self._is_new(endpoint, message.sequence, due_ns):
-            return
-        latency_ns, service_ns = done_ns - due_ns, done_ns - sent_ns
+        told = Told(subservice if known else None, stage, due_ns, done_ns - due_ns, done_ns - sent_ns)
         if recorder.clocks is not None:
-            offset_ns = recorder.clocks.correct_one(endpoint.number, service_ns, now_ns, sent_ns)
-            latency_ns, service_ns = max(-_LATEST_NS, latency_ns + offset_ns), service_ns + offset_ns
-        recorder.record("notify.latency", latency_ns, stage)
-        recorder.record("notify.service", service_ns, stage)
-        if self._our_schedule:
-            recorder.wait("received", stage, due_ns, latency_ns)
-        if known:
-            name = Subservice(subservice).name.lower()
-            recorder.count(f"service.{name}.received")
-            recorder.record(f"service.{name}.latency", latency_ns, stage)
+            offset_ns = recorder.clocks.correct_one(endpoint.number, told.service_ns, now_ns, sent_ns)
+            latency_ns = max(-_LATEST_NS, told.latency_ns + offset_ns)
+            told = told._replace(latency_ns=latency_ns, service_ns=told.service_ns + offset_ns)
+        if self._is_new(endpoint, message.sequence, told):
+            self._record(told)
 
-    def _is_new(self, endpoint: HearingEnd, sequence: int, due_ns: int) -> bool:
+    def _record(self, told: Told) -> None:
+        recorder, stage = self._recorder, told.stage
+        recorder.record("notify.latency", told.latency_ns, stage)
+        recorder.record("notify.service", told.service_ns, stage)
+        if self._our_schedule:
+            recorder.wait("received", stage, told.due_ns, told.latency_ns)
+        if told.subservice is not None:
+            name = Subservice(told.subservice).name.lower()
+            recorder.count(f"service.{name}.received")
+            recorder.record(f"service.{name}.latency", told.latency_ns, stage)
+
+    def _is_new(self, endpoint: HearingEnd, sequence: int, told: Told) -> bool:
         """Whether it is no duplicate: those have no figures but their count."""
         if (check := endpoint.noticed) is None:
             check = endpoint.noticed = SequenceCheck()
         if sequence == check.expected:
-            return check.take(sequence, due_ns)
-        return check.take_all([sequence], [due_ns], self._recorder.count)[0]
+            return check.take(sequence, told.due_ns)
+        judged = check.take_all([sequence], [told.due_ns], self._recorder.count)
+        if judged.cleared and check.held is not None:
+            self._record(check.held)
+        if judged.doubtful is not None:
+            check.held = told
+        return judged.new[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Generic, NamedTuple, TypeVar
 
 # Missing numbers that are remembered one by one, so that a late one is told from a duplicate.
 _REMEMBERED = 65536
@@ -11,20 +12,39 @@ _LARGEST_GAP = 1 << 32
 # Before anything that is due.
 NOTHING_DUE_NS = -(1 << 63)
 
+Held = TypeVar("Held")
 
-class SequenceCheck:
+
+class Judged(NamedTuple):
+    """What became of several numbers.
+
+    Attributes:
+        new: of each, whether it is no duplicate.
+        doubtful: the place of one that was taken for a duplicate, and may turn out to be none.
+        cleared: that has become of the one of an earlier call.
+    """
+
+    new: list[bool]
+    doubtful: int | None
+    cleared: bool
+
+
+class SequenceCheck(Generic[Held]):
     """Judges one number at a time.
 
     A gap counts as lost at once; a number of a gap that comes later was not lost but reordered; any other number that
     was passed already is a duplicate. A gap of more than 2^32 is a jump, and no loss.
 
     What came before was due before. Two numbers in a row that were passed, and are due later than whatever came so far,
-    are no duplicates: the numbers have begun again.
+    are no duplicates: the numbers have begun again. The higher one is due later, or they are of no series.
+
+    Attributes:
+        held: whatever its owner keeps of the number that is `Judged.doubtful`.
     """
 
     __slots__ = (
-        *("_again", "_before", "_due_ns", "_jumped", "_late", "_missing"),
-        *("duplicated", "expected", "jumps", "lost", "reordered", "restarts", "skipped"),
+        *("_again", "_again_due_ns", "_before", "_doubted", "_due_ns", "_jumped", "_late", "_missing"),
+        *("duplicated", "expected", "held", "jumps", "lost", "reordered", "restarts", "skipped"),
     )
 
     def __init__(self, expected: int = 0, due_ns: int = NOTHING_DUE_NS) -> None:
@@ -34,7 +54,9 @@ class SequenceCheck:
         self._missing: set[int] = set()
         # The last number, if it was passed already and is due later than the highest one; and whether it was missing.
         self._again: int | None = None
-        self._late = False
+        self._again_due_ns = due_ns
+        self._late = self._doubted = False  # doubted: the last one was taken for a duplicate because of that
+        self.held: Held | None = None
         self._jumped = range(0)  # over these, without counting them as lost
         self._before = 0  # that were expected until the numbers began again
         self.lost = self.duplicated = self.reordered = self.jumps = self.restarts = self.skipped = 0
@@ -64,18 +86,19 @@ class SequenceCheck:
         self._missing.update(range(end - min(gap, _REMEMBERED - len(self._missing)), end))
 
     def _take_passed(self, sequence: int, due_ns: int) -> bool:
-        newer = due_ns > self._due_ns and sequence >= 0
-        if newer and self._again is not None and sequence > self._again:
-            self._begin_again(self._again, sequence)
-            self._due_ns, self._again = due_ns, None
+        newer = due_ns > self._due_ns
+        first = self._again if newer and self._again != sequence else None
+        if first is not None and (sequence > first) == (due_ns > self._again_due_ns):
+            self._begin_again(first, sequence)
+            self._due_ns, self._again = max(due_ns, self._again_due_ns), None
             return True
         late = sequence in self._missing
         if not newer or sequence != self._again:
-            self._again, self._late = sequence if newer else None, late
+            self._again, self._again_due_ns, self._late = sequence if newer else None, due_ns, late
         if not late:
             self.duplicated += 1
-            # What was jumped over, or is below 0, may never have come: for all we know, it is no copy.
-            return sequence < 0 or sequence in self._jumped
+            # What was jumped over may never have come: for all we know, it is no copy.
+            return sequence in self._jumped
         self._missing.remove(sequence)
         self.lost -= 1
         self.reordered += 1
@@ -84,6 +107,8 @@ class SequenceCheck:
     def _begin_again(self, first: int, second: int) -> None:
         """These two are numbers of a new series."""
         self.restarts += 1
+        self.reordered += second < first
+        first, second = sorted((first, second))
         if self._late:
             self.lost += 1
             self.reordered -= 1
@@ -105,16 +130,28 @@ class SequenceCheck:
         """How many numbers came, in whatever order; `expected` of them if none was ever missing."""
         return self._before + self.expected - self.lost - self.skipped + self.duplicated
 
-    def take_all(
-        self, sequences: Iterable[int], due_ns: Iterable[int], count: Callable[[str, int], None]
-    ) -> list[bool]:
-        """Judge several, and count what was found. Returns: of each, whether it is new."""
+    def take_all(self, sequences: Iterable[int], due_ns: Iterable[int], count: Callable[[str, int], None]) -> Judged:
+        """Judge several, and count what was found."""
         before = self.counts()
-        new = [self.take(sequence, due) for sequence, due in zip(sequences, due_ns, strict=True)]
+        new: list[bool] = []
+        doubtful: int | None = None
+        cleared = False
+        for sequence, due in zip(sequences, due_ns, strict=True):
+            again, restarts = self._again, self.restarts
+            is_new = self.take(sequence, due)
+            if self.restarts > restarts and doubtful is not None:
+                new[doubtful] = True
+            elif self.restarts > restarts:
+                cleared = cleared or self._doubted
+            if self._again is None or self._again != again:
+                doubtful = None if self._again is None or is_new else len(new)
+                self._doubted = False
+            new.append(is_new)
+        self._doubted = self._doubted or doubtful is not None
         for name, total in self.counts().items():
             if total != before[name]:
                 count(name, total - before[name])
-        return new
+        return Judged(new, doubtful, cleared)
 
     def counts(self) -> dict[str, int]:
         """What was found so far, by the names of the counters."""

@@ -248,6 +248,10 @@ class PeerClocks:
         known = not self._asked[row] and raw_ns >= self._recent[row]
         if back is not None or not known or done_ns >= self._window_ns + _WINDOW_NS:
             self._learn(rows, None, np.array([raw_ns]), (done_ns,), back)
+        return self.offset_of(row)
+
+    def offset_of(self, row: int) -> int:
+        """What is to be added to the durations of this one now."""
         return int(self._offset[row])
 
     def _begin_window(self) -> None:

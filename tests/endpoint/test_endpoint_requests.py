@@ -753,6 +753,9 @@ def test_numbers_of_notices_that_begin_again_are_no_duplicates() -> None:
     counters = talk.recorder.counters
     assert (counters["notify.lost"], counters["notify.duplicated"]) == (1, 0)
     assert counters["errors.stream.sequence_restart"] == 1
+    assert counters["service.info_ms.received"] == 7
+    for metric in ("notify.latency", "notify.service", "service.info_ms.latency"):
+        assert histogram_values(talk.recorder, metric)[0] == 7
 
 
 def test_a_notice_of_what_was_not_granted_is_counted() -> None:
