@@ -26,7 +26,8 @@ _ENDINGS = (".service", ".latency", ".tls", ".tls_resumed", ".session")
 
 
 def own_shares(metrics: Mapping[str, MetricSummary], busy: float) -> list[str]:
-    """Every figure that is rather ours, and how much of it; the lowest percentile of one metric of its kind.
+    """Every figure that is rather ours, and how much of it: the lowest and the highest percentile of one metric of its
+    kind.
 
     Args:
         busy: share of the machine's CPU time that was used, by whomever.
@@ -44,14 +45,18 @@ def own_shares(metrics: Mapping[str, MetricSummary], busy: float) -> list[str]:
 def _said(name: str, metrics: Mapping[str, MetricSummary]) -> str:
     """What there is to say of one metric; empty if nothing is."""
     lags = next((lags for kinds, lags in _PARTS if name.startswith(kinds)), ())
+    said, also = "", ""
     for statistic, floor_ns in _FLOORS_NS.items():
         figure_ns = getattr(metrics[name], statistic)
         parts = [getattr(metrics[lag], statistic) for lag in lags if lag in metrics]
         own_ns = sum(part for part in parts if part is not None)
         if figure_ns is not None and own_ns > max(floor_ns, figure_ns * _SHARE):
             share = min(1.0, own_ns / figure_ns) if figure_ns else 1.0  # what was cut off at 0 is all ours
-            return (
-                f"{share:.0%} of the {statistic} of {name} ({format_duration(figure_ns)}) is ours: what came waited "
-                f"{format_duration(own_ns)} to be read here"
-            )
-    return ""
+            figure = format_duration(figure_ns)
+            if said:
+                also = f"; of its {statistic} ({figure}) it is {share:.0%}"
+            else:
+                own = format_duration(own_ns)
+                said = f"{share:.0%} of the {statistic} of {name} ({figure}) is ours: "
+                said += f"what came waited {own} to be read here"
+    return said + also
