@@ -75,7 +75,7 @@ from loadgen.units import NS_PER_S
 
 # Intervals may be minutes long: in between, the supervisor is to know that we are there.
 _ALIVE_S = 1.0
-# How often a WLC without MSEs looks for the first.
+# How often a WLC without MSEs looks for the first, and an MSE whether it was the last.
 _FIRST_S = 0.02
 
 
@@ -123,8 +123,8 @@ class Worker:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey, nursery)
             nursery.start_soon(self._report)
-            if assignment.plan.use is Use.SERVE_WLC and not assignment.plan.sessions_per_user:
-                nursery.start_soon(self._tell_of_the_first)
+            if (use := assignment.plan.use) is not Use.BOTH and not assignment.plan.sessions_per_user:
+                nursery.start_soon(self._tell_of_the_first if use is Use.SERVE_WLC else self._tell_of_the_last)
             nursery.start_soon(self._tell_traces)
             nursery.start_soon(self._live)
             await self._shard_done.wait()
@@ -232,12 +232,22 @@ class Worker:
             await self._channel.send(Alive())
 
     async def _tell_of_the_first(self) -> None:
-        """Of somebody else's MSEs, as soon as it comes and not at the end of the interval: the load begins with it, and
-        whoever plays the MSEs for as long as the plan says must not be gone before the load's end.
-        """
+        """Of somebody else's MSEs, as soon as it comes, and not at the end of the interval: the load begins with it."""
         counters = self._recorder.counters
         while not counters["sessions.established"] + counters["handshakes.attempted"]:  # noqa: ASYNC110 - plain counters
             await trio.sleep(_FIRST_S)
+        await self._tell_now()
+
+    async def _tell_of_the_last(self) -> None:
+        """At somebody else's WLCs, as soon as no session is left: their load was as long as that."""
+        there = False
+        while True:
+            before, there = there, self._shard is not None and self._shard.active > 0
+            if before and not there:
+                await self._tell_now()
+            await trio.sleep(_FIRST_S)
+
+    async def _tell_now(self) -> None:
         assert self._shard is not None
         interval, cpu_s = self._interval(self._now_index()), time.process_time()
         await self._channel.send(Progress(interval, self._shard.active, cpu_s, self._shard.queued_bytes()))

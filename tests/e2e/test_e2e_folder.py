@@ -102,7 +102,8 @@ def test_a_folder_that_is_gone_costs_no_summary(start: Start, long: Path) -> Non
     assert ended.code == 130, ended.stderr
     result = json.loads(ended.stdout)
     assert result["verdict"]["outcome"] == "interrupted"
-    assert result["metrics"]["notify.latency"]["count"] == result["counters"]["notify.received"] > 200
+    # What came after the load was ended is in none of its stages.
+    assert 200 < result["metrics"]["notify.latency"]["count"] <= result["counters"]["notify.received"]
     for name in FILES - {"plan.json"}:
         assert f"{name}: expected a file that can be written, found no such file or directory" in ended.stderr
 

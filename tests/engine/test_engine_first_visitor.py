@@ -13,8 +13,9 @@ from trio.testing import MockClock
 from loadgen.engine.channel import Assignment, Progress
 from loadgen.engine.worker import Worker
 from loadgen.nmsp.messages import Role
+from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.load import scenario_untrusted
-from loadgen.scenario.plan import Use, make_plan
+from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.units import NS_PER_S
 
 
@@ -32,22 +33,8 @@ class Told:
 def test_whoever_comes_first_is_told_of_before_the_interval_is_over(name: str) -> None:
     scenario, profile = scenario_untrusted({"name": "first", "load": {"rate": 1}}, Path("first.toml"))
     told = Told()
-    assignment = Assignment(
-        role=Role.WLC,
-        plan=make_plan(scenario, profile, use=Use.SERVE_WLC),
-        profile=profile.document,
-        worker=0,
-        workers=1,
-        identities=(),
-        auth_lists=(),
-        trusted_pem=None,
-        epoch_ns=0,
-        interval_ns=NS_PER_S,
-        to_unix_ns=0,
-    )
-    worker = Worker(told, assignment)  # type: ignore[arg-type]
-    shard = SimpleNamespace(active=1, queued_bytes=lambda: 0, totals=lambda _now_ns: {})
-    worker._shard = shard  # type: ignore[assignment]
+    plan = make_plan(scenario, profile, use=Use.SERVE_WLC)
+    worker, _ = made(Role.WLC, plan, profile, told)
 
     async def main() -> float:
         async with trio.open_nursery() as nursery:
@@ -62,3 +49,47 @@ def test_whoever_comes_first_is_told_of_before_the_interval_is_over(name: str) -
     assert isinstance(value, Progress)
     assert value.interval.counters[name] == value.active == 1
     assert 0 <= told_s - came_s <= 0.05
+
+
+def test_that_the_last_session_has_gone_is_told_before_the_interval_is_over() -> None:
+    """A load of somebody else's WLCs is as long as they were there."""
+    scenario, profile = scenario_untrusted({"name": "last", "load": {"rate": 1}}, Path("last.toml"))
+    told = Told()
+    worker, shard = made(Role.MSE, make_plan(scenario, profile, use=Use.SERVE_MSE), profile, told)
+
+    async def main() -> float:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker._tell_of_the_last)
+            await trio.sleep(3.333)
+            shard.active = 0
+            left_s = trio.current_time()
+            await trio.sleep(3)
+            nursery.cancel_scope.cancel()
+        return left_s
+
+    left_s = trio.run(main, clock=MockClock(autojump_threshold=0))
+    ((told_s, value),) = told.values
+    assert isinstance(value, Progress)
+    assert value.active == 0
+    assert 0 <= told_s - left_s <= 0.05
+
+
+def made(role: Role, plan: Plan, profile: WireProfile, told: Told) -> tuple[Worker, SimpleNamespace]:
+    """A worker with a session, and its shard."""
+    assignment = Assignment(
+        role=role,
+        plan=plan,
+        profile=profile.document,
+        worker=0,
+        workers=1,
+        identities=(),
+        auth_lists=(),
+        trusted_pem=None,
+        epoch_ns=0,
+        interval_ns=NS_PER_S,
+        to_unix_ns=0,
+    )
+    worker = Worker(told, assignment)  # type: ignore[arg-type]
+    shard = SimpleNamespace(active=1, queued_bytes=lambda: 0, totals=lambda _now_ns: {})
+    worker._shard = shard  # type: ignore[assignment]
+    return worker, shard
