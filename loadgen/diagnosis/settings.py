@@ -182,7 +182,7 @@ class Check:
             told = f"{told}; {own.told(peer)}"
         self.evidence.note(None, alert=told)
         if fault.kind == "timeout":
-            return f"nothing from the {peer} for {self.settings.timeout_ns / 1e9:g} s"
+            return f"nothing for this step from the {peer} for {self.settings.timeout_ns / 1e9:g} s"
         return told
 
     def peer_certificate(self, link: OneLink) -> AnyCertificate | None:

@@ -588,6 +588,8 @@ def test_a_wlc_that_notifies_of_something_else(subservice: int) -> None:
     with peers.listening(peers.scripted_wlc(script)) as port:
         report = assert_failed(call(port, timeout_ns=2 * SHORT_NS), Step.NOTIFICATION, "notifies_other")
     assert "and granted rssi-ms" in report.causes[0].says
+    (detail,) = (each.detail for each in report.steps if each.step == "notification")
+    assert detail.startswith("nothing for this step from the WLC")  # for something came
 
 
 def test_a_wlc_that_notifies_of_something_else_first() -> None:
