@@ -36,7 +36,7 @@ class SequenceCheck(Generic[Held]):
     was passed already is a duplicate. A gap of more than 2^32 is a jump, and no loss.
 
     What came before was due before. Two numbers in a row that were passed, and are due later than whatever came so far,
-    are no duplicates: the numbers have begun again, and if the second is lower, they have overtaken each other.
+    are no duplicates: the numbers have begun again. The higher one is due later, or they are of no series.
 
     Attributes:
         held: whatever its owner keeps of the number that is `Judged.doubtful`.
@@ -88,7 +88,7 @@ class SequenceCheck(Generic[Held]):
     def _take_passed(self, sequence: int, due_ns: int) -> bool:
         newer = due_ns > self._due_ns
         first = self._again if newer and self._again != sequence else None
-        if first is not None:
+        if first is not None and (sequence > first) == (due_ns > self._again_due_ns):
             self._begin_again(first, sequence)
             self._due_ns, self._again = max(due_ns, self._again_due_ns), None
             return True
