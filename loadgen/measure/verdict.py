@@ -24,11 +24,15 @@ _OUTCOMES = {
 }
 _NO_HANDSHAKE = "no handshake completed"
 
-# What somebody else's schedule says how much there is to be of: what counts it, what counts what is due by ours, and
-# whose it is then.
+# What somebody else's schedule says how much there is to be of: what shows that it is ours, what counts it, and whose
+# it is otherwise.
 _THEIRS = (
-    ("handshakes.completed", "handshakes.due", "handshakes were completed", "the MSEs'"),
-    ("notify.received", "notify.due", "notifications came", "the WLCs'"),
+    # Of handshakes as fast as they go, none is due; our own MSEs are known by what they asked.
+    (
+        *(("handshakes.due", "handshakes.resumption_asked"), "handshakes.completed"),
+        *("handshakes were completed", "the MSEs'"),
+    ),
+    (("notify.due",), "notify.received", "notifications came", "the WLCs'"),
 )
 
 # What was not done, or not answered: worth a line beside the verdict, even where no threshold forbids it.
@@ -289,8 +293,8 @@ def _no_limit(counters: Mapping[str, int], course: _Course) -> tuple[Limit, str]
 
 def _theirs_to_say(counters: Mapping[str, int]) -> Iterator[str]:
     """Where nothing was due from us, the load was theirs, and less of it than the scenario says is no shortfall."""
-    for done, due, came, whose in _THEIRS:
-        if done in counters and due not in counters:
+    for ours, done, came, whose in _THEIRS:
+        if done in counters and not any(name in counters for name in ours):
             how_many = f"{once(counters, done):,} {came}, and how many were to be is {whose} to say"
             yield f"everything that was ours to do was done; {how_many}"
 
