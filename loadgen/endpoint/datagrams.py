@@ -17,6 +17,7 @@ from loadgen.nmsp.catalogue import KIND_OF, NOTIFICATIONS
 from loadgen.nmsp.hot import Control
 from loadgen.nmsp.messages import Kind, Message
 from loadgen.nmsp.session import State
+from loadgen.units import NEVER_NS
 
 # Requests that are answered once, and later only again.
 _SET_UP = frozenset({Kind.VERSION_REQUEST, Kind.SUBSCRIBE_REQUEST})
@@ -117,6 +118,10 @@ class DatagramMseEndpoint(MseEndpoint):
             self.outbox.append(pending.frame)
             self.settings.recorder.count("messages.retransmitted")
         return min(deadline, pending.again_ns)
+
+    def _echo_given_up_ns(self) -> int:
+        """Not before it was repeated as often as may be: see `_give_up`."""
+        return NEVER_NS
 
     def _patience_ns(self, pending: _Pending) -> int:
         """How long a request is let alone: until it counts as not answered, and until it is repeated."""

@@ -175,8 +175,17 @@ class MseEndpoint(Endpoint):
         # An answer that did not come is not asked for again: the dead interval decides. For as long as that, what is
         # due meanwhile is owed: a WLC that is given up after so long is told nothing older.
         self._drop_echoes(now_ns - self.settings.dead_interval_ns)
+        if (given_up_ns := self._echo_given_up_ns()) <= now_ns:
+            self._end_echo("echo.unanswered", now_ns)
+            given_up_ns = self._echo_given_up_ns()
         self._echo_owed(now_ns)
-        return min(deadline, self._next_echo_ns)
+        return min(deadline, self._next_echo_ns, given_up_ns)
+
+    def _echo_given_up_ns(self) -> int:
+        """When the missing answer is waited for no longer: a WLC that hears nothing of an MSE for a dead interval drops
+        it, and one answer may have been forgotten.
+        """
+        return NEVER_NS if self._echo_sent_ns is None else self._echo_sent_ns + self.settings.dead_interval_ns // 2
 
     def stop(self, now_ns: int) -> None:
         """The session is over, or we are about to say goodbye: nothing is asked any more."""
