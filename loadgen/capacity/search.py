@@ -48,8 +48,8 @@ class Search:
         self._ratio = 1 + resolution * 0.8
         self._start = min(self._rounded(start), self._maximum)
         self._least = start / 1024
-        self._steps = self._refuted = 0  # loads that did not hold for longer; and the first of them
-        self._first_refuted = 0.0
+        self._steps = 0
+        self._refuted, self._first_refuted = 0, 0.0  # loads that did not hold for longer, and the first of them
         self._proven: float | None = None  # held for longer, where a higher load that held did not
 
     @property

@@ -67,15 +67,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     found = merger.counters()
     load_s = sum(load.length_s for load in record.loads)
     asked = _asked(plan, record, demands)
-    told: list[dict[str, int]] = [{} for _ in record.loads[1:]] + [_told_until(plan, record)]
-    ends = [load.judged_end_ns for load in record.loads]
-    if load is not None and excused(asked, load_s):
-        ends[-1] = load.end_ns
-    spans = [
-        span
-        for load, at_ns, until in zip(record.loads, ends, told, strict=False)
-        for span in stage_spans(plan, load, at_ns, until)
-    ]
+    spans = _spans(plan, record, excused=excused(asked, load_s))
     counters = _counters(plan, found, complete=record.complete, over=record.over)
     sessions = 0 if load is None else load.before["sessions.established"] - load.before["sessions.lost"]
     phases = error_phases(wlc=plan.use.plays_wlc, mse=plan.use.plays_mse)
@@ -132,6 +124,19 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         machine=machine,
         timeline=record.timeline.build(None if load is None else record.loads[0].start_ns - record.epoch_ns),
     )
+
+
+def _spans(plan: Plan, record: RunRecord, *, excused: bool) -> list[StageSpan]:
+    """The stages of all loads. Args: excused: the last one may have ended earlier, and is judged by its own length."""
+    told: list[dict[str, int]] = [{} for _ in record.loads[1:]] + [_told_until(plan, record)]
+    ends = [load.judged_end_ns for load in record.loads]
+    if record.loads and excused:
+        ends[-1] = record.loads[-1].end_ns
+    return [
+        span
+        for load, at_ns, until in zip(record.loads, ends, told, strict=False)
+        for span in stage_spans(plan, load, at_ns, until)
+    ]
 
 
 def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:

@@ -10,33 +10,22 @@ import random
 from typing import NamedTuple
 
 import pytest
+import test_capacity_evidence as evidence
+from test_capacity_evidence import VALID
 
 from loadgen.capacity.campaign import Campaign, Observation, Settings
-from loadgen.capacity.dimension import Dimension
 from loadgen.capacity.result import DimensionResult, Outcome, Step
 from loadgen.capacity.search import Trial
-from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.thresholds import Figures
 from loadgen.measure.waits import Waited, Waits, growth_ns, growth_of
 from loadgen.units import NS_PER_S
 
 CAPACITY = 200
-VALID = GeneratorVerdict(Verdict.VALID, ())
 
 
 def settings(hold_s: int, start: float = 50) -> Settings:
-    return Settings(
-        dimension=Dimension.HANDSHAKES,
-        latency="handshake.latency",
-        slos=(),
-        start=start,
-        maximum=1_000_000,
-        resolution=0.05,
-        step=0,
-        warmup_ns=0,
-        hold_ns=hold_s * NS_PER_S,
-        confirm_ns=3 * hold_s * NS_PER_S,
-        cooldown_ns=0,
+    return evidence.settings(start=start)._replace(
+        warmup_ns=0, hold_ns=hold_s * NS_PER_S, confirm_ns=3 * hold_s * NS_PER_S
     )
 
 
