@@ -11,10 +11,13 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+import msgspec
+
 from loadgen.endpoint.link import EndpointSettings
 from loadgen.measure.names import MSE_COUNTERS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp import messages as m
+from loadgen.nmsp import records as r
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.messages import Kind, Message, Status
 from loadgen.nmsp.records import NO_MAC, ApGroup, Mac, WipsSignature
@@ -30,6 +33,15 @@ LONGEST_WAIT_NS = 10 * NS_PER_S
 _REMEMBERED = 64
 # Locally administered like a station's (02:53), and never one of ours.
 _NOBODY = b"\x02\x55"
+# The field that says which device a record is about.
+_WHOSE: dict[type[msgspec.Struct], str] = {
+    r.ClientInfo: "station_mac",
+    r.TagInfo: "tag_mac",
+    r.RogueInfo: "rogue_mac",
+    r.ClientStatistics: "station_mac",
+    r.TagStatistics: "tag_mac",
+    r.RogueStatistics: "rogue_mac",
+}
 _COUNTERS = sorted(name for name in MSE_COUNTERS if name.startswith("requests."))
 _DEVICE_REQUESTS = {
     "measurement": m.MeasurementRequest,
@@ -112,6 +124,14 @@ class Question:
         return None
 
 
+def _is_of_one_device(response: m.DeviceResponse) -> bool:
+    """Its records are about the device that it is about; one about any of the class may have any in it."""
+    records: Sequence[msgspec.Struct] = getattr(response, "records", ())  # readings are of access points
+    return response.device_mac == NO_MAC or all(
+        getattr(record, _WHOSE[type(record)]) == response.device_mac for record in records
+    )
+
+
 class Owed:
     """A request that is due and was not sent yet. due_ns: monotonic."""
 
@@ -156,7 +176,7 @@ class Pending:
         assert isinstance(asked, m.DeviceRequest)
         if message.subservice != asked.subservice or message.subservice not in CATALOGUE[kind].subservices:
             return False
-        return asked.device_mac in (NO_MAC, message.device_mac)
+        return asked.device_mac in (NO_MAC, message.device_mac) and _is_of_one_device(message)
 
     def has_time(self, now_ns: int, response_timeout_ns: int) -> bool:
         """An answer now is one to the first sending, and in time."""

@@ -17,6 +17,7 @@ from loadgen.endpoint.stations import make_stations, station_macs
 from loadgen.endpoint.wlc import WlcEndpoint
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp import messages as m
+from loadgen.nmsp import records as r
 from loadgen.nmsp.messages import Message, Status
 from loadgen.nmsp.records import NO_MAC, ApGroup, ClientInfo, Reading, WipsSignature
 from loadgen.nmsp.services import Subservice, mask_of
@@ -636,6 +637,48 @@ def test_what_is_not_about_what_was_given_up_is_no_late_answer(answer: Message) 
     assert talk.endpoint.granted == WANTED
     talk.deliver()
     assert talk.counters["late"] == 1
+
+
+_RECORDS = {
+    m.ClientInfoResponse: r.ClientInfo,
+    m.TagInfoResponse: r.TagInfo,
+    m.RogueInfoResponse: r.RogueInfo,
+    m.ClientStatisticsResponse: r.ClientStatistics,
+    m.TagStatisticsResponse: r.TagStatistics,
+    m.RogueStatisticsResponse: r.RogueStatistics,
+}
+
+
+@pytest.mark.parametrize("device", ["any", "known"])
+@pytest.mark.parametrize(
+    ("name", "subservice"),
+    [(name, each) for name in ("information", "statistics") for each in _RESPONSE_TO[name]],
+)
+def test_an_answer_whose_records_are_of_another_device_than_it_says_is_none(
+    name: str, subservice: Subservice, device: str
+) -> None:
+    """Also where any device may be the answer: which one it is, has to be one thing."""
+    talk = Talk(PlannedRequest(name, 1.0, (subservice,), device), duration_ns=NS_PER_S, wants=(1 << 23) - 1)
+    talk.answering = False
+    talk.run_until(1)
+    ((_, transaction),) = talk.asked
+    response = _RESPONSE_TO[name][subservice]
+    record = _RECORDS[response]
+    talk.hear(response(0, subservice, MACS[0], (record(MACS[0]), record(MACS[1]))), transaction)
+    assert talk.counters == {"due": 1, "sent": 1, "unmatched": 1}
+    talk.hear(response(0, subservice, MACS[0], (record(MACS[0]),)), transaction)
+    assert talk.counters == {"due": 1, "sent": 1, "unmatched": 1, "answered": 1}
+
+
+def test_an_answer_about_any_device_may_have_records_of_any() -> None:
+    request = PlannedRequest("information", 1.0, (Subservice.INFO_MS,), "any")
+    talk = Talk(request, duration_ns=NS_PER_S)
+    talk.answering = False
+    talk.run_until(1)
+    ((_, transaction),) = talk.asked
+    records = (ClientInfo(MACS[0]), ClientInfo(MACS[1]))
+    talk.hear(m.ClientInfoResponse(0, Subservice.INFO_MS, NO_MAC, records), transaction)
+    assert talk.counters == {"due": 1, "sent": 1, "answered": 1}
 
 
 def test_responses_that_nobody_asked_for_change_nothing() -> None:
