@@ -146,6 +146,10 @@ class PeerClocks:
         self._asked = np.zeros(rows, np.int64)  # since this time what comes was sent; 0: no question is open
         self._took = np.zeros(rows, np.int64)  # from then to its answer
         self._waiting = 0  # rows with one
+        # What one notification behind an answer says, if its clock must have been put back: its bound, and the round
+        # trip. The next one is to say so, too: it may be that this one was held, or that its time is wrong.
+        self._claimed, self._claimed_round = np.full(rows, FAR_NS), np.zeros(rows, np.int64)
+        self._claims = 0  # rows with one
         self._answered: dict[int, tuple[int, int]] = {}  # what is to become of them once the batch was taken
         self._offset = np.zeros(rows, np.int64)  # what a row's durations are corrected by
         self._correcting = 0  # rows for which it is not 0
@@ -168,6 +172,7 @@ class PeerClocks:
         self._recent[row] = self._least[row] = self._most[row] = FAR_NS
         self._shown[row] = -FAR_NS
         self._forget(row)
+        self._withdraw(row)
         self._steps[row] = self._first_ns[row] = self._overstated[row] = self._ahead[row] = 0
         self._drift.begin(row)
         self._correct_by(row, 0)
@@ -231,6 +236,8 @@ class PeerClocks:
         less = least < self._recent[rows]
         if np.count_nonzero(less):
             self._learn_least(rows[less], least[less])
+        if self._claims:
+            self._try_claims(rows, least)
         if self._waiting:
             self._learn_most(rows, raw if starts is None else raw[starts], least, done_ns)
         if self._answered:
@@ -245,7 +252,7 @@ class PeerClocks:
         rows, back = np.array([row]), None
         if not self._notice_stamps.is_in_order(row, sent_ns):
             back = self._notice_stamps.fell_back(rows, np.array([sent_ns]))
-        known = not self._asked[row] and raw_ns >= self._recent[row]
+        known = not self._asked[row] and raw_ns >= self._recent[row] and self._claimed[row] == FAR_NS
         if back is not None or not known or done_ns >= self._window_ns + _WINDOW_NS:
             self._learn(rows, None, np.array([raw_ns]), (done_ns,), back)
         return self.offset_of(row)
@@ -295,24 +302,44 @@ class PeerClocks:
             if max(abs(most), abs(int(least[place]))) >= FAR_NS:
                 continue
             if most < -int(min(self._least[row], self._recent[row])) - lost:
-                # Less than it must be: it was put back, and what was known of it before is void.
-                self._least[row] = self._recent[row] = least[place]
-                self._round[row], self._round_bound[row] = took, took - slewed
-                self._most[row] = most - slewed
-                self._drift.came_ns[row] = self._now_ns
-                self._step(rows[place : place + 1])
-                self._stamps.begin(row)
-                self._notice_stamps.begin(row)
+                self._claims += self._claimed[row] == FAR_NS
+                self._claimed[row], self._claimed_round[row] = most - slewed, took
+                continue
             self._most[row] = min(int(self._most[row]), most - slewed)
         if told.size:
             self._judge(rows[told], self._now_ns)
 
+    def _try_claims(self, rows: Int64s, least: Int64s) -> None:
+        """Notifications came behind those that say that their clock was put back."""
+        slewed = _slewed(self._now_ns)
+        for place in np.flatnonzero(self._claimed[rows] != FAR_NS).tolist():
+            row = int(rows[place])
+            claimed, took = int(self._claimed[row]), int(self._claimed_round[row])
+            self._withdraw(row)
+            if -int(least[place]) > claimed + slewed:
+                continue
+            # What was known of it before is void.
+            self._least[row] = self._recent[row] = least[place]
+            self._round[row], self._round_bound[row] = took, took - slewed
+            self._most[row] = claimed
+            self._drift.came_ns[row] = self._now_ns
+            self._step(rows[place : place + 1])
+            self._stamps.begin(row)
+            self._notice_stamps.begin(row)
+            self._judge(rows[place : place + 1], self._now_ns)
+
+    def _withdraw(self, row: int) -> None:
+        self._claims -= self._claimed[row] != FAR_NS
+        self._claimed[row] = FAR_NS
+
     def _put_back(self, rows: Int64s, least: Int64s) -> None:
-        """These clocks were put back: as received, until a round trip tells more; and nothing was held before it."""
+        """These clocks were put back: as received, unless a round trip tells more; and nothing was held before it."""
         likely = np.abs(least) < FAR_NS
         rows = rows[likely]
         self._least[rows] = self._recent[rows] = least[likely]
-        self._most[rows] = FAR_NS
+        self._most[rows] = self._claimed[rows]
+        self._claims -= int(np.count_nonzero(self._claimed[rows] != FAR_NS))
+        self._claimed[rows] = FAR_NS
         self._ahead[rows] = 0
         self._drift.came_ns[rows] = self._now_ns
         before = self._shown[rows] = self._offset[rows]  # with that, its first one was shown

@@ -257,6 +257,58 @@ def test_one_stamp_that_is_wrong_costs_no_more_than_the_next(echo_ns: int, wrong
         assert found.clocks.more_ns < NS_PER_MS
 
 
+@pytest.mark.parametrize("together", [1, 5])
+@pytest.mark.parametrize("notices", [False, True])
+@pytest.mark.parametrize("before_ns", [0, 5 * NS_PER_S, -5 * NS_PER_S])
+@pytest.mark.parametrize("behind_ns", [10 * NS_PER_MS, 5 * NS_PER_S, 1_795_000_000 * NS_PER_S])
+def test_one_stamp_that_lies_behind_right_after_an_echo_is_shown_as_it_came(
+    behind_ns: int, before_ns: int, notices: bool, together: int
+) -> None:
+    """The first one behind each answer says that it was sent long ago: it was held, or its time is wrong, or 0."""
+    clocks = PeerClocks(["192.0.2.1:16113"])
+    clocks.set_up(0, BEGIN_NS - 3 * NS_PER_MS, BEGIN_NS - 2 * NS_PER_MS)
+    shown: list[int] = []
+    for number in range(1, 200):
+        done_ns = BEGIN_NS + number * 20 * NS_PER_MS
+        if number % 10 == 0:
+            clocks.round_trip(0, done_ns - 2 * NS_PER_MS, done_ns - NS_PER_MS)
+            clocks.settle()
+        raw = np.array([NS_PER_MS - before_ns + 100 * NS_PER_US * each for each in reversed(range(together))])
+        raw[0] += behind_ns * (number % 10 == 0)
+        if notices:
+            added = [clocks.correct_one(0, int(each), done_ns, done_ns - int(each)) for each in raw]
+            shown += [int(each) + offset for each, offset in zip(raw, added, strict=True)]
+        else:
+            starts = np.array([0]) if together > 1 else None
+            offset = clocks.correct(np.array([0]), starts, raw, (done_ns,), np.array([done_ns - int(raw[-1])]))
+            shown += (raw + (0 if offset is None else offset[0])).tolist()
+    survey = clocks.survey()
+    assert survey.readings[0].steps == 0
+    # One that is behind all the time may hold all that it sends.
+    assert survey.held_ns == pytest.approx(max(0, -before_ns), abs=2 * NS_PER_MS)
+    held = [duration for duration in shown if duration > 4 * NS_PER_MS]
+    assert held == pytest.approx([behind_ns] * 19, abs=2 * NS_PER_MS)
+
+
+def test_two_of_them_say_that_it_was_put_back() -> None:
+    """By less than notifications are apart, so that their times do not tell by themselves."""
+    clocks = PeerClocks(["192.0.2.1:16113"])
+    clocks.set_up(0, BEGIN_NS - 3 * NS_PER_MS, BEGIN_NS - 2 * NS_PER_MS)
+    shown: list[int] = []
+    for number in range(1, 60):
+        done_ns = BEGIN_NS + number * NS_PER_S
+        if number % 10 == 0:
+            clocks.round_trip(0, done_ns - 2 * NS_PER_MS, done_ns - NS_PER_MS)
+            clocks.settle()
+        raw_ns = NS_PER_MS + NS_PER_S // 2 * (number >= 35)
+        offset = clocks.correct(np.array([0]), None, np.array([raw_ns]), (done_ns,), np.array([done_ns - raw_ns]))
+        shown.append(raw_ns if offset is None else raw_ns + int(offset[0]))
+    (reading,) = clocks.survey().readings
+    assert reading.steps == 1
+    assert reading.offset_ns == pytest.approx(-NS_PER_S // 2, abs=reading.uncertainty_ns)
+    assert max(shown[40:]) < 5 * NS_PER_MS < NS_PER_S // 2 < min(shown[34:40])
+
+
 def test_stamps_that_overtake_each_other_say_nothing_of_the_clock() -> None:
     """Every third one is sent 15 ms late, with the stamp that it had: behind that of the one before."""
     stamps = [BEGIN_NS + number * 20 * NS_PER_MS - 35 * NS_PER_MS * (number % 3 == 2) for number in range(90)]
