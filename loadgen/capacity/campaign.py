@@ -12,7 +12,7 @@ from loadgen.capacity.evidence import STRAYS, Evidence, Pool, Went, explained, u
 from loadgen.capacity.result import DimensionResult, LoadTried, Outcome, Probe, Step
 from loadgen.capacity.search import Search, Trial
 from loadgen.measure.asked import Asked, came_to_nothing
-from loadgen.measure.books import once
+from loadgen.measure.books import to_come
 from loadgen.measure.faults import faults
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import samples_for
@@ -24,14 +24,14 @@ from loadgen.units import NS_PER_S, format_duration
 # its beginning is the rest of the hold. More is a queue that grows: above the limit an open load measures that.
 _ACHIEVED = 0.99
 # What must not happen under a load that holds ("the largest rate with no failures", as RFC 7501 has it), but for a few
-# strays; and the counters of how many it could have happened to, the first of them that there is.
+# strays; and the counter of how many it could have happened to. Of notifications that were lost, `to_come` says that.
 _NEVER = {
-    "sessions.failed": ("sessions.attempted",),
-    "sessions.lost": ("sessions.established",),
-    "handshakes.failed": ("handshakes.attempted",),
-    "handshakes.dropped": ("handshakes.due",),
-    "notify.dropped": ("notify.due",),
-    "notify.lost": ("notify.sent", "notify.received"),
+    "sessions.failed": "sessions.attempted",
+    "sessions.lost": "sessions.established",
+    "handshakes.failed": "handshakes.attempted",
+    "handshakes.dropped": "handshakes.due",
+    "notify.dropped": "notify.due",
+    "notify.lost": "",
 }
 # A load that breaks by less than that may have done so by the mood of the machine. And one that holds may have done so
 # by its mood, where waits scatter so much that a backlog which grows by the rest would not show.
@@ -72,6 +72,7 @@ class Observation(NamedTuple):
         trouble: why it could not be made at all; empty if it was.
         due: how much was, in the hold; None: nobody counted, and it was what is offered in that time.
         unlike_pass: why a run like that would not pass, where the load was one.
+        sessions: that were up when it began.
     """
 
     offered: float
@@ -87,6 +88,7 @@ class Observation(NamedTuple):
     due: float | None = None
     unlike_pass: tuple[str, ...] = ()
     waits: tuple[Waited, ...] = ()
+    sessions: int = 0
 
 
 class _Judged(NamedTuple):
@@ -240,6 +242,9 @@ class Campaign:
             ]
             confirming = [went for confirm, went, _ in tries if confirm]
             held = self._search.holds(load)
+            # What a load did not hold with is no stray, however seldom it is elsewhere.
+            harmless = (Went.HELD, Went.STRAYED) if held else (Went.HELD,)
+            pool = Pool() if held else self._pools.get(load, Pool())
             found.append(
                 LoadTried(
                     load=load,
@@ -251,13 +256,15 @@ class Campaign:
                     times_confirmed=confirming.count(Went.HELD),
                     times_limited=sum(went in (Went.LIMITED, Went.IMPOSSIBLE) for _, went, _ in tries),
                     times_scattered=sum(went is Went.SCATTERED for _, went, _ in tries),
-                    strays=sum(failed for _, went, failed in tries if went in (Went.HELD, Went.STRAYED)),
+                    strays=sum(failed for _, went, failed in tries if went in harmless),
+                    failed=pool.failed,
+                    attempted=pool.attempted,
                 )
             )
         return tuple(found)
 
     def _judge(self, seen: Observation) -> _Judged:
-        failed, attempted = _failures(seen.figures)
+        failed, attempted = _failures(seen.figures, seen.sessions)
         told = _told(seen.figures) if failed else []
         few = failed <= attempted * STRAYS
         results = judge(self.settings.slos, seen.figures)
@@ -377,12 +384,17 @@ def _is_short(seen: Observation, failed: int, least: float) -> bool:
     return seen.achieved / seen.offered + failed / due < least
 
 
-def _failures(figures: Figures) -> tuple[int, int]:
-    """How much happened that must never happen, and of how many; of several kinds, that which happened to the most."""
-    worst = (0, 0)
-    for name, bases in _NEVER.items():
-        if failed := figures.counters.get(name, 0):
-            of = next((once(figures.counters, base) for base in bases if base in figures.counters), 0)
+def _failures(figures: Figures, sessions: int = 0) -> tuple[int, int]:
+    """How much happened that must never happen, and of how many; of several kinds, that which happened to the most.
+
+    Args: sessions: that were up before.
+    """
+    worst, counters = (0, 0), figures.counters
+    for name, base in _NEVER.items():
+        if failed := counters.get(name, 0):
+            of = counters.get(base, 0) if base else to_come(counters)
+            if name == "sessions.lost":
+                of += sessions
             worst = max(worst, (failed, of), key=lambda each: each[0] / max(1, each[1]))
     return worst
 

@@ -248,6 +248,7 @@ def observe(plan: Plan, merger: Merger, load: Load, dimension: Dimension, offere
         growth_ns=max(load_growth_ns(plan, merger, load, rate), untaken * hold_s * NS_PER_S),
         due=due,
         waits=load_waits(plan, merger, load, rate),
+        sessions=load.before["sessions.established"] - load.before["sessions.lost"] - load.before["sessions.closed"],
     )
 
 

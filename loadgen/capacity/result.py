@@ -74,6 +74,8 @@ class LoadTried(msgspec.Struct, frozen=True):
         times_limited: the generator was the limit, which says nothing about the target; times_scattered: nor does what
             scatters so much.
         strays: failures that broke nothing, in all tries.
+        failed, attempted: of a load that did not hold: what failed in all tries, and of how many in those in which
+            something did.
     """
 
     load: float
@@ -86,6 +88,8 @@ class LoadTried(msgspec.Struct, frozen=True):
     times_limited: int
     strays: int
     times_scattered: int = 0
+    failed: int = 0
+    attempted: int = 0
 
 
 class DimensionResult(msgspec.Struct, frozen=True):

@@ -58,6 +58,12 @@ def once(counters: Mapping[str, int], name: str) -> int:
     return counters.get(name, 0) - (counters.get("notify.duplicated", 0) if name == "notify.received" else 0)
 
 
+def to_come(counters: Mapping[str, int]) -> int:
+    """Notifications that should have come once each, as far as anybody knows: what was lost is a part of it."""
+    received = once(counters, "notify.received") + counters.get("notify.lost", 0)
+    return max(counters.get("notify.sent", 0), received)
+
+
 def settle(counters: dict[str, int]) -> None:
     """Of a worker that died, as it reported them last: what was open then has come to nothing."""
     for line in BOOKS:

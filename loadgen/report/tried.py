@@ -19,8 +19,10 @@ def how_tried(load: LoadTried) -> str:
         parts.append(f"{load.times_limited:,} limited by the generator")
     if load.times_scattered:
         parts.append(f"{load.times_scattered:,} in which waits scattered")
-    strays = "" if not load.strays else f"; {load.strays:,} failed, {'a stray' if load.strays == 1 else 'strays'}"
-    return f"{word_of(load)}: {', '.join(parts)}{strays}"
+    failed = "" if not load.strays else f"; {load.strays:,} failed, {'a stray' if load.strays == 1 else 'strays'}"
+    if load.failed:
+        failed = f"; {load.failed:,} of {load.attempted:,} failed"
+    return f"{word_of(load)}: {', '.join(parts)}{failed}"
 
 
 def word_of(load: LoadTried) -> str:

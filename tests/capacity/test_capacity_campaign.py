@@ -18,6 +18,7 @@ from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import MetricSummary
 from loadgen.measure.result import Limit, ResultVerdict
 from loadgen.measure.thresholds import Figures, parse_thresholds
+from loadgen.report.tried import how_tried
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 VALID = GeneratorVerdict(Verdict.VALID, ())
@@ -147,7 +148,36 @@ def test_what_must_never_happen_happens_once(name: str) -> None:
 
 def test_what_is_lost_is_a_share_of_what_came_once() -> None:
     counters = {"notify.received": 1098, "notify.duplicated": 549, "notify.lost": 7}
-    assert _failures(Figures({}, counters, {}, {})) == (7, 549)
+    assert _failures(Figures({}, counters, {}, {})) == (7, 556)
+    assert _failures(Figures({}, {"notify.received": 980, "notify.lost": 4000}, {}, {})) == (4000, 4980)
+
+
+def test_sessions_that_were_lost_are_a_share_of_those_that_were_up() -> None:
+    """Before the load: none came up in it."""
+    counters = {"sessions.established": 0, "sessions.lost": 8}
+    assert _failures(Figures({}, counters, {}, {}), sessions=40) == (8, 40)
+    campaign = Campaign(settings(Dimension.NOTIFICATIONS))
+    while (trial := campaign.next()) is not None:
+        seen = Target(1e6, lambda _: counters).seen(trial.load, NS_PER_S, 0)
+        campaign.tell(trial, seen._replace(sessions=40))
+    assert campaign.result().advice.endswith("each that broke did so by failures, 20.0% to 20.0% of it")
+
+
+def test_what_a_load_did_not_hold_with_is_no_stray() -> None:
+    """One of five that is refused is a limit, though 2 of 10 might be strays by themselves."""
+
+    def counters(load: float) -> Mapping[str, int]:
+        return {"sessions.attempted": round(load), "sessions.failed": max(0, round(load) - 6)}
+
+    campaign = Campaign(settings(Dimension.SESSIONS, start=4, maximum=8, step=2))
+    result = searched(campaign, Target(1e6, counters))
+    assert (result.limit, result.above) == (6, 8)
+    refused = next(each for each in result.loads if each.load == 8)
+    assert (refused.held, refused.strays) == (False, 0)
+    assert (refused.failed, refused.attempted) == (2 * refused.tries, 8 * refused.tries)
+    assert how_tried(refused) == (
+        f"did not hold: 0 of {refused.tries} tries held; {refused.failed} of {refused.attempted} failed"
+    )
 
 
 def test_errors_without_a_failure_break_nothing() -> None:
