@@ -27,13 +27,14 @@ from loadgen.measure.figures import (
 )
 from loadgen.measure.health import MachineHealth, Verdict, judge
 from loadgen.measure.merge import Merger
-from loadgen.measure.names import MAXIMA, error_phases
+from loadgen.measure.names import BETWEEN_CLOCKS, MAXIMA, error_phases
 from loadgen.measure.result import Limit, RunResult, StageResult, environment
-from loadgen.measure.stages import AFTER, BEFORE
+from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE
 from loadgen.measure.thresholds import Figures, Status
 from loadgen.measure.verdict import make_verdict
 from loadgen.measure.waits import Waited
 from loadgen.scenario.plan import Plan, PlannedThreshold, Use, end_ns
+from loadgen.scenario.requests import refusable
 from loadgen.units import NS_PER_S
 
 _UNFINISHED = "the run had not ended when this was written"
@@ -89,7 +90,8 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         generator = msgspec.structs.replace(generator, generator=Verdict.INVALID)
     # A backlog may be ours, where we were not in time.
     paces = _paces(plan, spans, stages, counters) if generator.generator is not Verdict.INVALID else []
-    short = shortfalls(asked, load_s, counters, record.absences, paces) if whole else ()
+    durations = _durations(merger, spans) if counters.get("clock.clamped") else 0
+    short = shortfalls(asked, load_s, counters, record.absences, paces, durations) if whole else ()
     return RunResult(
         schema_version=RunResult.VERSION,
         scenario=plan.scenario,
@@ -242,6 +244,12 @@ def _in_load(merger: Merger, spans: Sequence[StageSpan]) -> int | None:
     return within if within or told({BEFORE, AFTER, *(span.name for span in spans)} - counted) else None
 
 
+def _durations(merger: Merger, spans: Sequence[StageSpan]) -> int:
+    """How many there are between two clocks, in all stages and outside of them."""
+    metrics = merger.metrics({NO_STAGE, BEFORE, AFTER, *(span.name for span in spans)})
+    return sum(summary.count for name, summary in metrics.items() if name in BETWEEN_CLOCKS)
+
+
 def _counters(plan: Plan, found: Counter[str], *, complete: bool, over: bool = False) -> dict[str, int]:
     wlc, mse = plan.use.plays_wlc, plan.use.plays_mse
     return make_counters(found, plan.kind, wlc=wlc, mse=mse, complete=complete, over=over, datagrams=plan.datagrams)
@@ -269,6 +277,8 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
         judged=judged,
         late=min(0.5, dialing_s / load_s) if load_s else 0.0,
         unsubscribing=plan.use.plays_mse and any(request.name == "unsubscribe" for request in plan.requests),
+        # What our own WLCs have nothing to say about, docs/scenario.md says.
+        refusable=1.0 if plan.use.plays_wlc else refusable(plan.requests, plan.subscription, round(load_s * NS_PER_S)),
     )
 
 

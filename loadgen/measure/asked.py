@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from loadgen.measure.books import once
+from loadgen.measure.books import to_come
 
 # Of what was asked for: less than that is a blemish, which is named, and no reason not to pass.
 TOLERANCE = 0.01
@@ -25,16 +25,16 @@ _BEGUN = {"notify": "notify.sent", "handshakes": "handshakes.attempted", "reques
 _WORDS = {"notify": "notifications", "handshakes": "handshakes", "requests": "requests"}
 # What was offered and came to nothing: its counter, of which it is a part, and how that is said. More than is tolerated
 # is not passed, unless a threshold says how much of it may be. What is under way when a session ends is none of it.
-_CAME_TO_NOTHING = (
-    ("notify.dropped", ("notify.due",), "notifications were dropped"),
-    ("notify.lost", ("notify.sent", "notify.received"), "notifications were lost"),
+_CAME_TO_NOTHING: tuple[tuple[str, Callable[[Mapping[str, int]], int], str], ...] = (
+    ("notify.dropped", lambda counters: counters.get("notify.due", 0), "notifications were dropped"),
+    ("notify.lost", to_come, "notifications were lost"),
     (
         "notify.untaken_bytes",
-        ("notify.sent_bytes",),
+        lambda counters: counters.get("notify.sent_bytes", 0),
         "bytes of notifications were not taken yet when their links ended",
     ),
-    ("requests.dropped", ("requests.due",), "requests were dropped"),
-    ("handshakes.dropped", ("handshakes.due",), "handshakes were dropped"),
+    ("requests.dropped", lambda counters: counters.get("requests.due", 0), "requests were dropped"),
+    ("handshakes.dropped", lambda counters: counters.get("handshakes.due", 0), "handshakes were dropped"),
 )
 # The same of what came, but not as it is to come.
 _CAME_ODDLY = (
@@ -84,6 +84,7 @@ class Asked(NamedTuple):
         judged: figures that thresholds are about: of those, somebody has said how much there may be.
         late: share of the load for which somebody else's MSEs may still have been dialing.
         unsubscribing: the plan's own MSEs unsubscribe.
+        refusable: share of the requests that the plan itself lets be refused.
     """
 
     sessions: int = 0
@@ -92,6 +93,7 @@ class Asked(NamedTuple):
     judged: Collection[str] = ()
     late: float = 0.0
     unsubscribing: bool = False
+    refusable: float = 0.0
 
     @property
     def paced(self) -> bool:
@@ -128,20 +130,30 @@ class Shortfall(NamedTuple):
 
 
 def shortfalls(
-    asked: Asked, load_s: float, counters: Mapping[str, int], absences: Sequence[Absence], paces: Sequence[Pace] = ()
+    asked: Asked,
+    load_s: float,
+    counters: Mapping[str, int],
+    absences: Sequence[Absence],
+    paces: Sequence[Pace] = (),
+    durations: int = 0,
 ) -> tuple[Shortfall, ...]:
-    """Everything that fell short, of a run that nobody cut off."""
-    counts = (*_counts(counters), *came_to_nothing(asked, counters))
+    """Everything that fell short, of a run that nobody cut off.
+
+    Args: durations: how many there are between two clocks.
+    """
+    counts = (*_counts(asked, counters), *came_to_nothing(asked, counters))
     # What was dropped or failed is told by then, and shows in the pace, too; whoever is not there has no backlog.
     slow = () if counts else (*_taken_late(load_s, counters), *(() if _dropped(counters) else _paces(asked, paces)))
     return (
         *_sessions(asked, counters, absences),
         *_length(asked, load_s),
         *counts,
+        *_refused(asked, counters),
         *_came_oddly(asked, counters),
+        *_cut_off(asked, counters, durations),
         *slow,
         *_declined(asked, counters),
-        *_resumed(counters),
+        *_resumed(asked, counters),
     )
 
 
@@ -188,7 +200,7 @@ def _length(asked: Asked, load_s: float) -> Iterator[Shortfall]:
         yield Shortfall(f"the load ended after {load_s:.1f} of {asked.load_s:.1f} s", grave=True)
 
 
-def _counts(counters: Mapping[str, int]) -> Iterator[Shortfall]:
+def _counts(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
     for kind, begun in _BEGUN.items():
         due = counters.get(f"{kind}.due", 0)
         short = due - counters.get(begun, 0) - counters.get(f"{kind}.dropped", 0)
@@ -196,14 +208,14 @@ def _counts(counters: Mapping[str, int]) -> Iterator[Shortfall]:
             what = f"{short:,} of {due:,} {_WORDS[kind]} that were due were neither sent nor dropped"
             yield Shortfall(what, short > due * TOLERANCE)
     attempted, failed = counters.get("handshakes.attempted", 0), counters.get("handshakes.failed", 0)
-    if failed > attempted * TOLERANCE:
-        yield Shortfall(f"{failed:,} of {attempted:,} handshakes were not completed", grave=True)
+    if failed > attempted * TOLERANCE and "handshakes.failed" not in asked.judged:
+        yield Shortfall(f"{failed:,} of {attempted:,} handshakes were not completed", True, _UNJUDGED)
 
 
 def came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
     """It was offered, and that was all."""
-    for name, wholes, what in _CAME_TO_NOTHING:
-        count, whole = counters.get(name, 0), max(once(counters, each) for each in wholes)
+    for name, whole_of, what in _CAME_TO_NOTHING:
+        count, whole = counters.get(name, 0), whole_of(counters)
         tolerated = TOLERANCE + (asked.late if name == "notify.dropped" else 0.0)
         if count > whole * tolerated and name not in asked.judged:
             yield Shortfall(f"{count:,} of {whole:,} {what}", True, _UNJUDGED)
@@ -220,6 +232,13 @@ def came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Short
         yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered", True, _UNJUDGED)
 
 
+def _refused(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
+    """It was answered, but with nothing that was asked for."""
+    refused, answered = counters.get("requests.refused", 0), counters.get("requests.answered", 0)
+    if refused > answered * (TOLERANCE + asked.refusable) and "requests.refused" not in asked.judged:
+        yield Shortfall(f"{refused:,} of {answered:,} requests that were answered were refused", True, _UNJUDGED)
+
+
 def _came_oddly(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
     """It came, but not as it is to come."""
     received = counters.get("notify.received", 0)
@@ -233,6 +252,14 @@ def _came_oddly(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall
     if unknown > max(messages * TOLERANCE + sessions, _LEAST_ODD - 1) and "messages.unsupported" not in asked.judged:
         what = f"{unknown:,} of {messages:,} messages have an id that the profile does not know"
         yield Shortfall(what, True, _UNJUDGED)
+
+
+def _cut_off(asked: Asked, counters: Mapping[str, int], durations: int) -> Iterator[Shortfall]:
+    """What was recorded as 0 or 1 h was something else, which nobody knows: figures with much of that tell nothing."""
+    clamped = counters.get("clock.clamped", 0)
+    if clamped > durations * TOLERANCE and "clock.clamped" not in asked.judged:
+        what = f"{clamped:,} of {max(clamped, durations):,} durations of notifications were below 0 or above 1 h"
+        yield Shortfall(what, True, "what they were cannot be told, nor whether it would pass")
 
 
 def _taken_late(load_s: float, counters: Mapping[str, int]) -> Iterator[Shortfall]:
@@ -269,17 +296,17 @@ def _paces(asked: Asked, paces: Sequence[Pace]) -> Iterator[Shortfall]:
             yield Shortfall(what, pace.done < pace.offered * (1 - _PACE_TOLERANCE) and not asked.paced)
 
 
-def _resumed(counters: Mapping[str, int]) -> Iterator[Shortfall]:
+def _resumed(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
     """Another mix of full and resumed handshakes is another load."""
-    asked, resumed = counters.get("handshakes.resumption_asked", 0), counters.get("handshakes.resumed", 0)
+    wanted, resumed = counters.get("handshakes.resumption_asked", 0), counters.get("handshakes.resumed", 0)
     # One that did not come to its end has done neither, and is told of by itself; of them, as many as of all.
     ended = counters.get("handshakes.failed", 0) + counters.get("handshakes.withdrawn", 0)
-    missing = asked - resumed - math.ceil(asked * ended / max(1, counters.get("handshakes.attempted", 0)))
-    if missing > 0:
+    missing = wanted - resumed - math.ceil(wanted * ended / max(1, counters.get("handshakes.attempted", 0)))
+    if missing > 0 and "handshakes.resumed" not in asked.judged:
         offered = counters.get("handshakes.resumption_offered", 0)
-        what = f"{resumed:,} of {asked:,} handshakes that load.resumed asks for resumed an earlier session"
+        what = f"{resumed:,} of {wanted:,} handshakes that load.resumed asks for resumed an earlier session"
         why = f"the target had given something to offer for {offered:,} of them"
-        yield Shortfall(what, missing > asked * TOLERANCE, why)
+        yield Shortfall(what, missing > wanted * TOLERANCE, why)
 
 
 def _share(share: float) -> str:

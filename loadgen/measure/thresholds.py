@@ -17,7 +17,17 @@ import msgspec
 from loadgen.errors import InputError, Problem
 from loadgen.measure.clocks import Clocks
 from loadgen.measure.histogram import PERCENTILES, MetricSummary, samples_for
-from loadgen.measure.names import BETWEEN_CLOCKS, COSTS, COUNTERS, ERROR_PHASES, METRICS, RATES
+from loadgen.measure.names import (
+    BETWEEN_CLOCKS,
+    COSTS,
+    COUNTERS,
+    ERROR_PHASES,
+    METRICS,
+    MSE_COUNTERS,
+    RATES,
+    WLC_COUNTERS,
+    error_phases,
+)
 from loadgen.strict import nearest, one_of
 from loadgen.units import Duration, Size, format_duration
 
@@ -138,6 +148,9 @@ def _parse(text: str) -> Threshold:
             if not _is_count(part) and part not in RATES:
                 near = _near(part, [*COUNTERS, *RATES])
                 raise _Wrong(f"counters or rates on both sides of the / in {text!r}{near}", f'"{part}"')
+        if _is_count(left) != _is_count(over):
+            found = " / ".join(f"a {'counter' if _is_count(part) else 'rate'}" for part in (left, over))
+            raise _Wrong(f"two counters or two rates on the sides of the / in {text!r}", found)
         return Threshold(text, left, None, over, Unit.SHARE, sign, _share(limit, text))
     if statistic is not None:
         if statistic not in STATISTICS:
@@ -228,13 +241,31 @@ def _figure(threshold: Threshold, figures: Figures) -> float:
     """Raises: LookupError: there is none, with why."""
     if threshold.statistic is not None:
         return _statistic(threshold.name, threshold.statistic, figures.metrics)
-    figure = _plain(threshold.name, figures)
     if threshold.over is None:
-        return figure
+        return _plain(threshold.name, figures)
+    for part in (threshold.name, threshold.over):
+        if not _is_measured(part, figures):
+            raise LookupError(f"{_not_measured(part, figures)}; {_divisible(part, figures)}")
     over = _plain(threshold.over, figures)
     if not over:
         raise LookupError(f"{threshold.over} is 0")
-    return figure / over
+    return _plain(threshold.name, figures) / over
+
+
+def _not_measured(name: str, figures: Figures) -> str:
+    ours = error_phases(wlc=name in WLC_COUNTERS, mse=name in MSE_COUNTERS)
+    whose = "WLCs" if name in WLC_COUNTERS else "MSEs"
+    why = f": the {whose} are not ours" if ours and not ours & {*figures.phases} else ""
+    return f"{name} was not measured{why}"
+
+
+def _divisible(name: str, figures: Figures) -> str:
+    """What there is instead of a counter or a rate that is not there: the other ones of what it is about."""
+    known = figures.rates if name in RATES else figures.counters
+    about = name.partition(".")[0]
+    such = [each for each in known if each.partition(".")[0] == about and not each.endswith("_bytes")]
+    word = "rates" if name in RATES else "counters"
+    return f"{word} of this run that can be divided: {', '.join(such) or 'none'}"
 
 
 def _statistic(name: str, statistic: str, metrics: Mapping[str, MetricSummary]) -> float:
@@ -254,9 +285,15 @@ def _plain(name: str, figures: Figures) -> float:
         if name in known:
             figure = float(known[name])
             return figure * 1e9 if name in COSTS and name.endswith("_s") else figure
-    if name.startswith("errors.") and name.split(".")[1] in figures.phases:  # a kind that did not occur
+    if _is_measured(name, figures):  # a kind of error that did not occur
         return 0.0
-    raise LookupError(f"{name} was not measured")
+    raise LookupError(_not_measured(name, figures))
+
+
+def _is_measured(name: str, figures: Figures) -> bool:
+    if name.startswith("errors."):
+        return name in figures.counters or name.split(".")[1] in figures.phases
+    return any(name in known for known in (figures.rates, figures.costs, figures.counters))
 
 
 def _shown(figure: float, unit: Unit) -> str:

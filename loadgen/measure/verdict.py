@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from loadgen.errors import ExitCode
 from loadgen.measure.asked import MOST_NAMED, TOLERANCE, Shortfall
-from loadgen.measure.books import once
+from loadgen.measure.books import once, to_come
 from loadgen.measure.faults import faults
 from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.result import Limit, ResultVerdict
@@ -251,7 +251,7 @@ def _evidence(
             )
         return Limit.TARGET, f"{name}: {count:,}"
     lost = counters.get("notify.lost", 0)
-    if lost > max(once(counters, name) for name in ("notify.sent", "notify.received")) * TOLERANCE:
+    if lost > to_come(counters) * TOLERANCE:
         # Of datagrams nobody says where they went; those that we lost ourselves are the generator's, above.
         where = Limit.NETWORK if "datagrams.received" in counters else Limit.TARGET
         return where, f"notifications lost: {lost:,}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -147,6 +147,27 @@ def plan_requests(
             )
         )
     return planned
+
+
+def refusable(requests: Sequence[PlannedRequest], subscription: int, length_ns: int) -> float:
+    """Share of what is asked in a load of that length that a WLC refuses because it is asked so: about what nobody has,
+    or under what the MSEs have not subscribed to, or unsubscribe from.
+
+    Args:
+        subscription: the mask of mse.subscribe.
+    """
+    held: set[int] = {service for service in Subservice if subscription >> service & 1}
+    held |= {service for each in requests if each.name in _SUBSCRIBING for service in each.subservices}
+    held -= {service for each in requests if each.name == "unsubscribe" for service in each.subservices}
+    every = refused = 0.0
+    for each in requests:
+        number = each.per_s * max(0, length_ns - each.delay_ns)
+        every += number
+        if each.device == "unknown":
+            refused += number
+        elif each.name in _DEVICES:
+            refused += number * sum(service not in held for service in each.subservices) / len(each.subservices)
+    return refused / every if every else 0.0
 
 
 def _subservices(name: str, request: Request, subscription: int) -> list[Subservice]:

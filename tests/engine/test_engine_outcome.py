@@ -17,7 +17,7 @@ from loadgen.measure.asked import Absence, Asked, Pace, shortfalls
 from loadgen.measure.health import Verdict
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
-from loadgen.measure.result import StageResult
+from loadgen.measure.result import RunResult, StageResult
 from loadgen.measure.timeline import TimelineBuilder
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
@@ -236,3 +236,53 @@ def test_a_worker_that_died_has_a_rate_for_as_long_as_it_told(
     # How it fared until then it never told.
     assert (result.verdict.generator is Verdict.INVALID) == bool(dead)
     assert not_counted(result) == ("a worker process died in it" if dead else None)
+
+
+def result_of(tmp_path: Path, recorder: Recorder, text: str = NOTIFY, use: Use = Use.TARGET_WLC) -> RunResult:
+    """Of a run whose one worker recorded this, in a hold of 2 s with one session; `recorder` knows its stage."""
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n{text}', "utf-8")
+    targets = [("127.0.0.1", 16113)] if use is Use.TARGET_WLC else []
+    plan = make_plan(*load_scenario(path), use=use, targets=targets)
+    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load.end()
+    load.end_ns = load.start_ns + plan.duration_ns
+    recorder.counters.update({"sessions.attempted": 1, "sessions.established": 1, "sessions.closed": 1})
+    merger = Merger()
+    merger.add("mse-0", recorder.take(0))
+    record = RunRecord(merger, TimelineBuilder(NS_PER_S), (load,), (), (), True, True, False, "", True, load.start_ns)
+    return make_result(plan, record, (), datetime.now(UTC))
+
+
+def test_durations_that_are_all_cut_off_are_no_pass(tmp_path: Path) -> None:
+    """A WLC says that its notifications were due after it sent them: all latencies are 0."""
+    recorder = Recorder("before")
+    for _ in range(200):
+        recorder.record("notify.latency", -5, "hold")
+        recorder.record("notify.service", 5, "hold")
+    recorder.counters["notify.received"] = 200
+    result = result_of(tmp_path, recorder)
+    assert result.metrics["notify.latency"].p50 == 0
+    assert result.verdict.exit_code == ExitCode.INCONCLUSIVE
+    assert result.verdict.reasons[0].startswith("200 of 400 durations of notifications were below 0 or above 1 h: ")
+
+
+@pytest.mark.parametrize(
+    ("requests", "use", "code"),
+    [
+        ("measurement = { rate = 50 }", Use.TARGET_WLC, ExitCode.INCONCLUSIVE),
+        ('measurement = { rate = 50, device = "unknown" }', Use.TARGET_WLC, ExitCode.PASSED),
+        ("measurement = { rate = 50 }", Use.BOTH, ExitCode.PASSED),
+    ],
+)
+def test_a_target_that_refuses_what_it_is_asked_is_no_pass(
+    requests: str, use: Use, code: ExitCode, tmp_path: Path
+) -> None:
+    recorder = Recorder("before")
+    for _ in range(200):
+        recorder.record("notify.latency", 5, "hold")
+    counters = {"requests.due": 100, "requests.sent": 100, "requests.answered": 100, "requests.refused": 100}
+    recorder.counters.update(counters | {"notify.received": 200, "notify.sent": 200, "notify.due": 200})
+    result = result_of(tmp_path, recorder, f"{NOTIFY}[requests]\n{requests}\n", use)
+    assert result.verdict.exit_code == code
+    assert "requests refused: 100" in result.verdict.reasons

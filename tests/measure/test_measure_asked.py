@@ -82,6 +82,7 @@ DOUBLED = {"notify.received": 1098, "notify.duplicated": 549}
 STREAM = "errors.stream."
 MANY = {"notify.received": 99, "sessions.attempted": 1000}  # sessions, so that it is an error of few of them
 UNKNOWN = {"notify.received": 990, "echo.received": 10}
+REFUSED = {"requests.due": 180, "requests.sent": 180, "requests.answered": 180}
 ECHOES = {"echo.due": 6, "echo.sent": 1, "echo.dropped": 4, "echo.unanswered": 1}
 
 
@@ -109,9 +110,18 @@ ECHOES = {"echo.due": 6, "echo.sent": 1, "echo.dropped": 4, "echo.unanswered": 1
         (Asked(late=0.51), 0, DROPPED, [], "", False),  # while MSEs were still dialing
         (Asked(), 0, {"notify.due": 800, "notify.sent": 792, "notify.dropped": 8}, [], "", False),
         (Asked(), 0, {"notify.sent": 800, "notify.lost": 9}, [], "9 of 800 notifications were lost", True),
-        (Asked(), 0, {"notify.received": 791, "notify.lost": 9}, [], "9 of 791 notifications were lost", True),
+        (Asked(), 0, {"notify.received": 791, "notify.lost": 9}, [], "9 of 800 notifications were lost", True),
+        (Asked(), 0, {"notify.received": 980, "notify.lost": 4000}, [], "4,000 of 4,980 notifications were lost", True),
+        (
+            Asked(),
+            0,
+            {"notify.sent": 10, "notify.received": 10, "notify.lost": 90},
+            [],
+            "90 of 100 notifications",
+            True,
+        ),
         # Of 549 that came once each, and again: what came again dilutes nothing.
-        (Asked(judged={"notify.duplicated"}), 0, DOUBLED | {"notify.lost": 7}, [], "7 of 549 notifications were", True),
+        (Asked(judged={"notify.duplicated"}), 0, DOUBLED | {"notify.lost": 7}, [], "7 of 556 notifications were", True),
         (Asked(judged={"notify.duplicated"}), 0, DOUBLED | {"notify.lost": 5}, [], "", False),
         (Asked(), 0, DOUBLED, [], "549 of 1,098 notifications had come before", True),
         (Asked(), 0, {"notify.received": 626, "notify.reordered": 62}, [], "62 of 626 notifications came after", True),
@@ -153,6 +163,12 @@ ECHOES = {"echo.due": 6, "echo.sent": 1, "echo.dropped": 4, "echo.unanswered": 1
         (Asked(), 0, {"handshakes.due": 1000, "handshakes.attempted": 900}, [], "100 of 1,000 handshakes", True),
         (Asked(), 0, {"handshakes.attempted": 100, "handshakes.failed": 2}, [], "2 of 100 handshakes were", True),
         (Asked(), 0, {"handshakes.attempted": 100, "handshakes.failed": 1}, [], "", False),
+        (Asked(judged={"handshakes.failed"}), 0, {"handshakes.attempted": 100, "handshakes.failed": 2}, [], "", False),
+        (Asked(), 0, REFUSED | {"requests.refused": 180}, [], "180 of 180 requests that were answered were ref", True),
+        (Asked(), 0, REFUSED | {"requests.refused": 2}, [], "2 of 180 requests that were answered were refused", True),
+        (Asked(refusable=0.5), 0, REFUSED | {"requests.refused": 91}, [], "", False),  # the plan has it so
+        (Asked(refusable=0.5), 0, REFUSED | {"requests.refused": 93}, [], "93 of 180 requests that were", True),
+        (Asked(judged={"requests.refused"}), 0, REFUSED | {"requests.refused": 180}, [], "", False),
         (Asked(), 0, {"requests.due": 100, "requests.sent": 90, "requests.dropped": 10}, [], "10 of 100", True),
         (Asked(), 0, {"requests.due": 100, "requests.sent": 90}, [], "10 of 100 requests", True),
     ],
@@ -172,6 +188,31 @@ def test_what_was_done_is_compared_with_what_was_asked_for(
         assert ALL_DONE not in verdict.limit_reason
         assert shortfall.what in verdict.limit_reason or "notify.lost" in counters
         assert verdict.limited_by is (Limit.TARGET if grave else Limit.SCENARIO)
+
+
+@pytest.mark.parametrize(
+    ("clamped", "durations", "judged", "what"),
+    [
+        (1018, 2036, (), "1,018 of 2,036 durations of notifications were below 0 or above 1 h"),
+        (21, 2036, (), "21 of 2,036 durations of notifications were below 0 or above 1 h"),
+        (20, 2036, (), ""),
+        (1018, 2036, ("clock.clamped",), ""),
+        (5, 0, (), "5 of 5 durations of notifications were below 0 or above 1 h"),  # as of a worker that died
+    ],
+)
+def test_durations_that_were_cut_off_pass_nothing(
+    clamped: int, durations: int, judged: tuple[str, ...], what: str
+) -> None:
+    counters = PLAIN | {"clock.clamped": clamped}
+    found = shortfalls(Asked(judged=judged), 0, counters, [], durations=durations)
+    assert [each.what for each in found] == ([what] if what else [])
+    assert verdict_of(counters, found).exit_code == (ExitCode.INCONCLUSIVE if what else ExitCode.PASSED)
+
+
+@pytest.mark.parametrize(("judged", "grave"), [((), [True]), (("handshakes.resumed",), [])])
+def test_how_many_are_to_resume_a_threshold_says(judged: tuple[str, ...], grave: list[bool]) -> None:
+    counters = {"handshakes.attempted": 60, "handshakes.resumption_asked": 40, "handshakes.resumed": 20}
+    assert [each.grave for each in shortfalls(Asked(judged=judged), 0, counters, ())] == grave
 
 
 def test_who_was_missing_is_named_and_not_all_of_thousands() -> None:
@@ -260,6 +301,8 @@ def test_what_is_lost_is_a_share_of_what_came_once() -> None:
     theirs = {"sessions.attempted": 1, "sessions.established": 1, "notify.lost": 7}
     doubled = verdict_of(theirs | DOUBLED)
     assert (doubled.limited_by, doubled.limit_reason) == (Limit.TARGET, "notifications lost: 7")
+    assert verdict_of(theirs | {"notify.received": 692}).limited_by is Limit.TARGET
+    assert verdict_of(theirs | {"notify.received": 693}).limited_by is Limit.SCENARIO  # 7 of 700
     assert verdict_of(theirs | {"notify.received": 1098}).limited_by is Limit.SCENARIO
 
 

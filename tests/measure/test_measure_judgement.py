@@ -164,6 +164,8 @@ def test_every_figure_of_a_result_can_be_judged(name: str) -> None:
         ("sessions.faled == 0", "a metric with a statistic, a counter, a rate or a cost"),
         ("notify.lost / notify.latency.p99 < 1", "counters or rates on both sides of the / in"),
         ("notify.lost / notify.sennt < 1%", "counters or rates on both sides of the / in"),
+        ("notify.lost / notify.received_per_s < 1%", "two counters or two rates on the sides of the / in"),
+        ("notify.sent_per_s / notify.sent < 1%", "two counters or two rates on the sides of the / in"),
         ("notify.lost / notify.sent < 1ms", 'a share such as "0.01%"'),
         ("notify.lost / notify.sent < nan%", 'a share such as "0.01%"'),
         ("notify.lost < 1%", "a number in"),
@@ -224,6 +226,36 @@ def test_all_bad_thresholds_come_at_once_with_their_places() -> None:
     assert [problem.where for problem in refusal.value.problems] == [f"--threshold[{i}]" for i in (1, 3, 4)]
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "notify.lost / notify.sent < 1%",
+            "notify.sent was not measured: the WLCs are not ours; "
+            "counters of this run that can be divided: notify.received, notify.lost",
+        ),
+        (
+            "notify.dropped / notify.received < 1%",
+            "notify.dropped was not measured: the WLCs are not ours; "
+            "counters of this run that can be divided: notify.received, notify.lost",
+        ),
+        (
+            "notify.received_per_s / notify.sent_per_s > 99%",
+            "notify.sent_per_s was not measured; rates of this run that can be divided: notify.received_per_s",
+        ),
+        (
+            "requests.refused / requests.served < 1%",
+            "requests.refused was not measured; counters of this run that can be divided: none",
+        ),
+        ("notify.lost / errors.tls.reset < 1", "errors.tls.reset is 0"),
+    ],
+)
+def test_a_share_of_what_this_run_does_not_count_says_what_it_does(text: str, shown: str) -> None:
+    figures = Figures({}, {"notify.received": 900, "notify.lost": 0}, {"notify.received_per_s": 9.0}, {}, ("tls",))
+    (result,) = judge(parse_thresholds([text], "x"), figures)
+    assert (result.status, result.shown) == (Status.ERROR, shown)
+
+
 def judged(text: str) -> ThresholdResult:
     figures = Figures(
         {"notify.latency": summary(count=500, p99=10 * MS, mean=1.5)},
@@ -269,12 +301,13 @@ def test_what_was_not_measured_is_an_error() -> None:
         "notify.sent_per_s >= 0",
         "notify.lost == 0",  # that side was not ours
         "notify.lost / sessions.attempted < 1",
-        "sessions.failed / notify.sent_per_s < 1",
+        "sessions.failed / notify.sent < 1",
         "handshake.cpu_s < 1s",
     ):
         result = judged(text)
         assert (result.passed, result.status, result.figure) == (False, Status.ERROR, None)
-        assert result.shown.endswith(" was not measured")
+        assert " was not measured" in result.shown
+        assert "ours" not in result.shown  # both sides are
 
 
 def test_a_share_of_nothing_is_an_error() -> None:

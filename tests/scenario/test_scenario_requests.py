@@ -14,9 +14,11 @@ from loadgen.nmsp.profile import WireProfile, reference_profile
 from loadgen.nmsp.services import Subservice
 from loadgen.scenario.load import load_scenario, scenario_untrusted
 from loadgen.scenario.plan import Use, make_plan
-from loadgen.scenario.requests import ASKED, Requests
+from loadgen.scenario.requests import ASKED, Requests, refusable
+from loadgen.units import NS_PER_S
 
 SUBSCRIBED = SMALL + 'mse.subscribe = ["rssi-ms", "info-ms", "info-rfid", "stats-ms", "on-demand"]\n'
+TAGS = 'subservices = ["rssi-rfid"]'
 SHOWN = Path(__file__).parents[2] / "scenarios" / "requests.toml"
 
 
@@ -48,6 +50,25 @@ def test_what_a_plan_makes_of_them(tmp_path: Path) -> None:
     assert (found["subscribe_groups"].groups, found["subscribe_groups"].subservices) == (("a", "b"), (0,))
     assert (found["wips_config"].signatures, found["wips_config"].device) == (3, "")
     assert (found["on_demand"].subservices, found["on_demand"].device) == ((21,), "known")
+
+
+@pytest.mark.parametrize(
+    ("requests", "share"),
+    [
+        ("measurement = { rate = 5 }\nwips_config = { rate = 1 }", 0.0),
+        ('measurement = { rate = 5, device = "unknown" }\ncapability = { rate = 15 }', 0.25),
+        # The unknown ones begin when half of the load of 2 s is over.
+        ('measurement = { rate = 10, device = "unknown", delay = "1s" }\ncapability = { rate = 15 }', 0.25),
+        ('measurement = { rate = 6 }\nunsubscribe = { rate = 2, subservices = ["rssi-ms"] }', 0.75),
+        ('information = { rate = 6 }\nunsubscribe = { rate = 2, subservices = ["info-ms"] }', 0.375),  # or info-rfid
+        (f"measurement = {{ rate = 6, {TAGS} }}", 1.0),
+        (f"measurement = {{ rate = 6, {TAGS} }}\nsubscribe = {{ rate = 6, {TAGS} }}", 0.0),
+        ('measurement = { rate = 5, device = "unknown", delay = "9s" }', 0.0),
+    ],
+)
+def test_what_a_plan_has_refused(requests: str, share: float, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, f"{SUBSCRIBED}[requests]\n{requests}\n")
+    assert refusable(plan.requests, plan.subscription, 2 * NS_PER_S) == pytest.approx(share)
 
 
 def test_about_other_peoples_devices_nothing_is_known(tmp_path: Path) -> None:
