@@ -280,7 +280,7 @@ class Reception:
         return int(self._expected[number]) if check is None else check.taken
 
     def absorb(self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]) -> None:
-        """Check and record a batch of notifications; of duplicates, only that they came.
+        """Check and record a batch of notifications; of duplicates and what was not subscribed to, only that they came.
 
         Args:
             rows: endpoints in the order in which theirs were scanned; each at most once.
@@ -288,20 +288,22 @@ class Reception:
         """
         numbers, counts = np.array(rows, np.int64), np.array(of_each, np.int64)
         self._recorder.count("notify.received", len(columns.sequence))
-        self._check_subservices(columns.subservice, numbers, counts)
+        wanted = self._check_subservices(columns.subservice, numbers, counts)
         # One each is the case of one notification per write.
         ends = None if len(numbers) == len(columns.sequence) else np.cumsum(counts)
-        new = self._check_sequence(columns, numbers, counts, ends, done_ns)
-        if new is None:
+        chosen = self._check_sequence(columns, numbers, counts, ends, done_ns, wanted)
+        if chosen is None:
             self._record(columns, numbers, counts, ends, done_ns)
             return
         # What came before has been recorded: the rest is a batch.
-        counts = np.bincount(np.repeat(np.arange(len(numbers)), counts)[new], minlength=len(numbers))
+        counts = np.bincount(np.repeat(np.arange(len(numbers)), counts)[chosen], minlength=len(numbers))
         left = np.flatnonzero(counts)
         if len(left):
             counts = counts[left]
             times = [done_ns[index] for index in left.tolist()]
-            self._record(Columns(*(column[new] for column in columns)), numbers[left], counts, np.cumsum(counts), times)
+            self._record(
+                Columns(*(column[chosen] for column in columns)), numbers[left], counts, np.cumsum(counts), times
+            )
         elif self._recorder.clocks is not None:
             self._recorder.clocks.settle()
 
@@ -349,23 +351,25 @@ class Reception:
 
     def _record_services(self, subservice: NDArray[np.int64], latency: NDArray[np.int64], stage: str) -> None:
         for number in np.unique(subservice).tolist():
-            if number < len(Subservice):  # whoever sends others is told of by `_check_subservices`
-                name = Subservice(number).name.lower()
-                chosen = subservice == number
-                self._recorder.count(f"service.{name}.received", int(np.count_nonzero(chosen)))
-                self._recorder.record_column(f"service.{name}.latency", latency[chosen], stage)
+            name = Subservice(number).name.lower()
+            chosen = subservice == number
+            self._recorder.count(f"service.{name}.received", int(np.count_nonzero(chosen)))
+            self._recorder.record_column(f"service.{name}.latency", latency[chosen], stage)
 
     def _check_subservices(
         self, subservice: NDArray[np.int64], numbers: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> None:
+    ) -> NDArray[np.bool_] | None:
+        """Returns: which were subscribed to; None: all were."""
         granted = self._granted[numbers]
         if len(numbers) != len(subservice):
             granted = np.repeat(granted, counts)
         if self._regrants:
             self._apply_regrants(granted, numbers, counts)
-        wrong = len(subservice) - int(np.count_nonzero(granted >> subservice & 1))  # numpy shifts by too much to 0
-        if wrong:
-            self._recorder.count("errors.stream.not_subscribed", wrong)
+        wanted: NDArray[np.int64] = granted >> subservice & 1  # numpy shifts by too much to 0
+        if not (wrong := len(subservice) - int(np.count_nonzero(wanted))):
+            return None
+        self._recorder.count("errors.stream.not_subscribed", wrong)
+        return wanted.astype(bool)
 
     def _apply_regrants(
         self, granted: NDArray[np.int64], numbers: NDArray[np.int64], counts: NDArray[np.int64]
@@ -385,8 +389,9 @@ class Reception:
         counts: NDArray[np.int64],
         ends: NDArray[np.int64] | None,
         done_ns: Sequence[int],
+        wanted: NDArray[np.bool_] | None,
     ) -> NDArray[np.bool_] | None:
-        """Returns: which are no duplicates; None: none is one."""
+        """Args: wanted: which were subscribed to; None: all. Returns: of these, which are no duplicates; None: all."""
         if ends is None:
             expected, last_due_ns = self._expected[numbers], columns.due_ns
         else:
@@ -394,13 +399,18 @@ class Reception:
             expected = np.repeat(self._expected[numbers] - (ends - counts), counts) + np.arange(total)
             last_due_ns = columns.due_ns[ends - 1]
         if self._checks or not np.array_equal(expected, columns.sequence):
-            return self._check_one_by_one(columns, numbers.tolist(), counts.tolist(), done_ns)
+            return self._check_one_by_one(columns, numbers.tolist(), counts.tolist(), done_ns, wanted)
         self._expected[numbers] += counts
         self._due_ns[numbers] = last_due_ns
-        return None
+        return wanted
 
     def _check_one_by_one(
-        self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]
+        self,
+        columns: Columns,
+        rows: Sequence[int],
+        of_each: Sequence[int],
+        done_ns: Sequence[int],
+        wanted: NDArray[np.bool_] | None,
     ) -> NDArray[np.bool_] | None:
         new = np.ones(len(columns.sequence), bool)
         end = 0
@@ -422,6 +432,9 @@ class Reception:
                 self._record_doubtful(number, check.held)
             if judged.doubtful is not None:
                 _, due, sent, subservice = (int(column[mine][judged.doubtful]) for column in columns)
-                check.held = _Doubtful(due, sent, subservice, done)
+                is_wanted = wanted is None or wanted[mine][judged.doubtful]
+                check.held = _Doubtful(due, sent, subservice, done) if is_wanted else None
             new[mine] = judged.new
+        if wanted is not None:
+            new &= wanted
         return None if new.all() else new

@@ -17,9 +17,10 @@ _LATEST_NS = (1 << 63) - 1
 
 
 class Told(NamedTuple):
-    """One notification's figures. subservice: None: there is no such one."""
+    """One notification's figures. wanted: it was subscribed to; otherwise it has none."""
 
-    subservice: int | None
+    wanted: bool
+    subservice: int
     stage: str
     due_ns: int
     latency_ns: int
@@ -51,9 +52,10 @@ class Notices:
         recorder.count("notify.received")
         subservice = message.subservice
         known = 0 <= subservice < len(Subservice)
-        if not known or not (endpoint.granted & _ABOUT[type(message)]) >> subservice & 1:
+        wanted = known and bool((endpoint.granted & _ABOUT[type(message)]) >> subservice & 1)
+        if not wanted:
             recorder.count("errors.stream.not_subscribed")
-        told = Told(subservice if known else None, stage, due_ns, done_ns - due_ns, done_ns - sent_ns)
+        told = Told(wanted, subservice, stage, due_ns, done_ns - due_ns, done_ns - sent_ns)
         if recorder.clocks is not None:
             offset_ns = recorder.clocks.correct_one(endpoint.number, told.service_ns, now_ns, sent_ns)
             latency_ns = max(-_LATEST_NS, told.latency_ns + offset_ns)
@@ -62,15 +64,16 @@ class Notices:
             self._record(told)
 
     def _record(self, told: Told) -> None:
+        if not told.wanted:
+            return
         recorder, stage = self._recorder, told.stage
         recorder.record("notify.latency", told.latency_ns, stage)
         recorder.record("notify.service", told.service_ns, stage)
         if self._our_schedule:
             recorder.wait("received", stage, told.due_ns, told.latency_ns)
-        if told.subservice is not None:
-            name = Subservice(told.subservice).name.lower()
-            recorder.count(f"service.{name}.received")
-            recorder.record(f"service.{name}.latency", told.latency_ns, stage)
+        name = Subservice(told.subservice).name.lower()
+        recorder.count(f"service.{name}.received")
+        recorder.record(f"service.{name}.latency", told.latency_ns, stage)
 
     def _is_new(self, endpoint: HearingEnd, sequence: int, told: Told) -> bool:
         """Whether it is no duplicate: those have no figures but their count."""

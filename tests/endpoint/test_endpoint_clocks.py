@@ -456,6 +456,7 @@ def test_what_is_no_time_is_clamped_and_does_not_bend_the_clock() -> None:
     clocks = recorder.clocks = PeerClocks(["192.0.2.1:1"])
     reception = Reception(recorder, 1, TO_UNIX_NS, our_schedule=False)
     clocks.set_up(0, 1000, 2000)
+    reception.open(0, 1)
     reception.settle_grants()
     for number, sent in enumerate(((1 << 63) - 1, -1, -(1 << 63), TO_UNIX_NS + 5000)):
         times = np.array([sent])

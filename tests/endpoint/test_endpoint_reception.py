@@ -415,12 +415,60 @@ def test_clocks_that_disagree_are_clamped_and_counted() -> None:
 
 
 @pytest.mark.parametrize("subservice", [0, 1, 5, 22, 62, 63, 64, 255])
-def test_what_was_not_subscribed_is_counted(subservice: int) -> None:
+def test_what_was_not_subscribed_is_counted_and_that_is_all(subservice: int) -> None:
     traffic = Traffic(2, granted=1 << 5 | 1)
     traffic.absorb([(0, [0, 1]), (1, [0])], subservice=subservice)
     wrong = 0 if subservice in (0, 5) else 3
     assert traffic.recorder.counters["errors.stream.not_subscribed"] == wrong
     assert traffic.recorder.counters["notify.received"] == 3  # received all the same
+    assert "notify.lost" not in traffic.recorder.counters
+    for metric in ("notify.latency", "notify.service"):
+        assert histogram_values(traffic.recorder, metric)[0] == 3 - wrong
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("gap", [False, True])
+def test_figures_are_of_what_was_subscribed_to_alone(together: bool, gap: bool) -> None:
+    """Every third one is of another subservice, has a number like all others, and comes a second late."""
+    recorder = Recorder()
+    reception = Reception(recorder, 1, 0, by_service=True)
+    reception.open(0, 1 << 5 | 1)
+    sequence = np.array([number for number in range(31) if not (gap and number == 10)])
+    foreign = sequence % 3 == 2
+    due = 10**9 + sequence * 1000
+    done = 3 * 10**9
+    subservice = np.where(foreign, 2, 5 * (sequence % 3))
+    due -= 10**9 * foreign
+    columns = Columns(sequence, due, due, subservice)
+    if together:
+        reception.absorb(columns, [0], [len(sequence)], [done])
+    else:
+        for place in range(len(sequence)):
+            reception.absorb(Columns(*(column[place : place + 1] for column in columns)), [0], [1], [done])
+    wrong = int(foreign.sum())
+    counters = recorder.counters
+    assert counters["notify.received"] == len(sequence)
+    assert counters["errors.stream.not_subscribed"] == wrong
+    assert counters["notify.lost"] == gap
+    assert (
+        counters["service.rssi_ms.received"] + counters["service.rssi_ms_associated_only.received"]
+        == len(sequence) - wrong
+    )
+    assert "service.rssi_rogue.received" not in counters
+    count, _, most = histogram_values(recorder, "notify.latency")
+    assert count == len(sequence) - wrong
+    assert most < 2.5 * 10**9
+
+
+def test_a_new_series_of_what_was_not_subscribed_to_has_no_figures_either() -> None:
+    """The first one of it was taken for a duplicate, until the second came."""
+    traffic = Traffic(1, granted=1)
+    traffic.absorb([(0, list(range(20)))], due_ns=100, done_ns=200)
+    traffic.absorb([(0, [0])], subservice=5, due_ns=300, done_ns=400)
+    traffic.absorb([(0, [1])], subservice=5, due_ns=301, done_ns=400)
+    assert traffic.recorder.counters["errors.stream.sequence_restart"] == 1
+    assert traffic.recorder.counters["errors.stream.not_subscribed"] == 2
+    assert histogram_values(traffic.recorder, "notify.latency")[0] == 20
 
 
 @pytest.mark.parametrize("how", ["open", "settled", "in_the_batch"])
@@ -459,12 +507,14 @@ def test_hostile_numbers_and_times_raise_nothing(hostile: int) -> None:
     """What a u64 from 2**63 on becomes in an int64 column."""
     recorder = Recorder()
     reception = Reception(recorder, 2, TO_UNIX_NS)
-    column = np.array([hostile, hostile, hostile], np.int64)
-    for _ in range(3):
-        reception.absorb(Columns(column, column, column, column), [1, 0], [2, 1], [5, 5])
+    column, zeros = np.array([hostile, hostile, hostile], np.int64), np.zeros(3, np.int64)
+    for number in range(2):
+        reception.open(number, 1)
+    for subservice in (zeros, zeros, column):
+        reception.absorb(Columns(column, column, column, subservice), [1, 0], [2, 1], [5, 5])
     assert recorder.counters["notify.received"] == 9
     counters = recorder.take(0).counters
-    assert counters["errors.stream.not_subscribed"] == 9
+    assert counters["errors.stream.not_subscribed"] == 3
     assert "notify.lost" not in counters  # nobody lost 2**63 notifications
     assert counters["notify.duplicated"] + counters.get("errors.stream.sequence_jump", 0) > 0
     # What comes again has no durations.

@@ -801,13 +801,16 @@ def test_numbers_of_notices_that_begin_again_are_no_duplicates() -> None:
         assert histogram_values(talk.recorder, metric)[0] == 7
 
 
-def test_a_notice_of_what_was_not_granted_is_counted() -> None:
+def test_a_notice_of_what_was_not_granted_is_counted_and_that_is_all() -> None:
     talk = Talk()
     talk.mse.hear(notice(0, Subservice.ATTACH), 5000)
     talk.mse.hear(notice(1, 255), 5000)
     assert talk.mse.fault is None
     assert talk.recorder.counters["errors.stream.not_subscribed"] == 2
-    assert talk.recorder.counters["service.attach.received"] == 1
+    assert talk.recorder.counters["notify.received"] == 2
+    assert "service.attach.received" not in talk.recorder.counters
+    for metric in ("notify.latency", "notify.service", "service.attach.latency"):
+        assert histogram_values(talk.recorder, metric)[0] == 0
 
 
 def test_a_notice_of_another_class_is_not_what_was_granted() -> None:
