@@ -161,7 +161,7 @@ def test_numbers_that_begin_again_are_told_from_duplicates_by_when_they_were_due
 @REPEATABLE
 def test_what_is_lost_after_a_restart_is_lost(seed: int) -> None:
     rng = random.Random(seed)
-    # However much of it is lost, it begins in the lower half of what was expected: otherwise it went back a little only.
+    # However much of it is lost, it begins in the lower half of what was expected; else it went back a little only.
     before, after = rng.randrange(40, 60), rng.randrange(5, 20)
     sent = series(*range(before), *range(after))
     dropped = set(rng.sample(range(before, before + after - 2), rng.randrange(after - 2)))
