@@ -241,14 +241,15 @@ class Reception:
         by_service: bool = False,
     ) -> None:
         """Args:
-        our_schedule: what is due is due by our clock; otherwise stages go by when things came.
+        our_schedule: what is due is due by our clock; otherwise stages go by when things came, and so do waits.
         by_service: each subservice has figures of its own, too.
         """
         self._recorder = recorder
         self._to_unix_ns = to_unix_ns
         self._our_schedule = our_schedule
         self._by_service = by_service
-        self._gathered = recorder.gather([("notify.latency",), ("notify.service",)], "received" if our_schedule else "")
+        what = "received" if our_schedule else "came"
+        self._gathered = recorder.gather([("notify.latency",), ("notify.service",)], what)
         self._expected = np.zeros(rows, np.int64)
         self._due_ns = np.full(rows, NOTHING_DUE_NS)  # when the number before that was due
         self._granted = np.zeros(rows, np.int64)

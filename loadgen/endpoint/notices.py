@@ -17,11 +17,17 @@ _LATEST_NS = (1 << 63) - 1
 
 
 class Told(NamedTuple):
-    """One notification's figures. wanted: it was subscribed to; otherwise it has none."""
+    """One notification's figures.
+
+    Attributes:
+        wanted: it was subscribed to; otherwise it has none.
+        at_ns: by which it belongs to its stage.
+    """
 
     wanted: bool
     subservice: int
     stage: str
+    at_ns: int
     due_ns: int
     latency_ns: int
     service_ns: int
@@ -48,14 +54,15 @@ class Notices:
         """Check and record one."""
         recorder, done_ns = self._recorder, now_ns + self._to_unix_ns
         due_ns, sent_ns = min(message.due_ns, _LATEST_NS), min(message.sent_ns, _LATEST_NS)
-        stage = recorder.stages.at(due_ns if self._our_schedule else done_ns)
+        at_ns = due_ns if self._our_schedule else done_ns
+        stage = recorder.stages.at(at_ns)
         recorder.count("notify.received")
         subservice = message.subservice
         known = 0 <= subservice < len(Subservice)
         wanted = known and bool((endpoint.granted & _ABOUT[type(message)]) >> subservice & 1)
         if not wanted:
             recorder.count("errors.stream.not_subscribed")
-        told = Told(wanted, subservice, stage, due_ns, done_ns - due_ns, done_ns - sent_ns)
+        told = Told(wanted, subservice, stage, at_ns, due_ns, done_ns - due_ns, done_ns - sent_ns)
         if recorder.clocks is not None:
             offset_ns = recorder.clocks.correct_one(endpoint.number, told.service_ns, now_ns, sent_ns)
             latency_ns = max(-_LATEST_NS, told.latency_ns + offset_ns)
@@ -69,8 +76,7 @@ class Notices:
         recorder, stage = self._recorder, told.stage
         recorder.record("notify.latency", told.latency_ns, stage)
         recorder.record("notify.service", told.service_ns, stage)
-        if self._our_schedule:
-            recorder.wait("received", stage, told.due_ns, told.latency_ns)
+        recorder.wait("received" if self._our_schedule else "came", stage, told.at_ns, told.latency_ns)
         name = Subservice(told.subservice).name.lower()
         recorder.count(f"service.{name}.received")
         recorder.record(f"service.{name}.latency", told.latency_ns, stage)

@@ -13,7 +13,7 @@ from loadgen.engine.record import AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure import thresholds as limits
-from loadgen.measure.asked import TOLERANCE, Asked, Pace, excused, shortfalls
+from loadgen.measure.asked import TOLERANCE, Asked, Delay, Pace, excused, shortfalls
 from loadgen.measure.books import imbalances
 from loadgen.measure.figures import (
     StageSpan,
@@ -32,7 +32,7 @@ from loadgen.measure.result import Limit, RunResult, StageResult, environment
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE
 from loadgen.measure.thresholds import Figures, Status
 from loadgen.measure.verdict import make_verdict
-from loadgen.measure.waits import Waited
+from loadgen.measure.waits import Waited, growth_ns
 from loadgen.scenario.plan import Plan, PlannedThreshold, Use, end_ns
 from loadgen.scenario.requests import refusable
 from loadgen.units import NS_PER_S
@@ -89,7 +89,9 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     if record.deaths:  # how it fared a worker tells at its end: one that died may have stood still before
         generator = msgspec.structs.replace(generator, generator=Verdict.INVALID)
     # A backlog may be ours, where we were not in time.
-    paces = _paces(plan, spans, stages, counters) if generator.generator is not Verdict.INVALID else []
+    paces: list[Pace | Delay] = []
+    if generator.generator is not Verdict.INVALID:
+        paces = [*_paces(plan, spans, stages, counters), *_delays(plan, merger, spans, counters)]
     durations = _durations(merger, spans) if counters.get("clock.clamped") else 0
     short = shortfalls(asked, load_s, counters, record.absences, paces, durations) if whole else ()
     return RunResult(
@@ -301,6 +303,21 @@ def _paces(
         if stage.counted and rate in stage.rates
         if stage.length_s >= _LEAST_PACED_S
         if (due := scheduled[stage.name])
+    ]
+
+
+def _delays(plan: Plan, merger: Merger, spans: Sequence[StageSpan], counters: Mapping[str, int]) -> list[Delay]:
+    """The same of somebody else's WLCs, which say when something was due; as far as their clocks tell."""
+    if plan.use.plays_wlc or plan.kind is not LoadKind.NOTIFY or plan.sessions_per_user:
+        return []
+    if counters.get("clock.clamped"):
+        return []  # what is no time is not due
+    unknown_ns = merger.clocks().less_ns
+    return [
+        Delay(span.name, grown_ns - unknown_ns, span.length_ns)
+        for span in spans
+        if span.counted and span.length_ns >= _LEAST_PACED_S * NS_PER_S
+        if (grown_ns := growth_ns(merger.waits("came", span.name), span.length_ns)) > unknown_ns
     ]
 
 

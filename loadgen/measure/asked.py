@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from loadgen.measure.books import to_come
+from loadgen.units import format_duration
 
 # Of what was asked for: less than that is a blemish, which is named, and no reason not to pass.
 TOLERANCE = 0.01
@@ -109,6 +110,35 @@ class Pace(NamedTuple):
     offered: float
     done: float
 
+    @property
+    def share(self) -> float:
+        """Of what was offered."""
+        return self.done / self.offered
+
+    @property
+    def what(self) -> str:
+        return f"{self.done:,.4g} of {self.offered:,.4g} {self.unit} in {self.stage}: a backlog grew"
+
+
+class Delay(NamedTuple):
+    """A stage at the rate of somebody else's WLCs: by how much longer than at its beginning notifications waited at its
+    end, by their own due times.
+    """
+
+    stage: str
+    growth_ns: float
+    length_ns: int
+
+    @property
+    def share(self) -> float:
+        """Of what became due in the stage, as far as their due times came in it."""
+        return 1 - self.growth_ns / self.length_ns
+
+    @property
+    def what(self) -> str:
+        longer = f"{format_duration(self.growth_ns)} longer at the end of {self.stage} than at its beginning"
+        return f"by the WLCs' own due times, notifications waited {longer}: a backlog grew"
+
 
 class Shortfall(NamedTuple):
     """One thing that was asked for and not done.
@@ -134,7 +164,7 @@ def shortfalls(
     load_s: float,
     counters: Mapping[str, int],
     absences: Sequence[Absence],
-    paces: Sequence[Pace] = (),
+    paces: Sequence[Pace | Delay] = (),
     durations: int = 0,
 ) -> tuple[Shortfall, ...]:
     """Everything that fell short, of a run that nobody cut off.
@@ -288,12 +318,11 @@ def _declined(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
         yield Shortfall(what, grave=False, theirs=declined > whole * TOLERANCE)
 
 
-def _paces(asked: Asked, paces: Sequence[Pace]) -> Iterator[Shortfall]:
+def _paces(asked: Asked, paces: Sequence[Pace | Delay]) -> Iterator[Shortfall]:
     """All of it was done in the end, but not at the rate at which it was due."""
     for pace in paces:
-        if pace.done < pace.offered * (1 - TOLERANCE):
-            what = f"{pace.done:,.4g} of {pace.offered:,.4g} {pace.unit} in {pace.stage}: a backlog grew"
-            yield Shortfall(what, pace.done < pace.offered * (1 - _PACE_TOLERANCE) and not asked.paced)
+        if pace.share < 1 - TOLERANCE:
+            yield Shortfall(pace.what, pace.share < 1 - _PACE_TOLERANCE and not asked.paced)
 
 
 def _resumed(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:

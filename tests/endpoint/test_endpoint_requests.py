@@ -16,6 +16,7 @@ from loadgen.endpoint.notices import Notices
 from loadgen.endpoint.stations import make_stations, station_macs
 from loadgen.endpoint.wlc import WlcEndpoint
 from loadgen.measure.recorder import Recorder
+from loadgen.measure.waits import FINEST
 from loadgen.nmsp import messages as m
 from loadgen.nmsp import records as r
 from loadgen.nmsp.messages import Message, Status
@@ -762,6 +763,22 @@ def test_a_late_answer_still_tells_what_is_granted() -> None:
 
 def notice(sequence: int, subservice: int = Subservice.INFO_MS, due_ns: int = 1000, sent_ns: int = 3000) -> Message:
     return m.ClientInfoNotify(sequence, due_ns, sent_ns, subservice, (ClientInfo(MACS[0]),))
+
+
+@pytest.mark.parametrize(("ours", "what", "slot"), [(True, "received", 0), (False, "came", 2)])
+def test_how_long_a_notice_waited_goes_by_when_it_came_where_the_schedule_is_theirs(
+    ours: bool, what: str, slot: int
+) -> None:
+    recorder = Recorder("before")
+    recorder.stages.add(["hold"], [0])
+    talk = Talk()
+    message = notice(0)
+    assert isinstance(message, m.ServiceNotify)
+    Notices(recorder, 0, our_schedule=ours).take(talk.endpoint, message, 2 << FINEST)
+    waits = recorder.take(0).waits
+    assert list(waits) == [f"hold/{what}"]
+    assert waits[f"hold/{what}"].counts[slot] == 1
+    assert waits[f"hold/{what}"].sums[slot] == (2 << FINEST) - 1000
 
 
 def hear_notices(talk: Talk, numbers: Sequence[int]) -> None:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from loadgen.compare.metrics import not_counted
+from loadgen.endpoint.mse import Reception
 from loadgen.engine.outcome import _paces, load_figures, make_result, stage_spans
 from loadgen.engine.record import Load, RunRecord
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure.asked import Absence, Asked, Pace, shortfalls
+from loadgen.measure.clocks import Clocks, PeerClocks
 from loadgen.measure.health import Verdict
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
-from loadgen.measure.result import RunResult, StageResult
+from loadgen.measure.result import Limit, RunResult, StageResult
+from loadgen.measure.thresholds import parse_thresholds
 from loadgen.measure.timeline import TimelineBuilder
+from loadgen.nmsp.hot import Columns
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.units import NS_PER_S
@@ -238,7 +244,13 @@ def test_a_worker_that_died_has_a_rate_for_as_long_as_it_told(
     assert not_counted(result) == ("a worker process died in it" if dead else None)
 
 
-def result_of(tmp_path: Path, recorder: Recorder, text: str = NOTIFY, use: Use = Use.TARGET_WLC) -> RunResult:
+def result_of(
+    tmp_path: Path,
+    recorder: Recorder,
+    text: str = NOTIFY,
+    use: Use = Use.TARGET_WLC,
+    demands: tuple[str, ...] = (),
+) -> RunResult:
     """Of a run whose one worker recorded this, in a hold of 2 s with one session; `recorder` knows its stage."""
     path = tmp_path / "s.toml"
     path.write_text(f'name = "s"\n{text}', "utf-8")
@@ -251,7 +263,7 @@ def result_of(tmp_path: Path, recorder: Recorder, text: str = NOTIFY, use: Use =
     merger = Merger()
     merger.add("mse-0", recorder.take(0))
     record = RunRecord(merger, TimelineBuilder(NS_PER_S), (load,), (), (), True, True, False, "", True, load.start_ns)
-    return make_result(plan, record, (), datetime.now(UTC))
+    return make_result(plan, record, parse_thresholds(demands, "thresholds"), datetime.now(UTC))
 
 
 def test_durations_that_are_all_cut_off_are_no_pass(tmp_path: Path) -> None:
@@ -286,3 +298,54 @@ def test_a_target_that_refuses_what_it_is_asked_is_no_pass(
     result = result_of(tmp_path, recorder, f"{NOTIFY}[requests]\n{requests}\n", use)
     assert result.verdict.exit_code == code
     assert "requests refused: 100" in result.verdict.reasons
+
+
+def told_of(late_ns: Callable[[int], int], *, rate: int = 100, seconds: int = 2) -> Recorder:
+    """What an MSE records of a WLC that tells something at a rate, by its own due times so late."""
+    recorder = Recorder("before")
+    recorder.stages.add(["hold"], [0])
+    reception = Reception(recorder, 1, 0, our_schedule=False)
+    reception.open(0, 1)
+    for number in range(rate * seconds):
+        now_ns = number * NS_PER_S // rate
+        times = (now_ns - late_ns(now_ns), now_ns - 1_000)
+        reception.absorb(Columns(*(np.array([value]) for value in (number, *times, 0))), [0], [1], [now_ns])
+    return recorder
+
+
+@pytest.mark.parametrize(
+    ("late_ns", "judged", "longer", "code"),
+    [
+        (lambda now_ns: now_ns // 2, (), "999 ms", ExitCode.INCONCLUSIVE),  # 100 of 200/s
+        (lambda now_ns: now_ns // 2, ("notify.received_per_s > 50",), "999 ms", ExitCode.PASSED),
+        (lambda now_ns: now_ns // 33, (), "60.6 ms", ExitCode.PASSED),
+        (lambda now_ns: now_ns // 200, (), "", ExitCode.PASSED),
+        (lambda _: 2 * NS_PER_S, (), "", ExitCode.PASSED),  # late, and no later and later
+        (lambda now_ns: NS_PER_S if now_ns // 10_000_000 % 50 == 0 else 0, (), "", ExitCode.PASSED),  # a tail
+        (lambda now_ns: 2 * NS_PER_S - now_ns // 2, (), "", ExitCode.PASSED),  # it catches up
+    ],
+)
+def test_that_a_backlog_of_somebody_elses_grew_is_told(
+    late_ns: Callable[[int], int], judged: tuple[str, ...], longer: str, code: ExitCode, tmp_path: Path
+) -> None:
+    result = result_of(tmp_path, told_of(late_ns), demands=judged)
+    said = f"by the WLCs' own due times, notifications waited {longer} longer at the end of hold than at its beginning"
+    assert result.verdict.exit_code == code
+    assert result.verdict.generator is Verdict.VALID
+    assert [reason for reason in result.verdict.reasons if "backlog" in reason] == (
+        [f"{said}: a backlog grew"] if longer else []
+    )
+    assert result.rates == {"notify.received_per_s": pytest.approx(100)}
+    if code is ExitCode.INCONCLUSIVE:
+        assert (result.verdict.limited_by, result.verdict.limit_reason) == (Limit.TARGET, f"{said}: a backlog grew")
+
+
+@pytest.mark.parametrize("why", ["clock.clamped", "less_ns"])
+def test_no_backlog_is_told_of_where_the_clocks_do_not_tell(why: str, tmp_path: Path) -> None:
+    recorder = told_of(lambda now_ns: now_ns // 2)
+    if why == "clock.clamped":
+        recorder.record("notify.service", -1, "before")
+    else:
+        recorder.clocks = PeerClocks(["192.0.2.1"])
+        recorder.clocks.survey = lambda: Clocks(wlcs=1, less_ns=NS_PER_S)  # type: ignore[method-assign]
+    assert not any("backlog" in reason for reason in result_of(tmp_path, recorder).verdict.reasons)
