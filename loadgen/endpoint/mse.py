@@ -44,7 +44,8 @@ class MseEndpoint(Endpoint):
 
     __slots__ = (
         *("_asker", "_echo_due_ns", "_echo_over", "_echo_sent_ns", "_echo_transaction", "_next_echo_ns", "_notices"),
-        *("_owed_echo_ns", "_subscribed_ns", "_transaction", "_wanted", "asked", "noticed", "number"),
+        *("_owed_echo_ns", "_subscribed_ns", "_transaction", "_wanted", "asked", "left_ns", "noticed"),
+        "number",
     )
 
     role = Role.MSE
@@ -62,6 +63,7 @@ class MseEndpoint(Endpoint):
         self.number = number
         self.asked: Transactions | None = None  # what was asked in the running session, if anything was
         self.noticed: SequenceCheck[Told] | None = None  # numbers of notifications other than measurements, if any came
+        self.left_ns: int | None = None  # when we ended the session; None: it was the WLC that did
         self._asker = asker
         self._notices = notices
         self._wanted = settings.mask  # everything that was ever subscribed to
@@ -194,7 +196,9 @@ class MseEndpoint(Endpoint):
         self._owed_echo_ns = self._next_echo_ns = NEVER_NS
 
     def settle(self) -> None:
-        """No answer comes any more."""
+        """No answer comes any more, nor anything else."""
+        if self.noticed is not None and self.left_ns is not None:
+            self.noticed.leave(self.left_ns, self.settings.recorder.count)
         if self._echo_sent_ns is not None:
             self._echo_sent_ns = None
             self.settings.recorder.count("echo.unanswered")
@@ -262,6 +266,11 @@ class Reception:
         self._expected[number] = 0
         self._due_ns[number] = NOTHING_DUE_NS
         self._checks.pop(number, None)
+
+    def leave(self, number: int, left_ns: int) -> None:
+        """We have ended an endpoint's session, and nothing comes any more. Args: left_ns: when we said so."""
+        if (check := self._checks.get(number)) is not None:
+            check.leave(left_ns, self._recorder.count)
 
     def regrant(self, number: int, granted: int, taken: int) -> None:
         """An endpoint's grant changed when `taken` notifications were taken since they were absorbed last."""
@@ -428,7 +437,7 @@ class Reception:
                     continue
                 check = self._checks[number] = SequenceCheck(expected, int(self._due_ns[number]))
             # On the wire they have no sign.
-            judged = check.take_all(sequence.view(np.uint64).tolist(), due_ns.tolist(), self._recorder.count)
+            judged = check.take_all(sequence.view(np.uint64).tolist(), due_ns.tolist(), self._recorder.count, done)
             if judged.cleared and check.held is not None:
                 self._record_doubtful(number, check.held)
             if judged.doubtful is not None:

@@ -67,7 +67,7 @@ class Notices:
             offset_ns = recorder.clocks.correct_one(endpoint.number, told.service_ns, now_ns, sent_ns)
             latency_ns = max(-_LATEST_NS, told.latency_ns + offset_ns)
             told = told._replace(latency_ns=latency_ns, service_ns=told.service_ns + offset_ns)
-        if self._is_new(endpoint, message.sequence, told):
+        if self._is_new(endpoint, message.sequence, told, now_ns):
             self._record(told)
 
     def _record(self, told: Told) -> None:
@@ -81,13 +81,13 @@ class Notices:
         recorder.count(f"service.{name}.received")
         recorder.record(f"service.{name}.latency", told.latency_ns, stage)
 
-    def _is_new(self, endpoint: HearingEnd, sequence: int, told: Told) -> bool:
+    def _is_new(self, endpoint: HearingEnd, sequence: int, told: Told, now_ns: int) -> bool:
         """Whether it is no duplicate: those have no figures but their count."""
         if (check := endpoint.noticed) is None:
             check = endpoint.noticed = SequenceCheck()
         if sequence == check.expected:
             return check.take(sequence, told.due_ns)
-        judged = check.take_all([sequence], [told.due_ns], self._recorder.count)
+        judged = check.take_all([sequence], [told.due_ns], self._recorder.count, now_ns)
         if judged.cleared and check.held is not None:
             self._record(check.held)
         if judged.doubtful is not None:

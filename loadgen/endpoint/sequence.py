@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
+from loadgen.units import NS_PER_S
+
 # Missing numbers that are remembered one by one, so that a late one is told from a duplicate.
 _REMEMBERED = 65536
 # Nobody loses so many in a row: a peer that jumps ahead further is counted as doing that, and its gap as nothing.
 _LARGEST_GAP = 1 << 32
+# A number that is missing when we leave may be under way for half as long again as any before it was, and a little.
+_LATER_STILL = 1.5
+_LITTLE_NS = NS_PER_S // 10
 # Before anything that is due.
 NOTHING_DUE_NS = -(1 << 63)
 
@@ -43,7 +48,8 @@ class SequenceCheck(Generic[Held]):
     """
 
     __slots__ = (
-        *("_again", "_again_due_ns", "_before", "_doubted", "_due_ns", "_jumped", "_late", "_missing"),
+        *("_again", "_again_due_ns", "_before", "_doubted", "_due_ns", "_jumped", "_late", "_longest_ns", "_missing"),
+        "_now_ns",
         *("duplicated", "expected", "held", "jumps", "lost", "reordered", "restarts", "skipped"),
     )
 
@@ -51,7 +57,9 @@ class SequenceCheck(Generic[Held]):
         """Args: due_ns: when the number before the expected one was due."""
         self.expected = expected
         self._due_ns = due_ns  # when the highest number was
-        self._missing: set[int] = set()
+        self._missing: dict[int, int] = {}  # since when
+        self._now_ns = 0  # when the last ones came
+        self._longest_ns = 0  # that one was missing which came
         # The last number, if it was passed already and is due later than the highest one; and whether it was missing.
         self._again: int | None = None
         self._again_due_ns = due_ns
@@ -83,7 +91,8 @@ class SequenceCheck(Generic[Held]):
             return
         self.lost += gap
         end = self.expected + gap
-        self._missing.update(range(end - min(gap, _REMEMBERED - len(self._missing)), end))
+        remembered = range(end - min(gap, _REMEMBERED - len(self._missing)), end)
+        self._missing.update(dict.fromkeys(remembered, self._now_ns))
 
     def _take_passed(self, sequence: int, due_ns: int) -> bool:
         newer = due_ns > self._due_ns
@@ -99,7 +108,7 @@ class SequenceCheck(Generic[Held]):
             self.duplicated += 1
             # What was jumped over may never have come: for all we know, it is no copy.
             return sequence in self._jumped
-        self._missing.remove(sequence)
+        self._longest_ns = max(self._longest_ns, self._now_ns - self._missing.pop(sequence))
         self.lost -= 1
         self.reordered += 1
         return True
@@ -130,8 +139,11 @@ class SequenceCheck(Generic[Held]):
         """How many numbers came, in whatever order; `expected` of them if none was ever missing."""
         return self._before + self.expected - self.lost - self.skipped + self.duplicated
 
-    def take_all(self, sequences: Iterable[int], due_ns: Iterable[int], count: Callable[[str, int], None]) -> Judged:
-        """Judge several, and count what was found."""
+    def take_all(
+        self, sequences: Iterable[int], due_ns: Iterable[int], count: Callable[[str, int], None], now_ns: int
+    ) -> Judged:
+        """Judge several that came now, and count what was found."""
+        self._now_ns = now_ns
         before = self.counts()
         new: list[bool] = []
         doubtful: int | None = None
@@ -152,6 +164,18 @@ class SequenceCheck(Generic[Held]):
             if total != before[name]:
                 count(name, total - before[name])
         return Judged(new, doubtful, cleared)
+
+    def leave(self, left_ns: int, count: Callable[[str, int], None]) -> None:
+        """Nothing comes any more, because we left. Args: left_ns: when we said so."""
+        if not self.reordered:
+            return
+        since_ns = left_ns - int(self._longest_ns * _LATER_STILL) - _LITTLE_NS
+        if withdrawn := sum(missed_ns >= since_ns for missed_ns in self._missing.values()):
+            self.lost -= withdrawn
+            self.skipped += withdrawn
+            self._missing.clear()
+            count("notify.lost", -withdrawn)
+            count("notify.withdrawn", withdrawn)
 
     def counts(self) -> dict[str, int]:
         """What was found so far, by the names of the counters."""

@@ -316,7 +316,12 @@ class DtlsMseDriver(DtlsDriver):
         self.recorder.count("sessions.withdrawn")
 
     def close(self, link: DtlsLink) -> None:
-        self._withdraw_requests(link, time.monotonic_ns())
+        now = time.monotonic_ns()
+        self._withdraw_requests(link, now)
+        self.take_of(link)
+        if link.phase is Phase.ACTIVE and not self.plan.use.plays_wlc:  # ours have nothing more under way
+            assert isinstance(link.endpoint, DatagramMseEndpoint)
+            link.endpoint.left_ns = now
         super().close(link)
 
     def _withdraw_requests(self, link: DtlsLink, now_ns: int) -> None:
@@ -334,6 +339,8 @@ class DtlsMseDriver(DtlsDriver):
             if self._asker is not None:
                 self._asker.close(endpoint)
             endpoint.settle()
+            if endpoint.left_ns is not None:
+                self._reception.leave(link.number, endpoint.left_ns)
 
     # -- receiving -----------------------------------------------------------------------------------------------
 

@@ -287,6 +287,10 @@ class MseShard(DialingShard):
 
     def close(self, link: Link, now_ns: int) -> None:
         self._withdraw_requests(link, now_ns)
+        self._take_of(link)
+        if link.phase is Phase.ACTIVE and not self._wlcs_are_ours:  # ours have nothing more under way
+            assert isinstance(link.endpoint, MseEndpoint)
+            link.endpoint.left_ns = now_ns
         super().close(link, now_ns)
 
     def _leave(self, link: Link, *, ours: bool) -> None:
@@ -322,6 +326,8 @@ class MseShard(DialingShard):
         self._by_number.pop(link.number, None)
         if isinstance(endpoint := link.endpoint, MseEndpoint):
             endpoint.settle()
+            if endpoint.left_ns is not None:
+                self._reception.leave(link.number, endpoint.left_ns)
         super().release(link)
 
     def on_swept(self, links: list[Link], counts: list[int], done_ns: list[int]) -> None:

@@ -16,6 +16,7 @@ from loadgen.measure.names import (
     COUNTERS,
     DTLS_ONLY,
     HANDSHAKE_PREFIXES,
+    MSE_ALONE_COUNTERS,
     MSE_COUNTERS,
     NOTIFY_PREFIXES,
     OPTIONAL_PREFIXES,
@@ -97,7 +98,7 @@ def make_counters(
         unknown = missing - counters["notify.lost"]
         counters["notify.unaccounted"], counters["notify.unreported"] = max(0, unknown), max(0, -unknown)
     unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
-    unseen |= frozenset() if wlc and mse else BOTH_COUNTERS
+    unseen |= MSE_ALONE_COUNTERS if wlc and mse else BOTH_COUNTERS
     unseen |= TLS_ONLY if datagrams else DTLS_ONLY
     # Whoever keeps the schedule knows what it gave up.
     if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):

@@ -69,6 +69,7 @@ COUNTERS = {
     "notify.dropped": "due, but given up: no session, or blocked for too long (load.backlog) or until it unsubscribed",
     "notify.declined": "not due, because their MSE, one of the plan's, had unsubscribed; as many as it would have been",
     "notify.lost": "sent and not received; or missing in a session's sequence",
+    "notify.withdrawn": "missing in a session's sequence when we ended it, no longer than others had been that came",
     "notify.unaccounted": "sent, and nobody knows whether received: a worker died",
     "notify.unreported": "received, although nobody reported to have sent it: a worker died",
     "notify.duplicated": "of those received: had come before; in no duration and no rate",
@@ -148,6 +149,7 @@ WLC_COUNTERS = frozenset(
 MSE_COUNTERS = frozenset(
     {
         *("notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.unmatched"),
+        "notify.withdrawn",
         *("echo.due", "echo.sent", "echo.dropped", "echo.received", "echo.unanswered"),
         *("handshakes.resumption_asked", "handshakes.resumption_offered"),
         *("sessions.granted_in_part", "handshakes.due", "handshakes.dropped", "messages.retransmitted", "notify.early"),
@@ -157,6 +159,8 @@ MSE_COUNTERS = frozenset(
         *("requests.late", "requests.duplicated", "requests.unmatched"),
     }
 )
+# What cannot be where both sides are ours: WLCs end first, with all that was sent.
+MSE_ALONE_COUNTERS = frozenset({"notify.withdrawn"})
 # What only shows where both sides are ours.
 BOTH_COUNTERS = frozenset({"notify.unaccounted", "notify.unreported"})
 # Named in a result only if somebody counted them.

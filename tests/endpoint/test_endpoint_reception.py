@@ -15,6 +15,7 @@ from loadgen.endpoint.mse import Reception
 from loadgen.endpoint.sequence import SequenceCheck
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.hot import Columns
+from loadgen.units import NS_PER_MS, NS_PER_S
 
 TO_UNIX_NS = 1_795_000_000_000_000_000
 
@@ -167,6 +168,66 @@ def test_what_is_lost_after_a_restart_is_lost(seed: int) -> None:
     dropped = set(rng.sample(range(before, before + after - 2), rng.randrange(after - 2)))
     came = [pair for place, pair in enumerate(sent) if place not in dropped]
     assert restarted(came) == (len(dropped), 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("missed_ms", "left_ms", "withdrawn"),
+    [
+        # One was missing for 1 s: those are under way that have not been missing for longer than 1.6 s.
+        (2000, 2100, 1),
+        (2000, 3600, 1),
+        (2000, 3601, 0),
+        (2000, 9000, 0),
+        # And those that were missed after our goodbye.
+        (2000, 1900, 1),
+    ],
+)
+@pytest.mark.parametrize("late", [True, False])
+def test_what_may_be_under_way_when_we_leave_is_withdrawn(
+    missed_ms: int, left_ms: int, withdrawn: int, late: bool
+) -> None:
+    counted: Counter[str] = Counter()
+
+    def count(name: str, amount: int) -> None:
+        counted[name] += amount
+
+    check = SequenceCheck()
+    check.take_all([1], [1], count, 500 * NS_PER_MS)
+    if late:
+        check.take_all([0], [0], count, 1500 * NS_PER_MS)
+    check.take_all([3], [3], count, missed_ms * NS_PER_MS)
+    taken = check.taken
+    check.leave(left_ms * NS_PER_MS, count)
+    assert counted["notify.lost"] == check.lost == 2 - late - withdrawn * late
+    assert counted["notify.withdrawn"] == withdrawn * late
+    assert check.taken == taken == 2 + late
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@REPEATABLE
+def test_every_number_is_received_lost_or_withdrawn(seed: int) -> None:
+    """Some never come, some come later, some would, had we stayed; whenever we leave, and whoever ends it."""
+    rng = random.Random(seed)
+    arrivals = sorted(
+        (number * 20 * NS_PER_MS + rng.choice([0, 0, 0, rng.randrange(2 * NS_PER_S)]), number)
+        for number in range(200)
+        if rng.random() > 0.1
+    )
+    left_ns = rng.randrange(5 * NS_PER_S)
+    recorder = Recorder()
+    reception = Reception(recorder, 1, 0, our_schedule=False)
+    reception.open(0, 1)
+    came = [(at_ns, number) for at_ns, number in arrivals if at_ns < left_ns]
+    for at_ns, number in came:
+        column = np.array([number])
+        reception.absorb(Columns(column, column, column, np.zeros(1, np.int64)), [0], [1], [at_ns])
+    missing = max((number for _, number in came), default=-1) + 1 - len(came)
+    assert recorder.counters["notify.lost"] == missing
+    reception.leave(0, left_ns)
+    counters = recorder.counters
+    assert counters["notify.received"] == len(came)
+    assert counters["notify.lost"] + counters["notify.withdrawn"] == missing
+    assert min(counters["notify.lost"], counters["notify.withdrawn"]) >= 0
 
 
 # -- a shard's reception -----------------------------------------------------------------------------------------------

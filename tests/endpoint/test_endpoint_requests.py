@@ -840,6 +840,18 @@ def test_a_notice_of_another_class_is_not_what_was_granted() -> None:
     assert talk.recorder.counters["errors.stream.not_subscribed"] == 2
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_notices_that_a_wlc_still_held_when_we_left_are_no_loss(ours: bool) -> None:
+    talk = Talk()
+    for number in (1, 0, 3):
+        talk.mse.hear(notice(number), 5000)
+    assert talk.recorder.counters["notify.lost"] == 1
+    if ours:
+        talk.endpoint.left_ns = 6000
+    talk.endpoint.settle()
+    assert (talk.recorder.counters["notify.withdrawn"], talk.recorder.counters["notify.lost"]) == (ours, not ours)
+
+
 def test_a_notice_of_absurd_times_and_numbers_is_only_counted() -> None:
     talk = Talk()
     most = (1 << 64) - 1

@@ -298,6 +298,32 @@ def test_what_was_under_way_at_our_goodbye_counts(make: Callable[..., Fleet]) ->
     assert fleet.recorder.counters["sessions.closed"] == LINKS
 
 
+@pytest.mark.parametrize(("use", "ours"), [(Use.TARGET_WLC, True), (Use.TARGET_WLC, False), (Use.BOTH, True)])
+def test_what_a_wlc_still_held_at_our_goodbye_is_no_loss(make: Callable[..., Fleet], use: Use, ours: bool) -> None:
+    """Numbers come out of order, and one that was missing comes after our goodbye, the other never. Args: ours: it was
+    we who left."""
+    fleet = make(use=use)
+    for sequence in (1, 0, 3):
+        fleet.bring(sequence)
+        fleet.turn()
+    fleet.shard.turn([])
+    if ours:
+        fleet.shard.finish()
+        fleet.shard.turn([])
+    for sequence in (2, 5):
+        fleet.bring(sequence)
+        fleet.turn()
+    count = fleet.recorder.counters
+    for index in range(LINKS):
+        fleet.tunnel(index).incoming.append(EndOfStream(orderly=True))
+    fleet.turn()
+    fleet.shard.turn([])
+    assert all(link.phase is Phase.CLOSED for link in fleet.links)
+    assert (fleet.received, count["notify.reordered"]) == (5 * LINKS, 2 * LINKS)
+    withdrawn = LINKS if ours and use is Use.TARGET_WLC else 0
+    assert (count["notify.withdrawn"], count["notify.lost"]) == (withdrawn, LINKS - withdrawn)
+
+
 def test_an_echo_that_is_under_way_at_our_goodbye(make: Callable[..., Fleet]) -> None:
     """Answered before the other end closes, or never; and nothing is written after the goodbye."""
     fleet = make(use=Use.TARGET_WLC, echo_ns=1)
