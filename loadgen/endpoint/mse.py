@@ -289,6 +289,13 @@ class Reception:
         check = self._checks.get(number)
         return int(self._expected[number]) if check is None else check.taken
 
+    def heard(self) -> NDArray[np.int64]:
+        """The same of all endpoints."""
+        counts = self._expected.copy()
+        for number, check in self._checks.items():
+            counts[number] = check.taken
+        return counts
+
     def absorb(self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]) -> None:
         """Check and record a batch of notifications; of duplicates and what was not subscribed to, only that they came.
 

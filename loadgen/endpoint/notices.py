@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple, Protocol
 
 from loadgen.endpoint.sequence import SequenceCheck
@@ -42,13 +43,18 @@ class HearingEnd(Protocol):
 
 
 class Notices:
-    """All of a worker's. They are notifications: their figures are those of `notify.*`, and of their subservice."""
+    """All of a worker's. They are notifications: their figures are those of `notify.*`, and of their subservice.
+
+    Attributes:
+        heard: how many each endpoint was sent, by its number.
+    """
 
     def __init__(self, recorder: Recorder, to_unix_ns: int, *, our_schedule: bool = True) -> None:
         """Args: our_schedule: what is due is due by our clock; otherwise stages go by when things came."""
         self._recorder = recorder
         self._to_unix_ns = to_unix_ns
         self._our_schedule = our_schedule
+        self.heard: Counter[int] = Counter()
 
     def take(self, endpoint: HearingEnd, message: ServiceNotify, now_ns: int) -> None:
         """Check and record one."""
@@ -57,6 +63,7 @@ class Notices:
         at_ns = due_ns if self._our_schedule else done_ns
         stage = recorder.stages.at(at_ns)
         recorder.count("notify.received")
+        self.heard[endpoint.number] += 1
         subservice = message.subservice
         known = 0 <= subservice < len(Subservice)
         wanted = known and bool((endpoint.granted & _ABOUT[type(message)]) >> subservice & 1)

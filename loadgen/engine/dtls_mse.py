@@ -298,6 +298,11 @@ class DtlsMseDriver(DtlsDriver):
     def notified(self, link: DtlsLink) -> int:
         return self._reception.received(link.number)
 
+    def totals(self, now_ns: int) -> dict[str, int]:
+        if self.presence is not None and not self.plan.use.plays_wlc:
+            self.presence.listen(now_ns, self._reception.heard(), self._notices.heard)
+        return super().totals(now_ns)
+
     def on_granted(self, link: DtlsLink, before: int, now_ns: int) -> None:
         assert link.endpoint is not None
         self._reception.regrant(link.number, link.endpoint.granted, self.receiver.notifications)

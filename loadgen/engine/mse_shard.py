@@ -321,6 +321,11 @@ class MseShard(DialingShard):
         assert isinstance(link, MseLink)
         return self._reception.received(link.number)
 
+    def totals(self, now_ns: int) -> dict[str, int]:
+        if self.presence is not None and not self._wlcs_are_ours:
+            self.presence.listen(now_ns, self._reception.heard(), self._notices.heard)
+        return super().totals(now_ns)
+
     def release(self, link: Link) -> None:
         assert isinstance(link, MseLink)
         self._by_number.pop(link.number, None)

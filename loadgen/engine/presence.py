@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from loadgen.hosts import endpoint_shown
 from loadgen.measure.asked import MOST_NAMED, TOLERANCE, Absence
+from loadgen.measure.stages import Int64s
 from loadgen.scenario.plan import Plan, Use
 from loadgen.transport.address import host_and_port
 from loadgen.units import NS_PER_S
 
+# After so many times as long as the longest time for which a session had brought nothing before, it does not any more.
+_MUTE = 3
 # From when somebody else's schedule began to when its first message came; but no more than a share of the load.
 _LONGEST_ON_THE_WAY_NS = NS_PER_S
 
@@ -51,6 +57,11 @@ class Presence:
         self._start_ns = self._end_ns = self._before_ns = 0
         self._all_ns = 0  # from then on all should be there
         self.leaving_ns = 0
+        # How many notifications each had brought, as far as that is listened to; when that had changed, and what was
+        # the longest time in which it had not. `_listened_ns`: when that was looked at last, and not after the load.
+        self._heard = np.zeros(len(wanted), np.int64)
+        self._heard_ns, self._quiet_ns = self._heard.copy(), self._heard.copy()
+        self._listened_ns = 0
 
     def begin(self, start_ns: int, length_ns: int) -> None:
         """A load begins: from now on they should be there, until it is over."""
@@ -64,6 +75,22 @@ class Presence:
         self._dialing_ns = 0
         self._away_ns = [0] * len(self._wanted)
         self._at_end.clear()
+        self._heard_ns[:] = start_ns
+        self._quiet_ns[:] = 0
+        self._listened_ns = 0
+
+    def listen(self, now_ns: int, heard: Int64s, also: Mapping[int, int]) -> None:
+        """How many notifications each session has brought so far; `also`: of which there are few, by its place."""
+        if self._listened_ns and self._listened_ns >= self._end_ns:
+            return
+        for place, count in also.items():
+            heard[place] += count
+        changed = heard != self._heard
+        self._heard = heard
+        if self._start_ns and now_ns > self._start_ns:
+            self._quiet_ns[changed] = np.maximum(self._quiet_ns, now_ns - self._heard_ns)[changed]
+            self._heard_ns[changed] = now_ns
+            self._listened_ns = now_ns
 
     def came(self, place: int, now_ns: int) -> None:
         """A session of this place is up."""
@@ -106,7 +133,27 @@ class Presence:
             named=tuple(self._told(place, away[place]) for place in longest[:MOST_NAMED]),
             others=len(longest[MOST_NAMED:]),
             before_s=self._before_ns / NS_PER_S,
+            **self._silence(),
         )
+
+    def _silence(self) -> dict[str, Any]:
+        """Of those that were there at the end of the load, and for half of it: who did not say anything (any more)."""
+        if not self._listened_ns:
+            return {}
+        middle_ns = (self._start_ns + self._end_ns) // 2
+        there = [
+            place
+            for place in range(len(self._wanted))
+            if self._at_end.get(place, self._there[place])
+            and (place in self._at_end or self._since_ns[place] < middle_ns)
+        ]
+        end_ns = min(self._listened_ns, self._end_ns)
+        mute = [place for place in there if end_ns - self._heard_ns[place] > _MUTE * self._quiet_ns[place]]
+        return {"up": len(there), "mute": len(mute), "mute_named": tuple(map(self._muted, mute[:MOST_NAMED]))}
+
+    def _muted(self, place: int) -> str:
+        after_s = (int(self._heard_ns[place]) - self._start_ns) / NS_PER_S
+        return f"{self._name_of(place)}: nothing" + (f" after {after_s:.0f} s" if self._quiet_ns[place] else "")
 
     def _told(self, place: int, away_ns: int) -> str:
         name = self._name_of(place)

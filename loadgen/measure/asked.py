@@ -64,6 +64,8 @@ class Absence(msgspec.Struct, frozen=True):
         away_s: for how long they were not there, all together.
         missing: at the end of that time.
         named: who, and how, of those that were away longest; `others` are not named.
+        up: at the end of the load, for half of it and more; mute: of them, those from which nothing came (any more).
+        mute_named: who, of these, and since when.
     """
 
     sessions: int
@@ -73,6 +75,9 @@ class Absence(msgspec.Struct, frozen=True):
     named: tuple[str, ...] = ()
     others: int = 0
     before_s: float = 0.0
+    up: int = 0
+    mute: int = 0
+    mute_named: tuple[str, ...] = ()
 
 
 class Asked(NamedTuple):
@@ -176,6 +181,7 @@ def shortfalls(
     slow = () if counts else (*_taken_late(load_s, counters), *(() if _dropped(counters) else _paces(asked, paces)))
     return (
         *_sessions(asked, counters, absences),
+        *_mute(absences),
         *_length(asked, load_s),
         *counts,
         *_refused(asked, counters),
@@ -203,8 +209,7 @@ def _sessions(asked: Asked, counters: Mapping[str, int], absences: Sequence[Abse
         return
     missing = sum(absence.missing for absence in absences)
     named = [name for absence in absences for name in absence.named]
-    others = sum(absence.others for absence in absences) + len(named[MOST_NAMED:])
-    who = "; ".join(named[:MOST_NAMED]) + (f"; and {others:,} more" if others else "")
+    who = _listed(named, len(named) + sum(absence.others for absence in absences))
     at_end = f"{missing:,} of {asked.sessions:,} at its end"
     # Whoever keeps another schedule may be there later than ours begins, and leave before it ends.
     counted_s = sum(absence.load_s * absence.sessions for absence in absences) / wanted
@@ -212,6 +217,21 @@ def _sessions(asked: Asked, counters: Mapping[str, int], absences: Sequence[Abse
     if asked.load_s and abs(asked.load_s - counted_s) > asked.load_s * TOLERANCE:
         whole = f"the {counted_s:.1f} s (of a load of {asked.load_s:.1f} s) for which all should be there"
     yield Shortfall(f"sessions were missing for {_share(away)} of {whole}, {at_end}", away > TOLERANCE, who)
+
+
+def _mute(absences: Sequence[Absence]) -> Iterator[Shortfall]:
+    """They are subscribed to something, and say nothing; how much they should say is theirs to know."""
+    up, mute = sum(absence.up for absence in absences), sum(absence.mute for absence in absences)
+    if 0 < mute < up:  # if nothing came at all, there is a line about that
+        named = [name for absence in absences for name in absence.mute_named]
+        what = f"{mute:,} of {up:,} sessions were up and brought no notification, or none any more"
+        yield Shortfall(what, False, _listed(named, mute), theirs=mute > up * TOLERANCE)
+
+
+def _listed(named: Sequence[str], number: int) -> str:
+    """Args: number: of all, named or not."""
+    others = number - len(named[:MOST_NAMED])
+    return "; ".join(named[:MOST_NAMED]) + (f"; and {others:,} more" if others else "")
 
 
 def excused(asked: Asked, load_s: float) -> bool:

@@ -279,6 +279,25 @@ def test_a_wlc_that_leaves_before_the_end(make: Callable[..., Fleet], use: Use, 
     assert (counters["sessions.left_early"], counters["sessions.closed"]) == (left, 2)
 
 
+@pytest.mark.parametrize(("use", "mute"), [(Use.TARGET_WLC, 1), (Use.BOTH, 0)])
+def test_a_wlc_that_says_nothing_is_named(make: Callable[..., Fleet], use: Use, mute: int) -> None:
+    """Of ours, who sent what and where it was lost is counted."""
+    fleet = make(use=use)
+    start_ns = time.monotonic_ns()
+    fleet.shard.totals(start_ns)
+    fleet.shard.start_load(start_ns, fleet.plan.stages)
+    fleet.bring()
+    fleet.tunnel(3).incoming.clear()
+    fleet.turn()
+    fleet.turn_until(lambda: fleet.received == LINKS - 1)
+    fleet.shard.totals(start_ns + fleet.plan.duration_ns)
+    assert fleet.shard.presence is not None
+    absence = fleet.shard.presence.absence()
+    assert absence.mute == mute
+    named = f"MSE {fleet.plan.mse_macs[3]} at WLC 192.0.2.7:16113: nothing"
+    assert absence.mute_named == ((named,) if mute else ())
+
+
 def test_what_was_under_way_at_our_goodbye_counts(make: Callable[..., Fleet]) -> None:
     """An MSE whose run ends first: its WLCs go on sending until they have read that."""
     fleet = make(use=Use.TARGET_WLC)

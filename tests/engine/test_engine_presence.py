@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from loadgen.engine.outcome import make_result
 from loadgen.engine.presence import Presence, presence_of_visitors
 from loadgen.engine.record import Load, RunRecord
 from loadgen.errors import ExitCode
-from loadgen.measure.asked import Absence
+from loadgen.measure.asked import Absence, Asked, shortfalls
 from loadgen.measure.health import MachineHealth
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
@@ -318,3 +320,76 @@ def test_what_others_on_this_machine_send_again_is_not_our_network() -> None:
     assert (result.verdict.limited_by, result.verdict.exit_code) == (Limit.SCENARIO, ExitCode.PASSED)
     lossy = result_of(plan_of(Use.BOTH), sent(1000) | ours | {"tcp.segments_retransmitted": 68}, THERE)
     assert lossy.verdict.limited_by is Limit.NETWORK
+
+
+def listened(of: Presence, *looks: tuple[float, list[int]], also: dict[int, int] | None = None) -> Absence:
+    """Each look: when, and how many notifications each place had brought by then."""
+    for seconds, counts in looks:
+        of.listen(at(seconds), np.array(counts), also or {})
+    return of.absence()
+
+
+def four() -> Presence:
+    of = presence(1, 1, 1, 1, ours_to_time=False)
+    for place in range(4):
+        of.came(place, at(-1))
+    return of
+
+
+def each_second(*brought: Callable[[int], int], seconds: int = 10) -> list[tuple[float, list[int]]]:
+    return [(float(second), [of(second) for of in brought]) for second in range(1, seconds + 1)]
+
+
+@pytest.mark.parametrize(
+    ("brought", "named"),
+    [
+        ([lambda s: 50 * s] * 4, ()),
+        ([lambda s: 50 * s] * 3 + [lambda _: 0], ("WLC 3: nothing",)),
+        ([lambda s: 50 * s] * 3 + [lambda s: 50 * min(s, 4)], ("WLC 3: nothing after 4 s",)),
+        ([lambda s: 50 * s] * 3 + [lambda s: 50 * min(s, 7)], ()),  # three times what it took before would be longer
+        ([lambda s: 50 * s] * 3 + [lambda s: s // 3], ()),  # it says something every three seconds
+        ([lambda s: 50 * s, lambda _: 7, lambda s: s // 4, lambda _: 0], ("WLC 1: nothing", "WLC 3: nothing")),
+    ],
+)
+def test_a_session_that_brings_nothing_is_named(brought: list[Callable[[int], int]], named: tuple[str, ...]) -> None:
+    of = four()
+    of.listen(at(-0.5), np.array([of_each(0) for of_each in brought]), {})  # what came before counts for nothing
+    began(of)
+    absence = listened(of, *each_second(*brought))
+    assert (absence.up, absence.mute, absence.mute_named) == (4, len(named), named)
+    short = shortfalls(Asked(sessions=4), 10.0, {"sessions.established": 4}, [absence])
+    said = f"{len(named)} of 4 sessions were up and brought no notification, or none any more"
+    assert [(each.what, each.grave, each.theirs, each.who) for each in short] == (
+        [(said, False, True, "; ".join(named))] if named else []
+    )
+
+
+def test_what_comes_after_the_load_and_who_is_not_there_is_no_matter() -> None:
+    of = began(four())
+    of.went(1, at(5.0), "it left")
+    of.came(1, at(8.0))  # for less than half of the load
+    of.went(2, at(8.5), "it left")
+    absence = listened(of, *each_second(lambda s: s, lambda _: 0, lambda _: 0, lambda _: 0), (11.0, [11, 0, 0, 9]))
+    assert (absence.up, absence.mute, absence.mute_named) == (2, 1, ("WLC 3: nothing",))
+
+
+def test_a_session_of_which_nothing_but_other_notifications_come_is_not_mute() -> None:
+    of = began(four())
+    for second in range(1, 11):
+        absence = listened(of, (float(second), [second, 0, second, second]), also={1: second})
+    assert (absence.up, absence.mute) == (4, 0)
+
+
+def test_where_nobody_listens_nobody_is_mute() -> None:
+    absence = began(four()).absence()
+    assert (absence.up, absence.mute) == (0, 0)
+
+
+def test_of_many_that_are_mute_a_few_are_named_and_where_all_are_there_is_another_line() -> None:
+    named = tuple(f"a{number}" for number in range(4))
+    parts = [Absence(50, 10.0, up=50, mute=6, mute_named=named), Absence(50, 10.0, up=50, mute=1, mute_named=("b",))]
+    (found,) = shortfalls(Asked(100, 10.0), 10.0, {}, parts)
+    assert found.reason.endswith("or none any more: a0; a1; a2; a3; and 3 more")
+    assert shortfalls(Asked(50, 10.0), 10.0, {}, [Absence(50, 10.0, up=50, mute=50, mute_named=named)]) == ()
+    (one,) = shortfalls(Asked(200, 10.0), 10.0, {}, [Absence(200, 10.0, up=200, mute=1, mute_named=("a",))])
+    assert not one.theirs
