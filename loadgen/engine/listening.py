@@ -30,6 +30,8 @@ from loadgen.units import NS_PER_MS
 LISTEN_BACKLOG = 1024
 _ACCEPTS_PER_TURN = 64
 _REST_NS = 100 * NS_PER_MS
+# Half of this costs a sender at its limit a tenth of its rate.
+MOST_UNSENT_BYTES = 1 << 17
 
 
 class WlcLink(Link):
@@ -89,6 +91,7 @@ class ListeningShard(Shard):
         self._listeners = {sock.fileno(): (number, sock) for number, sock in enumerate(listeners)}
         self._resting: list[tuple[int, int]] = []  # (until, listener)
         self._open = 0
+        self._unsent_bytes = MOST_UNSENT_BYTES
         self.owners: list[tuple[int, str]] = []  # of each listener: its WLC's number in the plan, and its MAC
 
     def listen(self, count: int) -> None:
@@ -110,6 +113,15 @@ class ListeningShard(Shard):
                 with suppress(OSError):  # it still has its port, but for one that the kernel had chosen
                     sock.bind(address)
         self._open = count
+
+    def allow_unsent(self, size: int) -> None:
+        """How many bytes our own kernel takes of a link beyond what the peer has room for. By itself it takes some
+        megabytes, and an MSE that reads nothing for seconds would be sent everything in time.
+        """
+        self._unsent_bytes = max(1, min(size, MOST_UNSENT_BYTES))
+        for link in self.links.values():
+            if link.tunnel is not None:
+                link.tunnel.allow_unsent(self._unsent_bytes)
 
     def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
         """Give a new link its tunnel."""
@@ -135,6 +147,7 @@ class ListeningShard(Shard):
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._unsent_bytes)
             now = time.monotonic_ns()
             link = self.link_class(sock, now, number, host_and_port(address))
             self.recorder.count("accept.attempts")

@@ -41,6 +41,8 @@ from loadgen.units import NEVER_NS, NS_PER_MS
 _TICK_BUDGET_NS = 10 * NS_PER_MS
 # How much earlier than it is due a tick is found: a few of them may coincide, and others want the processor too.
 _AHEAD_NS = 100 * NS_PER_MS
+# What a peer has no room for, and our kernel still takes. How much a site will tell in a second is not known before.
+_UNSENT_BYTES = 1 << 13
 _ASSOCIATED_ONLY = 1 << Subservice.RSSI_MS_ASSOCIATED_ONLY
 
 
@@ -140,6 +142,7 @@ class SiteShard(ServingShard):
         self._unsent = self._declined = 0
         self._dropped = [0, 0]  # by links that are gone; and the most that ever waited at one
         self._deepest = [0, 0]
+        self.allow_unsent(_UNSENT_BYTES)
 
     def _new_sites(self) -> list[Site]:
         plan = self._plan

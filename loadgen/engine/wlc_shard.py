@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections import deque
@@ -40,6 +41,8 @@ _MOST_TOGETHER = 256
 _FEW_BURSTS = 8
 # A link that has fallen behind catches up in writes of at least so many: 4 KiB in memory for each WLC.
 _CATCH_UP_BATCH = 40
+# What a peer has no room for, and our kernel still takes: what is due in so long.
+_UNSENT_S = 0.025
 # A turn that has fallen behind must still read: peers whose echo requests are not answered would take us for dead.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
 _STATION_MASK = mask_of(MOBILE_STATION)
@@ -106,11 +109,18 @@ class WlcShard(ServingShard):
         self._schedule = self._plan.schedule(stages)
         self._share = Share(self._schedule, self._share.worker, self._share.workers)
         self._counted = 0
+        self.allow_unsent(self._unsent_within(_UNSENT_S, stages))
         self._unacknowledged_before = 0
         if self._weighing and len(stages) > 1:
             self._weigh_at_ns = at_ns + stages[-1].start_ns
         self._visits.clear()
         self._again.clear()
+
+    def _unsent_within(self, length_s: float, stages: Sequence[RateStage]) -> int:
+        """Bytes that a WLC has to tell a subscriber in so much of the load, where that is largest."""
+        slots_per_s = max((max(stage.start_per_s, stage.end_per_s) for stage in stages), default=0.0)
+        each = max((controller.frame_bytes for controller in self.controllers), default=0.0)
+        return math.ceil(length_s * slots_per_s / self._schedule.members * self._plan.burst * each)
 
     def due_now(self, now_ns: int) -> int:
         """Slots of the whole fleet that are due."""

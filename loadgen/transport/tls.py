@@ -401,6 +401,11 @@ class Tunnel:
         held = fcntl.ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0")
         return int.from_bytes(held, sys.byteorder) + len(self._pending or b"")
 
+    def allow_unsent(self, size: int) -> None:
+        """Take no more than this many bytes for which the peer has no room yet."""
+        with suppress(OSError):  # it has gone already
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
+
     def segments(self) -> Segments | None:
         """Of its TCP connection; None where the kernel does not tell."""
         return segments_of(self._socket)

@@ -267,6 +267,20 @@ def test_one_that_asks_and_does_not_read(start: Start, tmp_path: Path, identitie
     assert ended.counters["sessions.lost"] == 1
 
 
+_ONE_OF_THEM = """
+name = "slow"
+[wlc]
+count = 1
+authenticate = false
+[mse]
+count = 1
+[load]
+rate = 750
+backlog = "200ms"
+stages = [{ hold = "2s" }]
+"""
+
+
 def test_one_that_reads_late(start: Start, tmp_path: Path, identities: Identities) -> None:
     """The socket fills with answers before the load begins, and empties again: nothing of it is an error."""
     address = ("127.77.22.1", free_port("127.77.22.1"))
@@ -274,10 +288,16 @@ def test_one_that_reads_late(start: Start, tmp_path: Path, identities: Identitie
     with FakeMse(address, identities.pems[1], receive_buffer=2304) as late:
         late.set_up()
         asked = 0
-        # Small portions, each answered or at least sent, until the WLC's socket is full.
-        while _bytes_not_acknowledged(address) < 60_000 and asked < 20_000:
+
+        def ask_more() -> int:
             late.tls.sendall(b"".join(wire.frame(wire.ECHO_REQUEST, transaction=asked + each) for each in range(50)))
-            asked += 50
+            return asked + 50
+
+        # Small portions, each answered or at least sent, until the WLC's socket is full; and some whose answers wait.
+        while _bytes_not_acknowledged(address) < 500 and asked < 20_000:
+            asked = ask_more()
+        for _ in range(3):
+            asked = ask_more()
         good = Good(visit)
         good.start()
         answers = [late.frames.next() for _ in range(asked)]
@@ -290,6 +310,25 @@ def test_one_that_reads_late(start: Start, tmp_path: Path, identities: Identitie
     assert ended.code in (0, 4, 5), ended.stderr + ended.stdout
     good.check(ended)
     assert "errors.serve.not_reading" in ended.errors or ended.errors == {}
+
+
+def test_what_one_that_reads_nothing_has_no_room_for_is_not_sent(start: Start, tmp_path: Path) -> None:
+    """160 KB in two seconds: our own kernel would hold them, and each would have been sent in time."""
+    path = tmp_path / "slow.toml"
+    path.write_text(_ONE_OF_THEM, "utf-8")
+    address = ("127.77.24.1", free_port("127.77.24.1"))
+    listen = f"wlc.listen={address[0]}:{address[1]}"
+    running = start("run", path, "--serve", "wlc", "--set", listen)
+    running.wait_for_listener(address)
+    with FakeMse(address, None, receive_buffer=4096) as mse:
+        mse.set_up()
+        ended = running.end()
+    assert ended.code == 5, ended.stderr + ended.stdout
+    counters = ended.counters
+    assert counters["notify.due"] == 1500
+    # What its buffer has room for, and what is due in 25 ms.
+    assert 0 < counters["notify.sent"] < 300
+    assert counters["notify.sent"] + counters["notify.dropped"] == 1500
 
 
 def _bytes_not_acknowledged(address: Address) -> int:

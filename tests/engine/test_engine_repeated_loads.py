@@ -63,6 +63,9 @@ class FakeTunnel:
     def waiting(self) -> None:
         """The kernel does not tell."""
 
+    def allow_unsent(self, size: int) -> None:
+        """No kernel holds anything."""
+
     def write(self, data: bytes | memoryview) -> None:
         assert not self.blocked
         if self.fault is not None:

@@ -56,6 +56,9 @@ class _Tunnel:
     def waiting(self) -> None:
         """The kernel does not tell."""
 
+    def allow_unsent(self, size: int) -> None:
+        """No kernel holds anything."""
+
     @property
     def wants(self) -> Want:
         return Want.WRITE if self.blocked else Want.NOTHING
