@@ -73,6 +73,7 @@ class Observation(NamedTuple):
         due: how much was, in the hold; None: nobody counted, and it was what is offered in that time.
         unlike_pass: why a run like that would not pass, where the load was one.
         sessions: that were up when it began.
+        uninvited: why it was another load than was to be tried, because more MSEs came; empty if it was not.
     """
 
     offered: float
@@ -89,6 +90,7 @@ class Observation(NamedTuple):
     unlike_pass: tuple[str, ...] = ()
     waits: tuple[Waited, ...] = ()
     sessions: int = 0
+    uninvited: str = ""
 
 
 class _Judged(NamedTuple):
@@ -278,6 +280,8 @@ class Campaign:
         unjudged = [f"{r.text}: {r.shown}" for r in results if r.status is Status.ERROR]
         if seen.due == 0:
             unjudged.append(f"nothing was due in a hold of {seen.hold_s:.4g} s: make --hold longer, or the load larger")
+        if seen.uninvited:
+            unjudged.append(seen.uninvited)
         if few and not others and not unjudged:
             others += seen.unlike_pass
         return _Judged(
@@ -306,6 +310,7 @@ class Campaign:
             max=None if latency is None else latency.max,
             strays=judged.strays,
             scattered=_scattered(growth) if went is Went.SCATTERED else "",
+            sessions=seen.sessions,
         )
 
     def _why_none(self) -> str:

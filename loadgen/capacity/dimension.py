@@ -199,9 +199,16 @@ def step_of(dimension: Dimension, source: Source) -> float:
     return len(source.targets) or scenario.wlc.count
 
 
-def stages_for(plan: Plan, number: int, load: float, hold_ns: int, warmup_ns: int) -> tuple[RateStage, ...]:
-    """The stages of one load of a live dimension. Args: number: of the load; makes the names new ones."""
-    per_s = load / plan.copies
+def stages_for(
+    plan: Plan, number: int, load: float, hold_ns: int, warmup_ns: int, crowd: float = 1.0
+) -> tuple[RateStage, ...]:
+    """The stages of one load of a live dimension.
+
+    Args:
+        number: of the load; makes the names new ones.
+        crowd: how many times as many notifications are due as to the plan's sessions, because more MSEs came.
+    """
+    per_s = load / (plan.copies * crowd)
     return (
         RateStage(f"{number:02d}-warmup-{load:.0f}", 0, warmup_ns, per_s, per_s, counted=False),
         RateStage(f"{number:02d}-hold-{load:.0f}", warmup_ns, hold_ns, per_s, per_s),

@@ -14,7 +14,7 @@ from loadgen.capacity.dimension import ABOUT, Dimension, sizes_of, source_for, s
 from loadgen.capacity.result import Probe
 from loadgen.capacity.search import Trial
 from loadgen.engine.job import Job, Source, make_job, plan_of
-from loadgen.engine.outcome import load_due, load_figures, load_growth_ns, load_waits, make_result
+from loadgen.engine.outcome import load_crowd, load_due, load_figures, load_growth_ns, load_waits, make_result
 from loadgen.engine.record import Load, RunRecord
 from loadgen.engine.signals import asked, noted
 from loadgen.engine.supervisor import Supervisor, Watcher
@@ -32,6 +32,9 @@ from loadgen.units import NS_PER_S
 # A target that ends sessions under a load that is too much for it costs a new start of the fleet; so often.
 _MOST_STARTS = 8
 _DRAIN_S = 30.0
+# More was due than was to be tried, because another MSE came; and so often a load is made again for that.
+_CROWDED = 1.01
+_MOST_CROWDED = 8
 # A target that refuses half of what comes refuses so many in a row once in a million times: it is not there any more.
 _LEAST_IN_VAIN = 20
 
@@ -93,6 +96,8 @@ class Prober:
         self._began = time.monotonic()
         self._unreachable = ""
         self._reach = Reach()
+        self._crowd = 1.0  # see `load_crowd`
+        self._crowded = 0
 
     def run(self, campaign: Campaign) -> Ended:
         """Make all loads of a search.
@@ -106,7 +111,7 @@ class Prober:
             return Ended(ExitCode.INTERRUPTED, "interrupted")
 
     def _search(self, campaign: Campaign) -> Ended:
-        starts, self._reach, self._unreachable = 0, Reach(), ""
+        starts, self._reach, self._unreachable, self._crowded = 0, Reach(), "", 0
         live = ABOUT[campaign.settings.dimension].live
         while campaign.next() is not None:
             before = len(campaign.probes)
@@ -133,13 +138,14 @@ class Prober:
         job = make_job(source, datetime.now(UTC))
 
         async def lead(supervisor: Supervisor) -> None:
+            self._crowd = 1.0
             if job.plan.kind is LoadKind.NOTIFY and not supervisor.merger.counters()["sessions.established"]:
                 return  # nobody came
             while (trial := campaign.next()) is not None:
                 load = await self._one_load(campaign, job.plan, supervisor, trial)
                 if supervisor.fleet.stopping or sessions_ended(supervisor.loads[0], load):
                     return
-                if self._unreachable:
+                if self._unreachable or self._crowded > _MOST_CROWDED:
                     return
                 with trio.move_on_after(settings.cooldown_ns / NS_PER_S):
                     await supervisor.fleet.until(lambda: False)  # or until the run is to end
@@ -149,11 +155,16 @@ class Prober:
 
     async def _one_load(self, campaign: Campaign, plan: Plan, supervisor: Supervisor, trial: Trial) -> Load:
         start_s = time.monotonic() - self._began
-        hold_ns, number = campaign.hold_ns(trial), len(campaign.probes) + 1
-        await supervisor.load(stages_for(plan, number, trial.load, hold_ns, campaign.settings.warmup_ns))
+        hold_ns, number = campaign.hold_ns(trial), len(campaign.probes) + self._crowded + 1
+        crowd = self._crowd = max(self._crowd, crowd_of(plan, supervisor.merger.counters()))
+        await supervisor.load(stages_for(plan, number, trial.load, hold_ns, campaign.settings.warmup_ns, crowd))
         load = await supervisor.settle(_DRAIN_S)
         if not supervisor.fleet.stopping:
-            seen = observe(plan, supervisor.merger, load, campaign.settings.dimension, trial.load)
+            if plan.use is Use.SERVE_WLC and (really := load_crowd(plan, load)) > crowd * _CROWDED:
+                # It was not the load that was to be tried, and says nothing of it.
+                self._crowd, self._crowded = really, self._crowded + 1
+                return load
+            seen = observe(plan, supervisor.merger, load, campaign.settings.dimension, trial.load, crowd)
             seen = seen._replace(start_s=start_s, workers=supervisor.workers)
             self._on_probe(campaign.tell(trial, seen))
             self._unreachable = nobody_there(plan.kind, seen, self._reach)
@@ -193,6 +204,7 @@ class Prober:
             growth_ns=_growth_ns(job.plan, record),
             due=sizes_of(settings.dimension, job.plan),
             unlike_pass=_unlike_pass(result.verdict, generator, result.counters),
+            uninvited=_uninvited(job.plan, result.counters) if settings.dimension is Dimension.SESSIONS else "",
             waits=_waits(job.plan, record),
         )
         self._on_probe(campaign.tell(trial, seen))
@@ -204,6 +216,8 @@ class Prober:
             return ExitCode.WORKER_DIED, "; ".join(record.deaths)
         if record.interrupted or asked():
             return ExitCode.INTERRUPTED, "interrupted"
+        if self._crowded > _MOST_CROWDED:
+            return ExitCode.INCONCLUSIVE, "more MSEs came while loads were on, again and again"
         counters = record.merger.counters()
         came = (counters["sessions.attempted"], counters["sessions.established"])
         gone = self._reach.is_gone(*came) if came[0] else not record.loads
@@ -229,11 +243,27 @@ class Prober:
         return supervisor
 
 
-def observe(plan: Plan, merger: Merger, load: Load, dimension: Dimension, offered: float) -> Observation:
-    """What a load over sessions that go on showed, once it was drained."""
+def crowd_of(plan: Plan, counters: Mapping[str, int]) -> float:
+    """As `load_crowd`, before a load: by how many sessions there are, where strangers' MSEs come as they like."""
+    if plan.use is not Use.SERVE_WLC:
+        return 1.0
+    return max(1.0, sessions_up(counters) / len(plan.sessions))
+
+
+def sessions_up(counters: Mapping[str, int]) -> int:
+    return counters["sessions.established"] - counters["sessions.lost"] - counters["sessions.closed"]
+
+
+def observe(
+    plan: Plan, merger: Merger, load: Load, dimension: Dimension, offered: float, crowd: float = 1.0
+) -> Observation:
+    """What a load over sessions that go on showed, once it was drained. Args: crowd: as of `stages_for`."""
     figures = load_figures(plan, merger, load)
     rate = _rate_of(dimension, plan)
-    due, hold_s = load_due(plan, load), sum(stage.duration_ns for stage in load.stages if stage.counted) / NS_PER_S
+    due, hold_s = (
+        load_due(plan, load) * crowd,
+        sum(stage.duration_ns for stage in load.stages if stage.counted) / NS_PER_S,
+    )
     untaken = 0.0 if plan.use.plays_mse else _untaken(figures)
     # Of what was due in the hold, as a share: that is a whole number, or whole bursts, and seldom rate times length.
     share = figures.rates.get(rate, 0.0) * hold_s / due * (1 - untaken) if due else 0.0
@@ -248,7 +278,7 @@ def observe(plan: Plan, merger: Merger, load: Load, dimension: Dimension, offere
         growth_ns=max(load_growth_ns(plan, merger, load, rate), untaken * hold_s * NS_PER_S),
         due=due,
         waits=load_waits(plan, merger, load, rate),
-        sessions=load.before["sessions.established"] - load.before["sessions.lost"] - load.before["sessions.closed"],
+        sessions=sessions_up(load.before),
     )
 
 
@@ -269,6 +299,15 @@ def _unlike_pass(verdict: ResultVerdict, generator: GeneratorVerdict, counters: 
     if verdict.exit_code != ExitCode.INCONCLUSIVE or not told:
         return ()
     return tuple(reason for reason in verdict.reasons if reason not in generator.reasons)
+
+
+def _uninvited(plan: Plan, counters: Mapping[str, int]) -> str:
+    """What a load of sessions is not, where more of them came than it has."""
+    there = counters["sessions.established"] - counters["sessions.lost"] - counters.get("sessions.left_early", 0)
+    if plan.use is not Use.SERVE_WLC or there <= len(plan.sessions):
+        return ""
+    told = f"{there:,} sessions came where mse.count and mse.assign have {len(plan.sessions):,}"
+    return f"{told}: have them say how many come to each WLC"
 
 
 def _growth_ns(plan: Plan, record: RunRecord) -> float:

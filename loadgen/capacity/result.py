@@ -41,6 +41,7 @@ class Probe(msgspec.Struct, frozen=True):
         p50, p99, max: of the dimension's latency metric, in ns; None where nothing was measured.
         strays: what failed and broke nothing, because it was so little.
         scattered: why it says nothing: waits scattered by more than a backlog makes them grow; empty if they did not.
+        sessions: that were up when it began, and shared it; 0 where loads are runs of their own, or handshakes.
     """
 
     step: Step
@@ -57,6 +58,7 @@ class Probe(msgspec.Struct, frozen=True):
     max: int | None
     strays: tuple[str, ...] = ()
     scattered: str = ""
+    sessions: int = 0
 
     @property
     def void(self) -> bool:

@@ -180,6 +180,15 @@ def load_due(plan: Plan, load: Load) -> int:
     return sum(span.scheduled for span in stage_spans(plan, load, load.judged_end_ns) if span.counted)
 
 
+def load_crowd(plan: Plan, load: Load) -> float:
+    """How many times as many notifications were due in a load as to the plan's sessions: each MSE more is owed all that
+    its WLC has. Those that were missing are owed theirs; those that unsubscribed would be.
+    """
+    scheduled = _scheduled(plan, load)(end_ns(load.stages))
+    due = sum(load.after[name] - load.before[name] for name in ("notify.due", "notify.declined"))
+    return max(1.0, due / scheduled) if scheduled else 1.0
+
+
 def _told_until(plan: Plan, record: RunRecord) -> dict[str, int]:
     """Until when (monotonic ns) the last load was told of, by what is counted, where a worker died.
 
@@ -296,13 +305,14 @@ def _paces(
         rate, unit = "handshake.completed_per_s", "handshakes/s"
     elif counters.get("notify.due", 0) < (1 - TOLERANCE) * sum(scheduled.values()):
         return []  # MSEs that have unsubscribed for a while are owed nothing then, and nobody keeps that rate
-    # Of a rate, a stage has a whole number, or whole bursts: what it did is set against what was due in it.
+    # Of a rate, a stage has a whole number, or whole bursts: what it did is set against what was due in it. Where there
+    # are more MSEs than the plan has, more was due: all that was sent of it, at least.
     return [
         Pace(stage.name, unit, due / stage.length_s, stage.rates[rate])
         for stage in stages
         if stage.counted and rate in stage.rates
         if stage.length_s >= _LEAST_PACED_S
-        if (due := scheduled[stage.name])
+        if (due := max(scheduled[stage.name], stage.counters.get("notify.sent", 0)))
     ]
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe, Step
 from loadgen.measure.health import Verdict
 from loadgen.report.terminal import hanging
-from loadgen.report.tried import outvoted, unsettled
+from loadgen.report.tried import outvoted, shared_by, unsettled
 from loadgen.units import format_duration
 
 _STYLES = {Outcome.FOUND: "bold green", Outcome.NOT_REACHED: "bold yellow"}
@@ -51,6 +51,8 @@ def _headline(d: DimensionResult) -> RenderableType:
         at_least = "at least " if d.outcome is Outcome.GENERATOR_LIMITED else ""
         between = "" if d.above is None else f"   (did not hold: {_amount(d.above)})"
         parts.append(Text.assemble("  ", (f"{at_least}{_amount(d.limit)} {d.unit}", "bold"), between))
+    if shared := shared_by(d):
+        parts.append(hanging("  ", shared, "dim"))
     if d.broke:
         parts.append(hanging("  ", f"what broke first: {'; '.join(d.broke[:3])}", ""))
     if d.advice:

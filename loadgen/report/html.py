@@ -35,7 +35,7 @@ from loadgen.report.charts import NONE, Chart, shown_ns
 from loadgen.report.clocks import clock_lines
 from loadgen.report.run_charts import WHY_THEY_DIFFER, handshake_chart, percentile_charts, stage_rows, time_charts
 from loadgen.report.search_charts import capacity_charts, forest, mark_of, metric_label
-from loadgen.report.tried import outvoted, word_of
+from loadgen.report.tried import outvoted, shared_by, word_of
 
 # A plan of thousands of controllers has megabytes, and is beside the page anyway.
 _MOST_PLAN = 40_000
@@ -287,6 +287,7 @@ def environment() -> Environment:
         "mark": mark_of,
         "word": word_of,
         "outvoted": outvoted,
+        "shared_by": shared_by,
         "label": metric_label,
         "runs": _runs,
         "together": together,

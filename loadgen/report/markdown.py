@@ -14,7 +14,7 @@ from loadgen.measure.result import RunResult
 from loadgen.measure.thresholds import Status
 from loadgen.report.clocks import clock_lines
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
-from loadgen.report.tried import how_tried, outvoted
+from loadgen.report.tried import how_tried, outvoted, shared_by
 
 _MARKS = {Decision.PASS: "✅ pass", Decision.REGRESSION: "❌ **regression**", Decision.INCONCLUSIVE: "❔ inconclusive"}
 # What Markdown, or the HTML in it, would take for its own.
@@ -79,6 +79,9 @@ def capacity_markdown(result: CapacityResult) -> str:
         for d in result.dimensions
     ]
     parts.append(_table(("dimension", "outcome", "limit", "failed at", "unit", "broke"), lines))
+    parts.append(
+        _list([f"{d.dimension}: {_load(d.limit)} {shared}" for d in result.dimensions if (shared := shared_by(d))])
+    )
     parts.append(_list([f"{d.dimension}: {d.advice}" for d in result.dimensions if d.advice]))
     for d in result.dimensions:
         probes = [

@@ -10,6 +10,14 @@ def unsettled(d: DimensionResult) -> list[str]:
     return [f"{each.load:,.0f} {how_tried(each)}" for each in d.loads if each.tries > 1 or each.strays]
 
 
+def shared_by(d: DimensionResult) -> str:
+    """Of notifications, how many sessions the limit is the sum of, and what each has; empty where there is one."""
+    confirming = [probe.sessions for probe in d.probes if probe.passed and probe.offered == d.limit]
+    if d.dimension != "notify.per_s" or d.limit is None or not confirming or confirming[-1] < 2:
+        return ""
+    return f"on {confirming[-1]:,} sessions together: {d.limit / confirming[-1]:,.4g} {d.unit} each"
+
+
 def how_tried(load: LoadTried) -> str:
     """E.g. `held: 2 of 3 tries held, 1 of 2 as long as a confirmation; 1 failed, a stray`."""
     parts = [f"{load.times_held:,} of {load.tries:,} {'try' if load.tries == 1 else 'tries'} held"]

@@ -177,6 +177,20 @@ def test_a_rate_that_nobody_keeps_while_mses_have_unsubscribed_is_not_judged(
     assert paces == ([Pace("hold", "notifications/s", 100.0, due / 2)] if judged else [])
 
 
+@pytest.mark.parametrize(("sent", "offered"), [(400, 200.0), (200, 100.0), (150, 100.0)])
+def test_a_backlog_is_not_hidden_by_mses_that_the_plan_does_not_have(sent: int, offered: float, tmp_path: Path) -> None:
+    """To two of them, 150/s are not all of what one would be told."""
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n{NOTIFY}', "utf-8")
+    plan = make_plan(*load_scenario(path), use=Use.SERVE_WLC)
+    load = Load(plan.stages, Counter())
+    spans = stage_spans(plan, load, load.judged_end_ns)
+    stage = StageResult("hold", True, 0.0, 2.0, 100.0, 100.0, {}, {"notify.sent": sent}, {"notify.sent_per_s": 150.0})
+    assert _paces(plan, spans, [stage], {"notify.due": sent}) == (
+        [Pace("hold", "notifications/s", offered, 150.0)] if sent >= 200 else []
+    )
+
+
 def test_a_ramp_is_judged_by_its_mean(tmp_path: Path) -> None:
     text = NOTIFY.replace(NOTIFY[NOTIFY.index("stages") :], 'stages = [{ ramp = "6s" }]\n')
     (pace,) = paces_of(tmp_path, text, {"notify.due": 300}, 40.0)

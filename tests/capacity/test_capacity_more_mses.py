@@ -1,0 +1,175 @@
+"""Somebody else's MSEs, of which more come than the plan has: what is offered is what all of them are told together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import trio
+
+from loadgen.capacity.campaign import Campaign, Settings
+from loadgen.capacity.dimension import Dimension
+from loadgen.capacity.probing import Prober, _uninvited, crowd_of
+from loadgen.capacity.result import DimensionResult, Outcome
+from loadgen.engine.outcome import load_crowd
+from loadgen.engine.record import Load
+from loadgen.errors import ExitCode
+from loadgen.measure.merge import Merger
+from loadgen.measure.recorder import Recorder
+from loadgen.report.tried import shared_by
+from loadgen.scenario.load import load_scenario
+from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.scenario.schedule import RateStage
+from loadgen.units import NS_PER_S
+
+SETTINGS = Settings(
+    dimension=Dimension.NOTIFICATIONS,
+    latency="notify.lag",
+    slos=(),
+    start=100,
+    maximum=100_000,
+    resolution=0.05,
+    step=0,
+    warmup_ns=NS_PER_S,
+    hold_ns=4 * NS_PER_S,
+    confirm_ns=4 * NS_PER_S,
+    cooldown_ns=0,
+)
+
+
+def planned(tmp_path: Path, wlcs: int = 1, mses: int = 1, use: Use = Use.SERVE_WLC) -> Plan:
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n[wlc]\ncount = {wlcs}\n[mse]\ncount = {mses}\n[load]\nrate = 100\n', "utf-8")
+    return make_plan(*load_scenario(path), use=use)
+
+
+class Fleet:
+    """WLCs of ours, at whose MSEs' end there are so many sessions; together these take up to `capacity` a second.
+
+    Attributes:
+        sessions: by number of the load, how many there are at its end.
+        loads: that were made.
+    """
+
+    stopping = False
+
+    def __init__(self, plan: Plan, sessions: Callable[[int], int], capacity: float) -> None:
+        self.plan, self.sessions, self.capacity = plan, sessions, capacity
+        self.merger = Merger()
+        self.loads: list[Load] = []
+        self.workers = 1
+        self.fleet = self
+        self._recorder = Recorder()
+        self._recorder.counters.update(
+            {
+                "sessions.established": sessions(0),
+                "notify.unacknowledged_bytes": 0,
+                "notify.unacknowledged_before_bytes": 0,
+            }
+        )
+        self._report()
+
+    async def load(self, stages: Sequence[RateStage]) -> None:
+        before = self.merger.counters()
+        load = Load(tuple(stages), before)
+        self.loads.append(load)
+        there = self.sessions(len(self.loads))
+        counters = self._recorder.counters
+        counters["sessions.established"] = there
+        for stage in stages:
+            due = round(stage.start_per_s * there * stage.duration_ns / NS_PER_S)
+            done = min(due, round(self.capacity * stage.duration_ns / NS_PER_S))
+            self._recorder.record_column("notify.lag", np.full(done, 5), stage.name)
+            counters.update({"notify.due": due, "notify.sent": done, "notify.sent_bytes": 99 * done})
+            counters["notify.dropped"] += due - done
+        self._report()
+        load.end()
+
+    async def settle(self, drain_s: float) -> Load:
+        self.loads[-1].after = self.merger.counters()
+        return self.loads[-1]
+
+    def _report(self) -> None:
+        self.merger.add("wlc-0", self._recorder.take(len(self.loads)))
+
+
+def searched(plan: Plan, fleet: Fleet) -> tuple[DimensionResult, Prober]:
+    campaign = Campaign(SETTINGS)
+    nothing: Any = None
+    prober = Prober(nothing, nothing, nothing, lambda _: None, nothing)
+
+    async def make_all() -> None:
+        while (trial := campaign.next()) is not None and len(fleet.loads) < 100:
+            await prober._one_load(campaign, plan, fleet, trial)  # type: ignore[arg-type]
+
+    trio.run(make_all)
+    return campaign.result(), prober
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 3])
+def test_the_limit_is_of_what_all_sessions_take_together(sessions: int, tmp_path: Path) -> None:
+    """Twice as many MSEs as planned do not halve the limit."""
+    plan = planned(tmp_path)
+    result, _ = searched(plan, Fleet(plan, lambda _: sessions, 1000))
+    assert result.outcome is Outcome.FOUND
+    assert result.limit is not None
+    assert 1000 / 1.05 <= result.limit <= 1000 / 0.99
+    assert all(probe.achieved <= probe.offered * 1.01 for probe in result.probes)
+    assert {probe.sessions for probe in result.probes} == {sessions}
+    each = f"on {sessions} sessions together: {result.limit / sessions:,.4g} notifications/s each"
+    assert shared_by(result) == ("" if sessions == 1 else each)
+
+
+def test_a_load_during_which_another_mse_came_is_made_again(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    fleet = Fleet(plan, lambda load: 1 if load < 3 else 2, 1000)
+    result, _ = searched(plan, fleet)
+    assert result.limit is not None
+    assert 1000 / 1.05 <= result.limit <= 1000 / 0.99
+    assert len(fleet.loads) == len(result.probes) + 1
+    assert all(probe.achieved <= probe.offered * 1.01 for probe in result.probes)
+
+
+def test_mses_that_come_again_and_again_end_the_search(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    fleet = Fleet(plan, lambda load: 1 + load, 1e9)
+    _, prober = searched(plan, fleet)
+    assert prober._crowded > 8
+    record: Any = SimpleNamespace(deaths=(), interrupted=False, merger=fleet.merger, loads=fleet.loads)
+    assert prober._ending(record) == (ExitCode.INCONCLUSIVE, "more MSEs came while loads were on, again and again")
+
+
+def test_how_many_times_as_much_is_due_follows_from_what_was(tmp_path: Path) -> None:
+    """Also where all MSEs came to one of two WLCs; what an MSE has unsubscribed from would be due."""
+    plan = planned(tmp_path, wlcs=2)
+    stages = (RateStage("hold", 0, NS_PER_S, 100.0, 100.0),)
+    load = Load(stages, Counter({"notify.due": 7}))
+    for due, declined, crowd in ((100, 0, 1.0), (200, 0, 2.0), (150, 50, 2.0), (50, 0, 1.0)):
+        load.after = Counter({"notify.due": 7 + due, "notify.declined": declined})
+        assert load_crowd(plan, load) == crowd
+    there = Counter({"sessions.established": 9, "sessions.closed": 2, "sessions.lost": 1})
+    assert crowd_of(plan, there) == 3
+    assert crowd_of(plan, Counter({"sessions.established": 1})) == 1
+    assert crowd_of(planned(tmp_path, wlcs=2, use=Use.BOTH), there) == 1
+
+
+@pytest.mark.parametrize(
+    ("counters", "use", "told"),
+    [
+        ({"sessions.established": 4}, Use.SERVE_WLC, "4 sessions came where mse.count and mse.assign have 2: "),
+        ({"sessions.established": 4, "sessions.lost": 1, "sessions.left_early": 1}, Use.SERVE_WLC, ""),
+        ({"sessions.established": 2}, Use.SERVE_WLC, ""),
+        ({"sessions.established": 4}, Use.BOTH, ""),
+    ],
+)
+def test_a_load_of_sessions_to_which_more_came_is_another_one(
+    counters: dict[str, int], use: Use, told: str, tmp_path: Path
+) -> None:
+    said = _uninvited(planned(tmp_path, wlcs=2, use=use), Counter(counters))
+    assert said.startswith(told)
+    assert bool(said) == bool(told)
