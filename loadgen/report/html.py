@@ -26,6 +26,7 @@ from loadgen.compare.metrics import not_counted
 from loadgen.compare.result import Comparison, Gate, MetricComparison
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
+from loadgen.measure.books import once
 from loadgen.measure.faults import faults
 from loadgen.measure.health import MachineHealth, Verdict
 from loadgen.measure.histogram import Histogram
@@ -167,13 +168,14 @@ def headline(result: RunResult) -> list[Card]:
     else:
         received = rate("notify.received_per_s")
         word = "sent" if received is None else "received"
-        add(rate(f"notify.{word}_per_s"), f"notifications/s {word}", _of(count(f"notify.{word}"), count("notify.due")))
+        done = None if count(f"notify.{word}") is None else once(result.counters, f"notify.{word}")
+        add(rate(f"notify.{word}_per_s"), f"notifications/s {word}", _of(done, count("notify.due")))
         names = ("notify.latency", "notify.service", "notify.lag")
         up = count("sessions.established")
         add(up, "sessions set up", _of(up, count("sessions.attempted"), "attempted"))
         lacks = (
             *("notify.dropped", "notify.lost", "sessions.failed", "sessions.lost"),
-            *("requests.dropped", "requests.refused", "requests.abandoned"),
+            *("requests.dropped", "requests.refused", "requests.timed_out", "requests.abandoned"),
         )
     for name in names:
         latency(name)

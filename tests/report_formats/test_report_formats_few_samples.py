@@ -205,3 +205,12 @@ def test_a_load_of_a_search_has_none_of_them() -> None:
 def _everywhere(found: CapacityResult, probe: Probe) -> list[str]:
     shown = terminal(capacity_report.summary(found, None))
     return [shown, capacity_report.probe_line(probe, "/s"), capacity_markdown(found), capacity_page(found)]
+
+
+def test_the_headline_counts_what_came_once_and_all_that_was_not_answered() -> None:
+    of = result(100)
+    counters = {"notify.due": 900, "notify.received": 1000, "notify.duplicated": 100, "requests.timed_out": 7}
+    rates = {"notify.received_per_s": 450.0}
+    shown = headline(msgspec.structs.replace(of, counters=counters, rates=rates))
+    assert [card.note for card in shown if card.label == "notifications/s received"] == ["900 of 900 due"]
+    assert [card.value for card in shown if card.label == "failed, dropped or lost"] == ["7"]
