@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from loadgen.endpoint.asking import Asker, Transactions
 from loadgen.endpoint.link import Endpoint, EndpointSettings
+from loadgen.endpoint.lulls import Lull, Lulls
 from loadgen.endpoint.notices import Notices, Told
 from loadgen.endpoint.sequence import NOTHING_DUE_NS, SequenceCheck
 from loadgen.errors import RemoteProtocolError
@@ -233,6 +234,9 @@ class Reception:
 
     Rows belong to endpoints (`MseEndpoint.number`). Times in notifications are ns since the epoch; `to_unix_ns` turns
     this machine's monotonic clock into that.
+
+    Attributes:
+        lulls: of the streams; None: they are our own WLCs'.
     """
 
     def __init__(
@@ -254,9 +258,10 @@ class Reception:
         self._by_service = by_service
         what = "received" if our_schedule else "came"
         self._gathered = recorder.gather([("notify.latency",), ("notify.service",)], what)
-        self._expected = np.zeros(rows, np.int64)
+        self._expected = np.zeros(rows, np.int64)  # the number; where a check knows that, how many came
         self._due_ns = np.full(rows, NOTHING_DUE_NS)  # when the number before that was due
         self._granted = np.zeros(rows, np.int64)
+        self.lulls = None if our_schedule else Lulls(rows)
         self._checks: dict[int, SequenceCheck[_Doubtful]] = {}  # only of endpoints that once missed the expected number
         self._regrants: list[tuple[int, int, int]] = []
 
@@ -266,6 +271,12 @@ class Reception:
         self._expected[number] = 0
         self._due_ns[number] = NOTHING_DUE_NS
         self._checks.pop(number, None)
+        if self.lulls is not None:
+            self.lulls.open(number)
+
+    def fallen_silent(self, numbers: Sequence[int]) -> dict[int, Lull]:
+        """Which of these endpoints' streams should not have been silent when the load was over."""
+        return {} if self.lulls is None else self.lulls.fallen_silent(self._expected, numbers)
 
     def leave(self, number: int, left_ns: int) -> None:
         """We have ended an endpoint's session, and nothing comes any more. Args: left_ns: when we said so."""
@@ -286,15 +297,11 @@ class Reception:
 
     def received(self, number: int) -> int:
         """How many notifications an endpoint's session has brought so far."""
-        check = self._checks.get(number)
-        return int(self._expected[number]) if check is None else check.taken
+        return int(self._expected[number])
 
     def heard(self) -> NDArray[np.int64]:
         """The same of all endpoints."""
-        counts = self._expected.copy()
-        for number, check in self._checks.items():
-            counts[number] = check.taken
-        return counts
+        return self._expected.copy()
 
     def absorb(self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]) -> None:
         """Check and record a batch of notifications; of duplicates and what was not subscribed to, only that they came.
@@ -303,6 +310,8 @@ class Reception:
             rows: endpoints in the order in which theirs were scanned; each at most once.
             of_each, done_ns: how many each of them brought, and when.
         """
+        if self.lulls is not None:
+            self.lulls.come(self._expected, done_ns[-1])
         numbers, counts = np.array(rows, np.int64), np.array(of_each, np.int64)
         self._recorder.count("notify.received", len(columns.sequence))
         wanted = self._check_subservices(columns.subservice, numbers, counts)
@@ -445,6 +454,7 @@ class Reception:
                 check = self._checks[number] = SequenceCheck(expected, int(self._due_ns[number]))
             # On the wire they have no sign.
             judged = check.take_all(sequence.view(np.uint64).tolist(), due_ns.tolist(), self._recorder.count, done)
+            self._expected[number] = check.taken
             if judged.cleared and check.held is not None:
                 self._record_doubtful(number, check.held)
             if judged.doubtful is not None:

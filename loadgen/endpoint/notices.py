@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple, Protocol
 
+from loadgen.endpoint.lulls import Lulls
 from loadgen.endpoint.sequence import SequenceCheck
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.catalogue import CATALOGUE, NOTIFICATIONS
@@ -49,8 +50,14 @@ class Notices:
         heard: how many each endpoint was sent, by its number.
     """
 
-    def __init__(self, recorder: Recorder, to_unix_ns: int, *, our_schedule: bool = True) -> None:
-        """Args: our_schedule: what is due is due by our clock; otherwise stages go by when things came."""
+    def __init__(
+        self, recorder: Recorder, to_unix_ns: int, *, our_schedule: bool = True, lulls: Lulls | None = None
+    ) -> None:
+        """Args:
+        our_schedule: what is due is due by our clock; otherwise stages go by when things came.
+        lulls: who is to know that something came.
+        """
+        self._lulls = lulls
         self._recorder = recorder
         self._to_unix_ns = to_unix_ns
         self._our_schedule = our_schedule
@@ -63,6 +70,8 @@ class Notices:
         at_ns = due_ns if self._our_schedule else done_ns
         stage = recorder.stages.at(at_ns)
         recorder.count("notify.received")
+        if self._lulls is not None:
+            self._lulls.told(endpoint.number, now_ns)
         self.heard[endpoint.number] += 1
         subservice = message.subservice
         known = 0 <= subservice < len(Subservice)

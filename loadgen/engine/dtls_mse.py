@@ -77,7 +77,7 @@ class DtlsMseDriver(DtlsDriver):
             by_service=plan.subscription.bit_count() > 1,
         )
         recorder.clocks = peer_clocks(plan, self._sessions, addresses)
-        self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH)
+        self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH, lulls=self._reception.lulls)
         self._macs = known_macs(plan, {session.wlc for session in self._sessions})
         self._asker = None if not plan.requests else self._make_asker(to_unix_ns)
         self._to_ask: deque[int] = deque()  # numbers of sessions
@@ -109,10 +109,14 @@ class DtlsMseDriver(DtlsDriver):
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
+        if self.presence is not None and self._reception.lulls is not None:
+            self._reception.lulls.begin(self.presence.leaving_ns, stages)
         if self._asker is not None:
             self._asker.start(at_ns, end_ns(stages))
 
     def end_load(self) -> None:
+        if self.presence is not None and not self.load_over.is_set():
+            self.presence.fell_silent(self._reception.fallen_silent(list(self._up)))
         if self._asker is not None:
             self._asker.stop(time.monotonic_ns())
         super().end_load()

@@ -75,7 +75,7 @@ class MseShard(DialingShard):
             by_service=plan.subscription.bit_count() > 1,
         )
         recorder.clocks = peer_clocks(plan, self.sessions, addresses)
-        self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH)
+        self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH, lulls=self._reception.lulls)
         self._macs = known_macs(plan, {session.wlc for session in self.sessions})
         self._asker = None if not plan.requests else self._make_asker(plan, to_unix_ns)
         self._term = Term(plan, recorder)
@@ -110,10 +110,15 @@ class MseShard(DialingShard):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
         self._term.begin(at_ns, stages, self.presence)
+        if self.presence is not None and self._reception.lulls is not None:
+            self._reception.lulls.begin(self.presence.leaving_ns, stages)
         if self._asker is not None:
             self._asker.start(at_ns, end_ns(stages))
 
     def end_load(self) -> None:
+        if self.presence is not None and not self.load_over.is_set():
+            active = [link.number for link in self.links.values() if link.phase is Phase.ACTIVE]  # type: ignore[attr-defined]
+            self.presence.fell_silent(self._reception.fallen_silent(active))
         self._term.end()
         if self._asker is not None:
             self._asker.stop(time.monotonic_ns())

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from loadgen.endpoint.lulls import Lull
 from loadgen.hosts import endpoint_shown
 from loadgen.measure.asked import MOST_NAMED, TOLERANCE, Absence
 from loadgen.measure.stages import Int64s
@@ -53,6 +54,7 @@ class Presence:
         self._at_end: dict[int, int] = {}  # how many were there when the load was over, of those that changed since
         self._left: dict[int, tuple[str, int]] = {}  # how a place was left last, and when
         self._came: set[int] = set()
+        self._lulls: Mapping[int, Lull] = {}
         self._first_ns: int | None = None
         self._start_ns = self._end_ns = self._before_ns = 0
         self._all_ns = 0  # from then on all should be there
@@ -75,6 +77,7 @@ class Presence:
         self._dialing_ns = 0
         self._away_ns = [0] * len(self._wanted)
         self._at_end.clear()
+        self._lulls = {}
         self._heard_ns[:] = start_ns
         self._quiet_ns[:] = 0
         self._listened_ns = 0
@@ -107,6 +110,10 @@ class Presence:
         if not self._start_ns or now_ns < self._end_ns:  # afterwards everybody may leave
             self._left[place] = how, now_ns
 
+    def fell_silent(self, lulls: Mapping[int, Lull]) -> None:
+        """The load is over, and these places were there at its end; but nothing came any more."""
+        self._lulls = lulls
+
     def _change(self, place: int, by: int, now_ns: int) -> None:
         self._away_ns[place] = self._away_until(place, now_ns)
         if now_ns >= self._end_ns:
@@ -125,6 +132,7 @@ class Presence:
         away = {place: ns for place in range(len(self._wanted)) if (ns := self._away_until(place, self._end_ns)) > 0}
         missing = sum(max(0, self._wanted[place] - self._at_end.get(place, self._there[place])) for place in away)
         longest = sorted(away, key=lambda place: -away[place])
+        silent = sorted(self._lulls, key=lambda place: -self._lulls[place].silent_ns)
         return Absence(
             sessions=sum(self._wanted),
             load_s=length_ns / NS_PER_S,
@@ -133,11 +141,16 @@ class Presence:
             named=tuple(self._told(place, away[place]) for place in longest[:MOST_NAMED]),
             others=len(longest[MOST_NAMED:]),
             before_s=self._before_ns / NS_PER_S,
+            silent=len(self._lulls),
+            silent_s=sum(lull.silent_ns for lull in self._lulls.values()) / NS_PER_S,
+            silent_named=tuple(map(self._fallen_silent, silent[:MOST_NAMED])),
             **self._silence(),
         )
 
     def _silence(self) -> dict[str, Any]:
-        """Of those that were there at the end of the load, and for half of it: who did not say anything (any more)."""
+        """Of those that were there at the end of the load, and for half of it: who did not say anything (any more).
+        Whoever surely fell silent is told of by itself.
+        """
         if not self._listened_ns:
             return {}
         middle_ns = (self._start_ns + self._end_ns) // 2
@@ -148,12 +161,21 @@ class Presence:
             and (place in self._at_end or self._since_ns[place] < middle_ns)
         ]
         end_ns = min(self._listened_ns, self._end_ns)
-        mute = [place for place in there if end_ns - self._heard_ns[place] > _MUTE * self._quiet_ns[place]]
+        mute = [
+            place
+            for place in there
+            if place not in self._lulls and end_ns - self._heard_ns[place] > _MUTE * self._quiet_ns[place]
+        ]
         return {"up": len(there), "mute": len(mute), "mute_named": tuple(map(self._muted, mute[:MOST_NAMED]))}
 
     def _muted(self, place: int) -> str:
         after_s = (int(self._heard_ns[place]) - self._start_ns) / NS_PER_S
         return f"{self._name_of(place)}: nothing" + (f" after {after_s:.0f} s" if self._quiet_ns[place] else "")
+
+    def _fallen_silent(self, place: int) -> str:
+        lull = self._lulls[place]
+        pause = f"its longest pause before was {lull.longest_ns / NS_PER_S:.1f} s"
+        return f"{self._name_of(place)}: nothing for the last {lull.silent_ns / NS_PER_S:.1f} s of the load, {pause}"
 
     def _told(self, place: int, away_ns: int) -> str:
         name = self._name_of(place)

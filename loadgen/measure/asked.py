@@ -64,7 +64,10 @@ class Absence(msgspec.Struct, frozen=True):
         away_s: for how long they were not there, all together.
         missing: at the end of that time.
         named: who, and how, of those that were away longest; `others` are not named.
-        up: at the end of the load, for half of it and more; mute: of them, those from which nothing came (any more).
+        silent: sessions that were there, and in which the WLC had fallen silent when the load was over; silent_s: for
+            how long, all together; silent_named: the longest of them.
+        up: at the end of the load, for half of it and more; mute: of them, those from which nothing came (any more),
+            and which are not `silent`.
         mute_named: who, of these, and since when.
     """
 
@@ -75,6 +78,9 @@ class Absence(msgspec.Struct, frozen=True):
     named: tuple[str, ...] = ()
     others: int = 0
     before_s: float = 0.0
+    silent: int = 0
+    silent_s: float = 0.0
+    silent_named: tuple[str, ...] = ()
     up: int = 0
     mute: int = 0
     mute_named: tuple[str, ...] = ()
@@ -181,6 +187,7 @@ def shortfalls(
     slow = () if counts else (*_taken_late(load_s, counters), *(() if _dropped(counters) else _paces(asked, paces)))
     return (
         *_sessions(asked, counters, absences),
+        *_silences(asked, absences),
         *_mute(absences),
         *_length(asked, load_s),
         *counts,
@@ -232,6 +239,19 @@ def _listed(named: Sequence[str], number: int) -> str:
     """Args: number: of all, named or not."""
     others = number - len(named[:MOST_NAMED])
     return "; ".join(named[:MOST_NAMED]) + (f"; and {others:,} more" if others else "")
+
+
+def _silences(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:
+    """A stream does not end before its load, unless its MSE unsubscribed."""
+    silent = sum(absence.silent for absence in absences)
+    if not silent or asked.unsubscribing:
+        return
+    share = sum(absence.silent_s for absence in absences) / sum(
+        absence.sessions * absence.load_s for absence in absences
+    )
+    named = [name for absence in absences for name in absence.silent_named]
+    what = f"WLCs fell silent before the end of the load in {silent:,} of {asked.sessions:,} sessions"
+    yield Shortfall(what, share > TOLERANCE and not asked.paced, _listed(named, silent))
 
 
 def excused(asked: Asked, load_s: float) -> bool:

@@ -25,7 +25,7 @@ from loadgen.nmsp.session import State
 from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.transport.tls import EndOfStream, TransportFault, Want
-from loadgen.units import NS_PER_MS
+from loadgen.units import NS_PER_MS, NS_PER_S
 
 LINKS = 8  # more than it takes for a sweep
 NEVER_NS = 1 << 50
@@ -296,6 +296,38 @@ def test_a_wlc_that_says_nothing_is_named(make: Callable[..., Fleet], use: Use, 
     assert absence.mute == mute
     named = f"MSE {fleet.plan.mse_macs[3]} at WLC 192.0.2.7:16113: nothing"
     assert absence.mute_named == ((named,) if mute else ())
+
+
+@pytest.mark.parametrize(("use", "silent"), [(Use.TARGET_WLC, 1), (Use.BOTH, 0)])
+def test_a_wlc_that_stalls_until_the_load_is_over_is_named(
+    make: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch, use: Use, silent: int
+) -> None:
+    """By when the load was to end, however late we are told so."""
+    fleet = make(use=use)
+    now_ns = time.monotonic_ns()
+    monkeypatch.setattr("time.monotonic_ns", lambda: now_ns)
+    start_ns, length_ns = now_ns, fleet.plan.duration_ns
+    fleet.shard.start_load(start_ns, fleet.plan.stages)
+    steps = 200
+    for step in range(steps):
+        fleet.bring(step)
+        if step >= steps * 2 // 3:
+            fleet.tunnel(3).incoming.clear()
+        fleet.turn()
+        now_ns += length_ns // steps
+        fleet.shard.turn([])
+    now_ns += NS_PER_S
+    fleet.bring(steps)  # when it is over, all come again
+    fleet.turn()
+    now_ns += NS_PER_S
+    fleet.shard.turn([])
+    fleet.shard.end_load()
+    assert fleet.shard.presence is not None
+    absence = fleet.shard.presence.absence()
+    assert (absence.silent, absence.mute) == (silent, 0)
+    if silent:
+        assert absence.silent_s == pytest.approx(length_ns / 3 / NS_PER_S, rel=0.1)
+        assert absence.silent_named[0].startswith(f"MSE {fleet.plan.mse_macs[3]} at WLC 192.0.2.7:16113: nothing for")
 
 
 def test_what_was_under_way_at_our_goodbye_counts(make: Callable[..., Fleet]) -> None:

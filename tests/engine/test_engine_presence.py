@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from loadgen.endpoint.lulls import Lull
 from loadgen.engine.outcome import make_result
 from loadgen.engine.presence import Presence, presence_of_visitors
 from loadgen.engine.record import Load, RunRecord
@@ -362,6 +363,50 @@ def test_a_session_that_brings_nothing_is_named(brought: list[Callable[[int], in
     assert [(each.what, each.grave, each.theirs, each.who) for each in short] == (
         [(said, False, True, "; ".join(named))] if named else []
     )
+
+
+def test_who_surely_fell_silent_is_named_once() -> None:
+    of = began(four())
+    absence = listened(of, *each_second(lambda s: s, lambda s: s, lambda _: 0, lambda s: 50 * min(s, 2)))
+    assert (absence.up, absence.mute, absence.silent) == (4, 2, 0)
+    of.fell_silent({3: Lull(8 * NS_PER_S, NS_PER_S // 10)})
+    absence = of.absence()
+    assert (absence.up, absence.mute, absence.mute_named) == (4, 1, ("WLC 2: nothing",))
+    assert (absence.silent, absence.silent_s) == (1, 8.0)
+    assert absence.silent_named == (
+        "WLC 3: nothing for the last 8.0 s of the load, its longest pause before was 0.1 s",
+    )
+    began(of)  # the next load
+    assert of.absence().silent == 0
+
+
+@pytest.mark.parametrize(
+    ("silent", "silent_s", "asked", "grave"),
+    [
+        (1, 2.0, Asked(4, 10.0), True),
+        (4, 8.0, Asked(4, 10.0), True),  # all of them: the load is theirs, and it was not whole
+        (1, 0.3, Asked(4, 10.0), False),  # less than is tolerated
+        (1, 2.0, Asked(4, 10.0, judged=("notify.received_per_s",)), False),
+    ],
+)
+def test_a_load_whose_end_did_not_come_is_not_passed(silent: int, silent_s: float, asked: Asked, grave: bool) -> None:
+    absence = Absence(4, 10.0, up=4, silent=silent, silent_s=silent_s, silent_named=("WLC 1: nothing",))
+    (found,) = shortfalls(asked, 10.0, {"sessions.established": 4}, [absence])
+    assert found.what == f"WLCs fell silent before the end of the load in {silent} of 4 sessions"
+    assert found.grave == grave
+    assert found.who.startswith("WLC 1: nothing")
+
+
+def test_a_stream_may_end_where_mses_unsubscribe() -> None:
+    absence = Absence(4, 10.0, up=4, silent=1, silent_s=2.0, silent_named=("WLC 1: nothing",))
+    assert shortfalls(Asked(4, 10.0, unsubscribing=True), 10.0, {"sessions.established": 4}, [absence]) == ()
+
+
+def test_a_stall_to_the_end_is_what_limited_the_run() -> None:
+    absence = Absence(2, 10.0, up=2, silent=2, silent_s=3.6, silent_named=("a", "b"))
+    result = result_of(plan_of(Use.TARGET_WLC), {"notify.received": 640, "sessions.established": 2}, absence)
+    assert (result.verdict.limited_by, result.verdict.exit_code) == (Limit.TARGET, ExitCode.INCONCLUSIVE)
+    assert "WLCs fell silent before the end of the load in 2 of 2 sessions: a; b" in result.verdict.reasons
 
 
 def test_what_comes_after_the_load_and_who_is_not_there_is_no_matter() -> None:

@@ -1,0 +1,101 @@
+"""Streams that fall silent: for how long nothing came in a session at the end of a load, against what is usual in it.
+
+Nothing is done for a message: what a session has received is looked at ten times a second, when a batch comes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.scenario.schedule import RateStage
+from loadgen.units import NEVER_NS, NS_PER_S
+
+LOOK_NS = NS_PER_S // 10
+# What is no silence: less than that, or not much longer than the longest pause before.
+LEAST_SILENCE_NS = NS_PER_S
+TIMES_LONGER = 3
+# A stream is one that was found flowing so many times, and for as long as it is silent, or for long anyway.
+# Otherwise it may have been a burst: what a WLC has to tell once to who subscribes.
+LEAST_LOOKS = 10
+LONG_FLOW_NS = 10 * NS_PER_S
+
+
+class Lull(NamedTuple):
+    """A stream that fell silent. longest_ns: of the pauses that it made before."""
+
+    silent_ns: int
+    longest_ns: int
+
+
+class Lulls:
+    """Of the measurements of a shard's sessions, by row; whatever else is told is a sign of life."""
+
+    def __init__(self, rows: int) -> None:
+        self._seen = np.zeros(rows, np.int64)  # how many had come at the last look
+        self._looks = np.zeros(rows, np.int64)  # that found more
+        self._first_ns, self._last_ns, self._longest_ns, self._told_ns = (np.zeros(rows, np.int64) for _ in range(4))
+        self._look_ns = 0  # when the next one is due
+        self._came_ns = 0  # when the last batch came
+        self._until_ns = NEVER_NS
+        self._times_longer = float(TIMES_LONGER)
+
+    def begin(self, until_ns: int, stages: Sequence[RateStage]) -> None:
+        """A load begins, which lasts until then; what comes later says nothing of it. Args: stages: of the scenario: if
+        WLCs have these, too, pauses grow as the rate falls.
+        """
+        self._until_ns = until_ns
+        self._look_ns = 0
+        most = max((max(stage.start_per_s, stage.end_per_s) for stage in stages), default=0.0)
+        last = stages[-1].end_per_s if stages else 0.0
+        self._times_longer = TIMES_LONGER * (most / last if last else math.inf if most else 1.0)
+
+    def open(self, row: int) -> None:
+        """A session begins."""
+        for column in (self._seen, self._looks, self._first_ns, self._last_ns, self._longest_ns, self._told_ns):
+            column[row] = 0
+
+    def told(self, row: int, now_ns: int) -> None:
+        """Something else than a measurement came."""
+        if now_ns <= self._until_ns:
+            self._told_ns[row] = now_ns
+
+    def come(self, taken: NDArray[np.int64], now_ns: int) -> None:
+        """A batch has come and is to be taken. Args: taken: how many were taken before, of each row."""
+        if now_ns >= self._look_ns:
+            self._look(taken)
+            self._look_ns = now_ns + LOOK_NS if now_ns > self._until_ns else min(now_ns + LOOK_NS, self._until_ns)
+        self._came_ns = now_ns
+
+    def _look(self, taken: NDArray[np.int64]) -> None:
+        """What is new came with the last batch, or so little before that it does not matter."""
+        now_ns = self._came_ns
+        rows = np.flatnonzero(taken != self._seen)
+        self._seen[rows] = taken[rows]
+        if now_ns > self._until_ns:
+            return
+        new = rows[self._looks[rows] == 0]
+        self._first_ns[new] = self._last_ns[new] = now_ns
+        self._longest_ns[rows] = np.maximum(self._longest_ns[rows], now_ns - self._last_ns[rows])
+        self._last_ns[rows] = now_ns
+        self._looks[rows] += 1
+
+    def fallen_silent(self, taken: NDArray[np.int64], rows: Sequence[int]) -> dict[int, Lull]:
+        """Which of these rows were silent when the load ended, and should not have been. Args: taken: as of `come`."""
+        self._look(taken)
+        found = {}
+        for row in rows:
+            last_ns, longest_ns = int(self._last_ns[row]), int(self._longest_ns[row])
+            silent_ns = self._until_ns - max(last_ns, int(self._told_ns[row]))
+            flow_ns = last_ns - int(self._first_ns[row])
+            if (
+                self._looks[row] >= LEAST_LOOKS  # so there was a pause
+                and silent_ns >= max(LEAST_SILENCE_NS, self._times_longer * longest_ns)
+                and flow_ns >= min(silent_ns, LONG_FLOW_NS)
+            ):
+                found[row] = Lull(silent_ns, longest_ns)
+        return found
