@@ -26,6 +26,15 @@ _POLL_S = 0.02
 _MEASURED = (0, 4, 5)
 
 
+def _children(pid: int) -> list[int]:
+    paths = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in paths for child in path.read_text("ascii").split()]
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text("utf-8")
+
+
 class Failed(Exception):
     """A process did not do what it was started for."""
 
@@ -74,10 +83,10 @@ class Process:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    def children(self) -> list[int]:
-        """The processes that it has started, in order."""
-        pid = self._process.pid
-        return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()))
+    def workers(self) -> list[int]:
+        """Its workers, in the order in which they were started: children of a child, with a name of their own."""
+        children = (grandchild for child in _children(self._process.pid) for grandchild in _children(child))
+        return sorted(child for child in children if _name(child).startswith("loadgen "))
 
     def stop(self) -> None:
         """Whatever is left of it goes. The workers of a killed loadgen end when their pipes do."""
@@ -201,11 +210,11 @@ class Running:
 
     def kill_worker(self, number: int) -> None:
         """One of its workers, WLCs first."""
-        os.kill(self._process.children()[number], signal.SIGKILL)
+        os.kill(self._process.workers()[number], signal.SIGKILL)
 
     def pause_worker(self, number: int, seconds: float) -> None:
         """Have it stand still for so long."""
-        worker = self._process.children()[number]
+        worker = self._process.workers()[number]
         os.kill(worker, signal.SIGSTOP)
         time.sleep(seconds)
         os.kill(worker, signal.SIGCONT)

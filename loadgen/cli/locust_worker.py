@@ -59,6 +59,9 @@ def locust_worker(
         raise click.ClickException(f"{error}: install loadgen with the extra `locust`") from error
     import trio
 
+    from loadgen.engine.forkserver import fork_server
+
+    fork_server()
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="[%(asctime)s] %(levelname)s/%(name)s: %(message)s"
     )

@@ -20,6 +20,7 @@ from loadgen.compare.comparison import compare
 from loadgen.compare.metrics import Relevant
 from loadgen.compare.pairs import Slot, session_order
 from loadgen.engine.addresses import read_targets
+from loadgen.engine.forkserver import fork_server
 from loadgen.engine.job import Source, check_source, make_job
 from loadgen.engine.signals import asked
 from loadgen.engine.target import READY_S, CommandTarget, started
@@ -72,6 +73,7 @@ def run_pairs(options: AbOptions) -> int:
     began = datetime.now(UTC)
     folder = ResultFolder(options.results, began, f"ab-{source.scenario.name}", checked.plan.digest)
     folder.create()
+    fork_server()
     folders = [folder]
     runs: list[tuple[Slot, RunResult]] = []
     for number, slot in enumerate(order, 1):

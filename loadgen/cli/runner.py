@@ -17,6 +17,7 @@ from loadgen.cli.source import read_source, read_wait
 from loadgen.cli.tracing import STDERR, trace_file
 from loadgen.cli.watching import Onlooker, watching
 from loadgen.engine.forecast import forecast
+from loadgen.engine.forkserver import fork_server
 from loadgen.engine.job import Job, check_source
 from loadgen.engine.outcome import abort_when, make_result, make_unfinished
 from loadgen.engine.signals import noted
@@ -57,6 +58,7 @@ def run_scenario(options: RunOptions) -> int:
     checked = check_source(read_source(options.source, options.duration), options.thresholds)
     wait_ns = read_wait(options.wait, checked.plan.use)
     started = datetime.now(UTC)
+    fork_server()
     job = checked.job(started)
     folder = ResultFolder(options.results, started, job.plan.scenario, job.plan.digest)
     with (

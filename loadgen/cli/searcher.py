@@ -28,6 +28,7 @@ from loadgen.cli.output import complain, display, say
 from loadgen.cli.runner import complain_of, ready
 from loadgen.cli.source import read_duration, read_source, read_wait
 from loadgen.cli.watching import Onlooker, watching
+from loadgen.engine.forkserver import fork_server
 from loadgen.engine.job import Source, check_source, plan_of
 from loadgen.engine.signals import noted
 from loadgen.errors import ExitCode, InputError, Problem, noting
@@ -73,6 +74,7 @@ def search_capacity(options: CapacityOptions) -> int:
     plan, _ = plan_of(source)
     wait_ns = read_wait(options.wait, source.use)
     account = _Account(options, plan, wait_ns)
+    fork_server()
     for settings in searches:
         campaign = Campaign(settings)
         with watching(f"{plan.scenario} · {settings.dimension}", quiet=options.quiet) as onlooker:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,6 +27,7 @@ from loadgen.engine.channel import (
     ToWorker,
     Traced,
 )
+from loadgen.engine.forkserver import Forked, fork_server
 from loadgen.engine.keeper import keeper
 from loadgen.engine.record import LEAD_NS
 from loadgen.engine.signals import asked, ending, name_of
@@ -58,15 +57,11 @@ HearTraced = Callable[[Traced, int], None]
 class WorkerProcess:
     """A worker as the supervisor sees it."""
 
-    def __init__(
-        self, name: str, role: Role, process: trio.Process, errors: IO[bytes], silence_s: int = SILENCE_S
-    ) -> None:
+    def __init__(self, name: str, role: Role, process: Forked, errors: IO[bytes], silence_s: int = SILENCE_S) -> None:
         self.name = name
         self.role = role
         self.process = process
         self.errors = errors
-        assert process.stdin is not None
-        assert process.stdout is not None
         self.channel: Channel[ToWorker, FromWorker] = Channel(process.stdin, process.stdout, FromWorker)
         self.silence = Silence(process.pid, silence_s)
         self.told = False  # what to do; before, there is nothing to be heard of it
@@ -120,16 +115,14 @@ class Fleet:
     async def start(self, nursery: trio.Nursery, role: Role, number: int) -> None:
         """Start one more worker."""
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker; `kill_all` closes it
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "loadgen.engine.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            # Ctrl-C goes to the whole process group of the terminal; what it means, the supervisor decides.
-            process_group=0,
-        )
+        name = worker_name(role, number)
+        try:
+            process = fork_server().fork(name, errors.fileno())
+        except OSError:
+            errors.close()
+            raise
         keeper().keep(process.pid)
-        worker = WorkerProcess(worker_name(role, number), role, process, errors, self._silence_s)
+        worker = WorkerProcess(name, role, process, errors, self._silence_s)
         self.workers.append(worker)
         nursery.start_soon(self._listen_to, worker)
 

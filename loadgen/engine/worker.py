@@ -1,6 +1,6 @@
 """A worker process: one shard of one side, told what to do over stdin, reporting over stdout.
 
-Started by the supervisor as `python -m loadgen.engine.worker`. It ends by itself when the supervisor is gone.
+Forked for the supervisor by its fork server. It ends by itself when the supervisor is gone.
 """
 
 from __future__ import annotations
@@ -495,5 +495,6 @@ async def _main() -> None:
         await Worker(channel, assignment).run()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """A worker's life."""
     trio.run(_main)

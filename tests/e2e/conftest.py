@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
+from worker_processes import worker_pids
 
 from loadgen.measure.books import imbalances
 
@@ -187,22 +188,6 @@ class Running:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-
-
-def worker_pids(pid: int) -> list[int]:
-    """The children of a process that are loadgen workers, whichever of its threads started them; oldest first."""
-    children: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # the thread has ended since
-            children += map(int, path.read_text("ascii").split())
-    return sorted(child for child in children if "loadgen.engine.worker" in command_line(child))
-
-
-def command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text("utf-8").replace("\0", " ")
-    except OSError:
-        return ""
 
 
 def process_is_gone(pid: int) -> bool:

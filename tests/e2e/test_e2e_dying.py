@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Ended, Running, Start, eventually, process_is_gone, worker_pids
+from conftest import SMALL, Ended, Running, Start, eventually, process_is_gone
+from worker_processes import worker_pids
 
 from loadgen.measure.hlog import read_hlog_untrusted
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 import zmq
-from master_process import is_keeper
+from worker_processes import worker_pids
 
 REPO = Path(__file__).parents[2]
 # Only ever reached by a test that has failed: what is waited for is an event.
@@ -116,9 +116,7 @@ class WorkerProcess:
 
     def children(self) -> list[int]:
         """Pids of its engine processes."""
-        paths = Path(f"/proc/{self.process.pid}/task").glob("*/children")  # whichever thread started them
-        pids = (int(pid) for path in paths for pid in path.read_text("ascii").split())
-        return sorted(pid for pid in pids if not is_keeper(pid))
+        return worker_pids(self.process.pid)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from master_process import LOCUSTFILE, REPO, Master, wait_gone
 from scripted_master import worker
+from worker_processes import worker_pids
 
 from loadgen.errors import ExitCode
 from loadgen.measure.hlog import read_hlog_untrusted
@@ -136,11 +137,6 @@ def test_workers_wait_for_a_master_that_restarts(tmp_path: Path, scenario: Path)
         assert code == ExitCode.PASSED
 
 
-def engine_processes(pid: int) -> int:
-    children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-    return sum(b"loadgen.engine.worker" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
-
-
 def test_more_users_while_the_run_is_on(tmp_path: Path, scenario: Path) -> None:
     """Workers hear how many there will be, and prepare for them at once."""
     with Master(tmp_path / "results", "--scenario", str(scenario), "--local-workers", "2") as master:
@@ -151,7 +147,7 @@ def test_more_users_while_the_run_is_on(tmp_path: Path, scenario: Path) -> None:
             answer = master.post("/swarm", user_count=users, spawn_rate=4, scenario=scenario)
             assert answer["success"], answer
             master.hear(f"{users} total users")
-        assert [engine_processes(pid) for pid in workers_of(master)] == [4, 4]  # for 1 user each, and for 5 more
+        assert [len(worker_pids(pid)) for pid in workers_of(master)] == [4, 4]  # for 1 user each, and for 5 more
         assert master.post("/stop")["success"]
         result = result_of(master.folder())
     assert result["counters"]["sessions.established"] == 12
