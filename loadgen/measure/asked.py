@@ -188,7 +188,7 @@ def shortfalls(
     return (
         *_sessions(asked, counters, absences),
         *_silences(asked, absences),
-        *_mute(absences),
+        *_mute(asked, absences),
         *_length(asked, load_s),
         *counts,
         *_refused(asked, counters),
@@ -226,10 +226,11 @@ def _sessions(asked: Asked, counters: Mapping[str, int], absences: Sequence[Abse
     yield Shortfall(f"sessions were missing for {_share(away)} of {whole}, {at_end}", away > TOLERANCE, who)
 
 
-def _mute(absences: Sequence[Absence]) -> Iterator[Shortfall]:
+def _mute(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:
     """They are subscribed to something, and say nothing; how much they should say is theirs to know."""
     up, mute = sum(absence.up for absence in absences), sum(absence.mute for absence in absences)
-    if 0 < mute < up:  # if nothing came at all, there is a line about that
+    # Our own MSEs may have unsubscribed.
+    if 0 < mute < up and not asked.unsubscribing:  # if nothing came at all, there is a line about that
         named = [name for absence in absences for name in absence.mute_named]
         what = f"{mute:,} of {up:,} sessions were up and brought no notification, or none any more"
         yield Shortfall(what, False, _listed(named, mute), theirs=mute > up * TOLERANCE)

@@ -436,5 +436,6 @@ def test_of_many_that_are_mute_a_few_are_named_and_where_all_are_there_is_anothe
     (found,) = shortfalls(Asked(100, 10.0), 10.0, {}, parts)
     assert found.reason.endswith("or none any more: a0; a1; a2; a3; and 3 more")
     assert shortfalls(Asked(50, 10.0), 10.0, {}, [Absence(50, 10.0, up=50, mute=50, mute_named=named)]) == ()
+    assert shortfalls(Asked(100, 10.0, unsubscribing=True), 10.0, {}, parts) == ()
     (one,) = shortfalls(Asked(200, 10.0), 10.0, {}, [Absence(200, 10.0, up=200, mute=1, mute_named=("a",))])
     assert not one.theirs
