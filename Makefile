@@ -55,8 +55,9 @@ gate: install
 	  case $$? in 3|4|5) ;; *) exit 1 ;; esac
 	$(BIN)/loadgen compare results/baselines/regression -- results/gate.json || test $$? -eq 5
 
+# A process for each core, four at most: all tests of a file in the same, which share what takes long to start.
 test: install tests/interop/node_modules
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 # hdr-histogram-js, read by the tests with the node that .venv brought.
 tests/interop/node_modules: tests/interop/package-lock.json $(VENV)/.installed
