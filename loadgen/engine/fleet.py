@@ -33,6 +33,7 @@ from loadgen.engine.record import LEAD_NS
 from loadgen.engine.signals import asked, ending, name_of
 from loadgen.engine.silence import LOOK_S, SILENCE_S, Silence
 from loadgen.engine.worker import worker_name
+from loadgen.errors import Problem
 from loadgen.measure.health import WorkerHealth
 from loadgen.measure.recorder import Interval
 from loadgen.nmsp.messages import Role
@@ -112,19 +113,20 @@ class Fleet:
         self._hear = hear
         self._changed = trio.Event()
 
-    async def start(self, nursery: trio.Nursery, role: Role, number: int) -> None:
-        """Start one more worker."""
+    def start(self, nursery: trio.Nursery, role: Role, number: int) -> Problem | None:
+        """Start one more worker; returns what kept us from it."""
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker; `kill_all` closes it
         name = worker_name(role, number)
         try:
             process = fork_server().fork(name, errors.fileno())
-        except OSError:
+        except OSError as error:
             errors.close()
-            raise
+            return Problem(f"worker {name}", "a process for it", (error.strerror or str(error)).lower())
         keeper().keep(process.pid)
         worker = WorkerProcess(name, role, process, errors, self._silence_s)
         self.workers.append(worker)
         nursery.start_soon(self._listen_to, worker)
+        return None
 
     def of(self, role: Role | None) -> list[WorkerProcess]:
         """The workers of one side, or all."""

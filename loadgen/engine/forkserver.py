@@ -11,6 +11,7 @@ is in memory once. The fork server waits for its workers, because it is their pa
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import resource
@@ -74,9 +75,11 @@ class ForkServer:
     def __init__(self) -> None:
         if trio.lowlevel.in_trio_run():
             raise RuntimeError("a fork server starts before trio runs: its workers run their own")
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # Whoever started us may have closed stdin, stdout or stderr: what takes their number would be taken over.
+        self._socket, theirs = map(_beyond_stderr, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
         if os.fork() == 0:
             self._socket.close()
             _live(_Parent(theirs).live)
@@ -151,7 +154,6 @@ class _Parent:
 
     def __init__(self, requests: socket.socket) -> None:
         self._requests = requests
-        self._selector = selectors.DefaultSelector()
         self._ends: dict[int, tuple[int, int]] = {}
 
     def live(self) -> None:
@@ -164,6 +166,7 @@ class _Parent:
         # No output from here on: who reads what we were forked from must not wait for us.
         nothing = os.open(os.devnull, os.O_RDWR)
         _take_over(nothing, nothing, nothing)
+        self._selector = selectors.DefaultSelector()
         self._selector.register(self._requests, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select():
@@ -227,10 +230,16 @@ class _Parent:
         os.close(pidfd)
 
 
+def _beyond_stderr(sock: socket.socket) -> socket.socket:
+    with sock:
+        return socket.socket(fileno=fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
+
+
 def _take_over(*descriptors: int) -> None:
     """Make these our stdin, stdout and stderr."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     for descriptor in set(descriptors):
-        os.close(descriptor)
+        if descriptor > 2:
+            os.close(descriptor)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww"))

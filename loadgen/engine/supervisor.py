@@ -290,7 +290,8 @@ class Supervisor:
         fleet = self.fleet
         numbers = [(role, worker) for role in self._roles() for worker in range(self.workers)]
         for role, number in numbers:
-            await fleet.start(nursery, role, number)
+            if problem := fleet.start(nursery, role, number):
+                return [problem]
         self._intervals.expect(worker.name for worker in fleet.workers)
         for worker, (role, number) in zip(fleet.workers, numbers, strict=True):
             await fleet.tell(worker, self._assignment(role, number))

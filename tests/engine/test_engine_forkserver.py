@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 import pytest
 import trio
+from test_engine_silence import source
 from worker_processes import worker_pids
 
 from loadgen.engine.forkserver import Forked, ForkServer, fork_server
+from loadgen.engine.job import make_job
+from loadgen.engine.supervisor import Supervisor
+from loadgen.errors import InputError, Problem
 
 
 @contextmanager
@@ -161,3 +167,17 @@ def test_inside_of_trio_none_is_started() -> None:
             ForkServer()
 
     trio.run(main)
+
+
+def test_a_run_without_processes_says_so_and_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Exhausted:
+        def fork(self, name: str, errors: int) -> Forked:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("loadgen.engine.fleet.fork_server", Exhausted)
+    job = make_job(source(1), datetime.now(UTC))
+    supervisor = Supervisor(job.plan, job.profile.document, job.keys, 1, lambda _: None, lambda _: None)
+    with pytest.raises(InputError) as caught:
+        trio.run(supervisor.run)
+    problem = Problem("worker wlc-0", "a process for it", "resource temporarily unavailable")
+    assert caught.value.problems == (problem,)

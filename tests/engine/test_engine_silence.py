@@ -169,8 +169,8 @@ def test_a_worker_that_never_reads_what_it_is_to_do_ends_the_run(monkeypatch: py
     stopping = Stopping(300, Role.WLC)
     start = Fleet.start
 
-    async def start_and_stop(fleet: Fleet, *arguments: Any) -> None:
-        await start(fleet, *arguments)
+    def start_and_stop(fleet: Fleet, *arguments: Any) -> None:
+        assert start(fleet, *arguments) is None
         stopping.stop()
 
     monkeypatch.setattr(Fleet, "start", start_and_stop)
