@@ -17,7 +17,7 @@ import click
 from benchmarks import cases, picture, side_by_side
 from benchmarks.cases import Case, Figures, Measured, Row
 from benchmarks.processes import Failed, PeerMissing
-from loadgen.measure.result import environment
+from loadgen.results.result import environment
 
 CASES = (*cases.CASES, side_by_side.CASE)
 _NAMES = [case.name for case in CASES]

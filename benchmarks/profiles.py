@@ -15,7 +15,7 @@ from statistics import median
 
 import numpy as np
 
-from loadgen.nmsp.hot import NotifyReceiver, NotifyRing, Stations
+from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing, Stations
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 
 OTHER = Path(__file__).parents[1] / "docs" / "wire-profile" / "tern.toml"

@@ -1,8 +1,8 @@
 """NMSP in Locust: `locust -f scenarios/locustfile.py`, where loadgen[locust] is installed; see docs/distributed.md.
 
-Importing the module makes this process a master with workers of its own; what the users do is in loadgen.swarm.
+Importing the module makes this process a master with workers of its own; what the users do is in loadgen.distributed.
 """
 
-from loadgen.swarm.master import MseUser, WlcUser
+from loadgen.distributed.master.master import MseUser, WlcUser
 
 __all__ = ["MseUser", "WlcUser"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.engine.forkserver import fork_server
+from loadgen.run.forkserver import fork_server
 
 
 @pytest.fixture(scope="session", autouse=True)

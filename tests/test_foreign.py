@@ -8,7 +8,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.cli.output import complain, display, say
+from loadgen.commands.output import complain, display, say
 from loadgen.errors import InputError, Problem
 from loadgen.foreign import plain, quoted, visible
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.engine.addresses import read_targets
 from loadgen.errors import InputError
 from loadgen.hosts import endpoint_shown, endpoints_in, endpoints_shown, further, parse_endpoint
+from loadgen.prepare.addresses import read_targets
 from loadgen.transport.address import host_and_port, socket_address
 
 ZONES = st.sampled_from(["eth0", "lo", "7", "wlan0.100"])

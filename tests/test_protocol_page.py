@@ -11,7 +11,6 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from loadgen.endpoint.tellers import FAMILIES
 from loadgen.loads import LoadKind
 from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF, NOTIFICATIONS
 from loadgen.nmsp.fields import Label
@@ -19,10 +18,11 @@ from loadgen.nmsp.layout import Part, describe
 from loadgen.nmsp.messages import DeviceResponse, Kind
 from loadgen.nmsp.profile import reference_profile
 from loadgen.nmsp.services import CATALYST_9800, MOBILE_STATION, Subservice
-from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Plan, make_plan
+from loadgen.scenario.reading import load_scenario
 from loadgen.scenario.requests import ASKED
 from loadgen.scenario.site_plan import told_by
+from loadgen.world.tellers import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "protocol.md").read_text("utf-8")
@@ -125,8 +125,8 @@ def scenarios_in(cell: str) -> set[str]:
 
 # Tests that go through all of something instead of naming it: where that is seen in the file, and what all of it is.
 GOES_THROUGH: dict[str, tuple[str, Callable[[], Iterable[Subservice]]]] = {
-    "endpoint_tellers": ('@pytest.mark.parametrize("subservice", list(FAMILIES)', lambda: FAMILIES),
-    "endpoint_site_measured": (
+    "world_tellers": ('@pytest.mark.parametrize("subservice", list(FAMILIES)', lambda: FAMILIES),
+    "world_site_measured": (
         '@pytest.mark.parametrize("name", CLASSES)',
         lambda: CATALOGUE[Kind.MEASUREMENT_NOTIFY].subservices,
     ),

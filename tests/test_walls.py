@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,22 +19,53 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module may import its own room and rooms to its left.
 ROOMS = [
-    *("base", "nmsp", "identity", "scenario", "measure", "compare", "endpoint", "transport", "status", "engine"),
-    *("diagnosis", "capacity", "report", "swarm", "cli"),
+    *("base", "nmsp", "identity", "scenario", "measure", "session", "world", "results", "compare", "transport"),
+    *("status", "prepare", "drive", "run", "diagnosis", "capacity", "report", "commands"),
+    *("distributed", "distributed.node", "distributed.master", "cli"),
 ]
 BASE = {"__init__", "__version__", "errors", "files", "foreign", "hosts", "units", "strict", "loads"}
-SANS_IO = {"base", "nmsp", "identity", "scenario", "measure", "endpoint"}
+SANS_IO = {"base", "nmsp", "identity", "scenario", "measure", "session", "world", "results"}
 # Rooms that may know less than their place in the row allows.
 NARROW = {
     "nmsp": {"base", "nmsp"},
     "identity": {"base", "identity"},
     "scenario": {"base", "nmsp", "scenario"},
     "measure": {"base", "measure"},
-    "endpoint": {"base", "nmsp", "identity", "scenario", "measure", "endpoint"},
+    "session": {"base", "nmsp", "scenario", "measure", "session"},
+    "world": {"base", "nmsp", "scenario", "session", "world"},
+    "results": {"base", "scenario", "measure", "results"},
     "transport": {"base", "transport"},
-    "compare": {"base", "measure", "compare"},
+    "compare": {"base", "measure", "results", "compare"},
     "status": {"base", "nmsp", "status"},
+    "prepare": {"base", "nmsp", "identity", "scenario", "measure", "results", "transport", "prepare"},
 }
+# Rooms that never share a process.
+APART = {"distributed.master": "distributed.node", "distributed.node": "distributed.master"}
+# What the modules of a room import nowhere, not even inside of a function.
+NEVER = {
+    "prepare": {"trio", "OpenSSL"},
+    "results": {"trio", "OpenSSL"},
+    "drive": {"subprocess"},
+    "run": {"OpenSSL"},
+    "distributed": {"trio", "gevent", "locust"},
+    "distributed.master": {"trio", "OpenSSL"},
+    "distributed.node": {"gevent", "locust"},
+}
+# What is loaded with a room, through whatever it imports, is free of these. Imports inside of functions do not count:
+# `prepare.keys` asks OpenSSL about files that a scenario names, and only then.
+FREE = {
+    "prepare": {"trio", "OpenSSL"},
+    "results": {"trio", "OpenSSL"},
+    "session": {"trio", "OpenSSL"},
+    "world": {"trio", "OpenSSL"},
+    "distributed": {"trio", "OpenSSL", "gevent", "locust"},
+    "distributed.master": {"trio", "OpenSSL"},
+    "distributed.node": {"gevent", "locust"},
+}
+# A load knows when it began and ended: `Load` asks for the time itself.
+CLOCKS = {"loadgen.results.record"}
+# It writes by `click.echo` whatever commands print, whoever called them.
+CLICK = {"loadgen.commands.output"}
 MAX_LINES = 500
 
 
@@ -43,6 +75,8 @@ def room_of(module: str) -> str:
     assert parts[0] == "loadgen"
     if len(parts) == 1 or parts[1] in BASE:
         return "base"
+    if parts[1] == "distributed" and len(parts) > 2 and (PACKAGE / "distributed" / parts[2]).is_dir():
+        return ".".join(parts[1:3])
     return "cli" if parts[1] == "__main__" else parts[1]
 
 
@@ -50,20 +84,68 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """Every import of a module, also those inside functions: (line, dotted name)."""
-    for node in ast.walk(tree_of(path)):
+    return imports_in(ast.walk(tree_of(path)), path)
+
+
+def imports_in(nodes: Iterator[ast.AST], path: Path) -> Iterator[tuple[int, str]]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import"
             assert node.module is not None
-            # `from loadgen.measure import thresholds` imports a module, `from time import time` a function.
+            # `from loadgen.results import thresholds` imports a module, `from time import time` a function.
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def run_at_once(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported: neither bodies of functions nor what is for type checkers."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from run_at_once(child)
+
+
+def module_at(name: str) -> Path | None:
+    """The file of ours that a dotted name is in; None: it is somebody else's."""
+    parts = name.split(".")
+    if parts[0] != "loadgen":
+        return None
+    for path in (ROOT.joinpath(*parts), ROOT.joinpath(*parts[:-1])):
+        if (found := path.with_suffix(".py")).is_file() or (found := path / "__init__.py").is_file():
+            return found
+    return None
+
+
+@cache
+def loaded_at_once(path: Path) -> frozenset[str]:
+    """Names that importing a module imports itself."""
+    return frozenset(name for _, name in imports_in(run_at_once(tree_of(path)), path))
+
+
+def loaded_with(path: Path) -> dict[str, str]:
+    """Packages of others that are loaded with a module, each with the module of ours that imports it."""
+    found: dict[str, str] = {}
+    seen, left = {path}, [path]
+    while left:
+        at = left.pop()
+        for name in loaded_at_once(at):
+            if (ours := module_at(name)) is None:
+                found.setdefault(name.split(".")[0], name_of(at))
+            elif ours not in seen:
+                seen.add(ours)
+                left.append(ours)
+    return found
 
 
 def calls_on(path: Path, module: str) -> Iterator[tuple[int, str]]:
@@ -83,35 +165,82 @@ def places(found: Iterator[tuple[int, str]], path: Path) -> list[str]:
     return [f"{path.relative_to(ROOT)}:{line}: {what}" for line, what in found]
 
 
-def test_every_module_is_in_a_room() -> None:
-    assert len(MODULES) > 40
-    assert {room_of(name_of(path)) for path in MODULES} <= set(ROOMS)
+def of(path: Path, packages: Collection[str]) -> list[str]:
+    """Where a module imports any of these packages."""
+    return places(((line, name) for line, name in imports(path) if name.split(".")[0] in packages), path)
+
+
+def in_rooms(rooms: Collection[str]) -> list[Path]:
+    return [path for path in MODULES if room_of(name_of(path)) in rooms]
+
+
+# -- the order of rooms ------------------------------------------------------------------------------------------------
+
+
+def test_every_room_has_modules_and_every_module_a_room() -> None:
+    assert {room_of(name_of(path)) for path in MODULES} == set(ROOMS)
+    assert {*NARROW, *APART, *NEVER, *FREE, *SANS_IO} <= set(ROOMS)
+    assert {*CLOCKS, *CLICK} <= {name_of(path) for path in MODULES}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_go_down_only(path: Path) -> None:
     room = room_of(name_of(path))
-    allowed = NARROW.get(room, set(ROOMS[: ROOMS.index(room) + 1]))
+    allowed = NARROW.get(room, set(ROOMS[: ROOMS.index(room) + 1]) - {APART.get(room)})
     ours = ((line, name) for line, name in imports(path) if name.split(".")[0] == "loadgen")
     wrong = ((line, name) for line, name in ours if room_of(name) not in allowed)
     assert places(wrong, path) == []
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if room_of(name_of(p)) in SANS_IO], ids=name_of)
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Not even by way of functions."""
+    after = {path: {module_at(name) for _, name in imports(path)} - {None, path} for path in MODULES}
+    while free := [path for path, others in after.items() if not others & after.keys()]:
+        for path in free:
+            del after[path]
+    assert {name_of(path) for path in after} == set()
+
+
+# -- who knows what ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", in_rooms(SANS_IO), ids=name_of)
 def test_what_thinks_does_no_input_or_output(path: Path) -> None:
-    forbidden = {"trio", "socket", "select", "selectors", "asyncio", "ssl", "threading", "OpenSSL", "subprocess"}
-    wrong = [(line, name) for line, name in imports(path) if name.split(".")[0] in forbidden]
-    clock = [(line, f"time.{name}") for line, name in imports(path) if name.split(".")[0] == "time"]
+    wrong = of(path, {"trio", "socket", "select", "selectors", "asyncio", "ssl", "threading", "OpenSSL", "subprocess"})
+    clock = of(path, {"time"})
     today = [(line, f"datetime.{name}") for line, name in calls_on(path, "datetime") if name in ("now", "utcnow")]
-    assert places(iter(wrong + clock + today), path) == []
+    assert wrong + places(iter(today), path) == []
+    assert bool(clock) == (name_of(path) in CLOCKS), clock
+
+
+@pytest.mark.parametrize("path", in_rooms(NEVER), ids=name_of)
+def test_a_room_never_imports_what_is_not_for_it(path: Path) -> None:
+    assert of(path, NEVER[room_of(name_of(path))]) == []
+
+
+@pytest.mark.parametrize("path", in_rooms(FREE), ids=name_of)
+def test_a_room_does_not_load_what_is_not_for_it(path: Path) -> None:
+    found = loaded_with(path)
+    assert {name: found[name] for name in FREE[room_of(name_of(path))] & found.keys()} == {}
+
+
+def test_importing_a_room_loads_no_more_than_its_source_says() -> None:
+    """The reading of sources above, against Python's own: everything of the rooms that are read without trio."""
+    names = [name_of(path).removesuffix(".__init__") for path in in_rooms({"prepare", "results", "session", "world"})]
+    code = f"import sys, {', '.join(names)}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not {"trio", "OpenSSL", "gevent", "locust", "click"} & set(done.stdout.split())
 
 
 def test_the_transport_knows_nothing_of_the_protocol() -> None:
-    for path in (PACKAGE / "transport").rglob("*.py"):
-        ours = {name for _, name in imports(path) if name.split(".")[0] == "loadgen"}
-        assert {room_of(name) for name in ours} <= {"base", "transport"}
+    for path in in_rooms({"transport"}):
         names = {node.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.Name)}
         assert not {name for name in names if "nmsp" in name.lower() or name in ("Kind", "Session", "Codec")}
+
+
+def test_click_is_for_the_command_line_alone() -> None:
+    users = {name_of(path) for path in MODULES if of(path, {"click"})}
+    assert {name for name in users if room_of(name) != "cli"} == CLICK
 
 
 def test_one_module_knows_the_histogram_library() -> None:
@@ -125,7 +254,7 @@ def test_the_wall_clock_is_read_at_three_places() -> None:
     """
     wall = {"time", "time_ns", "localtime", "gmtime", "ctime"}
     found = [(name_of(path), what) for path in MODULES for _, what in calls_on(path, "time") if what in wall]
-    places = ("loadgen.engine.supervisor", "loadgen.swarm.leader", "loadgen.transport.waiting")
+    places = ("loadgen.distributed.master.leader", "loadgen.run.supervisor", "loadgen.transport.waiting")
     assert found == [(place, "time_ns") for place in places]
 
 
@@ -153,6 +282,14 @@ def test_the_first_words_of_this_test_would_catch_an_import(tmp_path: Path) -> N
     )
     assert sorted(imports(path)) == [(1, "time.monotonic_ns"), (2, "time"), (5, "trio.lowlevel")]
     assert sorted(calls_on(path, "time")) == [(1, "monotonic_ns"), (6, "time")]
+    assert loaded_at_once(path) == {"time.monotonic_ns", "time"}
+
+
+def test_what_is_loaded_by_way_of_others_is_found() -> None:
+    assert loaded_with(PACKAGE / "run" / "worker.py")["OpenSSL"].startswith("loadgen.")
+    assert loaded_with(PACKAGE / "distributed" / "master" / "master.py")["locust"].startswith("loadgen.")
+    assert loaded_with(PACKAGE / "distributed" / "node" / "node.py")["trio"].startswith("loadgen.")
+    assert "trio" not in loaded_with(PACKAGE / "cli" / "main.py")  # inside of its functions only
 
 
 # -- documents ---------------------------------------------------------------------------------------------------------

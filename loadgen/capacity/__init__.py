@@ -1,1 +1,3 @@
-"""The search for a limit: which loads to try, how each is judged, and what was found."""
+"""The search for a limit: `search` (which load next), `evidence` (what its tries say together), `campaign` (did it
+hold, what was found; all three pure), `dimension` (what a load is), `probing` (makes it), `result`.
+"""

@@ -11,13 +11,13 @@ from loadgen.capacity.dimension import ABOUT, Dimension
 from loadgen.capacity.evidence import STRAYS, Evidence, Pool, Went, explained, untried
 from loadgen.capacity.result import DimensionResult, LoadTried, Outcome, Probe, Step
 from loadgen.capacity.search import Search, Trial
-from loadgen.measure.asked import Asked, came_to_nothing
 from loadgen.measure.books import to_come
-from loadgen.measure.faults import faults
-from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import samples_for
-from loadgen.measure.thresholds import Figures, Status, Threshold, judge
 from loadgen.measure.waits import Growth, Waited, growth_of
+from loadgen.results.asked import Asked, came_to_nothing
+from loadgen.results.faults import faults
+from loadgen.results.health import GeneratorVerdict, Verdict
+from loadgen.results.thresholds import Figures, Status, Threshold, judge
 from loadgen.units import NS_PER_S, format_duration
 
 # What the target did, of what was offered; and the most that what is due may wait longer at the end of a hold than at

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from loadgen.engine.job import Source
 from loadgen.errors import InputError, Problem
 from loadgen.loads import LoadKind
-from loadgen.scenario.load import check_scenario
+from loadgen.prepare.job import Source
 from loadgen.scenario.plan import Plan, Use
+from loadgen.scenario.reading import check_scenario
 from loadgen.scenario.schedule import RateStage
 from loadgen.scenario.schema import Load, Scenario, Stage
 from loadgen.units import Duration

@@ -13,19 +13,19 @@ from loadgen.capacity.campaign import Campaign, Observation
 from loadgen.capacity.dimension import ABOUT, Dimension, sizes_of, source_for, stages_for
 from loadgen.capacity.result import Probe
 from loadgen.capacity.search import Trial
-from loadgen.engine.job import Job, Source, make_job, plan_of
-from loadgen.engine.outcome import load_crowd, load_due, load_figures, load_growth_ns, load_waits, make_result
-from loadgen.engine.record import Load, RunRecord
-from loadgen.engine.signals import asked, noted
-from loadgen.engine.supervisor import Supervisor, Watcher
 from loadgen.errors import ExitCode, InputError
 from loadgen.loads import LoadKind
-from loadgen.measure.health import GeneratorVerdict, Verdict, judge
 from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.merge import Merger
-from loadgen.measure.result import ResultVerdict
-from loadgen.measure.thresholds import Figures
 from loadgen.measure.waits import Waited
+from loadgen.prepare.job import Job, Source, make_job, plan_of
+from loadgen.results.health import GeneratorVerdict, Verdict, judge
+from loadgen.results.outcome import load_crowd, load_due, load_figures, load_growth_ns, load_waits, make_result
+from loadgen.results.record import Load, RunRecord
+from loadgen.results.result import ResultVerdict
+from loadgen.results.thresholds import Figures
+from loadgen.run.signals import asked, noted
+from loadgen.run.supervisor import Supervisor, Watcher
 from loadgen.scenario.plan import Plan, Use
 from loadgen.units import NS_PER_S
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import msgspec
 
-from loadgen.measure.document import Document
-from loadgen.measure.health import Verdict
+from loadgen.results.document import Document
+from loadgen.results.health import Verdict
 
 
 class Outcome(StrEnum):

@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
-
-class SourceOptions(NamedTuple):
-    """The scenario and who plays which side of it, as they were given."""
-
-    scenario: Path
-    overrides: tuple[str, ...]
-    target: str | None
-    serve: str | None
-    workers: str
-
+from loadgen.commands.options import SourceOptions
 
 _SOURCE = (
     click.argument("scenario", type=click.Path(path_type=Path)),

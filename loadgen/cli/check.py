@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from loadgen.cli.output import say
+from loadgen.commands.output import say
 from loadgen.errors import ExitCode, InputError, Problem
 from loadgen.foreign import visible
 
@@ -83,7 +83,7 @@ def wlc(address: str, identity: Path, trust: Path | None, subscribe: str, **opti
     Exit code 0: every step passed; 3: one failed, and likely causes were told; 2: bad input.
     """
     from loadgen.diagnosis.wlc_check import check_wlc
-    from loadgen.engine.keys import read_trust
+    from loadgen.prepare.keys import read_trust
 
     host, port = _host_and_port(address)
     trusted = None if trust is None else read_trust(trust)
@@ -222,8 +222,8 @@ def _duration(text: str) -> int:
 
 
 def _load_identity(path: Path, options: dict[str, Any]) -> Identity:
-    from loadgen.engine.keys import refused_by_openssl
     from loadgen.identity.credentials import load_identity, refused_certificates
+    from loadgen.prepare.keys import refused_by_openssl
 
     identity = load_identity(path)
     allows_old = options["old_certificates"] or options["strong_cipher"] == "off"

@@ -78,7 +78,7 @@ def compare(ctx: click.Context, /, baseline: tuple[Path, ...], **options: Any) -
     new: tuple[Path, ...] = ctx.meta.get(_SPLIT, ())
     if not new:
         raise click.UsageError("Missing '-- NEW...': the results to judge, behind --.", ctx)
-    from loadgen.cli.results import compare_saved
+    from loadgen.commands.results import compare_saved
 
     form = "json" if options["as_json"] else options["form"]
     return compare_saved(baseline, new, form, options["out"], options["relevant_rate"], options["relevant_latency"])

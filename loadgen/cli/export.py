@@ -18,6 +18,6 @@ def export(results: tuple[Path, ...], form: str, out: Path | None) -> None:
 
     Several results are for markdown (one below the other) and csv (all in one table).
     """
-    from loadgen.cli.results import export_saved
+    from loadgen.commands.results import export_saved
 
     export_saved(results, form, out)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from loadgen.cli.output import say
+from loadgen.commands.output import say
 from loadgen.errors import InputError, Problem
 from loadgen.identity.mac import LAST_MAC, bare_mac, local_mac, mac_from_int, mac_to_int, parse_mac
 

@@ -45,8 +45,8 @@ def locust_worker(
 
     Exit code: 0 the master said quit, 3 no master, 6 one of its processes died, 130 interrupted.
     """
-    from loadgen.cli.source import read_duration
-    from loadgen.engine.addresses import check_listen
+    from loadgen.commands.source import read_duration
+    from loadgen.prepare.addresses import check_listen
     from loadgen.units import NS_PER_S
 
     patience_s = read_duration(patience, "--patience") / NS_PER_S
@@ -54,12 +54,12 @@ def locust_worker(
     if listen is not None:
         check_listen(listen)
     try:
-        from loadgen.swarm.node import Node, NodeOptions
+        from loadgen.distributed.node.node import Node, NodeOptions
     except ModuleNotFoundError as error:
         raise click.ClickException(f"{error}: install loadgen with the extra `locust`") from error
     import trio
 
-    from loadgen.engine.forkserver import fork_server
+    from loadgen.run.forkserver import fork_server
 
     fork_server()
     logging.basicConfig(

@@ -19,15 +19,15 @@ from loadgen.cli.export import export
 from loadgen.cli.identity import identity
 from loadgen.cli.locust_worker import locust_worker
 from loadgen.cli.metrics import metrics
-from loadgen.cli.output import complain, give_up, printed
 from loadgen.cli.plan import plan
 from loadgen.cli.profile import profile
 from loadgen.cli.report import report
 from loadgen.cli.run import run
 from loadgen.cli.schema import schema
 from loadgen.cli.status import status
-from loadgen.engine import signals
+from loadgen.commands.output import complain, give_up, printed
 from loadgen.errors import ExitCode, LoadgenError
+from loadgen.run import signals
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

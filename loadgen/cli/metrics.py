@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from loadgen.cli.output import say
+from loadgen.commands.output import say
 
 
 @click.command(short_help="List what a run measures, and what it means.")
@@ -16,7 +16,7 @@ def metrics(words: tuple[str, ...]) -> None:
     """
     from loadgen.errors import InputError, Problem
     from loadgen.measure.names import COSTS, COUNTERS, ERROR_PHASES, METRICS, RATES
-    from loadgen.measure.thresholds import STATISTICS
+    from loadgen.results.thresholds import STATISTICS
     from loadgen.strict import shown
 
     errors = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from loadgen.cli.arguments import SourceOptions, source_options
-from loadgen.cli.output import display, say
+from loadgen.cli.arguments import source_options
+from loadgen.commands.options import SourceOptions
+from loadgen.commands.output import display, say
 
 
 @click.command(short_help="Check SCENARIO, and print what it would ask for.")
@@ -14,11 +15,11 @@ from loadgen.cli.output import display, say
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def plan(source: SourceOptions, duration: str | None, as_json: bool) -> int:
     """Check SCENARIO as `run` does, and print what it would ask of the target and of this machine. Sends nothing."""
-    from loadgen.cli.source import read_source
-    from loadgen.engine.forecast import forecast
-    from loadgen.engine.job import check_source
-    from loadgen.measure import document
+    from loadgen.commands.source import read_source
+    from loadgen.prepare.forecast import forecast
+    from loadgen.prepare.job import check_source
     from loadgen.report.forecast import forecast_table
+    from loadgen.results import document
 
     checked = check_source(read_source(source, duration))
     expected = forecast(checked.plan, checked.source.profile, checked.workers)

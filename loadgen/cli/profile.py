@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from loadgen.cli.output import display, say
+from loadgen.commands.output import display, say
 from loadgen.errors import InputError, Problem
 
 if TYPE_CHECKING:  # numpy takes its time to import
@@ -31,9 +31,9 @@ def show(file: Path, only: tuple[str, ...], as_json: bool) -> int:
     """Print the layout of FILE: offset, size, type, name, unit, and whether a public source names the field."""
     import msgspec
 
-    from loadgen.measure.document import as_json as json_of
     from loadgen.nmsp.layout import describe
     from loadgen.report.layout import layout_tables
+    from loadgen.results.document import as_json as json_of
     from loadgen.strict import one_of
 
     described = describe(_read(file))

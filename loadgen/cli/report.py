@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.output import say
+from loadgen.commands.output import say
 
 
 @click.command(short_help="Make report.html of a result.")
@@ -21,10 +21,10 @@ def report(result_dir: Path, out: Path | None) -> int:
     from loadgen.compare.result import Comparison
     from loadgen.errors import ExitCode, InputError, Problem
     from loadgen.files import read_bounded
-    from loadgen.measure.document import MAX_RESULT_BYTES, read_document_untrusted
     from loadgen.measure.hlog import read_hlog_untrusted
-    from loadgen.measure.result import RunResult
     from loadgen.report.html import capacity_page, comparison_page, run_page
+    from loadgen.results.document import MAX_RESULT_BYTES, read_document_untrusted
+    from loadgen.results.result import RunResult
 
     result = read_document_untrusted(result_dir, RunResult, CapacityResult, Comparison)
     folder = result_dir if result_dir.is_dir() else result_dir.parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from loadgen.cli.output import say
+from loadgen.commands.output import say
 
 
 @click.command(short_help="Print the JSON Schema of a scenario or a result.")
@@ -18,7 +18,7 @@ def schema(what: str) -> None:
 
     from loadgen.capacity.result import CapacityResult
     from loadgen.compare.result import Comparison
-    from loadgen.measure.result import RunResult
+    from loadgen.results.result import RunResult
     from loadgen.scenario.json_schema import scenario_schema
     from loadgen.scenario.plan import Plan
 

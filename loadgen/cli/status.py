@@ -42,6 +42,6 @@ def status(
     if yang and view != "json":
         raise click.UsageError("--yang: expected --json with it")
     os.nice(_NICE)  # what it takes to start, and to show thousands of rows, must not come from the load
-    from loadgen.cli.inquiry import Inquiry, inquire
+    from loadgen.commands.inquiry import Inquiry, inquire
 
     return inquire(Inquiry(run, "yang" if yang else view, peer, 1_000_000 if everything else limit, listing))

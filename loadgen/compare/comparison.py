@@ -16,8 +16,8 @@ from loadgen.compare.pairs import MIN_PAIRS, order_shown, position_of, session_o
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.compare.statistics import Estimate, estimate_changes, groups_design, session_design
 from loadgen.errors import ExitCode, InputError, Problem
-from loadgen.measure.health import Verdict
-from loadgen.measure.result import RunResult
+from loadgen.results.health import Verdict
+from loadgen.results.result import RunResult
 
 # What must be equal for figures to mean the same.
 _SAME = ("schema_version", "scenario", "plan_digest", "profile", "use", "kind")

@@ -9,10 +9,10 @@ import msgspec
 
 from loadgen.compare.result import Gate
 from loadgen.errors import ExitCode
-from loadgen.measure.faults import faults
-from loadgen.measure.health import Verdict
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES, REQUESTS, SUBSERVICES
-from loadgen.measure.result import RunResult
+from loadgen.results.faults import faults
+from loadgen.results.health import Verdict
+from loadgen.results.result import RunResult
 
 # Changes smaller than these are nobody's concern, even when they are certain.
 RELEVANT_RATE = 0.075

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from loadgen.measure.document import Document
+from loadgen.results.document import Document
 
 
 class Decision(StrEnum):

@@ -1,4 +1,4 @@
-"""The TLS contexts of a check: those of the engine, with more than one version to meet a peer that nobody knows yet."""
+"""The TLS contexts of a check: those of a worker, with more than one version to meet a peer that nobody knows yet."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from loadgen.diagnosis.field_trace import TraceLines
-from loadgen.engine.channel import Traced
+from loadgen.drive.tracing import Traced
 from loadgen.hosts import endpoint_shown
 from loadgen.nmsp.messages import Role
 

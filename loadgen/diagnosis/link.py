@@ -11,10 +11,10 @@ from contextlib import suppress
 from OpenSSL import SSL
 
 from loadgen.diagnosis.hello import PEEK_BYTES
-from loadgen.endpoint.link import Endpoint
-from loadgen.nmsp.hot import NotifyReceiver
+from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
+from loadgen.session.link import Endpoint
 from loadgen.transport.parting import hear_out
 from loadgen.transport.spoken import Spoken
 from loadgen.transport.tls import TransportFault, Want

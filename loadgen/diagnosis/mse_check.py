@@ -15,19 +15,19 @@ from loadgen.diagnosis.listed import judge
 from loadgen.diagnosis.settings import Check, CheckSettings, told_kind, told_mask, told_name
 from loadgen.diagnosis.signatures import key_told, made_by, told
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
-from loadgen.endpoint.stations import make_stations
-from loadgen.endpoint.wlc import WlcEndpoint
 from loadgen.errors import InputError, Problem, RemoteProtocolError
 from loadgen.hosts import endpoint_shown
 from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.pem import mac_of
-from loadgen.nmsp.hot import NotifyRing
+from loadgen.nmsp.bulk import NotifyRing
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.nmsp.session import State
+from loadgen.session.wlc import WlcEndpoint
 from loadgen.transport.address import host_and_port, socket_address
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NS_PER_MS, NS_PER_S
+from loadgen.world.stations import make_stations
 
 _STATIONS, _READINGS = 5, (4, 4)
 _STATION_MASK = mask_of(MOBILE_STATION)

@@ -15,7 +15,6 @@ from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import Listed, Verdict
 from loadgen.diagnosis.signatures import request_untrusted
 from loadgen.diagnosis.steps import CheckReport, Likely, Side, Step, StepFault, StepReport, Walk
-from loadgen.endpoint.link import Endpoint, EndpointSettings
 from loadgen.errors import RemoteProtocolError
 from loadgen.identity.any_certificate import AnyCertificate, UnreadableError
 from loadgen.identity.credentials import Identity
@@ -25,6 +24,7 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import labels_of
+from loadgen.session.link import Endpoint, EndpointSettings
 from loadgen.transport.spoken import CERTIFICATE_REQUEST
 from loadgen.transport.tls import TransportFault
 from loadgen.transport.trace import Sink, TraceEvent

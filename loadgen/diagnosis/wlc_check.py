@@ -19,11 +19,12 @@ from loadgen.diagnosis.listed import judge
 from loadgen.diagnosis.settings import SILENT, Check, CheckSettings, told_kind, told_mask
 from loadgen.diagnosis.signatures import is_empty_certificate, key_told
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
-from loadgen.endpoint.mse import MEASURED, MseEndpoint
 from loadgen.errors import RemoteProtocolError
 from loadgen.hosts import endpoint_shown
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import labels_of
+from loadgen.session.mse import MseEndpoint
+from loadgen.session.reception import MEASURED
 from loadgen.transport.address import host_and_port
 from loadgen.transport.spoken import CERTIFICATE
 from loadgen.transport.tls import TransportFault, dial, dial_result

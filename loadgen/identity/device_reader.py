@@ -10,16 +10,7 @@ import msgspec
 from loadgen.errors import InputError, Problem
 from loadgen.foreign import quoted
 from loadgen.identity.authlist import AuthEntry
-from loadgen.identity.device_lines import (
-    Attribute,
-    AuthListLine,
-    Field,
-    FieldName,
-    ListHead,
-    Other,
-    User,
-    read_line,
-)
+from loadgen.identity.device_lines import Attribute, AuthListLine, Field, FieldName, ListHead, Other, User, read_line
 from loadgen.identity.keyhash import HashAlgorithm, KeyHashError, check_key_hash, describe_digits
 from loadgen.identity.mac import EXPECTED_MAC, parse_mac
 

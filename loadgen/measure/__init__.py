@@ -1,1 +1,13 @@
-"""What happened: counters, histograms, the generator's own state, and the result that a run leaves behind."""
+"""What workers record while a run goes on: `recorder` (one per driver), merged by whoever leads.
+
+`histogram` (the only importer of `hdrh`), `clocks` (how far other machines' are ahead), `stamps` (whether one was put
+back), `stages` (which stage a time belongs to), `waits` (whether a backlog grew in it), `moments` (the pace of what
+has no schedule), `merge` (over the whole run), `intervals` (of all workers together, let go of once whole), `hlog`
+(their file), `progress` (a run as it goes on), `books` (which counters make which), `names` (every figure).
+
+Counters are cumulative, histograms are per interval: a lost interval costs samples, not counts. A stage is a part of a
+series' name ("hold/notify.latency"), from the recorder to the interval log, and decided by due time at both ends:
+stages, warm-ups and the loads of a search are all the same thing. Notifications carry `sent_ns` beside `due_ns`:
+otherwise `service` could not be computed at the receiver. `generator.lag` is beside `notify.lag` because a peer that
+stops reading makes sends late: that is the peer's doing, and must not make the generator INVALID.
+"""

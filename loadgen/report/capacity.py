@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe, Step
-from loadgen.measure.health import Verdict
 from loadgen.report.terminal import hanging
 from loadgen.report.tried import outvoted, shared_by, unsettled
+from loadgen.results.health import Verdict
 from loadgen.units import format_duration
 
 _STYLES = {Outcome.FOUND: "bold green", Outcome.NOT_REACHED: "bold yellow"}

@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.engine.forecast import Forecast, StageForecast
 from loadgen.loads import LoadKind
+from loadgen.prepare.forecast import Forecast, StageForecast
 from loadgen.report.terminal import hanging
 
 _MIB = 1 << 20

@@ -15,7 +15,7 @@ import msgspec
 
 from loadgen.compare.metrics import figure, not_counted, rows
 from loadgen.compare.result import Comparison, Gate
-from loadgen.measure.result import RunResult
+from loadgen.results.result import RunResult
 
 # What Bencher knows by itself: `latency` in ns and `throughput` in operations per second, both without being told.
 _BMF_MEASURES = {"ns": "latency", "1/s": "throughput", "bytes": "bytes", "s": "cpu-seconds", "": "count"}

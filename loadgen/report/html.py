@@ -27,16 +27,16 @@ from loadgen.compare.result import Comparison, Gate, MetricComparison
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure.books import once
-from loadgen.measure.faults import faults
-from loadgen.measure.health import MachineHealth, Verdict
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
-from loadgen.measure.result import RunResult
 from loadgen.report.charts import NONE, Chart, shown_ns
 from loadgen.report.clocks import clock_lines
 from loadgen.report.run_charts import WHY_THEY_DIFFER, handshake_chart, percentile_charts, stage_rows, time_charts
 from loadgen.report.search_charts import capacity_charts, forest, mark_of, metric_label
 from loadgen.report.tried import outvoted, shared_by, word_of
+from loadgen.results.faults import faults
+from loadgen.results.health import MachineHealth, Verdict
+from loadgen.results.result import RunResult
 
 # A plan of thousands of controllers has megabytes, and is beside the page anyway.
 _MOST_PLAN = 40_000

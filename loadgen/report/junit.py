@@ -14,10 +14,10 @@ from xml.etree import ElementTree as ET
 
 from loadgen.compare.metrics import not_counted
 from loadgen.compare.result import Comparison, Decision, Gate
-from loadgen.measure.health import Verdict
-from loadgen.measure.result import RunResult
-from loadgen.measure.thresholds import Status
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
+from loadgen.results.health import Verdict
+from loadgen.results.result import RunResult
+from loadgen.results.thresholds import Status
 
 # XML 1.0 has no way to write these, not even as a reference.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from loadgen import __version__
-from loadgen.measure.faults import faults
-from loadgen.measure.health import Verdict
 from loadgen.measure.histogram import Histogram
-from loadgen.measure.result import RunResult
 from loadgen.report.html import environment, headline
 from loadgen.report.run_charts import WHY_THEY_DIFFER, handshake_chart, percentile_charts, time_charts
+from loadgen.results.faults import faults
+from loadgen.results.health import Verdict
+from loadgen.results.result import RunResult
 
 # Whose browser is this: it runs the page's own scripts, asks its own server, and nothing else.
 POLICY = (

@@ -9,12 +9,12 @@ from loadgen.capacity.result import CapacityResult
 from loadgen.compare.metrics import not_counted
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.errors import ExitCode
-from loadgen.measure.faults import faults
-from loadgen.measure.result import RunResult
-from loadgen.measure.thresholds import Status
 from loadgen.report.clocks import clock_lines
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
 from loadgen.report.tried import how_tried, outvoted, shared_by
+from loadgen.results.faults import faults
+from loadgen.results.result import RunResult
+from loadgen.results.thresholds import Status
 
 _MARKS = {Decision.PASS: "✅ pass", Decision.REGRESSION: "❌ **regression**", Decision.INCONCLUSIVE: "❔ inconclusive"}
 # What Markdown, or the HTML in it, would take for its own.

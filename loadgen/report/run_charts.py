@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 from loadgen.loads import LoadKind
 from loadgen.measure.histogram import Histogram, MetricSummary
-from loadgen.measure.result import RunResult, StageResult, Timeline
 from loadgen.report.charts import (
     COLOURS,
     Band,
@@ -23,6 +22,7 @@ from loadgen.report.charts import (
     shown_ns,
     spread,
 )
+from loadgen.results.result import RunResult, StageResult, Timeline
 
 # Shown in one chart, in this order: corrected, uncorrected, and the difference.
 _TOGETHER = {

@@ -7,17 +7,8 @@ from collections.abc import Sequence
 
 from loadgen.capacity.result import DimensionResult, Outcome, Probe
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
-from loadgen.measure.health import Verdict
-from loadgen.report.charts import (
-    Chart,
-    Figure,
-    box,
-    count_axis,
-    duration_axis,
-    durations,
-    plain,
-    shown_ns,
-)
+from loadgen.report.charts import Chart, Figure, box, count_axis, duration_axis, durations, plain, shown_ns
+from loadgen.results.health import Verdict
 
 # How a probe is marked, here and in the table: (word, symbol, colour).
 PASSED = ("held", "circle", "var(--good)")

@@ -9,12 +9,12 @@ from rich.text import Text
 
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
-from loadgen.measure.faults import Faults, faults
-from loadgen.measure.health import Verdict
 from loadgen.measure.progress import Snapshot, Stage
-from loadgen.measure.result import RunResult
-from loadgen.measure.thresholds import Status
 from loadgen.report.clocks import clock_lines
+from loadgen.results.faults import Faults, faults
+from loadgen.results.health import Verdict
+from loadgen.results.result import RunResult
+from loadgen.results.thresholds import Status
 from loadgen.units import format_duration
 
 _VERDICT_STYLE = {Verdict.VALID: "bold green", Verdict.DEGRADED: "bold yellow", Verdict.INVALID: "bold red"}

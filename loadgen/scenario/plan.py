@@ -17,7 +17,7 @@ from loadgen.hosts import further, parse_endpoint
 from loadgen.loads import LoadKind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.authentication import list_delays_ns, poll_tick_ns
-from loadgen.scenario.load import (
+from loadgen.scenario.reading import (
     mask_of,
     readings_range,
     session_count,

@@ -1,6 +1,6 @@
 """The scenario file: its tables, keys, types and defaults. docs/scenario.md explains them to people.
 
-Limits that one value alone can break stand here as annotations; what several values decide together is in `load`.
+Limits that one value alone can break stand here as annotations; what several values decide together is in `reading`.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Wlc(msgspec.Struct, frozen=True):
     aaa: Aaa = Aaa()
     clock_skew: Offset = Offset(0)
     stations: Count = 50
-    # AP readings in a notification: the same for all stations, or [lowest, highest]. Its limits are checked in `load`:
-    # msgspec 0.22 crashes on a union of a constrained int and a fixed-size tuple.
+    # AP readings in a notification: the same for all stations, or [lowest, highest]. Its limits are checked in
+    # `reading`: msgspec 0.22 crashes on a union of a constrained int and a fixed-size tuple.
     readings: int | tuple[int, int] = 4
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.counterparts.planned import Pauses
-from loadgen.endpoint.mse import Reception
 from loadgen.measure.histogram import MetricSummary
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.hot import Columns
+from loadgen.nmsp.bulk import Columns
+from loadgen.session.reception import Reception
 
 NS_PER_S, NS_PER_MS = 10**9, 10**6
 TO_UNIX_NS = 1_795_000_000_000_000_000

@@ -9,10 +9,10 @@ import pytest
 from loadgen.capacity.campaign import Campaign, Observation, Settings
 from loadgen.capacity.dimension import Dimension
 from loadgen.capacity.probing import _untaken, sessions_ended
-from loadgen.engine.record import Load
-from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import Histogram, MetricSummary
-from loadgen.measure.thresholds import Figures
+from loadgen.results.health import GeneratorVerdict, Verdict
+from loadgen.results.record import Load
+from loadgen.results.thresholds import Figures
 from loadgen.units import NS_PER_S
 
 

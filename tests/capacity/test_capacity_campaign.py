@@ -14,11 +14,11 @@ from loadgen.capacity.probing import _unlike_pass
 from loadgen.capacity.result import DimensionResult, Outcome, Probe, Step
 from loadgen.capacity.search import Trial
 from loadgen.errors import ExitCode
-from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import MetricSummary
-from loadgen.measure.result import Limit, ResultVerdict
-from loadgen.measure.thresholds import Figures, parse_thresholds
 from loadgen.report.tried import how_tried
+from loadgen.results.health import GeneratorVerdict, Verdict
+from loadgen.results.result import Limit, ResultVerdict
+from loadgen.results.thresholds import Figures, parse_thresholds
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 VALID = GeneratorVerdict(Verdict.VALID, ())

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import pytest
 
 from loadgen.capacity.dimension import Dimension
-from loadgen.cli.arguments import SourceOptions
 from loadgen.cli.main import main
-from loadgen.cli.searcher import CapacityOptions, _settings
-from loadgen.cli.source import read_source
+from loadgen.commands.options import SourceOptions
+from loadgen.commands.searcher import CapacityOptions, _settings
+from loadgen.commands.source import read_source
 from loadgen.units import NS_PER_S
 
 SMALL = """

@@ -17,10 +17,10 @@ from loadgen.capacity.dimension import (
     stages_for,
     step_of,
 )
-from loadgen.engine.job import Source, plan_of
 from loadgen.errors import InputError
-from loadgen.scenario.load import load_scenario
+from loadgen.prepare.job import Source, plan_of
 from loadgen.scenario.plan import Plan, Use
+from loadgen.scenario.reading import load_scenario
 from loadgen.units import NS_PER_S
 
 HOLD_NS, WARMUP_NS = 4 * NS_PER_S, NS_PER_S

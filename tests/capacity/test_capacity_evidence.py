@@ -15,9 +15,9 @@ from loadgen.capacity.probing import Reach, nobody_there
 from loadgen.capacity.result import DimensionResult, Outcome, Step
 from loadgen.capacity.search import Trial
 from loadgen.loads import LoadKind
-from loadgen.measure.health import GeneratorVerdict
-from loadgen.measure.health import Verdict as Health
-from loadgen.measure.thresholds import Figures
+from loadgen.results.health import GeneratorVerdict
+from loadgen.results.health import Verdict as Health
+from loadgen.results.thresholds import Figures
 from loadgen.units import NS_PER_S
 
 VALID = GeneratorVerdict(Health.VALID, ())

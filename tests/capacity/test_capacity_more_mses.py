@@ -16,14 +16,14 @@ from loadgen.capacity.campaign import Campaign, Settings
 from loadgen.capacity.dimension import Dimension
 from loadgen.capacity.probing import Prober, _uninvited, crowd_of
 from loadgen.capacity.result import DimensionResult, Outcome
-from loadgen.engine.outcome import load_crowd
-from loadgen.engine.record import Load
 from loadgen.errors import ExitCode
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
 from loadgen.report.tried import shared_by
-from loadgen.scenario.load import load_scenario
+from loadgen.results.outcome import load_crowd
+from loadgen.results.record import Load
 from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.scenario.reading import load_scenario
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NS_PER_S
 

@@ -16,8 +16,8 @@ from test_capacity_evidence import VALID
 from loadgen.capacity.campaign import Campaign, Observation, Settings
 from loadgen.capacity.result import DimensionResult, Outcome, Step
 from loadgen.capacity.search import Trial
-from loadgen.measure.thresholds import Figures
 from loadgen.measure.waits import Waited, Waits, growth_ns, growth_of
+from loadgen.results.thresholds import Figures
 from loadgen.units import NS_PER_S
 
 CAPACITY = 200

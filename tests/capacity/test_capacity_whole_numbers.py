@@ -16,11 +16,11 @@ from loadgen.capacity.dimension import Dimension, stages_for
 from loadgen.capacity.probing import observe
 from loadgen.capacity.result import DimensionResult, Outcome
 from loadgen.capacity.search import Trial
-from loadgen.engine.record import Load
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
-from loadgen.scenario.load import load_scenario
+from loadgen.results.record import Load
 from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.scenario.reading import load_scenario
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 # Whether the next handshake fails.

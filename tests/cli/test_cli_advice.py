@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from loadgen.cli.advice import advice
 from loadgen.cli.check import check
 from loadgen.cli.main import cli
 from loadgen.cli.metrics import metrics
-from loadgen.engine.job import Source
+from loadgen.commands.advice import advice
 from loadgen.errors import InputError
 from loadgen.identity.credentials import new_key, self_signed
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
-from loadgen.scenario.load import load_scenario
+from loadgen.prepare.job import Source
 from loadgen.scenario.plan import Use, make_plan
+from loadgen.scenario.reading import load_scenario
 
 MAC = "02:4d:53:00:00:01"
 

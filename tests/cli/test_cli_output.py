@@ -15,11 +15,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from loadgen.cli import output
 from loadgen.cli.main import cli
 from loadgen.cli.main import main as command_line
-from loadgen.cli.output import display, printed, say
-from loadgen.cli.runner import _announce
+from loadgen.commands import output
+from loadgen.commands.output import display, printed, say
+from loadgen.commands.runner import _announce
 from loadgen.errors import ExitCode
 
 main = importlib.import_module("loadgen.cli.main")

@@ -11,10 +11,10 @@ import numpy as np
 
 from loadgen.compare.pairs import DEFAULT_CONTROL, DEFAULT_PAIRS, session_order
 from loadgen.loads import LoadKind
-from loadgen.measure.health import MachineHealth, Verdict
 from loadgen.measure.histogram import MetricSummary
-from loadgen.measure.result import Limit, ResultVerdict, RunResult, Timeline
-from loadgen.measure.thresholds import ThresholdResult
+from loadgen.results.health import MachineHealth, Verdict
+from loadgen.results.result import Limit, ResultVerdict, RunResult, Timeline
+from loadgen.results.thresholds import ThresholdResult
 
 MS = 1_000_000
 ENVIRONMENT = {"loadgen": "0.1.0", "kernel": "6.1", "cpu": "a", "cpus": "4", "openssl": "3"}

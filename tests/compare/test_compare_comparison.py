@@ -14,9 +14,9 @@ from loadgen.compare.metrics import RELEVANT_LATENCY, RELEVANT_RATE, STATISTICS,
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.errors import ExitCode, InputError
 from loadgen.loads import LoadKind
-from loadgen.measure.health import Verdict
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
-from loadgen.measure.result import RunResult
+from loadgen.results.health import Verdict
+from loadgen.results.result import RunResult
 
 
 def of(result: Comparison, name: str) -> MetricComparison:

@@ -20,8 +20,8 @@ from loadgen.diagnosis.steps import CheckReport
 from loadgen.diagnosis.wlc_check import check_wlc
 from loadgen.identity.credentials import Identity, new_key, self_signed
 from loadgen.identity.keyhash import HashAlgorithm, HashedBytes, key_hash
+from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import NotifyReceiver
 from loadgen.nmsp.messages import Message
 from loadgen.nmsp.profile import reference_profile
 from loadgen.nmsp.services import CATALYST_9800, Subservice, mask_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadgen.diagnosis.fleet_trace import FleetTrace
-from loadgen.engine.channel import Traced
+from loadgen.drive.tracing import Traced
 from loadgen.nmsp.messages import Role
 from loadgen.transport.trace import EXIT, READ, Happening, TraceEvent
 

@@ -14,19 +14,19 @@ from pathlib import Path
 import trio
 from OpenSSL import SSL
 
-from loadgen.endpoint.link import EndpointSettings
-from loadgen.engine.dtls import DtlsDriver
-from loadgen.engine.dtls_mse import DtlsMseDriver
-from loadgen.engine.dtls_wlc import DtlsWlcDriver
+from loadgen.drive.dtls import DtlsDriver
+from loadgen.drive.dtls_mse import DtlsMseDriver
+from loadgen.drive.dtls_wlc import DtlsWlcDriver
 from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Authority, Identity, new_key, self_signed
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.profile import reference_profile
-from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.scenario.reading import load_scenario
 from loadgen.scenario.schedule import Share
+from loadgen.session.link import EndpointSettings
 from loadgen.transport.dtls import DatagramContext, listen
 from loadgen.transport.tls import client_context, server_context
 from loadgen.units import NS_PER_S

@@ -26,12 +26,12 @@ from dtls_samples import (
     wlc_context,
 )
 
-from loadgen.endpoint.datagrams import DatagramWlcEndpoint
 from loadgen.identity.credentials import Authority, new_key, self_signed
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import EchoRequest, Role, SubscribeRequest, VersionRequest
+from loadgen.session.datagrams import DatagramWlcEndpoint
 from loadgen.transport.dtls import Association, dial, endpoint_of, listen
 from loadgen.transport.tls import EndOfStream, TransportFault
 

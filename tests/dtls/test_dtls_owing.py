@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import trio
 from dtls_samples import PROFILE, Wlcs, plan_of, run
 
-from loadgen.engine.dtls import DtlsLink
-from loadgen.engine.phase import Phase
+from loadgen.drive.dtls import DtlsLink
+from loadgen.drive.phase import Phase
+from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import NotifyReceiver
 from loadgen.nmsp.messages import Message, SubscribeRequest, UnsubscribeRequest, VersionRequest
 from loadgen.scenario.plan import Plan, Use
 from loadgen.transport.dtls import listen

@@ -11,7 +11,7 @@ import pytest
 import trio
 from dtls_samples import Wlcs, hello_with_cookie, mse_context, plan_of, run, until
 
-from loadgen.engine import strangers
+from loadgen.drive import strangers
 from loadgen.scenario.plan import Use
 from loadgen.transport.dtls import Association, dial, listen
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from conftest import SMALL, Running, Start, eventually
 
-from loadgen.cli import runner
-from loadgen.cli.arguments import SourceOptions
-from loadgen.engine import signals
+from loadgen.commands import runner
+from loadgen.commands.options import SourceOptions
 from loadgen.measure.hlog import read_hlog_untrusted
 from loadgen.report.html import run_page
+from loadgen.run import signals
 
 LONG = SMALL.replace("500ms", "10m")
 FILES = {"plan.json", "result.json", "report.html", "histograms.hlog"}

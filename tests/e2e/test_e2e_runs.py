@@ -14,7 +14,7 @@ from conftest import LOADGEN, QUICK, REPO, SMALL, THOUSAND, Ended, Run, Start, s
 
 from loadgen.measure.histogram import PERCENTILES, samples_for
 from loadgen.measure.names import COUNTERS, DTLS_ONLY, METRICS, MSE_ALONE_COUNTERS, OPTIONAL_PREFIXES, RATES
-from loadgen.measure.result import RunResult
+from loadgen.results.result import RunResult
 from loadgen.scenario.plan import Plan
 
 PARTS = {name: samples_for(name) for name in PERCENTILES}

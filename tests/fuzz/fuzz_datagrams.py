@@ -12,17 +12,17 @@ from fuzz_bytes import Bytes, joined
 from fuzz_profiles import CODECS
 from fuzz_sessions import BYTES, CHANGED, FLOOD, FRAME, NOTIFICATIONS, PIECES, RAW, piece, settings_of, setup_frames
 
-from loadgen.endpoint.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
-from loadgen.engine.dtls import MAX_DATAGRAM_BYTES, DtlsLink
-from loadgen.engine.dtls_mse import DtlsMseDriver
-from loadgen.engine.dtls_wlc import DtlsWlcDriver
-from loadgen.engine.phase import Phase
+from loadgen.drive.dtls import MAX_DATAGRAM_BYTES, DtlsLink
+from loadgen.drive.dtls_mse import DtlsMseDriver
+from loadgen.drive.dtls_wlc import DtlsWlcDriver
+from loadgen.drive.phase import Phase
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Kind, Role
-from loadgen.scenario.load import scenario_untrusted
 from loadgen.scenario.plan import Plan, make_plan
+from loadgen.scenario.reading import scenario_untrusted
 from loadgen.scenario.schedule import Share
+from loadgen.session.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 _TO_UNIX_NS = 1_700_000_000 * NS_PER_S

@@ -19,22 +19,22 @@ from fuzz_profiles import OTHER_TOML, element_document, reference_document
 from fuzz_wire import sample
 from nmsp_samples import receive
 
-from loadgen.endpoint.stations import make_stations
 from loadgen.errors import InputError
 from loadgen.identity.credentials import read_identity, self_signed
 from loadgen.identity.devices import decode_device_text, ios_xe_config, read_device_text
 from loadgen.identity.keyhash import key_hash
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import IntervalLog, LogLine, read_hlog_untrusted
-from loadgen.measure.thresholds import parse_thresholds
+from loadgen.nmsp.bulk import NotifyRing
 from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import NotifyRing
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
-from loadgen.scenario.load import scenario_untrusted
+from loadgen.results.thresholds import parse_thresholds
 from loadgen.scenario.plan import make_plan
+from loadgen.scenario.reading import scenario_untrusted
 from loadgen.strict import read_toml_untrusted
+from loadgen.world.stations import make_stations
 
 # -- documents ---------------------------------------------------------------------------------------------------------
 

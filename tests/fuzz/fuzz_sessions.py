@@ -11,20 +11,20 @@ from fuzz_profiles import CODECS
 from fuzz_wire import sample, sample_frames
 from nmsp_samples import notify, raw_frame
 
-from loadgen.endpoint.directory import StationDirectory
-from loadgen.endpoint.link import Endpoint, EndpointSettings
-from loadgen.endpoint.mse import MseEndpoint
-from loadgen.endpoint.notices import Notices
-from loadgen.endpoint.stations import make_stations
-from loadgen.endpoint.wlc import WlcEndpoint
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import NotifyReceiver
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.services import CATALYST_9800
+from loadgen.session.directory import StationDirectory
+from loadgen.session.link import Endpoint, EndpointSettings
+from loadgen.session.mse import MseEndpoint
+from loadgen.session.notices import Notices
+from loadgen.session.wlc import WlcEndpoint
 from loadgen.units import NS_PER_MS, NS_PER_S
+from loadgen.world.stations import make_stations
 
 # What each of `piece`'s choices is; see there.
 FRAME, CHANGED, RAW, BYTES, NOTIFICATIONS, FLOOD = range(6)

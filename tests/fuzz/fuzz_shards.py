@@ -17,16 +17,16 @@ from fuzz_bytes import Bytes, joined
 from fuzz_profiles import CODECS
 from fuzz_sessions import BYTES, CHANGED, FLOOD, FRAME, NOTIFICATIONS, PIECES, piece, settings_of, setup_frames
 
-from loadgen.engine.dialing import MseLink
-from loadgen.engine.links import Link
-from loadgen.engine.mse_shard import MseShard
-from loadgen.engine.phase import Phase
-from loadgen.engine.site_shard import SiteLink, SiteShard
-from loadgen.engine.wlc_shard import WlcShard
+from loadgen.drive.links import Link
+from loadgen.drive.phase import Phase
+from loadgen.drive.tls_dial import MseLink
+from loadgen.drive.tls_mse import MseShard
+from loadgen.drive.tls_site import SiteLink, SiteShard
+from loadgen.drive.tls_wlc import WlcShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Kind, Role
-from loadgen.scenario.load import scenario_untrusted
 from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.scenario.reading import scenario_untrusted
 from loadgen.scenario.schedule import Share
 from loadgen.transport.tls import EndOfStream, Pointer, TransportFault, Want, _ffi
 from loadgen.units import NS_PER_MS, NS_PER_S
@@ -159,7 +159,7 @@ def _plan(number: int, use: Use, *, site: bool = False) -> Plan:
 
 @contextmanager
 def _virtual_time() -> Iterator[SimpleNamespace]:
-    """The engine reads a clock that stands still until it is set; each reading takes a microsecond."""
+    """The drivers read a clock that stands still until it is set; each reading takes a microsecond."""
     clock = SimpleNamespace(now_ns=_START_NS)
 
     def monotonic_ns() -> int:
@@ -168,7 +168,8 @@ def _virtual_time() -> Iterator[SimpleNamespace]:
 
     theirs = SimpleNamespace(**vars(time))
     theirs.monotonic_ns, theirs.monotonic = monotonic_ns, lambda: monotonic_ns() / NS_PER_S
-    modules = [m for name, m in sys.modules.items() if name.startswith("loadgen.engine.") and hasattr(m, "time")]
+    rooms = ("loadgen.prepare.", "loadgen.drive.", "loadgen.run.", "loadgen.results.")
+    modules = [m for name, m in sys.modules.items() if name.startswith(rooms) and hasattr(m, "time")]
     for module in modules:
         module.time = theirs  # type: ignore[attr-defined]
     try:

@@ -12,9 +12,9 @@ from nmsp_samples import Received, receive
 from wire_decoder import DecodeError, Decoder
 
 from loadgen.errors import RemoteProtocolError
+from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import NotifyReceiver
 from loadgen.nmsp.messages import Kind, MeasurementNotify, Message, Unsupported
 from loadgen.nmsp.profile import Layout, Record, WireProfile
 from loadgen.nmsp.records import NO_MAC

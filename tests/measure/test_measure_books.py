@@ -7,12 +7,12 @@ from collections import Counter
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure.books import BOOKS, imbalances, settle
-from loadgen.measure.figures import make_counters
-from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import COUNTERS
 from loadgen.measure.recorder import Interval
-from loadgen.measure.verdict import make_verdict
+from loadgen.results.figures import make_counters
+from loadgen.results.health import GeneratorVerdict, Verdict
+from loadgen.results.verdict import make_verdict
 
 
 def result_of(wlc: dict[str, int], mse: dict[str, int], *dead: str) -> dict[str, int]:

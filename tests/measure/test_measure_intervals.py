@@ -18,13 +18,13 @@ from interval_logs import log_to_be
 from measure_samples import HOUR_NS, plain_histogram
 
 from loadgen.errors import InputError
-from loadgen.measure import timeline as timelines
 from loadgen.measure.histogram import Histogram, merged
 from loadgen.measure.hlog import IntervalLog, read_hlog_untrusted
 from loadgen.measure.intervals import LATE, Intervals, WholeInterval
 from loadgen.measure.progress import Recent
 from loadgen.measure.recorder import Interval
-from loadgen.measure.timeline import TimelineBuilder
+from loadgen.results import timeline as timelines
+from loadgen.results.timeline import TimelineBuilder
 
 MS = 1_000_000
 START_S = 1_795_000_000.5

@@ -15,7 +15,6 @@ from hdrh.log import HistogramLogReader
 from interval_logs import written_log
 from measure_samples import HOUR_NS, durations, plain_histogram
 
-from loadgen.measure.figures import StageSpan, make_metrics
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import LogLine
 from loadgen.measure.intervals import Intervals, WholeInterval
@@ -23,6 +22,7 @@ from loadgen.measure.merge import Merger
 from loadgen.measure.progress import Recent
 from loadgen.measure.recorder import Recorder
 from loadgen.measure.stages import AFTER, BEFORE
+from loadgen.results.figures import StageSpan, make_metrics
 
 # -- recorder ----------------------------------------------------------------------------------------------------------
 

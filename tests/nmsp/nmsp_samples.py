@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import loadgen.nmsp.profile as profile_module
 from loadgen.errors import RemoteProtocolError
+from loadgen.nmsp.bulk import NotifyReceiver, Stations
 from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import NotifyReceiver, Stations
 from loadgen.nmsp.messages import Kind, MeasurementNotify, Message, Reading, Unsupported
 from loadgen.nmsp.profile import Record, WireProfile
 from loadgen.nmsp.profile_document import SIZED, ElementDocument, FieldDocument

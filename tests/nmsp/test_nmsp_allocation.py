@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 from nmsp_samples import stations
 
-import loadgen.nmsp.hot as hot
-from loadgen.nmsp.hot import Columns, NotifyReceiver, NotifyRing
+import loadgen.nmsp.bulk as bulk
+from loadgen.nmsp.bulk import Columns, NotifyReceiver, NotifyRing
 from loadgen.nmsp.profile import WireProfile
 
 SMALL, LARGE = 64, 4096
@@ -23,7 +23,7 @@ COLUMN_BYTES = 8 * len(Columns._fields)
 
 
 class Cost(NamedTuple):
-    """What one batch allocated in `nmsp.hot`: live objects and bytes at its end, and the most bytes at any time."""
+    """What one batch allocated in `nmsp.bulk`: live objects and bytes at its end, and the most bytes at any time."""
 
     objects: int
     bytes: int
@@ -69,7 +69,7 @@ class Batch:
         tracemalloc.reset_peak()
         columns = self.run()
         _, peak = tracemalloc.get_traced_memory()
-        snapshot = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, str(Path(hot.__file__)))])
+        snapshot = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, str(Path(bulk.__file__)))])
         tracemalloc.stop()
         assert len(columns.sequence) == self.count
         statistics = snapshot.statistics("filename")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing, Stations
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import NotifyReceiver, NotifyRing, Stations
 from loadgen.nmsp.messages import (
     Capability,
     ClientInfoNotify,

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nmsp_samples import OTHER_TOML, REPEATABLE, frame_by_hand, messages, notify, receive, reference_document
 
+from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing, Stations
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import NotifyReceiver, NotifyRing, Stations
 from loadgen.nmsp.layout import describe, differences
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile

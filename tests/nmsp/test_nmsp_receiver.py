@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from nmsp_samples import REPEATABLE, Received, expected, frame_by_hand, notify, outcome, raw_frame, receive
 
 from loadgen.errors import RemoteProtocolError
+from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import NotifyReceiver
 from loadgen.nmsp.messages import (
     Capability,
     EchoRequest,

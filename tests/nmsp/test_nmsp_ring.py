@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nmsp_samples import REPEATABLE, frame_by_hand, stations
 
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES, NotifyRing
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.hot import MAX_WRITE_BYTES, NotifyRing
 from loadgen.nmsp.messages import Kind, MeasurementNotify
 from loadgen.nmsp.profile import WireProfile
 

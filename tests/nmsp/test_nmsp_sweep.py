@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nmsp_samples import REPEATABLE, frame_by_hand, notify, raw_frame
 
-from loadgen.nmsp.hot import Columns, NotifyReceiver
+from loadgen.nmsp.bulk import Columns, NotifyReceiver
 from loadgen.nmsp.messages import EchoResponse, Kind
 from loadgen.nmsp.profile import WireProfile, reference_profile
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from loadgen.capacity.result import CapacityResult, DimensionResult, LoadTried, Outcome, Probe, Step
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.loads import LoadKind
-from loadgen.measure.health import MachineHealth, Verdict, WorkerHealth
 from loadgen.measure.histogram import Bins, Histogram
 from loadgen.measure.hlog import LogLine
-from loadgen.measure.result import Limit, ResultVerdict, RunResult, StageResult, Timeline
-from loadgen.measure.thresholds import Status, ThresholdResult
+from loadgen.results.health import MachineHealth, Verdict, WorkerHealth
+from loadgen.results.result import Limit, ResultVerdict, RunResult, StageResult, Timeline
+from loadgen.results.thresholds import Status, ThresholdResult
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp; %{x} \u2028 'quoted\" {{ 7*7 }}"
 ENVIRONMENT = {

@@ -32,8 +32,6 @@ from loadgen.capacity.result import Step
 from loadgen.cli.report import report
 from loadgen.compare.result import Gate
 from loadgen.errors import InputError
-from loadgen.measure.document import Document, as_json
-from loadgen.measure.health import Verdict
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import read_hlog_untrusted
 from loadgen.measure.names import COUNTERS, METRICS, REQUESTS, SUBSERVICES
@@ -52,6 +50,8 @@ from loadgen.report.html import (
 )
 from loadgen.report.run_charts import percentile_charts
 from loadgen.report.search_charts import capacity_charts, forest
+from loadgen.results.document import Document, as_json
+from loadgen.results.health import Verdict
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Only reached by a test that has failed.

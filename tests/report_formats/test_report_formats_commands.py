@@ -14,8 +14,8 @@ from loadgen.cli.compare import compare
 from loadgen.cli.export import export
 from loadgen.compare.result import Comparison
 from loadgen.errors import ExitCode, InputError
-from loadgen.measure.document import as_json
-from loadgen.measure.result import RunResult
+from loadgen.results.document import as_json
+from loadgen.results.result import RunResult
 
 
 def save(path: Path, result: msgspec.Struct) -> str:

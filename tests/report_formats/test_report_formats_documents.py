@@ -14,19 +14,12 @@ from compare_samples import run, session
 from loadgen.capacity.result import CapacityResult, DimensionResult, LoadTried, Outcome, Probe, Step
 from loadgen.compare.comparison import compare
 from loadgen.compare.result import Comparison, Decision, Gate
-from loadgen.measure.health import Verdict
-from loadgen.measure.thresholds import Status, ThresholdResult
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
-from loadgen.report.formats import (
-    benchmark_json,
-    bmf_json,
-    comparison_csv,
-    comparison_points,
-    run_csv,
-    run_points,
-)
+from loadgen.report.formats import benchmark_json, bmf_json, comparison_csv, comparison_points, run_csv, run_points
 from loadgen.report.junit import comparison_junit, run_junit
 from loadgen.report.markdown import capacity_markdown, comparison_markdown, run_markdown
+from loadgen.results.health import Verdict
+from loadgen.results.thresholds import Status, ThresholdResult
 
 HOSTILE = 'a|b`c<script>\x00\x1b[31m\n## x & "y" ]]> \ud800 \uffff *z*'
 GOOD = ThresholdResult("notify.latency.p99 < 50ms", status=Status.PASSED, figure=4e6, shown="4.00 ms")

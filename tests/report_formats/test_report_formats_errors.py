@@ -10,11 +10,11 @@ from compare_samples import run
 from rich.console import Console
 
 from loadgen.compare.metrics import ERRORS, figure
-from loadgen.measure.faults import Error, faults
-from loadgen.measure.result import RunResult
 from loadgen.report import terminal
 from loadgen.report.html import run_page
 from loadgen.report.markdown import run_markdown
+from loadgen.results.faults import Error, faults
+from loadgen.results.result import RunResult
 
 MSE, WLC = "errors.tls.alert_unknown_ca", "errors.accept.key_hash_not_listed"
 TIMEOUT = "errors.tcp.timeout"

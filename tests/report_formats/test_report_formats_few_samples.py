@@ -15,23 +15,23 @@ from rich.console import Console
 from loadgen.capacity.campaign import Campaign, Observation, Settings
 from loadgen.capacity.dimension import Dimension
 from loadgen.capacity.result import CapacityResult, Probe
-from loadgen.cli.results import export_saved
+from loadgen.commands.results import export_saved
 from loadgen.compare.comparison import compare
 from loadgen.compare.metrics import figure
-from loadgen.measure.document import as_json, read_document_untrusted
-from loadgen.measure.health import GeneratorVerdict, Verdict
 from loadgen.measure.histogram import PERCENTILES, Histogram, MetricSummary, samples_for
 from loadgen.measure.intervals import WholeInterval
 from loadgen.measure.progress import Recent, Snapshot, Stage
 from loadgen.measure.recorder import Interval, Recorder
-from loadgen.measure.result import RunResult
-from loadgen.measure.thresholds import Figures
-from loadgen.measure.timeline import TimelineBuilder
 from loadgen.report import capacity as capacity_report
 from loadgen.report.charts import NONE
 from loadgen.report.html import capacity_page, headline, run_page
 from loadgen.report.markdown import capacity_markdown, run_markdown
 from loadgen.report.terminal import line, live, summary
+from loadgen.results.document import as_json, read_document_untrusted
+from loadgen.results.health import GeneratorVerdict, Verdict
+from loadgen.results.result import RunResult
+from loadgen.results.thresholds import Figures
+from loadgen.results.timeline import TimelineBuilder
 
 COUNTS = [1, 2, 9, 10, 19, 22, 99, 100, 999, 1000]
 # What a saved result has, however few samples there were. No other figure of the sample reads like one of these.

@@ -13,16 +13,16 @@ import msgspec
 import pytest
 from compare_samples import run
 
-from loadgen.cli.results import compare_saved, export_saved
+from loadgen.commands.results import compare_saved, export_saved
 from loadgen.compare.comparison import compare
 from loadgen.errors import ExitCode, InputError
-from loadgen.measure.document import as_json
-from loadgen.measure.health import Verdict
-from loadgen.measure.result import RunResult
-from loadgen.measure.thresholds import Status, ThresholdResult
 from loadgen.report.html import run_page
 from loadgen.report.junit import run_junit
 from loadgen.report.markdown import run_markdown
+from loadgen.results.document import as_json
+from loadgen.results.health import Verdict
+from loadgen.results.result import RunResult
+from loadgen.results.thresholds import Status, ThresholdResult
 
 FOR_DASHBOARDS = ["benchmark-smaller", "benchmark-bigger", "bmf"]
 PASSED = ThresholdResult("sessions.failed == 0", status=Status.PASSED, figure=0, shown="was 0")

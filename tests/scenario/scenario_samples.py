@@ -9,8 +9,8 @@ from hypothesis import settings
 
 from loadgen.errors import ExitCode, InputError
 from loadgen.nmsp.profile import reference_profile
-from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.scenario.reading import load_scenario
 
 # For every property test here: the same examples in every run, and no verdict on how fast the machine is.
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)

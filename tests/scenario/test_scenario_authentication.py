@@ -9,7 +9,7 @@ from scenario_samples import SMALL, plan_of
 
 from loadgen.errors import InputError
 from loadgen.scenario.authentication import list_delays_ns, poll_tick_ns
-from loadgen.scenario.load import load_scenario
+from loadgen.scenario.reading import load_scenario
 from loadgen.scenario.schema import Aaa, ListSource
 from loadgen.units import Duration, Offset
 

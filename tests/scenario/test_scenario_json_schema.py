@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from loadgen.cli.schema import schema
 from loadgen.errors import InputError
-from loadgen.scenario.load import load_scenario
+from loadgen.scenario.reading import load_scenario
 from loadgen.units import Duration, Offset
 
 SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").rglob("*.toml"))

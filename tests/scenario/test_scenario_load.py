@@ -10,8 +10,8 @@ from scenario_samples import SMALL, plan_of, problems_of, write
 from loadgen.errors import InputError
 from loadgen.hosts import parse_endpoint
 from loadgen.nmsp.profile import reference_profile
-from loadgen.scenario.load import load_scenario, mask_of
 from loadgen.scenario.plan import Use, make_plan
+from loadgen.scenario.reading import load_scenario, mask_of
 
 # By name: a file, or a folder with keys beside its scenario.toml.
 SCENARIOS = {

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from scenario_samples import SMALL, plan_of
 
-from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import PlannedSession, PlannedThreshold, Use, make_plan
+from loadgen.scenario.reading import load_scenario
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NS_PER_S
 

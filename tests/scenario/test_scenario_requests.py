@@ -12,8 +12,8 @@ from loadgen.errors import InputError
 from loadgen.measure.names import METRICS, REQUESTS, SUBSERVICES
 from loadgen.nmsp.profile import WireProfile, reference_profile
 from loadgen.nmsp.services import Subservice
-from loadgen.scenario.load import load_scenario, scenario_untrusted
 from loadgen.scenario.plan import Use, make_plan
+from loadgen.scenario.reading import load_scenario, scenario_untrusted
 from loadgen.scenario.requests import ASKED, Requests, refusable
 from loadgen.units import NS_PER_S
 

@@ -13,12 +13,12 @@ import pytest
 from stacks_peers import PATIENCE_S, WLC, WordByWord, check_settings
 
 from loadgen.diagnosis.mse_check import check_mse, listen_at
-from loadgen.engine.aaa import Aaa
-from loadgen.engine.handshakes import HandshakeWlcShard
+from loadgen.drive.aaa import Aaa
+from loadgen.drive.tls_handshakes import HandshakeWlcShard
 from loadgen.identity.authlist import AuthList
 from loadgen.measure.recorder import Recorder
-from loadgen.scenario.load import load_scenario
 from loadgen.scenario.plan import Use, make_plan
+from loadgen.scenario.reading import load_scenario
 from loadgen.transport import parting
 from loadgen.transport.parting import Partings
 from loadgen.transport.tls import server_context

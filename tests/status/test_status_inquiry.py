@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.cli import inquiry
-from loadgen.cli.inquiry import Inquiry, inquire
+from loadgen.commands import inquiry
+from loadgen.commands.inquiry import Inquiry, inquire
 from loadgen.errors import InputError
 from loadgen.status.answer import RunInfo
 from loadgen.status.asking import Found

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadgen.cli.inquiry import controller, read_peer
+from loadgen.commands.inquiry import controller, read_peer
 from loadgen.errors import InputError
 from loadgen.report import status as shown
 from loadgen.status.answer import (

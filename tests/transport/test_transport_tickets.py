@@ -14,14 +14,7 @@ import pytest
 from OpenSSL import SSL
 
 from loadgen.identity.credentials import Authority, new_key, self_signed
-from loadgen.transport.tls import (
-    CertificateCheck,
-    EndOfStream,
-    TransportFault,
-    Tunnel,
-    client_context,
-    server_context,
-)
+from loadgen.transport.tls import CertificateCheck, EndOfStream, TransportFault, Tunnel, client_context, server_context
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
 # Both ends take turns; a handshake needs three of them at most.

@@ -1,0 +1,378 @@
+"""The WLC side of a worker over DTLS: a socket for each controller, and what they owe sent when it is due."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import ClassVar
+
+import trio
+from OpenSSL import SSL
+
+from loadgen.drive.aaa import Aaa, Admission, count_verified
+from loadgen.drive.controllers import make_controllers
+from loadgen.drive.dtls import TICK_NS, DtlsDriver, DtlsLink
+from loadgen.drive.peers import Peer, server_statistics
+from loadgen.drive.phase import Phase
+from loadgen.drive.presence import presence_of_visitors
+from loadgen.drive.strangers import SILENT, Strangers
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.services import MOBILE_STATION, mask_of
+from loadgen.scenario.plan import Plan
+from loadgen.scenario.schedule import RateStage, Share
+from loadgen.session.datagrams import DatagramWlcEndpoint
+from loadgen.session.ledger import Ledger, Owing
+from loadgen.session.link import EndpointSettings
+from loadgen.session.wlc import NOTHING_GRANTED, WlcEndpoint
+from loadgen.transport.dtls import Association, endpoint_of
+from loadgen.transport.tls import TransportFault
+from loadgen.units import NS_PER_MS
+
+# Most notifications that are looked at for one datagram: more than 64 KiB of the smallest frames would not fit anyway.
+_MAX_BATCH = 512
+# In a row for one subscriber; then others have their turn.
+_DATAGRAMS_PER_VISIT = 4
+# What is due must not keep timers waiting: after so long, the rest is sent in the next tick.
+_SEND_BUDGET_NS = 10 * NS_PER_MS
+# Clients whose repeated hellos are known; one that repeats its own after so many others counts once more.
+_MOST_UNMET = 4096
+# It is refused within one call; nobody is waited for.
+_ANSWER_S = 1.0
+_STATION_MASK = mask_of(MOBILE_STATION)
+
+
+class DtlsWlcDriver(DtlsDriver):
+    """The controllers of one worker."""
+
+    phase_names: ClassVar[dict[Phase, str]] = {
+        Phase.HANDSHAKING: "accept",
+        Phase.SETTING_UP: "accept",
+        Phase.ACTIVE: "serve",
+    }
+
+    def __init__(
+        self,
+        plan: Plan,
+        profile: WireProfile,
+        recorder: Recorder,
+        settings: EndpointSettings,
+        share: Share,
+        sockets: Sequence[socket.socket],
+        contexts: Sequence[SSL.Context],
+        to_unix_ns: int,
+        aaa: Aaa | None = None,
+    ) -> None:
+        """Args: sockets, contexts: one for each of `share.members`, in order. aaa: None lets everybody in."""
+        super().__init__(plan, profile, recorder)
+        self._settings = settings
+        self._to_unix_ns = to_unix_ns
+        self._aaa = aaa
+        self._contexts = contexts
+        self.strangers = Strangers(len(plan.sessions))
+        self._endpoints = [endpoint_of(sock) for sock in sockets]
+        self._dialed_by_us = plan.use.plays_mse
+        self.presence = presence_of_visitors(plan, share.members, sockets)
+        self._owing = Owing(plan, share, to_unix_ns)
+        self._links: list[DtlsLink | None] = []  # of each row of the ledger; None: down
+        self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
+        self._visits: dict[int, None] = {}  # positions, in the order of their turns
+        self._finishing = self._closing = False
+        self._unmet: dict[int, None] = {}  # hellos that were refused as they stood, the latest last
+        self._notified = self._notified_bytes = self._writes = 0
+        # A datagram is never held up by its receiver: all lateness is the generator's.
+        self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
+        self.controllers = make_controllers(plan, profile, share.members, min(plan.burst, _MAX_BATCH))
+        for session in plan.sessions:  # every planned one owes from the start, up or not
+            if session.wlc in share.members:
+                self._add_row(share.members.index(session.wlc), 0, planned=True)
+
+    def _add_row(self, position: int, base: int, *, planned: bool = False) -> int:
+        row = self._owing.add_row(position, base, planned=planned)
+        if row == len(self._links):
+            self._links.append(None)
+        return row
+
+    def begin(self) -> None:
+        for number, (endpoint, context) in enumerate(zip(self._endpoints, self._contexts, strict=True)):
+            self.nursery.start_soon(endpoint.serve, context, partial(self._accepted, number))
+
+    def endpoints(self) -> list[trio.DTLSEndpoint]:
+        return self._endpoints
+
+    def shut(self) -> None:
+        for endpoint in self._endpoints:
+            endpoint.close()
+        self._endpoints = []
+
+    # -- the load ------------------------------------------------------------------------------------------------
+
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        super().start_load(at_ns, stages)
+        self._owing.start(at_ns, stages)
+        self._counted = 0
+        self._visits.clear()
+
+    def halt(self) -> None:
+        self.halted.set()  # this side begins nothing
+
+    def finish(self) -> None:
+        self.halt()
+        self._finishing = True
+        now = time.monotonic_ns()
+        self._owing.stop(now)
+        self.term.end()
+        self.wake(now)
+
+    def next_wake_ns(self, now_ns: int) -> int:
+        if self._visits or (self._finishing and not self._closing):
+            return now_ns
+        return max(self._owing.slot_due_ns(self._counted), now_ns + TICK_NS)
+
+    async def on_tick(self, now_ns: int) -> None:
+        owing = self._owing
+        if (slots := owing.slots(now_ns)) > self._counted or self._visits:
+            await self._send_until(slots, now_ns + _SEND_BUDGET_NS)
+        now = time.monotonic_ns()
+        up = (row for row, link in enumerate(self._links) if link is not None)
+        if not self.load_over.is_set() and owing.everything_done(now, up):
+            owing.give_up(now)
+            self.end_load()
+        if self._finishing and not self._closing and (self.load_over.is_set() or not owing.started):
+            self._closing = True
+            for link in list(self.links):
+                if link.phase is Phase.HANDSHAKING and (kind := link.association.failure) is not None:
+                    self.fault(link, kind)
+                else:
+                    self.withdraw(link)
+        self.finished = self._closing and not self.links
+
+    async def _send_until(self, slots: int, until_ns: int) -> None:
+        """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this tick."""
+        visits = self._visits
+        # Also while others still wait for their visit: one that is always owed more must not keep them waiting.
+        for span in self._owing.share.positions(self._counted, slots):
+            visits.update(dict.fromkeys(span))
+        self._counted = slots
+        while visits:
+            position = next(iter(visits))
+            del visits[position]
+            due_now, more = self._owing.due(position, slots), False
+            for row in tuple(self._owing.rows[position]):  # a link that breaks may take its row away
+                if (link := self._links[row]) is not None:
+                    more |= await self._send_owed(link, due_now)
+            if more:
+                visits[position] = None
+            if time.monotonic_ns() > until_ns:
+                return
+
+    async def _send_owed(self, link: DtlsLink, due_now: int) -> bool:
+        """Send what a link is owed, in a few datagrams; returns whether more is owed."""
+        owing, ledger, row = self._owing, self._owing.ledger, link.row
+        if ledger.owed(row, due_now) > self.plan.burst:
+            owing.drop_expired(row, time.monotonic_ns())
+        try:
+            for _ in range(_DATAGRAMS_PER_VISIT):
+                async with link.association.sending:
+                    # Others may have had their turn while we waited for ours.
+                    if link.row != row or (owed := ledger.owed(row, due_now)) <= 0:
+                        return False
+                    await self._send_next(link, min(owed, _MAX_BATCH))
+        except TransportFault as error:
+            self.fault(link, error.kind)
+        return link.row == row and ledger.owed(row, due_now) > 0
+
+    async def _send_next(self, link: DtlsLink, wanted: int) -> None:
+        """One datagram with at most so many of the notifications that are owed next."""
+        ledger, row, position = self._owing.ledger, link.row, link.number
+        done, sequence = int(ledger.done[row]), int(ledger.sent[row])
+        due = self._owing.due_ns(position, done, wanted)
+        now = time.monotonic_ns() + self._to_unix_ns
+        view, count = self.controllers[position].ring.patch(
+            done, wanted, sequence, due, now, link.association.most_bytes
+        )
+        if not count:
+            raise TransportFault("mtu")
+        ledger.done[row] += count
+        ledger.sent[row] += count
+        self._notified += count
+        self._notified_bytes += len(view)
+        self._writes += 1
+        when_due = due if isinstance(due, int) else due[:count]
+        self._lag.add(count, when_due, now - when_due)
+        await self.send(link, view)
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    async def _accepted(self, number: int, channel: trio.DTLSChannel) -> None:
+        """An association with one of our WLCs, from the cookie to its end."""
+        if self._closing:
+            return
+        admission = None if self._aaa is None else Admission(self._aaa, self.recorder)
+        association = Association(channel, self.plan.mtu_bytes, admission)
+        if association.hello in self._unmet:  # its client has not heard why, or does not care
+            with suppress(TransportFault):
+                await association.handshake(_ANSWER_S, _ANSWER_S)
+            association.close()
+            return
+        now = time.monotonic_ns()
+        self.recorder.count("accept.attempts")
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.attempted")
+        link = DtlsLink(association, number, now)
+        self._await_word(link, now)
+        await self.live(link)
+
+    def _await_word(self, link: DtlsLink, now_ns: int) -> None:
+        """One more stranger. Not a part of `_accepted`, which would keep the one that had to go for as long as its own
+        association lives.
+        """
+        self.strangers.await_word(link, now_ns)
+        for stranger in self.strangers.too_many(now_ns):
+            assert isinstance(stranger, DtlsLink)
+            self.fault(stranger, SILENT)
+
+    def part(self, link: DtlsLink) -> None:
+        self.strangers.forget(link)
+        super().part(link)
+
+    def on_tunnel(self, link: DtlsLink, now_ns: int) -> None:
+        self.strangers.forget(link)
+        self.recorder.count("accept.success")
+        count_verified(self.recorder, link.association.verified)
+        if not self._dialed_by_us:
+            self.recorder.record("handshake.tls", now_ns - link.started_ns)
+        link.endpoint = DatagramWlcEndpoint(self._settings, link.started_ns, self.controllers[link.number].directory)
+        self.book.join(link, link.number, link.association.peer_address)
+
+    async def on_datagram(self, link: DtlsLink, data: bytes, now_ns: int) -> None:
+        self.receiver.view[: len(data)] = data
+        self.take_untrusted(link, 0, len(data), now_ns)
+        self.receiver.reset()
+        while link.leaving and await self._send_owed(link, Ledger.NEVER):
+            pass
+        if link.leaving:
+            self._leave_row(link)
+        if link.phase is not Phase.CLOSED:
+            await self.attend(link, now_ns)
+
+    def on_active(self, link: DtlsLink, now_ns: int) -> None:
+        assert link.endpoint is not None
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.established")
+            self.recorder.happened("established", now_ns)
+            self.recorder.record("handshake.session", now_ns - link.started_ns)
+        if self.presence is not None:
+            self.presence.came(link.number, now_ns)
+        if link.endpoint.granted & _STATION_MASK:
+            self._begin_row(link, now_ns)
+
+    def _begin_row(self, link: DtlsLink, now_ns: int) -> None:
+        """The link subscribed for the first time: it is owed what is due from now on."""
+        owing = self._owing
+        due_now = owing.due(link.number, owing.slots(now_ns))
+        link.row = next((row for row in owing.rows[link.number] if self._links[row] is None), -1)
+        if link.row < 0:
+            link.row = self._add_row(link.number, due_now)
+        self._links[link.row] = link
+        owing.ledger.drop_until(link.row, due_now, ours=False)
+        owing.ledger.sent[link.row] = 0  # numbers are a session's
+
+    def on_granted(self, link: DtlsLink, before: int, now_ns: int) -> None:
+        """Unsubscribed: nothing becomes due until the link subscribes again, and what was goes out ahead of our answer.
+        Its numbers go on.
+        """
+        assert link.endpoint is not None
+        owing, granted = self._owing, link.endpoint.granted
+        subservice = self.controllers[link.number].subservice
+        told = granted >> subservice & 1
+        if link.row >= 0 and (not granted & _STATION_MASK or (before >> subservice & 1 and not told)):
+            owing.ledger.cease(link.row, owing.due(link.number, owing.slots(now_ns)))
+            link.leaving = True
+        elif link.leaving and told:  # in the same breath
+            owing.ledger.end[link.row] = Ledger.NEVER
+            link.leaving = False
+        elif link.left_row >= 0 and told:
+            link.row, link.left_row = link.left_row, -1
+            owing.ledger.reopen(link.row, owing.due(link.number, owing.slots(now_ns)))
+            owing.rows[link.number].append(link.row)
+            self._links[link.row] = link
+        elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
+            self._begin_row(link, now_ns)
+
+    def _leave_row(self, link: DtlsLink) -> None:
+        """The link has unsubscribed."""
+        owing, row = self._owing, link.row
+        owing.rows[link.number].remove(row)
+        self._links[row] = None
+        owing.ledger.close(row, int(owing.ledger.end[row]))
+        link.row, link.left_row, link.leaving = -1, row, False
+
+    def end(self, link: DtlsLink, *, orderly: bool) -> None:
+        if link.association.unmet:
+            self._unmet[link.association.hello] = None
+            if len(self._unmet) > _MOST_UNMET:
+                del self._unmet[next(iter(self._unmet))]
+        if link.phase is Phase.HANDSHAKING:
+            count_verified(self.recorder, link.association.verified)
+            self.recorder.count("accept.fail" if link.association.refusal is None else "accept.reject")
+        super().end(link, orderly=orderly)
+
+    def withdraw(self, link: DtlsLink) -> None:
+        if link.phase is Phase.SETTING_UP and isinstance(link.endpoint, WlcEndpoint) and link.endpoint.refused:
+            self.fault(link, NOTHING_GRANTED)  # it was not cut off: it had been told
+        if link.phase is Phase.HANDSHAKING:
+            count_verified(self.recorder, link.association.verified)
+            self.recorder.count("accept.withdrawn")
+        super().withdraw(link)
+
+    def on_withdrawn(self, link: DtlsLink) -> None:
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.withdrawn")
+
+    def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
+        if not self._dialed_by_us:
+            if phase is Phase.ACTIVE:
+                self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+            else:
+                self.recorder.count("sessions.failed")
+        if self.presence is not None and phase is Phase.ACTIVE:
+            how = f"MSE {link.association.peer_address[0]} {'left' if orderly else 'was lost'}"
+            self.presence.went(link.number, time.monotonic_ns(), how)
+        if link.leaving:
+            self._leave_row(link)
+        if (row := max(link.row, link.left_row)) < 0:
+            return
+        self._links[row] = None
+        owing = self._owing
+        due_now = owing.due(link.number, owing.slots(time.monotonic_ns()))
+        owing.ledger.leave(row, owing.rows[link.number], self._links, due_now)
+        link.row = link.left_row = -1
+
+    def owner(self, peer: Peer) -> tuple[int, str]:
+        wlc = self.controllers[peer.number].number
+        return wlc, self.plan.wlcs[wlc].mac
+
+    def notified(self, link: DtlsLink) -> int:
+        row = link.row if link.row >= 0 else link.left_row
+        return 0 if row < 0 else int(self._owing.ledger.sent[row])
+
+    def statistics(self) -> dict[str, int]:
+        return super().statistics() | server_statistics(self.recorder)
+
+    def totals(self, now_ns: int) -> dict[str, int]:
+        self._owing.drop_absent(now_ns, (row for row, link in enumerate(self._links) if link is not None))
+        due, dropped, own, declined = self._owing.totals(now_ns)
+        return {
+            **super().totals(now_ns),
+            "notify.due": due,
+            "notify.sent": self._notified,
+            "notify.sent_bytes": self._notified_bytes,
+            "notify.writes": self._writes,
+            "notify.dropped": dropped,
+            "notify.declined": declined,
+            "generator.shortfall": own,
+        }

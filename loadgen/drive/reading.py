@@ -1,0 +1,176 @@
+"""How late a worker reads: from when the kernel had received something until we did, of reads chosen by chance.
+
+The kernel tells when the last packet of what is to be read next came. Packets of a connection that wait are made one:
+where more waits than is read at once, this is the age of the newest, and how old the oldest may be follows from how
+long we were ready to run and were not let, which the scheduler tells, and from how long what was read before it had
+waited, whatever kept us from reading it. A read's lag counts as often as it brought notifications.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+from loadgen.drive.links import Link, Reads
+from loadgen.measure.recorder import Recorder
+from loadgen.transport.waiting import Waiting
+from loadgen.units import NS_PER_MS, NS_PER_S
+
+# About 50 reads are looked at in a second: enough for a p99 of a hold of 2 s. Each costs some 20 us, and its turn's two
+# looks at the scheduler as much again: four times as many took 9 % of a worker that receives 2,000 notifications/s.
+_WINDOW_NS = NS_PER_S // 2
+_QUOTA = 25
+# Whoever waited for the scheduler for less than that in a turn was not held up.
+_LEAST_HELD_NS = NS_PER_MS // 5
+# A read that waited for longer than that tells that we were held up, too. Below, no verdict looks at it.
+_LEAST_TOLD_NS = 5 * NS_PER_MS
+# To read what came meanwhile takes as long at most; what waits then has come since.
+_CATCHING_UP = 2
+# A turn's reads weigh as much in what is usual. Where fewer than one turn in 20 reads anything (a WLC that sends), what
+# waits is one packet, whose age the kernel tells: the scheduler need not be asked in every turn.
+_RECENT, _RARE = 1 / 16, 1 / 20
+_NONE: tuple[int, ...] = ()
+
+
+class Sampling:
+    """Which of many reads to look at: by chance, so many in a while, and of late reads as many as of others."""
+
+    def __init__(self) -> None:
+        self._random = Random(0)
+        self._stride = 1
+        self._skip = self._taken = self._window_ns = 0
+        self._reads = 0
+        self._usual = 1.0  # how many reads a turn has, of late
+
+    def pick(self, count: int, now_ns: Callable[[], int]) -> Sequence[int]:
+        """Indexes among the next `count` reads."""
+        self._reads += count
+        if self._skip >= count:
+            self._skip -= count
+            return _NONE
+        if (now := now_ns()) >= self._window_ns:
+            # Reads may have become rare: as far as the quota was not used up, they are looked at more often again.
+            if self._taken < _QUOTA // 4:
+                self._stride = max(1, self._stride // 2)
+            self._window_ns, self._taken = now + _WINDOW_NS, 0
+        picked, index = [], self._skip
+        while index < count:
+            picked.append(index)
+            index += self._random.randint(1, 2 * self._stride - 1)
+            self._taken += 1
+            if self._taken == _QUOTA:
+                self._stride, self._taken = 2 * self._stride, 0
+        self._skip = index - count
+        return picked
+
+    def turn_ends(self) -> bool:
+        """A turn is over; whether one of the next has a read to look at."""
+        self._usual += (self._reads - self._usual) * _RECENT
+        self._reads = 0
+        return self._usual > _RARE and self._skip <= 2 * self._usual
+
+    def between(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+
+class ReadLag:
+    """Records `generator.read_lag` of a shard."""
+
+    def __init__(self, recorder: Recorder, scheduler_delay_ns: Callable[[], int] | None = None) -> None:
+        self._recorder = recorder
+        self._delay_ns = scheduler_delay_ns or SchedulerDelay()
+        self._sampling = Sampling()
+        self._before_ns: int | None = None  # the scheduler's delay when the last turn ended
+        # The last time for which we were held up, as long as what came meanwhile is being read.
+        self._held_from_ns, self._held_ns = 0, 0
+
+    def turn_begins(self, late_ns: int = 0) -> None:
+        """What has come since the last turn ended is about to be read. Args: late_ns: of this turn, see `Loop`."""
+        held = 0 if self._before_ns is None else self._delay_ns() - self._before_ns
+        if held > _LEAST_HELD_NS or late_ns > _LEAST_TOLD_NS:
+            self._hold_up(time.monotonic_ns(), max(held, late_ns))
+
+    def _hold_up(self, now_ns: int, held_ns: int) -> None:
+        self._held_from_ns, self._held_ns = now_ns - held_ns, held_ns
+
+    def turn_ends(self) -> None:
+        self._before_ns = self._delay_ns() if self._sampling.turn_ends() else None
+
+    def read(self, links: list[Link], late_ns: int, read_each: Callable[[list[Link]], None], reads: Reads) -> int:
+        """Read all links, and look at some; returns the longest lag of these.
+
+        Args:
+            late_ns: of the loop's turn; all that is known where the kernel does not tell.
+            read_each: reads links, in a row; reads: what it fills.
+        """
+        longest = 0
+        for part, lag_ns in self._parts(links, late_ns):
+            read_each(part)
+            if lag_ns is None:
+                continue
+            longest = max(longest, lag_ns)
+            if part[0].read:  # what it has brought will show: see `settle`
+                reads.lags.append((len(reads.links) - 1, lag_ns))
+            else:
+                self._recorder.record_now("generator.read_lag", lag_ns, time.monotonic_ns())
+        return longest
+
+    def _parts(self, links: list[Link], late_ns: int) -> Iterator[tuple[list[Link], int | None]]:
+        """All links, in their order; one that is looked at is, when its turn has come, a part by itself."""
+        done = 0
+        for index in self._sampling.pick(len(links), time.monotonic_ns):
+            if index > done:
+                yield links[done:index], None
+            done = index + 1
+            looked = links[index:done]
+            tunnel = looked[0].tunnel
+            yield looked, None if tunnel is None else self.look(tunnel.waiting(), late_ns, looked[0].rested_ns)
+        if not done:
+            yield links, None
+        elif done < len(links):
+            yield links[done:], None
+
+    def look(self, waiting: Waiting | None, late_ns: int, rested_ns: int = 0) -> int:
+        """A read is about to be done; returns its lag.
+
+        Args:
+            waiting: what will be read; None: see `read`.
+            rested_ns: when we would have read it at the earliest.
+        """
+        lag, now = late_ns, time.monotonic_ns()
+        if waiting is not None:
+            lag = min(waiting.newest_ns, max(0, now - rested_ns))
+            oldest = now - self._held_from_ns
+            if waiting.more and lag > max(_LEAST_TOLD_NS, oldest if self._held_ns else 0):
+                self._hold_up(now, lag)
+            elif not waiting.more or oldest > _CATCHING_UP * self._held_ns:
+                self._held_ns = 0
+            elif lag < oldest:
+                lag = self._sampling.between(lag, oldest)
+        return lag
+
+    def settle(self, reads: Reads, counts: Sequence[int]) -> None:
+        """What was read is taken. Args: counts: how many notifications each read has brought."""
+        for row, lag_ns in reads.lags:
+            self._recorder.record_now("generator.read_lag", lag_ns, reads.times_ns[row], max(1, counts[row]))
+
+
+class SchedulerDelay:
+    """For how long (ns) this thread was ready to run so far, and was not let; always 0 where nobody tells."""
+
+    def __init__(self) -> None:
+        try:
+            self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
+
+    def __call__(self) -> int:
+        if self._fd < 0:
+            return 0
+        return int(os.pread(self._fd, 96, 0).split()[1])
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)

@@ -1,0 +1,42 @@
+"""Where the next notification of many WLCs lies, looked up for all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from loadgen.nmsp.bulk import Int64s, NotifyRing, stamp_of
+from loadgen.nmsp.profile import WireProfile
+from loadgen.transport.tls import Pointer, pin
+
+# A frame: its ring's buffer, where that begins in memory, the frame's offset and size.
+Frame: TypeAlias = tuple[bytearray, Pointer, int, int]
+
+
+class Singles:
+    """The rings of a worker's WLCs as one table of frames."""
+
+    def __init__(self, profile: WireProfile, rings: Sequence[NotifyRing]) -> None:
+        self.stamp = stamp_of(profile)
+        self._slots = np.array([ring.slots for ring in rings], np.int64)
+        self._first = np.cumsum(self._slots) - self._slots
+        self._offsets = np.concatenate([ring.offsets[: ring.slots] for ring in rings])
+        self._sizes = np.concatenate([ring.sizes[: ring.slots] for ring in rings])
+        self._buffers = [ring.buffer for ring in rings]
+        self._pointers = [pin(buffer) for buffer in self._buffers]
+
+    def frames(self, positions: Int64s, cursors: Int64s) -> list[Frame]:
+        """Of each ring at `positions`, the frame that is next after `cursors` notifications."""
+        slots = self._first[positions] + cursors % self._slots[positions]
+        where = positions.tolist()
+        return list(
+            zip(
+                [self._buffers[position] for position in where],
+                [self._pointers[position] for position in where],
+                self._offsets[slots].tolist(),
+                self._sizes[slots].tolist(),
+                strict=True,
+            )
+        )

@@ -1,0 +1,500 @@
+"""Thousands of links in one loop. A turn takes whatever is ready, link by link in a row; afterwards everything that was
+received in it is absorbed at once.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+import trio
+
+from loadgen.drive.cpu_cost import Effort
+from loadgen.drive.driver import PlainDriver
+from loadgen.drive.links import Link, Reads
+from loadgen.drive.loop import Loop
+from loadgen.drive.peers import PeerBook, PeerKeeper
+from loadgen.drive.phase import Phase
+from loadgen.drive.presence import Presence
+from loadgen.drive.reading import ReadLag
+from loadgen.drive.segments import SegmentWatch
+from loadgen.drive.tracing import Tracer
+from loadgen.errors import RemoteProtocolError
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES, NotifyReceiver
+from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.plan import end_ns
+from loadgen.scenario.schedule import RateStage
+from loadgen.transport.tls import EndOfStream, TransportFault
+from loadgen.units import NS_PER_MS, NS_PER_S
+
+_WRITABLE = select.EPOLLOUT
+_READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
+# A storm of handshakes must not hold up what is due on links that are up: after this long, the rest waits a turn.
+_HANDSHAKE_BUDGET_NS = 5 * NS_PER_MS
+# What active links brought is taken together with what comes so soon after it.
+_GATHER_NS = NS_PER_MS
+# Sending more often than this costs more in loop turns than it gains in punctuality.
+MIN_TICK_NS = NS_PER_MS
+# How long an orderly close waits for the peer's.
+CLOSE_TIMEOUT_NS = 5 * NS_PER_S
+_RECEIVE_BUFFER_BYTES = 1 << 20
+# Answers that wait for a peer which asks and does not read.
+_MAX_OUTBOX = 256
+# Below so many chunks in a turn, scanning them one by one is cheaper than sweeping them together.
+_MIN_SWEEP = 6
+# Looking a member up in an enum costs as much as ten comparisons.
+_SETTING_UP, _ACTIVE = Phase.SETTING_UP, Phase.ACTIVE
+
+
+class Shard(Loop, PeerKeeper, PlainDriver):
+    """What both fleets share: handshakes, reading, writing, faults.
+
+    Subclasses say what happens when a tunnel is up, a session is active, or a link is gone.
+    """
+
+    # Names of the phases in counters: errors.<phase>.<kind>.
+    phase_names: ClassVar[dict[Phase, str]]
+    handshake_lag: ClassVar[str] = "generator.handshake_lag"
+
+    def __init__(self, profile: WireProfile, recorder: Recorder, setup_timeout_ns: int) -> None:
+        super().__init__()
+        self.recorder = recorder
+        self.setup_timeout_ns = setup_timeout_ns
+        self._room = profile.max_frame_bytes + MAX_WRITE_BYTES  # the rest of a frame, and one read
+        self.receiver = NotifyReceiver(profile, max(_RECEIVE_BUFFER_BYTES, 2 * self._room))
+        self.active = 0
+        self.mustered = 0  # users
+        self.handshakes_wait = False  # for us: the last turn had no time for all that were ready
+        self.effort = Effort()
+        self.segments = SegmentWatch(recorder)
+        self.book = PeerBook()
+        self.tracer: Tracer | None = None  # of a run that somebody wants the handshakes of
+        self.presence: Presence | None = None
+        self.load_over = trio.Event()
+        self.halted = trio.Event()
+        self._reads = Reads()
+        self._read_lag = ReadLag(recorder)
+        self._read_since_ns: int | None = None
+
+    def wake_ns(self, now_ns: int) -> int:
+        wake = super().wake_ns(now_ns)
+        return wake if self._read_since_ns is None else min(wake, self._read_since_ns + _GATHER_NS)
+
+    # -- a turn --------------------------------------------------------------------------------------------------
+
+    def turn(self, ready: list[tuple[int, int]]) -> None:
+        """One turn: read and write what is ready (descriptors and epoll's events), do what is due."""
+        self._read_lag.turn_begins(self.late_ns)
+        readable, pending = list[Link](), list[Link]()
+        links = self.links
+        for fd, events in ready:
+            link = links.get(fd)
+            if link is None:
+                if not self.partings.hear(fd):
+                    self.on_other(fd)
+            elif link.phase < _SETTING_UP:
+                pending.append(link)
+            else:
+                if events & _WRITABLE:
+                    self._flush(link)
+                if events & _READABLE:
+                    readable.append(link)
+        if readable:
+            self._read(readable)
+        if self._read_since_ns is not None and time.monotonic_ns() >= self._read_since_ns + _GATHER_NS:
+            self._take()
+        until, self.handshakes_wait = time.monotonic_ns() + _HANDSHAKE_BUDGET_NS, False
+        for link in pending:
+            self.advance(link)
+            if time.monotonic_ns() > until:
+                self.handshakes_wait = link is not pending[-1]
+                break
+        self.run_timers()
+        self.on_turn(time.monotonic_ns())
+        self._read_lag.turn_ends()
+
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        """Slot 0 of these stages' schedule is due at `at_ns` (monotonic); the load before, if any, is over."""
+        self.load_over = trio.Event()
+        if self.presence is not None:
+            self.presence.begin(at_ns, end_ns(stages))
+        self.effort.begin()
+
+    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
+        """Have the plan's first `users` users there; sessions of new ones are dialed from `at_ns` (monotonic) on."""
+        raise NotImplementedError
+
+    def end_load(self) -> None:
+        """The load is over: what follows is not its effort."""
+        self.effort.end()
+        self.load_over.set()
+
+    def halt(self) -> None:
+        """The run is about to end: dial no more, and give what is being set up a moment. A second call does nothing."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """End the load if it goes on, close in order, and then be `finished`."""
+        raise NotImplementedError
+
+    def shut(self) -> None:
+        """Close everything, at once."""
+        for link in list(self.links.values()):
+            self._drop(link)
+        super().shut()
+
+    # -- for subclasses ------------------------------------------------------------------------------------------
+
+    def on_turn(self, now_ns: int) -> None:
+        """Do what is due."""
+        raise NotImplementedError
+
+    def on_other(self, fd: int) -> None:
+        """A descriptor that is no link's is ready."""
+        raise NotImplementedError
+
+    def on_connected(self, link: Link) -> None:
+        """TCP is up; give the link its tunnel.
+
+        Raises:
+            TransportFault: it is not.
+        """
+        raise NotImplementedError
+
+    def on_tunnel(self, link: Link, now_ns: int) -> None:
+        """TLS is up; give the link its endpoint, if there is to be a session.
+
+        Raises:
+            TransportFault
+        """
+        raise NotImplementedError
+
+    def on_active(self, link: Link, now_ns: int) -> None:
+        """The subscription was answered."""
+        raise NotImplementedError
+
+    def on_granted(self, link: Link, before: int, now_ns: int) -> None:
+        """A running session's grant has changed (from this mask), at this place of what is being scanned."""
+
+    def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
+        """The peer closed a link that has no endpoint; False if that is a fault."""
+        return False
+
+    def on_left(self) -> None:
+        """The peer of an active link has closed it in order; `on_gone` follows."""
+
+    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        """A link ended; `phase` is where it stood."""
+        raise NotImplementedError
+
+    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+        """We ended a link that was being set up; `phase` is where it stood."""
+        raise NotImplementedError
+
+    # Whether links usually bring notifications, and so are worth sweeping.
+    sweeps: ClassVar[bool] = False
+
+    def on_swept(self, links: list[Link], counts: list[int], done_ns: list[int]) -> None:
+        """These links brought so many notifications each, and the receiver swept them in this order."""
+
+    def on_notifications(self, link: Link, count: int, done_ns: int) -> None:
+        """`count` more notifications of this link were scanned into the receiver."""
+
+    def absorb(self) -> None:
+        """Take what the receiver holds; its buffer is about to be used again."""
+        self.receiver.reset()
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    def send_outbox(self, link: Link) -> None:
+        """Write what the endpoint has to say, as far as the socket takes it.
+
+        Raises:
+            TransportFault
+        """
+        tunnel, endpoint = link.tunnel, link.endpoint
+        assert tunnel is not None
+        assert endpoint is not None
+        while endpoint.outbox and not tunnel.blocked:
+            tunnel.write(endpoint.outbox.pop(0))
+        self.watch(link)
+
+    def fault(self, link: Link, kind: str) -> None:
+        """The link failed: count it and let it go. Costs this link only."""
+        self._take_of(link)
+        if link.phase is Phase.CLOSED:
+            return
+        self.recorder.count(f"errors.{self.phase_names[link.phase]}.{kind}")
+        self.end(link, orderly=False)
+
+    def close(self, link: Link, now_ns: int) -> None:
+        """End an active link in order: say so once everything is written, and wait for the peer to say so too."""
+        self._take_of(link)
+        if link.phase is not Phase.ACTIVE:
+            return
+        self.active -= 1
+        link.notifications = self.notified(link)
+        self.on_gone(link, link.phase, orderly=True)
+        link.phase = Phase.CLOSING
+        self.arm(link, now_ns + CLOSE_TIMEOUT_NS)
+        self._say_goodbye(link)
+
+    def withdraw(self, link: Link, now_ns: int) -> None:
+        """End a link because the run, or its user, ends: in order if it is up, and otherwise it is nobody's failure."""
+        self._take_of(link)
+        if link.phase is Phase.ACTIVE:
+            self.close(link, now_ns)
+        elif link.phase < Phase.ACTIVE:
+            phase = link.phase
+            self._drop(link)
+            self.on_withdrawn(link, phase)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _say_goodbye(self, link: Link) -> None:
+        assert link.tunnel is not None
+        if not link.tunnel.blocked and link.tunnel.close_notify():
+            self._drop(link)
+
+    def advance(self, link: Link) -> None:
+        """Go on with connecting or the handshake."""
+        try:
+            if link.phase is Phase.CONNECTING:
+                self.on_connected(link)
+                link.phase = Phase.HANDSHAKING
+                link.tls_started_ns = time.monotonic_ns()
+            elif link.tunnel is not None and (waiting := link.tunnel.waiting()) is not None:
+                link.waited_ns += min(waiting.newest_ns, max(0, time.monotonic_ns() - link.rested_ns))
+            if not self.shake(link):
+                return
+            now = time.monotonic_ns()
+            link.phase = Phase.SETTING_UP
+            self.recorder.record(self.handshake_lag, link.waited_ns, link.stage)
+            self.book.opened += 1
+            self.on_tunnel(link, now)
+            if link.endpoint is not None:
+                self.send_outbox(link)
+            elif link.phase is not Phase.CLOSED:
+                self.watch(link)
+        except TransportFault as error:
+            self.fault(link, error.kind)
+
+    def shake(self, link: Link) -> bool:
+        """Go on with the handshake; False: it waits, and the loop knows for what.
+
+        Raises:
+            TransportFault
+        """
+        assert link.tunnel is not None
+        if link.tunnel.handshake():
+            return True
+        self.watch(link)
+        return False
+
+    def _read(self, links: list[Link]) -> None:
+        """Read one TLS record of each link, one behind the other, and then take them all."""
+        self.waited(self._read_lag.read(links, self.late_ns, self._read_each, self._reads))
+        if not (times_ns := self._reads.times_ns):
+            return
+        # What active links brought may wait a little: when it came is noted.
+        if not self.sweeps or any(link.phase is not _ACTIVE for link in links):
+            self._take()
+        elif self._read_since_ns is None:
+            self._read_since_ns = times_ns[0]
+
+    def _read_each(self, links: list[Link]) -> None:
+        view, clock = self.receiver.view, time.monotonic_ns
+        limit = self.receiver.capacity - self._room
+        read = self._reads
+        position = read.ends[-1] if read.ends else 0
+        for link in links:
+            if position > limit or link.read:
+                self._take()
+                position = 0
+            if (tunnel := link.tunnel) is None:  # ended since epoll told of it
+                continue
+            start = position + len(link.tail)
+            try:
+                size = tunnel.read_into(view[start : start + MAX_WRITE_BYTES])
+            except TransportFault as fault:
+                self._read_failed(link, fault)
+                continue
+            if not size or link.endpoint is None:
+                continue
+            if link.tail:  # what was left of the record before
+                view[position:start] = link.tail
+                link.tail = b""
+            link.read = True
+            read.links.append(link)
+            read.starts.append(position)
+            read.times_ns.append(clock())
+            position = start + size
+            read.ends.append(position)
+
+    def _read_failed(self, link: Link, fault: TransportFault) -> None:
+        if not isinstance(fault, EndOfStream):
+            self.fault(link, fault.kind)
+        elif link.endpoint is None:
+            if not self.on_end_of_stream(link, orderly=fault.orderly):
+                self.fault(link, fault.kind)
+        elif fault.orderly and link.phase >= Phase.ACTIVE and not link.tail:
+            assert link.tunnel is not None
+            link.tunnel.close_notify()
+            self._take_of(link)
+            if link.phase is Phase.ACTIVE:
+                self.on_left()
+            self.end(link, orderly=True)
+        elif link.phase is Phase.CLOSING:
+            self.end(link, orderly=fault.orderly)
+        else:
+            self.fault(link, "closed_mid_frame" if link.tail else link.endpoint.cause(fault.kind))
+
+    def _take_of(self, link: Link) -> None:
+        """Before a link ends, or is judged: what it brought counts."""
+        if link.read:
+            self._take()
+
+    def _take(self) -> None:
+        """Take what was read: at once where it is nothing but notifications, frame by frame where it is not."""
+        read, self._read_since_ns = self._reads, None
+        for link in read.links:
+            link.read = False
+        rest: Sequence[int] = range(len(read.links))
+        counts = [0] * len(read.links)
+        if self.sweeps and len(read.links) >= _MIN_SWEEP:
+            rest, counts = self._sweep(read)
+        for index in rest:
+            link, end, before = read.links[index], read.ends[index], self.receiver.notifications
+            if link.phase is not Phase.CLOSED:
+                done = self._take_untrusted(link, read.starts[index], end, read.times_ns[index])
+                counts[index] = self.receiver.notifications - before
+                if link.tunnel is not None:  # what it brought has not ended it
+                    link.tail = bytes(self.receiver.view[done:end])
+        self._read_lag.settle(read, counts)
+        self.absorb()
+        read.clear()
+
+    def _sweep(self, read: Reads) -> tuple[list[int], list[int]]:
+        """Take everything that is nothing but notifications; returns the indexes of the rest, and each read's count."""
+        # The state table's gate has nothing to add: an active session may bring any number, and stays active.
+        active = [link.phase is _ACTIVE for link in read.links]
+        counts = every = self.receiver.sweep_untrusted(read.starts, read.ends, active).tolist()
+        links, times_ns, rest = read.links, read.times_ns, []
+        if 0 in counts:
+            taken = [index for index, count in enumerate(counts) if count]
+            rest = [index for index, count in enumerate(counts) if not count]
+            links, times_ns = [links[index] for index in taken], [times_ns[index] for index in taken]
+            counts = [counts[index] for index in taken]
+        for link, now in zip(links, times_ns, strict=True):
+            link.endpoint.last_heard_ns = now  # type: ignore[union-attr]
+        self.on_swept(links, counts, times_ns)
+        return rest, every
+
+    def _take_untrusted(self, link: Link, start: int, end: int, now_ns: int) -> int:
+        """Take the frames in `view[start:end]`; returns how far they are whole."""
+        endpoint, receiver = link.endpoint, self.receiver
+        assert endpoint is not None
+        closing = link.phase is Phase.CLOSING  # we said goodbye, and say nothing more
+        if closing and not self.sweeps:
+            return end
+        before = mark = receiver.mark()
+        position = start
+        try:
+            while True:
+                scanned = receiver.scan_untrusted(position, end)
+                position = scanned.position
+                if scanned.notifications:
+                    endpoint.notifications_untrusted(now_ns)
+                    mark = receiver.mark()
+                if scanned.fault is not None:
+                    raise scanned.fault
+                if scanned.control is None:
+                    break
+                granted = endpoint.granted
+                endpoint.control_untrusted(scanned.control, now_ns)
+                if endpoint.active and link.phase is Phase.SETTING_UP:
+                    self._activate(link, now_ns)
+                elif endpoint.granted != granted:
+                    self.on_granted(link, granted, now_ns)
+            if endpoint.outbox and not closing:
+                self.send_outbox(link)
+                if len(endpoint.outbox) > _MAX_OUTBOX:
+                    raise RemoteProtocolError("not_reading", f"more than {_MAX_OUTBOX} answers wait to be read")
+        except (RemoteProtocolError, TransportFault) as error:
+            receiver.rollback(mark)
+            self.fault(link, error.kind)
+        if count := receiver.notifications - before.notifications:
+            self.on_notifications(link, count, now_ns)
+        return position
+
+    def _activate(self, link: Link, now_ns: int) -> None:
+        assert link.endpoint is not None
+        link.phase = Phase.ACTIVE
+        self.active += 1
+        self.on_active(link, now_ns)
+        self.arm(link, link.endpoint.on_timer(now_ns))
+
+    def _flush(self, link: Link) -> None:
+        assert link.tunnel is not None
+        try:
+            if not link.tunnel.flush():
+                return
+            if link.phase is Phase.CLOSING:
+                self.watch(link)
+                self._say_goodbye(link)
+            elif link.endpoint is not None:
+                self.send_outbox(link)
+        except TransportFault as error:
+            self.fault(link, error.kind)
+
+    def on_timer(self, link: Link, now_ns: int) -> None:
+        serial = link.timer
+        self._take_of(link)
+        if serial != link.timer:  # what it brought has ended it, or changed when to come back
+            return
+        if link.phase is Phase.CLOSING:
+            self.fault(link, "close_timeout")
+            return
+        if link.endpoint is None:
+            self.fault(link, "timeout")
+            return
+        try:
+            self.arm(link, link.endpoint.on_timer(now_ns))
+            self.send_outbox(link)
+        except (RemoteProtocolError, TransportFault) as error:
+            self.fault(link, error.kind)
+
+    def end(self, link: Link, *, orderly: bool) -> None:
+        """The link is over: close it at once, and tell `on_gone` unless it was closing already."""
+        self._take_of(link)
+        phase = link.phase
+        if phase is Phase.CLOSED:
+            return
+        if phase is Phase.ACTIVE:
+            self.active -= 1
+        self._drop(link)
+        if phase is not Phase.CLOSING:
+            self.on_gone(link, phase, orderly=orderly)
+
+    def _drop(self, link: Link) -> None:
+        """Give a link's descriptor back."""
+        if link.phase is Phase.ACTIVE:
+            link.notifications = self.notified(link)
+        self.segments.ends(link)
+        self.book.ended(link)
+        link.phase = Phase.CLOSED
+        self.remove(link)
+        link.tail = b""  # its timer may keep the link for long: nothing that the peer has sent or asked for stays
+        if link.endpoint is not None:
+            link.endpoint.session.close()
+            link.endpoint.outbox.clear()
+        self.release(link)
+
+    def release(self, link: Link) -> None:
+        """Close the link's socket; one whose peer was refused, once that has heard why."""
+        if (tunnel := link.tunnel) is not None:
+            self.part(tunnel)
+            link.tunnel = None  # its timer may keep the link for long; OpenSSL's memory must not stay with it

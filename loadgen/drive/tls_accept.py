@@ -1,0 +1,300 @@
+"""What every shard that plays WLCs does first: listen, accept, and rest a listener that cannot accept."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import ClassVar
+
+from OpenSSL import SSL
+
+from loadgen.drive.aaa import Aaa, Answer, count_response, count_verified
+from loadgen.drive.asides import Asides
+from loadgen.drive.links import Link
+from loadgen.drive.peers import Peer, server_statistics
+from loadgen.drive.phase import Phase
+from loadgen.drive.strangers import GRACE_NS, SILENT, Strangers, Waiting
+from loadgen.drive.tls import Shard
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.profile import WireProfile
+from loadgen.transport.address import host_and_port
+from loadgen.transport.patient import PatientTunnel
+from loadgen.transport.tls import Tunnel, Want, kind_of_errno
+from loadgen.units import NS_PER_MS
+
+LISTEN_BACKLOG = 1024
+_ACCEPTS_PER_TURN = 64
+_REST_NS = 100 * NS_PER_MS
+# Half of this costs a sender at its limit a tenth of its rate.
+MOST_UNSENT_BYTES = 1 << 17
+
+
+class WlcLink(Link):
+    """A link that a WLC accepted.
+
+    Attributes:
+        address: where it came from.
+        number: which of the worker's WLCs, in the order of its listeners.
+        row: of the ledger, once it subscribed; -1: it is told nothing. left_row: the one that it unsubscribed from.
+        answer: AAA's, while it is on its way.
+        paused: nothing is read from it before its timer has run.
+        heard_ns: when it was accepted, or said something last, in its handshake.
+        asides: what it was told between notifications, once it was told one.
+    """
+
+    __slots__ = ("address", "answer", "asides", "heard_ns", "left_row", "number", "paused", "row")
+
+    def __init__(self, sock: socket.socket, started_ns: int, number: int, address: tuple[str, int] = ("", 0)) -> None:
+        super().__init__(sock.fileno(), Phase.HANDSHAKING, started_ns)
+        self.tls_started_ns = started_ns
+        self.address = address
+        self.number = number
+        self.row = self.left_row = -1
+        self.answer: Answer | None = None
+        self.asides: Asides | None = None
+        self.paused = False
+        self.heard_ns = started_ns
+
+    @property
+    def spoke(self) -> bool:
+        return self.tunnel is not None and self.tunnel.unread()
+
+
+class ListeningShard(Shard):
+    """A shard whose links come in through listening sockets."""
+
+    handshake_lag: ClassVar[str] = "generator.accept_lag"
+    link_class: ClassVar[type[WlcLink]] = WlcLink
+
+    def __init__(
+        self,
+        profile: WireProfile,
+        recorder: Recorder,
+        setup_timeout_ns: int,
+        listeners: Sequence[socket.socket],
+        aaa: Aaa | None = None,
+        planned: int = 0,
+    ) -> None:
+        """Args:
+        listeners: bound; nobody can connect before `listen`.
+        aaa: None lets everybody in.
+        planned: handshakes that may be under way at once, if all goes by the plan.
+        """
+        super().__init__(profile, recorder, setup_timeout_ns)
+        self.strangers = Strangers(planned, GRACE_NS)
+        self._aaa = aaa
+        self._listeners = {sock.fileno(): (number, sock) for number, sock in enumerate(listeners)}
+        self._resting: list[tuple[int, int]] = []  # (until, listener)
+        self._open = 0
+        self._unsent_bytes = MOST_UNSENT_BYTES
+        self.owners: list[tuple[int, str]] = []  # of each listener: its WLC's number in the plan, and its MAC
+
+    def listen(self, count: int) -> None:
+        """Accept at the first `count` listeners, and refuse at all others."""
+        for fd, (number, sock) in self._listeners.items():
+            if self._open <= number < count:
+                try:
+                    sock.listen(LISTEN_BACKLOG)
+                except OSError as error:  # somebody else has taken the address since
+                    self.recorder.count(f"errors.accept.{kind_of_errno(error.errno)}")
+                self.watch_other(fd)
+            elif count <= number < self._open:
+                if (resting := next((rest for rest in self._resting if rest[1] == fd), None)) is None:
+                    self.unwatch_other(fd)
+                else:
+                    self._resting.remove(resting)
+                address = sock.getsockname()
+                sock.shutdown(socket.SHUT_RDWR)  # Linux: listens no more, and may again
+                with suppress(OSError):  # it still has its port, but for one that the kernel had chosen
+                    sock.bind(address)
+        self._open = count
+
+    def allow_unsent(self, size: int) -> None:
+        """How many bytes our own kernel takes of a link beyond what the peer has room for. By itself it takes some
+        megabytes, and an MSE that reads nothing for seconds would be sent everything in time.
+        """
+        self._unsent_bytes = max(1, min(size, MOST_UNSENT_BYTES))
+        for link in self.links.values():
+            if link.tunnel is not None:
+                link.tunnel.allow_unsent(self._unsent_bytes)
+
+    def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
+        """Give a new link its tunnel."""
+        raise NotImplementedError
+
+    def on_other(self, fd: int) -> None:
+        if fd not in self._listeners:
+            return  # in this turn it was a link's, or somebody's who was being heard out, and had to go
+        number, listener = self._listeners[fd]
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self._make_way(time.monotonic_ns()):
+                    continue
+                # The peer gave up while it was waiting, or we are out of descriptors, and then this listener would be
+                # ready again at once, and again: it rests a while.
+                self.recorder.count(f"errors.accept.{kind_of_errno(error.errno)}")
+                self.unwatch_other(fd)
+                self._resting.append((time.monotonic_ns() + _REST_NS, fd))
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._unsent_bytes)
+            now = time.monotonic_ns()
+            link = self.link_class(sock, now, number, host_and_port(address))
+            self.recorder.count("accept.attempts")
+            self.on_accepted(sock, link)
+            self.add(link, now + self.setup_timeout_ns, select.EPOLLIN)
+            self.strangers.await_word(link, now)
+            for stranger in self.strangers.too_many(now):
+                self._turn_away(stranger)
+
+    def _make_way(self, now_ns: int) -> bool:
+        """No descriptor is left: take that of whoever is missed least. False if nobody has one that we could take."""
+        if self.partings.cut_short():
+            return True
+        stranger = self.strangers.first(now_ns)
+        if stranger is not None:
+            self._turn_away(stranger)
+        return stranger is not None
+
+    def _turn_away(self, stranger: Waiting) -> None:
+        assert isinstance(stranger, WlcLink)
+        self.fault(stranger, SILENT)
+
+    def advance(self, link: Link) -> None:
+        assert isinstance(link, WlcLink)
+        if link.phase is Phase.CLOSED:
+            return  # it had to go, in this very turn
+        self.strangers.forget(link)
+        super().advance(link)
+        if link.phase is Phase.HANDSHAKING and not link.paused:
+            self.strangers.await_word(link, time.monotonic_ns())
+
+    def release(self, link: Link) -> None:
+        assert isinstance(link, WlcLink)
+        self.strangers.forget(link)
+        super().release(link)
+
+    def on_turn(self, now_ns: int) -> None:
+        while self._resting and self._resting[0][0] <= now_ns:
+            self.watch_other(self._resting.pop(0)[1])
+
+    def join(self, link: Link) -> None:
+        """A link's tunnel is up: whoever asks for our peers is told of this one, too."""
+        assert isinstance(link, WlcLink)
+        self.book.join(link, link.number, link.address)
+
+    def owner(self, peer: Peer) -> tuple[int, str]:
+        return self.owners[peer.number]
+
+    def statistics(self) -> dict[str, int]:
+        return super().statistics() | server_statistics(self.recorder)
+
+    def stop_listening(self) -> None:
+        """Accept no more."""
+        self._resting.clear()
+        for _, sock in self._listeners.values():
+            sock.close()  # epoll forgets it
+
+    # -- handshakes ----------------------------------------------------------------------------------------------
+
+    def accept(self, context: SSL.Context, sock: socket.socket, link: WlcLink) -> Tunnel:
+        """The server's end of a tunnel over a link's socket, which was accepted."""
+        patient = self._aaa is not None and self._aaa.takes_time
+        if self.tracer is not None:
+            return self.tracer.server(context, sock, link.number, link.address, patient=patient)
+        return PatientTunnel(context, sock) if patient else Tunnel(context, sock, server=True)
+
+    def shake(self, link: Link) -> bool:
+        assert isinstance(link, WlcLink)
+        aaa = self._aaa
+        if aaa is None:
+            return super().shake(link)
+        if aaa.takes_time:
+            return self._shake_patiently(link, aaa)
+        try:
+            done = super().shake(link)
+        finally:
+            if (answer := aaa.take()) is not None:
+                self._count_answer(answer)
+        if not done and aaa.poll_tick_ns:
+            self._rest(link, aaa.poll_tick_ns)
+        return done
+
+    def _shake_patiently(self, link: WlcLink, aaa: Aaa) -> bool:
+        """The same with an AAA that takes its time: what the WLC has to say waits for the answer."""
+        tunnel = link.tunnel
+        assert isinstance(tunnel, PatientTunnel)
+        if link.answer is not None:
+            self._count_response(link.answer)
+            link.answer = None
+        else:
+            tunnel.take_in()
+            if (answer := aaa.take()) is not None:
+                self.recorder.count("aaa.request")
+                link.answer = answer
+                self._rest(link, answer.wait_ns)
+                return False
+        if tunnel.speak():
+            return True
+        self.watch(link)
+        if aaa.poll_tick_ns and tunnel.wants is Want.READ:
+            self._rest(link, aaa.poll_tick_ns)
+        return False
+
+    def _rest(self, link: WlcLink, length_ns: int) -> None:
+        """Leave a link alone for so long, or until its time to be set up is over."""
+        self.pause(link)
+        link.paused = True
+        link.rested_ns = min(time.monotonic_ns() + length_ns, link.started_ns + self.setup_timeout_ns)
+        self.arm(link, link.rested_ns)
+
+    def on_timer(self, link: Link, now_ns: int) -> None:
+        assert isinstance(link, WlcLink)
+        deadline_ns = link.started_ns + self.setup_timeout_ns
+        if not link.paused or now_ns >= deadline_ns:
+            super().on_timer(link, now_ns)
+            return
+        link.paused = False
+        self.arm(link, deadline_ns)
+        self.advance(link)
+
+    def _count_answer(self, answer: Answer) -> None:
+        self.recorder.count("aaa.request")
+        self._count_response(answer)
+
+    def _count_response(self, answer: Answer) -> None:
+        count_response(self.recorder, answer)
+
+    def _count_verified(self, link: Link) -> None:
+        """Once for every handshake that has come to its end."""
+        count_verified(self.recorder, None if link.tunnel is None else link.tunnel.verified)
+
+    def on_tunnel(self, link: Link, now_ns: int) -> None:
+        self.recorder.count("accept.success")
+        self._count_verified(link)
+
+    def halt(self) -> None:
+        self.halted.set()  # this side begins nothing
+
+    def withdraw(self, link: Link, now_ns: int) -> None:
+        if link.phase is Phase.HANDSHAKING:
+            self._count_verified(link)
+            self.recorder.count("accept.withdrawn")
+        super().withdraw(link, now_ns)
+
+    def end(self, link: Link, *, orderly: bool) -> None:
+        assert isinstance(link, WlcLink)
+        if link.phase is Phase.HANDSHAKING:
+            self._count_verified(link)
+            refused = link.tunnel is not None and link.tunnel.refusal is not None
+            self.recorder.count("accept.reject" if refused else "accept.fail")
+        super().end(link, orderly=orderly)

@@ -1,0 +1,225 @@
+"""What every shard does whose WLCs have sessions: counts them, records how late it sent, and closes in order."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from OpenSSL import SSL
+
+from loadgen.drive.aaa import Aaa
+from loadgen.drive.asides import OLD_RECORD_BYTES, RECORD_BYTES, Asides
+from loadgen.drive.links import Link
+from loadgen.drive.phase import Phase
+from loadgen.drive.presence import presence_of_visitors
+from loadgen.drive.term import Term
+from loadgen.drive.tls_accept import ListeningShard, WlcLink
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.bulk import Int64s
+from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.plan import Plan, Use
+from loadgen.scenario.schedule import RateStage
+from loadgen.session.directory import Directory
+from loadgen.session.link import EndpointSettings
+from loadgen.session.wlc import NOTHING_GRANTED, WlcEndpoint
+from loadgen.units import NEVER_NS
+
+# A close_notify of ours, to which nobody need say anything.
+_GOODBYE_BYTES = 31
+
+
+class ServingShard(ListeningShard):
+    """The controllers of one worker; subclasses say what these have to tell, and when."""
+
+    phase_names: ClassVar[dict[Phase, str]] = {
+        Phase.HANDSHAKING: "accept",
+        Phase.SETTING_UP: "accept",
+        Phase.ACTIVE: "serve",
+        Phase.CLOSING: "serve",
+    }
+
+    def __init__(
+        self,
+        plan: Plan,
+        profile: WireProfile,
+        recorder: Recorder,
+        settings: EndpointSettings,
+        members: Sequence[int],
+        listeners: Sequence[socket.socket],
+        contexts: Sequence[SSL.Context],
+        to_unix_ns: int,
+        aaa: Aaa | None = None,
+    ) -> None:
+        """Args: listeners, contexts: one for each of `members` (numbers of the plan's WLCs), in order."""
+        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa, len(plan.sessions))
+        self.owners = [(number, plan.wlcs[number].mac) for number in members]
+        self._plan = plan
+        self._settings = settings
+        self._members = members
+        self._contexts = contexts
+        self._to_unix_ns = to_unix_ns
+        self._dialed_by_us = plan.use.plays_mse
+        self.presence = presence_of_visitors(plan, members, listeners)
+        self._load_start_ns: int | None = None
+        self._stop_at_ns = NEVER_NS
+        self._term = Term(plan, recorder)
+        self.unacknowledged_bytes = 0  # of notifications: by links that are gone; after the load, by all
+        self.record_bytes = RECORD_BYTES.get(plan.tls_version, OLD_RECORD_BYTES)
+        self._finishing = self._closing = False
+        self._users: int | None = None  # whose WLCs are wanted; None: all are
+        self._belated: list[Link] = []  # sessions that came up when nobody wanted them any more
+        self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
+        # Where the receiver's socket was full, lateness is not the generator's.
+        self._lag_held_up = recorder.gather([("notify.lag",)], "sent")
+        if not (plan.sessions_per_user and plan.use is Use.SERVE_WLC):
+            self.listen(len(listeners))
+
+    # -- the load ------------------------------------------------------------------------------------------------
+
+    def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
+        super().start_load(at_ns, stages)
+        self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
+        self._term.begin(at_ns, stages, self.presence)
+        self.unacknowledged_bytes = 0
+
+    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
+        self._users = users
+        if self._plan.use is Use.SERVE_WLC:
+            self.listen(sum(number < users for number in self._members))
+        now = time.monotonic_ns()
+        for link in list(self.links.values()):
+            # What our own MSE is setting up comes up first: who cuts it off does not know how far the other end is.
+            if self._dismissed(link) and (link.phase is Phase.ACTIVE or not self._dialed_by_us):
+                self.withdraw(link, now)
+
+    def _dismissed(self, link: Link) -> bool:
+        assert isinstance(link, WlcLink)
+        return self._users is not None and self._members[link.number] >= self._users
+
+    def end_load(self) -> None:
+        self._term.end()
+        over = self.load_over.is_set()
+        super().end_load()
+        if not over:
+            self.unacknowledged_bytes += self.untaken_bytes()
+
+    def finish(self) -> None:
+        self.halt()
+        self._term.end()
+        self._finishing = True
+        self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
+
+    def close_when_over(self, now_ns: int) -> None:
+        """Told to finish, and with no load going on: close what is up; once that is gone, this is finished."""
+        while self._belated:
+            self.withdraw(self._belated.pop(), now_ns)
+        if self._finishing and not self._closing and (self.load_over.is_set() or self._load_start_ns is None):
+            self._close_all(now_ns)
+        if self._closing and not self.links:
+            self.finished = True
+
+    def _close_all(self, now_ns: int) -> None:
+        self._closing = True
+        self.stop_listening()
+        for link in list(self.links.values()):
+            self.withdraw(link, now_ns)
+
+    # -- how late --------------------------------------------------------------------------------------------------
+
+    def _note_lag(self, sent_ns: int | Int64s, due_ns: int | Int64s, count: int, *, held_up: bool) -> None:
+        """Times are ns since the epoch."""
+        (self._lag_held_up if held_up else self._lag).add(count, due_ns, sent_ns - due_ns)
+
+    # -- what was not taken --------------------------------------------------------------------------------------
+
+    def told(self, link: Link) -> int:
+        """How much of notifications a link was sent, in a unit of the shard's."""
+        raise NotImplementedError
+
+    def bytes_of_told(self, link: Link) -> tuple[float, float]:
+        """How large a unit of that is, and how large it goes out."""
+        raise NotImplementedError
+
+    def note_aside(self, link: Link, size: int, frames: int = 1) -> None:
+        """A link was sent something else."""
+        assert isinstance(link, WlcLink)
+        if told := self.told(link):
+            link.asides = link.asides or Asides()
+            link.asides.said(told, size + frames * self.record_bytes)
+
+    def untaken_bytes(self) -> int:
+        """Of notifications, without TLS's own: written, and not taken by the peers' TCP yet."""
+        return sum(self._untaken(link) for link in self.links.values())
+
+    def _untaken(self, link: Link, said_last: int = 0) -> int:
+        assert isinstance(link, WlcLink)
+        if link.tunnel is None or not (told := self.told(link)):
+            return 0
+        waiting = link.tunnel.unacknowledged_bytes() - said_last
+        each, sent_each = self.bytes_of_told(link)
+        return round((link.asides or Asides()).told_within(waiting, told, sent_each) * each)
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
+        link.tunnel = self.accept(self._contexts[link.number], sock, link)
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.attempted")
+
+    def on_tunnel(self, link: Link, now_ns: int) -> None:
+        super().on_tunnel(link, now_ns)
+        if not self._dialed_by_us:
+            self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
+        assert isinstance(link, WlcLink)
+        link.endpoint = WlcEndpoint(self._settings, link.started_ns, self.directory_of(link.number))
+        self.join(link)
+
+    def directory_of(self, position: int) -> Directory | None:
+        """What a WLC answers from when it is asked; None: it has no devices."""
+        return None
+
+    def on_active(self, link: Link, now_ns: int) -> None:
+        if self._dialed_by_us and self._dismissed(link):
+            self._belated.append(link)
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.established")
+            self.recorder.happened("established", now_ns)
+            self.recorder.record("handshake.session", now_ns - link.started_ns)
+        if self.presence is not None:
+            assert isinstance(link, WlcLink)
+            self.presence.came(link.number, now_ns)
+
+    def release(self, link: Link) -> None:
+        # The kernel still tells, whoever ended the connection, and how; not what the peer took and never read.
+        if link.tunnel is not None and self._load_start_ns is not None:
+            untaken = self._untaken(link, said_last=_GOODBYE_BYTES)
+            if not self.load_over.is_set():
+                self.unacknowledged_bytes += untaken
+            if not self._dialed_by_us:
+                self.recorder.count("notify.untaken_bytes", untaken)
+        super().release(link)
+
+    def on_left(self) -> None:
+        self._term.left()
+
+    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+        if not self._dialed_by_us:
+            if phase is Phase.ACTIVE:
+                self.recorder.count("sessions.closed" if orderly else "sessions.lost")
+            else:
+                self.recorder.count("sessions.failed")
+        if self.presence is not None and phase is Phase.ACTIVE:
+            assert isinstance(link, WlcLink)
+            how = f"MSE {link.address[0]} {'left' if orderly else 'was lost'}"
+            self.presence.went(link.number, time.monotonic_ns(), how)
+
+    def withdraw(self, link: Link, now_ns: int) -> None:
+        if link.phase is Phase.SETTING_UP and isinstance(link.endpoint, WlcEndpoint) and link.endpoint.refused:
+            self.fault(link, NOTHING_GRANTED)  # it was not cut off: it had been told
+        super().withdraw(link, now_ns)
+
+    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+        if not self._dialed_by_us:
+            self.recorder.count("sessions.withdrawn")

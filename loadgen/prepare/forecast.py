@@ -1,0 +1,175 @@
+"""What a plan will ask of the target and of this machine, from arithmetic alone."""
+
+from __future__ import annotations
+
+import math
+import resource
+from collections import Counter
+
+import msgspec
+
+from loadgen.loads import LoadKind
+from loadgen.nmsp.profile import WireProfile
+from loadgen.prepare.costs import Effort, effort_of
+from loadgen.prepare.limits import descriptors_needed
+from loadgen.prepare.machine import memory_available_bytes
+from loadgen.scenario.plan import Plan
+from loadgen.scenario.site_plan import notifications_per_s
+from loadgen.units import NS_PER_S
+
+# Measured with 10,000 sessions (docs/performance.md); OpenSSL has most of it.
+_SESSION_BYTES = 32 * 1024
+# A worker with its libraries and buffers, and the supervisor; measured with one session.
+_PROCESS_BYTES = 72 * 1024 * 1024
+# Key, certificate, TLS context and Python objects of one of our WLCs, without its stations.
+_WLC_BYTES = 40 * 1024
+# A site without what it hears; and for each pair of access point and whatever it may hear (world/population).
+_SITE_BYTES = 64 * 1024
+_READING_BYTES = 8
+# The same over DTLS, with 2,000 (docs/dtls.md): two tasks, a queue and a trio endpoint for each.
+_DTLS_SESSION_BYTES = 90 * 1024
+# IP and UDP headers, and what DTLS 1.2 with AES-GCM adds, for each datagram.
+_DATAGRAM_OVERHEAD_BYTES = 28 + 37
+# TCP/IP headers with timestamps, and what TLS 1.2 with AES-GCM adds, for each write.
+_WRITE_OVERHEAD_BYTES = 52 + 29
+
+
+class StageForecast(msgspec.Struct, frozen=True):
+    """One stage: notifications or handshakes per second of the whole fleet, on the wire, and (`told_`) before they are
+    copied to the MSEs of each WLC.
+    """
+
+    name: str
+    counted: bool
+    length_s: float
+    start_per_s: float
+    end_per_s: float
+    told_start_per_s: float
+    told_end_per_s: float
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What to expect of a run.
+
+    Attributes:
+        about: rates and the total are what a site is to have on average, of what it measures; the sizes are the most.
+        offered: the load is ours to make; otherwise its rates are the peer's affair, and 0 here.
+        total: notifications or handshakes in all; None for as fast as it goes, and for what is not ours to make.
+        bytes_per_s, network_bytes_per_s: at the peak: of notifications, and with TLS, TCP and IP if each is written by
+            itself.
+        descriptors: of the process that needs most of them.
+        memory_bytes: of all our processes together.
+        effort: what the load takes of the machine's CPUs, and what they can do.
+    """
+
+    scenario: str
+    plan_digest: str
+    use: str
+    kind: LoadKind
+    wlcs: int
+    mses: int
+    sessions: int
+    most_sessions_of_a_wlc: int
+    workers: int
+    connect_s: float
+    load_s: float
+    stages: tuple[StageForecast, ...]
+    total: int | None
+    notification_bytes: float | None
+    bytes_per_s: float | None
+    network_bytes_per_s: float | None
+    descriptors: int
+    descriptor_limit: int
+    memory_bytes: int
+    memory_available_bytes: int
+    effort: Effort
+    about: bool = False
+    offered: bool = True
+
+
+def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
+    """Args: workers: per side."""
+    notify = plan.kind is LoadKind.NOTIFY
+    per_wlc = Counter(session.wlc for session in plan.sessions)
+    copies = plan.copies if plan.offers else 0.0
+    told = (plan.burst if notify else 1) if plan.offers else 0
+    sends = notify and plan.offers
+    low, high = (profile.notify_bytes(readings) for readings in plan.readings)
+    size = (low + high) / 2
+    stages = tuple(
+        StageForecast(
+            name=stage.name,
+            counted=stage.counted,
+            length_s=stage.duration_ns / NS_PER_S,
+            start_per_s=stage.start_per_s * copies,
+            end_per_s=stage.end_per_s * copies,
+            told_start_per_s=stage.start_per_s * told,
+            told_end_per_s=stage.end_per_s * told,
+        )
+        for stage in plan.stages
+    )
+    total = round(plan.schedule().slots * copies) if plan.paced and plan.offers else None
+    if (site := plan.site) is not None and plan.offers:
+        of_each = notifications_per_s(site, plan.capability & plan.subscription)
+        per_s, told_per_s = of_each * len(plan.sessions), of_each * len(plan.wlcs)
+        stages = tuple(
+            msgspec.structs.replace(
+                stage, start_per_s=per_s, end_per_s=per_s, told_start_per_s=told_per_s, told_end_per_s=told_per_s
+            )
+            for stage in stages
+        )
+        total = round(per_s * plan.duration_ns / NS_PER_S)
+        size = profile.notify_bytes(min(site.reported_aps, site.aps))
+        sends = sends and site.switch is None
+    peak = max(max(stage.start_per_s, stage.end_per_s) for stage in stages)
+    return Forecast(
+        scenario=plan.scenario,
+        plan_digest=plan.digest,
+        use=plan.use,
+        kind=plan.kind,
+        wlcs=len(plan.wlcs),
+        mses=len(plan.mse_macs),
+        sessions=len(plan.sessions),
+        most_sessions_of_a_wlc=max(per_wlc.values()),
+        workers=workers,
+        connect_s=len(plan.sessions) / plan.connect_per_s if notify and plan.use.plays_mse else 0.0,
+        load_s=plan.duration_ns / NS_PER_S,
+        stages=stages,
+        total=total,
+        notification_bytes=size if sends else None,
+        bytes_per_s=peak * size if sends else None,
+        network_bytes_per_s=peak * (size + _overhead_bytes(plan, size)) if sends else None,
+        descriptors=descriptors_needed(plan, workers),
+        descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        memory_bytes=_memory_bytes(plan, profile, workers),
+        memory_available_bytes=memory_available_bytes(),
+        effort=effort_of(plan, peak, workers, _together(plan, size)),
+        about=site is not None and plan.offers,
+        offered=plan.offers,
+    )
+
+
+def _overhead_bytes(plan: Plan, size: float) -> float:
+    """Beside each notification, if each burst is written by itself."""
+    if not plan.datagrams:
+        return _WRITE_OVERHEAD_BYTES / plan.burst
+    return _DATAGRAM_OVERHEAD_BYTES / min(plan.burst, _together(plan, size))
+
+
+def _together(plan: Plan, size: float) -> float:
+    """As many notifications as may go together: in a datagram; there is no limit that matters over TCP."""
+    return max(1, (plan.mtu_bytes - _DATAGRAM_OVERHEAD_BYTES) // size) if plan.datagrams else math.inf
+
+
+def _memory_bytes(plan: Plan, profile: WireProfile, workers: int) -> int:
+    sides = plan.use.plays_wlc + plan.use.plays_mse
+    links = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else plan.concurrency
+    session = _DTLS_SESSION_BYTES if plan.datagrams else _SESSION_BYTES
+    total = _PROCESS_BYTES * (1 + sides * workers) + sides * links * session
+    if plan.use.plays_wlc and plan.site is not None:
+        heard = sum(planned.count for planned in plan.site.classes) * plan.site.aps
+        total += len(plan.wlcs) * (_WLC_BYTES + _SITE_BYTES + heard * _READING_BYTES)
+    elif plan.use.plays_wlc:
+        stations = plan.stations * profile.notify_bytes(plan.readings[1]) if plan.kind is LoadKind.NOTIFY else 0
+        total += len(plan.wlcs) * (_WLC_BYTES + 2 * stations)
+    return total

@@ -1,0 +1,214 @@
+"""From what workers handed in to the figures of a result: counters, rates, stages, costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from loadgen.loads import LoadKind
+from loadgen.measure.histogram import MetricSummary
+from loadgen.measure.merge import Merger
+from loadgen.measure.names import (
+    BOTH_COUNTERS,
+    COUNTERS,
+    DTLS_ONLY,
+    HANDSHAKE_PREFIXES,
+    MSE_ALONE_COUNTERS,
+    MSE_COUNTERS,
+    NOTIFY_PREFIXES,
+    OPTIONAL_PREFIXES,
+    TLS_ONLY,
+    WLC_COUNTERS,
+)
+from loadgen.measure.stages import NO_STAGE
+from loadgen.measure.waits import WENT_ON, Waited, growth_ns, went_on_ns
+from loadgen.results.health import WorkerHealth
+from loadgen.results.result import StageResult
+from loadgen.units import NS_PER_S
+
+# What a stage did, by the durations that it left: (rate, the metric recorded once for each, the name of its waits).
+_STAGE_RATES = (
+    ("notify.sent_per_s", "notify.lag", "sent"),
+    ("notify.received_per_s", "notify.latency", "received"),
+    ("handshake.completed_per_s", "handshake.service", "handshake"),
+)
+# With fewer, what a worker takes once weighs more than its sessions.
+_MIN_SESSIONS = 100
+_DONE = {"notify.lag": "notify.sent", "notify.latency": "notify.received", "handshake.service": "handshakes.completed"}
+
+# A stage that was ended as it began has no rate: what was due in a moment, per moment, is any number.
+_LEAST_STAGE_NS = NS_PER_S // 20
+
+
+class StageSpan(NamedTuple):
+    """A stage as it really was.
+
+    Attributes:
+        start_ns: monotonic; load_ns: the same, of the load that it belongs to.
+        length_ns: less than planned only if we ended the load early; 0 if it never began.
+        due: counters of what was due in it, where that is known.
+        places: how many are always under way, where it is not paced.
+        before: the stage whose last ones had these places at its beginning.
+        scheduled: how much the schedule has in it for all that there are to be; 0 where it has nothing.
+        told_ns: of that length, how much whoever counts something told of, by what is counted: a worker that died told
+            until its last report. What is not there was told of to the end.
+        paced: what is due when was known; otherwise each was due when the one before it was done.
+    """
+
+    name: str
+    counted: bool
+    start_ns: int
+    load_ns: int
+    length_ns: int
+    start_per_s: float
+    end_per_s: float
+    due: Mapping[str, int]
+    paced: bool = True
+    told_ns: Mapping[str, int] = MappingProxyType({})
+    scheduled: int = 0
+    places: int = 1
+    before: StageSpan | None = None
+
+
+def make_counters(
+    counters: Counter[str],
+    kind: LoadKind,
+    *,
+    wlc: bool,
+    mse: bool,
+    complete: bool,
+    over: bool = False,
+    datagrams: bool = False,
+) -> dict[str, int]:
+    """All counters that could be measured, those that stayed 0 too.
+
+    Args:
+        wlc, mse: which sides were ours.
+        complete: every worker handed in its last figures. Then, with both sides ours, what was sent and never came is
+            lost, even if no later notification showed the gap.
+        over: none will hand in any more. Where a worker did not, nobody knows what became of that.
+        datagrams: over DTLS.
+    """
+    missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
+    if wlc and mse and complete:
+        counters["notify.lost"] = max(counters["notify.lost"], missing)
+    elif wlc and mse and over:
+        unknown = missing - counters["notify.lost"]
+        counters["notify.unaccounted"], counters["notify.unreported"] = max(0, unknown), max(0, -unknown)
+    unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
+    unseen |= MSE_ALONE_COUNTERS if wlc and mse else BOTH_COUNTERS
+    unseen |= TLS_ONLY if datagrams else DTLS_ONLY
+    # Whoever keeps the schedule knows what it gave up.
+    if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):
+        unseen |= {"handshakes.due", "handshakes.dropped"}
+        if "requests.due" not in counters:
+            unseen |= {"generator.shortfall"}
+    unseen |= {name for name in COUNTERS if name.startswith(OPTIONAL_PREFIXES) and name not in counters}
+    others = HANDSHAKE_PREFIXES if kind is LoadKind.NOTIFY else NOTIFY_PREFIXES
+    names = dict.fromkeys([*COUNTERS, *sorted(counters)])
+    return {name: counters[name] for name in names if name not in unseen and not name.startswith(others)}
+
+
+def make_metrics(merger: Merger, spans: Iterable[StageSpan]) -> dict[str, MetricSummary]:
+    """Of the stages that count; and where those have nothing, of what belongs to no stage."""
+    counted = merger.metrics({span.name for span in spans if span.counted})
+    return dict(sorted((merger.metrics({NO_STAGE}) | counted).items()))
+
+
+def make_stages(merger: Merger, spans: Sequence[StageSpan]) -> tuple[StageResult, ...]:
+    """Each stage that began, by itself."""
+    results = []
+    for span in spans:
+        if not span.length_ns:
+            continue
+        metrics = merger.metrics({span.name})
+        done = {name: metrics[metric].count for metric, name in _DONE.items() if metric in metrics}
+        results.append(
+            StageResult(
+                name=span.name,
+                counted=span.counted,
+                start_s=(span.start_ns - span.load_ns) / NS_PER_S,
+                length_s=span.length_ns / NS_PER_S,
+                start_per_s=span.start_per_s,
+                end_per_s=span.end_per_s,
+                metrics=metrics,
+                counters={**span.due, **done},
+                rates=_stage_rates(merger, [span]),
+            )
+        )
+    return tuple(results)
+
+
+def make_rates(merger: Merger, counters: Mapping[str, int], spans: Sequence[StageSpan]) -> dict[str, float]:
+    """Of the stages that count; a rate without a time in which it happened is left out."""
+    rates = {}
+    if (established := merger.per_s("established")) is not None:
+        rates["handshake.per_s"] = established
+    # A WLC that is only shaken hands with has no schedule, and so no stages.
+    if (completed := merger.per_s("completed")) is not None:
+        rates["handshake.completed_per_s"] = completed
+    return rates | _stage_rates(merger, [span for span in spans if span.counted])
+
+
+def make_costs(
+    counters: Mapping[str, int], kind: LoadKind, workers: Sequence[WorkerHealth], sessions: int
+) -> dict[str, float]:
+    """What one of each cost us. Args: sessions: that were up when the load began."""
+    costs = {}
+    cpu_s = sum(worker.load_cpu_s for worker in workers)
+    done = counters.get("notify.received") or counters.get("notify.sent")
+    if kind is LoadKind.NOTIFY and done:
+        costs["notify.cpu_s"] = cpu_s / done
+        if sent := counters.get("notify.sent"):
+            costs["notify.bytes"] = counters["notify.sent_bytes"] / sent
+    if kind is LoadKind.HANDSHAKE and (completed := counters.get("handshakes.completed")):
+        costs["handshake.cpu_s"] = cpu_s / completed
+    sides = len({worker.worker.partition("-")[0] for worker in workers})
+    memory_bytes = sum(worker.sessions_rss_bytes for worker in workers)
+    if kind is LoadKind.NOTIFY and sessions >= _MIN_SESSIONS and memory_bytes:
+        costs["session.rss_bytes"] = memory_bytes / sessions / sides
+    return costs
+
+
+def backlog_growth_ns(merger: Merger, rate: str, span: StageSpan) -> float:
+    """By how much longer what was due waited at the end of a stage than at its beginning: a backlog that grew."""
+    return growth_ns(waits_of(merger, rate, span), span.length_ns)
+
+
+def waits_of(merger: Merger, rate: str, span: StageSpan) -> list[Waited]:
+    """How long what was due in a stage waited, at each worker. Args: rate: of what."""
+    what = next(what for name, _, what in _STAGE_RATES if name == rate)
+    return merger.waits(what, span.name)
+
+
+def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]:
+    """What was due in stages and done, in time or later, per second of them, and of what their backlogs grew by."""
+    rates = {}
+    for rate, metric, what in _STAGE_RATES:
+        count = 0
+        length_ns = 0.0
+        for span in spans:
+            told_ns = span.told_ns.get(what, span.length_ns)
+            if told_ns < _LEAST_STAGE_NS:
+                continue
+            # A stage in which nothing was done took its time all the same.
+            summary = merger.metrics({span.name}).get(metric)
+            count += 0 if summary is None else summary.count
+            length_ns += told_ns
+            if span.paced:
+                length_ns += growth_ns(merger.waits(what, span.name), told_ns)
+                continue
+            # From when each place was free for it until what was begun there last has ended.
+            length_ns += _went_on_ns(merger, what, span, told_ns)
+            if span.before is not None:
+                length_ns -= _went_on_ns(merger, what, span.before, span.before.length_ns)
+        if count and length_ns > 0:
+            rates[rate] = count * NS_PER_S / length_ns
+    return rates
+
+
+def _went_on_ns(merger: Merger, what: str, span: StageSpan, length_ns: int) -> float:
+    over, waits = merger.waits(WENT_ON + what, span.name), merger.waits(what, span.name)
+    return went_on_ns(over, waits, length_ns, span.places)

@@ -1,0 +1,177 @@
+"""A run over time: a row for each interval, from what workers report as it goes on."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from loadgen.measure.books import once
+from loadgen.measure.histogram import Histogram, merged
+from loadgen.measure.intervals import WholeInterval
+from loadgen.measure.stages import stage_of
+from loadgen.results.result import Timeline
+from loadgen.units import NS_PER_S
+
+# Counters whose pace is worth a line over time.
+_PACED = (
+    "sessions.established",
+    "sessions.lost",
+    "handshakes.due",
+    "handshakes.completed",
+    "handshakes.failed",
+    "notify.due",
+    "notify.sent",
+    "notify.received",
+    "notify.dropped",
+    "notify.lost",
+    "requests.due",
+    "requests.sent",
+    "requests.answered",
+    "requests.retransmitted",
+)
+# A last interval that is next to nothing would show next to any rate.
+_LEAST_S = 0.1
+# Metrics whose percentiles are.
+_METRICS = ("notify.latency", "notify.service", "notify.lag", "generator.lag", "handshake.tls", "handshake.latency")
+
+
+def shown_of(histogram: Histogram) -> dict[str, int]:
+    """What is shown of one interval, by statistic: "p50", "p99" and "max", without those that have too few samples."""
+    p50, p99 = histogram.percentiles(50.0, 99.0)
+    values = {"p50": p50, "p99": p99, "max": histogram.max_ns}
+    return {statistic: value for statistic, value in values.items() if value is not None}
+
+
+# A run of `loadgen run` has half as many intervals, so its rows are its intervals.
+MOST_ROWS = 1200
+
+
+class Builds(Protocol):
+    """Whatever makes a timeline."""
+
+    def build(self, load_start_ns: int | None) -> Timeline:
+        """Args: load_start_ns: since interval 0; None if there was no load."""
+
+
+class _Row:
+    """One or more intervals in a row.
+
+    Attributes:
+        totals: paced counters over all workers, from the start of the run to the end of the row.
+        cpu_s: of each worker: the last interval of the row, and since the worker began.
+        encoded: by metric, so that more can be added, exactly.
+        figures: by metric, see `shown_of`.
+    """
+
+    __slots__ = ("active", "cpu_s", "encoded", "figures", "totals")
+
+    def __init__(self, totals: Mapping[str, int]) -> None:
+        self.totals = Counter(totals)
+        self.cpu_s: dict[str, tuple[int, float]] = {}
+        self.active: int | None = None
+        self.encoded: dict[str, bytes] = {}
+        self.figures: dict[str, dict[str, int]] = {}
+
+    def add(self, metric: str, parts: Sequence[bytes]) -> None:
+        """More of a metric."""
+        known = self.encoded.get(metric)
+        histogram = merged(parts if known is None else [known, *parts])
+        self.figures[metric] = shown_of(histogram)
+        self.encoded[metric] = parts[0] if known is None and len(parts) == 1 else histogram.encode()
+
+    def absorb(self, later: _Row) -> None:
+        """Go on until the end of another row."""
+        self.totals = later.totals
+        self.cpu_s |= later.cpu_s
+        self.active = self.active if later.active is None else later.active
+        for metric, encoded in later.encoded.items():
+            self.add(metric, [encoded])
+
+
+class TimelineBuilder:
+    """Takes intervals as they come. However long a run is, it has at most `MOST_ROWS` rows: when there are more, two
+    become one each, with the percentiles of both together.
+    """
+
+    def __init__(self, interval_ns: int) -> None:
+        self._interval_ns = interval_ns
+        self._rows: list[_Row] = []
+        self._width = 1  # intervals in a row
+        self._latest: dict[str, dict[str, int]] = {}
+        self._end_ns = 0
+
+    def add(self, whole: WholeInterval, now_ns: int) -> None:
+        """One interval, or more of one. Args: now_ns: since the beginning of interval 0."""
+        # The last one is hardly ever whole.
+        self._end_ns = max(self._end_ns, min((whole.index + 1) * self._interval_ns, now_ns))
+        while whole.index // self._width >= MOST_ROWS:
+            self._halve()
+        number = whole.index // self._width
+        while len(self._rows) <= number:  # nobody may have told of those before
+            self._rows.append(_Row(self._rows[-1].totals if self._rows else {}))
+        self._count(whole.counters, number)
+        row = self._rows[number]
+        row.cpu_s |= {worker: (whole.index, cpu_s) for worker, cpu_s in whole.cpu_s.items()}
+        if whole.active is not None:
+            row.active = whole.active
+        by_metric: defaultdict[str, list[bytes]] = defaultdict(list)
+        for tag, parts in whole.parts.items():
+            by_metric[stage_of(tag)[1]] += parts
+        for metric in _METRICS:
+            if parts := by_metric.get(metric, []):
+                row.add(metric, parts)
+
+    def _count(self, counters: Mapping[str, dict[str, int]], number: int) -> None:
+        """What has been added since a worker told last belongs to this row, and is in the totals of all after it."""
+        for worker, latest in counters.items():
+            before = self._latest.get(worker, {})
+            self._latest[worker] = latest
+            for name in _PACED:
+                if more := once(latest, name) - once(before, name):
+                    for row in self._rows[number:]:
+                        row.totals[name] += more
+
+    def _halve(self) -> None:
+        self._width *= 2
+        for row, later in zip(self._rows[::2], self._rows[1::2], strict=False):
+            row.absorb(later)
+        del self._rows[1::2]
+
+    def build(self, load_start_ns: int | None) -> Timeline:
+        """See Builds."""
+        rows, count = self._rows, len(self._rows)
+        seconds = self._width * self._interval_ns / NS_PER_S
+        lengths = [seconds] * count
+        if count:
+            lengths[-1] = min(seconds, max(_LEAST_S, self._end_ns / NS_PER_S - (count - 1) * seconds))
+        columns: dict[str, list[float | None]] = {"sessions.active": [row.active for row in rows]}
+        for name in _PACED:
+            totals = [row.totals[name] for row in rows]
+            if any(totals):
+                columns[f"{name}_per_s"] = [
+                    (now - before) / length for before, now, length in zip([0, *totals], totals, lengths, strict=False)
+                ]
+        for worker in sorted({worker for row in rows for worker in row.cpu_s}):
+            known = [row.cpu_s.get(worker) for row in rows]
+            columns[f"cpu.{worker}"] = [
+                self._cores(before, now) for before, now in zip([None, *known], known, strict=False)
+            ]
+        for metric in _METRICS:
+            figures = [row.figures.get(metric) for row in rows]
+            for name in ("p50", "p99", "max"):
+                column: list[float | None] = [None if each is None else each.get(name) for each in figures]
+                if any(value is not None for value in column):
+                    columns[f"{metric}.{name}"] = column
+        zero = 0.0 if load_start_ns is None else load_start_ns / NS_PER_S
+        return Timeline(
+            interval_s=seconds,
+            start_s=tuple(round(i * seconds - zero, 3) for i in range(count)),
+            columns={name: tuple(column) for name, column in columns.items()},
+        )
+
+    def _cores(self, before: tuple[int, float] | None, now: tuple[int, float] | None) -> float | None:
+        """What a worker used between two times, each with its interval."""
+        if before is None or now is None:
+            return None
+        return (now[1] - before[1]) / ((now[0] - before[0]) * self._interval_ns / NS_PER_S)

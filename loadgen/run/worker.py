@@ -1,0 +1,495 @@
+"""A worker process: one shard of one side, told what to do over stdin, reporting over stdout.
+
+Forked for the supervisor by its fork server. It ends by itself when the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import resource
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import trio
+
+from loadgen.drive.aaa import Aaa
+from loadgen.drive.driver import Driver
+from loadgen.drive.dtls_mse import DtlsMseDriver
+from loadgen.drive.dtls_wlc import DtlsWlcDriver
+from loadgen.drive.pauses import Pauses
+from loadgen.drive.tls import Shard
+from loadgen.drive.tls_accept import LISTEN_BACKLOG
+from loadgen.drive.tls_handshakes import HandshakeMseShard, HandshakeWlcShard
+from loadgen.drive.tls_mse import MseShard
+from loadgen.drive.tls_site import SiteShard
+from loadgen.drive.tls_wlc import WlcShard
+from loadgen.drive.tracing import Traced, Tracer
+from loadgen.errors import InputError, Problem
+from loadgen.hosts import endpoint_shown
+from loadgen.loads import LoadKind
+from loadgen.measure.histogram import Histogram
+from loadgen.measure.recorder import Interval, Recorder
+from loadgen.measure.stages import AFTER, BEFORE, tag_of
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Role
+from loadgen.nmsp.profile import WireProfile
+from loadgen.prepare.machine import memory_in_use_bytes
+from loadgen.results.health import WorkerHealth
+from loadgen.run.answering import answer
+from loadgen.run.channel import (
+    Alive,
+    AskStatus,
+    Assignment,
+    BeginStage,
+    Channel,
+    CutLoad,
+    Dial,
+    Done,
+    EndLoad,
+    Finish,
+    FromWorker,
+    Halt,
+    Halted,
+    LoadOver,
+    Muster,
+    Progress,
+    Ready,
+    Refused,
+    StartLoad,
+    ToWorker,
+    worker_name,
+)
+from loadgen.scenario.plan import Use, end_ns
+from loadgen.scenario.schedule import Share
+from loadgen.session.link import EndpointSettings
+from loadgen.transport import dtls
+from loadgen.transport.address import host_and_port, socket_address
+from loadgen.transport.tls import ContextMaker, client_context, server_context
+from loadgen.transport.trace import observed
+from loadgen.transport.verifying import Clock, ClockedContext, skewed
+from loadgen.units import NS_PER_S
+
+# Intervals may be minutes long: in between, the supervisor is to know that we are there.
+_ALIVE_S = 1.0
+# How often a WLC without MSEs looks for the first, and an MSE whether it was the last.
+_FIRST_S = 0.02
+
+
+class Worker:
+    """One worker's life, from its assignment to its result."""
+
+    def __init__(self, channel: Channel[FromWorker, ToWorker], assignment: Assignment) -> None:
+        self._channel = channel
+        self._assignment = assignment
+        self._recorder = Recorder(BEFORE, assignment.to_unix_ns)
+        self._lags = _lags()  # of the stages of this load that count
+        self._counted: dict[str, str] = {}  # tags of their series, and whose they are
+        self._before_load: Counter[str] = Counter()
+        self._memory_before_sessions: int | None = None
+        self._sessions_memory = 0
+        self._profile = WireProfile(assignment.profile)
+        self._shard: Driver | None = None
+        self._pauses = Pauses()
+        gc.callbacks.append(self._pauses.note_garbage)
+        self._started_ns = time.monotonic_ns()
+        self._shard_done = trio.Event()
+        self._tracer: Tracer | None = None
+        # Without a bound, because what goes through has one: the assignment's.
+        self._give_trace, self._traces = trio.open_memory_channel[Traced](math.inf)
+
+    async def run(self) -> None:
+        """Prepare, run until told to finish or the load is over, hand in the result."""
+        assignment = self._assignment
+        addresses: tuple[tuple[str, int], ...] = ()
+        if assignment.role is Role.WLC:
+            try:
+                self._shard, addresses = self._wlc_shard()
+            except InputError as error:
+                await self._channel.send(Refused(tuple((p.where, p.expected, p.found) for p in error.problems)))
+                return
+            self._trace(self._shard)
+        _settle()
+        self._memory_before_sessions = memory_in_use_bytes()
+        await self._channel.send(Ready(addresses))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._obey, nursery)
+            nursery.start_soon(self._report)
+            if (use := assignment.plan.use) is not Use.BOTH and not assignment.plan.sessions_per_user:
+                nursery.start_soon(self._tell_of_the_first if use is Use.SERVE_WLC else self._tell_of_the_last)
+            nursery.start_soon(self._tell_traces)
+            nursery.start_soon(self._live)
+            await self._shard_done.wait()
+            nursery.cancel_scope.cancel()
+        self._give_trace.close()
+        await self._tell_traces()
+        untraced = 0 if self._tracer is None else self._tracer.untraced
+        presence = None if self._shard is None else self._shard.presence
+        absence = None if presence is None else presence.absence()
+        await self._channel.send(Done(self._interval(self._now_index()), self._health(), untraced, absence))
+
+    async def _obey(self, nursery: trio.Nursery) -> None:
+        if self._shard is not None:
+            nursery.start_soon(self._drive, self._shard)
+        while (order := await self._channel.receive()) is not None:
+            match order:
+                case Dial():
+                    self._shard = self._mse_shard(order)
+                    self._trace(self._shard)
+                    self._memory_before_sessions = memory_in_use_bytes()
+                    nursery.start_soon(self._drive, self._shard)
+                case StartLoad():
+                    self._start_load(order)
+                    nursery.start_soon(self._tell_when_over)
+                case CutLoad(at_ns=at_ns):
+                    self._recorder.stages.add([AFTER], [at_ns + self._assignment.to_unix_ns])
+                case EndLoad():
+                    if self._shard is not None:
+                        self._shard.end_load()
+                case Muster(users=users, at_ns=at_ns, over_ns=over_ns):
+                    assert self._shard is not None
+                    self._shard.muster(users, at_ns, over_ns)
+                case BeginStage():
+                    self._begin_stage(order)
+                case AskStatus():
+                    spread = self._assignment.worker, self._assignment.workers
+                    nursery.start_soon(answer, self._shard, order, self._profile, spread, self._channel.send)
+                case Halt():
+                    nursery.start_soon(self._halt)
+                case Finish():
+                    if self._shard is None:
+                        self._shard_done.set()
+                    else:
+                        self._shard.finish()
+                case Assignment():
+                    raise AssertionError("a worker is assigned once")
+        # The supervisor is gone: nobody would read the result, and nobody would stop this load.
+        os._exit(1)
+
+    def _start_load(self, order: StartLoad) -> None:
+        self._begin_load()
+        if not self._sessions_memory and (in_use := memory_in_use_bytes()) is not None:
+            self._sessions_memory = max(0, in_use - (self._memory_before_sessions or 0))
+        unix_ns = order.at_ns + self._assignment.to_unix_ns
+        stages = order.stages
+        # What comes after the end, from a sender that has a schedule of its own, came in none of them.
+        names = [*(stage.name for stage in stages), AFTER]
+        self._recorder.stages.add(names, [unix_ns + at_ns for at_ns in (*(s.start_ns for s in stages), end_ns(stages))])
+        self._count_lags([stage.name for stage in stages if stage.counted])
+        self._count_totals()
+        self._before_load = Counter(self._recorder.counters)
+        assert self._shard is not None
+        self._shard.start_load(order.at_ns, stages)
+
+    def _begin_stage(self, order: BeginStage) -> None:
+        """How the worker fared before does not count any more."""
+        self._recorder.stages.add([order.name], [order.at_ns + self._assignment.to_unix_ns])
+        self._count_lags([order.name])
+        self._pauses.begin_load(self._shard)
+
+    async def _tell_when_over(self) -> None:
+        assert self._shard is not None
+        await self._shard.load_over.wait()
+        self._pauses.end_load(self._shard)
+        interval, health = self._interval(self._now_index()), self._health()
+        await self._channel.send(LoadOver(interval, health, self._shard.queued_bytes()))
+
+    async def _halt(self) -> None:
+        if (shard := self._shard) is not None:
+            shard.halt()
+            await shard.halted.wait()
+        await self._channel.send(Halted())
+
+    async def _drive(self, shard: Driver) -> None:
+        self._pauses.drives()
+        await shard.run()
+        self._shard_done.set()
+
+    async def _report(self) -> None:
+        assignment = self._assignment
+        while True:
+            index, since = divmod(time.monotonic_ns() - assignment.epoch_ns, assignment.interval_ns)
+            await trio.sleep((assignment.interval_ns - since) / NS_PER_S)
+            active = queued = mustered = pending = 0
+            if (shard := self._shard) is not None:
+                active, queued = shard.active, shard.queued_bytes()
+                mustered, pending = shard.mustered, shard.pending()
+            interval = self._interval(index)
+            health = self._health() if assignment.plan.sessions_per_user else None
+            await self._channel.send(Progress(interval, active, time.process_time(), queued, health, mustered, pending))
+
+    async def _live(self) -> None:
+        while True:
+            await trio.sleep(_ALIVE_S)
+            await self._channel.send(Alive())
+
+    async def _tell_of_the_first(self) -> None:
+        """Of somebody else's MSEs, as soon as it comes, and not at the end of the interval: the load begins with it."""
+        counters = self._recorder.counters
+        while not counters["sessions.established"] + counters["handshakes.attempted"]:  # noqa: ASYNC110 - plain counters
+            await trio.sleep(_FIRST_S)
+        await self._tell_now()
+
+    async def _tell_of_the_last(self) -> None:
+        """At somebody else's WLCs, as soon as no session is left: their load was as long as that."""
+        there = False
+        while True:
+            before, there = there, self._shard is not None and self._shard.active > 0
+            if before and not there:
+                await self._tell_now()
+            await trio.sleep(_FIRST_S)
+
+    async def _tell_now(self) -> None:
+        assert self._shard is not None
+        interval, cpu_s = self._interval(self._now_index()), time.process_time()
+        await self._channel.send(Progress(interval, self._shard.active, cpu_s, self._shard.queued_bytes()))
+
+    def _trace(self, shard: Driver) -> None:
+        """Have a shard trace its first handshakes, if it is to; before there is any."""
+        assignment, plan = self._assignment, self._assignment.plan
+        if not assignment.trace_limit or not isinstance(shard, Shard):
+            return
+        numbers = range(len(plan.wlcs)) if assignment.role is Role.WLC else [session.mse for session in plan.sessions]
+        own = numbers[assignment.worker :: assignment.workers]
+        self._tracer = Tracer(assignment.role, own, assignment.trace_limit, self._give_trace.send_nowait)
+        shard.tracer = self._tracer
+
+    async def _tell_traces(self) -> None:
+        async for traced in self._traces:
+            await self._channel.send(traced)  # whole, whoever cancels us
+
+    def _now_index(self) -> int:
+        return (time.monotonic_ns() - self._assignment.epoch_ns) // self._assignment.interval_ns
+
+    def _count_totals(self) -> None:
+        if self._shard is not None:
+            for name, total in self._shard.totals(time.monotonic_ns()).items():
+                self._recorder.counters[name] = total
+
+    def _interval(self, index: int) -> Interval:
+        self._count_totals()
+        if isinstance(self._shard, Shard):
+            self._shard.segments.look_around(self._shard.links.values())
+        interval = self._recorder.take(index)
+        for tag, metric in self._counted.items():
+            if (lag := interval.histograms.get(tag)) is not None:
+                self._lags[metric].merge(lag)
+        return interval
+
+    def _count_lags(self, stages: Sequence[str]) -> None:
+        """Of these stages, and of nothing that was before."""
+        self._lags = _lags()
+        self._counted = {tag_of(stage, metric): metric for stage in stages for metric in self._lags}
+
+    def _health(self) -> WorkerHealth:
+        counters, before, pauses = self._recorder.counters, self._before_load, self._pauses
+        lag = self._lags["generator.lag"].spread()
+        pauses.look(self._shard)
+        return WorkerHealth(
+            worker=worker_name(self._assignment.role, self._assignment.worker),
+            cpu_s=time.process_time(),
+            wall_s=(time.monotonic_ns() - self._started_ns) / NS_PER_S,
+            load_cpu_s=0.0 if self._shard is None else self._shard.effort.cpu_s,
+            load_wall_s=0.0 if self._shard is None else self._shard.effort.wall_s,
+            rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            longest_stall_ns=pauses.load_ns,
+            setup_stall_ns=pauses.setup_ns,
+            closing_stall_ns=pauses.closing_ns,
+            longest_gc_pause_ns=pauses.longest_gc_ns,
+            gc_pauses_ns=pauses.gc_ns,
+            lag_p99_ns=lag.p99,
+            lag=lag,
+            read_lag=self._lags["generator.read_lag"].spread(),
+            own_shortfall=counters["generator.shortfall"] - before["generator.shortfall"],
+            due=sum(counters[name] - before[name] for name in ("notify.due", "handshakes.due", "requests.due")),
+            sessions_rss_bytes=self._sessions_memory,
+            descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - thousands of them
+            descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        )
+
+    def _begin_load(self) -> None:
+        """Between setting up and the load: settling is no part of either."""
+        self._pauses.begin_load(self._shard)
+        _settle()
+        self._pauses.forget_load(self._shard)
+
+    def _wlc_shard(self) -> tuple[Driver, tuple[tuple[str, int], ...]]:
+        assignment, plan = self._assignment, self._assignment.plan
+        planned = plan.wlcs[assignment.worker :: assignment.workers]
+        idle = bool(plan.sessions_per_user) and plan.use is Use.SERVE_WLC
+        listeners = _listen([(wlc.host, wlc.port) for wlc in planned], idle=idle, datagrams=plan.datagrams)
+        if plan.use is Use.SERVE_WLC:
+            self._pauses.opens()
+        addresses = tuple(host_and_port(listener.getsockname()) for listener in listeners)
+        lists = assignment.auth_lists
+        aaa = Aaa(lists, plan.list_delays_ns, plan.poll_tick_ns) if plan.authenticate else None
+        asked = None if aaa is None else aaa.check
+        check = observed(asked) if assignment.trace_limit else asked
+        contexts = [
+            server_context(
+                identity.key_pem,
+                identity.certificate_pem,
+                identity.chain_pem,
+                plan.tls_version,
+                check,
+                tickets=plan.resumed > 0,
+                strong=plan.strong_cipher,
+                old_certificates=plan.old_certificates,
+                trusted_pem=assignment.trusted_pem,
+                clock=self._clock(plan.wlc_clock_skew_ns),
+                make=self._make_context,
+            )
+            for identity in assignment.identities
+        ]
+        shard: Driver
+        if plan.kind is LoadKind.HANDSHAKE:
+            shard = HandshakeWlcShard(plan, self._profile, self._recorder, listeners, contexts, aaa)
+        elif plan.site is not None:
+            shard = SiteShard(
+                plan,
+                self._profile,
+                self._recorder,
+                self._endpoint_settings(plan.capability),
+                self._share().members,
+                listeners,
+                contexts,
+                assignment.to_unix_ns,
+                aaa,
+            )
+        else:
+            shard = (DtlsWlcDriver if plan.datagrams else WlcShard)(
+                plan,
+                self._profile,
+                self._recorder,
+                self._endpoint_settings(plan.capability),
+                self._share(),
+                listeners,
+                contexts,
+                assignment.to_unix_ns,
+                aaa,
+            )
+        return shard, addresses
+
+    def _mse_shard(self, order: Dial) -> Driver:
+        assignment, plan = self._assignment, self._assignment.plan
+        contexts = [
+            client_context(
+                identity.key_pem,
+                identity.certificate_pem,
+                identity.chain_pem,
+                plan.tls_version,
+                assignment.trusted_pem,
+                strong=plan.strong_cipher,
+                old_certificates=plan.old_certificates,
+                clock=self._clock(plan.mse_clock_skew_ns),
+                make=self._make_context,
+            )
+            for identity in assignment.identities
+        ]
+        if plan.kind is LoadKind.HANDSHAKE:
+            return HandshakeMseShard(
+                plan, self._profile, self._recorder, self._share(), order.addresses, contexts, assignment.to_unix_ns
+            )
+        shard = (DtlsMseDriver if plan.datagrams else MseShard)(
+            plan,
+            self._profile,
+            self._recorder,
+            self._endpoint_settings(plan.subscription),
+            assignment.worker,
+            assignment.workers,
+            order.addresses,
+            contexts,
+            assignment.to_unix_ns,
+        )
+        if not plan.sessions_per_user:
+            shard.start_dialing(order.at_ns, order.again_until_ns)
+        return shard
+
+    def _clock(self, skew_ns: int) -> Clock | None:
+        return skewed(skew_ns / NS_PER_S, self._assignment.to_unix_ns / NS_PER_S)
+
+    @property
+    def _make_context(self) -> ContextMaker:
+        return dtls.DatagramContext if self._assignment.plan.datagrams else ClockedContext
+
+    def _share(self) -> Share:
+        plan = self._assignment.plan
+        return Share(plan.schedule(), self._assignment.worker, self._assignment.workers)
+
+    def _endpoint_settings(self, mask: int) -> EndpointSettings:
+        plan = self._assignment.plan
+        return EndpointSettings(
+            Codec(self._profile),
+            self._recorder,
+            mask=mask,
+            setup_timeout_ns=plan.setup_timeout_ns,
+            echo_interval_ns=plan.echo_interval_ns,
+            dead_interval_ns=plan.dead_interval_ns,
+            response_timeout_ns=plan.response_timeout_ns,
+            retransmit_interval_ns=plan.retransmit_interval_ns,
+            max_retransmits=plan.max_retransmits,
+        )
+
+
+def _lags() -> dict[str, Histogram]:
+    """What the generator's verdict is about."""
+    return {metric: Histogram() for metric in ("generator.lag", "generator.read_lag")}
+
+
+def _settle() -> None:
+    """What was made so far stays: keep the garbage collector from walking it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def _listen(addresses: list[tuple[str, int]], *, idle: bool, datagrams: bool) -> list[socket.socket]:
+    """Listening sockets, or bound ones that do not listen yet, or for datagrams; all or none.
+
+    Raises:
+        InputError: every address that cannot be had, and why.
+    """
+    listeners: list[socket.socket] = []
+    problems: list[Problem] = []
+    for host, port in addresses:
+        try:
+            listeners.append(dtls.listen((host, port)) if datagrams else _listener((host, port), idle=idle))
+        except OSError as error:
+            found = (error.strerror or str(error)).lower()
+            problems.append(Problem("wlc.listen", f"to listen on {endpoint_shown(host, port)}", found))
+    if problems:
+        for sock in listeners:
+            sock.close()
+        raise InputError(problems)
+    return listeners
+
+
+def _listener(address: tuple[str, int], *, idle: bool) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(socket_address(*address))
+        if not idle:
+            sock.listen(LISTEN_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+async def _main() -> None:
+    # stdout carries the channel: whatever prints by mistake goes to stderr.
+    send = trio.lowlevel.FdStream(os.dup(1))
+    os.dup2(2, 1)
+    channel: Channel[FromWorker, ToWorker] = Channel(send, trio.lowlevel.FdStream(os.dup(0)), ToWorker)
+    assignment = await channel.receive()
+    if isinstance(assignment, Assignment):
+        await Worker(channel, assignment).run()
+
+
+def main() -> None:
+    """A worker's life."""
+    trio.run(_main)

@@ -1,0 +1,111 @@
+"""What MSEs are told beside measurements: one message at a time, with a series of numbers of its own in a session."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple, Protocol
+
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.catalogue import CATALOGUE, NOTIFICATIONS
+from loadgen.nmsp.messages import ServiceNotify
+from loadgen.nmsp.services import Subservice, mask_of
+from loadgen.session.lulls import Lulls
+from loadgen.session.sequence import SequenceCheck
+
+# What each kind may be about.
+_ABOUT = {CATALOGUE[kind].message: mask_of(CATALOGUE[kind].subservices) for kind in NOTIFICATIONS}
+# Whatever a peer claims, it goes into a column of int64.
+_LATEST_NS = (1 << 63) - 1
+
+
+class Told(NamedTuple):
+    """One notification's figures.
+
+    Attributes:
+        wanted: it was subscribed to; otherwise it has none.
+        at_ns: by which it belongs to its stage.
+    """
+
+    wanted: bool
+    subservice: int
+    stage: str
+    at_ns: int
+    due_ns: int
+    latency_ns: int
+    service_ns: int
+
+
+class HearingEnd(Protocol):
+    """An MSE's end of a session, as far as it matters here: its row, its grant, and the numbers that came."""
+
+    number: int
+    granted: int
+    noticed: SequenceCheck[Told] | None
+
+
+class Notices:
+    """All of a worker's. They are notifications: their figures are those of `notify.*`, and of their subservice.
+
+    Attributes:
+        heard: how many each endpoint was sent, by its number.
+    """
+
+    def __init__(
+        self, recorder: Recorder, to_unix_ns: int, *, our_schedule: bool = True, lulls: Lulls | None = None
+    ) -> None:
+        """Args:
+        our_schedule: what is due is due by our clock; otherwise stages go by when things came.
+        lulls: who is to know that something came.
+        """
+        self._lulls = lulls
+        self._recorder = recorder
+        self._to_unix_ns = to_unix_ns
+        self._our_schedule = our_schedule
+        self.heard: Counter[int] = Counter()
+
+    def take(self, endpoint: HearingEnd, message: ServiceNotify, now_ns: int) -> None:
+        """Check and record one."""
+        recorder, done_ns = self._recorder, now_ns + self._to_unix_ns
+        due_ns, sent_ns = min(message.due_ns, _LATEST_NS), min(message.sent_ns, _LATEST_NS)
+        at_ns = due_ns if self._our_schedule else done_ns
+        stage = recorder.stages.at(at_ns)
+        recorder.count("notify.received")
+        if self._lulls is not None:
+            self._lulls.told(endpoint.number, now_ns)
+        self.heard[endpoint.number] += 1
+        subservice = message.subservice
+        known = 0 <= subservice < len(Subservice)
+        wanted = known and bool((endpoint.granted & _ABOUT[type(message)]) >> subservice & 1)
+        if not wanted:
+            recorder.count("errors.stream.not_subscribed")
+        told = Told(wanted, subservice, stage, at_ns, due_ns, done_ns - due_ns, done_ns - sent_ns)
+        if recorder.clocks is not None:
+            offset_ns = recorder.clocks.correct_one(endpoint.number, told.service_ns, now_ns, sent_ns)
+            latency_ns = max(-_LATEST_NS, told.latency_ns + offset_ns)
+            told = told._replace(latency_ns=latency_ns, service_ns=told.service_ns + offset_ns)
+        if self._is_new(endpoint, message.sequence, told, now_ns):
+            self._record(told)
+
+    def _record(self, told: Told) -> None:
+        if not told.wanted:
+            return
+        recorder, stage = self._recorder, told.stage
+        recorder.record("notify.latency", told.latency_ns, stage)
+        recorder.record("notify.service", told.service_ns, stage)
+        recorder.wait("received" if self._our_schedule else "came", stage, told.at_ns, told.latency_ns)
+        name = Subservice(told.subservice).name.lower()
+        recorder.count(f"service.{name}.received")
+        recorder.record(f"service.{name}.latency", told.latency_ns, stage)
+
+    def _is_new(self, endpoint: HearingEnd, sequence: int, told: Told, now_ns: int) -> bool:
+        """Whether it is no duplicate: those have no figures but their count."""
+        if (check := endpoint.noticed) is None:
+            check = endpoint.noticed = SequenceCheck()
+        if sequence == check.expected:
+            return check.take(sequence, told.due_ns)
+        judged = check.take_all([sequence], [told.due_ns], self._recorder.count, now_ns)
+        if judged.cleared and check.held is not None:
+            self._record(check.held)
+        if judged.doubtful is not None:
+            check.held = told
+        return judged.new[0]

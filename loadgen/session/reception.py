@@ -1,0 +1,267 @@
+"""What the MSEs of a worker receive: measurement notifications, checked and recorded in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.bulk import Columns
+from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.services import Subservice, mask_of
+from loadgen.session.lulls import Lull, Lulls
+from loadgen.session.sequence import NOTHING_DUE_NS, SequenceCheck
+
+# What measurement notifications may be about.
+MEASURED = mask_of(CATALOGUE[Kind.MEASUREMENT_NOTIFY].subservices)
+
+
+class _Doubtful(NamedTuple):
+    """A notification that was taken for a duplicate, and may be none. done_ns: when it came."""
+
+    due_ns: int
+    sent_ns: int
+    subservice: int
+    done_ns: int
+
+
+class Reception:
+    """Measurement notifications that the MSEs of a shard receive: sequence check and latencies, a batch at a time.
+
+    Rows belong to endpoints (`MseEndpoint.number`). Times in notifications are ns since the epoch; `to_unix_ns` turns
+    this machine's monotonic clock into that.
+
+    Attributes:
+        lulls: of the streams; None: they are our own WLCs'.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        rows: int,
+        to_unix_ns: int,
+        *,
+        our_schedule: bool = True,
+        by_service: bool = False,
+    ) -> None:
+        """Args:
+        our_schedule: what is due is due by our clock; otherwise stages go by when things came, and so do waits.
+        by_service: each subservice has figures of its own, too.
+        """
+        self._recorder = recorder
+        self._to_unix_ns = to_unix_ns
+        self._our_schedule = our_schedule
+        self._by_service = by_service
+        what = "received" if our_schedule else "came"
+        self._gathered = recorder.gather([("notify.latency",), ("notify.service",)], what)
+        self._expected = np.zeros(rows, np.int64)  # the number; where a check knows that, how many came
+        self._due_ns = np.full(rows, NOTHING_DUE_NS)  # when the number before that was due
+        self._granted = np.zeros(rows, np.int64)
+        self.lulls = None if our_schedule else Lulls(rows)
+        self._checks: dict[int, SequenceCheck[_Doubtful]] = {}  # only of endpoints that once missed the expected number
+        self._regrants: list[tuple[int, int, int]] = []
+
+    def open(self, number: int, granted: int) -> None:
+        """An endpoint's subscription was granted; its numbers start at 0, also if it had a session before."""
+        self._granted[number] = granted & MEASURED
+        self._expected[number] = 0
+        self._due_ns[number] = NOTHING_DUE_NS
+        self._checks.pop(number, None)
+        if self.lulls is not None:
+            self.lulls.open(number)
+
+    def fallen_silent(self, numbers: Sequence[int]) -> dict[int, Lull]:
+        """Which of these endpoints' streams should not have been silent when the load was over."""
+        return {} if self.lulls is None else self.lulls.fallen_silent(self._expected, numbers)
+
+    def leave(self, number: int, left_ns: int) -> None:
+        """We have ended an endpoint's session, and nothing comes any more. Args: left_ns: when we said so."""
+        if (check := self._checks.get(number)) is not None:
+            check.leave(left_ns, self._recorder.count)
+
+    def regrant(self, number: int, granted: int, taken: int) -> None:
+        """An endpoint's grant changed when `taken` notifications were taken since they were absorbed last."""
+        self._regrants.append((number, granted, taken))
+
+    def settle_grants(self) -> None:
+        """No notifications were taken since: all that come are judged by the new grants."""
+        for number, granted, _ in self._regrants:
+            self._granted[number] = granted & MEASURED
+        self._regrants.clear()
+        if self._recorder.clocks is not None:
+            self._recorder.clocks.settle()
+
+    def received(self, number: int) -> int:
+        """How many notifications an endpoint's session has brought so far."""
+        return int(self._expected[number])
+
+    def heard(self) -> NDArray[np.int64]:
+        """The same of all endpoints."""
+        return self._expected.copy()
+
+    def absorb(self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]) -> None:
+        """Check and record a batch of notifications; of duplicates and what was not subscribed to, only that they came.
+
+        Args:
+            rows: endpoints in the order in which theirs were scanned; each at most once.
+            of_each, done_ns: how many each of them brought, and when.
+        """
+        if self.lulls is not None:
+            self.lulls.come(self._expected, done_ns[-1])
+        numbers, counts = np.array(rows, np.int64), np.array(of_each, np.int64)
+        self._recorder.count("notify.received", len(columns.sequence))
+        wanted = self._check_subservices(columns.subservice, numbers, counts)
+        # One each is the case of one notification per write.
+        ends = None if len(numbers) == len(columns.sequence) else np.cumsum(counts)
+        chosen = self._check_sequence(columns, numbers, counts, ends, done_ns, wanted)
+        if chosen is None:
+            self._record(columns, numbers, counts, ends, done_ns)
+            return
+        # What came before has been recorded: the rest is a batch.
+        counts = np.bincount(np.repeat(np.arange(len(numbers)), counts)[chosen], minlength=len(numbers))
+        left = np.flatnonzero(counts)
+        if len(left):
+            counts = counts[left]
+            times = [done_ns[index] for index in left.tolist()]
+            self._record(
+                Columns(*(column[chosen] for column in columns)), numbers[left], counts, np.cumsum(counts), times
+            )
+        elif self._recorder.clocks is not None:
+            self._recorder.clocks.settle()
+
+    def _record(
+        self,
+        columns: Columns,
+        numbers: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        ends: NDArray[np.int64] | None,
+        done_ns: Sequence[int],
+    ) -> None:
+        """Args: ends: of each endpoint's in `columns`; None: it is one each."""
+        recorder = self._recorder
+        done = np.array(done_ns, np.int64) + self._to_unix_ns
+        if ends is not None:
+            done = np.repeat(done, counts)
+        latency, service = done - columns.due_ns, done - columns.sent_ns
+        if (clocks := recorder.clocks) is not None:
+            starts, last = (None, columns.sent_ns) if ends is None else (ends - counts, columns.sent_ns[ends - 1])
+            offset = clocks.correct(numbers, starts, service, done_ns, last)
+            if offset is not None:
+                offset = offset if ends is None else np.repeat(offset, counts)
+                latency, service = latency + offset, service + offset
+        self._gather(columns.subservice, columns.due_ns if self._our_schedule else done, latency, service)
+
+    def _gather(
+        self,
+        subservice: NDArray[np.int64],
+        times: NDArray[np.int64],
+        latency: NDArray[np.int64],
+        service: NDArray[np.int64],
+    ) -> None:
+        self._gathered.add(len(times), times, latency, service)
+        if self._by_service:
+            for part in self._recorder.stages.split(times):
+                self._record_services(subservice[part.rows], latency[part.rows], part.stage)
+
+    def _record_doubtful(self, number: int, was: _Doubtful) -> None:
+        """What an endpoint brought before was no duplicate; its clock has learned from what came since."""
+        done_ns = was.done_ns + self._to_unix_ns
+        offset = 0 if (clocks := self._recorder.clocks) is None else clocks.offset_of(number)
+        latency, service = done_ns - was.due_ns + offset, done_ns - was.sent_ns + offset
+        at = was.due_ns if self._our_schedule else done_ns
+        self._gather(*(np.array([value], np.int64) for value in (was.subservice, at, latency, service)))
+
+    def _record_services(self, subservice: NDArray[np.int64], latency: NDArray[np.int64], stage: str) -> None:
+        for number in np.unique(subservice).tolist():
+            name = Subservice(number).name.lower()
+            chosen = subservice == number
+            self._recorder.count(f"service.{name}.received", int(np.count_nonzero(chosen)))
+            self._recorder.record_column(f"service.{name}.latency", latency[chosen], stage)
+
+    def _check_subservices(
+        self, subservice: NDArray[np.int64], numbers: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> NDArray[np.bool_] | None:
+        """Returns: which were subscribed to; None: all were."""
+        granted = self._granted[numbers]
+        if len(numbers) != len(subservice):
+            granted = np.repeat(granted, counts)
+        if self._regrants:
+            self._apply_regrants(granted, numbers, counts)
+        wanted: NDArray[np.int64] = granted >> subservice & 1  # numpy shifts by too much to 0
+        if not (wrong := len(subservice) - int(np.count_nonzero(wanted))):
+            return None
+        self._recorder.count("errors.stream.not_subscribed", wrong)
+        return wanted.astype(bool)
+
+    def _apply_regrants(
+        self, granted: NDArray[np.int64], numbers: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> None:
+        """What came before the response is judged by the old grant, and what came behind it by the new one."""
+        ends = np.cumsum(counts)
+        for number, granted_now, taken in self._regrants:
+            self._granted[number] = mask = granted_now & MEASURED
+            for index in np.flatnonzero(numbers == number).tolist():
+                granted[max(taken, int(ends[index] - counts[index])) : int(ends[index])] = mask
+        self._regrants.clear()
+
+    def _check_sequence(
+        self,
+        columns: Columns,
+        numbers: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        ends: NDArray[np.int64] | None,
+        done_ns: Sequence[int],
+        wanted: NDArray[np.bool_] | None,
+    ) -> NDArray[np.bool_] | None:
+        """Args: wanted: which were subscribed to; None: all. Returns: of these, which are no duplicates; None: all."""
+        if ends is None:
+            expected, last_due_ns = self._expected[numbers], columns.due_ns
+        else:
+            total = len(columns.sequence)
+            expected = np.repeat(self._expected[numbers] - (ends - counts), counts) + np.arange(total)
+            last_due_ns = columns.due_ns[ends - 1]
+        if self._checks or not np.array_equal(expected, columns.sequence):
+            return self._check_one_by_one(columns, numbers.tolist(), counts.tolist(), done_ns, wanted)
+        self._expected[numbers] += counts
+        self._due_ns[numbers] = last_due_ns
+        return wanted
+
+    def _check_one_by_one(
+        self,
+        columns: Columns,
+        rows: Sequence[int],
+        of_each: Sequence[int],
+        done_ns: Sequence[int],
+        wanted: NDArray[np.bool_] | None,
+    ) -> NDArray[np.bool_] | None:
+        new = np.ones(len(columns.sequence), bool)
+        end = 0
+        for number, count, done in zip(rows, of_each, done_ns, strict=True):
+            mine = slice(end, end + count)
+            end += count
+            sequence, due_ns = columns.sequence[mine], columns.due_ns[mine]
+            check = self._checks.get(number)
+            if check is None:
+                expected = int(self._expected[number])
+                if np.array_equal(sequence, np.arange(expected, expected + count)):
+                    self._expected[number] += count
+                    self._due_ns[number] = due_ns[-1]
+                    continue
+                check = self._checks[number] = SequenceCheck(expected, int(self._due_ns[number]))
+            # On the wire they have no sign.
+            judged = check.take_all(sequence.view(np.uint64).tolist(), due_ns.tolist(), self._recorder.count, done)
+            self._expected[number] = check.taken
+            if judged.cleared and check.held is not None:
+                self._record_doubtful(number, check.held)
+            if judged.doubtful is not None:
+                _, due, sent, subservice = (int(column[mine][judged.doubtful]) for column in columns)
+                is_wanted = wanted is None or wanted[mine][judged.doubtful]
+                check.held = _Doubtful(due, sent, subservice, done) if is_wanted else None
+            new[mine] = judged.new
+        if wanted is not None:
+            new &= wanted
+        return None if new.all() else new

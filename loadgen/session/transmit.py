@@ -1,0 +1,193 @@
+"""What a controller has to send over one link: two priorities, each with a limit in messages. What does not fit is
+dropped, and counted.
+
+What many links are told is laid out once and shared by their queues; what varies by link (its sequence numbers, when it
+was sent) is patched in when it is written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from loadgen.nmsp.bulk import NotifyRing, Stations
+from loadgen.nmsp.catalogue import KIND_OF
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Kind, ServiceNotify
+from loadgen.nmsp.profile import WireProfile
+
+_VARYING = ("sequence", "due_ns", "sent_ns")
+
+
+class Priority(IntEnum):
+    """Which queue: "highest" for answers, alarms and attachment, "normal" for everything else (as recollected)."""
+
+    HIGH = 0
+    NORMAL = 1
+
+
+class Measurements:
+    """Measurement notifications that were found at one time.
+
+    Attributes:
+        count: how many. due_ns: of all of them, since the epoch. subservice: the same.
+    """
+
+    __slots__ = ("_ring", "count", "due_ns", "subservice")
+
+    def __init__(self, profile: WireProfile, stations: Stations, due_ns: int) -> None:
+        self.count = len(stations.counts)
+        self.due_ns = due_ns
+        self.subservice = stations.subservice
+        self._ring = NotifyRing(profile, stations)
+
+    def frames(self, first: int, wanted: int, sequence: int, sent_ns: int) -> tuple[memoryview, int]:
+        """From number `first` on: a view of whole frames, one TLS record at most, valid until the next call; and how
+        many (>= 1).
+        """
+        return self._ring.patch(first, wanted, sequence, self.due_ns, sent_ns)
+
+
+class Notice:
+    """One notification of any other kind. Attributes: as above, and its kind and subservice."""
+
+    __slots__ = ("_codec", "_frame", "_message", "_places", "count", "due_ns", "kind", "subservice")
+
+    def __init__(self, codec: Codec, message: ServiceNotify) -> None:
+        self.count = 1
+        self.due_ns = message.due_ns
+        self.subservice = message.subservice
+        self._codec, self._message = codec, message
+        self._frame = bytearray(codec.encode(message))
+        self.kind = KIND_OF[type(message)]
+        body = codec.profile.layouts[self.kind].body
+        self._places = None
+        if all(name in body.offsets for name in _VARYING):
+            head = codec.profile.header.size
+            self._places = [(body.field_struct(name), head + body.offsets[name]) for name in _VARYING]
+
+    def frame(self, sequence: int, sent_ns: int) -> bytes | memoryview:
+        """The frame with these numbers, valid until the next call."""
+        if self._places is None:  # a profile that has them in elements
+            return self._codec.encode(msgspec.structs.replace(self._message, sequence=sequence, sent_ns=sent_ns))
+        for (field, offset), value in zip(self._places, (sequence, self.due_ns, sent_ns), strict=True):
+            field.pack_into(self._frame, offset, value)
+        return memoryview(self._frame)
+
+
+Notification: TypeAlias = Notice | Measurements
+# Frames of answers are finished; they have no sequence number.
+Item: TypeAlias = bytes | Notification
+
+
+class Taken(NamedTuple):
+    """What is written at once.
+
+    Attributes:
+        notifications: in it; an answer is none. due_ns: when they were due, since the epoch.
+        kind: of a notification that is no measurement.
+    """
+
+    data: bytes | memoryview
+    notifications: int
+    due_ns: int
+    kind: Kind | None = None
+
+
+class TransmitQueue:
+    """The two queues of one link.
+
+    Attributes:
+        depth, deepest, dropped: messages that wait, the most that ever did, and those that did not fit; by priority.
+        sequence, service_sequence: numbers of the next measurement notification and of the next other one.
+    """
+
+    __slots__ = ("_items", "_limits", "_position", "deepest", "depth", "dropped", "sequence", "service_sequence")
+
+    def __init__(self, high: int, normal: int) -> None:
+        """Args: limits, in messages."""
+        self._limits = (high, normal)
+        self._items: tuple[deque[tuple[Item, int]], ...] = (deque(), deque())  # with how many of it were accepted
+        self._position = 0  # in the normal queue's first item
+        self.depth = [0, 0]
+        self.deepest = [0, 0]
+        self.dropped = [0, 0]
+        self.sequence = self.service_sequence = 0
+
+    def put(self, item: Item, priority: Priority) -> int:
+        """Have it wait for its turn; returns how many of its messages fit."""
+        count = 1 if isinstance(item, bytes) else item.count
+        fits = max(0, min(count, self._limits[priority] - self.depth[priority]))
+        if fits:
+            self._items[priority].append((item, fits))
+            self.depth[priority] += fits
+            self.deepest[priority] = max(self.deepest[priority], self.depth[priority])
+        self.dropped[priority] += count - fits
+        return fits
+
+    @property
+    def waiting(self) -> bool:
+        return any(self._items)
+
+    def take(self, sent_ns: int) -> Taken:
+        """What is to be written next: everything of high priority comes first. Something must be waiting.
+
+        Args:
+            sent_ns: now, since the epoch.
+        """
+        priority = Priority.HIGH if self._items[Priority.HIGH] else Priority.NORMAL
+        queue = self._items[priority]
+        item, accepted = queue[0]
+        if isinstance(item, Measurements):
+            first = self._position
+            view, count = item.frames(first, accepted - first, self.sequence, sent_ns)
+            self.sequence += count
+            self._position += count
+            if self._position == accepted:
+                queue.popleft()
+                self._position = 0
+            self.depth[priority] -= count
+            return Taken(view, count, item.due_ns)
+        queue.popleft()
+        self.depth[priority] -= 1
+        if isinstance(item, bytes):
+            return Taken(item, 0, 0)
+        frame = item.frame(self.service_sequence, sent_ns)
+        self.service_sequence += 1
+        return Taken(frame, 1, item.due_ns, item.kind)
+
+    def forget(self, granted: int) -> int:
+        """Give up what nobody subscribes to any more; returns how many notifications that were.
+
+        Args:
+            granted: the mask that still is.
+        """
+        gone = 0
+        for priority, queue in zip(Priority, self._items, strict=True):
+            started = self._position if priority is Priority.NORMAL else 0
+            for _ in range(len(queue)):
+                item, accepted = queue.popleft()
+                if isinstance(item, bytes) or granted >> item.subservice & 1:
+                    queue.append((item, accepted))
+                else:
+                    self.depth[priority] -= accepted - started
+                    gone += accepted - started
+                    if started:
+                        self._position = 0
+                started = 0
+        return gone
+
+    def clear(self) -> int:
+        """Give up everything; returns how many notifications that were."""
+        count = (
+            sum(accepted for queue in self._items for item, accepted in queue if not isinstance(item, bytes))
+            - self._position
+        )
+        for queue in self._items:
+            queue.clear()
+        self._position = 0
+        self.depth = [0, 0]
+        return count

@@ -1,0 +1,600 @@
+"""Sending what is due over many links at once: what is sent, counted and kept when some of them cannot take it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from loadgen.drive import reading, tls, tls_accept
+from loadgen.drive.controllers import Controller
+from loadgen.drive.phase import Phase
+from loadgen.drive.tls_accept import WlcLink
+from loadgen.drive.tls_wlc import WlcShard
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.bulk import NotifyReceiver
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import EchoRequest, Message, SubscribeRequest, VersionRequest
+from loadgen.scenario.plan import Use, make_plan
+from loadgen.scenario.reading import load_scenario
+from loadgen.scenario.schedule import Share
+from loadgen.session.link import EndpointSettings
+from loadgen.transport.tls import EndOfStream, Pointer, TransportFault, Want, _ffi
+from loadgen.transport.waiting import Waiting
+from loadgen.units import NS_PER_MS, NS_PER_S
+
+MSES = 30  # more than it takes for sending together
+GOODBYE = 31
+SCENARIO = """
+name = "many"
+[wlc]
+count = 2
+stations = 7
+readings = [1, 3]
+[mse]
+count = 30
+[load]
+rate = 100
+"""
+
+
+class FakeTunnel:
+    """Takes what is written, blocks when told to, or fails."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.blocked = self.block_next = False
+        self.fault: str | None = None
+        self.verified = self.refusal = None
+        self.refused = False
+        self.wants = Want.NOTHING
+        self.unacknowledged = 0
+
+    def waiting(self) -> None:
+        """The kernel does not tell."""
+
+    def allow_unsent(self, size: int) -> None:
+        """No kernel holds anything."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        assert not self.blocked
+        if self.fault is not None:
+            raise TransportFault(self.fault)
+        self.written.append(bytes(data))
+        self.blocked = self.block_next
+
+    def write_at(self, pointer: Pointer, size: int) -> None:
+        self.write(bytes(_ffi.buffer(pointer, size)))
+
+    def unacknowledged_bytes(self) -> int:
+        return self.unacknowledged
+
+    def read_into(self, view: memoryview) -> int:
+        raise EndOfStream(orderly=True)
+
+    def close_notify(self) -> bool:
+        return False
+
+    def segments(self) -> None:
+        return None
+
+    def close(self) -> None:
+        self.written.append(b"closed")
+
+
+class Fleet:
+    """A worker with two WLCs, all of whose sessions are up, with time in the test's hands."""
+
+    def __init__(self, path: Path, use: Use = Use.BOTH, mses: int = MSES, planned: int = MSES) -> None:
+        """Args: mses: at each WLC. planned: of those, or more."""
+        path.write_text(SCENARIO.replace(f"count = {MSES}", f"count = {planned}"), "utf-8")
+        scenario, self.profile = load_scenario(path)
+        self.plan = make_plan(scenario, self.profile, use=use)
+        self.recorder = Recorder()
+        self.sockets = [socket.socket() for _ in range(2 + 2 * mses)]
+        settings = EndpointSettings(
+            Codec(self.profile),
+            self.recorder,
+            mask=self.plan.capability,
+            setup_timeout_ns=1 << 40,
+            echo_interval_ns=1 << 40,
+            dead_interval_ns=1 << 41,
+        )
+        share = Share(self.plan.schedule(), 0, 1)
+        contexts = [None, None]  # never asked: the tunnels are fakes
+        self.shard = WlcShard(
+            self.plan,
+            self.profile,
+            self.recorder,
+            settings,
+            share,
+            self.sockets[:2],
+            contexts,
+            5_000,  # type: ignore[arg-type]
+        )
+        self.links: list[WlcLink] = []
+        for index, sock in enumerate(self.sockets[2:]):
+            link = WlcLink(sock, 0, index % 2)
+            link.tunnel = FakeTunnel()  # type: ignore[assignment]
+            self.shard.add(link, 1 << 62, 0)
+            self.shard.on_tunnel(link, 0)
+            assert link.endpoint is not None
+            link.endpoint.granted = 1
+            link.phase = Phase.ACTIVE
+            self.shard.on_active(link, 0)
+            self.links.append(link)
+        # A second ago, so that the first hundred slots are due already.
+        self.shard.start_load(time.monotonic_ns() - 10**9, self.plan.stages)
+
+    def tunnel(self, index: int) -> FakeTunnel:
+        found = self.links[index].tunnel
+        assert isinstance(found, FakeTunnel)
+        return found
+
+    def send(self, slots: int, budget_ns: int = 1 << 40) -> None:
+        self.shard._send_until(slots, time.monotonic_ns() + budget_ns)
+
+    def sequences(self, index: int) -> list[int]:
+        """What went over a link, in order; every write must be whole frames with the due times of the schedule."""
+        data = b"".join(self.tunnel(index).written)
+        receiver = NotifyReceiver(self.profile, len(data) + 1)
+        receiver.view[: len(data)] = data
+        scanned = receiver.scan_untrusted(0, len(data))
+        assert scanned.position == len(data)
+        columns = receiver.columns()
+        schedule, wlc = self.plan.schedule(), index % 2
+        start = self.shard._load_start_ns
+        assert start is not None
+        wanted = [schedule.due_ns(schedule.slot(wlc, turn)) + start + 5_000 for turn in columns.sequence.tolist()]
+        assert columns.due_ns.tolist() == wanted
+        assert np.all(columns.sent_ns >= columns.due_ns)
+        return columns.sequence.tolist()
+
+    def totals(self) -> dict[str, int]:
+        return self.shard.totals(time.monotonic_ns())
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    made = Fleet(tmp_path / "many.toml")
+    yield made
+    made.shard.shut()
+    for sock in made.sockets:
+        sock.close()
+
+
+def test_one_each(fleet: Fleet) -> None:
+    for slots in (1, 2, 4, 5, 6):
+        fleet.send(slots)
+    assert [fleet.sequences(index) for index in range(2 * MSES)] == [[0, 1, 2]] * (2 * MSES)
+    assert all(len(fleet.tunnel(index).written) == 3 for index in range(2 * MSES))
+    totals = fleet.totals()
+    assert (totals["notify.sent"], totals["notify.writes"]) == (6 * MSES, 6 * MSES)
+    lag = fleet.recorder.bins("notify.lag").take()
+    assert lag is not None
+    assert lag.count == 6 * MSES
+
+
+def test_a_blocked_link_is_left_out_and_catches_up_in_one_write(fleet: Fleet) -> None:
+    fleet.tunnel(4).block_next = True
+    fleet.send(2)
+    assert fleet.tunnel(4).blocked
+    fleet.send(4)
+    fleet.send(6)
+    assert fleet.sequences(4) == [0]
+    assert fleet.sequences(5) == [0, 1, 2]
+    fleet.tunnel(4).blocked = fleet.tunnel(4).block_next = False
+    fleet.send(8)
+    assert fleet.sequences(4) == [0, 1, 2, 3]
+    assert len(fleet.tunnel(4).written) == 2
+    totals = fleet.totals()
+    assert totals["notify.sent"] == 4 * 2 * MSES
+    assert totals["notify.writes"] == 4 * 2 * MSES - 2
+    assert totals["notify.dropped"] == 0
+
+
+def test_a_link_that_breaks_costs_itself_only(fleet: Fleet) -> None:
+    fleet.send(2)
+    fleet.tunnel(6).fault = "reset"
+    broken = fleet.links[6]
+    fleet.send(4)
+    assert broken.phase is Phase.CLOSED
+    assert fleet.recorder.counters["errors.serve.reset"] == 1
+    others = [index for index in range(2 * MSES) if index != 6]
+    assert [fleet.sequences(index) for index in others] == [[0, 1]] * len(others)
+    assert fleet.totals()["notify.sent"] == 2 * MSES * 2 - 1
+    # Its row still owes: planned sessions do, until it comes back or the time for it is over.
+    row = next(row for row in fleet.shard.controllers[0].rows if fleet.shard._links[row] is None)
+    assert fleet.shard._ledger.owed(row, 2) == 1
+
+
+def test_without_time_the_rest_is_visited_later(fleet: Fleet) -> None:
+    fleet.send(2, budget_ns=-1)
+    assert fleet.totals()["notify.sent"] <= MSES  # one visit of one WLC at most
+    assert fleet.shard._visits
+    fleet.send(2)
+    assert not fleet.shard._visits
+    assert [fleet.sequences(index) for index in range(2 * MSES)] == [[0]] * (2 * MSES)
+
+
+def test_a_wlc_that_is_always_owed_more_keeps_no_other_waiting(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    visited: list[int] = []
+
+    def send_due(controller: Controller, slots: int) -> bool:
+        visited.append(controller.number)
+        return controller.number == 0
+
+    monkeypatch.setattr(fleet.shard, "_send_due", send_due)
+    monkeypatch.setattr(fleet.shard, "_send_singles", lambda positions, *_: positions)
+    fleet.send(2, budget_ns=-1)
+    fleet.send(2, budget_ns=-1)
+    assert visited == [0, 1]
+    for _ in range(4):  # WLC 1 is due again
+        fleet.send(4, budget_ns=-1)
+    assert visited[2:] == [0, 1, 0, 0]
+
+
+def test_a_session_that_comes_back_begins_at_0_and_gets_what_is_due_from_then_on(fleet: Fleet) -> None:
+    fleet.send(4)
+    gone = fleet.links[8]
+    row = gone.row
+    fleet.shard.end(gone, orderly=False)
+    fleet.send(6)
+    again = WlcLink(fleet.sockets[0], 0, 0)
+    again.tunnel = FakeTunnel()  # type: ignore[assignment]
+    fleet.shard.on_tunnel(again, 0)
+    assert again.endpoint is not None
+    again.endpoint.granted = 1
+    again.phase = Phase.ACTIVE
+    fleet.shard.on_active(again, fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(5))  # type: ignore[operator]
+    assert again.row == row
+    fleet.send(8)
+    written = again.tunnel.written  # type: ignore[attr-defined]
+    assert len(written) == 1
+    receiver = NotifyReceiver(fleet.profile, len(written[0]))
+    receiver.view[:] = written[0]
+    assert receiver.scan_untrusted(0, len(written[0])).notifications == 1
+    assert receiver.columns().sequence.tolist() == [0]
+    assert fleet.shard._ledger.dropped[row] == 1
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
+    """Somebody else's MSEs."""
+    made: list[Fleet] = []
+
+    def make(mses: int, planned: int) -> Fleet:
+        made.append(Fleet(tmp_path / "strangers.toml", Use.SERVE_WLC, mses, planned))
+        return made[-1]
+
+    yield make
+    for fleet in made:
+        fleet.shard.shut()
+        for sock in fleet.sockets:
+            sock.close()
+
+
+def test_the_next_subscriber_is_not_passed_over_when_one_breaks(serving: Callable[..., Fleet]) -> None:
+    """Whom nobody planned takes the row away, in the middle of a visit."""
+    fleet = serving(3, planned=1)
+    fleet.tunnel(0).fault = "reset"
+    fleet.send(2)
+    assert fleet.recorder.counters["errors.serve.reset"] == fleet.recorder.counters["sessions.lost"] == 1
+    assert [fleet.sequences(index) for index in range(1, 6)] == [[0]] * 5
+
+
+def test_an_mse_that_leaves_before_the_end(serving: Callable[..., Fleet]) -> None:
+    """One in the load, one when we have been told to finish."""
+    fleet = serving(3, planned=3)
+    fleet.shard._read([fleet.links[0]])
+    fleet.shard.finish()
+    fleet.shard._read([fleet.links[1]])
+    counters = fleet.recorder.counters
+    assert (counters["sessions.left_early"], counters["sessions.closed"]) == (1, 2)
+
+
+def over(fleet: Fleet) -> dict[str, int]:
+    """The load ends with its first second: 100 slots were due, 50 of each WLC."""
+    fleet.shard._wind_up(fleet.shard._load_start_ns + 10**9 - 1)  # type: ignore[operator]
+    totals = fleet.totals()
+    assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
+    return totals
+
+
+def test_what_is_due_goes_on_when_an_mse_leaves(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(1, planned=1)
+    fleet.send(20)
+    fleet.shard.end(fleet.links[0], orderly=True)
+    fleet.send(100)
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (100, 60, 40)
+    assert totals["generator.shortfall"] == 0
+
+
+def test_what_waits_too_long_for_an_absent_mse_is_dropped_as_the_load_goes_on(serving: Callable[..., Fleet]) -> None:
+    """Not only when that is over: a threshold that ends a run, and whoever looks at it meanwhile, go by it."""
+    fleet = serving(1, planned=1)
+    fleet.shard._load_start_ns = time.monotonic_ns()
+    fleet.send(20)
+    fleet.shard.end(fleet.links[0], orderly=True)
+    late = fleet.shard.totals(fleet.shard._load_start_ns + fleet.plan.backlog_ns + NS_PER_S // 2)
+    early = fleet.shard.totals(fleet.shard._load_start_ns + NS_PER_S // 2)
+    # The other WLC's MSE is there: what it is owed is for the next visit to give up.
+    schedule = fleet.plan.schedule()
+    owed = schedule.turns(0, schedule.count_at(NS_PER_S // 2)) - 10
+    assert late["notify.dropped"] == early["notify.dropped"] == owed
+    assert late["generator.shortfall"] == 0
+
+
+def test_an_mse_that_never_came_is_owed_from_the_start(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(1, planned=2)
+    fleet.send(100)
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (200, 100, 100)
+
+
+def test_whom_nobody_planned_is_owed_while_it_is_there(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(2, planned=1)
+    fleet.send(20)
+    now = fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(19)  # type: ignore[operator]
+    fleet.shard._stop_at_ns = now
+    fleet.shard.end(fleet.links[2], orderly=True)  # the second at WLC 0
+    fleet.shard._stop_at_ns = 1 << 62
+    fleet.send(100)
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (160, 160, 0)
+
+
+def test_whom_nobody_planned_takes_the_place_of_one_that_leaves(serving: Callable[..., Fleet]) -> None:
+    """As many as should be there are; when that one leaves as well, its place is owed."""
+    fleet = serving(2, planned=1)
+    fleet.send(20)
+    fleet.shard._stop_at_ns = fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(19)  # type: ignore[operator]
+    fleet.shard.end(fleet.links[0], orderly=True)
+    fleet.shard.end(fleet.links[2], orderly=True)
+    fleet.shard._stop_at_ns = 1 << 62
+    fleet.send(100)
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (160, 120, 40)
+
+
+def test_one_that_unsubscribed_and_left_is_owed_again(serving: Callable[..., Fleet]) -> None:
+    """It wants nothing for a while; but nobody there is another matter."""
+    fleet = serving(1, planned=1)
+    fleet.send(20)
+    link = fleet.links[0]
+    assert link.endpoint is not None
+    link.endpoint.granted = 0
+    due_ns = fleet.plan.schedule().due_ns
+    start_ns = fleet.shard._load_start_ns
+    assert start_ns is not None
+    fleet.shard.on_granted(link, 1, start_ns + due_ns(19))
+    fleet.shard._stop_at_ns = start_ns + due_ns(39)
+    fleet.shard.end(link, orderly=True)
+    fleet.shard._stop_at_ns = 1 << 62
+    fleet.send(100)
+    totals = over(fleet)
+    # Of its 50, ten were due while it wanted none.
+    assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (90, 60, 30)
+
+
+def each_bytes(fleet: Fleet, number: int) -> tuple[int, int]:
+    """How large a notification of a link is, on average, and how large it went out, where each went by itself."""
+    each, sent_each = fleet.shard.bytes_of_told(fleet.links[number])
+    assert sent_each == each + fleet.shard.record_bytes
+    assert each == int(each)
+    return int(each), int(sent_each)
+
+
+def test_what_a_link_that_goes_had_not_acknowledged_counts(serving: Callable[..., Fleet]) -> None:
+    """Once: of those that went when they did, of the others when the load is over. Of each, one is not acknowledged."""
+    fleet = serving(3, planned=3)
+    fleet.send(2)
+    ones = [each_bytes(fleet, number)[0] for number in range(6)]
+    for number in range(6):
+        fleet.tunnel(number).unacknowledged = each_bytes(fleet, number)[1] + (GOODBYE if number < 2 else 0)
+    fleet.tunnel(0).fault = "reset"
+    fleet.send(4)
+    fleet.shard.end(fleet.links[1], orderly=True)
+    assert fleet.totals()["notify.unacknowledged_bytes"] == sum(ones[:2])
+    assert over(fleet)["notify.unacknowledged_bytes"] == sum(ones)
+    fleet.shard.end(fleet.links[2], orderly=True)
+    fleet.shard.end_load()
+    assert fleet.totals()["notify.unacknowledged_bytes"] == sum(ones)
+
+
+def test_what_a_peer_had_not_taken_when_its_link_went_counts_once_more(serving: Callable[..., Fleet]) -> None:
+    """In the load or after it, and without our own goodbye; never more than it was sent, whatever waits before that."""
+    fleet = serving(3, planned=3)
+    for slots in (2, 4, 6):
+        fleet.send(slots)
+    one, one_out = each_bytes(fleet, 0)
+    for number, waiting in ((0, one_out), (2, 2 * one_out), (4, 10**6)):
+        fleet.tunnel(number).unacknowledged = waiting + GOODBYE
+    fleet.shard.end(fleet.links[0], orderly=False)
+    over(fleet)
+    fleet.shard.end(fleet.links[2], orderly=True)
+    fleet.shard.end(fleet.links[4], orderly=False)
+    assert fleet.recorder.counters["notify.untaken_bytes"] == (1 + 2 + 3) * one
+
+
+def answered(fleet: Fleet, link: WlcLink, *sizes: int) -> int:
+    """A link was sent other frames, each in a record; returns how large they went out."""
+    assert link.endpoint is not None
+    link.endpoint.outbox.extend(bytes(size) for size in sizes)
+    fleet.shard.send_outbox(link)
+    return sum(sizes) + len(sizes) * fleet.shard.record_bytes
+
+
+def test_answers_that_wait_are_no_notifications(serving: Callable[..., Fleet]) -> None:
+    """A peer has not taken the last answers; or one notification before these, too; or the answers before it."""
+    fleet = serving(3, planned=3)
+    fleet.send(2)
+    links = (0, 2, 4)
+    many = [answered(fleet, fleet.links[number], *[300] * 50) for number in links]
+    fleet.send(4)
+    few = [answered(fleet, fleet.links[number], 7, 8, 9) for number in links]
+    one, one_out = each_bytes(fleet, 0)
+    for number, waiting in zip(links, (few[0], few[1] + one_out, few[2] + one_out + many[2]), strict=True):
+        fleet.tunnel(number).unacknowledged = waiting
+    assert fleet.shard.untaken_bytes() == 2 * one
+    fleet.tunnel(0).unacknowledged = few[0] + one_out + many[0] + one_out
+    assert over(fleet)["notify.unacknowledged_bytes"] == 4 * one
+    for number in links:
+        fleet.tunnel(number).unacknowledged += GOODBYE
+        fleet.shard.end(fleet.links[number], orderly=True)
+    assert fleet.recorder.counters["notify.untaken_bytes"] == 4 * one
+
+
+def test_a_peer_that_was_told_nothing_has_taken_all_notifications(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(3, planned=3)
+    answered(fleet, fleet.links[0], *[300] * 50)
+    fleet.tunnel(0).unacknowledged = 15_000
+    assert fleet.shard.untaken_bytes() == 0
+    fleet.shard.end(fleet.links[0], orderly=False)
+    assert fleet.recorder.counters["notify.untaken_bytes"] == fleet.totals()["notify.unacknowledged_bytes"] == 0
+
+
+def test_what_one_that_unsubscribed_has_not_taken_counts_as_well(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(3, planned=3)
+    fleet.send(2)
+    unsubscribed(fleet, fleet.links[0], 2)
+    one, fleet.tunnel(0).unacknowledged = each_bytes(fleet, 0)
+    assert over(fleet)["notify.unacknowledged_bytes"] == one
+
+
+def unsubscribed(fleet: Fleet, link: WlcLink, slots: int) -> None:
+    """At the time of this many slots."""
+    assert link.endpoint is not None
+    before, link.endpoint.granted = link.endpoint.granted, 0
+    fleet.shard.on_granted(link, before, fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(slots - 1))  # type: ignore[operator]
+
+
+def test_what_an_mse_has_unsubscribed_from_is_not_due_but_told(serving: Callable[..., Fleet]) -> None:
+    """One for good, and one for a while: 50 were for each."""
+    fleet = serving(1, planned=1)
+    fleet.send(20)
+    unsubscribed(fleet, fleet.links[0], 20)
+    unsubscribed(fleet, fleet.links[1], 20)
+    link = fleet.links[1]
+    assert link.endpoint is not None
+    link.endpoint.granted = 1
+    fleet.shard.on_granted(link, 0, fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(39))  # type: ignore[operator]
+    fleet.send(100)
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.declined"]) == (10 + 40, 40 + 10)
+
+
+def test_one_that_unsubscribed_before_the_load_is_told_of(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(1, planned=1)
+    unsubscribed(fleet, fleet.links[0], 0)
+    fleet.shard.start_load(fleet.shard._load_start_ns - 1, fleet.plan.stages)  # type: ignore[operator]
+    totals = over(fleet)
+    assert (totals["notify.due"], totals["notify.declined"]) == (50, 50)
+
+
+def test_whom_nobody_planned_may_unsubscribe_and_is_not_missed(serving: Callable[..., Fleet]) -> None:
+    fleet = serving(2, planned=1)
+    fleet.send(20)
+    unsubscribed(fleet, fleet.links[2], 20)
+    assert over(fleet)["notify.declined"] == 0
+    # It is, from when the planned one has left, which leaves nobody who is told.
+    fleet.shard.end(fleet.links[0], orderly=True)
+    assert fleet.totals()["notify.declined"] == 0
+
+
+class Visitor:
+    """An MSE of somebody else's at WLC 0, whose frames are put where a turn has read them."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        fleet.sockets.append(sock := socket.socket())
+        self.fleet, self.link = fleet, WlcLink(sock, time.monotonic_ns(), 0, ("192.0.2.1", 5))
+        self.link.tunnel = FakeTunnel()  # type: ignore[assignment]
+        fleet.shard.add(self.link, 1 << 62, 0)
+        self.link.phase = Phase.SETTING_UP
+        fleet.shard.on_tunnel(self.link, time.monotonic_ns())
+
+    def say(self, message: Message, transaction: int) -> None:
+        frame = Codec(self.fleet.profile).encode(message, transaction)
+        self.fleet.shard.receiver.view[: len(frame)] = frame
+        self.fleet.shard._take_untrusted(self.link, 0, len(frame), time.monotonic_ns())
+        self.fleet.shard.receiver.reset()
+
+    def ask_for(self, mask: int, transaction: int = 2) -> None:
+        self.say(SubscribeRequest(mask), transaction)
+
+
+@pytest.fixture
+def visitor(serving: Callable[..., Fleet]) -> Visitor:
+    """It was granted nothing, and stays."""
+    visitor = Visitor(serving(0, planned=1))
+    visitor.say(VersionRequest(1, 1), 1)
+    visitor.ask_for(0)
+    return visitor
+
+
+def test_whoever_was_granted_nothing_has_no_session(visitor: Visitor) -> None:
+    shard, counters = visitor.fleet.shard, visitor.fleet.recorder.counters
+    assert (shard.active, counters["sessions.established"], visitor.link.phase) == (0, 0, Phase.SETTING_UP)
+    assert shard.presence is not None
+    assert shard.presence.absence().missing == 2
+    visitor.say(EchoRequest(), 3)  # it is answered all the same
+    assert counters["echo.answered"] == 1
+    # It may ask for what is offered.
+    visitor.ask_for(1, 4)
+    assert (shard.active, counters["sessions.established"], visitor.link.phase) == (1, 1, Phase.ACTIVE)
+    assert visitor.link.row >= 0
+
+
+@pytest.mark.parametrize("how", ["leaves", "is withdrawn", "stays"])
+def test_that_it_was_granted_nothing_is_why_it_failed(visitor: Visitor, how: str) -> None:
+    shard, link = visitor.fleet.shard, visitor.link
+    if how == "leaves":
+        shard._read([link])
+    elif how == "is withdrawn":
+        shard.withdraw(link, time.monotonic_ns())
+    else:
+        shard.on_timer(link, link.started_ns + (1 << 40))
+    counters = visitor.fleet.recorder.counters
+    assert {name: count for name, count in counters.items() if name.startswith(("errors.", "sessions."))} == {
+        "errors.accept.nothing_granted": 1,
+        "sessions.failed": 1,
+    }
+
+
+class Answering(FakeTunnel):
+    """Its client has answered 999 ms ago, and with that the handshake is done."""
+
+    verified = True
+
+    def waiting(self) -> Waiting:  # type: ignore[override]
+        return Waiting(999 * NS_PER_MS, more=False)
+
+    def handshake(self) -> bool:
+        return True
+
+
+def test_what_came_while_a_wlc_lets_a_client_alone_on_purpose_has_not_waited_for_us(
+    serving: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks once a second, and this time 2 ms later than that."""
+    fleet, now = serving(0, planned=1), [10**12]
+    clock = SimpleNamespace(monotonic_ns=lambda: now[0])
+    for module in (tls_accept, tls, reading):
+        monkeypatch.setattr(module, "time", clock)
+    fleet.sockets.append(sock := socket.socket())
+    link = WlcLink(sock, now[0], 0, ("192.0.2.1", 5))
+    link.tunnel = Answering()  # type: ignore[assignment]
+    fleet.shard.add(link, 1 << 62, 0)
+    fleet.shard._rest(link, 1000 * NS_PER_MS)
+    now[0] += 1002 * NS_PER_MS
+    fleet.shard.on_timer(link, now[0])
+    assert link.phase is Phase.SETTING_UP
+    assert link.waited_ns == 2 * NS_PER_MS
+    # What it has sent in the same breath is read next.
+    assert fleet.shard._read_lag.look(link.tunnel.waiting(), 0, link.rested_ns) == 2 * NS_PER_MS

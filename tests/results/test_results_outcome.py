@@ -1,0 +1,365 @@
+"""What a result says of its stages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loadgen.compare.metrics import not_counted
+from loadgen.errors import ExitCode
+from loadgen.loads import LoadKind
+from loadgen.measure.clocks import Clocks, PeerClocks
+from loadgen.measure.merge import Merger
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.bulk import Columns
+from loadgen.results.asked import Absence, Asked, Pace, shortfalls
+from loadgen.results.health import Verdict
+from loadgen.results.outcome import _paces, load_figures, make_result, stage_spans
+from loadgen.results.record import Load, RunRecord
+from loadgen.results.result import Limit, RunResult, StageResult
+from loadgen.results.thresholds import parse_thresholds
+from loadgen.results.timeline import TimelineBuilder
+from loadgen.scenario.plan import Use, make_plan
+from loadgen.scenario.reading import load_scenario
+from loadgen.session.reception import Reception
+from loadgen.units import NS_PER_S
+
+NOTIFY = '[load]\nrate = 100\nstages = [{ hold = "2s" }]\n'
+HANDSHAKES = '[load]\nkind = "handshake"\nrate = 100\nstages = [{ hold = "2s" }]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "use", "offered"),
+    [
+        (NOTIFY, Use.BOTH, 200),  # to both MSEs
+        (NOTIFY, Use.SERVE_WLC, 200),
+        (NOTIFY, Use.TARGET_WLC, 0),
+        (NOTIFY, Use.SERVE_MSE, 0),
+        (HANDSHAKES, Use.TARGET_WLC, 100),
+    ],
+)
+def test_a_stage_offers_what_is_ours_to_offer(text: str, use: Use, offered: float, tmp_path: Path) -> None:
+    """What a stranger's WLCs send is not what the scenario says."""
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n[mse]\ncount = 2\n{text}', "utf-8")
+    targets = [("127.0.0.1", 16113)] if use is Use.TARGET_WLC else []
+    plan = make_plan(*load_scenario(path), use=use, targets=targets)
+    load = Load(plan.stages, Counter())
+    (span,) = stage_spans(plan, load, load.start_ns + 2 * NS_PER_S)
+    assert (span.start_per_s, span.end_per_s, span.length_ns) == (offered, offered, 2 * NS_PER_S)
+
+
+def left_early(
+    tmp_path: Path, counters: dict[str, int], *, cut_short: bool, absences: tuple[Absence, ...] = ()
+) -> dict[str, float]:
+    """Of 6 s at 50/s that ended after 3 s, all received until then; and its rates."""
+    path = tmp_path / "s.toml"
+    path.write_text('name = "s"\n[load]\nrate = 50\nstages = [{ hold = "6s" }]\n', "utf-8")
+    plan = make_plan(*load_scenario(path), use=Use.TARGET_WLC, targets=[("127.0.0.1", 16113)])
+    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load.end(cut_short=cut_short)
+    load.end_ns = load.start_ns + 3 * NS_PER_S
+    load.after = Counter(counters)
+    merger, recorder = Merger(), Recorder()
+    recorder.stages.add([plan.stages[0].name], [load.start_ns])
+    for number in range(150):
+        recorder.record("notify.latency", 5, plan.stages[0].name)
+        recorder.wait("received", plan.stages[0].name, load.start_ns + number * NS_PER_S // 50, 5)
+    recorder.counters.update(counters)
+    merger.add("mse-0", recorder.take(0))
+    record = RunRecord(
+        merger, TimelineBuilder(NS_PER_S), (load,), (), (), True, True, cut_short, "", True, load.start_ns, absences
+    )
+    result = make_result(plan, record, (), datetime.now(UTC))
+    assert result.load_s == 3
+    assert result.stages[0].rates == result.rates
+    if not absences:
+        assert load_figures(plan, merger, load).rates == result.rates
+    return dict(result.rates)
+
+
+@pytest.mark.parametrize("how", ["sessions.closed", "sessions.lost"])
+def test_a_peer_that_leaves_early_did_the_rest_badly_however_it_left(how: str, tmp_path: Path) -> None:
+    rates = left_early(tmp_path, {"sessions.established": 1, how: 1, "notify.received": 150}, cut_short=False)
+    assert rates == {"notify.received_per_s": pytest.approx(25)}
+
+
+@pytest.mark.parametrize(("before_s", "rate"), [(3.0, 50), (2.5, 25), (0.0, 25)])
+def test_a_load_of_others_that_may_have_ended_earlier_is_judged_by_its_own_length(
+    before_s: float, rate: int, tmp_path: Path
+) -> None:
+    """What is excused in its time is so in its rate: their load began with the first session, before ours."""
+    counters = {"sessions.established": 1, "sessions.closed": 1, "notify.received": 150}
+    absences = (Absence(1, 6.0 - before_s, before_s=before_s), Absence(0, 6.0))
+    rates = left_early(tmp_path, counters, cut_short=False, absences=absences)
+    assert rates == {"notify.received_per_s": pytest.approx(rate)}
+
+
+@pytest.mark.parametrize("how", ["sessions.closed", "sessions.lost"])
+def test_a_load_that_we_ended_is_judged_by_the_time_it_was_on(how: str, tmp_path: Path) -> None:
+    rates = left_early(tmp_path, {"sessions.established": 1, how: 1, "notify.received": 150}, cut_short=True)
+    assert rates == {"notify.received_per_s": pytest.approx(50)}
+
+
+@pytest.mark.parametrize(
+    ("came_in", "warmup", "code"),
+    [
+        ("before", False, ExitCode.INCONCLUSIVE),
+        ("after", False, ExitCode.INCONCLUSIVE),
+        ("", True, ExitCode.INCONCLUSIVE),
+        ("", False, ExitCode.PASSED),
+    ],
+)
+def test_what_comes_outside_of_the_load_is_no_load(came_in: str, warmup: bool, code: ExitCode, tmp_path: Path) -> None:
+    """A WLC that has said all that it has to say before the load begins, after its end, or in the warm-up."""
+    path = tmp_path / "s.toml"
+    stages = '{ warmup = "2s" }, { hold = "2s" }' if warmup else '{ hold = "2s" }'
+    path.write_text(f'name = "s"\n[load]\nrate = 50\nstages = [{stages}]\n', "utf-8")
+    plan = make_plan(*load_scenario(path), use=Use.TARGET_WLC, targets=[("127.0.0.1", 16113)])
+    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load.end()
+    load.end_ns = load.start_ns + sum(stage.duration_ns for stage in plan.stages)
+    recorder = Recorder("before")
+    stage = came_in or plan.stages[0].name
+    assert plan.stages[0].counted is not warmup
+    for _ in range(100):
+        recorder.record("notify.latency", 5, stage)
+    counters = {"sessions.established": 1, "sessions.closed": 1, "sessions.attempted": 1}
+    counters |= {"notify.received": 103, "notify.duplicated": 3}  # what comes again is no load either
+    recorder.counters.update(counters)
+    merger = Merger()
+    merger.add("mse-0", recorder.take(0))
+    record = RunRecord(merger, TimelineBuilder(NS_PER_S), (load,), (), (), True, True, False, "", True, load.start_ns)
+    verdict = make_result(plan, record, (), datetime.now(UTC)).verdict
+    assert verdict.exit_code == code
+    said = "no notification was sent or received in the stages that count; outside of them: 100"
+    assert (said in verdict.reasons) == (code is ExitCode.INCONCLUSIVE)
+    assert (verdict.limit_reason == said) == (code is ExitCode.INCONCLUSIVE)
+
+
+def test_figures_so_far_are_of_the_time_so_far(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n{NOTIFY}', "utf-8")
+    plan = make_plan(*load_scenario(path))
+    load = Load(plan.stages, Counter())
+    so_far = load.until(load.start_ns + NS_PER_S)
+    assert (so_far.judged_end_ns, load.end_ns) == (load.start_ns + NS_PER_S, 0)
+    load.end()
+    assert load.until(load.start_ns + NS_PER_S).judged_end_ns == load.start_ns + 2 * NS_PER_S
+
+
+def paces_of(tmp_path: Path, text: str, counters: dict[str, int], per_s: float) -> list[Pace]:
+    """Of a run whose hold had this rate."""
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n{text}', "utf-8")
+    plan = make_plan(*load_scenario(path))
+    load = Load(plan.stages, Counter())
+    spans = stage_spans(plan, load, load.judged_end_ns)
+    rate = "handshake.completed_per_s" if plan.kind is LoadKind.HANDSHAKE else "notify.received_per_s"
+    stages = [
+        StageResult(s.name, s.counted, 0.0, s.length_ns / NS_PER_S, s.start_per_s, s.end_per_s, {}, {}, {rate: per_s})
+        for s in spans
+    ]
+    return _paces(plan, spans, stages, counters)
+
+
+@pytest.mark.parametrize(("due", "judged"), [(200, True), (199, True), (150, False)])
+def test_a_rate_that_nobody_keeps_while_mses_have_unsubscribed_is_not_judged(
+    due: int, judged: bool, tmp_path: Path
+) -> None:
+    """Of 200 that the schedule has, a quarter was owed to nobody: all that was due was done in time."""
+    paces = paces_of(tmp_path, NOTIFY, {"notify.due": due}, due / 2)
+    assert paces == ([Pace("hold", "notifications/s", 100.0, due / 2)] if judged else [])
+
+
+@pytest.mark.parametrize(("sent", "offered"), [(400, 200.0), (200, 100.0), (150, 100.0)])
+def test_a_backlog_is_not_hidden_by_mses_that_the_plan_does_not_have(sent: int, offered: float, tmp_path: Path) -> None:
+    """To two of them, 150/s are not all of what one would be told."""
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n{NOTIFY}', "utf-8")
+    plan = make_plan(*load_scenario(path), use=Use.SERVE_WLC)
+    load = Load(plan.stages, Counter())
+    spans = stage_spans(plan, load, load.judged_end_ns)
+    stage = StageResult("hold", True, 0.0, 2.0, 100.0, 100.0, {}, {"notify.sent": sent}, {"notify.sent_per_s": 150.0})
+    assert _paces(plan, spans, [stage], {"notify.due": sent}) == (
+        [Pace("hold", "notifications/s", offered, 150.0)] if sent >= 200 else []
+    )
+
+
+def test_a_ramp_is_judged_by_its_mean(tmp_path: Path) -> None:
+    text = NOTIFY.replace(NOTIFY[NOTIFY.index("stages") :], 'stages = [{ ramp = "6s" }]\n')
+    (pace,) = paces_of(tmp_path, text, {"notify.due": 300}, 40.0)
+    assert (pace.stage, pace.done) == ("ramp", 40.0)
+    assert pace.offered == pytest.approx(50, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "due", "done"),
+    [
+        ('kind = "handshake"\nrate = 2.5', 7, 7),  # 2.333/s, where the rate is 2.5/s
+        ('kind = "handshake"\nrate = 2.5', 7, 6),
+        ("rate = 2.5", 7, 7),
+        ("rate = 40\nburst = 30", 120, 120),
+        ("rate = 40\nburst = 60", 120, 60),
+    ],
+)
+def test_a_stage_did_all_that_was_asked_for_if_it_did_what_was_due_in_it(
+    text: str, due: int, done: int, tmp_path: Path
+) -> None:
+    """Between whole handshakes, and whole bursts, nothing is due."""
+    stages = '\nstages = [{ warmup = "1s" }, { hold = "3s" }]\n'
+    (pace,) = paces_of(tmp_path, f"[load]\n{text}{stages}", {"notify.due": 1000}, done / 3)
+    assert (pace.offered * 3, pace.done * 3) == pytest.approx((due, done))
+    short = shortfalls(Asked(), 4, {}, (), [pace])
+    assert [shortfall.grave for shortfall in short] == ([] if done == due else [True])
+
+
+@pytest.mark.parametrize(
+    ("dead", "rates"),
+    [
+        # One of one: its figures end with its last report, after 4 s. What it had sent since was received.
+        (("wlc-0",), {"notify.sent_per_s": 50.0, "notify.received_per_s": 60.0}),
+        # One of two: 4 s of it, and 5 s of the other.
+        (("mse-1",), {"notify.sent_per_s": 40.0, "notify.received_per_s": 300 / 4.5}),
+        ((), {"notify.sent_per_s": 40.0, "notify.received_per_s": 60.0}),
+    ],
+)
+def test_a_worker_that_died_has_a_rate_for_as_long_as_it_told(
+    dead: tuple[str, ...], rates: dict[str, float], tmp_path: Path
+) -> None:
+    """After 5 s of 6, when it was to report for the fifth time; or it was found after a minute."""
+    path = tmp_path / "s.toml"
+    path.write_text('name = "s"\n[load]\nrate = 50\nstages = [{ hold = "6s" }]\n', "utf-8")
+    plan = make_plan(*load_scenario(path), use=Use.BOTH)
+    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load.end(cut_short=True)
+    load.end_ns = load.start_ns + 5 * NS_PER_S
+    merger = Merger()
+    for worker, metric, count in (("wlc-0", "lag", 200), ("mse-0", "latency", 100), ("mse-1", "latency", 200)):
+        recorder = Recorder()
+        recorder.stages.add([plan.stages[0].name], [load.start_ns])
+        for _ in range(count):
+            recorder.record(f"notify.{metric}", 5, plan.stages[0].name)
+        recorder.counters["sessions.established"] = 1
+        merger.add(worker, recorder.take(3))
+    merger.settle(dead)
+    record = RunRecord(
+        merger, TimelineBuilder(NS_PER_S), (load,), (), dead, not dead, True, False, "", True, load.start_ns
+    )
+    result = make_result(plan, record, (), datetime.now(UTC))
+    assert {name: rate for name, rate in result.rates.items() if name.startswith("notify.")} == pytest.approx(rates)
+    # How it fared until then it never told.
+    assert (result.verdict.generator is Verdict.INVALID) == bool(dead)
+    assert not_counted(result) == ("a worker process died in it" if dead else None)
+
+
+def result_of(
+    tmp_path: Path,
+    recorder: Recorder,
+    text: str = NOTIFY,
+    use: Use = Use.TARGET_WLC,
+    demands: tuple[str, ...] = (),
+) -> RunResult:
+    """Of a run whose one worker recorded this, in a hold of 2 s with one session; `recorder` knows its stage."""
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n{text}', "utf-8")
+    targets = [("127.0.0.1", 16113)] if use is Use.TARGET_WLC else []
+    plan = make_plan(*load_scenario(path), use=use, targets=targets)
+    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load.end()
+    load.end_ns = load.start_ns + plan.duration_ns
+    recorder.counters.update({"sessions.attempted": 1, "sessions.established": 1, "sessions.closed": 1})
+    merger = Merger()
+    merger.add("mse-0", recorder.take(0))
+    record = RunRecord(merger, TimelineBuilder(NS_PER_S), (load,), (), (), True, True, False, "", True, load.start_ns)
+    return make_result(plan, record, parse_thresholds(demands, "thresholds"), datetime.now(UTC))
+
+
+def test_durations_that_are_all_cut_off_are_no_pass(tmp_path: Path) -> None:
+    """A WLC says that its notifications were due after it sent them: all latencies are 0."""
+    recorder = Recorder("before")
+    for _ in range(200):
+        recorder.record("notify.latency", -5, "hold")
+        recorder.record("notify.service", 5, "hold")
+    recorder.counters["notify.received"] = 200
+    result = result_of(tmp_path, recorder)
+    assert result.metrics["notify.latency"].p50 == 0
+    assert result.verdict.exit_code == ExitCode.INCONCLUSIVE
+    assert result.verdict.reasons[0].startswith("200 of 400 durations of notifications were below 0 or above 1 h: ")
+
+
+@pytest.mark.parametrize(
+    ("requests", "use", "code"),
+    [
+        ("measurement = { rate = 50 }", Use.TARGET_WLC, ExitCode.INCONCLUSIVE),
+        ('measurement = { rate = 50, device = "unknown" }', Use.TARGET_WLC, ExitCode.PASSED),
+        ("measurement = { rate = 50 }", Use.BOTH, ExitCode.PASSED),
+    ],
+)
+def test_a_target_that_refuses_what_it_is_asked_is_no_pass(
+    requests: str, use: Use, code: ExitCode, tmp_path: Path
+) -> None:
+    recorder = Recorder("before")
+    for _ in range(200):
+        recorder.record("notify.latency", 5, "hold")
+    counters = {"requests.due": 100, "requests.sent": 100, "requests.answered": 100, "requests.refused": 100}
+    recorder.counters.update(counters | {"notify.received": 200, "notify.sent": 200, "notify.due": 200})
+    result = result_of(tmp_path, recorder, f"{NOTIFY}[requests]\n{requests}\n", use)
+    assert result.verdict.exit_code == code
+    assert "requests refused: 100" in result.verdict.reasons
+
+
+def told_of(late_ns: Callable[[int], int], *, rate: int = 100, seconds: int = 2) -> Recorder:
+    """What an MSE records of a WLC that tells something at a rate, by its own due times so late."""
+    recorder = Recorder("before")
+    recorder.stages.add(["hold"], [0])
+    reception = Reception(recorder, 1, 0, our_schedule=False)
+    reception.open(0, 1)
+    for number in range(rate * seconds):
+        now_ns = number * NS_PER_S // rate
+        times = (now_ns - late_ns(now_ns), now_ns - 1_000)
+        reception.absorb(Columns(*(np.array([value]) for value in (number, *times, 0))), [0], [1], [now_ns])
+    return recorder
+
+
+@pytest.mark.parametrize(
+    ("late_ns", "judged", "longer", "code"),
+    [
+        (lambda now_ns: now_ns // 2, (), "999 ms", ExitCode.INCONCLUSIVE),  # 100 of 200/s
+        (lambda now_ns: now_ns // 2, ("notify.received_per_s > 50",), "999 ms", ExitCode.PASSED),
+        (lambda now_ns: now_ns // 33, (), "60.6 ms", ExitCode.PASSED),
+        (lambda now_ns: now_ns // 200, (), "", ExitCode.PASSED),
+        (lambda _: 2 * NS_PER_S, (), "", ExitCode.PASSED),  # late, and no later and later
+        (lambda now_ns: NS_PER_S if now_ns // 10_000_000 % 50 == 0 else 0, (), "", ExitCode.PASSED),  # a tail
+        (lambda now_ns: 2 * NS_PER_S - now_ns // 2, (), "", ExitCode.PASSED),  # it catches up
+    ],
+)
+def test_that_a_backlog_of_somebody_elses_grew_is_told(
+    late_ns: Callable[[int], int], judged: tuple[str, ...], longer: str, code: ExitCode, tmp_path: Path
+) -> None:
+    result = result_of(tmp_path, told_of(late_ns), demands=judged)
+    said = f"by the WLCs' own due times, notifications waited {longer} longer at the end of hold than at its beginning"
+    assert result.verdict.exit_code == code
+    assert result.verdict.generator is Verdict.VALID
+    assert [reason for reason in result.verdict.reasons if "backlog" in reason] == (
+        [f"{said}: a backlog grew"] if longer else []
+    )
+    assert result.rates == {"notify.received_per_s": pytest.approx(100)}
+    if code is ExitCode.INCONCLUSIVE:
+        assert (result.verdict.limited_by, result.verdict.limit_reason) == (Limit.TARGET, f"{said}: a backlog grew")
+
+
+@pytest.mark.parametrize("why", ["clock.clamped", "less_ns"])
+def test_no_backlog_is_told_of_where_the_clocks_do_not_tell(why: str, tmp_path: Path) -> None:
+    recorder = told_of(lambda now_ns: now_ns // 2)
+    if why == "clock.clamped":
+        recorder.record("notify.service", -1, "before")
+    else:
+        recorder.clocks = PeerClocks(["192.0.2.1"])
+        recorder.clocks.survey = lambda: Clocks(wlcs=1, less_ns=NS_PER_S)  # type: ignore[method-assign]
+    assert not any("backlog" in reason for reason in result_of(tmp_path, recorder).verdict.reasons)

@@ -1,0 +1,95 @@
+"""The first of somebody else's MSEs is told of at once, in virtual time: the load begins with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from loadgen.nmsp.messages import Role
+from loadgen.nmsp.profile import WireProfile
+from loadgen.run.channel import Assignment, Progress
+from loadgen.run.worker import Worker
+from loadgen.scenario.plan import Plan, Use, make_plan
+from loadgen.scenario.reading import scenario_untrusted
+from loadgen.units import NS_PER_S
+
+
+class Told:
+    """A channel that keeps what is sent, and when."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[float, Any]] = []
+
+    async def send(self, value: object) -> None:
+        self.values.append((trio.current_time(), value))
+
+
+@pytest.mark.parametrize("name", ["sessions.established", "handshakes.attempted"])
+def test_whoever_comes_first_is_told_of_before_the_interval_is_over(name: str) -> None:
+    scenario, profile = scenario_untrusted({"name": "first", "load": {"rate": 1}}, Path("first.toml"))
+    told = Told()
+    plan = make_plan(scenario, profile, use=Use.SERVE_WLC)
+    worker, _ = made(Role.WLC, plan, profile, told)
+
+    async def main() -> float:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker._tell_of_the_first)
+            await trio.sleep(3.333)
+            assert told.values == []
+            worker._recorder.count(name)
+            return trio.current_time()
+
+    came_s = trio.run(main, clock=MockClock(autojump_threshold=0))
+    ((told_s, value),) = told.values
+    assert isinstance(value, Progress)
+    assert value.interval.counters[name] == value.active == 1
+    assert 0 <= told_s - came_s <= 0.05
+
+
+def test_that_the_last_session_has_gone_is_told_before_the_interval_is_over() -> None:
+    """A load of somebody else's WLCs is as long as they were there."""
+    scenario, profile = scenario_untrusted({"name": "last", "load": {"rate": 1}}, Path("last.toml"))
+    told = Told()
+    worker, shard = made(Role.MSE, make_plan(scenario, profile, use=Use.SERVE_MSE), profile, told)
+
+    async def main() -> float:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker._tell_of_the_last)
+            await trio.sleep(3.333)
+            shard.active = 0
+            left_s = trio.current_time()
+            await trio.sleep(3)
+            nursery.cancel_scope.cancel()
+        return left_s
+
+    left_s = trio.run(main, clock=MockClock(autojump_threshold=0))
+    ((told_s, value),) = told.values
+    assert isinstance(value, Progress)
+    assert value.active == 0
+    assert 0 <= told_s - left_s <= 0.05
+
+
+def made(role: Role, plan: Plan, profile: WireProfile, told: Told) -> tuple[Worker, SimpleNamespace]:
+    """A worker with a session, and its shard."""
+    assignment = Assignment(
+        role=role,
+        plan=plan,
+        profile=profile.document,
+        worker=0,
+        workers=1,
+        identities=(),
+        auth_lists=(),
+        trusted_pem=None,
+        epoch_ns=0,
+        interval_ns=NS_PER_S,
+        to_unix_ns=0,
+    )
+    worker = Worker(told, assignment)  # type: ignore[arg-type]
+    shard = SimpleNamespace(active=1, queued_bytes=lambda: 0, totals=lambda _now_ns: {})
+    worker._shard = shard  # type: ignore[assignment]
+    return worker, shard
