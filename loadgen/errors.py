@@ -1,7 +1,7 @@
 """Every exception of this package, and the exit codes of the command.
 
 One tree. An error that reaches the command line ends the run with its `exit_code`; a fault of one peer is
-data (`nmsp.errors`-style `kind`, counted) and never gets that far. "Could not keep up" and "threshold failed"
+data (it has a `kind`, and is counted) and never gets that far. "Could not keep up" and "threshold failed"
 are verdicts of a run, not exceptions: they have exit codes here and no class.
 """
 

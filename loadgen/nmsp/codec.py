@@ -1,4 +1,4 @@
-"""One message <-> bytes, for every kind. The path of many measurement notifications is `nmsp.hot`."""
+"""One message <-> bytes, for every kind. The path of many measurement notifications is `nmsp.bulk`."""
 
 from __future__ import annotations
 

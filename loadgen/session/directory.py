@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
 
 class Directory(Protocol):
-    """Who answers for a WLC's devices. `stations.Directory` is one; a simulated site may be another."""
+    """Who answers for a WLC's devices: `StationDirectory`, or at a simulated site `SiteDirectory`."""
 
     groups: tuple[str, ...]
 
