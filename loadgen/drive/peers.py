@@ -63,7 +63,7 @@ class Link(Protocol):
 
 
 class Peer:
-    """Whom a link leads to, over all the links that there were: what an operator asks about.
+    """The far end of a link, and of all links that there were to it before: a row of `loadgen status`.
 
     Attributes:
         number: of our WLC or session among the worker's.

@@ -1,4 +1,4 @@
-"""What every shard that plays WLCs does first: listen, accept, and rest a listener that cannot accept."""
+"""Shards that play WLCs: they listen, accept, and leave a listener alone for a while when accepting fails."""
 
 from __future__ import annotations
 

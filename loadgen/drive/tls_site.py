@@ -63,7 +63,7 @@ class Round:
         self._items: dict[tuple[bool, tuple[str, ...]], Sequence[Notification]] = {}
 
     def items_for(self, granted: int, groups: tuple[str, ...] = ()) -> Sequence[Notification]:
-        """What whoever has been granted this mask is told; laid out once for all of one sort.
+        """What an MSE with this grant is told; laid out once for all MSEs with the same grant and groups.
 
         Args:
             groups: of access points: measurements of others are left out; empty: of none.

@@ -357,7 +357,7 @@ def _lowest_of(bins: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
 
 
 def _check_encoded(encoded: bytes) -> None:
-    """Refuse what `HdrHistogram.decode` would follow into the woods: other layouts, other sizes, deflate bombs."""
+    """Refuse what would cost `HdrHistogram.decode` any amount of memory: other layouts or sizes, deflate bombs."""
     try:
         raw = base64.b64decode(encoded, validate=True)
     except binascii.Error as error:

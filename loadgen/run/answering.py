@@ -14,7 +14,7 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.run.channel import AskStatus, StatusPart
 from loadgen.status.answer import PeerRow, SideCounts
 
-# Looking at so many peers, or telling of so many, takes about a millisecond.
+# Each takes about a millisecond: looking at that many peers, and writing the rows of that many.
 _LOOK_AT = 2048
 _TELL = 100
 _ECHO = (Kind.ECHO_REQUEST, Kind.ECHO_RESPONSE)

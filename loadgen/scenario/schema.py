@@ -122,7 +122,8 @@ class Session(msgspec.Struct, frozen=True):
 
     echo_interval: Duration = Duration(15 * NS_PER_S)
     dead_interval: Duration = Duration(30 * NS_PER_S)
-    # An MSE's requests: not answered for so long; then asked again after so long more; and so many times.
+    # An MSE's request counts as not answered after the first of these, is sent again after the second, at most as often
+    # as the third says.
     response_timeout: Duration = Duration(NS_PER_S)
     retransmit_interval: Duration = Duration(3 * NS_PER_S)
     max_retransmits: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 5

@@ -88,7 +88,9 @@ class Question:
         return self.share.schedule.due_ns(self.share.slot(self.due))
 
     def take(self) -> tuple[int, int]:
-        """Whose turn the next one is (a session's number in this worker), and the how-many-eth of it."""
+        """Take the next request that is due; returns the session that asks it (its number in this worker), and how many
+        this session was to ask before it.
+        """
         assert self.share is not None
         turn, number = divmod(self.due, len(self.share.members))
         self.due += 1

@@ -27,7 +27,7 @@ from loadgen.session.link import Endpoint, EndpointSettings
 NOTHING_GRANTED = "nothing_granted"
 # Transactions that are remembered, so that a request which comes again is told from a new one.
 _REMEMBERED = 64
-# By kind of request and subservice: the kind of the response, and the field that carries its records.
+# By kind of request and subservice: the kind of the response.
 _RESPONSES: dict[tuple[Kind, int], Kind] = {
     (asked, subservice): kind
     for kind, entry in CATALOGUE.items()

@@ -44,7 +44,8 @@ _ERRNO_KINDS = {
     errno.EADDRNOTAVAIL: "no_local_port",
     errno.EMFILE: "no_descriptor",
     errno.ENFILE: "no_descriptor",
-}  # What OpenSSL says where a client finds the server's certificate wrong.
+}
+# What OpenSSL says where a client finds the server's certificate wrong.
 _VERIFY_FAILED = "certificate_verify_failed"
 # What it says where the first bytes are no TLS record's.
 _NO_RECORD = "wrong_version_number"
@@ -79,7 +80,7 @@ class TransportFault(Exception):
 
 
 class EndOfStream(TransportFault):
-    """The peer closed; `orderly` if it said so (close_notify) before."""
+    """The peer ended its side of the connection. Args: orderly: after a close_notify, and not by TCP alone."""
 
     def __init__(self, *, orderly: bool) -> None:
         self.orderly = orderly

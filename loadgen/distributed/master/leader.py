@@ -57,7 +57,7 @@ class _Run(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The last run, when it was over. Args: trouble: why the folder is not complete; empty if it is."""
+    """The last run, once it is over. Attributes: trouble: why its folder is not complete; empty: it is."""
 
     result: RunResult
     curves: dict[str, Histogram]

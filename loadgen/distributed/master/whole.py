@@ -27,9 +27,9 @@ from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NS_PER_S
 
-# A report of thousands of sessions has some kilobytes; more than this is not one of ours.
-# A worker's clock may be ahead of ours by so many intervals.
+# By how many intervals the clock of a Locust worker's machine may be ahead of the master's.
 _CLOCKS_APART = 3600
+# A report of thousands of sessions has some kilobytes; more than this is not one of ours.
 _MAX_REPORT_BYTES = 16 * 1024 * 1024
 
 
