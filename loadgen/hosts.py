@@ -40,7 +40,7 @@ def endpoint_shown(host: str, port: int | str) -> str:
 
 
 def further(host: str, count: int) -> str:
-    """The address that comes so many after this one, in the same zone.
+    """The address that comes `count` after this one, in the same zone.
 
     Raises:
         ValueError: it is none, or there are no more.

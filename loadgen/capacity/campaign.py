@@ -36,7 +36,7 @@ _NEVER = {
 # A load that breaks by less than that may have done so by the mood of the machine. And one that holds may have done so
 # by its mood, where waits scatter so much that a backlog which grows by the rest would not show.
 _CLEAR = 0.9
-# So many tries of a load may be like that; then it is judged by what all of them show together.
+# Five tries of a load may be like that; then it is judged by what all of them show together.
 _MOST_SCATTERED = 5
 # For a percentile, or to see a share of failures, a hold is made longer until it has samples enough; but not longer.
 _LONGEST_HOLD_NS = 60 * NS_PER_S
@@ -68,7 +68,7 @@ class Observation(NamedTuple):
         workers: of ours, per side.
         cpu_s: that all of them used per second.
         growth_ns: by how much longer what was due waited at the end of the hold than at its beginning.
-        waits: how long it did, at each worker; empty: nobody knows of each.
+        waits: how long it did, at each worker; empty: the workers' own are not known.
         trouble: why it could not be made at all; empty if it was.
         due: how much was, in the hold; None: nobody counted, and it was what is offered in that time.
         unlike_pass: why a run like that would not pass, where the load was one.

@@ -6,20 +6,20 @@ import math
 from enum import StrEnum
 from typing import NamedTuple
 
-# Failures that have nothing to do with the load: a connection reset on the way, a peer that was restarted. So many of
-# all that was tried break nothing, and the result says that they were there.
+# Failures that have nothing to do with the load: a connection reset on the way, a peer that was restarted. A load with
+# this share of them holds, and the result says that they were there.
 STRAYS = 1 / 1000
-# More than so many failures are no accident: by strays alone, there would be so many once in a thousand loads.
+# A number of failures that strays alone reach in less than this share of loads is no accident.
 _ACCIDENT = 0.001
 # That what failed at loads that broke, and not at those that held, did so by chance: not more often than that.
 _UNLIKELY = 0.01
-# So many standard deviations, and as many failures, above what is expected need no reckoning: it takes as many terms as
-# there are failures, and a load that drops much has millions.
+# A number of failures that is above the expected one by ten, and by ten standard deviations, is taken for no accident
+# without the binomial sum: that has as many terms as there are failures, and a load that drops much has millions.
 _FAR_OFF = 10
 # Where it is not known how many were tried (sessions that were up before), as if it were 50.
 _LEAST_EXPECTED = 50 * STRAYS
-# So many more breaks than holds are enough to look for the limit below a load; and so many to take it for the bound of
-# the limit, or for one that cannot be confirmed. In between, one lucky try is not enough: it takes more than breaks.
+# `_BROKE` more breaks than holds are enough to look for the limit below a load, `_FIRM` to take it for the limit's
+# bound, or for one that cannot be confirmed. In between, one lucky try is not enough: it takes more than breaks.
 _BROKE = 2
 _FIRM = 3
 _MOST_TRIES = 7
@@ -109,7 +109,7 @@ class Evidence:
 
 
 def explained(failed: int, attempted: int) -> bool:
-    """Whether so many failures may be strays."""
+    """Whether this number of failures may be strays."""
     expected = max(attempted * STRAYS, _LEAST_EXPECTED)
     if failed > expected + _FAR_OFF * (1 + math.sqrt(expected)):
         return False
@@ -132,13 +132,13 @@ def untried(held: Pool, broke: Pool) -> int:
         return 0
     if held.failed < expected and _at_most(held.failed, failures, held.attempted / every) < _UNLIKELY:
         return 0
-    # With no failure more, it would take so many in all.
+    # How many it would take in all, without another failure.
     enough = broke.attempted * (math.pow(_UNLIKELY, -1 / broke.failed) - 1)
     return max(1, math.ceil(enough) - held.attempted)
 
 
 def _at_most(most: int, number: int, share: float) -> float:
-    """The chance that so many at most, of a number, are of this share (binomial)."""
+    """The chance that no more than the first number, of the second, are of this share (binomial)."""
     return math.fsum(
         math.exp(
             math.lgamma(number + 1)

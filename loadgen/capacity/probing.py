@@ -35,7 +35,7 @@ _DRAIN_S = 30.0
 # More was due than was to be tried, because another MSE came; and so often a load is made again for that.
 _CROWDED = 1.01
 _MOST_CROWDED = 8
-# A target that refuses half of what comes refuses so many in a row once in a million times: it is not there any more.
+# A target that refuses half of what comes refuses 20 in a row once in a million times: after that it counts as gone.
 _LEAST_IN_VAIN = 20
 
 OnProbe = Callable[[Probe], None]

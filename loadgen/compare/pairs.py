@@ -51,7 +51,7 @@ def order_shown(slots: tuple[Slot, ...]) -> str:
 
 
 def position_of(pair: int, new: bool, control: int) -> int:
-    """Where a run of a pair is in a session that began with so many control pairs."""
+    """Where a run of a pair is in a session that began with `control` control pairs."""
     return 2 * (control + pair) + _sides(pair).index(new)
 
 

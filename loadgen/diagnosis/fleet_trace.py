@@ -11,7 +11,7 @@ from loadgen.nmsp.messages import Role
 
 
 class FleetTrace:
-    """Turns handshakes that are over into lines, up to so many of each side, and counts those that it does not."""
+    """Turns handshakes that are over into lines, up to a limit of each side, and counts those that it does not."""
 
     def __init__(self, limit: int, to_unix_ns: int) -> None:
         """Args: limit: handshakes a side; to_unix_ns: turns the monotonic clock into ns since the epoch."""

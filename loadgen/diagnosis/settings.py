@@ -86,7 +86,7 @@ class Check:
         self.note_certificate(plays, settings.identity.certificate())
 
     def events(self) -> Sink:
-        """Where a tunnel's events go: the log, and whoever wants a trace."""
+        """Where a tunnel's events go: the log, and the trace if one is wanted."""
         trace, take = self.settings.trace, self.log.take
         if trace is None:
             return take
@@ -245,7 +245,7 @@ class Check:
         )
 
 
-# Messages that only the one side sends: whoever gets one from its peer has met its own kind.
+# Messages that only the one side sends: an endpoint that gets one of its own has met its own kind.
 _OF_MSES = ("version_request", "subscribe_request", "echo_request")
 _OF_WLCS = ("version_response", "capability", "subscribe_response", "echo_response", "measurement_notify")
 

@@ -192,7 +192,7 @@ class _WlcCheck:
         return withheld
 
     def _answer_to_a_hello(self, address: tuple[str, int]) -> bytes:
-        """What comes first; OpenSSL was quicker than our look at it, so somebody else than OpenSSL asks once more."""
+        """The first bytes of an answer to a plain hello: OpenSSL had read those of the handshake before we saw them."""
         hello = SSL.Connection(self._context(None, strong=self._settings.strong), None)
         hello.set_connect_state()
         with suppress(SSL.WantReadError):
@@ -222,7 +222,7 @@ class _WlcCheck:
     def _refused_at(self, fault: TransportFault) -> Step | None:
         """With TLS 1.3 our side of the handshake was over before the WLC had seen our certificate; this is its answer.
 
-        Whoever let us in says something, or ends in order. Some refuse without an alert, or with one that we cannot
+        A WLC that let us in says something, or ends in order. Some refuse without an alert, or with one that we cannot
         read: Mbed TLS 4.1 encrypts it with the keys of the handshake.
         """
         if fault.kind.startswith("alert_"):

@@ -6,7 +6,7 @@ for either: `users` (what a user is), `arguments` (what a person chose), `messag
           ^                                    |
           +-- stats: rows, NodeReport <--------+          whole: Merger -> RunResult -> the same folder
 
-A plan may have *users*: the next so many of its sessions, mustered and dismissed while the load goes on
+A plan may have *users*, each with the next few of its sessions, mustered and dismissed while the load goes on
 (`Supervisor.begin`, `muster`, `begin_stage`). Each owes from its own start, so the schedule is the same arithmetic as
 ever: members that are not there are skipped. A worker prepares a squad for its share of the users; when more come,
 because another worker went, it starts another squad, in processes of its own. A supervisor that leads a part of a run

@@ -84,7 +84,7 @@ class Chosen(NamedTuple):
         """The plan of all users together, as if they were one worker's; of the first class.
 
         Raises:
-            InputError: so many cannot be.
+            InputError: that number cannot be.
         """
         fleet = next(iter(self.fleets.values()))
         whole = sized(fleet, max(1, users))

@@ -23,7 +23,7 @@ from loadgen.units import NS_PER_S, Duration
 
 # A load that goes on until somebody stops it: ten years.
 FOREVER_NS = 10 * 365 * 86400 * NS_PER_S
-# Between the first endpoint of one worker and that of the next: so many have a number, a MAC and an address each.
+# From the first endpoint of one worker to that of the next: each has a number, a MAC and an address of its own.
 ENDPOINTS_PER_WORKER = 65_536
 _MOST_WORKERS = (1 << 24) // ENDPOINTS_PER_WORKER
 
@@ -66,10 +66,10 @@ def sized(fleet: Fleet, users: int, listen: str | None = None, step_over: int = 
 
     Args:
         listen: where the first WLC listens for somebody else's MSEs, instead of where the scenario says.
-        step_over: so many addresses (or ports) further on; those before are other users'.
+        step_over: how many addresses (or ports) further on; those before are other users'.
 
     Raises:
-        InputError: so many cannot be, or the scenario does not go together with users.
+        InputError: that number cannot be, or the scenario does not go together with users.
     """
     if users > MOST_OF_A_FLEET:  # found before a plan of so many is tried
         raise InputError(Problem("users", f"at most {MOST_OF_A_FLEET:,}", f"{users:,}"))

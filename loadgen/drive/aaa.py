@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 class Aaa:
-    """The auth lists of a worker's WLCs. The look-up is done at once; whoever asked waits as long as it says."""
+    """The auth lists of a worker's WLCs. The look-up is done at once; a WLC waits for the answer as long as it says."""
 
     def __init__(self, lists: Sequence[AuthList], delays_ns: Sequence[int], poll_tick_ns: int) -> None:
         """Args: delays_ns: of each list; poll_tick_ns: how often a WLC looks at a handshake; 0: whenever it can."""

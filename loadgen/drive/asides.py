@@ -23,7 +23,7 @@ class Asides:
         self._said: list[list[int]] = []
 
     def said(self, told: int, size: int) -> None:
-        """So many bytes, now."""
+        """`size` bytes were written, behind `told` notifications."""
         if self._said and self._said[-1][0] == told:
             self._said[-1][2] += size
             return

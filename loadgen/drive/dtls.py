@@ -31,7 +31,7 @@ from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 # Sending more often than this costs more than it gains in punctuality; what was received is taken as often.
 TICK_NS = NS_PER_MS
-# Whoever sleeps until a time wakes so much later at most, on a machine that has nothing else to do.
+# By how much a sleeping task is woken too late at most, on a machine that has nothing else to do.
 _TIMER_NS = NS_PER_MS
 # The longest sleep; another task of the worker may have changed what there is to do.
 _MAX_SLEEP_NS = 100 * NS_PER_MS

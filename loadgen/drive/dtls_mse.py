@@ -36,7 +36,7 @@ _PATIENCE_NS = 2 * NS_PER_S
 _QUIET_NS = 250 * NS_PER_MS
 # What came is taken together with what comes so soon after it; it is as old as it is, whenever that is noted.
 _GATHER_NS = 5 * NS_PER_MS
-# Below so many datagrams, scanning them one by one is cheaper than sweeping them together.
+# With fewer datagrams than this, scanning them one by one is cheaper than sweeping them together.
 _MIN_SWEEP = 6
 # A tick that has fallen behind with asking must still read the answers.
 _ASK_BUDGET_NS = 10 * NS_PER_MS

@@ -38,7 +38,7 @@ _MAX_BATCH = 512
 _DATAGRAMS_PER_VISIT = 4
 # What is due must not keep timers waiting: after so long, the rest is sent in the next tick.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
-# Clients whose repeated hellos are known; one that repeats its own after so many others counts once more.
+# Clients whose hellos are remembered; one that repeats its own after that many others counts once more.
 _MOST_UNMET = 4096
 # It is refused within one call; nobody is waited for.
 _ANSWER_S = 1.0

@@ -43,7 +43,7 @@ class Link:
         self.read = False  # what was read last was not taken yet
         self.tail = b""  # the beginning of a frame that has not arrived whole
         self.timer = 0  # serial of the timer that counts; earlier ones were replaced
-        self.rested_ns = 0  # until then it was let alone on purpose: what came meanwhile waited for nobody
+        self.rested_ns = 0  # until then it was let alone on purpose: what came meanwhile was not read late
         self.waited_ns = 0  # what it brought in its handshake, until we read it
         self.watched = 0
         self.peer: Peer | None = None  # once its tunnel is up

@@ -34,11 +34,11 @@ class Pauses:
         self._opened_ns: int | None = None
 
     def opens(self) -> None:
-        """Somebody else may connect from now on, and nobody accepts yet."""
+        """Peers may connect from now on, and the loop that accepts them does not turn yet."""
         self._opened_ns = time.monotonic_ns() - time.process_time_ns()
 
     def drives(self) -> None:
-        """The loop begins. What kept it until now, but for work of ours, stood in the way of whoever had connected."""
+        """The loop begins. What kept it until now, but for work of ours, kept peers waiting that had connected."""
         if self._opened_ns is not None:
             stood_ns = time.monotonic_ns() - time.process_time_ns() - self._opened_ns
             self.setup_ns, self._opened_ns = max(self.setup_ns, stood_ns), None

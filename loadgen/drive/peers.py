@@ -33,7 +33,7 @@ RECORDED_AS = {
     "aaa-validation-fail": ("aaa.validation_fail",),
     "aaa-validation-success": ("aaa.validation_success",),
 }
-# A stranger's addresses must not fill our memory: of more, whoever has been away for longest is forgotten.
+# The addresses of an unplanned MSE must not fill our memory: beyond this, the peer that left first is forgotten.
 _MOST_PEERS = 65536
 
 
@@ -97,7 +97,7 @@ class Peer:
         self.heard: dict[Kind, int] = {}
 
     def totals(self, link: Link | None, notifications: int) -> tuple[dict[Kind, int], dict[Kind, int]]:
-        """`said` and `heard`, with those of a link and so many notifications over it."""
+        """`said` and `heard`, with those of the present link, which has carried this number of notifications."""
         said, heard = self.said.copy(), self.heard.copy()
         if link is None or (endpoint := link.endpoint) is None:
             return said, heard
@@ -155,7 +155,7 @@ class PeerBook:
         self._idle[key] = idle
 
     def _pop(self, key: tuple[int, str], index: int = -1) -> Peer | None:
-        """Whoever has left from there last, or first; idle no more."""
+        """Take the peer that left this place last (index -1) or first (0) from the idle ones."""
         if (idle := self._idle.get(key)) is None:
             return None
         peer = idle.pop(index)
@@ -164,7 +164,9 @@ class PeerBook:
         return peer
 
     def _forget(self) -> bool:
-        """Whoever left first from where nobody has left for longest; False: all of them are there."""
+        """Forget an idle peer: the first that left the place which has been without departures for longest. False: all
+        peers are there.
+        """
         if (key := next(iter(self._idle), None)) is None:
             return False
         peer = self._pop(key, 0)
@@ -233,7 +235,7 @@ class Census:
             chosen.append(peer)
 
     def chosen(self) -> list[Peer]:
-        """Those to tell of: whoever is not active first."""
+        """Those to tell of: peers that are not active first."""
         return (self._down + self._up)[: self._question.limit]
 
     def counts(self, statistics: dict[str, int]) -> SideCounts:

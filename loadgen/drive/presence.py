@@ -17,14 +17,14 @@ from loadgen.session.lulls import Lull
 from loadgen.transport.address import host_and_port
 from loadgen.units import NS_PER_S
 
-# After so many times as long as the longest time for which a session had brought nothing before, it does not any more.
+# A session that has brought nothing for this many times its longest pause before has fallen silent.
 _MUTE = 3
-# From when somebody else's schedule began to when its first message came; but no more than a share of the load.
+# How long before its first message came a schedule of the peers may have begun, at most.
 _LONGEST_ON_THE_WAY_NS = NS_PER_S
 
 
 def leaving_ns(end_ns: int, length_ns: int, *, ours_to_time: bool) -> int:
-    """From when on whoever leaves has stayed to the end of a load. Args: as of a `Presence`."""
+    """A session that leaves from then on has stayed to the end of a load. Args: as of a `Presence`."""
     return end_ns if ours_to_time else end_ns - min(int(length_ns * TOLERANCE), _LONGEST_ON_THE_WAY_NS)
 
 
@@ -34,7 +34,7 @@ class Presence:
     With its MSEs ours, a place is a session; otherwise it is a WLC, because nobody knows which MSE is to come to it.
 
     Attributes:
-        leaving_ns: until when nobody may leave the load that was begun last.
+        leaving_ns: until when a session has to stay in the load that was begun last.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Presence:
     ) -> None:
         """Args:
         name_of: a place.
-        ours_to_time: the schedule is ours; otherwise whoever keeps it may begin with the first session.
+        ours_to_time: the schedule is ours; otherwise the peers, who keep it, may begin with the first session.
         dialing_ns: for how long the others may still be dialing when the first load begins, with the first of them.
         """
         self._wanted, self._name_of = wanted, name_of
@@ -149,7 +149,7 @@ class Presence:
 
     def _silence(self) -> dict[str, Any]:
         """Of those that were there at the end of the load, and for half of it: who did not say anything (any more).
-        Whoever surely fell silent is told of by itself.
+        Those that surely fell silent are told of apart.
         """
         if not self._listened_ns:
             return {}

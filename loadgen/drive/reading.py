@@ -22,7 +22,7 @@ from loadgen.units import NS_PER_MS, NS_PER_S
 # looks at the scheduler as much again: four times as many took 9 % of a worker that receives 2,000 notifications/s.
 _WINDOW_NS = NS_PER_S // 2
 _QUOTA = 25
-# Whoever waited for the scheduler for less than that in a turn was not held up.
+# A thread that waited for the scheduler for less than that in a turn was not held up.
 _LEAST_HELD_NS = NS_PER_MS // 5
 # A read that waited for longer than that tells that we were held up, too. Below, no verdict looks at it.
 _LEAST_TOLD_NS = 5 * NS_PER_MS
@@ -35,7 +35,7 @@ _NONE: tuple[int, ...] = ()
 
 
 class Sampling:
-    """Which of many reads to look at: by chance, so many in a while, and of late reads as many as of others."""
+    """Which of many reads to look at: `_QUOTA` by chance in each window, and of late reads as many as of others."""
 
     def __init__(self) -> None:
         self._random = Random(0)

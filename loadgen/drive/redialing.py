@@ -1,4 +1,4 @@
-"""WLCs that are not there yet: whoever is to wait for them dials again, and has not failed meanwhile."""
+"""WLCs that are not there yet: a session that is to wait for its WLC is dialed again, and has not failed meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AGAIN_NS = NS_PER_S // 4
 
 
 class Redialing:
-    """A worker's sessions that nobody answered; which of them are to be dialed again, and when."""
+    """A worker's sessions whose WLC was not there; which of them are to be dialed again, and when."""
 
     def __init__(self) -> None:
         self._until_ns = 0
@@ -55,7 +55,7 @@ class Redialing:
 
 
 async def listened_at(addresses: Sequence[tuple[str, int]], wait_ns: int, end: Callable[[], Awaitable[None]]) -> None:
-    """Wait until somebody listens at each. Costs each of them a connection without a word. Args: end: of the run."""
+    """Wait until a WLC listens at each. Costs each of them a connection without a word. Args: end: of the run."""
 
     async def look(scope: trio.CancelScope) -> None:
         with trio.move_on_after(wait_ns / NS_PER_S):

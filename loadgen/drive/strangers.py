@@ -1,8 +1,8 @@
 """Connections whose client has yet to say something in its handshake: they have a budget of their own.
 
-Whoever connects and says nothing (a port scan, a health check, a flood) costs a descriptor and OpenSSL's memory until
-its time to be set up is over. A peer that means it says something within a round trip. So where there are too many of
-them, or no descriptor is left, those go first that have been silent for longest.
+A client that connects and says nothing (a port scan, a health check, a flood) costs a descriptor and OpenSSL's memory
+until its time to be set up is over. A peer that means it says something within a round trip. So where there are too
+many of them, or no descriptor is left, those go first that have been silent for longest.
 """
 
 from __future__ import annotations

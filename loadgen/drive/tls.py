@@ -43,7 +43,7 @@ CLOSE_TIMEOUT_NS = 5 * NS_PER_S
 _RECEIVE_BUFFER_BYTES = 1 << 20
 # Answers that wait for a peer which asks and does not read.
 _MAX_OUTBOX = 256
-# Below so many chunks in a turn, scanning them one by one is cheaper than sweeping them together.
+# With fewer chunks than this in a turn, scanning them one by one is cheaper than sweeping them together.
 _MIN_SWEEP = 6
 # Looking a member up in an enum costs as much as ten comparisons.
 _SETTING_UP, _ACTIVE = Phase.SETTING_UP, Phase.ACTIVE
@@ -71,7 +71,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.effort = Effort()
         self.segments = SegmentWatch(recorder)
         self.book = PeerBook()
-        self.tracer: Tracer | None = None  # of a run that somebody wants the handshakes of
+        self.tracer: Tracer | None = None  # of a run with `--trace`
         self.presence: Presence | None = None
         self.load_over = trio.Event()
         self.halted = trio.Event()
@@ -198,7 +198,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
     sweeps: ClassVar[bool] = False
 
     def on_swept(self, links: list[Link], counts: list[int], done_ns: list[int]) -> None:
-        """These links brought so many notifications each, and the receiver swept them in this order."""
+        """Each of these links brought its count of notifications, and the receiver swept them in this order."""
 
     def on_notifications(self, link: Link, count: int, done_ns: int) -> None:
         """`count` more notifications of this link were scanned into the receiver."""

@@ -128,7 +128,7 @@ class ListeningShard(Shard):
 
     def on_other(self, fd: int) -> None:
         if fd not in self._listeners:
-            return  # in this turn it was a link's, or somebody's who was being heard out, and had to go
+            return  # earlier in this turn it was a link's, or a parting's, which was closed to make way
         number, listener = self._listeners[fd]
         for _ in range(_ACCEPTS_PER_TURN):
             try:
@@ -157,7 +157,7 @@ class ListeningShard(Shard):
                 self._turn_away(stranger)
 
     def _make_way(self, now_ns: int) -> bool:
-        """No descriptor is left: take that of whoever is missed least. False if nobody has one that we could take."""
+        """No descriptor is left: close a parting, or a stranger. False: there is neither."""
         if self.partings.cut_short():
             return True
         stranger = self.strangers.first(now_ns)
@@ -188,7 +188,7 @@ class ListeningShard(Shard):
             self.watch_other(self._resting.pop(0)[1])
 
     def join(self, link: Link) -> None:
-        """A link's tunnel is up: whoever asks for our peers is told of this one, too."""
+        """A link's tunnel is up: `loadgen status` is told of this peer, too."""
         assert isinstance(link, WlcLink)
         self.book.join(link, link.number, link.address)
 

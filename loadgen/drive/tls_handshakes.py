@@ -214,7 +214,7 @@ class HandshakeMseShard(DialingShard):
 
     def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
         # The server read our certificate, and our goodbye, and had no alert to send. A connection that just ends shows
-        # that only behind a ticket, which comes from a server that was done; whoever never looked would end it, too.
+        # that only behind a ticket, which comes from a server that was done; one that never looked would end it, too.
         if not orderly and not self._given_ticket(link):
             return False
         self._let_in(link)

@@ -26,7 +26,7 @@ from loadgen.session.link import EndpointSettings
 from loadgen.session.wlc import NOTHING_GRANTED, WlcEndpoint
 from loadgen.units import NEVER_NS
 
-# A close_notify of ours, to which nobody need say anything.
+# A close_notify of ours; a peer need not answer it.
 _GOODBYE_BYTES = 31
 
 
@@ -69,7 +69,7 @@ class ServingShard(ListeningShard):
         self.record_bytes = RECORD_BYTES.get(plan.tls_version, OLD_RECORD_BYTES)
         self._finishing = self._closing = False
         self._users: int | None = None  # whose WLCs are wanted; None: all are
-        self._belated: list[Link] = []  # sessions that came up when nobody wanted them any more
+        self._belated: list[Link] = []  # sessions that came up after the run had begun to end
         self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
         # Where the receiver's socket was full, lateness is not the generator's.
         self._lag_held_up = recorder.gather([("notify.lag",)], "sent")
@@ -192,7 +192,7 @@ class ServingShard(ListeningShard):
             self.presence.came(link.number, now_ns)
 
     def release(self, link: Link) -> None:
-        # The kernel still tells, whoever ended the connection, and how; not what the peer took and never read.
+        # Whether we or the peer ended it, the kernel still tells; not what the peer took and never read.
         if link.tunnel is not None and self._load_start_ns is not None:
             untaken = self._untaken(link, said_last=_GOODBYE_BYTES)
             if not self.load_over.is_set():

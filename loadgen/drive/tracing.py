@@ -1,6 +1,6 @@
 """Which of a worker's handshakes are traced: the first ones, each given out whole once it is over.
 
-What the events look like on a screen is somebody else's business; here they are gathered, and bounded: in number, and
+`diagnosis.field_trace` makes lines of the events; here they are gathered, and bounded: in number, and
 in length, because a peer that sends byte by byte makes three events of each.
 """
 

@@ -159,7 +159,7 @@ class AnyCertificate:
         if kind == _EC and parameters and (size := _SMALL_CURVES.get(self._contents(parameters[0]))):
             return f"a key on a curve of {size} bits"
         digest = _SIGNATURES.get(self._contents(next(self._inside(self._algorithm))))
-        # Nobody checks how a self-signed certificate is signed: whoever trusts it trusts its key.
+        # How a self-signed certificate is signed is not checked: a peer that trusts it trusts its key.
         return f"a signature with {digest}" if digest and not self.is_self_signed else None
 
     def _kind_of_key(self) -> tuple[bytes, list[_Element]]:

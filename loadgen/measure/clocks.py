@@ -30,7 +30,7 @@ from loadgen.measure.stamps import FAR_NS, Stamps
 from loadgen.units import NS_PER_S
 
 # A clock that is being put right is slewed by at most 500 ppm, for a while; crystals are off by up to 100 ppm.
-_SLEW_PER = 5000  # one in so many: 200 ppm
+_SLEW_PER = 5000  # 1 ns in 5000: 200 ppm
 # The least of a window stands for it, and for the next one; from then on it grows looser.
 _WINDOW_NS = 5 * NS_PER_S
 # A clock that was set that often is none to correct by.

@@ -76,7 +76,7 @@ class IntervalLog:
         self._write("")
 
     def append(self, lines: Iterable[LogLine]) -> None:
-        """More of it. Lines are in order of time, but for what somebody handed in late."""
+        """More of it. Lines are in order of time, but for what a worker handed in late."""
         for line in lines:
             text = _line(line)
             if self._missing:
@@ -122,7 +122,7 @@ def read_hlog_untrusted(path: Path, *, unfinished: bool = False) -> dict[str, Hi
     """Every tag's histogram, merged over all of its intervals, in the order in which tags appear.
 
     Args:
-        unfinished: whoever wrote it may have been killed over its last line, which then does not count.
+        unfinished: the run that wrote it may have been killed over its last line, which then does not count.
 
     Raises:
         InputError: missing, truncated, or not a log of ours, with the line's number.

@@ -9,10 +9,10 @@ from loadgen.units import NS_PER_S
 
 # A moment, as it is handed in; far below the distance of handshakes at any rate.
 MOMENT_NS = 1 << 17
-# So many are kept of a run; of a longer one, each becomes twice as long.
+# Moments that are kept of a run; where it has more, each becomes twice as long.
 _MOST = 1 << 14
-# Of the first and the last tenth nothing is said, so one that came late, or before all others, makes no rate; and of
-# fewer than so many there is none.
+# Of the first and the last tenth nothing is said, so one that came late, or before all others, makes no rate; fewer
+# than ten moments have no rate at all.
 _LEAST = 10
 
 
@@ -35,7 +35,7 @@ class Moments:
                 self._counts[moment // 2] = self._counts.get(moment // 2, 0) + count
 
     def per_s(self) -> float | None:
-        """The pace from the first tenth to the last: so many distances between one and the next, in that time.
+        """The pace from the first tenth to the last: the number of distances between one and the next, by that time.
 
         None: there were too few, or all came at once.
         """

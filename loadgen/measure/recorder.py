@@ -109,7 +109,7 @@ class Recorder:
         return waits
 
     def happened(self, what: str, now_ns: int) -> None:
-        """Note that something happened now, which nobody had a schedule of."""
+        """Note that something happened now that no schedule of ours has a due time of."""
         moments = self._moments.setdefault(what, {})
         moments[now_ns // MOMENT_NS] = moments.get(now_ns // MOMENT_NS, 0) + 1
 

@@ -22,7 +22,7 @@ WENT_ON = "beyond "
 SLOTS = 64
 FINEST = 24
 _COARSEST = 57  # there, a slot for every time that 64 bits can be
-# So many stretches of a stage are compared, each with each.
+# A stage is cut into this number of stretches, which are compared each with each.
 _STRETCHES = 16
 _LEAST_STRETCHES = 4
 # Of two stretches the later one waited longer, in 8 of 10 pairs (Kendall's tau). By chance, 16 stretches do that once
@@ -122,7 +122,7 @@ class Growth(NamedTuple):
 
     Attributes:
         ns: at its end it waits so much longer than at its beginning, or that much less.
-        hidden_ns: it may be as much more, and nobody could tell, for how much waits scatter.
+        hidden_ns: by as much more it may have grown without being seen, for how much waits scatter.
         steady: it grows all the time.
     """
 
@@ -150,7 +150,7 @@ def growth_of(all_waited: Iterable[Waited], length_ns: int) -> Growth:
     off = [each.wait_ns - slope * each.at_ns for each in stretches]
     middle = statistics.median(off)
     deviation = _DEVIATION * statistics.median(abs(each - middle) for each in off)
-    # The standard error of a slope over so many stretches of equal length, times the length of the stage.
+    # The standard error of a slope over n stretches of equal length, times the length of the stage.
     hidden = _ERRORS * deviation * math.sqrt(12 / len(stretches))
     return Growth(slope * length_ns, hidden, rising >= _STEADY * len(pairs))
 
@@ -178,7 +178,7 @@ def _bounded_ns(stretches: list[_Stretch], length_ns: int) -> float:
 
 
 def went_on_ns(over: Iterable[Waited], all_waited: Iterable[Waited], length_ns: int, places: int) -> float:
-    """For how long, of so many places that are always taken, each was taken on average after the end of a stage by what
+    """For how long, of `places` that are always taken, each was taken on average after the end of a stage by what
     had been begun in it. What a tail adds to that is left out: not more than what is due waits usually.
     """
     return min(sum(sum(each.sums) for each in over) / places, typical_ns(all_waited, length_ns))

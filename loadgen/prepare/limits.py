@@ -105,7 +105,7 @@ def check_local_ports(plan: Plan) -> None:
 
 
 def _check_closed_ports(plan: Plan, host: str, port: int, share: float, ports: int) -> None:
-    """The port of a closed connection rests in TIME_WAIT; so many handshakes per second to one address use all up."""
+    """The port of a closed connection rests in TIME_WAIT; many handshakes per second to one address use up all."""
     # 1: ports are used again after a second, everywhere; 2: to loopback addresses only (Linux's default).
     reuse = Path("/proc/sys/net/ipv4/tcp_tw_reuse").read_text("ascii").strip()
     if not plan.paced or reuse == "1" or (reuse == "2" and _is_loopback(host)):

@@ -23,7 +23,7 @@ _UNIT_STEPS = (1, 2, 5)
 _DENSE_DECADES = 2.3
 # More points of a line than that lie closer together than it is thick.
 _FEW_POINTS = 200
-# Up to so many whole things an axis would get ticks between them.
+# An axis of no more than five whole things would get ticks between them.
 _FEW_WHOLE = 5
 # Fewer points than that are marked, so that a lone one is seen.
 _VERY_FEW = 8

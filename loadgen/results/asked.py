@@ -45,7 +45,7 @@ _CAME_ODDLY = (
     ("errors.stream.sequence_jump", "notifications jumped ahead in the sequence numbers"),
     ("errors.stream.not_subscribed", "notifications were of something that was not subscribed to"),
 )
-# And so many at least: of a few, one is a large share.
+# ... and at least that many: of a few, one is a large share.
 _LEAST_ODD = 10
 # What says how many messages a side was sent, as far as that is counted.
 _MESSAGES = (
@@ -183,7 +183,7 @@ def shortfalls(
     Args: durations: how many there are between two clocks.
     """
     counts = (*_counts(asked, counters), *came_to_nothing(asked, counters))
-    # What was dropped or failed is told by then, and shows in the pace, too; whoever is not there has no backlog.
+    # What was dropped or failed is told by then, and shows in the pace, too; a session that is missing has no backlog.
     slow = () if counts else (*_taken_late(load_s, counters), *(() if _dropped(counters) else _paces(asked, paces)))
     return (
         *_sessions(asked, counters, absences),
@@ -218,7 +218,7 @@ def _sessions(asked: Asked, counters: Mapping[str, int], absences: Sequence[Abse
     named = [name for absence in absences for name in absence.named]
     who = _listed(named, len(named) + sum(absence.others for absence in absences))
     at_end = f"{missing:,} of {asked.sessions:,} at its end"
-    # Whoever keeps another schedule may be there later than ours begins, and leave before it ends.
+    # A peer with a schedule of its own may come later than ours begins, and leave before it ends.
     counted_s = sum(absence.load_s * absence.sessions for absence in absences) / wanted
     whole = "the load"
     if asked.load_s and abs(asked.load_s - counted_s) > asked.load_s * TOLERANCE:

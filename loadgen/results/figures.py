@@ -100,7 +100,7 @@ def make_counters(
     unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
     unseen |= MSE_ALONE_COUNTERS if wlc and mse else BOTH_COUNTERS
     unseen |= TLS_ONLY if datagrams else DTLS_ONLY
-    # Whoever keeps the schedule knows what it gave up.
+    # Only the side that keeps the schedule knows what it gave up.
     if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):
         unseen |= {"handshakes.due", "handshakes.dropped"}
         if "requests.due" not in counters:

@@ -45,7 +45,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
 }
 STATISTICS = ("count", "min", "mean", *PERCENTILES, "max")
-# Of an unknown name, so many that look like it are told.
+# How many known names are shown that look like an unknown one.
 _NEAREST = 3
 _ERROR = re.compile(rf"errors\.({'|'.join(ERROR_PHASES)})\.[a-z0-9_]+")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")

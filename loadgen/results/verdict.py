@@ -77,7 +77,7 @@ _UNFITTING_KINDS = frozenset(
         "wrong_ssl_version",
     }
 )
-# Of the segments that our own connections sent; and so many at least: of a few, one is a large share.
+# Of the segments that our own connections sent, and at least that many: of a few, one is a large share.
 _NETWORK_RETRANSMITTED = 0.01
 _LEAST_RETRANSMITTED = 10
 # What is under way for a moment on a good network.
@@ -252,7 +252,7 @@ def _evidence(
         return Limit.TARGET, f"{name}: {count:,}"
     lost = counters.get("notify.lost", 0)
     if lost > to_come(counters) * TOLERANCE:
-        # Of datagrams nobody says where they went; those that we lost ourselves are the generator's, above.
+        # No counter says where datagrams went; those that we lost ourselves are the generator's, above.
         where = Limit.NETWORK if "datagrams.received" in counters else Limit.TARGET
         return where, f"notifications lost: {lost:,}"
     if grave := next((shortfall for shortfall in shortfalls if shortfall.grave), None):

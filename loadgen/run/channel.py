@@ -85,14 +85,14 @@ class EndLoad(_Value, frozen=True):
 
 class CutLoad(_Value, frozen=True):
     """To all: the load ends at this time (monotonic ns), and not when it was to. What is due, or comes, after that is
-    none of it; whoever keeps the schedule goes on until it is told to finish.
+    none of it; the workers that keep the schedule go on until they are told to finish.
     """
 
     at_ns: int
 
 
 class Muster(_Value, frozen=True):
-    """To all, of a plan with users: the first so many are to be there, the others are not.
+    """To all, of a plan with users: the first `users` of them are to be there, the others are not.
 
     Attributes:
         at_ns, over_ns: when to begin with the sessions of new ones (monotonic), and over how long to spread them.
@@ -144,7 +144,7 @@ class Progress(_Value, frozen=True):
         active: sessions now.
         cpu_s: since the process began.
         queued_bytes: between loads: written, and not taken by the peers' TCP yet.
-        health: how it fared so far; of a plan with users, whose load nobody knows the end of.
+        health: how it fared so far; of a plan with users, whose load has no end that is known.
         mustered, pending: for how many users it was mustered last, and how many of their sessions are neither up nor
             failed.
     """
@@ -171,7 +171,7 @@ class Halted(_Value, frozen=True):
 
 
 class Alive(_Value, frozen=True):
-    """From a worker, every second: whoever says nothing for long is given up."""
+    """From a worker, every second: one that says nothing for 30 s, and computes nothing, is given up."""
 
 
 class Done(_Value, frozen=True):

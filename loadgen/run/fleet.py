@@ -97,8 +97,8 @@ class Fleet:
     """All workers of a run.
 
     Attributes:
-        stopping: the run is to end: a worker died, or somebody asked for it.
-        interrupted: somebody did.
+        stopping: the run is to end: a worker died, a signal asked for it, or what leads the supervisor.
+        interrupted: a signal did.
     """
 
     def __init__(self, hear: Hear, silence_s: int = SILENCE_S) -> None:
@@ -163,7 +163,7 @@ class Fleet:
     async def within(self, seconds: float, predicate: Callable[[], object]) -> bool:
         """Wait until it holds, whether the run is to end or not; False if it does not in that time.
 
-        What passes while we ourselves are stopped is one second of it at most: nobody else is late for that.
+        What passes while we ourselves are stopped is one second of it at most: no worker is late for that.
         """
         while seconds > 0:
             with trio.move_on_after(min(LOOK_S, seconds)):

@@ -75,7 +75,7 @@ class ForkServer:
     def __init__(self) -> None:
         if trio.lowlevel.in_trio_run():
             raise RuntimeError("a fork server starts before trio runs: its workers run their own")
-        # Whoever started us may have closed stdin, stdout or stderr: what takes their number would be taken over.
+        # The caller may have closed stdin, stdout or stderr: what takes their number would be taken over.
         self._socket, theirs = map(_beyond_stderr, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
@@ -157,7 +157,7 @@ class _Parent:
         self._ends: dict[int, tuple[int, int]] = {}
 
     def live(self) -> None:
-        """Fork whatever we are asked for, until nobody asks any more."""
+        """Fork what the supervisor asks for, until it is gone."""
         # What the terminal sends is not for us.
         os.setsid()
         for number in _TERMINAL:
@@ -194,7 +194,7 @@ class _Parent:
                 _live(life)
             pidfd = os.pidfd_open(pid)
             os.close(becoming)
-            os.read(became, 1)  # whoever sends it a signal now sends it to a worker
+            os.read(became, 1)  # a signal that is sent to this process from now on reaches a worker
             socket.send_fds(self._requests, [str(pid).encode()], [pidfd])
             self._ends[pidfd] = pid, descriptors.pop()
             self._selector.register(pidfd, selectors.EVENT_READ)

@@ -87,7 +87,7 @@ def _send(group: int, number: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it has become somebody else: there, and not ours to end
+        pass  # the number is another user's process by now: there, and not ours to end
     return True
 
 

@@ -19,7 +19,7 @@ _noted = False
 
 
 def ending() -> list[signal.Signals]:
-    """The signals that end a run. Whoever starts us with nohup wants us to go on when the terminal is closed."""
+    """The signals that end a run. SIGHUP is none of them under nohup: the run goes on when the terminal is closed."""
     return [s for s in _ENDING if s is not signal.SIGHUP or signal.getsignal(s) is not signal.SIG_IGN]
 
 

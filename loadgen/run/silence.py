@@ -9,7 +9,7 @@ from pathlib import Path
 SILENCE_S = 30
 # One that computes is silent, too, while it makes thousands of contexts; but not for so long.
 COMPUTING_S = 600
-# Looks at a worker are so far apart. Looks are counted, not time: nobody is late for our being stopped.
+# How far apart looks at a worker are. Looks are counted, not time: while we ourselves are stopped, no worker is late.
 LOOK_S = 1.0
 
 

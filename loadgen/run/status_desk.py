@@ -1,6 +1,6 @@
 """Where a run answers `loadgen status`: a socket of the supervisor's process, as long as the run goes on.
 
-Whoever asks is on this machine and of this user, and is trusted with nothing: a question is short, comes at once or not
+The client is on this machine and of this user, and is trusted with nothing: a question is short, comes at once or not
 at all, and whatever goes wrong with it costs that connection only.
 """
 
@@ -37,7 +37,7 @@ from loadgen.status.answer import (
 from loadgen.status.door import Door, directory
 
 _QUESTION_S = 5.0
-# A worker that prepares thousands of identities, or is stopped, does not keep the others' rows from whoever asks.
+# A worker that prepares thousands of identities, or is stopped, does not keep the others' rows from the client.
 _WORKERS_S = 5.0
 _ANSWER_S = 30.0
 _MOST_AT_ONCE = 8
@@ -62,7 +62,7 @@ class StatusDesk:
         self._serial = 0
         self._asking = trio.Lock()
         self._heard: dict[str, _Heard] = {}
-        # Whoever owes an answer is asked nothing more: what a worker that is stopped does not read must not fill its
+        # A worker that owes an answer is asked nothing more: what one that is stopped does not read must not fill its
         # pipe, through which it will be told to finish.
         self._owing: dict[str, int] = {}
         self._here = 0
@@ -98,7 +98,7 @@ class StatusDesk:
             with trio.move_on_after(_ANSWER_S):
                 await stream.send_all(msgspec.json.encode(reply))
         except trio.BrokenResourceError:
-            pass  # whoever asked has gone
+            pass  # the client has gone
         except Exception as error:
             # A run is worth more than an answer: whatever is wrong here must not end it.
             with suppress(trio.BrokenResourceError), trio.move_on_after(_ANSWER_S):
@@ -172,7 +172,7 @@ async def _question_untrusted(stream: trio.SocketStream) -> Question:
 
     Raises:
         ValueError, trio.TooSlowError, msgspec.DecodeError: there is none.
-        trio.BrokenResourceError: whoever asks has gone.
+        trio.BrokenResourceError: the client has gone.
     """
     data = bytearray()
     with trio.fail_after(_QUESTION_S):

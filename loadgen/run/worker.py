@@ -259,7 +259,7 @@ class Worker:
 
     async def _tell_traces(self) -> None:
         async for traced in self._traces:
-            await self._channel.send(traced)  # whole, whoever cancels us
+            await self._channel.send(traced)  # whole, even where this task is cancelled
 
     def _now_index(self) -> int:
         return (time.monotonic_ns() - self._assignment.epoch_ns) // self._assignment.interval_ns

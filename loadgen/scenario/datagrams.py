@@ -44,7 +44,7 @@ def check_datagrams(scenario: Scenario, profile: WireProfile, readings: int) -> 
 
 
 def _frame_bytes(profile: WireProfile, kind: Kind, records: int) -> int:
-    """Size of a frame with so many records, at most; texts in elements of their own count as empty."""
+    """Size of a frame with that number of records, at most; texts in elements of their own count as empty."""
     if (layout := profile.layouts.get(kind)) is None:  # that is a problem of its own
         return 0
     size, repeat, elements = profile.header.size + layout.body.size, layout.repeat, layout.elements

@@ -96,7 +96,7 @@ class Plan(msgspec.Struct, frozen=True):
             others.
         requests: what MSEs ask in running sessions; not answered for `response_timeout_ns`, a request is sent again
             `retransmit_interval_ns` later, and so `max_retransmits` times.
-        sessions_per_user: 0: all sessions are there from the start. Otherwise a user is the next so many of them (or,
+        sessions_per_user: 0: all sessions are there from the start. Otherwise a user is that many of them (or,
             where only the WLCs are ours, a WLC), and users come and go while the load is on.
         list_delays_ns, poll_tick_ns: how long the auth lists of a WLC take, and how often it looks at a handshake.
         validity_ns: of certificates made for MSEs; 0: 10 years.

@@ -283,7 +283,7 @@ def _check_capacity(scenario: Scenario) -> Iterator[Problem]:
 
 
 def session_count(scenario: Scenario, wlcs: int) -> int:
-    """How many sessions there are with so many WLCs."""
+    """How many sessions there are with that number of WLCs."""
     assign = scenario.mse.assign
     if not isinstance(assign, str):
         return sum(len(row.wlc) for row in assign)
@@ -291,7 +291,7 @@ def session_count(scenario: Scenario, wlcs: int) -> int:
 
 
 def too_many_sessions(scenario: Scenario, wlcs: int) -> Problem | None:
-    """Why a plan with so many WLCs is not even made; None: it may be."""
+    """Why a plan with that number of WLCs is not even made; None: it may be."""
     if (sessions := session_count(scenario, wlcs)) <= MOST_OF_A_FLEET:
         return None
     found = f"{sessions:,}: {scenario.mse.count:,} MSEs at each of {wlcs:,} WLCs"

@@ -18,7 +18,7 @@ from loadgen.units import NS_PER_S, Duration
 
 _Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-# Asked about by the MACs that the seed gives our WLCs' stations; about any of the class; about what nobody has.
+# Asked about by the MACs that the seed gives our WLCs' stations; about any of the class; by a MAC that no device has.
 Device = Literal["known", "any", "unknown"]
 
 # A kind's table in the scenario, its name in metrics and counters, and the message.
@@ -73,7 +73,7 @@ class OnDemand(Request, frozen=True):
 
 
 class WipsConfig(Request, frozen=True):
-    """A wIPS configuration of so many lines."""
+    """A wIPS configuration of `signatures` lines."""
 
     signatures: _Count = 8
 

@@ -29,7 +29,7 @@ from loadgen.units import NEVER_NS, NS_PER_S
 MOST_OUTSTANDING = 32
 # After the load answers are waited for, but no longer than this, however long the scenario gives them.
 LONGEST_WAIT_NS = 10 * NS_PER_S
-# Answers to requests that were sent more than once may come late, or twice: so many of a session are remembered.
+# Requests of a session that are remembered once they are over: one that was sent again may be answered late, or twice.
 _REMEMBERED = 64
 # Locally administered like a station's (02:53), and never one of ours.
 _NOBODY = b"\x02\x55"
@@ -351,7 +351,7 @@ class Asker:
                 self._drop(endpoint.asked, NEVER_NS)
 
     def leave(self, endpoint: AskingEnd, now_ns: int) -> None:
-        """It is our side that ends it: what still has time to be answered is nobody's failure if it never is."""
+        """Our side ends the session: a request that is answered in time so far, and then never, has not failed."""
         if endpoint.asked is not None:
             for pending in endpoint.asked.pending.values():
                 pending.withdrawn = pending.has_time(now_ns, endpoint.settings.response_timeout_ns)

@@ -72,7 +72,7 @@ class DatagramMseEndpoint(MseEndpoint):
         if kind in _SET_UP and not self.active:
             self._set_up_with += (transaction,)
         elif kind is not Kind.ECHO_REQUEST:
-            return  # whoever asks in a running session (`Asker`) repeats it, too
+            return  # the `Asker` repeats its own requests
         self._pending = _Pending(kind, self.outbox[-1])
 
     def control_untrusted(self, control: Control, now_ns: int) -> None:

@@ -58,7 +58,7 @@ class StationDirectory:
     groups = AP_GROUPS
 
     def __init__(self, make: Callable[[], Stations]) -> None:
-        """Args: make: the stations; called when somebody asks for the first time, so that nobody else pays for them."""
+        """Args: make: the stations; called at the first request, so that a WLC that is asked nothing has none."""
         self._make = make
         self._stations: Stations | None = None
         self._rows: dict[bytes, int] = {}

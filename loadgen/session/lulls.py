@@ -19,7 +19,7 @@ LOOK_NS = NS_PER_S // 10
 # What is no silence: less than that, or not much longer than the longest pause before.
 LEAST_SILENCE_NS = NS_PER_S
 TIMES_LONGER = 3
-# A stream is one that was found flowing so many times, and for as long as it is silent, or for long anyway.
+# A stream is what was found flowing at ten looks, and has flowed for as long as it is silent now, or for 10 s.
 # Otherwise it may have been a burst: what a WLC has to tell once to who subscribes.
 LEAST_LOOKS = 10
 LONG_FLOW_NS = 10 * NS_PER_S

@@ -197,7 +197,7 @@ class MseEndpoint(Endpoint):
 
     def _request(self) -> int:
         while True:
-            self._transaction = self._transaction % 0xFFFF + 1  # never 0: that is of what nobody asked for
+            self._transaction = self._transaction % 0xFFFF + 1  # never 0, which is that of unasked messages
             if self.asked is None or self._transaction not in self.asked.pending:
                 return self._transaction
 

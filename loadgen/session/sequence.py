@@ -9,7 +9,7 @@ from loadgen.units import NS_PER_S
 
 # Missing numbers that are remembered one by one, so that a late one is told from a duplicate.
 _REMEMBERED = 65536
-# Nobody loses so many in a row: a peer that jumps ahead further is counted as doing that, and its gap as nothing.
+# No network loses that many in a row: a peer that jumps ahead further is counted as doing that, and its gap as nothing.
 _LARGEST_GAP = 1 << 32
 # A number that is missing when we leave may be under way for half as long again as any before it was, and a little.
 _LATER_STILL = 1.5
@@ -85,7 +85,7 @@ class SequenceCheck(Generic[Held]):
         return True
 
     def _skip(self, gap: int, *, lost: bool) -> None:
-        """So many of the numbers that are expected did not come."""
+        """The next `gap` numbers that are expected did not come."""
         if not lost:
             self.skipped += gap
             return

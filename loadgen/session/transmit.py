@@ -160,7 +160,7 @@ class TransmitQueue:
         return Taken(frame, 1, item.due_ns, item.kind)
 
     def forget(self, granted: int) -> int:
-        """Give up what nobody subscribes to any more; returns how many notifications that were.
+        """Give up what the MSE has unsubscribed from; returns how many notifications that were.
 
         Args:
             granted: the mask that still is.

@@ -20,7 +20,7 @@ from loadgen.world.floor import SILENT, Floor, Rows, Walk
 
 NOISE_DBM = -95
 _SOURCE_PROBE = 1
-# Whoever keeps its MAC has this prefix: locally administered, so never a real one's.
+# A device that keeps its MAC has this prefix: locally administered, so never a real one's.
 _OWN_OUI = (0x02, 0x53)
 # A randomised MAC: unicast, locally administered; all other bits are chance.
 _LOCAL, _UNICAST = 0x02, 0xFE
@@ -291,7 +291,7 @@ class Population:
         self._note("left", clients)
 
     def _come(self, rows: Rows) -> None:
-        """They are there again: those that randomise, as somebody else whom nobody has heard of."""
+        """These devices are there again: those that randomise, with a MAC that no access point has heard before."""
         if not len(rows):
             return
         self.there[rows] = True

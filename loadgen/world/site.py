@@ -37,8 +37,8 @@ class Site:
     """
 
     def __init__(self, profile: WireProfile, site: PlannedSite, seed: int, number: int, mask: int) -> None:
-        """Args: mask: of the subservices under which anybody may be told something; others than measurements are not
-        worked out unless they are in it.
+        """Args: mask: of the subservices that the WLC offers; but for measurements, those outside of it are not worked
+        out.
         """
         self.populations: dict[str, Population] = {}
         self._intervals_ns: list[int] = []

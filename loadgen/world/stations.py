@@ -20,7 +20,7 @@ _SNR_DB = (5, 50)
 _AGE_S = (0, 15)  # a WLC drops a client's reading after 15 s (location-expiry-client-threshold)
 _SOURCE_PROBE = 1
 _BANDS = 2
-# Of each WLC, so many stations at most are asked about: their MACs are kept by the MSEs.
+# Stations of each WLC that MSEs ask about, at most: an MSE keeps their MACs.
 _MOST_ASKED = 256
 
 

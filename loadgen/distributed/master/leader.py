@@ -37,7 +37,7 @@ from loadgen.units import NS_PER_S
 FINISH_S = 30.0
 _LOOK_S = 0.1
 _WATCH_S = 1.0
-# Whoever shows rates asks for each row; they are reckoned again so often, and for a tenth of the time at most.
+# Locust asks for the rates of each row; they are reckoned once a second, and for a tenth of the time at most.
 _ACCOUNT_S = 1.0
 _ACCOUNT_SHARE = 10
 
@@ -134,7 +134,7 @@ class Leader:
         """A run is on, and is to have another number of users.
 
         Raises:
-            InputError: so many cannot be, or something else is to change that cannot.
+            InputError: that number cannot be, or something else is to change that cannot.
         """
         assert self._run is not None
         now = self._run.chosen
@@ -144,7 +144,7 @@ class Leader:
             raise InputError(Problem("custom parameters", expected, "something else; stop the run first"))
 
     def expect(self, users: int) -> None:
-        """The run that is on is about to have so many users: workers prepare for them."""
+        """The run that is on is about to have this number of users: workers prepare for them."""
         getattr(self._environment.parsed_options, KEY)["users"] = users
 
     # -- a run ---------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class Leader:
             run.ended.set()
 
     def _collect(self, run: _Run) -> None:
-        """Wait until nobody has anything left to tell; whoever is in a hurry (Ctrl-C again) gets what there is."""
+        """Wait until no worker has anything left to tell; a second Ctrl-C leaves it at what there is."""
         self._look(run.whole)
         run.whole.finishing(_unix_ns())
         self._runner.send_message(FINISH, {"run": run.whole.run})

@@ -13,7 +13,7 @@ from loadgen.results.timeline import shown_of
 from loadgen.units import NS_PER_S
 
 INTERVALS = 600
-# A worker's figures may come so many intervals late; what comes later has no place in percentiles over time.
+# By how many intervals a worker's figures may be late; what comes later has no place in percentiles over time.
 _OPEN = 10
 _PACED = (
     "sessions.established",

@@ -17,7 +17,7 @@ from locust.stats import RequestStats, StatsCSV, StatsCSVFileWriter, StatsEntry
 from loadgen.distributed.rows import AGGREGATED, Row
 from loadgen.measure.histogram import parts_of
 
-# Over so many seconds "current" figures are taken; those of Locust's own, too.
+# "Current" figures are taken over this number of seconds, as Locust takes its own.
 _CURRENT_S = stats.CURRENT_RESPONSE_TIME_PERCENTILE_WINDOW
 # How far from that the figures may lie that are taken off the newest ones.
 _CURRENT_MAY_BE_OFF_S = 8
@@ -179,7 +179,7 @@ class Entry(StatsEntry):
 
 
 class _Entries(dict[tuple[str, str], StatsEntry]):
-    """Rows by name and method; whoever puts a row of Locust's own here finds one of ours."""
+    """Rows by name and method; where Locust puts a row of its own here, it finds one of ours."""
 
     def __init__(self, request_stats: RequestStats, books: Books) -> None:
         super().__init__()

@@ -80,7 +80,7 @@ class NodeOptions(NamedTuple):
         silence_s: after which a master that does not answer heartbeats is taken for gone.
         directory: where files are that a scenario names.
         listen: where its first WLC listens for somebody else's MSEs, if not where the scenario says.
-        ends_with_stdin: when stdin is closed, whoever started us is gone.
+        ends_with_stdin: when stdin is closed, the process that started us is gone, and we end.
     """
 
     host: str
@@ -117,7 +117,7 @@ class Node:
         self._hold_wanted = False
         self._heard_at = 0.0
         self._parting: Parting | None = None
-        self._over: Parting | None = None  # whoever started us wants us to end
+        self._over: Parting | None = None  # a signal, or a closed stdin, wants us to end
         self._logs = _Logs()
 
     async def run(self) -> ExitCode:
@@ -190,7 +190,7 @@ class Node:
         self._connection = MasterConnection(self._options.host, self._options.port, self._id)
 
     async def _announce(self) -> bool:
-        """Say that we are there until somebody answers; False if nobody does for too long, or we are to end."""
+        """Say that we are there until the master answers; False if it does not for too long, or we are to end."""
         assert self._connection is not None
         pause = _FIRST_RETRY_S
         with trio.move_on_after(self._options.patience_s):
@@ -339,7 +339,7 @@ class Node:
                 log.warning("a message from the master that nobody here knows: %s", kind)
 
     async def _finish(self, data: object) -> None:
-        """End our part of a run; also of one that we were never told to begin, because nobody knows that but us."""
+        """End our part of a run; also of one that we were never told to begin, which the master cannot know."""
         run = data.get("run") if isinstance(data, dict) else None
         if self._swarm is not None and run in (None, self._swarm.orders.run):
             await self._end_swarm()
@@ -410,7 +410,7 @@ class Node:
         self._changed.set()
         self._changed = trio.Event()
 
-    # -- whoever started us --------------------------------------------------------------------------------------
+    # -- the process that started us -----------------------------------------------------------------------------
 
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(*ending()) as signals:

@@ -62,7 +62,7 @@ class Squad:
         changed: called when it is over.
 
         Raises:
-            InputError: so many users cannot be.
+            InputError: that number of users cannot be.
         """
         self.size, self._name = size, name
         self.users = 0
@@ -136,7 +136,7 @@ class Squad:
         return self._told != self.users or (self._hold_wanted and not self.hold_unix_ns)
 
     def muster(self, users: int) -> None:
-        """Have so many users; `here` tells how many of them are there."""
+        """Have this number of users; `here` tells how many of them are there."""
         self.users = users
         self._look_again()
 

@@ -54,13 +54,13 @@ class Swarm:
         self._machine: MachineHealth | None = None
 
     def muster(self, nursery: trio.Nursery, wanted: Mapping[UserClass, int], now: datetime) -> None:
-        """Have so many users of each class; `here` tells how many of them are there.
+        """Have this number of users of each class; `here` tells how many of them are there.
 
         Args:
             nursery: where new squads run.
 
         Raises:
-            InputError: so many cannot be.
+            InputError: that number cannot be.
         """
         for user, count in wanted.items():
             squads = self._squads.setdefault(user, [])
@@ -75,10 +75,10 @@ class Swarm:
                 squad.muster(users)
 
     def _new_squad(self, user: UserClass, users: int) -> Squad:
-        """A squad for so many users that have no place in the others, and for those that will come after them."""
+        """A squad for `users` that have no place in the others, and for those that will come after them."""
         share = -(-self.orders.users // max(1, self.orders.workers))
         number, there = len(self._all()), sum(squad.size for squad in self._squads[user])
-        # Nobody has to tell how many will come: each squad is as large as all before it, so there are never many.
+        # How many will come is not known: each squad is as large as all before it, so there are never many squads.
         size = max(users, share - there, there)
         if self._listen is None:
             step_over = (number * self.orders.workers + self._index) * size
@@ -132,7 +132,7 @@ class Swarm:
         return all(squad.here == squad.users for squad in self._all())
 
     def trouble(self) -> InputError | str | None:
-        """Why it cannot go on: this machine cannot have so many users, or a process died."""
+        """Why it cannot go on: this machine cannot have that number of users, or a process died."""
         for squad in self._all():
             if squad.failure is not None:
                 return squad.failure
