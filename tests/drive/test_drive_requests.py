@@ -335,7 +335,7 @@ class _Everything:
 
 
 def test_a_peer_that_takes_nothing_holds_its_own_requests_up_only(make: Callable[..., Fleets]) -> None:
-    fleets = make("[requests]\nmeasurement = { rate = 800 }\n")
+    fleets = make("[requests]\nmeasurement = { rate = 200 }\n")  # a busy machine keeps up with that, too
     blocked = fleets.wire(fleets.links[6][0])
     blocked.blocked = True
     fleets.start()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thoroughness import examples
 
 from loadgen.drive.ring_table import Singles
 from loadgen.nmsp.bulk import NotifyRing
@@ -28,7 +29,7 @@ def ring(wlc: int, stations: int, readings: tuple[int, int], batch: int) -> Noti
     ),
     data=st.data(),
 )
-@settings(derandomize=True, database=None, deadline=None, max_examples=60)
+@settings(derandomize=True, database=None, deadline=None, max_examples=examples(60))
 def test_a_single_is_what_the_ring_would_patch(shapes: list[tuple[int, int, int, int]], data: st.DataObject) -> None:
     rings = [ring(i, count, (low, low + more), batch) for i, (count, low, more, batch) in enumerate(shapes)]
     twins = [ring(i, count, (low, low + more), batch) for i, (count, low, more, batch) in enumerate(shapes)]

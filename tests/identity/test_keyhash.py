@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_samples import MAC, NOW, REPEATABLE, SHA1, SHA2
 from OpenSSL import crypto
+from thoroughness import examples
 
 from loadgen.identity.any_certificate import AnyCertificate, UnreadableError
 from loadgen.identity.credentials import Identity
@@ -64,7 +65,7 @@ def test_a_key_of_a_kind_nobody_expects_is_hashed_all_the_same() -> None:
     assert key_hash(certificate, "sha256") == hashlib.sha256(spki).hexdigest()
 
 
-@settings(REPEATABLE, max_examples=400)
+@settings(REPEATABLE, max_examples=examples(400))
 @given(st.data())
 def test_whatever_openssl_takes_can_be_read_and_hashed(ssc_p256: Identity, data: st.DataObject) -> None:
     der = bytearray(ssc_p256.certificate().der)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nmsp_samples import OTHER_TOML, REPEATABLE, frame_by_hand, messages, notify, receive, reference_document
+from thoroughness import examples
 
 from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing, Stations
 from loadgen.nmsp.codec import Codec
@@ -140,7 +141,7 @@ def compiled(document: Document) -> WireProfile | None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 @given(data=st.data())
-@settings(REPEATABLE, max_examples=300)
+@settings(REPEATABLE, max_examples=examples(300))
 def test_what_passes_reads_what_it_wrote(name: str, data: st.DataObject) -> None:
     profile = compiled(data.draw(documents(DOCUMENTS[name])))
     if profile is None:
@@ -159,7 +160,7 @@ def test_what_passes_reads_what_it_wrote(name: str, data: st.DataObject) -> None
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 @given(data=st.data())
-@settings(REPEATABLE, max_examples=150)
+@settings(REPEATABLE, max_examples=examples(150))
 def test_what_passes_is_columns_too(name: str, data: st.DataObject) -> None:
     profile = compiled(data.draw(documents(DOCUMENTS[name])))
     if profile is None:
@@ -182,7 +183,7 @@ def test_enough_of_them_pass(name: str) -> None:
     verdicts: list[bool] = []
 
     @given(documents(DOCUMENTS[name]))
-    @settings(REPEATABLE, max_examples=200)
+    @settings(REPEATABLE, max_examples=examples(200))
     def collect(document: Document) -> None:
         profile = compiled(document)
         verdicts.append(profile is not None)

@@ -27,6 +27,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import sync_playwright
+from thoroughness import examples
 
 from loadgen.capacity.result import Step
 from loadgen.cli.report import report
@@ -613,7 +614,7 @@ def test_tags_cost_memory_and_are_counted(tmp_path: Path) -> None:
         read_text(tmp_path, HEAD + lines)
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=300)
+@settings(derandomize=True, deadline=None, database=None, max_examples=examples(300))
 @given(st.data())
 def test_a_spoilt_log_is_read_or_refused(data: st.DataObject) -> None:
     whole = bytearray(samples.hlog({"echo.service": samples.curves()["echo.service"]}).encode())
@@ -626,7 +627,7 @@ def test_a_spoilt_log_is_read_or_refused(data: st.DataObject) -> None:
             assert all(histogram.count >= 0 for histogram in read_hlog_untrusted(path).values())
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=300)
+@settings(derandomize=True, deadline=None, database=None, max_examples=examples(300))
 @given(st.binary(max_size=200))
 def test_any_body_of_a_histogram_is_read_or_refused(body: bytes) -> None:
     histogram = Histogram()
