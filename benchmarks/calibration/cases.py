@@ -182,6 +182,8 @@ def _slow(option: str, limit: int, rate: int, readings: int, counted_in: str) ->
         return [
             within(f"{counted_in} read per s, by the reader", limit, sum(read) / len(read), 0.02, count),
             within(f"{counted_in} sent per s", limit, sent_per_s * size, 0.05, count),
+            # From the first second on: what does not fit into the reader's buffer is not sent.
+            within("notify.sent_per_s", limit / size, run.result["rates"]["notify.sent_per_s"], 0.03, per_s),
             holds("notify.dropped", "> 0", run.counter("notify.dropped"), met=run.counter("notify.dropped") > 0),
             exactly(
                 "notify.due", run.counter("notify.sent") + run.counter("notify.dropped"), run.counter("notify.due")
