@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from difflib import SequenceMatcher
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -135,7 +136,7 @@ def _struct(data: object, struct: type[msgspec.Struct], path: str, problems: lis
     if not isinstance(data, dict):
         problems.append(Problem(path, "a table", shown(data)))
         return None
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    fields = _fields(struct)
     problems.extend(
         Problem(_join(path, key), one_of(key, sorted(fields)), "an unknown key") for key in data if key not in fields
     )
@@ -150,6 +151,12 @@ def _struct(data: object, struct: type[msgspec.Struct], path: str, problems: lis
             problems.append(Problem(_join(path, name), "a value", "nothing"))
     complete = all(field.name in values for field in fields.values() if field.required)
     return struct(**values) if complete else None
+
+
+@cache
+def _fields(struct: type[msgspec.Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """The fields of a Struct, by the names of the document. To find their types takes longer than to read a table."""
+    return {field.encode_name: field for field in msgspec.structs.fields(struct)}
 
 
 def _value(data: object, kind: Any, path: str, problems: list[Problem]) -> Any:

@@ -273,6 +273,19 @@ def test_starting_the_command_loads_nothing_heavy(module: str) -> None:
     assert not loaded & {"trio", "gevent", "locust", "OpenSSL", "numpy", "hdrh"}
 
 
+def test_a_run_begins_without_what_only_its_end_needs() -> None:
+    """Pages, tables, what to try next, traces: that is loaded by whoever needs it, when it does."""
+    code = "import sys, loadgen.commands.runner; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(done.stdout.split())
+    assert "loadgen.run.supervisor" in loaded
+    packages = {name.partition(".")[0] for name in loaded}
+    assert not packages & {"rich", "jinja2", "markupsafe"}
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("loadgen.")}
+    assert not rooms & {"diagnosis", "capacity", "compare"}
+    assert "loadgen.commands.advice" not in loaded
+
+
 def test_the_first_words_of_this_test_would_catch_an_import(tmp_path: Path) -> None:
     """The readers above, on a module that breaks every wall."""
     path = tmp_path / "bad.py"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from loadgen.cli.arguments import quiet_option, results_option, source_options
+from loadgen.cli.arguments import loading, quiet_option, results_option, source_options
 from loadgen.cli.compare import format_options
 from loadgen.commands.options import SourceOptions
 
@@ -42,6 +42,7 @@ def ab(
     The exit code tells the outcome: 0 no regression, 1 a regression, 2 bad input, 5 inconclusive,
     7 a file could not be written, 130 interrupted.
     """
-    from loadgen.commands.pairing import AbOptions, run_pairs
+    with loading():
+        from loadgen.commands.pairing import AbOptions, run_pairs
 
     return run_pairs(AbOptions(source, (a, b), pairs, control, duration, results, quiet, **output))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.arguments import quiet_option, results_option, source_options, wait_option
+from loadgen.cli.arguments import loading, quiet_option, results_option, source_options, wait_option
 from loadgen.commands.options import SourceOptions
 
 
@@ -54,7 +54,8 @@ def capacity(
     Exit codes: 0 every limit was found, or not reached up to the maximum; 2 bad input, 3 no session came up, 4 the
     generator was the limit, 5 inconclusive, 6 a worker process died, 7 a file could not be written, 130 interrupted.
     """
-    from loadgen.commands.searcher import CapacityOptions, search_capacity
+    with loading():
+        from loadgen.commands.searcher import CapacityOptions, search_capacity
 
     options = CapacityOptions(
         source, dimensions, slos, starts, maxima, resolution, hold, confirm, wait_for_target, results, as_json, quiet

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.arguments import quiet_option, results_option, source_options, wait_option
+from loadgen.cli.arguments import loading, quiet_option, results_option, source_options, wait_option
 from loadgen.commands.options import SourceOptions
 
 
@@ -51,7 +51,8 @@ def run(
     The exit code tells the outcome: 0 passed, 1 a threshold failed, 2 bad input, 3 no session came up, 4 the generator
     was saturated, 5 inconclusive, 6 a worker process died, 7 a file could not be written, 130 interrupted.
     """
-    from loadgen.commands.runner import RunOptions, run_scenario
+    with loading():
+        from loadgen.commands.runner import RunOptions, run_scenario
 
     return run_scenario(
         RunOptions(source, duration, wait_for_target, results, thresholds, as_json, quiet, trace, trace_limit)

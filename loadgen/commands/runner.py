@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import trio
 
-from loadgen.commands.advice import advice
 from loadgen.commands.options import SourceOptions
 from loadgen.commands.output import complain, display, say
 from loadgen.commands.source import read_source, read_wait
@@ -21,10 +20,8 @@ from loadgen.hosts import endpoints_shown
 from loadgen.measure.intervals import WholeInterval
 from loadgen.prepare.forecast import forecast
 from loadgen.prepare.job import Job, check_source
-from loadgen.report import terminal
 from loadgen.report.folder import ResultFolder
 from loadgen.report.forecast import beyond_this_machine
-from loadgen.report.html import run_page
 from loadgen.results.document import as_json
 from loadgen.results.outcome import abort_when, make_result, make_unfinished
 from loadgen.results.result import RunResult
@@ -79,9 +76,13 @@ def run_scenario(options: RunOptions) -> int:
     if options.as_json and folder.created:
         say(as_json(result), nl=False)
     elif not options.quiet and folder.created:
+        from loadgen.report import terminal
+
         display(terminal.summary(result, str(folder.path)))
     unwritten = complain_of(folder)
     if not options.quiet and _in_vain(result):
+        from loadgen.commands.advice import advice
+
         for line in advice(checked.source, job.plan, result.counters):
             complain(line)
     return result.verdict.exit_code or int(unwritten)
@@ -167,6 +168,9 @@ def run_job(
             return result
         folder.write("result.json", as_json(result))
         folder.close()
+        # Not above: nobody needs templates before there is something to fill into them.
+        from loadgen.report.html import run_page
+
         folder.write("report.html", run_page(result, record.merger.histograms(), as_json(plan)))
     return result
 

@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from loadgen.commands.output import complain
-from loadgen.diagnosis.fleet_trace import FleetTrace
 from loadgen.drive.tracing import Traced
 from loadgen.errors import InputError, Problem
 from loadgen.nmsp.messages import Role
 from loadgen.run.supervisor import Tracing
+
+if TYPE_CHECKING:
+    from loadgen.diagnosis.fleet_trace import FleetTrace
 
 STDERR = "-"
 DEFAULT_LIMIT = 100
@@ -33,12 +35,18 @@ class TraceFile:
         return Tracing(self._limit, self._take, self._end)
 
     def _take(self, traced: Traced, process: int, to_unix_ns: int) -> None:
-        if self._trace is None:
-            self._trace = FleetTrace(self._limit, to_unix_ns)
-        self._write(self._trace.lines(traced, process))
+        self._write(self._begun(to_unix_ns).lines(traced, process))
 
     def _end(self, untraced: Mapping[Role, int | None]) -> None:
-        self._write([(self._trace or FleetTrace(self._limit, 0)).last_line(untraced)])
+        self._write([self._begun(0).last_line(untraced)])
+
+    def _begun(self, to_unix_ns: int) -> FleetTrace:
+        """The trace, which begins with the first handshake. Args: to_unix_ns: of that."""
+        from loadgen.diagnosis.fleet_trace import FleetTrace  # not above: few runs are traced
+
+        if self._trace is None:
+            self._trace = FleetTrace(self._limit, to_unix_ns)
+        return self._trace
 
     def _write(self, lines: list[str]) -> None:
         if self._failed or not lines:

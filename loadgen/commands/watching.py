@@ -9,14 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
 from loadgen.commands.output import plainly
 from loadgen.foreign import visible
 from loadgen.measure.progress import Snapshot
-from loadgen.report import terminal
 from loadgen.run.supervisor import Watcher
 
 # Without a terminal: a line this often.
@@ -36,11 +31,19 @@ def watching(title: str, *, quiet: bool, plain: bool = False) -> Iterator[Onlook
     if quiet or sys.stderr is None:  # started with 2>&-
         yield Onlooker(lambda _: None, lambda _: None)
         return
+    # Not above: a run on which nobody looks does not wait for them.
+    from rich.console import Console
+
     console = Console(stderr=True, highlight=False)
     plainly(console)
     if plain or not console.is_terminal:
         yield Onlooker(_every_few_seconds(), _log)
     else:
+        from rich.live import Live
+        from rich.text import Text
+
+        from loadgen.report import terminal
+
         with Live(console=console, transient=True, auto_refresh=False) as view:
             yield Onlooker(
                 lambda snapshot: view.update(terminal.live(snapshot, visible(title)), refresh=True),
@@ -55,6 +58,8 @@ def _log(line: str) -> None:
 
 
 def _every_few_seconds() -> Watcher:
+    from loadgen.report import terminal
+
     last = 0.0
 
     def show(snapshot: Snapshot) -> None:

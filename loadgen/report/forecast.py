@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from loadgen.loads import LoadKind
 from loadgen.prepare.forecast import Forecast, StageForecast
-from loadgen.report.terminal import hanging
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _MIB = 1 << 20
 
 
 def forecast_table(expected: Forecast) -> RenderableType:
     """All of it, a line for each."""
+    # Not above: a run asks for `beyond_this_machine` before it begins, and prints no table until it is over.
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from loadgen.report.terminal import hanging
+
     e = expected
     things = "notifications" if e.kind is LoadKind.NOTIFY else "handshakes"
     about = "about " if e.about else ""

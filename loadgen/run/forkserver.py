@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import json
 import os
 import resource
@@ -162,7 +163,10 @@ class _Parent:
         os.setsid()
         for number in _TERMINAL:
             signal.signal(number, signal.SIG_IGN)
+        # What is imported is no garbage: here nobody looks for any, and workers look through what is theirs alone.
+        gc.disable()
         life: Callable[[], None] = import_module(_WORKER).main
+        gc.freeze()
         # No output from here on: who reads what we were forked from must not wait for us.
         nothing = os.open(os.devnull, os.O_RDWR)
         _take_over(nothing, nothing, nothing)
@@ -214,6 +218,7 @@ class _Parent:
         for number in _TERMINAL:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        gc.enable()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         os.close(descriptors.pop())
         _take_over(*descriptors)
