@@ -13,6 +13,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import msgspec
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from loadgen.errors import InputError, Problem
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.messages import Kind
-from loadgen.nmsp.profile_check import Shape, check
+from loadgen.nmsp.profile_check import check, shape_of
 from loadgen.nmsp.profile_document import (
     SIZED,
     TYPES,
@@ -177,7 +178,7 @@ class WireProfile:
 
     def _layout(self, kind: Kind, message: MessageDocument) -> Layout:
         message_type = CATALOGUE[kind].message
-        shape, repeat = Shape(message_type), None
+        shape, repeat = shape_of(message_type), None
         if (each := message.repeat) is not None:
             assert shape.repeated is not None  # `check` has seen to it
             repeat = Repeat(*shape.repeated, self._records[each.record], each.max, each.count, each.id)
@@ -235,7 +236,21 @@ def profile_untrusted(data: object, source: str) -> WireProfile:
     document = convert_untrusted(data, ProfileDocument, source)
     if problems := check(document):
         raise InputError([Problem(f"{source}: {p.where}", p.expected, p.found) for p in problems])
-    return WireProfile(document)
+    return compiled(document)
+
+
+# What is in use, by what it was compiled from.
+_IN_USE: WeakValueDictionary[bytes, WireProfile] = WeakValueDictionary()
+
+
+def compiled(document: ProfileDocument) -> WireProfile:
+    """A profile that was checked. One for all who ask with the same document while it is in use; workers are forked
+    from a process that has compiled theirs.
+    """
+    key = msgspec.msgpack.encode(document)
+    if (profile := _IN_USE.get(key)) is None:
+        profile = _IN_USE[key] = WireProfile(document)
+    return profile
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -65,6 +66,12 @@ class Shape:
                 self.needed.append(field.name)
 
 
+@cache
+def shape_of(struct: type[msgspec.Struct]) -> Shape:
+    """The one shape of a Struct: who checks a profile asks for it, and who compiles it."""
+    return Shape(struct)
+
+
 def _types_of(name: str, hint: object) -> tuple[str, ...]:
     if get_origin(hint) is Annotated:
         return (get_args(hint)[1],)
@@ -117,7 +124,7 @@ class _Check:
                 self.add(f"{where}.id", "a uint16", str(message.id))
             if (other := seen.setdefault(message.id, name)) != name:
                 self.add(f"{where}.id", "an id of its own", f"{message.id}, the id of {other}")
-            self.message(where, message, Shape(CATALOGUE[kind].message), is_notify=name == _NOTIFY)
+            self.message(where, message, shape_of(CATALOGUE[kind].message), is_notify=name == _NOTIFY)
         for name in sorted(document.records.keys() - self.records) if not self.problems else ():
             self.add(f"records.{name}", "a record that a message repeats", "one that none does")
 
@@ -194,7 +201,7 @@ class _Check:
         if (name, struct) in self.checked:  # another message repeats the same, and it was looked at
             return
         self.checked.add((name, struct))
-        shape = Shape(struct)
+        shape = shape_of(struct)
         self.layout(f"records.{name}", record.fields, record.size, shape.types, shape.needed)
 
     def elements(self, where: str, message: MessageDocument, shape: Shape) -> int:

@@ -36,7 +36,7 @@ from loadgen.measure.recorder import Interval, Recorder
 from loadgen.measure.stages import AFTER, BEFORE, tag_of
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Role
-from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.profile import compiled
 from loadgen.prepare.machine import memory_in_use_bytes
 from loadgen.results.health import WorkerHealth
 from loadgen.run.answering import answer
@@ -91,7 +91,7 @@ class Worker:
         self._before_load: Counter[str] = Counter()
         self._memory_before_sessions: int | None = None
         self._sessions_memory = 0
-        self._profile = WireProfile(assignment.profile)
+        self._profile = compiled(assignment.profile)
         self._shard: Driver | None = None
         self._pauses = Pauses()
         gc.callbacks.append(self._pauses.note_garbage)

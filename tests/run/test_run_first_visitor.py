@@ -6,12 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.profile_document import ProfileDocument
 from loadgen.run.channel import Assignment, Progress
 from loadgen.run.worker import Worker
 from loadgen.scenario.plan import Plan, Use, make_plan
@@ -72,6 +74,27 @@ def test_that_the_last_session_has_gone_is_told_before_the_interval_is_over() ->
     assert isinstance(value, Progress)
     assert value.active == 0
     assert 0 <= told_s - left_s <= 0.05
+
+
+def test_a_worker_compiles_no_profile_that_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is forked from a process that has read the profile, and is told it again over its channel."""
+    scenario, profile = scenario_untrusted({"name": "once", "load": {"rate": 1}}, Path("once.toml"))
+    told_again = msgspec.msgpack.decode(msgspec.msgpack.encode(profile.document), type=ProfileDocument)
+    made_of: list[ProfileDocument] = []
+    compile_profile = WireProfile.__init__
+
+    def noting(self: WireProfile, document: ProfileDocument) -> None:
+        made_of.append(document)
+        compile_profile(self, document)
+
+    monkeypatch.setattr(WireProfile, "__init__", noting)
+    plan = make_plan(scenario, profile, use=Use.SERVE_MSE)
+    one, _ = made(Role.MSE, plan, SimpleNamespace(document=told_again), Told())  # type: ignore[arg-type]
+    assert one._profile is profile
+    other_document = msgspec.structs.replace(told_again, name="another")
+    another, _ = made(Role.MSE, plan, SimpleNamespace(document=other_document), Told())  # type: ignore[arg-type]
+    assert another._profile.name == "another"
+    assert made_of == [other_document]
 
 
 def made(role: Role, plan: Plan, profile: WireProfile, told: Told) -> tuple[Worker, SimpleNamespace]:
