@@ -13,14 +13,14 @@ from loadgen.world.stations import make_stations
 
 
 class Controller:
-    """One simulated WLC: its stations' frames, and its rows of the ledger.
+    """One simulated WLC: its stations' frames.
 
     Attributes:
         directory: what it answers from when it is asked. subservice: that its stations are notified under.
         frame_bytes: of a notification, on average.
     """
 
-    __slots__ = ("directory", "frame_bytes", "number", "ring", "rows", "subservice")
+    __slots__ = ("directory", "frame_bytes", "number", "ring", "subservice")
 
     def __init__(self, plan: Plan, profile: WireProfile, number: int, batch: int) -> None:
         self.number = number  # in the plan
@@ -31,7 +31,6 @@ class Controller:
         self.frame_bytes = float(self.ring.sizes[: self.ring.slots].mean())
         self.subservice = stations.subservice
         self.directory = StationDirectory(make)
-        self.rows: list[int] = []
 
 
 def make_controllers(plan: Plan, profile: WireProfile, members: Sequence[int], batch: int) -> list[Controller]:

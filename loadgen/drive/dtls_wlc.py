@@ -76,8 +76,7 @@ class DtlsWlcDriver(DtlsDriver):
         self._endpoints = [endpoint_of(sock) for sock in sockets]
         self._dialed_by_us = plan.use.plays_mse
         self.presence = presence_of_visitors(plan, share.members, sockets)
-        self._owing = Owing(plan, share, to_unix_ns)
-        self._links: list[DtlsLink | None] = []  # of each row of the ledger; None: down
+        self.owing = Owing[DtlsLink](plan, share, to_unix_ns)
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: dict[int, None] = {}  # positions, in the order of their turns
         self._finishing = self._closing = False
@@ -86,15 +85,6 @@ class DtlsWlcDriver(DtlsDriver):
         # A datagram is never held up by its receiver: all lateness is the generator's.
         self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
         self.controllers = make_controllers(plan, profile, share.members, min(plan.burst, _MAX_BATCH))
-        for session in plan.sessions:  # every planned one owes from the start, up or not
-            if session.wlc in share.members:
-                self._add_row(share.members.index(session.wlc), 0, planned=True)
-
-    def _add_row(self, position: int, base: int, *, planned: bool = False) -> int:
-        row = self._owing.add_row(position, base, planned=planned)
-        if row == len(self._links):
-            self._links.append(None)
-        return row
 
     def begin(self) -> None:
         for number, (endpoint, context) in enumerate(zip(self._endpoints, self._contexts, strict=True)):
@@ -112,7 +102,7 @@ class DtlsWlcDriver(DtlsDriver):
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
-        self._owing.start(at_ns, stages)
+        self.owing.start(at_ns, stages)
         self._counted = 0
         self._visits.clear()
 
@@ -123,22 +113,21 @@ class DtlsWlcDriver(DtlsDriver):
         self.halt()
         self._finishing = True
         now = time.monotonic_ns()
-        self._owing.stop(now)
+        self.owing.stop(now)
         self.term.end()
         self.wake(now)
 
     def next_wake_ns(self, now_ns: int) -> int:
         if self._visits or (self._finishing and not self._closing):
             return now_ns
-        return max(self._owing.slot_due_ns(self._counted), now_ns + TICK_NS)
+        return max(self.owing.slot_due_ns(self._counted), now_ns + TICK_NS)
 
     async def on_tick(self, now_ns: int) -> None:
-        owing = self._owing
+        owing = self.owing
         if (slots := owing.slots(now_ns)) > self._counted or self._visits:
             await self._send_until(slots, now_ns + _SEND_BUDGET_NS)
         now = time.monotonic_ns()
-        up = (row for row, link in enumerate(self._links) if link is not None)
-        if not self.load_over.is_set() and owing.everything_done(now, up):
+        if not self.load_over.is_set() and owing.everything_done(now):
             owing.give_up(now)
             self.end_load()
         if self._finishing and not self._closing and (self.load_over.is_set() or not owing.started):
@@ -154,15 +143,15 @@ class DtlsWlcDriver(DtlsDriver):
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this tick."""
         visits = self._visits
         # Also while others still wait for their visit: one that is always owed more must not keep them waiting.
-        for span in self._owing.share.positions(self._counted, slots):
+        for span in self.owing.share.positions(self._counted, slots):
             visits.update(dict.fromkeys(span))
         self._counted = slots
         while visits:
             position = next(iter(visits))
             del visits[position]
-            due_now, more = self._owing.due(position, slots), False
-            for row in tuple(self._owing.rows[position]):  # a link that breaks may take its row away
-                if (link := self._links[row]) is not None:
+            due_now, more = self.owing.due(position, slots), False
+            for row in tuple(self.owing.rows[position]):  # a link that breaks may take its row away
+                if (link := self.owing.subscribers[row]) is not None:
                     more |= await self._send_owed(link, due_now)
             if more:
                 visits[position] = None
@@ -171,9 +160,9 @@ class DtlsWlcDriver(DtlsDriver):
 
     async def _send_owed(self, link: DtlsLink, due_now: int) -> bool:
         """Send what a link is owed, in a few datagrams; returns whether more is owed."""
-        owing, ledger, row = self._owing, self._owing.ledger, link.row
+        owing, ledger, row = self.owing, self.owing.ledger, link.row
         if ledger.owed(row, due_now) > self.plan.burst:
-            owing.drop_expired(row, time.monotonic_ns())
+            owing.drop_expired(link, time.monotonic_ns(), ours=True)
         try:
             for _ in range(_DATAGRAMS_PER_VISIT):
                 async with link.association.sending:
@@ -187,9 +176,9 @@ class DtlsWlcDriver(DtlsDriver):
 
     async def _send_next(self, link: DtlsLink, wanted: int) -> None:
         """One datagram with at most so many of the notifications that are owed next."""
-        ledger, row, position = self._owing.ledger, link.row, link.number
+        ledger, row, position = self.owing.ledger, link.row, link.number
         done, sequence = int(ledger.done[row]), int(ledger.sent[row])
-        due = self._owing.due_ns(position, done, wanted)
+        due = self.owing.due_ns(position, done, wanted)
         now = time.monotonic_ns() + self._to_unix_ns
         view, count = self.controllers[position].ring.patch(
             done, wanted, sequence, due, now, link.association.most_bytes
@@ -268,48 +257,31 @@ class DtlsWlcDriver(DtlsDriver):
         if self.presence is not None:
             self.presence.came(link.number, now_ns)
         if link.endpoint.granted & _STATION_MASK:
-            self._begin_row(link, now_ns)
-
-    def _begin_row(self, link: DtlsLink, now_ns: int) -> None:
-        """The link subscribed for the first time: it is owed what is due from now on."""
-        owing = self._owing
-        due_now = owing.due(link.number, owing.slots(now_ns))
-        link.row = next((row for row in owing.rows[link.number] if self._links[row] is None), -1)
-        if link.row < 0:
-            link.row = self._add_row(link.number, due_now)
-        self._links[link.row] = link
-        owing.ledger.drop_until(link.row, due_now, ours=False)
-        owing.ledger.sent[link.row] = 0  # numbers are a session's
+            self.owing.subscribe(link, now_ns)
 
     def on_granted(self, link: DtlsLink, before: int, now_ns: int) -> None:
         """Unsubscribed: nothing becomes due until the link subscribes again, and what was goes out ahead of our answer.
         Its numbers go on.
         """
         assert link.endpoint is not None
-        owing, granted = self._owing, link.endpoint.granted
+        owing, granted = self.owing, link.endpoint.granted
         subservice = self.controllers[link.number].subservice
         told = granted >> subservice & 1
         if link.row >= 0 and (not granted & _STATION_MASK or (before >> subservice & 1 and not told)):
-            owing.ledger.cease(link.row, owing.due(link.number, owing.slots(now_ns)))
+            owing.ledger.cease(link.row, owing.due_by(link.number, now_ns))
             link.leaving = True
         elif link.leaving and told:  # in the same breath
             owing.ledger.end[link.row] = Ledger.NEVER
             link.leaving = False
         elif link.left_row >= 0 and told:
-            link.row, link.left_row = link.left_row, -1
-            owing.ledger.reopen(link.row, owing.due(link.number, owing.slots(now_ns)))
-            owing.rows[link.number].append(link.row)
-            self._links[link.row] = link
+            owing.subscribe_again(link, now_ns)
         elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
-            self._begin_row(link, now_ns)
+            self.owing.subscribe(link, now_ns)
 
     def _leave_row(self, link: DtlsLink) -> None:
         """The link has unsubscribed."""
-        owing, row = self._owing, link.row
-        owing.rows[link.number].remove(row)
-        self._links[row] = None
-        owing.ledger.close(row, int(owing.ledger.end[row]))
-        link.row, link.left_row, link.leaving = -1, row, False
+        self.owing.unsubscribe(link, int(self.owing.ledger.end[link.row]))
+        link.leaving = False
 
     def end(self, link: DtlsLink, *, orderly: bool) -> None:
         if link.association.unmet:
@@ -344,28 +316,21 @@ class DtlsWlcDriver(DtlsDriver):
             self.presence.went(link.number, time.monotonic_ns(), how)
         if link.leaving:
             self._leave_row(link)
-        if (row := max(link.row, link.left_row)) < 0:
-            return
-        self._links[row] = None
-        owing = self._owing
-        due_now = owing.due(link.number, owing.slots(time.monotonic_ns()))
-        owing.ledger.leave(row, owing.rows[link.number], self._links, due_now)
-        link.row = link.left_row = -1
+        self.owing.leave(link, time.monotonic_ns())
 
     def owner(self, peer: Peer) -> tuple[int, str]:
         wlc = self.controllers[peer.number].number
         return wlc, self.plan.wlcs[wlc].mac
 
     def notified(self, link: DtlsLink) -> int:
-        row = link.row if link.row >= 0 else link.left_row
-        return 0 if row < 0 else int(self._owing.ledger.sent[row])
+        return self.owing.sent(link)
 
     def statistics(self) -> dict[str, int]:
         return super().statistics() | server_statistics(self.recorder)
 
     def totals(self, now_ns: int) -> dict[str, int]:
-        self._owing.drop_absent(now_ns, (row for row, link in enumerate(self._links) if link is not None))
-        due, dropped, own, declined = self._owing.totals(now_ns)
+        self.owing.drop_waiting(now_ns)
+        due, dropped, own, declined = self.owing.totals(now_ns)
         return {
             **super().totals(now_ns),
             "notify.due": due,

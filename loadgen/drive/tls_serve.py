@@ -24,7 +24,6 @@ from loadgen.scenario.schedule import RateStage
 from loadgen.session.directory import Directory
 from loadgen.session.link import EndpointSettings
 from loadgen.session.wlc import NOTHING_GRANTED, WlcEndpoint
-from loadgen.units import NEVER_NS
 
 # A close_notify of ours; a peer need not answer it.
 _GOODBYE_BYTES = 31
@@ -62,8 +61,7 @@ class ServingShard(ListeningShard):
         self._to_unix_ns = to_unix_ns
         self._dialed_by_us = plan.use.plays_mse
         self.presence = presence_of_visitors(plan, members, listeners)
-        self._load_start_ns: int | None = None
-        self._stop_at_ns = NEVER_NS
+        self._loaded = False  # a load was put on
         self._term = Term(plan, recorder)
         self.unacknowledged_bytes = 0  # of notifications: by links that are gone; after the load, by all
         self.record_bytes = RECORD_BYTES.get(plan.tls_version, OLD_RECORD_BYTES)
@@ -80,7 +78,7 @@ class ServingShard(ListeningShard):
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
-        self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
+        self._loaded = True
         self._term.begin(at_ns, stages, self.presence)
         self.unacknowledged_bytes = 0
 
@@ -109,13 +107,17 @@ class ServingShard(ListeningShard):
         self.halt()
         self._term.end()
         self._finishing = True
-        self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
+        self.stop_load(time.monotonic_ns())
+
+    def stop_load(self, at_ns: int) -> None:
+        """Nothing more becomes due from `at_ns` on."""
+        raise NotImplementedError
 
     def close_when_over(self, now_ns: int) -> None:
         """Told to finish, and with no load going on: close what is up; once that is gone, this is finished."""
         while self._belated:
             self.withdraw(self._belated.pop(), now_ns)
-        if self._finishing and not self._closing and (self.load_over.is_set() or self._load_start_ns is None):
+        if self._finishing and not self._closing and (self.load_over.is_set() or not self._loaded):
             self._close_all(now_ns)
         if self._closing and not self.links:
             self.finished = True
@@ -193,7 +195,7 @@ class ServingShard(ListeningShard):
 
     def release(self, link: Link) -> None:
         # Whether we or the peer ended it, the kernel still tells; not what the peer took and never read.
-        if link.tunnel is not None and self._load_start_ns is not None:
+        if link.tunnel is not None and self._loaded:
             untaken = self._untaken(link, said_last=_GOODBYE_BYTES)
             if not self.load_over.is_set():
                 self.unacknowledged_bytes += untaken

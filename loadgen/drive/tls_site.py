@@ -137,6 +137,8 @@ class SiteShard(ServingShard):
         self._asked = plan.capability & plan.subscription  # by those
         self._ticks: list[tuple[int, int, int, int]] = []  # (when: ns since the start, controller, clock, number)
         self._ready: deque[Round] = deque()
+        self._load_start_ns: int | None = None
+        self._stop_at_ns = NEVER_NS
         self._end_ns = 0
         self._due = self._sent = self._sent_bytes = self._writes = 0
         self._unsent = self._declined = 0
@@ -163,6 +165,7 @@ class SiteShard(ServingShard):
                     assert isinstance(link.endpoint, WlcEndpoint)
                     link.endpoint.directory = site.directory
         super().start_load(at_ns, stages)
+        self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
         self._end_ns = end_ns(stages)
         self._ticks = [
             (site.tick_ns(clock, 0), position, clock, 0)
@@ -171,6 +174,9 @@ class SiteShard(ServingShard):
         ]
         heapq.heapify(self._ticks)
         self._ready.clear()
+
+    def stop_load(self, at_ns: int) -> None:
+        self._stop_at_ns = min(self._stop_at_ns, at_ns)
 
     def next_wake_ns(self, now_ns: int) -> int:
         if self._load_start_ns is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage, Share
 from loadgen.units import NEVER_NS
+
+# Due times that span more bursts than this come from a column operation.
+_FEW_BURSTS = 8
 
 
 class Ledger:
@@ -154,12 +158,29 @@ class Ledger:
         self._free.append(row)
 
 
-class Owing:
+class Subscriber(Protocol):
+    """Whom a WLC tells.
+
+    Attributes:
+        number: of its WLC: the position in `share.members`.
+        row: of the ledger, once it subscribed; -1: it is told nothing. left_row: the one that it unsubscribed from.
+    """
+
+    number: int
+    row: int
+    left_row: int
+
+
+SubscriberT = TypeVar("SubscriberT", bound=Subscriber)
+
+
+class Owing(Generic[SubscriberT]):
     """Rows of a ledger against the schedule of the load that is on.
 
     Attributes:
         ledger: a row for each subscriber.
-        rows: of each of the worker's WLCs, by its position in `share.members`.
+        rows: of each of the worker's WLCs, by its position in `share.members`: those that something becomes due of.
+        subscribers: by row; None: its session is not there, or has unsubscribed.
         started: a load was put on.
     """
 
@@ -167,7 +188,9 @@ class Owing:
         self.ledger = Ledger()
         self.share = share
         self.rows: list[list[int]] = [[] for _ in share.members]
-        self._positions: list[int] = []  # of each row
+        self.subscribers: list[SubscriberT | None] = []
+        self._positions = np.zeros(16, np.int64)  # by row: of its WLC
+        self._members = tuple(share.members)
         self._numbers = np.array(share.members, np.int64)
         self._plan = plan
         self._schedule = share.schedule
@@ -175,23 +198,16 @@ class Owing:
         self._start_ns: int | None = None
         self._stop_ns = NEVER_NS
         self._past = np.zeros(4, np.int64)  # due, dropped, own_dropped and declined of earlier loads
+        # Every planned session owes from the start, there or not; one that nobody planned, or of a user, owes nothing
+        # before it comes.
+        if not plan.sessions_per_user:
+            for session in plan.sessions:
+                if session.wlc in share.members:
+                    self._add_row(share.members.index(session.wlc), 0, planned=True)
 
     @property
     def started(self) -> bool:
         return self._start_ns is not None
-
-    def add_row(self, position: int, base: int, *, planned: bool = False) -> int:
-        """Begin a row of the WLC at this position, which owes from count `base` on."""
-        row = self.ledger.add(base, planned=planned)
-        if row == len(self._positions):
-            self._positions.append(position)
-        self._positions[row] = position
-        self.rows[position].append(row)
-        return row
-
-    def position(self, row: int) -> int:
-        """Of the WLC that a row is of."""
-        return self._positions[row]
 
     def start(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         """Slot 0 of these stages is due at `at_ns` (monotonic)."""
@@ -204,6 +220,8 @@ class Owing:
     def stop(self, at_ns: int) -> None:
         """Nothing more becomes due from `at_ns` (monotonic) on."""
         self._stop_ns = min(self._stop_ns, at_ns)
+
+    # -- what is due ---------------------------------------------------------------------------------------------
 
     def slots(self, now_ns: int) -> int:
         """Slots of the whole fleet that are due."""
@@ -219,45 +237,132 @@ class Owing:
 
     def due(self, position: int, slots: int) -> int:
         """How many of a WLC's notifications are due when `slots` of the fleet's slots are."""
-        return self._schedule.turns(self.share.members[position], slots) * self._plan.burst
+        return self._schedule.turns(self._members[position], slots) * self._plan.burst
+
+    def due_by(self, position: int, now_ns: int) -> int:
+        """How many of a WLC's notifications are due at `now_ns` (monotonic)."""
+        return self.due(position, self.slots(now_ns))
 
     def due_ns(self, position: int, first: int, count: int) -> int | Int64s:
         """When a WLC's notifications from index `first` on are due (ns since the epoch): one number if of one burst."""
+        burst, schedule, number = self._plan.burst, self._schedule, self._members[position]
         assert self._start_ns is not None
-        burst, schedule, number = self._plan.burst, self._schedule, self.share.members[position]
         epoch = self._start_ns + self._to_unix_ns
-        if first // burst == (first + count - 1) // burst:
-            return schedule.due_ns(schedule.slot(number, first // burst)) + epoch
-        return schedule.due_column_ns(np.arange(first, first + count) // burst * schedule.members + number) + epoch
+        turn, last = first // burst, (first + count - 1) // burst
+        if turn == last:
+            return schedule.due_ns(schedule.slot(number, turn)) + epoch
+        if last - turn > _FEW_BURSTS:
+            turns = np.arange(first, first + count) // burst
+            return schedule.due_column_ns(turns * schedule.members + number) + epoch
+        due = np.empty(count, np.int64)
+        for index in range(turn, last + 1):
+            begin = max(0, index * burst - first)
+            due[begin : (index + 1) * burst - first] = schedule.due_ns(schedule.slot(number, index)) + epoch
+        return due
 
-    def drop_expired(self, row: int, now_ns: int) -> None:
-        """Give up what has waited for longer than the backlog: nothing but ourselves kept it from being sent."""
+    def positions(self, rows: Int64s) -> Int64s:
+        """Of each row: its WLC's."""
+        return self._positions[rows]
+
+    def owed_column(self, rows: Int64s, slots: int) -> Int64s:
+        """Of each row: how many are owed when `slots` of the fleet's slots are due."""
+        numbers = self._numbers[self._positions[rows]]
+        due = self._schedule.turns_column(numbers, slots) * self._plan.burst
+        return np.minimum(due, self.ledger.end[rows]) - self.ledger.done[rows]
+
+    def next_due_ns(self, rows: Int64s) -> Int64s:
+        """Of each row: when the next one is due (ns since the epoch)."""
         assert self._start_ns is not None
-        now = min(now_ns, self._stop_ns)
-        expired = self._schedule.count_at(now - self._start_ns - self._plan.backlog_ns)
-        self.ledger.drop_until(row, self.due(self.position(row), expired), ours=True)
+        schedule, turns = self._schedule, self.ledger.done[rows] // self._plan.burst
+        slots = turns * schedule.members + self._numbers[self._positions[rows]]
+        return schedule.due_column_ns(slots) + (self._start_ns + self._to_unix_ns)
 
-    def drop_absent(self, now_ns: int, rows_up: Iterable[int]) -> None:
-        """The same of all rows whose sessions are not there, which is not our doing."""
+    # -- who comes and goes --------------------------------------------------------------------------------------
+
+    def subscribe(self, subscriber: SubscriberT, now_ns: int) -> None:
+        """For the first time: it is owed what is due from now on."""
+        position = subscriber.number
+        due_now = self.due_by(position, now_ns)
+        row = next((row for row in self.rows[position] if self.subscribers[row] is None), -1)
+        if row < 0:
+            row = self._add_row(position, due_now)
+        subscriber.row, self.subscribers[row] = row, subscriber
+        self.ledger.drop_until(row, due_now, ours=False)
+        self.ledger.sent[row] = self.ledger.behind[row] = 0  # numbers are a session's
+
+    def unsubscribe(self, subscriber: SubscriberT, due_now: int) -> None:
+        """Nothing becomes due until it subscribes again, and what is still owed is given up."""
+        row = subscriber.row
+        self.rows[subscriber.number].remove(row)
+        self.subscribers[row] = None
+        self.ledger.close(row, due_now)
+        subscriber.row, subscriber.left_row = -1, row
+
+    def subscribe_again(self, subscriber: SubscriberT, now_ns: int) -> None:
+        """After it unsubscribed. Its numbers go on."""
+        row = subscriber.left_row
+        self.ledger.reopen(row, self.due_by(subscriber.number, now_ns))
+        self.rows[subscriber.number].append(row)
+        self.subscribers[row] = subscriber
+        subscriber.row, subscriber.left_row = row, -1
+
+    def leave(self, subscriber: SubscriberT, now_ns: int) -> None:
+        """Its session is gone, if it had ever subscribed."""
+        if (row := max(subscriber.row, subscriber.left_row)) < 0:
+            return
+        self.subscribers[row] = None
+        position = subscriber.number
+        self.ledger.leave(row, self.rows[position], self.subscribers, self.due_by(position, now_ns))
+        subscriber.row = subscriber.left_row = -1
+
+    def sent(self, subscriber: SubscriberT) -> int:
+        """How many it was sent over its session."""
+        row = subscriber.row if subscriber.row >= 0 else subscriber.left_row
+        return 0 if row < 0 else int(self.ledger.sent[row])
+
+    def _add_row(self, position: int, base: int, *, planned: bool = False) -> int:
+        """Begin a row of the WLC at this position, which owes from count `base` on."""
+        row = self.ledger.add(base, planned=planned)
+        if row == len(self.subscribers):
+            self.subscribers.append(None)
+            if row == len(self._positions):
+                self._positions = np.concatenate((self._positions, np.zeros(row, np.int64)))
+        self._positions[row] = position
+        self.rows[position].append(row)
+        return row
+
+    # -- what waited too long, and the end -----------------------------------------------------------------------
+
+    def drop_expired(self, subscriber: SubscriberT, now_ns: int, *, ours: bool) -> None:
+        """Give up what it has been owed for longer than the backlog. Args: ours: it would have taken it."""
+        self.ledger.drop_until(subscriber.row, self.due(subscriber.number, self._expired(now_ns)), ours=ours)
+
+    def drop_waiting(self, now_ns: int, held_up: Collection[int] = ()) -> None:
+        """The same of all sessions that are not there, and of the rows that are `held_up` by their peers. Nobody sends
+        to these; whoever watches is to know as it happens.
+        """
         if self._start_ns is None:
             return
-        expired = self._schedule.count_at(min(now_ns, self._stop_ns) - self._start_ns - self._plan.backlog_ns)
-        up = set(rows_up)
+        expired = self._expired(now_ns)
         for position, rows in enumerate(self.rows):
             for row in rows:
-                if row not in up:
+                if self.subscribers[row] is None or row in held_up:
                     self.ledger.drop_until(row, self.due(position, expired), ours=False)
 
-    def everything_done(self, now_ns: int, rows_up: Iterable[int]) -> bool:
-        """The load has ended, and everything due over these rows was sent, or waited too long."""
+    def everything_done(self, now_ns: int) -> bool:
+        """The load has ended, and everything due to those who are there was sent, or waited too long."""
         if self._start_ns is None:
             return False
         end = min(self._start_ns + self._schedule.duration_ns, self._stop_ns)
         if now_ns < end:
             return False
+        if now_ns >= end + self._plan.backlog_ns:
+            return True
         slots = self.slots(now_ns)
-        return now_ns >= end + self._plan.backlog_ns or not any(
-            self.ledger.owed(row, self.due(self.position(row), slots)) > 0 for row in rows_up
+        return not any(
+            self.subscribers[row] is not None and self.ledger.owed(row, self.due(position, slots)) > 0
+            for position, rows in enumerate(self.rows)
+            for row in rows
         )
 
     def give_up(self, now_ns: int) -> None:
@@ -265,15 +370,21 @@ class Owing:
         self.stop(now_ns)
         slots = self.slots(now_ns)
         for position, rows in enumerate(self.rows):
+            due_now = self.due(position, slots)
             for row in rows:
-                self.ledger.drop_until(row, self.due(position, slots), ours=False)
+                self.ledger.drop_until(row, due_now, ours=False)
 
     def totals(self, now_ns: int) -> tuple[int, int, int, int]:
         """Due, dropped, own_dropped and declined of all loads so far."""
         due, dropped, own, declined = (self._past + self._load_totals(now_ns)).tolist()
         return due, dropped, own, declined
 
+    def _expired(self, now_ns: int) -> int:
+        """Slots of the whole fleet that were due longer ago than the backlog."""
+        assert self._start_ns is not None
+        return self._schedule.count_at(min(now_ns, self._stop_ns) - self._start_ns - self._plan.backlog_ns)
+
     def _load_totals(self, now_ns: int) -> tuple[int, int, int, int]:
-        numbers = self._numbers[np.array(self._positions, np.int64)]
+        numbers = self._numbers[self._positions[: self.ledger.rows]]
         due_now = self._schedule.turns_column(numbers, self.slots(now_ns)) * self._plan.burst
         return *self.ledger.totals(due_now), self.ledger.declined_so_far(due_now)

@@ -30,11 +30,6 @@ class Wlcs(Fleet):
                 self._take(link, frame, 0)
             self.tunnel(link.number).written.clear()
 
-    def at(self, slots: int) -> int:
-        """The time at which so many are due."""
-        assert self.shard._load_start_ns is not None
-        return self.shard._load_start_ns + self.plan.schedule().due_ns(slots - 1)
-
     def hear(self, number: int, slots: int, *messages: Message) -> None:
         """What this MSE says in one flight, as so many slots are due."""
         codec = Codec(self.profile)

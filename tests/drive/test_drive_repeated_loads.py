@@ -248,7 +248,7 @@ def test_a_link_that_stays_blocked_from_load_to_load_is_late_by_its_peers_doing(
     wlcs.turn()
     assert wlcs.tunnel(0).blocked
     assert wlcs.columns(0)[0] == [0, 1, 2, 3]
-    assert wlcs.shard._ledger.behind[wlcs.links[0].row] == 1
+    assert wlcs.shard.owing.ledger.behind[wlcs.links[0].row] == 1
     assert wlcs.shard.load_over.is_set()  # nothing is owed
     wlcs.count("1-hold", "generator.lag")
     wlcs.start(2, 8, ago_s=1.5)
@@ -321,7 +321,7 @@ def test_held_up_sends_belong_to_the_time_in_which_a_load_was_sent(tmp_path: Pat
         wlcs.turn()
         assert all(wlcs.tunnel(index).blocked for index in range(4))
         for link in wlcs.links:
-            wlcs.shard._ledger.done[link.row] -= 1  # one more is owed
+            wlcs.shard.owing.ledger.done[link.row] -= 1  # one more is owed
             wlcs.shard._flush(link)
         lag = wlcs.recorder.bins("notify.lag", "1-hold").take()
         waited = wlcs.recorder.take(0).waits[tag_of("1-hold", "sent")]

@@ -264,7 +264,7 @@ def test_an_unsubscribed_session_is_told_nothing_and_owed_nothing_until_it_subsc
     fleets.mse.send_outbox(here)
     fleets.turn_until(lambda: there.row < 0)
     fleets.settle()
-    ledger = fleets.wlc._ledger
+    ledger = fleets.wlc.owing.ledger
     before, sent = ledger.due(row, 1 << 40), int(ledger.sent[row])
     received = fleets.counters["notify.received"]
     fleets.turn_until(lambda: fleets.counters["notify.received"] >= received + 5 * LINKS)
@@ -300,7 +300,7 @@ def test_subscribing_and_unsubscribing_all_the_time_loses_and_invents_nothing(ma
     totals = fleets.wlc.totals(time.monotonic_ns())
     assert totals["notify.due"] == totals["notify.sent"] == fleets.counters["notify.received"] > 0
     assert not {name for name in fleets.counters if name.startswith(("errors.", "notify.lost", "requests.unmatched"))}
-    assert fleets.wlc._ledger.rows == LINKS  # a row is used again
+    assert fleets.wlc.owing.ledger.rows == LINKS  # a row is used again
 
 
 def test_the_grant_changes_where_the_response_stands_in_the_stream(make: Callable[..., Fleets]) -> None:

@@ -11,8 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from loadgen.drive import reading, tls, tls_accept
-from loadgen.drive.controllers import Controller
+from loadgen.drive import reading, tls, tls_accept, tls_wlc
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_wlc import WlcShard
@@ -129,7 +128,22 @@ class Fleet:
             self.shard.on_active(link, 0)
             self.links.append(link)
         # A second ago, so that the first hundred slots are due already.
-        self.shard.start_load(time.monotonic_ns() - 10**9, self.plan.stages)
+        self.start(time.monotonic_ns() - 10**9)
+
+    def start(self, at_ns: int) -> None:
+        self.start_ns = at_ns
+        self.shard.start_load(at_ns, self.plan.stages)
+
+    def at(self, slots: int) -> int:
+        """The time at which so many are due."""
+        return self.start_ns + self.plan.schedule().due_ns(slots - 1)
+
+    def end_at(self, at_ns: int, *links: WlcLink) -> None:
+        """These leave then."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tls_wlc, "time", SimpleNamespace(monotonic_ns=lambda: at_ns))
+            for link in links:
+                self.shard.end(link, orderly=True)
 
     def tunnel(self, index: int) -> FakeTunnel:
         found = self.links[index].tunnel
@@ -148,9 +162,9 @@ class Fleet:
         assert scanned.position == len(data)
         columns = receiver.columns()
         schedule, wlc = self.plan.schedule(), index % 2
-        start = self.shard._load_start_ns
-        assert start is not None
-        wanted = [schedule.due_ns(schedule.slot(wlc, turn)) + start + 5_000 for turn in columns.sequence.tolist()]
+        wanted = [
+            schedule.due_ns(schedule.slot(wlc, turn)) + self.start_ns + 5_000 for turn in columns.sequence.tolist()
+        ]
         assert columns.due_ns.tolist() == wanted
         assert np.all(columns.sent_ns >= columns.due_ns)
         return columns.sequence.tolist()
@@ -209,8 +223,9 @@ def test_a_link_that_breaks_costs_itself_only(fleet: Fleet) -> None:
     assert [fleet.sequences(index) for index in others] == [[0, 1]] * len(others)
     assert fleet.totals()["notify.sent"] == 2 * MSES * 2 - 1
     # Its row still owes: planned sessions do, until it comes back or the time for it is over.
-    row = next(row for row in fleet.shard.controllers[0].rows if fleet.shard._links[row] is None)
-    assert fleet.shard._ledger.owed(row, 2) == 1
+    owing = fleet.shard.owing
+    row = next(row for row in owing.rows[0] if owing.subscribers[row] is None)
+    assert owing.ledger.owed(row, 2) == 1
 
 
 def test_without_time_the_rest_is_visited_later(fleet: Fleet) -> None:
@@ -225,9 +240,9 @@ def test_without_time_the_rest_is_visited_later(fleet: Fleet) -> None:
 def test_a_wlc_that_is_always_owed_more_keeps_no_other_waiting(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     visited: list[int] = []
 
-    def send_due(controller: Controller, slots: int) -> bool:
-        visited.append(controller.number)
-        return controller.number == 0
+    def send_due(position: int, slots: int) -> bool:
+        visited.append(position)
+        return position == 0
 
     monkeypatch.setattr(fleet.shard, "_send_due", send_due)
     monkeypatch.setattr(fleet.shard, "_send_singles", lambda positions, *_: positions)
@@ -251,7 +266,7 @@ def test_a_session_that_comes_back_begins_at_0_and_gets_what_is_due_from_then_on
     assert again.endpoint is not None
     again.endpoint.granted = 1
     again.phase = Phase.ACTIVE
-    fleet.shard.on_active(again, fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(5))  # type: ignore[operator]
+    fleet.shard.on_active(again, fleet.at(6))
     assert again.row == row
     fleet.send(8)
     written = again.tunnel.written  # type: ignore[attr-defined]
@@ -260,7 +275,7 @@ def test_a_session_that_comes_back_begins_at_0_and_gets_what_is_due_from_then_on
     receiver.view[:] = written[0]
     assert receiver.scan_untrusted(0, len(written[0])).notifications == 1
     assert receiver.columns().sequence.tolist() == [0]
-    assert fleet.shard._ledger.dropped[row] == 1
+    assert fleet.shard.owing.ledger.dropped[row] == 1
 
 
 @pytest.fixture
@@ -300,7 +315,8 @@ def test_an_mse_that_leaves_before_the_end(serving: Callable[..., Fleet]) -> Non
 
 def over(fleet: Fleet) -> dict[str, int]:
     """The load ends with its first second: 100 slots were due, 50 of each WLC."""
-    fleet.shard._wind_up(fleet.shard._load_start_ns + 10**9 - 1)  # type: ignore[operator]
+    fleet.shard.owing.give_up(fleet.start_ns + 10**9 - 1)
+    fleet.shard.end_load()
     totals = fleet.totals()
     assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
     return totals
@@ -319,11 +335,11 @@ def test_what_is_due_goes_on_when_an_mse_leaves(serving: Callable[..., Fleet]) -
 def test_what_waits_too_long_for_an_absent_mse_is_dropped_as_the_load_goes_on(serving: Callable[..., Fleet]) -> None:
     """Not only when that is over: a threshold that ends a run, and whoever looks at it meanwhile, go by it."""
     fleet = serving(1, planned=1)
-    fleet.shard._load_start_ns = time.monotonic_ns()
+    fleet.start(time.monotonic_ns())
     fleet.send(20)
     fleet.shard.end(fleet.links[0], orderly=True)
-    late = fleet.shard.totals(fleet.shard._load_start_ns + fleet.plan.backlog_ns + NS_PER_S // 2)
-    early = fleet.shard.totals(fleet.shard._load_start_ns + NS_PER_S // 2)
+    late = fleet.shard.totals(fleet.start_ns + fleet.plan.backlog_ns + NS_PER_S // 2)
+    early = fleet.shard.totals(fleet.start_ns + NS_PER_S // 2)
     # The other WLC's MSE is there: what it is owed is for the next visit to give up.
     schedule = fleet.plan.schedule()
     owed = schedule.turns(0, schedule.count_at(NS_PER_S // 2)) - 10
@@ -341,10 +357,7 @@ def test_an_mse_that_never_came_is_owed_from_the_start(serving: Callable[..., Fl
 def test_whom_nobody_planned_is_owed_while_it_is_there(serving: Callable[..., Fleet]) -> None:
     fleet = serving(2, planned=1)
     fleet.send(20)
-    now = fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(19)  # type: ignore[operator]
-    fleet.shard._stop_at_ns = now
-    fleet.shard.end(fleet.links[2], orderly=True)  # the second at WLC 0
-    fleet.shard._stop_at_ns = 1 << 62
+    fleet.end_at(fleet.at(20), fleet.links[2])  # the second at WLC 0
     fleet.send(100)
     totals = over(fleet)
     assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (160, 160, 0)
@@ -354,10 +367,7 @@ def test_whom_nobody_planned_takes_the_place_of_one_that_leaves(serving: Callabl
     """As many as should be there are; when that one leaves as well, its place is owed."""
     fleet = serving(2, planned=1)
     fleet.send(20)
-    fleet.shard._stop_at_ns = fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(19)  # type: ignore[operator]
-    fleet.shard.end(fleet.links[0], orderly=True)
-    fleet.shard.end(fleet.links[2], orderly=True)
-    fleet.shard._stop_at_ns = 1 << 62
+    fleet.end_at(fleet.at(20), fleet.links[0], fleet.links[2])
     fleet.send(100)
     totals = over(fleet)
     assert (totals["notify.due"], totals["notify.sent"], totals["notify.dropped"]) == (160, 120, 40)
@@ -370,13 +380,8 @@ def test_one_that_unsubscribed_and_left_is_owed_again(serving: Callable[..., Fle
     link = fleet.links[0]
     assert link.endpoint is not None
     link.endpoint.granted = 0
-    due_ns = fleet.plan.schedule().due_ns
-    start_ns = fleet.shard._load_start_ns
-    assert start_ns is not None
-    fleet.shard.on_granted(link, 1, start_ns + due_ns(19))
-    fleet.shard._stop_at_ns = start_ns + due_ns(39)
-    fleet.shard.end(link, orderly=True)
-    fleet.shard._stop_at_ns = 1 << 62
+    fleet.shard.on_granted(link, 1, fleet.at(20))
+    fleet.end_at(fleet.at(40), link)
     fleet.send(100)
     totals = over(fleet)
     # Of its 50, ten were due while it wanted none.
@@ -472,7 +477,7 @@ def unsubscribed(fleet: Fleet, link: WlcLink, slots: int) -> None:
     """At the time of this many slots."""
     assert link.endpoint is not None
     before, link.endpoint.granted = link.endpoint.granted, 0
-    fleet.shard.on_granted(link, before, fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(slots - 1))  # type: ignore[operator]
+    fleet.shard.on_granted(link, before, fleet.at(slots))
 
 
 def test_what_an_mse_has_unsubscribed_from_is_not_due_but_told(serving: Callable[..., Fleet]) -> None:
@@ -484,7 +489,7 @@ def test_what_an_mse_has_unsubscribed_from_is_not_due_but_told(serving: Callable
     link = fleet.links[1]
     assert link.endpoint is not None
     link.endpoint.granted = 1
-    fleet.shard.on_granted(link, 0, fleet.shard._load_start_ns + fleet.plan.schedule().due_ns(39))  # type: ignore[operator]
+    fleet.shard.on_granted(link, 0, fleet.at(40))
     fleet.send(100)
     totals = over(fleet)
     assert (totals["notify.due"], totals["notify.declined"]) == (10 + 40, 40 + 10)
@@ -493,7 +498,7 @@ def test_what_an_mse_has_unsubscribed_from_is_not_due_but_told(serving: Callable
 def test_one_that_unsubscribed_before_the_load_is_told_of(serving: Callable[..., Fleet]) -> None:
     fleet = serving(1, planned=1)
     unsubscribed(fleet, fleet.links[0], 0)
-    fleet.shard.start_load(fleet.shard._load_start_ns - 1, fleet.plan.stages)  # type: ignore[operator]
+    fleet.start(fleet.start_ns - 1)
     totals = over(fleet)
     assert (totals["notify.due"], totals["notify.declined"]) == (50, 50)
 

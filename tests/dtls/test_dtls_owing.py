@@ -25,14 +25,15 @@ def test_what_is_due_goes_on_when_an_mse_leaves_or_never_comes(tmp_path: Path) -
 
     async def body() -> None:
         driver = Wlcs(plan, [listen(("127.0.0.1", 0)) for _ in plan.wlcs]).driver
-        owing = driver._owing
-        owing.start(time.monotonic_ns(), plan.stages)
+        owing = driver.owing
+        at_ns = time.monotonic_ns()
+        owing.start(at_ns, plan.stages)
         link = DtlsLink(SimpleNamespace(peer_address=("127.0.0.1", 1)), 0, 0)  # type: ignore[arg-type]
-        driver._begin_row(link, owing._start_ns)  # type: ignore[arg-type]
+        owing.subscribe(link, at_ns)
         assert owing.rows[0] == [0, 1, 2]
         owing.ledger.done[link.row] += 7
         driver.on_gone(link, Phase.ACTIVE, orderly=True)
-        end_ns = owing._start_ns + plan.duration_ns  # type: ignore[operator]
+        end_ns = at_ns + plan.duration_ns
         owing.give_up(end_ns)
         assert owing.totals(end_ns) == (3 * 600, 3 * 600 - 7, 0, 0)
         driver.shut()
@@ -65,7 +66,7 @@ async def unsubscribing(plan: Plan, *then: Message) -> tuple[Wlcs, DtlsLink, lis
     """
     wlcs = Wlcs(plan, [listen(("127.0.0.1", 0)) for _ in plan.wlcs])
     driver, answers = wlcs.driver, Answers()
-    owing, codec = driver._owing, Codec(PROFILE)
+    owing, codec = driver.owing, Codec(PROFILE)
     link = DtlsLink(answers, 0, 0)  # type: ignore[arg-type]
     driver.on_tunnel(link, time.monotonic_ns())
     link.phase = Phase.SETTING_UP
@@ -106,7 +107,7 @@ def test_what_is_due_when_an_mse_unsubscribes_goes_out_ahead_of_the_answer(tmp_p
         assert sequences(sent[:-1]) == list(range(10))
         assert int.from_bytes(sent[-1][2:4], "big") == 10  # the response
         assert (link.row, link.left_row >= 0, link.leaving) == (-1, True, False)
-        owing, end_ns = wlcs.driver._owing, at_ns + plan.duration_ns
+        owing, end_ns = wlcs.driver.owing, at_ns + plan.duration_ns
         owing.give_up(end_ns)
         assert owing.totals(end_ns) == (10 + 300, 300, 0, 300 - 10)
         wlcs.driver.shut()
@@ -119,7 +120,7 @@ def test_who_subscribes_again_in_the_same_datagram_has_declined_nothing(tmp_path
 
     async def body() -> None:
         wlcs, link, _, at_ns = await unsubscribing(plan, SubscribeRequest(1))
-        owing = wlcs.driver._owing
+        owing = wlcs.driver.owing
         assert link.row in owing.rows[0]
         assert owing.totals(at_ns)[2:] == (0, 0)
         assert await wlcs.driver._send_owed(link, 10) is False
