@@ -14,7 +14,7 @@ import pytest
 from loadgen.loads import LoadKind
 from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF, NOTIFICATIONS
 from loadgen.nmsp.fields import Label
-from loadgen.nmsp.layout import Part, describe
+from loadgen.nmsp.layout import LayoutPart, describe
 from loadgen.nmsp.messages import DeviceResponse, Kind
 from loadgen.nmsp.profile import reference_profile
 from loadgen.nmsp.services import CATALYST_9800, MOBILE_STATION, Subservice
@@ -59,7 +59,7 @@ KINDS = {kind.label: kind for kind in CATALOGUE}
 PARTS = {(part.what, part.name): part for part in describe(reference_profile()).parts}
 
 
-def labelled(part: Part, label: Label) -> list[str]:
+def labelled(part: LayoutPart, label: Label) -> list[str]:
     return [row.name for row in part.rows if row.label is label]
 
 

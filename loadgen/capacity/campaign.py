@@ -93,7 +93,7 @@ class Observation(NamedTuple):
     uninvited: str = ""
 
 
-class _Judged(NamedTuple):
+class _Judgement(NamedTuple):
     """What an observation comes to.
 
     Attributes:
@@ -265,7 +265,7 @@ class Campaign:
             )
         return tuple(found)
 
-    def _judge(self, seen: Observation) -> _Judged:
+    def _judge(self, seen: Observation) -> _Judgement:
         failed, attempted = _failures(seen.figures, seen.sessions)
         told = _told(seen.figures) if failed else []
         few = failed <= attempted * STRAYS
@@ -284,7 +284,7 @@ class Campaign:
             unjudged.append(seen.uninvited)
         if few and not others and not unjudged:
             others += seen.unlike_pass
-        return _Judged(
+        return _Judgement(
             broke=(*(() if few else told), *others),
             unjudged=tuple(unjudged),
             strays=tuple(told) if few else (),
@@ -293,7 +293,7 @@ class Campaign:
             only_failures=not others,
         )
 
-    def _probe(self, trial: Trial, seen: Observation, judged: _Judged, went: Went, growth: Growth) -> Probe:
+    def _probe(self, trial: Trial, seen: Observation, judged: _Judgement, went: Went, growth: Growth) -> Probe:
         latency = seen.figures.metrics.get(self.settings.latency)
         return Probe(
             step=trial.step,
@@ -338,7 +338,7 @@ class Campaign:
         )
 
 
-def _went(seen: Observation, judged: _Judged, *, limited: bool) -> Went:
+def _went(seen: Observation, judged: _Judgement, *, limited: bool) -> Went:
     """How it came out; an SLO alone may be missed by the mood of the machine, however much."""
     if seen.trouble:
         return Went.IMPOSSIBLE

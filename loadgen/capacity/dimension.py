@@ -13,7 +13,7 @@ from loadgen.prepare.job import Source
 from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.reading import check_scenario
 from loadgen.scenario.schedule import RateStage
-from loadgen.scenario.schema import Load, Scenario, Stage
+from loadgen.scenario.schema import LoadTable, Scenario, StageTable
 from loadgen.units import Duration
 
 
@@ -148,18 +148,18 @@ def source_for(dimension: Dimension, source: Source, load: float, hold_ns: int, 
     Raises:
         InputError: the scenario fixes what is to be varied, or cannot be that large.
     """
-    stages = (Stage(warmup=Duration(warmup_ns)), Stage(hold=Duration(hold_ns)))
+    stages = (StageTable(warmup=Duration(warmup_ns)), StageTable(hold=Duration(hold_ns)))
     varied = _varied(dimension, source, load, stages)
     if problems := check_scenario(varied, source.profile):
         raise InputError(problems)
     return source._replace(scenario=varied)
 
 
-def _varied(dimension: Dimension, source: Source, load: float, stages: tuple[Stage, ...]) -> Scenario:
+def _varied(dimension: Dimension, source: Source, load: float, stages: tuple[StageTable, ...]) -> Scenario:
     scenario = source.scenario
     if dimension is Dimension.HANDSHAKES:
-        of = scenario.load if scenario.load.kind == "handshake" else Load()
-        shaking = Load(
+        of = scenario.load if scenario.load.kind == "handshake" else LoadTable()
+        shaking = LoadTable(
             kind="handshake",
             rate=load,
             concurrency=of.concurrency,
@@ -168,7 +168,7 @@ def _varied(dimension: Dimension, source: Source, load: float, stages: tuple[Sta
             backlog=scenario.load.backlog,
         )
         return msgspec.structs.replace(scenario, load=shaking, thresholds=())
-    base = scenario.load if scenario.load.kind != "handshake" else Load(rate=load)
+    base = scenario.load if scenario.load.kind != "handshake" else LoadTable(rate=load)
     varied = msgspec.structs.replace(scenario, load=msgspec.structs.replace(base, stages=stages), thresholds=())
     if dimension is Dimension.NOTIFICATIONS:
         return msgspec.structs.replace(varied, load=_of_rate(varied.load, load))
@@ -215,7 +215,7 @@ def stages_for(
     )
 
 
-def _of_rate(load: Load, per_s: float) -> Load:
+def _of_rate(load: LoadTable, per_s: float) -> LoadTable:
     return msgspec.structs.replace(load, rate=per_s, wire_rate=None, interval=None)
 
 

@@ -39,7 +39,7 @@ class Went(StrEnum):
     IMPOSSIBLE = "impossible"  # the generator cannot make it at all
 
 
-class Verdict(NamedTuple):
+class LoadVerdict(NamedTuple):
     """Of a load, once there is evidence enough. firm: another try would not change it."""
 
     held: bool
@@ -70,7 +70,7 @@ class Evidence:
         self.failed = self.attempted = 0
         self._strayed = self._limited = 0
 
-    def add(self, went: Went, failed: int = 0, attempted: int = 0, *, at_once: bool = True) -> Verdict | None:
+    def add(self, went: Went, failed: int = 0, attempted: int = 0, *, at_once: bool = True) -> LoadVerdict | None:
         """One more try; returns None if there should be another.
 
         Args:
@@ -79,10 +79,10 @@ class Evidence:
                 right away. It is not firm, then.
         """
         if went is Went.IMPOSSIBLE:
-            return Verdict(held=False)
+            return LoadVerdict(held=False)
         if went is Went.LIMITED:
             self._limited += 1
-            return Verdict(held=False) if self._limited >= _MOST_LIMITED else None
+            return LoadVerdict(held=False) if self._limited >= _MOST_LIMITED else None
         self._limited = 0  # in a row
         if went is Went.SCATTERED:
             return None
@@ -94,17 +94,17 @@ class Evidence:
             if explained(self.failed, self.attempted):
                 self._strayed += 1
                 # So often, and still no more than strays are.
-                return Verdict(held=self.held >= self.broke) if self._strayed >= _MOST_STRAYED else None
+                return LoadVerdict(held=self.held >= self.broke) if self._strayed >= _MOST_STRAYED else None
             self.broke += 1
         else:
             self.broke += 1
         if went is Went.HELD and self.held > self.broke:
-            return Verdict(held=True)
+            return LoadVerdict(held=True)
         if self.broke >= self.held + _FIRM or self.broke + self.held >= _MOST_TRIES:
-            return Verdict(held=False)
+            return LoadVerdict(held=False)
         once = went is Went.BROKE and self.broke == 1 and not self.held
         if at_once and (once or self.broke >= self.held + _BROKE):
-            return Verdict(held=False, firm=False)
+            return LoadVerdict(held=False, firm=False)
         return None
 
 

@@ -15,7 +15,7 @@ from loadgen.commands.output import complain, say
 from loadgen.errors import ExitCode, InputError, Problem
 from loadgen.report import status as shown
 from loadgen.status.answer import MAX_ROWS, Answer, Question, Side, SideCounts, Subject, one_per_address
-from loadgen.status.asking import Found, ask, runs
+from loadgen.status.asking import FoundRun, ask, runs
 from loadgen.status.door import directory
 from loadgen.status.model import document, instance
 
@@ -123,7 +123,7 @@ def _nobody(where: Path) -> int:
     return int(ExitCode.UNREACHABLE)
 
 
-def _named(found: Sequence[Found], name: str) -> list[Found]:
+def _named(found: Sequence[FoundRun], name: str) -> list[FoundRun]:
     """The runs with this process id, or name.
 
     Raises:
@@ -136,11 +136,11 @@ def _named(found: Sequence[Found], name: str) -> list[Found]:
     return chosen
 
 
-def _ids(found: Sequence[Found]) -> str:
+def _ids(found: Sequence[FoundRun]) -> str:
     """Process ids with the names of what they run, in a complaint: `--list` has the rest."""
     named = [run.door.removesuffix(".sock") + (f" ({run.info.scenario})" if run.info else "") for run in found]
     return ", ".join(named[:_MOST_NAMED]) + (", ..." if len(named) > _MOST_NAMED else "")
 
 
-def _listed(found: Sequence[Found]) -> str:
+def _listed(found: Sequence[FoundRun]) -> str:
     return shown.listing([run.info for run in found if run.info], [run.door for run in found if run.info is None])

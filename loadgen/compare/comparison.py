@@ -11,7 +11,16 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from loadgen.compare.metrics import SAME_FOR_CPU, STATISTICS, Relevant, Row, differences, figure, not_counted, rows
+from loadgen.compare.metrics import (
+    SAME_FOR_CPU,
+    STATISTICS,
+    ComparedFigure,
+    Relevant,
+    differences,
+    figure,
+    not_counted,
+    rows,
+)
 from loadgen.compare.pairs import MIN_PAIRS, order_shown, position_of, session_order
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.compare.statistics import Estimate, estimate_changes, groups_design, session_design
@@ -33,7 +42,7 @@ _HARD = (Gate.EXACT, Gate.MARGIN)
 _MOST_FAR_OFF = 1
 
 
-class _Run(NamedTuple):
+class _ComparedRun(NamedTuple):
     result: RunResult
     new: bool
     control: bool
@@ -84,13 +93,13 @@ def compare(
         raise ValueError("control pairs are part of a session of pairs")
     labels = list(sources) or _numbered(names, len(baseline), len(new))
     every = [
-        _Run(result, False, True, number, f"control {number + 1}")
+        _ComparedRun(result, False, True, number, f"control {number + 1}")
         for number, result in enumerate(chain.from_iterable(control))
     ]
     for number, result in enumerate([*baseline, *new]):
         is_new = number >= len(baseline)
         position = position_of(number - is_new * len(baseline), is_new, len(control))
-        every.append(_Run(result, is_new, False, position, labels[number]))
+        every.append(_ComparedRun(result, is_new, False, position, labels[number]))
     _check(every, names)
     results = [run.result for run in every]
     counted = [run for run in every if not_counted(run.result) is None]
@@ -122,7 +131,7 @@ def _numbered(names: tuple[str, str], baseline: int, new: int) -> list[str]:
     return [f"{name} {n + 1}" for name, runs in zip(names, (baseline, new), strict=True) for n in range(runs)]
 
 
-def _check(runs: Sequence[_Run], names: tuple[str, str]) -> None:
+def _check(runs: Sequence[_ComparedRun], names: tuple[str, str]) -> None:
     for new, name in zip((False, True), names, strict=True):
         if not any(run.new is new for run in runs):
             raise InputError(Problem(name, "at least one result", "none"))
@@ -137,7 +146,7 @@ def _check(runs: Sequence[_Run], names: tuple[str, str]) -> None:
         raise InputError(problems)
 
 
-def _reasons(runs: Sequence[_Run], differing: Sequence[tuple[str, str, str]]) -> list[str]:
+def _reasons(runs: Sequence[_ComparedRun], differing: Sequence[tuple[str, str, str]]) -> list[str]:
     reasons = []
     for run in runs:
         if why := not_counted(run.result):
@@ -156,7 +165,7 @@ def _overall(metrics: Sequence[MetricComparison]) -> Decision:
     return Decision.PASS
 
 
-def _metrics(runs: Sequence[_Run], paired: bool, same_cpu: bool, relevant: Relevant) -> list[MetricComparison]:
+def _metrics(runs: Sequence[_ComparedRun], paired: bool, same_cpu: bool, relevant: Relevant) -> list[MetricComparison]:
     timed = [run for run in runs if run.timed]
     wanted = [row for row in rows() if any(figure(run.result, row.name) is not None for run in runs)]
     estimates = _estimates(timed, [row for row in wanted if row.gate is Gate.PAIRED], paired, relevant)
@@ -184,17 +193,17 @@ def _metrics(runs: Sequence[_Run], paired: bool, same_cpu: bool, relevant: Relev
     return compared
 
 
-def _figures(runs: Sequence[_Run], row: Row, new: bool) -> list[float]:
+def _figures(runs: Sequence[_ComparedRun], row: ComparedFigure, new: bool) -> list[float]:
     figures = (figure(run.result, row.name) for run in runs if run.new is new and not run.control)
     return [value for value in figures if value is not None]
 
 
-def _limit(row: Row, relevant: Relevant) -> float:
+def _limit(row: ComparedFigure, relevant: Relevant) -> float:
     return relevant.rate if row.better == "higher" else relevant.latency
 
 
 def _estimates(
-    runs: Sequence[_Run], paired_rows: Sequence[Row], paired: bool, relevant: Relevant
+    runs: Sequence[_ComparedRun], paired_rows: Sequence[ComparedFigure], paired: bool, relevant: Relevant
 ) -> dict[str, Estimate]:
     """Changes of those figures that every run has, considered together."""
     columns, judged = [], []
@@ -217,7 +226,7 @@ def _estimates(
     return {} if estimates is None else {row.name: e for row, e in zip(judged, estimates, strict=True)}
 
 
-def _hard(row: Row, before: Sequence[float], after: Sequence[float], steady: Sequence[float]) -> _Judged:
+def _hard(row: ComparedFigure, before: Sequence[float], after: Sequence[float], steady: Sequence[float]) -> _Judged:
     """Args: steady: those of `after` whose generator was VALID."""
     judged = _exact(before, after) if row.gate is Gate.EXACT else _margin(row, before, after)
     if not row.needs_valid or judged.decision is not Decision.REGRESSION or len(steady) == len(after):
@@ -247,7 +256,7 @@ def _exact(before: Sequence[float], after: Sequence[float]) -> _Judged:
     return _Judged(Decision.PASS, "no more than in the baseline")
 
 
-def _margin(row: Row, before: Sequence[float], after: Sequence[float]) -> _Judged:
+def _margin(row: ComparedFigure, before: Sequence[float], after: Sequence[float]) -> _Judged:
     change = _ratio(before, after)
     if change is None:
         return _Judged(Decision.INCONCLUSIVE, "0 in the baseline")
@@ -256,7 +265,7 @@ def _margin(row: Row, before: Sequence[float], after: Sequence[float]) -> _Judge
     return _Judged(Decision.PASS, f"within the margin of {row.margin:.0%}")
 
 
-def _timing(row: Row, estimate: Estimate | None, limit: float, same_cpu: bool, far_off: int) -> _Judged:
+def _timing(row: ComparedFigure, estimate: Estimate | None, limit: float, same_cpu: bool, far_off: int) -> _Judged:
     """Args: far_off: runs of the new side that the estimate leaves out."""
     if estimate is None:
         return _Judged(Decision.INCONCLUSIVE, "too few VALID runs that measured it to tell change from noise")
@@ -281,7 +290,9 @@ def _timing(row: Row, estimate: Estimate | None, limit: float, same_cpu: bool, f
     return _Judged(Decision.PASS, f"a change for the worse by {limit:.0%} is excluded", *shown)
 
 
-def _compared(row: Row, before: Sequence[float], after: Sequence[float], judged: _Judged) -> MetricComparison:
+def _compared(
+    row: ComparedFigure, before: Sequence[float], after: Sequence[float], judged: _Judged
+) -> MetricComparison:
     change = judged.change if judged.change is not None else _ratio(before, after)
     return MetricComparison(
         metric=row.name,

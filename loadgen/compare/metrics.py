@@ -49,7 +49,7 @@ class Relevant(msgspec.Struct, frozen=True):
     latency: float = RELEVANT_LATENCY
 
 
-class Row(msgspec.Struct, frozen=True):
+class ComparedFigure(msgspec.Struct, frozen=True):
     """One figure, or all statistics of one duration.
 
     Attributes:
@@ -71,61 +71,61 @@ class Row(msgspec.Struct, frozen=True):
 
 _ROWS = (
     # Counts that have to be 0 in a healthy run, and the size of a message: no noise.
-    Row(ERRORS, "", "lower", Gate.EXACT, needs_valid=True),
-    Row("sessions.failed", "", "lower", Gate.EXACT, needs_valid=True),
-    Row("sessions.lost", "", "lower", Gate.EXACT, needs_valid=True),
-    Row("handshakes.failed", "", "lower", Gate.EXACT, needs_valid=True),
-    Row("handshakes.dropped", "", "lower", Gate.EXACT, needs_valid=True),
-    Row("notify.lost", "", "lower", Gate.EXACT, needs_valid=True),
-    Row("notify.dropped", "", "lower", Gate.EXACT, needs_valid=True),
-    Row("notify.duplicated", "", "lower", Gate.EXACT),
-    Row("notify.reordered", "", "lower", Gate.EXACT),
-    Row("requests.dropped", "", "lower", Gate.EXACT, needs_valid=True),
-    Row("requests.refused", "", "lower", Gate.EXACT),
-    Row("requests.timed_out", "", "lower", Gate.EXACT, needs_valid=True),
-    Row("transmit.dropped.high", "", "lower", Gate.EXACT, needs_valid=True),
-    Row("transmit.dropped.normal", "", "lower", Gate.EXACT, needs_valid=True),
-    Row("notify.bytes", "bytes", "lower", Gate.EXACT),
+    ComparedFigure(ERRORS, "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("sessions.failed", "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("sessions.lost", "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("handshakes.failed", "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("handshakes.dropped", "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("notify.lost", "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("notify.dropped", "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("notify.duplicated", "", "lower", Gate.EXACT),
+    ComparedFigure("notify.reordered", "", "lower", Gate.EXACT),
+    ComparedFigure("requests.dropped", "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("requests.refused", "", "lower", Gate.EXACT),
+    ComparedFigure("requests.timed_out", "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("transmit.dropped.high", "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("transmit.dropped.normal", "", "lower", Gate.EXACT, needs_valid=True),
+    ComparedFigure("notify.bytes", "bytes", "lower", Gate.EXACT),
     # In use once all sessions are up: a busy machine moves it by 2 %.
-    Row("session.rss_bytes", "bytes", "lower", Gate.MARGIN, MARGIN_MEMORY, needs_valid=True),
+    ComparedFigure("session.rss_bytes", "bytes", "lower", Gate.MARGIN, MARGIN_MEMORY, needs_valid=True),
     # The most that a target took at any time: a backlog is memory, and backlogs are noise.
-    Row("target.rss_bytes", "bytes", "lower", Gate.PAIRED),
-    Row("notify.cpu_s", "s", "lower", Gate.PAIRED, needs_same_cpu=True),
-    Row("handshake.cpu_s", "s", "lower", Gate.PAIRED, needs_same_cpu=True),
-    Row("target.cpu_s", "s", "lower", Gate.PAIRED, needs_same_cpu=True),
+    ComparedFigure("target.rss_bytes", "bytes", "lower", Gate.PAIRED),
+    ComparedFigure("notify.cpu_s", "s", "lower", Gate.PAIRED, needs_same_cpu=True),
+    ComparedFigure("handshake.cpu_s", "s", "lower", Gate.PAIRED, needs_same_cpu=True),
+    ComparedFigure("target.cpu_s", "s", "lower", Gate.PAIRED, needs_same_cpu=True),
     # Sessions come up at the pace of mse.connect_per_s.
-    Row("handshake.per_s", "1/s", "higher", Gate.REPORT),
-    Row("handshake.completed_per_s", "1/s", "higher", Gate.PAIRED),
-    Row("notify.sent_per_s", "1/s", "higher", Gate.PAIRED),
-    Row("notify.received_per_s", "1/s", "higher", Gate.PAIRED),
-    Row("handshake.tls", "ns", "lower", Gate.PAIRED),
-    Row("handshake.tls_resumed", "ns", "lower", Gate.PAIRED),
-    Row("handshake.session", "ns", "lower", Gate.PAIRED),
-    Row("handshake.latency", "ns", "lower", Gate.PAIRED),
-    Row("handshake.service", "ns", "lower", Gate.PAIRED),
-    Row("notify.latency", "ns", "lower", Gate.PAIRED),
-    Row("notify.service", "ns", "lower", Gate.PAIRED),
-    Row("echo.service", "ns", "lower", Gate.PAIRED),
+    ComparedFigure("handshake.per_s", "1/s", "higher", Gate.REPORT),
+    ComparedFigure("handshake.completed_per_s", "1/s", "higher", Gate.PAIRED),
+    ComparedFigure("notify.sent_per_s", "1/s", "higher", Gate.PAIRED),
+    ComparedFigure("notify.received_per_s", "1/s", "higher", Gate.PAIRED),
+    ComparedFigure("handshake.tls", "ns", "lower", Gate.PAIRED),
+    ComparedFigure("handshake.tls_resumed", "ns", "lower", Gate.PAIRED),
+    ComparedFigure("handshake.session", "ns", "lower", Gate.PAIRED),
+    ComparedFigure("handshake.latency", "ns", "lower", Gate.PAIRED),
+    ComparedFigure("handshake.service", "ns", "lower", Gate.PAIRED),
+    ComparedFigure("notify.latency", "ns", "lower", Gate.PAIRED),
+    ComparedFigure("notify.service", "ns", "lower", Gate.PAIRED),
+    ComparedFigure("echo.service", "ns", "lower", Gate.PAIRED),
     *(
-        Row(f"request.{name}.{what}", "ns", "lower", Gate.PAIRED)
+        ComparedFigure(f"request.{name}.{what}", "ns", "lower", Gate.PAIRED)
         for name in REQUESTS
         for what in ("latency", "service")
     ),
     # A kernel answers a SYN, whatever the build behind it; `handshake.session` begins with it all the same.
-    Row("handshake.tcp", "ns", "lower", Gate.REPORT),
+    ComparedFigure("handshake.tcp", "ns", "lower", Gate.REPORT),
     # Lateness of sends is the generator's, or a part of `latency`.
-    Row("handshake.lag", "ns", "lower", Gate.REPORT),
-    Row("echo.latency", "ns", "lower", Gate.REPORT),
-    Row("echo.lag", "ns", "lower", Gate.REPORT),
-    *(Row(f"request.{name}.lag", "ns", "lower", Gate.REPORT) for name in REQUESTS),
-    Row("notify.lag", "ns", "lower", Gate.REPORT),
-    *(Row(f"service.{name}.latency", "ns", "lower", Gate.REPORT) for name in SUBSERVICES),
-    Row("generator.lag", "ns", "lower", Gate.REPORT),
-    *(Row(f"generator.{name}_lag", "ns", "lower", Gate.REPORT) for name in ("read", "handshake", "accept")),
+    ComparedFigure("handshake.lag", "ns", "lower", Gate.REPORT),
+    ComparedFigure("echo.latency", "ns", "lower", Gate.REPORT),
+    ComparedFigure("echo.lag", "ns", "lower", Gate.REPORT),
+    *(ComparedFigure(f"request.{name}.lag", "ns", "lower", Gate.REPORT) for name in REQUESTS),
+    ComparedFigure("notify.lag", "ns", "lower", Gate.REPORT),
+    *(ComparedFigure(f"service.{name}.latency", "ns", "lower", Gate.REPORT) for name in SUBSERVICES),
+    ComparedFigure("generator.lag", "ns", "lower", Gate.REPORT),
+    *(ComparedFigure(f"generator.{name}_lag", "ns", "lower", Gate.REPORT) for name in ("read", "handshake", "accept")),
 )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[ComparedFigure]:
     """Every figure that is compared, one row each: durations with their statistics in the name."""
     for row in _ROWS:
         if row.name not in METRICS:

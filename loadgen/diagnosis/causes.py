@@ -20,7 +20,7 @@ from loadgen.foreign import plain
 _MOST, _PROOF = 5, 10
 
 
-class Evidence(msgspec.Struct):
+class Findings(msgspec.Struct):
     """What a check has found out.
 
     signs: words that causes name; facts: texts that their sentences have places for.
@@ -38,13 +38,13 @@ class Evidence(msgspec.Struct):
             self.facts[name] = "\n".join(map(plain, (fact,) if isinstance(fact, str) else fact))
 
 
-def clues_of(fault: StepFault, evidence: Evidence) -> set[str]:
+def clues_of(fault: StepFault, evidence: Findings) -> set[str]:
     """Everything that a cause may name."""
     step = fault.step.value
     return {f"{step}:{fault.kind}", f"{step}:*", *evidence.signs}
 
 
-def likely_causes(fault: StepFault, evidence: Evidence, table: Iterable[Cause] = CAUSES) -> tuple[Likely, ...]:
+def likely_causes(fault: StepFault, evidence: Findings, table: Iterable[Cause] = CAUSES) -> tuple[Likely, ...]:
     """The causes that fit, most likely first; five at most."""
     clues = clues_of(fault, evidence)
     found: list[tuple[int, int, Cause]] = []

@@ -23,7 +23,7 @@ _MINUS_ONE = 0xFFFFFFFF
 _SPELLING = {48: "unknown CA", 115: "unknown PSK identity"}
 
 
-class Step(Enum):
+class TraceStep(Enum):
     """What a line of the trace says, but for names and numbers; the values are templates of the line."""
 
     ALLOCATED = "New NMSP connection {number} allocated"
@@ -47,7 +47,7 @@ class Step(Enum):
 class Fact(NamedTuple):
     """One step of a trace. `state`, `where` and `ret` are of STATE only."""
 
-    step: Step
+    step: TraceStep
     state: FieldState | None = None
     where: int = 0
     ret: int = 0
@@ -80,42 +80,42 @@ class FactReader:
         """The facts in an event; none for what a controller's trace does not have."""
         match event.happening:
             case Happening.ALLOCATED:
-                yield Fact(Step.ALLOCATED)
-                yield Fact(Step.NEW)
+                yield Fact(TraceStep.ALLOCATED)
+                yield Fact(TraceStep.NEW)
             case Happening.ENTERED:
                 if self._entered:
-                    yield Fact(Step.NOT_COMPLETED)
+                    yield Fact(TraceStep.NOT_COMPLETED)
                 self._entered += 1
-                yield Fact(Step.HANDSHAKE)
+                yield Fact(TraceStep.HANDSHAKE)
             case Happening.WAITING:
-                yield Fact(Step.WANT_READ)
+                yield Fact(TraceStep.WANT_READ)
                 if self._entered == 1:
-                    yield Fact(Step.INIT_DONE)
+                    yield Fact(TraceStep.INIT_DONE)
             case Happening.STATE:
                 yield from self._state(event)
             case Happening.CHECKING:
                 self._at_list = True
-                yield Fact(Step.CALLING_LIST)
+                yield Fact(TraceStep.CALLING_LIST)
             case Happening.CHECKED:
                 self._at_list = bool(event.text)
-                yield Fact(Step.LIST_REFUSED if event.text else Step.LIST_TOOK)
-                yield Fact(Step.NOT_VALIDATED if event.text else Step.VALIDATED)
+                yield Fact(TraceStep.LIST_REFUSED if event.text else TraceStep.LIST_TOOK)
+                yield Fact(TraceStep.NOT_VALIDATED if event.text else TraceStep.VALIDATED)
             case Happening.FAILED:
-                yield Fact(Step.FAILED, text=event.text)
+                yield Fact(TraceStep.FAILED, text=event.text)
             case Happening.FINISHED:
-                yield Fact(Step.SUCCEEDED)
-                yield Fact(Step.SUCCESS)
+                yield Fact(TraceStep.SUCCEEDED)
+                yield Fact(TraceStep.SUCCESS)
             case Happening.RELEASED:
-                yield Fact(Step.RELEASED)
+                yield Fact(TraceStep.RELEASED)
 
     def _state(self, event: TraceEvent) -> Iterator[Fact]:
         if event.where & (LOOP | STARTED) and not event.is_alert:
             yield from self._over_now(event)
         elif event.where & DONE:
             self._finished = True
-            yield Fact(Step.STATE, OK, event.where, event.ret)
+            yield Fact(TraceStep.STATE, OK, event.where, event.ret)
         else:  # EXIT, or an alert
-            yield Fact(Step.STATE, self._standing(event), event.where, event.ret)
+            yield Fact(TraceStep.STATE, self._standing(event), event.where, event.ret)
 
     def _over_now(self, event: TraceEvent) -> Iterator[Fact]:
         if event.where & LOOP:
@@ -124,7 +124,7 @@ class FactReader:
                 return
             self._last, self._told = event.state, True
         for state in self._over.get(event.state, (FieldState(None, event.state),)):
-            yield Fact(Step.STATE, state, event.where, event.ret)
+            yield Fact(TraceStep.STATE, state, event.where, event.ret)
 
     def _standing(self, event: TraceEvent) -> FieldState:
         """Where the field's library would say that it stands when it waits, or fails, or has an alert."""

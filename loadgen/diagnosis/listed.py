@@ -40,7 +40,7 @@ class Listed(NamedTuple):
         return "".join(self.text.split()).lower()
 
 
-class Verdict(NamedTuple):
+class ListVerdict(NamedTuple):
     """How a list and an MSE's key hash go together.
 
     Attributes:
@@ -106,7 +106,7 @@ def listed_in(text: str, source: str) -> tuple[Listed, ...]:
 
 def judge(
     listed: Iterable[Listed], certificate: AnyCertificate, algorithm: HashAlgorithm, over: HashedBytes
-) -> Verdict:
+) -> ListVerdict:
     """Find the MSE of a certificate in a controller's list, as a controller does that looks its MAC up.
 
     Args:
@@ -119,18 +119,18 @@ def judge(
     if mac is None or any(entry.digits == expected for entry in ours):
         for entry in ours:
             if entry.digits == expected:
-                return Verdict("list_agrees", entry, expected)
+                return ListVerdict("list_agrees", entry, expected)
     meanings = _meanings(certificate)
     for entry in ours:
         if (known := meanings.get(entry.digits)) is not None:
-            return Verdict(_sign_of_meaning(known, algorithm), entry, expected, compare(expected, entry.text))
+            return ListVerdict(_sign_of_meaning(known, algorithm), entry, expected, compare(expected, entry.text))
     elsewhere = [entry for entry in listed if entry.digits == expected]
     if elsewhere:
-        return Verdict("wrong_mac", elsewhere[0], expected)
+        return ListVerdict("wrong_mac", elsewhere[0], expected)
     nearest = max(ours or listed, key=lambda entry: likeness(expected, entry.digits), default=None)
     if nearest is None or (not ours and likeness(expected, nearest.digits) < _ALIKE):
-        return Verdict("not_listed", None, expected)
-    return Verdict(_sign_of_digits(expected, nearest), nearest, expected, compare(expected, nearest.text))
+        return ListVerdict("not_listed", None, expected)
+    return ListVerdict(_sign_of_digits(expected, nearest), nearest, expected, compare(expected, nearest.text))
 
 
 def likeness(expected: str, found: str) -> float:

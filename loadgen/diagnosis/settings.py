@@ -8,13 +8,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, NoReturn
 
-from loadgen.diagnosis.causes import Evidence, likely_causes
+from loadgen.diagnosis.causes import Findings, likely_causes
 from loadgen.diagnosis.handshake import HandshakeLog
 from loadgen.diagnosis.hello import shown, sign_of
 from loadgen.diagnosis.link import OneLink
-from loadgen.diagnosis.listed import Listed, Verdict
+from loadgen.diagnosis.listed import Listed, ListVerdict
 from loadgen.diagnosis.signatures import request_untrusted
-from loadgen.diagnosis.steps import CheckReport, Likely, Side, Step, StepFault, StepReport, Walk
+from loadgen.diagnosis.steps import CheckReport, Likely, Side, Step, StepFault, StepReport, StepWalk
 from loadgen.errors import RemoteProtocolError
 from loadgen.identity.any_certificate import AnyCertificate, UnreadableError
 from loadgen.identity.credentials import Identity
@@ -72,8 +72,8 @@ class Check:
     def __init__(self, plays: Side, settings: CheckSettings) -> None:
         self.plays: Side = plays
         self.settings = settings
-        self.walk = Walk(plays, settings.tell)
-        self.evidence = Evidence(plays)
+        self.walk = StepWalk(plays, settings.tell)
+        self.evidence = Findings(plays)
         self.log = HandshakeLog(plays)
         self.peer = ""
         self.evidence.note(
@@ -121,7 +121,7 @@ class Check:
         found = {"from": begin, "until": end, "name": told_name(certificate), "outdated": outdated}
         self.evidence.note(None, **{f"{side}_{what}": text for what, text in found.items()})
 
-    def note_verdict(self, verdict: Verdict, mac: str | None) -> None:
+    def note_verdict(self, verdict: ListVerdict, mac: str | None) -> None:
         """Remember how the list and the key hash go together."""
         entry = verdict.entry
         self.evidence.note(

@@ -37,7 +37,7 @@ _TYPES = {1: "RSA", 2: "DSA", 64: "ECDSA"}
 _EMPTY_CERTIFICATE_BYTES = 8
 
 
-class Request(NamedTuple):
+class SignatureRequest(NamedTuple):
     """What a server asks of its clients' certificates: types of key, TLS 1.2 and before; algorithms, from 1.2 on."""
 
     types: tuple[int, ...]
@@ -50,15 +50,15 @@ class Request(NamedTuple):
         return "; ".join(filter(None, parts)) or "(not known)"
 
 
-def request_untrusted(message: bytes, *, tls_1_3: bool) -> Request:
+def request_untrusted(message: bytes, *, tls_1_3: bool) -> SignatureRequest:
     """Of a CertificateRequest, as far as it can be read. Never fails."""
     body = message[_HEADER_BYTES:]
     rest = body[1 + (body[0] if body else 0) :]  # TLS 1.3: the context, then extensions; before: the types
     if tls_1_3:
-        return Request((), algorithms_untrusted(rest[2:]))
+        return SignatureRequest((), algorithms_untrusted(rest[2:]))
     size = int.from_bytes(rest[:2], "big")
     pairs = rest[2 : 2 + size]
-    return Request(tuple(body[1 : 1 + body[0]]) if body else (), _pairs(pairs))
+    return SignatureRequest(tuple(body[1 : 1 + body[0]]) if body else (), _pairs(pairs))
 
 
 def algorithms_untrusted(extensions: bytes) -> tuple[int, ...]:

@@ -107,7 +107,7 @@ class CheckReport(msgspec.Struct, frozen=True):
     causes: tuple[Likely, ...]
 
 
-class Walk:
+class StepWalk:
     """Goes through the steps once, and tells of each as soon as it is decided."""
 
     def __init__(self, plays: Side, tell: Callable[[StepReport], None]) -> None:

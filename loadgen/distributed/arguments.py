@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loadgen.distributed.messages import Orders
-from loadgen.distributed.users import Fleet, UserClass, sized
+from loadgen.distributed.users import UserClass, UserFleet, sized
 from loadgen.errors import InputError, Problem
 from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
 from loadgen.prepare.addresses import read_targets
@@ -61,7 +61,7 @@ class Chosen(NamedTuple):
     path: Path
     scenario: Scenario
     profile: WireProfile
-    fleets: dict[UserClass, Fleet]
+    fleets: dict[UserClass, UserFleet]
     target: str
     per_s: float | None
     scenario_data: dict[str, Any]
@@ -153,7 +153,9 @@ def choose(options: Mapping[str, object], default_scenario: Path, wanted: Sequen
         profile_data = None
         if scenario.profile is not None:
             profile_data = read_toml_untrusted(relative_to(path, scenario.profile), "a wire profile")
-        fleets = {user: Fleet(scenario, profile, user, use, targets, per_s) for user in (classes or {fitting[0]: None})}
+        fleets = {
+            user: UserFleet(scenario, profile, user, use, targets, per_s) for user in (classes or {fitting[0]: None})
+        }
         for fleet in fleets.values():
             sized(fleet, 1)
     except InputError as error:
@@ -163,7 +165,7 @@ def choose(options: Mapping[str, object], default_scenario: Path, wanted: Sequen
     return Chosen(path, scenario, profile, fleets, target, per_s, data, profile_data)
 
 
-def fleets_of(orders: Orders, directory: Path) -> dict[UserClass, Fleet]:
+def fleets_of(orders: Orders, directory: Path) -> dict[UserClass, UserFleet]:
     """What a worker's users are, by class; whichever of them it is told to have.
 
     Args:
@@ -181,7 +183,7 @@ def fleets_of(orders: Orders, directory: Path) -> dict[UserClass, Fleet]:
     scenario, profile = scenario_untrusted(dict(orders.scenario), source, profile=profile)
     if problems := check_files(scenario, directory):
         raise InputError(problems)
-    return {user: Fleet(scenario, profile, user, use, targets, orders.per_s) for user in UserClass}
+    return {user: UserFleet(scenario, profile, user, use, targets, orders.per_s) for user in UserClass}
 
 
 def read_target(text: str) -> tuple[Use, tuple[tuple[str, int], ...]]:

@@ -18,7 +18,7 @@ from loadgen.hosts import endpoint_shown, further, parse_endpoint
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Use
 from loadgen.scenario.reading import check_scenario, session_count
-from loadgen.scenario.schema import MOST_OF_A_FLEET, Scenario, Stage
+from loadgen.scenario.schema import MOST_OF_A_FLEET, Scenario, StageTable
 from loadgen.units import NS_PER_S, Duration
 
 # A load that goes on until somebody stops it: ten years.
@@ -35,7 +35,7 @@ class UserClass(StrEnum):
     MSE = "MseUser"
 
 
-class Fleet(NamedTuple):
+class UserFleet(NamedTuple):
     """The endpoints that users of one class are, as far as they are the same for all workers.
 
     Attributes:
@@ -61,7 +61,7 @@ class Sized(NamedTuple):
     endpoints: int
 
 
-def sized(fleet: Fleet, users: int, listen: str | None = None, step_over: int = 0) -> Sized:
+def sized(fleet: UserFleet, users: int, listen: str | None = None, step_over: int = 0) -> Sized:
     """The fleet with so many users.
 
     Args:
@@ -103,7 +103,7 @@ def sized(fleet: Fleet, users: int, listen: str | None = None, step_over: int = 
         rate=per_wlc_per_s(fleet) * wlcs,
         wire_rate=None,
         interval=None,
-        stages=(Stage(hold=Duration(FOREVER_NS)),),
+        stages=(StageTable(hold=Duration(FOREVER_NS)),),
     )
     varied = msgspec.structs.replace(scenario, wlc=wlc, mse=mse, load=load)
     if problems := check_scenario(varied, fleet.profile):
@@ -118,7 +118,7 @@ def _further(listen: str, step: str, count: int) -> str:
     return endpoint_shown(host, port + count if port else 0)
 
 
-def per_wlc_per_s(fleet: Fleet) -> float:
+def per_wlc_per_s(fleet: UserFleet) -> float:
     """Notifications that one WLC has to tell, per second.
 
     Raises:

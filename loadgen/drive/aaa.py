@@ -15,7 +15,7 @@ from loadgen.units import NS_PER_S
 NOT_LISTED = "key_hash_not_listed"
 
 
-class Answer(NamedTuple):
+class AaaAnswer(NamedTuple):
     """What came of a request. list: which knew the client, from 1; 0: none. wait_ns: how long the answer takes."""
 
     list: int
@@ -30,7 +30,7 @@ class Aaa:
         self._lists = tuple(zip(lists, delays_ns, strict=True))
         self.poll_tick_ns = poll_tick_ns
         self.takes_time = any(delays_ns)
-        self._answer: Answer | None = None
+        self._answer: AaaAnswer | None = None
 
     def check(self, der: bytes) -> str | None:
         """Ask for a client, whose certificate this is; called inside of its handshake. None: it is listed.
@@ -42,12 +42,12 @@ class Aaa:
         for number, (auth_list, delay_ns) in enumerate(self._lists, 1):
             wait_ns += delay_ns
             if auth_list.find(certificate) is not None:
-                self._answer = Answer(number, wait_ns)
+                self._answer = AaaAnswer(number, wait_ns)
                 return None
-        self._answer = Answer(0, wait_ns)
+        self._answer = AaaAnswer(0, wait_ns)
         return NOT_LISTED
 
-    def take(self) -> Answer | None:
+    def take(self) -> AaaAnswer | None:
         """The answer to what was asked since it was called last."""
         answer, self._answer = self._answer, None
         return answer
@@ -60,7 +60,7 @@ def count_verified(recorder: Recorder, verified: bool | None) -> None:
         recorder.count("verify.success" if verified else "verify.fail")
 
 
-def count_response(recorder: Recorder, answer: Answer) -> None:
+def count_response(recorder: Recorder, answer: AaaAnswer) -> None:
     """An answer of AAA's has come."""
     recorder.count("aaa.response")
     if answer.list:
@@ -78,7 +78,7 @@ class Admission:
     def __init__(self, aaa: Aaa, recorder: Recorder) -> None:
         self._aaa = aaa
         self._recorder = recorder
-        self._answer: Answer | None = None
+        self._answer: AaaAnswer | None = None
 
     @property
     def poll_tick_s(self) -> float:

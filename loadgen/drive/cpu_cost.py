@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Effort:
+class StopWatch:
     """A stop watch for both; 0 before the first load."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import trio
 
-from loadgen.drive.cpu_cost import Effort
+from loadgen.drive.cpu_cost import StopWatch
 from loadgen.drive.pauses import Stalling
 from loadgen.drive.peers import Peer
 from loadgen.drive.presence import Presence
@@ -30,7 +30,7 @@ class Driver(Stalling, Protocol):
 
     active: int
     mustered: int
-    effort: Effort
+    effort: StopWatch
     load_over: trio.Event
     halted: trio.Event
     presence: Presence | None

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import trio
 
-from loadgen.drive.cpu_cost import Effort
+from loadgen.drive.cpu_cost import StopWatch
 from loadgen.drive.peers import Peer, PeerBook, PeerKeeper
 from loadgen.drive.phase import Phase
 from loadgen.drive.presence import Presence
@@ -94,7 +94,7 @@ class DtlsDriver(PeerKeeper):
         self.receiver = NotifyReceiver(profile, _RECEIVE_BUFFER_BYTES)
         self.links: set[DtlsLink] = set()
         self.active = self.mustered = self._longest_stall_ns = 0
-        self.effort = Effort()
+        self.effort = StopWatch()
         self.term = Term(plan, recorder)
         self.book = PeerBook()
         self.load_over = trio.Event()

@@ -47,7 +47,7 @@ def peer_clocks(
     return PeerClocks([wlcs[session.wlc] for session in sessions], DATAGRAM_SLACK_NS if plan.datagrams else 0)
 
 
-class Link(Protocol):
+class PeerLink(Protocol):
     """What is asked of a link, whatever its transport.
 
     Attributes:
@@ -88,7 +88,7 @@ class Peer:
         "serial",
     )
 
-    def __init__(self, number: int, address: tuple[str, int], link: Link | None = None) -> None:
+    def __init__(self, number: int, address: tuple[str, int], link: PeerLink | None = None) -> None:
         self.number = number
         self.address, self.port = address
         self.serial = self.connections = self.disconnections = self.offered = 0
@@ -96,7 +96,7 @@ class Peer:
         self.said: dict[Kind, int] = {}
         self.heard: dict[Kind, int] = {}
 
-    def totals(self, link: Link | None, notifications: int) -> tuple[dict[Kind, int], dict[Kind, int]]:
+    def totals(self, link: PeerLink | None, notifications: int) -> tuple[dict[Kind, int], dict[Kind, int]]:
         """`said` and `heard`, with those of the present link, which has carried this number of notifications."""
         said, heard = self.said.copy(), self.heard.copy()
         if link is None or (endpoint := link.endpoint) is None:
@@ -126,7 +126,7 @@ class PeerBook:
         self.opened = self.closed = 0
         self._idle: dict[tuple[int, str], list[Peer]] = {}  # that of the latest departure last
 
-    def join(self, link: Link, number: int, address: tuple[str, int]) -> None:
+    def join(self, link: PeerLink, number: int, address: tuple[str, int]) -> None:
         """A link's tunnel is up. It is that of a peer who was here before, if one of that address has no link now."""
         peer = self._pop((number, address[0]))
         if peer is None:
@@ -138,7 +138,7 @@ class PeerBook:
         peer.port, peer.serial = address[1], self.opened
         peer.link, link.peer = link, peer
 
-    def ended(self, link: Link) -> None:
+    def ended(self, link: PeerLink) -> None:
         """A link is about to be dropped; its phase is still the one in which it ended."""
         if link.phase > Phase.HANDSHAKING:
             self.closed += 1

@@ -21,7 +21,7 @@ _LOOKS = 64
 SILENT = "silent"
 
 
-class Waiting(Protocol):
+class StrangerLink(Protocol):
     """A link whose client is waited for."""
 
     heard_ns: int
@@ -31,7 +31,7 @@ class Waiting(Protocol):
         """It has said something that we have not read yet."""
 
 
-L = TypeVar("L", bound=Waiting)
+L = TypeVar("L", bound=StrangerLink)
 
 
 class Strangers:
@@ -44,29 +44,29 @@ class Strangers:
         """
         self._most = planned + MOST_STRANGERS
         self._grace_ns = grace_ns
-        self._silent: dict[Waiting, None] = {}
+        self._silent: dict[StrangerLink, None] = {}
 
     def __len__(self) -> int:
         return len(self._silent)
 
-    def await_word(self, link: Waiting, now_ns: int) -> None:
+    def await_word(self, link: StrangerLink, now_ns: int) -> None:
         """A link was accepted, or has said something, and is to say more."""
         self.forget(link)
         link.heard_ns = now_ns
         self._silent[link] = None
 
-    def forget(self, link: Waiting) -> None:
+    def forget(self, link: StrangerLink) -> None:
         """A link's handshake is over, or it waits for us."""
         self._silent.pop(link, None)
 
-    def too_many(self, now_ns: int) -> Iterator[Waiting]:
+    def too_many(self, now_ns: int) -> Iterator[StrangerLink]:
         """Those that have to go because there are too many; each must be gone when the next is asked for."""
         while len(self._silent) > self._most and (link := self.first(now_ns)) is not None:
             if now_ns - link.heard_ns < self._grace_ns:
                 return
             yield link
 
-    def first(self, now_ns: int) -> Waiting | None:
+    def first(self, now_ns: int) -> StrangerLink | None:
         """The one that has been silent for longest; None if all have spoken, or there is none."""
         for link in list(self._silent)[:_LOOKS]:
             if not link.spoke:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import trio
 
-from loadgen.drive.cpu_cost import Effort
+from loadgen.drive.cpu_cost import StopWatch
 from loadgen.drive.driver import PlainDriver
 from loadgen.drive.links import Link, Reads
 from loadgen.drive.loop import Loop
@@ -68,7 +68,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.active = 0
         self.mustered = 0  # users
         self.handshakes_wait = False  # for us: the last turn had no time for all that were ready
-        self.effort = Effort()
+        self.effort = StopWatch()
         self.segments = SegmentWatch(recorder)
         self.book = PeerBook()
         self.tracer: Tracer | None = None  # of a run with `--trace`

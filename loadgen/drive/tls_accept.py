@@ -12,12 +12,12 @@ from typing import ClassVar
 
 from OpenSSL import SSL
 
-from loadgen.drive.aaa import Aaa, Answer, count_response, count_verified
+from loadgen.drive.aaa import Aaa, AaaAnswer, count_response, count_verified
 from loadgen.drive.asides import Asides
 from loadgen.drive.links import Link
 from loadgen.drive.peers import Peer, server_statistics
 from loadgen.drive.phase import Phase
-from loadgen.drive.strangers import GRACE_NS, SILENT, Strangers, Waiting
+from loadgen.drive.strangers import GRACE_NS, SILENT, StrangerLink, Strangers
 from loadgen.drive.tls import Shard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.profile import WireProfile
@@ -54,7 +54,7 @@ class WlcLink(Link):
         self.address = address
         self.number = number
         self.row = self.left_row = -1
-        self.answer: Answer | None = None
+        self.answer: AaaAnswer | None = None
         self.asides: Asides | None = None
         self.paused = False
         self.heard_ns = started_ns
@@ -165,7 +165,7 @@ class ListeningShard(Shard):
             self._turn_away(stranger)
         return stranger is not None
 
-    def _turn_away(self, stranger: Waiting) -> None:
+    def _turn_away(self, stranger: StrangerLink) -> None:
         assert isinstance(stranger, WlcLink)
         self.fault(stranger, SILENT)
 
@@ -267,11 +267,11 @@ class ListeningShard(Shard):
         self.arm(link, deadline_ns)
         self.advance(link)
 
-    def _count_answer(self, answer: Answer) -> None:
+    def _count_answer(self, answer: AaaAnswer) -> None:
         self.recorder.count("aaa.request")
         self._count_response(answer)
 
-    def _count_response(self, answer: Answer) -> None:
+    def _count_response(self, answer: AaaAnswer) -> None:
         count_response(self.recorder, answer)
 
     def _count_verified(self, link: Link) -> None:

@@ -20,7 +20,7 @@ from loadgen.nmsp.profile_document import (
 )
 
 
-class Row(msgspec.Struct, frozen=True):
+class FieldRow(msgspec.Struct, frozen=True):
     """A field. offset: None in an element, whose `id` is then given. size: bytes; of an element's text, at most."""
 
     offset: int | None
@@ -33,7 +33,7 @@ class Row(msgspec.Struct, frozen=True):
     value: int | None = None
 
 
-class Part(msgspec.Struct, frozen=True):
+class LayoutPart(msgspec.Struct, frozen=True):
     """The header, a message or a record.
 
     Attributes:
@@ -45,7 +45,7 @@ class Part(msgspec.Struct, frozen=True):
     name: str
     what: str
     size: int
-    rows: tuple[Row, ...]
+    rows: tuple[FieldRow, ...]
     id: int | None = None
     remarks: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Description(msgspec.Struct, frozen=True):
     digest: str
     byte_order: str
     max_frame_bytes: int
-    parts: tuple[Part, ...]
+    parts: tuple[LayoutPart, ...]
     missing: tuple[str, ...] = ()
 
 
@@ -69,7 +69,7 @@ def describe(profile: WireProfile) -> Description:
     header = document.header
     counts = "header and body" if header.length_counts == "frame" else "the body alone"
     parts = [
-        Part(
+        LayoutPart(
             "header",
             "header",
             header.size,
@@ -87,14 +87,14 @@ def describe(profile: WireProfile) -> Description:
     for name, record in document.records.items():
         struct = structs[name]
         rows = tuple(_rows(record.fields, struct))
-        parts.append(Part(name, "record", record.size, rows, missing=_missing(struct, rows)))
+        parts.append(LayoutPart(name, "record", record.size, rows, missing=_missing(struct, rows)))
     lacking = tuple(kind.label for kind in CATALOGUE if kind not in profile.layouts)
     return Description(
         profile.name, profile.digest, document.byte_order, profile.max_frame_bytes, tuple(parts), lacking
     )
 
 
-def _message(profile: WireProfile, layout: Layout) -> Part:
+def _message(profile: WireProfile, layout: Layout) -> LayoutPart:
     message = profile.document.messages[layout.kind.label]
     counter = None if message.repeat is None else message.repeat.count
     rows = [*_rows(message.fields, layout.struct, counter)]
@@ -104,7 +104,7 @@ def _message(profile: WireProfile, layout: Layout) -> Part:
     if message.elements is not None:
         remarks.append(_elements(message.elements))
         rows += [_element_row(field, layout.struct) for field in message.elements.fields]
-    return Part(
+    return LayoutPart(
         layout.kind.label,
         "message",
         message.size,
@@ -129,10 +129,10 @@ def _elements(elements: ElementsDocument) -> str:
 
 def _rows(
     fields: tuple[FieldDocument, ...], struct: type[msgspec.Struct] | None, counter: str | None = None
-) -> Iterator[Row]:
+) -> Iterator[FieldRow]:
     for field in sorted(fields, key=lambda field: field.offset):
         unit = unit_of(field.name) if field.value is None else "constant"
-        yield Row(
+        yield FieldRow(
             field.offset,
             width_of(field),
             field.type,
@@ -143,9 +143,9 @@ def _rows(
         )
 
 
-def _element_row(field: ElementDocument, struct: type[msgspec.Struct]) -> Row:
+def _element_row(field: ElementDocument, struct: type[msgspec.Struct]) -> FieldRow:
     label = label_of(struct, field.name)
-    return Row(None, width_of(field), field.type, field.name, unit_of(field.name), label, id=field.id)
+    return FieldRow(None, width_of(field), field.type, field.name, unit_of(field.name), label, id=field.id)
 
 
 def _missing(struct: type[msgspec.Struct], rows: object, repeated: str = "") -> tuple[str, ...]:
@@ -186,7 +186,7 @@ def _record_of(profile: WireProfile, message: str) -> str | None:
     return None if document is None or document.repeat is None else document.repeat.record
 
 
-def _part_differences(old: Part, new: Part) -> Iterator[str]:
+def _part_differences(old: LayoutPart, new: LayoutPart) -> Iterator[str]:
     if old.id != new.id:
         yield f"id {old.id}, then {new.id}"
     if old.size != new.size:
@@ -203,12 +203,12 @@ def _part_differences(old: Part, new: Part) -> Iterator[str]:
             yield f"{name}: {sentence}"
 
 
-def _change(old: Row, new: Row) -> tuple[str, ...]:
+def _change(old: FieldRow, new: FieldRow) -> tuple[str, ...]:
     before, after = _place(old), _place(new)
     return () if before == after else (before, after)
 
 
-def _place(row: Row) -> str:
+def _place(row: FieldRow) -> str:
     where = f"at {row.offset}" if row.id is None else f"in element {row.id}"
     size = f" of {row.size} bytes" if row.type in SIZED else ""
     value = "" if row.value is None else f", always {row.value}"

@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.nmsp.layout import Description, Part, Row
+from loadgen.nmsp.layout import Description, FieldRow, LayoutPart
 
 
-def layout_tables(described: Description, only: Sequence[Part]) -> RenderableType:
+def layout_tables(described: Description, only: Sequence[LayoutPart]) -> RenderableType:
     """The profile in a line, then each part of `only`."""
     order = f"{described.byte_order}-endian, frames of at most {described.max_frame_bytes:,} bytes"
     lines: list[RenderableType] = [Text.assemble((described.profile, "bold"), f" {described.digest}   {order}")]
@@ -23,7 +23,7 @@ def layout_tables(described: Description, only: Sequence[Part]) -> RenderableTyp
     return Group(*lines)
 
 
-def _part(part: Part) -> Iterator[RenderableType]:
+def _part(part: LayoutPart) -> Iterator[RenderableType]:
     number = "" if part.id is None else f" {part.id}"
     title = part.what if part.what == part.name else f"{part.what}{number} {part.name}"
     yield Text.assemble((title, "bold"), f"   {part.size} bytes")
@@ -42,7 +42,7 @@ def _part(part: Part) -> Iterator[RenderableType]:
         yield Text(f"  without {', '.join(part.missing)}", style="dim")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: FieldRow) -> tuple[str, ...]:
     where = f"  {row.offset}" if row.id is None else f"  id {row.id}"
     size = f"{row.size}" if row.id is None or row.type not in ("text", "bytes") else f"≤ {row.size}"
     unit = row.unit if row.value is None else f"always {row.value:#x}" if row.value >= 0 else f"always {row.value}"

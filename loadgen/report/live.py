@@ -33,7 +33,7 @@ _LACKS = (
 _TONES = {Verdict.VALID: "good", Verdict.DEGRADED: "warn", Verdict.INVALID: "bad"}
 
 
-class Phase(StrEnum):
+class RunPhase(StrEnum):
     """Where the run stands that the page shows."""
 
     NONE = "none"
@@ -52,7 +52,7 @@ class Moment(msgspec.Struct, frozen=True):
         trouble: what kept it from being written.
     """
 
-    phase: Phase
+    phase: RunPhase
     users: int = 0
     wanted: int = 0
     workers: int = 0

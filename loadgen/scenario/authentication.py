@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadgen.errors import Problem
-from loadgen.scenario.schema import Aaa, Scenario
+from loadgen.scenario.schema import AaaTable, Scenario
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 # Delay and poll tick. Source: the trace of a 3850, once refused and once let in; see docs/authentication.md.
@@ -16,12 +16,12 @@ _STATIC_RSA_VERSIONS = ("1.0", "1.1", "1.2")
 _STRONG_VERSIONS = ("1.2", "1.3")
 
 
-def poll_tick_ns(aaa: Aaa) -> int:
+def poll_tick_ns(aaa: AaaTable) -> int:
     """How often a WLC looks at a connection whose handshake is under way; 0: whenever something came."""
     return _PROFILES[aaa.profile][1] if aaa.poll_tick is None else int(aaa.poll_tick)
 
 
-def list_delays_ns(aaa: Aaa) -> tuple[int, ...]:
+def list_delays_ns(aaa: AaaTable) -> tuple[int, ...]:
     """How long each auth list takes to answer, in the order in which they are asked."""
     usual = _PROFILES[aaa.profile][0] if aaa.delay is None else int(aaa.delay)
     return tuple(usual if each.delay is None else int(each.delay) for each in aaa.lists) or (usual,)
@@ -36,7 +36,7 @@ def check_authentication(scenario: Scenario) -> Iterator[Problem]:
         yield Problem("tls.version", f"one of {', '.join(versions)} with {switch}", f'"{tls.version}"')
     if not tls.strong_cipher and tls.key != "rsa-2048":
         yield Problem("tls.key", f'"rsa-2048" with {switch} (static RSA key exchange)', f'"{tls.key}"')
-    if not wlc.authenticate and wlc.aaa != Aaa():
+    if not wlc.authenticate and wlc.aaa != AaaTable():
         yield Problem("wlc.aaa", "wlc.authenticate = true, to ask anybody", "false")
     if wlc.aaa.lists and wlc.auth_list is not None:
         yield Problem("wlc.auth_list", "either this or wlc.aaa.lists", "both")

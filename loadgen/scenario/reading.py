@@ -15,7 +15,7 @@ from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.scenario.authentication import check_authentication
 from loadgen.scenario.datagrams import check_datagrams
 from loadgen.scenario.requests import check_requests
-from loadgen.scenario.schema import DIMENSIONS, MOST_OF_A_FLEET, NAMED_MASKS, Scenario, Stage, Subservices
+from loadgen.scenario.schema import DIMENSIONS, MOST_OF_A_FLEET, NAMED_MASKS, Scenario, StageTable, Subservices
 from loadgen.scenario.site import check_site, check_switch
 from loadgen.strict import (
     convert_leniently_untrusted,
@@ -298,11 +298,11 @@ def too_many_sessions(scenario: Scenario, wlcs: int) -> Problem | None:
     return Problem("mse.count", f"at most {MOST_OF_A_FLEET:,} sessions in one plan", found)
 
 
-def stage_duration_ns(stage: Stage) -> int:
+def stage_duration_ns(stage: StageTable) -> int:
     """Length of a stage that was checked."""
     return int(getattr(stage, stage_kind(stage)))
 
 
-def stage_kind(stage: Stage) -> str:
+def stage_kind(stage: StageTable) -> str:
     """Which of STAGE_KINDS it is; of a stage that was checked."""
     return next(name for name in STAGE_KINDS if getattr(stage, name) is not None)

@@ -11,7 +11,7 @@ import msgspec
 
 from loadgen.nmsp.services import CATALYST_9800
 from loadgen.scenario.requests import Requests
-from loadgen.scenario.site import Site, Switch
+from loadgen.scenario.site import SiteTable, Switch
 from loadgen.units import NS_PER_S, Duration, Offset
 
 # WLCs, MSEs and sessions of one plan, each: both ends of so many sessions take 16 GB and all ports of nine addresses.
@@ -37,7 +37,7 @@ class ListSource(msgspec.Struct, frozen=True):
     delay: Duration | None = None
 
 
-class Aaa(msgspec.Struct, frozen=True):
+class AaaTable(msgspec.Struct, frozen=True):
     """`[wlc.aaa]`: how a WLC decides whom to let in, and how long that takes."""
 
     # "3850": what its trace shows, an answer after 1.0 s and a look at the connection every 300 ms.
@@ -62,7 +62,7 @@ class Wlc(msgspec.Struct, frozen=True):
     # Where chains of CA-signed client certificates must end: "fleet" (the authority made for this run), "any", or a PEM
     # file.
     trust: str = "fleet"
-    aaa: Aaa = Aaa()
+    aaa: AaaTable = AaaTable()
     clock_skew: Offset = Offset(0)
     stations: Count = 50
     # AP readings in a notification: the same for all stations, or [lowest, highest]. Its limits are checked in
@@ -70,7 +70,7 @@ class Wlc(msgspec.Struct, frozen=True):
     readings: int | tuple[int, int] = 4
 
 
-class Assignment(msgspec.Struct, frozen=True):
+class AssignmentTable(msgspec.Struct, frozen=True):
     """One row of an explicit assignment: this MSE dials these WLCs (indexes from 0)."""
 
     mse: Index
@@ -81,7 +81,7 @@ class Mse(msgspec.Struct, frozen=True):
     """`[mse]`: the mobility services engines."""
 
     count: FleetCount = 1
-    assign: Literal["all", "round-robin"] | tuple[Assignment, ...] = "all"
+    assign: Literal["all", "round-robin"] | tuple[AssignmentTable, ...] = "all"
     # PEM files from `loadgen identity new`, one per MSE; without them, new ones are made for every run.
     identities: tuple[str, ...] = ()
     # Of identities made for the run: self-signed, signed by an authority made for the run, or nothing to show.
@@ -117,7 +117,7 @@ class Dtls(msgspec.Struct, frozen=True):
     retransmit: Duration = Duration(NS_PER_S)
 
 
-class Session(msgspec.Struct, frozen=True):
+class SessionTable(msgspec.Struct, frozen=True):
     """`[session]`: timers of NMSP."""
 
     echo_interval: Duration = Duration(15 * NS_PER_S)
@@ -129,7 +129,7 @@ class Session(msgspec.Struct, frozen=True):
     max_retransmits: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 5
 
 
-class Stage(msgspec.Struct, frozen=True):
+class StageTable(msgspec.Struct, frozen=True):
     """One stage of the load: `ramp` to a rate, or `hold` it. A `warmup` is a hold that does not count."""
 
     ramp: Duration | None = None
@@ -141,7 +141,7 @@ class Stage(msgspec.Struct, frozen=True):
     wire_rate: StageRate | None = None
 
 
-class Load(msgspec.Struct, frozen=True):
+class LoadTable(msgspec.Struct, frozen=True):
     """`[load]`: what is done, and when it is due.
 
     Notifications: give `rate`, `wire_rate` or `interval`. `rate` counts what the WLC fleet has to tell; a WLC sends
@@ -158,7 +158,7 @@ class Load(msgspec.Struct, frozen=True):
     # Of handshakes only; without it, 64 as fast as it goes, and 1000 at a rate.
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
     resumed: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    stages: tuple[Stage, ...] = (Stage(hold=Duration(30 * NS_PER_S)),)
+    stages: tuple[StageTable, ...] = (StageTable(hold=Duration(30 * NS_PER_S)),)
     # A notification that could not be sent for this long is given up and counted as dropped.
     backlog: Duration = Duration(2 * NS_PER_S)
 
@@ -198,10 +198,10 @@ class Scenario(msgspec.Struct, frozen=True):
     mse: Mse = Mse()
     tls: Tls = Tls()
     dtls: Dtls = Dtls()
-    session: Session = Session()
-    load: Load = Load()
+    session: SessionTable = SessionTable()
+    load: LoadTable = LoadTable()
     requests: Requests = Requests()
-    site: Site = Site()
+    site: SiteTable = SiteTable()
     switch: Switch = Switch()
     capacity: Capacity = Capacity()
     thresholds: tuple[str | Rule, ...] = ()

@@ -18,7 +18,7 @@ Some = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 _MINUTE = 60 * NS_PER_S
-# The tables of `Site` that are of something heard.
+# The tables of `SiteTable` that are of something heard.
 CLASSES = ("stations", "tags", "rogues", "rogue_clients", "interferers", "handovers")
 # The range of every notification interval of a controller, and of the threshold (Cisco-IOS-XE-wireless-location-cfg).
 _INTERVAL_NS = (NS_PER_S, 180 * NS_PER_S)
@@ -85,7 +85,7 @@ class Queues(msgspec.Struct, frozen=True):
     normal: Limit = 2048
 
 
-class Site(msgspec.Struct, frozen=True):
+class SiteTable(msgspec.Struct, frozen=True):
     """`[site]`: one floor plan for each controller, all alike but for what chance decides."""
 
     floor_m: tuple[float, float] = (120.0, 80.0)
@@ -127,7 +127,7 @@ def check_switch(switch: Switch) -> Iterator[Problem]:
         yield Problem("switch.suppress", "numbers of ports, or a share of 0 to 1", f"{switch.suppress:g}")
 
 
-def check_site(site: Site, max_readings: int) -> Iterator[Problem]:
+def check_site(site: SiteTable, max_readings: int) -> Iterator[Problem]:
     """What several of its values decide together. Args: max_readings: that the wire profile has room for."""
     low, high = site.walk_m_per_s
     if not 0 < low <= high:

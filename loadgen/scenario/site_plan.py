@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from loadgen.nmsp.services import Subservice
-from loadgen.scenario.site import CLASSES, Others, Reports, Site, Switch, Tags
+from loadgen.scenario.site import CLASSES, Others, Reports, SiteTable, Switch, Tags
 from loadgen.units import NS_PER_S
 
 
@@ -115,7 +115,7 @@ _SERVICES = (
 )
 
 
-def plan_site(site: Site, stations: int, switch: Switch | None = None) -> PlannedSite:
+def plan_site(site: SiteTable, stations: int, switch: Switch | None = None) -> PlannedSite:
     """Resolve a site that was checked.
 
     Args:

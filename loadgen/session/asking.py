@@ -51,7 +51,7 @@ _DEVICE_REQUESTS = {
 }
 
 
-class Question:
+class RequestKind:
     """One kind of request of the plan.
 
     Attributes:
@@ -139,7 +139,7 @@ class Owed:
 
     __slots__ = ("due_ns", "question", "turn")
 
-    def __init__(self, question: Question, turn: int, due_ns: int) -> None:
+    def __init__(self, question: RequestKind, turn: int, due_ns: int) -> None:
         self.question = question
         self.turn = turn
         self.due_ns = due_ns
@@ -158,7 +158,7 @@ class Pending:
         *("again_ns", "due_ns", "frame", "given_up", "message", "question", "retransmits", "sent_ns", "withdrawn"),
     )
 
-    def __init__(self, question: Question, message: Message, frame: bytes, due_ns: int, sent_ns: int) -> None:
+    def __init__(self, question: RequestKind, message: Message, frame: bytes, due_ns: int, sent_ns: int) -> None:
         self.question = question
         self.message = message
         self.frame = frame
@@ -252,7 +252,7 @@ class Asker:
         macs: of the devices of a session's WLC, by the session's number in this worker.
         all_owe: a session that is not up owes all the same, and what it owes is dropped; otherwise it has no turns.
         """
-        self.questions = [Question(planned) for planned in requests]
+        self.questions = [RequestKind(planned) for planned in requests]
         self._recorder = recorder
         self._fleet, self._worker, self._workers = fleet, worker, workers
         self._macs = macs

@@ -17,7 +17,7 @@ Records: TypeAlias = tuple[msgspec.Struct, ...]
 AP_GROUPS = tuple(f"group-{number}" for number in range(1, 9))
 
 
-class Entry(NamedTuple):
+class FoundDevice(NamedTuple):
     """A device that was found, and what was asked about it: readings, or one record of its class."""
 
     device_mac: Mac
@@ -29,7 +29,7 @@ class Directory(Protocol):
 
     groups: tuple[str, ...]
 
-    def find(self, asked: Kind, subservice: Subservice, device_mac: Mac) -> Entry | None:
+    def find(self, asked: Kind, subservice: Subservice, device_mac: Mac) -> FoundDevice | None:
         """What is known about a device, under a subservice that was granted; `NO_MAC`: about any of the class.
 
         Args:
@@ -64,7 +64,7 @@ class StationDirectory:
         self._rows: dict[bytes, int] = {}
         self._turn = 0
 
-    def find(self, asked: Kind, subservice: Subservice, device_mac: Mac) -> Entry | None:
+    def find(self, asked: Kind, subservice: Subservice, device_mac: Mac) -> FoundDevice | None:
         if self._stations is None:
             self._stations = self._make()
             self._rows = {mac.tobytes(): row for row, mac in enumerate(self._stations.macs)}
@@ -78,7 +78,7 @@ class StationDirectory:
             row, mac = found, bytes(device_mac)
         else:
             return None
-        return Entry(mac, self._about(asked, self._stations, row, mac))
+        return FoundDevice(mac, self._about(asked, self._stations, row, mac))
 
     def _about(self, asked: Kind, stations: Stations, row: int, mac: bytes) -> Records:
         readings = _readings(stations, row)

@@ -21,7 +21,7 @@ from loadgen.nmsp.messages import (
 )
 from loadgen.session.asking import Asker, Transactions
 from loadgen.session.link import Endpoint, EndpointSettings
-from loadgen.session.notices import Notices, Told
+from loadgen.session.notices import NoticeFigures, Notices
 from loadgen.session.sequence import SequenceCheck
 from loadgen.units import NEVER_NS
 
@@ -49,7 +49,8 @@ class MseEndpoint(Endpoint):
         super().__init__(settings, started_ns)
         self.number = number
         self.asked: Transactions | None = None  # what was asked in the running session, if anything was
-        self.noticed: SequenceCheck[Told] | None = None  # numbers of notifications other than measurements, if any came
+        # The numbers of notifications other than measurements, once any came.
+        self.noticed: SequenceCheck[NoticeFigures] | None = None
         self.left_ns: int | None = None  # when we ended the session; None: it was the WLC that did
         self._asker = asker
         self._notices = notices

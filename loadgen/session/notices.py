@@ -18,7 +18,7 @@ _ABOUT = {CATALOGUE[kind].message: mask_of(CATALOGUE[kind].subservices) for kind
 _LATEST_NS = (1 << 63) - 1
 
 
-class Told(NamedTuple):
+class NoticeFigures(NamedTuple):
     """One notification's figures.
 
     Attributes:
@@ -40,7 +40,7 @@ class HearingEnd(Protocol):
 
     number: int
     granted: int
-    noticed: SequenceCheck[Told] | None
+    noticed: SequenceCheck[NoticeFigures] | None
 
 
 class Notices:
@@ -78,7 +78,7 @@ class Notices:
         wanted = known and bool((endpoint.granted & _ABOUT[type(message)]) >> subservice & 1)
         if not wanted:
             recorder.count("errors.stream.not_subscribed")
-        told = Told(wanted, subservice, stage, at_ns, due_ns, done_ns - due_ns, done_ns - sent_ns)
+        told = NoticeFigures(wanted, subservice, stage, at_ns, due_ns, done_ns - due_ns, done_ns - sent_ns)
         if recorder.clocks is not None:
             offset_ns = recorder.clocks.correct_one(endpoint.number, told.service_ns, now_ns, sent_ns)
             latency_ns = max(-_LATEST_NS, told.latency_ns + offset_ns)
@@ -86,7 +86,7 @@ class Notices:
         if self._is_new(endpoint, message.sequence, told, now_ns):
             self._record(told)
 
-    def _record(self, told: Told) -> None:
+    def _record(self, told: NoticeFigures) -> None:
         if not told.wanted:
             return
         recorder, stage = self._recorder, told.stage
@@ -97,7 +97,7 @@ class Notices:
         recorder.count(f"service.{name}.received")
         recorder.record(f"service.{name}.latency", told.latency_ns, stage)
 
-    def _is_new(self, endpoint: HearingEnd, sequence: int, told: Told, now_ns: int) -> bool:
+    def _is_new(self, endpoint: HearingEnd, sequence: int, told: NoticeFigures, now_ns: int) -> bool:
         """Whether it is no duplicate: those have no figures but their count."""
         if (check := endpoint.noticed) is None:
             check = endpoint.noticed = SequenceCheck()

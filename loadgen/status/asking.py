@@ -26,14 +26,14 @@ class NoAnswer(LoadgenError):
     """A run is there, and does not say anything that we could show."""
 
 
-class Found(NamedTuple):
+class FoundRun(NamedTuple):
     """A run that is going on. info: None if it did not answer in time."""
 
     door: str
     info: RunInfo | None
 
 
-def runs(where: Path) -> list[Found]:
+def runs(where: Path) -> list[FoundRun]:
     """All runs of this user that are going on.
 
     Raises:
@@ -44,10 +44,10 @@ def runs(where: Path) -> list[Found]:
         try:
             answer = ask(where, door, Question(Subject.RUN), _LISTING_TIMEOUT_S)
         except NoAnswer:
-            found.append(Found(door, None))
+            found.append(FoundRun(door, None))
         else:
             if answer is not None:
-                found.append(Found(door, answer.run))
+                found.append(FoundRun(door, answer.run))
     return found
 
 

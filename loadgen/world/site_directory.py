@@ -9,7 +9,7 @@ import msgspec
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.records import NO_MAC, Mac
 from loadgen.nmsp.services import Subservice
-from loadgen.session.directory import AP_GROUPS, Entry, Records
+from loadgen.session.directory import AP_GROUPS, FoundDevice, Records
 from loadgen.world import devices
 from loadgen.world.floor import Floor
 from loadgen.world.population import Population
@@ -43,7 +43,7 @@ class SiteDirectory:
         self._floor = floor
         self._turn = 0
 
-    def find(self, asked: Kind, subservice: Subservice, device_mac: Mac) -> Entry | None:
+    def find(self, asked: Kind, subservice: Subservice, device_mac: Mac) -> FoundDevice | None:
         names = [name for name in _CLASSES.get(subservice, ()) if name in self._populations]
         clients_only = subservice is Subservice.RSSI_MS_ASSOCIATED_ONLY
         found = (
@@ -54,7 +54,7 @@ class SiteDirectory:
         if found is None:
             return None
         population, row = found
-        return Entry(population.mac(row), self._about(asked, population, row))
+        return FoundDevice(population.mac(row), self._about(asked, population, row))
 
     def _this_one(self, names: list[str], mac: bytes, *, clients_only: bool) -> tuple[Population, int] | None:
         for name in names:

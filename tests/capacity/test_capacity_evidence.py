@@ -10,7 +10,7 @@ import pytest
 
 from loadgen.capacity.campaign import Campaign, Observation, Settings
 from loadgen.capacity.dimension import Dimension
-from loadgen.capacity.evidence import Evidence, Pool, Verdict, Went, explained, untried
+from loadgen.capacity.evidence import Evidence, LoadVerdict, Pool, Went, explained, untried
 from loadgen.capacity.probing import Reach, nobody_there
 from loadgen.capacity.result import DimensionResult, Outcome, Step
 from loadgen.capacity.search import Trial
@@ -194,7 +194,7 @@ def test_a_load_that_failed_its_confirmation_is_not_confirmed_by_one_lucky_try()
     assert [history.add(went, at_once=False) for went in (Went.SHORT, Went.HELD)] == [None, None]
     assert history.add(Went.SHORT, at_once=False) is None
     assert history.add(Went.SHORT, at_once=False) is None
-    assert history.add(Went.SHORT, at_once=False) == Verdict(held=False)
+    assert history.add(Went.SHORT, at_once=False) == LoadVerdict(held=False)
 
 
 def test_a_clear_break_that_was_a_disturbance_is_looked_at_again_before_it_is_the_limit() -> None:

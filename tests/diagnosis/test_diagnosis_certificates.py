@@ -15,7 +15,7 @@ from diagnosis_peers import MSE, NOW, WLC, both, hash_of, listed
 from odd_certificates import EVIL, ODD, P256, SUBJECTS
 from OpenSSL import SSL
 
-from loadgen.diagnosis.causes import Evidence, likely_causes
+from loadgen.diagnosis.causes import Findings, likely_causes
 from loadgen.diagnosis.steps import Step, StepFault
 from loadgen.diagnosis.text import conclusion, step_line
 from loadgen.identity.credentials import Identity, new_key, read_identity, self_signed
@@ -163,7 +163,7 @@ def test_an_mse_that_takes_no_signature_of_ours(signatures: str) -> None:
 @pytest.mark.parametrize("number", [46, 48, 49, 80])
 def test_a_fresh_identity_that_is_refused_by_a_list_is_not_blamed_on_the_clock(number: int) -> None:
     fresh = self_signed(peers.MAC, new_key("p256"), NOW)
-    evidence = Evidence("mse", {"no_list", "own_fresh", "refused_by_peer"})
+    evidence = Findings("mse", {"no_list", "own_fresh", "refused_by_peer"})
     names = [each.name for each in likely_causes(StepFault(Step.LISTED, f"alert_{alert_name(number)}"), evidence)]
     assert names[0] == "not_listed"
     report = both(mse=fresh, at_wlc={"listed": listed(hash_of(MSE))}).at_mse
@@ -171,7 +171,7 @@ def test_a_fresh_identity_that_is_refused_by_a_list_is_not_blamed_on_the_clock(n
 
 
 def test_a_fresh_identity_that_is_refused_as_a_certificate_may_be_the_clock_s_doing() -> None:
-    evidence = Evidence("mse", {"no_list", "own_fresh", "refused_by_peer"})
+    evidence = Findings("mse", {"no_list", "own_fresh", "refused_by_peer"})
     assert likely_causes(StepFault(Step.ACCEPTED, "alert_bad_certificate"), evidence)[0].name == "clock_behind"
 
 

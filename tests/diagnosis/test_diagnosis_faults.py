@@ -15,7 +15,7 @@ import pytest
 from diagnosis_peers import GOOD_LIST, MAC, MSE, NOW, OTHER_MAC, OTHER_MSE, SHORT_NS, WLC, Talker, both, hash_of, listed
 
 from loadgen.diagnosis.cause_table import CAUSES
-from loadgen.diagnosis.causes import Evidence, likely_causes
+from loadgen.diagnosis.causes import Findings, likely_causes
 from loadgen.diagnosis.hello import client_hello_untrusted
 from loadgen.diagnosis.listed import Listed
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
@@ -647,12 +647,12 @@ def test_every_cause_has_a_name_of_its_own_and_words() -> None:
 
 def test_what_is_not_known_is_said_to_be_so() -> None:
     fault = StepFault(Step.LISTED, "alert_certificate_unknown")
-    causes = likely_causes(fault, Evidence("mse", {"no_list"}))
+    causes = likely_causes(fault, Findings("mse", {"no_list"}))
     assert "its key hash is (not known)" in causes[0].look_at
 
 
 def test_nothing_fits_a_fault_that_nobody_knows() -> None:
-    assert likely_causes(StepFault(Step.SUBSCRIPTION, "never_seen"), Evidence("mse")) == ()
+    assert likely_causes(StepFault(Step.SUBSCRIPTION, "never_seen"), Findings("mse")) == ()
 
 
 @pytest.mark.parametrize(

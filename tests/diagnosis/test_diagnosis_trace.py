@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from OpenSSL import SSL
 
-from loadgen.diagnosis.field_trace import Fact, FactReader, Step, TraceLines
+from loadgen.diagnosis.field_trace import Fact, FactReader, TraceLines, TraceStep
 from loadgen.diagnosis.states import NEXT, OVER
 from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.authlist import AuthList
@@ -28,31 +28,37 @@ OTHER = self_signed("00:50:56:9c:34:89", new_key("p256"), NOW)
 
 # What the field's document shows, as facts: the order of the steps, and of states the number, `where` and `ret`.
 _MINUS_ONE = 0xFFFFFFFF
-_A, _N, _NC, _H, _W = Step.ALLOCATED, Step.NEW, Step.NOT_COMPLETED, Step.HANDSHAKE, Step.WANT_READ
+_A, _N, _NC, _H, _W = (
+    TraceStep.ALLOCATED,
+    TraceStep.NEW,
+    TraceStep.NOT_COMPLETED,
+    TraceStep.HANDSHAKE,
+    TraceStep.WANT_READ,
+)
 FIELD_UNTIL_THE_LIST = [
     *(_A, _N, _H),
     (0x6000, 0x10, 1),
     (0x6000, 0x2001, 1),
     (0x2111, 0x2002, _MINUS_ONE),
-    *(_W, Step.INIT_DONE, _NC, _H),
+    *(_W, TraceStep.INIT_DONE, _NC, _H),
     (0x2111, 0x2001, 1),
     (0x2130, 0x2001, 1),
     (0x2140, 0x2001, 1),
     (0x2160, 0x2001, 1),
     (0x2100, 0x2001, 1),
     (0x2180, 0x2002, _MINUS_ONE),
-    *(_W, _NC, _H, Step.CALLING_LIST),
+    *(_W, _NC, _H, TraceStep.CALLING_LIST),
 ]
 FIELD_REFUSED = [
     *FIELD_UNTIL_THE_LIST,
-    *(Step.LIST_REFUSED, Step.NOT_VALIDATED),
+    *(TraceStep.LIST_REFUSED, TraceStep.NOT_VALIDATED),
     (0x2182, 0x4008, 0x22E),
     (0x2182, 0x2002, _MINUS_ONE),
-    *(Step.FAILED, Step.RELEASED),
+    *(TraceStep.FAILED, TraceStep.RELEASED),
 ]
 FIELD_TAKEN = [
     *FIELD_UNTIL_THE_LIST,
-    *(Step.LIST_TOOK, Step.VALIDATED),
+    *(TraceStep.LIST_TOOK, TraceStep.VALIDATED),
     (0x2180, 0x2001, 1),
     (0x2190, 0x2001, 1),
     (0x21A0, 0x2001, 1),
@@ -62,7 +68,7 @@ FIELD_TAKEN = [
     (0x2100, 0x2001, 1),
     (0x3, 0x20, 1),
     (0x3, 0x2002, 1),
-    *(Step.SUCCEEDED, Step.SUCCESS),
+    *(TraceStep.SUCCEEDED, TraceStep.SUCCESS),
 ]
 
 
@@ -192,7 +198,7 @@ def test_the_client_sees_the_refusal_as_an_alert_that_it_reads() -> None:
     alert = next(fact for fact in facts if fact.where == 0x4004)
     assert alert.level == "fatal"
     assert alert.description == "certificate unknown"
-    assert facts[-2].step is Step.FAILED
+    assert facts[-2].step is TraceStep.FAILED
 
 
 def test_what_tls_1_3_adds_has_names_and_no_numbers() -> None:
@@ -203,7 +209,7 @@ def test_what_tls_1_3_adds_has_names_and_no_numbers() -> None:
         facts = facts_of(ends.events["server"], server=True)
     unnumbered = [fact.state.name for fact in facts if fact.state and fact.state.number is None]
     assert "TLSv1.3 write encrypted extensions" in unnumbered
-    assert facts[-1].step is Step.SUCCESS
+    assert facts[-1].step is TraceStep.SUCCESS
 
 
 def test_a_client_that_sends_byte_by_byte() -> None:
@@ -232,7 +238,7 @@ def test_a_client_that_sends_byte_by_byte() -> None:
         return [fact for fact in of if isinstance(fact, tuple) and fact[1] == 0x2001]
 
     assert loops(facts) == loops(list(FIELD_TAKEN))
-    assert facts.count(Step.WANT_READ) > 20
+    assert facts.count(TraceStep.WANT_READ) > 20
 
 
 def test_nobody_who_is_not_traced_pays() -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from diagnosis_peers import MAC, NOW, both, hash_of, listed
 from odd_certificates import P256, RSA_1024, RSA_2048
 
-from loadgen.diagnosis.causes import Evidence, likely_causes
+from loadgen.diagnosis.causes import Findings, likely_causes
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
 from loadgen.identity.credentials import Identity, new_key, read_identity, self_signed
 
@@ -230,5 +230,5 @@ def test_a_wlc_that_is_not_trusted_is_told_by_its_name() -> None:
 
 @pytest.mark.parametrize("alert", ["certificate_revoked", "access_denied"])
 def test_other_words_for_a_wlc_that_an_mse_does_not_take(alert: str) -> None:
-    causes = likely_causes(StepFault(Step.TLS, f"alert_{alert}"), Evidence("wlc"))
+    causes = likely_causes(StepFault(Step.TLS, f"alert_{alert}"), Findings("wlc"))
     assert [cause.name for cause in causes] == ["mse_refuses_wlc"]

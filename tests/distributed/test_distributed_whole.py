@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from distributed_samples import EPOCH_NS, MS, RUN, chosen, ending, health, histogram, interval, report
 
-from loadgen.distributed.master.whole import Refused, WholeRun
+from loadgen.distributed.master.whole import BadReport, WholeRun
 from loadgen.distributed.messages import WorkerInterval, nothing_of
 from loadgen.errors import ExitCode
 from loadgen.measure.clocks import ClockReading, Clocks
@@ -268,7 +268,7 @@ def test_clocks_that_workers_tell_of_are_in_the_result(tmp_path: Path) -> None:
 )
 def test_clocks_that_cannot_be_are_refused(tmp_path: Path, clocks: Clocks) -> None:
     run = whole(tmp_path)
-    with pytest.raises(Refused):
+    with pytest.raises(BadReport):
         run.take_untrusted("a", 0, report(clocked("mse-0", clocks)), NOW_NS)
     assert not run.counters
 
@@ -281,7 +281,7 @@ def clocked(process: str, clocks: Clocks) -> WorkerInterval:
 @pytest.mark.parametrize("index", [-1, 3604, 1 << 32])
 def test_an_interval_that_cannot_be_is_refused(tmp_path: Path, index: int) -> None:
     run = whole(tmp_path)
-    with pytest.raises(Refused, match=f"expected interval 0 to 3603, found {index}"):
+    with pytest.raises(BadReport, match=f"expected interval 0 to 3603, found {index}"):
         run.take_untrusted("a", 0, report(part("mse-0", 4, [MS]), part("mse-0", index, [MS])), NOW_NS)
     assert not run.counters
 
@@ -296,7 +296,7 @@ def test_an_interval_that_cannot_be_is_refused(tmp_path: Path, index: int) -> No
 )
 def test_what_is_no_report_is_refused_whole(tmp_path: Path, data: object) -> None:
     run = whole(tmp_path)
-    with pytest.raises(Refused):
+    with pytest.raises(BadReport):
         run.take_untrusted("a", 0, data, NOW_NS)
     assert not run.counters
     assert run.histograms() == {}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from loadgen.drive.aaa import Aaa, Answer
+from loadgen.drive.aaa import Aaa, AaaAnswer
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Identity, new_key, self_signed
 
@@ -19,9 +19,11 @@ def lists(*members: tuple[Identity, ...]) -> list[AuthList]:
 
 
 @pytest.mark.parametrize(
-    ("who", "answer"), [(_A, Answer(1, 10)), (_B, Answer(2, 30)), (_C, Answer(0, 60))], ids=["first", "second", "none"]
+    ("who", "answer"),
+    [(_A, AaaAnswer(1, 10)), (_B, AaaAnswer(2, 30)), (_C, AaaAnswer(0, 60))],
+    ids=["first", "second", "none"],
 )
-def test_who_is_found_where_and_when(who: Identity, answer: Answer) -> None:
+def test_who_is_found_where_and_when(who: Identity, answer: AaaAnswer) -> None:
     aaa = Aaa(lists((_A,), (_A, _B), ()), (10, 20, 30), 0)
     assert aaa.takes_time
     assert aaa.take() is None
@@ -34,7 +36,7 @@ def test_without_delays_nobody_waits() -> None:
     aaa = Aaa(lists((_A,)), (0,), 300)
     assert not aaa.takes_time
     assert aaa.check(_A.certificate().der) is None
-    assert aaa.take() == Answer(1, 0)
+    assert aaa.take() == AaaAnswer(1, 0)
 
 
 def test_an_empty_list_knows_nobody() -> None:

@@ -34,7 +34,7 @@ from loadgen.run.supervisor import Supervisor
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
 from loadgen.scenario.schedule import Share
-from loadgen.scenario.schema import Stage
+from loadgen.scenario.schema import StageTable
 from loadgen.transport.tls import EndOfStream
 from loadgen.units import Duration
 
@@ -311,7 +311,7 @@ def test_a_run_of_users_that_ends_while_they_are_dialed() -> None:
 @pytest.mark.parametrize("kind", ["notify", "handshake"])
 def test_a_run_that_is_interrupted_while_it_dials(kind: str) -> None:
     made = source(users=60)
-    stages = (Stage(hold=Duration(20 * 10**9)),)
+    stages = (StageTable(hold=Duration(20 * 10**9)),)
     many = 20 if kind == "handshake" else made.scenario.load.concurrency
     load = msgspec.structs.replace(made.scenario.load, kind=kind, concurrency=many, stages=stages)
     mse = msgspec.structs.replace(made.scenario.mse, connect_per_s=10)

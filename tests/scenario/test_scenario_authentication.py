@@ -10,7 +10,7 @@ from scenario_samples import SMALL, plan_of
 from loadgen.errors import InputError
 from loadgen.scenario.authentication import list_delays_ns, poll_tick_ns
 from loadgen.scenario.reading import load_scenario
-from loadgen.scenario.schema import Aaa, ListSource
+from loadgen.scenario.schema import AaaTable, ListSource
 from loadgen.units import Duration, Offset
 
 MS = 10**6
@@ -73,13 +73,15 @@ def test_what_cannot_be_is_said(tmp_path: Path, text: str) -> None:
 
 
 def test_how_long_an_answer_takes() -> None:
-    assert list_delays_ns(Aaa()) == (0,)
-    assert poll_tick_ns(Aaa()) == 0
-    field = Aaa(profile="3850")
+    assert list_delays_ns(AaaTable()) == (0,)
+    assert poll_tick_ns(AaaTable()) == 0
+    field = AaaTable(profile="3850")
     assert (list_delays_ns(field), poll_tick_ns(field)) == ((1000 * MS,), 300 * MS)
-    own = Aaa(profile="3850", delay=Duration(20 * MS), poll_tick=Duration(0))
+    own = AaaTable(profile="3850", delay=Duration(20 * MS), poll_tick=Duration(0))
     assert (list_delays_ns(own), poll_tick_ns(own)) == ((20 * MS,), 0)
-    several = Aaa(profile="3850", lists=(ListSource("a", Duration(5 * MS)), ListSource(), ListSource("b", Duration(0))))
+    several = AaaTable(
+        profile="3850", lists=(ListSource("a", Duration(5 * MS)), ListSource(), ListSource("b", Duration(0)))
+    )
     assert list_delays_ns(several) == (5 * MS, 1000 * MS, 0)
 
 

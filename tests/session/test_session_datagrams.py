@@ -22,7 +22,7 @@ from loadgen.nmsp.messages import (
 )
 from loadgen.nmsp.session import State
 from loadgen.scenario.requests import PlannedRequest
-from loadgen.session.asking import Pending, Question, Transactions
+from loadgen.session.asking import Pending, RequestKind, Transactions
 from loadgen.session.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.session.link import EndpointSettings
 from loadgen.units import NS_PER_S
@@ -191,7 +191,7 @@ class TestMse:
         assert mse.recorder.counters["messages.repeated"] == 1
         mse.endpoint.asked = Transactions()
         request = CapabilityRequest()
-        mse.endpoint.asked.remember(2, Pending(Question(PlannedRequest("capability", 1.0)), request, b"", 0, 0))
+        mse.endpoint.asked.remember(2, Pending(RequestKind(PlannedRequest("capability", 1.0)), request, b"", 0, 0))
         mse.hear(SubscribeResponse(1, 0), 6, 2)
         assert mse.recorder.counters["messages.repeated"] == 1
         assert mse.recorder.counters["requests.unmatched"] == 1  # for there is no asker

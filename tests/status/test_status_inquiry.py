@@ -10,11 +10,11 @@ from loadgen.commands import inquiry
 from loadgen.commands.inquiry import Inquiry, inquire
 from loadgen.errors import InputError
 from loadgen.status.answer import RunInfo
-from loadgen.status.asking import Found
+from loadgen.status.asking import FoundRun
 
 
-def going_on(pid: int, name: str) -> Found:
-    return Found(f"{pid}.sock", RunInfo(pid, name, "digest", "both", "notify", "load", "hold", 1.0, 9.0))
+def going_on(pid: int, name: str) -> FoundRun:
+    return FoundRun(f"{pid}.sock", RunInfo(pid, name, "digest", "both", "notify", "load", "hold", 1.0, 9.0))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def going_on(pid: int, name: str) -> Found:
     ],
 )
 def test_runs_to_choose_among_are_named_in_one_line(name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [going_on(11, "long"), going_on(22, "other"), going_on(33, "long"), Found("44.sock", None)]
+    found = [going_on(11, "long"), going_on(22, "other"), going_on(33, "long"), FoundRun("44.sock", None)]
     monkeypatch.setattr(inquiry, "runs", lambda where: found)
     monkeypatch.setattr(inquiry, "directory", lambda: Path("doors"))
     with pytest.raises(InputError) as caught:

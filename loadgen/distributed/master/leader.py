@@ -18,14 +18,14 @@ from locust.runners import STATE_MISSING, MasterRunner
 
 from loadgen.distributed.arguments import Chosen, choose
 from loadgen.distributed.master.tables import Account, Books, install
-from loadgen.distributed.master.whole import Refused, WholeRun
+from loadgen.distributed.master.whole import BadReport, WholeRun
 from loadgen.distributed.messages import FINISH, INTERVAL_NS, KEY
 from loadgen.distributed.rows import row_rates
 from loadgen.errors import InputError, Problem
 from loadgen.measure.histogram import Histogram
 from loadgen.report.folder import ResultFolder
 from loadgen.report.html import run_page
-from loadgen.report.live import Moment, Phase
+from loadgen.report.live import Moment, RunPhase
 from loadgen.results.document import as_json
 from loadgen.results.health import Verdict
 from loadgen.results.result import RunResult
@@ -56,7 +56,7 @@ class _Run(NamedTuple):
     ended: Event
 
 
-class Ended(NamedTuple):
+class LastRun(NamedTuple):
     """The last run, once it is over. Attributes: trouble: why its folder is not complete; empty: it is."""
 
     result: RunResult
@@ -87,7 +87,7 @@ class Leader:
         self.writing = False
         self._account = Account()
         self._account_stale_at = 0.0
-        self.last: Ended | None = None
+        self.last: LastRun | None = None
         self.ending = False
         self.runs = 0
 
@@ -199,7 +199,7 @@ class Leader:
         try:
             index, settled = self._runner.get_worker_index(client), self._runner.spawning_completed
             self._run.whole.take_untrusted(client, index, report, _unix_ns(), settled=settled)
-        except Refused as error:
+        except BadReport as error:
             if client not in self._complained:
                 self._complained.add(client)
                 log.error("worker %s sends reports that are none, and they are left out: %s", client, error)
@@ -292,7 +292,7 @@ class Leader:
         runner = self._runner
         if self._run is not None:
             return Moment(
-                phase=Phase.ENDING if self.ending else Phase.RUNNING,
+                phase=RunPhase.ENDING if self.ending else RunPhase.RUNNING,
                 users=runner.user_count,
                 wanted=runner.target_user_count,
                 workers=runner.worker_count,
@@ -300,9 +300,9 @@ class Leader:
                 elapsed_s=(_unix_ns() - self._run.started_ns) / NS_PER_S,
             )
         if (last := self.last) is None:
-            return Moment(Phase.NONE, workers=runner.worker_count)
+            return Moment(RunPhase.NONE, workers=runner.worker_count)
         return Moment(
-            Phase.ENDED,
+            RunPhase.ENDED,
             workers=last.workers,
             elapsed_s=last.result.load_s,
             folder=str(last.path),
@@ -356,14 +356,14 @@ def _not_writable(results: Path) -> Problem | None:
     return None
 
 
-def _write(run: _Run, now_ns: int, workers: int) -> Ended:
+def _write(run: _Run, now_ns: int, workers: int) -> LastRun:
     """The result, and its folder as far as the disk lets us."""
     run.whole.end()
     result, curves = run.whole.result(now_ns, ended=True), run.whole.histograms()
     run.folder.write("result.json", as_json(result))
     run.folder.close()
     run.folder.write("report.html", run_page(result, curves, as_json(run.plan)))
-    return Ended(result, curves, run.folder.path, "; ".join(run.folder.troubles), workers)
+    return LastRun(result, curves, run.folder.path, "; ".join(run.folder.troubles), workers)
 
 
 def _save(whole: WholeRun, folder: ResultFolder) -> None:

@@ -28,7 +28,7 @@ _METRICS = ("notify.latency", "notify.service", "notify.lag")
 _SHOWN = ("p50", "p99", "max")
 
 
-class _Row:
+class _WholeRow:
     """One interval, over all processes."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class RecentTimeline:
 
     def __init__(self, interval_ns: int) -> None:
         self._seconds = interval_ns / NS_PER_S
-        self._rows: dict[int, _Row] = {}
+        self._rows: dict[int, _WholeRow] = {}
         self._before: dict[str, Interval] = {}
         self._cpu_before: dict[str, tuple[int, float]] = {}
         self._newest = 0
@@ -61,7 +61,7 @@ class RecentTimeline:
         if index <= self._newest - INTERVALS:
             return
         fresh = index not in self._rows
-        row = self._rows.setdefault(index, _Row())
+        row = self._rows.setdefault(index, _WholeRow())
         row.active = active
         if fresh and index > self._newest:
             self._newest = index

@@ -47,7 +47,7 @@ class Books(NamedTuple):
 def install(request_stats: RequestStats, books: Books) -> None:
     """Have these statistics, which have just been cleared, made of our rows."""
     request_stats.entries = _Entries(request_stats, books)
-    request_stats.total = Entry(request_stats, AGGREGATED.name, AGGREGATED.method, books)
+    request_stats.total = RowEntry(request_stats, AGGREGATED.name, AGGREGATED.method, books)
 
 
 def percentile_ms(times: Mapping[Any, int], share: float) -> float:
@@ -70,7 +70,7 @@ def enough(times: Mapping[Any, int], share: float) -> bool:
     return sum(times.values()) >= parts_of(share * 100)
 
 
-class Entry(StatsEntry):
+class RowEntry(StatsEntry):
     """A row."""
 
     def __init__(self, request_stats: RequestStats, name: str, method: str, books: Books) -> None:
@@ -186,7 +186,7 @@ class _Entries(dict[tuple[str, str], StatsEntry]):
         self._stats, self._books = request_stats, books
 
     def __missing__(self, key: tuple[str, str]) -> StatsEntry:
-        made = Entry(self._stats, *key, self._books)
+        made = RowEntry(self._stats, *key, self._books)
         super().__setitem__(key, made)
         return made
 
@@ -199,7 +199,7 @@ class _Fractions(StatsCSV):
     fewer response times than a percentile takes."""
 
     def _percentile_fields(self, stats_entry: StatsEntry, use_current: bool = False) -> list[Any]:
-        if not isinstance(stats_entry, Entry):  # before the first run
+        if not isinstance(stats_entry, RowEntry):  # before the first run
             return list(super()._percentile_fields(stats_entry, use_current))
         times: Mapping[Any, int] | None = stats_entry.response_times
         ask: Callable[[float], float | None] = stats_entry.get_response_time_percentile

@@ -86,7 +86,7 @@ _TABLES: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-class Onlooker:
+class SharedViews:
     """What the live page and the tabs show, made for all who watch together."""
 
     def __init__(self, leader: Leader) -> None:
@@ -131,11 +131,11 @@ class Onlooker:
 
 def serve(web_ui: WebUI, environment: Environment, leader: Leader, local_workers: int) -> None:
     """Add everything to Locust's web UI, before it is started."""
-    onlooker = Onlooker(leader)
+    views = SharedViews(leader)
     app = web_ui.app
     assert app is not None
-    app.register_blueprint(_pages(web_ui, environment, leader, onlooker))
-    _add_tabs(web_ui, onlooker)
+    app.register_blueprint(_pages(web_ui, environment, leader, views))
+    _add_tabs(web_ui, views)
     original = app.view_functions["locust.swarm"]
     guard = _guard(web_ui, environment, leader, original, local_workers)
     app.view_functions["locust.swarm"] = web_ui.auth_required_if_enabled(guard)
@@ -143,7 +143,7 @@ def serve(web_ui: WebUI, environment: Environment, leader: Leader, local_workers
     app.view_functions["locust.update_user"] = web_ui.auth_required_if_enabled(guard)
 
 
-def _pages(web_ui: WebUI, environment: Environment, leader: Leader, onlooker: Onlooker) -> Blueprint:
+def _pages(web_ui: WebUI, environment: Environment, leader: Leader, views: SharedViews) -> Blueprint:
     ours = Blueprint("loadgen", __name__, url_prefix=vars(environment.parsed_options)["web_base_path"] or None)
     scripts = page_file("charts.js") + page_file("live.js")
     page = live_page()
@@ -152,7 +152,7 @@ def _pages(web_ui: WebUI, environment: Environment, leader: Leader, onlooker: On
         "/loadgen/live.js": ("text/javascript", lambda: scripts),
         "/loadgen/page.css": ("text/css", lambda: page_file("page.css")),
         "/loadgen/plotly.min.js": ("text/javascript", library),
-        "/loadgen/live.json": ("application/json", lambda: onlooker.view(request.args.get("since", ""))),
+        "/loadgen/live.json": ("application/json", lambda: views.view(request.args.get("since", ""))),
     }
 
     def add(path: str, kind: str, make: Callable[[], str | bytes]) -> None:
@@ -183,7 +183,7 @@ def _pages(web_ui: WebUI, environment: Environment, leader: Leader, onlooker: On
     return ours
 
 
-def _add_tabs(web_ui: WebUI, onlooker: Onlooker) -> None:
+def _add_tabs(web_ui: WebUI, views: SharedViews) -> None:
     """Tables beside Locust's own. It keeps in template_args what it does not know."""
     web_ui.template_args["extended_tabs"] = [{"title": title, "key": key} for key, (title, _) in _TABLES.items()]
     web_ui.template_args["extended_tables"] = [
@@ -199,7 +199,7 @@ def _add_tabs(web_ui: WebUI, onlooker: Onlooker) -> None:
             return response
         if request.endpoint == "locust.request_stats":
             # A new one: Locust keeps this one for two seconds, and would have it amended over and over.
-            return jsonify({**response.get_json(), "extended_stats": onlooker.tables()})
+            return jsonify({**response.get_json(), "extended_stats": views.tables()})
         if request.endpoint == "locust.index":
             page = response.get_data(as_text=True)
             if "window.templateArgs" in page:

@@ -33,7 +33,7 @@ _CLOCKS_APART = 3600
 _MAX_REPORT_BYTES = 16 * 1024 * 1024
 
 
-class Refused(Exception):
+class BadReport(Exception):
     """A report that is none; the message says why."""
 
 
@@ -104,7 +104,7 @@ class WholeRun:
             Refused: it is none; nothing of it was taken.
         """
         if not isinstance(report, bytes) or len(report) > _MAX_REPORT_BYTES:
-            raise Refused(f"expected at most {_MAX_REPORT_BYTES:,} bytes, found {type(report).__name__}")
+            raise BadReport(f"expected at most {_MAX_REPORT_BYTES:,} bytes, found {type(report).__name__}")
         try:
             node = self._decoder.decode(report)
             latest = (now_unix_ns - self._epoch_ns) // INTERVAL_NS + _CLOCKS_APART
@@ -113,7 +113,7 @@ class WholeRun:
                     raise ValueError(f"expected interval 0 to {latest}, found {part.interval.index}")
             decoded = [_decode_untrusted(part.interval) for part in node.intervals]
         except (msgspec.DecodeError, ValueError) as error:
-            raise Refused(str(error)) from error
+            raise BadReport(str(error)) from error
         if node.run != self.run:
             return
         worker = self._workers.setdefault(client, _Worker(index))

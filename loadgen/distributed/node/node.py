@@ -53,7 +53,7 @@ _END_S = 30.0
 log = logging.getLogger("loadgen.worker")
 
 
-class State(StrEnum):
+class NodeState(StrEnum):
     """A worker's states, in the words of Locust's protocol."""
 
     READY = "ready"
@@ -61,7 +61,7 @@ class State(StrEnum):
     RUNNING = "running"
 
 
-class Parting(StrEnum):
+class Farewell(StrEnum):
     """Why a worker and its master go separate ways."""
 
     QUIT = "quit"
@@ -108,7 +108,7 @@ class Node:
         self._id = f"{socket.gethostname()}_{uuid.uuid4().hex}"
         self._connection: MasterConnection | None = None
         self._index = 0
-        self._state = State.READY
+        self._state = NodeState.READY
         self._swarm: Swarm | None = None
         self._commands: deque[Message] = deque()
         self._changed = trio.Event()
@@ -116,8 +116,8 @@ class Node:
         self._finished = ""  # the run that the master ended last
         self._hold_wanted = False
         self._heard_at = 0.0
-        self._parting: Parting | None = None
-        self._over: Parting | None = None  # a signal, or a closed stdin, wants us to end
+        self._parting: Farewell | None = None
+        self._over: Farewell | None = None  # a signal, or a closed stdin, wants us to end
         self._logs = _Logs()
 
     async def run(self) -> ExitCode:
@@ -138,7 +138,7 @@ class Node:
     async def _work(self) -> ExitCode | None:
         """One spell with a master; None: look for it again."""
         self._connect()
-        self._parting, self._state = self._over, State.READY
+        self._parting, self._state = self._over, NodeState.READY
         self._last_spawn = 0.0
         self._commands.clear()
         assert self._connection is not None
@@ -158,23 +158,23 @@ class Node:
 
     def _nobody_there(self) -> ExitCode:
         if self._parting is not None:
-            return ExitCode.INTERRUPTED if self._parting is Parting.INTERRUPTED else ExitCode.PASSED
+            return ExitCode.INTERRUPTED if self._parting is Farewell.INTERRUPTED else ExitCode.PASSED
         options = self._options
         log.error("no Locust master answered at %s:%d for %g s", options.host, options.port, options.patience_s)
         return ExitCode.UNREACHABLE
 
     def _farewell(self) -> ExitCode | None:
         match self._parting:
-            case Parting.SILENT:
+            case Farewell.SILENT:
                 log.warning("the master has been silent for %g s: looking for it again", self._options.silence_s)
                 return None
-            case Parting.RECONNECT:
+            case Farewell.RECONNECT:
                 return None
-            case Parting.DIED:
+            case Farewell.DIED:
                 code = ExitCode.WORKER_DIED
-            case Parting.REFUSED:
+            case Farewell.REFUSED:
                 code = ExitCode.BAD_INPUT
-            case Parting.INTERRUPTED:
+            case Farewell.INTERRUPTED:
                 code = ExitCode.INTERRUPTED
             case _:
                 code = ExitCode.PASSED
@@ -259,7 +259,7 @@ class Node:
             self._say("heartbeat", beat)
             await trio.sleep(HEARTBEAT_S)
             if trio.current_time() - self._heard_at > silence_s:
-                self._part(Parting.SILENT)
+                self._part(Farewell.SILENT)
 
     async def _report(self) -> None:
         while True:
@@ -279,7 +279,7 @@ class Node:
         return {**Batch(receiving=True).take(math.inf), **self._user_counts()}
 
     def _user_counts(self) -> dict[str, object]:
-        here = {} if self._swarm is None or self._state is State.READY else self._swarm.here()
+        here = {} if self._swarm is None or self._state is NodeState.READY else self._swarm.here()
         return {
             "user_classes_count": {user.value: here.get(user, 0) for user in UserClass},
             "user_count": sum(here.values()),
@@ -296,7 +296,7 @@ class Node:
         try:
             self._connection.send(kind, data)
         except MasterLost:
-            self._part(Parting.SILENT)
+            self._part(Farewell.SILENT)
 
     # -- what it wants -------------------------------------------------------------------------------------------
 
@@ -307,10 +307,10 @@ class Node:
                 await self._obey(self._commands.popleft(), nursery)
             elif self._swarm is not None and (trouble := self._swarm.trouble()) is not None:
                 await self._give_up(trouble)
-            elif self._swarm is not None and self._state is State.SPAWNING and self._swarm.complete():
-                self._state = State.RUNNING
+            elif self._swarm is not None and self._state is NodeState.SPAWNING and self._swarm.complete():
+                self._state = NodeState.RUNNING
                 self._say("spawning_complete", self._user_counts())
-            elif self._swarm is not None and self._state is State.RUNNING and self._hold_wanted:
+            elif self._swarm is not None and self._state is NodeState.RUNNING and self._hold_wanted:
                 self._hold_wanted = False
                 self._swarm.hold()
             else:
@@ -324,13 +324,13 @@ class Node:
                 self._hold_wanted = True
             case "stop":
                 await self._end_swarm()
-                self._swarm, self._state = None, State.READY
+                self._swarm, self._state = None, NodeState.READY
                 self._say("client_stopped", None)
                 self._say("client_ready", LOCUST_VERSION)
             case "quit":
-                self._part(Parting.QUIT)
+                self._part(Farewell.QUIT)
             case "reconnect":
-                self._part(Parting.RECONNECT)
+                self._part(Farewell.RECONNECT)
             case kind if kind == FINISH:
                 await self._finish(message.data)
             case "update_user_class":
@@ -376,7 +376,7 @@ class Node:
                     orders, self._index, self._options.directory, self._options.listen, self._look_again
                 )
             self._swarm.orders = orders  # of the same run; there may be more users now
-            self._state = State.SPAWNING
+            self._state = NodeState.SPAWNING
             self._swarm.muster(nursery, wanted, datetime.now(UTC))
         except InputError as error:
             await self._give_up(error)
@@ -385,7 +385,7 @@ class Node:
         """This worker's part of the run cannot be; the master gives its users to others."""
         self._complain(f"this worker gives up: {trouble}")
         await self._end_swarm()
-        self._part(Parting.REFUSED if isinstance(trouble, InputError) else Parting.DIED)
+        self._part(Farewell.REFUSED if isinstance(trouble, InputError) else Farewell.DIED)
 
     async def _end_swarm(self) -> None:
         """End the load if there is one, and hand in what is left."""
@@ -393,7 +393,7 @@ class Node:
             return
         with trio.move_on_after(_END_S, shield=True):
             await self._swarm.end()
-        self._state = State.READY
+        self._state = NodeState.READY
         self._send_report()
 
     def _complain(self, what: str) -> None:
@@ -401,7 +401,7 @@ class Node:
         log.error("%s", what)
         self._say("exception", {"msg": what, "traceback": ""})
 
-    def _part(self, why: Parting) -> None:
+    def _part(self, why: Farewell) -> None:
         if self._parting is None:
             self._parting = why
             self._look_again()
@@ -415,16 +415,16 @@ class Node:
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(*ending()) as signals:
             async for _ in signals:
-                self._end(Parting.INTERRUPTED)
+                self._end(Farewell.INTERRUPTED)
 
     async def _watch_stdin(self) -> None:
         stdin = trio.lowlevel.FdStream(os.dup(0))
         with suppress(trio.BrokenResourceError):
             while await stdin.receive_some():
                 pass
-        self._end(Parting.QUIT)
+        self._end(Farewell.QUIT)
 
-    def _end(self, why: Parting) -> None:
+    def _end(self, why: Farewell) -> None:
         """Whatever the master says: this worker ends, also if it is just parting from it for another reason."""
         self._over = self._over or why
         self._part(why)

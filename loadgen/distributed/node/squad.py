@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from loadgen.distributed.messages import HOLD, RAMP, WorkerInterval
-from loadgen.distributed.users import Fleet, sized
+from loadgen.distributed.users import UserFleet, sized
 from loadgen.errors import InputError
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.recorder import Interval
@@ -42,7 +42,7 @@ class Squad:
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: UserFleet,
         size: int,
         first: int,
         name: str,
