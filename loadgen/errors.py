@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from loadgen.foreign import plain
 
@@ -65,6 +65,17 @@ def noting(problems: list[Problem]) -> Iterator[None]:
         yield
     except InputError as error:
         problems.extend(error.problems)
+
+
+class NotWritten(LoadgenError):
+    """Files of a result could not be written; carries the result itself, which is whole, and what is wrong."""
+
+    exit_code = ExitCode.NOT_WRITTEN
+
+    def __init__(self, result: Any, problems: Sequence[str]) -> None:
+        self.result = result
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
 
 
 class ProtocolError(LoadgenError):

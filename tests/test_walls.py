@@ -243,6 +243,11 @@ def test_click_is_for_the_command_line_alone() -> None:
     assert {name for name in users if room_of(name) != "cli"} == CLICK
 
 
+@pytest.mark.parametrize("name", ["__init__", "runner", "searcher", "saved"])
+def test_the_python_api_comes_without_what_prints(name: str) -> None:
+    assert "click" not in loaded_with(PACKAGE / "commands" / f"{name}.py")
+
+
 def test_one_module_knows_the_histogram_library() -> None:
     users = {name_of(path) for path in MODULES for _, name in imports(path) if name.split(".")[0] == "hdrh"}
     assert users == {"loadgen.measure.histogram"}
@@ -263,7 +268,7 @@ def test_no_module_is_too_long(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
 
 
-@pytest.mark.parametrize("module", ["loadgen", "loadgen.cli.main"])
+@pytest.mark.parametrize("module", ["loadgen", "loadgen.cli.main", "loadgen.commands"])
 def test_starting_the_command_loads_nothing_heavy(module: str) -> None:
     """trio and gevent cannot share a process, so importing us must bring neither."""
     code = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
@@ -275,7 +280,7 @@ def test_starting_the_command_loads_nothing_heavy(module: str) -> None:
 
 def test_a_run_begins_without_what_only_its_end_needs() -> None:
     """Pages, tables, what to try next, traces: that is loaded by whoever needs it, when it does."""
-    code = "import sys, loadgen.commands.runner; print(*sorted(sys.modules))"
+    code = "import sys, loadgen.commands.showing_run; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = set(done.stdout.split())
     assert "loadgen.run.supervisor" in loaded

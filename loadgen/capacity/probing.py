@@ -40,8 +40,8 @@ _LEAST_IN_VAIN = 20
 
 OnProbe = Callable[[Probe], None]
 OnPrepared = Callable[[Plan, Sequence[tuple[str, int]]], None]
-# Of a run that began then (unix seconds).
-NewLog = Callable[[float], IntervalLog]
+# Of a run that began then (unix seconds); None: nothing is to be written.
+NewLog = Callable[[float], IntervalLog | None]
 
 
 class Ended(NamedTuple):
@@ -236,8 +236,8 @@ class Prober:
     def _supervisor(self, job: Job) -> Supervisor:
         def prepared(listening: Sequence[tuple[str, int]]) -> None:
             self._on_prepared(job.plan, listening)
-            log = self._new_log(supervisor.epoch_unix_s)
-            supervisor.on_whole = lambda whole: log.append(whole.lines(supervisor.interval_s))
+            if (log := self._new_log(supervisor.epoch_unix_s)) is not None:
+                supervisor.on_whole = lambda whole: log.append(whole.lines(supervisor.interval_s))
 
         supervisor = Supervisor(job.plan, job.profile.document, job.keys, job.workers, self._watcher, prepared)
         return supervisor

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from loadgen.cli.arguments import loading, quiet_option, results_option, source_options, wait_option
-from loadgen.commands.options import SourceOptions
+from loadgen.commands.options import CapacityOptions, SourceOptions
 
 
 @click.command(short_help="Search for the limits of the target of SCENARIO.")
@@ -55,9 +55,9 @@ def capacity(
     generator was the limit, 5 inconclusive, 6 a worker process died, 7 a file could not be written, 130 interrupted.
     """
     with loading():
-        from loadgen.commands.searcher import CapacityOptions, search_capacity
+        from loadgen.commands.showing_search import search_capacity
 
     options = CapacityOptions(
-        source, dimensions, slos, starts, maxima, resolution, hold, confirm, wait_for_target, results, as_json, quiet
+        source, dimensions, slos, starts, maxima, resolution, hold, confirm, wait_for_target, results
     )
-    return search_capacity(options)
+    return search_capacity(options, json=as_json, quiet=quiet)

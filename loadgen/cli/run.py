@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from loadgen.cli.arguments import loading, quiet_option, results_option, source_options, wait_option
-from loadgen.commands.options import SourceOptions
+from loadgen.commands.options import RunOptions, SourceOptions
 
 
 @click.command()
@@ -52,8 +52,7 @@ def run(
     was saturated, 5 inconclusive, 6 a worker process died, 7 a file could not be written, 130 interrupted.
     """
     with loading():
-        from loadgen.commands.runner import RunOptions, run_scenario
+        from loadgen.commands.showing_run import run_scenario
 
-    return run_scenario(
-        RunOptions(source, duration, wait_for_target, results, thresholds, as_json, quiet, trace, trace_limit)
-    )
+    options = RunOptions(source, duration, wait_for_target, results, thresholds)
+    return run_scenario(options, json=as_json, quiet=quiet, trace=trace, trace_limit=trace_limit)

@@ -1,7 +1,210 @@
-"""What a command does, as functions of typed values: options in, exit code out.
+"""What a command does, as functions of typed values. `run`, `capacity` and `compare` are the public Python API.
 
-`runner` (`loadgen run`), `searcher` (`capacity`), `pairing` (`ab`) with `target` (a command that is one), `inquiry`
-(`status`), `results` (`compare`, `export`: saved ones); `options` and `source` (from options to a scenario that was
-read), `watching` (a run as it goes on), `tracing` (its handshakes), `advice` (what to try next), `output` (what is
-printed).
+They print nothing and end nothing: what came of it is returned, what was wrong with the input is raised. Importing
+them is light; they import what they need when they are called. docs/python.md has examples.
+
+Behind them: `options` (what is asked for, as values) and `source` (from there to a scenario that was read); `runner`,
+`searcher` and `saved` do it, and `onlooker` is whoever is told meanwhile. Commands of the command line, from options to
+an exit code: `showing_run` (`loadgen run`), `showing_search` (`capacity`), `results` (`compare`, `export`), `pairing`
+(`ab`) with `target` (a command that is one), `inquiry` (`status`); `watching` (a run as it goes on), `tracing` (its
+handshakes), `advice` (what to try next), `output` (what is printed).
 """
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from loadgen.commands.onlooker import Onlooker
+from loadgen.commands.options import CapacityOptions, RunOptions, SourceOptions
+from loadgen.errors import InputError, NotWritten, Problem
+
+if TYPE_CHECKING:
+    from loadgen.capacity.result import CapacityResult
+    from loadgen.compare.result import Comparison
+    from loadgen.measure.progress import Snapshot
+    from loadgen.report.folder import ResultFolder
+    from loadgen.results.result import RunResult
+
+__all__ = ["DimensionName", "capacity", "compare", "run"]
+
+DimensionName = Literal["handshake.per_s", "notify.per_s", "sessions", "stations"]
+
+
+def _nothing(_: object) -> None:
+    """Nobody looks on."""
+
+
+def run(
+    scenario: str | PathLike[str] | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    target: str | None = None,
+    serve: Literal["wlc", "mse"] | None = None,
+    workers: int | Literal["auto"] = "auto",
+    duration: str | None = None,
+    wait_for_target: str | None = None,
+    thresholds: Sequence[str] = (),
+    results: str | PathLike[str] | None = None,
+    on_progress: Callable[[Snapshot], None] = _nothing,
+    on_line: Callable[[str], None] = _nothing,
+    on_listening: Callable[[Sequence[tuple[str, int]]], None] = _nothing,
+) -> RunResult:
+    """Run a scenario once, as `loadgen run` does: both sides of it, or the one that is ours.
+
+    To be called in the main thread, and not within trio: it runs one, and handles Ctrl-C, which ends the run in order.
+    How it went is in the result's `verdict`, also where no session came up, or it was interrupted.
+
+    Args:
+        scenario: its file, or what would be in it, as tables of a TOML file are read.
+        overrides: "path=value", as `--set` has them.
+        target: "wlc=HOST:PORT[,...]": play the MSEs, at somebody else's WLCs.
+        serve: play this side only.
+        workers: processes per side.
+        duration: of the load's last stage, instead of the scenario's, e.g. "30s".
+        wait_for_target: how long to wait for a side that is not there yet, e.g. "30s".
+        thresholds: beside the scenario's own, e.g. "notify.latency.p99 < 50ms".
+        results: where the run's folder is made; None: nothing is written.
+        on_progress: told twice a second what the run looks like.
+        on_line: told a line for people now and then.
+        on_listening: told where our WLCs listen, when they do and before anything is dialed; nothing if none are ours.
+
+    Raises:
+        InputError: something is not usable, with every problem that was found; nothing was sent.
+        NotWritten: files of the result could not be written; it has the result.
+        RuntimeError: in another thread, or within trio.
+    """
+    _check_thread()
+    from loadgen.commands.runner import prepare_run
+
+    source = _source(scenario, overrides, target, serve, workers)
+    options = RunOptions(source, duration, wait_for_target, _path(results), _texts("thresholds", thresholds))
+    prepared = prepare_run(options)
+    result = prepared.execute(Onlooker(on_progress, on_line), listening=on_listening)
+    _check_written(prepared.folder, result)
+    return result
+
+
+def capacity(
+    scenario: str | PathLike[str] | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    target: str | None = None,
+    serve: Literal["wlc", "mse"] | None = None,
+    workers: int | Literal["auto"] = "auto",
+    dimensions: Sequence[DimensionName] = (),
+    slos: Sequence[str] = (),
+    start: Mapping[DimensionName, float] | None = None,
+    maximum: Mapping[DimensionName, float] | None = None,
+    resolution: float | None = None,
+    hold: str | None = None,
+    confirm: str | None = None,
+    wait_for_target: str | None = None,
+    results: str | PathLike[str] | None = None,
+    on_progress: Callable[[Snapshot], None] = _nothing,
+    on_line: Callable[[str], None] = _nothing,
+) -> CapacityResult:
+    """Search for the limits of a target, as `loadgen capacity` does. What is not said here is as for `run`.
+
+    Args:
+        dimensions: what to raise; none: handshakes and notifications, as far as our side makes them.
+        slos: what must hold under every load, instead of the scenario's `capacity.slo`.
+        start, maximum: where to begin and to end, of dimensions that are searched.
+        resolution: how exact the limit is to be, as a share, e.g. 0.05.
+        hold, confirm: how long each load is held, and the limit in the end, e.g. "4s".
+        on_line: told each load that was tried.
+
+    Raises:
+        InputError, NotWritten, RuntimeError: as `run`.
+    """
+    _check_thread()
+    from loadgen.commands.searcher import search
+
+    options = CapacityOptions(
+        source=_source(scenario, overrides, target, serve, workers),
+        dimensions=_texts("dimensions", dimensions),
+        slos=_texts("slos", slos),
+        starts=_sizes(start),
+        maxima=_sizes(maximum),
+        resolution=None if resolution is None else repr(resolution),
+        hold=hold,
+        confirm=confirm,
+        wait=wait_for_target,
+        results=_path(results),
+    )
+    searched = search(options, lambda _: nullcontext(Onlooker(on_progress, on_line)))
+    _check_written(searched.folder, searched.result)
+    return searched.result
+
+
+def compare(
+    baseline: Sequence[str | PathLike[str] | RunResult],
+    new: Sequence[str | PathLike[str] | RunResult],
+    *,
+    relevant_rate: float = 0.075,
+    relevant_latency: float = 0.15,
+) -> Comparison:
+    """Judge results of runs by others of the same load, as `loadgen compare` does.
+
+    Args:
+        baseline, new: results, their files, or their folders; one or more of each.
+        relevant_rate, relevant_latency: the smallest changes that matter, as shares.
+
+    Raises:
+        InputError: a side without a result; one that cannot be read, is given twice, or is of another load.
+    """
+    from loadgen.commands.saved import compare_results
+    from loadgen.compare.metrics import Relevant
+
+    for name, share in (("relevant_rate", relevant_rate), ("relevant_latency", relevant_latency)):
+        if not 0 < share < float("inf"):
+            raise InputError(Problem(name, "a share above 0, such as 0.075", repr(share)))
+    sides = (_results("baseline", baseline), _results("new", new))
+    return compare_results(*sides, Relevant(rate=relevant_rate, latency=relevant_latency))
+
+
+def _source(
+    scenario: str | PathLike[str] | Mapping[str, Any],
+    overrides: Sequence[str],
+    target: str | None,
+    serve: str | None,
+    workers: int | str,
+) -> SourceOptions:
+    given = scenario if isinstance(scenario, Mapping) else Path(scenario)
+    return SourceOptions(given, _texts("overrides", overrides), target, serve, str(workers))
+
+
+def _path(path: str | PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _texts(name: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """Refuse one text in the place of several: it would be a sequence of letters."""
+    if isinstance(texts, str):
+        raise TypeError(f'{name}: expected a sequence of texts, found "{texts}"')
+    return tuple(texts)
+
+
+def _sizes(given: Mapping[DimensionName, float] | None) -> tuple[str, ...]:
+    """As options have them."""
+    return tuple(f"{name}={value!r}" for name, value in (given or {}).items())
+
+
+def _results(name: str, given: Sequence[str | PathLike[str] | RunResult]) -> list[Path | RunResult]:
+    if isinstance(given, str):
+        raise TypeError(f'{name}: expected a sequence of results, found "{given}"')
+    return [Path(each) if isinstance(each, str | PathLike) else each for each in given]
+
+
+def _check_thread() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("a run is led from the main thread: Python handles signals there, and nowhere else")
+
+
+def _check_written(folder: ResultFolder | None, result: RunResult | CapacityResult) -> None:
+    if folder is not None and (troubles := folder.troubles):
+        raise NotWritten(result, troubles)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType
 
+    from loadgen.report.folder import ResultFolder
+
 # Into a file or a pipe, nothing has to fit a window.
 _FILE_WIDTH = 120
 # Of one complaint: most of what is said of a file with many problems is in many lines.
@@ -118,6 +120,13 @@ def complain(text: str) -> None:
     text = "\n".join(plain(line, _MOST) for line in text.split("\n"))
     with suppress(OSError):
         click.echo(f"loadgen: {text}" if "\n" not in text else f"loadgen:\n{text}", err=True)
+
+
+def complain_of(*folders: ResultFolder) -> ExitCode:
+    """Say what of a result is not there; returns what that makes of a run that did well otherwise."""
+    for trouble in (trouble for folder in folders for trouble in folder.troubles):
+        complain(trouble)
+    return ExitCode.NOT_WRITTEN if any(folder.troubles for folder in folders) else ExitCode.PASSED
 
 
 def give_up(error: OSError) -> None:

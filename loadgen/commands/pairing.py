@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from loadgen.commands.onlooker import Onlooker
 from loadgen.commands.options import SourceOptions
-from loadgen.commands.output import complain
+from loadgen.commands.output import complain, complain_of
 from loadgen.commands.results import write_comparison
-from loadgen.commands.runner import complain_of, run_job
+from loadgen.commands.runner import Addresses, run_job
 from loadgen.commands.source import read_source
 from loadgen.commands.target import READY_S, CommandTarget, started
-from loadgen.commands.watching import Onlooker, watching
+from loadgen.commands.watching import watching
 from loadgen.compare.comparison import compare
 from loadgen.compare.metrics import Relevant
 from loadgen.compare.pairs import Slot, session_order
@@ -83,6 +84,8 @@ def run_pairs(options: AbOptions) -> int:
             result = _one_run(
                 source, options.targets[slot.new], _OPTIONS[slot.new], checked.demands, folders[-1], onlooker
             )
+            if not folders[-1].created:
+                complain("; ".join(result.verdict.reasons))
             onlooker.say(_line(name, len(order), result))
         runs.append((slot, result))
         if result.verdict.exit_code == ExitCode.INTERRUPTED or asked():
@@ -131,7 +134,7 @@ def _one_run(
     now = into.started
     if _is_address(target):
         job = make_job(source._replace(targets=tuple(read_targets(target, option))), now)
-        return run_job(job, demands, into, onlooker)
+        return run_job(job, demands, now, into, onlooker)
     with ExitStack() as stack:
         process: CommandTarget | None = None
         if source.use is Use.TARGET_WLC:
@@ -139,7 +142,7 @@ def _one_run(
             source = source._replace(targets=tuple(process.addresses))
         job = make_job(source, now)
 
-        def listening() -> None:
+        def listening(_: Addresses) -> None:
             nonlocal process
             if process is not None:
                 process.check_running(option)
@@ -164,6 +167,7 @@ def _one_run(
         return run_job(
             job,
             demands,
+            now,
             into,
             Onlooker(show, onlooker.say),
             wait_ns=int(READY_S * NS_PER_S) if source.use is Use.SERVE_WLC else None,

@@ -1,4 +1,4 @@
-"""Saved results: read, compared, written in the format that was asked for."""
+"""`loadgen compare` and `loadgen export`: results written in the format that was asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from loadgen.capacity.result import CapacityResult
 from loadgen.commands.output import display, plainly, say
-from loadgen.compare.comparison import compare
+from loadgen.commands.saved import compare_results
 from loadgen.compare.metrics import Relevant
 from loadgen.compare.result import Comparison
 from loadgen.errors import InputError, Problem
@@ -75,28 +75,9 @@ def compare_saved(
     """Compare saved results, write what was asked for, and return the exit code.
 
     Raises:
-        InputError: a result that cannot be read, is given twice, or is of another load.
+        InputError: as `compare_results` and `write_comparison`.
     """
-    for paths in (baseline, new):
-        _refuse_twice(paths)
-    # A problem with one file is no reason to hide that of the next.
-    runs: dict[Path, RunResult] = {}
-    problems: list[Problem] = []
-    for path in dict.fromkeys([*baseline, *new]):
-        try:
-            runs[path] = read_document_untrusted(path, RunResult)
-        except InputError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise InputError(problems)
-    result = compare(
-        [runs[path] for path in baseline],
-        [runs[path] for path in new],
-        paired=False,
-        names=(_side(baseline), _side(new)),
-        sources=[str(path) for path in (*baseline, *new)],
-        relevant=Relevant(rate=rate, latency=latency),
-    )
+    result = compare_results(baseline, new, Relevant(rate=rate, latency=latency))
     write_comparison(result, form, out)
     return result.exit_code
 
@@ -144,19 +125,6 @@ def _formed(write: Callable[[R], str], result: R, where: str) -> str:
         return write(result)
     except NoFigures as none:
         raise InputError(Problem(where, "a result whose figures are the target's", str(none))) from none
-
-
-def _refuse_twice(paths: Sequence[Path]) -> None:
-    seen: set[Path] = set()
-    for path in paths:
-        file = (path / "result.json" if path.is_dir() else path).resolve()
-        if file in seen:  # one run twice would look like two that agree
-            raise InputError(Problem(str(path), "every result once", "the same again"))
-        seen.add(file)
-
-
-def _side(paths: Sequence[Path]) -> str:
-    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
 def _write(text: str, out: Path | None) -> None:

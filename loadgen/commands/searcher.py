@@ -1,11 +1,11 @@
-"""From the options of `loadgen capacity` to a result folder: a search along each dimension."""
+"""A search along each dimension: check everything, search, fill its folder. Nothing is printed here."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from loadgen.capacity.campaign import Campaign, Settings, applicable
@@ -22,12 +22,10 @@ from loadgen.capacity.dimension import (
 )
 from loadgen.capacity.probing import Ended, Prober
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe
-from loadgen.commands.advice import advice
-from loadgen.commands.options import SourceOptions
-from loadgen.commands.output import complain, display, say
-from loadgen.commands.runner import complain_of, ready
+from loadgen.commands.onlooker import Onlooker
+from loadgen.commands.options import CapacityOptions
+from loadgen.commands.runner import ready
 from loadgen.commands.source import read_duration, read_source, read_wait
-from loadgen.commands.watching import Onlooker, watching
 from loadgen.errors import ExitCode, InputError, Problem, noting
 from loadgen.measure.hlog import IntervalLog
 from loadgen.prepare.job import Source, check_source, plan_of
@@ -40,31 +38,29 @@ from loadgen.results.thresholds import Threshold, parse_thresholds
 from loadgen.run.forkserver import fork_server
 from loadgen.run.signals import noted
 from loadgen.scenario.plan import Plan, Use
+from loadgen.strict import one_of
+from loadgen.strict import shown as quoted
 
 # Where a search begins when neither an option nor the scenario says so.
 _START = 50.0
 _UNFINISHED = "the search had not ended when this was written"
 
 
-class CapacityOptions(NamedTuple):
-    """The options of `loadgen capacity`, as they were given."""
-
-    source: SourceOptions
-    dimensions: tuple[str, ...]
-    slos: tuple[str, ...]
-    starts: tuple[str, ...]
-    maxima: tuple[str, ...]
-    resolution: str | None
-    hold: str | None
-    confirm: str | None
-    wait: str | None
-    results: Path
-    as_json: bool
-    quiet: bool
+# Of a search with this title: who looks on.
+OnlookerOf = Callable[[str], AbstractContextManager[Onlooker]]
 
 
-def search_capacity(options: CapacityOptions) -> int:
-    """Do it; returns the exit code.
+class Searched(NamedTuple):
+    """What was found, and where it is written. folder: None: nowhere."""
+
+    source: Source
+    plan: Plan
+    result: CapacityResult
+    folder: ResultFolder | None
+
+
+def search(options: CapacityOptions, onlooker_of: OnlookerOf) -> Searched:
+    """Do it.
 
     Raises:
         InputError: something is not usable; nothing was written and nothing was sent.
@@ -77,26 +73,25 @@ def search_capacity(options: CapacityOptions) -> int:
     fork_server()
     for settings in searches:
         campaign = Campaign(settings)
-        with watching(f"{plan.scenario} · {settings.dimension}", quiet=options.quiet) as onlooker:
+        with onlooker_of(f"{plan.scenario} · {settings.dimension}") as onlooker:
             ended = account.prober(source, campaign, onlooker).run(campaign)
         account.end(campaign, ended)
         if account.code in (ExitCode.INTERRUPTED, ExitCode.WORKER_DIED):
             break
     with noted():
-        code = account.conclude()
-    if account.code is ExitCode.UNREACHABLE and not options.quiet:
-        for line in advice(source, plan, {}):
-            complain(line)
-    return code
+        result = account.conclude()
+    return Searched(source, plan, result, account.folder)
 
 
 class _Account:
-    """What is found, on its way to the folder and to whoever reads it."""
+    """What is found, on its way to the folder, if there is to be one."""
 
     def __init__(self, options: CapacityOptions, plan: Plan, wait_ns: int | None) -> None:
-        self._options, self._plan, self._wait_ns = options, plan, wait_ns
+        self._plan, self._wait_ns = plan, wait_ns
         self._started = datetime.now(UTC)
-        self._folder = ResultFolder(options.results, self._started, f"capacity-{plan.scenario}", plan.digest)
+        self.folder: ResultFolder | None = None
+        if options.results is not None:
+            self.folder = ResultFolder(options.results, self._started, f"capacity-{plan.scenario}", plan.digest)
         self._found: list[DimensionResult] = []
         self.code = ExitCode.PASSED
 
@@ -105,18 +100,20 @@ class _Account:
         dimension, logs = campaign.settings.dimension, 0
 
         def prepared(of: Plan, listening: Sequence[tuple[str, int]]) -> None:
-            if not self._folder.created:
-                self._folder.create()
-                self._folder.write("plan.json", as_json(self._plan))
-                self._folder.check()
+            if self.folder is not None and not self.folder.created:
+                self.folder.create()
+                self.folder.write("plan.json", as_json(self._plan))
+                self.folder.check()
                 self._save(campaign)
             if of.use is Use.SERVE_WLC:
                 onlooker.say(ready(listening))
 
-        def new_log(start_unix_s: float) -> IntervalLog:
+        def new_log(start_unix_s: float) -> IntervalLog | None:
             nonlocal logs
             logs += 1
-            return self._folder.log(f"{dimension}{'' if logs == 1 else f'-{logs}'}.hlog", start_unix_s)
+            if self.folder is None:
+                return None
+            return self.folder.log(f"{dimension}{'' if logs == 1 else f'-{logs}'}.hlog", start_unix_s)
 
         def on_probe(probe: Probe) -> None:
             onlooker.say(shown.probe_line(probe, ABOUT[dimension].unit))
@@ -130,25 +127,20 @@ class _Account:
         self._found.append(result)
         self.code = _worst(self.code, ended.code, result.outcome)
 
-    def conclude(self) -> int:
-        """All are; returns the exit code."""
-        folder, options = self._folder, self._options
-        document = self._document(self._found, self.code)
-        if folder.created:
+    def conclude(self) -> CapacityResult:
+        """All are."""
+        folder, document = self.folder, self._document(self._found, self.code)
+        if folder is not None and folder.created:
             folder.write("result.json", as_json(document))
             folder.close()
             folder.write("report.html", capacity_page(document))
-        if options.as_json:
-            say(as_json(document), nl=False)
-        elif not options.quiet:
-            display(shown.summary(document, str(folder.path) if folder.created else None))
-        unwritten = complain_of(folder)
-        return int(self.code or unwritten)
+        return document
 
     def _save(self, campaign: Campaign) -> None:
         """What stays if the search does not come to its end."""
-        found = [*self._found, campaign.result(_UNFINISHED)]
-        self._folder.write("result.json", as_json(self._document(found, ExitCode.INTERRUPTED, unfinished=True)))
+        if self.folder is not None:
+            found = [*self._found, campaign.result(_UNFINISHED)]
+            self.folder.write("result.json", as_json(self._document(found, ExitCode.INTERRUPTED, unfinished=True)))
 
     def _document(self, found: Sequence[DimensionResult], code: int, *, unfinished: bool = False) -> CapacityResult:
         plan = self._plan
@@ -168,6 +160,8 @@ class _Account:
 def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
     """What to search, from options, the scenario's [capacity], and defaults."""
     asked = source.scenario.capacity
+    if unknown := [name for name in options.dimensions if name not in list(Dimension)]:
+        raise InputError([Problem("--dimension", one_of(name, list(Dimension)), quoted(name)) for name in unknown])
     dimensions = [Dimension(name) for name in options.dimensions or asked.dimensions]
     dimensions = list(dict.fromkeys(dimensions)) or list(default_dimensions(source.use))
     where = f"{source.path}: capacity"

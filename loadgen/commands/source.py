@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from loadgen.commands.options import SourceOptions
 from loadgen.errors import InputError, Problem
 from loadgen.prepare.addresses import read_targets
 from loadgen.prepare.job import Source
 from loadgen.scenario.plan import Use
-from loadgen.scenario.reading import load_scenario
+from loadgen.scenario.reading import load_scenario, scenario_untrusted
+from loadgen.strict import one_of, shown
 from loadgen.units import Duration
+
+# What stands for its file where a scenario comes as values; files that it names are looked for in the current folder.
+_VALUES = Path("scenario")
 
 
 def read_source(options: SourceOptions, duration: str | None = None) -> Source:
@@ -19,13 +27,30 @@ def read_source(options: SourceOptions, duration: str | None = None) -> Source:
     """
     use, targets = _use(options)
     duration_ns = None if duration is None else read_duration(duration, "--duration")
-    scenario, profile = load_scenario(options.scenario, options.overrides)
-    return Source(options.scenario, scenario, profile, use, targets, options.workers, duration_ns)
+    path = options.scenario if isinstance(options.scenario, Path) else _VALUES
+    if isinstance(options.scenario, Path):
+        scenario, profile = load_scenario(path, options.overrides)
+    else:
+        scenario, profile = scenario_untrusted(_tables(options.scenario), path, options.overrides)
+    return Source(path, scenario, profile, use, targets, options.workers, duration_ns)
+
+
+def _tables(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy, of such types as a TOML file is read into."""
+    return {str(key): _value(value) for key, value in values.items()}
+
+
+def _value(value: object) -> object:
+    if isinstance(value, Mapping):
+        return _tables(value)
+    return list(map(_value, value)) if isinstance(value, list | tuple) else value
 
 
 def _use(options: SourceOptions) -> tuple[Use, tuple[tuple[str, int], ...]]:
     if options.target is not None and options.serve is not None:
         raise InputError(Problem("--target, --serve", "one of them", "both"))
+    if options.serve not in (None, "wlc", "mse"):
+        raise InputError(Problem("--serve", one_of(options.serve, ("wlc", "mse")), shown(options.serve)))
     if options.serve is not None:
         return (Use.SERVE_WLC if options.serve == "wlc" else Use.SERVE_MSE), ()
     if options.target is None:

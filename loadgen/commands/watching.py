@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
 
+from loadgen.commands.onlooker import Onlooker
 from loadgen.commands.output import plainly
 from loadgen.foreign import visible
 from loadgen.measure.progress import Snapshot
@@ -16,13 +16,6 @@ from loadgen.run.supervisor import Watcher
 
 # Without a terminal: a line this often.
 _LINE_S = 5.0
-
-
-class Onlooker(NamedTuple):
-    """Whoever looks on: is shown the run as it goes on, and told a line now and then."""
-
-    show: Watcher
-    say: Callable[[str], None]
 
 
 @contextmanager

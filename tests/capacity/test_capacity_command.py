@@ -14,8 +14,8 @@ import pytest
 
 from loadgen.capacity.dimension import Dimension
 from loadgen.cli.main import main
-from loadgen.commands.options import SourceOptions
-from loadgen.commands.searcher import CapacityOptions, _settings
+from loadgen.commands.options import CapacityOptions, SourceOptions
+from loadgen.commands.searcher import _settings
 from loadgen.commands.source import read_source
 from loadgen.units import NS_PER_S
 
@@ -217,8 +217,6 @@ def settings_of(path: Path, *overrides: str, **options: object) -> dict[Dimensio
         "confirm": None,
         "wait": None,
         "results": path.parent / "results",
-        "as_json": False,
-        "quiet": True,
         **options,
     }
     made = CapacityOptions(**asked)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from loadgen.cli.main import cli
 from loadgen.cli.main import main as command_line
 from loadgen.commands import output
 from loadgen.commands.output import display, printed, say
-from loadgen.commands.runner import _announce
+from loadgen.commands.showing_run import _announce
 from loadgen.errors import ExitCode
 
 main = importlib.import_module("loadgen.cli.main")

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from conftest import SMALL, Running, Start, eventually
 
-from loadgen.commands import runner
-from loadgen.commands.options import SourceOptions
+from loadgen.commands.options import RunOptions, SourceOptions
+from loadgen.commands.showing_run import run_scenario
 from loadgen.measure.hlog import read_hlog_untrusted
+from loadgen.report import html
 from loadgen.report.html import run_page
 from loadgen.run import signals
 
@@ -119,10 +120,11 @@ def test_asked_to_end_while_it_writes_it_writes_all(
             asked.append(number)
         return run_page(*arguments)
 
-    monkeypatch.setattr(runner, "run_page", page)
+    monkeypatch.setattr(html, "run_page", page)
     monkeypatch.setattr(signals, "_noted", False)
     source = SourceOptions(small, (), None, None, "1")
-    code = runner.run_scenario(runner.RunOptions(source, None, None, tmp_path / "r", (), False, True, None, None))
+    options = RunOptions(source, None, None, tmp_path / "r", ())
+    code = run_scenario(options, json=False, quiet=True, trace=None, trace_limit=None)
     assert asked == [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     (folder,) = (tmp_path / "r").iterdir()
     assert {path.name for path in folder.iterdir()} == FILES
