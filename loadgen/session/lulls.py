@@ -23,6 +23,9 @@ TIMES_LONGER = 3
 # Otherwise it may have been a burst: what a WLC has to tell once to who subscribes.
 LEAST_LOOKS = 10
 LONG_FLOW_NS = 10 * NS_PER_S
+# However short it flowed, it did so evenly if it is silent now for so many times its longest pause. If its pauses are
+# random, exponential ones, that comes by chance in one of ten million: ten looks have nine pauses between them.
+TIMES_EVEN = 20
 
 
 class Lull(NamedTuple):
@@ -42,7 +45,7 @@ class Lulls:
         self._look_ns = 0  # when the next one is due
         self._came_ns = 0  # when the last batch came
         self._until_ns = NEVER_NS
-        self._times_longer = float(TIMES_LONGER)
+        self._slower = 1.0  # by that much longer a pause may be at the end
 
     def begin(self, until_ns: int, stages: Sequence[RateStage]) -> None:
         """A load begins, which lasts until then; what comes later says nothing of it. Args: stages: of the scenario: if
@@ -52,7 +55,7 @@ class Lulls:
         self._look_ns = 0
         most = max((max(stage.start_per_s, stage.end_per_s) for stage in stages), default=0.0)
         last = stages[-1].end_per_s if stages else 0.0
-        self._times_longer = TIMES_LONGER * (most / last if last else math.inf if most else 1.0)
+        self._slower = most / last if last else math.inf if most else 1.0
 
     def open(self, row: int) -> None:
         """A session begins."""
@@ -92,10 +95,10 @@ class Lulls:
             last_ns, longest_ns = int(self._last_ns[row]), int(self._longest_ns[row])
             silent_ns = self._until_ns - max(last_ns, int(self._told_ns[row]))
             flow_ns = last_ns - int(self._first_ns[row])
+            times = TIMES_LONGER if flow_ns >= min(silent_ns, LONG_FLOW_NS) else TIMES_EVEN
             if (
                 self._looks[row] >= LEAST_LOOKS  # so there was a pause
-                and silent_ns >= max(LEAST_SILENCE_NS, self._times_longer * longest_ns)
-                and flow_ns >= min(silent_ns, LONG_FLOW_NS)
+                and silent_ns >= max(LEAST_SILENCE_NS, times * self._slower * longest_ns)
             ):
                 found[row] = Lull(silent_ns, longest_ns)
         return found

@@ -76,9 +76,11 @@ def test_a_stall_in_the_middle_is_none_at_the_end_and_what_was_usual_is_none_eit
         ([number * 5.0 for number in range(20)], 104.0),
         # Bursts of half a second, ten seconds apart.
         ([burst * 10 + place / 100 for burst in range(12) for place in range(50)], 119.0),
-        # What is to be told to who subscribes, and nothing after that.
-        (steady(3), 60.0),
+        # What is to be told to who subscribes, and nothing after that: no second of it.
+        (steady(0.9), 60.0),
         (steady(0.5), 3.0),
+        # Bursts of two seconds, ten seconds apart; a load that ends between the third and the fourth.
+        ([burst * 10 + place / 100 for burst in range(3) for place in range(200)], 29.5),
         # Poisson-like: 2/s with gaps up to 2 s.
         ([0.3 * number + 1.7 * (number // 10) for number in range(60)], 30.0),
         # A moment before the end.
@@ -91,6 +93,36 @@ def test_who_is_slow_or_comes_in_bursts_or_has_told_all_is_not_blamed(times_s: l
 
 def test_after_a_long_flow_any_silence_is_one() -> None:
     assert silent_s(steady(12), load_s=60.0) == pytest.approx([48], abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("until_s", "per_s", "load_s", "silent"),
+    [
+        # However much of the load is silent: a longer silence is not excused by the shorter flow.
+        (2, 100, 8, 6),
+        (3, 100, 9, 6),
+        (3, 50, 60, 57),
+        (1.5, 50, 4, 2.5),
+        # Twenty times its longest pause: of 0.1 s or so as it is looked at; of 0.5 s.
+        (2, 50, 4.3, 2.3),
+        (6, 2, 16, 10),
+    ],
+)
+def test_a_stream_that_flowed_evenly_is_known_at_once(
+    until_s: float, per_s: float, load_s: float, silent: float
+) -> None:
+    assert silent_s(steady(until_s, per_s), load_s=load_s) == pytest.approx([silent], abs=0.15 + 1 / per_s)
+
+
+def test_a_stream_with_pauses_is_known_by_a_longer_one_only() -> None:
+    """3 s with a pause of 0.5 s: silent for 6 s, it may come in bursts; for 13 s, it does not."""
+    paused = steady(1.5) + steady(3, since_s=2)
+    assert silent_s(paused, load_s=9) == [0]
+    assert silent_s(paused, load_s=16) == pytest.approx([13], abs=0.15)
+    # Where the scenario grows slower, by as much later.
+    stages = [RateStage("a", 0, 3 * NS_PER_S, 50, 50), RateStage("b", 3, 20 * NS_PER_S, 10, 10)]
+    assert silent_s(steady(3), load_s=12, stages=stages) == [0]
+    assert silent_s(steady(3), load_s=15, stages=stages) == pytest.approx([12], abs=0.15)
 
 
 @pytest.mark.parametrize(
