@@ -206,6 +206,9 @@ def _reasons(course: _Course, generator: GeneratorVerdict, counters: Mapping[str
         yield shortfall.reason
     yield from _shortcomings(counters)
     yield from _named(_ODDITIES, counters)
+    withdrawn, received = counters.get("notify.withdrawn", 0), counters.get("notify.received", 0)
+    if withdrawn > received * TOLERANCE:
+        yield f"notifications missing when we left, and perhaps under way: {withdrawn:,}, beside {received:,} that came"
     if unasked := counters.get("requests.unmatched", 0) + counters.get("echo.unmatched", 0):
         yield f"responses that nobody asked for: {unasked:,}"
     if told := faults(counters).told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
@@ -14,6 +15,10 @@ _LARGEST_GAP = 1 << 32
 # A number that is missing when we leave may be under way for half as long again as any before it was, and a little.
 _LATER_STILL = 1.5
 _LITTLE_NS = NS_PER_S // 10
+# Of the numbers since the first of these, twice the share that came late before may be, and a few: a share of few is
+# not known well. So one that was late does not excuse hundreds that are lost.
+_TIMES_LATE = 2
+_FEW_LATE = 3
 # Before anything that is due.
 NOTHING_DUE_NS = -(1 << 63)
 
@@ -170,12 +175,19 @@ class SequenceCheck(Generic[Held]):
         if not self.reordered:
             return
         since_ns = left_ns - int(self._longest_ns * _LATER_STILL) - _LITTLE_NS
-        if withdrawn := sum(missed_ns >= since_ns for missed_ns in self._missing.values()):
+        young = [number for number, missed_ns in self._missing.items() if missed_ns >= since_ns]
+        # The rest has been missing for longer than these, and is lost.
+        if withdrawn := min(len(young), self._under_way(self.expected - young[0]) if young else 0):
             self.lost -= withdrawn
             self.skipped += withdrawn
             self._missing.clear()
             count("notify.lost", -withdrawn)
             count("notify.withdrawn", withdrawn)
+
+    def _under_way(self, numbers: int) -> int:
+        """How many of so many numbers, the last ones, may still come, by how many came late so far."""
+        whole = max(numbers, self._before + self.expected - self.skipped)
+        return math.ceil(_TIMES_LATE * self.reordered * numbers / whole) + _FEW_LATE
 
     def counts(self) -> dict[str, int]:
         """What was found so far, by the names of the counters."""

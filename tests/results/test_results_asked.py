@@ -296,6 +296,14 @@ def test_what_came_otherwise_than_it_is_to_come_has_a_line_however_little_it_is(
     assert verdict.reasons == (words,)
 
 
+def test_what_may_have_been_under_way_when_we_left_has_a_line_if_it_is_much() -> None:
+    theirs = PLAIN | {"notify.received": 1000}
+    assert verdict_of(theirs | {"notify.withdrawn": 10}).reasons == ()
+    much = verdict_of(theirs | {"notify.withdrawn": 11})
+    assert much.exit_code == ExitCode.PASSED
+    assert much.reasons == ("notifications missing when we left, and perhaps under way: 11, beside 1,000 that came",)
+
+
 def test_what_is_lost_is_a_share_of_what_came_once() -> None:
     """Over the tolerance it is the limit; of as many as came in all, it is not."""
     theirs = {"sessions.attempted": 1, "sessions.established": 1, "notify.lost": 7}

@@ -203,6 +203,65 @@ def test_what_may_be_under_way_when_we_leave_is_withdrawn(
     assert check.taken == taken == 2 + late
 
 
+def left(came: list[tuple[int, int]], left_ms: int) -> tuple[int, int]:
+    """How many are lost, and withdrawn, of these numbers and when they came (ms) in a session that we leave then."""
+    counted: Counter[str] = Counter()
+
+    def count(name: str, amount: int) -> None:
+        counted[name] += amount
+
+    check = SequenceCheck()
+    for at_ms, number in sorted(came):
+        check.take_all([number], [number], count, at_ms * NS_PER_MS)
+    check.leave(left_ms * NS_PER_MS, count)
+    assert check.lost == counted["notify.lost"]
+    return counted["notify.lost"], counted["notify.withdrawn"]
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "length_ms", "since_ms", "one_in"),
+    [
+        (6000, 14_000, 7000, 10),
+        (3000, 9000, 4000, 2),
+        (1000, 4000, 2900, 20),
+        # It came late at the very end, and all that was lost before was lost later than it was missed.
+        (4500, 5000, 1000, 3),
+    ],
+)
+def test_one_late_number_does_not_excuse_what_is_lost_later(
+    late_ms: int, length_ms: int, since_ms: int, one_in: int
+) -> None:
+    """100/s; one number comes late, and from some time on only one in so many comes."""
+    came, lost = [(200 + late_ms, 20)], 0
+    for number in range(length_ms // 10):
+        at_ms = number * 10
+        # The last one comes, so that all are missing that do not.
+        if at_ms > since_ms and number % one_in and number < length_ms // 10 - 1:
+            lost += 1
+        elif number != 20:
+            came.append((at_ms, number))
+    found, withdrawn = left(came, length_ms)
+    assert found + withdrawn == lost
+    assert withdrawn <= 2 + 3
+
+
+@pytest.mark.parametrize("one_in", [2, 5, 20, 100])
+@pytest.mark.parametrize("length_ms", [3000, 10_000, 10_777])
+def test_of_a_session_in_which_many_come_late_all_that_are_under_way_are_withdrawn(one_in: int, length_ms: int) -> None:
+    """100/s, one in so many comes 1 s late, always: none is lost, whenever we leave."""
+    sent = [(number * 10 + 1000 * (number % one_in == 1), number) for number in range(length_ms // 10)]
+    came = [(at_ms, number) for at_ms, number in sent if at_ms < length_ms]
+    highest = max(number for _, number in came)
+    assert left(came, length_ms) == (0, sum(at_ms >= length_ms and number < highest for at_ms, number in sent))
+
+
+def test_of_those_that_may_be_under_way_the_ones_missed_last_are_withdrawn_by_how_many_came_late_before() -> None:
+    """10 of 1,000 came 1 s late. Of the last 100, 50 are missing: twice 1 % of those may be under way, and 3 more."""
+    came = [(number * 10 + 1000 * (number % 90 == 1), number) for number in range(900)]
+    came += [(number * 10, number) for number in range(901, 1000, 2)]
+    assert left(came, 10_000) == (45, 5)
+
+
 @given(seed=st.integers(0, 2**32 - 1))
 @REPEATABLE
 def test_every_number_is_received_lost_or_withdrawn(seed: int) -> None:
