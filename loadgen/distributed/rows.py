@@ -133,11 +133,11 @@ class Batch:
         self._last_s = max(self._last_s, end_unix_s)
         length_s = min(length_s, max(0.0, end_unix_s - self._until_s.get(process, -math.inf)))
         self._until_s[process] = end_unix_s
-        for tag, encoded in interval.histograms.items():
+        for tag, filled in interval.decoded.items():
             row = self._rows.get(stage_of(tag)[1])
             if row is not None:
                 before = self._histograms[row].count
-                self._histograms[row].merge(encoded)
+                self._histograms[row].fill(filled)
                 new = self._histograms[row].count - before
                 self._per_second[row].update(_by_second(new, end_unix_s, length_s))
         counted, now = self._counted.get(process, Counter()), Counter(interval.counters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from loadgen.measure.histogram import merged
+from loadgen.measure.histogram import Filled, merged
 from loadgen.measure.hlog import LogLine
 from loadgen.measure.recorder import Interval
 
@@ -20,7 +20,7 @@ class WholeInterval:
         counters: of each worker, since the start of the run.
         cpu_s: of each worker, since it began, where it is known.
         active: sessions, when the last of them told; None if nobody said.
-        parts: encoded histograms by tag, one of each worker that has any.
+        parts: histograms by tag, one of each worker that has any.
     """
 
     def __init__(self, index: int) -> None:
@@ -28,7 +28,7 @@ class WholeInterval:
         self.counters: dict[str, dict[str, int]] = {}
         self.cpu_s: dict[str, float] = {}
         self.active: int | None = None
-        self.parts: dict[str, list[bytes]] = {}
+        self.parts: dict[str, list[Filled]] = {}
 
     def add(self, worker: str, interval: Interval, cpu_s: float | None, active: int | None) -> None:
         """One worker's part, or more of it."""
@@ -36,8 +36,8 @@ class WholeInterval:
         if cpu_s is not None:
             self.cpu_s[worker] = cpu_s
         self.active = active
-        for tag, encoded in interval.histograms.items():
-            self.parts.setdefault(tag, []).append(encoded)
+        for tag, filled in interval.decoded.items():
+            self.parts.setdefault(tag, []).append(filled)
 
     def lines(self, interval_s: float) -> Iterator[LogLine]:
         """For the interval log."""

@@ -30,12 +30,8 @@ class Merger:
         self._clocks: dict[str, Clocks] = {}
         self._summaries: dict[frozenset[str], dict[str, MetricSummary]] = {}
 
-    def add(self, worker: str, interval: Interval, decoded: Mapping[str, Histogram] | None = None) -> None:
-        """One interval of one worker, in order.
-
-        Args:
-            decoded: its histograms, if somebody has decoded them already; they are not to be used afterwards.
-        """
+    def add(self, worker: str, interval: Interval) -> None:
+        """One interval of one worker, in order."""
         self._counters[worker] = interval.counters
         self._latest[worker] = interval.index
         self._clocks[worker] = interval.clocks
@@ -46,12 +42,10 @@ class Merger:
             self._waits[tag][worker] = waited
         for what, counts in interval.moments.items():
             self._moments[what].add(counts)
-        for tag, encoded in interval.histograms.items():
-            total = self._totals.setdefault(tag, Histogram())
-            if decoded is None:
-                total.merge(encoded)
-            else:
-                total.absorb(decoded[tag])
+        for tag, filled in interval.decoded.items():
+            if tag not in self._totals:
+                self._totals[tag] = Histogram()
+            self._totals[tag].fill(filled)
 
     def settle(self, workers: Collection[str] | None = None) -> None:
         """These workers, or whoever there was, will report no more: what was open at their last report is over."""

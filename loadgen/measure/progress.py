@@ -77,7 +77,7 @@ class Recent:
         """Of a metric in the last interval, over all stages that it touched."""
         histogram = Histogram()
         for interval in self._last.values():
-            for tag, encoded in interval.histograms.items():
+            for tag, filled in interval.decoded.items():
                 if stage_of(tag)[1] == metric:
-                    histogram.merge(encoded)
+                    histogram.fill(filled)
         return histogram.percentiles(*percents)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
 
 from loadgen.measure.clocks import Clocks, PeerClocks
-from loadgen.measure.histogram import Bins
+from loadgen.measure.histogram import Bins, Filled
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
 from loadgen.measure.waits import WENT_ON, Waited, Waits
@@ -17,7 +18,7 @@ from loadgen.measure.waits import WENT_ON, Waited, Waits
 _GATHERED_ROWS = 4096
 
 
-class Interval(msgspec.Struct, frozen=True):
+class Interval(msgspec.Struct, frozen=True, dict=True):
     """What one worker saw in one interval.
 
     Attributes:
@@ -35,6 +36,19 @@ class Interval(msgspec.Struct, frozen=True):
     waits: dict[str, Waited] = {}
     moments: dict[str, dict[int, int]] = {}
     clocks: Clocks = Clocks()
+
+    @cached_property
+    def decoded(self) -> dict[str, Filled]:
+        """`histograms`, decoded once: for totals, the interval log, the timeline and the live view."""
+        return {tag: Filled.of(encoded) for tag, encoded in self.histograms.items()}
+
+    def decode_untrusted(self) -> None:
+        """`decoded`, of an interval that came from elsewhere.
+
+        Raises:
+            ValueError: a histogram is none.
+        """
+        vars(self)["decoded"] = {tag: Filled.of_untrusted(encoded) for tag, encoded in self.histograms.items()}
 
 
 class Recorder:

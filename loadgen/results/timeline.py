@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from loadgen.measure.books import once
-from loadgen.measure.histogram import Histogram, merged
+from loadgen.measure.histogram import Filled, Histogram, merged
 from loadgen.measure.intervals import WholeInterval
 from loadgen.measure.stages import stage_of
 from loadgen.results.result import Timeline
@@ -73,12 +73,12 @@ class _Row:
         self.encoded: dict[str, bytes] = {}
         self.figures: dict[str, dict[str, int]] = {}
 
-    def add(self, metric: str, parts: Sequence[bytes]) -> None:
+    def add(self, metric: str, parts: Sequence[Filled]) -> None:
         """More of a metric."""
         known = self.encoded.get(metric)
-        histogram = merged(parts if known is None else [known, *parts])
+        histogram = merged(parts if known is None else [Filled.of(known), *parts])
         self.figures[metric] = shown_of(histogram)
-        self.encoded[metric] = parts[0] if known is None and len(parts) == 1 else histogram.encode()
+        self.encoded[metric] = parts[0].encoded if known is None and len(parts) == 1 else histogram.encode()
 
     def absorb(self, later: _Row) -> None:
         """Go on until the end of another row."""
@@ -86,7 +86,7 @@ class _Row:
         self.cpu_s |= later.cpu_s
         self.active = self.active if later.active is None else later.active
         for metric, encoded in later.encoded.items():
-            self.add(metric, [encoded])
+            self.add(metric, [Filled.of(encoded)])
 
 
 class TimelineBuilder:
@@ -115,7 +115,7 @@ class TimelineBuilder:
         row.cpu_s |= {worker: (whole.index, cpu_s) for worker, cpu_s in whole.cpu_s.items()}
         if whole.active is not None:
             row.active = whole.active
-        by_metric: defaultdict[str, list[bytes]] = defaultdict(list)
+        by_metric: defaultdict[str, list[Filled]] = defaultdict(list)
         for tag, parts in whole.parts.items():
             by_metric[stage_of(tag)[1]] += parts
         for metric in _METRICS:

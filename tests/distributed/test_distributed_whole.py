@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 from distributed_samples import EPOCH_NS, MS, RUN, chosen, ending, health, histogram, interval, report
+from hdrh.histogram import HdrHistogram
 
 from loadgen.distributed.master.whole import BadReport, WholeRun
 from loadgen.distributed.messages import WorkerInterval, nothing_of
@@ -59,6 +61,40 @@ def test_percentiles_are_those_of_all_values_together(tmp_path: Path) -> None:
     assert sum(line.histogram.count for line in lines) == exact.count
     assert result.verdict.generator is Verdict.VALID
     assert {w.worker for w in result.workers} == {"mse-0", "mse-1", "mse-2"}
+
+
+def test_each_histogram_of_a_report_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the totals, the log, the timeline of the run, that of the last minutes, and every page that is asked for."""
+    run, decoded = whole(tmp_path), 0
+    decode = HdrHistogram.decode
+
+    def noting(encoded: bytes, *args: object) -> HdrHistogram:
+        nonlocal decoded
+        decoded += 1
+        return decode(encoded, *args)
+
+    monkeypatch.setattr(HdrHistogram, "decode", noting)
+    run.on_whole = lambda each: list(each.lines(1.0))
+    for index in range(4, 7):
+        run.take_untrusted("a", 0, report(part("mse-0", index, [MS] * 4)), NOW_NS)
+        assert run.live(NOW_NS).counters["notify.received"] == 4
+    assert run.result(NOW_NS, ended=False).metrics["notify.latency"].count == 12
+    assert decoded == 3
+
+
+def test_a_page_is_made_without_a_look_at_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that look on may be many; what the master's own machine goes through is nobody's figure."""
+    run = whole(tmp_path)
+    run.take_untrusted("a", 0, report(part("mse-0", 4, [MS] * 4), part("mse-0", 5, [MS] * 4)), NOW_NS)
+    run.live(NOW_NS)  # what is asked of a machine once
+    opened: list[str] = []
+    # As long as the interpreter lives, so it notes only while this run is asked.
+    asking = True
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if asking and event == "open" else None)
+    live = run.live(NOW_NS)
+    asking = False
+    assert live.load_s > 0
+    assert opened == []
 
 
 def test_counters_are_summed_over_processes(tmp_path: Path) -> None:

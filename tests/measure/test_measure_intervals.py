@@ -18,9 +18,10 @@ from interval_logs import log_to_be
 from measure_samples import HOUR_NS, plain_histogram
 
 from loadgen.errors import InputError
-from loadgen.measure.histogram import Histogram, merged
-from loadgen.measure.hlog import IntervalLog, read_hlog_untrusted
+from loadgen.measure.histogram import Filled, Histogram, merged
+from loadgen.measure.hlog import IntervalLog, LogLine, read_hlog_untrusted
 from loadgen.measure.intervals import LATE, Intervals, WholeInterval
+from loadgen.measure.merge import Merger
 from loadgen.measure.progress import Recent
 from loadgen.measure.recorder import Interval
 from loadgen.results import timeline as timelines
@@ -64,6 +65,40 @@ def test_an_interval_is_given_as_soon_as_everybody_has_closed_it() -> None:
     assert first.cpu_s == {"a": 0.1, "b": 0.1}
     (line,) = first.lines(1.0)
     assert line.histogram.encode() == plain_histogram([1, 2, 3]).encode()
+
+
+def test_each_histogram_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Totals, the interval log, the timeline and the live view share what was decoded."""
+    decoded: list[bytes] = []
+    decode = HdrHistogram.decode
+
+    def noting(encoded: bytes, *args: object) -> HdrHistogram:
+        decoded.append(encoded)
+        return decode(encoded, *args)
+
+    monkeypatch.setattr(HdrHistogram, "decode", noting)
+    merger, recent, timeline = Merger(), Recent(1.0), TimelineBuilder(10**9)
+    lines: list[LogLine] = []
+
+    def take(each: WholeInterval) -> None:
+        timeline.add(each, (each.index + 1) * 10**9)
+        lines.extend(each.lines(1.0))
+
+    intervals, handed = Intervals(take), []
+    intervals.expect(["a", "b"])
+    for number in range(6):
+        worker, index = "ab"[number % 2], number // 2
+        part = interval(index, [number + 1, 9 * MS])
+        handed += part.histograms.values()
+        merger.add(worker, part)
+        recent.add(worker, part)
+        intervals.add(worker, part, 0.1, 1)
+        for percent in (50.0, 50.0):  # twice for each interval, as the view is redrawn
+            assert recent.percentiles("notify.latency", percent) != (None,)
+    assert decoded == handed
+    assert merger.metrics(["hold"])["notify.latency"].count == 12
+    assert [line.histogram.count for line in lines] == [4, 4, 4]
+    assert timeline.build(0).columns["notify.latency.max"] == (plain_histogram([9 * MS]).get_max_value(),) * 3
 
 
 def test_a_worker_that_hands_in_nothing_more_is_not_waited_for() -> None:
@@ -129,7 +164,7 @@ def test_rows_become_longer_and_stay_exact(monkeypatch: pytest.MonkeyPatch) -> N
     assert built.interval_s == 4.0
     assert built.start_s == (-2.0, 2.0, 6.0, 10.0, 14.0, 18.0)
     for row in range(5):
-        exact = merged(bytes(plain_histogram(column).encode()) for column in columns[4 * row : 4 * row + 4])
+        exact = merged(Filled.of(bytes(plain_histogram(column).encode())) for column in columns[4 * row : 4 * row + 4])
         figures = tuple(built.columns[f"notify.latency.{name}"][row] for name in ("p50", "p99", "max"))
         assert figures == (*exact.percentiles(50.0, 99.0), exact.max_ns)
     assert built.columns["notify.latency.p99"][5] is None  # of 60 values there is none

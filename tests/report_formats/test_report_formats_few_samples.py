@@ -172,7 +172,7 @@ def test_a_comparison_has_none_of_them() -> None:
 @pytest.mark.parametrize(("count", "columns"), [(1, {"max"}), (2, {"p50", "max"}), (100, {"p50", "p99", "max"})])
 def test_an_interval_of_the_timeline_has_none_of_them(count: int, columns: set[str]) -> None:
     timeline, whole = TimelineBuilder(10**9), WholeInterval(0)
-    whole.parts = {tag: [encoded] for tag, encoded in interval(count).histograms.items()}
+    whole.parts = {tag: [filled] for tag, filled in interval(count).decoded.items()}
     timeline.add(whole, 10**9)
     assert {n for n in timeline.build(0).columns if "latency" in n} == {f"notify.latency.{c}" for c in columns}
 

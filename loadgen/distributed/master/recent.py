@@ -78,10 +78,10 @@ class RecentTimeline:
                 row.cpu[worker] = (cpu_s - spent) / (index - last) / self._seconds
             self._cpu_before[worker] = (index, cpu_s)
         if index > self._newest - _OPEN:
-            for tag, encoded in interval.histograms.items():
+            for tag, filled in interval.decoded.items():
                 metric = stage_of(tag)[1]
                 if metric in _METRICS:
-                    row.open.setdefault(metric, Histogram()).merge(encoded)
+                    row.open.setdefault(metric, Histogram()).fill(filled)
 
     def build(self, load_start_ns: int | None) -> Timeline:
         """See Builds. The interval that has just begun, and those of which nothing has come, are left out."""

@@ -111,7 +111,7 @@ class WholeRun:
             for part in node.intervals:
                 if not 0 <= part.interval.index <= latest:
                     raise ValueError(f"expected interval 0 to {latest}, found {part.interval.index}")
-            decoded = [_decode_untrusted(part.interval) for part in node.intervals]
+                _decode_untrusted(part.interval)
         except (msgspec.DecodeError, ValueError) as error:
             raise BadReport(str(error)) from error
         if node.run != self.run:
@@ -119,8 +119,8 @@ class WholeRun:
         worker = self._workers.setdefault(client, _Worker(index))
         worker.note(node, settled=settled, finishing=self._told_to_end_ns is not None)
         self._now_ns = now_unix_ns - self._epoch_ns
-        for part, histograms in zip(node.intervals, decoded, strict=True):
-            self._merger.add(part.process, part.interval, histograms)
+        for part in node.intervals:
+            self._merger.add(part.process, part.interval)
             worker.until_ns[part.process] = self._epoch_ns + (part.interval.index + 1) * INTERVAL_NS
             self._intervals.add(part.process, part.interval, part.cpu_s, self.active)
             self._recent.add(part.process, part.interval, part.cpu_s, self.active)
@@ -297,14 +297,11 @@ class WholeRun:
         return (load,)
 
 
-def _decode_untrusted(interval: Interval) -> dict[str, Histogram]:
+def _decode_untrusted(interval: Interval) -> None:
     """Raises: ValueError."""
     if any(count < 1 for counts in interval.moments.values() for count in counts.values()):
         raise ValueError("expected moments at which something happened")
-    decoded = {tag: Histogram() for tag in interval.histograms}
-    for tag, encoded in interval.histograms.items():
-        decoded[tag].merge_untrusted(encoded)
-    return decoded
+    interval.decode_untrusted()
 
 
 def _worst(machines: list[MachineHealth]) -> MachineHealth:
