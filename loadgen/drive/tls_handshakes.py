@@ -77,7 +77,8 @@ class HandshakeMseShard(DialingShard):
         self._past_due = 0  # of earlier loads
         self._finishing = False
         self._rest_until_ns = 0
-        self._held_up = False  # as many as allowed were under way when we last looked: what is due since then waits
+        # As many as allowed were under way when we last looked: what is due since then waits; and until when they were.
+        self._held_up, self._held_up_until_ns = False, 0
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
@@ -85,7 +86,7 @@ class HandshakeMseShard(DialingShard):
         self._schedule = self._plan.schedule(stages)
         self._share = Share(self._schedule, self.worker, self.workers)
         self._start_ns, self._stop_at_ns = at_ns, NEVER_NS
-        self._done, self._held_up = 0, False
+        self._done, self._held_up, self._held_up_until_ns = 0, False, 0
 
     def halt(self) -> None:
         self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
@@ -139,6 +140,8 @@ class HandshakeMseShard(DialingShard):
         return self._due(now_ns) - self._done
 
     def _dial_due(self, now_ns: int) -> None:
+        if self._held_up:
+            self._held_up_until_ns = now_ns
         due = self._due(now_ns)
         expired = self._share.own(self._schedule.count_at(now_ns - self._backlog_ns - self._start_ns))
         self._drop_until(min(expired, due))
@@ -152,8 +155,9 @@ class HandshakeMseShard(DialingShard):
         if index <= self._done:
             return
         self._dropped += index - self._done
-        if not self._held_up:
-            self._own_dropped += index - self._done
+        if not self._held_up:  # what was due while we were may have waited for the peer for all the time that it had
+            theirs = self._share.own(self._schedule.count_at(self._held_up_until_ns - self._start_ns))
+            self._own_dropped += max(0, index - max(self._done, theirs))
         self._done = index
 
     def _dial_all(self, now_ns: int) -> None:
@@ -167,7 +171,7 @@ class HandshakeMseShard(DialingShard):
         if self._paced:
             self.recorder.record("handshake.lag", now - due_ns, stage)
             if not self._held_up:
-                self.recorder.record("generator.lag", now - due_ns, stage)
+                self.recorder.record("generator.lag", now - max(due_ns, self._held_up_until_ns), stage)
         self.recorder.count("handshakes.attempted")
         index, self._done = self._done, self._done + 1
         try:

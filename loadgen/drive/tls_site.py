@@ -260,7 +260,17 @@ class SiteShard(ServingShard):
         assert tunnel is not None
         for item in items:
             self._due += item.count
-            self._unsent += item.count - queue.put(item, priority)
+            fits = queue.offer(item, priority, 0)
+            # More than the queue has room for is no reason to drop any, while the peer takes all of it.
+            while fits < item.count and not tunnel.blocked:
+                self._send(link)
+                if link.queue is None:  # it broke
+                    break
+                fits += queue.offer(item, priority, fits)
+            queue.drop(item.count - fits, priority)
+            self._unsent += item.count - fits
+            if link.queue is None:
+                return
         if not tunnel.blocked:
             self._send(link)
 

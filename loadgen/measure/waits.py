@@ -33,6 +33,12 @@ _GIVEN_UP = 0.95
 # That the first stretch waited the least of 13, by that much of what is between the others, chance does once in a
 # hundred times; a backlog that grows until late in a stage makes it more than a third.
 _CHANCE = 0.25
+# Of the last three stretches each one waited so many times further above what was usual in the first half of a stage
+# than any of that half did: by chance, stretches hardly do that. And the last one waited about as long as any: where a
+# target stood still for a moment and went on, each stretch waited less than the one before it by its whole length.
+_LAST = 3
+_FURTHER = 2
+_STILL = 0.5
 # The standard deviation of what is distributed normally, by the median of how far it is from its own median; and a
 # growth of two standard errors would have shown.
 _DEVIATION = 1.4826
@@ -123,7 +129,7 @@ class Growth(NamedTuple):
     Attributes:
         ns: at its end it waits so much longer than at its beginning, or that much less.
         hidden_ns: by as much more it may have grown without being seen, for how much waits scatter.
-        steady: it grows all the time.
+        steady: it grows all the time, or from some moment on until the end.
     """
 
     ns: float = 0.0
@@ -135,7 +141,8 @@ def growth_of(all_waited: Iterable[Waited], length_ns: int) -> Growth:
     """See `Growth`; args as of `growth_ns`. Of several tries of one load, all can be given: scatter averages out.
 
     The slope is the median of those between all pairs of stretches (Theil and Sen), so that neither a tail nor a moment
-    in which all stood still makes one; and it counts only where the wait grows all the time. A backlog that has reached
+    in which all stood still makes one; and it counts only where the wait grows all the time, or from some moment on
+    until the end. A backlog that has reached
     its bound does not grow any more: from there on less is done than at the beginning, the rest is given up. Waits that
     rise and fall by a second, because some machine stood still, hide a backlog that grows by half as much.
     """
@@ -152,7 +159,24 @@ def growth_of(all_waited: Iterable[Waited], length_ns: int) -> Growth:
     deviation = _DEVIATION * statistics.median(abs(each - middle) for each in off)
     # The standard error of a slope over n stretches of equal length, times the length of the stage.
     hidden = _ERRORS * deviation * math.sqrt(12 / len(stretches))
-    return Growth(slope * length_ns, hidden, rising >= _STEADY * len(pairs))
+    steady, late = rising >= _STEADY * len(pairs), _late_ns(stretches, length_ns)
+    if late and (not steady or late > slope * length_ns):
+        return Growth(late, hidden)
+    return Growth(slope * length_ns, hidden, steady)
+
+
+def _late_ns(stretches: list[_Stretch], length_ns: int) -> float:
+    """What a backlog has grown by that began late in a stage, and was there at its end; 0 if there is none."""
+    if len(stretches) < 2 * _LAST + 2:
+        return 0.0
+    half = [each.wait_ns for each in stretches[: len(stretches) // 2]]
+    usual, last = statistics.median(half), stretches[-_LAST:]
+    if min(each.wait_ns for each in last) <= usual + _FURTHER * (max(half) - usual):
+        return 0.0
+    if last[-1].wait_ns < max(each.wait_ns for each in stretches) - last[-1].length_ns * _STILL:
+        return 0.0
+    slope = (last[-1].wait_ns - last[0].wait_ns) / (last[-1].at_ns - last[0].at_ns)
+    return last[-1].wait_ns + max(0.0, slope) * (length_ns - last[-1].at_ns) - usual
 
 
 def _bounded_ns(stretches: list[_Stretch], length_ns: int) -> float:

@@ -306,13 +306,16 @@ def _paces(
     elif counters.get("notify.due", 0) < (1 - TOLERANCE) * sum(scheduled.values()):
         return []  # MSEs that have unsubscribed for a while are owed nothing then, and nobody keeps that rate
     # Of a rate, a stage has a whole number, or whole bursts: what it did is set against what was due in it. Where there
-    # are more MSEs than the plan has, more was due: all that was sent of it, at least.
+    # are more MSEs than the plan has, more was due: all that was sent of it, at least. What failed is told by itself,
+    # and no backlog.
+    attempted, failed = counters.get("handshakes.attempted", 0), counters.get("handshakes.failed", 0)
+    tried = 1 - failed / attempted if attempted else 1.0
     return [
         Pace(stage.name, unit, due / stage.length_s, stage.rates[rate])
         for stage in stages
         if stage.counted and rate in stage.rates
         if stage.length_s >= _LEAST_PACED_S
-        if (due := max(scheduled[stage.name], stage.counters.get("notify.sent", 0)))
+        if (due := max(scheduled[stage.name] * tried, stage.counters.get("notify.sent", 0)))
     ]
 
 

@@ -268,7 +268,7 @@ def _evidence(
             why = "it was not there, or held them up for too long"
             return Limit.TARGET, f"it did not take {dropped:,} of {due:,} that were due: {why}"
     asked = counters.get("requests.sent", 0)
-    for name in ("requests.timed_out", "requests.abandoned"):
+    for name in ("requests.timed_out", "requests.abandoned", "requests.withdrawn"):
         if (unanswered := counters.get(name, 0)) > asked * TOLERANCE:
             return Limit.TARGET, f"{_SHORTCOMINGS[name]}: {unanswered:,} of {asked:,}"
     waiting, sent = counters.get("notify.unacknowledged_bytes", 0), counters.get("notify.sent_bytes", 0)

@@ -97,6 +97,19 @@ class Taken(NamedTuple):
     kind: Kind | None = None
 
 
+class _Entry:
+    """What waits of an item: its messages from `first` up to `end`."""
+
+    __slots__ = ("end", "first", "item")
+
+    def __init__(self, item: Item, first: int, end: int) -> None:
+        self.item, self.first, self.end = item, first, end
+
+
+def _count_of(item: Item) -> int:
+    return 1 if isinstance(item, bytes) else item.count
+
+
 class TransmitQueue:
     """The two queues of one link.
 
@@ -105,28 +118,35 @@ class TransmitQueue:
         sequence, service_sequence: numbers of the next measurement notification and of the next other one.
     """
 
-    __slots__ = ("_items", "_limits", "_position", "deepest", "depth", "dropped", "sequence", "service_sequence")
+    __slots__ = ("_items", "_limits", "deepest", "depth", "dropped", "sequence", "service_sequence")
 
     def __init__(self, high: int, normal: int) -> None:
         """Args: limits, in messages."""
         self._limits = (high, normal)
-        self._items: tuple[deque[tuple[Item, int]], ...] = (deque(), deque())  # with how many of it were accepted
-        self._position = 0  # in the normal queue's first item
+        self._items: tuple[deque[_Entry], ...] = (deque(), deque())
         self.depth = [0, 0]
         self.deepest = [0, 0]
         self.dropped = [0, 0]
         self.sequence = self.service_sequence = 0
 
     def put(self, item: Item, priority: Priority) -> int:
-        """Have it wait for its turn; returns how many of its messages fit."""
-        count = 1 if isinstance(item, bytes) else item.count
-        fits = max(0, min(count, self._limits[priority] - self.depth[priority]))
+        """Have it wait for its turn; returns how many of its messages fit. The others are dropped."""
+        fits = self.offer(item, priority, 0)
+        self.drop(_count_of(item) - fits, priority)
+        return fits
+
+    def offer(self, item: Item, priority: Priority, first: int) -> int:
+        """The same from its message number `first` on, but for the others."""
+        fits = max(0, min(_count_of(item) - first, self._limits[priority] - self.depth[priority]))
         if fits:
-            self._items[priority].append((item, fits))
+            self._items[priority].append(_Entry(item, first, first + fits))
             self.depth[priority] += fits
             self.deepest[priority] = max(self.deepest[priority], self.depth[priority])
-        self.dropped[priority] += count - fits
         return fits
+
+    def drop(self, count: int, priority: Priority) -> None:
+        """So many messages will not be offered again."""
+        self.dropped[priority] += count
 
     @property
     def waiting(self) -> bool:
@@ -140,15 +160,14 @@ class TransmitQueue:
         """
         priority = Priority.HIGH if self._items[Priority.HIGH] else Priority.NORMAL
         queue = self._items[priority]
-        item, accepted = queue[0]
+        entry = queue[0]
+        item = entry.item
         if isinstance(item, Measurements):
-            first = self._position
-            view, count = item.frames(first, accepted - first, self.sequence, sent_ns)
+            view, count = item.frames(entry.first, entry.end - entry.first, self.sequence, sent_ns)
             self.sequence += count
-            self._position += count
-            if self._position == accepted:
+            entry.first += count
+            if entry.first == entry.end:
                 queue.popleft()
-                self._position = 0
             self.depth[priority] -= count
             return Taken(view, count, item.due_ns)
         queue.popleft()
@@ -167,27 +186,20 @@ class TransmitQueue:
         """
         gone = 0
         for priority, queue in zip(Priority, self._items, strict=True):
-            started = self._position if priority is Priority.NORMAL else 0
             for _ in range(len(queue)):
-                item, accepted = queue.popleft()
-                if isinstance(item, bytes) or granted >> item.subservice & 1:
-                    queue.append((item, accepted))
+                entry = queue.popleft()
+                if isinstance(entry.item, bytes) or granted >> entry.item.subservice & 1:
+                    queue.append(entry)
                 else:
-                    self.depth[priority] -= accepted - started
-                    gone += accepted - started
-                    if started:
-                        self._position = 0
-                started = 0
+                    self.depth[priority] -= entry.end - entry.first
+                    gone += entry.end - entry.first
         return gone
 
     def clear(self) -> int:
         """Give up everything; returns how many notifications that were."""
-        count = (
-            sum(accepted for queue in self._items for item, accepted in queue if not isinstance(item, bytes))
-            - self._position
-        )
+        entries = [entry for queue in self._items for entry in queue if not isinstance(entry.item, bytes)]
+        count = sum(entry.end - entry.first for entry in entries)
         for queue in self._items:
             queue.clear()
-        self._position = 0
         self.depth = [0, 0]
         return count

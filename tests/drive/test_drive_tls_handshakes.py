@@ -81,6 +81,31 @@ def test_without_time_to_dial_nobody_else_is_to_blame(
     assert not shard._held_up
 
 
+def test_our_own_lateness_begins_when_the_peer_let_a_place_go(
+    shard: HandshakeMseShard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred wait since a second; when all places are free again, the first turn has no time to dial."""
+    now = time.monotonic_ns()
+    shard.on_turn(now)
+    shard.recorder.bins("generator.lag").take()
+    shard.links.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(tls_handshakes, "_DIAL_BUDGET_NS", -1)
+        shard.on_turn(now + 1)
+    assert not shard.links
+    shard.on_turn(time.monotonic_ns())
+    assert len(shard.links) == 3
+    own = shard.recorder.bins("generator.lag").take()
+    assert own is not None
+    assert own.count == 3
+    assert own.max_ns <= (time.monotonic_ns() - now) * 1.01  # and not the second before; a bucket has its upper end
+    # What waited for a place while it was due is not dropped for us, either.
+    shard.links.clear()
+    shard.on_turn(now + 2 * 60 * 1_000_000_000)
+    assert shard.totals(now)["handshakes.dropped"] > 0
+    assert shard.totals(now)["generator.shortfall"] < shard.totals(now)["handshakes.dropped"]
+
+
 def test_without_time_for_those_under_way_nobody_else_is_to_blame(shard: HandshakeMseShard) -> None:
     shard.handshakes_wait = True
     shard.on_turn(time.monotonic_ns())

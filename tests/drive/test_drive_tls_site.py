@@ -312,6 +312,39 @@ def test_a_blocked_link_keeps_its_queue_and_drops_what_does_not_fit(path: Path) 
         fleet.shut()
 
 
+@pytest.mark.parametrize("normal", [1, 2, 30])
+def test_who_takes_everything_is_told_everything_however_short_its_queue(
+    path: Path, normal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "SCENARIO", SCENARIO.replace("normal = 30", f"normal = {normal}"))
+    fleet = Fleet(path, [0], (RSSI_MS, RSSI_MS), FAST)
+    try:
+        fleet.go_on(SECONDS - 1)
+        totals = fleet.totals()
+        told = [len(measurements(fleet.got(link))) for link in fleet.links.values()]
+        assert totals["notify.due"] == totals["notify.sent"] == sum(told)
+        assert told[0] == told[1] > 30
+        assert totals["notify.dropped"] == totals["transmit.dropped.normal"] == 0
+        assert totals["transmit.deepest.normal"] <= normal
+    finally:
+        fleet.shut()
+
+
+def test_one_that_breaks_while_more_than_its_queue_is_due_leaves_the_books_in_balance(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "SCENARIO", SCENARIO.replace("normal = 30", "normal = 2"))
+    fleet = Fleet(path, [0], (RSSI_MS,), FAST)
+    try:
+        fleet.tunnel(fleet.links[0, 0]).fault = "reset"
+        fleet.go_on(SECONDS - 1)
+        totals = fleet.totals()
+        assert totals["notify.due"] == totals["notify.dropped"] > 2
+        assert totals["notify.sent"] == 0
+    finally:
+        fleet.shut()
+
+
 def test_answers_and_alarms_overtake_what_waits(path: Path) -> None:
     fleet = Fleet(path, [0], (RSSI_MS | 1 << Subservice.WIPS,), FAST)
     try:

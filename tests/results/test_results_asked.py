@@ -274,6 +274,7 @@ def test_that_everything_was_done_is_never_said_when_something_was_not(counters:
         ({"requests.due": 100, "requests.dropped": 2}, "it did not take 2 of 100 that were due"),
         ({"requests.sent": 100, "requests.timed_out": 2}, "requests not answered: 2 of 100"),
         ({"requests.sent": 100, "requests.abandoned": 2}, "requests not answered when their session ended: 2 of 100"),
+        ({"requests.sent": 100, "requests.withdrawn": 2}, "requests that we did not wait for: 2 of 100"),
     ],
 )
 def test_a_target_that_does_not_answer_is_the_limit(counters: dict[str, int], reason: str) -> None:
@@ -406,6 +407,7 @@ REQUESTS = PLAIN | {"requests.sent": 200}
         (SENT | {"notify.unacknowledged_bytes": 12_000, "notify.unacknowledged_before_bytes": 2_000}, ""),
         (PLAIN | {"notify.sent_bytes": 100_000, "notify.unacknowledged_bytes": 50_000}, ""),  # ours: latencies tell
         (REQUESTS | {"requests.abandoned": 2}, ""),
+        (REQUESTS | {"requests.withdrawn": 3}, "3 of 200 requests were not answered"),
         (REQUESTS | {"requests.abandoned": 3}, "3 of 200 requests were not answered"),
         (REQUESTS | {"requests.abandoned": 2, "requests.timed_out": 1}, "3 of 200 requests were not answered"),
         (REQUESTS | {"requests.abandoned": 5, "sessions.lost": 2, "sessions.left_early": 1}, ""),  # one each, under way

@@ -191,6 +191,14 @@ def test_a_backlog_is_not_hidden_by_mses_that_the_plan_does_not_have(sent: int, 
     )
 
 
+@pytest.mark.parametrize(("failed", "offered"), [(0, 20.0), (20, 15.0)])
+def test_what_failed_is_no_backlog(failed: int, offered: float, tmp_path: Path) -> None:
+    """20 of 80 were reset, and all others were done at once."""
+    text = '[load]\nkind = "handshake"\nrate = 20\nstages = [{ hold = "4s" }]\n'
+    paces = paces_of(tmp_path, text, {"handshakes.attempted": 80, "handshakes.failed": failed}, 15.0)
+    assert paces == [Pace("hold", "handshakes/s", offered, 15.0)]
+
+
 def test_a_ramp_is_judged_by_its_mean(tmp_path: Path) -> None:
     text = NOTIFY.replace(NOTIFY[NOTIFY.index("stages") :], 'stages = [{ ramp = "6s" }]\n')
     (pace,) = paces_of(tmp_path, text, {"notify.due": 300}, 40.0)

@@ -221,6 +221,40 @@ def test_a_machine_that_has_no_time_is_no_backlog(seed: int) -> None:
     assert rate(50, 4, takes) == pytest.approx(50, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("per_s", "length_s", "from_s", "able"),
+    [(300, 12, 8, 100), (300, 8, 5.5, 150), (300, 8, 5, 150), (300, 8, 3.3, 270), (200, 60, 45, 150), (50, 4, 3, 20)],
+)
+@pytest.mark.parametrize("noise_ms", [0, 20])
+def test_a_backlog_that_begins_late_is_one(
+    per_s: float, length_s: float, from_s: float, able: float, noise_ms: int
+) -> None:
+    """All is done in the end, and the last one so much later: over that time, so many per second."""
+    rng, free = random.Random(3), 0
+
+    def takes(_: int, at: int) -> int:
+        nonlocal free
+        free = max(free, at) + (round(S / able) if at >= from_s * S else MS)
+        return free - at + rng.randrange(noise_ms * MS + 1)
+
+    late_s = (length_s - from_s) * (per_s / able - 1)
+    assert rate(per_s, length_s, takes) == pytest.approx(per_s * length_s / (length_s + late_s), rel=0.02)
+
+
+@pytest.mark.parametrize("still_s", [0.5, 1, 2, 3])
+@pytest.mark.parametrize("longer_s", [0, 0.5, 4])
+def test_a_target_that_stands_still_at_the_end_and_goes_on_has_done_all_the_same(
+    still_s: float, longer_s: float
+) -> None:
+    """What was due last waited the least of all that did."""
+    begins = round((8 - still_s) * S)
+
+    def takes(_: int, at: int) -> int:
+        return MS + (round((8 + longer_s) * S) - at if at >= begins else 0)
+
+    assert rate(100, 8, takes) == pytest.approx(100, rel=0.01)
+
+
 def test_the_backlog_of_a_stage_is_told_in_ns() -> None:
     due = [round(number * S / 150) for number in range(600)]
     merger = merged(due, served(120))
