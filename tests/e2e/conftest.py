@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 from worker_processes import worker_pids
 
+from loadgen.cli.main import main
 from loadgen.measure.books import imbalances
 
 T = TypeVar("T")
@@ -254,6 +255,30 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def run(start: Start) -> Run:
     """Run `loadgen ARGUMENTS` to its end."""
     return lambda *arguments, **options: start(*arguments, **options).end()
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run` in this process, by the entry point of `loadgen`: for what is refused before a load, at a fraction of what
+    it costs to start one.
+    """
+    numbers = itertools.count()
+
+    def call(*arguments: object) -> Ended:
+        folder = tmp_path / f"refused-{next(numbers)}"
+        words = [str(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["loadgen", *words, "--results", str(folder)])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            with pytest.raises(SystemExit) as left:
+                main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        assert isinstance(left.value.code, int)
+        return Ended(left.value.code, *capsys.readouterr(), folder)
+
+    return call
 
 
 @pytest.fixture(scope="module")

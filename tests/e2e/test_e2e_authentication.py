@@ -212,14 +212,14 @@ def test_handshake_load_waits_as_well(run: Run, tmp_path: Path, version: str) ->
     assert done.counters["accept.success"] == 20
 
 
-def test_impossible_combinations(run: Run, small: Path) -> None:
-    old = run("run", small, *overrides(version_of("1.0")))
+def test_impossible_combinations(refuse: Run, small: Path) -> None:
+    old = refuse("run", small, *overrides(version_of("1.0")))
     old.check_refused("tls.version", "one of 1.2, 1.3 with tls.strong_cipher = true", '"1.0"')
-    static = run("run", small, *overrides("tls.strong_cipher=false", version_of("1.3")))
+    static = refuse("run", small, *overrides("tls.strong_cipher=false", version_of("1.3")))
     static.check_refused("tls.version", "one of 1.0, 1.1, 1.2", "tls.key", '"rsa-2048"', '"p256"')
-    slow = run("run", small, *overrides("wlc.aaa.delay=1s", "mse.setup_timeout=700ms"))
+    slow = refuse("run", small, *overrides("wlc.aaa.delay=1s", "mse.setup_timeout=700ms"))
     slow.check_refused("mse.setup_timeout", "longer than all lists of wlc.aaa take")
-    nobody = run("run", small, "--serve", "mse", *overrides("mse.certificate=lsc", "wlc.listen=127.77.2.1:9"))
+    nobody = refuse("run", small, "--serve", "mse", *overrides("mse.certificate=lsc", "wlc.listen=127.77.2.1:9"))
     nobody.check_refused("mse.certificate", "nobody else knows the authority")
 
 

@@ -1,14 +1,16 @@
-"""Bad input: exit 2, one message that names place, expected and found, nothing written and nothing sent."""
+"""Bad input: exit 2, one message that names place, expected and found, nothing written and nothing sent.
+
+In this process, but where one of its own matters: limits of the system, folders, workers, an option that is none.
+"""
 
 from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, REPO, SMALL, Ended, Run, Running, Start, new_identities, side_by_side
+from conftest import QUICK, REPO, SMALL, Run, Running, Start, new_identities
 
 MAC = "02:4d:53:00:00:01"
 HASH = "ab" * 32
@@ -72,22 +74,11 @@ OPTIONS: list[tuple[list[str], list[str]]] = [
     ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def refused(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """A run with each of OPTIONS."""
-    scenario = tmp_path_factory.mktemp("options") / "small.toml"
-    scenario.write_text(SMALL, "utf-8")
-
-    def made(options: list[str]) -> Callable[[], Ended]:
-        return lambda: start_shared("run", scenario, *options).end()
-
-    return side_by_side({" ".join(options): made(options) for options, _ in OPTIONS})
-
-
-@pytest.mark.parametrize(("options", "parts"), [(" ".join(options), parts) for options, parts in OPTIONS])
-def test_option(refused: dict[str, Ended], options: str, parts: list[str]) -> None:
-    refused[options].check_refused(*parts)
-    assert len(refused[options].stderr.splitlines()) <= 8
+@pytest.mark.parametrize(("options", "parts"), OPTIONS, ids=[" ".join(options) for options, _ in OPTIONS])
+def test_option(refuse: Run, small: Path, options: list[str], parts: list[str]) -> None:
+    ended = refuse("run", small, *options)
+    ended.check_refused(*parts)
+    assert len(ended.stderr.splitlines()) <= 8
 
 
 def test_unknown_option_and_no_scenario(run: Run, small: Path) -> None:
@@ -110,28 +101,28 @@ def test_unknown_option_and_no_scenario(run: Run, small: Path) -> None:
     ],
     ids=["missing", "not TOML", "not UTF-8", "empty", "no name", "bad name", "no table"],
 )
-def test_scenario_file(run: Run, tmp_path: Path, content: bytes | None, parts: list[str]) -> None:
+def test_scenario_file(refuse: Run, tmp_path: Path, content: bytes | None, parts: list[str]) -> None:
     path = tmp_path / "mine.toml"
     if content is not None:
         path.write_bytes(content)
-    run("run", path).check_refused(str(path), *parts)
+    refuse("run", path).check_refused(str(path), *parts)
 
 
-def test_scenario_is_a_directory(run: Run, tmp_path: Path) -> None:
-    run("run", tmp_path).check_refused(str(tmp_path), "a scenario", "is a directory")
+def test_scenario_is_a_directory(refuse: Run, tmp_path: Path) -> None:
+    refuse("run", tmp_path).check_refused(str(tmp_path), "a scenario", "is a directory")
 
 
-def test_several_problems_at_once(run: Run, tmp_path: Path) -> None:
+def test_several_problems_at_once(refuse: Run, tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     text = SMALL.replace("count = 4", "count = 0").replace("rate = 200", 'rate = "fast"') + "\n[tls]\nkye = 1\n"
     path.write_text(text, "utf-8")
-    ended = run("run", path)
+    ended = refuse("run", path)
     ended.check_refused("wlc.count", "load.rate", "tls.kye")
     assert len([line for line in ended.stderr.splitlines() if "expected" in line]) == 3
 
 
-def test_several_problems_between_values_at_once(run: Run, small: Path) -> None:
-    ended = run(
+def test_several_problems_between_values_at_once(refuse: Run, small: Path) -> None:
+    ended = refuse(
         "run", small, "--set", "wlc.readings=99", "--set", 'mse.subscribe=["x"]', "--set", "load.stages=[]",
         "--set", "profile=none.toml",
     )  # fmt: skip
@@ -141,43 +132,43 @@ def test_several_problems_between_values_at_once(run: Run, small: Path) -> None:
 class TestAuthList:
     """wlc.auth_list: what a device printed, copied badly."""
 
-    def _refused(self, run: Run, small: Path, text: str, *parts: str) -> None:
+    def _refused(self, refuse: Run, small: Path, text: str, *parts: str) -> None:
         path = small.parent / "auth.txt"
         path.write_text(text, "utf-8")
-        ended = run("run", small, "--serve", "wlc", "--set", "wlc.auth_list=auth.txt")
+        ended = refuse("run", small, "--serve", "wlc", "--set", "wlc.auth_list=auth.txt")
         ended.check_refused(str(path), *parts)
 
-    def test_hash_of_wrong_length(self, run: Run, small: Path) -> None:
+    def test_hash_of_wrong_length(self, refuse: Run, small: Path) -> None:
         text = (
             f"username 024d53000001 aaa attribute list N\naaa attribute list N\n attribute type password {HASH[3:]}\n"
         )
-        self._refused(run, small, text, "line 3", "64 hex digits (SHA-256)", "found 61 hex digits")
+        self._refused(refuse, small, text, "line 3", "64 hex digits (SHA-256)", "found 61 hex digits")
 
-    def test_mac_of_wrong_form(self, run: Run, small: Path) -> None:
+    def test_mac_of_wrong_form(self, refuse: Run, small: Path) -> None:
         text = f"MAC Address: 02:4d-53:00:00:01\nSHA2 Key Hash: {HASH}\n"
-        self._refused(run, small, text, "line 1", "a MAC address", "02:4d-53:00:00:01")
+        self._refused(refuse, small, text, "line 1", "a MAC address", "02:4d-53:00:00:01")
 
-    def test_both_at_once(self, run: Run, small: Path) -> None:
+    def test_both_at_once(self, refuse: Run, small: Path) -> None:
         text = f"MAC Address: nonsense\nSHA2 Key Hash: {HASH}\n\nMAC Address: {MAC}\nSHA2 Key Hash: {HASH}ff\n"
-        self._refused(run, small, text, "line 1", "nonsense", "line 5", "66 hex digits")
+        self._refused(refuse, small, text, "line 1", "nonsense", "line 5", "66 hex digits")
 
-    def test_nothing_in_it(self, run: Run, small: Path) -> None:
-        self._refused(run, small, "hello\n", "IOS-XE users", "none of them")
+    def test_nothing_in_it(self, refuse: Run, small: Path) -> None:
+        self._refused(refuse, small, "hello\n", "IOS-XE users", "none of them")
 
-    def test_empty(self, run: Run, small: Path) -> None:
-        self._refused(run, small, "", "an empty file")
+    def test_empty(self, refuse: Run, small: Path) -> None:
+        self._refused(refuse, small, "", "an empty file")
 
 
 class TestIdentities:
     """mse.identities: PEM files that are none."""
 
-    def test_what_is_in_the_file(self, run: Run, small: Path) -> None:
+    def test_what_is_in_the_file(self, refuse: Run, small: Path) -> None:
         made = new_identities(small.parent / "made")
         pem = made.pems[0].read_text("ascii")
         key, certificate = pem.split("-----BEGIN CERTIFICATE-----")
         (small.parent / "key.pem").write_text(key, "ascii")
         (small.parent / "certificate.pem").write_text("-----BEGIN CERTIFICATE-----" + certificate, "ascii")
-        ended = run("run", small, "--set", 'mse.identities=["key.pem", "certificate.pem"]')
+        ended = refuse("run", small, "--set", 'mse.identities=["key.pem", "certificate.pem"]')
         ended.check_refused("key.pem", "no certificate", "certificate.pem", "no private key")
 
 
@@ -189,25 +180,25 @@ class TestProfile:
         assert old in text
         (small.parent / "mine.toml").write_text(text.replace(old, new, 1), "utf-8")
 
-    def test_a_field_runs_past_its_record(self, run: Run, small: Path) -> None:
+    def test_a_field_runs_past_its_record(self, refuse: Run, small: Path) -> None:
         self._profile(
             small,
             'name = "reading_count", type = "u8",  offset = 31',
             'name = "reading_count", type = "u8", offset = 32',
         )
-        ended = run("run", small, "--set", "profile=mine.toml")
+        ended = refuse("run", small, "--set", "profile=mine.toml")
         ended.check_refused(
             str(small.parent / "mine.toml"), "messages.measurement_notify.fields[5] (reading_count)",
             "within the record of 32 bytes", "an end at byte 33",
         )  # fmt: skip
 
-    def test_two_messages_of_one_id(self, run: Run, small: Path) -> None:
+    def test_two_messages_of_one_id(self, refuse: Run, small: Path) -> None:
         self._profile(small, "id = 7", "id = 6")
-        run("run", small, "--set", "profile=mine.toml").check_refused("messages.echo_response.id", "echo_request")
+        refuse("run", small, "--set", "profile=mine.toml").check_refused("messages.echo_response.id", "echo_request")
 
-    def test_unknown_key(self, run: Run, small: Path) -> None:
+    def test_unknown_key(self, refuse: Run, small: Path) -> None:
         self._profile(small, 'byte_order = "big"', 'byte_ordr = "big"')
-        run("run", small, "--set", "profile=mine.toml").check_refused("mine.toml", "byte_ordr", "an unknown key")
+        refuse("run", small, "--set", "profile=mine.toml").check_refused("mine.toml", "byte_ordr", "an unknown key")
 
 
 class TestDescriptors:

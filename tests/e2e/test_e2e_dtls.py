@@ -98,10 +98,10 @@ class TestRuns:
         assert counters["notify.lost"] == counters["notify.dropped"] == 0
         assert ended.errors == {}
 
-    def test_handshake_load_is_for_tls(self, run: Run, tmp_path: Path) -> None:
+    def test_handshake_load_is_for_tls(self, refuse: Run, tmp_path: Path) -> None:
         scenario = tmp_path / "small.toml"
         scenario.write_text(SMALL, "utf-8")
-        run("run", scenario, *DTLS, "--set", "load.kind=handshake", "--set", "load.rate=10").check_refused(
+        refuse("run", scenario, *DTLS, "--set", "load.kind=handshake", "--set", "load.rate=10").check_refused(
             "load.kind", '"notify", with transport = "dtls"'
         )
 

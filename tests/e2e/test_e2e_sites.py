@@ -138,8 +138,8 @@ def test_the_forecast_says_what_is_to_be_expected(run: Run) -> None:
         (['wlc.kind="switch"'], ["wlc.subservices", "a switch offers attach and location"]),
     ],
 )
-def test_bad_input(run: Run, settings: list[str], parts: list[str]) -> None:
-    run("run", CAMPUS, *LOCAL, *(word for each in settings for word in ("--set", each))).check_refused(*parts)
+def test_bad_input(refuse: Run, settings: list[str], parts: list[str]) -> None:
+    refuse("run", CAMPUS, *LOCAL, *(word for each in settings for word in ("--set", each))).check_refused(*parts)
 
 
 @pytest.mark.parametrize(
@@ -152,11 +152,11 @@ def test_bad_input(run: Run, settings: list[str], parts: list[str]) -> None:
         (['mse.subscribe=["rssi-ms"]'], ["mse.subscribe", "attach, location"]),
     ],
 )
-def test_bad_switches(run: Run, settings: list[str], parts: list[str]) -> None:
-    run("run", SWITCHES, *LOCAL, *(word for each in settings for word in ("--set", each))).check_refused(*parts)
+def test_bad_switches(refuse: Run, settings: list[str], parts: list[str]) -> None:
+    refuse("run", SWITCHES, *LOCAL, *(word for each in settings for word in ("--set", each))).check_refused(*parts)
 
 
-def test_its_rate_is_not_searched(run: Run) -> None:
-    run("capacity", CAMPUS, "--dimension", "notify.per_s").check_refused(
+def test_its_rate_is_not_searched(refuse: Run) -> None:
+    refuse("capacity", CAMPUS, "--dimension", "notify.per_s").check_refused(
         "the rate of a site follows from what is on it"
     )

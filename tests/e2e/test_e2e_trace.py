@@ -246,8 +246,8 @@ def test_a_storm_of_handshakes_is_traced_as_far_as_the_limit(run: Run, tmp_path:
     ],
     ids=["no folder", "a folder", "DTLS", "a limit of nothing"],
 )
-def test_a_trace_that_cannot_be(run: Run, small: Path, options: tuple[str, ...], parts: tuple[str, ...]) -> None:
-    run("run", small, *options).check_refused(*parts)
+def test_a_trace_that_cannot_be(refuse: Run, small: Path, options: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    refuse("run", small, *options).check_refused(*parts)
 
 
 def test_a_disk_that_is_full_ends_the_trace_and_not_the_run(run: Run, small: Path) -> None:
