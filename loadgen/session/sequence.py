@@ -15,8 +15,8 @@ _LARGEST_GAP = 1 << 32
 # A number that is missing when we leave may be under way for half as long again as any before it was, and a little.
 _LATER_STILL = 1.5
 _LITTLE_NS = NS_PER_S // 10
-# Of the numbers since the first of these, twice the share that came late before may be, and a few: a share of few is
-# not known well. So one that was late does not excuse hundreds that are lost.
+# Of the numbers since the first of these, twice the share that came late before may be, and a few, or what came late in
+# a row: a share of few is not known well. So one that was late does not excuse hundreds that are lost.
 _TIMES_LATE = 2
 _FEW_LATE = 3
 # Before anything that is due.
@@ -53,8 +53,18 @@ class SequenceCheck(Generic[Held]):
     """
 
     __slots__ = (
-        *("_again", "_again_due_ns", "_before", "_doubted", "_due_ns", "_jumped", "_late", "_longest_ns", "_missing"),
-        "_now_ns",
+        *(
+            "_again",
+            "_again_due_ns",
+            "_before",
+            "_doubted",
+            "_due_ns",
+            "_jumped",
+            "_late",
+            "_longest_ns",
+            "_longest_row",
+        ),
+        *("_missing", "_now_ns", "_row"),
         *("duplicated", "expected", "held", "jumps", "lost", "reordered", "restarts", "skipped"),
     )
 
@@ -65,6 +75,8 @@ class SequenceCheck(Generic[Held]):
         self._missing: dict[int, int] = {}  # since when
         self._now_ns = 0  # when the last ones came
         self._longest_ns = 0  # that one was missing which came
+        self._row = range(0)  # the last ones that came late, one behind the other
+        self._longest_row = 0
         # The last number, if it was passed already and is due later than the highest one; and whether it was missing.
         self._again: int | None = None
         self._again_due_ns = due_ns
@@ -114,6 +126,8 @@ class SequenceCheck(Generic[Held]):
             # What was jumped over may never have come: for all we know, it is no copy.
             return sequence in self._jumped
         self._longest_ns = max(self._longest_ns, self._now_ns - self._missing.pop(sequence))
+        self._row = range(self._row.start if sequence == self._row.stop else sequence, sequence + 1)
+        self._longest_row = max(self._longest_row, len(self._row))
         self.lost -= 1
         self.reordered += 1
         return True
@@ -187,7 +201,7 @@ class SequenceCheck(Generic[Held]):
     def _under_way(self, numbers: int) -> int:
         """How many of so many numbers, the last ones, may still come, by how many came late so far."""
         whole = max(numbers, self._before + self.expected - self.skipped)
-        return math.ceil(_TIMES_LATE * self.reordered * numbers / whole) + _FEW_LATE
+        return math.ceil(_TIMES_LATE * self.reordered * numbers / whole) + max(_FEW_LATE, self._longest_row)
 
     def counts(self) -> dict[str, int]:
         """What was found so far, by the names of the counters."""

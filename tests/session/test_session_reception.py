@@ -255,6 +255,14 @@ def test_of_a_session_in_which_many_come_late_all_that_are_under_way_are_withdra
     assert left(came, length_ms) == (0, sum(at_ms >= length_ms and number < highest for at_ms, number in sent))
 
 
+@pytest.mark.parametrize(("held", "lost"), [(20, 0), (5, 14)])
+def test_as_many_in_a_row_may_be_under_way_as_came_late_in_a_row(held: int, lost: int) -> None:
+    """100/s; so many in a row came 2 s late, and 20 in a row are missing when we leave: 2 % or less came late."""
+    came = [(number * 10 + 2000 * (100 <= number < 100 + held), number) for number in range(1000)]
+    came = [pair for pair in came if not 960 <= pair[1] < 980]
+    assert left(came, 10_000) == (lost, 20 - lost)
+
+
 def test_of_those_that_may_be_under_way_the_ones_missed_last_are_withdrawn_by_how_many_came_late_before() -> None:
     """10 of 1,000 came 1 s late. Of the last 100, 50 are missing: twice 1 % of those may be under way, and 3 more."""
     came = [(number * 10 + 1000 * (number % 90 == 1), number) for number in range(900)]
