@@ -101,7 +101,7 @@ class WholeRun:
             settled: all users that the workers were told to have should be there.
 
         Raises:
-            Refused: it is none; nothing of it was taken.
+            BadReport: it is none; nothing of it was taken.
         """
         if not isinstance(report, bytes) or len(report) > _MAX_REPORT_BYTES:
             raise BadReport(f"expected at most {_MAX_REPORT_BYTES:,} bytes, found {type(report).__name__}")
