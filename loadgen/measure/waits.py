@@ -149,8 +149,9 @@ def growth_of(all_waited: Iterable[Waited], length_ns: int) -> Growth:
     stretches = _stretches(list(all_waited), length_ns)
     if len(stretches) < _LEAST_STRETCHES:
         return Growth()
+    longest = max(0.0, _over_ns(stretches) - length_ns)
     if bounded := _bounded_ns(stretches, length_ns):
-        return Growth(bounded)
+        return Growth(min(bounded, longest))
     pairs = [(a, b) for i, a in enumerate(stretches) for b in stretches[i + 1 :]]
     rising = sum((b.wait_ns > a.wait_ns) - (b.wait_ns < a.wait_ns) for a, b in pairs)
     slope = statistics.median((b.wait_ns - a.wait_ns) / (b.at_ns - a.at_ns) for a, b in pairs)
@@ -161,8 +162,8 @@ def growth_of(all_waited: Iterable[Waited], length_ns: int) -> Growth:
     hidden = _ERRORS * deviation * math.sqrt(12 / len(stretches))
     steady, late = rising >= _STEADY * len(pairs), _late_ns(stretches, length_ns)
     if late and (not steady or late > slope * length_ns):
-        return Growth(late, hidden)
-    return Growth(slope * length_ns, hidden, steady)
+        return Growth(min(late, longest), hidden)
+    return Growth(min(slope * length_ns, longest) if steady else slope * length_ns, hidden, steady)
 
 
 def _late_ns(stretches: list[_Stretch], length_ns: int) -> float:
@@ -199,6 +200,12 @@ def _bounded_ns(stretches: list[_Stretch], length_ns: int) -> float:
     each_ns = statistics.median((b.done_ns - a.done_ns) / (b.middle - a.middle) for a in early for b in late)
     left = statistics.median(each.wait_ns for each in late) - first.wait_ns
     return min(max(least, each_ns * sum(each.number for each in stretches) - length_ns), 2 * left * first.number / more)
+
+
+def _over_ns(stretches: list[_Stretch]) -> float:
+    """When all of it was done: whatever pace was kept, it did not take longer than that."""
+    *_, before, last = sorted(each.done_ns for each in stretches)
+    return last + (last - before) / 2
 
 
 def went_on_ns(over: Iterable[Waited], all_waited: Iterable[Waited], length_ns: int, places: int) -> float:

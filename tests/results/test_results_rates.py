@@ -141,6 +141,13 @@ def test_a_backlog_that_has_reached_its_bound() -> None:
     assert make_rates(merger, {}, [span(18)])[RATE] == pytest.approx(500, rel=0.03)
 
 
+def test_no_pace_takes_longer_than_all_of_it_took() -> None:
+    """20 are done at once, 10 hang until 8 s and take all places, and what is due meanwhile is given up."""
+    due = [round(number * S / 20) for number in range(30)]
+    merger = merged(due, lambda number, at: MS if number < 20 else 8 * S - at)
+    assert make_rates(merger, {}, [span(4)])[RATE] == pytest.approx(30 / 8, rel=0.05)
+
+
 def gated(per_s: float, offered_per_s: float, hold_s: float, slots: int | None, tail: Takes) -> tuple[float, int]:
     """A target that takes one after the other, none of them in advance, and a client that has so many under way.
 
