@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -30,15 +31,16 @@ _LEAST_STRETCHES = 4
 _STEADY = 0.6
 # Less than that of what was done of the first quarter is not an odd one more or less: the rest was given up.
 _GIVEN_UP = 0.95
+_ODD_ONES = 2  # where there are few, as many more or less are in a quarter by where it begins and ends
 # That the first stretch waited the least of 13, by that much of what is between the others, chance does once in a
 # hundred times; a backlog that grows until late in a stage makes it more than a third.
 _CHANCE = 0.25
-# Of the last three stretches each one waited so many times further above what was usual in the first half of a stage
-# than any of that half did: by chance, stretches hardly do that. And the last one waited about as long as any: where a
-# target stood still for a moment and went on, each stretch waited less than the one before it by its whole length.
-_LAST = 3
-_FURTHER = 2
-_STILL = 0.5
+# A backlog that began late: of the last four stretches and more, each one waited longer than the one before it, none of
+# them by less than a quarter of their mean, and together by so many times what is usual between two stretches before
+# them. By chance, stretches do not do that; where it only takes longer from some moment on, they are level again.
+_LAST_RISES = 3
+_EVEN = 0.25
+_BEYOND_USUAL = 6
 # The standard deviation of what is distributed normally, by the median of how far it is from its own median; and a
 # growth of two standard errors would have shown.
 _DEVIATION = 1.4826
@@ -154,30 +156,39 @@ def growth_of(all_waited: Iterable[Waited], length_ns: int) -> Growth:
         return Growth(min(bounded, longest))
     pairs = [(a, b) for i, a in enumerate(stretches) for b in stretches[i + 1 :]]
     rising = sum((b.wait_ns > a.wait_ns) - (b.wait_ns < a.wait_ns) for a, b in pairs)
-    slope = statistics.median((b.wait_ns - a.wait_ns) / (b.at_ns - a.at_ns) for a, b in pairs)
+    slope = _slope(stretches)
     off = [each.wait_ns - slope * each.at_ns for each in stretches]
     middle = statistics.median(off)
     deviation = _DEVIATION * statistics.median(abs(each - middle) for each in off)
     # The standard error of a slope over n stretches of equal length, times the length of the stage.
     hidden = _ERRORS * deviation * math.sqrt(12 / len(stretches))
-    steady, late = rising >= _STEADY * len(pairs), _late_ns(stretches, length_ns)
+    # Where it only takes longer from some moment on, waits are level again after that.
+    steady = rising >= _STEADY * len(pairs) and _slope(stretches[len(stretches) // 2 :]) >= _EVEN * slope
+    late = _late_ns(stretches)
     if late and (not steady or late > slope * length_ns):
         return Growth(min(late, longest), hidden)
     return Growth(min(slope * length_ns, longest) if steady else slope * length_ns, hidden, steady)
 
 
-def _late_ns(stretches: list[_Stretch], length_ns: int) -> float:
-    """What a backlog has grown by that began late in a stage, and was there at its end; 0 if there is none."""
-    if len(stretches) < 2 * _LAST + 2:
+def _slope(stretches: list[_Stretch]) -> float:
+    """The median of those between all pairs."""
+    pairs = [(a, b) for i, a in enumerate(stretches) for b in stretches[i + 1 :]]
+    return statistics.median((b.wait_ns - a.wait_ns) / (b.at_ns - a.at_ns) for a, b in pairs)
+
+
+def _late_ns(stretches: list[_Stretch]) -> float:
+    """What a backlog has grown by that began late in a stage, and still grew at its end; 0 if there is none."""
+    rises = [b.wait_ns - a.wait_ns for a, b in pairwise(stretches)]
+    begin = len(rises)
+    while begin and rises[begin - 1] > 0:
+        begin -= 1
+    # The first of them may have begun in the middle of its stretch.
+    while begin < len(rises) and min(rises[begin:]) < _EVEN * statistics.mean(rises[begin:]):
+        begin += 1
+    last, usual = rises[begin:], [abs(rise) for rise in rises[:begin]]
+    if min(len(last), len(usual)) < _LAST_RISES or sum(last) <= _BEYOND_USUAL * statistics.median(usual):
         return 0.0
-    half = [each.wait_ns for each in stretches[: len(stretches) // 2]]
-    usual, last = statistics.median(half), stretches[-_LAST:]
-    if min(each.wait_ns for each in last) <= usual + _FURTHER * (max(half) - usual):
-        return 0.0
-    if last[-1].wait_ns < max(each.wait_ns for each in stretches) - last[-1].length_ns * _STILL:
-        return 0.0
-    slope = (last[-1].wait_ns - last[0].wait_ns) / (last[-1].at_ns - last[0].at_ns)
-    return last[-1].wait_ns + max(0.0, slope) * (length_ns - last[-1].at_ns) - usual
+    return sum(last) + statistics.mean(last) / 2  # to the end of the last stretch
 
 
 def _bounded_ns(stretches: list[_Stretch], length_ns: int) -> float:
@@ -195,7 +206,8 @@ def _bounded_ns(stretches: list[_Stretch], length_ns: int) -> float:
     later = [each.wait_ns for each in stretches[quarter:]]
     least = min(later) - first.wait_ns
     by_chance = least <= (max(later) - min(later)) * _CHANCE
-    if by_chance or more <= 0 or _per_ns(late) >= _per_ns(early) * _GIVEN_UP:
+    fewer = sum(each.number for each in early) - _per_ns(late) * sum(each.length_ns for each in early)
+    if by_chance or more <= 0 or fewer <= _ODD_ONES or _per_ns(late) >= _per_ns(early) * _GIVEN_UP:
         return 0.0
     each_ns = statistics.median((b.done_ns - a.done_ns) / (b.middle - a.middle) for a in early for b in late)
     left = statistics.median(each.wait_ns for each in late) - first.wait_ns

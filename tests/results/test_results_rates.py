@@ -248,6 +248,30 @@ def test_a_backlog_that_begins_late_is_one(
     assert rate(per_s, length_s, takes) == pytest.approx(per_s * length_s / (length_s + late_s), rel=0.02)
 
 
+@pytest.mark.parametrize("from_s", [1, 2.5, 3.6, 4.2, 4.7])
+@pytest.mark.parametrize("longer_ms", [80, 600])
+def test_what_takes_longer_from_some_moment_on_is_no_backlog(from_s: float, longer_ms: int) -> None:
+    """All at once, and as many per second as before: only each of them takes so much longer."""
+    for seed in range(10):
+        rng = random.Random(seed)
+        takes: Takes = lambda _, at: rng.randrange(8 * MS, 12 * MS) + (longer_ms * MS if at >= from_s * S else 0)  # noqa: B023, E731
+        assert rate(20, 5, takes) == pytest.approx(20, rel=0.01), seed
+
+
+def test_an_early_stall_does_not_hide_a_late_backlog() -> None:
+    """It stands still for 2 s, catches up, and from 7 s on does 10/s of 20/s."""
+    free = 0
+
+    def takes(_: int, at: int) -> int:
+        nonlocal free
+        if at < 2 * S:
+            return 2 * S - at
+        free = max(free, at) + (S // 10 if at >= 7 * S else MS)
+        return free - at
+
+    assert rate(20, 10, takes) == pytest.approx(200 / 13, rel=0.02)
+
+
 @pytest.mark.parametrize("still_s", [0.5, 1, 2, 3])
 @pytest.mark.parametrize("longer_s", [0, 0.5, 4])
 def test_a_target_that_stands_still_at_the_end_and_goes_on_has_done_all_the_same(
