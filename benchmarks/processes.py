@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.descendants import worker_pids
+
 HERE = Path(__file__).parent
 SCENARIOS = HERE / "scenarios"
 # Two cores: what is measured on one, its counterpart on the other.
@@ -114,8 +116,9 @@ def loadgen_both(scenario: str, *options: str) -> dict[str, Any]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = _start(_loadgen(scenario, *options), GENERATOR_CORE, out, err)
         try:
-            for pid, core in zip(_workers(process, 2), (COUNTERPART_CORE, GENERATOR_CORE), strict=True):
-                os.sched_setaffinity(pid, {core})
+            wlc, mse = _workers(process, ("wlc-0", "mse-0"))
+            os.sched_setaffinity(wlc, {COUNTERPART_CORE})
+            os.sched_setaffinity(mse, {GENERATOR_CORE})
             code = process.wait(_TIMEOUT_S)
         finally:
             process.kill()
@@ -134,16 +137,15 @@ def _loadgen(scenario: str, *options: str) -> list[str]:
     return [*base, "--results", results, "--json", "--quiet", *options]
 
 
-def _workers(process: Any, count: int) -> list[int]:
-    """Worker processes of a supervisor, in the order in which it starts them: WLCs first."""
+def _workers(process: Any, names: Sequence[str]) -> list[int]:
+    """Worker processes of a supervisor, once all of them are there."""
     deadline = time.monotonic() + 20.0
     while time.monotonic() < deadline and process.poll() is None:
-        tasks = Path(f"/proc/{process.pid}/task").iterdir()
-        found = sorted(int(pid) for task in tasks for pid in (task / "children").read_text("ascii").split())
-        if len(found) == count:
+        found = [pid for name in names for pid in worker_pids(process.pid, name)]
+        if len(found) == len(names):
             return found
         time.sleep(0.02)
-    raise Failed("loadgen did not start its workers")
+    raise Failed(f"loadgen did not start its workers {', '.join(names)}")
 
 
 @contextmanager

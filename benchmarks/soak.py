@@ -18,6 +18,8 @@ from pathlib import Path
 
 import click
 
+from benchmarks.descendants import descendants
+
 ROOT = Path(__file__).parents[1]
 _STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3})\]")
 _SPAWNED_S, _STOPPED_S = 60.0, 10.0
@@ -60,7 +62,7 @@ def _run(folder: Path, users: int, rate: int, per_s: float, minutes: float) -> l
         listener = threading.Thread(target=listen)
         listener.start()
         spawned.wait(600)
-        pids = _descendants(master.pid)
+        pids = list(descendants(master.pid))
         time.sleep(minutes * 60)
         told = time.monotonic()
         master.send_signal(signal.SIGINT)
@@ -91,14 +93,6 @@ def _run(folder: Path, users: int, rate: int, per_s: float, minutes: float) -> l
         ("processes left behind", "0", str(len(left)), not left),
         ("exit code", "0", str(code), code == 0),
     ]
-
-
-def _descendants(pid: int) -> list[int]:
-    found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, path.read_text("ascii").split()):
-            found += [child, *_descendants(child)]
-    return found
 
 
 def _time_of(lines: list[str], words: str) -> datetime | None:

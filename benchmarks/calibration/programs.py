@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from hdrh.histogram import HdrHistogram
 
+from benchmarks.descendants import worker_pids
+
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
 # Only reached by what has failed.
@@ -24,15 +26,6 @@ _SEARCH_PATIENCE_S = 600.0
 _POLL_S = 0.02
 # 4: the generator was saturated, which the figures show; 5: no notification, as in runs of sessions alone.
 _MEASURED = (0, 4, 5)
-
-
-def _children(pid: int) -> list[int]:
-    paths = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for path in paths for child in path.read_text("ascii").split()]
-
-
-def _name(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text("utf-8")
 
 
 class Failed(Exception):
@@ -84,9 +77,8 @@ class Process:
         self._process.send_signal(number)
 
     def workers(self) -> list[int]:
-        """Its workers, in the order in which they were started: children of a child, with a name of their own."""
-        children = (grandchild for child in _children(self._process.pid) for grandchild in _children(child))
-        return sorted(child for child in children if _name(child).startswith("loadgen "))
+        """Its workers, in the order in which they were started."""
+        return worker_pids(self._process.pid)
 
     def stop(self) -> None:
         """Whatever is left of it goes. The workers of a killed loadgen end when their pipes do."""

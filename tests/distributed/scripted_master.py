@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import msgpack
 import zmq
-from worker_processes import worker_pids
+
+from benchmarks.descendants import worker_pids
 
 REPO = Path(__file__).parents[2]
 # Only ever reached by a test that has failed: what is waited for is an event.

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from master_process import LOCUSTFILE, REPO, Master, wait_gone
 from scripted_master import worker
-from worker_processes import worker_pids
 
+from benchmarks.descendants import worker_pids
 from loadgen.distributed.messages import LOCUST_VERSION
 from loadgen.errors import ExitCode
 from loadgen.measure.hlog import read_hlog_untrusted

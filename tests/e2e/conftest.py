@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
-from worker_processes import worker_pids
 
+from benchmarks.descendants import worker_pids
 from loadgen.cli.main import main
 from loadgen.measure.books import imbalances
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL, Ended, Running, Start, eventually, process_is_gone
-from worker_processes import worker_pids
 
+from benchmarks.descendants import worker_pids
 from loadgen.measure.hlog import read_hlog_untrusted
 
 # Workers in the order in which they are started with --workers 2.

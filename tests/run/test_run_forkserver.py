@@ -16,8 +16,8 @@ from typing import IO
 import pytest
 import trio
 from test_run_silence import source
-from worker_processes import worker_pids
 
+from benchmarks.descendants import worker_pids
 from loadgen.errors import InputError, Problem
 from loadgen.prepare.job import make_job
 from loadgen.run.forkserver import Forked, ForkServer, fork_server
