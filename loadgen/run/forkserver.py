@@ -30,6 +30,8 @@ from typing import NoReturn
 
 import trio
 
+from loadgen.run.heap import keep_freed_memory
+
 _REQUEST_BYTES = 256
 _WORKER = "loadgen.run.worker"
 # What a worker is ended by, and a fork server is not: it ends with us.
@@ -165,6 +167,7 @@ class _Parent:
             signal.signal(number, signal.SIG_IGN)
         # What is imported is no garbage: here nobody looks for any, and workers look through what is theirs alone.
         gc.disable()
+        keep_freed_memory()
         life: Callable[[], None] = import_module(_WORKER).main
         gc.freeze()
         # No output from here on: who reads what we were forked from must not wait for us.
