@@ -44,7 +44,7 @@ class Link:
         self.tail = b""  # the beginning of a frame that has not arrived whole
         self.timer = 0  # serial of the timer that counts; earlier ones were replaced
         self.rested_ns = 0  # until then it was let alone on purpose: what came meanwhile was not read late
-        self.waited_ns = 0  # what it brought in its handshake, until we read it
+        self.waited_ns: int | None = None  # what it brought in its handshake, until we read it, if that is looked at
         self.watched = 0
         self.peer: Peer | None = None  # once its tunnel is up
         self.notifications = 0  # sent or received, once its session is over

@@ -22,6 +22,7 @@ from loadgen.units import NS_PER_MS, NS_PER_S
 # looks at the scheduler as much again: four times as many took 9 % of a worker that receives 2,000 notifications/s.
 _WINDOW_NS = NS_PER_S // 2
 _QUOTA = 25
+_HANDSHAKE_QUOTA = 250
 # A thread that waited for the scheduler for less than that in a turn was not held up.
 _LEAST_HELD_NS = NS_PER_MS // 5
 # A read that waited for longer than that tells that we were held up, too. Below, no verdict looks at it.
@@ -35,9 +36,14 @@ _NONE: tuple[int, ...] = ()
 
 
 class Sampling:
-    """Which of many reads to look at: `_QUOTA` by chance in each window, and of late reads as many as of others."""
+    """Which of many to look at: as many as the quota by chance in each window, of late ones as many as of others.
 
-    def __init__(self) -> None:
+    Args:
+        quota: of half a second; twice as many, where they suddenly become more.
+    """
+
+    def __init__(self, quota: int) -> None:
+        self._quota = quota
         self._random = Random(0)
         self._stride = 1
         self._skip = self._taken = self._window_ns = 0
@@ -45,14 +51,14 @@ class Sampling:
         self._usual = 1.0  # how many reads a turn has, of late
 
     def pick(self, count: int, now_ns: Callable[[], int]) -> Sequence[int]:
-        """Indexes among the next `count` reads."""
+        """Indexes among the next `count` reads, or whatever it is."""
         self._reads += count
         if self._skip >= count:
             self._skip -= count
             return _NONE
         if (now := now_ns()) >= self._window_ns:
             # Reads may have become rare: as far as the quota was not used up, they are looked at more often again.
-            if self._taken < _QUOTA // 4:
+            if self._taken < self._quota // 4:
                 self._stride = max(1, self._stride // 2)
             self._window_ns, self._taken = now + _WINDOW_NS, 0
         picked, index = [], self._skip
@@ -60,7 +66,7 @@ class Sampling:
             picked.append(index)
             index += self._random.randint(1, 2 * self._stride - 1)
             self._taken += 1
-            if self._taken == _QUOTA:
+            if self._taken == self._quota:
                 self._stride, self._taken = 2 * self._stride, 0
         self._skip = index - count
         return picked
@@ -81,7 +87,7 @@ class ReadLag:
     def __init__(self, recorder: Recorder, scheduler_delay_ns: Callable[[], int] | None = None) -> None:
         self._recorder = recorder
         self._delay_ns = scheduler_delay_ns or SchedulerDelay()
-        self._sampling = Sampling()
+        self._sampling = Sampling(_QUOTA)
         self._before_ns: int | None = None  # the scheduler's delay when the last turn ended
         # The last time for which we were held up, as long as what came meanwhile is being read.
         self._held_from_ns, self._held_ns = 0, 0
@@ -155,6 +161,34 @@ class ReadLag:
         """What was read is taken. Args: counts: how many notifications each read has brought."""
         for row, lag_ns in reads.lags:
             self._recorder.record_now("generator.read_lag", lag_ns, reads.times_ns[row], max(1, counts[row]))
+
+
+class HandshakeLag:
+    """Records how late we read a handshake's messages, all together, of handshakes chosen by chance.
+
+    A look costs 6 us, and a handshake of ours 250: where there are many, some 500 a second tell as much.
+    """
+
+    def __init__(self, recorder: Recorder, metric: str) -> None:
+        self._recorder = recorder
+        self._metric = metric
+        self._sampling = Sampling(_HANDSHAKE_QUOTA)
+
+    def begins(self, link: Link) -> None:
+        """Choose."""
+        link.waited_ns = 0 if self._sampling.pick(1, time.monotonic_ns) else None
+
+    def message(self, link: Link) -> None:
+        """What the peer has sent of it is about to be read."""
+        if link.waited_ns is None or link.tunnel is None:
+            return
+        if (waiting := link.tunnel.waiting()) is not None:
+            link.waited_ns += min(waiting.newest_ns, max(0, time.monotonic_ns() - link.rested_ns))
+
+    def done(self, link: Link) -> None:
+        """The tunnel is up."""
+        if link.waited_ns is not None:
+            self._recorder.record(self._metric, link.waited_ns, link.stage)
 
 
 class SchedulerDelay:

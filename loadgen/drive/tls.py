@@ -18,7 +18,7 @@ from loadgen.drive.loop import Loop
 from loadgen.drive.peers import PeerBook, PeerKeeper
 from loadgen.drive.phase import Phase
 from loadgen.drive.presence import Presence
-from loadgen.drive.reading import ReadLag
+from loadgen.drive.reading import HandshakeLag, ReadLag
 from loadgen.drive.segments import SegmentWatch
 from loadgen.drive.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
@@ -50,9 +50,8 @@ _SETTING_UP, _ACTIVE = Phase.SETTING_UP, Phase.ACTIVE
 
 
 class Shard(Loop, PeerKeeper, PlainDriver):
-    """What both fleets share: handshakes, reading, writing, faults.
-
-    Subclasses say what happens when a tunnel is up, a session is active, or a link is gone.
+    """What both fleets share: handshakes, reading, writing, faults. Subclasses say what happens when a tunnel is up, a
+    session is active, or a link is gone.
     """
 
     # Names of the phases in counters: errors.<phase>.<kind>.
@@ -77,6 +76,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.halted = trio.Event()
         self._reads = Reads()
         self._read_lag = ReadLag(recorder)
+        self.handshake_reads = HandshakeLag(recorder, self.handshake_lag)
         self._read_since_ns: int | None = None
 
     def wake_ns(self, now_ns: int) -> int:
@@ -266,13 +266,13 @@ class Shard(Loop, PeerKeeper, PlainDriver):
                 self.on_connected(link)
                 link.phase = Phase.HANDSHAKING
                 link.tls_started_ns = time.monotonic_ns()
-            elif link.tunnel is not None and (waiting := link.tunnel.waiting()) is not None:
-                link.waited_ns += min(waiting.newest_ns, max(0, time.monotonic_ns() - link.rested_ns))
+            else:
+                self.handshake_reads.message(link)
             if not self.shake(link):
                 return
             now = time.monotonic_ns()
             link.phase = Phase.SETTING_UP
-            self.recorder.record(self.handshake_lag, link.waited_ns, link.stage)
+            self.handshake_reads.done(link)
             self.book.opened += 1
             self.on_tunnel(link, now)
             if link.endpoint is not None:

@@ -149,6 +149,7 @@ class ListeningShard(Shard):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._unsent_bytes)
             now = time.monotonic_ns()
             link = self.link_class(sock, now, number, host_and_port(address))
+            self.handshake_reads.begins(link)
             self.recorder.count("accept.attempts")
             self.on_accepted(sock, link)
             self.add(link, now + self.setup_timeout_ns, select.EPOLLIN)

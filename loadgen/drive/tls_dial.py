@@ -65,6 +65,7 @@ class DialingShard(Shard):
             TransportFault: it failed at once.
         """
         link = MseLink(dial(self._addresses[self.sessions[number].wlc]), started_ns, number)
+        self.handshake_reads.begins(link)
         self.add(link, started_ns + self.setup_timeout_ns, select.EPOLLOUT)
         return link
 

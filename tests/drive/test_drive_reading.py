@@ -13,9 +13,11 @@ import pytest
 
 from loadgen.drive import reading
 from loadgen.drive.links import Link, Reads
-from loadgen.drive.reading import ReadLag, Sampling, SchedulerDelay
+from loadgen.drive.phase import Phase
+from loadgen.drive.reading import HandshakeLag, ReadLag, Sampling, SchedulerDelay
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Recorder
+from loadgen.transport.tls import Tunnel
 from loadgen.transport.waiting import Waiting, ask_for_times, waiting
 from loadgen.units import NS_PER_MS, NS_PER_S
 
@@ -26,7 +28,7 @@ class Reader:
     """Turns of a loop in virtual time, and which of their reads were looked at."""
 
     def __init__(self) -> None:
-        self.sampling = Sampling()
+        self.sampling = Sampling(quota=25)
         self.now_ns = 0
 
     def turn(self, reads: int, takes_ns: int) -> list[int]:
@@ -70,6 +72,43 @@ class TestSampling:
         for _ in range(2000):
             reader.turn(5, NS_PER_S)
         assert all(reader.turn(1, 25 * MS) for _ in range(100))
+
+
+class Tunnelled:
+    """What a handshake's message waits in."""
+
+    def waiting(self) -> Waiting:
+        return Waiting(2 * MS, more=False)
+
+
+class TestHandshakes:
+    @staticmethod
+    def done(monkeypatch: pytest.MonkeyPatch, per_s: int, seconds: int) -> Histogram:
+        """Handshakes of two messages each, both of which waited for 2 ms."""
+        now = [10 * NS_PER_S]
+        monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic_ns=lambda: now[0]))
+        recorder = Recorder()
+        lag = HandshakeLag(recorder, "generator.handshake_lag")
+        for _ in range(per_s * seconds):
+            now[0] += NS_PER_S // per_s
+            link = Link(0, Phase.HANDSHAKING, now[0])
+            lag.begins(link)
+            link.tunnel = cast("Tunnel", Tunnelled())
+            lag.message(link)
+            lag.message(link)
+            lag.done(link)
+        found = recorder.bins("generator.handshake_lag").take()
+        assert found is not None
+        return found
+
+    def test_few_are_all_looked_at_and_their_messages_wait_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = self.done(monkeypatch, per_s=200, seconds=5)
+        assert found.count == 1000
+        assert found.percentiles(50) == (pytest.approx(4 * MS, rel=0.001),)
+
+    def test_of_many_some_hundreds_a_second(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = self.done(monkeypatch, per_s=5000, seconds=10)
+        assert 2500 < found.count < 12_500
 
 
 class Timed:

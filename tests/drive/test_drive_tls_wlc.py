@@ -595,6 +595,7 @@ def test_what_came_while_a_wlc_lets_a_client_alone_on_purpose_has_not_waited_for
     fleet.sockets.append(sock := socket.socket())
     link = WlcLink(sock, now[0], 0, ("192.0.2.1", 5))
     link.tunnel = Answering()  # type: ignore[assignment]
+    fleet.shard.handshake_reads.begins(link)
     fleet.shard.add(link, 1 << 62, 0)
     fleet.shard._rest(link, 1000 * NS_PER_MS)
     now[0] += 1002 * NS_PER_MS
