@@ -1,5 +1,5 @@
-"""The processes of a run: `supervisor` leads it, `fleet` has its workers, `worker` is one, `forkserver` starts them,
-`channel` is what they say to each other. `silence` (of a worker), `signals` (that end a run), `keeper` (ends what we
+"""The processes of a run: `supervisor` leads it, `fleet` has its workers, `worker` is one, `forkserver` starts them, `heap` has
+their memory, `channel` is what they say to each other. `silence` (of a worker), `signals` (that end a run), `keeper` (ends what we
 started when we are killed), `answering` and `status_desk` (what a worker and the supervisor answer to `loadgen
 status`).
 
