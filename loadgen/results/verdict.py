@@ -236,7 +236,10 @@ def _evidence(
     if generator.limiting:
         return Limit.GENERATOR, generator.limiting
     attempted = counters.get("sessions.attempted", 0) + counters.get("handshakes.attempted", 0)
-    failed = {error.name: error.count for error in faults(counters).told if error.count > attempted * TOLERANCE}
+    shaking = "handshakes.attempted" in counters  # a handshake that is closed too soon was none
+    told = {error.name: error.count for error in faults(counters).told if error.count > attempted * TOLERANCE}
+    # How a session ended follows from what it met before: that is the limit only where nothing else shows.
+    failed = {name: count for name, count in told.items() if shaking or not name.startswith("errors.close.")}
     on_the_way = {name: count for name, count in failed.items() if name.endswith(_NETWORK_KINDS) and ".tcp." in name}
     if on_the_way:
         return Limit.NETWORK, ", ".join(f"{name}: {count:,}" for name, count in on_the_way.items())
@@ -277,7 +280,7 @@ def _evidence(
             Limit.TARGET,
             f"{waiting:,} bytes of notifications were written that it had not taken when the load was over",
         )
-    return None
+    return next(((Limit.TARGET, f"{name}: {count:,}") for name, count in told.items()), None)
 
 
 def _no_limit(counters: Mapping[str, int], course: _Course) -> tuple[Limit, str]:

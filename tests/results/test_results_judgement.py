@@ -883,6 +883,20 @@ TCP, AGAIN = {"tcp.segments_sent": 1000}, "TCP segments of our own connections w
             "it did not take 20 of 1,000 that were due: it was not there, or held them up for too long",
         ),
         (FINE, {"notify.sent": 1000, "notify.lost": 11}, Limit.TARGET, "notifications lost: 11"),
+        # How a session ended is what came of that.
+        (FINE, {"errors.close.timeout": 50}, Limit.TARGET, "errors.close.timeout: 50"),
+        (
+            FINE,
+            {"errors.close.timeout": 50, "notify.sent": 1000, "notify.lost": 11},
+            Limit.TARGET,
+            "notifications lost: 11",
+        ),
+        (
+            FINE,
+            {"errors.close.reset": 50, "handshakes.attempted": 100, "handshakes.completed": 50, "notify.lost": 11},
+            Limit.TARGET,
+            "errors.close.reset: 50",
+        ),
     ],
 )
 def test_what_limits_is_named(generator: GeneratorVerdict, counters: dict[str, int], limit: Limit, reason: str) -> None:
