@@ -66,7 +66,7 @@ class HandshakeMseShard(DialingShard):
         self._paced = plan.paced
         self._backlog_ns = plan.backlog_ns
         self._resumed = plan.resumed
-        self._confirmed = plan.tls_version == "1.3"
+        self._confirmed = plan.tls.version == "1.3"
         self._at_once = len(range(share.worker, plan.concurrency, share.workers))
         # Of each session that has completed a handshake: what the next one may resume, if the target gave anything.
         self._tickets: dict[int, SSL.Session | None] = {}

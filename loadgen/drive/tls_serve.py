@@ -64,7 +64,7 @@ class ServingShard(ListeningShard):
         self._loaded = False  # a load was put on
         self._term = Term(plan, recorder)
         self.unacknowledged_bytes = 0  # of notifications: by links that are gone; after the load, by all
-        self.record_bytes = RECORD_BYTES.get(plan.tls_version, OLD_RECORD_BYTES)
+        self.record_bytes = RECORD_BYTES.get(plan.tls.version, OLD_RECORD_BYTES)
         self._finishing = self._closing = False
         self._users: int | None = None  # whose WLCs are wanted; None: all are
         self._belated: list[Link] = []  # sessions that came up after the run had begun to end

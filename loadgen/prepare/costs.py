@@ -40,7 +40,7 @@ def effort_of(plan: Plan, peak_per_s: float, workers: int, together: float) -> E
     cpus = cpus_available()
     # Neither side can have more than its workers, and both share the machine.
     of_a_side = min(workers, cpus / sides)
-    handshake_s = _HANDSHAKE_S[plan.key]
+    handshake_s = _HANDSHAKE_S[plan.tls.key]
     alone_s = together_s = handshake_s
     if plan.kind is LoadKind.NOTIFY:
         write_s = _DATAGRAM_S if plan.datagrams else _WRITE_S

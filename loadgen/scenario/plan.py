@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
 
@@ -27,7 +28,7 @@ from loadgen.scenario.reading import (
 )
 from loadgen.scenario.requests import PlannedRequest, plan_requests
 from loadgen.scenario.schedule import RateStage, Schedule
-from loadgen.scenario.schema import Rule, Scenario
+from loadgen.scenario.schema import Rule, Scenario, TlsShape
 from loadgen.scenario.site_plan import PlannedSite, plan_site
 from loadgen.units import NS_PER_S
 
@@ -42,6 +43,9 @@ _CONCURRENCY_PACED = 1000
 # What shapes the load only over datagrams, and only where something is sent again.
 _ONLY_DATAGRAMS = ("transport", "mtu_bytes", "handshake_retransmit_ns")
 _ONLY_REPEATING = ("response_timeout_ns", "retransmit_interval_ns", "max_retransmits")
+
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Use(StrEnum):
@@ -115,10 +119,7 @@ class Plan(msgspec.Struct, frozen=True):
     subscription: int
     stations: int
     readings: tuple[int, int]
-    tls_version: str
-    key: str
-    key_hash: str
-    hash_over: str
+    tls: TlsShape
     authenticate: bool
     connect_per_s: float
     setup_timeout_ns: int
@@ -134,8 +135,6 @@ class Plan(msgspec.Struct, frozen=True):
     thresholds: tuple[PlannedThreshold, ...] = ()
     first: int = 0
     sessions_per_user: int = 0
-    strong_cipher: bool = True
-    old_certificates: bool = False
     certificate: str = "ssc"
     validity_ns: int = 0
     list_delays_ns: tuple[int, ...] = (0,)
@@ -192,6 +191,9 @@ class Plan(msgspec.Struct, frozen=True):
         for name in ("description", "use", "mse_macs", "thresholds", "first"):
             del shape[name]
         shape["wlcs"] = len(self.wlcs)
+        tls = msgspec.structs.asdict(shape.pop("tls"))
+        shape["tls_version"] = tls.pop("version")
+        shape |= {name: value for name, value in tls.items() if name not in _LATER_TLS or value != _DEFAULTS_TLS[name]}
         # A plan that does without what there was not at first has the digest that it had.
         for name in _LATER:
             if shape[name] == _DEFAULTS[name]:
@@ -208,9 +210,11 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 _LATER = (
-    *("sessions_per_user", "strong_cipher", "certificate", "validity_ns", "list_delays_ns", "poll_tick_ns"),
-    *("wlc_clock_skew_ns", "mse_clock_skew_ns", "site", "old_certificates"),
+    *("sessions_per_user", "certificate", "validity_ns", "list_delays_ns", "poll_tick_ns"),
+    *("wlc_clock_skew_ns", "mse_clock_skew_ns", "site"),
 )
+_LATER_TLS = ("strong_cipher", "old_certificates")
+_DEFAULTS_TLS = {field.name: field.default for field in msgspec.structs.fields(TlsShape)}
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Plan) if field.name in _LATER}
 
 
@@ -267,10 +271,7 @@ def make_plan(
         subscription=mask_of(scenario.mse.subscribe),
         stations=scenario.wlc.stations,
         readings=(low, high),
-        tls_version=scenario.tls.version,
-        key=scenario.tls.key,
-        key_hash=scenario.tls.key_hash,
-        hash_over=scenario.tls.hash_over,
+        tls=_of(scenario.tls, TlsShape),
         authenticate=scenario.wlc.authenticate,
         connect_per_s=scenario.mse.connect_per_s,
         setup_timeout_ns=int(scenario.mse.setup_timeout),
@@ -286,8 +287,6 @@ def make_plan(
         thresholds=tuple(map(_threshold, scenario.thresholds)),
         first=first,
         sessions_per_user=sessions_per_user,
-        strong_cipher=scenario.tls.strong_cipher,
-        old_certificates=scenario.tls.old_certificates,
         certificate=scenario.mse.certificate,
         validity_ns=int(scenario.mse.validity or 0),
         list_delays_ns=list_delays_ns(scenario.wlc.aaa),
@@ -310,6 +309,11 @@ def make_plan(
         mtu_bytes=scenario.dtls.mtu,
         handshake_retransmit_ns=int(scenario.dtls.retransmit),
     )
+
+
+def _of(table: S, shape: type[S]) -> S:
+    """What a table has of its base."""
+    return shape(**{name: getattr(table, name) for name in shape.__struct_fields__})
 
 
 def _threshold(rule: str | Rule) -> PlannedThreshold:

@@ -93,8 +93,8 @@ class Mse(msgspec.Struct, frozen=True):
     setup_timeout: Duration = Duration(10 * NS_PER_S)
 
 
-class Tls(msgspec.Struct, frozen=True):
-    """`[tls]`: the tunnel and who is let in."""
+class TlsShape(msgspec.Struct, frozen=True):
+    """Of `[tls]`, what a plan has as it stands."""
 
     version: Literal["1.0", "1.1", "1.2", "1.3"] = "1.2"
     # On: ECDHE. Off: static RSA, as the field's trace shows.
@@ -104,6 +104,11 @@ class Tls(msgspec.Struct, frozen=True):
     key: Literal["p256", "rsa-2048"] = "p256"
     key_hash: Literal["sha1", "sha256"] = "sha256"
     hash_over: Literal["spki", "public-key", "certificate"] = "spki"
+
+
+class Tls(TlsShape, frozen=True):
+    """`[tls]`: the tunnel and who is let in."""
+
     # How an MSE checks a WLC: "fleet" (the authority made for this run), "any", or a PEM file.
     trust: str = "fleet"
 
