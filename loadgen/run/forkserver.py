@@ -34,6 +34,8 @@ from loadgen.run.heap import keep_freed_memory
 
 _REQUEST_BYTES = 256
 _WORKER = "loadgen.run.worker"
+# numpy imports these where they are first used, which in a worker is when it starts and in the middle of its load.
+_USED_LATER = ("numpy.ma", "numpy.random")
 # What a worker is ended by, and a fork server is not: it ends with us.
 _TERMINAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -130,6 +132,14 @@ def fork_server() -> ForkServer:
     return ForkServer()
 
 
+def import_all() -> Callable[[], None]:
+    """Import what a worker is made of, and all that it will use; returns what it does."""
+    for module in _USED_LATER:
+        import_module(module)
+    life: Callable[[], None] = import_module(_WORKER).main
+    return life
+
+
 # -- in the fork server ------------------------------------------------------------------------------------------------
 
 
@@ -168,7 +178,7 @@ class _Parent:
         # What is imported is no garbage: here nobody looks for any, and workers look through what is theirs alone.
         gc.disable()
         keep_freed_memory()
-        life: Callable[[], None] = import_module(_WORKER).main
+        life = import_all()
         gc.freeze()
         # No output from here on: who reads what we were forked from must not wait for us.
         nothing = os.open(os.devnull, os.O_RDWR)

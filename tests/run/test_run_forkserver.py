@@ -6,6 +6,8 @@ import errno
 import os
 import resource
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -181,3 +183,29 @@ def test_a_run_without_processes_says_so_and_sends_nothing(monkeypatch: pytest.M
         trio.run(supervisor.run)
     problem = Problem("worker wlc-0", "a process for it", "resource temporarily unavailable")
     assert caught.value.problems == (problem,)
+
+
+_IMPORTS = """
+import sys
+from loadgen.run.forkserver import import_all
+import_all()
+import numpy as np
+from loadgen.measure.waits import Waits
+before = set(sys.modules)
+{use}
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "due = np.array([1, 1 << 29]); Waits(0).add(due, due, 1, 1 << 29)",
+        "np.random.default_rng(1).integers(0, 9, 4)",
+    ],
+    ids=("waits", "stations"),
+)
+def test_a_worker_imports_nothing_in_the_middle_of_its_load(use: str) -> None:
+    """numpy imports some of itself where it is first used, which would be 50 ms late."""
+    found = subprocess.run([sys.executable, "-c", _IMPORTS.format(use=use)], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
