@@ -59,6 +59,13 @@ class Settings(NamedTuple):
     cooldown_ns: int
 
 
+class Length(NamedTuple):
+    """Of a search: how many loads it makes, and how long these take together, in ns."""
+
+    loads: int
+    ns: int
+
+
 class Observation(NamedTuple):
     """What one load showed.
 
@@ -336,6 +343,17 @@ class Campaign:
             f"generator, here or on more machines: one took {each_s * 1e6:,.0f} µs of CPU time, and there were "
             f"{seen.workers} workers a side"
         )
+
+
+def length_of(settings: Settings, limit: float) -> Length:
+    """Of a search that finds this limit and has to try nothing again."""
+    campaign, loads, ns = Campaign(settings), 0, 0
+    search = Search(settings.start, settings.maximum, settings.resolution, step=settings.step)
+    while (trial := search.next()) is not None:
+        loads += 1
+        ns += settings.warmup_ns + campaign.hold_ns(trial) + settings.cooldown_ns
+        search.tell(trial, held=trial.load <= limit)
+    return Length(loads, ns)
 
 
 def _went(seen: Observation, judged: _Judgement, *, limited: bool) -> Went:

@@ -74,6 +74,7 @@ def search(options: CapacityOptions, onlooker_of: OnlookerOf) -> Searched:
     for settings in searches:
         campaign = Campaign(settings)
         with onlooker_of(f"{plan.scenario} · {settings.dimension}") as onlooker:
+            onlooker.say(shown.search_line(settings))
             ended = account.prober(source, campaign, onlooker).run(campaign)
         account.end(campaign, ended)
         if account.code in (ExitCode.INTERRUPTED, ExitCode.WORKER_DIED):

@@ -8,14 +8,28 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from loadgen.capacity.campaign import Settings, length_of
+from loadgen.capacity.dimension import ABOUT
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe, Step
 from loadgen.report.terminal import hanging
 from loadgen.report.tried import outvoted, shared_by, unsettled
 from loadgen.results.health import Verdict
-from loadgen.units import format_duration
+from loadgen.units import NS_PER_S, format_duration
 
 _STYLES = {Outcome.FOUND: "bold green", Outcome.NOT_REACHED: "bold yellow"}
+# How long a search takes is told for a limit so many times as high as it begins.
+_FURTHER = 8
 _BAR = 17  # with all the rest in 80 columns
+
+
+def search_line(settings: Settings) -> str:
+    """What begins, and how long it may take, for a log."""
+    unit = ABOUT[settings.dimension].unit
+    limit = min(settings.maximum, settings.start * _FURTHER)
+    loads, ns = length_of(settings, limit)
+    begins = f"{settings.dimension} from {_amount(settings.start)} {unit} on"
+    takes = f"a limit of {_amount(limit)} takes {loads} loads, {_length(ns)} in all"
+    return f"{begins}: {takes}, and more where a load has to be tried again"
 
 
 def probe_line(probe: Probe, unit: str) -> str:
@@ -102,6 +116,11 @@ def _ours(probe: Probe) -> bool:
 
 def _amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"
+
+
+def _length(ns: int) -> str:
+    minutes = ns / (60 * NS_PER_S)
+    return f"{minutes:.0f} minutes" if minutes >= 2 else format_duration(ns)
 
 
 def _duration(ns: int | None) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from loadgen.capacity.campaign import Campaign, Observation, Settings, _failures, applicable
+from loadgen.capacity.campaign import Campaign, Observation, Settings, _failures, applicable, length_of
 from loadgen.capacity.dimension import Dimension
 from loadgen.capacity.probing import _unlike_pass
 from loadgen.capacity.result import DimensionResult, Outcome, Probe, Step
@@ -98,6 +98,17 @@ def test_a_planted_limit_is_found(capacity: float, start: float) -> None:
     assert result.probes[-1].step is Step.CONFIRM
     assert result.probes[-1].hold_s == 12
     assert result.advice == ""
+
+
+@pytest.mark.parametrize("capacity", [7.3, 50, 201.7, 5000])
+@pytest.mark.parametrize("start", [1, 50, 777])
+def test_how_long_a_search_takes_is_known_but_for_what_is_tried_again(capacity: float, start: float) -> None:
+    made = settings(start=start, cooldown_ns=3 * NS_PER_S)
+    probes = searched(Campaign(made), Target(capacity)).probes
+    once = {(probe.step, probe.offered): probe.hold_s for probe in probes if probe.step is not Step.RECHECK}
+    expected = length_of(made, capacity / 0.99)
+    assert expected.loads == len(once)
+    assert expected.ns == round((sum(once.values()) + 4 * len(once)) * NS_PER_S)
 
 
 def test_an_slo_that_breaks_first_is_the_limit() -> None:
