@@ -22,6 +22,13 @@ Command: TypeAlias = Callable[..., int]
 
 _COMMON = (
     click.option(
+        "--transport",
+        type=click.Choice(["tls", "dtls"]),
+        default="tls",
+        show_default=True,
+        help="TLS over TCP, or DTLS 1.2 over UDP.",
+    ),
+    click.option(
         "--auth-list",
         type=click.Path(path_type=Path),
         help="The WLC's list: IOS-XE configuration, AireOS auth-list lines, or what the MSE prints.",
@@ -111,7 +118,7 @@ def mse(listen: str, identity: Path | None, offer: str, **options: Any) -> int:
     host, port = _host_and_port(listen)
     ours = _new_wlc() if identity is None else _load_identity(identity, options)
     settings = _settings("wlc", ours, None, _mask(offer), options)
-    with listen_at(host, port) as listener:
+    with listen_at(host, port, options["transport"]) as listener:
         at = host_and_port(listener.getsockname())
         _begin(options, f"as the WLC {ours.mac or identity}, waiting for an MSE at {at[0]} port {at[1]}")
         return _end(check_mse(listener, settings), options)
@@ -139,6 +146,7 @@ def _settings(
         timeout_ns=_duration(options["timeout"]),
         tell=_silent if options["as_json"] else _tell,
         trace=_tracer(plays) if options["trace"] else None,
+        transport=options["transport"],
     )
 
 

@@ -31,36 +31,47 @@ NETWORK = (
     Cause(
         "filtered",
         "a firewall drops packets to port {port}: nobody answers, not even with a refusal",
-        ("access lists and firewalls between here and {host} for TCP {port}", "`ping {host}` answers all the same?"),
+        (
+            "access lists and firewalls between here and {host} for {carrier} {port}",
+            "`ping {host}` answers all the same?",
+        ),
         {"reachable:timeout": 8},
         "mse",
+    ),
+    Cause(
+        "tls_only",
+        "nobody answers datagrams at port {port} of {host}, and somebody takes TCP there: the WLC speaks TLS only",
+        ("the same check with `--transport tls`; a firewall that lets TCP {port} through, and not UDP",),
+        {"takes_tcp": 9},
+        "mse",
+        ("reachable", "tls"),
     ),
     Cause(
         "wrong_address",
         "{host} is not the WLC's management address, or the WLC is off",
         ("`show wireless interface summary` on the WLC",),
-        {"reachable:timeout": 5, "tcp:refused": 3},
+        {"reachable:timeout": 5, "tcp:refused": 3, "tls:refused": 3},
         "mse",
     ),
     Cause(
         "port_closed",
         "nothing listens at port {port} of {host}: NMSP is not enabled there, or it is another port",
         ("on the WLC: `nmsp enable`, `show nmsp status`; the port is 16113 unless it was changed",),
-        {"tcp:refused": 8},
+        {"tcp:refused": 8, "tls:refused": 8},
         "mse",
     ),
     Cause(
         "two_mses",
         "wrong role: {host} is an MSE as well, and " + _WRONG_END,
         ("which of the two is the controller; to check an MSE: `loadgen check mse --listen ...` and let it call",),
-        {"peer_is_tls_client": 10, "peer_sslv2_hello": 10, "mse_message": 10, "tcp:refused": 4},
+        {"peer_is_tls_client": 10, "peer_sslv2_hello": 10, "mse_message": 10, "tcp:refused": 4, "tls:refused": 4},
         "mse",
     ),
     Cause(
         "rejected",
         "a firewall refuses in the name of {host}",
-        ("access lists and firewalls between here and {host} for TCP {port}",),
-        {"tcp:refused": 2, "tcp:reset": 5},
+        ("access lists and firewalls between here and {host} for {carrier} {port}",),
+        {"tcp:refused": 2, "tcp:reset": 5, "tls:refused": 2},
         "mse",
     ),
     Cause(
@@ -244,6 +255,27 @@ TUNNEL = (
         "something connected and said nothing: a port scan or a health check, not an MSE",
         ("who is {peer}",),
         {"tls:timeout": 8, "silent_end": 8},
+        "wlc",
+    ),
+    Cause(
+        "flight_lost",
+        "the WLC answers the first datagram, and its next flight, with its certificate, does not come",
+        (
+            "a path that drops large or fragmented datagrams: `ping -M do -s 1400 {host}`; a tunnel or VPN in between",
+            "the same check with `--transport tls`, which TCP cuts to what the path carries",
+        ),
+        {"stopped_at_cookie&tls:timeout": 10},
+        "mse",
+    ),
+    Cause(
+        "cookie_not_returned",
+        "the MSE sends a hello, and not the one with the WLC's cookie: our datagrams do not reach it, or it is no "
+        "DTLS client",
+        (
+            "a firewall or NAT that lets UDP through in one direction only",
+            "on the MSE: does `tcpdump udp port {port}` show what comes from here",
+        ),
+        {"stopped_at_cookie&tls:timeout": 10},
         "wlc",
     ),
     Cause(

@@ -9,18 +9,26 @@ from OpenSSL import SSL
 
 from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.credentials import Identity
-from loadgen.transport.tls import client_context, server_context
+from loadgen.transport.tls import ContextMaker, client_context, server_context
 from loadgen.transport.trace import observed
-from loadgen.transport.verifying import NO_CHECK_TIME
+from loadgen.transport.verifying import NO_CHECK_TIME, ClockedContext
 
 
-def mse_context(identity: Identity, trusted_pem: bytes | None, *, strong: bool, old_certificates: bool) -> SSL.Context:
+def mse_context(
+    identity: Identity,
+    trusted_pem: bytes | None,
+    *,
+    strong: bool,
+    old_certificates: bool,
+    make: ContextMaker = ClockedContext,
+) -> SSL.Context:
     """The context of the MSE that a check plays.
 
     Args:
         trusted_pem: where the WLC's chain must end; None takes any certificate.
         strong: TLS 1.2 and 1.3 with ECDHE; otherwise TLS 1.0 to 1.2 with static RSA, as the field's trace.
         old_certificates: take small keys and SHA-1 in certificates.
+        make: of `dtls.DatagramContext`, it is one for DTLS, which is 1.2.
     """
     context = client_context(
         identity.key_pem,
@@ -30,6 +38,7 @@ def mse_context(identity: Identity, trusted_pem: bytes | None, *, strong: bool, 
         trusted_pem,
         strong=strong,
         old_certificates=old_certificates,
+        make=make,
     )
     return _finished(context, strong=strong)
 
@@ -41,12 +50,14 @@ def wlc_context(
     *,
     strong: bool,
     old_certificates: bool,
+    make: ContextMaker = ClockedContext,
 ) -> SSL.Context:
     """The context of the WLC that a check plays.
 
     Args:
         seen: given the MSE's certificate before anybody judges it.
         check: the auth list; asked about certificates that are valid now. None: anybody is let in.
+        make: as of `mse_context`.
     """
     listed = None if check is None else observed(lambda der: check(AnyCertificate(der)))
 
@@ -65,6 +76,7 @@ def wlc_context(
         judge,
         strong=strong,
         old_certificates=old_certificates,
+        make=make,
     )
     store = context.get_cert_store()
     assert store is not None

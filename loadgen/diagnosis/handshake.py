@@ -13,6 +13,9 @@ _HELLO = {"mse": "SSLv3/TLS read server hello", "wlc": "SSLv3/TLS write server h
 _ASKED = {"mse": "SSLv3/TLS read server certificate request", "wlc": "SSLv3/TLS write certificate request"}
 _SHOWN = {"mse": "SSLv3/TLS write client certificate", "wlc": "SSLv3/TLS read client certificate"}
 
+# A WLC over datagrams asks for its cookie first: what each side knows that by.
+_COOKIE = {"mse": "DTLS1 read hello verify request", "wlc": "DTLS1 write hello verify request"}
+
 # With TLS 1.3, what a WLC may say when the handshake is over at its end too, and it has judged a certificate.
 _WELCOME = "SSLv3/TLS read server session ticket"
 
@@ -79,6 +82,11 @@ class HandshakeLog:
     def asks(self) -> bool:
         """A WLC has shown its certificate and asked for the MSE's."""
         return _ASKED[self._plays] in self._first_ns
+
+    @property
+    def stopped_at_cookie(self) -> bool:
+        """A WLC has asked for its cookie, and nothing has come of it."""
+        return _COOKIE[self._plays] in self._first_ns and not self.reached()
 
     @property
     def welcomed(self) -> bool:

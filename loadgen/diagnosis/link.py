@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import ClassVar
 
 from OpenSSL import SSL
 
@@ -30,11 +31,14 @@ class OneLink:
 
     Attributes:
         first_bytes: what the peer sent first, as far as one look showed it.
+        answered_ns: when that was seen (monotonic); None: it was not.
         spoken: the handshake's messages.
         heard: when the first message of each kind came (monotonic ns); notifications are a kind.
         notified: the subservices that measurement notifications were of.
         bodies: what the last control message of each kind said, still encoded.
     """
+
+    tunnels: ClassVar[type[TracedTunnel]] = TracedTunnel
 
     def __init__(self, context: SSL.Context, sock: socket.socket, sink: Sink, *, server: bool) -> None:
         self._sink = sink
@@ -42,13 +46,19 @@ class OneLink:
         self._socket = sock
         self._poll = select.poll()
         self.first_bytes = b""
+        self.answered_ns: int | None = None
         self.heard: dict[Kind, int] = {}
         self.notified: set[int] = set()
         self.bodies: dict[Kind, bytes] = {}
         self._receiver: NotifyReceiver | None = None
         self._held = 0  # bytes of a frame that is not whole
         self.spoken = Spoken(context)
-        self.tunnel = TracedTunnel(context, sock, self._take, server=server)
+        self.tunnel = self.tunnels(context, sock, self._take, server=server)
+
+    @property
+    def answered(self) -> bool:
+        """The peer has sent something."""
+        return bool(self.first_bytes or self.spoken.heard)
 
     def handshake(self, deadline_ns: int) -> None:
         """Raises: TransportFault: it failed; kind `timeout` at the deadline."""
@@ -111,8 +121,13 @@ class OneLink:
 
     def _look(self) -> None:
         if self._looking and not self.first_bytes:
-            with suppress(OSError):
-                self.first_bytes = self._socket.recv(PEEK_BYTES, socket.MSG_PEEK)
+            self.first_bytes = self._peek()
+            self.answered_ns = time.monotonic_ns() if self.first_bytes else None
+
+    def _peek(self) -> bytes:
+        with suppress(OSError):
+            return self._socket.recv(PEEK_BYTES, socket.MSG_PEEK)
+        return b""
 
     def _send(self, outbox: list[bytes], deadline_ns: int) -> None:
         for frame in outbox:
@@ -128,7 +143,7 @@ class OneLink:
         now, start, end = time.monotonic_ns(), 0, self._held + size
         while True:
             scanned = receiver.scan_untrusted(start, end)
-            if scanned.notifications:
+            if scanned.notifications and not self._is_early(endpoint):
                 endpoint.notifications_untrusted(now)
                 self.heard.setdefault(Kind.MEASUREMENT_NOTIFY, now)
                 self.notified.update(receiver.columns().subservice.tolist())
@@ -142,10 +157,18 @@ class OneLink:
             endpoint.control_untrusted(scanned.control, now)
             self.heard.setdefault(kind, now)
         receiver.reset()
-        rest = bytes(receiver.view[start:end])
-        receiver.view[: len(rest)] = rest
-        self._held = len(rest)
+        self._keep(bytes(receiver.view[start:end]))
         return True
+
+    def _is_early(self, _endpoint: Endpoint) -> bool:
+        """Notifications are not taken yet."""
+        return False
+
+    def _keep(self, rest: bytes) -> None:
+        """What is left is the beginning of a frame. Raises: RemoteProtocolError: it cannot be."""
+        assert self._receiver is not None
+        self._receiver.view[: len(rest)] = rest
+        self._held = len(rest)
 
     def _ready(self, events: int, until_ns: int) -> bool:
         """Wait for the socket; False when the time has come before."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from loadgen.diagnosis.carrier import CARRIERS, Transport
 from loadgen.diagnosis.contexts import wlc_context
 from loadgen.diagnosis.hello import client_hello_untrusted
 from loadgen.diagnosis.link import OneLink
@@ -15,7 +16,7 @@ from loadgen.diagnosis.listed import judge
 from loadgen.diagnosis.settings import Check, CheckSettings, told_kind, told_mask, told_name
 from loadgen.diagnosis.signatures import key_told, made_by, told
 from loadgen.diagnosis.steps import CheckReport, Step, StepFault
-from loadgen.errors import InputError, Problem, RemoteProtocolError
+from loadgen.errors import RemoteProtocolError
 from loadgen.hosts import endpoint_shown
 from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.pem import mac_of
@@ -24,7 +25,7 @@ from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.nmsp.session import State
 from loadgen.session.wlc import WlcEndpoint
-from loadgen.transport.address import host_and_port, socket_address
+from loadgen.transport.address import host_and_port
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NS_PER_MS, NS_PER_S
 from loadgen.world.stations import make_stations
@@ -35,20 +36,13 @@ _STATION_MASK = mask_of(MOBILE_STATION)
 _TAKEN_POLL_S = 0.005
 
 
-def listen_at(host: str, port: int) -> socket.socket:
-    """A listening socket, for one MSE.
+def listen_at(host: str, port: int, transport: Transport = "tls") -> socket.socket:
+    """A socket that waits for one MSE.
 
     Raises:
-        InputError: it cannot listen there.
+        InputError: it cannot wait there.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server(socket_address(host, port), family=family, backlog=1)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            Problem("--listen", "an address where nobody listens yet", f"{endpoint_shown(host, port)}: {reason}")
-        ) from error
+    return CARRIERS[transport].listen_at(host, port)
 
 
 def check_mse(listener: socket.socket, settings: CheckSettings) -> CheckReport:
@@ -74,9 +68,14 @@ class _MseCheck:
         settings = self._settings
         check = None if settings.unauthenticated else self._judge
         context = wlc_context(
-            settings.identity, self._seen, check, strong=settings.strong, old_certificates=settings.old_certificates
+            settings.identity,
+            self._seen,
+            check,
+            strong=settings.strong,
+            old_certificates=settings.old_certificates,
+            make=self._check.carrier.contexts,
         )
-        link = OneLink(context, sock, self._check.events(), server=True)
+        link = self._check.carrier.link(context, sock, self._check.events(), server=True)
         try:
             self._shake(link)
             self._talk(link)
@@ -89,14 +88,16 @@ class _MseCheck:
         if not poll.poll(self._settings.timeout_ns // NS_PER_MS):
             waited = f"nobody for {self._settings.timeout_ns / NS_PER_S:g} s"
             raise StepFault(Step.REACHABLE, "timeout", waited)
-        sock, address = self._listener.accept()
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        carrier = self._check.carrier
+        sock, address = carrier.accept(self._listener)
         host, port = host_and_port(address)
         self._check.peer = endpoint_shown(host, port)
         self._evidence.note(None, peer=self._check.peer)
         self._walk.passed(Step.REACHABLE, f"from {host}")
-        self._walk.passed(Step.TCP, f"port {port}")
+        if carrier.connects:
+            self._walk.passed(Step.TCP, f"port {port}")
+        else:
+            self._walk.not_needed(Step.TCP, f"datagrams, from port {port}")
         return sock
 
     # -- the tunnel ----------------------------------------------------------------------------------------------
@@ -119,6 +120,7 @@ class _MseCheck:
         except TransportFault as fault:
             self._check.note_first_bytes(link, expected="peer_is_tls_client")
             self._note_offer(link)
+            self._check.note_silence_after_cookie()
             self._check.note_request(link, link.spoken.sent)
             self._evidence.note(None, unfit=told_kind(fault.kind))
             if log.asks and not log.shown:
@@ -156,7 +158,7 @@ class _MseCheck:
     # -- the conversation ----------------------------------------------------------------------------------------
 
     def _talk(self, link: OneLink) -> None:
-        endpoint = WlcEndpoint(self._check.endpoint_settings(), time.monotonic_ns())
+        endpoint = self._check.carrier.wlc(self._check.endpoint_settings(), time.monotonic_ns())
         self._evidence.note(None, offered=told_mask(self._settings.mask))
         self._until(link, endpoint, Step.CAPABILITY, lambda: Kind.VERSION_REQUEST in link.heard)
         if endpoint.session.state is State.VERSION_AGREED:  # and nothing was offered
@@ -190,7 +192,7 @@ class _MseCheck:
                 time.sleep(_TAKEN_POLL_S)
         except TransportFault as fault:
             self._check.fail(Step.NOTIFICATION, fault)
-        self._walk.passed(Step.NOTIFICATION, "sent, and taken by its TCP")
+        self._walk.passed(Step.NOTIFICATION, self._check.carrier.taken)
 
     def _until(self, link: OneLink, endpoint: WlcEndpoint, step: Step, until: Callable[[], bool]) -> None:
         try:

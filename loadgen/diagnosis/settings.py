@@ -8,13 +8,23 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, NoReturn
 
+from loadgen.diagnosis.carrier import CARRIERS, Transport
 from loadgen.diagnosis.causes import Findings, likely_causes
 from loadgen.diagnosis.handshake import HandshakeLog
 from loadgen.diagnosis.hello import shown, sign_of
 from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import Listed, ListVerdict
 from loadgen.diagnosis.signatures import request_untrusted
-from loadgen.diagnosis.steps import CheckReport, Likely, Side, Step, StepFault, StepReport, StepWalk
+from loadgen.diagnosis.steps import (
+    DATAGRAM_TITLES,
+    CheckReport,
+    Likely,
+    Side,
+    Step,
+    StepFault,
+    StepReport,
+    StepWalk,
+)
 from loadgen.errors import RemoteProtocolError
 from loadgen.identity.any_certificate import AnyCertificate, UnreadableError
 from loadgen.identity.credentials import Identity
@@ -33,6 +43,8 @@ from loadgen.units import NEVER_NS
 PEER: dict[Side, str] = {"mse": "WLC", "wlc": "MSE"}
 # A test of the tunnel, not of patience.
 _ECHO_NS = 100_000_000
+# Over datagrams, more often than there is time for.
+_REPEATS = 1_000_000
 _NAMED = 4
 # Faults of a peer that said nothing at all.
 SILENT = frozenset({"timeout", "closed", "closed_without_notify", "reset"})
@@ -49,6 +61,7 @@ class CheckSettings(NamedTuple):
         old_certificates: take small keys and SHA-1 in certificates, ours and the peer's.
         mask: subservices that our MSE asks for, or our WLC offers.
         timeout_ns: how long any one step may take.
+        transport: what the tunnel is; DTLS goes over datagrams.
     """
 
     identity: Identity
@@ -64,6 +77,7 @@ class CheckSettings(NamedTuple):
     timeout_ns: int
     tell: Callable[[StepReport], None]
     trace: Sink | None = None
+    transport: Transport = "tls"
 
 
 class Check:
@@ -72,7 +86,8 @@ class Check:
     def __init__(self, plays: Side, settings: CheckSettings) -> None:
         self.plays: Side = plays
         self.settings = settings
-        self.walk = StepWalk(plays, settings.tell)
+        self.carrier = CARRIERS[settings.transport]
+        self.walk = StepWalk(plays, settings.tell, None if self.carrier.connects else DATAGRAM_TITLES)
         self.evidence = Findings(plays)
         self.log = HandshakeLog(plays)
         self.peer = ""
@@ -82,6 +97,7 @@ class Check:
             our_strength="on" if settings.strong else "off",
             other_strength="off" if settings.strong else "on",
             their_strength="(not known)",
+            carrier=self.carrier.name,
         )
         self.note_certificate(plays, settings.identity.certificate())
 
@@ -148,6 +164,11 @@ class Check:
             if reached.step.comes_before(step):
                 self.walk.passed(reached.step, details.get(reached.step, ""), at_ns=reached.at_ns)
         self.note_peer_certificate(link)
+
+    def note_silence_after_cookie(self) -> None:
+        """Over datagrams: remember that a handshake came as far as the WLC's cookie, and no further."""
+        if self.log.stopped_at_cookie:
+            self.evidence.note("stopped_at_cookie")
 
     def note_peer_certificate(self, link: OneLink) -> None:
         """Remember the dates of the peer's certificate, if it has shown one."""
@@ -242,6 +263,7 @@ class Check:
             setup_timeout_ns=NEVER_NS,
             echo_interval_ns=_ECHO_NS if self.plays == "mse" else NEVER_NS,
             dead_interval_ns=NEVER_NS,
+            max_retransmits=_REPEATS,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -63,6 +63,10 @@ TITLES: dict[Side, dict[Step, str]] = {
 }
 
 
+# What is called otherwise over datagrams.
+DATAGRAM_TITLES = {Step.TLS: "DTLS version and cipher"}
+
+
 class StepFault(Exception):
     """A step failed. `kind` is a short constant, as counters of errors have it; `detail` is for a person."""
 
@@ -110,8 +114,10 @@ class CheckReport(msgspec.Struct, frozen=True):
 class StepWalk:
     """Goes through the steps once, and tells of each as soon as it is decided."""
 
-    def __init__(self, plays: Side, tell: Callable[[StepReport], None]) -> None:
-        self._titles = TITLES[plays]
+    def __init__(
+        self, plays: Side, tell: Callable[[StepReport], None], retitled: Mapping[Step, str] | None = None
+    ) -> None:
+        self._titles = {**TITLES[plays], **(retitled or {})}
         self._tell = tell
         self._since_ns = time.monotonic_ns()
         self.reports: list[StepReport] = []

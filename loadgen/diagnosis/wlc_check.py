@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from functools import partial
 
 from OpenSSL import SSL
 
+from loadgen.diagnosis.carrier import takes_tcp
 from loadgen.diagnosis.contexts import dates_refused, mse_context
 from loadgen.diagnosis.hello import PEEK_BYTES
 from loadgen.diagnosis.link import OneLink
@@ -27,7 +27,7 @@ from loadgen.session.mse import MseEndpoint
 from loadgen.session.reception import MEASURED
 from loadgen.transport.address import host_and_port
 from loadgen.transport.spoken import CERTIFICATE
-from loadgen.transport.tls import TransportFault, dial, dial_result
+from loadgen.transport.tls import TransportFault
 from loadgen.transport.verifying import unfitness
 from loadgen.units import NS_PER_MS, NS_PER_S
 
@@ -46,6 +46,10 @@ _NOTHING_IN_COMMON = frozenset(
         "wrong_ssl_version",
     }
 )
+# Kinds of faults by which a host is not reached.
+_NEVER_ARRIVED = frozenset({"timeout", "unreachable"})
+# And those of a port where nobody answers datagrams.
+_NO_ANSWER = frozenset({"timeout", "refused"})
 # How a WLC ends that has nothing against our certificate, as far as that tells.
 _NO_REFUSAL = frozenset({"closed", "timeout"})
 _OWN_SIGNS = {
@@ -97,7 +101,7 @@ class _WlcCheck:
         address = self._resolve()
         sock = self._connect(address)
         context = self._context(self._settings.trusted_pem, strong=self._settings.strong)
-        link = OneLink(context, sock, self._check.events(), server=False)
+        link = self._check.carrier.link(context, sock, self._check.events(), server=False)
         try:
             self._shake(link, address)
             self._talk(link)
@@ -108,7 +112,13 @@ class _WlcCheck:
         settings = self._settings
         # With strong cipher off, old ones are taken anyway; and what we are must not end the try the other way round.
         old_certificates = settings.old_certificates or not settings.strong
-        return mse_context(settings.identity, trusted_pem, strong=strong, old_certificates=old_certificates)
+        return mse_context(
+            settings.identity,
+            trusted_pem,
+            strong=strong,
+            old_certificates=old_certificates,
+            make=self._check.carrier.contexts,
+        )
 
     # -- the network ---------------------------------------------------------------------------------------------
 
@@ -124,29 +134,31 @@ class _WlcCheck:
         try:
             sock = self._dialed(address, self._check.deadline_ns())
         except TransportFault as fault:
-            step = Step.REACHABLE if fault.kind in ("timeout", "unreachable") else Step.TCP
+            step = Step.REACHABLE if fault.kind in _NEVER_ARRIVED else Step.TCP
             if step is Step.TCP:
                 self._walk.passed(Step.REACHABLE, address[0])
             self._check.fail(step, fault)
+        if not self._check.carrier.connects:
+            return sock
         self._walk.passed(Step.REACHABLE, address[0])
         local = sock.getsockname()
         self._walk.passed(Step.TCP, f"from {local[0]} port {local[1]}")
         return sock
 
-    @staticmethod
-    def _dialed(address: tuple[str, int], deadline_ns: int) -> socket.socket:
-        sock = dial(address)
-        poll = select.poll()
-        poll.register(sock, select.POLLOUT)
-        try:
-            left_ms = max(0, -(-(deadline_ns - time.monotonic_ns()) // NS_PER_MS))
-            if not poll.poll(left_ms):
-                raise TransportFault("timeout")
-            dial_result(sock)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+    def _dialed(self, address: tuple[str, int], deadline_ns: int) -> socket.socket:
+        return self._check.carrier.dial(address, deadline_ns)
+
+    def _arrive(self, link: OneLink, address: tuple[str, int], fault: TransportFault | None = None) -> None:
+        """Over datagrams: whether somebody is there, which only an answer to the handshake's first flight tells."""
+        if self._check.carrier.connects:
+            return
+        if fault is not None and not link.answered:
+            if fault.kind in _NO_ANSWER and takes_tcp(address, self._check.deadline_ns()):
+                self._evidence.note("takes_tcp")
+            if fault.kind in _NEVER_ARRIVED:
+                self._check.fail(Step.REACHABLE, fault)
+        self._walk.passed(Step.REACHABLE, address[0], at_ns=link.answered_ns)
+        self._walk.not_needed(Step.TCP, "datagrams")
 
     # -- the tunnel ----------------------------------------------------------------------------------------------
 
@@ -155,16 +167,19 @@ class _WlcCheck:
         try:
             link.handshake(self._check.deadline_ns())
         except TransportFault as fault:
-            if fault.kind not in SILENT and not link.first_bytes:
+            self._arrive(link, address, fault)
+            if self._check.carrier.connects and fault.kind not in SILENT and not link.first_bytes:
                 link.first_bytes = self._answer_to_a_hello(address)
             self._check.note_first_bytes(link, expected=None)
             self._note_withheld(link)
+            self._check.note_silence_after_cookie()
             step = log.failing_step(fault.kind)
             self._check.pass_reached(link, step)
             if step is Step.TLS and fault.kind in _NOTHING_IN_COMMON:
                 self._try_the_other_strength(address)
             self._check.pass_up_to(step)
             self._check.fail(step, fault)
+        self._arrive(link, address)
         self._check.note_peer_certificate(link)
         tls, *asked = log.reached()
         self._walk.passed(Step.TLS, self._check.tls_detail(link), at_ns=tls.at_ns)
@@ -210,7 +225,7 @@ class _WlcCheck:
         log = type(self._check.log)("mse")
         deadline = self._check.deadline_ns()
         with suppress(TransportFault):
-            link = OneLink(context, self._dialed(address, deadline), log.take, server=False)
+            link = self._check.carrier.link(context, self._dialed(address, deadline), log.take, server=False)
             try:
                 with suppress(TransportFault):
                     link.handshake(deadline)
@@ -235,7 +250,7 @@ class _WlcCheck:
     # -- the conversation ----------------------------------------------------------------------------------------
 
     def _talk(self, link: OneLink) -> None:
-        endpoint = MseEndpoint(self._check.endpoint_settings(), time.monotonic_ns(), 0)
+        endpoint = self._check.carrier.mse(self._check.endpoint_settings(), time.monotonic_ns(), 0)
         endpoint.start()
         self._evidence.note(None, asked=told_mask(self._settings.mask))
 

@@ -97,7 +97,7 @@ def both(
 ) -> Both:
     """`check wlc` at `check mse`."""
     reports: list[CheckReport] = []
-    with listen_at("127.0.0.1", 0) as listener:
+    with listen_at("127.0.0.1", 0, (at_wlc or {}).get("transport", "tls")) as listener:
         wlc_settings = settings(wlc, **{"mask": CATALYST_9800, "listed": GOOD_LIST, **(at_wlc or {})})
         thread = threading.Thread(target=lambda: reports.append(check_mse(listener, wlc_settings)))
         thread.start()
@@ -299,7 +299,7 @@ def judges_and_leaves(port: int, version: str, verdict: Callable[[socket.socket]
 
 def wlc_waits(caller: Callable[[int], object], **changes: Any) -> CheckReport:
     """`check mse` with somebody who calls it, from a thread."""
-    with listen_at("127.0.0.1", 0) as listener:
+    with listen_at("127.0.0.1", 0, changes.get("transport", "tls")) as listener:
         thread = threading.Thread(target=caller, args=(listener.getsockname()[1],))
         thread.start()
         report = check_mse(listener, settings(WLC, **{"listed": GOOD_LIST, **changes}))

@@ -15,7 +15,7 @@ import pytest
 from diagnosis_peers import MSE, SHORT_NS, WLC, Talker
 from OpenSSL import SSL
 
-from loadgen.diagnosis import mse_check, wlc_check
+from loadgen.diagnosis import carrier, mse_check
 from loadgen.diagnosis.cause_table import CAUSES
 from loadgen.diagnosis.steps import CheckReport, Step
 from loadgen.diagnosis.wlc_check import check_wlc
@@ -48,7 +48,7 @@ def test_what_only_a_network_does(
     def dial(_: tuple[str, int]) -> socket.socket:
         raise TransportFault(kind)
 
-    monkeypatch.setattr(wlc_check, "dial", dial)
+    monkeypatch.setattr(carrier, "dial", dial)
     report = check_wlc("127.0.0.1", 16113, peers.settings(MSE))
     assert (report.failed, report.kind) == (step.value, kind)
     assert _names(report)[0] == first

@@ -70,6 +70,18 @@ def test_every_step_passes(identity: str, auth_list: Path) -> None:
         assert sum(line.startswith("  passed") for line in printed.splitlines()) == 10
 
 
+def test_over_datagrams(identity: str, auth_list: Path) -> None:
+    done, out, err, code = pair(identity, auth_list, "--transport", "dtls", "--trace")
+    assert (done.returncode, code) == (0, 0), done.stderr + done.stdout + out
+    for printed, traced in ((done.stdout, done.stderr), (out, err)):
+        assert "PASSED   every step of the tunnel" in printed
+        lines = printed.splitlines()
+        assert sum(line.startswith("  passed") for line in lines) == 9
+        assert sum(line.startswith("  not needed") for line in lines) == 1
+        assert any(line.startswith("  passed       DTLS version and cipher ") for line in lines)
+        assert "NMSP connection success! conn 0" in traced
+
+
 def test_a_list_as_the_vendor_s_note_prints_it(identity: str, auth_list: Path) -> None:
     """61 digits and a blank: exit 3 on both sides, and the place."""
     text = auth_list.read_text("utf-8")
