@@ -23,7 +23,7 @@ ROOMS = [
     *("status", "prepare", "drive", "run", "diagnosis", "capacity", "report", "commands"),
     *("distributed", "distributed.node", "distributed.master", "cli"),
 ]
-BASE = {"__init__", "__version__", "errors", "files", "foreign", "hosts", "units", "strict", "loads"}
+BASE = {"__init__", "__version__", "errors", "clock", "files", "foreign", "hosts", "units", "strict", "loads"}
 SANS_IO = {"base", "nmsp", "identity", "scenario", "measure", "session", "world", "results"}
 # Rooms that may know less than their place in the row allows.
 NARROW = {
@@ -62,8 +62,10 @@ FREE = {
     "distributed.master": {"trio", "OpenSSL"},
     "distributed.node": {"gevent", "locust"},
 }
-# A load knows when it began and ended: `Load` asks for the time itself.
-CLOCKS = {"loadgen.results.record"}
+# The clock that is given in; and a load knows when it began and ended: `Load` asks for the time itself.
+CLOCKS = {"loadgen.clock", "loadgen.results.record"}
+# Of what drives links, all but the CPU time of a load is told the time by the clock of its equipment.
+DRIVING_CLOCKS = {"loadgen.drive.cpu_cost"}
 # It writes by `click.echo` whatever commands print, whoever called them.
 CLICK = {"loadgen.commands.output"}
 MAX_LINES = 500
@@ -211,6 +213,11 @@ def test_what_thinks_does_no_input_or_output(path: Path) -> None:
     today = [(line, f"datetime.{name}") for line, name in calls_on(path, "datetime") if name in ("now", "utcnow")]
     assert wrong + places(iter(today), path) == []
     assert bool(clock) == (name_of(path) in CLOCKS), clock
+
+
+@pytest.mark.parametrize("path", in_rooms({"drive"}), ids=name_of)
+def test_what_drives_links_is_told_the_time(path: Path) -> None:
+    assert bool(of(path, {"time"})) == (name_of(path) in DRIVING_CLOCKS)
 
 
 @pytest.mark.parametrize("path", in_rooms(NEVER), ids=name_of)

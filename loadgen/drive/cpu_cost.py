@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 
+from loadgen.clock import Nanoseconds
+from loadgen.units import NS_PER_S
+
 
 class StopWatch:
     """A stop watch for both; 0 before the first load."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Nanoseconds) -> None:
+        self._clock = clock
         self._cpu_s = self._wall_s = 0.0
-        self._began: tuple[float, float] | None = None
+        self._began: tuple[float, int] | None = None
 
     def begin(self) -> None:
-        self._began = (time.process_time(), time.monotonic())
+        self._began = (time.process_time(), self._clock())
 
     def end(self) -> None:
         """The load is over, or was stopped; what follows is closing. A second call changes nothing."""
@@ -26,4 +30,4 @@ class StopWatch:
 
     @property
     def wall_s(self) -> float:
-        return self._wall_s if self._began is None else time.monotonic() - self._began[1]
+        return self._wall_s if self._began is None else (self._clock() - self._began[1]) / NS_PER_S

@@ -7,22 +7,20 @@ receive is gathered, and then checked and recorded at once.
 from __future__ import annotations
 
 import heapq
-import time
 from collections.abc import Sequence
 from typing import ClassVar
 
 import trio
 
 from loadgen.drive.cpu_cost import StopWatch
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer, PeerBook, PeerKeeper
 from loadgen.drive.phase import Phase
 from loadgen.drive.presence import Presence
 from loadgen.drive.term import Term
 from loadgen.errors import RemoteProtocolError
-from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import NotifyReceiver
-from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.plan import Plan, end_ns
+from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.transport.dtls import Association, dropped_by_kernel
@@ -88,14 +86,15 @@ class DtlsDriver(PeerKeeper):
     # Names of the phases in counters: errors.<phase>.<kind>.
     phase_names: ClassVar[dict[Phase, str]]
 
-    def __init__(self, plan: Plan, profile: WireProfile, recorder: Recorder) -> None:
-        self.recorder = recorder
-        self.plan = plan
-        self.receiver = NotifyReceiver(profile, _RECEIVE_BUFFER_BYTES)
+    def __init__(self, equipment: Equipment) -> None:
+        self.clock = equipment.clock
+        self.recorder = equipment.recorder
+        self.plan = equipment.plan
+        self.receiver = NotifyReceiver(equipment.profile, _RECEIVE_BUFFER_BYTES)
         self.links: set[DtlsLink] = set()
         self.active = self.mustered = self._longest_stall_ns = 0
-        self.effort = StopWatch()
-        self.term = Term(plan, recorder)
+        self.effort = StopWatch(equipment.clock)
+        self.term = Term(equipment.plan, equipment.recorder, equipment.clock)
         self.book = PeerBook()
         self.load_over = trio.Event()
         self.halted = trio.Event()
@@ -119,8 +118,8 @@ class DtlsDriver(PeerKeeper):
                 while not self.finished:
                     await self._sleep()
                     await self._run_timers()
-                    await self.on_tick(time.monotonic_ns())
-                    self._longest_stall_ns = self.stall_ns(time.monotonic_ns())
+                    await self.on_tick(self.clock())
+                    self._longest_stall_ns = self.stall_ns(self.clock())
                 self.nursery.cancel_scope.cancel()
         finally:
             self._wake_ns = NEVER_NS
@@ -232,7 +231,7 @@ class DtlsDriver(PeerKeeper):
     def wake(self, at_ns: int) -> None:
         """There is something to do at this time (monotonic)."""
         if at_ns < self._wake_ns:
-            self._wake_ns = max(at_ns, time.monotonic_ns())  # what was due before was not known
+            self._wake_ns = max(at_ns, self.clock())  # what was due before was not known
             self._waker.set()
 
     def arm(self, link: DtlsLink, deadline_ns: int) -> None:
@@ -245,7 +244,7 @@ class DtlsDriver(PeerKeeper):
     async def _sleep(self) -> None:
         """Until there is something to do."""
         while True:
-            now = time.monotonic_ns()
+            now = self.clock()
             wake = min(self.next_wake_ns(now), now + _MAX_SLEEP_NS)
             if self._timers:
                 wake = min(wake, self._timers[0][0])
@@ -256,8 +255,8 @@ class DtlsDriver(PeerKeeper):
             self._waker = trio.Event()
             with trio.move_on_after((self._wake_ns - now) / NS_PER_S) as timeout:
                 await self._waker.wait()
-            if timeout.cancelled_caught or time.monotonic_ns() >= self._wake_ns:
-                now = time.monotonic_ns()
+            if timeout.cancelled_caught or self.clock() >= self._wake_ns:
+                now = self.clock()
                 # trio reads for all associations, and nobody tells since when what it read has been there: it reads as
                 # late as we wake.
                 self._note_lateness(max(0, now - self._wake_ns - _TIMER_NS), now)
@@ -273,7 +272,7 @@ class DtlsDriver(PeerKeeper):
         self.recorder.record_now("generator.read_lag", longest_ns, now_ns)
 
     async def _run_timers(self) -> None:
-        now = time.monotonic_ns()
+        now = self.clock()
         while self._timers and self._timers[0][0] <= now:
             _, serial, link = heapq.heappop(self._timers)
             if serial == link.timer and link.phase is not Phase.CLOSED:
@@ -293,14 +292,14 @@ class DtlsDriver(PeerKeeper):
                 await association.handshake(
                     self.plan.setup_timeout_ns / NS_PER_S, self.plan.handshake_retransmit_ns / NS_PER_S
                 )
-                now = time.monotonic_ns()
+                now = self.clock()
                 link.phase, link.heard_ns = Phase.SETTING_UP, now
                 self.book.opened += 1
                 self.on_tunnel(link, now)
                 await self.attend(link, now)
                 while True:
                     data = await association.receive()
-                    link.heard_ns = now = time.monotonic_ns()
+                    link.heard_ns = now = self.clock()
                     self._received += 1
                     await self.on_datagram(link, data, now)
         except EndOfStream as end:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
@@ -11,17 +10,15 @@ import trio
 from OpenSSL import SSL
 
 from loadgen.drive.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsDriver, DtlsLink
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer, peer_clocks
 from loadgen.drive.phase import GIVEN_UP, Phase
 from loadgen.drive.presence import presence_of_sessions
 from loadgen.drive.redialing import Redialing
-from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.plan import Plan, Use, end_ns
+from loadgen.scenario.plan import Use, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
 from loadgen.session.datagrams import DatagramMseEndpoint
-from loadgen.session.link import EndpointSettings
 from loadgen.session.notices import Notices
 from loadgen.session.reception import Reception
 from loadgen.transport.dtls import Association, dial
@@ -53,19 +50,15 @@ class DtlsMseDriver(DtlsDriver):
 
     def __init__(
         self,
-        plan: Plan,
-        profile: WireProfile,
-        recorder: Recorder,
-        settings: EndpointSettings,
-        worker: int,
-        workers: int,
+        equipment: Equipment,
         addresses: Sequence[tuple[str, int]],
         contexts: Sequence[SSL.Context],
-        to_unix_ns: int,
     ) -> None:
         """Args: addresses: of all WLCs of the plan; contexts: of all its MSEs."""
-        super().__init__(plan, profile, recorder)
-        self._settings = settings
+        super().__init__(equipment)
+        plan, recorder, to_unix_ns = equipment.plan, equipment.recorder, equipment.to_unix_ns
+        worker, workers = equipment.share.worker, equipment.share.workers
+        self._settings = equipment.settings
         self._worker, self._workers = worker, workers
         self._sessions = plan.sessions[worker::workers]
         self._addresses, self._contexts = addresses, contexts
@@ -118,7 +111,7 @@ class DtlsMseDriver(DtlsDriver):
         if self.presence is not None and not self.load_over.is_set():
             self.presence.fell_silent(self._reception.fallen_silent(list(self._up)))
         if self._asker is not None:
-            self._asker.stop(time.monotonic_ns())
+            self._asker.stop(self.clock())
         super().end_load()
 
     def start_dialing(self, at_ns: int, again_until_ns: int = 0) -> None:
@@ -139,7 +132,7 @@ class DtlsMseDriver(DtlsDriver):
 
     def halt(self) -> None:
         if self._patience_until_ns == NEVER_NS:
-            now = time.monotonic_ns()
+            now = self.clock()
             self._patience_until_ns = now + _PATIENCE_NS
             self._sessions = self._sessions[: self._dialed]
             self.recorder.count("sessions.withdrawn", self._redialing.end())
@@ -152,7 +145,7 @@ class DtlsMseDriver(DtlsDriver):
         self.halt()
         self.end_load()
         self._finishing = True
-        now = time.monotonic_ns()
+        now = self.clock()
         self._quiet_until_ns = now + _PATIENCE_NS
         self.wake(now)
 
@@ -192,7 +185,7 @@ class DtlsMseDriver(DtlsDriver):
 
     async def _ask(self, asker: Asker, now_ns: int) -> None:
         """Send the requests that are due, as far as there is time for it in this tick."""
-        until_ns, clock = now_ns + _ASK_BUDGET_NS, time.monotonic_ns
+        until_ns, clock = now_ns + _ASK_BUDGET_NS, self.clock
         self._to_ask.extend(asker.take_due(now_ns))
         while self._to_ask:
             link = self._up.get(self._to_ask.popleft())
@@ -232,7 +225,7 @@ class DtlsMseDriver(DtlsDriver):
         halting = self._patience_until_ns != NEVER_NS
         if halting and self.plan.use.plays_wlc and link.phase < Phase.ACTIVE and kind in GIVEN_UP:
             self.withdraw(link)  # our own WLCs have ended
-        elif link.phase is Phase.HANDSHAKING and self._redialing.takes(kind, link.number, time.monotonic_ns()):
+        elif link.phase is Phase.HANDSHAKING and self._redialing.takes(kind, link.number, self.clock()):
             self.part(link)
             link.scope.cancel()
         else:
@@ -248,7 +241,7 @@ class DtlsMseDriver(DtlsDriver):
     # -- links ---------------------------------------------------------------------------------------------------
 
     def _dial(self, number: int) -> None:
-        now, session = time.monotonic_ns(), self._sessions[number]
+        now, session = self.clock(), self._sessions[number]
         try:
             channel = dial(self._addresses[session.wlc], self._contexts[session.mse])
         except TransportFault as error:
@@ -318,14 +311,14 @@ class DtlsMseDriver(DtlsDriver):
         else:
             self.recorder.count("sessions.closed" if orderly else "sessions.lost")
             if self.presence is not None:
-                self.presence.went(link.number, time.monotonic_ns(), "it left" if orderly else "it was lost")
+                self.presence.went(link.number, self.clock(), "it left" if orderly else "it was lost")
 
     def on_withdrawn(self, link: DtlsLink) -> None:
         self._leave(link, ours=True)
         self.recorder.count("sessions.withdrawn")
 
     def close(self, link: DtlsLink) -> None:
-        now = time.monotonic_ns()
+        now = self.clock()
         self._withdraw_requests(link, now)
         self.take_of(link)
         if link.phase is Phase.ACTIVE and not self.plan.use.plays_wlc:  # ours have nothing more under way
@@ -341,7 +334,7 @@ class DtlsMseDriver(DtlsDriver):
         """Args: ours: a WLC of ours closes in order only when it is told to."""
         self._up.pop(link.number, None)
         if isinstance(endpoint := link.endpoint, DatagramMseEndpoint):
-            now = time.monotonic_ns()
+            now = self.clock()
             endpoint.stop(now)
             if ours:
                 self._withdraw_requests(link, now)

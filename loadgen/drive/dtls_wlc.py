@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,18 +14,15 @@ from OpenSSL import SSL
 from loadgen.drive.aaa import Aaa, Admission, count_verified
 from loadgen.drive.controllers import make_controllers
 from loadgen.drive.dtls import TICK_NS, DtlsDriver, DtlsLink
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer, server_statistics
 from loadgen.drive.phase import Phase
 from loadgen.drive.presence import presence_of_visitors
 from loadgen.drive.strangers import SILENT, Strangers
-from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
-from loadgen.scenario.plan import Plan
-from loadgen.scenario.schedule import RateStage, Share
+from loadgen.scenario.schedule import RateStage
 from loadgen.session.datagrams import DatagramWlcEndpoint
 from loadgen.session.ledger import Ledger, Owing
-from loadgen.session.link import EndpointSettings
 from loadgen.session.wlc import NOTHING_GRANTED, WlcEndpoint
 from loadgen.transport.dtls import Association, endpoint_of
 from loadgen.transport.tls import TransportFault
@@ -56,20 +52,16 @@ class DtlsWlcDriver(DtlsDriver):
 
     def __init__(
         self,
-        plan: Plan,
-        profile: WireProfile,
-        recorder: Recorder,
-        settings: EndpointSettings,
-        share: Share,
+        equipment: Equipment,
         sockets: Sequence[socket.socket],
         contexts: Sequence[SSL.Context],
-        to_unix_ns: int,
         aaa: Aaa | None = None,
     ) -> None:
-        """Args: sockets, contexts: one for each of `share.members`, in order. aaa: None lets everybody in."""
-        super().__init__(plan, profile, recorder)
-        self._settings = settings
-        self._to_unix_ns = to_unix_ns
+        """Args: sockets, contexts: of each of the worker's WLCs, in order. aaa: None lets everybody in."""
+        super().__init__(equipment)
+        plan, profile, recorder, share = equipment.plan, equipment.profile, equipment.recorder, equipment.share
+        self._settings = equipment.settings
+        self._to_unix_ns = to_unix_ns = equipment.to_unix_ns
         self._aaa = aaa
         self._contexts = contexts
         self.strangers = Strangers(len(plan.sessions))
@@ -112,7 +104,7 @@ class DtlsWlcDriver(DtlsDriver):
     def finish(self) -> None:
         self.halt()
         self._finishing = True
-        now = time.monotonic_ns()
+        now = self.clock()
         self.owing.stop(now)
         self.term.end()
         self.wake(now)
@@ -126,7 +118,7 @@ class DtlsWlcDriver(DtlsDriver):
         owing = self.owing
         if (slots := owing.slots(now_ns)) > self._counted or self._visits:
             await self._send_until(slots, now_ns + _SEND_BUDGET_NS)
-        now = time.monotonic_ns()
+        now = self.clock()
         if not self.load_over.is_set() and owing.everything_done(now):
             owing.give_up(now)
             self.end_load()
@@ -155,14 +147,14 @@ class DtlsWlcDriver(DtlsDriver):
                     more |= await self._send_owed(link, due_now)
             if more:
                 visits[position] = None
-            if time.monotonic_ns() > until_ns:
+            if self.clock() > until_ns:
                 return
 
     async def _send_owed(self, link: DtlsLink, due_now: int) -> bool:
         """Send what a link is owed, in a few datagrams; returns whether more is owed."""
         owing, ledger, row = self.owing, self.owing.ledger, link.row
         if ledger.owed(row, due_now) > self.plan.burst:
-            owing.drop_expired(link, time.monotonic_ns(), ours=True)
+            owing.drop_expired(link, self.clock(), ours=True)
         try:
             for _ in range(_DATAGRAMS_PER_VISIT):
                 async with link.association.sending:
@@ -179,7 +171,7 @@ class DtlsWlcDriver(DtlsDriver):
         ledger, row, position = self.owing.ledger, link.row, link.number
         done, sequence = int(ledger.done[row]), int(ledger.sent[row])
         due = self.owing.due_ns(position, done, wanted)
-        now = time.monotonic_ns() + self._to_unix_ns
+        now = self.clock() + self._to_unix_ns
         view, count = self.controllers[position].ring.patch(
             done, wanted, sequence, due, now, link.association.most_bytes
         )
@@ -207,7 +199,7 @@ class DtlsWlcDriver(DtlsDriver):
                 await association.handshake(_ANSWER_S, _ANSWER_S)
             association.close()
             return
-        now = time.monotonic_ns()
+        now = self.clock()
         self.recorder.count("accept.attempts")
         if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
@@ -313,10 +305,10 @@ class DtlsWlcDriver(DtlsDriver):
                 self.recorder.count("sessions.failed")
         if self.presence is not None and phase is Phase.ACTIVE:
             how = f"MSE {link.association.peer_address[0]} {'left' if orderly else 'was lost'}"
-            self.presence.went(link.number, time.monotonic_ns(), how)
+            self.presence.went(link.number, self.clock(), how)
         if link.leaving:
             self._leave_row(link)
-        self.owing.leave(link, time.monotonic_ns())
+        self.owing.leave(link, self.clock())
 
     def owner(self, peer: Peer) -> tuple[int, str]:
         wlc = self.controllers[peer.number].number

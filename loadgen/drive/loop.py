@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 import select
-import time
 
 import trio
 
+from loadgen.clock import Nanoseconds
 from loadgen.drive.links import Link
 from loadgen.transport.parting import Partings
 from loadgen.transport.tls import Tunnel, Want
@@ -26,10 +26,12 @@ class Loop:
     """Turns until it is `finished`. No task, no task switch and no `await` per link or message.
 
     Attributes:
+        clock: what time it is (ns), which goes on all the time.
         links: those that are watched, by descriptor.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Nanoseconds) -> None:
+        self.clock = clock
         self.links: dict[int, Link] = {}
         self.finished = False
         self._longest_stall_ns = 0
@@ -45,7 +47,7 @@ class Loop:
         """Turn until `finished`."""
         try:
             while not self.over:
-                now = self._idle_from_ns = time.monotonic_ns()
+                now = self._idle_from_ns = self.clock()
                 wake = self.wake_ns(now)
                 self._turn_due_ns = max(wake, now)
                 if wake > now:
@@ -78,13 +80,13 @@ class Loop:
 
         Going through trio costs as much as ten notifications; in a busy shard a turn brings few more.
         """
-        due_ns, until, pause = self._turn_due_ns, time.monotonic_ns() + _STRETCH_NS, 0
+        due_ns, until, pause = self._turn_due_ns, self.clock() + _STRETCH_NS, 0
         while not self.over:
             events = self._epoll.poll(pause / NS_PER_S, _MAX_EVENTS)
-            started = time.monotonic_ns()
+            started = self.clock()
             self.late_ns, self._idle_ns = max(0, started - due_ns), started - self._idle_from_ns
             self.turn(events)
-            now = self._idle_from_ns = time.monotonic_ns()
+            now = self._idle_from_ns = self.clock()
             self._longest_stall_ns = max(self._longest_stall_ns, now - started, self.late_ns)
             if now > until or (pause and not events):
                 return
@@ -153,7 +155,7 @@ class Loop:
     def part(self, tunnel: Tunnel) -> None:
         """Close a tunnel that is no link's any more; one whose peer was refused, once that has been heard out."""
         if tunnel.refused:
-            self.partings.begin(tunnel.let_go(), time.monotonic_ns())
+            self.partings.begin(tunnel.let_go(), self.clock())
         else:
             tunnel.close()
 
@@ -178,7 +180,7 @@ class Loop:
 
     def run_timers(self) -> None:
         """Have the timers run that are due."""
-        now = time.monotonic_ns()
+        now = self.clock()
         self.partings.run_out(now)
         while self._timers and self._timers[0][0] <= now:
             _, serial, link = heapq.heappop(self._timers)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Protocol
+
+from loadgen.clock import CPU, MONOTONIC, Nanoseconds
 
 
 class Stalling(Protocol):
@@ -26,7 +27,9 @@ class Pauses:
         longest_gc_ns, gc_ns: of the load; the longest pause, and all together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Nanoseconds = MONOTONIC, cpu: Nanoseconds = CPU) -> None:
+        """Args: cpu: how long this process has been computing."""
+        self._clock, self._cpu = clock, cpu
         self.setup_ns = self.load_ns = self.closing_ns = 0
         self.longest_gc_ns = self.gc_ns = 0
         self._in_load = self._over = False
@@ -35,17 +38,17 @@ class Pauses:
 
     def opens(self) -> None:
         """Peers may connect from now on, and the loop that accepts them does not turn yet."""
-        self._opened_ns = time.monotonic_ns() - time.process_time_ns()
+        self._opened_ns = self._clock() - self._cpu()
 
     def drives(self) -> None:
         """The loop begins. What kept it until now, but for work of ours, kept peers waiting that had connected."""
         if self._opened_ns is not None:
-            stood_ns = time.monotonic_ns() - time.process_time_ns() - self._opened_ns
+            stood_ns = self._clock() - self._cpu() - self._opened_ns
             self.setup_ns, self._opened_ns = max(self.setup_ns, stood_ns), None
 
     def look(self, loop: Stalling | None) -> None:
         """Take over what the loop has to tell of the part that goes on."""
-        stall_ns = 0 if loop is None else loop.stall_ns(time.monotonic_ns())
+        stall_ns = 0 if loop is None else loop.stall_ns(self._clock())
         if self._in_load:
             self.load_ns = max(self.load_ns, stall_ns)
         elif self._over:
@@ -75,11 +78,11 @@ class Pauses:
 
     def _forget(self, loop: Stalling | None) -> None:
         if loop is not None:
-            loop.forget_stalls(time.monotonic_ns())
+            loop.forget_stalls(self._clock())
 
     def note_garbage(self, phase: str, _info: dict[str, int]) -> None:
         """For `gc.callbacks`."""
-        now = time.monotonic_ns()
+        now = self._clock()
         if phase == "start":
             self._gc_started_ns = now
         elif self._in_load:

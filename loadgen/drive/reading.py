@@ -9,10 +9,10 @@ waited, whatever kept us from reading it. A read's lag counts as often as it bro
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
+from loadgen.clock import Nanoseconds
 from loadgen.drive.links import Link, Reads
 from loadgen.measure.recorder import Recorder
 from loadgen.transport.waiting import Waiting
@@ -50,7 +50,7 @@ class Sampling:
         self._reads = 0
         self._usual = 1.0  # how many reads a turn has, of late
 
-    def pick(self, count: int, now_ns: Callable[[], int]) -> Sequence[int]:
+    def pick(self, count: int, now_ns: Nanoseconds) -> Sequence[int]:
         """Indexes among the next `count` reads, or whatever it is."""
         self._reads += count
         if self._skip >= count:
@@ -84,8 +84,9 @@ class Sampling:
 class ReadLag:
     """Records `generator.read_lag` of a shard."""
 
-    def __init__(self, recorder: Recorder, scheduler_delay_ns: Callable[[], int] | None = None) -> None:
+    def __init__(self, recorder: Recorder, clock: Nanoseconds, scheduler_delay_ns: Nanoseconds | None = None) -> None:
         self._recorder = recorder
+        self._clock = clock
         self._delay_ns = scheduler_delay_ns or SchedulerDelay()
         self._sampling = Sampling(_QUOTA)
         self._before_ns: int | None = None  # the scheduler's delay when the last turn ended
@@ -96,7 +97,7 @@ class ReadLag:
         """What has come since the last turn ended is about to be read. Args: late_ns: of this turn, see `Loop`."""
         held = 0 if self._before_ns is None else self._delay_ns() - self._before_ns
         if held > _LEAST_HELD_NS or late_ns > _LEAST_TOLD_NS:
-            self._hold_up(time.monotonic_ns(), max(held, late_ns))
+            self._hold_up(self._clock(), max(held, late_ns))
 
     def _hold_up(self, now_ns: int, held_ns: int) -> None:
         self._held_from_ns, self._held_ns = now_ns - held_ns, held_ns
@@ -120,13 +121,13 @@ class ReadLag:
             if part[0].read:  # what it has brought will show: see `settle`
                 reads.lags.append((len(reads.links) - 1, lag_ns))
             else:
-                self._recorder.record_now("generator.read_lag", lag_ns, time.monotonic_ns())
+                self._recorder.record_now("generator.read_lag", lag_ns, self._clock())
         return longest
 
     def _parts(self, links: list[Link], late_ns: int) -> Iterator[tuple[list[Link], int | None]]:
         """All links, in their order; one that is looked at is, when its turn has come, a part by itself."""
         done = 0
-        for index in self._sampling.pick(len(links), time.monotonic_ns):
+        for index in self._sampling.pick(len(links), self._clock):
             if index > done:
                 yield links[done:index], None
             done = index + 1
@@ -145,7 +146,7 @@ class ReadLag:
             waiting: what will be read; None: see `read`.
             rested_ns: when we would have read it at the earliest.
         """
-        lag, now = late_ns, time.monotonic_ns()
+        lag, now = late_ns, self._clock()
         if waiting is not None:
             lag = min(waiting.newest_ns, max(0, now - rested_ns))
             oldest = now - self._held_from_ns
@@ -169,21 +170,22 @@ class HandshakeLag:
     A look costs 6 us, and a handshake of ours 250: where there are many, some 500 a second tell as much.
     """
 
-    def __init__(self, recorder: Recorder, metric: str) -> None:
+    def __init__(self, recorder: Recorder, metric: str, clock: Nanoseconds) -> None:
         self._recorder = recorder
+        self._clock = clock
         self._metric = metric
         self._sampling = Sampling(_HANDSHAKE_QUOTA)
 
     def begins(self, link: Link) -> None:
         """Choose."""
-        link.waited_ns = 0 if self._sampling.pick(1, time.monotonic_ns) else None
+        link.waited_ns = 0 if self._sampling.pick(1, self._clock) else None
 
     def message(self, link: Link) -> None:
         """What the peer has sent of it is about to be read."""
         if link.waited_ns is None or link.tunnel is None:
             return
         if (waiting := link.tunnel.waiting()) is not None:
-            link.waited_ns += min(waiting.newest_ns, max(0, time.monotonic_ns() - link.rested_ns))
+            link.waited_ns += min(waiting.newest_ns, max(0, self._clock() - link.rested_ns))
 
     def done(self, link: Link) -> None:
         """The tunnel is up."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
+from loadgen.clock import Nanoseconds
 from loadgen.drive.presence import Presence, leaving_ns
 from loadgen.measure.recorder import Recorder
 from loadgen.scenario.plan import Plan, Use, end_ns
@@ -15,7 +15,8 @@ from loadgen.units import NEVER_NS
 class Term:
     """Counts the peers that leave before it is over."""
 
-    def __init__(self, plan: Plan, recorder: Recorder) -> None:
+    def __init__(self, plan: Plan, recorder: Recorder, clock: Nanoseconds) -> None:
+        self._clock = clock
         self._recorder = recorder
         self._strangers = plan.use is not Use.BOTH  # ours leave when they are told to
         self._ours_to_time = not plan.use.plays_mse
@@ -33,9 +34,9 @@ class Term:
 
     def end(self) -> None:
         """We end it; a second call changes nothing."""
-        self._end_ns = min(self._end_ns, time.monotonic_ns())
+        self._end_ns = min(self._end_ns, self._clock())
 
     def left(self) -> None:
         """The peer of an established session has closed it in order."""
-        if self._strangers and time.monotonic_ns() < self._end_ns:
+        if self._strangers and self._clock() < self._end_ns:
             self._recorder.count("sessions.left_early")

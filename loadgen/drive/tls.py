@@ -5,7 +5,6 @@ received in it is absorbed at once.
 from __future__ import annotations
 
 import select
-import time
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -13,6 +12,7 @@ import trio
 
 from loadgen.drive.cpu_cost import StopWatch
 from loadgen.drive.driver import PlainDriver
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link, Reads
 from loadgen.drive.loop import Loop
 from loadgen.drive.peers import PeerBook, PeerKeeper
@@ -22,9 +22,7 @@ from loadgen.drive.reading import HandshakeLag, ReadLag
 from loadgen.drive.segments import SegmentWatch
 from loadgen.drive.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
-from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import MAX_WRITE_BYTES, NotifyReceiver
-from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.transport.tls import EndOfStream, TransportFault
@@ -58,16 +56,18 @@ class Shard(Loop, PeerKeeper, PlainDriver):
     phase_names: ClassVar[dict[Phase, str]]
     handshake_lag: ClassVar[str] = "generator.handshake_lag"
 
-    def __init__(self, profile: WireProfile, recorder: Recorder, setup_timeout_ns: int) -> None:
-        super().__init__()
-        self.recorder = recorder
-        self.setup_timeout_ns = setup_timeout_ns
+    def __init__(self, equipment: Equipment) -> None:
+        super().__init__(equipment.clock)
+        self.plan = equipment.plan
+        self.recorder = recorder = equipment.recorder
+        self.setup_timeout_ns = equipment.plan.setup_timeout_ns
+        profile = equipment.profile
         self._room = profile.max_frame_bytes + MAX_WRITE_BYTES  # the rest of a frame, and one read
         self.receiver = NotifyReceiver(profile, max(_RECEIVE_BUFFER_BYTES, 2 * self._room))
         self.active = 0
         self.mustered = 0  # users
         self.handshakes_wait = False  # for us: the last turn had no time for all that were ready
-        self.effort = StopWatch()
+        self.effort = StopWatch(equipment.clock)
         self.segments = SegmentWatch(recorder)
         self.book = PeerBook()
         self.tracer: Tracer | None = None  # of a run with `--trace`
@@ -75,8 +75,8 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.load_over = trio.Event()
         self.halted = trio.Event()
         self._reads = Reads()
-        self._read_lag = ReadLag(recorder)
-        self.handshake_reads = HandshakeLag(recorder, self.handshake_lag)
+        self._read_lag = ReadLag(recorder, equipment.clock)
+        self.handshake_reads = HandshakeLag(recorder, self.handshake_lag, equipment.clock)
         self._read_since_ns: int | None = None
 
     def wake_ns(self, now_ns: int) -> int:
@@ -104,16 +104,16 @@ class Shard(Loop, PeerKeeper, PlainDriver):
                     readable.append(link)
         if readable:
             self._read(readable)
-        if self._read_since_ns is not None and time.monotonic_ns() >= self._read_since_ns + _GATHER_NS:
+        if self._read_since_ns is not None and self.clock() >= self._read_since_ns + _GATHER_NS:
             self._take()
-        until, self.handshakes_wait = time.monotonic_ns() + _HANDSHAKE_BUDGET_NS, False
+        until, self.handshakes_wait = self.clock() + _HANDSHAKE_BUDGET_NS, False
         for link in pending:
             self.advance(link)
-            if time.monotonic_ns() > until:
+            if self.clock() > until:
                 self.handshakes_wait = link is not pending[-1]
                 break
         self.run_timers()
-        self.on_turn(time.monotonic_ns())
+        self.on_turn(self.clock())
         self._read_lag.turn_ends()
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
@@ -265,12 +265,12 @@ class Shard(Loop, PeerKeeper, PlainDriver):
             if link.phase is Phase.CONNECTING:
                 self.on_connected(link)
                 link.phase = Phase.HANDSHAKING
-                link.tls_started_ns = time.monotonic_ns()
+                link.tls_started_ns = self.clock()
             else:
                 self.handshake_reads.message(link)
             if not self.shake(link):
                 return
-            now = time.monotonic_ns()
+            now = self.clock()
             link.phase = Phase.SETTING_UP
             self.handshake_reads.done(link)
             self.book.opened += 1
@@ -306,7 +306,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
             self._read_since_ns = times_ns[0]
 
     def _read_each(self, links: list[Link]) -> None:
-        view, clock = self.receiver.view, time.monotonic_ns
+        view, clock = self.receiver.view, self.clock
         limit = self.receiver.capacity - self._room
         read = self._reads
         position = read.ends[-1] if read.ends else 0

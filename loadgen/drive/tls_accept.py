@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import ClassVar
@@ -14,13 +13,12 @@ from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa, AaaAnswer, count_response, count_verified
 from loadgen.drive.asides import Asides
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.peers import Peer, server_statistics
 from loadgen.drive.phase import Phase
 from loadgen.drive.strangers import GRACE_NS, SILENT, StrangerLink, Strangers
 from loadgen.drive.tls import Shard
-from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.profile import WireProfile
 from loadgen.transport.address import host_and_port
 from loadgen.transport.patient import PatientTunnel
 from loadgen.transport.tls import Tunnel, Want, kind_of_errno
@@ -72,19 +70,19 @@ class ListeningShard(Shard):
 
     def __init__(
         self,
-        profile: WireProfile,
-        recorder: Recorder,
-        setup_timeout_ns: int,
+        equipment: Equipment,
         listeners: Sequence[socket.socket],
-        aaa: Aaa | None = None,
-        planned: int = 0,
+        contexts: Sequence[SSL.Context],
+        aaa: Aaa | None,
+        planned: int,
     ) -> None:
         """Args:
-        listeners: bound; nobody can connect before `listen`.
+        listeners, contexts: of each of the worker's WLCs, in order; bound, and nobody can connect before `listen`.
         aaa: None lets everybody in.
         planned: handshakes that may be under way at once, if all goes by the plan.
         """
-        super().__init__(profile, recorder, setup_timeout_ns)
+        super().__init__(equipment)
+        self._contexts = contexts
         self.strangers = Strangers(planned, GRACE_NS)
         self._aaa = aaa
         self._listeners = {sock.fileno(): (number, sock) for number, sock in enumerate(listeners)}
@@ -136,18 +134,18 @@ class ListeningShard(Shard):
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE) and self._make_way(time.monotonic_ns()):
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self._make_way(self.clock()):
                     continue
                 # The peer gave up while it was waiting, or we are out of descriptors, and then this listener would be
                 # ready again at once, and again: it rests a while.
                 self.recorder.count(f"errors.accept.{kind_of_errno(error.errno)}")
                 self.unwatch_other(fd)
-                self._resting.append((time.monotonic_ns() + _REST_NS, fd))
+                self._resting.append((self.clock() + _REST_NS, fd))
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._unsent_bytes)
-            now = time.monotonic_ns()
+            now = self.clock()
             link = self.link_class(sock, now, number, host_and_port(address))
             self.handshake_reads.begins(link)
             self.recorder.count("accept.attempts")
@@ -177,7 +175,7 @@ class ListeningShard(Shard):
         self.strangers.forget(link)
         super().advance(link)
         if link.phase is Phase.HANDSHAKING and not link.paused:
-            self.strangers.await_word(link, time.monotonic_ns())
+            self.strangers.await_word(link, self.clock())
 
     def release(self, link: Link) -> None:
         assert isinstance(link, WlcLink)
@@ -255,7 +253,7 @@ class ListeningShard(Shard):
         """Leave a link alone for so long, or until its time to be set up is over."""
         self.pause(link)
         link.paused = True
-        link.rested_ns = min(time.monotonic_ns() + length_ns, link.started_ns + self.setup_timeout_ns)
+        link.rested_ns = min(self.clock() + length_ns, link.started_ns + self.setup_timeout_ns)
         self.arm(link, link.rested_ns)
 
     def on_timer(self, link: Link, now_ns: int) -> None:

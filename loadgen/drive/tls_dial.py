@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 from collections.abc import Sequence
 
 from OpenSSL import SSL
 
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls import Shard
-from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.plan import Plan
 from loadgen.transport.tls import Tunnel, dial, dial_result
 
 
@@ -44,18 +41,14 @@ class DialingShard(Shard):
 
     def __init__(
         self,
-        plan: Plan,
-        profile: WireProfile,
-        recorder: Recorder,
-        worker: int,
-        workers: int,
+        equipment: Equipment,
         addresses: Sequence[tuple[str, int]],
         contexts: Sequence[SSL.Context],
     ) -> None:
         """Args: addresses: of all WLCs of the plan; contexts: of all its MSEs."""
-        super().__init__(profile, recorder, plan.setup_timeout_ns)
-        self.worker, self.workers = worker, workers
-        self.sessions = plan.sessions[worker::workers]
+        super().__init__(equipment)
+        self.worker, self.workers = equipment.share.worker, equipment.share.workers
+        self.sessions = equipment.plan.sessions[self.worker :: self.workers]
         self._addresses, self._contexts = addresses, contexts
 
     def dial(self, number: int, started_ns: int) -> MseLink:
@@ -80,7 +73,7 @@ class DialingShard(Shard):
     def on_connected(self, link: Link) -> None:
         assert isinstance(link, MseLink)
         dial_result(link.socket)
-        self.recorder.record("handshake.tcp", time.monotonic_ns() - link.started_ns, link.stage)
+        self.recorder.record("handshake.tcp", self.clock() - link.started_ns, link.stage)
         link.tunnel = self.new_tunnel(link)
 
     def on_other(self, fd: int) -> None:

@@ -6,21 +6,18 @@ With a rate, handshake i is due at a time known before the run; without one, a f
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Sequence
 from typing import ClassVar
 
 from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.phase import GIVEN_UP, Phase
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_accept import ListeningShard, WlcLink
 from loadgen.drive.tls_dial import DialingShard, MseLink
-from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage, Share
 from loadgen.transport.tls import TransportFault, Tunnel
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
@@ -51,18 +48,14 @@ class HandshakeMseShard(DialingShard):
 
     def __init__(
         self,
-        plan: Plan,
-        profile: WireProfile,
-        recorder: Recorder,
-        share: Share,
+        equipment: Equipment,
         addresses: Sequence[tuple[str, int]],
         contexts: Sequence[SSL.Context],
-        to_unix_ns: int,
     ) -> None:
-        """Args: share: of the plan's sessions; addresses, contexts: of all its WLCs and MSEs."""
-        super().__init__(plan, profile, recorder, share.worker, share.workers, addresses, contexts)
-        self._plan, self._share, self._schedule = plan, share, share.schedule
-        self._to_unix_ns = to_unix_ns
+        super().__init__(equipment, addresses, contexts)
+        plan, share = equipment.plan, equipment.share
+        self._share, self._schedule = share, share.schedule
+        self._to_unix_ns = equipment.to_unix_ns
         self._paced = plan.paced
         self._backlog_ns = plan.backlog_ns
         self._resumed = plan.resumed
@@ -83,13 +76,13 @@ class HandshakeMseShard(DialingShard):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
         self._past_due += self._due(at_ns)
-        self._schedule = self._plan.schedule(stages)
+        self._schedule = self.plan.schedule(stages)
         self._share = Share(self._schedule, self.worker, self.workers)
         self._start_ns, self._stop_at_ns = at_ns, NEVER_NS
         self._done, self._held_up, self._held_up_until_ns = 0, False, 0
 
     def halt(self) -> None:
-        self._stop_at_ns = min(self._stop_at_ns, time.monotonic_ns())
+        self._stop_at_ns = min(self._stop_at_ns, self.clock())
 
     def finish(self) -> None:
         self.halt()
@@ -146,7 +139,7 @@ class HandshakeMseShard(DialingShard):
         expired = self._share.own(self._schedule.count_at(now_ns - self._backlog_ns - self._start_ns))
         self._drop_until(min(expired, due))
         while self._done < due and len(self.links) < self._at_once:
-            if time.monotonic_ns() > now_ns + _DIAL_BUDGET_NS:
+            if self.clock() > now_ns + _DIAL_BUDGET_NS:
                 break
             self._dial(self._start_ns + self._schedule.due_ns(self._share.slot(self._done)))
         self._held_up = len(self.links) >= self._at_once and not self.handshakes_wait
@@ -162,11 +155,11 @@ class HandshakeMseShard(DialingShard):
 
     def _dial_all(self, now_ns: int) -> None:
         until = min(self._end_ns(), now_ns + _DIAL_BUDGET_NS)
-        while len(self.links) < self._at_once and self._rest_until_ns <= (now := time.monotonic_ns()) < until:
+        while len(self.links) < self._at_once and self._rest_until_ns <= (now := self.clock()) < until:
             self._dial(now)
 
     def _dial(self, due_ns: int) -> None:
-        now = time.monotonic_ns()
+        now = self.clock()
         stage = self.recorder.stages.at(due_ns + self._to_unix_ns)
         if self._paced:
             self.recorder.record("handshake.lag", now - due_ns, stage)
@@ -253,14 +246,14 @@ class HandshakeMseShard(DialingShard):
             waited_ns = link.started_ns - link.due_ns
             self.recorder.record("handshake.latency", waited_ns + link.service_ns, link.stage)
         due_ns = link.due_ns + self._to_unix_ns
-        self.recorder.wait("handshake", link.stage, due_ns, time.monotonic_ns() - link.due_ns)
+        self.recorder.wait("handshake", link.stage, due_ns, self.clock() - link.due_ns)
         self.end(link, orderly=True)
 
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         assert isinstance(link, MseLink)
         self.recorder.count("handshakes.completed" if orderly else "handshakes.failed")
         if not self._paced:
-            now = time.monotonic_ns()
+            now = self.clock()
             self.recorder.went_on("handshake", link.stage, link.due_ns + self._to_unix_ns, now + self._to_unix_ns)
 
     def on_withdrawn(self, link: Link, phase: Phase) -> None:
@@ -277,17 +270,14 @@ class HandshakeWlcShard(ListeningShard):
 
     def __init__(
         self,
-        plan: Plan,
-        profile: WireProfile,
-        recorder: Recorder,
+        equipment: Equipment,
         listeners: Sequence[socket.socket],
         contexts: Sequence[SSL.Context],
         aaa: Aaa | None = None,
     ) -> None:
-        """Args: listeners, contexts: of this worker's WLCs, in order."""
-        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa, plan.concurrency)
+        plan = equipment.plan
+        super().__init__(equipment, listeners, contexts, aaa, plan.concurrency)
         self.listen(len(listeners))
-        self._contexts = contexts
         # Counted where the handshake begins: here only if the MSEs are somebody else's.
         self._counting = not plan.use.plays_mse
         self._finishing = False
@@ -343,6 +333,6 @@ class HandshakeWlcShard(ListeningShard):
 
     def fault(self, link: Link, kind: str) -> None:
         if not self._counting and self.halted.is_set() and kind in GIVEN_UP:
-            self.withdraw(link, time.monotonic_ns())  # our own MSEs have withdrawn it: they end first
+            self.withdraw(link, self.clock())  # our own MSEs have withdrawn it: they end first
         else:
             super().fault(link, kind)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from OpenSSL import SSL
 
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.peers import Peer, peer_clocks
 from loadgen.drive.phase import GIVEN_UP, Phase
@@ -17,12 +17,9 @@ from loadgen.drive.redialing import Redialing
 from loadgen.drive.term import Term
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_dial import DialingShard, MseLink
-from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
-from loadgen.session.link import EndpointSettings
 from loadgen.session.mse import MseEndpoint
 from loadgen.session.notices import Notices
 from loadgen.session.reception import Reception
@@ -52,18 +49,13 @@ class MseShard(DialingShard):
 
     def __init__(
         self,
-        plan: Plan,
-        profile: WireProfile,
-        recorder: Recorder,
-        settings: EndpointSettings,
-        worker: int,
-        workers: int,
+        equipment: Equipment,
         addresses: Sequence[tuple[str, int]],
         contexts: Sequence[SSL.Context],
-        to_unix_ns: int,
     ) -> None:
-        super().__init__(plan, profile, recorder, worker, workers, addresses, contexts)
-        self._settings = settings
+        super().__init__(equipment, addresses, contexts)
+        plan, recorder, to_unix_ns = equipment.plan, equipment.recorder, equipment.to_unix_ns
+        self._settings = equipment.settings
         self._connect_per_s = plan.connect_per_s
         self._sessions_per_user = plan.sessions_per_user
         self._mse_macs = plan.mse_macs
@@ -79,7 +71,7 @@ class MseShard(DialingShard):
         self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH, lulls=self._reception.lulls)
         self._macs = known_macs(plan, {session.wlc for session in self.sessions})
         self._asker = None if not plan.requests else self._make_asker(plan, to_unix_ns)
-        self._term = Term(plan, recorder)
+        self._term = Term(plan, recorder, equipment.clock)
         self._to_ask: deque[int] = deque()  # numbers of sessions
         # Of each link that brought notifications since they were absorbed: its number, how many, and when.
         self._numbers: list[int] = []
@@ -91,7 +83,7 @@ class MseShard(DialingShard):
         self._wanted = 0
         self._by_number: dict[int, MseLink] = {}
         self._redialing = Redialing()
-        self.presence = presence_of_sessions(plan, worker, workers, addresses)
+        self.presence = presence_of_sessions(plan, self.worker, self.workers, addresses)
         self._finishing = False
         self._patience_until_ns = NEVER_NS
 
@@ -122,7 +114,7 @@ class MseShard(DialingShard):
             self.presence.fell_silent(self._reception.fallen_silent(active))
         self._term.end()
         if self._asker is not None:
-            self._asker.stop(time.monotonic_ns())
+            self._asker.stop(self.clock())
         super().end_load()
 
     def start_dialing(self, at_ns: int, again_until_ns: int = 0) -> None:
@@ -151,7 +143,7 @@ class MseShard(DialingShard):
         """End all sessions from number `wanted` on; WLCs of ours do that, so that nothing is left in a pipe."""
         if self._wlcs_are_ours:
             return
-        now = time.monotonic_ns()
+        now = self.clock()
         for link in list(self.links.values()):
             assert isinstance(link, MseLink)
             if link.number >= wanted:
@@ -159,7 +151,7 @@ class MseShard(DialingShard):
 
     def halt(self) -> None:
         if self._patience_until_ns == NEVER_NS:
-            now = time.monotonic_ns()
+            now = self.clock()
             self._patience_until_ns = now + _PATIENCE_NS
             self._wanted = self._dialed
             self.recorder.count("sessions.withdrawn", self._redialing.end())
@@ -171,7 +163,7 @@ class MseShard(DialingShard):
         self.halt()
         self.end_load()
         self._finishing = True
-        self._patience_until_ns = max(self._patience_until_ns, time.monotonic_ns() + _PATIENCE_NS)
+        self._patience_until_ns = max(self._patience_until_ns, self.clock() + _PATIENCE_NS)
 
     def next_wake_ns(self, now_ns: int) -> int:
         if self._finishing:
@@ -206,7 +198,7 @@ class MseShard(DialingShard):
 
     def _ask(self, asker: Asker, now_ns: int) -> None:
         """Send the requests that are due, as far as there is time for it in this turn."""
-        until_ns, clock = now_ns + _ASK_BUDGET_NS, time.monotonic_ns
+        until_ns, clock = now_ns + _ASK_BUDGET_NS, self.clock
         self._to_ask.extend(asker.take_due(now_ns))
         while self._to_ask:
             link = self._by_number.get(self._to_ask.popleft())
@@ -239,7 +231,7 @@ class MseShard(DialingShard):
         return self._from_ns + int((number - self._from) * self._pace_ns)
 
     def _dial(self, number: int) -> None:
-        started = time.monotonic_ns()
+        started = self.clock()
         try:
             self._by_number[number] = self.dial(number, started)
         except TransportFault as error:
@@ -285,7 +277,7 @@ class MseShard(DialingShard):
             self.recorder.count("sessions.closed" if orderly else "sessions.lost")
             if self.presence is not None:
                 assert isinstance(link, MseLink)
-                self.presence.went(link.number, time.monotonic_ns(), "it left" if orderly else "it was lost")
+                self.presence.went(link.number, self.clock(), "it left" if orderly else "it was lost")
 
     def on_withdrawn(self, link: Link, phase: Phase) -> None:
         self._leave(link, ours=True)
@@ -302,7 +294,7 @@ class MseShard(DialingShard):
     def _leave(self, link: Link, *, ours: bool) -> None:
         """Args: ours: a WLC of ours closes in order only when it is told to."""
         if isinstance(endpoint := link.endpoint, MseEndpoint):
-            now = time.monotonic_ns()
+            now = self.clock()
             endpoint.stop(now)
             if ours:
                 self._withdraw_requests(link, now)
@@ -381,8 +373,8 @@ class MseShard(DialingShard):
         assert isinstance(link, MseLink)
         halting = self._patience_until_ns != NEVER_NS
         if halting and self._wlcs_are_ours and link.phase < Phase.ACTIVE and kind in (*GIVEN_UP, "refused"):
-            self.withdraw(link, time.monotonic_ns())  # our own WLCs have ended
-        elif link.phase is Phase.CONNECTING and self._redialing.takes(kind, link.number, time.monotonic_ns()):
+            self.withdraw(link, self.clock())  # our own WLCs have ended
+        elif link.phase is Phase.CONNECTING and self._redialing.takes(kind, link.number, self.clock()):
             self._drop(link)
         else:
             super().fault(link, kind)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,18 +10,16 @@ from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.asides import OLD_RECORD_BYTES, RECORD_BYTES, Asides
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.phase import Phase
 from loadgen.drive.presence import presence_of_visitors
 from loadgen.drive.term import Term
 from loadgen.drive.tls_accept import ListeningShard, WlcLink
-from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Int64s
-from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.plan import Plan, Use
+from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.directory import Directory
-from loadgen.session.link import EndpointSettings
 from loadgen.session.wlc import NOTHING_GRANTED, WlcEndpoint
 
 # A close_notify of ours; a peer need not answer it.
@@ -41,28 +38,21 @@ class ServingShard(ListeningShard):
 
     def __init__(
         self,
-        plan: Plan,
-        profile: WireProfile,
-        recorder: Recorder,
-        settings: EndpointSettings,
-        members: Sequence[int],
+        equipment: Equipment,
         listeners: Sequence[socket.socket],
         contexts: Sequence[SSL.Context],
-        to_unix_ns: int,
         aaa: Aaa | None = None,
     ) -> None:
-        """Args: listeners, contexts: one for each of `members` (numbers of the plan's WLCs), in order."""
-        super().__init__(profile, recorder, plan.setup_timeout_ns, listeners, aaa, len(plan.sessions))
+        plan, recorder, members = equipment.plan, equipment.recorder, equipment.share.members
+        super().__init__(equipment, listeners, contexts, aaa, len(plan.sessions))
         self.owners = [(number, plan.wlcs[number].mac) for number in members]
-        self._plan = plan
-        self._settings = settings
+        self._settings = equipment.settings
         self._members = members
-        self._contexts = contexts
-        self._to_unix_ns = to_unix_ns
+        self._to_unix_ns = equipment.to_unix_ns
         self._dialed_by_us = plan.use.plays_mse
         self.presence = presence_of_visitors(plan, members, listeners)
         self._loaded = False  # a load was put on
-        self._term = Term(plan, recorder)
+        self._term = Term(plan, recorder, equipment.clock)
         self.unacknowledged_bytes = 0  # of notifications: by links that are gone; after the load, by all
         self.record_bytes = RECORD_BYTES.get(plan.tls.version, OLD_RECORD_BYTES)
         self._finishing = self._closing = False
@@ -84,9 +74,9 @@ class ServingShard(ListeningShard):
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
         self._users = users
-        if self._plan.use is Use.SERVE_WLC:
+        if self.plan.use is Use.SERVE_WLC:
             self.listen(sum(number < users for number in self._members))
-        now = time.monotonic_ns()
+        now = self.clock()
         for link in list(self.links.values()):
             # What our own MSE is setting up comes up first: who cuts it off does not know how far the other end is.
             if self._dismissed(link) and (link.phase is Phase.ACTIVE or not self._dialed_by_us):
@@ -107,7 +97,7 @@ class ServingShard(ListeningShard):
         self.halt()
         self._term.end()
         self._finishing = True
-        self.stop_load(time.monotonic_ns())
+        self.stop_load(self.clock())
 
     def stop_load(self, at_ns: int) -> None:
         """Nothing more becomes due from `at_ns` on."""
@@ -215,7 +205,7 @@ class ServingShard(ListeningShard):
         if self.presence is not None and phase is Phase.ACTIVE:
             assert isinstance(link, WlcLink)
             how = f"MSE {link.address[0]} {'left' if orderly else 'was lost'}"
-            self.presence.went(link.number, time.monotonic_ns(), how)
+            self.presence.went(link.number, self.clock(), how)
 
     def withdraw(self, link: Link, now_ns: int) -> None:
         if link.phase is Phase.SETTING_UP and isinstance(link.endpoint, WlcEndpoint) and link.endpoint.refused:

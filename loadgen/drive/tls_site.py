@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import socket
-import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import ClassVar
@@ -17,18 +16,16 @@ from typing import ClassVar
 from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_serve import ServingShard
-from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import Subservice, mask_of
-from loadgen.scenario.plan import Plan, end_ns
+from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.directory import Directory
-from loadgen.session.link import EndpointSettings
 from loadgen.session.transmit import Measurements, Notification, Priority, TransmitQueue
 from loadgen.session.wlc import WlcEndpoint
 from loadgen.transport.tls import TransportFault
@@ -116,24 +113,20 @@ class SiteShard(ServingShard):
 
     def __init__(
         self,
-        plan: Plan,
-        profile: WireProfile,
-        recorder: Recorder,
-        settings: EndpointSettings,
-        members: Sequence[int],
+        equipment: Equipment,
         listeners: Sequence[socket.socket],
         contexts: Sequence[SSL.Context],
-        to_unix_ns: int,
         aaa: Aaa | None = None,
     ) -> None:
-        super().__init__(plan, profile, recorder, settings, members, listeners, contexts, to_unix_ns, aaa)
+        super().__init__(equipment, listeners, contexts, aaa)
+        plan, members = equipment.plan, equipment.share.members
         assert plan.site is not None
-        self._profile = profile
+        self._profile = equipment.profile
         self._site = plan.site
         self._sites = self._new_sites()
         self._subscribers: list[list[SiteLink]] = [[] for _ in members]
         planned = Counter(session.wlc for session in plan.sessions)
-        self._planned = [planned[number] for number in members]  # sessions that should be there
+        self.planned = [planned[number] for number in members]  # sessions that should be there
         self._asked = plan.capability & plan.subscription  # by those
         self._ticks: list[tuple[int, int, int, int]] = []  # (when: ns since the start, controller, clock, number)
         self._ready: deque[Round] = deque()
@@ -147,7 +140,7 @@ class SiteShard(ServingShard):
         self.allow_unsent(_UNSENT_BYTES)
 
     def _new_sites(self) -> list[Site]:
-        plan = self._plan
+        plan = self.plan
         # What a stranger will subscribe to is not known before.
         asked = plan.subscription
         for request in plan.requests:
@@ -203,7 +196,7 @@ class SiteShard(ServingShard):
         ticks, ready = self._ticks, self._ready
         assert self._load_start_ns is not None
         while True:
-            now = time.monotonic_ns()
+            now = self.clock()
             since_ns = min(now, self._stop_at_ns) - self._load_start_ns
             if ready and ready[0].at_ns <= since_ns:
                 self._tell(ready.popleft())
@@ -231,7 +224,7 @@ class SiteShard(ServingShard):
 
     def _tell(self, of: Round) -> None:
         """Give each link what it subscribed to, and send that as far as its socket takes it."""
-        planned = self._planned[of.position]
+        planned = self.planned[of.position]
         for number, link in enumerate(tuple(self._subscribers[of.position])):  # a link that breaks takes itself away
             items = self._items(of, link)
             if link.declined and number < planned:
@@ -248,7 +241,7 @@ class SiteShard(ServingShard):
 
     def _missing(self, position: int) -> int:
         """How many sessions that should be there are not."""
-        return max(0, self._planned[position] - len(self._subscribers[position]))
+        return max(0, self.planned[position] - len(self._subscribers[position]))
 
     def _items(self, of: Round, link: SiteLink) -> Sequence[Notification]:
         assert isinstance(link.endpoint, WlcEndpoint)
@@ -280,7 +273,7 @@ class SiteShard(ServingShard):
         assert queue is not None
         assert tunnel is not None
         while queue.waiting and not tunnel.blocked:
-            now = time.monotonic_ns() + self._to_unix_ns
+            now = self.clock() + self._to_unix_ns
             taken = queue.take(now)
             try:
                 tunnel.write(taken.data)
@@ -367,7 +360,7 @@ class SiteShard(ServingShard):
             owed = min(owed, self._ready[0].at_ns)
         if now_ns < end or owed < end - self._load_start_ns:
             return False
-        if now_ns >= end + self._plan.backlog_ns:
+        if now_ns >= end + self.plan.backlog_ns:
             return True
         return not any(queue.waiting for queue in self._queues())
 

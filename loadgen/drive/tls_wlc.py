@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import socket
-import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -13,21 +12,19 @@ from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.controllers import make_controllers
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.phase import Phase
 from loadgen.drive.ring_table import Singles
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_serve import ServingShard
-from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Int64s
-from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
-from loadgen.scenario.plan import Plan, Use
-from loadgen.scenario.schedule import RateStage, Share
+from loadgen.scenario.plan import Use
+from loadgen.scenario.schedule import RateStage
 from loadgen.session.directory import Directory
 from loadgen.session.ledger import Owing
-from loadgen.session.link import EndpointSettings
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS, NS_PER_MS
 
@@ -51,19 +48,14 @@ class WlcShard(ServingShard):
 
     def __init__(
         self,
-        plan: Plan,
-        profile: WireProfile,
-        recorder: Recorder,
-        settings: EndpointSettings,
-        share: Share,
+        equipment: Equipment,
         listeners: Sequence[socket.socket],
         contexts: Sequence[SSL.Context],
-        to_unix_ns: int,
         aaa: Aaa | None = None,
     ) -> None:
-        """Args: listeners, contexts: one for each of `share.members`, in order."""
-        super().__init__(plan, profile, recorder, settings, share.members, listeners, contexts, to_unix_ns, aaa)
-        self.owing = Owing[WlcLink](plan, share, to_unix_ns)
+        super().__init__(equipment, listeners, contexts, aaa)
+        plan, profile, share = equipment.plan, equipment.profile, equipment.share
+        self.owing = Owing[WlcLink](plan, share, equipment.to_unix_ns)
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: deque[int] = deque()  # positions
         self._again: dict[int, None] = {}  # positions that were visited, and are owed more: after all who are due
@@ -92,7 +84,7 @@ class WlcShard(ServingShard):
         """Bytes that a WLC has to tell a subscriber in so much of the load, where that is largest."""
         slots_per_s = max((max(stage.start_per_s, stage.end_per_s) for stage in stages), default=0.0)
         each = max((controller.frame_bytes for controller in self.controllers), default=0.0)
-        return math.ceil(length_s * slots_per_s / self.owing.share.schedule.members * self._plan.burst * each)
+        return math.ceil(length_s * slots_per_s / self.owing.share.schedule.members * self.plan.burst * each)
 
     def stop_load(self, at_ns: int) -> None:
         self.owing.stop(at_ns)
@@ -115,12 +107,12 @@ class WlcShard(ServingShard):
 
     def _send_until(self, slots: int, until_ns: int) -> None:
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this turn."""
-        visits, again, clock = self._visits, self._again, time.monotonic_ns
+        visits, again, clock = self._visits, self._again, self.clock
         while True:
             if not visits:
                 due = [position for span in self.owing.share.positions(self._counted, slots) for position in span]
                 self._counted = slots
-                visits.extend(self._send_singles(due, slots, until_ns) if self._plan.burst == 1 else due)
+                visits.extend(self._send_singles(due, slots, until_ns) if self.plan.burst == 1 else due)
                 visits.extend(again)
                 again.clear()
                 if not visits:
@@ -153,7 +145,7 @@ class WlcShard(ServingShard):
         visits = position[(owed > 0) & ~alone].tolist()
         one = np.flatnonzero(alone)
         for first in range(0, len(one), _MOST_TOGETHER):
-            if time.monotonic_ns() > until_ns:
+            if self.clock() > until_ns:
                 visits += position[one[first:]].tolist()
                 break
             chunk = one[first : first + _MOST_TOGETHER]
@@ -166,7 +158,7 @@ class WlcShard(ServingShard):
         sequences = ledger.sent[rows].tolist()
         sent: list[int] = []
         times: list[int] = []
-        stamp, links, clock = self._singles.stamp, self.owing.subscribers, time.monotonic_ns
+        stamp, links, clock = self._singles.stamp, self.owing.subscribers, self.clock
         to_unix = self._to_unix_ns
         for index, (row, frame, sequence, due_ns) in enumerate(
             zip(rows.tolist(), frames, sequences, due.tolist(), strict=True)
@@ -207,13 +199,13 @@ class WlcShard(ServingShard):
         owing, ledger, row = self.owing, self.owing.ledger, link.row
         owed = ledger.owed(row, due_now)
         held_up = bool(ledger.behind[row])
-        if owed > self._plan.burst:
-            owing.drop_expired(link, time.monotonic_ns(), ours=not held_up)
+        if owed > self.plan.burst:
+            owing.drop_expired(link, self.clock(), ours=not held_up)
             owed = ledger.owed(row, due_now)
         done, sequence, writes = int(ledger.done[row]), int(ledger.sent[row]), 0
         try:
             while owed > 0 and writes < _WRITES_PER_VISIT and not tunnel.blocked:
-                now = time.monotonic_ns() + self._to_unix_ns
+                now = self.clock() + self._to_unix_ns
                 wanted = min(owed, _MAX_BATCH)
                 due = owing.due_ns(link.number, done, wanted)
                 view, count = ring.patch(done, wanted, sequence, due, now)
@@ -278,7 +270,7 @@ class WlcShard(ServingShard):
     def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
         super().on_gone(link, phase, orderly=orderly)
         assert isinstance(link, WlcLink)
-        self.owing.leave(link, time.monotonic_ns())
+        self.owing.leave(link, self.clock())
 
     def _flush(self, link: Link) -> None:
         super()._flush(link)
@@ -287,7 +279,7 @@ class WlcShard(ServingShard):
             return
         if link.tunnel is None or link.tunnel.blocked:
             return
-        if self._send_owed(link, self.owing.due_by(link.number, time.monotonic_ns())):
+        if self._send_owed(link, self.owing.due_by(link.number, self.clock())):
             self._again[link.number] = None
 
     # -- what was told ---------------------------------------------------------------------------------------------

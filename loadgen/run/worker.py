@@ -20,6 +20,7 @@ from loadgen.drive.aaa import Aaa
 from loadgen.drive.driver import Driver
 from loadgen.drive.dtls_mse import DtlsMseDriver
 from loadgen.drive.dtls_wlc import DtlsWlcDriver
+from loadgen.drive.equipment import equip
 from loadgen.drive.pauses import Pauses
 from loadgen.drive.tls import Shard
 from loadgen.drive.tls_accept import LISTEN_BACKLOG
@@ -34,7 +35,6 @@ from loadgen.loads import LoadKind
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Interval, Recorder
 from loadgen.measure.stages import AFTER, BEFORE, tag_of
-from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import compiled
 from loadgen.prepare.machine import memory_in_use_bytes
@@ -64,8 +64,6 @@ from loadgen.run.channel import (
     worker_name,
 )
 from loadgen.scenario.plan import Use, end_ns
-from loadgen.scenario.schedule import Share
-from loadgen.session.link import EndpointSettings
 from loadgen.transport import dtls
 from loadgen.transport.address import host_and_port, socket_address
 from loadgen.transport.tls import ContextMaker, client_context, server_context
@@ -92,6 +90,15 @@ class Worker:
         self._memory_before_sessions: int | None = None
         self._sessions_memory = 0
         self._profile = compiled(assignment.profile)
+        self._equipment = equip(
+            assignment.role,
+            assignment.plan,
+            self._profile,
+            self._recorder,
+            assignment.worker,
+            assignment.workers,
+            assignment.to_unix_ns,
+        )
         self._shard: Driver | None = None
         self._pauses = Pauses()
         gc.callbacks.append(self._pauses.note_garbage)
@@ -344,34 +351,11 @@ class Worker:
             )
             for identity in assignment.identities
         ]
-        shard: Driver
         if plan.kind is LoadKind.HANDSHAKE:
-            shard = HandshakeWlcShard(plan, self._profile, self._recorder, listeners, contexts, aaa)
-        elif plan.site is not None:
-            shard = SiteShard(
-                plan,
-                self._profile,
-                self._recorder,
-                self._endpoint_settings(plan.capability),
-                self._share().members,
-                listeners,
-                contexts,
-                assignment.to_unix_ns,
-                aaa,
-            )
-        else:
-            shard = (DtlsWlcDriver if plan.datagrams else WlcShard)(
-                plan,
-                self._profile,
-                self._recorder,
-                self._endpoint_settings(plan.capability),
-                self._share(),
-                listeners,
-                contexts,
-                assignment.to_unix_ns,
-                aaa,
-            )
-        return shard, addresses
+            return HandshakeWlcShard(self._equipment, listeners, contexts, aaa), addresses
+        if plan.site is not None:
+            return SiteShard(self._equipment, listeners, contexts, aaa), addresses
+        return (DtlsWlcDriver if plan.datagrams else WlcShard)(self._equipment, listeners, contexts, aaa), addresses
 
     def _mse_shard(self, order: Dial) -> Driver:
         assignment, plan = self._assignment, self._assignment.plan
@@ -390,20 +374,8 @@ class Worker:
             for identity in assignment.identities
         ]
         if plan.kind is LoadKind.HANDSHAKE:
-            return HandshakeMseShard(
-                plan, self._profile, self._recorder, self._share(), order.addresses, contexts, assignment.to_unix_ns
-            )
-        shard = (DtlsMseDriver if plan.datagrams else MseShard)(
-            plan,
-            self._profile,
-            self._recorder,
-            self._endpoint_settings(plan.subscription),
-            assignment.worker,
-            assignment.workers,
-            order.addresses,
-            contexts,
-            assignment.to_unix_ns,
-        )
+            return HandshakeMseShard(self._equipment, order.addresses, contexts)
+        shard = (DtlsMseDriver if plan.datagrams else MseShard)(self._equipment, order.addresses, contexts)
         if not plan.sessions_per_user:
             shard.start_dialing(order.at_ns, order.again_until_ns)
         return shard
@@ -414,24 +386,6 @@ class Worker:
     @property
     def _make_context(self) -> ContextMaker:
         return dtls.DatagramContext if self._assignment.plan.datagrams else ClockedContext
-
-    def _share(self) -> Share:
-        plan = self._assignment.plan
-        return Share(plan.schedule(), self._assignment.worker, self._assignment.workers)
-
-    def _endpoint_settings(self, mask: int) -> EndpointSettings:
-        plan = self._assignment.plan
-        return EndpointSettings(
-            Codec(self._profile),
-            self._recorder,
-            mask=mask,
-            setup_timeout_ns=plan.setup_timeout_ns,
-            echo_interval_ns=plan.echo_interval_ns,
-            dead_interval_ns=plan.dead_interval_ns,
-            response_timeout_ns=plan.response_timeout_ns,
-            retransmit_interval_ns=plan.retransmit_interval_ns,
-            max_retransmits=plan.max_retransmits,
-        )
 
 
 def _lags() -> dict[str, Histogram]:

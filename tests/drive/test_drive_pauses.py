@@ -4,47 +4,52 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 import trio
+from drive_samples import VirtualClock, equipped
 from trio.testing import MockClock
 
-from loadgen.drive import dtls, loop, pauses
+from loadgen.clock import Nanoseconds
 from loadgen.drive.dtls import DtlsDriver
 from loadgen.drive.loop import Loop
 from loadgen.drive.pauses import Pauses
 from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.profile import reference_profile
-from loadgen.scenario.plan import Use
+from loadgen.nmsp.messages import Role
+from loadgen.scenario.plan import make_plan
+from loadgen.scenario.reading import scenario_untrusted
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
-Sleep = Callable[[float], None]
+Make = Callable[[Nanoseconds], "Idle | IdleDatagrams"]
+
+
+class Stopping:
+    """Time is trio's, which jumps; `stop(3)` is what a process sees that was stopped for 3 s."""
+
+    def __init__(self) -> None:
+        self._stopped_ns = 0
+
+    def __call__(self, seconds: float) -> None:
+        self._stopped_ns += int(seconds * NS_PER_S)
+
+    def now_ns(self) -> int:
+        return int(trio.current_time() * NS_PER_S) + self._stopped_ns
+
+    def pauses(self) -> Pauses:
+        return Pauses(self.now_ns)
 
 
 @pytest.fixture
-def stop(monkeypatch: pytest.MonkeyPatch) -> Sleep:
-    """Time is trio's, which jumps; `stop(3)` is what a process sees that was stopped for 3 s."""
-    stopped_ns = 0
-
-    def monotonic_ns() -> int:
-        return int(trio.current_time() * NS_PER_S) + stopped_ns
-
-    def stop(seconds: float) -> None:
-        nonlocal stopped_ns
-        stopped_ns += int(seconds * NS_PER_S)
-
-    clock = SimpleNamespace(monotonic_ns=monotonic_ns, process_time=lambda: 0.0, monotonic=lambda: 0.0)
-    for module in (loop, dtls, pauses):
-        monkeypatch.setattr(module, "time", clock)
-    return stop
+def stop() -> Stopping:
+    return Stopping()
 
 
 class Idle(Loop):
     """Has nothing to do, or all that a test gives it."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, clock: Nanoseconds) -> None:
+        super().__init__(clock)
         self.errand: Callable[[], None] = lambda: None
 
     def turn(self, ready: list[tuple[int, int]]) -> None:
@@ -70,12 +75,10 @@ class IdleDatagrams(DtlsDriver):
         self.errand()
 
 
-def drivers() -> list[Callable[[], Idle | IdleDatagrams]]:
-    def datagrams() -> IdleDatagrams:
-        plan = SimpleNamespace(use=Use.BOTH)
-        return IdleDatagrams(plan, reference_profile(), Recorder())  # type: ignore[arg-type]
-
-    return [Idle, datagrams]
+def datagrams(clock: Nanoseconds) -> IdleDatagrams:
+    document = {"name": "idle", "load": {"rate": 1}}
+    scenario, profile = scenario_untrusted(document, Path("idle.toml"))
+    return IdleDatagrams(equipped(Role.MSE, make_plan(scenario, profile), profile, Recorder(), clock=clock))
 
 
 def lived(driver: Idle | IdleDatagrams, script: Callable[[], object]) -> None:
@@ -97,12 +100,12 @@ def close_to(seconds: float) -> object:
     return pytest.approx(seconds * NS_PER_S, abs=0.11 * NS_PER_S)
 
 
-@pytest.mark.parametrize("make", drivers(), ids=["tls", "dtls"])
+@pytest.mark.parametrize("make", [Idle, datagrams], ids=["tls", "dtls"])
 class TestParts:
     """A stop is told of in the part of the run that it was in, however the loop came to know of it."""
 
-    def test_each_part_has_its_own(self, make: Callable[[], Idle | IdleDatagrams], stop: Sleep) -> None:
-        driver, told = make(), Pauses()
+    def test_each_part_has_its_own(self, make: Make, stop: Stopping) -> None:
+        driver, told = make(stop.now_ns), stop.pauses()
 
         def script() -> object:
             yield 1
@@ -122,10 +125,8 @@ class TestParts:
         lived(driver, script)
         assert (told.setup_ns, told.load_ns, told.closing_ns) == (close_to(2.83), close_to(3), close_to(1.5))
 
-    def test_a_stop_in_the_middle_of_what_it_does_is_told_of(
-        self, make: Callable[[], Idle | IdleDatagrams], stop: Sleep
-    ) -> None:
-        driver, told = make(), Pauses()
+    def test_a_stop_in_the_middle_of_what_it_does_is_told_of(self, make: Make, stop: Stopping) -> None:
+        driver, told = make(stop.now_ns), stop.pauses()
 
         def be_stopped() -> None:
             driver.errand = lambda: None
@@ -141,11 +142,9 @@ class TestParts:
         lived(driver, script)
         assert told.load_ns == close_to(3)
 
-    def test_a_stop_over_the_end_of_the_load_is_in_the_load(
-        self, make: Callable[[], Idle | IdleDatagrams], stop: Sleep
-    ) -> None:
+    def test_a_stop_over_the_end_of_the_load_is_in_the_load(self, make: Make, stop: Stopping) -> None:
         """The order to end lies there when the worker goes on, and is obeyed before the loop has turned."""
-        driver, told = make(), Pauses()
+        driver, told = make(stop.now_ns), stop.pauses()
 
         def script() -> object:
             yield 1
@@ -159,9 +158,9 @@ class TestParts:
         lived(driver, script)
         assert (told.setup_ns, told.load_ns, told.closing_ns) == (close_to(0), close_to(3), close_to(0))
 
-    def test_what_is_forgotten_is(self, make: Callable[[], Idle | IdleDatagrams], stop: Sleep) -> None:
+    def test_what_is_forgotten_is(self, make: Make, stop: Stopping) -> None:
         """Settling takes time between setting up and the load, and is part of neither."""
-        driver, told = make(), Pauses()
+        driver, told = make(stop.now_ns), stop.pauses()
 
         def script() -> object:
             yield 1
@@ -174,8 +173,8 @@ class TestParts:
         lived(driver, script)
         assert (told.setup_ns, told.load_ns) == (close_to(0), close_to(0))
 
-    def test_another_load_begins_anew(self, make: Callable[[], Idle | IdleDatagrams], stop: Sleep) -> None:
-        driver, told = make(), Pauses()
+    def test_another_load_begins_anew(self, make: Make, stop: Stopping) -> None:
+        driver, told = make(stop.now_ns), stop.pauses()
 
         def script() -> object:
             yield 1
@@ -193,8 +192,8 @@ class TestParts:
         lived(driver, script)
         assert (told.setup_ns, told.load_ns, told.closing_ns) == (close_to(0), close_to(0), close_to(0))
 
-    def test_an_ended_driver_stands_still_no_more(self, make: Callable[[], Idle | IdleDatagrams], stop: Sleep) -> None:
-        driver, told = make(), Pauses()
+    def test_an_ended_driver_stands_still_no_more(self, make: Make, stop: Stopping) -> None:
+        driver, told = make(stop.now_ns), stop.pauses()
         lived(driver, lambda: iter([1]))
 
         async def later() -> None:
@@ -205,9 +204,9 @@ class TestParts:
         assert told.setup_ns == close_to(0)
 
 
-def test_a_stage_that_counts_leaves_what_was_before_to_setting_up(stop: Sleep) -> None:
+def test_a_stage_that_counts_leaves_what_was_before_to_setting_up(stop: Stopping) -> None:
     """Under Locust, the load begins with the first user, and what counts when all are there."""
-    driver, told = Idle(), Pauses()
+    driver, told = Idle(stop.now_ns), stop.pauses()
 
     def script() -> object:
         yield 1
@@ -222,8 +221,8 @@ def test_a_stage_that_counts_leaves_what_was_before_to_setting_up(stop: Sleep) -
     assert (told.setup_ns, told.load_ns) == (close_to(2), close_to(0))
 
 
-def test_a_long_turn_is_a_stall(stop: Sleep) -> None:
-    driver, told = Idle(), Pauses()
+def test_a_long_turn_is_a_stall(stop: Stopping) -> None:
+    driver, told = Idle(stop.now_ns), stop.pauses()
 
     def script() -> object:
         yield 1
@@ -237,9 +236,9 @@ def test_a_long_turn_is_a_stall(stop: Sleep) -> None:
     assert told.setup_ns == close_to(0.4)
 
 
-def test_a_stop_just_after_the_loop_began_to_wait_is_told_of_as_a_whole(stop: Sleep) -> None:
+def test_a_stop_just_after_the_loop_began_to_wait_is_told_of_as_a_whole(stop: Stopping) -> None:
     """By its own time it is late only since it would have woken by itself; but what it reads had come before that."""
-    driver, told = Idle(), Pauses()
+    driver, told = Idle(stop.now_ns), stop.pauses()
     reader, writer = os.pipe()
     driver.watch_other(reader)
 
@@ -268,8 +267,8 @@ def test_a_stop_just_after_the_loop_began_to_wait_is_told_of_as_a_whole(stop: Sl
     assert told.load_ns <= 0.11 * NS_PER_S
 
 
-def test_datagrams_that_came_while_we_stood_still_each_came_late(stop: Sleep) -> None:
-    driver = drivers()[1]()
+def test_datagrams_that_came_while_we_stood_still_each_came_late(stop: Stopping) -> None:
+    driver = datagrams(stop.now_ns)
     assert isinstance(driver, IdleDatagrams)
 
     def script() -> object:
@@ -286,9 +285,9 @@ def test_datagrams_that_came_while_we_stood_still_each_came_late(stop: Sleep) ->
     assert lags.max_ns == close_to(0.3)
 
 
-def test_a_tick_that_comes_late_reads_late(stop: Sleep) -> None:
+def test_a_tick_that_comes_late_reads_late(stop: Stopping) -> None:
     """Over DTLS nobody tells since when a datagram has been there."""
-    driver = drivers()[1]()
+    driver = datagrams(stop.now_ns)
     assert isinstance(driver, IdleDatagrams)
 
     def script() -> object:
@@ -303,9 +302,9 @@ def test_a_tick_that_comes_late_reads_late(stop: Sleep) -> None:
     assert lags.percentiles(90.0) == (0,)
 
 
-def test_a_tick_that_was_due_before_anybody_knew_is_not_late(stop: Sleep) -> None:
+def test_a_tick_that_was_due_before_anybody_knew_is_not_late(stop: Stopping) -> None:
     """What is owed to a peer that was held up became due long ago."""
-    driver, told = drivers()[1](), Pauses()
+    driver, told = datagrams(stop.now_ns), stop.pauses()
     assert isinstance(driver, IdleDatagrams)
 
     def script() -> object:
@@ -318,8 +317,8 @@ def test_a_tick_that_was_due_before_anybody_knew_is_not_late(stop: Sleep) -> Non
     assert told.setup_ns == close_to(0)
 
 
-def test_garbage_is_counted_in_the_load_alone(stop: Sleep) -> None:
-    told = Pauses()
+def test_garbage_is_counted_in_the_load_alone(stop: Stopping) -> None:
+    told = stop.pauses()
 
     async def main() -> None:
         def collect() -> None:
@@ -338,19 +337,17 @@ def test_garbage_is_counted_in_the_load_alone(stop: Sleep) -> None:
     assert (told.longest_gc_ns, told.gc_ns) == (250 * NS_PER_MS, 500 * NS_PER_MS)
 
 
-def test_stopped_between_listening_and_the_first_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_between_listening_and_the_first_turn() -> None:
     """Whoever had connected waited; that a worker is busy making its WLCs is work."""
-    now = {"monotonic_ns": 10 * NS_PER_S, "process_time_ns": 2 * NS_PER_S}
-    clock = SimpleNamespace(**{name: lambda name=name: now[name] for name in now})
-    monkeypatch.setattr(pauses, "time", clock)
-    found = Pauses()
+    clock, cpu = VirtualClock(10 * NS_PER_S), VirtualClock(2 * NS_PER_S)
+    found = Pauses(clock, cpu)
     found.drives()
     assert found.setup_ns == 0  # nobody could connect before
     found.opens()
-    now["monotonic_ns"] += 3_700 * NS_PER_MS
-    now["process_time_ns"] += 700 * NS_PER_MS
+    clock.advance(3.7)
+    cpu.advance(0.7)
     found.drives()
     assert found.setup_ns == 3 * NS_PER_S
-    now["monotonic_ns"] += 9 * NS_PER_S
+    clock.advance(9)
     found.drives()
     assert found.setup_ns == 3 * NS_PER_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import struct
@@ -10,8 +11,8 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from drive_samples import VirtualClock
 
-from loadgen.drive import reading
 from loadgen.drive.links import Link, Reads
 from loadgen.drive.phase import Phase
 from loadgen.drive.reading import HandshakeLag, ReadLag, Sampling, SchedulerDelay
@@ -83,15 +84,13 @@ class Tunnelled:
 
 class TestHandshakes:
     @staticmethod
-    def done(monkeypatch: pytest.MonkeyPatch, per_s: int, seconds: int) -> Histogram:
+    def done(per_s: int, seconds: int) -> Histogram:
         """Handshakes of two messages each, both of which waited for 2 ms."""
-        now = [10 * NS_PER_S]
-        monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic_ns=lambda: now[0]))
-        recorder = Recorder()
-        lag = HandshakeLag(recorder, "generator.handshake_lag")
+        clock, recorder = VirtualClock(10 * NS_PER_S), Recorder()
+        lag = HandshakeLag(recorder, "generator.handshake_lag", clock)
         for _ in range(per_s * seconds):
-            now[0] += NS_PER_S // per_s
-            link = Link(0, Phase.HANDSHAKING, now[0])
+            clock.now_ns += NS_PER_S // per_s
+            link = Link(0, Phase.HANDSHAKING, clock.now_ns)
             lag.begins(link)
             link.tunnel = cast("Tunnel", Tunnelled())
             lag.message(link)
@@ -101,25 +100,24 @@ class TestHandshakes:
         assert found is not None
         return found
 
-    def test_few_are_all_looked_at_and_their_messages_wait_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        found = self.done(monkeypatch, per_s=200, seconds=5)
+    def test_few_are_all_looked_at_and_their_messages_wait_together(self) -> None:
+        found = self.done(per_s=200, seconds=5)
         assert found.count == 1000
         assert found.percentiles(50) == (pytest.approx(4 * MS, rel=0.001),)
 
-    def test_of_many_some_hundreds_a_second(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        found = self.done(monkeypatch, per_s=5000, seconds=10)
+    def test_of_many_some_hundreds_a_second(self) -> None:
+        found = self.done(per_s=5000, seconds=10)
         assert 2500 < found.count < 12_500
 
 
 class Timed:
     """A shard's ReadLag in virtual time."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.now_ns = 10 * NS_PER_S
         self.delay_ns = 0
-        monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic_ns=lambda: self.now_ns))
         self.recorder = Recorder()
-        self.lag = ReadLag(self.recorder, lambda: self.delay_ns)
+        self.lag = ReadLag(self.recorder, lambda: self.now_ns, lambda: self.delay_ns)
 
     def held_up(self, ns: int) -> None:
         """Ready to run, and not let, between two turns."""
@@ -150,8 +148,8 @@ class Timed:
 
 
 @pytest.fixture
-def timed(monkeypatch: pytest.MonkeyPatch) -> Timed:
-    return Timed(monkeypatch)
+def timed() -> Timed:
+    return Timed()
 
 
 class TestLag:
@@ -225,7 +223,7 @@ def test_the_scheduler_tells_or_is_not_asked(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object) -> int:
         raise FileNotFoundError
 
-    monkeypatch.setattr(reading.os, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     assert SchedulerDelay()() == 0
 
 

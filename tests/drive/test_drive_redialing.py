@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import trio
+from drive_samples import PATIENT, equipped
 from trio.testing import MockClock
 
 from loadgen.drive import redialing
@@ -19,12 +20,11 @@ from loadgen.drive.tls_dial import MseLink
 from loadgen.drive.tls_mse import MseShard
 from loadgen.measure.books import imbalances
 from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Role
 from loadgen.prepare.keys import Keys
 from loadgen.run.supervisor import Supervisor
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import scenario_untrusted
-from loadgen.session.link import EndpointSettings
 from loadgen.transport.address import socket_address
 from loadgen.transport.tls import TransportFault, Tunnel
 from loadgen.units import NEVER_NS, NS_PER_S
@@ -80,15 +80,8 @@ class Dialing:
         scenario, profile = scenario_untrusted(document, Path("m.toml"))
         plan = make_plan(scenario, profile, use=Use.TARGET_WLC, targets=[self.address])
         self.recorder = Recorder()
-        settings = EndpointSettings(
-            Codec(profile),
-            self.recorder,
-            mask=plan.subscription,
-            setup_timeout_ns=FOR_EVER_NS,
-            echo_interval_ns=FOR_EVER_NS,
-            dead_interval_ns=FOR_EVER_NS,
-        )
-        self.shard = MseShard(plan, profile, self.recorder, settings, 0, 1, [self.address], [], 0)
+        equipment = equipped(Role.MSE, plan, profile, self.recorder, **PATIENT)
+        self.shard = MseShard(equipment, [self.address], [])
         self.shard.new_tunnel = self._meet  # type: ignore[method-assign]
 
     def _meet(self, _link: MseLink) -> Tunnel:

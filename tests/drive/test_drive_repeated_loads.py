@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trio
+from drive_samples import PATIENT, VirtualClock, equipped
 
 from loadgen.drive import tls_handshakes, tls_wlc
 from loadgen.drive.phase import Phase
@@ -19,12 +20,11 @@ from loadgen.drive.tls_wlc import WlcShard
 from loadgen.measure.recorder import Recorder
 from loadgen.measure.stages import tag_of
 from loadgen.nmsp.bulk import NotifyReceiver
-from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Role
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.reading import load_scenario
-from loadgen.scenario.schedule import RateStage, Share
+from loadgen.scenario.schedule import RateStage
 from loadgen.session.ledger import Ledger
-from loadgen.session.link import EndpointSettings
 from loadgen.transport.tls import Pointer, TransportFault, Want, _ffi
 from loadgen.units import NS_PER_S
 
@@ -103,26 +103,12 @@ class Wlcs:
         self.plan = make_plan(scenario, self.profile, use=use)
         self.recorder = Recorder()
         self.sockets = [socket.socket() for _ in range(6)]
-        settings = EndpointSettings(
-            Codec(self.profile),
-            self.recorder,
-            mask=self.plan.capability,
-            setup_timeout_ns=1 << 40,
-            echo_interval_ns=1 << 40,
-            dead_interval_ns=1 << 41,
+        self.clock = VirtualClock()
+        equipment = equipped(
+            Role.WLC, self.plan, self.profile, self.recorder, clock=self.clock, to_unix_ns=TO_UNIX_NS, **PATIENT
         )
-        share = Share(self.plan.schedule(), 0, 1)
         contexts = [None, None]  # never asked: the tunnels are fakes
-        self.shard = WlcShard(
-            self.plan,
-            self.profile,
-            self.recorder,
-            settings,
-            share,
-            self.sockets[:2],
-            contexts,
-            TO_UNIX_NS,  # type: ignore[arg-type]
-        )
+        self.shard = WlcShard(equipment, self.sockets[:2], contexts)  # type: ignore[arg-type]
         self.links = [self.subscribe(sock, index % 2) for index, sock in enumerate(self.sockets[2:])]
 
     def subscribe(self, sock: socket.socket, wlc: int) -> WlcLink:
@@ -133,12 +119,12 @@ class Wlcs:
         assert link.endpoint is not None
         link.endpoint.granted = 1
         link.phase = Phase.ACTIVE
-        self.shard.on_active(link, time.monotonic_ns())
+        self.shard.on_active(link, self.clock())
         return link
 
     def start(self, number: int, per_s: float, ago_s: float) -> int:
         """As a worker does it; returns slot 0's due time."""
-        at_ns = time.monotonic_ns() - int(ago_s * NS_PER_S)
+        at_ns = self.clock() - int(ago_s * NS_PER_S)
         made = stages(number, per_s)
         self.recorder.stages.add(
             [stage.name for stage in made], [at_ns + TO_UNIX_NS + stage.start_ns for stage in made]
@@ -147,10 +133,10 @@ class Wlcs:
         return at_ns
 
     def turn(self) -> None:
-        self.shard.on_turn(time.monotonic_ns())
+        self.shard.on_turn(self.clock())
 
     def totals(self) -> tuple[int, int, int]:
-        found = self.shard.totals(time.monotonic_ns())
+        found = self.shard.totals(self.clock())
         assert found["notify.due"] == found["notify.sent"] + found["notify.dropped"]
         return found["notify.due"], found["notify.sent"], found["notify.dropped"]
 
@@ -170,7 +156,7 @@ class Wlcs:
 
     def totals_open(self) -> tuple[int, int]:
         """Due and sent, while something is still owed."""
-        found = self.shard.totals(time.monotonic_ns())
+        found = self.shard.totals(self.clock())
         assert found["notify.dropped"] == 0
         return found["notify.due"], found["notify.sent"]
 
@@ -326,7 +312,7 @@ def test_held_up_sends_belong_to_the_time_in_which_a_load_was_sent(tmp_path: Pat
         lag = wlcs.recorder.bins("notify.lag", "1-hold").take()
         waited = wlcs.recorder.take(0).waits[tag_of("1-hold", "sent")]
         assert lag is not None
-        assert sum(waited.counts) == lag.count == wlcs.shard.totals(time.monotonic_ns())["notify.sent"]
+        assert sum(waited.counts) == lag.count == wlcs.shard.totals(wlcs.clock())["notify.sent"]
         assert sum(waited.sums) / lag.count == pytest.approx(lag.summary().mean, rel=0.001)
     finally:
         wlcs.close()
@@ -340,7 +326,7 @@ def test_what_the_peers_have_not_taken_is_weighed_before_the_last_stage_too(tmp_
     wlcs.shard.record_bytes = 0  # these tunnels add nothing
     try:
         for ago_s, weighed in ((-3600, 0), (1.5, 4 * 7), (-7200, 0)):
-            at_ns = time.monotonic_ns() - int(ago_s * NS_PER_S)
+            at_ns = wlcs.clock() - int(ago_s * NS_PER_S)
             made = (
                 RateStage(f"{ago_s}-warmup", 0, NS_PER_S, 8, 8),
                 RateStage(f"{ago_s}-hold", NS_PER_S, NS_PER_S, 8, 8),
@@ -348,7 +334,7 @@ def test_what_the_peers_have_not_taken_is_weighed_before_the_last_stage_too(tmp_
             wlcs.shard.start_load(at_ns, made)
             wlcs.turn()
             wlcs.turn()
-            found = wlcs.shard.totals(time.monotonic_ns())
+            found = wlcs.shard.totals(wlcs.clock())
 
             assert found.get(name) == (weighed if use is Use.SERVE_WLC else None)
     finally:
@@ -393,10 +379,9 @@ class Handshakes:
         scenario, profile = load_scenario(path)
         self.plan: Plan = make_plan(scenario, profile)
         self.recorder = Recorder()
-        share = Share(self.plan.schedule(), 0, 1)
-        self.shard = HandshakeMseShard(
-            self.plan, profile, self.recorder, share, [("127.0.0.1", 1)] * len(self.plan.wlcs), [], TO_UNIX_NS
-        )
+        self.clock = VirtualClock()
+        equipment = equipped(Role.MSE, self.plan, profile, self.recorder, clock=self.clock, to_unix_ns=TO_UNIX_NS)
+        self.shard = HandshakeMseShard(equipment, [("127.0.0.1", 1)] * len(self.plan.wlcs), [])
         self.dialed: list[Dialed] = []
 
         def dial(number: int, started_ns: int) -> Dialed:
@@ -408,17 +393,17 @@ class Handshakes:
         monkeypatch.setattr(self.shard, "dial", dial)
 
     def start(self, number: int, per_s: float, ago_s: float) -> int:
-        at_ns = time.monotonic_ns() - int(ago_s * NS_PER_S)
+        at_ns = self.clock() - int(ago_s * NS_PER_S)
         made = stages(number, per_s)
         self.recorder.stages.add([stage.name for stage in made], [at_ns + TO_UNIX_NS])
         self.shard.start_load(at_ns, made)
         return at_ns
 
     def turn(self) -> None:
-        self.shard.on_turn(time.monotonic_ns())
+        self.shard.on_turn(self.clock())
 
     def totals(self) -> tuple[int, int, int]:
-        found = self.shard.totals(time.monotonic_ns())
+        found = self.shard.totals(self.clock())
         return found["handshakes.due"], self.recorder.counters["handshakes.attempted"], found["handshakes.dropped"]
 
 
@@ -476,7 +461,7 @@ def test_handshakes_that_the_first_load_dropped_are_not_made_in_the_second(
     shaking.start(2, 10, ago_s=0.05)
     shaking.turn()
     assert shaking.totals() == (11, 2, 9)
-    assert shaking.shard.totals(time.monotonic_ns())["generator.shortfall"] == 0
+    assert shaking.shard.totals(shaking.clock())["generator.shortfall"] == 0
     shaking.shard.links.clear()
     shaking.shard.shut()
 

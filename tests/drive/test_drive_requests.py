@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from drive_samples import PATIENT, equipped
 
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_accept import WlcLink
@@ -20,13 +21,11 @@ from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp import messages as m
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import Message
+from loadgen.nmsp.messages import Message, Role
 from loadgen.nmsp.records import NO_MAC, ClientInfo
 from loadgen.scenario.plan import make_plan
 from loadgen.scenario.reading import load_scenario
-from loadgen.scenario.schedule import Share
 from loadgen.session import asking
-from loadgen.session.link import EndpointSettings
 from loadgen.session.mse import MseEndpoint
 from loadgen.transport.tls import Pointer, TransportFault, Want, _ffi
 from loadgen.units import NEVER_NS, NS_PER_S
@@ -113,25 +112,14 @@ class Fleets:
         self.sockets = [socket.socket() for _ in range(2 + 2 * LINKS)]
         to_unix_ns = time.time_ns() - time.monotonic_ns()
         self.wlc = WlcShard(
-            plan,
-            self.profile,
-            self.said,
-            self._settings(self.said, plan.capability),
-            Share(plan.schedule(), 0, 1),
+            equipped(Role.WLC, plan, self.profile, self.said, to_unix_ns=to_unix_ns, **PATIENT),
             self.sockets[:2],
             [None, None],  # type: ignore[list-item]
-            to_unix_ns,
         )
         self.mse = MseShard(
-            plan,
-            self.profile,
-            self.counted,
-            self._settings(self.counted, plan.subscription),
-            0,
-            1,
+            equipped(Role.MSE, plan, self.profile, self.counted, to_unix_ns=to_unix_ns, **PATIENT),
             [("127.0.0.1", 1)] * len(plan.wlcs),
             [],
-            to_unix_ns,
         )
         self.links: list[tuple[MseLink, WlcLink]] = []
         now = time.monotonic_ns()
@@ -149,16 +137,6 @@ class Fleets:
             self.links.append((mse, wlc))
             self.mse.send_outbox(mse)
         self.turn_until(lambda: self.mse.active == self.wlc.active == LINKS)
-
-    def _settings(self, recorder: Recorder, mask: int) -> EndpointSettings:
-        return EndpointSettings(
-            self.codec,
-            recorder,
-            mask=mask,
-            setup_timeout_ns=1 << 60,
-            echo_interval_ns=1 << 60,
-            dead_interval_ns=1 << 60,
-        )
 
     def start(self) -> None:
         now = time.monotonic_ns()

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from drive_samples import equipped
 
 from loadgen.drive import strangers
 from loadgen.drive.aaa import Aaa
@@ -19,6 +20,7 @@ from loadgen.drive.tls_handshakes import HandshakeWlcShard
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import new_key, self_signed
 from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.messages import Role
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
 from loadgen.transport.tls import Tunnel, client_context, server_context
@@ -55,7 +57,12 @@ class Wlc:
         check = None if aaa is None else aaa.check
         context = server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.2", check)
         self.listener = Listener()
-        self.shard = HandshakeWlcShard(plan, profile, Recorder(), [self.listener], [context], aaa)  # type: ignore[list-item]
+        self.shard = HandshakeWlcShard(
+            equipped(Role.WLC, plan, profile, Recorder()),
+            [self.listener],  # type: ignore[list-item]
+            [context],
+            aaa,
+        )
         self._stack = ExitStack()
 
     def turn(self) -> None:

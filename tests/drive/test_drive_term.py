@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from loadgen.drive import term
 from loadgen.drive.presence import Presence
 from loadgen.drive.term import Term
 from loadgen.measure.recorder import Recorder
@@ -34,12 +32,10 @@ def at(seconds: float) -> int:
         (-8, 5.0, 0),
     ],
 )
-def test_somebody_elses_load_may_have_begun_with_its_first_session(
-    monkeypatch: pytest.MonkeyPatch, up_s: float, left_s: float, early: int
-) -> None:
+def test_somebody_elses_load_may_have_begun_with_its_first_session(up_s: float, left_s: float, early: int) -> None:
     there = Presence([1], str, ours_to_time=False)
     there.came(0, at(up_s))
-    assert left(monkeypatch, Use.TARGET_WLC, there, at(left_s)) == early
+    assert left(Use.TARGET_WLC, there, at(left_s)) == early
 
 
 @pytest.mark.parametrize(
@@ -56,20 +52,20 @@ def test_somebody_elses_load_may_have_begun_with_its_first_session(
     ],
 )
 def test_who_has_left_early_was_missing_and_who_has_not_was_not(
-    monkeypatch: pytest.MonkeyPatch, use: Use, length_s: int, left_s: float, early: int
+    use: Use, length_s: int, left_s: float, early: int
 ) -> None:
     """One rule for the counter and for the reason: the schedule is ours, or began a moment before we heard of it."""
     there = Presence([1], str, ours_to_time=use is Use.SERVE_WLC)
     there.came(0, START)
-    assert left(monkeypatch, use, there, at(left_s), length_s) == early
+    assert left(use, there, at(left_s), length_s) == early
     there.went(0, at(left_s), "it left")
     absence = there.absence()
     assert (absence.missing, len(absence.named), absence.away_s > 0) == (early, early, early)
-    users = left(monkeypatch, use, None, at(left_s), length_s)  # nobody says who of them should be there
+    users = left(use, None, at(left_s), length_s)  # nobody says who of them should be there
     assert users == early
 
 
-def left(monkeypatch: pytest.MonkeyPatch, use: Use, there: Presence | None, left_ns: int, length_s: int = 10) -> int:
+def left(use: Use, there: Presence | None, left_ns: int, length_s: int = 10) -> int:
     """How many a side counts as having left early, if one leaves then."""
     data = {
         "name": "a",
@@ -83,8 +79,7 @@ def left(monkeypatch: pytest.MonkeyPatch, use: Use, there: Presence | None, left
     recorder = Recorder()
     if there is not None:
         there.begin(START, length_s * NS_PER_S)
-    leaving = Term(plan, recorder)
+    leaving = Term(plan, recorder, lambda: left_ns)
     leaving.begin(START, plan.stages, there)
-    monkeypatch.setattr(term, "time", SimpleNamespace(monotonic_ns=lambda: left_ns))
     leaving.left()
     return recorder.counters["sessions.left_early"]

@@ -6,22 +6,23 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from drive_samples import equipped
 
+from loadgen.clock import MONOTONIC, Nanoseconds
 from loadgen.drive import tls_handshakes
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_dial import DialingShard, MseLink
 from loadgen.drive.tls_handshakes import HandshakeMseShard, resumes
 from loadgen.measure.recorder import Recorder
 from loadgen.measure.stages import AFTER
+from loadgen.nmsp.messages import Role
 from loadgen.results.asked import Asked, shortfalls
 from loadgen.scenario.plan import make_plan
 from loadgen.scenario.reading import load_scenario
-from loadgen.scenario.schedule import Share
 from loadgen.transport.tls import EndOfStream, TransportFault
-from loadgen.units import NEVER_NS
+from loadgen.units import NEVER_NS, NS_PER_S
 
 SCENARIO = 'name = "h"\n[load]\nkind = "handshake"\nconcurrency = 3\nbacklog = "1m"\n'
 
@@ -46,16 +47,16 @@ def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Handshake
         return link
 
     monkeypatch.setattr(made, "dial", dial)
-    made.start_load(time.monotonic_ns() - 1_000_000_000, made._plan.stages)
+    made.start_load(time.monotonic_ns() - 1_000_000_000, made.plan.stages)
     yield made
     made.links.clear()
     made.shut()
 
 
-def _shard(path: Path) -> HandshakeMseShard:
+def _shard(path: Path, clock: Nanoseconds = MONOTONIC) -> HandshakeMseShard:
     scenario, profile = load_scenario(path)
     plan = make_plan(scenario, profile)
-    return HandshakeMseShard(plan, profile, Recorder(), Share(plan.schedule(), 0, 1), [("127.0.0.1", 1)], [], 0)
+    return HandshakeMseShard(equipped(Role.MSE, plan, profile, Recorder(), clock=clock), [("127.0.0.1", 1)], [])
 
 
 def test_what_waits_for_those_under_way_is_held_up(shard: HandshakeMseShard) -> None:
@@ -123,7 +124,7 @@ def test_as_fast_as_it_goes_rests_when_dialing_fails_at_once(tmp_path: Path, mon
 
     monkeypatch.setattr(shard, "dial", dial)
     now = time.monotonic_ns()
-    shard.start_load(now, shard._plan.stages)
+    shard.start_load(now, shard.plan.stages)
     shard.on_turn(now)
     assert shard.recorder.counters["handshakes.attempted"] == shard.recorder.counters["errors.tcp.no_local_port"] == 1
     assert shard.next_wake_ns(now) > now + 5_000_000
@@ -137,13 +138,12 @@ def test_as_fast_as_it_goes_rests_when_dialing_fails_at_once(tmp_path: Path, mon
     ("pace", "done_s", "beyond"), [("", 1.5, [500_000_000]), ("", 0.9, []), ("rate = 100\n", 1.5, [])]
 )
 def test_as_fast_as_it_goes_what_ends_after_its_stage_had_its_place_until_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, orderly: bool, pace: str, done_s: float, beyond: list[int]
+    tmp_path: Path, *, orderly: bool, pace: str, done_s: float, beyond: list[int]
 ) -> None:
     path = tmp_path / "h.toml"
     path.write_text(SCENARIO + pace, "utf-8")
-    shard = _shard(path)
+    shard = _shard(path, lambda: int(done_s * NS_PER_S))
     shard.recorder.stages.add(["hold", AFTER], [0, 1_000_000_000])
-    monkeypatch.setattr(tls_handshakes, "time", SimpleNamespace(monotonic_ns=lambda: int(done_s * 1e9)))
     with socket.socket() as sock:
         link = MseLink(sock, 0, 0)
         link.stage, link.due_ns = "hold", 800_000_000

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from drive_samples import VirtualClock, equipped
 
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_dial import MseLink
@@ -21,7 +21,6 @@ from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.session import State
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
-from loadgen.session.link import EndpointSettings
 from loadgen.session.mse import MseEndpoint
 from loadgen.transport.tls import EndOfStream, TransportFault, Want
 from loadgen.units import NS_PER_MS, NS_PER_S
@@ -82,18 +81,21 @@ class Fleet:
         self.plan = plan = make_plan(scenario, self.profile, use=use)
         self.ring = NotifyRing(self.profile, make_stations(self.profile, 1, 0, 5, (1, 3), 1))
         self.recorder = Recorder()
-        settings = EndpointSettings(
-            Codec(self.profile),
+        self.clock = VirtualClock()
+        equipment = equipped(
+            Role.MSE,
+            plan,
+            self.profile,
             self.recorder,
-            mask=plan.subscription,
+            clock=self.clock,
             setup_timeout_ns=NEVER_NS,
             echo_interval_ns=echo_ns,
             dead_interval_ns=dead_ns,
         )
-        self.shard = MseShard(plan, self.profile, self.recorder, settings, 0, 1, [("192.0.2.7", 16113)], [], 0)
+        self.shard = MseShard(equipment, [("192.0.2.7", 16113)], [])
         self.sockets = [socket.socket() for _ in range(LINKS)]
         self.links: list[MseLink] = []
-        now = time.monotonic_ns()
+        now = self.clock()
         for number, sock in enumerate(self.sockets):
             link = MseLink(sock, now, number)
             link.tunnel = FakeTunnel()  # type: ignore[assignment]
@@ -118,7 +120,7 @@ class Fleet:
     def bring(self, sequence: int = 0) -> None:
         """Every link has a notification to be read."""
         for index in range(LINKS):
-            view, _ = self.ring.patch(sequence, 1, sequence, time.time_ns(), time.time_ns())
+            view, _ = self.ring.patch(sequence, 1, sequence, self.clock(), self.clock())
             self.tunnel(index).incoming.append(bytes(view))
 
     def turn(self, events: int = select.EPOLLIN) -> None:
@@ -126,14 +128,16 @@ class Fleet:
 
     def turn_until(self, done: Callable[[], bool]) -> None:
         """Turn, with nothing ready, until it holds; what waits is due within a millisecond."""
-        until = time.monotonic() + 5.0
-        while not done() and time.monotonic() < until:
+        for _ in range(10):
+            if done():
+                return
+            self.clock.now_ns += NS_PER_MS // 4
             self.shard.turn([])
         assert done()
 
     def bring_many(self, index: int, count: int) -> None:
         """A link has so many notifications to be read at once."""
-        now = time.time_ns()
+        now = self.clock()
         frames = [bytes(self.ring.patch(0, 1, sequence, now, now)[0]) for sequence in range(count)]
         self.tunnel(index).incoming.append(b"".join(frames))
 
@@ -189,7 +193,7 @@ def test_a_neighbour_is_not_dead_that_was_just_read(make: Callable[..., Fleet]) 
     """The loop stood still for longer than the dead interval; meanwhile all peers have sent."""
     dead_ns = 3_600_000_000_000
     fleet = make(dead_ns=dead_ns)
-    now = time.monotonic_ns()
+    now = fleet.clock()
     for link in fleet.links:
         assert link.endpoint is not None
         link.endpoint.last_heard_ns = now - dead_ns - 1
@@ -269,7 +273,7 @@ def test_a_control_frame_is_taken_at_once(make: Callable[..., Fleet]) -> None:
 def test_a_wlc_that_leaves_before_the_end(make: Callable[..., Fleet], use: Use, left: int) -> None:
     """One in the load, one when the load is over; ours leave when they are told to."""
     fleet = make(use=use)
-    fleet.shard.start_load(time.monotonic_ns(), fleet.plan.stages)
+    fleet.shard.start_load(fleet.clock(), fleet.plan.stages)
     fleet.tunnel(0).incoming.append(EndOfStream(orderly=True))
     fleet.turn()
     fleet.shard.end_load()
@@ -283,7 +287,7 @@ def test_a_wlc_that_leaves_before_the_end(make: Callable[..., Fleet], use: Use, 
 def test_a_wlc_that_says_nothing_is_named(make: Callable[..., Fleet], use: Use, mute: int) -> None:
     """Of ours, who sent what and where it was lost is counted."""
     fleet = make(use=use)
-    start_ns = time.monotonic_ns()
+    start_ns = fleet.clock()
     fleet.shard.totals(start_ns)
     fleet.shard.start_load(start_ns, fleet.plan.stages)
     fleet.bring()
@@ -299,14 +303,10 @@ def test_a_wlc_that_says_nothing_is_named(make: Callable[..., Fleet], use: Use, 
 
 
 @pytest.mark.parametrize(("use", "silent"), [(Use.TARGET_WLC, 1), (Use.BOTH, 0)])
-def test_a_wlc_that_stalls_until_the_load_is_over_is_named(
-    make: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch, use: Use, silent: int
-) -> None:
+def test_a_wlc_that_stalls_until_the_load_is_over_is_named(make: Callable[..., Fleet], use: Use, silent: int) -> None:
     """By when the load was to end, however late we are told so."""
     fleet = make(use=use)
-    now_ns = time.monotonic_ns()
-    monkeypatch.setattr("time.monotonic_ns", lambda: now_ns)
-    start_ns, length_ns = now_ns, fleet.plan.duration_ns
+    start_ns, length_ns = fleet.clock(), fleet.plan.duration_ns
     fleet.shard.start_load(start_ns, fleet.plan.stages)
     steps = 200
     for step in range(steps):
@@ -314,12 +314,12 @@ def test_a_wlc_that_stalls_until_the_load_is_over_is_named(
         if step >= steps * 2 // 3:
             fleet.tunnel(3).incoming.clear()
         fleet.turn()
-        now_ns += length_ns // steps
+        fleet.clock.now_ns += length_ns // steps
         fleet.shard.turn([])
-    now_ns += NS_PER_S
+    fleet.clock.advance(1)
     fleet.bring(steps)  # when it is over, all come again
     fleet.turn()
-    now_ns += NS_PER_S
+    fleet.clock.advance(1)
     fleet.shard.turn([])
     fleet.shard.end_load()
     assert fleet.shard.presence is not None
@@ -378,6 +378,7 @@ def test_what_a_wlc_still_held_at_our_goodbye_is_no_loss(make: Callable[..., Fle
 def test_an_echo_that_is_under_way_at_our_goodbye(make: Callable[..., Fleet]) -> None:
     """Answered before the other end closes, or never; and nothing is written after the goodbye."""
     fleet = make(use=Use.TARGET_WLC, echo_ns=1)
+    fleet.clock.advance(0.001)
     fleet.shard.turn([])
     fleet.shard.finish()
     fleet.shard.turn([])
@@ -402,10 +403,10 @@ def test_a_session_that_is_refused_after_our_side_of_tls_was_done_has_no_time_of
     assert tls is not None
     assert tls.count == LINKS
     with socket.socket() as sock:
-        link = MseLink(sock, time.monotonic_ns(), 0)
+        link = MseLink(sock, fleet.clock(), 0)
         link.tunnel = FakeTunnel()  # type: ignore[assignment]
         fleet.shard.add(link, NEVER_NS, 0)
-        fleet.shard.on_tunnel(link, time.monotonic_ns())
+        fleet.shard.on_tunnel(link, fleet.clock())
         link.phase = Phase.SETTING_UP
         fleet.shard.fault(link, "alert_unknown_ca")
     assert fleet.recorder.counters["errors.session.alert_unknown_ca"] == 1

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from drive_samples import FOR_EVER_NS, PATIENT, VirtualClock, equipped
 
-from loadgen.drive import reading, tls, tls_accept, tls_wlc
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_wlc import WlcShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import EchoRequest, Message, SubscribeRequest, VersionRequest
+from loadgen.nmsp.messages import EchoRequest, Message, Role, SubscribeRequest, VersionRequest
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
-from loadgen.scenario.schedule import Share
-from loadgen.session.link import EndpointSettings
 from loadgen.transport.tls import EndOfStream, Pointer, TransportFault, Want, _ffi
 from loadgen.transport.waiting import Waiting
 from loadgen.units import NS_PER_MS, NS_PER_S
@@ -96,26 +92,12 @@ class Fleet:
         self.plan = make_plan(scenario, self.profile, use=use)
         self.recorder = Recorder()
         self.sockets = [socket.socket() for _ in range(2 + 2 * mses)]
-        settings = EndpointSettings(
-            Codec(self.profile),
-            self.recorder,
-            mask=self.plan.capability,
-            setup_timeout_ns=1 << 40,
-            echo_interval_ns=1 << 40,
-            dead_interval_ns=1 << 41,
+        self.clock = VirtualClock()
+        equipment = equipped(
+            Role.WLC, self.plan, self.profile, self.recorder, clock=self.clock, to_unix_ns=5_000, **PATIENT
         )
-        share = Share(self.plan.schedule(), 0, 1)
         contexts = [None, None]  # never asked: the tunnels are fakes
-        self.shard = WlcShard(
-            self.plan,
-            self.profile,
-            self.recorder,
-            settings,
-            share,
-            self.sockets[:2],
-            contexts,
-            5_000,  # type: ignore[arg-type]
-        )
+        self.shard = WlcShard(equipment, self.sockets[:2], contexts)  # type: ignore[arg-type]
         self.links: list[WlcLink] = []
         for index, sock in enumerate(self.sockets[2:]):
             link = WlcLink(sock, 0, index % 2)
@@ -128,7 +110,7 @@ class Fleet:
             self.shard.on_active(link, 0)
             self.links.append(link)
         # A second ago, so that the first hundred slots are due already.
-        self.start(time.monotonic_ns() - 10**9)
+        self.start(self.clock() - 10**9)
 
     def start(self, at_ns: int) -> None:
         self.start_ns = at_ns
@@ -140,10 +122,10 @@ class Fleet:
 
     def end_at(self, at_ns: int, *links: WlcLink) -> None:
         """These leave then."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tls_wlc, "time", SimpleNamespace(monotonic_ns=lambda: at_ns))
-            for link in links:
-                self.shard.end(link, orderly=True)
+        now_ns, self.clock.now_ns = self.clock.now_ns, at_ns
+        for link in links:
+            self.shard.end(link, orderly=True)
+        self.clock.now_ns = now_ns
 
     def tunnel(self, index: int) -> FakeTunnel:
         found = self.links[index].tunnel
@@ -151,7 +133,7 @@ class Fleet:
         return found
 
     def send(self, slots: int, budget_ns: int = 1 << 40) -> None:
-        self.shard._send_until(slots, time.monotonic_ns() + budget_ns)
+        self.shard._send_until(slots, self.clock() + budget_ns)
 
     def sequences(self, index: int) -> list[int]:
         """What went over a link, in order; every write must be whole frames with the due times of the schedule."""
@@ -170,7 +152,7 @@ class Fleet:
         return columns.sequence.tolist()
 
     def totals(self) -> dict[str, int]:
-        return self.shard.totals(time.monotonic_ns())
+        return self.shard.totals(self.clock())
 
 
 @pytest.fixture
@@ -335,7 +317,7 @@ def test_what_is_due_goes_on_when_an_mse_leaves(serving: Callable[..., Fleet]) -
 def test_what_waits_too_long_for_an_absent_mse_is_dropped_as_the_load_goes_on(serving: Callable[..., Fleet]) -> None:
     """Not only when that is over: a threshold that ends a run, and whoever looks at it meanwhile, go by it."""
     fleet = serving(1, planned=1)
-    fleet.start(time.monotonic_ns())
+    fleet.start(fleet.clock())
     fleet.send(20)
     fleet.shard.end(fleet.links[0], orderly=True)
     late = fleet.shard.totals(fleet.start_ns + fleet.plan.backlog_ns + NS_PER_S // 2)
@@ -518,16 +500,16 @@ class Visitor:
 
     def __init__(self, fleet: Fleet) -> None:
         fleet.sockets.append(sock := socket.socket())
-        self.fleet, self.link = fleet, WlcLink(sock, time.monotonic_ns(), 0, ("192.0.2.1", 5))
+        self.fleet, self.link = fleet, WlcLink(sock, fleet.clock(), 0, ("192.0.2.1", 5))
         self.link.tunnel = FakeTunnel()  # type: ignore[assignment]
         fleet.shard.add(self.link, 1 << 62, 0)
         self.link.phase = Phase.SETTING_UP
-        fleet.shard.on_tunnel(self.link, time.monotonic_ns())
+        fleet.shard.on_tunnel(self.link, fleet.clock())
 
     def say(self, message: Message, transaction: int) -> None:
         frame = Codec(self.fleet.profile).encode(message, transaction)
         self.fleet.shard.receiver.view[: len(frame)] = frame
-        self.fleet.shard._take_untrusted(self.link, 0, len(frame), time.monotonic_ns())
+        self.fleet.shard._take_untrusted(self.link, 0, len(frame), self.fleet.clock())
         self.fleet.shard.receiver.reset()
 
     def ask_for(self, mask: int, transaction: int = 2) -> None:
@@ -562,9 +544,9 @@ def test_that_it_was_granted_nothing_is_why_it_failed(visitor: Visitor, how: str
     if how == "leaves":
         shard._read([link])
     elif how == "is withdrawn":
-        shard.withdraw(link, time.monotonic_ns())
+        shard.withdraw(link, visitor.fleet.clock())
     else:
-        shard.on_timer(link, link.started_ns + (1 << 40))
+        shard.on_timer(link, link.started_ns + FOR_EVER_NS)
     counters = visitor.fleet.recorder.counters
     assert {name: count for name, count in counters.items() if name.startswith(("errors.", "sessions."))} == {
         "errors.accept.nothing_granted": 1,
@@ -585,21 +567,18 @@ class Answering(FakeTunnel):
 
 
 def test_what_came_while_a_wlc_lets_a_client_alone_on_purpose_has_not_waited_for_us(
-    serving: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+    serving: Callable[..., Fleet],
 ) -> None:
     """It looks once a second, and this time 2 ms later than that."""
-    fleet, now = serving(0, planned=1), [10**12]
-    clock = SimpleNamespace(monotonic_ns=lambda: now[0])
-    for module in (tls_accept, tls, reading):
-        monkeypatch.setattr(module, "time", clock)
+    fleet = serving(0, planned=1)
     fleet.sockets.append(sock := socket.socket())
-    link = WlcLink(sock, now[0], 0, ("192.0.2.1", 5))
+    link = WlcLink(sock, fleet.clock(), 0, ("192.0.2.1", 5))
     link.tunnel = Answering()  # type: ignore[assignment]
     fleet.shard.handshake_reads.begins(link)
     fleet.shard.add(link, 1 << 62, 0)
     fleet.shard._rest(link, 1000 * NS_PER_MS)
-    now[0] += 1002 * NS_PER_MS
-    fleet.shard.on_timer(link, now[0])
+    fleet.clock.now_ns += 1002 * NS_PER_MS
+    fleet.shard.on_timer(link, fleet.clock())
     assert link.phase is Phase.SETTING_UP
     assert link.waited_ns == 2 * NS_PER_MS
     # What it has sent in the same breath is read next.

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
+from drive_samples import equipped
 from OpenSSL import SSL
 
 from loadgen.drive.dtls import DtlsDriver
@@ -21,12 +22,10 @@ from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Authority, Identity, new_key, self_signed
 from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import reference_profile
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.reading import load_scenario
-from loadgen.scenario.schedule import Share
-from loadgen.session.link import EndpointSettings
 from loadgen.transport.dtls import DatagramContext, listen
 from loadgen.transport.tls import client_context, server_context
 from loadgen.units import NS_PER_S
@@ -233,15 +232,6 @@ def plan_of(folder: Path, *overrides: str, use: Use = Use.BOTH) -> Plan:
     return make_plan(scenario, profile, use=use)
 
 
-def settings_of(plan: Plan, recorder: Recorder, mask: int) -> EndpointSettings:
-    return EndpointSettings(
-        Codec(PROFILE), recorder,
-        mask=mask, setup_timeout_ns=plan.setup_timeout_ns, echo_interval_ns=plan.echo_interval_ns,
-        dead_interval_ns=plan.dead_interval_ns, response_timeout_ns=plan.response_timeout_ns,
-        retransmit_interval_ns=plan.retransmit_interval_ns, max_retransmits=plan.max_retransmits,
-    )  # fmt: skip
-
-
 class Wlcs(Side):
     """The plan's WLCs, at these sockets. Made in trio."""
 
@@ -250,12 +240,9 @@ class Wlcs(Side):
     def __init__(self, plan: Plan, sockets: Sequence[socket.socket]) -> None:
         recorder = Recorder()
         super().__init__(
-            DtlsWlcDriver(
-                plan, PROFILE, recorder, settings_of(plan, recorder, plan.capability),
-                Share(plan.schedule(), 0, 1), sockets, [wlc_context() for _ in sockets], to_unix_ns=0,
-            ),
+            DtlsWlcDriver(equipped(Role.WLC, plan, PROFILE, recorder), sockets, [wlc_context() for _ in sockets]),
             recorder,
-        )  # fmt: skip
+        )
 
 
 class Mses(Side):
@@ -269,11 +256,12 @@ class Mses(Side):
         recorder = Recorder()
         super().__init__(
             DtlsMseDriver(
-                plan, PROFILE, recorder, settings_of(plan, recorder, plan.subscription),
-                0, 1, addresses, contexts or [mse_context()] * len(plan.mse_macs), to_unix_ns=0,
+                equipped(Role.MSE, plan, PROFILE, recorder),
+                addresses,
+                contexts or [mse_context()] * len(plan.mse_macs),
             ),
             recorder,
-        )  # fmt: skip
+        )
 
 
 class Pair:

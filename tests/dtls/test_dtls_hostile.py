@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from drive_samples import equipped
 from dtls_samples import (
     AUTHORITY,
     NOW,
@@ -21,7 +22,6 @@ from dtls_samples import (
     mse_context,
     plan_of,
     run,
-    settings_of,
     until,
     wlc_context,
 )
@@ -276,7 +276,7 @@ class TestFromInside:
                 """As our own WLC sets a session up, but for what follows."""
                 association = Association(channel, 1500)
                 await association.handshake(20, 0.2)
-                wlc_end = DatagramWlcEndpoint(mses_settings, 0)
+                wlc_end = DatagramWlcEndpoint(wlc_settings, 0)
                 while not wlc_end.active:
                     await association.receive()
                     for frame in _answer(wlc_end):
@@ -289,7 +289,7 @@ class TestFromInside:
                         await association.receive()
                 association.close()
 
-            mses_settings = settings_of(plan, Recorder(), plan.capability)
+            wlc_settings = equipped(Role.WLC, plan, PROFILE, Recorder()).settings
             steps = iter((VersionRequest(1, 1), SubscribeRequest(1)))
 
             def _answer(wlc_end: DatagramWlcEndpoint) -> list[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from drive_samples import VirtualClock
 from fuzz_bytes import Bytes, joined
 from fuzz_profiles import CODECS
 from fuzz_sessions import BYTES, CHANGED, FLOOD, FRAME, NOTIFICATIONS, PIECES, RAW, piece, settings_of, setup_frames
@@ -15,6 +16,7 @@ from fuzz_sessions import BYTES, CHANGED, FLOOD, FRAME, NOTIFICATIONS, PIECES, R
 from loadgen.drive.dtls import MAX_DATAGRAM_BYTES, DtlsLink
 from loadgen.drive.dtls_mse import DtlsMseDriver
 from loadgen.drive.dtls_wlc import DtlsWlcDriver
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.phase import Phase
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
@@ -62,18 +64,18 @@ class _Session:
     def __init__(self, number: int, role: Role) -> None:
         self.codec, self.recorder = CODECS[number], Recorder()
         plan, profile, settings = _plan(number), CODECS[number].profile, settings_of(CODECS[number], self.recorder)
-        self.now_ns = NS_PER_S
+        self.clock = VirtualClock(NS_PER_S)
+        share = Share(plan.schedule(), 0, 1)
+        equipment = Equipment(plan, profile, self.recorder, settings, share, _TO_UNIX_NS, self.clock)
         self.driver: Any
-        self.link = DtlsLink(_Association(), 0, self.now_ns)  # type: ignore[arg-type]
+        self.link = DtlsLink(_Association(), 0, self.clock.now_ns)  # type: ignore[arg-type]
         if role is Role.WLC:
-            share = Share(plan.schedule(), 0, 1)
-            self.driver = DtlsWlcDriver(plan, profile, self.recorder, settings, share, [], [], _TO_UNIX_NS)
+            self.driver = DtlsWlcDriver(equipment, [], [])
             directory = self.driver.controllers[0].directory
-            self.link.endpoint = DatagramWlcEndpoint(settings, self.now_ns, directory)
+            self.link.endpoint = DatagramWlcEndpoint(settings, self.clock.now_ns, directory)
         else:
-            addresses = [("127.0.0.1", 1)]
-            self.driver = DtlsMseDriver(plan, profile, self.recorder, settings, 0, 1, addresses, [], _TO_UNIX_NS)
-            self.link.endpoint = DatagramMseEndpoint(settings, self.now_ns, 0, None, self.driver._notices)
+            self.driver = DtlsMseDriver(equipment, [("127.0.0.1", 1)], [])
+            self.link.endpoint = DatagramMseEndpoint(settings, self.clock.now_ns, 0, None, self.driver._notices)
             self.link.endpoint.start()
         self.link.scope = SimpleNamespace(cancel=lambda: None)  # type: ignore[assignment]
         self.link.phase = Phase.SETTING_UP
@@ -89,7 +91,7 @@ class _Session:
             return
         driver, link = self.driver, self.link
         driver.receiver.view[: len(datagram)] = datagram
-        found = driver.take_untrusted(link, 0, len(datagram), self.now_ns)
+        found = driver.take_untrusted(link, 0, len(datagram), self.clock.now_ns)
         assert 0 <= found <= len(datagram)
         driver.receiver.reset()
         if not self.over:
@@ -101,7 +103,7 @@ class _Session:
         assert endpoint is not None
         try:
             for _ in range(100):
-                if endpoint.on_timer(self.now_ns) > self.now_ns:
+                if endpoint.on_timer(self.clock.now_ns) > self.clock.now_ns:
                     break
             else:
                 raise AssertionError("a timer that never gets ahead of the clock")
@@ -153,7 +155,7 @@ def datagrams(data: bytes) -> None:
         elif choice % _CHOICES == _AGAIN:
             session.feed(sent[source.below(len(sent))])
         else:
-            session.now_ns += source.number(2) * NS_PER_MS
+            session.clock.now_ns += source.number(2) * NS_PER_MS
             session.attend()
         if not choice & 0x80 or len(held) > MAX_DATAGRAM_BYTES:
             held = held[:MAX_DATAGRAM_BYTES]

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import select
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+from drive_samples import VirtualClock
 from fuzz_bytes import Bytes, joined
 from fuzz_profiles import CODECS
 from fuzz_sessions import BYTES, CHANGED, FLOOD, FRAME, NOTIFICATIONS, PIECES, piece, settings_of, setup_frames
 
+from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_dial import MseLink
@@ -34,7 +32,7 @@ from loadgen.units import NS_PER_MS, NS_PER_S
 _LINKS = 8  # more than it takes for a sweep
 _START_NS = 1_000 * NS_PER_S
 _TO_UNIX_NS = 1_700_000_000 * NS_PER_S
-_MOST_WAITING = 256  # answers of a link that its peer does not read; `engine.shard` has it too
+_MOST_WAITING = 256  # answers of a link that its peer does not read; `drive.tls` has it too
 _QUEUES = (6, 40)  # of a link with a site: messages of high and of normal priority
 _TURN, _PAUSE, _TUNNEL, _END = range(PIECES, PIECES + 4)
 _CHOICES = PIECES + 4
@@ -157,47 +155,24 @@ def _plan(number: int, use: Use, *, site: bool = False) -> Plan:
     return make_plan(scenario, profile, use=use)
 
 
-@contextmanager
-def _virtual_time() -> Iterator[SimpleNamespace]:
-    """The drivers read a clock that stands still until it is set; each reading takes a microsecond."""
-    clock = SimpleNamespace(now_ns=_START_NS)
-
-    def monotonic_ns() -> int:
-        clock.now_ns += 1_000
-        return int(clock.now_ns)
-
-    theirs = SimpleNamespace(**vars(time))
-    theirs.monotonic_ns, theirs.monotonic = monotonic_ns, lambda: monotonic_ns() / NS_PER_S
-    rooms = ("loadgen.prepare.", "loadgen.drive.", "loadgen.run.", "loadgen.results.")
-    modules = [m for name, m in sys.modules.items() if name.startswith(rooms) and hasattr(m, "time")]
-    for module in modules:
-        module.time = theirs  # type: ignore[attr-defined]
-    try:
-        yield clock
-    finally:
-        for module in modules:
-            module.time = time  # type: ignore[attr-defined]
-
-
 class _Fleet:
     """A shard and its links, with all handshakes done."""
 
-    def __init__(self, number: int, role: Role, use: Use, *, site: bool) -> None:
+    def __init__(self, number: int, role: Role, use: Use, clock: VirtualClock, *, site: bool) -> None:
         self.codec, self.role = CODECS[number], role
         self.recorder = Recorder()
         self.plan = plan = _plan(number, use, site=site)
-        profile = self.codec.profile
-        settings = settings_of(self.codec, self.recorder)
+        settings, share = settings_of(self.codec, self.recorder), Share(plan.schedule(), 0, 1)
+        equipment = Equipment(plan, self.codec.profile, self.recorder, settings, share, _TO_UNIX_NS, clock)
         self.shard: Any
         if role is Role.MSE:
-            self.shard = MseShard(plan, profile, self.recorder, settings, 0, 1, [("127.0.0.1", 1)], [], _TO_UNIX_NS)
+            self.shard = MseShard(equipment, [("127.0.0.1", 1)], [])
         elif site:
             listeners = _sockets()[_LINKS:]
-            self.shard = SiteShard(plan, profile, self.recorder, settings, [0], listeners, [None], _TO_UNIX_NS)
+            self.shard = SiteShard(equipment, listeners, [None])
         else:
-            share = Share(plan.schedule(), 0, 1)
             listeners = _sockets()[_LINKS:]
-            self.shard = WlcShard(plan, profile, self.recorder, settings, share, listeners, [None], _TO_UNIX_NS)
+            self.shard = WlcShard(equipment, listeners, [None])
         self.tunnels = [_Tunnel() for _ in range(_LINKS)]
         self.links: list[Link] = []
         for index, (sock, tunnel) in enumerate(zip(_sockets(), self.tunnels, strict=False)):
@@ -258,34 +233,34 @@ def _run(data: bytes, role: Role, *, site: bool = False) -> None:
     number, use = first % len(CODECS), Use.BOTH
     if first & 0x80:
         use = Use.TARGET_WLC if role is Role.MSE else Use.SERVE_WLC
-    with _virtual_time() as clock:
-        fleet = _Fleet(number, role, use, site=site)
-        try:
-            if first & 0x40:
-                fleet.set_up()
-            fleet.shard.start_load(clock.now_ns, fleet.plan.stages)
-            while source:
-                _step(fleet, clock, source, number)
+    clock = VirtualClock(_START_NS, reading_ns=1_000)
+    fleet = _Fleet(number, role, use, clock, site=site)
+    try:
+        if first & 0x40:
+            fleet.set_up()
+        fleet.shard.start_load(clock.now_ns, fleet.plan.stages)
+        while source:
+            _step(fleet, clock, source, number)
+        fleet.turn()
+        for tunnel in fleet.tunnels:
+            tunnel.incoming.append(EndOfStream(orderly=True))
+            tunnel.blocked = False
+        for _ in range(30):
             fleet.turn()
-            for tunnel in fleet.tunnels:
-                tunnel.incoming.append(EndOfStream(orderly=True))
-                tunnel.blocked = False
-            for _ in range(30):
-                fleet.turn()
-                clock.now_ns += 500 * NS_PER_MS
-            for tunnel in fleet.tunnels:
-                tunnel.incoming[:] = [EndOfStream(orderly=True)]
-            fleet.turn()
-            fleet.check_all_gone()
-            totals = fleet.shard.totals(clock.now_ns)
-            if site:
-                assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
-            fleet.recorder.take(0)
-        finally:
-            fleet.shard.shut()
+            clock.now_ns += 500 * NS_PER_MS
+        for tunnel in fleet.tunnels:
+            tunnel.incoming[:] = [EndOfStream(orderly=True)]
+        fleet.turn()
+        fleet.check_all_gone()
+        totals = fleet.shard.totals(clock.now_ns)
+        if site:
+            assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
+        fleet.recorder.take(0)
+    finally:
+        fleet.shard.shut()
 
 
-def _step(fleet: _Fleet, clock: SimpleNamespace, source: Bytes, number: int) -> None:
+def _step(fleet: _Fleet, clock: VirtualClock, source: Bytes, number: int) -> None:
     choice = source.byte()
     index, choice = choice >> 5, choice % 32 % _CHOICES
     tunnel = fleet.tunnels[index]

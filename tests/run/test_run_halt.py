@@ -16,6 +16,7 @@ import pytest
 import test_drive_tls_mse as mses
 import test_drive_tls_wlc as wlcs
 import trio
+from drive_samples import equipped
 from test_run_users import Led, source
 
 from loadgen.drive.phase import Phase
@@ -27,13 +28,13 @@ from loadgen.loads import LoadKind
 from loadgen.measure.books import imbalances
 from loadgen.measure.progress import Snapshot
 from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.messages import Role
 from loadgen.nmsp.session import State
 from loadgen.prepare.job import make_job
 from loadgen.results.figures import make_counters
 from loadgen.run.supervisor import Supervisor
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
-from loadgen.scenario.schedule import Share
 from loadgen.scenario.schema import StageTable
 from loadgen.transport.tls import EndOfStream
 from loadgen.units import Duration
@@ -254,9 +255,9 @@ def test_handshakes_that_are_under_way_at_the_end_are_withdrawn(tmp_path: Path, 
     path.write_text('name = "h"\n[load]\nkind = "handshake"\nconcurrency = 3\nrate = 10\n', "utf-8")
     scenario, profile = load_scenario(path)
     plan = make_plan(scenario, profile)
-    mse = HandshakeMseShard(plan, profile, Recorder(), Share(plan.schedule(), 0, 1), [("127.0.0.1", 1)], [], 0)
+    mse = HandshakeMseShard(equipped(Role.MSE, plan, profile, Recorder()), [("127.0.0.1", 1)], [])
     listener = socket.socket()
-    wlc = HandshakeWlcShard(plan, profile, Recorder(), [listener], [])
+    wlc = HandshakeWlcShard(equipped(Role.WLC, plan, profile, Recorder()), [listener], [])
     opened += [mse, wlc, listener]
     now = time.monotonic_ns()
     mse.start_load(now + 10**15, plan.stages)

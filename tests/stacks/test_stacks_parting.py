@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from drive_samples import equipped
 from stacks_peers import PATIENCE_S, WLC, WordByWord, check_settings
 
 from loadgen.diagnosis.mse_check import check_mse, listen_at
@@ -17,6 +18,7 @@ from loadgen.drive.aaa import Aaa
 from loadgen.drive.tls_handshakes import HandshakeWlcShard
 from loadgen.identity.authlist import AuthList
 from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.messages import Role
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
 from loadgen.transport import parting
@@ -40,7 +42,7 @@ class Served:
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         self.address = listener.getsockname()[:2]
-        self.shard = HandshakeWlcShard(plan, profile, Recorder(), [listener], [context], aaa)
+        self.shard = HandshakeWlcShard(equipped(Role.WLC, plan, profile, Recorder()), [listener], [context], aaa)
 
     def turn(self) -> None:
         """Take what has come, and a little of what is on its way."""

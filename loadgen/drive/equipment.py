@@ -1,0 +1,50 @@
+"""What each driver of a worker is given, whatever it drives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from loadgen.clock import MONOTONIC, Nanoseconds
+from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Role
+from loadgen.nmsp.profile import WireProfile
+from loadgen.scenario.plan import Plan
+from loadgen.scenario.schedule import Share
+from loadgen.session.link import EndpointSettings
+
+
+class Equipment(NamedTuple):
+    """What a worker plays, what time it is, and where it records.
+
+    Attributes:
+        settings: of the endpoints of the worker's side.
+        share: which worker of how many it is, and which members of the schedule's fleet are its.
+        to_unix_ns: what has to be added to the clock's time for that since the epoch.
+    """
+
+    plan: Plan
+    profile: WireProfile
+    recorder: Recorder
+    settings: EndpointSettings
+    share: Share
+    to_unix_ns: int = 0
+    clock: Nanoseconds = MONOTONIC
+
+
+def equip(
+    role: Role, plan: Plan, profile: WireProfile, recorder: Recorder, worker: int, workers: int, to_unix_ns: int
+) -> Equipment:
+    """The equipment of a worker of this side."""
+    settings = EndpointSettings(
+        Codec(profile),
+        recorder,
+        mask=plan.capability if role is Role.WLC else plan.subscription,
+        setup_timeout_ns=plan.setup_timeout_ns,
+        echo_interval_ns=plan.echo_interval_ns,
+        dead_interval_ns=plan.dead_interval_ns,
+        response_timeout_ns=plan.response_timeout_ns,
+        retransmit_interval_ns=plan.retransmit_interval_ns,
+        max_retransmits=plan.max_retransmits,
+    )
+    return Equipment(plan, profile, recorder, settings, Share(plan.schedule(), worker, workers), to_unix_ns)
