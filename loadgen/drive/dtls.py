@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import trio
 
@@ -45,18 +45,15 @@ class DtlsLink:
 
     Attributes:
         number: which of the worker's WLCs, or of its sessions.
-        row: of the ledger; -1: it is told nothing, or it is an MSE's. left_row: the one that it unsubscribed from.
-        leaving: it has unsubscribed, and what was due by then is not sent yet.
         heard_ns: when a datagram came last.
         read: what came last was not taken yet.
         notifications: sent or received, once its session is over.
         timer: serial of the timer that counts.
-        tls_ns: from the first ClientHello to DTLS done; an MSE's only.
     """
 
     __slots__ = (
-        *("association", "endpoint", "heard_ns", "leaving", "left_row", "number", "phase", "read", "row"),
-        *("notifications", "peer", "scope", "started_ns", "timer", "tls_ns"),
+        *("association", "endpoint", "heard_ns", "notifications", "number", "peer", "phase", "read"),
+        *("scope", "started_ns", "timer"),
     )
 
     def __init__(self, association: Association, number: int, started_ns: int) -> None:
@@ -64,15 +61,12 @@ class DtlsLink:
         self.endpoint: DatagramMseEndpoint | DatagramWlcEndpoint | None = None
         self.number = number
         self.phase = Phase.HANDSHAKING
-        self.row = self.left_row = -1
-        self.leaving = False
         self.started_ns = self.heard_ns = started_ns
         self.read = False
         self.scope = trio.CancelScope()
         self.timer = 0
         self.peer: Peer | None = None  # once its tunnel is up
         self.notifications = 0
-        self.tls_ns = 0
 
     @property
     def spoke(self) -> bool:
@@ -80,7 +74,10 @@ class DtlsLink:
         return self.association.deliberating
 
 
-class DtlsDriver(PeerKeeper):
+DtlsLinkT = TypeVar("DtlsLinkT", bound=DtlsLink)
+
+
+class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
     """What both sides share: the life of an association, timers, and the tick. See `driver.Driver`."""
 
     # Names of the phases in counters: errors.<phase>.<kind>.
@@ -91,7 +88,7 @@ class DtlsDriver(PeerKeeper):
         self.recorder = equipment.recorder
         self.plan = equipment.plan
         self.receiver = NotifyReceiver(equipment.profile, _RECEIVE_BUFFER_BYTES)
-        self.links: set[DtlsLink] = set()
+        self.links: set[DtlsLinkT] = set()
         self.active = self.mustered = self._longest_stall_ns = 0
         self.effort = StopWatch(equipment.clock)
         self.term = Term(equipment.plan, equipment.recorder, equipment.clock)
@@ -101,7 +98,7 @@ class DtlsDriver(PeerKeeper):
         self.presence: Presence | None = None
         self.finished = False
         self.nursery: trio.Nursery
-        self._timers: list[tuple[int, int, DtlsLink]] = []
+        self._timers: list[tuple[int, int, DtlsLinkT]] = []
         self._timer_serial = 0
         self._waker = trio.Event()
         self._wake_ns = NEVER_NS
@@ -185,27 +182,27 @@ class DtlsDriver(PeerKeeper):
         """Do what is due."""
         raise NotImplementedError
 
-    def on_tunnel(self, link: DtlsLink, now_ns: int) -> None:
+    def on_tunnel(self, link: DtlsLinkT, now_ns: int) -> None:
         """DTLS is up; give the link its endpoint."""
         raise NotImplementedError
 
-    def on_active(self, link: DtlsLink, now_ns: int) -> None:
+    def on_active(self, link: DtlsLinkT, now_ns: int) -> None:
         """The subscription was answered."""
         raise NotImplementedError
 
-    def on_granted(self, link: DtlsLink, before: int, now_ns: int) -> None:
+    def on_granted(self, link: DtlsLinkT, before: int, now_ns: int) -> None:
         """A running session's grant has changed (from this mask), at this place of what is being scanned."""
         raise NotImplementedError
 
-    def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
+    def on_gone(self, link: DtlsLinkT, phase: Phase, *, orderly: bool) -> None:
         """A link ended; `phase` is where it stood."""
         raise NotImplementedError
 
-    def on_withdrawn(self, link: DtlsLink) -> None:
+    def on_withdrawn(self, link: DtlsLinkT) -> None:
         """We ended a link that was being set up."""
         raise NotImplementedError
 
-    async def on_datagram(self, link: DtlsLink, data: bytes, now_ns: int) -> None:
+    async def on_datagram(self, link: DtlsLinkT, data: bytes, now_ns: int) -> None:
         """A datagram came.
 
         Raises:
@@ -234,7 +231,7 @@ class DtlsDriver(PeerKeeper):
             self._wake_ns = max(at_ns, self.clock())  # what was due before was not known
             self._waker.set()
 
-    def arm(self, link: DtlsLink, deadline_ns: int) -> None:
+    def arm(self, link: DtlsLinkT, deadline_ns: int) -> None:
         """Have the link's timer run at `deadline_ns`, instead of when it was armed for before."""
         self._timer_serial += 1
         link.timer = self._timer_serial
@@ -283,7 +280,7 @@ class DtlsDriver(PeerKeeper):
 
     # -- links ---------------------------------------------------------------------------------------------------
 
-    async def live(self, link: DtlsLink) -> None:
+    async def live(self, link: DtlsLinkT) -> None:
         """All of an association's life. Never raises: its faults are counted."""
         self.links.add(link)
         association = link.association
@@ -320,7 +317,7 @@ class DtlsDriver(PeerKeeper):
             self._overflowed += association.overflowed()
             association.close()
 
-    async def attend(self, link: DtlsLink, now_ns: int) -> None:
+    async def attend(self, link: DtlsLinkT, now_ns: int) -> None:
         """After every input: see to what is due at the endpoint, send what it has to say, come back in time.
 
         Raises:
@@ -330,7 +327,7 @@ class DtlsDriver(PeerKeeper):
         self.arm(link, link.endpoint.on_timer(now_ns))
         await self.send_outbox(link)
 
-    async def send_outbox(self, link: DtlsLink) -> None:
+    async def send_outbox(self, link: DtlsLinkT) -> None:
         """Send what the endpoint has to say, as many frames in a datagram as go into it.
 
         Raises:
@@ -344,7 +341,7 @@ class DtlsDriver(PeerKeeper):
                     self._sent += 1
                     await link.association.send(datagram)
 
-    async def send(self, link: DtlsLink, data: memoryview) -> None:
+    async def send(self, link: DtlsLinkT, data: memoryview) -> None:
         """Send a datagram of notifications; the association's `sending` is held.
 
         Raises:
@@ -353,10 +350,10 @@ class DtlsDriver(PeerKeeper):
         self._sent += 1
         await link.association.send(data)
 
-    def take_of(self, link: DtlsLink) -> None:
+    def take_of(self, link: DtlsLinkT) -> None:
         """Before a link ends, or is judged: what it brought counts."""
 
-    def take_untrusted(self, link: DtlsLink, start: int, end: int, now_ns: int) -> int:
+    def take_untrusted(self, link: DtlsLinkT, start: int, end: int, now_ns: int) -> int:
         """Take the frames of the datagram in the receiver's `view[start:end]`, which they fill.
 
         Returns:
@@ -396,20 +393,20 @@ class DtlsDriver(PeerKeeper):
             self.fault(link, error.kind)
         return receiver.notifications - before.notifications
 
-    def close(self, link: DtlsLink) -> None:
+    def close(self, link: DtlsLinkT) -> None:
         """End an active link in order; its peer is told, and not waited for."""
         self.take_of(link)
         if link.phase is Phase.ACTIVE:
             self.end(link, orderly=True)
 
-    def fault(self, link: DtlsLink, kind: str) -> None:
+    def fault(self, link: DtlsLinkT, kind: str) -> None:
         """The link failed: count it and let it go. Costs this link only."""
         self.take_of(link)
         if link.phase is not Phase.CLOSED:
             self.recorder.count(f"errors.{self.phase_names[link.phase]}.{kind}")
             self.end(link, orderly=False)
 
-    def end(self, link: DtlsLink, *, orderly: bool) -> None:
+    def end(self, link: DtlsLinkT, *, orderly: bool) -> None:
         """The link is over; its task ends by itself."""
         if (phase := link.phase) is Phase.CLOSED:
             return
@@ -417,7 +414,7 @@ class DtlsDriver(PeerKeeper):
         self.on_gone(link, phase, orderly=orderly)
         link.scope.cancel()
 
-    def withdraw(self, link: DtlsLink) -> None:
+    def withdraw(self, link: DtlsLinkT) -> None:
         """End a link because the run ends: in order if it is up, and otherwise it is nobody's failure."""
         self.take_of(link)
         if link.phase is Phase.ACTIVE:
@@ -427,7 +424,7 @@ class DtlsDriver(PeerKeeper):
             self.on_withdrawn(link)
             link.scope.cancel()
 
-    def part(self, link: DtlsLink) -> None:
+    def part(self, link: DtlsLinkT) -> None:
         """A link is over; its task ends by itself."""
         phase = link.phase
         if phase is Phase.ACTIVE:

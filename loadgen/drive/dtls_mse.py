@@ -39,7 +39,23 @@ _MIN_SWEEP = 6
 _ASK_BUDGET_NS = 10 * NS_PER_MS
 
 
-class DtlsMseDriver(DtlsDriver):
+class DtlsMseLink(DtlsLink):
+    """An association that one of our MSEs has dialed.
+
+    Attributes:
+        tls_ns: from the first ClientHello to DTLS done.
+    """
+
+    endpoint: DatagramMseEndpoint | None
+
+    __slots__ = ("tls_ns",)
+
+    def __init__(self, association: Association, number: int, started_ns: int) -> None:
+        super().__init__(association, number, started_ns)
+        self.tls_ns = 0
+
+
+class DtlsMseDriver(DtlsDriver[DtlsMseLink]):
     """The sessions that one worker dials: every `workers`-th of the plan's, from `worker` on."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
@@ -74,7 +90,7 @@ class DtlsMseDriver(DtlsDriver):
         self._macs = known_macs(plan, {session.wlc for session in self._sessions})
         self._asker = None if not plan.requests else self._make_asker(to_unix_ns)
         self._to_ask: deque[int] = deque()  # numbers of sessions
-        self._up: dict[int, DtlsLink] = {}  # active ones, by number
+        self._up: dict[int, DtlsMseLink] = {}  # active ones, by number
         self._endpoints: dict[int, trio.DTLSEndpoint] = {}
         self._redialing = Redialing()
         self._dial_at_ns = NEVER_NS
@@ -83,7 +99,7 @@ class DtlsMseDriver(DtlsDriver):
         self._patience_until_ns = self._quiet_until_ns = NEVER_NS
         self.presence = presence_of_sessions(plan, worker, workers, addresses)
         # Datagrams that were not taken yet: whose, where in the receive buffer they end, and when they came.
-        self._reads: list[DtlsLink] = []
+        self._reads: list[DtlsMseLink] = []
         self._ends: list[int] = []
         self._times_ns: list[int] = []
 
@@ -191,7 +207,7 @@ class DtlsMseDriver(DtlsDriver):
             link = self._up.get(self._to_ask.popleft())
             if link is None:
                 continue
-            assert isinstance(link.endpoint, DatagramMseEndpoint)
+            assert link.endpoint is not None
             while asker.send(link.endpoint, clock()):
                 pass  # into the outbox, where those that are sent again are, too: several go into a datagram
             try:
@@ -221,7 +237,7 @@ class DtlsMseDriver(DtlsDriver):
             if link.phase < Phase.ACTIVE:
                 self.withdraw(link)
 
-    def fault(self, link: DtlsLink, kind: str) -> None:
+    def fault(self, link: DtlsMseLink, kind: str) -> None:
         halting = self._patience_until_ns != NEVER_NS
         if halting and self.plan.use.plays_wlc and link.phase < Phase.ACTIVE and kind in GIVEN_UP:
             self.withdraw(link)  # our own WLCs have ended
@@ -251,22 +267,22 @@ class DtlsMseDriver(DtlsDriver):
             self.recorder.count("sessions.failed")
             return
         self._endpoints[number] = channel.endpoint
-        self.nursery.start_soon(self._live, DtlsLink(Association(channel, self.plan.mtu_bytes), number, now))
+        self.nursery.start_soon(self._live, DtlsMseLink(Association(channel, self.plan.mtu_bytes), number, now))
 
-    async def _live(self, link: DtlsLink) -> None:
+    async def _live(self, link: DtlsMseLink) -> None:
         await self.live(link)
         endpoint = self._endpoints.pop(link.number)
         self.retire(endpoint)
         endpoint.close()
 
-    def on_tunnel(self, link: DtlsLink, now_ns: int) -> None:
+    def on_tunnel(self, link: DtlsMseLink, now_ns: int) -> None:
         link.tls_ns = now_ns - link.started_ns
         endpoint = DatagramMseEndpoint(self._settings, link.started_ns, link.number, self._asker, self._notices)
         endpoint.start()
         link.endpoint = endpoint
         self.book.join(link, link.number, self._address(link.number))
 
-    def on_active(self, link: DtlsLink, now_ns: int) -> None:
+    def on_active(self, link: DtlsMseLink, now_ns: int) -> None:
         assert link.endpoint is not None
         self.recorder.count("sessions.established")
         self.recorder.record("handshake.tls", link.tls_ns)
@@ -276,7 +292,7 @@ class DtlsMseDriver(DtlsDriver):
         if self.presence is not None:
             self.presence.came(link.number, now_ns)
         if self._asker is not None:
-            assert isinstance(link.endpoint, DatagramMseEndpoint)
+            assert link.endpoint is not None
             self._asker.open(link.endpoint)
 
     def _address(self, number: int) -> tuple[str, int]:
@@ -292,7 +308,7 @@ class DtlsMseDriver(DtlsDriver):
         mse = self._sessions[peer.number].mse
         return mse, self.plan.mse_macs[mse]
 
-    def notified(self, link: DtlsLink) -> int:
+    def notified(self, link: DtlsMseLink) -> int:
         return self._reception.received(link.number)
 
     def totals(self, now_ns: int) -> dict[str, int]:
@@ -300,11 +316,11 @@ class DtlsMseDriver(DtlsDriver):
             self.presence.listen(now_ns, self._reception.heard(), self._notices.heard)
         return super().totals(now_ns)
 
-    def on_granted(self, link: DtlsLink, before: int, now_ns: int) -> None:
+    def on_granted(self, link: DtlsMseLink, before: int, now_ns: int) -> None:
         assert link.endpoint is not None
         self._reception.regrant(link.number, link.endpoint.granted, self.receiver.notifications)
 
-    def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
+    def on_gone(self, link: DtlsMseLink, phase: Phase, *, orderly: bool) -> None:
         self._leave(link, ours=orderly and self.plan.use.plays_wlc)
         if phase is not Phase.ACTIVE:
             self.recorder.count("sessions.failed")
@@ -313,27 +329,27 @@ class DtlsMseDriver(DtlsDriver):
             if self.presence is not None:
                 self.presence.went(link.number, self.clock(), "it left" if orderly else "it was lost")
 
-    def on_withdrawn(self, link: DtlsLink) -> None:
+    def on_withdrawn(self, link: DtlsMseLink) -> None:
         self._leave(link, ours=True)
         self.recorder.count("sessions.withdrawn")
 
-    def close(self, link: DtlsLink) -> None:
+    def close(self, link: DtlsMseLink) -> None:
         now = self.clock()
         self._withdraw_requests(link, now)
         self.take_of(link)
         if link.phase is Phase.ACTIVE and not self.plan.use.plays_wlc:  # ours have nothing more under way
-            assert isinstance(link.endpoint, DatagramMseEndpoint)
+            assert link.endpoint is not None
             link.endpoint.left_ns = now
         super().close(link)
 
-    def _withdraw_requests(self, link: DtlsLink, now_ns: int) -> None:
-        if self._asker is not None and isinstance(endpoint := link.endpoint, DatagramMseEndpoint):
+    def _withdraw_requests(self, link: DtlsMseLink, now_ns: int) -> None:
+        if self._asker is not None and (endpoint := link.endpoint) is not None:
             self._asker.leave(endpoint, now_ns)
 
-    def _leave(self, link: DtlsLink, *, ours: bool) -> None:
+    def _leave(self, link: DtlsMseLink, *, ours: bool) -> None:
         """Args: ours: a WLC of ours closes in order only when it is told to."""
         self._up.pop(link.number, None)
-        if isinstance(endpoint := link.endpoint, DatagramMseEndpoint):
+        if (endpoint := link.endpoint) is not None:
             now = self.clock()
             endpoint.stop(now)
             if ours:
@@ -346,7 +362,7 @@ class DtlsMseDriver(DtlsDriver):
 
     # -- receiving -----------------------------------------------------------------------------------------------
 
-    async def on_datagram(self, link: DtlsLink, data: bytes, now_ns: int) -> None:
+    async def on_datagram(self, link: DtlsMseLink, data: bytes, now_ns: int) -> None:
         start = self._ends[-1] if self._ends else 0
         if link.read or start + len(data) > self.receiver.capacity - MAX_DATAGRAM_BYTES:
             self._take()
@@ -364,7 +380,7 @@ class DtlsMseDriver(DtlsDriver):
         if link.phase is not Phase.CLOSED:
             await self.attend(link, now_ns)
 
-    def take_of(self, link: DtlsLink) -> None:
+    def take_of(self, link: DtlsMseLink) -> None:
         if link.read:
             self._take()
 

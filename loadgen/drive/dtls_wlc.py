@@ -23,7 +23,7 @@ from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.datagrams import DatagramWlcEndpoint
 from loadgen.session.ledger import Ledger, Owing
-from loadgen.session.wlc import NOTHING_GRANTED, WlcEndpoint
+from loadgen.session.wlc import NOTHING_GRANTED
 from loadgen.transport.dtls import Association, endpoint_of
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NS_PER_MS
@@ -41,7 +41,25 @@ _ANSWER_S = 1.0
 _STATION_MASK = mask_of(MOBILE_STATION)
 
 
-class DtlsWlcDriver(DtlsDriver):
+class DtlsWlcLink(DtlsLink):
+    """An association with one of our WLCs.
+
+    Attributes:
+        row: of the ledger; -1: it is told nothing. left_row: the one that it unsubscribed from.
+        leaving: it has unsubscribed, and what was due by then is not sent yet.
+    """
+
+    endpoint: DatagramWlcEndpoint | None
+
+    __slots__ = ("leaving", "left_row", "row")
+
+    def __init__(self, association: Association, number: int, started_ns: int) -> None:
+        super().__init__(association, number, started_ns)
+        self.row = self.left_row = -1
+        self.leaving = False
+
+
+class DtlsWlcDriver(DtlsDriver[DtlsWlcLink]):
     """The controllers of one worker."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
@@ -64,11 +82,11 @@ class DtlsWlcDriver(DtlsDriver):
         self._to_unix_ns = to_unix_ns = equipment.to_unix_ns
         self._aaa = aaa
         self._contexts = contexts
-        self.strangers = Strangers(len(plan.sessions))
+        self.strangers = Strangers[DtlsWlcLink](len(plan.sessions))
         self._endpoints = [endpoint_of(sock) for sock in sockets]
         self._dialed_by_us = plan.use.plays_mse
         self.presence = presence_of_visitors(plan, share.members, sockets)
-        self.owing = Owing[DtlsLink](plan, share, to_unix_ns)
+        self.owing = Owing[DtlsWlcLink](plan, share, to_unix_ns)
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: dict[int, None] = {}  # positions, in the order of their turns
         self._finishing = self._closing = False
@@ -150,7 +168,7 @@ class DtlsWlcDriver(DtlsDriver):
             if self.clock() > until_ns:
                 return
 
-    async def _send_owed(self, link: DtlsLink, due_now: int) -> bool:
+    async def _send_owed(self, link: DtlsWlcLink, due_now: int) -> bool:
         """Send what a link is owed, in a few datagrams; returns whether more is owed."""
         owing, ledger, row = self.owing, self.owing.ledger, link.row
         if ledger.owed(row, due_now) > self.plan.burst:
@@ -166,7 +184,7 @@ class DtlsWlcDriver(DtlsDriver):
             self.fault(link, error.kind)
         return link.row == row and ledger.owed(row, due_now) > 0
 
-    async def _send_next(self, link: DtlsLink, wanted: int) -> None:
+    async def _send_next(self, link: DtlsWlcLink, wanted: int) -> None:
         """One datagram with at most so many of the notifications that are owed next."""
         ledger, row, position = self.owing.ledger, link.row, link.number
         done, sequence = int(ledger.done[row]), int(ledger.sent[row])
@@ -203,24 +221,23 @@ class DtlsWlcDriver(DtlsDriver):
         self.recorder.count("accept.attempts")
         if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
-        link = DtlsLink(association, number, now)
+        link = DtlsWlcLink(association, number, now)
         self._await_word(link, now)
         await self.live(link)
 
-    def _await_word(self, link: DtlsLink, now_ns: int) -> None:
+    def _await_word(self, link: DtlsWlcLink, now_ns: int) -> None:
         """One more stranger. Not a part of `_accepted`, which would keep the one that had to go for as long as its own
         association lives.
         """
         self.strangers.await_word(link, now_ns)
         for stranger in self.strangers.too_many(now_ns):
-            assert isinstance(stranger, DtlsLink)
             self.fault(stranger, SILENT)
 
-    def part(self, link: DtlsLink) -> None:
+    def part(self, link: DtlsWlcLink) -> None:
         self.strangers.forget(link)
         super().part(link)
 
-    def on_tunnel(self, link: DtlsLink, now_ns: int) -> None:
+    def on_tunnel(self, link: DtlsWlcLink, now_ns: int) -> None:
         self.strangers.forget(link)
         self.recorder.count("accept.success")
         count_verified(self.recorder, link.association.verified)
@@ -229,7 +246,7 @@ class DtlsWlcDriver(DtlsDriver):
         link.endpoint = DatagramWlcEndpoint(self._settings, link.started_ns, self.controllers[link.number].directory)
         self.book.join(link, link.number, link.association.peer_address)
 
-    async def on_datagram(self, link: DtlsLink, data: bytes, now_ns: int) -> None:
+    async def on_datagram(self, link: DtlsWlcLink, data: bytes, now_ns: int) -> None:
         self.receiver.view[: len(data)] = data
         self.take_untrusted(link, 0, len(data), now_ns)
         self.receiver.reset()
@@ -240,7 +257,7 @@ class DtlsWlcDriver(DtlsDriver):
         if link.phase is not Phase.CLOSED:
             await self.attend(link, now_ns)
 
-    def on_active(self, link: DtlsLink, now_ns: int) -> None:
+    def on_active(self, link: DtlsWlcLink, now_ns: int) -> None:
         assert link.endpoint is not None
         if not self._dialed_by_us:
             self.recorder.count("sessions.established")
@@ -251,7 +268,7 @@ class DtlsWlcDriver(DtlsDriver):
         if link.endpoint.granted & _STATION_MASK:
             self.owing.subscribe(link, now_ns)
 
-    def on_granted(self, link: DtlsLink, before: int, now_ns: int) -> None:
+    def on_granted(self, link: DtlsWlcLink, before: int, now_ns: int) -> None:
         """Unsubscribed: nothing becomes due until the link subscribes again, and what was goes out ahead of our answer.
         Its numbers go on.
         """
@@ -270,12 +287,12 @@ class DtlsWlcDriver(DtlsDriver):
         elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
             self.owing.subscribe(link, now_ns)
 
-    def _leave_row(self, link: DtlsLink) -> None:
+    def _leave_row(self, link: DtlsWlcLink) -> None:
         """The link has unsubscribed."""
         self.owing.unsubscribe(link, int(self.owing.ledger.end[link.row]))
         link.leaving = False
 
-    def end(self, link: DtlsLink, *, orderly: bool) -> None:
+    def end(self, link: DtlsWlcLink, *, orderly: bool) -> None:
         if link.association.unmet:
             self._unmet[link.association.hello] = None
             if len(self._unmet) > _MOST_UNMET:
@@ -285,19 +302,19 @@ class DtlsWlcDriver(DtlsDriver):
             self.recorder.count("accept.fail" if link.association.refusal is None else "accept.reject")
         super().end(link, orderly=orderly)
 
-    def withdraw(self, link: DtlsLink) -> None:
-        if link.phase is Phase.SETTING_UP and isinstance(link.endpoint, WlcEndpoint) and link.endpoint.refused:
+    def withdraw(self, link: DtlsWlcLink) -> None:
+        if link.phase is Phase.SETTING_UP and link.endpoint is not None and link.endpoint.refused:
             self.fault(link, NOTHING_GRANTED)  # it was not cut off: it had been told
         if link.phase is Phase.HANDSHAKING:
             count_verified(self.recorder, link.association.verified)
             self.recorder.count("accept.withdrawn")
         super().withdraw(link)
 
-    def on_withdrawn(self, link: DtlsLink) -> None:
+    def on_withdrawn(self, link: DtlsWlcLink) -> None:
         if not self._dialed_by_us:
             self.recorder.count("sessions.withdrawn")
 
-    def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
+    def on_gone(self, link: DtlsWlcLink, phase: Phase, *, orderly: bool) -> None:
         if not self._dialed_by_us:
             if phase is Phase.ACTIVE:
                 self.recorder.count("sessions.closed" if orderly else "sessions.lost")
@@ -314,7 +331,7 @@ class DtlsWlcDriver(DtlsDriver):
         wlc = self.controllers[peer.number].number
         return wlc, self.plan.wlcs[wlc].mac
 
-    def notified(self, link: DtlsLink) -> int:
+    def notified(self, link: DtlsWlcLink) -> int:
         return self.owing.sent(link)
 
     def statistics(self) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from loadgen.drive.peers import Peer
 from loadgen.drive.phase import Phase
 from loadgen.measure.stages import NO_STAGE
@@ -51,7 +53,10 @@ class Link:
         self.segments = NO_SEGMENTS  # as they were when they were looked at last
 
 
-class Reads:
+LinkT = TypeVar("LinkT", bound=Link)
+
+
+class Reads(Generic[LinkT]):
     """What was read in a turn: from which links, where it lies in the receive buffer, when it came, and of a few how
     late we were.
     """
@@ -59,7 +64,7 @@ class Reads:
     __slots__ = ("ends", "lags", "links", "starts", "times_ns")
 
     def __init__(self) -> None:
-        self.links: list[Link] = []
+        self.links: list[LinkT] = []
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.times_ns: list[int] = []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import select
+from typing import Generic
 
 import trio
 
 from loadgen.clock import Nanoseconds
-from loadgen.drive.links import Link
+from loadgen.drive.links import LinkT
 from loadgen.transport.parting import Partings
 from loadgen.transport.tls import Tunnel, Want
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
@@ -22,7 +23,7 @@ _STRETCH_NS = 4 * NS_PER_MS
 _UNWATCHED = -1
 
 
-class Loop:
+class Loop(Generic[LinkT]):
     """Turns until it is `finished`. No task, no task switch and no `await` per link or message.
 
     Attributes:
@@ -32,7 +33,7 @@ class Loop:
 
     def __init__(self, clock: Nanoseconds) -> None:
         self.clock = clock
-        self.links: dict[int, Link] = {}
+        self.links: dict[int, LinkT] = {}
         self.finished = False
         self._longest_stall_ns = 0
         self.late_ns = 0  # how late this turn came, as far as it had a time, or something that it should have come for
@@ -40,7 +41,7 @@ class Loop:
         self._turn_due_ns = NEVER_NS  # while it waits: when it is to turn at the latest
         self._epoll = select.epoll()
         self.partings = Partings(self.watch_other, self.unwatch_other)
-        self._timers: list[tuple[int, int, Link]] = []
+        self._timers: list[tuple[int, int, LinkT]] = []
         self._timer_serial = 0
 
     async def run(self) -> None:
@@ -120,13 +121,13 @@ class Loop:
         """When the next turn has something to do that neither a socket nor a timer will tell of."""
         raise NotImplementedError
 
-    def on_timer(self, link: Link, now_ns: int) -> None:
+    def on_timer(self, link: LinkT, now_ns: int) -> None:
         """A link's timer has run out."""
         raise NotImplementedError
 
     # -- links ---------------------------------------------------------------------------------------------------
 
-    def add(self, link: Link, deadline_ns: int, events: int) -> None:
+    def add(self, link: LinkT, deadline_ns: int, events: int) -> None:
         """Watch a new link."""
         self.links[link.fd] = link
         self._epoll.register(link.fd, events)
@@ -140,13 +141,13 @@ class Loop:
     def unwatch_other(self, fd: int) -> None:
         self._epoll.unregister(fd)
 
-    def arm(self, link: Link, deadline_ns: int) -> None:
+    def arm(self, link: LinkT, deadline_ns: int) -> None:
         """Have the link's timer run at `deadline_ns`, instead of when it was armed for before."""
         self._timer_serial += 1
         link.timer = self._timer_serial
         heapq.heappush(self._timers, (deadline_ns, self._timer_serial, link))
 
-    def remove(self, link: Link) -> None:
+    def remove(self, link: LinkT) -> None:
         """Watch a link no more."""
         link.timer = 0
         del self.links[link.fd]
@@ -159,13 +160,13 @@ class Loop:
         else:
             tunnel.close()
 
-    def pause(self, link: Link) -> None:
+    def pause(self, link: LinkT) -> None:
         """Have epoll tell nothing of this link until it is watched again; its timer goes on."""
         if link.watched != _UNWATCHED:
             self._epoll.unregister(link.fd)
             link.watched = _UNWATCHED
 
-    def watch(self, link: Link) -> None:
+    def watch(self, link: LinkT) -> None:
         """Have epoll tell what this link waits for."""
         assert link.tunnel is not None
         events = select.EPOLLIN

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from loadgen.clock import Nanoseconds
-from loadgen.drive.links import Link, Reads
+from loadgen.drive.links import Link, LinkT, Reads
 from loadgen.measure.recorder import Recorder
 from loadgen.transport.waiting import Waiting
 from loadgen.units import NS_PER_MS, NS_PER_S
@@ -105,7 +105,9 @@ class ReadLag:
     def turn_ends(self) -> None:
         self._before_ns = self._delay_ns() if self._sampling.turn_ends() else None
 
-    def read(self, links: list[Link], late_ns: int, read_each: Callable[[list[Link]], None], reads: Reads) -> int:
+    def read(
+        self, links: list[LinkT], late_ns: int, read_each: Callable[[list[LinkT]], None], reads: Reads[LinkT]
+    ) -> int:
         """Read all links, and look at some; returns the longest lag of these.
 
         Args:
@@ -124,7 +126,7 @@ class ReadLag:
                 self._recorder.record_now("generator.read_lag", lag_ns, self._clock())
         return longest
 
-    def _parts(self, links: list[Link], late_ns: int) -> Iterator[tuple[list[Link], int | None]]:
+    def _parts(self, links: list[LinkT], late_ns: int) -> Iterator[tuple[list[LinkT], int | None]]:
         """All links, in their order; one that is looked at is, when its turn has come, a part by itself."""
         done = 0
         for index in self._sampling.pick(len(links), self._clock):
@@ -158,7 +160,7 @@ class ReadLag:
                 lag = self._sampling.between(lag, oldest)
         return lag
 
-    def settle(self, reads: Reads, counts: Sequence[int]) -> None:
+    def settle(self, reads: Reads[LinkT], counts: Sequence[int]) -> None:
         """What was read is taken. Args: counts: how many notifications each read has brought."""
         for row, lag_ns in reads.lags:
             self._recorder.record_now("generator.read_lag", lag_ns, reads.times_ns[row], max(1, counts[row]))

@@ -8,7 +8,7 @@ many of them, or no descriptor is left, those go first that have been silent for
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from loadgen.prepare.limits import MOST_STRANGERS
 from loadgen.units import NS_PER_S
@@ -34,7 +34,7 @@ class StrangerLink(Protocol):
 L = TypeVar("L", bound=StrangerLink)
 
 
-class Strangers:
+class Strangers(Generic[L]):
     """All of a worker's, the one that has been silent for longest first."""
 
     def __init__(self, planned: int, grace_ns: int = 0) -> None:
@@ -44,29 +44,29 @@ class Strangers:
         """
         self._most = planned + MOST_STRANGERS
         self._grace_ns = grace_ns
-        self._silent: dict[StrangerLink, None] = {}
+        self._silent: dict[L, None] = {}
 
     def __len__(self) -> int:
         return len(self._silent)
 
-    def await_word(self, link: StrangerLink, now_ns: int) -> None:
+    def await_word(self, link: L, now_ns: int) -> None:
         """A link was accepted, or has said something, and is to say more."""
         self.forget(link)
         link.heard_ns = now_ns
         self._silent[link] = None
 
-    def forget(self, link: StrangerLink) -> None:
+    def forget(self, link: L) -> None:
         """A link's handshake is over, or it waits for us."""
         self._silent.pop(link, None)
 
-    def too_many(self, now_ns: int) -> Iterator[StrangerLink]:
+    def too_many(self, now_ns: int) -> Iterator[L]:
         """Those that have to go because there are too many; each must be gone when the next is asked for."""
         while len(self._silent) > self._most and (link := self.first(now_ns)) is not None:
             if now_ns - link.heard_ns < self._grace_ns:
                 return
             yield link
 
-    def first(self, now_ns: int) -> StrangerLink | None:
+    def first(self, now_ns: int) -> L | None:
         """The one that has been silent for longest; None if all have spoken, or there is none."""
         for link in list(self._silent)[:_LOOKS]:
             if not link.spoke:

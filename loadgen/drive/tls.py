@@ -13,7 +13,7 @@ import trio
 from loadgen.drive.cpu_cost import StopWatch
 from loadgen.drive.driver import PlainDriver
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.links import Link, Reads
+from loadgen.drive.links import LinkT, Reads
 from loadgen.drive.loop import Loop
 from loadgen.drive.peers import PeerBook, PeerKeeper
 from loadgen.drive.phase import Phase
@@ -47,7 +47,7 @@ _MIN_SWEEP = 6
 _SETTING_UP, _ACTIVE = Phase.SETTING_UP, Phase.ACTIVE
 
 
-class Shard(Loop, PeerKeeper, PlainDriver):
+class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
     """What both fleets share: handshakes, reading, writing, faults. Subclasses say what happens when a tunnel is up, a
     session is active, or a link is gone.
     """
@@ -74,7 +74,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.presence: Presence | None = None
         self.load_over = trio.Event()
         self.halted = trio.Event()
-        self._reads = Reads()
+        self._reads = Reads[LinkT]()
         self._read_lag = ReadLag(recorder, equipment.clock)
         self.handshake_reads = HandshakeLag(recorder, self.handshake_lag, equipment.clock)
         self._read_since_ns: int | None = None
@@ -88,7 +88,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
     def turn(self, ready: list[tuple[int, int]]) -> None:
         """One turn: read and write what is ready (descriptors and epoll's events), do what is due."""
         self._read_lag.turn_begins(self.late_ns)
-        readable, pending = list[Link](), list[Link]()
+        readable, pending = list[LinkT](), list[LinkT]()
         links = self.links
         for fd, events in ready:
             link = links.get(fd)
@@ -156,7 +156,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         """A descriptor that is no link's is ready."""
         raise NotImplementedError
 
-    def on_connected(self, link: Link) -> None:
+    def on_connected(self, link: LinkT) -> None:
         """TCP is up; give the link its tunnel.
 
         Raises:
@@ -164,7 +164,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         """
         raise NotImplementedError
 
-    def on_tunnel(self, link: Link, now_ns: int) -> None:
+    def on_tunnel(self, link: LinkT, now_ns: int) -> None:
         """TLS is up; give the link its endpoint, if there is to be a session.
 
         Raises:
@@ -172,35 +172,35 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         """
         raise NotImplementedError
 
-    def on_active(self, link: Link, now_ns: int) -> None:
+    def on_active(self, link: LinkT, now_ns: int) -> None:
         """The subscription was answered."""
         raise NotImplementedError
 
-    def on_granted(self, link: Link, before: int, now_ns: int) -> None:
+    def on_granted(self, link: LinkT, before: int, now_ns: int) -> None:
         """A running session's grant has changed (from this mask), at this place of what is being scanned."""
 
-    def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
+    def on_end_of_stream(self, link: LinkT, *, orderly: bool) -> bool:
         """The peer closed a link that has no endpoint; False if that is a fault."""
         return False
 
     def on_left(self) -> None:
         """The peer of an active link has closed it in order; `on_gone` follows."""
 
-    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+    def on_gone(self, link: LinkT, phase: Phase, *, orderly: bool) -> None:
         """A link ended; `phase` is where it stood."""
         raise NotImplementedError
 
-    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+    def on_withdrawn(self, link: LinkT, phase: Phase) -> None:
         """We ended a link that was being set up; `phase` is where it stood."""
         raise NotImplementedError
 
     # Whether links usually bring notifications, and so are worth sweeping.
     sweeps: ClassVar[bool] = False
 
-    def on_swept(self, links: list[Link], counts: list[int], done_ns: list[int]) -> None:
+    def on_swept(self, links: list[LinkT], counts: list[int], done_ns: list[int]) -> None:
         """Each of these links brought its count of notifications, and the receiver swept them in this order."""
 
-    def on_notifications(self, link: Link, count: int, done_ns: int) -> None:
+    def on_notifications(self, link: LinkT, count: int, done_ns: int) -> None:
         """`count` more notifications of this link were scanned into the receiver."""
 
     def absorb(self) -> None:
@@ -209,7 +209,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
 
     # -- links ---------------------------------------------------------------------------------------------------
 
-    def send_outbox(self, link: Link) -> None:
+    def send_outbox(self, link: LinkT) -> None:
         """Write what the endpoint has to say, as far as the socket takes it.
 
         Raises:
@@ -222,7 +222,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
             tunnel.write(endpoint.outbox.pop(0))
         self.watch(link)
 
-    def fault(self, link: Link, kind: str) -> None:
+    def fault(self, link: LinkT, kind: str) -> None:
         """The link failed: count it and let it go. Costs this link only."""
         self._take_of(link)
         if link.phase is Phase.CLOSED:
@@ -230,7 +230,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.recorder.count(f"errors.{self.phase_names[link.phase]}.{kind}")
         self.end(link, orderly=False)
 
-    def close(self, link: Link, now_ns: int) -> None:
+    def close(self, link: LinkT, now_ns: int) -> None:
         """End an active link in order: say so once everything is written, and wait for the peer to say so too."""
         self._take_of(link)
         if link.phase is not Phase.ACTIVE:
@@ -242,7 +242,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.arm(link, now_ns + CLOSE_TIMEOUT_NS)
         self._say_goodbye(link)
 
-    def withdraw(self, link: Link, now_ns: int) -> None:
+    def withdraw(self, link: LinkT, now_ns: int) -> None:
         """End a link because the run, or its user, ends: in order if it is up, and otherwise it is nobody's failure."""
         self._take_of(link)
         if link.phase is Phase.ACTIVE:
@@ -254,12 +254,12 @@ class Shard(Loop, PeerKeeper, PlainDriver):
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _say_goodbye(self, link: Link) -> None:
+    def _say_goodbye(self, link: LinkT) -> None:
         assert link.tunnel is not None
         if not link.tunnel.blocked and link.tunnel.close_notify():
             self._drop(link)
 
-    def advance(self, link: Link) -> None:
+    def advance(self, link: LinkT) -> None:
         """Go on with connecting or the handshake."""
         try:
             if link.phase is Phase.CONNECTING:
@@ -282,7 +282,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         except TransportFault as error:
             self.fault(link, error.kind)
 
-    def shake(self, link: Link) -> bool:
+    def shake(self, link: LinkT) -> bool:
         """Go on with the handshake; False: it waits, and the loop knows for what.
 
         Raises:
@@ -294,7 +294,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.watch(link)
         return False
 
-    def _read(self, links: list[Link]) -> None:
+    def _read(self, links: list[LinkT]) -> None:
         """Read one TLS record of each link, one behind the other, and then take them all."""
         self.waited(self._read_lag.read(links, self.late_ns, self._read_each, self._reads))
         if not (times_ns := self._reads.times_ns):
@@ -305,7 +305,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         elif self._read_since_ns is None:
             self._read_since_ns = times_ns[0]
 
-    def _read_each(self, links: list[Link]) -> None:
+    def _read_each(self, links: list[LinkT]) -> None:
         view, clock = self.receiver.view, self.clock
         limit = self.receiver.capacity - self._room
         read = self._reads
@@ -334,7 +334,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
             position = start + size
             read.ends.append(position)
 
-    def _read_failed(self, link: Link, fault: TransportFault) -> None:
+    def _read_failed(self, link: LinkT, fault: TransportFault) -> None:
         if not isinstance(fault, EndOfStream):
             self.fault(link, fault.kind)
         elif link.endpoint is None:
@@ -352,7 +352,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         else:
             self.fault(link, "closed_mid_frame" if link.tail else link.endpoint.cause(fault.kind))
 
-    def _take_of(self, link: Link) -> None:
+    def _take_of(self, link: LinkT) -> None:
         """Before a link ends, or is judged: what it brought counts."""
         if link.read:
             self._take()
@@ -377,7 +377,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.absorb()
         read.clear()
 
-    def _sweep(self, read: Reads) -> tuple[list[int], list[int]]:
+    def _sweep(self, read: Reads[LinkT]) -> tuple[list[int], list[int]]:
         """Take everything that is nothing but notifications; returns the indexes of the rest, and each read's count."""
         # The state table's gate has nothing to add: an active session may bring any number, and stays active.
         active = [link.phase is _ACTIVE for link in read.links]
@@ -393,7 +393,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         self.on_swept(links, counts, times_ns)
         return rest, every
 
-    def _take_untrusted(self, link: Link, start: int, end: int, now_ns: int) -> int:
+    def _take_untrusted(self, link: LinkT, start: int, end: int, now_ns: int) -> int:
         """Take the frames in `view[start:end]`; returns how far they are whole."""
         endpoint, receiver = link.endpoint, self.receiver
         assert endpoint is not None
@@ -430,14 +430,14 @@ class Shard(Loop, PeerKeeper, PlainDriver):
             self.on_notifications(link, count, now_ns)
         return position
 
-    def _activate(self, link: Link, now_ns: int) -> None:
+    def _activate(self, link: LinkT, now_ns: int) -> None:
         assert link.endpoint is not None
         link.phase = Phase.ACTIVE
         self.active += 1
         self.on_active(link, now_ns)
         self.arm(link, link.endpoint.on_timer(now_ns))
 
-    def _flush(self, link: Link) -> None:
+    def _flush(self, link: LinkT) -> None:
         assert link.tunnel is not None
         try:
             if not link.tunnel.flush():
@@ -450,7 +450,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         except TransportFault as error:
             self.fault(link, error.kind)
 
-    def on_timer(self, link: Link, now_ns: int) -> None:
+    def on_timer(self, link: LinkT, now_ns: int) -> None:
         serial = link.timer
         self._take_of(link)
         if serial != link.timer:  # what it brought has ended it, or changed when to come back
@@ -467,7 +467,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         except (RemoteProtocolError, TransportFault) as error:
             self.fault(link, error.kind)
 
-    def end(self, link: Link, *, orderly: bool) -> None:
+    def end(self, link: LinkT, *, orderly: bool) -> None:
         """The link is over: close it at once, and tell `on_gone` unless it was closing already."""
         self._take_of(link)
         phase = link.phase
@@ -479,7 +479,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
         if phase is not Phase.CLOSING:
             self.on_gone(link, phase, orderly=orderly)
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, link: LinkT) -> None:
         """Give a link's descriptor back."""
         if link.phase is Phase.ACTIVE:
             link.notifications = self.notified(link)
@@ -493,7 +493,7 @@ class Shard(Loop, PeerKeeper, PlainDriver):
             link.endpoint.outbox.clear()
         self.release(link)
 
-    def release(self, link: Link) -> None:
+    def release(self, link: LinkT) -> None:
         """Close the link's socket; one whose peer was refused, once that has heard why."""
         if (tunnel := link.tunnel) is not None:
             self.part(tunnel)

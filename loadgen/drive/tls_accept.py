@@ -7,7 +7,7 @@ import select
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from OpenSSL import SSL
 
@@ -17,8 +17,9 @@ from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.peers import Peer, server_statistics
 from loadgen.drive.phase import Phase
-from loadgen.drive.strangers import GRACE_NS, SILENT, StrangerLink, Strangers
+from loadgen.drive.strangers import GRACE_NS, SILENT, Strangers
 from loadgen.drive.tls import Shard
+from loadgen.session.wlc import WlcEndpoint
 from loadgen.transport.address import host_and_port
 from loadgen.transport.patient import PatientTunnel
 from loadgen.transport.tls import Tunnel, Want, kind_of_errno
@@ -44,6 +45,8 @@ class WlcLink(Link):
         asides: what it was told between notifications, once it was told one.
     """
 
+    endpoint: WlcEndpoint | None
+
     __slots__ = ("address", "answer", "asides", "heard_ns", "left_row", "number", "paused", "row")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int, address: tuple[str, int] = ("", 0)) -> None:
@@ -62,11 +65,14 @@ class WlcLink(Link):
         return self.tunnel is not None and self.tunnel.unread()
 
 
-class ListeningShard(Shard):
+WlcLinkT = TypeVar("WlcLinkT", bound=WlcLink)
+
+
+class ListeningShard(Shard[WlcLinkT]):
     """A shard whose links come in through listening sockets."""
 
     handshake_lag: ClassVar[str] = "generator.accept_lag"
-    link_class: ClassVar[type[WlcLink]] = WlcLink
+    link_class: type[WlcLinkT]
 
     def __init__(
         self,
@@ -83,7 +89,7 @@ class ListeningShard(Shard):
         """
         super().__init__(equipment)
         self._contexts = contexts
-        self.strangers = Strangers(planned, GRACE_NS)
+        self.strangers = Strangers[WlcLinkT](planned, GRACE_NS)
         self._aaa = aaa
         self._listeners = {sock.fileno(): (number, sock) for number, sock in enumerate(listeners)}
         self._resting: list[tuple[int, int]] = []  # (until, listener)
@@ -120,7 +126,7 @@ class ListeningShard(Shard):
             if link.tunnel is not None:
                 link.tunnel.allow_unsent(self._unsent_bytes)
 
-    def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
+    def on_accepted(self, sock: socket.socket, link: WlcLinkT) -> None:
         """Give a new link its tunnel."""
         raise NotImplementedError
 
@@ -164,12 +170,10 @@ class ListeningShard(Shard):
             self._turn_away(stranger)
         return stranger is not None
 
-    def _turn_away(self, stranger: StrangerLink) -> None:
-        assert isinstance(stranger, WlcLink)
+    def _turn_away(self, stranger: WlcLinkT) -> None:
         self.fault(stranger, SILENT)
 
-    def advance(self, link: Link) -> None:
-        assert isinstance(link, WlcLink)
+    def advance(self, link: WlcLinkT) -> None:
         if link.phase is Phase.CLOSED:
             return  # it had to go, in this very turn
         self.strangers.forget(link)
@@ -177,8 +181,7 @@ class ListeningShard(Shard):
         if link.phase is Phase.HANDSHAKING and not link.paused:
             self.strangers.await_word(link, self.clock())
 
-    def release(self, link: Link) -> None:
-        assert isinstance(link, WlcLink)
+    def release(self, link: WlcLinkT) -> None:
         self.strangers.forget(link)
         super().release(link)
 
@@ -186,9 +189,8 @@ class ListeningShard(Shard):
         while self._resting and self._resting[0][0] <= now_ns:
             self.watch_other(self._resting.pop(0)[1])
 
-    def join(self, link: Link) -> None:
+    def join(self, link: WlcLinkT) -> None:
         """A link's tunnel is up: `loadgen status` is told of this peer, too."""
-        assert isinstance(link, WlcLink)
         self.book.join(link, link.number, link.address)
 
     def owner(self, peer: Peer) -> tuple[int, str]:
@@ -205,15 +207,14 @@ class ListeningShard(Shard):
 
     # -- handshakes ----------------------------------------------------------------------------------------------
 
-    def accept(self, context: SSL.Context, sock: socket.socket, link: WlcLink) -> Tunnel:
+    def accept(self, context: SSL.Context, sock: socket.socket, link: WlcLinkT) -> Tunnel:
         """The server's end of a tunnel over a link's socket, which was accepted."""
         patient = self._aaa is not None and self._aaa.takes_time
         if self.tracer is not None:
             return self.tracer.server(context, sock, link.number, link.address, patient=patient)
         return PatientTunnel(context, sock) if patient else Tunnel(context, sock, server=True)
 
-    def shake(self, link: Link) -> bool:
-        assert isinstance(link, WlcLink)
+    def shake(self, link: WlcLinkT) -> bool:
         aaa = self._aaa
         if aaa is None:
             return super().shake(link)
@@ -228,7 +229,7 @@ class ListeningShard(Shard):
             self._rest(link, aaa.poll_tick_ns)
         return done
 
-    def _shake_patiently(self, link: WlcLink, aaa: Aaa) -> bool:
+    def _shake_patiently(self, link: WlcLinkT, aaa: Aaa) -> bool:
         """The same with an AAA that takes its time: what the WLC has to say waits for the answer."""
         tunnel = link.tunnel
         assert isinstance(tunnel, PatientTunnel)
@@ -249,15 +250,14 @@ class ListeningShard(Shard):
             self._rest(link, aaa.poll_tick_ns)
         return False
 
-    def _rest(self, link: WlcLink, length_ns: int) -> None:
+    def _rest(self, link: WlcLinkT, length_ns: int) -> None:
         """Leave a link alone for so long, or until its time to be set up is over."""
         self.pause(link)
         link.paused = True
         link.rested_ns = min(self.clock() + length_ns, link.started_ns + self.setup_timeout_ns)
         self.arm(link, link.rested_ns)
 
-    def on_timer(self, link: Link, now_ns: int) -> None:
-        assert isinstance(link, WlcLink)
+    def on_timer(self, link: WlcLinkT, now_ns: int) -> None:
         deadline_ns = link.started_ns + self.setup_timeout_ns
         if not link.paused or now_ns >= deadline_ns:
             super().on_timer(link, now_ns)
@@ -273,25 +273,24 @@ class ListeningShard(Shard):
     def _count_response(self, answer: AaaAnswer) -> None:
         count_response(self.recorder, answer)
 
-    def _count_verified(self, link: Link) -> None:
+    def _count_verified(self, link: WlcLinkT) -> None:
         """Once for every handshake that has come to its end."""
         count_verified(self.recorder, None if link.tunnel is None else link.tunnel.verified)
 
-    def on_tunnel(self, link: Link, now_ns: int) -> None:
+    def on_tunnel(self, link: WlcLinkT, now_ns: int) -> None:
         self.recorder.count("accept.success")
         self._count_verified(link)
 
     def halt(self) -> None:
         self.halted.set()  # this side begins nothing
 
-    def withdraw(self, link: Link, now_ns: int) -> None:
+    def withdraw(self, link: WlcLinkT, now_ns: int) -> None:
         if link.phase is Phase.HANDSHAKING:
             self._count_verified(link)
             self.recorder.count("accept.withdrawn")
         super().withdraw(link, now_ns)
 
-    def end(self, link: Link, *, orderly: bool) -> None:
-        assert isinstance(link, WlcLink)
+    def end(self, link: WlcLinkT, *, orderly: bool) -> None:
         if link.phase is Phase.HANDSHAKING:
             self._count_verified(link)
             refused = link.tunnel is not None and link.tunnel.refusal is not None

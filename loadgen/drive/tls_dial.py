@@ -12,6 +12,7 @@ from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls import Shard
+from loadgen.session.mse import MseEndpoint
 from loadgen.transport.tls import Tunnel, dial, dial_result
 
 
@@ -25,6 +26,8 @@ class MseLink(Link):
         service_ns: from dialing to TLS done; for handshakes only.
     """
 
+    endpoint: MseEndpoint | None
+
     __slots__ = ("due_ns", "index", "number", "service_ns", "socket", "tls_ns")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
@@ -36,7 +39,7 @@ class MseLink(Link):
         self.service_ns = self.tls_ns = 0
 
 
-class DialingShard(Shard):
+class DialingShard(Shard[MseLink]):
     """A shard that dials every `workers`-th session of the plan, from `worker` on."""
 
     def __init__(
@@ -70,8 +73,7 @@ class DialingShard(Shard):
             return self.tracer.client(context, link.socket, link.number, self._addresses[session.wlc])
         return Tunnel(context, link.socket, server=False)
 
-    def on_connected(self, link: Link) -> None:
-        assert isinstance(link, MseLink)
+    def on_connected(self, link: MseLink) -> None:
         dial_result(link.socket)
         self.recorder.record("handshake.tcp", self.clock() - link.started_ns, link.stage)
         link.tunnel = self.new_tunnel(link)
@@ -79,8 +81,7 @@ class DialingShard(Shard):
     def on_other(self, fd: int) -> None:
         raise AssertionError("an MSE listens nowhere")
 
-    def release(self, link: Link) -> None:
-        assert isinstance(link, MseLink)
+    def release(self, link: MseLink) -> None:
         if link.tunnel is None:
             link.socket.close()
         super().release(link)

@@ -13,7 +13,6 @@ from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.links import Link
 from loadgen.drive.phase import GIVEN_UP, Phase
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_accept import ListeningShard, WlcLink
@@ -199,8 +198,7 @@ class HandshakeMseShard(DialingShard):
                 tunnel.resume(ticket)
         return tunnel
 
-    def on_tunnel(self, link: Link, now_ns: int) -> None:
-        assert isinstance(link, MseLink)
+    def on_tunnel(self, link: MseLink, now_ns: int) -> None:
         assert link.tunnel is not None
         link.tls_ns, link.service_ns = now_ns - link.tls_started_ns, now_ns - link.started_ns
         link.tunnel.close_notify()
@@ -209,7 +207,7 @@ class HandshakeMseShard(DialingShard):
         else:
             self._complete(link)
 
-    def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
+    def on_end_of_stream(self, link: MseLink, *, orderly: bool) -> bool:
         # The server read our certificate, and our goodbye, and had no alert to send. A connection that just ends shows
         # that only behind a ticket, which comes from a server that was done; one that never looked would end it, too.
         if not orderly and not self._given_ticket(link):
@@ -217,18 +215,17 @@ class HandshakeMseShard(DialingShard):
         self._let_in(link)
         return True
 
-    def fault(self, link: Link, kind: str) -> None:
+    def fault(self, link: MseLink, kind: str) -> None:
         # A server that ends at once may do so before our goodbye has come: to that its kernel answers with a reset.
         if kind == "reset" and link.phase is Phase.SETTING_UP and self._confirmed and self._given_ticket(link):
             self._let_in(link)
         else:
             super().fault(link, kind)
 
-    def _given_ticket(self, link: Link) -> bool:
+    def _given_ticket(self, link: MseLink) -> bool:
         return link.tunnel is not None and link.tunnel.ticket() is not None
 
-    def _let_in(self, link: Link) -> None:
-        assert isinstance(link, MseLink)
+    def _let_in(self, link: MseLink) -> None:
         self._complete(link)
 
     def _complete(self, link: MseLink) -> None:
@@ -249,20 +246,20 @@ class HandshakeMseShard(DialingShard):
         self.recorder.wait("handshake", link.stage, due_ns, self.clock() - link.due_ns)
         self.end(link, orderly=True)
 
-    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
-        assert isinstance(link, MseLink)
+    def on_gone(self, link: MseLink, phase: Phase, *, orderly: bool) -> None:
         self.recorder.count("handshakes.completed" if orderly else "handshakes.failed")
         if not self._paced:
             now = self.clock()
             self.recorder.went_on("handshake", link.stage, link.due_ns + self._to_unix_ns, now + self._to_unix_ns)
 
-    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+    def on_withdrawn(self, link: MseLink, phase: Phase) -> None:
         self.recorder.count("handshakes.withdrawn")
 
 
-class HandshakeWlcShard(ListeningShard):
+class HandshakeWlcShard(ListeningShard[WlcLink]):
     """WLCs of which nothing is wanted but a handshake. They let the MSE hang up first."""
 
+    link_class = WlcLink
     phase_names: ClassVar[dict[Phase, str]] = {
         Phase.HANDSHAKING: "accept",
         Phase.SETTING_UP: "close",
@@ -303,7 +300,7 @@ class HandshakeWlcShard(ListeningShard):
         if self._counting:
             self.recorder.count("handshakes.attempted")
 
-    def on_tunnel(self, link: Link, now_ns: int) -> None:
+    def on_tunnel(self, link: WlcLink, now_ns: int) -> None:
         super().on_tunnel(link, now_ns)
         assert link.tunnel is not None
         if not self._counting:
@@ -315,7 +312,7 @@ class HandshakeWlcShard(ListeningShard):
             self.recorder.count("handshakes.resumed")
         self.recorder.happened("completed", now_ns)
 
-    def on_end_of_stream(self, link: Link, *, orderly: bool) -> bool:
+    def on_end_of_stream(self, link: WlcLink, *, orderly: bool) -> bool:
         assert link.tunnel is not None
         if link.phase is not Phase.SETTING_UP:
             return False
@@ -323,15 +320,15 @@ class HandshakeWlcShard(ListeningShard):
         self.end(link, orderly=True)
         return True
 
-    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+    def on_gone(self, link: WlcLink, phase: Phase, *, orderly: bool) -> None:
         if self._counting and phase < Phase.SETTING_UP:
             self.recorder.count("handshakes.failed")
 
-    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+    def on_withdrawn(self, link: WlcLink, phase: Phase) -> None:
         if self._counting and phase < Phase.SETTING_UP:
             self.recorder.count("handshakes.withdrawn")
 
-    def fault(self, link: Link, kind: str) -> None:
+    def fault(self, link: WlcLink, kind: str) -> None:
         if not self._counting and self.halted.is_set() and kind in GIVEN_UP:
             self.withdraw(link, self.clock())  # our own MSEs have withdrawn it: they end first
         else:

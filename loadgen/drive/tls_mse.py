@@ -9,7 +9,6 @@ from typing import ClassVar
 from OpenSSL import SSL
 
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.links import Link
 from loadgen.drive.peers import Peer, peer_clocks
 from loadgen.drive.phase import GIVEN_UP, Phase
 from loadgen.drive.presence import presence_of_sessions
@@ -110,7 +109,7 @@ class MseShard(DialingShard):
 
     def end_load(self) -> None:
         if self.presence is not None and not self.load_over.is_set():
-            active = [link.number for link in self.links.values() if link.phase is Phase.ACTIVE]  # type: ignore[attr-defined]
+            active = [link.number for link in self.links.values() if link.phase is Phase.ACTIVE]
             self.presence.fell_silent(self._reception.fallen_silent(active))
         self._term.end()
         if self._asker is not None:
@@ -137,7 +136,7 @@ class MseShard(DialingShard):
 
     def pending(self) -> int:
         coming = (link for link in self.links.values() if link.phase < Phase.ACTIVE)
-        return self._wanted - self._dialed + sum(link.number < self._wanted for link in coming)  # type: ignore[attr-defined]
+        return self._wanted - self._dialed + sum(link.number < self._wanted for link in coming)
 
     def _dismiss(self, wanted: int) -> None:
         """End all sessions from number `wanted` on; WLCs of ours do that, so that nothing is left in a pipe."""
@@ -145,7 +144,6 @@ class MseShard(DialingShard):
             return
         now = self.clock()
         for link in list(self.links.values()):
-            assert isinstance(link, MseLink)
             if link.number >= wanted:
                 self.withdraw(link, now)
 
@@ -205,7 +203,7 @@ class MseShard(DialingShard):
             if link is None or link.phase is not Phase.ACTIVE:
                 continue
             tunnel, endpoint = link.tunnel, link.endpoint
-            assert isinstance(endpoint, MseEndpoint)
+            assert endpoint is not None
             assert tunnel is not None
             try:
                 while not tunnel.blocked and asker.send(endpoint, clock()):
@@ -220,10 +218,10 @@ class MseShard(DialingShard):
             if clock() > until_ns:
                 return
 
-    def _flush(self, link: Link) -> None:
+    def _flush(self, link: MseLink) -> None:
         super()._flush(link)
         if self._asker is not None and link.phase is Phase.ACTIVE:
-            assert isinstance(link.endpoint, MseEndpoint)
+            assert link.endpoint is not None
             self._asker.is_owed(link.endpoint)
 
     def _due_ns(self, number: int) -> int:
@@ -240,16 +238,14 @@ class MseShard(DialingShard):
             self.recorder.count(f"errors.tcp.{error.kind}")
             self.recorder.count("sessions.failed")
 
-    def on_tunnel(self, link: Link, now_ns: int) -> None:
-        assert isinstance(link, MseLink)
+    def on_tunnel(self, link: MseLink, now_ns: int) -> None:
         link.tls_ns = now_ns - link.tls_started_ns
         endpoint = MseEndpoint(self._settings, link.started_ns, link.number, self._asker, self._notices)
         endpoint.start()
         link.endpoint = endpoint
         self.book.join(link, link.number, self._addresses[self.sessions[link.number].wlc])
 
-    def on_active(self, link: Link, now_ns: int) -> None:
-        assert isinstance(link, MseLink)
+    def on_active(self, link: MseLink, now_ns: int) -> None:
         assert link.endpoint is not None
         self.recorder.count("sessions.established")
         self.recorder.record("handshake.tls", link.tls_ns)  # with TLS 1.3 a refusal comes after our side was done
@@ -258,42 +254,39 @@ class MseShard(DialingShard):
         if self.presence is not None:
             self.presence.came(link.number, now_ns)
         if self._asker is not None:
-            assert isinstance(link.endpoint, MseEndpoint)
             self._asker.open(link.endpoint)
 
-    def on_granted(self, link: Link, before: int, now_ns: int) -> None:
-        assert isinstance(link, MseLink)
+    def on_granted(self, link: MseLink, before: int, now_ns: int) -> None:
         assert link.endpoint is not None
         self._reception.regrant(link.number, link.endpoint.granted, self.receiver.notifications)
 
     def on_left(self) -> None:
         self._term.left()
 
-    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+    def on_gone(self, link: MseLink, phase: Phase, *, orderly: bool) -> None:
         self._leave(link, ours=orderly and self._wlcs_are_ours)
         if phase is not Phase.ACTIVE:
             self.recorder.count("sessions.failed")
         else:
             self.recorder.count("sessions.closed" if orderly else "sessions.lost")
             if self.presence is not None:
-                assert isinstance(link, MseLink)
                 self.presence.went(link.number, self.clock(), "it left" if orderly else "it was lost")
 
-    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+    def on_withdrawn(self, link: MseLink, phase: Phase) -> None:
         self._leave(link, ours=True)
         self.recorder.count("sessions.withdrawn")
 
-    def close(self, link: Link, now_ns: int) -> None:
+    def close(self, link: MseLink, now_ns: int) -> None:
         self._withdraw_requests(link, now_ns)
         self._take_of(link)
         if link.phase is Phase.ACTIVE and not self._wlcs_are_ours:  # ours have nothing more under way
-            assert isinstance(link.endpoint, MseEndpoint)
+            assert link.endpoint is not None
             link.endpoint.left_ns = now_ns
         super().close(link, now_ns)
 
-    def _leave(self, link: Link, *, ours: bool) -> None:
+    def _leave(self, link: MseLink, *, ours: bool) -> None:
         """Args: ours: a WLC of ours closes in order only when it is told to."""
-        if isinstance(endpoint := link.endpoint, MseEndpoint):
+        if (endpoint := link.endpoint) is not None:
             now = self.clock()
             endpoint.stop(now)
             if ours:
@@ -301,8 +294,8 @@ class MseShard(DialingShard):
             if self._asker is not None:
                 self._asker.close(endpoint)
 
-    def _withdraw_requests(self, link: Link, now_ns: int) -> None:
-        if self._asker is not None and isinstance(endpoint := link.endpoint, MseEndpoint):
+    def _withdraw_requests(self, link: MseLink, now_ns: int) -> None:
+        if self._asker is not None and (endpoint := link.endpoint) is not None:
             self._asker.leave(endpoint, now_ns)
 
     def peers(self) -> Iterator[Peer]:
@@ -315,8 +308,7 @@ class MseShard(DialingShard):
         mse = self.sessions[peer.number].mse
         return mse, self._mse_macs[mse]
 
-    def notified(self, link: Link) -> int:
-        assert isinstance(link, MseLink)
+    def notified(self, link: MseLink) -> int:
         return self._reception.received(link.number)
 
     def totals(self, now_ns: int) -> dict[str, int]:
@@ -324,22 +316,20 @@ class MseShard(DialingShard):
             self.presence.listen(now_ns, self._reception.heard(), self._notices.heard)
         return super().totals(now_ns)
 
-    def release(self, link: Link) -> None:
-        assert isinstance(link, MseLink)
+    def release(self, link: MseLink) -> None:
         self._by_number.pop(link.number, None)
-        if isinstance(endpoint := link.endpoint, MseEndpoint):
+        if (endpoint := link.endpoint) is not None:
             endpoint.settle()
             if endpoint.left_ns is not None:
                 self._reception.leave(link.number, endpoint.left_ns)
         super().release(link)
 
-    def on_swept(self, links: list[Link], counts: list[int], done_ns: list[int]) -> None:
-        self._numbers += [link.number for link in links]  # type: ignore[attr-defined]
+    def on_swept(self, links: list[MseLink], counts: list[int], done_ns: list[int]) -> None:
+        self._numbers += [link.number for link in links]
         self._counts += counts
         self._done_ns += done_ns
 
-    def on_notifications(self, link: Link, count: int, done_ns: int) -> None:
-        assert isinstance(link, MseLink)
+    def on_notifications(self, link: MseLink, count: int, done_ns: int) -> None:
         self._numbers.append(link.number)
         self._counts.append(count)
         self._done_ns.append(done_ns)
@@ -369,8 +359,7 @@ class MseShard(DialingShard):
             if link.phase < Phase.ACTIVE:
                 self.withdraw(link, now_ns)
 
-    def fault(self, link: Link, kind: str) -> None:
-        assert isinstance(link, MseLink)
+    def fault(self, link: MseLink, kind: str) -> None:
         halting = self._patience_until_ns != NEVER_NS
         if halting and self._wlcs_are_ours and link.phase < Phase.ACTIVE and kind in (*GIVEN_UP, "refused"):
             self.withdraw(link, self.clock())  # our own WLCs have ended

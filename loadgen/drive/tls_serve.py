@@ -11,11 +11,10 @@ from OpenSSL import SSL
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.asides import OLD_RECORD_BYTES, RECORD_BYTES, Asides
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.links import Link
 from loadgen.drive.phase import Phase
 from loadgen.drive.presence import presence_of_visitors
 from loadgen.drive.term import Term
-from loadgen.drive.tls_accept import ListeningShard, WlcLink
+from loadgen.drive.tls_accept import ListeningShard, WlcLinkT
 from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import RateStage
@@ -26,7 +25,7 @@ from loadgen.session.wlc import NOTHING_GRANTED, WlcEndpoint
 _GOODBYE_BYTES = 31
 
 
-class ServingShard(ListeningShard):
+class ServingShard(ListeningShard[WlcLinkT]):
     """The controllers of one worker; subclasses say what these have to tell, and when."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
@@ -57,7 +56,7 @@ class ServingShard(ListeningShard):
         self.record_bytes = RECORD_BYTES.get(plan.tls.version, OLD_RECORD_BYTES)
         self._finishing = self._closing = False
         self._users: int | None = None  # whose WLCs are wanted; None: all are
-        self._belated: list[Link] = []  # sessions that came up after the run had begun to end
+        self._belated: list[WlcLinkT] = []  # sessions that came up after the run had begun to end
         self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
         # Where the receiver's socket was full, lateness is not the generator's.
         self._lag_held_up = recorder.gather([("notify.lag",)], "sent")
@@ -82,8 +81,7 @@ class ServingShard(ListeningShard):
             if self._dismissed(link) and (link.phase is Phase.ACTIVE or not self._dialed_by_us):
                 self.withdraw(link, now)
 
-    def _dismissed(self, link: Link) -> bool:
-        assert isinstance(link, WlcLink)
+    def _dismissed(self, link: WlcLinkT) -> bool:
         return self._users is not None and self._members[link.number] >= self._users
 
     def end_load(self) -> None:
@@ -126,17 +124,16 @@ class ServingShard(ListeningShard):
 
     # -- what was not taken --------------------------------------------------------------------------------------
 
-    def told(self, link: Link) -> int:
+    def told(self, link: WlcLinkT) -> int:
         """How much of notifications a link was sent, in a unit of the shard's."""
         raise NotImplementedError
 
-    def bytes_of_told(self, link: Link) -> tuple[float, float]:
+    def bytes_of_told(self, link: WlcLinkT) -> tuple[float, float]:
         """How large a unit of that is, and how large it goes out."""
         raise NotImplementedError
 
-    def note_aside(self, link: Link, size: int, frames: int = 1) -> None:
+    def note_aside(self, link: WlcLinkT, size: int, frames: int = 1) -> None:
         """A link was sent something else."""
-        assert isinstance(link, WlcLink)
         if told := self.told(link):
             link.asides = link.asides or Asides()
             link.asides.said(told, size + frames * self.record_bytes)
@@ -145,8 +142,7 @@ class ServingShard(ListeningShard):
         """Of notifications, without TLS's own: written, and not taken by the peers' TCP yet."""
         return sum(self._untaken(link) for link in self.links.values())
 
-    def _untaken(self, link: Link, said_last: int = 0) -> int:
-        assert isinstance(link, WlcLink)
+    def _untaken(self, link: WlcLinkT, said_last: int = 0) -> int:
         if link.tunnel is None or not (told := self.told(link)):
             return 0
         waiting = link.tunnel.unacknowledged_bytes() - said_last
@@ -155,16 +151,15 @@ class ServingShard(ListeningShard):
 
     # -- links ---------------------------------------------------------------------------------------------------
 
-    def on_accepted(self, sock: socket.socket, link: WlcLink) -> None:
+    def on_accepted(self, sock: socket.socket, link: WlcLinkT) -> None:
         link.tunnel = self.accept(self._contexts[link.number], sock, link)
         if not self._dialed_by_us:
             self.recorder.count("sessions.attempted")
 
-    def on_tunnel(self, link: Link, now_ns: int) -> None:
+    def on_tunnel(self, link: WlcLinkT, now_ns: int) -> None:
         super().on_tunnel(link, now_ns)
         if not self._dialed_by_us:
             self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
-        assert isinstance(link, WlcLink)
         link.endpoint = WlcEndpoint(self._settings, link.started_ns, self.directory_of(link.number))
         self.join(link)
 
@@ -172,7 +167,7 @@ class ServingShard(ListeningShard):
         """What a WLC answers from when it is asked; None: it has no devices."""
         return None
 
-    def on_active(self, link: Link, now_ns: int) -> None:
+    def on_active(self, link: WlcLinkT, now_ns: int) -> None:
         if self._dialed_by_us and self._dismissed(link):
             self._belated.append(link)
         if not self._dialed_by_us:
@@ -180,10 +175,9 @@ class ServingShard(ListeningShard):
             self.recorder.happened("established", now_ns)
             self.recorder.record("handshake.session", now_ns - link.started_ns)
         if self.presence is not None:
-            assert isinstance(link, WlcLink)
             self.presence.came(link.number, now_ns)
 
-    def release(self, link: Link) -> None:
+    def release(self, link: WlcLinkT) -> None:
         # Whether we or the peer ended it, the kernel still tells; not what the peer took and never read.
         if link.tunnel is not None and self._loaded:
             untaken = self._untaken(link, said_last=_GOODBYE_BYTES)
@@ -196,22 +190,21 @@ class ServingShard(ListeningShard):
     def on_left(self) -> None:
         self._term.left()
 
-    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+    def on_gone(self, link: WlcLinkT, phase: Phase, *, orderly: bool) -> None:
         if not self._dialed_by_us:
             if phase is Phase.ACTIVE:
                 self.recorder.count("sessions.closed" if orderly else "sessions.lost")
             else:
                 self.recorder.count("sessions.failed")
         if self.presence is not None and phase is Phase.ACTIVE:
-            assert isinstance(link, WlcLink)
             how = f"MSE {link.address[0]} {'left' if orderly else 'was lost'}"
             self.presence.went(link.number, self.clock(), how)
 
-    def withdraw(self, link: Link, now_ns: int) -> None:
-        if link.phase is Phase.SETTING_UP and isinstance(link.endpoint, WlcEndpoint) and link.endpoint.refused:
+    def withdraw(self, link: WlcLinkT, now_ns: int) -> None:
+        if link.phase is Phase.SETTING_UP and link.endpoint is not None and link.endpoint.refused:
             self.fault(link, NOTHING_GRANTED)  # it was not cut off: it had been told
         super().withdraw(link, now_ns)
 
-    def on_withdrawn(self, link: Link, phase: Phase) -> None:
+    def on_withdrawn(self, link: WlcLinkT, phase: Phase) -> None:
         if not self._dialed_by_us:
             self.recorder.count("sessions.withdrawn")

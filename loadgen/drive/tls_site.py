@@ -11,13 +11,11 @@ import heapq
 import socket
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import ClassVar
 
 from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.links import Link
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_serve import ServingShard
@@ -27,7 +25,6 @@ from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.directory import Directory
 from loadgen.session.transmit import Measurements, Notification, Priority, TransmitQueue
-from loadgen.session.wlc import WlcEndpoint
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS, NS_PER_MS
 from loadgen.world.population import Found
@@ -106,10 +103,10 @@ class SiteLink(WlcLink):
         self.declined = self.told_bytes = 0
 
 
-class SiteShard(ServingShard):
+class SiteShard(ServingShard[SiteLink]):
     """The controllers of one worker, and their sites."""
 
-    link_class: ClassVar[type[WlcLink]] = SiteLink
+    link_class = SiteLink
 
     def __init__(
         self,
@@ -126,7 +123,7 @@ class SiteShard(ServingShard):
         self._sites = self._new_sites()
         self._subscribers: list[list[SiteLink]] = [[] for _ in members]
         planned = Counter(session.wlc for session in plan.sessions)
-        self.planned = [planned[number] for number in members]  # sessions that should be there
+        self._planned = [planned[number] for number in members]  # sessions that should be there
         self._asked = plan.capability & plan.subscription  # by those
         self._ticks: list[tuple[int, int, int, int]] = []  # (when: ns since the start, controller, clock, number)
         self._ready: deque[Round] = deque()
@@ -155,7 +152,7 @@ class SiteShard(ServingShard):
             self._sites = self._new_sites()
             for site, links in zip(self._sites, self._subscribers, strict=True):
                 for link in links:
-                    assert isinstance(link.endpoint, WlcEndpoint)
+                    assert link.endpoint is not None
                     link.endpoint.directory = site.directory
         super().start_load(at_ns, stages)
         self._load_start_ns, self._stop_at_ns = at_ns, NEVER_NS
@@ -224,11 +221,11 @@ class SiteShard(ServingShard):
 
     def _tell(self, of: Round) -> None:
         """Give each link what it subscribed to, and send that as far as its socket takes it."""
-        planned = self.planned[of.position]
+        planned = self._planned[of.position]
         for number, link in enumerate(tuple(self._subscribers[of.position])):  # a link that breaks takes itself away
             items = self._items(of, link)
             if link.declined and number < planned:
-                assert isinstance(link.endpoint, WlcEndpoint)
+                assert link.endpoint is not None
                 # What it still has may be a part of what it had, as those that are associated are of all stations.
                 before = of.items_for(link.declined | link.endpoint.granted, link.endpoint.groups)
                 self._declined += sum(item.count for item in before) - sum(item.count for item in items)
@@ -241,10 +238,10 @@ class SiteShard(ServingShard):
 
     def _missing(self, position: int) -> int:
         """How many sessions that should be there are not."""
-        return max(0, self.planned[position] - len(self._subscribers[position]))
+        return max(0, self._planned[position] - len(self._subscribers[position]))
 
     def _items(self, of: Round, link: SiteLink) -> Sequence[Notification]:
-        assert isinstance(link.endpoint, WlcEndpoint)
+        assert link.endpoint is not None
         return of.items_for(link.endpoint.granted, link.endpoint.groups)
 
     def _queue(self, link: SiteLink, items: Sequence[Notification], priority: Priority) -> None:
@@ -297,9 +294,8 @@ class SiteShard(ServingShard):
 
     # -- links ---------------------------------------------------------------------------------------------------
 
-    def send_outbox(self, link: Link) -> None:
+    def send_outbox(self, link: SiteLink) -> None:
         """Answers have high priority, and their queue a limit like the other."""
-        assert isinstance(link, SiteLink)
         assert link.endpoint is not None
         if link.queue is None:
             link.queue = TransmitQueue(self._site.high_queue, self._site.normal_queue)
@@ -313,23 +309,20 @@ class SiteShard(ServingShard):
     def directory_of(self, position: int) -> Directory:
         return self._sites[position].directory
 
-    def on_granted(self, link: Link, before: int, now_ns: int) -> None:
+    def on_granted(self, link: SiteLink, before: int, now_ns: int) -> None:
         """Unsubscribed: what waits, because its peer has held it up, cannot be told any more."""
-        assert isinstance(link, SiteLink)
         assert link.endpoint is not None
         granted = link.endpoint.granted
         link.declined = (link.declined | before) & ~granted
         if link.queue is not None:
             self._unsent += link.queue.forget(granted)
 
-    def on_active(self, link: Link, now_ns: int) -> None:
+    def on_active(self, link: SiteLink, now_ns: int) -> None:
         super().on_active(link, now_ns)
-        assert isinstance(link, SiteLink)
         self._subscribers[link.number].append(link)
 
-    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+    def on_gone(self, link: SiteLink, phase: Phase, *, orderly: bool) -> None:
         super().on_gone(link, phase, orderly=orderly)
-        assert isinstance(link, SiteLink)
         if link in self._subscribers[link.number]:
             self._subscribers[link.number].remove(link)
         if (queue := link.queue) is not None:
@@ -342,8 +335,7 @@ class SiteShard(ServingShard):
             self._dropped[priority] += queue.dropped[priority]
             self._deepest[priority] = max(self._deepest[priority], queue.deepest[priority])
 
-    def notified(self, link: Link) -> int:
-        assert isinstance(link, SiteLink)
+    def notified(self, link: SiteLink) -> int:
         return 0 if link.queue is None else link.queue.sequence
 
     # -- the end -------------------------------------------------------------------------------------------------
@@ -375,11 +367,10 @@ class SiteShard(ServingShard):
         links = (link for links in self._subscribers for link in links)
         return sum(link.tunnel.unacknowledged_bytes() for link in links if link.tunnel is not None)
 
-    def told(self, link: Link) -> int:
-        assert isinstance(link, SiteLink)
+    def told(self, link: SiteLink) -> int:
         return link.told_bytes
 
-    def bytes_of_told(self, link: Link) -> tuple[float, float]:
+    def bytes_of_told(self, link: SiteLink) -> tuple[float, float]:
         return 1.0, 1.0 + self.record_bytes * self._writes / self._sent_bytes
 
     def totals(self, now_ns: int) -> dict[str, int]:

@@ -13,7 +13,6 @@ from OpenSSL import SSL
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.controllers import make_controllers
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.links import Link
 from loadgen.drive.phase import Phase
 from loadgen.drive.ring_table import Singles
 from loadgen.drive.tls import MIN_TICK_NS
@@ -43,8 +42,10 @@ _SEND_BUDGET_NS = 10 * NS_PER_MS
 _STATION_MASK = mask_of(MOBILE_STATION)
 
 
-class WlcShard(ServingShard):
+class WlcShard(ServingShard[WlcLink]):
     """The controllers of one worker."""
+
+    link_class = WlcLink
 
     def __init__(
         self,
@@ -236,16 +237,14 @@ class WlcShard(ServingShard):
     def directory_of(self, position: int) -> Directory:
         return self.controllers[position].directory
 
-    def on_active(self, link: Link, now_ns: int) -> None:
+    def on_active(self, link: WlcLink, now_ns: int) -> None:
         super().on_active(link, now_ns)
-        assert isinstance(link, WlcLink)
         assert link.endpoint is not None
         if link.endpoint.granted & _STATION_MASK:
             self.owing.subscribe(link, now_ns)
 
-    def on_granted(self, link: Link, before: int, now_ns: int) -> None:
+    def on_granted(self, link: WlcLink, before: int, now_ns: int) -> None:
         """Unsubscribed: nothing becomes due until the link subscribes again. Its numbers go on."""
-        assert isinstance(link, WlcLink)
         assert link.endpoint is not None
         subservice, granted = self.controllers[link.number].subservice, link.endpoint.granted
         told = granted >> subservice & 1
@@ -267,14 +266,12 @@ class WlcShard(ServingShard):
         if link.row >= 0:  # else it broke
             self.owing.unsubscribe(link, due_now)
 
-    def on_gone(self, link: Link, phase: Phase, *, orderly: bool) -> None:
+    def on_gone(self, link: WlcLink, phase: Phase, *, orderly: bool) -> None:
         super().on_gone(link, phase, orderly=orderly)
-        assert isinstance(link, WlcLink)
         self.owing.leave(link, self.clock())
 
-    def _flush(self, link: Link) -> None:
+    def _flush(self, link: WlcLink) -> None:
         super()._flush(link)
-        assert isinstance(link, WlcLink)
         if not self.owing.started or link.row < 0 or link.phase is not Phase.ACTIVE:
             return
         if link.tunnel is None or link.tunnel.blocked:
@@ -290,15 +287,14 @@ class WlcShard(ServingShard):
         links = (link for link in self.owing.subscribers if link is not None)
         return sum(link.tunnel.unacknowledged_bytes() for link in links if link.tunnel is not None)
 
-    def told(self, link: Link) -> int:
+    def told(self, link: WlcLink) -> int:
         return link.notifications or self.notified(link)
 
-    def bytes_of_told(self, link: Link) -> tuple[float, float]:
-        assert isinstance(link, WlcLink)
+    def bytes_of_told(self, link: WlcLink) -> tuple[float, float]:
         each = self.controllers[link.number].frame_bytes
         return each, each + self.record_bytes * self._writes / self._sent
 
-    def send_outbox(self, link: Link) -> None:
+    def send_outbox(self, link: WlcLink) -> None:
         assert link.endpoint is not None
         outbox = link.endpoint.outbox
         sizes = [*map(len, outbox)]
@@ -306,8 +302,7 @@ class WlcShard(ServingShard):
         if sent := sizes[: len(sizes) - len(outbox)]:
             self.note_aside(link, sum(sent), len(sent))
 
-    def notified(self, link: Link) -> int:
-        assert isinstance(link, WlcLink)
+    def notified(self, link: WlcLink) -> int:
         return self.owing.sent(link)
 
     def totals(self, now_ns: int) -> dict[str, int]:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import trio
 from dtls_samples import PROFILE, Wlcs, plan_of, run
 
-from loadgen.drive.dtls import DtlsLink
+from loadgen.drive.dtls_wlc import DtlsWlcLink
 from loadgen.drive.phase import Phase
 from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.codec import Codec
@@ -28,7 +28,7 @@ def test_what_is_due_goes_on_when_an_mse_leaves_or_never_comes(tmp_path: Path) -
         owing = driver.owing
         at_ns = time.monotonic_ns()
         owing.start(at_ns, plan.stages)
-        link = DtlsLink(SimpleNamespace(peer_address=("127.0.0.1", 1)), 0, 0)  # type: ignore[arg-type]
+        link = DtlsWlcLink(SimpleNamespace(peer_address=("127.0.0.1", 1)), 0, 0)  # type: ignore[arg-type]
         owing.subscribe(link, at_ns)
         assert owing.rows[0] == [0, 1, 2]
         owing.ledger.done[link.row] += 7
@@ -58,7 +58,7 @@ class Answers:
         self.sent.append(bytes(data))
 
 
-async def unsubscribing(plan: Plan, *then: Message) -> tuple[Wlcs, DtlsLink, list[bytes], int]:
+async def unsubscribing(plan: Plan, *then: Message) -> tuple[Wlcs, DtlsWlcLink, list[bytes], int]:
     """The first WLC's MSE unsubscribes while ten notifications are due that nobody has come to yet.
 
     Returns:
@@ -67,7 +67,7 @@ async def unsubscribing(plan: Plan, *then: Message) -> tuple[Wlcs, DtlsLink, lis
     wlcs = Wlcs(plan, [listen(("127.0.0.1", 0)) for _ in plan.wlcs])
     driver, answers = wlcs.driver, Answers()
     owing, codec = driver.owing, Codec(PROFILE)
-    link = DtlsLink(answers, 0, 0)  # type: ignore[arg-type]
+    link = DtlsWlcLink(answers, 0, 0)  # type: ignore[arg-type]
     driver.on_tunnel(link, time.monotonic_ns())
     link.phase = Phase.SETTING_UP
 

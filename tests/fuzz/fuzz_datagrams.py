@@ -13,9 +13,9 @@ from fuzz_bytes import Bytes, joined
 from fuzz_profiles import CODECS
 from fuzz_sessions import BYTES, CHANGED, FLOOD, FRAME, NOTIFICATIONS, PIECES, RAW, piece, settings_of, setup_frames
 
-from loadgen.drive.dtls import MAX_DATAGRAM_BYTES, DtlsLink
-from loadgen.drive.dtls_mse import DtlsMseDriver
-from loadgen.drive.dtls_wlc import DtlsWlcDriver
+from loadgen.drive.dtls import MAX_DATAGRAM_BYTES
+from loadgen.drive.dtls_mse import DtlsMseDriver, DtlsMseLink
+from loadgen.drive.dtls_wlc import DtlsWlcDriver, DtlsWlcLink
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.phase import Phase
 from loadgen.errors import RemoteProtocolError
@@ -68,7 +68,7 @@ class _Session:
         share = Share(plan.schedule(), 0, 1)
         equipment = Equipment(plan, profile, self.recorder, settings, share, _TO_UNIX_NS, self.clock)
         self.driver: Any
-        self.link = DtlsLink(_Association(), 0, self.clock.now_ns)  # type: ignore[arg-type]
+        self.link: Any = (DtlsWlcLink if role is Role.WLC else DtlsMseLink)(_Association(), 0, self.clock.now_ns)  # type: ignore[arg-type]
         if role is Role.WLC:
             self.driver = DtlsWlcDriver(equipment, [], [])
             directory = self.driver.controllers[0].directory
