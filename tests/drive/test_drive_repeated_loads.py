@@ -12,7 +12,7 @@ import pytest
 import trio
 from drive_samples import PATIENT, VirtualClock, equipped
 
-from loadgen.drive import tls_handshakes, tls_wlc
+from loadgen.drive import handshake_load, tls_wlc
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_handshakes import HandshakeMseShard
@@ -46,7 +46,7 @@ backlog = "1m"
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with others does not cut a turn short."""
     monkeypatch.setattr(tls_wlc, "_SEND_BUDGET_NS", 3600 * NS_PER_S)
-    monkeypatch.setattr(tls_handshakes, "_DIAL_BUDGET_NS", 3600 * NS_PER_S)
+    monkeypatch.setattr(handshake_load, "DIAL_BUDGET_NS", 3600 * NS_PER_S)
 
 
 class FakeTunnel:
@@ -448,11 +448,11 @@ def test_handshakes_that_the_first_load_dropped_are_not_made_in_the_second(
     shaking = Handshakes(tmp_path / "h.toml", monkeypatch, 'concurrency = 3\nbacklog = "100ms"\n')
     shaking.start(1, 10, ago_s=0.05)
     shaking.turn()
-    shaking.shard._start_ns -= 2 * NS_PER_S  # time goes by, with as many under way as may be
-    shaking.shard._done = 1
+    shaking.shard.load.start_ns -= 2 * NS_PER_S  # time goes by, with as many under way as may be
+    shaking.shard.load.done = 1
     while len(shaking.shard.links) < 3:
         shaking.shard.links[len(shaking.shard.links)] = Dialed()  # type: ignore[assignment]
-    shaking.shard._held_up = True
+    shaking.shard.load.held_up = True
     shaking.turn()
     assert shaking.totals() == (10, 1, 9)
     shaking.shard.links.clear()

@@ -11,10 +11,11 @@ import pytest
 from drive_samples import equipped
 
 from loadgen.clock import MONOTONIC, Nanoseconds
-from loadgen.drive import tls_handshakes
+from loadgen.drive import handshake_load
+from loadgen.drive.handshake_load import resumes
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_dial import DialingShard, MseLink
-from loadgen.drive.tls_handshakes import HandshakeMseShard, resumes
+from loadgen.drive.tls_handshakes import HandshakeMseShard
 from loadgen.measure.recorder import Recorder
 from loadgen.measure.stages import AFTER
 from loadgen.nmsp.messages import Role
@@ -40,6 +41,9 @@ def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Handshake
     path = tmp_path / "h.toml"
     path.write_text(SCENARIO + "rate = 100\n", "utf-8")
     made = _shard(path)
+    monkeypatch.setattr(
+        handshake_load, "DIAL_BUDGET_NS", 3600 * NS_PER_S
+    )  # a machine that stands still changes nothing
 
     def dial(number: int, started_ns: int) -> Dialed:
         link = Dialed()
@@ -62,7 +66,7 @@ def _shard(path: Path, clock: Nanoseconds = MONOTONIC) -> HandshakeMseShard:
 def test_what_waits_for_those_under_way_is_held_up(shard: HandshakeMseShard) -> None:
     shard.on_turn(time.monotonic_ns())
     assert len(shard.links) == 3
-    assert shard._held_up
+    assert shard.load.held_up
     lag = shard.recorder.bins("generator.lag").take()
     assert lag is not None
     assert lag.count == 3
@@ -75,11 +79,11 @@ def test_what_waits_for_those_under_way_is_held_up(shard: HandshakeMseShard) -> 
 def test_without_time_to_dial_nobody_else_is_to_blame(
     shard: HandshakeMseShard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shard._held_up = True
-    monkeypatch.setattr(tls_handshakes, "_DIAL_BUDGET_NS", -1)
+    shard.load.held_up = True
+    monkeypatch.setattr(handshake_load, "DIAL_BUDGET_NS", -1)
     shard.on_turn(time.monotonic_ns())
     assert not shard.links
-    assert not shard._held_up
+    assert not shard.load.held_up
 
 
 def test_our_own_lateness_begins_when_the_peer_let_a_place_go(
@@ -91,7 +95,7 @@ def test_our_own_lateness_begins_when_the_peer_let_a_place_go(
     shard.recorder.bins("generator.lag").take()
     shard.links.clear()
     with monkeypatch.context() as patched:
-        patched.setattr(tls_handshakes, "_DIAL_BUDGET_NS", -1)
+        patched.setattr(handshake_load, "DIAL_BUDGET_NS", -1)
         shard.on_turn(now + 1)
     assert not shard.links
     shard.on_turn(time.monotonic_ns())
@@ -111,19 +115,19 @@ def test_without_time_for_those_under_way_nobody_else_is_to_blame(shard: Handsha
     shard.handshakes_wait = True
     shard.on_turn(time.monotonic_ns())
     assert len(shard.links) == 3
-    assert not shard._held_up
+    assert not shard.load.held_up
 
 
 def test_as_fast_as_it_goes_rests_when_dialing_fails_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "h.toml"
     path.write_text(SCENARIO, "utf-8")
-    shard = _shard(path)
+    now = time.monotonic_ns()
+    shard = _shard(path, lambda: now)
 
     def dial(number: int, started_ns: int) -> Dialed:
         raise TransportFault("no_local_port")
 
     monkeypatch.setattr(shard, "dial", dial)
-    now = time.monotonic_ns()
     shard.start_load(now, shard.plan.stages)
     shard.on_turn(now)
     assert shard.recorder.counters["handshakes.attempted"] == shard.recorder.counters["errors.tcp.no_local_port"] == 1

@@ -272,12 +272,12 @@ def test_handshakes_that_are_under_way_at_the_end_are_withdrawn(tmp_path: Path, 
             link.phase = phase
     mse.halt()
     wlc.halt()
-    mse.on_turn(mse._stop_at_ns)
+    mse.on_turn(mse.load.stop_at_ns)
     assert not mse.halted.is_set()
     wlc.fault(pairs[3][1], "alert_unknown_ca")
     assert failures(wlc.recorder.counters) == {"errors.close.alert_unknown_ca": 1}
     wlc.recorder.counters.clear()
-    mse.on_turn(mse._stop_at_ns + 60 * 10**9)
+    mse.on_turn(mse.load.stop_at_ns + 60 * 10**9)
     assert mse.halted.is_set()
     assert not mse.links
     wlc.fault(pairs[1][1], "closed")
