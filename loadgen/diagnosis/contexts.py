@@ -9,9 +9,8 @@ from OpenSSL import SSL
 
 from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.credentials import Identity
-from loadgen.transport.tls import ContextMaker, client_context, server_context
-from loadgen.transport.trace import observed
-from loadgen.transport.verifying import NO_CHECK_TIME, ClockedContext
+from loadgen.transport.contexts import ContextMaker, client_context, server_context
+from loadgen.transport.verifying import NO_CHECK_TIME, Applicant, CertificateCheck, ClockedContext, Ruling, observed
 
 
 def mse_context(
@@ -59,15 +58,7 @@ def wlc_context(
         check: the auth list; asked about certificates that are valid now. None: anybody is let in.
         make: as of `mse_context`.
     """
-    listed = None if check is None else observed(lambda der: check(AnyCertificate(der)))
-
-    def dated(der: bytes) -> str | None:
-        assert listed is not None
-        certificate = AnyCertificate(der)
-        seen(certificate)
-        return dates_refused(certificate, datetime.now(UTC)) or listed(der)
-
-    judge = None if listed is None else dated
+    judge = None if check is None else _dated(seen, observed(lambda _, der: Ruling(check(AnyCertificate(der)))))
     context = server_context(
         identity.key_pem,
         identity.certificate_pem,
@@ -84,6 +75,16 @@ def wlc_context(
     # told. Judged by `dates_refused` instead, and refused with the same alerts.
     store.set_flags(NO_CHECK_TIME)
     return _finished(context, strong=strong)
+
+
+def _dated(seen: Callable[[AnyCertificate], None], listed: CertificateCheck) -> CertificateCheck:
+    def dated(tunnel: Applicant, der: bytes) -> Ruling:
+        certificate = AnyCertificate(der)
+        seen(certificate)
+        refusal = dates_refused(certificate, datetime.now(UTC))
+        return listed(tunnel, der) if refusal is None else Ruling(refusal)
+
+    return dated
 
 
 def dates_refused(certificate: AnyCertificate, now: datetime) -> str | None:

@@ -11,15 +11,15 @@ from loadgen.diagnosis.link import OneLink
 from loadgen.errors import RemoteProtocolError
 from loadgen.session.datagrams import DatagramMseEndpoint
 from loadgen.session.link import Endpoint
-from loadgen.transport.datagram_tunnel import TracedDatagramTunnel
+from loadgen.transport.datagram_tunnel import DatagramTunnel
 from loadgen.transport.tls import TransportFault, kind_of_errno
 
 
 class DatagramLink(OneLink):
     """An association and what came over it."""
 
-    tunnel: TracedDatagramTunnel
-    tunnels = TracedDatagramTunnel
+    tunnel: DatagramTunnel
+    tunnels = DatagramTunnel
     _lost = ""  # what a look was told instead of bytes: a refusal (ICMP), which the kernel tells once
 
     def handshake(self, deadline_ns: int) -> None:

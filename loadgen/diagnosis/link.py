@@ -18,8 +18,8 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.session.link import Endpoint
 from loadgen.transport.parting import hear_out
 from loadgen.transport.spoken import Spoken
-from loadgen.transport.tls import TransportFault, Want
-from loadgen.transport.trace import Happening, Sink, TracedTunnel, TraceEvent
+from loadgen.transport.tls import TransportFault, Tunnel, Want
+from loadgen.transport.trace import Happening, Observer, Sink, TraceEvent
 from loadgen.units import NS_PER_MS
 
 _READ_BYTES = 65536
@@ -38,7 +38,7 @@ class OneLink:
         bodies: what the last control message of each kind said, still encoded.
     """
 
-    tunnels: ClassVar[type[TracedTunnel]] = TracedTunnel
+    tunnels: ClassVar[type[Tunnel]] = Tunnel
 
     def __init__(self, context: SSL.Context, sock: socket.socket, sink: Sink, *, server: bool) -> None:
         self._sink = sink
@@ -53,7 +53,7 @@ class OneLink:
         self._receiver: NotifyReceiver | None = None
         self._held = 0  # bytes of a frame that is not whole
         self.spoken = Spoken(context)
-        self.tunnel = self.tunnels(context, sock, self._take, server=server)
+        self.tunnel = self.tunnels(context, sock, server=server, observer=Observer(self._take))
 
     @property
     def answered(self) -> bool:

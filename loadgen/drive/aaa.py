@@ -5,21 +5,14 @@ clients is counted, over TLS and over DTLS, and what an association asks AAA for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.authlist import AuthList
 from loadgen.measure.recorder import Recorder
+from loadgen.transport.verifying import Applicant, Ruling
 from loadgen.units import NS_PER_S
 
 NOT_LISTED = "key_hash_not_listed"
-
-
-class AaaAnswer(NamedTuple):
-    """What came of a request. list: which knew the client, from 1; 0: none. wait_ns: how long the answer takes."""
-
-    list: int
-    wait_ns: int
 
 
 class Aaa:
@@ -30,10 +23,9 @@ class Aaa:
         self._lists = tuple(zip(lists, delays_ns, strict=True))
         self.poll_tick_ns = poll_tick_ns
         self.takes_time = any(delays_ns)
-        self._answer: AaaAnswer | None = None
 
-    def check(self, der: bytes) -> str | None:
-        """Ask for a client, whose certificate this is; called inside of its handshake. None: it is listed.
+    def check(self, _tunnel: Applicant, der: bytes) -> Ruling:
+        """Ask for a client, whose certificate this is; called inside of its handshake.
 
         Raises:
             UnreadableError: the certificate has no key where one belongs.
@@ -42,15 +34,8 @@ class Aaa:
         for number, (auth_list, delay_ns) in enumerate(self._lists, 1):
             wait_ns += delay_ns
             if auth_list.find(certificate) is not None:
-                self._answer = AaaAnswer(number, wait_ns)
-                return None
-        self._answer = AaaAnswer(0, wait_ns)
-        return NOT_LISTED
-
-    def take(self) -> AaaAnswer | None:
-        """The answer to what was asked since it was called last."""
-        answer, self._answer = self._answer, None
-        return answer
+                return Ruling(None, number, wait_ns)
+        return Ruling(NOT_LISTED, 0, wait_ns)
 
 
 def count_verified(recorder: Recorder, verified: bool | None) -> None:
@@ -60,12 +45,12 @@ def count_verified(recorder: Recorder, verified: bool | None) -> None:
         recorder.count("verify.success" if verified else "verify.fail")
 
 
-def count_response(recorder: Recorder, answer: AaaAnswer) -> None:
+def count_response(recorder: Recorder, ruling: Ruling) -> None:
     """An answer of AAA's has come."""
     recorder.count("aaa.response")
-    if answer.list:
+    if ruling.refusal is None:
         recorder.count("aaa.validation_success")
-        recorder.count(f"aaa.found_in_list_{answer.list}")
+        recorder.count(f"aaa.found_in_list_{ruling.list}")
     else:
         recorder.count("aaa.validation_fail")
 
@@ -73,28 +58,18 @@ def count_response(recorder: Recorder, answer: AaaAnswer) -> None:
 class Admission:
     """The client of one association, before AAA. It is the association's `transport.dtls.Deliberation`."""
 
-    __slots__ = ("_aaa", "_answer", "_recorder")
+    __slots__ = ("_aaa", "_recorder")
 
     def __init__(self, aaa: Aaa, recorder: Recorder) -> None:
         self._aaa = aaa
         self._recorder = recorder
-        self._answer: AaaAnswer | None = None
 
     @property
     def poll_tick_s(self) -> float:
         return self._aaa.poll_tick_ns / NS_PER_S
 
-    def judged(self) -> float:
-        answer = self._aaa.take()
-        if answer is None:  # its certificate could not be read, and nobody was asked
-            return 0.0
+    def asked(self, _ruling: Ruling) -> None:
         self._recorder.count("aaa.request")
-        self._answer = answer
-        if not answer.wait_ns:
-            self.answered()
-        return answer.wait_ns / NS_PER_S
 
-    def answered(self) -> None:
-        if self._answer is not None:
-            count_response(self._recorder, self._answer)
-            self._answer = None
+    def answered(self, ruling: Ruling) -> None:
+        count_response(self._recorder, ruling)

@@ -9,7 +9,7 @@ import numpy as np
 
 from loadgen.nmsp.bulk import Int64s, NotifyRing, stamp_of
 from loadgen.nmsp.profile import WireProfile
-from loadgen.transport.tls import Pointer, pin
+from loadgen.transport.openssl import Pointer, pin
 
 # A frame: its ring's buffer, where that begins in memory, the frame's offset and size.
 Frame: TypeAlias = tuple[bytearray, Pointer, int, int]

@@ -11,7 +11,7 @@ from typing import ClassVar, TypeVar
 
 from OpenSSL import SSL
 
-from loadgen.drive.aaa import Aaa, AaaAnswer, count_response, count_verified
+from loadgen.drive.aaa import Aaa, count_response, count_verified
 from loadgen.drive.asides import Asides
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
@@ -23,6 +23,7 @@ from loadgen.session.wlc import WlcEndpoint
 from loadgen.transport.address import host_and_port
 from loadgen.transport.patient import PatientTunnel
 from loadgen.transport.tls import Tunnel, Want, kind_of_errno
+from loadgen.transport.verifying import Ruling
 from loadgen.units import NS_PER_MS
 
 LISTEN_BACKLOG = 1024
@@ -55,7 +56,7 @@ class WlcLink(Link):
         self.address = address
         self.number = number
         self.row = self.left_row = -1
-        self.answer: AaaAnswer | None = None
+        self.answer: Ruling | None = None
         self.asides: Asides | None = None
         self.paused = False
         self.heard_ns = started_ns
@@ -210,9 +211,11 @@ class ListeningShard(Shard[WlcLinkT]):
     def accept(self, context: SSL.Context, sock: socket.socket, link: WlcLinkT) -> Tunnel:
         """The server's end of a tunnel over a link's socket, which was accepted."""
         patient = self._aaa is not None and self._aaa.takes_time
-        if self.tracer is not None:
-            return self.tracer.server(context, sock, link.number, link.address, patient=patient)
-        return PatientTunnel(context, sock) if patient else Tunnel(context, sock, server=True)
+        tracer = self.tracer
+        observer = None if tracer is None else tracer.observer(link.number, link.address, patient=patient)
+        if patient:
+            return PatientTunnel(context, sock, observer)
+        return Tunnel(context, sock, server=True, observer=observer)
 
     def shake(self, link: WlcLinkT) -> bool:
         aaa = self._aaa
@@ -220,10 +223,13 @@ class ListeningShard(Shard[WlcLinkT]):
             return super().shake(link)
         if aaa.takes_time:
             return self._shake_patiently(link, aaa)
+        tunnel = link.tunnel
+        assert tunnel is not None
+        asked = tunnel.ruling is not None
         try:
             done = super().shake(link)
         finally:
-            if (answer := aaa.take()) is not None:
+            if not asked and (answer := tunnel.ruling) is not None:
                 self._count_answer(answer)
         if not done and aaa.poll_tick_ns:
             self._rest(link, aaa.poll_tick_ns)
@@ -237,8 +243,9 @@ class ListeningShard(Shard[WlcLinkT]):
             self._count_response(link.answer)
             link.answer = None
         else:
+            asked = tunnel.ruling is not None
             tunnel.take_in()
-            if (answer := aaa.take()) is not None:
+            if not asked and (answer := tunnel.ruling) is not None:
                 self.recorder.count("aaa.request")
                 link.answer = answer
                 self._rest(link, answer.wait_ns)
@@ -266,11 +273,11 @@ class ListeningShard(Shard[WlcLinkT]):
         self.arm(link, deadline_ns)
         self.advance(link)
 
-    def _count_answer(self, answer: AaaAnswer) -> None:
+    def _count_answer(self, answer: Ruling) -> None:
         self.recorder.count("aaa.request")
         self._count_response(answer)
 
-    def _count_response(self, answer: AaaAnswer) -> None:
+    def _count_response(self, answer: Ruling) -> None:
         count_response(self.recorder, answer)
 
     def _count_verified(self, link: WlcLinkT) -> None:

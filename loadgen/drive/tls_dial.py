@@ -69,9 +69,9 @@ class DialingShard(Shard[MseLink]):
         """The client's end of a tunnel over the link's socket."""
         session = self.sessions[link.number]
         context = self._contexts[session.mse]
-        if self.tracer is not None:
-            return self.tracer.client(context, link.socket, link.number, self._addresses[session.wlc])
-        return Tunnel(context, link.socket, server=False)
+        tracer = self.tracer
+        observer = None if tracer is None else tracer.observer(link.number, self._addresses[session.wlc])
+        return Tunnel(context, link.socket, server=False, observer=observer)
 
     def on_connected(self, link: MseLink) -> None:
         dial_result(link.socket)

@@ -6,16 +6,12 @@ in length, because a peer that sends byte by byte makes three events of each.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
 
 import msgspec
-from OpenSSL import SSL
 
 from loadgen.nmsp.messages import Role
-from loadgen.transport.patient import PatientTunnel
-from loadgen.transport.tls import Tunnel
-from loadgen.transport.trace import Happening, Sink, TracedPatientTunnel, TracedTunnel, TraceEvent
+from loadgen.transport.trace import Happening, Observer, TraceEvent
 
 # A handshake has about sixty.
 MAX_EVENTS = 1000
@@ -45,7 +41,7 @@ class Traced(msgspec.Struct, frozen=True, tag=True):
 
 
 class Tracer:
-    """Makes the tunnels of a shard: traced ones first, and plain ones once there were enough of those.
+    """Gives observers to the tunnels of a shard: to the first ones, until there were enough of those.
 
     Attributes:
         untraced: handshakes that were begun and not traced.
@@ -61,27 +57,19 @@ class Tracer:
         self._left = limit
         self.untraced = 0
 
-    def client(self, context: SSL.Context, sock: socket.socket, row: int, peer: tuple[str, int]) -> Tunnel:
-        """A tunnel of the MSE of this row, to the WLC at `peer`."""
-        if (sink := self._sink(row, peer)) is None:
-            return Tunnel(context, sock, server=False)
-        return TracedTunnel(context, sock, sink, server=False)
+    def observer(self, row: int, peer: tuple[str, int], *, patient: bool = False) -> Observer | None:
+        """For a handshake that begins; None: it is not traced.
 
-    def server(
-        self, context: SSL.Context, sock: socket.socket, row: int, peer: tuple[str, int], *, patient: bool
-    ) -> Tunnel:
-        """A tunnel of the WLC of this row, from the MSE at `peer`; `patient`: its AAA takes its time."""
-        sink = self._sink(row, peer)
-        if patient:
-            return PatientTunnel(context, sock) if sink is None else TracedPatientTunnel(context, sock, sink)
-        return Tunnel(context, sock, server=True) if sink is None else TracedTunnel(context, sock, sink, server=True)
-
-    def _sink(self, row: int, peer: tuple[str, int]) -> Sink | None:
+        Args:
+            row: of the WLC or MSE whose end of it this is.
+            peer: the other end.
+            patient: the WLC's AAA takes its time.
+        """
         if not self._left:
             self.untraced += 1
             return None
         self._left -= 1
-        return _Gathering(self._role, self._numbers[row], peer, self._give).take
+        return Observer(_Gathering(self._role, self._numbers[row], peer, self._give).take, patient=patient)
 
 
 class _Gathering:

@@ -66,9 +66,8 @@ from loadgen.run.channel import (
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.transport import dtls
 from loadgen.transport.address import host_and_port, socket_address
-from loadgen.transport.tls import ContextMaker, client_context, server_context
-from loadgen.transport.trace import observed
-from loadgen.transport.verifying import Clock, ClockedContext, skewed
+from loadgen.transport.contexts import ContextMaker, client_context, server_context
+from loadgen.transport.verifying import Clock, ClockedContext, observed, skewed
 from loadgen.units import NS_PER_S
 
 # Intervals may be minutes long: in between, the supervisor is to know that we are there.
@@ -333,8 +332,7 @@ class Worker:
         addresses = tuple(host_and_port(listener.getsockname()) for listener in listeners)
         lists = assignment.auth_lists
         aaa = Aaa(lists, plan.list_delays_ns, plan.poll_tick_ns) if plan.authenticate else None
-        asked = None if aaa is None else aaa.check
-        check = observed(asked) if assignment.trace_limit else asked
+        check = None if aaa is None else observed(aaa.check) if assignment.trace_limit else aaa.check
         contexts = [
             server_context(
                 identity.key_pem,

@@ -12,20 +12,23 @@ import time
 
 from OpenSSL import SSL
 
-from loadgen.transport.trace import Sink, TracedTunnel
+from loadgen.transport.tls import Tunnel
+from loadgen.transport.trace import Observer
 from loadgen.units import NEVER_NS, NS_PER_S
 
 # What every path carries that is an Ethernet's, without IP and UDP headers.
 _PAYLOAD_BYTES = {socket.AF_INET: 1500 - 28, socket.AF_INET6: 1500 - 48}
 
 
-class TracedDatagramTunnel(TracedTunnel):
-    """A tunnel of DTLS that tells `sink` what happens in it."""
+class DatagramTunnel(Tunnel):
+    """A tunnel of DTLS."""
 
-    def __init__(self, context: SSL.Context, sock: socket.socket, sink: Sink, *, server: bool) -> None:
+    def __init__(
+        self, context: SSL.Context, sock: socket.socket, *, server: bool, observer: Observer | None = None
+    ) -> None:
         if server:
             _ask_for_cookie(context)
-        super().__init__(context, sock, sink, server=server)
+        super().__init__(context, sock, server=server, observer=observer)
         self._connection.set_ciphertext_mtu(_PAYLOAD_BYTES[socket.AddressFamily(sock.family)])
 
     def repeats_ns(self) -> int:

@@ -9,19 +9,19 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 from OpenSSL import SSL
-from OpenSSL._util import ffi as _ffi
-from OpenSSL._util import lib as _lib
-from trio._dtls import decode_volley_trusted
 
-from loadgen.transport import verifying
+from loadgen.transport import openssl, trio_dtls, verifying
 from loadgen.transport.address import host_and_port, socket_address
 from loadgen.transport.alerts import ALERTS, FATAL
 from loadgen.transport.tls import EndOfStream, TransportFault, kind_of_errno, kind_of_error, kind_of_reason
-from loadgen.transport.verifying import Clock, ClockedContext
+from loadgen.transport.trace import Observer
+from loadgen.transport.trio_dtls import Flight
+from loadgen.transport.verifying import Clock, ClockedContext, Ruling
+from loadgen.units import NS_PER_S
 
 # What DTLS 1.2 adds to a record at most: its header, an IV, a MAC of SHA-384 and CBC's padding. With AES-GCM it is 37.
 MAX_RECORD_OVERHEAD_BYTES = 13 + 16 + 48 + 16
@@ -73,21 +73,21 @@ def _note_alert(connection: SSL.Connection, where: int, code: int) -> None:
 
 def _reason() -> str | None:
     """Why OpenSSL sends the alert that it is just about to send, as it would say over TLS."""
-    words = _lib.ERR_reason_error_string(_lib.ERR_peek_error())
-    return None if words == _ffi.NULL else kind_of_reason(_ffi.string(words).decode())
+    words = openssl.first_reason()
+    return None if words is None else kind_of_reason(words)
 
 
 class Deliberation(Protocol):
-    """Whoever decides about an association's client, and may take time for it."""
+    """A decision about an association's client that may take time."""
 
     @property
     def poll_tick_s(self) -> float:
         """How long the client's next flight is left alone after each of ours; 0: not at all."""
 
-    def judged(self) -> float:
-        """The decision was made; returns how long the client waits for it (s)."""
+    def asked(self, ruling: Ruling) -> None:
+        """The check was asked; the client waits for its ruling from now on, if it takes time."""
 
-    def answered(self) -> None:
+    def answered(self, ruling: Ruling) -> None:
         """That time is over."""
 
 
@@ -98,9 +98,8 @@ class Association:
     Finished, or an alert. With a deliberation it is sent when the time has come.
 
     Attributes:
-        verified: whether the chain of a client's certificate holds; None if there was nothing to judge, or not yet.
-        refusal: why our check refused the peer's certificate.
-        refused_certificate: in DER, where OpenSSL refused it before anybody was asked.
+        verified, refusal, refused_certificate, ruling, broke: at a server's end, see `verifying.Applicant`.
+        observer: what its handshake is told to, if it is traced.
         hello: what tells this attempt of a client's from its others, whatever it repeats.
         unmet: the client's hello was refused as it stood: whenever it comes again, that is the same attempt.
         most_bytes: what one datagram may carry, once the handshake is done.
@@ -120,32 +119,34 @@ class Association:
             "_until",
             "_waiting",
         ),
-        *("hello", "most_bytes", "refusal", "refused_certificate", "sending", "unmet", "verified"),
+        *("broke", "hello", "most_bytes", "observer", "refusal", "refused_certificate", "ruling", "sending", "unmet"),
+        "verified",
     )
 
     def __init__(self, channel: trio.DTLSChannel, mtu_bytes: int, deliberation: Deliberation | None = None) -> None:
         """Args: mtu_bytes: of the path, with IP and UDP headers; deliberation: of a server that has one."""
         self._channel = channel
         channel.set_ciphertext_mtu(mtu_bytes - _HEADERS_BYTES[socket.AddressFamily(channel.endpoint.socket.family)])
-        # trio has no way to tell which connection a context's callback is about, nor to end an association in order.
-        self._connection: SSL.Connection = channel._ssl  # noqa: SLF001
+        self._connection = trio_dtls.connection_of(channel)
         self._connection.set_app_data(self)
         context = self._connection.get_context()
         if isinstance(context, ClockedContext):
-            context.read_clock(self._connection._ssl)  # noqa: SLF001
+            context.read_clock(self._connection)
         self._deliberation = deliberation
         self._until = 0.0  # by trio's clock: what we have to say waits until then
         self._setup_ends = 0.0
         self._waiting = False
-        self._send_flight = channel._send_volley  # noqa: SLF001
+        self._send_flight = trio_dtls.sender_of(channel)
         self._scope = trio.CancelScope()
         self._alert: str | None = None
         self.refusal: str | None = None
         self.refused_certificate: bytes | None = None
+        self.ruling: Ruling | None = None
+        self.broke: BaseException | None = None
+        self.observer: Observer | None = None
         self.verified: bool | None = None
         self.most_bytes = 0
-        # A cookie and the bytes of the hello; trio has them too, to know a repeated one by.
-        self.hello = hash((channel.peer_address, channel._client_hello))  # noqa: SLF001
+        self.hello = trio_dtls.hello_of(channel)
         self.unmet = False
         self.sending = trio.Lock()
 
@@ -156,16 +157,21 @@ class Association:
         self._scope.deadline = min(self._scope.deadline, end)
 
     def judged(self) -> None:
-        """In the handshake, at a server's end: `verified` and `refusal` are what came of the client's certificate."""
+        """In the handshake: what follows from a ruling waits as long as that says."""
         if self._deliberation is not None:
-            self._until = trio.current_time() + self._deliberation.judged()
+            self._until = trio.current_time()
+            if (ruling := self.ruling) is not None:  # or its certificate could not be read, and the check said nothing
+                self._until += ruling.wait_ns / NS_PER_S
+                self._deliberation.asked(ruling)
+                if not ruling.wait_ns:
+                    self._deliberation.answered(ruling)
 
     @property
     def deliberating(self) -> bool:
         """The client waits for us."""
         return self._waiting
 
-    async def _speak(self, flight: Any) -> None:
+    async def _speak(self, flight: Flight) -> None:
         """In the place of trio's sending of a flight.
 
         trio waits for an answer to our flight before, and its patience must cut neither our waiting nor this short: it
@@ -187,7 +193,8 @@ class Association:
             await trio.sleep_until(min(self._until, self._setup_ends))
             self._waiting = False
             if self._until <= self._setup_ends:
-                deliberation.answered()
+                if self.ruling is not None:
+                    deliberation.answered(self.ruling)
                 await self._send_flight(flight)
         if self._alert is not None:
             self._scope.cancel()
@@ -207,7 +214,7 @@ class Association:
                 OpenSSL refused the peer and did not say why.
         """
         self._scope.deadline = self._setup_ends = trio.current_time() + timeout_s
-        self._channel._send_volley = self._speak  # type: ignore[assignment, method-assign]  # noqa: SLF001
+        trio_dtls.send_by(self._channel, self._speak)
         with self._scope:
             try:
                 await self._channel.do_handshake(initial_retransmit_timeout=retransmit_s)
@@ -222,14 +229,14 @@ class Association:
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise _fault(error) from error
             finally:
-                del self._channel._send_volley  # noqa: SLF001 - the class has its own
+                trio_dtls.send_as_before(self._channel)
             return
         raise TransportFault(self._why("timeout"))
 
     async def _tell_alert(self) -> None:
         """Send what OpenSSL has to say about a client's first hello: trio gives up before it does."""
         try:
-            flight = decode_volley_trusted(self._connection.bio_read(_ALERT_BYTES))
+            flight = trio_dtls.flight_of(self._connection.bio_read(_ALERT_BYTES))
         except SSL.WantReadError:
             return
         self.unmet = True
@@ -243,8 +250,8 @@ class Association:
 
     def _why(self, otherwise: str) -> str:
         """Why the handshake failed."""
-        verifying.reraise()
-        refused = verifying.refusal_of_server(self._connection._ssl) if self._alert else None  # noqa: SLF001
+        verifying.reraise(self)
+        refused = verifying.refusal_of_server(self._connection) if self._alert else None
         return self.refusal or refused or self._alert or otherwise
 
     async def receive(self) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from OpenSSL import SSL, crypto
 
-from loadgen.transport.tls import client_context, kind_of_error
+from loadgen.transport.contexts import client_context
+from loadgen.transport.tls import kind_of_error
 from loadgen.transport.verifying import certificates_of
 
 

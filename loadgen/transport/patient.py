@@ -12,10 +12,10 @@ from __future__ import annotations
 import socket
 
 from OpenSSL import SSL
-from OpenSSL._util import ffi as _ffi
-from OpenSSL._util import lib as _lib
 
+from loadgen.transport import openssl
 from loadgen.transport.tls import TransportFault, Tunnel, Want, kind_of_errno
+from loadgen.transport.trace import Observer
 
 _CHUNK_BYTES = 32768
 
@@ -23,15 +23,14 @@ _CHUNK_BYTES = 32768
 class PatientTunnel(Tunnel):
     """`take_in` what the client sent, wait as long as you like, `speak`. Afterwards it is a tunnel like others."""
 
-    __slots__ = ("_answer", "_buffer", "_from_client", "_outcome", "_to_client")
+    __slots__ = ("_answer", "_memory", "_outcome")
 
-    def __init__(self, context: SSL.Context, sock: socket.socket) -> None:
-        super().__init__(context, sock, server=True)
+    def __init__(self, context: SSL.Context, sock: socket.socket, observer: Observer | None = None) -> None:
+        """Args: observer: a patient one."""
+        super().__init__(context, sock, server=True, observer=observer)
         self._answer = b""
         self._outcome: bool | TransportFault = False
-        self._buffer = _ffi.new("char[]", _CHUNK_BYTES)
-        self._from_client, self._to_client = _lib.BIO_new(_lib.BIO_s_mem()), _lib.BIO_new(_lib.BIO_s_mem())
-        _lib.SSL_set_bio(self._ssl, self._from_client, self._to_client)  # both are OpenSSL's to free from here on
+        self._memory = openssl.MemoryEnds(self._ssl)
 
     def handshake(self) -> bool:
         """`take_in`, and `speak` at once."""
@@ -48,19 +47,17 @@ class PatientTunnel(Tunnel):
             if not data:
                 self._outcome = TransportFault("closed")
                 return
-            _lib.BIO_write(self._from_client, data, len(data))
+            self._memory.put(data)
             done = self._step()
-            left = max(0, _lib.BIO_read(self._from_client, self._buffer, _CHUNK_BYTES))
-            self._socket.recv(len(data) - left)
+            self._socket.recv(len(data) - self._memory.left())
         except BlockingIOError:
             return
         except OSError as error:
             self._outcome = TransportFault(kind_of_errno(error.errno))
             return
-        while (size := _lib.BIO_read(self._to_client, self._buffer, _CHUNK_BYTES)) > 0:
-            self._answer += bytes(_ffi.buffer(self._buffer, size))
+        self._answer = self._memory.made()
         if done:
-            _lib.SSL_set_fd(self._ssl, self.fd)
+            self._memory.give_way(self.fd)
 
     def _step(self) -> bool:
         try:
@@ -77,6 +74,18 @@ class PatientTunnel(Tunnel):
         Raises:
             TransportFault: as `handshake`; the client has been told.
         """
+        if self.observer is None:
+            return self._send()
+        try:
+            done = self._send()
+        except TransportFault as fault:
+            # One that has reset the connection does not hear that OpenSSL was content.
+            self.observer.answered(lost=fault.kind if self._outcome is True else "")
+            raise
+        self.observer.answered()
+        return done
+
+    def _send(self) -> bool:
         try:
             while self._answer:
                 self._answer = self._answer[self._socket.send(self._answer) :]

@@ -12,7 +12,8 @@ Source: `nmsp strong-cipher` and the trace of a 3850; the lists are ours.
 from __future__ import annotations
 
 from OpenSSL import SSL
-from OpenSSL._util import lib as _lib
+
+from loadgen.transport import openssl
 
 _VERSIONS = {"1.0": SSL.TLS1_VERSION, "1.1": SSL.TLS1_1_VERSION, "1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 STRONG_VERSIONS = ("1.2", "1.3")
@@ -51,6 +52,5 @@ def offer(context: SSL.Context, version: str, *, strong: bool, old_certificates:
         context.set_options(_LEGACY_SERVER_CONNECT | SSL.OP_CIPHER_SERVER_PREFERENCE)
     elif old_certificates:
         suites += ":@SECLEVEL=0"
-        if not _lib.SSL_CTX_set1_sigalgs_list(context._context, _SIGNATURES.encode()):  # noqa: SLF001
-            SSL._raise_current_error()  # noqa: SLF001
+        openssl.sign_with(context, _SIGNATURES)
     context.set_cipher_list(suites.encode())

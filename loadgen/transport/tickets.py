@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from OpenSSL import SSL
-from OpenSSL._util import ffi as _ffi
-from OpenSSL._util import lib as _lib
+
+from loadgen.transport import openssl
 
 # OpenSSL keeps a session of every connection; that it can be resumed shows only in what it is written down as, in DER:
 # SEQUENCE { version, ssl_version, cipher, session_id, master_key, ..., [10] ticket, ... }
@@ -16,11 +16,7 @@ _TICKET_TAG = 0xAA
 
 def can_be_offered(session: SSL.Session) -> bool:
     """Whether the server gave it a name or a ticket. Without, a client's hello offers nothing."""
-    raw = session._session  # noqa: SLF001 - pyOpenSSL tells nothing of it
-    size = _lib.i2d_SSL_SESSION(raw, _ffi.NULL)
-    buffer = _ffi.new("unsigned char[]", size)
-    _lib.i2d_SSL_SESSION(raw, _ffi.new("unsigned char **", buffer))
-    (whole,) = _elements(memoryview(_ffi.buffer(buffer, size)))
+    (whole,) = _elements(memoryview(openssl.session_der(session)))
     return any(
         tag == _TICKET_TAG or (index == _SESSION_ID and len(value) > 0)
         for index, (tag, value) in enumerate(_elements(whole[1]))

@@ -13,26 +13,19 @@ import re
 import socket
 import sys
 import termios
-from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
-from typing import Any, TypeAlias
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
-from OpenSSL._util import ffi as _ffi
-from OpenSSL._util import lib as _lib
 
-from loadgen.transport import sslv2, verifying
+from loadgen.transport import openssl, sslv2, verifying
 from loadgen.transport.address import socket_address
-from loadgen.transport.suites import offer
+from loadgen.transport.openssl import Pointer, first_error, pointer_to, raise_error, ssl_read, ssl_write
 from loadgen.transport.tcp_info import Segments, segments_of
 from loadgen.transport.tickets import can_be_offered
-from loadgen.transport.verifying import CertificateCheck, Clock, ClockedContext
+from loadgen.transport.trace import Happening, Observer
+from loadgen.transport.verifying import ClockedContext, Ruling
 from loadgen.transport.waiting import Waiting, ask_for_times, waiting
-
-# Makes an empty context of a method and a clock.
-ContextMaker: TypeAlias = Callable[[int, Clock | None], ClockedContext]
 
 _ERRNO_KINDS = {
     errno.ECONNREFUSED: "refused",
@@ -53,14 +46,6 @@ _NO_RECORD = "wrong_version_number"
 _FATAL_CLOSE_NOTIFY = 1000
 # Of plaintext, and what TLS adds at most.
 _LARGEST_RECORD_BYTES = 16384 + 256 + 5
-
-# A place in a pinned buffer; adding a number of bytes to it gives another.
-Pointer: TypeAlias = Any
-
-
-def pin(buffer: bytearray) -> Pointer:
-    """Where a buffer begins. It cannot be resized while that is kept."""
-    return _ffi.from_buffer("char[]", buffer)
 
 
 class Want(IntEnum):
@@ -87,97 +72,14 @@ class EndOfStream(TransportFault):
         super().__init__("closed" if orderly else "closed_without_notify")
 
 
-def server_context(
-    key_pem: bytes,
-    certificate_pem: bytes,
-    chain_pem: bytes,
-    version: str,
-    check: CertificateCheck | None,
-    *,
-    tickets: bool = False,
-    strong: bool = True,
-    old_certificates: bool = False,
-    trusted_pem: bytes | None = None,
-    clock: Clock | None = None,
-    make: ContextMaker = ClockedContext,
-) -> SSL.Context:
-    """The context of one WLC identity. It asks for a client certificate.
-
-    Args:
-        check: decides about valid certificates, which it makes mandatory; None lets everybody in, with or without one.
-        tickets: let clients resume their sessions; without, every handshake is a full one.
-        strong, old_certificates: `strong_cipher` and what else is taken, see `suites`.
-        trusted_pem: where chains of CA-signed client certificates must end; None: they are not followed.
-        clock: whether a certificate is valid is judged by; None: the machine's.
-        make: of `dtls.DatagramContext` it becomes one for DTLS.
-    """
-    context = make(SSL.TLS_SERVER_METHOD, clock)
-    _fill(context, key_pem, certificate_pem, chain_pem, version, strong=strong, old_certificates=old_certificates)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    if tickets:
-        context.set_session_id(b"loadgen")  # OpenSSL resumes nobody's session with client certificates without one
-    else:
-        context.set_options(SSL.OP_NO_TICKET)
-    if check is None:
-        verifying.ask_for_certificates(context)
-    else:
-        verifying.demand_certificates(context, check, trusted_pem)
-    return context
-
-
-def client_context(
-    key_pem: bytes,
-    certificate_pem: bytes,
-    chain_pem: bytes,
-    version: str,
-    trusted_pem: bytes | None,
-    *,
-    strong: bool = True,
-    old_certificates: bool = False,
-    clock: Clock | None = None,
-    make: ContextMaker = ClockedContext,
-) -> SSL.Context:
-    """The context of one MSE identity. The server's chain must end in `trusted_pem`; None takes any certificate.
-
-    Args:
-        key_pem: empty: it has no certificate to show.
-        strong, old_certificates, clock, make: as of `server_context`.
-    """
-    context = make(SSL.TLS_CLIENT_METHOD, clock)
-    _fill(context, key_pem, certificate_pem, chain_pem, version, strong=strong, old_certificates=old_certificates)
-    if trusted_pem is not None:
-        verifying.add_trust(context, trusted_pem)
-    context.set_verify(SSL.VERIFY_NONE if trusted_pem is None else SSL.VERIFY_PEER)
-    return context
-
-
-def _fill(
-    context: SSL.Context,
-    key_pem: bytes,
-    certificate_pem: bytes,
-    chain_pem: bytes,
-    version: str,
-    *,
-    strong: bool,
-    old_certificates: bool,
-) -> None:
-    offer(context, version, strong=strong, old_certificates=old_certificates)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle session keeps no buffers: 25 KiB instead of 46
-    if key_pem:
-        key = load_pem_private_key(key_pem, None)
-        verifying.show(context, certificate_pem, chain_pem)
-        context.use_privatekey(key)  # type: ignore[arg-type]
-
-
 class Tunnel:
     """One TLS connection, its socket non-blocking and never waited for here.
 
     Attributes:
         wants: what the last call that did not finish waits for.
         blocked: a write waits for room in the socket; call `flush` when there is some, and write nothing before.
-        verified: whether the chain of a client's certificate holds; None if there was nothing to judge, or not yet.
-        refusal: why we refused the client's certificate.
-        refused_certificate: in DER, where OpenSSL refused it before anybody was asked.
+        verified, refusal, refused_certificate, ruling, broke: at a server's end, see `verifying.Applicant`.
+        observer: what its handshake is told to, if it is traced.
         refused: we have given the handshake up, and said so (an alert): the peer may still be speaking, see `parting`.
         resumed: the handshake went on with an earlier session; known once it is done.
     """
@@ -190,18 +92,24 @@ class Tunnel:
         "_socket",
         "_ssl",
         "_timed",
+        "_unconfirmed",
         "_unheard",
         "blocked",
+        "broke",
         "fd",
+        "observer",
         "refusal",
         "refused",
         "refused_certificate",
         "resumed",
+        "ruling",
         "verified",
         "wants",
     )
 
-    def __init__(self, context: SSL.Context, sock: socket.socket, *, server: bool) -> None:
+    def __init__(
+        self, context: SSL.Context, sock: socket.socket, *, server: bool, observer: Observer | None = None
+    ) -> None:
         self._socket = sock
         self.fd = sock.fileno()
         self._connection = SSL.Connection(context, sock)
@@ -210,27 +118,30 @@ class Tunnel:
             self._connection.set_accept_state()
         else:
             self._connection.set_connect_state()
-        # SSL_read and SSL_write go to OpenSSL directly: pyOpenSSL's methods around them cost 2 us a call (a fifth of
-        # sending or receiving one small message), and its recv_into copies through a buffer of its own. What they
-        # return is judged by pyOpenSSL all the same.
-        self._ssl = self._connection._ssl  # noqa: SLF001
+        self._ssl = openssl.handle_of(self._connection)
         if isinstance(context, ClockedContext):
-            context.read_clock(self._ssl)
+            context.read_clock(self._connection)
+        self.observer = observer
+        if observer is not None:
+            self._connection.set_info_callback(observer.tell_state)
         self._pending: bytes | None = None
         self.blocked = False
         self.wants = Want.NOTHING
         self.refusal: str | None = None
         self.refused_certificate: bytes | None = None
         self.refused = False
+        self.ruling: Ruling | None = None
+        self.broke: BaseException | None = None
         self.verified: bool | None = None
         self._broken = ""  # how our close_notify failed
         self._timed = False  # the kernel was asked to tell when packets came
         self._server = server
         self._unheard = False  # the handshake is done for us, and the server may not have judged us yet
+        self._unconfirmed = False  # the same, and there is an observer to be told when it has
         self.resumed = False
 
     def judged(self) -> None:
-        """In the handshake, at a server's end: `verified` and `refusal` are what came of the client's certificate."""
+        """Nothing follows from it here: the handshake goes on, or does not."""
 
     def resume(self, ticket: SSL.Session) -> None:
         """Offer an earlier session, before the handshake."""
@@ -249,6 +160,23 @@ class Tunnel:
         Raises:
             TransportFault: it failed; kinds are errors of TCP, `alert_<name>` (the peer refused us) or why we refused.
         """
+        return self._shake() if self.observer is None else self._shake_observed(self.observer)
+
+    def _shake_observed(self, observer: Observer) -> bool:
+        observer.tell(Happening.ENTERED)
+        try:
+            done = self._shake()
+        except TransportFault as fault:
+            observer.tell_failure(fault)
+            raise
+        observer.tell(Happening.FINISHED if done else Happening.WAITING)
+        if done:
+            self._unconfirmed = not (self._server or self.confirmed())
+            if not self._unconfirmed:
+                observer.tell(Happening.CONFIRMED)
+        return done
+
+    def _shake(self) -> bool:
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -258,18 +186,31 @@ class Tunnel:
             self.wants = Want.WRITE
             return False
         except SSL.Error as error:
-            verifying.reraise()
+            verifying.reraise(self)
             kind = self.refusal or kind_of_error(error)
             if kind == _VERIFY_FAILED:
-                kind = verifying.refusal_of_server(self._ssl) or kind
+                kind = verifying.refusal_of_server(self._connection) or kind
             elif kind == _NO_RECORD and self._server and sslv2.waits_in(self._socket):
                 kind = sslv2.KIND
             self.refused = not (isinstance(error, SSL.SysCallError) or kind.startswith("alert_"))
             raise TransportFault(kind) from error
         self.wants = Want.NOTHING
-        self.resumed = bool(_lib.SSL_session_reused(self._ssl))
-        self._unheard = not self._server and _lib.SSL_version(self._ssl) == SSL.TLS1_3_VERSION
+        self.resumed = openssl.is_resumed(self._connection)
+        self._unheard = not self._server and not self.confirmed()
         return True
+
+    def confirmed(self) -> bool:
+        """Whether a finished handshake means that the peer took our certificate: a client of TLS 1.3 is done first."""
+        return self._connection.get_protocol_version() != SSL.TLS1_3_VERSION
+
+    def negotiated(self) -> list[str]:
+        """Version and cipher suite, by OpenSSL's names; the suite once it is in use."""
+        suite = self._connection.get_cipher_name()
+        return [self._connection.get_protocol_version_name(), *([suite] if suite else [])]
+
+    def peer_certificate(self) -> bytes | None:
+        """The peer's in DER, once the handshake has taken it, or refused it."""
+        return verifying.peer_certificate(self._connection) or self.refused_certificate
 
     def waiting(self) -> Waiting | None:
         """What is to be read next; None if nothing is, or the kernel does not tell since when."""
@@ -284,12 +225,14 @@ class Tunnel:
         Raises:
             EndOfStream, TransportFault.
         """
-        result: int = _lib.SSL_read(self._ssl, _ffi.from_buffer(view), len(view))
+        result = ssl_read(self._ssl, pointer_to(view), len(view))
         if result > 0:
+            if self._unconfirmed:
+                self._confirm()
             return result
-        reason = _lib.ERR_GET_REASON(_lib.ERR_peek_error())
+        noted = first_error()
         try:
-            self._connection._raise_ssl_error(self._ssl, result)  # noqa: SLF001
+            raise_error(self._connection, self._ssl, result)
         except SSL.WantReadError:
             return 0
         except SSL.WantWriteError:  # pragma: no cover - renegotiation and key updates only
@@ -298,8 +241,7 @@ class Tunnel:
         except SSL.ZeroReturnError as error:
             raise EndOfStream(orderly=True) from error
         except SSL.SysCallError as error:
-            # pyOpenSSL leaves its part in OpenSSL's queue, where the next connection's end would be taken for it.
-            _lib.ERR_clear_error()
+            openssl.forget_errors()
             if error.args[0] == -1:
                 # Behind a warning (user_canceled: how JSSE ends with TLS 1.3), OpenSSL takes close_notify for an end of
                 # TCP's; but it has noted it.
@@ -307,11 +249,16 @@ class Tunnel:
                 raise EndOfStream(orderly=bool(ended)) from error
             raise TransportFault(kind_of_error(error)) from error
         except SSL.Error as error:
-            if reason == _FATAL_CLOSE_NOTIFY:
+            if openssl.reason_number(noted) == _FATAL_CLOSE_NOTIFY:
                 raise EndOfStream(orderly=True) from error
             # Once a goodbye could not be sent, OpenSSL reads no more, and does not say why either.
             raise TransportFault(self._broken or kind_of_error(error)) from error
         raise AssertionError("unreachable: pyOpenSSL raises whatever a read of nothing means")
+
+    def _confirm(self) -> None:
+        self._unconfirmed = False
+        if self.observer is not None:
+            self.observer.tell(Happening.CONFIRMED)
 
     def write(self, data: bytes | memoryview) -> None:
         """Send at most one TLS record's plaintext (16 KiB).
@@ -326,7 +273,7 @@ class Tunnel:
         if self._unheard:
             self._write_unheard(data)
             return
-        result = _lib.SSL_write(self._ssl, _ffi.from_buffer(data), len(data))
+        result = ssl_write(self._ssl, pointer_to(data), len(data))
         if result <= 0:
             self._not_written(result, data)
 
@@ -337,12 +284,10 @@ class Tunnel:
         its own write has failed. So it writes to memory here, and what failed was the socket's doing.
         """
         self._unheard = False
-        memory = _lib.BIO_new(_lib.BIO_s_mem())
-        _lib.SSL_set_bio(self._ssl, _lib.BIO_new(_lib.BIO_s_mem()), memory)  # OpenSSL's to free from here on
-        _lib.SSL_write(self._ssl, _ffi.from_buffer(data), len(data))
-        buffer = _ffi.new("char[]", _LARGEST_RECORD_BYTES)
-        record = bytes(_ffi.buffer(buffer, max(0, _lib.BIO_read(memory, buffer, _LARGEST_RECORD_BYTES))))
-        _lib.SSL_set_fd(self._ssl, self.fd)
+        memory = openssl.MemoryEnds(self._ssl)
+        ssl_write(self._ssl, pointer_to(data), len(data))
+        record = memory.made()
+        memory.give_way(self.fd)
         try:
             sent = self._socket.send(record)
         except OSError as error:
@@ -361,19 +306,19 @@ class Tunnel:
     def write_at(self, pointer: Pointer, size: int) -> None:
         """`write` of `size` bytes in a pinned buffer; saves 0.5 us."""
         assert not self.blocked
-        result = _lib.SSL_write(self._ssl, pointer, size)
+        result = ssl_write(self._ssl, pointer, size)
         if result <= 0:
-            self._not_written(result, bytes(_ffi.buffer(pointer, size)))
+            self._not_written(result, openssl.bytes_at(pointer, size))
 
     def _not_written(self, result: int, data: bytes | memoryview) -> None:
         try:
-            self._connection._raise_ssl_error(self._ssl, result)  # noqa: SLF001
+            raise_error(self._connection, self._ssl, result)
         except (SSL.WantWriteError, SSL.WantReadError):
             self._pending = bytes(data)  # OpenSSL wants the same length again
             self.blocked = True
             self.wants = Want.WRITE
         except SSL.Error as error:
-            _lib.ERR_clear_error()
+            openssl.forget_errors()
             raise TransportFault(kind_of_error(error)) from error
 
     def flush(self) -> bool:
@@ -416,7 +361,7 @@ class Tunnel:
         try:
             return self._connection.shutdown()
         except SSL.Error as error:
-            _lib.ERR_clear_error()
+            openssl.forget_errors()
             self._broken = kind_of_error(error)
             return False
 
@@ -427,6 +372,8 @@ class Tunnel:
 
     def let_go(self) -> socket.socket:
         """End the tunnel; its socket is the caller's."""
+        if self.observer is not None:
+            self.observer.release()
         self._connection.set_app_data(None)
         return self._socket
 

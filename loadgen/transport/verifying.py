@@ -10,14 +10,54 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from OpenSSL import SSL, crypto
-from OpenSSL._util import ffi as _ffi
-from OpenSSL._util import lib as _lib
 
-# What decides about a client's certificate, given in DER: None to let it in, or a short reason for the counters.
-CertificateCheck: TypeAlias = Callable[[bytes], str | None]
+from loadgen.transport import openssl
+from loadgen.transport.openssl import Verification
+from loadgen.transport.trace import Happening, Observer
+
+
+class Ruling(NamedTuple):
+    """What a check says of a client.
+
+    Attributes:
+        refusal: a short reason for the counters; None: it is let in.
+        list: which of the lists that were asked knew it, from 1; 0: none.
+        wait_ns: how long the answer takes; the check itself does not wait.
+    """
+
+    refusal: str | None = None
+    list: int = 0
+    wait_ns: int = 0
+
+
+class Applicant(Protocol):
+    """A server's tunnel or association, whose client asks to be let in.
+
+    Attributes:
+        verified: whether the chain of a client's certificate holds; None if there was nothing to judge, or not yet.
+        refusal: why we refused the client's certificate.
+        refused_certificate: in DER, where OpenSSL refused it before anybody was asked.
+        ruling: what the check said, if it was asked.
+        broke: what went wrong in the check, which C code cannot raise; `reraise` does.
+        observer: of its handshake.
+    """
+
+    verified: bool | None
+    refusal: str | None
+    refused_certificate: bytes | None
+    ruling: Ruling | None
+    broke: BaseException | None
+    observer: Observer | None
+
+    def judged(self) -> None:
+        """`verified`, `refusal` and `ruling` are what came of the client's certificate."""
+
+
+# What decides about a client's certificate, given in DER. Raises: ValueError: it cannot be read.
+CertificateCheck: TypeAlias = Callable[[Applicant, bytes], Ruling]
 # A side's own time, in seconds since the epoch.
 Clock: TypeAlias = Callable[[], float]
 
@@ -50,11 +90,6 @@ _CODES = {"certificate_not_yet_valid": 9, "certificate_expired": 10, "certificat
 
 _END = re.compile(rb"-----END CERTIFICATE-----\s*")
 
-_SIGNATURE = "int (*)(int, X509_STORE_CTX *)"
-
-# What went wrong in a callback, which C code cannot raise; `reraise` does.
-_raised: list[BaseException] = []
-
 
 class ClockedContext(SSL.Context):
     """A context whose tunnels judge validity by another clock than the machine's."""
@@ -63,10 +98,10 @@ class ClockedContext(SSL.Context):
         super().__init__(method)
         self._clock = clock
 
-    def read_clock(self, ssl: Any) -> None:
+    def read_clock(self, connection: SSL.Connection) -> None:
         """For every new tunnel: what it verifies is judged by what the clock shows now."""
         if self._clock is not None:
-            _lib.X509_VERIFY_PARAM_set_time(_lib.SSL_get0_param(ssl), int(self._clock()))
+            openssl.verify_at(connection, int(self._clock()))
 
 
 def skewed(skew_s: float, to_unix_s: float) -> Clock | None:
@@ -80,11 +115,12 @@ def skewed(skew_s: float, to_unix_s: float) -> Clock | None:
 
 def ask_for_certificates(context: SSL.Context) -> None:
     """Ask clients for a certificate, and let everybody in, with any or with none."""
-    _set_verify(context, SSL.VERIFY_PEER, _let_pass)
+    openssl.set_verify(context, SSL.VERIFY_PEER, _let_pass)
 
 
 def demand_certificates(context: SSL.Context, check: CertificateCheck, trusted_pem: bytes | None) -> None:
-    """Let clients in whose certificate is valid, and whom `check` lets in; the connection's tunnel is told why not.
+    """Let clients in whose certificate is valid, and whom `check` lets in; the tunnel is told why not. It is its
+    connection's application data.
 
     Args:
         check: asked once in a full handshake, when the chain has been judged.
@@ -94,40 +130,56 @@ def demand_certificates(context: SSL.Context, check: CertificateCheck, trusted_p
         add_trust(context, trusted_pem)
     refused = _KINDS if trusted_pem is not None else {code: _KINDS[code] for code in _KINDS.keys() - _NO_ANCHOR}
     passing = frozenset({_SELF_SIGNED}) if trusted_pem is not None else _NO_ANCHOR | {_SELF_SIGNED}
-    index = _lib.SSL_get_ex_data_X509_STORE_CTX_idx()
 
-    def judge(ok: int, store_context: Any) -> int:
-        ssl = _lib.X509_STORE_CTX_get_ex_data(store_context, index)
-        tunnel = SSL.Connection._reverse_mapping[ssl].get_app_data()  # noqa: SLF001
+    def judge(ok: int, verification: Verification) -> int:
+        if ok and openssl.depth_of(verification):
+            return 1
+        tunnel: Applicant = openssl.owner_of(verification)
         if not ok:
-            code = _lib.X509_STORE_CTX_get_error(store_context)
+            code = openssl.error_of(verification)
             if code not in passing:
                 tunnel.verified, tunnel.refusal = False, refused.get(code, f"certificate_error_{code}")
-                tunnel.refused_certificate = der_of(_lib.X509_STORE_CTX_get0_cert(store_context))
+                tunnel.refused_certificate = openssl.own_certificate(verification)
                 return 0
-            _lib.X509_STORE_CTX_set_error(store_context, _OK)
-            return 1
-        if _lib.X509_STORE_CTX_get_error_depth(store_context):
+            openssl.set_error(verification, _OK)
             return 1
         # The client's own certificate, and nothing is wrong with it or those above it: this comes once, and last.
-        tunnel.verified = True
-        code = _NOT_LISTED
         try:
-            tunnel.refusal = check(der_of(_lib.X509_STORE_CTX_get_current_cert(store_context)))
-        except ValueError:  # OpenSSL took it, and whoever judges cannot read it
-            tunnel.verified, tunnel.refusal, code = False, "certificate_malformed", _REJECTED
-        tunnel.judged()
-        if tunnel.refusal is None:
-            return 1
-        code = _CODES.get(tunnel.refusal, code)
-        _lib.X509_STORE_CTX_set_error(store_context, code)
-        return 0
+            code = _ask(tunnel, check, openssl.judged_certificate(verification))
+        except BaseException as error:
+            tunnel.broke = error
+            return 0
+        openssl.set_error(verification, code)
+        return int(code == _OK)
 
-    def note(_kind: object, error: BaseException, _traceback: object) -> None:
-        _raised.append(error)
+    openssl.set_verify(context, SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, judge)
 
-    callback = _ffi.callback(_SIGNATURE, judge, error=0, onerror=note)
-    _set_verify(context, SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, callback)
+
+def _ask(tunnel: Applicant, check: CertificateCheck, certificate: bytes) -> int:
+    """Ask the check about a valid certificate; returns the code that the verification ends with."""
+    tunnel.verified = True
+    code = _NOT_LISTED
+    try:
+        tunnel.ruling = check(tunnel, certificate)
+        tunnel.refusal = tunnel.ruling.refusal
+    except ValueError:  # OpenSSL took it, and the check cannot read it
+        tunnel.verified, tunnel.refusal, code = False, "certificate_malformed", _REJECTED
+    tunnel.judged()
+    return _OK if tunnel.refusal is None else _CODES.get(tunnel.refusal, code)
+
+
+def observed(check: CertificateCheck) -> CertificateCheck:
+    """A check that tells a tunnel's observer when it is asked and what it answers."""
+
+    def watched(tunnel: Applicant, certificate: bytes) -> Ruling:
+        if (observer := tunnel.observer) is None:
+            return check(tunnel, certificate)
+        observer.tell(Happening.CHECKING)
+        ruling = check(tunnel, certificate)
+        observer.tell(Happening.CHECKED, text=ruling.refusal or "")
+        return ruling
+
+    return watched
 
 
 def add_trust(context: SSL.Context, trusted_pem: bytes) -> None:
@@ -139,22 +191,24 @@ def add_trust(context: SSL.Context, trusted_pem: bytes) -> None:
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
 
 
-def reraise() -> None:
+def reraise(applicant: Applicant) -> None:
     """After a handshake has failed: if that is because of an error in our own check, raise it."""
-    if _raised:
-        raise _raised.pop()
+    if applicant.broke is not None:
+        raise applicant.broke
 
 
-def refusal_of_server(ssl: Any) -> str | None:
+def refusal_of_server(connection: SSL.Connection) -> str | None:
     """Why we, a client, refused the server's certificate, where that has a kind of its own."""
-    kind = _KINDS.get(_lib.SSL_get_verify_result(ssl))
+    kind = _KINDS.get(openssl.verify_result(connection))
     return None if kind == "chain_not_trusted" else kind
 
 
-def first_judged(ssl: Any) -> bytes | None:
-    """The server's certificate in DER, whether we, a client, took it or not; None if it was not judged."""
-    chain = _lib.SSL_get0_verified_chain(ssl)
-    return None if chain == _ffi.NULL else der_of(_lib.sk_X509_value(chain, 0))
+def peer_certificate(connection: SSL.Connection) -> bytes | None:
+    """The peer's in DER, once the handshake has taken it, or, at a client's end, refused it."""
+    certificate = connection.get_peer_certificate()
+    if certificate is None and (judged := connection.get_verified_chain()):
+        certificate = judged[0]
+    return None if certificate is None else crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
 def unfitness(certificate_pem: bytes, chain_pem: bytes) -> str | None:
@@ -165,7 +219,7 @@ def unfitness(certificate_pem: bytes, chain_pem: bytes) -> str | None:
     store = crypto.X509Store()
     store.add_cert([certificate, *above][-1])
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | NO_CHECK_TIME)
-    _lib.X509_STORE_set_purpose(store._store, _lib.X509_PURPOSE_SSL_CLIENT)  # noqa: SLF001
+    openssl.judge_as_clients(store)
     try:
         crypto.X509StoreContext(store, certificate, above).verify_certificate()
     except crypto.X509StoreContextError as error:
@@ -174,16 +228,9 @@ def unfitness(certificate_pem: bytes, chain_pem: bytes) -> str | None:
     return None
 
 
-@_ffi.callback(_SIGNATURE)  # type: ignore[untyped-decorator]
-def _let_pass(_ok: int, store_context: Any) -> int:
-    _lib.X509_STORE_CTX_set_error(store_context, _OK)
+def _let_pass(_ok: int, verification: Verification) -> int:
+    openssl.set_error(verification, _OK)
     return 1
-
-
-def _set_verify(context: SSL.Context, mode: int, callback: Any) -> None:
-    # Where pyOpenSSL keeps its own callback; without a reference, this one's memory would be given back.
-    context._verify_callback = callback  # noqa: SLF001
-    _lib.SSL_CTX_set_verify(context._context, mode, callback)  # noqa: SLF001
 
 
 def show(context: SSL.Context, certificate_pem: bytes, chain_pem: bytes) -> None:
@@ -193,12 +240,9 @@ def show(context: SSL.Context, certificate_pem: bytes, chain_pem: bytes) -> None
         SSL.Error: OpenSSL does not take it, by the rules of its security level.
     """
     (certificate,) = certificates_of(certificate_pem)
-    if not _lib.SSL_CTX_use_certificate(context._context, certificate._x509):  # noqa: SLF001
-        SSL._raise_current_error()  # noqa: SLF001
+    openssl.show(context, certificate)
     for issuer in certificates_of(chain_pem):
-        _lib.X509_up_ref(issuer._x509)  # noqa: SLF001 - the context's from here on
-        if not _lib.SSL_CTX_add_extra_chain_cert(context._context, issuer._x509):  # noqa: SLF001
-            SSL._raise_current_error()  # noqa: SLF001
+        openssl.show_above(context, issuer)
 
 
 def certificates_of(pem: bytes) -> list[crypto.X509]:
@@ -206,9 +250,3 @@ def certificates_of(pem: bytes) -> list[crypto.X509]:
     ends = [found.end() for found in _END.finditer(pem)]
     begins = [0, *ends]
     return [crypto.load_certificate(crypto.FILETYPE_PEM, pem[a:b]) for a, b in zip(begins, ends, strict=False)]
-
-
-def der_of(certificate: Any) -> bytes:
-    """The bytes of OpenSSL's certificate, which stays OpenSSL's."""
-    _lib.X509_up_ref(certificate)
-    return crypto.dump_certificate(crypto.FILETYPE_ASN1, crypto.X509._from_raw_x509_ptr(certificate))  # noqa: SLF001

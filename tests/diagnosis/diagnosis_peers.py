@@ -25,7 +25,9 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Message
 from loadgen.nmsp.profile import reference_profile
 from loadgen.nmsp.services import CATALYST_9800, Subservice, mask_of
-from loadgen.transport.tls import TransportFault, Tunnel, client_context, server_context
+from loadgen.transport.contexts import client_context, server_context
+from loadgen.transport.tls import TransportFault, Tunnel
+from loadgen.transport.verifying import Ruling
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 # Ends what waits in vain; only a test that fails comes so far.
@@ -185,7 +187,7 @@ def judges_silently(verdict: Callable[[socket.socket], object]) -> Callable[[soc
     """A WLC of TLS 1.3 that has our certificate, and never says by a message that it has read it."""
 
     def behave(connection: socket.socket) -> None:
-        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.3", lambda _: None)
+        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.3", lambda *_: Ruling())
         half = SSL.Connection(context)
         half.set_accept_state()
         half.bio_write(connection.recv(65536))
@@ -270,7 +272,7 @@ def scripted_wlc(script: Callable[[Talker], object], version: str = "1.2") -> Ca
     """A WLC that lets any MSE in, and then follows a script."""
 
     def behave(connection: socket.socket) -> None:
-        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", version, lambda _: None)
+        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", version, lambda *_: Ruling())
         with contextlib.suppress(TransportFault):
             talker = Talker(context, connection, server=True)
             script(talker)

@@ -20,8 +20,9 @@ from loadgen.diagnosis.cause_table import CAUSES
 from loadgen.diagnosis.steps import CheckReport, Step
 from loadgen.diagnosis.wlc_check import check_wlc
 from loadgen.nmsp.messages import Status, SubscribeRequest, SubscribeResponse
-from loadgen.transport.tls import TransportFault, server_context
-from loadgen.transport.trace import TracedTunnel
+from loadgen.transport.contexts import server_context
+from loadgen.transport.tls import TransportFault, Tunnel
+from loadgen.transport.verifying import Ruling
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +69,7 @@ def test_a_wlc_that_takes_no_certificate_of_our_kind(number: int) -> None:
     """Nothing is wrong with ours that can be seen here: unsupported (43) and revoked (44) are the WLC's own matter."""
 
     def behave(connection: socket.socket) -> None:
-        server = SSL.Connection(server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.2", lambda _: None), None)
+        server = SSL.Connection(server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.2", lambda *_: Ruling()), None)
         server.set_accept_state()
         server.bio_write(connection.recv(65536))
         with suppress(SSL.WantReadError):
@@ -122,7 +123,7 @@ def test_an_mse_that_does_not_take_what_it_is_sent(monkeypatch: pytest.MonkeyPat
 
     clock = SimpleNamespace(monotonic_ns=lambda: time.monotonic_ns() + waited_ns, sleep=sleep)
     monkeypatch.setattr(mse_check, "time", clock)
-    monkeypatch.setattr(TracedTunnel, "unacknowledged_bytes", lambda _: 1)
+    monkeypatch.setattr(Tunnel, "unacknowledged_bytes", lambda _: 1)
     report = peers.both().at_wlc
     assert (report.failed, report.kind) == (Step.NOTIFICATION.value, "timeout")
     assert _names(report)[0] == "mse_reads_nothing"

@@ -20,7 +20,7 @@ from loadgen.diagnosis.steps import Step, StepFault
 from loadgen.diagnosis.text import conclusion, step_line
 from loadgen.identity.credentials import Identity, new_key, read_identity, self_signed
 from loadgen.transport.alerts import alert_name
-from loadgen.transport.tls import client_context
+from loadgen.transport.contexts import client_context
 
 
 def identity_of(*ders: bytes, key: odd.Key = P256) -> Identity:

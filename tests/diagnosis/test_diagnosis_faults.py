@@ -31,7 +31,7 @@ from loadgen.nmsp.messages import (
     VersionRequest,
     VersionResponse,
 )
-from loadgen.transport.tls import client_context
+from loadgen.transport.contexts import client_context
 
 
 def call(port: int, **changes: Any) -> CheckReport:

@@ -18,8 +18,10 @@ from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.authlist import AuthList
 from loadgen.identity.credentials import Identity, new_key, self_signed
 from loadgen.transport.alerts import ALERTS, alert_name
-from loadgen.transport.tls import TransportFault, Tunnel, client_context, server_context
-from loadgen.transport.trace import TracedTunnel, TraceEvent, observed
+from loadgen.transport.contexts import client_context, server_context
+from loadgen.transport.tls import TransportFault, Tunnel
+from loadgen.transport.trace import Observer, TraceEvent
+from loadgen.transport.verifying import Applicant, Ruling, observed
 
 NOW = datetime.now(UTC)
 WLC = self_signed("02:00:00:00:00:01", new_key("rsa-2048"), NOW)
@@ -86,12 +88,8 @@ def tunnel(server: SSL.Context, client: SSL.Context, *, trace_client: bool = Fal
     events: dict[str, list[TraceEvent]] = {"server": [], "client": []}
     for sock in (near, far):
         sock.setblocking(False)
-    ours = TracedTunnel(server, near, events["server"].append, server=True)
-    theirs = (
-        TracedTunnel(client, far, events["client"].append, server=False)
-        if trace_client
-        else Tunnel(client, far, server=False)
-    )
+    ours = Tunnel(server, near, server=True, observer=Observer(events["server"].append))
+    theirs = Tunnel(client, far, server=False, observer=Observer(events["client"].append) if trace_client else None)
     try:
         yield Ends(ours, theirs, events)
     finally:
@@ -119,9 +117,9 @@ def shake(ends: Ends) -> dict[str, str | None]:
 def field_server(check: AuthList | None) -> SSL.Context:
     """A controller as in the field: TLS 1.2, static RSA, a client certificate, no tickets."""
 
-    def listed(der: bytes) -> str | None:
+    def listed(_tunnel: Applicant, der: bytes) -> Ruling:
         assert check is not None
-        return None if check.find(AnyCertificate(der)) else "key_hash_not_listed"
+        return Ruling(None if check.find(AnyCertificate(der)) else "key_hash_not_listed")
 
     return server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.2", observed(listed), strong=False)
 
@@ -202,7 +200,7 @@ def test_the_client_sees_the_refusal_as_an_alert_that_it_reads() -> None:
 
 
 def test_what_tls_1_3_adds_has_names_and_no_numbers() -> None:
-    server = server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.3", observed(lambda _: None))
+    server = server_context(WLC.key_pem, WLC.certificate_pem, b"", "1.3", observed(lambda *_: Ruling()))
     client = client_context(MSE.key_pem, MSE.certificate_pem, b"", "1.3", None)
     with tunnel(server, client) as ends:
         assert shake(ends) == {"server": None, "client": None}
@@ -220,7 +218,8 @@ def test_a_client_that_sends_byte_by_byte() -> None:
     for sock in (near, far, drip_in, drip_out):
         sock.setblocking(False)
     events: list[TraceEvent] = []
-    ours, theirs = TracedTunnel(server, drip_out, events.append, server=True), Tunnel(client, far, server=False)
+    ours = Tunnel(server, drip_out, server=True, observer=Observer(events.append))
+    theirs = Tunnel(client, far, server=False)
     done = {"server": False, "client": False}
     while not all(done.values()):
         done["client"] = done["client"] or theirs.handshake()
@@ -242,7 +241,7 @@ def test_a_client_that_sends_byte_by_byte() -> None:
 
 
 def test_nobody_who_is_not_traced_pays() -> None:
-    """A tunnel of another kind over the same context tells nothing and needs nothing."""
+    """A tunnel without an observer over the same context tells nothing and needs nothing."""
     near, far = socket.socketpair()
     for sock in (near, far):
         sock.setblocking(False)

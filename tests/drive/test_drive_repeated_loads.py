@@ -25,7 +25,8 @@ from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.reading import load_scenario
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.ledger import Ledger
-from loadgen.transport.tls import Pointer, TransportFault, Want, _ffi
+from loadgen.transport.openssl import Pointer, bytes_at
+from loadgen.transport.tls import TransportFault, Want
 from loadgen.units import NS_PER_S
 
 TO_UNIX_NS = 5_000
@@ -74,7 +75,7 @@ class FakeTunnel:
         self.blocked = self.block_next
 
     def write_at(self, pointer: Pointer, size: int) -> None:
-        self.write(bytes(_ffi.buffer(pointer, size)))
+        self.write(bytes_at(pointer, size))
 
     def flush(self) -> bool:
         self.blocked = self.block_next = False

@@ -27,7 +27,8 @@ from loadgen.scenario.plan import make_plan
 from loadgen.scenario.reading import load_scenario
 from loadgen.session import asking
 from loadgen.session.mse import MseEndpoint
-from loadgen.transport.tls import Pointer, TransportFault, Want, _ffi
+from loadgen.transport.openssl import Pointer, bytes_at
+from loadgen.transport.tls import TransportFault, Want
 from loadgen.units import NEVER_NS, NS_PER_S
 
 SCENARIO = """
@@ -72,7 +73,7 @@ class Wire:
         self.other.incoming.append(bytes(data))
 
     def write_at(self, pointer: Pointer, size: int) -> None:
-        self.write(bytes(_ffi.buffer(pointer, size)))
+        self.write(bytes_at(pointer, size))
 
     def waiting(self) -> None:
         """The kernel does not tell."""

@@ -11,7 +11,7 @@ from thoroughness import examples
 from loadgen.drive.ring_table import Singles
 from loadgen.nmsp.bulk import NotifyRing
 from loadgen.nmsp.profile import reference_profile
-from loadgen.transport.tls import pin
+from loadgen.transport.openssl import pin
 from loadgen.world.stations import make_stations
 
 PROFILE = reference_profile()

@@ -23,7 +23,8 @@ from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Role
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
-from loadgen.transport.tls import Tunnel, client_context, server_context
+from loadgen.transport.contexts import client_context, server_context
+from loadgen.transport.tls import Tunnel
 
 NOW = datetime.now(UTC)
 WLC = self_signed("02:00:00:00:00:01", new_key("p256"), NOW)

@@ -19,7 +19,8 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import EchoRequest, Message, Role, SubscribeRequest, VersionRequest
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
-from loadgen.transport.tls import EndOfStream, Pointer, TransportFault, Want, _ffi
+from loadgen.transport.openssl import Pointer, bytes_at
+from loadgen.transport.tls import EndOfStream, TransportFault, Want
 from loadgen.transport.waiting import Waiting
 from loadgen.units import NS_PER_MS, NS_PER_S
 
@@ -64,7 +65,7 @@ class FakeTunnel:
         self.blocked = self.block_next
 
     def write_at(self, pointer: Pointer, size: int) -> None:
-        self.write(bytes(_ffi.buffer(pointer, size)))
+        self.write(bytes_at(pointer, size))
 
     def unacknowledged_bytes(self) -> int:
         return self.unacknowledged

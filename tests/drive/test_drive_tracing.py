@@ -17,9 +17,11 @@ from loadgen.drive.tracing import MAX_EVENTS, Traced, Tracer
 from loadgen.identity.credentials import new_key, self_signed
 from loadgen.nmsp.messages import Role
 from loadgen.run.channel import FromWorker
+from loadgen.transport.contexts import client_context, server_context
 from loadgen.transport.patient import PatientTunnel
-from loadgen.transport.tls import TransportFault, Tunnel, client_context, server_context
-from loadgen.transport.trace import Happening, TracedPatientTunnel, TracedTunnel, observed
+from loadgen.transport.tls import TransportFault, Tunnel
+from loadgen.transport.trace import Happening
+from loadgen.transport.verifying import Ruling, observed
 
 _NOW = datetime.now(UTC)
 _WLC = self_signed("02:00:00:00:00:01", new_key("p256"), _NOW)
@@ -29,7 +31,7 @@ VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
 
 
 def server_of(version: str, refusal: str | None = None) -> SSL.Context:
-    return server_context(_WLC.key_pem, _WLC.certificate_pem, b"", version, observed(lambda _: refusal))
+    return server_context(_WLC.key_pem, _WLC.certificate_pem, b"", version, observed(lambda *_: Ruling(refusal)))
 
 
 def client_of(version: str) -> SSL.Context:
@@ -58,7 +60,9 @@ def tunnel(sides: Sides, client: SSL.Context, server: SSL.Context, *, patient: b
     near, far = socket.socketpair()
     for sock in (near, far):
         sock.setblocking(False)
-    ends = Ends(sides.mse.client(client, near, 1, _PEER), sides.wlc.server(server, far, 0, _PEER, patient=patient))
+    watch = sides.wlc.observer(0, _PEER, patient=patient)
+    accepted = PatientTunnel(server, far, watch) if patient else Tunnel(server, far, server=True, observer=watch)
+    ends = Ends(Tunnel(client, near, server=False, observer=sides.mse.observer(1, _PEER)), accepted)
     try:
         yield ends
     finally:
@@ -92,12 +96,12 @@ def alerts(traced: Traced) -> list[tuple[int, int]]:
 @VERSIONS
 def test_the_first_ones_are_traced_and_the_others_counted(version: str) -> None:
     sides, client, server = Sides(2), client_of(version), server_of(version)
-    kinds = []
+    traced = []
     for _ in range(5):
         with tunnel(sides, client, server) as ends:
             assert set(shake(ends).values()) == {"up"}
-            kinds.append((type(ends.client), type(ends.server)))
-    assert kinds == [(TracedTunnel, TracedTunnel)] * 2 + [(Tunnel, Tunnel)] * 3
+            traced.append(tuple(end.observer is not None for end in ends))
+    assert traced == [(True, True)] * 2 + [(False, False)] * 3
     assert sides.mse.untraced == sides.wlc.untraced == 3
     assert [traced.number for traced in sides.of(Role.MSE)] == [9, 9]
     assert [traced.number for traced in sides.of(Role.WLC)] == [4, 4]
@@ -159,10 +163,10 @@ def test_a_connection_that_says_nothing_is_given_out_when_it_is_let_go() -> None
     assert happenings(traced)[-2:] == [Happening.WAITING, Happening.RELEASED]
 
 
-def until_the_answer(ends: Ends) -> TracedPatientTunnel:
+def until_the_answer(ends: Ends) -> PatientTunnel:
     """The AAA of the server's end has been asked, and what it says is on its way."""
     server = ends.server
-    assert isinstance(server, TracedPatientTunnel)
+    assert isinstance(server, PatientTunnel)
     ends.client.handshake()
     server.handshake()
     ends.client.handshake()
@@ -212,9 +216,9 @@ def test_patient_tunnels_beyond_the_limit_are_plain_ones() -> None:
     sides = Sides(1)
     server = server_of("1.2")
     with tunnel(sides, client_of("1.2"), server, patient=True) as first:
-        assert type(first.server) is TracedPatientTunnel
+        assert first.server.observer is not None
     with tunnel(sides, client_of("1.2"), server, patient=True) as second:
-        assert type(second.server) is PatientTunnel
+        assert second.server.observer is None
         assert set(shake(second).values()) == {"up"}
 
 
@@ -225,7 +229,7 @@ def test_a_client_that_sends_byte_by_byte_makes_no_endless_trace() -> None:
         sock.setblocking(False)
     sides = Sides()
     client = Tunnel(client_of("1.2"), near, server=False)
-    server = sides.wlc.server(server_of("1.2"), drip_out, 0, _PEER, patient=False)
+    server = Tunnel(server_of("1.2"), drip_out, server=True, observer=sides.wlc.observer(0, _PEER))
     up = {client: False, server: False}
     while not all(up.values()):
         for end in up:

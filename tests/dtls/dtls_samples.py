@@ -26,8 +26,9 @@ from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import reference_profile
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.reading import load_scenario
+from loadgen.transport.contexts import client_context, server_context
 from loadgen.transport.dtls import DatagramContext, listen
-from loadgen.transport.tls import client_context, server_context
+from loadgen.transport.verifying import Ruling
 from loadgen.units import NS_PER_S
 
 # Only ever reached by a test that has failed: what is waited for is an event.
@@ -72,7 +73,8 @@ def wlc_context() -> SSL.Context:
     identity = WLC_IDENTITY
     return server_context(
         identity.key_pem, identity.certificate_pem, identity.chain_pem, "1.2",
-        lambda der: None if ALLOWED.find(AnyCertificate(der)) else "key_hash_not_listed", make=DatagramContext,
+        lambda _, der: Ruling(None if ALLOWED.find(AnyCertificate(der)) else "key_hash_not_listed"),
+        make=DatagramContext,
     )  # fmt: skip
 
 

@@ -12,8 +12,9 @@ from dtls_samples import MSE_IDENTITY, Wlcs, hello_with_cookie, plan_of, run, un
 from OpenSSL import SSL
 
 from loadgen.scenario.plan import Use
+from loadgen.transport.contexts import client_context
 from loadgen.transport.dtls import Association, DatagramContext, dial, listen
-from loadgen.transport.tls import TransportFault, client_context
+from loadgen.transport.tls import TransportFault
 
 DTLS1_0 = 0xFEFF
 ALERT = 21

@@ -26,7 +26,8 @@ from loadgen.nmsp.messages import Kind, Role
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.reading import scenario_untrusted
 from loadgen.scenario.schedule import Share
-from loadgen.transport.tls import EndOfStream, Pointer, TransportFault, Want, _ffi
+from loadgen.transport.openssl import Pointer, bytes_at
+from loadgen.transport.tls import EndOfStream, TransportFault, Want
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 _LINKS = 8  # more than it takes for a sweep
@@ -83,7 +84,7 @@ class _Tunnel:
         self.written += len(data)
 
     def write_at(self, pointer: Pointer, size: int) -> None:
-        self.write(bytes(_ffi.buffer(pointer, size)))
+        self.write(bytes_at(pointer, size))
 
     def flush(self) -> bool:
         self.blocked = False

@@ -18,7 +18,8 @@ from loadgen.diagnosis.steps import CheckReport
 from loadgen.identity.credentials import Identity, new_key, self_signed
 from loadgen.nmsp.profile import reference_profile
 from loadgen.nmsp.services import CATALYST_9800, Subservice, mask_of
-from loadgen.transport.tls import client_context, kind_of_error
+from loadgen.transport.contexts import client_context
+from loadgen.transport.tls import kind_of_error
 from loadgen.units import NS_PER_S
 
 NOW = datetime.now(UTC)

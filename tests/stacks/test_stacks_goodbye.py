@@ -9,7 +9,9 @@ import pytest
 from stacks_peers import MSE, WLC
 from stacks_tlslite import CLOSE_NOTIFY, FATAL, USER_CANCELED, WARNING, Peer, drive, settings_of
 
-from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel, client_context, server_context
+from loadgen.transport.contexts import client_context, server_context
+from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel
+from loadgen.transport.verifying import Ruling
 
 # As JSSE says goodbye with TLS 1.3.
 JSSE = [(WARNING, USER_CANCELED), (WARNING, CLOSE_NOTIFY)]
@@ -23,7 +25,7 @@ def ends_with(version: str, alerts: list[tuple[int, int]], *, serves: bool) -> T
     near, far = socket.socketpair()
     near.setblocking(False)
     if serves:
-        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", version, lambda _: None)
+        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", version, lambda *_: Ruling())
     else:
         context = client_context(MSE.key_pem, MSE.certificate_pem, b"", version, None)
     tunnel, peer, done = Tunnel(context, near, server=serves), Peer(far), False

@@ -22,8 +22,8 @@ from loadgen.nmsp.messages import Role
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
 from loadgen.transport import parting
+from loadgen.transport.contexts import server_context
 from loadgen.transport.parting import Partings
-from loadgen.transport.tls import server_context
 from loadgen.units import NEVER_NS, NS_PER_S
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])

@@ -14,7 +14,8 @@ from loadgen.diagnosis.hello import client_hello_untrusted
 from loadgen.diagnosis.signatures import made_by, request_untrusted
 from loadgen.diagnosis.wlc_check import check_wlc
 from loadgen.identity.credentials import Identity, new_key, self_signed
-from loadgen.transport.tls import client_context, server_context
+from loadgen.transport.contexts import client_context, server_context
+from loadgen.transport.verifying import Ruling
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
 WLC_P256 = self_signed(WLC.mac, new_key("p256"), NOW)
@@ -34,7 +35,7 @@ def talk(context: SSL.Context, sock: socket.socket, *, server: bool) -> None:
 @pytest.mark.parametrize("demands", [True, False], ids=["demanded", "asked for"])
 def test_our_certificate_was_not_shown_because_the_key_does_not_sign_so(version: str, demands: bool) -> None:
     def wlc(connection: socket.socket) -> None:
-        check = (lambda _: None) if demands else None
+        check = (lambda *_: Ruling()) if demands else None
         context = server_context(WLC_P256.key_pem, WLC_P256.certificate_pem, b"", version, check)
         lib.SSL_CTX_set1_sigalgs_list(context._context, ONLY_ECDSA)
         talk(context, connection, server=True)

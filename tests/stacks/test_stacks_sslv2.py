@@ -13,8 +13,10 @@ from stacks_programs import files_in
 
 from loadgen.diagnosis.hello import client_hello_untrusted, sign_of
 from loadgen.diagnosis.mse_check import check_mse, listen_at
+from loadgen.transport.contexts import server_context
 from loadgen.transport.patient import PatientTunnel
-from loadgen.transport.tls import TransportFault, Tunnel, server_context
+from loadgen.transport.tls import TransportFault, Tunnel
+from loadgen.transport.verifying import Ruling
 
 # As Java 6 lists them: RC4 and AES with static RSA, and one of SSLv2's own.
 SUITES = (0x000004, 0x000005, 0x00002F, 0x000033, 0x00000A, 0x010080)
@@ -32,7 +34,7 @@ def refused(data: bytes, version: str, *, patient: bool) -> str:
     near, far = socket.socketpair()
     with near, far:
         far.setblocking(False)
-        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", version, lambda _: None, strong=False)
+        context = server_context(WLC.key_pem, WLC.certificate_pem, b"", version, lambda *_: Ruling(), strong=False)
         tunnel = PatientTunnel(context, far) if patient else Tunnel(context, far, server=True)
         near.sendall(data)
         with pytest.raises(TransportFault) as fault:

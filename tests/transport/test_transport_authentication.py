@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from OpenSSL import SSL
 
 from loadgen.identity.credentials import Authority, Identity, new_key, self_signed
+from loadgen.transport.contexts import client_context, server_context
 from loadgen.transport.patient import PatientTunnel
-from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel, client_context, server_context
-from loadgen.transport.verifying import _KINDS, CertificateCheck, Clock, skewed
+from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel
+from loadgen.transport.verifying import _KINDS, Applicant, CertificateCheck, Clock, Ruling, skewed
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
 PATIENCE = pytest.mark.parametrize("patient", [False, True], ids=["at once", "patient"])
@@ -45,9 +46,9 @@ class Check:
         self.seen: list[bytes] = []
         self.verdict = verdict
 
-    def __call__(self, certificate: bytes) -> str | None:
+    def __call__(self, _tunnel: Applicant, certificate: bytes) -> Ruling:
         self.seen.append(certificate)
-        return self.verdict
+        return Ruling(self.verdict)
 
 
 def server_of(
@@ -257,7 +258,7 @@ def test_without_authentication_anybody_gets_in(version: str, identity: Identity
 
 @VERSIONS
 def test_an_error_in_our_own_check_is_raised(version: str) -> None:
-    def check(_: bytes) -> str | None:
+    def check(_tunnel: Applicant, _certificate: bytes) -> Ruling:
         raise ZeroDivisionError
 
     with connected(client_of(version), server_of(version, check)) as pair, pytest.raises(ZeroDivisionError):

@@ -12,6 +12,7 @@ import trio
 from OpenSSL import SSL
 
 from loadgen.identity.credentials import new_key, self_signed
+from loadgen.transport.contexts import client_context, server_context
 from loadgen.transport.dtls import (
     MAX_RECORD_OVERHEAD_BYTES,
     Association,
@@ -21,7 +22,9 @@ from loadgen.transport.dtls import (
     endpoint_of,
     listen,
 )
-from loadgen.transport.tls import EndOfStream, TransportFault, client_context, server_context
+from loadgen.transport.tls import EndOfStream, TransportFault
+from loadgen.transport.verifying import Ruling
+from loadgen.units import NS_PER_S
 
 _IDENTITY = self_signed("02:57:4c:00:00:01", new_key("p256"), datetime.now(UTC))
 _MTU = 1500
@@ -96,8 +99,9 @@ def test_a_last_flight_that_took_longer_than_patience_is_sent_and_what_comes_the
     pems = (_IDENTITY.key_pem, _IDENTITY.certificate_pem, b"", "1.2")
     retransmit_s = 0.05
 
-    def slow(_: bytes) -> None:
+    def slow(*_: object) -> Ruling:
         time.sleep(2 * retransmit_s)  # a thread that stands still, and nobody waits for it
+        return Ruling()
 
     server = server_context(*pems, slow, make=DatagramContext)
 
@@ -177,25 +181,24 @@ def test_the_kernel_tells_what_it_threw_away() -> None:
 
 
 class _Slow:
-    """A deliberation that notes what it is told."""
+    """A deliberation that notes what it is told, and how long it takes."""
 
     def __init__(self, wait_s: float, poll_tick_s: float = 0.0) -> None:
         self.poll_tick_s = poll_tick_s
         self.events: list[str] = []
-        self._wait_s = wait_s
+        self.wait_ns = round(wait_s * NS_PER_S)
 
-    def judged(self) -> float:
-        self.events.append("judged")
-        return self._wait_s
+    def asked(self, _ruling: Ruling) -> None:
+        self.events.append("asked")
 
-    def answered(self) -> None:
+    def answered(self, _ruling: Ruling) -> None:
         self.events.append("answered")
 
 
 def _deliberated(slow: _Slow, refusal: str | None, timeout_s: float = PATIENCE_S) -> list[str]:
     """Shake hands with a server that takes its time; both send again much faster than that. Returns what happened."""
     pems = (_IDENTITY.key_pem, _IDENTITY.certificate_pem, b"", "1.2")
-    server = server_context(*pems, lambda _certificate: refusal, make=DatagramContext)
+    server = server_context(*pems, lambda *_: Ruling(refusal, wait_ns=slow.wait_ns), make=DatagramContext)
     _, client = _contexts()
 
     async def end_of(association: Association, side: str, timeout_s: float) -> None:
@@ -240,13 +243,13 @@ def _deliberated(slow: _Slow, refusal: str | None, timeout_s: float = PATIENCE_S
 def test_an_answer_that_takes_its_time(poll_tick_s: float) -> None:
     """Nothing is said before: not on its own, nor because the client asks again and again."""
     events = _deliberated(_Slow(0.2, poll_tick_s), None)
-    assert events[:2] == ["judged", "answered"]
+    assert events[:2] == ["asked", "answered"]
     assert sorted(events[2:]) == ["client: up", "server: up"]
 
 
 def test_a_refusal_that_takes_its_time() -> None:
     events = _deliberated(_Slow(0.2), "key_hash_not_listed")
-    assert events[:2] == ["judged", "answered"]
+    assert events[:2] == ["asked", "answered"]
     assert sorted(events[2:]) == ["client: alert_certificate_unknown", "server: key_hash_not_listed"]
 
 
@@ -254,4 +257,4 @@ def test_a_refusal_that_takes_its_time() -> None:
 def test_an_answer_that_comes_too_late(refusal: str | None) -> None:
     """Then the time for setting up is over, and the client is told nothing."""
     events = _deliberated(_Slow(1000), refusal, timeout_s=1)
-    assert events == ["judged", f"server: {refusal or 'timeout'}"]
+    assert events == ["asked", f"server: {refusal or 'timeout'}"]

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import pytest
 
 from loadgen.identity.credentials import Authority, new_key, self_signed
-from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel, client_context, server_context
-from loadgen.transport.verifying import CertificateCheck
+from loadgen.transport.contexts import client_context, server_context
+from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel
+from loadgen.transport.verifying import CertificateCheck, Ruling
 
 
 def ends(version: str, check: CertificateCheck | None = None) -> tuple[Tunnel, Tunnel]:
@@ -85,7 +86,7 @@ def test_an_end_after_anothers_reset_is_an_end(version: str, how: str) -> None:
 
 def refused(hangs_up: bool) -> Tunnel:
     """A client's end whose server has refused it, and is gone; with TLS 1.3 the client does not know yet."""
-    server, client = ends("1.3", lambda _: "not_listed")
+    server, client = ends("1.3", lambda *_: Ruling("not_listed"))
     drive(client, server, until=client)
     if hangs_up:  # unread bytes make its TCP reset the connection, as a request on its way would
         client._socket.send(b"x")

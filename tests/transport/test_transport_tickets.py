@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,9 @@ import pytest
 from OpenSSL import SSL
 
 from loadgen.identity.credentials import Authority, new_key, self_signed
-from loadgen.transport.tls import CertificateCheck, EndOfStream, TransportFault, Tunnel, client_context, server_context
+from loadgen.transport.contexts import client_context, server_context
+from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel
+from loadgen.transport.verifying import Applicant, CertificateCheck, Ruling
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
 # Both ends take turns; a handshake needs three of them at most.
@@ -227,12 +229,12 @@ def test_whoever_takes_any_certificate_takes_that_of_an_unknown_authority(versio
     assert visit(client_of(version, tickets=tickets, trusted=None), server_of(version, tickets=tickets))[0] is False
 
 
-def counting(verdict: str | None) -> tuple[list[bytes], Callable[[bytes], str | None]]:
+def counting(verdict: str | None) -> tuple[list[bytes], CertificateCheck]:
     seen: list[bytes] = []
 
-    def check(certificate: bytes) -> str | None:
+    def check(_tunnel: Applicant, certificate: bytes) -> Ruling:
         seen.append(certificate)
-        return verdict
+        return Ruling(verdict)
 
     return seen, check
 
