@@ -12,7 +12,8 @@
   `tls_wlc`, `tls_site` and `tls_mse` (sessions, notifications, requests), `tls_handshakes` (both sides of
   handshake-only load), `ring_table` (the next frame of many WLCs), `reading` (how late it reads), `segments` (what TCP
   sent again).
-- DTLS: `dtls`, `dtls_wlc`, `dtls_mse`: the same sessions over datagrams (docs/dtls.md).
+- DTLS: `dtls`, `dtls_accept` and `dtls_dial` (how associations come about), `dtls_wlc`, `dtls_mse`: the same sessions
+  over datagrams (docs/dtls.md).
 
 ## A shard
 

@@ -293,12 +293,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
                 link.phase, link.heard_ns = Phase.SETTING_UP, now
                 self.book.opened += 1
                 self.on_tunnel(link, now)
-                await self.attend(link, now)
-                while True:
-                    data = await association.receive()
-                    link.heard_ns = now = self.clock()
-                    self._received += 1
-                    await self.on_datagram(link, data, now)
+                await self.converse(link, now)
         except EndOfStream as end:
             if link.phase is Phase.ACTIVE:
                 self.take_of(link)
@@ -316,6 +311,19 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
             self.links.discard(link)
             self._overflowed += association.overflowed()
             association.close()
+
+    async def converse(self, link: DtlsLinkT, now_ns: int) -> None:
+        """All that comes once the tunnel is up, until the link's scope is cancelled.
+
+        Raises:
+            RemoteProtocolError, TransportFault
+        """
+        await self.attend(link, now_ns)
+        while True:
+            data = await link.association.receive()
+            link.heard_ns = now = self.clock()
+            self._received += 1
+            await self.on_datagram(link, data, now)
 
     async def attend(self, link: DtlsLinkT, now_ns: int) -> None:
         """After every input: see to what is due at the endpoint, send what it has to say, come back in time.

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-import trio
 from OpenSSL import SSL
 
-from loadgen.drive.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsDriver, DtlsLink
+from loadgen.drive.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsLink
+from loadgen.drive.dtls_dial import DialingDriver
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer, peer_clocks
 from loadgen.drive.phase import GIVEN_UP, Phase
@@ -21,7 +21,7 @@ from loadgen.session.asking import Asker
 from loadgen.session.datagrams import DatagramMseEndpoint
 from loadgen.session.notices import Notices
 from loadgen.session.reception import Reception
-from loadgen.transport.dtls import Association, dial
+from loadgen.transport.dtls import Association
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 from loadgen.world.stations import known_macs
@@ -55,7 +55,7 @@ class DtlsMseLink(DtlsLink):
         self.tls_ns = 0
 
 
-class DtlsMseDriver(DtlsDriver[DtlsMseLink]):
+class DtlsMseDriver(DialingDriver[DtlsMseLink]):
     """The sessions that one worker dials: every `workers`-th of the plan's, from `worker` on."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
@@ -70,28 +70,23 @@ class DtlsMseDriver(DtlsDriver[DtlsMseLink]):
         addresses: Sequence[tuple[str, int]],
         contexts: Sequence[SSL.Context],
     ) -> None:
-        """Args: addresses: of all WLCs of the plan; contexts: of all its MSEs."""
-        super().__init__(equipment)
+        super().__init__(equipment, addresses, contexts)
         plan, recorder, to_unix_ns = equipment.plan, equipment.recorder, equipment.to_unix_ns
         worker, workers = equipment.share.worker, equipment.share.workers
         self._settings = equipment.settings
-        self._worker, self._workers = worker, workers
-        self._sessions = plan.sessions[worker::workers]
-        self._addresses, self._contexts = addresses, contexts
         self._reception = Reception(
             recorder,
-            len(self._sessions),
+            len(self.sessions),
             to_unix_ns,
             our_schedule=plan.use is Use.BOTH,
             by_service=plan.subscription.bit_count() > 1,
         )
-        recorder.clocks = peer_clocks(plan, self._sessions, addresses)
+        recorder.clocks = peer_clocks(plan, self.sessions, addresses)
         self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH, lulls=self._reception.lulls)
-        self._macs = known_macs(plan, {session.wlc for session in self._sessions})
+        self._macs = known_macs(plan, {session.wlc for session in self.sessions})
         self._asker = None if not plan.requests else self._make_asker(to_unix_ns)
         self._to_ask: deque[int] = deque()  # numbers of sessions
         self._up: dict[int, DtlsMseLink] = {}  # active ones, by number
-        self._endpoints: dict[int, trio.DTLSEndpoint] = {}
         self._redialing = Redialing()
         self._dial_at_ns = NEVER_NS
         self._dialed = 0
@@ -109,9 +104,9 @@ class DtlsMseDriver(DtlsDriver[DtlsMseLink]):
             plan.requests,
             self.recorder,
             fleet=len(plan.sessions),
-            worker=self._worker,
-            workers=self._workers,
-            macs=lambda number: self._macs.get(self._sessions[number].wlc, ()),
+            worker=self.worker,
+            workers=self.workers,
+            macs=lambda number: self._macs.get(self.sessions[number].wlc, ()),
             backlog_ns=plan.backlog_ns,
             to_unix_ns=to_unix_ns,
         )
@@ -138,19 +133,11 @@ class DtlsMseDriver(DtlsDriver[DtlsMseLink]):
         self._dial_at_ns = at_ns
         self.wake(at_ns)
 
-    def endpoints(self) -> list[trio.DTLSEndpoint]:
-        return list(self._endpoints.values())
-
-    def shut(self) -> None:
-        for endpoint in self._endpoints.values():
-            endpoint.close()
-        self._endpoints.clear()
-
     def halt(self) -> None:
         if self._patience_until_ns == NEVER_NS:
             now = self.clock()
             self._patience_until_ns = now + _PATIENCE_NS
-            self._sessions = self._sessions[: self._dialed]
+            self.sessions = self.sessions[: self._dialed]
             self.recorder.count("sessions.withdrawn", self._redialing.end())
             if self._asker is not None:
                 self._asker.stop(now)
@@ -174,7 +161,7 @@ class DtlsMseDriver(DtlsDriver[DtlsMseLink]):
         if self._asker is not None:
             wake = min(wake, now_ns if self._to_ask else max(self._asker.next_ns(), now_ns + TICK_NS))
         wake = min(wake, self._redialing.next_ns())
-        return min(wake, self._due_ns(self._dialed)) if self._dialed < len(self._sessions) else wake
+        return min(wake, self._due_ns(self._dialed)) if self._dialed < len(self.sessions) else wake
 
     async def on_tick(self, now_ns: int) -> None:
         if self._finishing or (self._times_ns and now_ns >= self._times_ns[0] + _GATHER_NS):
@@ -188,12 +175,12 @@ class DtlsMseDriver(DtlsDriver[DtlsMseLink]):
         if self._asker is not None:
             await self._ask(self._asker, now_ns)
         for number in self._redialing.due(now_ns):
-            if number in self._endpoints:
+            if self.is_open(number):
                 self._redialing.postpone(number, now_ns)
             else:
                 self._dial(number)
         for _ in range(_DIALS_PER_TICK):
-            if self._dialed == len(self._sessions) or self._due_ns(self._dialed) > now_ns:
+            if self._dialed == len(self.sessions) or self._due_ns(self._dialed) > now_ns:
                 break
             self.recorder.count("sessions.attempted")
             self._dial(self._dialed)
@@ -219,7 +206,7 @@ class DtlsMseDriver(DtlsDriver[DtlsMseLink]):
 
     def _due_ns(self, number: int) -> int:
         """When this worker's session `number` is to be dialed, in the plan's order."""
-        return self._dial_at_ns + int((self._worker + number * self._workers) * NS_PER_S / self.plan.connect_per_s)
+        return self._dial_at_ns + int((self.worker + number * self.workers) * NS_PER_S / self.plan.connect_per_s)
 
     def _see_off(self, now_ns: int) -> None:
         """Those that are being set up have until their time is over, and so have answers; WLCs of ours end first after
@@ -257,23 +244,14 @@ class DtlsMseDriver(DtlsDriver[DtlsMseLink]):
     # -- links ---------------------------------------------------------------------------------------------------
 
     def _dial(self, number: int) -> None:
-        now, session = self.clock(), self._sessions[number]
+        now, session = self.clock(), self.sessions[number]
         try:
-            channel = dial(self._addresses[session.wlc], self._contexts[session.mse])
+            self.dial(number, session, lambda association: DtlsMseLink(association, number, now))
         except TransportFault as error:
             if self._redialing.takes(error.kind, number, now):
                 return
             self.recorder.count(f"errors.tls.{error.kind}")
             self.recorder.count("sessions.failed")
-            return
-        self._endpoints[number] = channel.endpoint
-        self.nursery.start_soon(self._live, DtlsMseLink(Association(channel, self.plan.mtu_bytes), number, now))
-
-    async def _live(self, link: DtlsMseLink) -> None:
-        await self.live(link)
-        endpoint = self._endpoints.pop(link.number)
-        self.retire(endpoint)
-        endpoint.close()
 
     def on_tunnel(self, link: DtlsMseLink, now_ns: int) -> None:
         link.tls_ns = now_ns - link.started_ns
@@ -296,16 +274,16 @@ class DtlsMseDriver(DtlsDriver[DtlsMseLink]):
             self._asker.open(link.endpoint)
 
     def _address(self, number: int) -> tuple[str, int]:
-        return self._addresses[self._sessions[number].wlc]
+        return self._addresses[self.sessions[number].wlc]
 
     def peers(self) -> Iterator[Peer]:
         known = {peer.number: peer for peer in self.book.peers}
         links = {link.number: link for link in self.links}
-        for number in range(len(self._sessions)):
+        for number in range(len(self.sessions)):
             yield known.get(number) or Peer(number, self._address(number), links.get(number))
 
     def owner(self, peer: Peer) -> tuple[int, str]:
-        mse = self._sessions[peer.number].mse
+        mse = self.sessions[peer.number].mse
         return mse, self.plan.mse_macs[mse]
 
     def notified(self, link: DtlsMseLink) -> int:

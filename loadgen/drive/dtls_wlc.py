@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
 from typing import ClassVar
 
-import trio
 from OpenSSL import SSL
 
-from loadgen.drive.aaa import Aaa, Admission, count_verified
+from loadgen.drive.aaa import Aaa
 from loadgen.drive.controllers import make_controllers
-from loadgen.drive.dtls import TICK_NS, DtlsDriver, DtlsLink
+from loadgen.drive.dtls import TICK_NS, DtlsLink
+from loadgen.drive.dtls_accept import AcceptingDriver
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.peers import Peer, server_statistics
+from loadgen.drive.peers import Peer
 from loadgen.drive.phase import Phase
 from loadgen.drive.presence import presence_of_visitors
-from loadgen.drive.strangers import SILENT, Strangers
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.datagrams import DatagramWlcEndpoint
 from loadgen.session.ledger import Ledger, Owing
 from loadgen.session.wlc import NOTHING_GRANTED
-from loadgen.transport.dtls import Association, endpoint_of
+from loadgen.transport.dtls import Association
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NS_PER_MS
 
@@ -34,10 +31,6 @@ _MAX_BATCH = 512
 _DATAGRAMS_PER_VISIT = 4
 # What is due must not keep timers waiting: after so long, the rest is sent in the next tick.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
-# Clients whose hellos are remembered; one that repeats its own after that many others counts once more.
-_MOST_UNMET = 4096
-# It is refused within one call; nobody is waited for.
-_ANSWER_S = 1.0
 _STATION_MASK = mask_of(MOBILE_STATION)
 
 
@@ -59,7 +52,7 @@ class DtlsWlcLink(DtlsLink):
         self.leaving = False
 
 
-class DtlsWlcDriver(DtlsDriver[DtlsWlcLink]):
+class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
     """The controllers of one worker."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
@@ -75,38 +68,19 @@ class DtlsWlcDriver(DtlsDriver[DtlsWlcLink]):
         contexts: Sequence[SSL.Context],
         aaa: Aaa | None = None,
     ) -> None:
-        """Args: sockets, contexts: of each of the worker's WLCs, in order. aaa: None lets everybody in."""
-        super().__init__(equipment)
+        super().__init__(equipment, sockets, contexts, aaa, len(equipment.plan.sessions))
         plan, profile, recorder, share = equipment.plan, equipment.profile, equipment.recorder, equipment.share
         self._settings = equipment.settings
         self._to_unix_ns = to_unix_ns = equipment.to_unix_ns
-        self._aaa = aaa
-        self._contexts = contexts
-        self.strangers = Strangers[DtlsWlcLink](len(plan.sessions))
-        self._endpoints = [endpoint_of(sock) for sock in sockets]
-        self._dialed_by_us = plan.use.plays_mse
         self.presence = presence_of_visitors(plan, share.members, sockets)
         self.owing = Owing[DtlsWlcLink](plan, share, to_unix_ns)
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: dict[int, None] = {}  # positions, in the order of their turns
-        self._finishing = self._closing = False
-        self._unmet: dict[int, None] = {}  # hellos that were refused as they stood, the latest last
+        self._finishing = False
         self._notified = self._notified_bytes = self._writes = 0
         # A datagram is never held up by its receiver: all lateness is the generator's.
         self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
         self.controllers = make_controllers(plan, profile, share.members, min(plan.burst, _MAX_BATCH))
-
-    def begin(self) -> None:
-        for number, (endpoint, context) in enumerate(zip(self._endpoints, self._contexts, strict=True)):
-            self.nursery.start_soon(endpoint.serve, context, partial(self._accepted, number))
-
-    def endpoints(self) -> list[trio.DTLSEndpoint]:
-        return self._endpoints
-
-    def shut(self) -> None:
-        for endpoint in self._endpoints:
-            endpoint.close()
-        self._endpoints = []
 
     # -- the load ------------------------------------------------------------------------------------------------
 
@@ -128,7 +102,7 @@ class DtlsWlcDriver(DtlsDriver[DtlsWlcLink]):
         self.wake(now)
 
     def next_wake_ns(self, now_ns: int) -> int:
-        if self._visits or (self._finishing and not self._closing):
+        if self._visits or (self._finishing and not self.closing):
             return now_ns
         return max(self.owing.slot_due_ns(self._counted), now_ns + TICK_NS)
 
@@ -140,14 +114,9 @@ class DtlsWlcDriver(DtlsDriver[DtlsWlcLink]):
         if not self.load_over.is_set() and owing.everything_done(now):
             owing.give_up(now)
             self.end_load()
-        if self._finishing and not self._closing and (self.load_over.is_set() or not owing.started):
-            self._closing = True
-            for link in list(self.links):
-                if link.phase is Phase.HANDSHAKING and (kind := link.association.failure) is not None:
-                    self.fault(link, kind)
-                else:
-                    self.withdraw(link)
-        self.finished = self._closing and not self.links
+        if self._finishing and not self.closing and (self.load_over.is_set() or not owing.started):
+            self.close_all()
+        self.finished = self.closing and not self.links
 
     async def _send_until(self, slots: int, until_ns: int) -> None:
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this tick."""
@@ -206,42 +175,14 @@ class DtlsWlcDriver(DtlsDriver[DtlsWlcLink]):
 
     # -- links ---------------------------------------------------------------------------------------------------
 
-    async def _accepted(self, number: int, channel: trio.DTLSChannel) -> None:
-        """An association with one of our WLCs, from the cookie to its end."""
-        if self._closing:
-            return
-        admission = None if self._aaa is None else Admission(self._aaa, self.recorder)
-        association = Association(channel, self.plan.mtu_bytes, admission)
-        if association.hello in self._unmet:  # its client has not heard why, or does not care
-            with suppress(TransportFault):
-                await association.handshake(_ANSWER_S, _ANSWER_S)
-            association.close()
-            return
-        now = self.clock()
-        self.recorder.count("accept.attempts")
-        if not self._dialed_by_us:
+    def new_link(self, association: Association, number: int, now_ns: int) -> DtlsWlcLink:
+        if not self.dialed_by_us:
             self.recorder.count("sessions.attempted")
-        link = DtlsWlcLink(association, number, now)
-        self._await_word(link, now)
-        await self.live(link)
-
-    def _await_word(self, link: DtlsWlcLink, now_ns: int) -> None:
-        """One more stranger. Not a part of `_accepted`, which would keep the one that had to go for as long as its own
-        association lives.
-        """
-        self.strangers.await_word(link, now_ns)
-        for stranger in self.strangers.too_many(now_ns):
-            self.fault(stranger, SILENT)
-
-    def part(self, link: DtlsWlcLink) -> None:
-        self.strangers.forget(link)
-        super().part(link)
+        return DtlsWlcLink(association, number, now_ns)
 
     def on_tunnel(self, link: DtlsWlcLink, now_ns: int) -> None:
-        self.strangers.forget(link)
-        self.recorder.count("accept.success")
-        count_verified(self.recorder, link.association.verified)
-        if not self._dialed_by_us:
+        super().on_tunnel(link, now_ns)
+        if not self.dialed_by_us:
             self.recorder.record("handshake.tls", now_ns - link.started_ns)
         link.endpoint = DatagramWlcEndpoint(self._settings, link.started_ns, self.controllers[link.number].directory)
         self.book.join(link, link.number, link.association.peer_address)
@@ -259,7 +200,7 @@ class DtlsWlcDriver(DtlsDriver[DtlsWlcLink]):
 
     def on_active(self, link: DtlsWlcLink, now_ns: int) -> None:
         assert link.endpoint is not None
-        if not self._dialed_by_us:
+        if not self.dialed_by_us:
             self.recorder.count("sessions.established")
             self.recorder.happened("established", now_ns)
             self.recorder.record("handshake.session", now_ns - link.started_ns)
@@ -292,30 +233,17 @@ class DtlsWlcDriver(DtlsDriver[DtlsWlcLink]):
         self.owing.unsubscribe(link, int(self.owing.ledger.end[link.row]))
         link.leaving = False
 
-    def end(self, link: DtlsWlcLink, *, orderly: bool) -> None:
-        if link.association.unmet:
-            self._unmet[link.association.hello] = None
-            if len(self._unmet) > _MOST_UNMET:
-                del self._unmet[next(iter(self._unmet))]
-        if link.phase is Phase.HANDSHAKING:
-            count_verified(self.recorder, link.association.verified)
-            self.recorder.count("accept.fail" if link.association.refusal is None else "accept.reject")
-        super().end(link, orderly=orderly)
-
     def withdraw(self, link: DtlsWlcLink) -> None:
         if link.phase is Phase.SETTING_UP and link.endpoint is not None and link.endpoint.refused:
             self.fault(link, NOTHING_GRANTED)  # it was not cut off: it had been told
-        if link.phase is Phase.HANDSHAKING:
-            count_verified(self.recorder, link.association.verified)
-            self.recorder.count("accept.withdrawn")
         super().withdraw(link)
 
     def on_withdrawn(self, link: DtlsWlcLink) -> None:
-        if not self._dialed_by_us:
+        if not self.dialed_by_us:
             self.recorder.count("sessions.withdrawn")
 
     def on_gone(self, link: DtlsWlcLink, phase: Phase, *, orderly: bool) -> None:
-        if not self._dialed_by_us:
+        if not self.dialed_by_us:
             if phase is Phase.ACTIVE:
                 self.recorder.count("sessions.closed" if orderly else "sessions.lost")
             else:
@@ -333,9 +261,6 @@ class DtlsWlcDriver(DtlsDriver[DtlsWlcLink]):
 
     def notified(self, link: DtlsWlcLink) -> int:
         return self.owing.sent(link)
-
-    def statistics(self) -> dict[str, int]:
-        return super().statistics() | server_statistics(self.recorder)
 
     def totals(self, now_ns: int) -> dict[str, int]:
         self.owing.drop_waiting(now_ns)

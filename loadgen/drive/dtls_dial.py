@@ -1,0 +1,59 @@
+"""Drivers that play MSEs over DTLS: each association has a socket of its own, for as long as it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import trio
+from OpenSSL import SSL
+
+from loadgen.drive.dtls import DtlsDriver, DtlsLinkT
+from loadgen.drive.equipment import Equipment
+from loadgen.scenario.plan import PlannedSession
+from loadgen.transport.dtls import Association, dial
+
+
+class DialingDriver(DtlsDriver[DtlsLinkT]):
+    """A driver that dials every `workers`-th session of the plan, from `worker` on."""
+
+    def __init__(
+        self,
+        equipment: Equipment,
+        addresses: Sequence[tuple[str, int]],
+        contexts: Sequence[SSL.Context],
+    ) -> None:
+        """Args: addresses: of all WLCs of the plan; contexts: of all its MSEs."""
+        super().__init__(equipment)
+        share = equipment.share
+        self.worker, self.workers = share.worker, share.workers
+        self.sessions = equipment.plan.sessions[share.worker :: share.workers]
+        self._addresses, self._contexts = addresses, contexts
+        self._open: dict[int, trio.DTLSEndpoint] = {}  # by what was dialed
+
+    def dial(self, key: int, session: PlannedSession, link: Callable[[Association], DtlsLinkT]) -> None:
+        """Begin with a session. Args: key: nothing else under it is under way; link: makes the association's.
+
+        Raises:
+            TransportFault: no socket to be had.
+        """
+        channel = dial(self._addresses[session.wlc], self._contexts[session.mse])
+        self._open[key] = channel.endpoint
+        self.nursery.start_soon(self._live, key, link(Association(channel, self.plan.mtu_bytes)))
+
+    async def _live(self, key: int, link: DtlsLinkT) -> None:
+        await self.live(link)
+        endpoint = self._open.pop(key)
+        self.retire(endpoint)
+        endpoint.close()
+
+    def is_open(self, key: int) -> bool:
+        """What was dialed under it is not over yet."""
+        return key in self._open
+
+    def endpoints(self) -> list[trio.DTLSEndpoint]:
+        return list(self._open.values())
+
+    def shut(self) -> None:
+        for endpoint in self._open.values():
+            endpoint.close()
+        self._open.clear()
