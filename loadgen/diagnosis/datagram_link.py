@@ -8,9 +8,7 @@ import time
 
 from loadgen.diagnosis.hello import PEEK_BYTES
 from loadgen.diagnosis.link import OneLink
-from loadgen.errors import RemoteProtocolError
-from loadgen.session.datagrams import DatagramMseEndpoint
-from loadgen.session.link import Endpoint
+from loadgen.session.conversation import unfilled
 from loadgen.transport.datagram_tunnel import DatagramTunnel
 from loadgen.transport.tls import TransportFault, kind_of_errno
 
@@ -47,11 +45,6 @@ class DatagramLink(OneLink):
             self._lost = kind_of_errno(error.errno)
         return b""
 
-    def _is_early(self, endpoint: Endpoint) -> bool:
-        return isinstance(endpoint, DatagramMseEndpoint) and endpoint.early
-
     def _keep(self, rest: bytes) -> None:
         if rest:
-            raise RemoteProtocolError(
-                "malformed", f"expected frames that fill their datagram, found {len(rest)} bytes more"
-            )
+            raise unfilled(len(rest))

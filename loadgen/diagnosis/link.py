@@ -12,9 +12,10 @@ from typing import ClassVar
 from OpenSSL import SSL
 
 from loadgen.diagnosis.hello import PEEK_BYTES
-from loadgen.nmsp.bulk import NotifyReceiver
+from loadgen.nmsp.bulk import Control, NotifyReceiver
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
+from loadgen.session.conversation import hear_untrusted
 from loadgen.session.link import Endpoint
 from loadgen.transport.parting import hear_out
 from loadgen.transport.spoken import Spoken
@@ -140,29 +141,22 @@ class OneLink:
         size = self.tunnel.read_into(receiver.view[self._held : self._held + _READ_BYTES])
         if not size:
             return False
-        now, start, end = time.monotonic_ns(), 0, self._held + size
-        while True:
-            scanned = receiver.scan_untrusted(start, end)
-            if scanned.notifications and not self._is_early(endpoint):
-                endpoint.notifications_untrusted(now)
-                self.heard.setdefault(Kind.MEASUREMENT_NOTIFY, now)
-                self.notified.update(receiver.columns().subservice.tolist())
-            if scanned.fault is not None:
-                raise scanned.fault
-            start = scanned.position
-            if scanned.control is None:
-                break
-            kind = profile.kinds.get(scanned.control.msg_id, Kind.UNSUPPORTED)
-            self.bodies[kind] = bytes(scanned.control.body)
-            endpoint.control_untrusted(scanned.control, now)
-            self.heard.setdefault(kind, now)
-        receiver.reset()
-        self._keep(bytes(receiver.view[start:end]))
-        return True
+        now, end = time.monotonic_ns(), self._held + size
 
-    def _is_early(self, _endpoint: Endpoint) -> bool:
-        """Notifications are not taken yet."""
-        return False
+        def after(control: Control, _granted: int) -> None:
+            kind = profile.kinds.get(control.msg_id, Kind.UNSUPPORTED)
+            self.bodies[kind] = bytes(control.body)
+            self.heard.setdefault(kind, now)
+
+        heard = hear_untrusted(receiver, endpoint, 0, end, now, after)
+        if heard.notifications:
+            self.heard.setdefault(Kind.MEASUREMENT_NOTIFY, now)
+            self.notified.update(receiver.columns().subservice.tolist())
+        if heard.fault is not None:
+            raise heard.fault
+        receiver.reset()
+        self._keep(bytes(receiver.view[heard.position : end]))
+        return True
 
     def _keep(self, rest: bytes) -> None:
         """What is left is the beginning of a frame. Raises: RemoteProtocolError: it cannot be."""

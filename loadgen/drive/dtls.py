@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
 import trio
@@ -19,9 +20,10 @@ from loadgen.drive.phase import Phase
 from loadgen.drive.presence import Presence
 from loadgen.drive.term import Term
 from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.bulk import NotifyReceiver
+from loadgen.nmsp.bulk import Control, NotifyReceiver
 from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
+from loadgen.session.conversation import hear_untrusted, unfilled
 from loadgen.session.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.transport.dtls import Association, dropped_by_kernel
 from loadgen.transport.tls import EndOfStream, TransportFault
@@ -367,39 +369,25 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         Returns:
             How many notifications were scanned into the receiver; also where a fault came after them.
         """
-        endpoint, receiver = link.endpoint, self.receiver
+        endpoint = link.endpoint
         assert endpoint is not None
-        before = mark = receiver.mark()
-        position = start
-        try:
-            while position < end:
-                scanned = receiver.scan_untrusted(position, end)
-                position = scanned.position
-                if scanned.notifications and endpoint.early:
-                    receiver.rollback(mark)
-                    self.recorder.count("notify.early", scanned.notifications)
-                elif scanned.notifications:
-                    endpoint.notifications_untrusted(now_ns)
-                    mark = receiver.mark()
-                if scanned.fault is not None:
-                    raise scanned.fault
-                granted = endpoint.granted
-                if scanned.control is not None:
-                    endpoint.control_untrusted(scanned.control, now_ns)
-                elif position < end:
-                    raise RemoteProtocolError(
-                        "malformed", f"expected frames that fill their datagram, found {end - position} bytes more"
-                    )
-                if endpoint.active and link.phase is Phase.SETTING_UP:
-                    link.phase = Phase.ACTIVE
-                    self.active += 1
-                    self.on_active(link, now_ns)
-                elif endpoint.granted != granted:
-                    self.on_granted(link, granted, now_ns)
-        except RemoteProtocolError as error:
-            receiver.rollback(mark)
-            self.fault(link, error.kind)
-        return receiver.notifications - before.notifications
+        heard = hear_untrusted(self.receiver, endpoint, start, end, now_ns, partial(self._after_control, link, now_ns))
+        fault = heard.fault
+        if fault is None and heard.position < end:
+            fault = unfilled(end - heard.position)
+        if fault is not None:
+            self.fault(link, fault.kind)
+        return heard.notifications
+
+    def _after_control(self, link: DtlsLinkT, now_ns: int, _control: Control, granted: int) -> None:
+        endpoint = link.endpoint
+        assert endpoint is not None
+        if endpoint.active and link.phase is Phase.SETTING_UP:
+            link.phase = Phase.ACTIVE
+            self.active += 1
+            self.on_active(link, now_ns)
+        elif endpoint.granted != granted:
+            self.on_granted(link, granted, now_ns)
 
     def close(self, link: DtlsLinkT) -> None:
         """End an active link in order; its peer is told, and not waited for."""

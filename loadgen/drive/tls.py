@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import trio
@@ -22,9 +23,10 @@ from loadgen.drive.reading import HandshakeLag, ReadLag
 from loadgen.drive.segments import SegmentWatch
 from loadgen.drive.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.bulk import MAX_WRITE_BYTES, NotifyReceiver
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES, Control, NotifyReceiver
 from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
+from loadgen.session.conversation import hear_untrusted
 from loadgen.transport.tls import EndOfStream, TransportFault
 from loadgen.units import NS_PER_MS, NS_PER_S
 
@@ -369,7 +371,7 @@ class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
         for index in rest:
             link, end, before = read.links[index], read.ends[index], self.receiver.notifications
             if link.phase is not Phase.CLOSED:
-                done = self._take_untrusted(link, read.starts[index], end, read.times_ns[index])
+                done = self.take_untrusted(link, read.starts[index], end, read.times_ns[index])
                 counts[index] = self.receiver.notifications - before
                 if link.tunnel is not None:  # what it brought has not ended it
                     link.tail = bytes(self.receiver.view[done:end])
@@ -393,44 +395,37 @@ class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
         self.on_swept(links, counts, times_ns)
         return rest, every
 
-    def _take_untrusted(self, link: LinkT, start: int, end: int, now_ns: int) -> int:
+    def take_untrusted(self, link: LinkT, start: int, end: int, now_ns: int) -> int:
         """Take the frames in `view[start:end]`; returns how far they are whole."""
-        endpoint, receiver = link.endpoint, self.receiver
+        endpoint = link.endpoint
         assert endpoint is not None
         closing = link.phase is Phase.CLOSING  # we said goodbye, and say nothing more
         if closing and not self.sweeps:
             return end
-        before = mark = receiver.mark()
-        position = start
+        after = partial(self._after_control, link, now_ns)
+        heard = hear_untrusted(self.receiver, endpoint, start, end, now_ns, after)
         try:
-            while True:
-                scanned = receiver.scan_untrusted(position, end)
-                position = scanned.position
-                if scanned.notifications:
-                    endpoint.notifications_untrusted(now_ns)
-                    mark = receiver.mark()
-                if scanned.fault is not None:
-                    raise scanned.fault
-                if scanned.control is None:
-                    break
-                granted = endpoint.granted
-                endpoint.control_untrusted(scanned.control, now_ns)
-                if endpoint.active and link.phase is Phase.SETTING_UP:
-                    self._activate(link, now_ns)
-                elif endpoint.granted != granted:
-                    self.on_granted(link, granted, now_ns)
+            if heard.fault is not None:
+                raise heard.fault
             if endpoint.outbox and not closing:
                 self.send_outbox(link)
                 if len(endpoint.outbox) > _MAX_OUTBOX:
                     raise RemoteProtocolError("not_reading", f"more than {_MAX_OUTBOX} answers wait to be read")
         except (RemoteProtocolError, TransportFault) as error:
-            receiver.rollback(mark)
             self.fault(link, error.kind)
-        if count := receiver.notifications - before.notifications:
-            self.on_notifications(link, count, now_ns)
-        return position
+        if heard.notifications:
+            self.on_notifications(link, heard.notifications, now_ns)
+        return heard.position
 
-    def _activate(self, link: LinkT, now_ns: int) -> None:
+    def _after_control(self, link: LinkT, now_ns: int, _control: Control, granted: int) -> None:
+        endpoint = link.endpoint
+        assert endpoint is not None
+        if endpoint.active and link.phase is _SETTING_UP:
+            self.activate(link, now_ns)
+        elif endpoint.granted != granted:
+            self.on_granted(link, granted, now_ns)
+
+    def activate(self, link: LinkT, now_ns: int) -> None:
         assert link.endpoint is not None
         link.phase = Phase.ACTIVE
         self.active += 1

@@ -66,6 +66,12 @@ class DatagramMseEndpoint(MseEndpoint):
         """Notifications may come before the subscription's answer, and are not taken."""
         return self.session.state is State.SUBSCRIBING
 
+    def notifications_untrusted(self, count: int, now_ns: int) -> bool:
+        if self.early:
+            self.settings.recorder.count("notify.early", count)
+            return False
+        return super().notifications_untrusted(count, now_ns)
+
     def say(self, message: Message, transaction: int = 0) -> None:
         super().say(message, transaction)
         kind = KIND_OF[type(message)]
@@ -141,8 +147,6 @@ class DatagramWlcEndpoint(WlcEndpoint):
     """A WLC's end of a session over datagrams."""
 
     __slots__ = ("_answers",)
-
-    early = False
 
     def __init__(self, settings: EndpointSettings, started_ns: int, directory: Directory | None = None) -> None:
         super().__init__(settings, started_ns, directory)

@@ -119,14 +119,15 @@ class Endpoint:
         else:
             self.on_message(message, control.transaction, now_ns)
 
-    def notifications_untrusted(self, now_ns: int) -> None:
-        """Let measurement notifications, however many, pass the gate.
+    def notifications_untrusted(self, count: int, now_ns: int) -> bool:
+        """Let so many measurement notifications pass the gate; False: they came early, and are not taken.
 
         Raises:
             RemoteProtocolError: not now, or not from this side.
         """
         self.last_heard_ns = now_ns
         self.session.message(self.peer, Kind.MEASUREMENT_NOTIFY)
+        return True
 
     def on_message(self, message: Message, transaction: int, now_ns: int) -> None:
         """React to a message of setting the session up that passed the gate."""

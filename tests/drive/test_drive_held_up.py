@@ -38,7 +38,7 @@ class Wlcs(Fleet):
 
     def _take(self, link: WlcLink, flight: bytes, now_ns: int) -> None:
         self.shard.receiver.view[: len(flight)] = flight
-        self.shard._take_untrusted(link, 0, len(flight), now_ns)
+        self.shard.take_untrusted(link, 0, len(flight), now_ns)
         self.shard.receiver.reset()
 
     def counted(self, now_ns: int) -> tuple[int, int, int, int, int]:

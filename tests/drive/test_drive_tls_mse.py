@@ -109,7 +109,7 @@ class Fleet:
             endpoint.last_heard_ns = now
             endpoint._owed_echo_ns = endpoint._next_echo_ns = now + echo_ns  # type: ignore[attr-defined]
             link.phase = Phase.SETTING_UP
-            self.shard._activate(link, now)
+            self.shard.activate(link, now)
             self.links.append(link)
 
     def tunnel(self, index: int) -> FakeTunnel:

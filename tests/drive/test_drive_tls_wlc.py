@@ -510,7 +510,7 @@ class Visitor:
     def say(self, message: Message, transaction: int) -> None:
         frame = Codec(self.fleet.profile).encode(message, transaction)
         self.fleet.shard.receiver.view[: len(frame)] = frame
-        self.fleet.shard._take_untrusted(self.link, 0, len(frame), self.fleet.clock())
+        self.fleet.shard.take_untrusted(self.link, 0, len(frame), self.fleet.clock())
         self.fleet.shard.receiver.reset()
 
     def ask_for(self, mask: int, transaction: int = 2) -> None:

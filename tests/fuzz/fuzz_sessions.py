@@ -13,11 +13,12 @@ from nmsp_samples import notify, raw_frame
 
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.bulk import NotifyReceiver
+from loadgen.nmsp.bulk import Control, NotifyReceiver
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.services import CATALYST_9800
+from loadgen.session.conversation import hear_untrusted
 from loadgen.session.directory import StationDirectory
 from loadgen.session.link import Endpoint, EndpointSettings
 from loadgen.session.mse import MseEndpoint
@@ -100,21 +101,18 @@ class _Driver:
     def _take(self, data: bytes) -> None:
         receiver, endpoint, end = self.receiver, self.endpoint, len(self.tail) + len(data)
         receiver.view[:end] = self.tail + data
-        position, frames = 0, len(endpoint.outbox)
-        while True:
-            scanned = receiver.scan_untrusted(position, end)
-            position = scanned.position
-            if scanned.notifications:
-                endpoint.notifications_untrusted(self.now_ns)
-            if scanned.fault is not None:
-                raise scanned.fault
-            if scanned.control is None:
-                break
+        frames = len(endpoint.outbox)
+
+        def after(_control: Control, _granted: int) -> None:
+            nonlocal frames
             frames += 2  # no message has more than two answers
-            endpoint.control_untrusted(scanned.control, self.now_ns)
+
+        heard = hear_untrusted(receiver, endpoint, 0, end, self.now_ns, after)
         receiver.reset()
+        if heard.fault is not None:
+            raise heard.fault
         assert len(endpoint.outbox) <= frames
-        self.tail = bytes(receiver.view[position:end])
+        self.tail = bytes(receiver.view[heard.position : end])
 
     def on_timer(self) -> None:
         """A timer that is late catches up, and gets ahead of the clock."""

@@ -241,7 +241,7 @@ def test_a_session_of_a_user_that_went_is_closed_when_it_comes_up_all_the_same(
     assert late.phase is Phase.SETTING_UP  # our own MSE ends it, when it is told
     assert late.endpoint is not None
     late.endpoint.granted, late.endpoint.session.state = 1, State.ACTIVE
-    fleet.shard._activate(late, time.monotonic_ns())
+    fleet.shard.activate(late, time.monotonic_ns())
     fleet.shard.on_turn(time.monotonic_ns())
     assert late.phase is Phase.CLOSING
     assert not failures(fleet.recorder.counters)

@@ -12,6 +12,7 @@ from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import MeasurementNotify, Message
 from loadgen.nmsp.profile import reference_profile
+from loadgen.session.conversation import hear_untrusted
 from loadgen.session.link import Endpoint, EndpointSettings
 from loadgen.session.mse import MseEndpoint
 from loadgen.session.wlc import WlcEndpoint
@@ -49,28 +50,18 @@ class Side:
         receiver = self.receiver
         end = len(self.tail) + len(data)
         receiver.view[:end] = self.tail + data
-        position, mark = 0, receiver.mark()
         was_active = self.endpoint.active
+        heard = hear_untrusted(receiver, self.endpoint, 0, end, now_ns, lambda *_: None)
         try:
-            while True:
-                scanned = receiver.scan_untrusted(position, end)
-                position = scanned.position
-                if scanned.notifications:
-                    self.endpoint.notifications_untrusted(now_ns)
-                    mark = receiver.mark()
-                if scanned.fault is not None:
-                    raise scanned.fault
-                if scanned.control is None:
-                    break
-                self.endpoint.control_untrusted(scanned.control, now_ns)
+            if heard.fault is not None:
+                raise heard.fault
             if self.endpoint.active and not was_active:
                 self.deadline_ns = self.endpoint.on_timer(now_ns)
         except RemoteProtocolError as fault:
             self.fault = fault
-            receiver.rollback(mark)
         self.received += receiver.columns().sequence.tolist()
         receiver.reset()
-        self.tail = bytes(receiver.view[position:end])
+        self.tail = bytes(receiver.view[heard.position : end])
 
     def hear(self, message: Message, now_ns: int, transaction: int = 0) -> None:
         """Take one message."""
