@@ -180,7 +180,7 @@ def _value(data: object, kind: Any, path: str, problems: list[Problem]) -> Any:
     if origin is Literal and isinstance(data, int | float) and str(data) in args:
         data = str(data)  # version = 1.2, without the quotes
     try:
-        return msgspec.convert(data, kind, dec_hook=_decode_unit)
+        return msgspec.convert(data, kind, dec_hook=read_unit)
     except msgspec.ValidationError as error:
         message, _, inner = str(error).partition(" - at `$")
         expected = message.removeprefix("Expected ").partition(", got ")[0]
@@ -225,12 +225,20 @@ def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def _decode_unit(kind: type, value: Any) -> Any:
+def read_unit(kind: type, value: Any) -> Any:
+    """For decoders: what msgspec does not know."""
     if kind is Duration or kind is Offset:
         if not isinstance(value, str):
             raise ValueError("Expected " + kind.EXPECTED)
         return kind.parse(value)
     raise NotImplementedError(kind)  # pragma: no cover - a Struct here uses a type that msgspec cannot read
+
+
+def write_unit(value: object) -> str:
+    """For encoders: what msgspec does not know, as a document has it."""
+    if isinstance(value, Duration | Offset):
+        return value.written()
+    raise NotImplementedError(type(value))  # pragma: no cover - a Struct here uses a type that msgspec cannot write
 
 
 def _join(path: str, key: str) -> str:

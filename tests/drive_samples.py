@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from loadgen.clock import MONOTONIC, Nanoseconds
 from loadgen.drive.equipment import Equipment, equip
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan
-from loadgen.units import NS_PER_S
+from loadgen.scenario.schema import SessionTable
+from loadgen.units import NS_PER_S, Duration
 
 
 class VirtualClock:
@@ -36,7 +39,7 @@ def equipped(
     to_unix_ns: int = 0,
     worker: int = 0,
     workers: int = 1,
-    **settings: int,
+    **settings: object,
 ) -> Equipment:
     """What a worker of this side is given. Args: settings: of its endpoints that are not to be the plan's."""
     made = equip(role, plan, profile, recorder, worker, workers, to_unix_ns)._replace(clock=clock)
@@ -47,4 +50,7 @@ def equipped(
 
 FOR_EVER_NS = 1 << 60
 # Nobody is given up, and no echo is due.
-PATIENT = {"setup_timeout_ns": FOR_EVER_NS, "echo_interval_ns": FOR_EVER_NS, "dead_interval_ns": FOR_EVER_NS}
+PATIENT: dict[str, Any] = {
+    "setup_timeout_ns": FOR_EVER_NS,
+    "timers": SessionTable(Duration(FOR_EVER_NS), Duration(FOR_EVER_NS)),
+}

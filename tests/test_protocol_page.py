@@ -85,7 +85,7 @@ def uses(plan: Plan) -> Use:
     kinds = {Kind.VERSION_REQUEST, Kind.VERSION_RESPONSE, Kind.CAPABILITY}
     kinds |= {Kind.SUBSCRIBE_REQUEST, Kind.SUBSCRIBE_RESPONSE}
     kinds |= {kind for kind in NOTIFICATIONS if services & set(CATALOGUE[kind].subservices)}
-    if plan.duration_ns >= plan.echo_interval_ns:
+    if plan.duration_ns >= plan.session.echo_interval:
         kinds |= {Kind.ECHO_REQUEST, Kind.ECHO_RESPONSE}
     for request in plan.requests:
         kind = ASKED[request.name]

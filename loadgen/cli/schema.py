@@ -19,9 +19,9 @@ def schema(what: str) -> None:
     from loadgen.capacity.result import CapacityResult
     from loadgen.compare.result import Comparison
     from loadgen.results.result import RunResult
-    from loadgen.scenario.json_schema import scenario_schema
-    from loadgen.scenario.plan import Plan
+    from loadgen.scenario.json_schema import plan_schema, scenario_schema
 
-    of = {"result": RunResult, "plan": Plan, "capacity": CapacityResult, "comparison": Comparison}
-    document = scenario_schema() if what == "scenario" else msgspec.json.schema(of[what])
+    ours = {"scenario": scenario_schema, "plan": plan_schema}
+    results = {"result": RunResult, "capacity": CapacityResult, "comparison": Comparison}
+    document = ours[what]() if what in ours else msgspec.json.schema(results[what])
     say(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())

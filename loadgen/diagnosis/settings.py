@@ -34,15 +34,17 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import labels_of
+from loadgen.scenario.schema import SessionTable
 from loadgen.session.link import Endpoint, EndpointSettings
 from loadgen.transport.spoken import CERTIFICATE_REQUEST
 from loadgen.transport.tls import TransportFault
 from loadgen.transport.trace import Sink, TraceEvent
-from loadgen.units import NEVER_NS
+from loadgen.units import NEVER_NS, NS_PER_MS, Duration
 
 PEER: dict[Side, str] = {"mse": "WLC", "wlc": "MSE"}
 # A test of the tunnel, not of patience.
-_ECHO_NS = 100_000_000
+_ECHO = Duration(100 * NS_PER_MS)
+_NEVER = Duration(NEVER_NS)
 # Over datagrams, more often than there is time for.
 _REPEATS = 1_000_000
 _NAMED = 4
@@ -261,9 +263,9 @@ class Check:
             Recorder(),
             mask=self.settings.mask,
             setup_timeout_ns=NEVER_NS,
-            echo_interval_ns=_ECHO_NS if self.plays == "mse" else NEVER_NS,
-            dead_interval_ns=NEVER_NS,
-            max_retransmits=_REPEATS,
+            timers=SessionTable(
+                echo_interval=_ECHO if self.plays == "mse" else _NEVER, dead_interval=_NEVER, max_retransmits=_REPEATS
+            ),
         )
 
 

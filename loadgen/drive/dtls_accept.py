@@ -77,7 +77,7 @@ class AcceptingDriver(DtlsDriver[DtlsLinkT]):
         if self.closing:
             return
         admission = None if self._aaa is None else Admission(self._aaa, self.recorder)
-        association = Association(channel, self.plan.mtu_bytes, admission)
+        association = Association(channel, self.plan.dtls.mtu, admission)
         if association.hello in self._unmet:  # its client has not heard why, or does not care
             with suppress(TransportFault):
                 await association.handshake(_ANSWER_S, _ANSWER_S)

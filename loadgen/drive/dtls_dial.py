@@ -38,7 +38,7 @@ class DialingDriver(DtlsDriver[DtlsLinkT]):
         """
         channel = dial(self._addresses[session.wlc], self._contexts[session.mse])
         self._open[key] = channel.endpoint
-        self.nursery.start_soon(self._live, key, link(Association(channel, self.plan.mtu_bytes)))
+        self.nursery.start_soon(self._live, key, link(Association(channel, self.plan.dtls.mtu)))
 
     async def _live(self, key: int, link: DtlsLinkT) -> None:
         await self.live(link)

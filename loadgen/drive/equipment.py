@@ -41,10 +41,6 @@ def equip(
         recorder,
         mask=plan.capability if role is Role.WLC else plan.subscription,
         setup_timeout_ns=plan.setup_timeout_ns,
-        echo_interval_ns=plan.echo_interval_ns,
-        dead_interval_ns=plan.dead_interval_ns,
-        response_timeout_ns=plan.response_timeout_ns,
-        retransmit_interval_ns=plan.retransmit_interval_ns,
-        max_retransmits=plan.max_retransmits,
+        timers=plan.session,
     )
     return Equipment(plan, profile, recorder, settings, Share(plan.schedule(), worker, workers), to_unix_ns)

@@ -158,7 +158,7 @@ def _overhead_bytes(plan: Plan, size: float) -> float:
 
 def _together(plan: Plan, size: float) -> float:
     """As many notifications as may go together: in a datagram; there is no limit that matters over TCP."""
-    return max(1, (plan.mtu_bytes - _DATAGRAM_OVERHEAD_BYTES) // size) if plan.datagrams else math.inf
+    return max(1, (plan.dtls.mtu - _DATAGRAM_OVERHEAD_BYTES) // size) if plan.datagrams else math.inf
 
 
 def _memory_bytes(plan: Plan, profile: WireProfile, workers: int) -> int:

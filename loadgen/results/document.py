@@ -9,7 +9,7 @@ import msgspec
 
 from loadgen.errors import InputError, Problem
 from loadgen.files import read_bounded
-from loadgen.strict import shown
+from loadgen.strict import shown, write_unit
 
 # A run of 600 intervals with 200 workers has a few megabytes.
 MAX_RESULT_BYTES = 256 * 1024 * 1024
@@ -28,7 +28,7 @@ D = TypeVar("D", bound=Document)
 
 def as_json(value: msgspec.Struct) -> str:
     """A Struct as JSON that people can read, with a newline at its end."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(value, enc_hook=write_unit), indent=2).decode() + "\n"
 
 
 def read_document_untrusted(path: Path, *kinds: type[D]) -> D:

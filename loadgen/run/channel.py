@@ -18,6 +18,7 @@ from loadgen.results.health import WorkerHealth
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage
 from loadgen.status.answer import PeerRow, Question, SideCounts
+from loadgen.strict import read_unit, write_unit
 
 _LENGTH_BYTES = 4
 _CHUNK_BYTES = 65536
@@ -211,7 +212,7 @@ class Channel(Generic[Outgoing, Incoming]):
     ) -> None:
         self._send_stream = send
         self._receive_stream = receive
-        self._decoder = msgspec.msgpack.Decoder(incoming)
+        self._decoder = msgspec.msgpack.Decoder(incoming, dec_hook=read_unit)
         self._sending = trio.Lock()
         self._buffer = bytearray()
 
@@ -221,7 +222,7 @@ class Channel(Generic[Outgoing, Incoming]):
         Raises:
             trio.BrokenResourceError: the other process is gone.
         """
-        data = msgspec.msgpack.encode(value)
+        data = msgspec.msgpack.encode(value, enc_hook=write_unit)
         with trio.CancelScope(shield=True):
             async with self._sending:  # one value after the other, whichever task has them
                 await self._send_stream.send_all(len(data).to_bytes(_LENGTH_BYTES, "big") + data)

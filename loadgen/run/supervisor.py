@@ -328,7 +328,7 @@ class Supervisor:
         # Nobody is dialed any more: what the other side's end would break off is no failure of anybody's.
         await self.fleet.tell_all(Halt())
         workers, plan = self.fleet.workers, self._plan
-        answers_ns = min(plan.response_timeout_ns, LONGEST_WAIT_NS) if plan.requests else 0
+        answers_ns = min(plan.session.response_timeout, LONGEST_WAIT_NS) if plan.requests else 0
         await self.fleet.within(
             _HALT_S + answers_ns / NS_PER_S, lambda: all(worker.ended or worker.halted for worker in workers)
         )

@@ -1,4 +1,4 @@
-"""The scenario file as a JSON Schema, for editors and for whoever writes scenarios by program.
+"""The scenario file, and the plan, as JSON Schemas: for editors and for programs that write scenarios or read plans.
 
 msgspec makes no schema of a Struct whose defaults are of our own types, and knows nothing of how they are written.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from enum import Enum
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
+from loadgen.scenario.plan import Plan
 from loadgen.scenario.schema import Scenario
 from loadgen.units import Duration, Offset
 
@@ -22,6 +24,11 @@ _DURATION = r"([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+"
 def scenario_schema() -> dict[str, Any]:
     """What a scenario file may hold, as far as each value by itself decides."""
     return {"$schema": _DIALECT, "title": "loadgen scenario", **_of_struct(Scenario)}
+
+
+def plan_schema() -> dict[str, Any]:
+    """What `plan.json` of a run holds."""
+    return {"$schema": _DIALECT, "title": "loadgen plan", **_of_struct(Plan)}
 
 
 def _of_struct(struct: type[msgspec.Struct]) -> dict[str, Any]:
@@ -39,6 +46,8 @@ def _of(kind: Any) -> dict[str, Any]:
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _of_struct(kind)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {"enum": [each.value for each in kind]}
     if origin in (Union, UnionType):
         options = [_of(arg) for arg in args if arg is not type(None)]
         return options[0] if len(options) == 1 else {"anyOf": options}

@@ -26,9 +26,9 @@ from loadgen.scenario.reading import (
     stage_kind,
     too_many_sessions,
 )
-from loadgen.scenario.requests import PlannedRequest, plan_requests
+from loadgen.scenario.requests import PlannedRequest, given, plan_requests
 from loadgen.scenario.schedule import RateStage, Schedule
-from loadgen.scenario.schema import Rule, Scenario, TlsShape
+from loadgen.scenario.schema import Dtls, Rule, Scenario, SessionTable, TlsShape
 from loadgen.scenario.site_plan import PlannedSite, plan_site
 from loadgen.units import NS_PER_S
 
@@ -88,7 +88,7 @@ class PlannedThreshold(msgspec.Struct, frozen=True):
     delay_ns: int = 0
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything that the workers need to know, but for keys and start times. Durations in ns, rates in 1/s.
 
     Attributes:
@@ -98,8 +98,8 @@ class Plan(msgspec.Struct, frozen=True):
         resumed: share of handshakes that resume an earlier one's TLS session, 0 to 1.
         first: the number of the first WLC and of the first MSE; those of another plan that runs at the same time are
             others.
-        requests: what MSEs ask in running sessions; not answered for `response_timeout_ns`, a request is sent again
-            `retransmit_interval_ns` later, and so `max_retransmits` times.
+        session: its timers of repeating are the usual ones where nothing is ever sent again.
+        requests: what MSEs ask in running sessions.
         sessions_per_user: 0: all sessions are there from the start. Otherwise a user is that many of them (or,
             where only the WLCs are ours, a WLC), and users come and go while the load is on.
         list_delays_ns, poll_tick_ns: how long the auth lists of a WLC take, and how often it looks at a handshake.
@@ -123,8 +123,7 @@ class Plan(msgspec.Struct, frozen=True):
     authenticate: bool
     connect_per_s: float
     setup_timeout_ns: int
-    echo_interval_ns: int
-    dead_interval_ns: int
+    session: SessionTable
     kind: LoadKind
     paced: bool
     concurrency: int
@@ -141,14 +140,10 @@ class Plan(msgspec.Struct, frozen=True):
     poll_tick_ns: int = 0
     wlc_clock_skew_ns: int = 0
     mse_clock_skew_ns: int = 0
-    response_timeout_ns: int = NS_PER_S
-    retransmit_interval_ns: int = 3 * NS_PER_S
-    max_retransmits: int = 5
     requests: tuple[PlannedRequest, ...] = ()
     site: PlannedSite | None = None
     transport: str = "tls"
-    mtu_bytes: int = 1500
-    handshake_retransmit_ns: int = NS_PER_S
+    dtls: Dtls = Dtls()
 
     def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
         """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
@@ -193,6 +188,11 @@ class Plan(msgspec.Struct, frozen=True):
         shape["wlcs"] = len(self.wlcs)
         tls = msgspec.structs.asdict(shape.pop("tls"))
         shape["tls_version"] = tls.pop("version")
+        session = {name: int(value) for name, value in msgspec.structs.asdict(shape.pop("session")).items()}
+        most = session.pop("max_retransmits")
+        shape |= {f"{name}_ns": value for name, value in session.items()} | {"max_retransmits": most}
+        dtls = shape.pop("dtls")
+        shape |= {"mtu_bytes": dtls.mtu, "handshake_retransmit_ns": int(dtls.retransmit)}
         shape |= {name: value for name, value in tls.items() if name not in _LATER_TLS or value != _DEFAULTS_TLS[name]}
         # A plan that does without what there was not at first has the digest that it had.
         for name in _LATER:
@@ -275,8 +275,7 @@ def make_plan(
         authenticate=scenario.wlc.authenticate,
         connect_per_s=scenario.mse.connect_per_s,
         setup_timeout_ns=int(scenario.mse.setup_timeout),
-        echo_interval_ns=int(scenario.session.echo_interval),
-        dead_interval_ns=int(scenario.session.dead_interval),
+        session=_session(scenario),
         kind=kind,
         paced=paced,
         concurrency=load.concurrency or (_CONCURRENCY_PACED if paced else _CONCURRENCY),
@@ -293,9 +292,6 @@ def make_plan(
         poll_tick_ns=poll_tick_ns(scenario.wlc.aaa),
         wlc_clock_skew_ns=int(scenario.wlc.clock_skew),
         mse_clock_skew_ns=int(scenario.mse.clock_skew),
-        response_timeout_ns=int(scenario.session.response_timeout),
-        retransmit_interval_ns=int(scenario.session.retransmit_interval),
-        max_retransmits=scenario.session.max_retransmits,
         requests=tuple(
             plan_requests(
                 scenario.requests,
@@ -306,14 +302,21 @@ def make_plan(
         ),
         site=site,
         transport=scenario.transport,
-        mtu_bytes=scenario.dtls.mtu,
-        handshake_retransmit_ns=int(scenario.dtls.retransmit),
+        dtls=scenario.dtls,
     )
 
 
 def _of(table: S, shape: type[S]) -> S:
     """What a table has of its base."""
     return shape(**{name: getattr(table, name) for name in shape.__struct_fields__})
+
+
+def _session(scenario: Scenario) -> SessionTable:
+    """Over a connection nothing is sent again but what MSEs ask in running sessions."""
+    table = scenario.session
+    if scenario.transport == "tls" and not any(given(scenario.requests)):
+        return SessionTable(echo_interval=table.echo_interval, dead_interval=table.dead_interval)
+    return table
 
 
 def _threshold(rule: str | Rule) -> PlannedThreshold:

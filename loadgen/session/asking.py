@@ -296,7 +296,7 @@ class Asker:
     def awaits(self, now_ns: int) -> bool:
         """After `stop`: whether an answer may still come in time, to what is not to be sent again until then."""
         return now_ns < self._wait_until_ns and any(
-            pending.has_time(now_ns, endpoint.settings.response_timeout_ns)
+            pending.has_time(now_ns, endpoint.settings.timers.response_timeout)
             for endpoint in self._open.values()
             if endpoint.asked is not None
             for pending in endpoint.asked.pending.values()
@@ -354,7 +354,7 @@ class Asker:
         """Our side ends the session: a request that is answered in time so far, and then never, has not failed."""
         if endpoint.asked is not None:
             for pending in endpoint.asked.pending.values():
-                pending.withdrawn = pending.has_time(now_ns, endpoint.settings.response_timeout_ns)
+                pending.withdrawn = pending.has_time(now_ns, endpoint.settings.timers.response_timeout)
 
     def is_owed(self, endpoint: AskingEnd) -> None:
         """A session can be written to again: if it owes something, it is asked for it."""
@@ -424,8 +424,8 @@ class Asker:
     def _wait_for_answer(self, endpoint: AskingEnd, transaction: int, pending: Pending, now_ns: int) -> None:
         """A request counts as timed out after a while, and is sent again after another; the last one is not."""
         settings = endpoint.settings
-        last = pending.retransmits == settings.max_retransmits
-        patience_ns = settings.response_timeout_ns + (0 if last else settings.retransmit_interval_ns)
+        last = pending.retransmits == settings.timers.max_retransmits
+        patience_ns = settings.timers.response_timeout + (0 if last else settings.timers.retransmit_interval)
         pending.again_ns = now_ns + patience_ns
         self._arm(pending.again_ns, endpoint, transaction)
 
@@ -458,7 +458,7 @@ class Asker:
     def _not_answered(
         self, endpoint: AskingEnd, asked: Transactions, transaction: int, pending: Pending, now_ns: int
     ) -> None:
-        if pending.retransmits == endpoint.settings.max_retransmits:
+        if pending.retransmits == endpoint.settings.timers.max_retransmits:
             del asked.pending[transaction]
             pending.given_up = True
             asked.remember(transaction, pending)

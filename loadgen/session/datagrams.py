@@ -116,7 +116,7 @@ class DatagramMseEndpoint(MseEndpoint):
         if pending.again_ns is None:
             pending.again_ns = now_ns + self._patience_ns(pending)
         elif now_ns >= pending.again_ns:
-            if pending.retransmits == self.settings.max_retransmits:
+            if pending.retransmits == self.settings.timers.max_retransmits:
                 self._give_up(pending, now_ns)
                 return self.on_timer(now_ns)
             pending.retransmits += 1
@@ -131,8 +131,8 @@ class DatagramMseEndpoint(MseEndpoint):
 
     def _patience_ns(self, pending: _Pending) -> int:
         """How long a request is let alone: until it counts as not answered, and until it is repeated."""
-        last = pending.retransmits == self.settings.max_retransmits
-        return self.settings.response_timeout_ns + (0 if last else self.settings.retransmit_interval_ns)
+        last = pending.retransmits == self.settings.timers.max_retransmits
+        return self.settings.timers.response_timeout + (0 if last else self.settings.timers.retransmit_interval)
 
     def _give_up(self, pending: _Pending, now_ns: int) -> None:
         self._pending = None

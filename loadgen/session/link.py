@@ -9,16 +9,13 @@ from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, Message, Role
 from loadgen.nmsp.session import Session, State
-from loadgen.units import NS_PER_S
+from loadgen.scenario.schema import SessionTable
 
 
 class EndpointSettings:
     """What all endpoints of one side have in common."""
 
-    __slots__ = (
-        *("codec", "dead_interval_ns", "echo_interval_ns", "mask", "max_retransmits", "recorder"),
-        *("response_timeout_ns", "retransmit_interval_ns", "setup_timeout_ns"),
-    )
+    __slots__ = ("codec", "mask", "recorder", "setup_timeout_ns", "timers")
 
     def __init__(
         self,
@@ -27,21 +24,13 @@ class EndpointSettings:
         *,
         mask: int,
         setup_timeout_ns: int,
-        echo_interval_ns: int,
-        dead_interval_ns: int,
-        response_timeout_ns: int = NS_PER_S,
-        retransmit_interval_ns: int = 3 * NS_PER_S,
-        max_retransmits: int = 5,
+        timers: SessionTable,
     ) -> None:
         self.codec = codec
         self.recorder = recorder
         self.mask = mask  # what a WLC offers, or what an MSE asks for
         self.setup_timeout_ns = setup_timeout_ns
-        self.echo_interval_ns = echo_interval_ns
-        self.dead_interval_ns = dead_interval_ns
-        self.response_timeout_ns = response_timeout_ns
-        self.retransmit_interval_ns = retransmit_interval_ns
-        self.max_retransmits = max_retransmits
+        self.timers = timers
 
 
 class Endpoint:
@@ -152,7 +141,7 @@ class Endpoint:
             if now_ns >= deadline:
                 raise RemoteProtocolError("setup_timeout", f"session not set up; in state {self.session.state.name}")
             return deadline
-        deadline = self.last_heard_ns + self.settings.dead_interval_ns
+        deadline = self.last_heard_ns + self.settings.timers.dead_interval
         if now_ns >= deadline:
             raise RemoteProtocolError("neighbor_dead", "nothing heard for the dead interval")
         return deadline

@@ -86,7 +86,7 @@ class MseEndpoint(Endpoint):
                 if (clocks := self.settings.recorder.clocks) is not None:
                     clocks.set_up(self.number, self._subscribed_ns, now_ns)
                 self.settings.recorder.record("handshake.session", now_ns - self.started_ns)
-                self._owed_echo_ns = self._next_echo_ns = now_ns + self.settings.echo_interval_ns
+                self._owed_echo_ns = self._next_echo_ns = now_ns + self.settings.timers.echo_interval
 
     def on_running(self, kind: Kind, message: Message, transaction: int, now_ns: int) -> None:
         if kind is Kind.ECHO_RESPONSE:
@@ -137,14 +137,14 @@ class MseEndpoint(Endpoint):
             self._echo_transaction = self._request()
             self.say(EchoRequest(), self._echo_transaction)
             self._echo_sent_ns, self._echo_due_ns = now_ns, self._owed_echo_ns
-            self._owed_echo_ns += self.settings.echo_interval_ns
+            self._owed_echo_ns += self.settings.timers.echo_interval
             self.settings.recorder.count("echo.sent")
             self.settings.recorder.record("echo.lag", now_ns - self._echo_due_ns)
 
     def _owe_echoes(self, now_ns: int) -> None:
         """What is due by now is owed."""
         if now_ns >= self._next_echo_ns:
-            interval = self.settings.echo_interval_ns
+            interval = self.settings.timers.echo_interval
             count = 1 + (now_ns - self._next_echo_ns) // interval
             self._next_echo_ns += interval * count
             self.settings.recorder.count("echo.due", count)
@@ -152,7 +152,7 @@ class MseEndpoint(Endpoint):
     def _drop_echoes(self, before_ns: int) -> None:
         """Give up what is owed and was due before that."""
         if (until_ns := min(before_ns, self._next_echo_ns)) > self._owed_echo_ns:
-            interval = self.settings.echo_interval_ns
+            interval = self.settings.timers.echo_interval
             count = -(-(until_ns - self._owed_echo_ns) // interval)
             self._owed_echo_ns += interval * count
             self.settings.recorder.count("echo.dropped", count)
@@ -164,7 +164,7 @@ class MseEndpoint(Endpoint):
         self._owe_echoes(now_ns)
         # An answer that did not come is not asked for again: the dead interval decides. For as long as that, what is
         # due meanwhile is owed: a WLC that is given up after so long is told nothing older.
-        self._drop_echoes(now_ns - self.settings.dead_interval_ns)
+        self._drop_echoes(now_ns - self.settings.timers.dead_interval)
         if (given_up_ns := self._echo_given_up_ns()) <= now_ns:
             self._end_echo("echo.unanswered", now_ns)
             given_up_ns = self._echo_given_up_ns()
@@ -175,7 +175,7 @@ class MseEndpoint(Endpoint):
         """When the missing answer is waited for no longer: a WLC that hears nothing of an MSE for a dead interval drops
         it, and one answer may have been forgotten.
         """
-        return NEVER_NS if self._echo_sent_ns is None else self._echo_sent_ns + self.settings.dead_interval_ns // 2
+        return NEVER_NS if self._echo_sent_ns is None else self._echo_sent_ns + self.settings.timers.dead_interval // 2
 
     def stop(self, now_ns: int) -> None:
         """The session is over, or we are about to say goodbye: nothing is asked any more."""

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from drive_samples import PATIENT, equipped
 
@@ -29,7 +30,7 @@ from loadgen.session import asking
 from loadgen.session.mse import MseEndpoint
 from loadgen.transport.openssl import Pointer, bytes_at
 from loadgen.transport.tls import TransportFault, Want
-from loadgen.units import NEVER_NS, NS_PER_S
+from loadgen.units import NEVER_NS, NS_PER_S, Duration
 
 SCENARIO = """
 name = "asked"
@@ -353,7 +354,9 @@ def test_a_shard_halts_once_what_it_asked_is_answered(
     """Or once it has waited long enough: then nobody is to blame for what it did not wait for."""
     fleets = make("[requests]\nmeasurement = { rate = 800 }\n", seconds=1)
     for number in range(LINKS):
-        fleets.endpoint(number).settings.response_timeout_ns = 1 << 60
+        fleets.endpoint(number).settings.timers = msgspec.structs.replace(
+            fleets.endpoint(number).settings.timers, response_timeout=Duration(1 << 60)
+        )
     fleets.start()
     while not fleets.counters.get("requests.sent"):
         fleets.mse.turn([])

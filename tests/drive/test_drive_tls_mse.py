@@ -21,9 +21,10 @@ from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.session import State
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
+from loadgen.scenario.schema import SessionTable
 from loadgen.session.mse import MseEndpoint
 from loadgen.transport.tls import EndOfStream, TransportFault, Want
-from loadgen.units import NS_PER_MS, NS_PER_S
+from loadgen.units import NS_PER_MS, NS_PER_S, Duration
 from loadgen.world.stations import make_stations
 
 LINKS = 8  # more than it takes for a sweep
@@ -89,8 +90,7 @@ class Fleet:
             self.recorder,
             clock=self.clock,
             setup_timeout_ns=NEVER_NS,
-            echo_interval_ns=echo_ns,
-            dead_interval_ns=dead_ns,
+            timers=SessionTable(Duration(echo_ns), Duration(dead_ns)),
         )
         self.shard = MseShard(equipment, [("192.0.2.7", 16113)], [])
         self.sockets = [socket.socket() for _ in range(LINKS)]

@@ -21,7 +21,7 @@ def _notifications(flow: Flow, numbers: list[int] | range, frame_bytes: int = FR
 def _check_sizes(pair: Pair) -> None:
     """Whole frames in every datagram, and no packet larger than the path's."""
     for line in pair.lines:
-        assert 0 < line.largest <= pair.plan.mtu_bytes - 28
+        assert 0 < line.largest <= pair.plan.dtls.mtu - 28
         for flow in line.to_mse.values():
             assert all(size % FRAME_BYTES == 0 for size in flow.sizes if size >= FRAME_BYTES)
 

@@ -16,6 +16,7 @@ from loadgen.measure.histogram import PERCENTILES, samples_for
 from loadgen.measure.names import COUNTERS, DTLS_ONLY, METRICS, MSE_ALONE_COUNTERS, OPTIONAL_PREFIXES, RATES
 from loadgen.results.result import RunResult
 from loadgen.scenario.plan import Plan
+from loadgen.strict import read_unit
 
 PARTS = {name: samples_for(name) for name in PERCENTILES}
 # Histograms that only a long run, or one with an echo in it, has.
@@ -93,7 +94,7 @@ class TestQuick:
     def test_folder_and_plan(self, quick: Ended) -> None:
         result = quick.result
         assert re.fullmatch(rf"\d{{8}}T\d{{6}}Z-quick-{result['plan_digest']}", quick.folder.name)
-        plan = msgspec.json.decode((quick.folder / "plan.json").read_bytes(), type=Plan)
+        plan = msgspec.json.decode((quick.folder / "plan.json").read_bytes(), type=Plan, dec_hook=read_unit)
         assert plan.digest == result["plan_digest"]
         assert plan.scenario == result["scenario"] == "quick"
         assert len(plan.sessions) == 20
@@ -112,9 +113,8 @@ class TestQuick:
     def test_plan_is_what_the_schema_says(self, quick: Ended, run: Run) -> None:
         schema = run("schema", "plan")
         assert schema.code == 0
-        definitions = json.loads(schema.stdout)["$defs"]
         plan = json.loads((quick.folder / "plan.json").read_text("utf-8"))
-        _check_keys(plan, definitions["Plan"], definitions, "$")
+        _check_keys(plan, json.loads(schema.stdout), {}, "$")
 
     def test_summary_shows_the_figures(self, quick: Ended) -> None:
         assert quick.stdout.startswith("PASSED")
@@ -131,7 +131,7 @@ def _check_keys(value: object, schema: dict[str, object], definitions: dict[str,
         properties = schema.get("properties")
         if isinstance(properties, dict):
             assert set(value) <= set(properties), at
-            required = schema["required"]
+            required = schema.get("required", [])
             assert isinstance(required, list)
             assert set(required) <= set(value), at
             for name, each in value.items():
@@ -301,7 +301,7 @@ class TestOptions:
         _check_books(batch[name])
         assert batch[name].counters["sessions.established"] == 8
         plan = json.loads((batch[name].folder / "plan.json").read_text("utf-8"))
-        assert " ".join(plan[key] for key in ("tls_version", "key", "key_hash", "hash_over")) == name
+        assert " ".join(plan["tls"][key] for key in ("version", "key", "key_hash", "hash_over")) == name
 
     def test_round_robin(self, batch: dict[str, Ended]) -> None:
         ended = batch["round-robin"]

@@ -79,8 +79,7 @@ def settings_of(codec: Codec, recorder: Recorder) -> EndpointSettings:
         recorder,
         mask=MASK,
         setup_timeout_ns=10 * NS_PER_S,
-        echo_interval_ns=15 * NS_PER_S,
-        dead_interval_ns=30 * NS_PER_S,
+        timers=SessionTable(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from scenario_samples import SMALL, plan_of, problems_of
 
@@ -19,14 +20,14 @@ def test_the_plan_has_it(tmp_path: Path) -> None:
         "session.retransmit_interval=5s", "session.max_retransmits=1",
     )  # fmt: skip
     assert plan.datagrams
-    assert (plan.mtu_bytes, plan.handshake_retransmit_ns) == (576, 250_000_000)
-    assert (plan.response_timeout_ns, plan.retransmit_interval_ns, plan.max_retransmits) == (2 * 10**9, 5 * 10**9, 1)
+    assert (plan.dtls.mtu, plan.dtls.retransmit) == (576, 250_000_000)
+    assert msgspec.structs.astuple(plan.session)[2:] == (2 * 10**9, 5 * 10**9, 1)
 
 
 def test_defaults(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, DTLS)
-    assert (plan.mtu_bytes, plan.handshake_retransmit_ns) == (1500, 10**9)
-    assert (plan.response_timeout_ns, plan.retransmit_interval_ns, plan.max_retransmits) == (10**9, 3 * 10**9, 5)
+    assert (plan.dtls.mtu, plan.dtls.retransmit) == (1500, 10**9)
+    assert msgspec.structs.astuple(plan.session)[2:] == (10**9, 3 * 10**9, 5)
     assert not plan_of(tmp_path, SMALL).datagrams
 
 
@@ -89,7 +90,7 @@ def test_what_is_repeated_is_part_of_the_digest_with_requests_too(tmp_path: Path
 @pytest.mark.parametrize("readings", [16, "[0,16]"])
 def test_a_notification_that_no_datagram_can_carry(tmp_path: Path, readings: object) -> None:
     """The wire profile is 12 + 32 + 14 x 16 = 268 bytes at most; a wider one does not fit."""
-    assert plan_of(tmp_path, DTLS, f"wlc.readings={readings}", "dtls.mtu=576").mtu_bytes == 576
+    assert plan_of(tmp_path, DTLS, f"wlc.readings={readings}", "dtls.mtu=576").dtls.mtu == 576
     text = (Path(module.__file__).parent / "reference.toml").read_text("utf-8")
     head, name, body = text.partition("[messages.measurement_notify]")
     (tmp_path / "wide.toml").write_text(head + name + body.replace("size = 32", "size = 400", 1), "utf-8")

@@ -295,7 +295,11 @@ def test_settings_arrive(tmp_path: Path) -> None:
     assert (plan.readings, plan.stations, plan.authenticate) == ((2, 5), 9, False)
     assert (plan.capability, plan.subscription) == (1 + (1 << 9), 1 << 13)
     assert (plan.connect_per_s, plan.setup_timeout_ns) == (12.5, 3 * NS_PER_S)
-    assert (plan.echo_interval_ns, plan.dead_interval_ns, plan.backlog_ns) == (2 * 10**9, 5 * 10**9, 4 * 10**9)
+    assert (plan.session.echo_interval, plan.session.dead_interval, plan.backlog_ns) == (
+        2 * 10**9,
+        5 * 10**9,
+        4 * 10**9,
+    )
     assert (plan.tls.key_hash, plan.tls.hash_over, plan.thresholds) == (
         "sha1",
         "certificate",

@@ -16,7 +16,7 @@ from loadgen.session.conversation import hear_untrusted
 from loadgen.session.link import Endpoint, EndpointSettings
 from loadgen.session.mse import MseEndpoint
 from loadgen.session.wlc import WlcEndpoint
-from loadgen.units import NS_PER_S
+from loadgen.units import NS_PER_S, Duration
 
 # For every property test here: the same examples in every run, and no verdict on how fast the machine is.
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
@@ -28,7 +28,11 @@ ECHO_NS, DEAD_NS, SETUP_NS = 15 * NS_PER_S, 30 * NS_PER_S, 10 * NS_PER_S
 
 def settings_of(mask: int, recorder: Recorder) -> EndpointSettings:
     return EndpointSettings(
-        CODEC, recorder, mask=mask, setup_timeout_ns=SETUP_NS, echo_interval_ns=ECHO_NS, dead_interval_ns=DEAD_NS
+        CODEC,
+        recorder,
+        mask=mask,
+        setup_timeout_ns=SETUP_NS,
+        timers=SessionTable(Duration(ECHO_NS), Duration(DEAD_NS)),
     )
 
 

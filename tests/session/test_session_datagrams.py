@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,10 +23,11 @@ from loadgen.nmsp.messages import (
 )
 from loadgen.nmsp.session import State
 from loadgen.scenario.requests import PlannedRequest
+from loadgen.scenario.schema import SessionTable
 from loadgen.session.asking import Pending, RequestKind, Transactions
 from loadgen.session.datagrams import DatagramMseEndpoint, DatagramWlcEndpoint
 from loadgen.session.link import EndpointSettings
-from loadgen.units import NS_PER_S
+from loadgen.units import NS_PER_S, Duration
 
 RESPONSE_NS, RETRANSMIT_NS, MOST = NS_PER_S, 3 * NS_PER_S, 5
 ECHO_NS, DEAD_NS = 60 * NS_PER_S, 150 * NS_PER_S
@@ -34,8 +36,8 @@ ECHO_NS, DEAD_NS = 60 * NS_PER_S, 150 * NS_PER_S
 def _settings(mask: int, recorder: Recorder) -> EndpointSettings:
     return EndpointSettings(
         CODEC, recorder,
-        mask=mask, setup_timeout_ns=1000 * NS_PER_S, echo_interval_ns=ECHO_NS, dead_interval_ns=DEAD_NS,
-        response_timeout_ns=RESPONSE_NS, retransmit_interval_ns=RETRANSMIT_NS, max_retransmits=MOST,
+        mask=mask, setup_timeout_ns=1000 * NS_PER_S,
+        timers=SessionTable(*map(Duration, (ECHO_NS, DEAD_NS, RESPONSE_NS, RETRANSMIT_NS)), max_retransmits=MOST),
     )  # fmt: skip
 
 
@@ -256,7 +258,7 @@ class TestWlc:
 def test_a_session_comes_up_whatever_the_line_does_if_only_it_stops(fates: list[str]) -> None:
     """Every datagram's fate is drawn; once fates run out, the line is good. Neither side finds fault with the other."""
     wlc, mse = _wlc(), _mse()
-    mse.endpoint.settings.max_retransmits = 100
+    mse.endpoint.settings.timers = msgspec.structs.replace(mse.endpoint.settings.timers, max_retransmits=100)
     late: list[tuple[Side, bytes]] = []
     now = 0
 

@@ -10,10 +10,11 @@ from session_samples import CODEC, DEAD_NS, SETUP_NS, Side, histogram_values, no
 
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Capability, EchoResponse, Status, SubscribeResponse, VersionResponse
+from loadgen.scenario.schema import SessionTable
 from loadgen.session.datagrams import DatagramMseEndpoint
 from loadgen.session.link import EndpointSettings
 from loadgen.session.mse import MseEndpoint
-from loadgen.units import NS_PER_MS, NS_PER_S
+from loadgen.units import NS_PER_MS, NS_PER_S, Duration
 
 EVERY_NS = 100 * NS_PER_MS
 
@@ -22,7 +23,11 @@ def active_mse(endpoint_class: type[MseEndpoint] = MseEndpoint) -> Side:
     """An MSE that echoes every 100 ms, active at 0."""
     recorder = Recorder()
     settings = EndpointSettings(
-        CODEC, recorder, mask=1, setup_timeout_ns=SETUP_NS, echo_interval_ns=EVERY_NS, dead_interval_ns=DEAD_NS
+        CODEC,
+        recorder,
+        mask=1,
+        setup_timeout_ns=SETUP_NS,
+        timers=SessionTable(Duration(EVERY_NS), Duration(DEAD_NS)),
     )
     endpoint = endpoint_class(settings, 0, number=0)
     endpoint.start()

@@ -22,7 +22,7 @@ from loadgen.session.directory import StationDirectory
 from loadgen.session.mse import MseEndpoint
 from loadgen.session.notices import Notices
 from loadgen.session.wlc import WlcEndpoint
-from loadgen.units import NS_PER_MS, NS_PER_S
+from loadgen.units import NS_PER_MS, NS_PER_S, Duration
 from loadgen.world.stations import make_stations, station_macs
 
 STATIONS = 7
@@ -376,7 +376,7 @@ def test_a_request_is_sent_again_with_the_same_transaction_and_then_given_up() -
 @pytest.mark.parametrize(("most", "given_up_after_s"), [(0, 1), (1, 5), (5, 21)])
 def test_when_a_request_is_given_up(most: int, given_up_after_s: int) -> None:
     talk = Talk(MEASURE, duration_ns=NS_PER_S)
-    talk.endpoint.settings.max_retransmits = most
+    talk.endpoint.settings.timers = msgspec.structs.replace(talk.endpoint.settings.timers, max_retransmits=most)
     talk.answering = False
     talk.run_until(given_up_after_s * NS_PER_S - 1)
     assert "timed_out" not in talk.counters
@@ -461,7 +461,9 @@ def test_what_we_do_not_wait_for_is_withdrawn_while_it_has_time(after_ms: int, w
 def test_answers_are_waited_for_no_longer_than_that() -> None:
     talk = Talk(MEASURE)
     talk.answering = False
-    talk.endpoint.settings.response_timeout_ns = 1 << 60
+    talk.endpoint.settings.timers = msgspec.structs.replace(
+        talk.endpoint.settings.timers, response_timeout=Duration(1 << 60)
+    )
     talk.run_until(2500 * NS_PER_MS)
     talk.asker.stop(talk.now_ns)
     assert talk.asker.awaits(talk.now_ns + LONGEST_WAIT_NS - 1)
