@@ -18,6 +18,7 @@ from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.services import CATALYST_9800
+from loadgen.scenario.schema import SessionTable
 from loadgen.session.conversation import hear_untrusted
 from loadgen.session.directory import StationDirectory
 from loadgen.session.link import Endpoint, EndpointSettings

@@ -12,6 +12,7 @@ from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import MeasurementNotify, Message
 from loadgen.nmsp.profile import reference_profile
+from loadgen.scenario.schema import SessionTable
 from loadgen.session.conversation import hear_untrusted
 from loadgen.session.link import Endpoint, EndpointSettings
 from loadgen.session.mse import MseEndpoint
