@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
@@ -66,6 +67,8 @@ FREE = {
 CLOCKS = {"loadgen.clock", "loadgen.results.record"}
 # Of what drives links, all but the CPU time of a load is told the time by the clock of its equipment.
 DRIVING_CLOCKS = {"loadgen.drive.cpu_cost"}
+# They alone know the insides of others' packages, each of its own.
+INSIDES = {"loadgen.transport.openssl": {"OpenSSL"}, "loadgen.transport.trio_dtls": {"trio"}}
 # It writes by `click.echo` whatever commands print, whoever called them.
 CLICK = {"loadgen.commands.output"}
 MAX_LINES = 500
@@ -182,7 +185,7 @@ def in_rooms(rooms: Collection[str]) -> list[Path]:
 def test_every_room_has_modules_and_every_module_a_room() -> None:
     assert {room_of(name_of(path)) for path in MODULES} == set(ROOMS)
     assert {*NARROW, *APART, *NEVER, *FREE, *SANS_IO} <= set(ROOMS)
-    assert {*CLOCKS, *CLICK} <= {name_of(path) for path in MODULES}
+    assert {*CLOCKS, *CLICK, *INSIDES} <= {name_of(path) for path in MODULES}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -258,6 +261,26 @@ def test_the_python_api_comes_without_what_prints(name: str) -> None:
 def test_one_module_knows_the_histogram_library() -> None:
     users = {name_of(path) for path in MODULES for _, name in imports(path) if name.split(".")[0] == "hdrh"}
     assert users == {"loadgen.measure.histogram"}
+
+
+def test_others_insides_are_known_to_one_module_each() -> None:
+    """What they import of them; ruff sees to private attributes, see the next one."""
+    found = {name_of(path): others_insides(path) for path in MODULES}
+    assert {name: packages for name, packages in found.items() if packages} == INSIDES
+
+
+def test_ruff_lets_just_these_modules_read_private_attributes() -> None:
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["ruff"]["lint"]
+    assert "SLF" in ruff["select"]
+    let = {path for path, rules in ruff["per-file-ignores"].items() if {"SLF", "SLF001"} & {*rules}}
+    assert let == {"tests/*", *(f"{name.replace('.', '/')}.py" for name in INSIDES)}
+    assert [name_of(path) for path in MODULES if "noqa: SLF" in path.read_text("utf-8")] == []
+
+
+def others_insides(path: Path) -> set[str]:
+    """Packages of which a module imports what begins with an underscore."""
+    names = [name.split(".") for _, name in imports(path) if not name.startswith("__future__.")]
+    return {name[0] for name in names if name[0] != "loadgen" and any(part.startswith("_") for part in name)}
 
 
 def test_the_wall_clock_is_read_at_three_places() -> None:
