@@ -77,7 +77,7 @@ def uses(plan: Plan) -> Use:
     """From the plan alone: what is offered, wanted, told and asked, and whether it lasts until an echo."""
     if plan.kind is LoadKind.HANDSHAKE:  # no byte inside of TLS
         return Use(frozenset(), frozenset())
-    granted = plan.capability & plan.subscription
+    granted = plan.wlc.capability & plan.mse.subscription
     told = told_by(plan.site) if plan.site is not None else MOBILE_STATION
     services = {service for service in told if granted >> service & 1}
     if granted >> Subservice.RSSI_MS & 1:  # of the two that a station may be told of under, the first

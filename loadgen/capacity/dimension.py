@@ -182,7 +182,7 @@ def sizes_of(dimension: Dimension, plan: Plan) -> float:
     if dimension is Dimension.SESSIONS:
         return len(plan.sessions)
     if dimension is Dimension.STATIONS:
-        return len(plan.wlcs) * plan.stations
+        return len(plan.wlcs) * plan.wlc.stations
     peak = max(max(stage.start_per_s, stage.end_per_s) for stage in plan.stages)
     return peak * plan.copies
 

@@ -24,8 +24,10 @@ class Controller:
 
     def __init__(self, plan: Plan, profile: WireProfile, number: int, batch: int) -> None:
         self.number = number  # in the plan
-        granted = plan.capability & plan.subscription
-        make = partial(make_stations, profile, plan.seed, plan.first + number, plan.stations, plan.readings, granted)
+        granted = plan.wlc.capability & plan.mse.subscription
+        make = partial(
+            make_stations, profile, plan.seed, plan.first + number, plan.wlc.stations, plan.wlc.readings, granted
+        )
         stations = make()
         self.ring = NotifyRing(profile, stations, batch=batch)
         self.frame_bytes = float(self.ring.sizes[: self.ring.slots].mean())

@@ -288,7 +288,9 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         association = link.association
         try:
             with link.scope:
-                await association.handshake(self.plan.setup_timeout_ns / NS_PER_S, self.plan.dtls.retransmit / NS_PER_S)
+                await association.handshake(
+                    self.plan.mse.setup_timeout / NS_PER_S, self.plan.dtls.retransmit / NS_PER_S
+                )
                 now = self.clock()
                 link.phase, link.heard_ns = Phase.SETTING_UP, now
                 self.book.opened += 1

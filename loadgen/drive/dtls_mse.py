@@ -79,7 +79,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
             len(self.sessions),
             to_unix_ns,
             our_schedule=plan.use is Use.BOTH,
-            by_service=plan.subscription.bit_count() > 1,
+            by_service=plan.mse.subscription.bit_count() > 1,
         )
         recorder.clocks = peer_clocks(plan, self.sessions, addresses)
         self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH, lulls=self._reception.lulls)
@@ -206,7 +206,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
 
     def _due_ns(self, number: int) -> int:
         """When this worker's session `number` is to be dialed, in the plan's order."""
-        return self._dial_at_ns + int((self.worker + number * self.workers) * NS_PER_S / self.plan.connect_per_s)
+        return self._dial_at_ns + int((self.worker + number * self.workers) * NS_PER_S / self.plan.mse.connect_per_s)
 
     def _see_off(self, now_ns: int) -> None:
         """Those that are being set up have until their time is over, and so have answers; WLCs of ours end first after

@@ -39,8 +39,8 @@ def equip(
     settings = EndpointSettings(
         Codec(profile),
         recorder,
-        mask=plan.capability if role is Role.WLC else plan.subscription,
-        setup_timeout_ns=plan.setup_timeout_ns,
+        mask=plan.wlc.capability if role is Role.WLC else plan.mse.subscription,
+        setup_timeout_ns=plan.mse.setup_timeout,
         timers=plan.session,
     )
     return Equipment(plan, profile, recorder, settings, Share(plan.schedule(), worker, workers), to_unix_ns)

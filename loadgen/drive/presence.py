@@ -217,5 +217,5 @@ def presence_of_visitors(plan: Plan, members: Sequence[int], listeners: Sequence
         return f"WLC {plan.wlcs[members[position]].mac} at {endpoint_shown(host, port)}"
 
     # The load begins with the first of them, and the others take the time that ours would.
-    dialing_ns = int(len(plan.sessions) / plan.connect_per_s * NS_PER_S)
+    dialing_ns = int(len(plan.sessions) / plan.mse.connect_per_s * NS_PER_S)
     return Presence([wanted[number] for number in members], name_of, ours_to_time=True, dialing_ns=dialing_ns)

@@ -62,7 +62,7 @@ class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
         super().__init__(equipment.clock)
         self.plan = equipment.plan
         self.recorder = recorder = equipment.recorder
-        self.setup_timeout_ns = equipment.plan.setup_timeout_ns
+        self.setup_timeout_ns = equipment.plan.mse.setup_timeout
         profile = equipment.profile
         self._room = profile.max_frame_bytes + MAX_WRITE_BYTES  # the rest of a frame, and one read
         self.receiver = NotifyReceiver(profile, max(_RECEIVE_BUFFER_BYTES, 2 * self._room))

@@ -55,7 +55,7 @@ class MseShard(DialingShard):
         super().__init__(equipment, addresses, contexts)
         plan, recorder, to_unix_ns = equipment.plan, equipment.recorder, equipment.to_unix_ns
         self._settings = equipment.settings
-        self._connect_per_s = plan.connect_per_s
+        self._connect_per_s = plan.mse.connect_per_s
         self._sessions_per_user = plan.sessions_per_user
         self._mse_macs = plan.mse_macs
         self._wlcs_are_ours = plan.use.plays_wlc
@@ -64,7 +64,7 @@ class MseShard(DialingShard):
             len(self.sessions),
             to_unix_ns,
             our_schedule=plan.use is Use.BOTH,
-            by_service=plan.subscription.bit_count() > 1,
+            by_service=plan.mse.subscription.bit_count() > 1,
         )
         recorder.clocks = peer_clocks(plan, self.sessions, addresses)
         self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH, lulls=self._reception.lulls)

@@ -124,7 +124,7 @@ class SiteShard(ServingShard[SiteLink]):
         self._subscribers: list[list[SiteLink]] = [[] for _ in members]
         planned = Counter(session.wlc for session in plan.sessions)
         self._planned = [planned[number] for number in members]  # sessions that should be there
-        self._asked = plan.capability & plan.subscription  # by those
+        self._asked = plan.wlc.capability & plan.mse.subscription  # by those
         self._ticks: list[tuple[int, int, int, int]] = []  # (when: ns since the start, controller, clock, number)
         self._ready: deque[Round] = deque()
         self._load_start_ns: int | None = None
@@ -139,10 +139,10 @@ class SiteShard(ServingShard[SiteLink]):
     def _new_sites(self) -> list[Site]:
         plan = self.plan
         # What a stranger will subscribe to is not known before.
-        asked = plan.subscription
+        asked = plan.mse.subscription
         for request in plan.requests:
             asked |= mask_of(map(Subservice, request.subservices))
-        mask = plan.capability & asked if plan.use.plays_mse else plan.capability
+        mask = plan.wlc.capability & asked if plan.use.plays_mse else plan.wlc.capability
         return [Site(self._profile, self._site, plan.seed, plan.first + number, mask) for number in self._members]
 
     # -- the load ------------------------------------------------------------------------------------------------

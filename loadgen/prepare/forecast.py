@@ -94,7 +94,7 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
     copies = plan.copies if plan.offers else 0.0
     told = (plan.burst if notify else 1) if plan.offers else 0
     sends = notify and plan.offers
-    low, high = (profile.notify_bytes(readings) for readings in plan.readings)
+    low, high = (profile.notify_bytes(readings) for readings in plan.wlc.readings)
     size = (low + high) / 2
     stages = tuple(
         StageForecast(
@@ -110,7 +110,7 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
     )
     total = round(plan.schedule().slots * copies) if plan.paced and plan.offers else None
     if (site := plan.site) is not None and plan.offers:
-        of_each = notifications_per_s(site, plan.capability & plan.subscription)
+        of_each = notifications_per_s(site, plan.wlc.capability & plan.mse.subscription)
         per_s, told_per_s = of_each * len(plan.sessions), of_each * len(plan.wlcs)
         stages = tuple(
             msgspec.structs.replace(
@@ -132,7 +132,7 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         sessions=len(plan.sessions),
         most_sessions_of_a_wlc=max(per_wlc.values()),
         workers=workers,
-        connect_s=len(plan.sessions) / plan.connect_per_s if notify and plan.use.plays_mse else 0.0,
+        connect_s=len(plan.sessions) / plan.mse.connect_per_s if notify and plan.use.plays_mse else 0.0,
         load_s=plan.duration_ns / NS_PER_S,
         stages=stages,
         total=total,
@@ -170,6 +170,6 @@ def _memory_bytes(plan: Plan, profile: WireProfile, workers: int) -> int:
         heard = sum(planned.count for planned in plan.site.classes) * plan.site.aps
         total += len(plan.wlcs) * (_WLC_BYTES + _SITE_BYTES + heard * _READING_BYTES)
     elif plan.use.plays_wlc:
-        stations = plan.stations * profile.notify_bytes(plan.readings[1]) if plan.kind is LoadKind.NOTIFY else 0
+        stations = plan.wlc.stations * profile.notify_bytes(plan.wlc.readings[1]) if plan.kind is LoadKind.NOTIFY else 0
         total += len(plan.wlcs) * (_WLC_BYTES + 2 * stations)
     return total

@@ -134,7 +134,7 @@ def _check_plan(scenario: Scenario, plan: Plan, source: Path) -> None:
             raise InputError(Problem(f"{source}: mse.assign", expected, f"WLC {min(beyond)}"))
     notify = plan.kind is LoadKind.NOTIFY
     told = services.MOBILE_STATION if plan.site is None else told_by(plan.site)
-    if notify and plan.use.plays_wlc and not plan.capability & plan.subscription & services.mask_of(told):
+    if notify and plan.use.plays_wlc and not plan.wlc.capability & plan.mse.subscription & services.mask_of(told):
         classes = ", ".join(service.label for service in told)
         what = "of mobile stations" if plan.site is None else "that the site has"
         expected = f"a class {what} and wlc.subservices offers ({classes}), or nothing would be sent"

@@ -102,14 +102,14 @@ class _Maker:
         self._scenario, self._path, self._plan, self._now = scenario, path, plan, now
         self._problems: list[Problem] = []
         # Controllers and authorities were installed before anything in this run; no clock of it finds them too young.
-        skew_ns = min(0, plan.wlc_clock_skew_ns, plan.mse_clock_skew_ns)
+        skew_ns = min(0, plan.wlc.clock_skew, plan.mse.clock_skew)
         self._before = now + timedelta(seconds=skew_ns / NS_PER_S)
         self._root: Authority | None = None
 
     def read(self) -> _Files:
         plan, scenario = self._plan, self._scenario
         read = self._read_identities() if plan.use.plays_mse else []
-        if plan.certificate == "lsc" and plan.use in (Use.TARGET_WLC, Use.SERVE_MSE):
+        if plan.mse.certificate == "lsc" and plan.use in (Use.TARGET_WLC, Use.SERVE_MSE):
             expected = '"ssc", or mse.identities: nobody else knows the authority that "lsc" makes for the run'
             self._problem("mse.certificate", expected, '"lsc"')
         wlc_trust = self._trust("wlc.trust", scenario.wlc.trust) if plan.use.plays_wlc else None
@@ -173,14 +173,14 @@ class _Maker:
 
     def _make_mses(self) -> list[Identity]:
         plan, key = self._plan, self._scenario.tls.key
-        if plan.certificate == "none":
+        if plan.mse.certificate == "none":
             return [Identity(mac, b"", b"") for mac in plan.mse_macs]
-        days = plan.validity_ns / NS_PER_S / 86400 if plan.validity_ns else _DAYS
-        if plan.certificate == "lsc":
+        days = plan.mse.validity / NS_PER_S / 86400 if plan.mse.validity else _DAYS
+        if plan.mse.certificate == "lsc":
             # Signed by the authority's clock, which is right.
             issuing = self._authority().issue_authority(f"loadgen issuing {plan.scenario}"[:64], self._before, key)
             return [issuing.issue(mac, new_key(key), self._now, days) for mac in plan.mse_macs]
-        installed = self._now + timedelta(seconds=plan.mse_clock_skew_ns / NS_PER_S)
+        installed = self._now + timedelta(seconds=plan.mse.clock_skew / NS_PER_S)
         return [self_signed(mac, new_key(key), installed, days) for mac in plan.mse_macs]
 
     def _make_wlcs(self) -> list[Identity]:

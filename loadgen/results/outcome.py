@@ -280,7 +280,7 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
         return Asked(judged=judged, unsubscribing=True)
     load_s = sum(end_ns(load.stages) for load in record.loads) / NS_PER_S
     sessions = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else 0
-    dialing_s = sessions / plan.connect_per_s if plan.use is Use.SERVE_WLC else 0.0
+    dialing_s = sessions / plan.mse.connect_per_s if plan.use is Use.SERVE_WLC else 0.0
     return Asked(
         sessions,
         load_s,
@@ -289,7 +289,9 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
         late=min(0.5, dialing_s / load_s) if load_s else 0.0,
         unsubscribing=plan.use.plays_mse and any(request.name == "unsubscribe" for request in plan.requests),
         # What our own WLCs have nothing to say about, docs/scenario.md says.
-        refusable=1.0 if plan.use.plays_wlc else refusable(plan.requests, plan.subscription, round(load_s * NS_PER_S)),
+        refusable=1.0
+        if plan.use.plays_wlc
+        else refusable(plan.requests, plan.mse.subscription, round(load_s * NS_PER_S)),
     )
 
 

@@ -147,7 +147,7 @@ class StatusDesk:
         return Side(
             role=role.name.lower(),
             endpoints=len(self._plan.wlcs if role is Role.WLC else self._plan.mse_macs),
-            capability=self._plan.capability if role is Role.WLC else 0,
+            capability=self._plan.wlc.capability if role is Role.WLC else 0,
             transport=self._plan.transport.upper(),
             counts=add_counts([of_worker.counts[0] for of_worker in answered]),
             rows=tuple(rows[:limit]),

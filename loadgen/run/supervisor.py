@@ -233,7 +233,7 @@ class Supervisor:
         # Whoever keeps the schedule ends by itself: WLCs that notify, MSEs that shake hands.
         leading = self.fleet.of(Role.WLC if notify else Role.MSE)
         if leading:
-            owed_ns = self._plan.backlog_ns + self._plan.setup_timeout_ns
+            owed_ns = self._plan.backlog_ns + self._plan.mse.setup_timeout
             await self.fleet.within(
                 (LEAD_NS + end_ns(stages) + owed_ns) / NS_PER_S + _COLLECT_S,
                 lambda: self.fleet.stopping or all(map(self._has_ended_load, leading)) or self._aborting(load),
@@ -344,7 +344,7 @@ class Supervisor:
     async def _settle_sessions(self, wait_s: float) -> None:
         """Wait until every planned session is up or has failed; whoever gets no further is given up."""
         plan, planned = self._plan, len(self._plan.sessions)
-        patience_s = plan.setup_timeout_ns / NS_PER_S + 1 / plan.connect_per_s + wait_s + _COLLECT_S
+        patience_s = plan.mse.setup_timeout / NS_PER_S + 1 / plan.mse.connect_per_s + wait_s + _COLLECT_S
         while not self.fleet.stopping and (before := self._settled()) < planned:
             if await self.fleet.within(patience_s, lambda: self.fleet.stopping or self._settled() > before):
                 continue

@@ -331,7 +331,7 @@ class Worker:
             self._pauses.opens()
         addresses = tuple(host_and_port(listener.getsockname()) for listener in listeners)
         lists = assignment.auth_lists
-        aaa = Aaa(lists, plan.list_delays_ns, plan.poll_tick_ns) if plan.authenticate else None
+        aaa = Aaa(lists, plan.wlc.list_delays_ns, plan.wlc.poll_tick_ns) if plan.wlc.authenticate else None
         check = None if aaa is None else observed(aaa.check) if assignment.trace_limit else aaa.check
         contexts = [
             server_context(
@@ -344,7 +344,7 @@ class Worker:
                 strong=plan.tls.strong_cipher,
                 old_certificates=plan.tls.old_certificates,
                 trusted_pem=assignment.trusted_pem,
-                clock=self._clock(plan.wlc_clock_skew_ns),
+                clock=self._clock(plan.wlc.clock_skew),
                 make=self._make_context,
             )
             for identity in assignment.identities
@@ -366,7 +366,7 @@ class Worker:
                 assignment.trusted_pem,
                 strong=plan.tls.strong_cipher,
                 old_certificates=plan.tls.old_certificates,
-                clock=self._clock(plan.mse_clock_skew_ns),
+                clock=self._clock(plan.mse.clock_skew),
                 make=self._make_context,
             )
             for identity in assignment.identities

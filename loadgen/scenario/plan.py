@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,7 +28,7 @@ from loadgen.scenario.reading import (
 )
 from loadgen.scenario.requests import PlannedRequest, given, plan_requests
 from loadgen.scenario.schedule import RateStage, Schedule
-from loadgen.scenario.schema import Dtls, Rule, Scenario, SessionTable, TlsShape
+from loadgen.scenario.schema import Dtls, MseShape, Rule, Scenario, SessionTable, TlsShape, WlcShape
 from loadgen.scenario.site_plan import PlannedSite, plan_site
 from loadgen.units import NS_PER_S
 
@@ -88,6 +88,27 @@ class PlannedThreshold(msgspec.Struct, frozen=True):
     delay_ns: int = 0
 
 
+class PlannedWlcs(WlcShape, frozen=True, kw_only=True):
+    """What all controllers have in common.
+
+    Attributes:
+        capability: mask of the subservices that they offer.
+        readings: lowest and highest number of them in a notification.
+        list_delays_ns, poll_tick_ns: how long the auth lists of a WLC take, and how often it looks at a handshake.
+    """
+
+    capability: int
+    readings: tuple[int, int]
+    list_delays_ns: tuple[int, ...] = (0,)
+    poll_tick_ns: int = 0
+
+
+class PlannedMses(MseShape, frozen=True, kw_only=True, omit_defaults=True):
+    """What all MSEs have in common. subscription: mask of the subservices that they ask for."""
+
+    subscription: int
+
+
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything that the workers need to know, but for keys and start times. Durations in ns, rates in 1/s.
 
@@ -102,9 +123,6 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         requests: what MSEs ask in running sessions.
         sessions_per_user: 0: all sessions are there from the start. Otherwise a user is that many of them (or,
             where only the WLCs are ours, a WLC), and users come and go while the load is on.
-        list_delays_ns, poll_tick_ns: how long the auth lists of a WLC take, and how often it looks at a handshake.
-        validity_ns: of certificates made for MSEs; 0: 10 years.
-        wlc_clock_skew_ns, mse_clock_skew_ns: how far a side's clock is ahead of the machine's.
     """
 
     scenario: str
@@ -115,14 +133,9 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     wlcs: tuple[PlannedWlc, ...]
     mse_macs: tuple[str, ...]
     sessions: tuple[PlannedSession, ...]
-    capability: int
-    subscription: int
-    stations: int
-    readings: tuple[int, int]
+    wlc: PlannedWlcs
+    mse: PlannedMses
     tls: TlsShape
-    authenticate: bool
-    connect_per_s: float
-    setup_timeout_ns: int
     session: SessionTable
     kind: LoadKind
     paced: bool
@@ -134,12 +147,6 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     thresholds: tuple[PlannedThreshold, ...] = ()
     first: int = 0
     sessions_per_user: int = 0
-    certificate: str = "ssc"
-    validity_ns: int = 0
-    list_delays_ns: tuple[int, ...] = (0,)
-    poll_tick_ns: int = 0
-    wlc_clock_skew_ns: int = 0
-    mse_clock_skew_ns: int = 0
     requests: tuple[PlannedRequest, ...] = ()
     site: PlannedSite | None = None
     transport: str = "tls"
@@ -191,6 +198,10 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         session = {name: int(value) for name, value in msgspec.structs.asdict(shape.pop("session")).items()}
         most = session.pop("max_retransmits")
         shape |= {f"{name}_ns": value for name, value in session.items()} | {"max_retransmits": most}
+        wlc, mse = (msgspec.structs.asdict(shape.pop(side)) for side in ("wlc", "mse"))
+        shape |= {"wlc_clock_skew_ns": int(wlc.pop("clock_skew")), "mse_clock_skew_ns": int(mse.pop("clock_skew"))}
+        shape |= {"validity_ns": int(mse.pop("validity") or 0), "setup_timeout_ns": int(mse.pop("setup_timeout"))}
+        shape |= wlc | mse
         dtls = shape.pop("dtls")
         shape |= {"mtu_bytes": dtls.mtu, "handshake_retransmit_ns": int(dtls.retransmit)}
         shape |= {name: value for name, value in tls.items() if name not in _LATER_TLS or value != _DEFAULTS_TLS[name]}
@@ -215,7 +226,14 @@ _LATER = (
 )
 _LATER_TLS = ("strong_cipher", "old_certificates")
 _DEFAULTS_TLS = {field.name: field.default for field in msgspec.structs.fields(TlsShape)}
-_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Plan) if field.name in _LATER}
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Plan) if field.name in _LATER} | {
+    "certificate": "ssc",
+    "validity_ns": 0,
+    "list_delays_ns": (0,),
+    "poll_tick_ns": 0,
+    "wlc_clock_skew_ns": 0,
+    "mse_clock_skew_ns": 0,
+}
 
 
 def end_ns(stages: Sequence[RateStage]) -> int:
@@ -246,7 +264,6 @@ def make_plan(
     if problem := too_many_sessions(scenario, len(targets) or scenario.wlc.count):
         raise InputError(problem)
     endpoints = list(targets) or _listen_endpoints(scenario)
-    low, high = readings_range(scenario)
     load = scenario.load
     sessions = _sessions(scenario, len(endpoints))
     if sessions_per_user and use is Use.TARGET_WLC:  # a user is an MSE
@@ -267,14 +284,9 @@ def make_plan(
         ),
         mse_macs=tuple(_mac(_MSE_MAC_BASE + first + index) for index in range(scenario.mse.count)),
         sessions=tuple(sessions),
-        capability=mask_of(scenario.wlc.subservices if switch is None else _OF_SWITCHES),
-        subscription=mask_of(scenario.mse.subscribe),
-        stations=scenario.wlc.stations,
-        readings=(low, high),
-        tls=_of(scenario.tls, TlsShape),
-        authenticate=scenario.wlc.authenticate,
-        connect_per_s=scenario.mse.connect_per_s,
-        setup_timeout_ns=int(scenario.mse.setup_timeout),
+        wlc=_wlc(scenario),
+        mse=PlannedMses(subscription=mask_of(scenario.mse.subscribe), **_of(scenario.mse, MseShape)),
+        tls=TlsShape(**_of(scenario.tls, TlsShape)),
         session=_session(scenario),
         kind=kind,
         paced=paced,
@@ -286,12 +298,6 @@ def make_plan(
         thresholds=tuple(map(_threshold, scenario.thresholds)),
         first=first,
         sessions_per_user=sessions_per_user,
-        certificate=scenario.mse.certificate,
-        validity_ns=int(scenario.mse.validity or 0),
-        list_delays_ns=list_delays_ns(scenario.wlc.aaa),
-        poll_tick_ns=poll_tick_ns(scenario.wlc.aaa),
-        wlc_clock_skew_ns=int(scenario.wlc.clock_skew),
-        mse_clock_skew_ns=int(scenario.mse.clock_skew),
         requests=tuple(
             plan_requests(
                 scenario.requests,
@@ -306,9 +312,20 @@ def make_plan(
     )
 
 
-def _of(table: S, shape: type[S]) -> S:
+def _of(table: S, shape: type[S]) -> dict[str, Any]:
     """What a table has of its base."""
-    return shape(**{name: getattr(table, name) for name in shape.__struct_fields__})
+    return {name: getattr(table, name) for name in shape.__struct_fields__}
+
+
+def _wlc(scenario: Scenario) -> PlannedWlcs:
+    table = scenario.wlc
+    return PlannedWlcs(
+        capability=mask_of(_OF_SWITCHES if table.kind == "switch" else table.subservices),
+        readings=readings_range(scenario),
+        list_delays_ns=list_delays_ns(table.aaa),
+        poll_tick_ns=poll_tick_ns(table.aaa),
+        **_of(table, WlcShape),
+    )
 
 
 def _session(scenario: Scenario) -> SessionTable:

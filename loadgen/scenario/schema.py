@@ -49,7 +49,15 @@ class AaaTable(msgspec.Struct, frozen=True):
     lists: tuple[ListSource, ...] = ()
 
 
-class Wlc(msgspec.Struct, frozen=True):
+class WlcShape(msgspec.Struct, frozen=True):
+    """Of `[wlc]`, what a plan has as it stands."""
+
+    authenticate: bool = True
+    clock_skew: Offset = Offset(0)
+    stations: Count = 50
+
+
+class Wlc(WlcShape, frozen=True):
     """`[wlc]`: the controllers, or the switches in their place."""
 
     kind: Literal["controller", "switch"] = "controller"
@@ -57,14 +65,11 @@ class Wlc(msgspec.Struct, frozen=True):
     listen: str = "127.0.1.1:16113"
     step: Literal["address", "port"] = "address"
     subservices: Subservices = "catalyst-9800"
-    authenticate: bool = True
     auth_list: str | None = None
     # Where chains of CA-signed client certificates must end: "fleet" (the authority made for this run), "any", or a PEM
     # file.
     trust: str = "fleet"
     aaa: AaaTable = AaaTable()
-    clock_skew: Offset = Offset(0)
-    stations: Count = 50
     # AP readings in a notification: the same for all stations, or [lowest, highest]. Its limits are checked in
     # `reading`: msgspec 0.22 crashes on a union of a constrained int and a fixed-size tuple.
     readings: int | tuple[int, int] = 4
@@ -77,20 +82,25 @@ class AssignmentTable(msgspec.Struct, frozen=True):
     wlc: tuple[Index, ...]
 
 
-class Mse(msgspec.Struct, frozen=True):
+class MseShape(msgspec.Struct, frozen=True):
+    """Of `[mse]`, what a plan has as it stands."""
+
+    # Of identities made for the run: self-signed, signed by an authority made for the run, or nothing to show.
+    certificate: Literal["ssc", "lsc", "none"] = "ssc"
+    validity: Duration | None = None
+    clock_skew: Offset = Offset(0)
+    connect_per_s: Rate = 250.0
+    setup_timeout: Duration = Duration(10 * NS_PER_S)
+
+
+class Mse(MseShape, frozen=True):
     """`[mse]`: the mobility services engines."""
 
     count: FleetCount = 1
     assign: Literal["all", "round-robin"] | tuple[AssignmentTable, ...] = "all"
     # PEM files from `loadgen identity new`, one per MSE; without them, new ones are made for every run.
     identities: tuple[str, ...] = ()
-    # Of identities made for the run: self-signed, signed by an authority made for the run, or nothing to show.
-    certificate: Literal["ssc", "lsc", "none"] = "ssc"
-    validity: Duration | None = None
-    clock_skew: Offset = Offset(0)
     subscribe: Subservices = ("rssi-ms",)
-    connect_per_s: Rate = 250.0
-    setup_timeout: Duration = Duration(10 * NS_PER_S)
 
 
 class TlsShape(msgspec.Struct, frozen=True):

@@ -55,7 +55,7 @@ def known_macs(plan: Plan, wlcs: Iterable[int]) -> dict[int, list[bytes]]:
     """The MACs of some stations of each of these WLCs of ours, for MSEs that ask about them; by the plan's numbers."""
     if not any(request.device == "known" for request in plan.requests):
         return {}
-    return {wlc: station_macs(plan.seed, plan.first + wlc, plan.stations, plan.readings) for wlc in wlcs}
+    return {wlc: station_macs(plan.seed, plan.first + wlc, plan.wlc.stations, plan.wlc.readings) for wlc in wlcs}
 
 
 def station_macs(seed: int, wlc: int, count: int, readings: tuple[int, int]) -> list[bytes]:

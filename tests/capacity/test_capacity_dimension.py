@@ -123,7 +123,7 @@ def test_handshakes_keep_what_the_scenario_says_of_them(tmp_path: Path) -> None:
 def test_each_station_is_told_of_as_often_as_before(tmp_path: Path) -> None:
     source = made(tmp_path, FLEET)
     plan = planned(Dimension.STATIONS, source, 400)
-    assert plan.stations == 40
+    assert plan.wlc.stations == 40
     assert plan.stages[-1].start_per_s * plan.burst == pytest.approx(400)
     source = made(tmp_path, '[wlc]\ncount = 2\nstations = 10\n[load]\ninterval = "1s"\n')
     few, many = (planned(Dimension.STATIONS, source, load).stages[-1].start_per_s for load in (20, 60))

@@ -164,7 +164,7 @@ def test_a_thousand_that_dial_at_the_pace_of_the_plan_are_all_there() -> None:
     assert of is not None
     begun = False
     for number in range(1000):
-        come_ns = at(number / plan.connect_per_s - 0.22)
+        come_ns = at(number / plan.mse.connect_per_s - 0.22)
         if come_ns >= START and not begun:
             began(of)
             begun = True

@@ -292,9 +292,9 @@ def test_settings_arrive(tmp_path: Path) -> None:
         thresholds = ["notify.lost == 0"]
     """
     plan = plan_of(tmp_path, SMALL + text + "load.backlog = '4s'")
-    assert (plan.readings, plan.stations, plan.authenticate) == ((2, 5), 9, False)
-    assert (plan.capability, plan.subscription) == (1 + (1 << 9), 1 << 13)
-    assert (plan.connect_per_s, plan.setup_timeout_ns) == (12.5, 3 * NS_PER_S)
+    assert (plan.wlc.readings, plan.wlc.stations, plan.wlc.authenticate) == ((2, 5), 9, False)
+    assert (plan.wlc.capability, plan.mse.subscription) == (1 + (1 << 9), 1 << 13)
+    assert (plan.mse.connect_per_s, plan.mse.setup_timeout) == (12.5, 3 * NS_PER_S)
     assert (plan.session.echo_interval, plan.session.dead_interval, plan.backlog_ns) == (
         2 * 10**9,
         5 * 10**9,

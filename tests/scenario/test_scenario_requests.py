@@ -68,7 +68,7 @@ def test_what_a_plan_makes_of_them(tmp_path: Path) -> None:
 )
 def test_what_a_plan_has_refused(requests: str, share: float, tmp_path: Path) -> None:
     plan = plan_of(tmp_path, f"{SUBSCRIBED}[requests]\n{requests}\n")
-    assert refusable(plan.requests, plan.subscription, 2 * NS_PER_S) == pytest.approx(share)
+    assert refusable(plan.requests, plan.mse.subscription, 2 * NS_PER_S) == pytest.approx(share)
 
 
 def test_about_other_peoples_devices_nothing_is_known(tmp_path: Path) -> None:

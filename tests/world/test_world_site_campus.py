@@ -53,7 +53,7 @@ def test_the_file_says_what_the_formulas_say() -> None:
         assert f"= {value:,.0f} {what}" in text
     whole = sum(per_s.values())
     assert f"{whole:,.0f} measurements/s" in text
-    assert abs(notifications_per_s(site, plan.subscription) * len(plan.sessions) - 2 * whole) < 1e-6
+    assert abs(notifications_per_s(site, plan.mse.subscription) * len(plan.sessions) - 2 * whole) < 1e-6
     told = re.search(r"two MSEs: ([\d,]+)/s", text)
     assert told is not None
     assert abs(int(told[1].replace(",", "")) - 2 * whole) <= 1
@@ -105,10 +105,10 @@ def test_a_record_is_told_at_the_end_of_its_interval() -> None:
 def test_all_that_the_campus_subscribes_to_is_told() -> None:
     plan = read("campus.toml", "site.services.alarms_per_h=600")
     told: Counter[int] = Counter()
-    for _, _, what in all_rounds(site_of(plan, mask=plan.subscription), 90):
+    for _, _, what in all_rounds(site_of(plan, mask=plan.mse.subscription), 90):
         told[what.stations.subservice if isinstance(what, Found) else what.subservice] += 1
     assert {Subservice(number) for number in told} == {
-        Subservice(bit) for bit in range(23) if plan.subscription >> bit & 1
+        Subservice(bit) for bit in range(23) if plan.mse.subscription >> bit & 1
     }
 
 
@@ -117,7 +117,7 @@ def test_the_switches_do_what_their_file_says() -> None:
     assert plan.site is not None
     switch = plan.site.switch
     assert switch is not None
-    assert plan.capability == 1 << Subservice.ATTACH | 1 << Subservice.LOCATION
+    assert plan.wlc.capability == 1 << Subservice.ATTACH | 1 << Subservice.LOCATION
     records = 100 * flaps_per_s(switch)
     assert f"= {records:.0f} records/s" in text
     notifications = 100 * attachments_per_s(switch, plan.site.services[0].interval_ns)
