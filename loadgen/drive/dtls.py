@@ -18,7 +18,6 @@ from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer, PeerBook, PeerKeeper
 from loadgen.drive.phase import Phase
 from loadgen.drive.presence import Presence
-from loadgen.drive.term import Term
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.bulk import Control, NotifyReceiver
 from loadgen.scenario.plan import end_ns
@@ -93,7 +92,6 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         self.links: set[DtlsLinkT] = set()
         self.active = self.mustered = self._longest_stall_ns = 0
         self.effort = StopWatch(equipment.clock)
-        self.term = Term(equipment.plan, equipment.recorder, equipment.clock)
         self.book = PeerBook()
         self.load_over = trio.Event()
         self.halted = trio.Event()
@@ -130,12 +128,10 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         if self.presence is not None:
             self.presence.begin(at_ns, end_ns(stages))
         self.effort.begin()
-        self.term.begin(at_ns, stages, self.presence)
         self.wake(at_ns)
 
     def end_load(self) -> None:
         self.effort.end()
-        self.term.end()
         self.load_over.set()
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
@@ -199,6 +195,9 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
     def on_gone(self, link: DtlsLinkT, phase: Phase, *, orderly: bool) -> None:
         """A link ended; `phase` is where it stood."""
         raise NotImplementedError
+
+    def on_left(self) -> None:
+        """The peer of an active link has closed it in order; `on_gone` follows."""
 
     def on_withdrawn(self, link: DtlsLinkT) -> None:
         """We ended a link that was being set up."""
@@ -300,7 +299,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
             if link.phase is Phase.ACTIVE:
                 self.take_of(link)
                 if link.phase is Phase.ACTIVE:
-                    self.term.left()
+                    self.on_left()
                 self.end(link, orderly=True)
             else:
                 self.fault(link, end.kind if link.endpoint is None else link.endpoint.cause(end.kind))

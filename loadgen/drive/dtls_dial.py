@@ -14,7 +14,11 @@ from loadgen.transport.dtls import Association, dial
 
 
 class DialingDriver(DtlsDriver[DtlsLinkT]):
-    """A driver that dials every `workers`-th session of the plan, from `worker` on."""
+    """A driver that dials every `workers`-th session of the plan, from `worker` on.
+
+    Attributes:
+        open: what was dialed and is not over yet.
+    """
 
     def __init__(
         self,
@@ -28,7 +32,7 @@ class DialingDriver(DtlsDriver[DtlsLinkT]):
         self.worker, self.workers = share.worker, share.workers
         self.sessions = equipment.plan.sessions[share.worker :: share.workers]
         self._addresses, self._contexts = addresses, contexts
-        self._open: dict[int, trio.DTLSEndpoint] = {}  # by what was dialed
+        self.open: dict[int, trio.DTLSEndpoint] = {}
 
     def dial(self, key: int, session: PlannedSession, link: Callable[[Association], DtlsLinkT]) -> None:
         """Begin with a session. Args: key: nothing else under it is under way; link: makes the association's.
@@ -37,23 +41,19 @@ class DialingDriver(DtlsDriver[DtlsLinkT]):
             TransportFault: no socket to be had.
         """
         channel = dial(self._addresses[session.wlc], self._contexts[session.mse])
-        self._open[key] = channel.endpoint
+        self.open[key] = channel.endpoint
         self.nursery.start_soon(self._live, key, link(Association(channel, self.plan.dtls.mtu)))
 
     async def _live(self, key: int, link: DtlsLinkT) -> None:
         await self.live(link)
-        endpoint = self._open.pop(key)
+        endpoint = self.open.pop(key)
         self.retire(endpoint)
         endpoint.close()
 
-    def is_open(self, key: int) -> bool:
-        """What was dialed under it is not over yet."""
-        return key in self._open
-
     def endpoints(self) -> list[trio.DTLSEndpoint]:
-        return list(self._open.values())
+        return list(self.open.values())
 
     def shut(self) -> None:
-        for endpoint in self._open.values():
+        for endpoint in self.open.values():
             endpoint.close()
-        self._open.clear()
+        self.open.clear()

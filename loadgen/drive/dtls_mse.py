@@ -1,8 +1,7 @@
-"""The MSE side of a worker over DTLS: a socket for each session, dialed at the planned rate."""
+"""The MSE side of a worker over DTLS: a socket for each session, dialed as `mse_sessions` says."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -11,32 +10,23 @@ from OpenSSL import SSL
 from loadgen.drive.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsLink
 from loadgen.drive.dtls_dial import DialingDriver
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.peers import Peer, peer_clocks
-from loadgen.drive.phase import GIVEN_UP, Phase
-from loadgen.drive.presence import presence_of_sessions
-from loadgen.drive.redialing import Redialing
-from loadgen.scenario.plan import Use, end_ns
+from loadgen.drive.mse_sessions import PATIENCE_NS, MseSessions
+from loadgen.drive.peers import Peer
+from loadgen.drive.phase import Phase
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
 from loadgen.session.datagrams import DatagramMseEndpoint
-from loadgen.session.notices import Notices
-from loadgen.session.reception import Reception
 from loadgen.transport.dtls import Association
 from loadgen.transport.tls import TransportFault
-from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
-from loadgen.world.stations import known_macs
+from loadgen.units import NEVER_NS, NS_PER_MS
 
 _DIALS_PER_TICK = 16
-# Cut off in the middle of being set up, a session would look like a fault to the WLC.
-_PATIENCE_NS = 2 * NS_PER_S
 # Nothing says that the last datagram was the last one; a WLC's close_notify, which would, may be lost.
 _QUIET_NS = 250 * NS_PER_MS
 # What came is taken together with what comes so soon after it; it is as old as it is, whenever that is noted.
 _GATHER_NS = 5 * NS_PER_MS
 # With fewer datagrams than this, scanning them one by one is cheaper than sweeping them together.
 _MIN_SWEEP = 6
-# A tick that has fallen behind with asking must still read the answers.
-_ASK_BUDGET_NS = 10 * NS_PER_MS
 
 
 class DtlsMseLink(DtlsLink):
@@ -56,7 +46,7 @@ class DtlsMseLink(DtlsLink):
 
 
 class DtlsMseDriver(DialingDriver[DtlsMseLink]):
-    """The sessions that one worker dials: every `workers`-th of the plan's, from `worker` on."""
+    """The sessions that one worker dials."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
         Phase.HANDSHAKING: "tls",
@@ -71,77 +61,33 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         contexts: Sequence[SSL.Context],
     ) -> None:
         super().__init__(equipment, addresses, contexts)
-        plan, recorder, to_unix_ns = equipment.plan, equipment.recorder, equipment.to_unix_ns
-        worker, workers = equipment.share.worker, equipment.share.workers
-        self._settings = equipment.settings
-        self._reception = Reception(
-            recorder,
-            len(self.sessions),
-            to_unix_ns,
-            our_schedule=plan.use is Use.BOTH,
-            by_service=plan.mse.subscription.bit_count() > 1,
-        )
-        recorder.clocks = peer_clocks(plan, self.sessions, addresses)
-        self._notices = Notices(recorder, to_unix_ns, our_schedule=plan.use is Use.BOTH, lulls=self._reception.lulls)
-        self._macs = known_macs(plan, {session.wlc for session in self.sessions})
-        self._asker = None if not plan.requests else self._make_asker(to_unix_ns)
-        self._to_ask: deque[int] = deque()  # numbers of sessions
+        self.mses = MseSessions(equipment, addresses, DatagramMseEndpoint)
+        self.presence = self.mses.presence
         self._up: dict[int, DtlsMseLink] = {}  # active ones, by number
-        self._redialing = Redialing()
-        self._dial_at_ns = NEVER_NS
-        self._dialed = 0
         self._finishing = False
-        self._patience_until_ns = self._quiet_until_ns = NEVER_NS
-        self.presence = presence_of_sessions(plan, worker, workers, addresses)
+        self._quiet_until_ns = NEVER_NS
         # Datagrams that were not taken yet: whose, where in the receive buffer they end, and when they came.
         self._reads: list[DtlsMseLink] = []
         self._ends: list[int] = []
         self._times_ns: list[int] = []
 
-    def _make_asker(self, to_unix_ns: int) -> Asker:
-        plan = self.plan
-        return Asker(
-            plan.requests,
-            self.recorder,
-            fleet=len(plan.sessions),
-            worker=self.worker,
-            workers=self.workers,
-            macs=lambda number: self._macs.get(self.sessions[number].wlc, ()),
-            backlog_ns=plan.backlog_ns,
-            to_unix_ns=to_unix_ns,
-        )
-
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
-        if self.presence is not None and self._reception.lulls is not None:
-            self._reception.lulls.begin(self.presence.leaving_ns, stages)
-        if self._asker is not None:
-            self._asker.start(at_ns, end_ns(stages))
+        self.mses.start_load(at_ns, stages)
 
     def end_load(self) -> None:
-        if self.presence is not None and not self.load_over.is_set():
-            self.presence.fell_silent(self._reception.fallen_silent(list(self._up)))
-        if self._asker is not None:
-            self._asker.stop(self.clock())
+        self.mses.end_load(() if self.load_over.is_set() else self._up)
         super().end_load()
 
     def start_dialing(self, at_ns: int, again_until_ns: int = 0) -> None:
-        """The plan's first session is dialed at `at_ns` (monotonic), the others at the plan's rate; where nobody
-        answers, again until `again_until_ns`.
-        """
-        self._redialing.begin(again_until_ns)
-        self._dial_at_ns = at_ns
+        """As `mse_sessions` has it."""
+        self.mses.start_dialing(at_ns, again_until_ns)
         self.wake(at_ns)
 
     def halt(self) -> None:
-        if self._patience_until_ns == NEVER_NS:
-            now = self.clock()
-            self._patience_until_ns = now + _PATIENCE_NS
-            self.sessions = self.sessions[: self._dialed]
-            self.recorder.count("sessions.withdrawn", self._redialing.end())
-            if self._asker is not None:
-                self._asker.stop(now)
-            self.wake(now)
+        if not self.mses.halting:
+            self.mses.halt()
+            self.wake(self.clock())
 
     def finish(self) -> None:
         """Dial no more, wait for what is still under way, and close what is up."""
@@ -149,50 +95,40 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         self.end_load()
         self._finishing = True
         now = self.clock()
-        self._quiet_until_ns = now + _PATIENCE_NS
+        self._quiet_until_ns = now + PATIENCE_NS
         self.wake(now)
 
     # -- the tick ------------------------------------------------------------------------------------------------
 
     def next_wake_ns(self, now_ns: int) -> int:
         wake = self._times_ns[0] + _GATHER_NS if self._times_ns else NEVER_NS
-        if self._finishing or (self._patience_until_ns != NEVER_NS and not self.halted.is_set()):
+        if self._finishing or (self.mses.halting and not self.halted.is_set()):
             return min(wake, now_ns + TICK_NS)
-        if self._asker is not None:
-            wake = min(wake, now_ns if self._to_ask else max(self._asker.next_ns(), now_ns + TICK_NS))
-        wake = min(wake, self._redialing.next_ns())
-        return min(wake, self._due_ns(self._dialed)) if self._dialed < len(self.sessions) else wake
+        return min(wake, self.mses.next_wake_ns(now_ns, TICK_NS, self.open))
 
     async def on_tick(self, now_ns: int) -> None:
+        mses = self.mses
         if self._finishing or (self._times_ns and now_ns >= self._times_ns[0] + _GATHER_NS):
             self._take()
-        if self._patience_until_ns != NEVER_NS and not self.halted.is_set():
-            self._see_off(now_ns)
+        if mses.halting and not self.halted.is_set():
+            if mses.gives_up(now_ns):
+                self._withdraw_all()
+            if mses.seen_off(self.links, now_ns):
+                self.halted.set()
         if self._finishing:
             self._close_quiet_ones(now_ns)
             self.finished = not self.links
             return
-        if self._asker is not None:
-            await self._ask(self._asker, now_ns)
-        for number in self._redialing.due(now_ns):
-            if self.is_open(number):
-                self._redialing.postpone(number, now_ns)
-            else:
-                self._dial(number)
-        for _ in range(_DIALS_PER_TICK):
-            if self._dialed == len(self.sessions) or self._due_ns(self._dialed) > now_ns:
-                break
-            self.recorder.count("sessions.attempted")
-            self._dial(self._dialed)
-            self._dialed += 1
+        if mses.asker is not None:
+            await self._ask(mses.asker, now_ns)
+        for number in mses.to_dial(now_ns, _DIALS_PER_TICK, self.open):
+            self._dial(number)
 
     async def _ask(self, asker: Asker, now_ns: int) -> None:
         """Send the requests that are due, as far as there is time for it in this tick."""
-        until_ns, clock = now_ns + _ASK_BUDGET_NS, self.clock
-        self._to_ask.extend(asker.take_due(now_ns))
-        while self._to_ask:
-            link = self._up.get(self._to_ask.popleft())
-            if link is None:
+        clock = self.clock
+        for number in self.mses.to_ask(asker, now_ns):
+            if (link := self._up.get(number)) is None:
                 continue
             assert link.endpoint is not None
             while asker.send(link.endpoint, clock()):
@@ -201,22 +137,6 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
                 await self.send_outbox(link)
             except TransportFault as error:
                 self.fault(link, error.kind)
-            if clock() > until_ns:
-                return
-
-    def _due_ns(self, number: int) -> int:
-        """When this worker's session `number` is to be dialed, in the plan's order."""
-        return self._dial_at_ns + int((self.worker + number * self.workers) * NS_PER_S / self.plan.mse.connect_per_s)
-
-    def _see_off(self, now_ns: int) -> None:
-        """Those that are being set up have until their time is over, and so have answers; WLCs of ours end first after
-        that.
-        """
-        if now_ns > self._patience_until_ns and not self.plan.use.plays_wlc:
-            self._withdraw_all()
-        coming = now_ns <= self._patience_until_ns and any(link.phase < Phase.ACTIVE for link in self.links)
-        if not coming and (self._asker is None or not self._asker.awaits(now_ns)):
-            self.halted.set()
 
     def _withdraw_all(self) -> None:
         """Whatever is being set up."""
@@ -225,10 +145,9 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
                 self.withdraw(link)
 
     def fault(self, link: DtlsMseLink, kind: str) -> None:
-        halting = self._patience_until_ns != NEVER_NS
-        if halting and self.plan.use.plays_wlc and link.phase < Phase.ACTIVE and kind in GIVEN_UP:
-            self.withdraw(link)  # our own WLCs have ended
-        elif link.phase is Phase.HANDSHAKING and self._redialing.takes(kind, link.number, self.clock()):
+        if self.mses.ended_by_wlcs_of_ours(link, kind):
+            self.withdraw(link)
+        elif link.phase is Phase.HANDSHAKING and self.mses.dials_again(link, kind):
             self.part(link)
             link.scope.cancel()
         else:
@@ -248,95 +167,53 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         try:
             self.dial(number, session, lambda association: DtlsMseLink(association, number, now))
         except TransportFault as error:
-            if self._redialing.takes(error.kind, number, now):
-                return
-            self.recorder.count(f"errors.tls.{error.kind}")
-            self.recorder.count("sessions.failed")
+            self.mses.not_dialed(number, error.kind, f"errors.tls.{error.kind}")
 
     def on_tunnel(self, link: DtlsMseLink, now_ns: int) -> None:
         link.tls_ns = now_ns - link.started_ns
-        endpoint = DatagramMseEndpoint(self._settings, link.started_ns, link.number, self._asker, self._notices)
-        endpoint.start()
-        link.endpoint = endpoint
-        self.book.join(link, link.number, self._address(link.number))
+        link.endpoint = self.mses.new_endpoint(link.number, link.started_ns)
+        self.book.join(link, link.number, self.mses.address(link.number))
 
     def on_active(self, link: DtlsMseLink, now_ns: int) -> None:
-        assert link.endpoint is not None
-        self.recorder.count("sessions.established")
-        self.recorder.record("handshake.tls", link.tls_ns)
-        self.recorder.happened("established", now_ns)
-        self._reception.open(link.number, link.endpoint.granted)
+        self.mses.came_up(link, now_ns)
         self._up[link.number] = link
-        if self.presence is not None:
-            self.presence.came(link.number, now_ns)
-        if self._asker is not None:
-            assert link.endpoint is not None
-            self._asker.open(link.endpoint)
-
-    def _address(self, number: int) -> tuple[str, int]:
-        return self._addresses[self.sessions[number].wlc]
 
     def peers(self) -> Iterator[Peer]:
-        known = {peer.number: peer for peer in self.book.peers}
-        links = {link.number: link for link in self.links}
-        for number in range(len(self.sessions)):
-            yield known.get(number) or Peer(number, self._address(number), links.get(number))
+        return self.mses.peers(self.book, {link.number: link for link in self.links})
 
     def owner(self, peer: Peer) -> tuple[int, str]:
-        mse = self.sessions[peer.number].mse
-        return mse, self.plan.mse_macs[mse]
+        return self.mses.owner(peer)
 
     def notified(self, link: DtlsMseLink) -> int:
-        return self._reception.received(link.number)
+        return self.mses.reception.received(link.number)
 
     def totals(self, now_ns: int) -> dict[str, int]:
-        if self.presence is not None and not self.plan.use.plays_wlc:
-            self.presence.listen(now_ns, self._reception.heard(), self._notices.heard)
+        self.mses.listen(now_ns)
         return super().totals(now_ns)
 
     def on_granted(self, link: DtlsMseLink, before: int, now_ns: int) -> None:
-        assert link.endpoint is not None
-        self._reception.regrant(link.number, link.endpoint.granted, self.receiver.notifications)
+        self.mses.granted(link, self.receiver.notifications)
+
+    def on_left(self) -> None:
+        self.mses.left()
 
     def on_gone(self, link: DtlsMseLink, phase: Phase, *, orderly: bool) -> None:
-        self._leave(link, ours=orderly and self.plan.use.plays_wlc)
-        if phase is not Phase.ACTIVE:
-            self.recorder.count("sessions.failed")
-        else:
-            self.recorder.count("sessions.closed" if orderly else "sessions.lost")
-            if self.presence is not None:
-                self.presence.went(link.number, self.clock(), "it left" if orderly else "it was lost")
+        self._up.pop(link.number, None)
+        self.mses.gone(link, phase, orderly=orderly)
+        self.mses.settle(link)
 
     def on_withdrawn(self, link: DtlsMseLink) -> None:
-        self._leave(link, ours=True)
-        self.recorder.count("sessions.withdrawn")
+        self._up.pop(link.number, None)
+        self.mses.withdrawn(link)
+        self.mses.settle(link)
 
     def close(self, link: DtlsMseLink) -> None:
         now = self.clock()
-        self._withdraw_requests(link, now)
+        self.mses.withdraw_requests(link, now)
         self.take_of(link)
-        if link.phase is Phase.ACTIVE and not self.plan.use.plays_wlc:  # ours have nothing more under way
-            assert link.endpoint is not None
-            link.endpoint.left_ns = now
+        if link.phase is Phase.ACTIVE:
+            self.mses.closes(link, now)
         super().close(link)
-
-    def _withdraw_requests(self, link: DtlsMseLink, now_ns: int) -> None:
-        if self._asker is not None and (endpoint := link.endpoint) is not None:
-            self._asker.leave(endpoint, now_ns)
-
-    def _leave(self, link: DtlsMseLink, *, ours: bool) -> None:
-        """Args: ours: a WLC of ours closes in order only when it is told to."""
-        self._up.pop(link.number, None)
-        if (endpoint := link.endpoint) is not None:
-            now = self.clock()
-            endpoint.stop(now)
-            if ours:
-                self._withdraw_requests(link, now)
-            if self._asker is not None:
-                self._asker.close(endpoint)
-            endpoint.settle()
-            if endpoint.left_ns is not None:
-                self._reception.leave(link.number, endpoint.left_ns)
 
     # -- receiving -----------------------------------------------------------------------------------------------
 
@@ -384,9 +261,9 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
                 taken.append((link.number, found, now))
         if taken:
             numbers, of_each, done_ns = zip(*taken, strict=True)
-            self._reception.absorb(self.receiver.columns(), numbers, of_each, done_ns)
+            self.mses.reception.absorb(self.receiver.columns(), numbers, of_each, done_ns)
         else:
-            self._reception.settle_grants()
+            self.mses.reception.settle_grants()
         self.receiver.reset()
-        if self._asker is not None:
-            self.wake(self._asker.next_ns())  # an answer may have made room for what is owed
+        if self.mses.asker is not None:
+            self.wake(self.mses.asker.next_ns())  # an answer may have made room for what is owed

@@ -16,6 +16,7 @@ from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer
 from loadgen.drive.phase import Phase
 from loadgen.drive.presence import presence_of_visitors
+from loadgen.drive.term import Term
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.datagrams import DatagramWlcEndpoint
@@ -76,6 +77,7 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         self.owing = Owing[DtlsWlcLink](plan, share, to_unix_ns)
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: dict[int, None] = {}  # positions, in the order of their turns
+        self._term = Term(plan, recorder, equipment.clock)
         self._finishing = False
         self._notified = self._notified_bytes = self._writes = 0
         # A datagram is never held up by its receiver: all lateness is the generator's.
@@ -86,9 +88,14 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
+        self._term.begin(at_ns, stages, self.presence)
         self.owing.start(at_ns, stages)
         self._counted = 0
         self._visits.clear()
+
+    def end_load(self) -> None:
+        self._term.end()
+        super().end_load()
 
     def halt(self) -> None:
         self.halted.set()  # this side begins nothing
@@ -98,7 +105,7 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         self._finishing = True
         now = self.clock()
         self.owing.stop(now)
-        self.term.end()
+        self._term.end()
         self.wake(now)
 
     def next_wake_ns(self, now_ns: int) -> int:
@@ -237,6 +244,9 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         if link.phase is Phase.SETTING_UP and link.endpoint is not None and link.endpoint.refused:
             self.fault(link, NOTHING_GRANTED)  # it was not cut off: it had been told
         super().withdraw(link)
+
+    def on_left(self) -> None:
+        self._term.left()
 
     def on_withdrawn(self, link: DtlsWlcLink) -> None:
         if not self.dialed_by_us:

@@ -145,7 +145,7 @@ def test_who_does_not_come_in_time_has_failed_once(dialing: Dialing) -> None:
 
 def test_a_run_that_ends_meanwhile_gives_them_up(dialing: Dialing) -> None:
     dialing.dial(FOR_EVER_NS >> 1)
-    dialing.turn_until(lambda: len(dialing.shard._redialing._waiting) == MSES)
+    dialing.turn_until(lambda: dialing.counter("sessions.attempted") == MSES and not dialing.shard.links)
     dialing.shard.halt()
     assert dialing.counter("sessions.withdrawn") == MSES
     assert dialing.errors() == {}

@@ -135,7 +135,7 @@ class Fleets:
                 shard.add(link, NEVER_NS, 0)
                 shard.on_tunnel(link, now)
                 link.phase = Phase.SETTING_UP
-            self.mse._by_number[number] = mse
+            self.mse.by_number[number] = mse
             self.links.append((mse, wlc))
             self.mse.send_outbox(mse)
         self.turn_until(lambda: self.mse.active == self.wlc.active == LINKS)
@@ -399,10 +399,10 @@ def test_a_second_load_begins_the_schedules_anew(make: Callable[..., Fleets]) ->
 
 def test_a_shard_without_requests_has_nothing_to_wake_for(make: Callable[..., Fleets]) -> None:
     fleets = make()
-    fleets.mse._dialed = fleets.mse._wanted
+    fleets.mse.mses.dialed = fleets.mse.mses.wanted
     assert fleets.mse.next_wake_ns(time.monotonic_ns()) == NEVER_NS
     asking = make("[requests]\ncapability = { rate = 1 }\n")
-    asking.mse._dialed = asking.mse._wanted
+    asking.mse.mses.dialed = asking.mse.mses.wanted
     assert asking.mse.next_wake_ns(time.monotonic_ns()) == NEVER_NS
     asking.start()
     asking.settle()

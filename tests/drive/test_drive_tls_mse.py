@@ -76,10 +76,17 @@ class FakeTunnel:
 class Fleet:
     """An MSE worker's shard with sessions that are up."""
 
-    def __init__(self, path: Path, dead_ns: int = NEVER_NS, echo_ns: int = NEVER_NS // 2, use: Use = Use.BOTH) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dead_ns: int = NEVER_NS,
+        echo_ns: int = NEVER_NS // 2,
+        use: Use = Use.BOTH,
+        sessions_per_user: int = 0,
+    ) -> None:
         path.write_text(f'name = "m"\n[wlc]\ncount = 1\n[mse]\ncount = {LINKS}\n[load]\nrate = 100\n', "utf-8")
         scenario, self.profile = load_scenario(path)
-        self.plan = plan = make_plan(scenario, self.profile, use=use)
+        self.plan = plan = make_plan(scenario, self.profile, use=use, sessions_per_user=sessions_per_user)
         self.ring = NotifyRing(self.profile, make_stations(self.profile, 1, 0, 5, (1, 3), 1))
         self.recorder = Recorder()
         self.clock = VirtualClock()

@@ -75,7 +75,7 @@ class _Session:
             self.link.endpoint = DatagramWlcEndpoint(settings, self.clock.now_ns, directory)
         else:
             self.driver = DtlsMseDriver(equipment, [("127.0.0.1", 1)], [])
-            self.link.endpoint = DatagramMseEndpoint(settings, self.clock.now_ns, 0, None, self.driver._notices)
+            self.link.endpoint = DatagramMseEndpoint(settings, self.clock.now_ns, 0, None, self.driver.mses.notices)
             self.link.endpoint.start()
         self.link.scope = SimpleNamespace(cancel=lambda: None)  # type: ignore[assignment]
         self.link.phase = Phase.SETTING_UP

@@ -63,7 +63,7 @@ def being_set_up(fleet: mses.Fleet, opened: list[Any]) -> list[MseLink]:
     for phase in SETTING_UP:
         sock = socket.socket()
         opened.append(sock)
-        link = MseLink(sock, time.monotonic_ns(), 0)
+        link = MseLink(sock, fleet.clock(), 0)
         if phase is not Phase.CONNECTING:
             link.tunnel = mses.FakeTunnel()  # type: ignore[assignment]
         fleet.shard.add(link, mses.NEVER_NS, 0)
@@ -86,7 +86,7 @@ def test_sessions_that_do_not_come_up_in_time_are_withdrawn(opened: list[Any], m
     fleet.shard.turn([])
     assert not fleet.shard.halted.is_set()  # they have a moment
     assert {link.phase for link in links} == set(SETTING_UP)
-    fleet.shard._patience_until_ns = 0
+    fleet.clock.advance(3)
     fleet.shard.turn([])
     assert fleet.shard.halted.is_set()
     assert {link.phase for link in links} == {Phase.CLOSED}
@@ -106,7 +106,7 @@ def test_wlcs_of_ours_end_first_and_what_they_break_off_is_no_failure(opened: li
     assert failures(fleet.recorder.counters) == {"errors.tcp.refused": 1, "sessions.failed": 1}
     fleet.recorder.counters.clear()
     fleet.shard.halt()
-    fleet.shard._patience_until_ns = 0
+    fleet.clock.advance(3)
     fleet.shard.turn([])
     assert fleet.shard.halted.is_set()
     assert {link.phase for link in links} == set(SETTING_UP)
@@ -133,7 +133,7 @@ def test_whoever_is_not_set_up_when_all_wlcs_have_ended_is_withdrawn(opened: lis
     fleet.shard.finish()
     fleet.shard.turn([])
     assert {link.phase for link in links} == set(SETTING_UP)
-    fleet.shard._patience_until_ns = 0
+    fleet.clock.advance(3)
     fleet.shard.turn([])
     assert fleet.recorder.counters["sessions.withdrawn"] == len(links)
     assert not failures(fleet.recorder.counters)
@@ -164,11 +164,11 @@ def test_a_target_that_fails_meanwhile_has_failed(opened: list[Any], make: Make)
 
 def test_nobody_is_dialed_any_more(make: Make) -> None:
     fleet = make()
-    fleet.shard.start_dialing(time.monotonic_ns() + 3600 * 10**9)
+    fleet.shard.start_dialing(fleet.clock() + 3600 * 10**9)
     assert fleet.shard.pending() == mses.LINKS
     fleet.shard.halt()
     assert fleet.shard.pending() == 0
-    fleet.shard._from_ns = 0  # all of them are due
+    fleet.clock.advance(2 * 3600)  # all of them are due
     fleet.shard.turn([])
     assert fleet.recorder.counters["sessions.attempted"] == 0
 
@@ -176,10 +176,10 @@ def test_nobody_is_dialed_any_more(make: Make) -> None:
 @pytest.mark.parametrize("use", [Use.TARGET_WLC, Use.BOTH])
 def test_users_that_go_while_they_are_dialed_have_not_failed(opened: list[Any], make: Make, use: Use) -> None:
     """WLCs of ours close what has come up all the same; nobody waits for it."""
-    fleet = make(use=use)
+    fleet = make(use=use, sessions_per_user=1)
     links = being_set_up(fleet, opened)
-    fleet.shard._sessions_per_user, fleet.shard._dialed = 1, len(links)
-    fleet.shard.muster(0, time.monotonic_ns(), 0)
+    fleet.shard.mses.dialed = len(links)
+    fleet.shard.muster(0, fleet.clock(), 0)
     ours = use is Use.BOTH
     assert {link.phase for link in links} == (set(SETTING_UP) if ours else {Phase.CLOSED})
     assert fleet.recorder.counters["sessions.withdrawn"] == (0 if ours else len(links))
@@ -194,7 +194,7 @@ def accepted(fleet: wlcs.Fleet, opened: list[Any], phase: Phase, number: int = 0
     """A link that a WLC has accepted, and that is not up yet."""
     sock = socket.socket()
     opened.append(sock)
-    now = time.monotonic_ns()
+    now = fleet.clock()
     link = WlcLink(sock, now, number)
     link.tunnel = wlcs.FakeTunnel()  # type: ignore[assignment]
     fleet.shard.add(link, 1 << 62, 0)
@@ -225,7 +225,7 @@ def test_wlcs_that_finish_withdraw_what_is_being_set_up(
         accepted(fleet, opened, phase)
     fleet.shard.finish()
     fleet.shard.end_load()
-    fleet.shard.close_when_over(time.monotonic_ns())
+    fleet.shard.close_when_over(fleet.clock())
     assert fleet.recorder.counters["sessions.withdrawn"] == withdrawn
     assert fleet.recorder.counters["accept.withdrawn"] == 1
     assert not failures(fleet.recorder.counters)
@@ -237,12 +237,12 @@ def test_a_session_of_a_user_that_went_is_closed_when_it_comes_up_all_the_same(
     fleet = wlcs.Fleet(tmp_path / "w.toml", mses=1)
     opened += [fleet.shard, *fleet.sockets]
     late = accepted(fleet, opened, Phase.SETTING_UP, number=1)
-    fleet.shard.muster(1, time.monotonic_ns(), 0)
+    fleet.shard.muster(1, fleet.clock(), 0)
     assert late.phase is Phase.SETTING_UP  # our own MSE ends it, when it is told
     assert late.endpoint is not None
     late.endpoint.granted, late.endpoint.session.state = 1, State.ACTIVE
-    fleet.shard.activate(late, time.monotonic_ns())
-    fleet.shard.on_turn(time.monotonic_ns())
+    fleet.shard.activate(late, fleet.clock())
+    fleet.shard.on_turn(fleet.clock())
     assert late.phase is Phase.CLOSING
     assert not failures(fleet.recorder.counters)
 
