@@ -75,7 +75,7 @@ class Use(NamedTuple):
 
 def uses(plan: Plan) -> Use:
     """From the plan alone: what is offered, wanted, told and asked, and whether it lasts until an echo."""
-    if plan.kind is LoadKind.HANDSHAKE:  # no byte inside of TLS
+    if plan.load.kind is LoadKind.HANDSHAKE:  # no byte inside of TLS
         return Use(frozenset(), frozenset())
     granted = plan.wlc.capability & plan.mse.subscription
     told = told_by(plan.site) if plan.site is not None else MOBILE_STATION

@@ -183,7 +183,7 @@ def sizes_of(dimension: Dimension, plan: Plan) -> float:
         return len(plan.sessions)
     if dimension is Dimension.STATIONS:
         return len(plan.wlcs) * plan.wlc.stations
-    peak = max(max(stage.start_per_s, stage.end_per_s) for stage in plan.stages)
+    peak = max(max(stage.start_per_s, stage.end_per_s) for stage in plan.load.stages)
     return peak * plan.copies
 
 

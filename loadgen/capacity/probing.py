@@ -139,7 +139,7 @@ class Prober:
 
         async def lead(supervisor: Supervisor) -> None:
             self._crowd = 1.0
-            if job.plan.kind is LoadKind.NOTIFY and not supervisor.merger.counters()["sessions.established"]:
+            if job.plan.load.kind is LoadKind.NOTIFY and not supervisor.merger.counters()["sessions.established"]:
                 return  # nobody came
             while (trial := campaign.next()) is not None:
                 load = await self._one_load(campaign, job.plan, supervisor, trial)
@@ -167,7 +167,7 @@ class Prober:
             seen = observe(plan, supervisor.merger, load, campaign.settings.dimension, trial.load, crowd)
             seen = seen._replace(start_s=start_s, workers=supervisor.workers)
             self._on_probe(campaign.tell(trial, seen))
-            self._unreachable = nobody_there(plan.kind, seen, self._reach)
+            self._unreachable = nobody_there(plan.load.kind, seen, self._reach)
         return load
 
     def _one_run(self, campaign: Campaign) -> RunRecord | None:

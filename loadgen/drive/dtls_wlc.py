@@ -82,7 +82,7 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         self._notified = self._notified_bytes = self._writes = 0
         # A datagram is never held up by its receiver: all lateness is the generator's.
         self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
-        self.controllers = make_controllers(plan, profile, share.members, min(plan.burst, _MAX_BATCH))
+        self.controllers = make_controllers(plan, profile, share.members, min(plan.load.burst, _MAX_BATCH))
 
     # -- the load ------------------------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
     async def _send_owed(self, link: DtlsWlcLink, due_now: int) -> bool:
         """Send what a link is owed, in a few datagrams; returns whether more is owed."""
         owing, ledger, row = self.owing, self.owing.ledger, link.row
-        if ledger.owed(row, due_now) > self.plan.burst:
+        if ledger.owed(row, due_now) > self.plan.load.burst:
             owing.drop_expired(link, self.clock(), ours=True)
         try:
             for _ in range(_DATAGRAMS_PER_VISIT):

@@ -62,9 +62,9 @@ class HandshakeLoad:
         self._plan, self._recorder, self._clock = plan, equipment.recorder, equipment.clock
         self._share, self._schedule = share, share.schedule
         self._to_unix_ns = equipment.to_unix_ns
-        self._paced = plan.paced
+        self._paced = plan.load.paced
         self.sessions = len(plan.sessions[share.worker :: share.workers])
-        self.at_once = len(range(share.worker, plan.concurrency, share.workers))
+        self.at_once = len(range(share.worker, plan.load.concurrency, share.workers))
         # Of each session that has completed a handshake: what the next one may resume, if the target gave anything.
         self._tickets: dict[int, SSL.Session | None] = {}
         self.start_ns = self.stop_at_ns = NEVER_NS
@@ -132,7 +132,7 @@ class HandshakeLoad:
         if self.held_up:
             self._held_up_until_ns = now_ns
         due = self._due(now_ns)
-        expired = self._share.own(self._schedule.count_at(now_ns - self._plan.backlog_ns - self.start_ns))
+        expired = self._share.own(self._schedule.count_at(now_ns - self._plan.load.backlog - self.start_ns))
         self._drop_until(min(expired, due))
         while self.done < due and len(under_way) < self.at_once:
             if self._clock() > now_ns + DIAL_BUDGET_NS:
@@ -194,7 +194,7 @@ class HandshakeLoad:
 
     def ticket_for(self, number: int, index: int) -> SSL.Session | None:
         """What a session's handshake is to resume; None: a full one, or there is nothing that it could offer."""
-        if number not in self._tickets or not resumes(index, self.sessions, self._plan.resumed):
+        if number not in self._tickets or not resumes(index, self.sessions, self._plan.load.resumed):
             return None
         self._recorder.count("handshakes.resumption_asked")
         if (ticket := self._tickets[number]) is not None:
@@ -209,7 +209,7 @@ class HandshakeLoad:
         """
         recorder, stage = self._recorder, handshake.stage
         metric = "handshake.tls"
-        if self._plan.resumed:
+        if self._plan.load.resumed:
             if resumed:
                 metric = "handshake.tls_resumed"
                 recorder.count("handshakes.resumed")

@@ -86,7 +86,7 @@ class MseSessions(Generic[EndpointT]):
                 worker=share.worker,
                 workers=share.workers,
                 macs=lambda number: macs.get(self._sessions[number].wlc, ()),
-                backlog_ns=plan.backlog_ns,
+                backlog_ns=plan.load.backlog,
                 to_unix_ns=to_unix_ns,
                 all_owe=not plan.sessions_per_user,
             )

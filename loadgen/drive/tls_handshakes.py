@@ -151,7 +151,7 @@ class HandshakeWlcShard(ListeningShard[WlcLink]):
         aaa: Aaa | None = None,
     ) -> None:
         plan = equipment.plan
-        super().__init__(equipment, listeners, contexts, aaa, plan.concurrency)
+        super().__init__(equipment, listeners, contexts, aaa, plan.load.concurrency)
         self.listen(len(listeners))
         # Counted where the handshake begins: here only if the MSEs are somebody else's.
         self._counting = not plan.use.plays_mse

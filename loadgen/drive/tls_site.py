@@ -352,7 +352,7 @@ class SiteShard(ServingShard[SiteLink]):
             owed = min(owed, self._ready[0].at_ns)
         if now_ns < end or owed < end - self._load_start_ns:
             return False
-        if now_ns >= end + self.plan.backlog_ns:
+        if now_ns >= end + self.plan.load.backlog:
             return True
         return not any(queue.waiting for queue in self._queues())
 

@@ -64,7 +64,7 @@ class WlcShard(ServingShard[WlcLink]):
         # Of somebody else's MSEs only the kernel tells how far they are: what is under way all the time is no backlog.
         self._weighing = plan.use is Use.SERVE_WLC
         self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, 0
-        batch = min(max(plan.burst, _CATCH_UP_BATCH), _MAX_BATCH)
+        batch = min(max(plan.load.burst, _CATCH_UP_BATCH), _MAX_BATCH)
         self.controllers = make_controllers(plan, profile, share.members, batch)
         self._singles = Singles(profile, [controller.ring for controller in self.controllers])
 
@@ -85,7 +85,7 @@ class WlcShard(ServingShard[WlcLink]):
         """Bytes that a WLC has to tell a subscriber in so much of the load, where that is largest."""
         slots_per_s = max((max(stage.start_per_s, stage.end_per_s) for stage in stages), default=0.0)
         each = max((controller.frame_bytes for controller in self.controllers), default=0.0)
-        return math.ceil(length_s * slots_per_s / self.owing.share.schedule.members * self.plan.burst * each)
+        return math.ceil(length_s * slots_per_s / self.owing.share.schedule.members * self.plan.load.burst * each)
 
     def stop_load(self, at_ns: int) -> None:
         self.owing.stop(at_ns)
@@ -113,7 +113,7 @@ class WlcShard(ServingShard[WlcLink]):
             if not visits:
                 due = [position for span in self.owing.share.positions(self._counted, slots) for position in span]
                 self._counted = slots
-                visits.extend(self._send_singles(due, slots, until_ns) if self.plan.burst == 1 else due)
+                visits.extend(self._send_singles(due, slots, until_ns) if self.plan.load.burst == 1 else due)
                 visits.extend(again)
                 again.clear()
                 if not visits:
@@ -200,7 +200,7 @@ class WlcShard(ServingShard[WlcLink]):
         owing, ledger, row = self.owing, self.owing.ledger, link.row
         owed = ledger.owed(row, due_now)
         held_up = bool(ledger.behind[row])
-        if owed > self.plan.burst:
+        if owed > self.plan.load.burst:
             owing.drop_expired(link, self.clock(), ours=not held_up)
             owed = ledger.owed(row, due_now)
         done, sequence, writes = int(ledger.done[row]), int(ledger.sent[row]), 0

@@ -42,9 +42,9 @@ def effort_of(plan: Plan, peak_per_s: float, workers: int, together: float) -> E
     of_a_side = min(workers, cpus / sides)
     handshake_s = _HANDSHAKE_S[plan.tls.key]
     alone_s = together_s = handshake_s
-    if plan.kind is LoadKind.NOTIFY:
+    if plan.load.kind is LoadKind.NOTIFY:
         write_s = _DATAGRAM_S if plan.datagrams else _WRITE_S
-        alone_s = write_s / min(plan.burst, together) + _NOTIFICATION_S
+        alone_s = write_s / min(plan.load.burst, together) + _NOTIFICATION_S
         together_s = (write_s / together if plan.datagrams else 0.0) + _NOTIFICATION_S
     return Effort(
         cpus=cpus,

@@ -89,10 +89,10 @@ class Forecast(msgspec.Struct, frozen=True):
 
 def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
     """Args: workers: per side."""
-    notify = plan.kind is LoadKind.NOTIFY
+    notify = plan.load.kind is LoadKind.NOTIFY
     per_wlc = Counter(session.wlc for session in plan.sessions)
     copies = plan.copies if plan.offers else 0.0
-    told = (plan.burst if notify else 1) if plan.offers else 0
+    told = (plan.load.burst if notify else 1) if plan.offers else 0
     sends = notify and plan.offers
     low, high = (profile.notify_bytes(readings) for readings in plan.wlc.readings)
     size = (low + high) / 2
@@ -106,9 +106,9 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
             told_start_per_s=stage.start_per_s * told,
             told_end_per_s=stage.end_per_s * told,
         )
-        for stage in plan.stages
+        for stage in plan.load.stages
     )
-    total = round(plan.schedule().slots * copies) if plan.paced and plan.offers else None
+    total = round(plan.schedule().slots * copies) if plan.load.paced and plan.offers else None
     if (site := plan.site) is not None and plan.offers:
         of_each = notifications_per_s(site, plan.wlc.capability & plan.mse.subscription)
         per_s, told_per_s = of_each * len(plan.sessions), of_each * len(plan.wlcs)
@@ -126,7 +126,7 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         scenario=plan.scenario,
         plan_digest=plan.digest,
         use=plan.use,
-        kind=plan.kind,
+        kind=plan.load.kind,
         wlcs=len(plan.wlcs),
         mses=len(plan.mse_macs),
         sessions=len(plan.sessions),
@@ -152,8 +152,8 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
 def _overhead_bytes(plan: Plan, size: float) -> float:
     """Beside each notification, if each burst is written by itself."""
     if not plan.datagrams:
-        return _WRITE_OVERHEAD_BYTES / plan.burst
-    return _DATAGRAM_OVERHEAD_BYTES / min(plan.burst, _together(plan, size))
+        return _WRITE_OVERHEAD_BYTES / plan.load.burst
+    return _DATAGRAM_OVERHEAD_BYTES / min(plan.load.burst, _together(plan, size))
 
 
 def _together(plan: Plan, size: float) -> float:
@@ -163,13 +163,15 @@ def _together(plan: Plan, size: float) -> float:
 
 def _memory_bytes(plan: Plan, profile: WireProfile, workers: int) -> int:
     sides = plan.use.plays_wlc + plan.use.plays_mse
-    links = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else plan.concurrency
+    links = len(plan.sessions) if plan.load.kind is LoadKind.NOTIFY else plan.load.concurrency
     session = _DTLS_SESSION_BYTES if plan.datagrams else _SESSION_BYTES
     total = _PROCESS_BYTES * (1 + sides * workers) + sides * links * session
     if plan.use.plays_wlc and plan.site is not None:
         heard = sum(planned.count for planned in plan.site.classes) * plan.site.aps
         total += len(plan.wlcs) * (_WLC_BYTES + _SITE_BYTES + heard * _READING_BYTES)
     elif plan.use.plays_wlc:
-        stations = plan.wlc.stations * profile.notify_bytes(plan.wlc.readings[1]) if plan.kind is LoadKind.NOTIFY else 0
+        stations = (
+            plan.wlc.stations * profile.notify_bytes(plan.wlc.readings[1]) if plan.load.kind is LoadKind.NOTIFY else 0
+        )
         total += len(plan.wlcs) * (_WLC_BYTES + 2 * stations)
     return total

@@ -132,7 +132,7 @@ def _check_plan(scenario: Scenario, plan: Plan, source: Path) -> None:
         if beyond:
             expected = f"WLCs 0 to {len(plan.wlcs) - 1}, one for each --target"
             raise InputError(Problem(f"{source}: mse.assign", expected, f"WLC {min(beyond)}"))
-    notify = plan.kind is LoadKind.NOTIFY
+    notify = plan.load.kind is LoadKind.NOTIFY
     told = services.MOBILE_STATION if plan.site is None else told_by(plan.site)
     if notify and plan.use.plays_wlc and not plan.wlc.capability & plan.mse.subscription & services.mask_of(told):
         classes = ", ".join(service.label for service in told)
@@ -153,6 +153,6 @@ def _workers(text: str, plan: Plan) -> int:
         raise InputError(Problem("--workers", '"auto" or 1 to 256', f'"{text}"'))
     # A worker without a WLC or a session, or with no handshake of its own at once, would have nothing to do.
     most = len(plan.wlcs) if plan.use.plays_wlc else len(plan.sessions)
-    if plan.kind is LoadKind.HANDSHAKE:
-        most = min(most, len(plan.sessions), plan.concurrency)
+    if plan.load.kind is LoadKind.HANDSHAKE:
+        most = min(most, len(plan.sessions), plan.load.concurrency)
     return min(wanted, most)

@@ -30,9 +30,9 @@ _DESCRIPTORS_PER_WORKER = 8
 def descriptors_needed(plan: Plan, workers: int) -> int:
     """File descriptors of the process that needs most of them."""
     supervisor = 2 * workers * _DESCRIPTORS_PER_WORKER
-    if plan.kind is LoadKind.HANDSHAKE:
+    if plan.load.kind is LoadKind.HANDSHAKE:
         # Twice: the far side closes a little later than we begin the next one.
-        return max(2 * plan.concurrency - (-len(plan.wlcs) // workers), supervisor) + _OWN_DESCRIPTORS
+        return max(2 * plan.load.concurrency - (-len(plan.wlcs) // workers), supervisor) + _OWN_DESCRIPTORS
     sessions = -(-len(plan.sessions) // workers)
     listeners = -(-len(plan.wlcs) // workers) if plan.use.plays_wlc else 0
     # A WLC worker holds the sessions of its WLCs, which may be all of them if one WLC has them all.
@@ -93,7 +93,7 @@ def check_local_ports(plan: Plan) -> None:
     # The kernel chooses another port for each WLC whose port is 0.
     sessions = Counter((wlc.host, wlc.port, 0 if wlc.port else number) for number, wlc in planned)
     (host, port, _), most = sessions.most_common(1)[0]
-    if plan.kind is LoadKind.HANDSHAKE:
+    if plan.load.kind is LoadKind.HANDSHAKE:
         _check_closed_ports(plan, host, port, most / len(plan.sessions), high - low + 1)
         return
     if port and most > high - low + 1:
@@ -108,9 +108,9 @@ def _check_closed_ports(plan: Plan, host: str, port: int, share: float, ports: i
     """The port of a closed connection rests in TIME_WAIT; many handshakes per second to one address use up all."""
     # 1: ports are used again after a second, everywhere; 2: to loopback addresses only (Linux's default).
     reuse = Path("/proc/sys/net/ipv4/tcp_tw_reuse").read_text("ascii").strip()
-    if not plan.paced or reuse == "1" or (reuse == "2" and _is_loopback(host)):
+    if not plan.load.paced or reuse == "1" or (reuse == "2" and _is_loopback(host)):
         return
-    peak_per_s = share * max(max(stage.start_per_s, stage.end_per_s) for stage in plan.stages)
+    peak_per_s = share * max(max(stage.start_per_s, stage.end_per_s) for stage in plan.load.stages)
     most = peak_per_s * min(_TIME_WAIT_S, plan.duration_ns / NS_PER_S)
     if most > ports:
         expected = (

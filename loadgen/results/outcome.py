@@ -76,7 +76,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         make_metrics(merger, spans),
         counters,
         make_rates(merger, counters, spans),
-        make_costs(_since(load, counters), plan.kind, record.health, sessions),
+        make_costs(_since(load, counters), plan.load.kind, record.health, sessions),
         phases,
         merger.clocks(),
     )
@@ -100,7 +100,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         plan_digest=plan.digest,
         profile=plan.profile,
         use=plan.use,
-        kind=plan.kind,
+        kind=plan.load.kind,
         started=started.isoformat(timespec="seconds"),
         load_s=load_s,
         supervisor_cpu_s=sum(load.cpu_s for load in record.loads),
@@ -158,7 +158,7 @@ def load_figures(plan: Plan, merger: Merger, load: Load) -> Figures:
         make_metrics(merger, spans),
         counters,
         make_rates(merger, counters, spans),
-        make_costs(counters, plan.kind, load.health, load.before["sessions.established"]),
+        make_costs(counters, plan.load.kind, load.health, load.before["sessions.established"]),
         clocks=merger.clocks(),
     )
 
@@ -214,7 +214,7 @@ def stage_spans(
     spans: list[StageSpan] = []
     copies = plan.copies if plan.offers else 0.0
     scheduled_at = _scheduled(plan, load)
-    due = "handshakes.due" if plan.kind is LoadKind.HANDSHAKE else "notify.due"
+    due = "handshakes.due" if plan.load.kind is LoadKind.HANDSHAKE else "notify.due"
     for stage in load.stages:
         start_ns = load.start_ns + stage.start_ns
         end_of = max(stage.start_ns, min(stage.start_ns + stage.duration_ns, end_ns - load.start_ns))
@@ -229,10 +229,10 @@ def stage_spans(
                 start_per_s=stage.start_per_s * copies,
                 end_per_s=stage.end_per_s * copies,
                 # Of strangers' MSEs, nobody knows which are there.
-                due={due: scheduled} if plan.paced and plan.use is Use.BOTH and not plan.sessions_per_user else {},
-                paced=plan.paced or plan.kind is LoadKind.NOTIFY,
+                due={due: scheduled} if plan.load.paced and plan.use is Use.BOTH and not plan.sessions_per_user else {},
+                paced=plan.load.paced or plan.load.kind is LoadKind.NOTIFY,
                 scheduled=scheduled,
-                places=plan.concurrency,
+                places=plan.load.concurrency,
                 before=spans[-1] if spans else None,
                 told_ns={
                     what: max(0, min(stage.duration_ns, end_ns - start_ns, until_ns - start_ns))
@@ -263,7 +263,9 @@ def _durations(merger: Merger, spans: Sequence[StageSpan]) -> int:
 
 def _counters(plan: Plan, found: Counter[str], *, complete: bool, over: bool = False) -> dict[str, int]:
     wlc, mse = plan.use.plays_wlc, plan.use.plays_mse
-    return make_counters(found, plan.kind, wlc=wlc, mse=mse, complete=complete, over=over, datagrams=plan.datagrams)
+    return make_counters(
+        found, plan.load.kind, wlc=wlc, mse=mse, complete=complete, over=over, datagrams=plan.datagrams
+    )
 
 
 def _since(load: Load | None, counters: dict[str, int]) -> dict[str, int]:
@@ -279,7 +281,7 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
     if plan.sessions_per_user or not record.loads:
         return Asked(judged=judged, unsubscribing=True)
     load_s = sum(end_ns(load.stages) for load in record.loads) / NS_PER_S
-    sessions = len(plan.sessions) if plan.kind is LoadKind.NOTIFY else 0
+    sessions = len(plan.sessions) if plan.load.kind is LoadKind.NOTIFY else 0
     dialing_s = sessions / plan.mse.connect_per_s if plan.use is Use.SERVE_WLC else 0.0
     return Asked(
         sessions,
@@ -299,11 +301,15 @@ def _paces(
     plan: Plan, spans: Sequence[StageSpan], stages: Sequence[StageResult], counters: Mapping[str, int]
 ) -> list[Pace]:
     """The stages that count, with rates that we keep; of a ramp, its mean."""
-    if not plan.paced or plan.sessions_per_user or not (plan.use.plays_wlc or plan.kind is LoadKind.HANDSHAKE):
+    if (
+        not plan.load.paced
+        or plan.sessions_per_user
+        or not (plan.use.plays_wlc or plan.load.kind is LoadKind.HANDSHAKE)
+    ):
         return []
     scheduled = {span.name: span.scheduled for span in spans}
     rate, unit = "notify.received_per_s" if plan.use.plays_mse else "notify.sent_per_s", "notifications/s"
-    if plan.kind is LoadKind.HANDSHAKE:
+    if plan.load.kind is LoadKind.HANDSHAKE:
         rate, unit = "handshake.completed_per_s", "handshakes/s"
     elif counters.get("notify.due", 0) < (1 - TOLERANCE) * sum(scheduled.values()):
         return []  # MSEs that have unsubscribed for a while are owed nothing then, and nobody keeps that rate
@@ -323,7 +329,7 @@ def _paces(
 
 def _delays(plan: Plan, merger: Merger, spans: Sequence[StageSpan], counters: Mapping[str, int]) -> list[Delay]:
     """The same of somebody else's WLCs, which say when something was due; as far as their clocks tell."""
-    if plan.use.plays_wlc or plan.kind is not LoadKind.NOTIFY or plan.sessions_per_user:
+    if plan.use.plays_wlc or plan.load.kind is not LoadKind.NOTIFY or plan.sessions_per_user:
         return []
     if counters.get("clock.clamped"):
         return []  # what is no time is not due
@@ -363,15 +369,15 @@ def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:
 
 def _scheduled(plan: Plan, load: Load) -> Callable[[int], int]:
     """How much a load's schedule has before a time (ns since its start), for all that there are to be."""
-    if not plan.paced or not plan.offers or plan.sessions_per_user:
+    if not plan.load.paced or not plan.offers or plan.sessions_per_user:
         return lambda before_ns: 0
     schedule = plan.schedule(load.stages)
-    if plan.kind is LoadKind.HANDSHAKE:
+    if plan.load.kind is LoadKind.HANDSHAKE:
         return lambda before_ns: schedule.count_at(before_ns - 1)
     subscribers = Counter(session.wlc for session in plan.sessions)
 
     def notifications(before_ns: int) -> int:
         count = schedule.count_at(before_ns - 1)
-        return plan.burst * sum(schedule.turns(wlc, count) * each for wlc, each in subscribers.items())
+        return plan.load.burst * sum(schedule.turns(wlc, count) * each for wlc, each in subscribers.items())
 
     return notifications

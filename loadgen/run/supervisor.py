@@ -217,7 +217,7 @@ class Supervisor:
             if self._part_of is None:
                 nursery.start_soon(self._show)
             if await self._connect(wait_ns):
-                await (self.load(self._plan.stages) if lead is None else lead(self))
+                await (self.load(self._plan.load.stages) if lead is None else lead(self))
         await self._collect()
         return []
 
@@ -225,7 +225,7 @@ class Supervisor:
 
     async def load(self, stages: tuple[RateStage, ...]) -> None:
         """Put this load on, and wait for its end. Names of stages are new ones in this run."""
-        notify = self._plan.kind is LoadKind.NOTIFY
+        notify = self._plan.load.kind is LoadKind.NOTIFY
         load = Load(stages, self.merger.counters(), MachineWatch())
         self.loads.append(load)
         self._stage = Stage.LOAD
@@ -233,7 +233,7 @@ class Supervisor:
         # Whoever keeps the schedule ends by itself: WLCs that notify, MSEs that shake hands.
         leading = self.fleet.of(Role.WLC if notify else Role.MSE)
         if leading:
-            owed_ns = self._plan.backlog_ns + self._plan.mse.setup_timeout
+            owed_ns = self._plan.load.backlog + self._plan.mse.setup_timeout
             await self.fleet.within(
                 (LEAD_NS + end_ns(stages) + owed_ns) / NS_PER_S + _COLLECT_S,
                 lambda: self.fleet.stopping or all(map(self._has_ended_load, leading)) or self._aborting(load),
@@ -253,7 +253,7 @@ class Supervisor:
         """After a load: wait until what is under way has come, as far as it does in time; gather what workers saw."""
         load = self.loads[-1]
         self._stage = Stage.DRAINING
-        if self._plan.use.plays_wlc and self._plan.kind is LoadKind.NOTIFY:
+        if self._plan.use.plays_wlc and self._plan.load.kind is LoadKind.NOTIFY:
             await self.fleet.within(drain_s, lambda: self.fleet.stopping or self._drained())
         for worker in self.fleet.workers:
             if len(worker.loads) < len(self.loads):
@@ -303,7 +303,7 @@ class Supervisor:
         """Dial, or wait to be dialed; False if there is nobody to put a load on."""
         plan = self._plan
         self._stage = Stage.CONNECTING
-        notify = plan.kind is LoadKind.NOTIFY
+        notify = plan.load.kind is LoadKind.NOTIFY
         if plan.use.plays_mse:
             if not notify and wait_ns:
                 await listened_at(self._addresses(), wait_ns, partial(self.fleet.until, lambda: False))
@@ -334,10 +334,10 @@ class Supervisor:
         )
         if self.loads:
             self.loads[-1].end()
-        order = [Role.WLC, Role.MSE] if plan.kind is LoadKind.NOTIFY else [Role.MSE, Role.WLC]
+        order = [Role.WLC, Role.MSE] if plan.load.kind is LoadKind.NOTIFY else [Role.MSE, Role.WLC]
         for role in order:
             await self.fleet.tell_all(Finish(), role)
-            await self.fleet.within(_COLLECT_S + plan.backlog_ns / NS_PER_S, partial(_all_ended, self.fleet.of(role)))
+            await self.fleet.within(_COLLECT_S + plan.load.backlog / NS_PER_S, partial(_all_ended, self.fleet.of(role)))
         for worker in self.fleet.workers:
             worker.give_up("did not hand in its result in time")
 
@@ -447,10 +447,10 @@ class Supervisor:
         counters = self.merger.counters()
         load_ns = max(0, now - self.loads[-1].start_ns) if self.loads else 0
         name = ""
-        stages = self.loads[-1].stages if self.loads else self._plan.stages
+        stages = self.loads[-1].stages if self.loads else self._plan.load.stages
         if self._stage is Stage.LOAD:
             name = next((s.name for s in reversed(stages) if s.start_ns <= load_ns), "")
-        shaking = "handshake.session" if self._plan.kind is LoadKind.NOTIFY else "handshake.tls"
+        shaking = "handshake.session" if self._plan.load.kind is LoadKind.NOTIFY else "handshake.tls"
         latency_p50, latency_p99 = self._recent.percentiles("notify.latency", 50.0, 99.0)
         return Snapshot(
             stage=self._stage,
@@ -466,7 +466,7 @@ class Supervisor:
             lag_p99_ns=self._recent.percentiles("generator.lag", 99.0)[0],
             handshake_p50_ns=self._recent.percentiles(shaking, 50.0)[0],
             handshake_p99_ns=self._recent.percentiles(shaking, 99.0)[0],
-            kind=self._plan.kind,
+            kind=self._plan.load.kind,
         )
 
     def _info(self) -> RunInfo:
@@ -477,7 +477,7 @@ class Supervisor:
             scenario=plan.scenario,
             digest=plan.digest,
             use=plan.use,
-            kind=plan.kind,
+            kind=plan.load.kind,
             stage=seen.stage,
             load_stage=seen.load_stage,
             elapsed_s=seen.elapsed_s,

@@ -340,7 +340,7 @@ class Worker:
                 identity.chain_pem,
                 plan.tls.version,
                 check,
-                tickets=plan.resumed > 0,
+                tickets=plan.load.resumed > 0,
                 strong=plan.tls.strong_cipher,
                 old_certificates=plan.tls.old_certificates,
                 trusted_pem=assignment.trusted_pem,
@@ -349,7 +349,7 @@ class Worker:
             )
             for identity in assignment.identities
         ]
-        if plan.kind is LoadKind.HANDSHAKE:
+        if plan.load.kind is LoadKind.HANDSHAKE:
             return HandshakeWlcShard(self._equipment, listeners, contexts, aaa), addresses
         if plan.site is not None:
             return SiteShard(self._equipment, listeners, contexts, aaa), addresses
@@ -371,7 +371,7 @@ class Worker:
             )
             for identity in assignment.identities
         ]
-        if plan.kind is LoadKind.HANDSHAKE:
+        if plan.load.kind is LoadKind.HANDSHAKE:
             return HandshakeMseShard(self._equipment, order.addresses, contexts)
         shard = (DtlsMseDriver if plan.datagrams else MseShard)(self._equipment, order.addresses, contexts)
         if not plan.sessions_per_user:

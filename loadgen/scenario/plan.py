@@ -28,7 +28,7 @@ from loadgen.scenario.reading import (
 )
 from loadgen.scenario.requests import PlannedRequest, given, plan_requests
 from loadgen.scenario.schedule import RateStage, Schedule
-from loadgen.scenario.schema import Dtls, MseShape, Rule, Scenario, SessionTable, TlsShape, WlcShape
+from loadgen.scenario.schema import Dtls, LoadShape, MseShape, Rule, Scenario, SessionTable, TlsShape, WlcShape
 from loadgen.scenario.site_plan import PlannedSite, plan_site
 from loadgen.units import NS_PER_S
 
@@ -109,14 +109,29 @@ class PlannedMses(MseShape, frozen=True, kw_only=True, omit_defaults=True):
     subscription: int
 
 
+class PlannedLoad(LoadShape, frozen=True, kw_only=True):
+    """What is done, and when it is due.
+
+    Attributes:
+        paced: what is due when is known; otherwise `concurrency` handshakes are always under way, or a site decides.
+        concurrency: how many handshakes may be under way at once.
+        resumed: share of handshakes that resume an earlier one's TLS session, 0 to 1.
+        burst: notifications of a slot.
+    """
+
+    kind: LoadKind
+    paced: bool
+    concurrency: int
+    resumed: float = 0.0
+    burst: int = 1
+    stages: tuple[RateStage, ...]
+
+
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything that the workers need to know, but for keys and start times. Durations in ns, rates in 1/s.
 
     Attributes:
-        paced: what is due when is known; otherwise `concurrency` handshakes are always under way.
-        concurrency: how many handshakes may be under way at once.
-        site: what notifications follow from, instead of from a schedule; then `paced` is false.
-        resumed: share of handshakes that resume an earlier one's TLS session, 0 to 1.
+        site: what notifications follow from, instead of from a schedule; then `load.paced` is false.
         first: the number of the first WLC and of the first MSE; those of another plan that runs at the same time are
             others.
         session: its timers of repeating are the usual ones where nothing is ever sent again.
@@ -137,13 +152,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     mse: PlannedMses
     tls: TlsShape
     session: SessionTable
-    kind: LoadKind
-    paced: bool
-    concurrency: int
-    resumed: float
-    burst: int
-    backlog_ns: int
-    stages: tuple[RateStage, ...]
+    load: PlannedLoad
     thresholds: tuple[PlannedThreshold, ...] = ()
     first: int = 0
     sessions_per_user: int = 0
@@ -154,8 +163,8 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
         """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
-        fleet = self.wlcs if self.kind is LoadKind.NOTIFY else self.sessions
-        return Schedule(self.stages if stages is None else stages, len(fleet))
+        fleet = self.wlcs if self.load.kind is LoadKind.NOTIFY else self.sessions
+        return Schedule(self.load.stages if stages is None else stages, len(fleet))
 
     def with_addresses(self, addresses: Sequence[tuple[str, int]]) -> Plan:
         """The same plan with the addresses where the WLCs really listen."""
@@ -170,21 +179,21 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def duration_ns(self) -> int:
         """Length of the load, without setting up and draining."""
-        return end_ns(self.stages)
+        return end_ns(self.load.stages)
 
     @property
     def offers(self) -> bool:
         """The load is ours to make, and its rates are those of the stages: WLCs notify, MSEs shake hands. Otherwise the
         peer does what it does, and a stage is only a stretch of time.
         """
-        return self.use.plays_wlc if self.kind is LoadKind.NOTIFY else self.use.plays_mse
+        return self.use.plays_wlc if self.load.kind is LoadKind.NOTIFY else self.use.plays_mse
 
     @property
     def copies(self) -> float:
         """Notifications on the wire, or handshakes, for each slot of the schedule: a WLC tells each of its MSEs. On
         average, where WLCs have different numbers of them.
         """
-        return self.burst * len(self.sessions) / len(self.wlcs) if self.kind is LoadKind.NOTIFY else 1.0
+        return self.load.burst * len(self.sessions) / len(self.wlcs) if self.load.kind is LoadKind.NOTIFY else 1.0
 
     @property
     def digest(self) -> str:
@@ -201,7 +210,9 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         wlc, mse = (msgspec.structs.asdict(shape.pop(side)) for side in ("wlc", "mse"))
         shape |= {"wlc_clock_skew_ns": int(wlc.pop("clock_skew")), "mse_clock_skew_ns": int(mse.pop("clock_skew"))}
         shape |= {"validity_ns": int(mse.pop("validity") or 0), "setup_timeout_ns": int(mse.pop("setup_timeout"))}
-        shape |= wlc | mse
+        load = msgspec.structs.asdict(shape.pop("load"))
+        shape["backlog_ns"] = int(load.pop("backlog"))
+        shape |= wlc | mse | load
         dtls = shape.pop("dtls")
         shape |= {"mtu_bytes": dtls.mtu, "handshake_retransmit_ns": int(dtls.retransmit)}
         shape |= {name: value for name, value in tls.items() if name not in _LATER_TLS or value != _DEFAULTS_TLS[name]}
@@ -264,15 +275,11 @@ def make_plan(
     if problem := too_many_sessions(scenario, len(targets) or scenario.wlc.count):
         raise InputError(problem)
     endpoints = list(targets) or _listen_endpoints(scenario)
-    load = scenario.load
     sessions = _sessions(scenario, len(endpoints))
     if sessions_per_user and use is Use.TARGET_WLC:  # a user is an MSE
         sessions.sort(key=lambda session: session.mse)
     switch = scenario.switch if scenario.wlc.kind == "switch" else None
-    site = plan_site(scenario.site, scenario.wlc.stations, switch) if load.kind == "site" else None
-    # What a site has to tell are notifications, too: only the time at which they are due comes from elsewhere.
-    kind = LoadKind.NOTIFY if site is not None else LoadKind(load.kind)
-    paced = any(rate is not None for rate in (load.rate, load.wire_rate, load.interval))
+    site = plan_site(scenario.site, scenario.wlc.stations, switch) if scenario.load.kind == "site" else None
     return Plan(
         scenario=scenario.name,
         description=scenario.description,
@@ -288,13 +295,7 @@ def make_plan(
         mse=PlannedMses(subscription=mask_of(scenario.mse.subscribe), **_of(scenario.mse, MseShape)),
         tls=TlsShape(**_of(scenario.tls, TlsShape)),
         session=_session(scenario),
-        kind=kind,
-        paced=paced,
-        concurrency=load.concurrency or (_CONCURRENCY_PACED if paced else _CONCURRENCY),
-        resumed=load.resumed or 0.0,
-        burst=load.burst or 1,
-        backlog_ns=int(scenario.load.backlog),
-        stages=tuple(_stages(scenario, len(endpoints), duration_ns)),
+        load=_load(scenario, len(endpoints), duration_ns),
         thresholds=tuple(map(_threshold, scenario.thresholds)),
         first=first,
         sessions_per_user=sessions_per_user,
@@ -357,6 +358,21 @@ def _sessions(scenario: Scenario, wlcs: int) -> list[PlannedSession]:
     if assign == "round-robin":
         return [PlannedSession(wlc, wlc % mses) for wlc in range(wlcs)]
     return [PlannedSession(wlc, mse) for wlc in range(wlcs) for mse in range(mses)]
+
+
+def _load(scenario: Scenario, wlcs: int, duration_ns: int | None) -> PlannedLoad:
+    table = scenario.load
+    paced = any(rate is not None for rate in (table.rate, table.wire_rate, table.interval))
+    return PlannedLoad(
+        # What a site has to tell are notifications, too: only the time at which they are due comes from elsewhere.
+        kind=LoadKind.NOTIFY if table.kind == "site" else LoadKind(table.kind),
+        paced=paced,
+        concurrency=table.concurrency or (_CONCURRENCY_PACED if paced else _CONCURRENCY),
+        resumed=table.resumed or 0.0,
+        burst=table.burst or 1,
+        stages=tuple(_stages(scenario, wlcs, duration_ns)),
+        **_of(table, LoadShape),
+    )
 
 
 def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[RateStage]:

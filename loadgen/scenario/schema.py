@@ -156,7 +156,14 @@ class StageTable(msgspec.Struct, frozen=True):
     wire_rate: StageRate | None = None
 
 
-class LoadTable(msgspec.Struct, frozen=True):
+class LoadShape(msgspec.Struct, frozen=True):
+    """Of `[load]`, what a plan has as it stands."""
+
+    # A notification that could not be sent for this long is given up and counted as dropped.
+    backlog: Duration = Duration(2 * NS_PER_S)
+
+
+class LoadTable(LoadShape, frozen=True):
     """`[load]`: what is done, and when it is due.
 
     Notifications: give `rate`, `wire_rate` or `interval`. `rate` counts what the WLC fleet has to tell; a WLC sends
@@ -174,8 +181,6 @@ class LoadTable(msgspec.Struct, frozen=True):
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
     resumed: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     stages: tuple[StageTable, ...] = (StageTable(hold=Duration(30 * NS_PER_S)),)
-    # A notification that could not be sent for this long is given up and counted as dropped.
-    backlog: Duration = Duration(2 * NS_PER_S)
 
 
 class Capacity(msgspec.Struct, frozen=True):

@@ -193,6 +193,7 @@ class Owing(Generic[SubscriberT]):
         self._members = tuple(share.members)
         self._numbers = np.array(share.members, np.int64)
         self._plan = plan
+        self._burst, self._backlog_ns = plan.load.burst, int(plan.load.backlog)
         self._schedule = share.schedule
         self._to_unix_ns = to_unix_ns
         self._start_ns: int | None = None
@@ -237,7 +238,7 @@ class Owing(Generic[SubscriberT]):
 
     def due(self, position: int, slots: int) -> int:
         """How many of a WLC's notifications are due when `slots` of the fleet's slots are."""
-        return self._schedule.turns(self._members[position], slots) * self._plan.burst
+        return self._schedule.turns(self._members[position], slots) * self._burst
 
     def due_by(self, position: int, now_ns: int) -> int:
         """How many of a WLC's notifications are due at `now_ns` (monotonic)."""
@@ -245,7 +246,7 @@ class Owing(Generic[SubscriberT]):
 
     def due_ns(self, position: int, first: int, count: int) -> int | Int64s:
         """When a WLC's notifications from index `first` on are due (ns since the epoch): one number if of one burst."""
-        burst, schedule, number = self._plan.burst, self._schedule, self._members[position]
+        burst, schedule, number = self._burst, self._schedule, self._members[position]
         assert self._start_ns is not None
         epoch = self._start_ns + self._to_unix_ns
         turn, last = first // burst, (first + count - 1) // burst
@@ -267,13 +268,13 @@ class Owing(Generic[SubscriberT]):
     def owed_column(self, rows: Int64s, slots: int) -> Int64s:
         """Of each row: how many are owed when `slots` of the fleet's slots are due."""
         numbers = self._numbers[self._positions[rows]]
-        due = self._schedule.turns_column(numbers, slots) * self._plan.burst
+        due = self._schedule.turns_column(numbers, slots) * self._burst
         return np.minimum(due, self.ledger.end[rows]) - self.ledger.done[rows]
 
     def next_due_ns(self, rows: Int64s) -> Int64s:
         """Of each row: when the next one is due (ns since the epoch)."""
         assert self._start_ns is not None
-        schedule, turns = self._schedule, self.ledger.done[rows] // self._plan.burst
+        schedule, turns = self._schedule, self.ledger.done[rows] // self._burst
         slots = turns * schedule.members + self._numbers[self._positions[rows]]
         return schedule.due_column_ns(slots) + (self._start_ns + self._to_unix_ns)
 
@@ -356,7 +357,7 @@ class Owing(Generic[SubscriberT]):
         end = min(self._start_ns + self._schedule.duration_ns, self._stop_ns)
         if now_ns < end:
             return False
-        if now_ns >= end + self._plan.backlog_ns:
+        if now_ns >= end + self._backlog_ns:
             return True
         slots = self.slots(now_ns)
         return not any(
@@ -382,9 +383,9 @@ class Owing(Generic[SubscriberT]):
     def _expired(self, now_ns: int) -> int:
         """Slots of the whole fleet that were due longer ago than the backlog."""
         assert self._start_ns is not None
-        return self._schedule.count_at(min(now_ns, self._stop_ns) - self._start_ns - self._plan.backlog_ns)
+        return self._schedule.count_at(min(now_ns, self._stop_ns) - self._start_ns - self._backlog_ns)
 
     def _load_totals(self, now_ns: int) -> tuple[int, int, int, int]:
         numbers = self._numbers[self._positions[: self.ledger.rows]]
-        due_now = self._schedule.turns_column(numbers, self.slots(now_ns)) * self._plan.burst
+        due_now = self._schedule.turns_column(numbers, self.slots(now_ns)) * self._burst
         return *self.ledger.totals(due_now), self.ledger.declined_so_far(due_now)

@@ -45,8 +45,8 @@ FLEET = "[wlc]\ncount = 10\nstations = 20\n[mse]\ncount = 3\n[load]\nrate = 200\
 @pytest.mark.parametrize("dimension", list(Dimension))
 def test_a_load_is_a_warm_up_that_does_not_count_and_a_hold(tmp_path: Path, dimension: Dimension) -> None:
     plan = planned(dimension, made(tmp_path, FLEET), 60)
-    assert [(stage.duration_ns, stage.counted) for stage in plan.stages] == [(WARMUP_NS, False), (HOLD_NS, True)]
-    assert plan.kind is ABOUT[dimension].kind
+    assert [(stage.duration_ns, stage.counted) for stage in plan.load.stages] == [(WARMUP_NS, False), (HOLD_NS, True)]
+    assert plan.load.kind is ABOUT[dimension].kind
 
 
 @pytest.mark.parametrize("dimension", list(Dimension))
@@ -54,7 +54,9 @@ def test_a_rate_on_the_wire_is_one_before_the_fan_out(tmp_path: Path, dimension:
     """Three MSEs: what is told 200 times is sent 600 times; whatever is raised raises it alike."""
     sent = planned(dimension, made(tmp_path, FLEET.replace("rate = 200", "wire_rate = 600")), 60)
     told = planned(dimension, made(tmp_path, FLEET), 60)
-    assert [stage.end_per_s for stage in sent.stages] == pytest.approx([stage.end_per_s for stage in told.stages])
+    assert [stage.end_per_s for stage in sent.load.stages] == pytest.approx(
+        [stage.end_per_s for stage in told.load.stages]
+    )
 
 
 @pytest.mark.parametrize("dimension", list(Dimension))
@@ -116,17 +118,22 @@ def test_stages_of_different_loads_have_different_names(tmp_path: Path) -> None:
 def test_handshakes_keep_what_the_scenario_says_of_them(tmp_path: Path) -> None:
     text = '[load]\nkind = "handshake"\nconcurrency = 17\nresumed = 0.5\nbacklog = "300ms"\n'
     plan = planned(Dimension.HANDSHAKES, made(tmp_path, text), 80)
-    assert (plan.concurrency, plan.resumed, plan.backlog_ns, plan.paced) == (17, 0.5, 300_000_000, True)
-    assert plan.stages[-1].start_per_s == 80
+    assert (plan.load.concurrency, plan.load.resumed, plan.load.backlog, plan.load.paced) == (
+        17,
+        0.5,
+        300_000_000,
+        True,
+    )
+    assert plan.load.stages[-1].start_per_s == 80
 
 
 def test_each_station_is_told_of_as_often_as_before(tmp_path: Path) -> None:
     source = made(tmp_path, FLEET)
     plan = planned(Dimension.STATIONS, source, 400)
     assert plan.wlc.stations == 40
-    assert plan.stages[-1].start_per_s * plan.burst == pytest.approx(400)
+    assert plan.load.stages[-1].start_per_s * plan.load.burst == pytest.approx(400)
     source = made(tmp_path, '[wlc]\ncount = 2\nstations = 10\n[load]\ninterval = "1s"\n')
-    few, many = (planned(Dimension.STATIONS, source, load).stages[-1].start_per_s for load in (20, 60))
+    few, many = (planned(Dimension.STATIONS, source, load).load.stages[-1].start_per_s for load in (20, 60))
     assert many == pytest.approx(3 * few)
 
 

@@ -97,7 +97,7 @@ def test_wlcs_that_serve_listen_behind_those_of_others(
 def test_every_wlc_has_its_own_rate(tmp_path: Path, text: str, options: dict[str, str], per_wlc: float) -> None:
     for users in (1, 7):
         plan = plan_of(tmp_path, UserClass.WLC, users, text, **options)
-        assert plan.stages[0].end_per_s * plan.burst == pytest.approx(per_wlc * users)
+        assert plan.load.stages[0].end_per_s * plan.load.burst == pytest.approx(per_wlc * users)
 
 
 def test_the_load_goes_on_until_somebody_stops_it(tmp_path: Path) -> None:

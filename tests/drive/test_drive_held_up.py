@@ -122,7 +122,7 @@ def test_what_a_peer_holds_up_for_too_long_is_dropped_as_it_happens(wlcs: Wlcs) 
     """Not when it reads on, or the load is over: a threshold may end a run that has no other end."""
     stalled(wlcs, 0)
     wlcs.send(100)
-    late = wlcs.plan.backlog_ns
+    late = wlcs.plan.load.backlog
     assert wlcs.counted(wlcs.at(2) + late)[2] == 0
     assert [wlcs.counted(wlcs.at(slots) + late)[2] for slots in (10, 11, 40, 100)] == [4, 5, 19, 49]
     assert wlcs.counted(wlcs.at(100) + late)[4] == 0  # it is not our doing
@@ -131,7 +131,7 @@ def test_what_a_peer_holds_up_for_too_long_is_dropped_as_it_happens(wlcs: Wlcs) 
 def test_what_is_left_goes_out_to_who_reads_on(wlcs: Wlcs) -> None:
     stalled(wlcs, 0)
     wlcs.send(20)
-    assert wlcs.counted(wlcs.at(10) + wlcs.plan.backlog_ns)[2] == 4
+    assert wlcs.counted(wlcs.at(10) + wlcs.plan.load.backlog)[2] == 4
     reads_on(wlcs, 0)
     wlcs.send(22)
     assert wlcs.counted(wlcs.at(22)) == (22, 1 + 6 + 11, 4, 0, 0)

@@ -200,7 +200,7 @@ def result_of(
     plan: Plan, counters: dict[str, int], absence: Absence | None = None, length_s: float = 10.0, **changes: Any
 ) -> RunResult:
     """Of a run without anything else to say."""
-    load = Load(plan.stages, Counter())
+    load = Load(plan.load.stages, Counter())
     load.start_ns, load.end_ns = START, at(length_s)
     merger, recorder = Merger(), Recorder()
     recorder.counters.update(counters)
@@ -313,7 +313,7 @@ def test_users_are_counted_by_whoever_leads_them() -> None:
 
 def test_what_others_on_this_machine_send_again_is_not_our_network() -> None:
     """6.8 % of all its segments, and none of ours."""
-    load = Load(plan_of(Use.BOTH).stages, Counter())
+    load = Load(plan_of(Use.BOTH).load.stages, Counter())
     load.start_ns, load.end_ns, load.machine = START, at(10), MachineHealth(retransmitted=0.068)
     ours = {"tcp.segments_sent": 1000, "tcp.segments_retransmitted": 0}
     result = result_of(plan_of(Use.BOTH), sent(1000) | ours, THERE, loads=(load,))

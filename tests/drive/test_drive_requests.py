@@ -143,7 +143,7 @@ class Fleets:
     def start(self) -> None:
         now = time.monotonic_ns()
         for shard in (self.wlc, self.mse):
-            shard.start_load(now, self.plan.stages)
+            shard.start_load(now, self.plan.load.stages)
 
     def turn(self) -> None:
         for shard, side in ((self.mse, 0), (self.wlc, 1)):

@@ -80,6 +80,6 @@ def left(use: Use, there: Presence | None, left_ns: int, length_s: int = 10) -> 
     if there is not None:
         there.begin(START, length_s * NS_PER_S)
     leaving = Term(plan, recorder, lambda: left_ns)
-    leaving.begin(START, plan.stages, there)
+    leaving.begin(START, plan.load.stages, there)
     leaving.left()
     return recorder.counters["sessions.left_early"]

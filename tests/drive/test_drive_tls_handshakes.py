@@ -51,7 +51,7 @@ def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Handshake
         return link
 
     monkeypatch.setattr(made, "dial", dial)
-    made.start_load(time.monotonic_ns() - 1_000_000_000, made.plan.stages)
+    made.start_load(time.monotonic_ns() - 1_000_000_000, made.plan.load.stages)
     yield made
     made.links.clear()
     made.shut()
@@ -128,7 +128,7 @@ def test_as_fast_as_it_goes_rests_when_dialing_fails_at_once(tmp_path: Path, mon
         raise TransportFault("no_local_port")
 
     monkeypatch.setattr(shard, "dial", dial)
-    shard.start_load(now, shard.plan.stages)
+    shard.start_load(now, shard.plan.load.stages)
     shard.on_turn(now)
     assert shard.recorder.counters["handshakes.attempted"] == shard.recorder.counters["errors.tcp.no_local_port"] == 1
     assert shard.next_wake_ns(now) > now + 5_000_000

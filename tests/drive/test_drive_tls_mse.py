@@ -280,7 +280,7 @@ def test_a_control_frame_is_taken_at_once(make: Callable[..., Fleet]) -> None:
 def test_a_wlc_that_leaves_before_the_end(make: Callable[..., Fleet], use: Use, left: int) -> None:
     """One in the load, one when the load is over; ours leave when they are told to."""
     fleet = make(use=use)
-    fleet.shard.start_load(fleet.clock(), fleet.plan.stages)
+    fleet.shard.start_load(fleet.clock(), fleet.plan.load.stages)
     fleet.tunnel(0).incoming.append(EndOfStream(orderly=True))
     fleet.turn()
     fleet.shard.end_load()
@@ -296,7 +296,7 @@ def test_a_wlc_that_says_nothing_is_named(make: Callable[..., Fleet], use: Use, 
     fleet = make(use=use)
     start_ns = fleet.clock()
     fleet.shard.totals(start_ns)
-    fleet.shard.start_load(start_ns, fleet.plan.stages)
+    fleet.shard.start_load(start_ns, fleet.plan.load.stages)
     fleet.bring()
     fleet.tunnel(3).incoming.clear()
     fleet.turn()
@@ -314,7 +314,7 @@ def test_a_wlc_that_stalls_until_the_load_is_over_is_named(make: Callable[..., F
     """By when the load was to end, however late we are told so."""
     fleet = make(use=use)
     start_ns, length_ns = fleet.clock(), fleet.plan.duration_ns
-    fleet.shard.start_load(start_ns, fleet.plan.stages)
+    fleet.shard.start_load(start_ns, fleet.plan.load.stages)
     steps = 200
     for step in range(steps):
         fleet.bring(step)

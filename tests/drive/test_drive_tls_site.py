@@ -134,7 +134,7 @@ class Fleet:
         for position, member in enumerate(self.members):
             for number, mask in enumerate(granted):
                 self.links[member, number] = self._link(next(spare), position, mask)
-        self.shard.start_load(self.clock() - SECONDS * NS_PER_S, self.plan.stages)
+        self.shard.start_load(self.clock() - SECONDS * NS_PER_S, self.plan.load.stages)
         self.start_ns = self.clock() - SECONDS * NS_PER_S
 
     def _link(self, sock: socket.socket, position: int, mask: int) -> SiteLink:
@@ -436,7 +436,7 @@ def test_the_load_ends_when_all_was_told(fleet: Fleet) -> None:
     assert blocked.queue is not None
     blocked.queue.put(b"echo", 0)  # type: ignore[arg-type]
     assert not shard._everything_done(end + 1)
-    assert shard._everything_done(end + fleet.plan.backlog_ns)
+    assert shard._everything_done(end + fleet.plan.load.backlog)
     shard._wind_up()
     assert shard.load_over.is_set()
     assert shard.queued_bytes() == 7 * len(fleet.links)
@@ -446,7 +446,7 @@ def test_the_next_load_begins_like_the_first(fleet: Fleet) -> None:
     fleet.go_on(SECONDS - 1)
     first = [(m.due_ns - fleet.start_ns, m.station_mac) for m in measurements(fleet.got(fleet.links[3, 1]))]
     fleet.tunnel(fleet.links[3, 1]).written = b""
-    fleet.shard.start_load(fleet.clock() - SECONDS * NS_PER_S, fleet.plan.stages)
+    fleet.shard.start_load(fleet.clock() - SECONDS * NS_PER_S, fleet.plan.load.stages)
     assert fleet.shard._load_start_ns is not None
     fleet.start_ns = fleet.shard._load_start_ns
     fleet.go_on(SECONDS - 1)
@@ -479,7 +479,7 @@ def test_it_answers_about_who_is_at_its_site(fleet: Fleet) -> None:
 def test_after_a_second_load_has_begun_it_answers_about_the_new_one(fleet: Fleet) -> None:
     fleet.go_on(SECONDS - 1)
     fleet.shard._wind_up()
-    fleet.shard.start_load(fleet.clock(), fleet.plan.stages)
+    fleet.shard.start_load(fleet.clock(), fleet.plan.load.stages)
     answer = ask(fleet, fleet.links[0, 0], MeasurementRequest(Subservice.RSSI_MS, NO_MAC))
     assert isinstance(answer, MeasurementResponse)
     assert answer.status == Status.UNKNOWN_DEVICE  # nothing was heard in it yet

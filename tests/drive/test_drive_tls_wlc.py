@@ -115,7 +115,7 @@ class Fleet:
 
     def start(self, at_ns: int) -> None:
         self.start_ns = at_ns
-        self.shard.start_load(at_ns, self.plan.stages)
+        self.shard.start_load(at_ns, self.plan.load.stages)
 
     def at(self, slots: int) -> int:
         """The time at which so many are due."""
@@ -321,7 +321,7 @@ def test_what_waits_too_long_for_an_absent_mse_is_dropped_as_the_load_goes_on(se
     fleet.start(fleet.clock())
     fleet.send(20)
     fleet.shard.end(fleet.links[0], orderly=True)
-    late = fleet.shard.totals(fleet.start_ns + fleet.plan.backlog_ns + NS_PER_S // 2)
+    late = fleet.shard.totals(fleet.start_ns + fleet.plan.load.backlog + NS_PER_S // 2)
     early = fleet.shard.totals(fleet.start_ns + NS_PER_S // 2)
     # The other WLC's MSE is there: what it is owed is for the next visit to give up.
     schedule = fleet.plan.schedule()

@@ -305,7 +305,7 @@ class Pair:
         """The plan's load, and what was sent has come as far as it will."""
         at_ns = time.monotonic_ns() + NS_PER_S // 20
         for side in (self.wlcs, self.mses):
-            side.driver.start_load(at_ns, self.plan.stages)
+            side.driver.start_load(at_ns, self.plan.load.stages)
         with trio.fail_after(PATIENCE_S):
             await self.wlcs.driver.load_over.wait()
 

@@ -27,7 +27,7 @@ def test_what_is_due_goes_on_when_an_mse_leaves_or_never_comes(tmp_path: Path) -
         driver = Wlcs(plan, [listen(("127.0.0.1", 0)) for _ in plan.wlcs]).driver
         owing = driver.owing
         at_ns = time.monotonic_ns()
-        owing.start(at_ns, plan.stages)
+        owing.start(at_ns, plan.load.stages)
         link = DtlsWlcLink(SimpleNamespace(peer_address=("127.0.0.1", 1)), 0, 0)  # type: ignore[arg-type]
         owing.subscribe(link, at_ns)
         assert owing.rows[0] == [0, 1, 2]
@@ -80,7 +80,7 @@ async def unsubscribing(plan: Plan, *then: Message) -> tuple[Wlcs, DtlsWlcLink, 
     now = time.monotonic_ns()
     await hear(now, VersionRequest(1, 1), SubscribeRequest(1))
     assert link.phase is Phase.ACTIVE
-    owing.start(now, plan.stages)
+    owing.start(now, plan.load.stages)
     before, at_ns = len(answers.sent), owing.slot_due_ns(9 * len(plan.wlcs))
     await hear(at_ns, UnsubscribeRequest(1), *then)
     return wlcs, link, answers.sent[before:], at_ns

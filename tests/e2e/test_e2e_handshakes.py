@@ -206,7 +206,7 @@ class TestBothSides:
         assert batch[name].counters["handshakes.resumed"] == 0
         plan = json.loads((batch[name].folder / "plan.json").read_text("utf-8"))
         assert f"{plan['tls_version']} {plan['key']}" == name
-        assert (plan["kind"], plan["paced"], plan["concurrency"]) == ("handshake", True, 1000)
+        assert (plan["load"]["kind"], plan["load"]["paced"], plan["load"]["concurrency"]) == ("handshake", True, 1000)
 
     def test_as_fast_as_it_goes(self, batch: dict[str, Ended]) -> None:
         ended = batch["fast"]
@@ -214,7 +214,7 @@ class TestBothSides:
         assert ended.counters["handshakes.resumed"] == 0
         assert ended.counters["handshakes.completed"] > _SESSIONS
         plan = json.loads((ended.folder / "plan.json").read_text("utf-8"))
-        assert (plan["paced"], plan["concurrency"]) == (False, 64)
+        assert (plan["load"]["paced"], plan["load"]["concurrency"]) == (False, 64)
 
     @pytest.mark.parametrize(("version", "share"), [("1.2", 0.3), ("1.3", 1)])
     def test_as_many_are_resumed_as_the_share_says(self, batch: dict[str, Ended], version: str, share: float) -> None:

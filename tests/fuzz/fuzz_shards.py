@@ -239,7 +239,7 @@ def _run(data: bytes, role: Role, *, site: bool = False) -> None:
     try:
         if first & 0x40:
             fleet.set_up()
-        fleet.shard.start_load(clock.now_ns, fleet.plan.stages)
+        fleet.shard.start_load(clock.now_ns, fleet.plan.load.stages)
         while source:
             _step(fleet, clock, source, number)
         fleet.turn()

@@ -49,7 +49,7 @@ def test_a_stage_offers_what_is_ours_to_offer(text: str, use: Use, offered: floa
     path.write_text(f'name = "s"\n[mse]\ncount = 2\n{text}', "utf-8")
     targets = [("127.0.0.1", 16113)] if use is Use.TARGET_WLC else []
     plan = make_plan(*load_scenario(path), use=use, targets=targets)
-    load = Load(plan.stages, Counter())
+    load = Load(plan.load.stages, Counter())
     (span,) = stage_spans(plan, load, load.start_ns + 2 * NS_PER_S)
     assert (span.start_per_s, span.end_per_s, span.length_ns) == (offered, offered, 2 * NS_PER_S)
 
@@ -61,15 +61,15 @@ def left_early(
     path = tmp_path / "s.toml"
     path.write_text('name = "s"\n[load]\nrate = 50\nstages = [{ hold = "6s" }]\n', "utf-8")
     plan = make_plan(*load_scenario(path), use=Use.TARGET_WLC, targets=[("127.0.0.1", 16113)])
-    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load = Load(plan.load.stages, Counter({"sessions.established": 1}))
     load.end(cut_short=cut_short)
     load.end_ns = load.start_ns + 3 * NS_PER_S
     load.after = Counter(counters)
     merger, recorder = Merger(), Recorder()
-    recorder.stages.add([plan.stages[0].name], [load.start_ns])
+    recorder.stages.add([plan.load.stages[0].name], [load.start_ns])
     for number in range(150):
-        recorder.record("notify.latency", 5, plan.stages[0].name)
-        recorder.wait("received", plan.stages[0].name, load.start_ns + number * NS_PER_S // 50, 5)
+        recorder.record("notify.latency", 5, plan.load.stages[0].name)
+        recorder.wait("received", plan.load.stages[0].name, load.start_ns + number * NS_PER_S // 50, 5)
     recorder.counters.update(counters)
     merger.add("mse-0", recorder.take(0))
     record = RunRecord(
@@ -121,12 +121,12 @@ def test_what_comes_outside_of_the_load_is_no_load(came_in: str, warmup: bool, c
     stages = '{ warmup = "2s" }, { hold = "2s" }' if warmup else '{ hold = "2s" }'
     path.write_text(f'name = "s"\n[load]\nrate = 50\nstages = [{stages}]\n', "utf-8")
     plan = make_plan(*load_scenario(path), use=Use.TARGET_WLC, targets=[("127.0.0.1", 16113)])
-    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load = Load(plan.load.stages, Counter({"sessions.established": 1}))
     load.end()
-    load.end_ns = load.start_ns + sum(stage.duration_ns for stage in plan.stages)
+    load.end_ns = load.start_ns + sum(stage.duration_ns for stage in plan.load.stages)
     recorder = Recorder("before")
-    stage = came_in or plan.stages[0].name
-    assert plan.stages[0].counted is not warmup
+    stage = came_in or plan.load.stages[0].name
+    assert plan.load.stages[0].counted is not warmup
     for _ in range(100):
         recorder.record("notify.latency", 5, stage)
     counters = {"sessions.established": 1, "sessions.closed": 1, "sessions.attempted": 1}
@@ -146,7 +146,7 @@ def test_figures_so_far_are_of_the_time_so_far(tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     path.write_text(f'name = "s"\n{NOTIFY}', "utf-8")
     plan = make_plan(*load_scenario(path))
-    load = Load(plan.stages, Counter())
+    load = Load(plan.load.stages, Counter())
     so_far = load.until(load.start_ns + NS_PER_S)
     assert (so_far.judged_end_ns, load.end_ns) == (load.start_ns + NS_PER_S, 0)
     load.end()
@@ -158,9 +158,9 @@ def paces_of(tmp_path: Path, text: str, counters: dict[str, int], per_s: float) 
     path = tmp_path / "s.toml"
     path.write_text(f'name = "s"\n{text}', "utf-8")
     plan = make_plan(*load_scenario(path))
-    load = Load(plan.stages, Counter())
+    load = Load(plan.load.stages, Counter())
     spans = stage_spans(plan, load, load.judged_end_ns)
-    rate = "handshake.completed_per_s" if plan.kind is LoadKind.HANDSHAKE else "notify.received_per_s"
+    rate = "handshake.completed_per_s" if plan.load.kind is LoadKind.HANDSHAKE else "notify.received_per_s"
     stages = [
         StageResult(s.name, s.counted, 0.0, s.length_ns / NS_PER_S, s.start_per_s, s.end_per_s, {}, {}, {rate: per_s})
         for s in spans
@@ -183,7 +183,7 @@ def test_a_backlog_is_not_hidden_by_mses_that_the_plan_does_not_have(sent: int, 
     path = tmp_path / "s.toml"
     path.write_text(f'name = "s"\n{NOTIFY}', "utf-8")
     plan = make_plan(*load_scenario(path), use=Use.SERVE_WLC)
-    load = Load(plan.stages, Counter())
+    load = Load(plan.load.stages, Counter())
     spans = stage_spans(plan, load, load.judged_end_ns)
     stage = StageResult("hold", True, 0.0, 2.0, 100.0, 100.0, {}, {"notify.sent": sent}, {"notify.sent_per_s": 150.0})
     assert _paces(plan, spans, [stage], {"notify.due": sent}) == (
@@ -244,15 +244,15 @@ def test_a_worker_that_died_has_a_rate_for_as_long_as_it_told(
     path = tmp_path / "s.toml"
     path.write_text('name = "s"\n[load]\nrate = 50\nstages = [{ hold = "6s" }]\n', "utf-8")
     plan = make_plan(*load_scenario(path), use=Use.BOTH)
-    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load = Load(plan.load.stages, Counter({"sessions.established": 1}))
     load.end(cut_short=True)
     load.end_ns = load.start_ns + 5 * NS_PER_S
     merger = Merger()
     for worker, metric, count in (("wlc-0", "lag", 200), ("mse-0", "latency", 100), ("mse-1", "latency", 200)):
         recorder = Recorder()
-        recorder.stages.add([plan.stages[0].name], [load.start_ns])
+        recorder.stages.add([plan.load.stages[0].name], [load.start_ns])
         for _ in range(count):
-            recorder.record(f"notify.{metric}", 5, plan.stages[0].name)
+            recorder.record(f"notify.{metric}", 5, plan.load.stages[0].name)
         recorder.counters["sessions.established"] = 1
         merger.add(worker, recorder.take(3))
     merger.settle(dead)
@@ -278,7 +278,7 @@ def result_of(
     path.write_text(f'name = "s"\n{text}', "utf-8")
     targets = [("127.0.0.1", 16113)] if use is Use.TARGET_WLC else []
     plan = make_plan(*load_scenario(path), use=use, targets=targets)
-    load = Load(plan.stages, Counter({"sessions.established": 1}))
+    load = Load(plan.load.stages, Counter({"sessions.established": 1}))
     load.end()
     load.end_ns = load.start_ns + plan.duration_ns
     recorder.counters.update({"sessions.attempted": 1, "sessions.established": 1, "sessions.closed": 1})

@@ -82,7 +82,7 @@ def test_all_are_told_when_it_ends(monkeypatch: pytest.MonkeyPatch, use: Use, se
                 led.fleet.stopping = True
 
         led.fleet = told = Told(seconds, ending)
-        await led.load(plan.stages)
+        await led.load(plan.load.stages)
         return led, told
 
     led, told = trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -111,7 +111,7 @@ def test_a_worker_counts_nothing_into_the_stages_afterwards(monkeypatch: pytest.
         interval_ns=NS_PER_S,
         to_unix_ns=7 * NS_PER_S,
     )
-    orders = [StartLoad(NS_PER_S, plan.stages), CutLoad(3 * NS_PER_S)]
+    orders = [StartLoad(NS_PER_S, plan.load.stages), CutLoad(3 * NS_PER_S)]
 
     class AllTold(Exception):
         pass
@@ -140,7 +140,7 @@ def test_a_worker_counts_nothing_into_the_stages_afterwards(monkeypatch: pytest.
                 nursery.cancel_scope.cancel()
 
     trio.run(main)
-    names = [stage.name for stage in plan.stages]
+    names = [stage.name for stage in plan.load.stages]
     at = worker._recorder.stages.at
     assert [at(ms * NS_PER_MS + 7 * NS_PER_S) for ms in (1000, 2000, 2999, 3000, 4000)] == [
         *(names[0], names[1], names[1], AFTER, AFTER)

@@ -260,7 +260,7 @@ def test_handshakes_that_are_under_way_at_the_end_are_withdrawn(tmp_path: Path, 
     wlc = HandshakeWlcShard(equipped(Role.WLC, plan, profile, Recorder()), [listener], [])
     opened += [mse, wlc, listener]
     now = time.monotonic_ns()
-    mse.start_load(now + 10**15, plan.stages)
+    mse.start_load(now + 10**15, plan.load.stages)
     pairs: list[tuple[Shard, MseLink | WlcLink]] = []
     for phase in (Phase.HANDSHAKING, Phase.SETTING_UP):
         sockets = socket.socket(), socket.socket()

@@ -63,7 +63,7 @@ class Led:
         assert predicate()
 
     async def begin(self) -> None:
-        stage = msgspec.structs.replace(self.plan.stages[0], name="ramp", counted=False)
+        stage = msgspec.structs.replace(self.plan.load.stages[0], name="ramp", counted=False)
         await self.supervisor.begin((stage,))
 
     def run(self, lead: Callable[[], Awaitable[None]]) -> RunRecord:

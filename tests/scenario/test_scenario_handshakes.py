@@ -76,7 +76,7 @@ def test_problems_of_both_sorts_come_at_once(tmp_path: Path) -> None:
 
 
 def what(plan: Plan) -> tuple[LoadKind, bool, int, float]:
-    return plan.kind, plan.paced, plan.concurrency, plan.resumed
+    return plan.load.kind, plan.load.paced, plan.load.concurrency, plan.load.resumed
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_defaults_and_values(tmp_path: Path, text: str, wanted: tuple[LoadKind, 
 @pytest.mark.parametrize("text", [NOTIFY, "name = 'tell'\nload.interval = '1s'", NOTIFY + "load.kind = 'notify'"])
 def test_notifications_are_paced_and_resume_nothing(tmp_path: Path, text: str) -> None:
     plan = plan_of(tmp_path, text)
-    assert (plan.kind, plan.paced, plan.resumed) == (LoadKind.NOTIFY, True, 0.0)
+    assert (plan.load.kind, plan.load.paced, plan.load.resumed) == (LoadKind.NOTIFY, True, 0.0)
 
 
 def test_the_fleet_of_the_schedule_is_that_of_its_kind(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_rate_counts_handshakes_of_the_whole_fleet(tmp_path: Path) -> None:
     text = SHAKE + "load.rate = 40\nwlc.count = 3\nmse.count = 5\n"
     text += 'load.stages = [{ ramp = "1s" }, { hold = "2s" }, { ramp = "1s", rate = 10 }]'
     plan = plan_of(tmp_path, text)
-    assert [(stage.start_per_s, stage.end_per_s) for stage in plan.stages] == [(0, 40), (40, 40), (40, 10)]
+    assert [(stage.start_per_s, stage.end_per_s) for stage in plan.load.stages] == [(0, 40), (40, 40), (40, 10)]
     assert plan.schedule().slots == 20 + 80 + 25
     assert plan.duration_ns == 4 * NS_PER_S
 

@@ -384,7 +384,7 @@ def test_every_scenario_that_comes_with_the_project_loads_and_plans(name: str) -
     assert plan.scenario == name
     assert plan.description
     assert plan.sessions
-    assert plan.schedule().slots > 0 or not plan.paced
+    assert plan.schedule().slots > 0 or not plan.load.paced
     assert all(0 <= s.wlc < len(plan.wlcs) and 0 <= s.mse < len(plan.mse_macs) for s in plan.sessions)
 
 

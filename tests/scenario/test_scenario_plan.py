@@ -158,7 +158,7 @@ def test_the_digest_does_not_change_with_the_place(tmp_path: Path) -> None:
 
 
 def stages(tmp_path: Path, text: str, duration_ns: int | None = None) -> list[RateStage]:
-    return list(plan_of(tmp_path, 'name = "s"\n' + text, duration_ns=duration_ns).stages)
+    return list(plan_of(tmp_path, 'name = "s"\n' + text, duration_ns=duration_ns).load.stages)
 
 
 def test_ramps_begin_where_the_stage_before_ended(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_burst_is_one_slot(tmp_path: Path) -> None:
 def test_an_interval_is_a_rate_of_the_fleet(tmp_path: Path) -> None:
     """10 WLCs, each with 5 notifications every 2 s: 25 notifications/s, in 5 bursts/s."""
     plan = plan_of(tmp_path, "name = 's'\nwlc.count = 10\nload = { interval = '2s', burst = 5 }")
-    (stage,) = plan.stages
+    (stage,) = plan.load.stages
     assert (stage.start_per_s, stage.end_per_s) == (5.0, 5.0)
     schedule = plan.schedule()
     turns = [schedule.due_ns(schedule.slot(3, turn)) for turn in range(4)]
@@ -295,7 +295,7 @@ def test_settings_arrive(tmp_path: Path) -> None:
     assert (plan.wlc.readings, plan.wlc.stations, plan.wlc.authenticate) == ((2, 5), 9, False)
     assert (plan.wlc.capability, plan.mse.subscription) == (1 + (1 << 9), 1 << 13)
     assert (plan.mse.connect_per_s, plan.mse.setup_timeout) == (12.5, 3 * NS_PER_S)
-    assert (plan.session.echo_interval, plan.session.dead_interval, plan.backlog_ns) == (
+    assert (plan.session.echo_interval, plan.session.dead_interval, plan.load.backlog) == (
         2 * 10**9,
         5 * 10**9,
         4 * 10**9,

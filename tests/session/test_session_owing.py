@@ -59,7 +59,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     def make(burst: int = 1, sessions_per_user: int = 0) -> tuple[Plan, Owing[Session]]:
         plan = plan_of(burst, sessions_per_user)
         owing = Owing[Session](plan, Share(plan.schedule(), 1, 3), TO_UNIX_NS)
-        owing.start(START_NS, plan.stages)
+        owing.start(START_NS, plan.load.stages)
         return plan, owing
 
     return make
@@ -120,7 +120,7 @@ def test_only_who_is_away_or_held_up_is_dropped_for_without_a_visit(make: Make) 
     for session in (takes, held_up):
         owing.subscribe(session, START_NS - 1)  # nothing is due yet
     ledger = owing.ledger
-    now = START_NS + plan.backlog_ns + NS_PER_S
+    now = START_NS + plan.load.backlog + NS_PER_S
     late = owing.due(0, plan.schedule().count_at(NS_PER_S))
     assert late > 0
     owing.drop_waiting(now, {held_up.row})
@@ -141,7 +141,7 @@ def test_a_load_waits_for_who_is_there_and_no_longer_than_the_backlog(make: Make
     owing.subscribe(session, START_NS)
     assert not owing.everything_done(end_ns - 1)
     assert not owing.everything_done(end_ns)
-    assert owing.everything_done(end_ns + plan.backlog_ns)
+    assert owing.everything_done(end_ns + plan.load.backlog)
     owing.ledger.done[session.row] = owing.due_by(1, end_ns)
     assert owing.everything_done(end_ns)
     owing.give_up(end_ns)

@@ -284,7 +284,7 @@ class WholeRun:
             now_ns = min(now_ns, self._told_to_end_ns)
         holds = [report.hold_unix_ns for report in reports if report.hold_unix_ns]
         start_ns, hold_ns = min(begun), max(holds, default=0)
-        per_s = self.plan.stages[-1].end_per_s
+        per_s = self.plan.load.stages[-1].end_per_s
         ramp_ns = (hold_ns or now_ns) - start_ns
         stages = [RateStage(RAMP, 0, max(1, ramp_ns), 0.0, per_s, counted=not hold_ns)]
         if hold_ns:

@@ -113,7 +113,7 @@ class Squad:
         )
 
         async def lead(supervisor: Supervisor) -> None:
-            ramp = msgspec.structs.replace(job.plan.stages[0], name=RAMP, counted=False)
+            ramp = msgspec.structs.replace(job.plan.load.stages[0], name=RAMP, counted=False)
             await supervisor.begin((ramp,))
             self.load_unix_ns = supervisor.to_unix_ns(supervisor.loads[-1].start_ns)
             while not supervisor.fleet.stopping:
