@@ -75,6 +75,7 @@ ABOUT = {
                 "errors.tcp.",
                 "errors.tls.",
                 "generator.",
+                "datagrams.",
             ),
         ),
     ),

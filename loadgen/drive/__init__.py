@@ -14,7 +14,7 @@
   handshake-only load), `ring_table` (the next frame of many WLCs), `reading` (how late it reads), `segments` (what TCP
   sent again).
 - DTLS: `dtls`, `dtls_accept` and `dtls_dial` (how associations come about), `dtls_wlc`, `dtls_mse`: the same sessions
-  over datagrams (docs/dtls.md).
+  over datagrams (docs/dtls.md); `dtls_handshakes`.
 
 ## A shard
 

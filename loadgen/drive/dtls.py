@@ -104,6 +104,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         self._wake_ns = NEVER_NS
         self._sent = self._received = self._overflowed = self._dropped = 0
         self._noted = self._unread_ns = 0  # see `_note_lateness`
+        self.late_ns = 0  # by how much the last tick was
 
     # -- for the worker ------------------------------------------------------------------------------------------
 
@@ -262,6 +263,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
 
     def _note_lateness(self, late_ns: int, now_ns: int) -> None:
         """What came while we were late came in all of that time; trio may hand it over only after this tick."""
+        self.late_ns = late_ns
         longest_ns = max(late_ns, self._unread_ns)
         count, self._noted = self._received - self._noted, self._received
         self._unread_ns = 0 if count else late_ns

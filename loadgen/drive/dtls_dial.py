@@ -34,7 +34,7 @@ class DialingDriver(DtlsDriver[DtlsLinkT]):
         self._addresses, self._contexts = addresses, contexts
         self.open: dict[int, trio.DTLSEndpoint] = {}
 
-    def dial(self, key: int, session: PlannedSession, link: Callable[[Association], DtlsLinkT]) -> None:
+    def dial(self, key: int, session: PlannedSession, link: Callable[[Association], DtlsLinkT]) -> DtlsLinkT:
         """Begin with a session. Args: key: nothing else under it is under way; link: makes the association's.
 
         Raises:
@@ -42,13 +42,20 @@ class DialingDriver(DtlsDriver[DtlsLinkT]):
         """
         channel = dial(self._addresses[session.wlc], self._contexts[session.mse])
         self.open[key] = channel.endpoint
-        self.nursery.start_soon(self._live, key, link(Association(channel, self.plan.dtls.mtu)))
+        made = link(Association(channel, self.plan.dtls.mtu))
+        self.links.add(made)  # its task begins later
+        self.nursery.start_soon(self._live, key, made)
+        return made
 
     async def _live(self, key: int, link: DtlsLinkT) -> None:
         await self.live(link)
         endpoint = self.open.pop(key)
         self.retire(endpoint)
         endpoint.close()
+        self.let_go(link)
+
+    def let_go(self, link: DtlsLinkT) -> None:
+        """A link is over, and its socket closed."""
 
     def endpoints(self) -> list[trio.DTLSEndpoint]:
         return list(self.open.values())

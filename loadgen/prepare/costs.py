@@ -14,6 +14,8 @@ _NOTIFICATION_S = 0.25e-6
 # The same for a datagram (docs/dtls.md); what goes with others in one costs as much less.
 _DATAGRAM_S = 200e-6
 _HANDSHAKE_S = {"p256": 520e-6, "rsa-2048": 775e-6}
+# How many times as much over DTLS: a socket and a task for each, and the cookie.
+_DATAGRAM_HANDSHAKES = 2
 
 
 class Effort(msgspec.Struct, frozen=True):
@@ -40,7 +42,7 @@ def effort_of(plan: Plan, peak_per_s: float, workers: int, together: float) -> E
     cpus = cpus_available()
     # Neither side can have more than its workers, and both share the machine.
     of_a_side = min(workers, cpus / sides)
-    handshake_s = _HANDSHAKE_S[plan.tls.key]
+    handshake_s = _HANDSHAKE_S[plan.tls.key] * (_DATAGRAM_HANDSHAKES if plan.datagrams else 1)
     alone_s = together_s = handshake_s
     if plan.load.kind is LoadKind.NOTIFY:
         write_s = _DATAGRAM_S if plan.datagrams else _WRITE_S

@@ -105,10 +105,10 @@ def check_local_ports(plan: Plan) -> None:
 
 
 def _check_closed_ports(plan: Plan, host: str, port: int, share: float, ports: int) -> None:
-    """The port of a closed connection rests in TIME_WAIT; many handshakes per second to one address use up all."""
+    """The port of a closed TCP connection rests in TIME_WAIT; many handshakes per second to one address use up all."""
     # 1: ports are used again after a second, everywhere; 2: to loopback addresses only (Linux's default).
     reuse = Path("/proc/sys/net/ipv4/tcp_tw_reuse").read_text("ascii").strip()
-    if not plan.load.paced or reuse == "1" or (reuse == "2" and _is_loopback(host)):
+    if plan.datagrams or not plan.load.paced or reuse == "1" or (reuse == "2" and _is_loopback(host)):
         return
     peak_per_s = share * max(max(stage.start_per_s, stage.end_per_s) for stage in plan.load.stages)
     most = peak_per_s * min(_TIME_WAIT_S, plan.duration_ns / NS_PER_S)

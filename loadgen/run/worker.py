@@ -18,6 +18,7 @@ import trio
 
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.driver import Driver
+from loadgen.drive.dtls_handshakes import DtlsHandshakeMseDriver, DtlsHandshakeWlcDriver
 from loadgen.drive.dtls_mse import DtlsMseDriver
 from loadgen.drive.dtls_wlc import DtlsWlcDriver
 from loadgen.drive.equipment import equip
@@ -350,7 +351,8 @@ class Worker:
             for identity in assignment.identities
         ]
         if plan.load.kind is LoadKind.HANDSHAKE:
-            return HandshakeWlcShard(self._equipment, listeners, contexts, aaa), addresses
+            shaking = DtlsHandshakeWlcDriver if plan.datagrams else HandshakeWlcShard
+            return shaking(self._equipment, listeners, contexts, aaa), addresses
         if plan.site is not None:
             return SiteShard(self._equipment, listeners, contexts, aaa), addresses
         return (DtlsWlcDriver if plan.datagrams else WlcShard)(self._equipment, listeners, contexts, aaa), addresses
@@ -372,7 +374,8 @@ class Worker:
             for identity in assignment.identities
         ]
         if plan.load.kind is LoadKind.HANDSHAKE:
-            return HandshakeMseShard(self._equipment, order.addresses, contexts)
+            shaking = DtlsHandshakeMseDriver if plan.datagrams else HandshakeMseShard
+            return shaking(self._equipment, order.addresses, contexts)
         shard = (DtlsMseDriver if plan.datagrams else MseShard)(self._equipment, order.addresses, contexts)
         if not plan.sessions_per_user:
             shard.start_dialing(order.at_ns, order.again_until_ns)

@@ -23,12 +23,14 @@ def check_datagrams(scenario: Scenario, profile: WireProfile, readings: int) -> 
         if scenario.dtls != Dtls():
             yield Problem("dtls", 'transport = "dtls"', '"tls"')
         return
-    if scenario.load.kind != "notify":
-        yield Problem("load.kind", '"notify", with transport = "dtls"', f'"{scenario.load.kind}"')
+    if scenario.load.kind == "site":
+        yield Problem("load.kind", '"notify" or "handshake", with transport = "dtls"', '"site"')
     if scenario.tls.version != "1.2":
         yield Problem("tls.version", '"1.2", with transport = "dtls"', f'"{scenario.tls.version}"')
     if scenario.dtls.retransmit <= 0:
         yield Problem("dtls.retransmit", "more than 0", "0")
+    if scenario.load.kind == "handshake":
+        return  # no frame is sent
     sizes = {"notifications": profile.notify_bytes(min(readings, profile.max_readings))}
     for name, request in given(scenario.requests):
         records = getattr(request, "signatures", len(getattr(request, "groups", ())))

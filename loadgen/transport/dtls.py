@@ -17,6 +17,7 @@ from OpenSSL import SSL
 from loadgen.transport import openssl, trio_dtls, verifying
 from loadgen.transport.address import host_and_port, socket_address
 from loadgen.transport.alerts import ALERTS, FATAL
+from loadgen.transport.tickets import offered_bytes
 from loadgen.transport.tls import EndOfStream, TransportFault, kind_of_errno, kind_of_error, kind_of_reason
 from loadgen.transport.trace import Observer
 from loadgen.transport.trio_dtls import Flight
@@ -29,6 +30,8 @@ MAX_RECORD_OVERHEAD_BYTES = 13 + 16 + 48 + 16
 _HEADERS_BYTES = {socket.AF_INET: 28, socket.AF_INET6: 48}
 _DTLS1_2_VERSION = 0xFEFD  # pyOpenSSL has no name for it
 _DTLS_METHODS = {SSL.TLS_SERVER_METHOD: SSL.DTLS_SERVER_METHOD, SSL.TLS_CLIENT_METHOD: SSL.DTLS_CLIENT_METHOD}
+# Of a client's hello with its cookie, what is no ticket: some 280.
+_HELLO_BYTES = 320
 # Datagrams of one association that wait for its task; it is woken after each, so these are few.
 _WAITING_DATAGRAMS = 128
 # Asked for; the kernel gives what net.core.rmem_max and wmem_max allow.
@@ -113,6 +116,7 @@ class Association:
             "_channel",
             "_connection",
             "_deliberation",
+            "_payload_bytes",
             "_scope",
             "_send_flight",
             "_setup_ends",
@@ -126,7 +130,8 @@ class Association:
     def __init__(self, channel: trio.DTLSChannel, mtu_bytes: int, deliberation: Deliberation | None = None) -> None:
         """Args: mtu_bytes: of the path, with IP and UDP headers; deliberation: of a server that has one."""
         self._channel = channel
-        channel.set_ciphertext_mtu(mtu_bytes - _HEADERS_BYTES[socket.AddressFamily(channel.endpoint.socket.family)])
+        self._payload_bytes = mtu_bytes - _HEADERS_BYTES[socket.AddressFamily(channel.endpoint.socket.family)]
+        channel.set_ciphertext_mtu(self._payload_bytes)
         self._connection = trio_dtls.connection_of(channel)
         self._connection.set_app_data(self)
         context = self._connection.get_context()
@@ -166,6 +171,23 @@ class Association:
                 if not ruling.wait_ns:
                     self._deliberation.answered(ruling)
 
+    def resume(self, ticket: SSL.Session) -> None:
+        """Offer an earlier session, before the handshake."""
+        self._connection.set_session(ticket)
+
+    def ticket(self) -> SSL.Session | None:
+        """The session that a later handshake may resume, if the server gave one, and a hello with it goes into one
+        datagram: a server that keeps nothing before its cookie came back cannot put parts together.
+        """
+        session = self._connection.get_session()
+        size = 0 if session is None else offered_bytes(session)
+        return session if 0 < size <= self._payload_bytes - _HELLO_BYTES else None
+
+    @property
+    def resumed(self) -> bool:
+        """The handshake, which is done, went on with an earlier session."""
+        return openssl.is_resumed(self._connection)
+
     @property
     def deliberating(self) -> bool:
         """The client waits for us."""
@@ -180,6 +202,9 @@ class Association:
         deliberation = self._deliberation
         if self._waiting:
             return  # trio's receive loop, which has heard the client's last flight again
+        if trio_dtls.is_hello(flight):
+            # From the third time on trio sends in smaller packets; but a hello in parts is no hello: see `ticket`.
+            self._channel.set_ciphertext_mtu(self._payload_bytes)
         if deliberation is None or trio.current_time() >= self._until:
             with trio.CancelScope(shield=True):
                 await self._send_flight(flight)

@@ -16,10 +16,16 @@ _TICKET_TAG = 0xAA
 
 def can_be_offered(session: SSL.Session) -> bool:
     """Whether the server gave it a name or a ticket. Without, a client's hello offers nothing."""
+    return offered_bytes(session) > 0
+
+
+def offered_bytes(session: SSL.Session) -> int:
+    """How many bytes of a client's hello it takes to offer it; 0: there is nothing to offer."""
     (whole,) = _elements(memoryview(openssl.session_der(session)))
-    return any(
-        tag == _TICKET_TAG or (index == _SESSION_ID and len(value) > 0)
+    return sum(
+        len(value)
         for index, (tag, value) in enumerate(_elements(whole[1]))
+        if tag == _TICKET_TAG or index == _SESSION_ID
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import trio
 from OpenSSL import SSL
-from trio._dtls import decode_volley_trusted
+from trio._dtls import HandshakeMessage, HandshakeType, decode_volley_trusted
 
 # Some messages of a handshake that go out together; trio keeps them decoded, to send them again.
 Flight: TypeAlias = list[Any]
@@ -43,6 +43,12 @@ def send_by(channel: trio.DTLSChannel, sender: FlightSender) -> None:
 def send_as_before(channel: trio.DTLSChannel) -> None:
     """Have flights sent by trio again: the class has its own way."""
     del channel._send_volley
+
+
+def is_hello(flight: Flight) -> bool:
+    """A client's first, with a cookie or without."""
+    first = flight[0] if flight else None
+    return isinstance(first, HandshakeMessage) and first.msg_type is HandshakeType.client_hello
 
 
 def flight_of(data: bytes) -> Flight:

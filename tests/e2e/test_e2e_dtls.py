@@ -98,12 +98,8 @@ class TestRuns:
         assert counters["notify.lost"] == counters["notify.dropped"] == 0
         assert ended.errors == {}
 
-    def test_handshake_load_is_for_tls(self, refuse: Run, tmp_path: Path) -> None:
-        scenario = tmp_path / "small.toml"
-        scenario.write_text(SMALL, "utf-8")
-        refuse("run", scenario, *DTLS, "--set", "load.kind=handshake", "--set", "load.rate=10").check_refused(
-            "load.kind", '"notify", with transport = "dtls"'
-        )
+    def test_sites_are_for_tls(self, refuse: Run) -> None:
+        refuse("run", REPO / "scenarios" / "campus.toml", *DTLS).check_refused("load.kind", 'with transport = "dtls"')
 
 
 class Client:
