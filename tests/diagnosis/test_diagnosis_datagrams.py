@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ from loadgen.nmsp.messages import Status, VersionResponse
 from loadgen.nmsp.profile import reference_profile
 from loadgen.transport.datagram_tunnel import _ask_for_cookie
 from loadgen.transport.dtls import DatagramContext
+from loadgen.units import NS_PER_S
 
 DTLS = {"transport": "dtls"}
+# For what comes at once, on a machine that others use; and then nothing more comes.
+ENOUGH_NS = 2 * NS_PER_S
 
 
 def call(port: int, **changes: Any) -> CheckReport:
@@ -80,6 +84,7 @@ def wlc_side() -> SSL.Context:
     return wlc_context(WLC, lambda _: None, lambda _: None, strong=True, old_certificates=False, make=DatagramContext)
 
 
+@cache
 def a_hello() -> bytes:
     """An MSE's first datagram."""
     context = mse_context(MSE, None, strong=True, old_certificates=False, make=DatagramContext)
@@ -197,13 +202,15 @@ def test_nobody_calls() -> None:
 
 
 def test_an_mse_that_does_not_hear_us() -> None:
+    first = a_hello()
+
     def hello(port: int) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.sendto(a_hello(), ("127.0.0.1", port))
+            sock.sendto(first, ("127.0.0.1", port))
             sock.settimeout(PATIENCE_S)
             assert sock.recv(65536)[13] == 3  # a hello verify request
 
-    assert_failed(wlc_waits(hello, timeout_ns=SHORT_NS), Step.TLS, "cookie_not_returned")
+    assert_failed(wlc_waits(hello, timeout_ns=ENOUGH_NS), Step.TLS, "cookie_not_returned")
 
 
 def test_something_else_calls() -> None:
@@ -211,7 +218,7 @@ def test_something_else_calls() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"\x30\x26\x02\x01\x01\x04\x06public", ("127.0.0.1", port))
 
-    report = assert_failed(wlc_waits(shout, timeout_ns=SHORT_NS), Step.TLS, "not_tls")
+    report = assert_failed(wlc_waits(shout, timeout_ns=ENOUGH_NS), Step.TLS, "not_tls")
     assert "public" in "\n".join(report.causes[0].look_at)
 
 
@@ -230,19 +237,21 @@ def test_a_wlc_whose_certificate_does_not_come() -> None:
 
     over = threading.Event()
     with serving(behave) as port:
-        report = call(port, timeout_ns=SHORT_NS)
+        report = call(port, timeout_ns=ENOUGH_NS)
         over.set()
     assert_failed(report, Step.TLS, "flight_lost")
 
 
 def test_two_mses() -> None:
+    first = a_hello()
+
     def behave(sock: socket.socket) -> None:
-        sock.send(a_hello())
+        sock.send(first)
         over.wait(PATIENCE_S)
 
     over = threading.Event()
     with serving(behave) as port:
-        report = call(port, timeout_ns=SHORT_NS)
+        report = call(port, timeout_ns=ENOUGH_NS)
         over.set()
     assert_failed(report, Step.TLS, "two_mses")
 

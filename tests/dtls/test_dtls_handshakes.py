@@ -52,7 +52,7 @@ class Shaking:
                 for side in (self.wlcs, self.mses):
                     both.start_soon(side.driver.run)
                 await trio.testing.wait_all_tasks_blocked()
-                self.mses.driver.start_load(time.monotonic_ns(), self.plan.stages)
+                self.mses.driver.start_load(time.monotonic_ns(), self.plan.load.stages)
                 with trio.fail_after(PATIENCE_S):
                     await self.mses.driver.load_over.wait()
                 if not self._lose:
@@ -127,7 +127,7 @@ def test_a_worker_that_is_told_to_halt_gives_what_is_under_way_a_moment(tmp_path
         async with trio.open_nursery() as nursery:
             nursery.start_soon(driver.run)
             await trio.testing.wait_all_tasks_blocked()
-            driver.start_load(time.monotonic_ns(), plan.stages)
+            driver.start_load(time.monotonic_ns(), plan.load.stages)
             await until(lambda: recorder.counters["handshakes.attempted"] >= 3)
             driver.halt()
             assert not driver.halted.is_set()
