@@ -9,18 +9,15 @@ from typing import ClassVar
 from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
-from loadgen.drive.controllers import make_controllers
 from loadgen.drive.dtls import TICK_NS, DtlsLink
 from loadgen.drive.dtls_accept import AcceptingDriver
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer
 from loadgen.drive.phase import Phase
-from loadgen.drive.presence import presence_of_visitors
-from loadgen.drive.term import Term
-from loadgen.nmsp.services import MOBILE_STATION, mask_of
+from loadgen.drive.wlc_sessions import Notifiers, WlcSessions, was_refused
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.datagrams import DatagramWlcEndpoint
-from loadgen.session.ledger import Ledger, Owing
+from loadgen.session.ledger import Ledger
 from loadgen.session.wlc import NOTHING_GRANTED
 from loadgen.transport.dtls import Association
 from loadgen.transport.tls import TransportFault
@@ -32,7 +29,6 @@ _MAX_BATCH = 512
 _DATAGRAMS_PER_VISIT = 4
 # What is due must not keep timers waiting: after so long, the rest is sent in the next tick.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
-_STATION_MASK = mask_of(MOBILE_STATION)
 
 
 class DtlsWlcLink(DtlsLink):
@@ -70,31 +66,29 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         aaa: Aaa | None = None,
     ) -> None:
         super().__init__(equipment, sockets, contexts, aaa, len(equipment.plan.sessions))
-        plan, profile, recorder, share = equipment.plan, equipment.profile, equipment.recorder, equipment.share
         self._settings = equipment.settings
-        self._to_unix_ns = to_unix_ns = equipment.to_unix_ns
-        self.presence = presence_of_visitors(plan, share.members, sockets)
-        self.owing = Owing[DtlsWlcLink](plan, share, to_unix_ns)
+        self._to_unix_ns = equipment.to_unix_ns
+        self.wlcs = WlcSessions(equipment, sockets)
+        self.presence = self.wlcs.presence
+        self.notifiers = Notifiers[DtlsWlcLink](equipment, min(equipment.plan.load.burst, _MAX_BATCH))
+        self.owing, self.controllers = self.notifiers.owing, self.notifiers.controllers
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: dict[int, None] = {}  # positions, in the order of their turns
-        self._term = Term(plan, recorder, equipment.clock)
         self._finishing = False
-        self._notified = self._notified_bytes = self._writes = 0
         # A datagram is never held up by its receiver: all lateness is the generator's.
-        self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
-        self.controllers = make_controllers(plan, profile, share.members, min(plan.load.burst, _MAX_BATCH))
+        self._lag = equipment.recorder.gather([("notify.lag", "generator.lag")], "sent")
 
     # -- the load ------------------------------------------------------------------------------------------------
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
-        self._term.begin(at_ns, stages, self.presence)
+        self.wlcs.start_load(at_ns, stages)
         self.owing.start(at_ns, stages)
         self._counted = 0
         self._visits.clear()
 
     def end_load(self) -> None:
-        self._term.end()
+        self.wlcs.end_load()
         super().end_load()
 
     def halt(self) -> None:
@@ -105,7 +99,7 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         self._finishing = True
         now = self.clock()
         self.owing.stop(now)
-        self._term.end()
+        self.wlcs.end_load()
         self.wake(now)
 
     def next_wake_ns(self, now_ns: int) -> int:
@@ -173,9 +167,9 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
             raise TransportFault("mtu")
         ledger.done[row] += count
         ledger.sent[row] += count
-        self._notified += count
-        self._notified_bytes += len(view)
-        self._writes += 1
+        self.notifiers.sent += count
+        self.notifiers.sent_bytes += len(view)
+        self.notifiers.writes += 1
         when_due = due if isinstance(due, int) else due[:count]
         self._lag.add(count, when_due, now - when_due)
         await self.send(link, view)
@@ -183,14 +177,12 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
     # -- links ---------------------------------------------------------------------------------------------------
 
     def new_link(self, association: Association, number: int, now_ns: int) -> DtlsWlcLink:
-        if not self.dialed_by_us:
-            self.recorder.count("sessions.attempted")
+        self.wlcs.accepted()
         return DtlsWlcLink(association, number, now_ns)
 
     def on_tunnel(self, link: DtlsWlcLink, now_ns: int) -> None:
         super().on_tunnel(link, now_ns)
-        if not self.dialed_by_us:
-            self.recorder.record("handshake.tls", now_ns - link.started_ns)
+        self.wlcs.shaken(now_ns - link.started_ns)
         link.endpoint = DatagramWlcEndpoint(self._settings, link.started_ns, self.controllers[link.number].directory)
         self.book.join(link, link.number, link.association.peer_address)
 
@@ -207,14 +199,8 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
 
     def on_active(self, link: DtlsWlcLink, now_ns: int) -> None:
         assert link.endpoint is not None
-        if not self.dialed_by_us:
-            self.recorder.count("sessions.established")
-            self.recorder.happened("established", now_ns)
-            self.recorder.record("handshake.session", now_ns - link.started_ns)
-        if self.presence is not None:
-            self.presence.came(link.number, now_ns)
-        if link.endpoint.granted & _STATION_MASK:
-            self.owing.subscribe(link, now_ns)
+        self.wlcs.came_up(link.number, link.started_ns, now_ns)
+        self.notifiers.came_up(link, link.endpoint.granted, now_ns)
 
     def on_granted(self, link: DtlsWlcLink, before: int, now_ns: int) -> None:
         """Unsubscribed: nothing becomes due until the link subscribes again, and what was goes out ahead of our answer.
@@ -222,18 +208,12 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         """
         assert link.endpoint is not None
         owing, granted = self.owing, link.endpoint.granted
-        subservice = self.controllers[link.number].subservice
-        told = granted >> subservice & 1
-        if link.row >= 0 and (not granted & _STATION_MASK or (before >> subservice & 1 and not told)):
-            owing.ledger.cease(link.row, owing.due_by(link.number, now_ns))
-            link.leaving = True
-        elif link.leaving and told:  # in the same breath
+        if link.leaving and self.notifiers.told(link, granted):  # in the same breath
             owing.ledger.end[link.row] = Ledger.NEVER
             link.leaving = False
-        elif link.left_row >= 0 and told:
-            owing.subscribe_again(link, now_ns)
-        elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
-            self.owing.subscribe(link, now_ns)
+        elif self.notifiers.unsubscribes(link, before, granted, now_ns):
+            owing.ledger.cease(link.row, owing.due_by(link.number, now_ns))
+            link.leaving = True
 
     def _leave_row(self, link: DtlsWlcLink) -> None:
         """The link has unsubscribed."""
@@ -241,47 +221,27 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         link.leaving = False
 
     def withdraw(self, link: DtlsWlcLink) -> None:
-        if link.phase is Phase.SETTING_UP and link.endpoint is not None and link.endpoint.refused:
-            self.fault(link, NOTHING_GRANTED)  # it was not cut off: it had been told
+        if was_refused(link.phase, link.endpoint):
+            self.fault(link, NOTHING_GRANTED)
         super().withdraw(link)
 
     def on_left(self) -> None:
-        self._term.left()
+        self.wlcs.left()
 
     def on_withdrawn(self, link: DtlsWlcLink) -> None:
-        if not self.dialed_by_us:
-            self.recorder.count("sessions.withdrawn")
+        self.wlcs.withdrawn()
 
     def on_gone(self, link: DtlsWlcLink, phase: Phase, *, orderly: bool) -> None:
-        if not self.dialed_by_us:
-            if phase is Phase.ACTIVE:
-                self.recorder.count("sessions.closed" if orderly else "sessions.lost")
-            else:
-                self.recorder.count("sessions.failed")
-        if self.presence is not None and phase is Phase.ACTIVE:
-            how = f"MSE {link.association.peer_address[0]} {'left' if orderly else 'was lost'}"
-            self.presence.went(link.number, self.clock(), how)
+        self.wlcs.gone(link.number, link.association.peer_address[0], phase, orderly=orderly)
         if link.leaving:
             self._leave_row(link)
         self.owing.leave(link, self.clock())
 
     def owner(self, peer: Peer) -> tuple[int, str]:
-        wlc = self.controllers[peer.number].number
-        return wlc, self.plan.wlcs[wlc].mac
+        return self.wlcs.owner(peer)
 
     def notified(self, link: DtlsWlcLink) -> int:
         return self.owing.sent(link)
 
     def totals(self, now_ns: int) -> dict[str, int]:
-        self.owing.drop_waiting(now_ns)
-        due, dropped, own, declined = self.owing.totals(now_ns)
-        return {
-            **super().totals(now_ns),
-            "notify.due": due,
-            "notify.sent": self._notified,
-            "notify.sent_bytes": self._notified_bytes,
-            "notify.writes": self._writes,
-            "notify.dropped": dropped,
-            "notify.declined": declined,
-            "generator.shortfall": own,
-        }
+        return super().totals(now_ns) | self.notifiers.totals(now_ns)

@@ -15,7 +15,7 @@ from loadgen.drive.aaa import Aaa, count_response, count_verified
 from loadgen.drive.asides import Asides
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
-from loadgen.drive.peers import Peer, server_statistics
+from loadgen.drive.peers import server_statistics
 from loadgen.drive.phase import Phase
 from loadgen.drive.strangers import GRACE_NS, SILENT, Strangers
 from loadgen.drive.tls import Shard
@@ -96,7 +96,6 @@ class ListeningShard(Shard[WlcLinkT]):
         self._resting: list[tuple[int, int]] = []  # (until, listener)
         self._open = 0
         self._unsent_bytes = MOST_UNSENT_BYTES
-        self.owners: list[tuple[int, str]] = []  # of each listener: its WLC's number in the plan, and its MAC
 
     def listen(self, count: int) -> None:
         """Accept at the first `count` listeners, and refuse at all others."""
@@ -193,9 +192,6 @@ class ListeningShard(Shard[WlcLinkT]):
     def join(self, link: WlcLinkT) -> None:
         """A link's tunnel is up: `loadgen status` is told of this peer, too."""
         self.book.join(link, link.number, link.address)
-
-    def owner(self, peer: Peer) -> tuple[int, str]:
-        return self.owners[peer.number]
 
     def statistics(self) -> dict[str, int]:
         return super().statistics() | server_statistics(self.recorder)

@@ -11,10 +11,10 @@ from OpenSSL import SSL
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.asides import OLD_RECORD_BYTES, RECORD_BYTES, Asides
 from loadgen.drive.equipment import Equipment
+from loadgen.drive.peers import Peer
 from loadgen.drive.phase import Phase
-from loadgen.drive.presence import presence_of_visitors
-from loadgen.drive.term import Term
 from loadgen.drive.tls_accept import ListeningShard, WlcLinkT
+from loadgen.drive.wlc_sessions import WlcSessions, was_refused
 from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import RateStage
@@ -44,14 +44,12 @@ class ServingShard(ListeningShard[WlcLinkT]):
     ) -> None:
         plan, recorder, members = equipment.plan, equipment.recorder, equipment.share.members
         super().__init__(equipment, listeners, contexts, aaa, len(plan.sessions))
-        self.owners = [(number, plan.wlcs[number].mac) for number in members]
+        self.wlcs = WlcSessions(equipment, listeners)
+        self.presence = self.wlcs.presence
         self._settings = equipment.settings
         self._members = members
         self._to_unix_ns = equipment.to_unix_ns
-        self._dialed_by_us = plan.use.plays_mse
-        self.presence = presence_of_visitors(plan, members, listeners)
         self._loaded = False  # a load was put on
-        self._term = Term(plan, recorder, equipment.clock)
         self.unacknowledged_bytes = 0  # of notifications: by links that are gone; after the load, by all
         self.record_bytes = RECORD_BYTES.get(plan.tls.version, OLD_RECORD_BYTES)
         self._finishing = self._closing = False
@@ -68,7 +66,7 @@ class ServingShard(ListeningShard[WlcLinkT]):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
         self._loaded = True
-        self._term.begin(at_ns, stages, self.presence)
+        self.wlcs.start_load(at_ns, stages)
         self.unacknowledged_bytes = 0
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
@@ -78,14 +76,14 @@ class ServingShard(ListeningShard[WlcLinkT]):
         now = self.clock()
         for link in list(self.links.values()):
             # What our own MSE is setting up comes up first: who cuts it off does not know how far the other end is.
-            if self._dismissed(link) and (link.phase is Phase.ACTIVE or not self._dialed_by_us):
+            if self._dismissed(link) and (link.phase is Phase.ACTIVE or not self.wlcs.dialed_by_us):
                 self.withdraw(link, now)
 
     def _dismissed(self, link: WlcLinkT) -> bool:
         return self._users is not None and self._members[link.number] >= self._users
 
     def end_load(self) -> None:
-        self._term.end()
+        self.wlcs.end_load()
         over = self.load_over.is_set()
         super().end_load()
         if not over:
@@ -93,7 +91,7 @@ class ServingShard(ListeningShard[WlcLinkT]):
 
     def finish(self) -> None:
         self.halt()
-        self._term.end()
+        self.wlcs.end_load()
         self._finishing = True
         self.stop_load(self.clock())
 
@@ -153,13 +151,11 @@ class ServingShard(ListeningShard[WlcLinkT]):
 
     def on_accepted(self, sock: socket.socket, link: WlcLinkT) -> None:
         link.tunnel = self.accept(self._contexts[link.number], sock, link)
-        if not self._dialed_by_us:
-            self.recorder.count("sessions.attempted")
+        self.wlcs.accepted()
 
     def on_tunnel(self, link: WlcLinkT, now_ns: int) -> None:
         super().on_tunnel(link, now_ns)
-        if not self._dialed_by_us:
-            self.recorder.record("handshake.tls", now_ns - link.tls_started_ns)
+        self.wlcs.shaken(now_ns - link.tls_started_ns)
         link.endpoint = WlcEndpoint(self._settings, link.started_ns, self.directory_of(link.number))
         self.join(link)
 
@@ -168,14 +164,9 @@ class ServingShard(ListeningShard[WlcLinkT]):
         return None
 
     def on_active(self, link: WlcLinkT, now_ns: int) -> None:
-        if self._dialed_by_us and self._dismissed(link):
+        if self.wlcs.dialed_by_us and self._dismissed(link):
             self._belated.append(link)
-        if not self._dialed_by_us:
-            self.recorder.count("sessions.established")
-            self.recorder.happened("established", now_ns)
-            self.recorder.record("handshake.session", now_ns - link.started_ns)
-        if self.presence is not None:
-            self.presence.came(link.number, now_ns)
+        self.wlcs.came_up(link.number, link.started_ns, now_ns)
 
     def release(self, link: WlcLinkT) -> None:
         # Whether we or the peer ended it, the kernel still tells; not what the peer took and never read.
@@ -183,28 +174,23 @@ class ServingShard(ListeningShard[WlcLinkT]):
             untaken = self._untaken(link, said_last=_GOODBYE_BYTES)
             if not self.load_over.is_set():
                 self.unacknowledged_bytes += untaken
-            if not self._dialed_by_us:
+            if not self.wlcs.dialed_by_us:
                 self.recorder.count("notify.untaken_bytes", untaken)
         super().release(link)
 
     def on_left(self) -> None:
-        self._term.left()
+        self.wlcs.left()
 
     def on_gone(self, link: WlcLinkT, phase: Phase, *, orderly: bool) -> None:
-        if not self._dialed_by_us:
-            if phase is Phase.ACTIVE:
-                self.recorder.count("sessions.closed" if orderly else "sessions.lost")
-            else:
-                self.recorder.count("sessions.failed")
-        if self.presence is not None and phase is Phase.ACTIVE:
-            how = f"MSE {link.address[0]} {'left' if orderly else 'was lost'}"
-            self.presence.went(link.number, self.clock(), how)
+        self.wlcs.gone(link.number, link.address[0], phase, orderly=orderly)
 
     def withdraw(self, link: WlcLinkT, now_ns: int) -> None:
-        if link.phase is Phase.SETTING_UP and link.endpoint is not None and link.endpoint.refused:
-            self.fault(link, NOTHING_GRANTED)  # it was not cut off: it had been told
+        if was_refused(link.phase, link.endpoint):
+            self.fault(link, NOTHING_GRANTED)
         super().withdraw(link, now_ns)
 
+    def owner(self, peer: Peer) -> tuple[int, str]:
+        return self.wlcs.owner(peer)
+
     def on_withdrawn(self, link: WlcLinkT, phase: Phase) -> None:
-        if not self._dialed_by_us:
-            self.recorder.count("sessions.withdrawn")
+        self.wlcs.withdrawn()

@@ -11,19 +11,17 @@ import numpy as np
 from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
-from loadgen.drive.controllers import make_controllers
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.phase import Phase
 from loadgen.drive.ring_table import Singles
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_serve import ServingShard
+from loadgen.drive.wlc_sessions import Notifiers
 from loadgen.nmsp.bulk import Int64s
-from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.directory import Directory
-from loadgen.session.ledger import Owing
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS, NS_PER_MS
 
@@ -39,7 +37,6 @@ _CATCH_UP_BATCH = 40
 _UNSENT_S = 0.025
 # A turn that has fallen behind must still read: peers whose echo requests are not answered would take us for dead.
 _SEND_BUDGET_NS = 10 * NS_PER_MS
-_STATION_MASK = mask_of(MOBILE_STATION)
 
 
 class WlcShard(ServingShard[WlcLink]):
@@ -55,18 +52,17 @@ class WlcShard(ServingShard[WlcLink]):
         aaa: Aaa | None = None,
     ) -> None:
         super().__init__(equipment, listeners, contexts, aaa)
-        plan, profile, share = equipment.plan, equipment.profile, equipment.share
-        self.owing = Owing[WlcLink](plan, share, equipment.to_unix_ns)
+        plan = equipment.plan
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: deque[int] = deque()  # positions
         self._again: dict[int, None] = {}  # positions that were visited, and are owed more: after all who are due
-        self._sent = self._sent_bytes = self._writes = 0
         # Of somebody else's MSEs only the kernel tells how far they are: what is under way all the time is no backlog.
         self._weighing = plan.use is Use.SERVE_WLC
         self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, 0
         batch = min(max(plan.load.burst, _CATCH_UP_BATCH), _MAX_BATCH)
-        self.controllers = make_controllers(plan, profile, share.members, batch)
-        self._singles = Singles(profile, [controller.ring for controller in self.controllers])
+        self.notifiers = Notifiers[WlcLink](equipment, batch)
+        self.owing, self.controllers = self.notifiers.owing, self.notifiers.controllers
+        self._singles = Singles(equipment.profile, [controller.ring for controller in self.controllers])
 
     # -- the load ------------------------------------------------------------------------------------------------
 
@@ -184,9 +180,9 @@ class WlcShard(ServingShard[WlcLink]):
             rows, due = rows[sent], due[sent]
         ledger.done[rows] += 1
         ledger.sent[rows] += 1
-        self._sent += len(sent)
-        self._sent_bytes += sum(frames[index][3] for index in sent)
-        self._writes += len(sent)
+        self.notifiers.sent += len(sent)
+        self.notifiers.sent_bytes += sum(frames[index][3] for index in sent)
+        self.notifiers.writes += len(sent)
         self._note_lag(np.array(times, np.int64), due, len(sent), held_up=False)
 
     def _send_owed(self, link: WlcLink, due_now: int) -> bool:
@@ -195,7 +191,7 @@ class WlcShard(ServingShard[WlcLink]):
         Returns:
             Whether more is owed and could be sent.
         """
-        ring, tunnel = self.controllers[link.number].ring, link.tunnel
+        ring, tunnel, notifiers = self.controllers[link.number].ring, link.tunnel, self.notifiers
         assert tunnel is not None
         owing, ledger, row = self.owing, self.owing.ledger, link.row
         owed = ledger.owed(row, due_now)
@@ -212,12 +208,12 @@ class WlcShard(ServingShard[WlcLink]):
                 view, count = ring.patch(done, wanted, sequence, due, now)
                 tunnel.write(view)
                 writes += 1
-                self._sent_bytes += len(view)
-                self._writes += 1
+                notifiers.sent_bytes += len(view)
+                notifiers.writes += 1
                 owed -= count
                 done += count
                 sequence += count
-                self._sent += count
+                notifiers.sent += count
                 self._note_lag(now, due if isinstance(due, int) else due[:count], count, held_up=held_up)
         except TransportFault as error:
             ledger.done[row], ledger.sent[row] = done, sequence
@@ -240,20 +236,13 @@ class WlcShard(ServingShard[WlcLink]):
     def on_active(self, link: WlcLink, now_ns: int) -> None:
         super().on_active(link, now_ns)
         assert link.endpoint is not None
-        if link.endpoint.granted & _STATION_MASK:
-            self.owing.subscribe(link, now_ns)
+        self.notifiers.came_up(link, link.endpoint.granted, now_ns)
 
     def on_granted(self, link: WlcLink, before: int, now_ns: int) -> None:
         """Unsubscribed: nothing becomes due until the link subscribes again. Its numbers go on."""
         assert link.endpoint is not None
-        subservice, granted = self.controllers[link.number].subservice, link.endpoint.granted
-        told = granted >> subservice & 1
-        if link.row >= 0 and (not granted & _STATION_MASK or (before >> subservice & 1 and not told)):
+        if self.notifiers.unsubscribes(link, before, link.endpoint.granted, now_ns):
             self._leave_row(link, self.owing.due_by(link.number, now_ns))
-        elif link.left_row >= 0 and told:
-            self.owing.subscribe_again(link, now_ns)
-        elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
-            self.owing.subscribe(link, now_ns)
 
     def _leave_row(self, link: WlcLink, due_now: int) -> None:
         """The link unsubscribed: what is due by then goes out ahead of our answer, as far as the socket takes it; what
@@ -292,7 +281,7 @@ class WlcShard(ServingShard[WlcLink]):
 
     def bytes_of_told(self, link: WlcLink) -> tuple[float, float]:
         each = self.controllers[link.number].frame_bytes
-        return each, each + self.record_bytes * self._writes / self._sent
+        return each, each + self.record_bytes * self.notifiers.writes / self.notifiers.sent
 
     def send_outbox(self, link: WlcLink) -> None:
         assert link.endpoint is not None
@@ -309,16 +298,8 @@ class WlcShard(ServingShard[WlcLink]):
         """What was due, sent and dropped so far, in all loads."""
         links = (link for link in self.owing.subscribers if link is not None)
         held_up = {link.row for link in links if link.tunnel is not None and link.tunnel.blocked}
-        self.owing.drop_waiting(now_ns, held_up)
-        due, dropped, own, declined = self.owing.totals(now_ns)
         return {
-            "notify.due": due,
-            "notify.sent": self._sent,
-            "notify.sent_bytes": self._sent_bytes,
-            "notify.writes": self._writes,
-            "notify.dropped": dropped,
-            "notify.declined": declined,
+            **self.notifiers.totals(now_ns, held_up),
             "notify.unacknowledged_bytes": self.unacknowledged_bytes,
-            "generator.shortfall": own,
             **({"notify.unacknowledged_before_bytes": self._unacknowledged_before} if self._weighing else {}),
         }

@@ -124,7 +124,7 @@ def test_who_subscribes_again_in_the_same_datagram_has_declined_nothing(tmp_path
         assert link.row in owing.rows[0]
         assert owing.totals(at_ns)[2:] == (0, 0)
         assert await wlcs.driver._send_owed(link, 10) is False
-        assert wlcs.driver._notified == owing.ledger.done[link.row] == 10
+        assert wlcs.driver.notifiers.sent == owing.ledger.done[link.row] == 10
         wlcs.driver.shut()
 
     run(body)

@@ -51,6 +51,7 @@ class _Association:
     """What a driver asks of one, without a network."""
 
     most_bytes = 1400
+    peer_address = ("127.0.0.1", 2)
     verified = refusal = None
     unmet = deliberating = False
 

@@ -220,7 +220,7 @@ class _Fleet:
         assert self.shard.active == 0
         assert self.shard.receiver.notifications == 0
         assert not self.shard._reads.links
-        if self.role is Role.WLC and self.shard._dialed_by_us:  # type: ignore[attr-defined]
+        if self.role is Role.WLC and self.shard.wlcs.dialed_by_us:
             assert self.faults() <= _LINKS  # the MSEs' side counts the sessions
             return
         ended = {name: counters[f"sessions.{name}"] for name in ("closed", "lost", "failed")}
