@@ -76,7 +76,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         self.mses.start_load(at_ns, stages)
 
     def end_load(self) -> None:
-        self.mses.end_load(() if self.load_over.is_set() else self._up)
+        self.mses.end_load(None if self.load_over.is_set() else self._up)
         super().end_load()
 
     def start_dialing(self, at_ns: int, again_until_ns: int = 0) -> None:

@@ -109,10 +109,10 @@ class MseSessions(Generic[EndpointT]):
         if self.asker is not None:
             self.asker.start(at_ns, end_ns(stages))
 
-    def end_load(self, up: Iterable[int]) -> None:
-        """Args: up: numbers of active sessions, unless the load was over before."""
-        if self.presence is not None and (active := list(up)):
-            self.presence.fell_silent(self.reception.fallen_silent(active))
+    def end_load(self, up: Iterable[int] | None) -> None:
+        """Args: up: numbers of active sessions; None: the load was over before."""
+        if self.presence is not None and up is not None:
+            self.presence.fell_silent(self.reception.fallen_silent({*up, *self.presence.stayed}))
         self._term.end()
         if self.asker is not None:
             self.asker.stop(self._clock())

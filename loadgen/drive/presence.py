@@ -35,6 +35,7 @@ class Presence:
 
     Attributes:
         leaving_ns: until when a session has to stay in the load that was begun last.
+        stayed: places of sessions that did, and have ended since.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Presence:
         self._start_ns = self._end_ns = self._before_ns = 0
         self._all_ns = 0  # from then on all should be there
         self.leaving_ns = 0
+        self.stayed: set[int] = set()
         # How many notifications each had brought, as far as that is listened to; when that had changed, and what was
         # the longest time in which it had not. `_listened_ns`: when that was looked at last, and not after the load.
         self._heard = np.zeros(len(wanted), np.int64)
@@ -77,6 +79,7 @@ class Presence:
         self._dialing_ns = 0
         self._away_ns = [0] * len(self._wanted)
         self._at_end.clear()
+        self.stayed.clear()
         self._lulls = {}
         self._heard_ns[:] = start_ns
         self._quiet_ns[:] = 0
@@ -105,13 +108,14 @@ class Presence:
     def went(self, place: int, now_ns: int, how: str) -> None:
         """A session that was up has ended. Args: how: in words, with who was at its other end."""
         if now_ns >= self.leaving_ns:
+            self.stayed.add(place)
             now_ns = max(now_ns, self._end_ns)
         self._change(place, -1, now_ns)
         if not self._start_ns or now_ns < self._end_ns:  # afterwards everybody may leave
             self._left[place] = how, now_ns
 
     def fell_silent(self, lulls: Mapping[int, Lull]) -> None:
-        """The load is over, and these places were there at its end; but nothing came any more."""
+        """The load is over, and these places were there to its end; but nothing came any more."""
         self._lulls = lulls
 
     def _change(self, place: int, by: int, now_ns: int) -> None:

@@ -55,8 +55,8 @@ class MseShard(DialingShard):
         self.mses.start_load(at_ns, stages)
 
     def end_load(self) -> None:
-        links = () if self.load_over.is_set() else self.links.values()
-        self.mses.end_load(link.number for link in links if link.phase is Phase.ACTIVE)
+        up = (link.number for link in self.links.values() if link.phase is Phase.ACTIVE)
+        self.mses.end_load(None if self.load_over.is_set() else up)
         super().end_load()
 
     def start_dialing(self, at_ns: int, again_until_ns: int = 0) -> None:

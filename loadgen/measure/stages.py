@@ -8,6 +8,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.units import NEVER_NS
+
 Int64s: TypeAlias = NDArray[np.int64]
 # What belongs to no stage, whenever it happens: setting sessions up, echoes.
 NO_STAGE = ""
@@ -16,6 +18,7 @@ NO_STAGE = ""
 BEFORE = "before"
 # The same, after the end of the last one: by then our load is over, and its stages are as long as they were.
 AFTER = "after"
+
 OUTSIDE = frozenset({NO_STAGE, BEFORE, AFTER})
 
 
@@ -40,18 +43,24 @@ class Part(NamedTuple):
 
 
 class StageClock:
-    """Which stage a time belongs to. Stages follow each other; the last one goes on until there is another."""
+    """Which stage a time belongs to. Stages follow each other; the last one goes on until there is another.
+
+    Attributes:
+        over_ns: from when on the load is over, as far as that is known.
+    """
 
     def __init__(self, before: str = NO_STAGE) -> None:
         """Args: before: the stage of what comes before the first one."""
         self._names = [before]
         self._starts_ns = np.array([np.iinfo(np.int64).min])
+        self.over_ns = NEVER_NS
 
     def add(self, names: Sequence[str], starts_ns: Sequence[int]) -> None:
         """More stages; their names are new ones. Those that would begin later than these never will."""
         known = int(np.searchsorted(self._starts_ns, starts_ns[0]))
         self._names = [*self._names[:known], *names]
         self._starts_ns = np.concatenate([self._starts_ns[:known], np.array(starts_ns, np.int64)])
+        self.over_ns = int(self._starts_ns[-1]) if names[-1] == AFTER else NEVER_NS
 
     def start_ns(self, stage: str) -> int:
         """When a stage began."""
@@ -60,7 +69,7 @@ class StageClock:
     def end_ns(self, stage: str) -> int:
         """When the next one began, or will."""
         following = self._names.index(stage) + 1
-        return int(self._starts_ns[following] if following < len(self._names) else np.iinfo(np.int64).max)
+        return int(self._starts_ns[following] if following < len(self._names) else NEVER_NS)
 
     def at(self, time_ns: int) -> str:
         """The stage of one time."""

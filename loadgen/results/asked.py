@@ -16,6 +16,8 @@ TOLERANCE = 0.01
 _UNJUDGED = "no threshold says how many may be"
 # The same of a rate, which is not counted, but estimated.
 _PACE_TOLERANCE = 0.05
+# A notification has a latency and a service.
+_DURATIONS_OF_EACH = 2
 # What is under way on a long line; with its queues.
 _LONGEST_ON_THE_WAY_S = 1.0
 # Of one run, so that it stays a line: sessions that are named.
@@ -129,29 +131,42 @@ class Pace(NamedTuple):
         """Of what was offered."""
         return self.done / self.offered
 
+    def is_judged(self, asked: Asked) -> bool:
+        """Somebody has said how fast it must go."""
+        return asked.paced
+
     @property
     def what(self) -> str:
         return f"{self.done:,.4g} of {self.offered:,.4g} {self.unit} in {self.stage}: a backlog grew"
 
 
 class Delay(NamedTuple):
-    """A stage at the rate of somebody else's WLCs: by how much longer than at its beginning notifications waited at its
-    end, by their own due times.
+    """A stage of which it is known by how much longer than at its beginning what was due waited at its end.
+
+    Attributes:
+        whose: what waited, by whose due times.
+        judged_by: how the figures begin that thresholds on it are about; empty: they are about rates.
     """
 
+    whose: str
     stage: str
     growth_ns: float
     length_ns: int
+    judged_by: str = ""
 
     @property
     def share(self) -> float:
         """Of what became due in the stage, as far as their due times came in it."""
         return 1 - self.growth_ns / self.length_ns
 
+    def is_judged(self, asked: Asked) -> bool:
+        """Somebody has said how fast it must go."""
+        return any(name.startswith(self.judged_by) for name in asked.judged) if self.judged_by else asked.paced
+
     @property
     def what(self) -> str:
         longer = f"{format_duration(self.growth_ns)} longer at the end of {self.stage} than at its beginning"
-        return f"by the WLCs' own due times, notifications waited {longer}: a backlog grew"
+        return f"{self.whose} waited {longer}: a backlog grew"
 
 
 class Shortfall(NamedTuple):
@@ -332,7 +347,7 @@ def _came_oddly(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall
 def _cut_off(asked: Asked, counters: Mapping[str, int], durations: int) -> Iterator[Shortfall]:
     """What was recorded as 0 or 1 h was something else, which nobody knows: figures with much of that tell nothing."""
     clamped = counters.get("clock.clamped", 0)
-    if clamped > durations * TOLERANCE and "clock.clamped" not in asked.judged:
+    if clamped > durations / _DURATIONS_OF_EACH * TOLERANCE and "clock.clamped" not in asked.judged:
         what = f"{clamped:,} of {max(clamped, durations):,} durations of notifications were below 0 or above 1 h"
         yield Shortfall(what, True, "what they were cannot be told, nor whether it would pass")
 
@@ -367,7 +382,7 @@ def _paces(asked: Asked, paces: Sequence[Pace | Delay]) -> Iterator[Shortfall]:
     """All of it was done in the end, but not at the rate at which it was due."""
     for pace in paces:
         if pace.share < 1 - TOLERANCE:
-            yield Shortfall(pace.what, pace.share < 1 - _PACE_TOLERANCE and not asked.paced)
+            yield Shortfall(pace.what, pace.share < 1 - _PACE_TOLERANCE and not pace.is_judged(asked))
 
 
 def _resumed(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
@@ -327,19 +327,27 @@ def _paces(
     ]
 
 
-def _delays(plan: Plan, merger: Merger, spans: Sequence[StageSpan], counters: Mapping[str, int]) -> list[Delay]:
-    """The same of somebody else's WLCs, which say when something was due; as far as their clocks tell."""
-    if plan.use.plays_wlc or plan.load.kind is not LoadKind.NOTIFY or plan.sessions_per_user:
-        return []
-    if counters.get("clock.clamped"):
-        return []  # what is no time is not due
-    unknown_ns = merger.clocks().less_ns
-    return [
-        Delay(span.name, grown_ns - unknown_ns, span.length_ns)
-        for span in spans
-        if span.counted and span.length_ns >= _LEAST_PACED_S * NS_PER_S
-        if (grown_ns := growth_ns(merger.waits("came", span.name), span.length_ns)) > unknown_ns
-    ]
+def _delays(plan: Plan, merger: Merger, spans: Sequence[StageSpan], counters: Mapping[str, int]) -> Iterator[Delay]:
+    """The same of what has no rate to be set against: requests; and the notifications of somebody else's WLCs, which
+    say when each was due, as far as their clocks tell.
+    """
+    if plan.load.kind is not LoadKind.NOTIFY or plan.sessions_per_user:
+        return
+    if not plan.use.plays_wlc and not counters.get("clock.clamped"):  # what is no time is not due
+        whose, unknown_ns = "by the WLCs' own due times, notifications", merger.clocks().less_ns
+        yield from _grown(whose, merger, "came", spans, unknown_ns)
+    if plan.use.plays_mse:
+        yield from _grown("requests", merger, "answered", spans, judged_by="request.")
+
+
+def _grown(
+    whose: str, merger: Merger, what: str, spans: Sequence[StageSpan], unknown_ns: int = 0, judged_by: str = ""
+) -> Iterator[Delay]:
+    for span in spans:
+        if span.counted and span.length_ns >= _LEAST_PACED_S * NS_PER_S:
+            grown_ns = growth_ns(merger.waits(what, span.name), span.length_ns) - unknown_ns
+            if grown_ns > 0:
+                yield Delay(whose, span.name, grown_ns, span.length_ns, judged_by)
 
 
 def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:

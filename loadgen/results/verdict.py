@@ -52,6 +52,7 @@ _SHORTCOMINGS = {
     "clock.clamped": "durations below 0 or above 1 h, cut off",
     "requests.dropped": "requests dropped",
     "requests.refused": "requests refused",
+    "requests.in_part": "requests answered with less than was asked for",
     "requests.timed_out": "requests not answered",
     "requests.abandoned": "requests not answered when their session ended",
     "requests.withdrawn": "requests that we did not wait for",

@@ -11,17 +11,15 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-import msgspec
-
 from loadgen.measure.names import MSE_COUNTERS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp import messages as m
-from loadgen.nmsp import records as r
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.messages import Kind, Message, Status
 from loadgen.nmsp.records import NO_MAC, ApGroup, Mac, WipsSignature
 from loadgen.scenario.requests import ASKED, PlannedRequest
 from loadgen.scenario.schedule import RateStage, Schedule, Share
+from loadgen.session.answers import gives_less, is_about
 from loadgen.session.link import EndpointSettings
 from loadgen.units import NEVER_NS, NS_PER_S
 
@@ -33,15 +31,6 @@ LONGEST_WAIT_NS = 10 * NS_PER_S
 _REMEMBERED = 64
 # Locally administered like a station's (02:53), and never one of ours.
 _NOBODY = b"\x02\x55"
-# The field that says which device a record is about.
-_WHOSE: dict[type[msgspec.Struct], str] = {
-    r.ClientInfo: "station_mac",
-    r.TagInfo: "tag_mac",
-    r.RogueInfo: "rogue_mac",
-    r.ClientStatistics: "station_mac",
-    r.TagStatistics: "tag_mac",
-    r.RogueStatistics: "rogue_mac",
-}
 _COUNTERS = sorted(name for name in MSE_COUNTERS if name.startswith("requests."))
 _DEVICE_REQUESTS = {
     "measurement": m.MeasurementRequest,
@@ -126,14 +115,6 @@ class RequestKind:
         return None
 
 
-def _is_of_one_device(response: m.DeviceResponse) -> bool:
-    """Its records are about the device that it is about; one about any of the class may have any in it."""
-    records: Sequence[msgspec.Struct] = getattr(response, "records", ())  # readings are of access points
-    return response.device_mac == NO_MAC or all(
-        getattr(record, _WHOSE[type(record)]) == response.device_mac for record in records
-    )
-
-
 class Owed:
     """A request that is due and was not sent yet. due_ns: monotonic."""
 
@@ -170,15 +151,7 @@ class Pending:
 
     def is_answered_by(self, kind: Kind, message: Message) -> bool:
         """A response of the kind that follows from what was asked, which is about that."""
-        if kind not in self.question.answers:
-            return False
-        if not isinstance(message, m.DeviceResponse):
-            return True
-        asked = self.message
-        assert isinstance(asked, m.DeviceRequest)
-        if message.subservice != asked.subservice or message.subservice not in CATALOGUE[kind].subservices:
-            return False
-        return asked.device_mac in (NO_MAC, message.device_mac) and _is_of_one_device(message)
+        return kind in self.question.answers and is_about(self.message, kind, message)
 
     def has_time(self, now_ns: int, response_timeout_ns: int) -> bool:
         """An answer now is one to the first sending, and in time."""
@@ -410,10 +383,14 @@ class Asker:
         if pending.retransmits:
             asked.remember(transaction, pending)
         count("requests.answered")
+        due_ns = pending.due_ns + self._to_unix_ns
+        stage = self._recorder.stages.at(due_ns)
+        self._recorder.wait("answered", stage, due_ns, now_ns - pending.due_ns)
         if getattr(message, "status", Status.OK) != Status.OK:
             count("requests.refused")
         else:
-            stage = self._recorder.stages.at(pending.due_ns + self._to_unix_ns)
+            if gives_less(pending.message, message):
+                count("requests.in_part")
             self._recorder.record(pending.question.latency, now_ns - pending.due_ns, stage)
             self._recorder.record(pending.question.service, now_ns - pending.sent_ns, stage)
         self.is_owed(endpoint)

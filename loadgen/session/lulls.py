@@ -6,7 +6,7 @@ Nothing is done for a message: what a session has received is looked at ten time
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +87,7 @@ class Lulls:
         self._last_ns[rows] = now_ns
         self._looks[rows] += 1
 
-    def fallen_silent(self, taken: NDArray[np.int64], rows: Sequence[int]) -> dict[int, Lull]:
+    def fallen_silent(self, taken: NDArray[np.int64], rows: Iterable[int]) -> dict[int, Lull]:
         """Which of these rows were silent when the load ended, and should not have been. Args: taken: as of `come`."""
         self._look(taken)
         found = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +74,7 @@ class Reception:
         if self.lulls is not None:
             self.lulls.open(number)
 
-    def fallen_silent(self, numbers: Sequence[int]) -> dict[int, Lull]:
+    def fallen_silent(self, numbers: Iterable[int]) -> dict[int, Lull]:
         """Which of these endpoints' streams should not have been silent when the load was over."""
         return {} if self.lulls is None else self.lulls.fallen_silent(self._expected, numbers)
 
@@ -153,7 +153,18 @@ class Reception:
             if offset is not None:
                 offset = offset if ends is None else np.repeat(offset, counts)
                 latency, service = latency + offset, service + offset
-        self._gather(columns.subservice, columns.due_ns if self._our_schedule else done, latency, service)
+        times = columns.due_ns if self._our_schedule else self._moments(done, latency)
+        self._gather(columns.subservice, times, latency, service)
+
+    def _moments(self, done: NDArray[np.int64], latency: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where notifications of somebody else's WLC belong: when they came; or, after the end of the load, when they
+        were due, if that was in it. A WLC that stood still at the end was as late as that.
+        """
+        over_ns = self._recorder.stages.over_ns
+        if done[-1] < over_ns:  # the newest
+            return done
+        due = done - latency
+        return np.where((done >= over_ns) & (due < over_ns), due, done)
 
     def _gather(
         self,
@@ -172,8 +183,9 @@ class Reception:
         done_ns = was.done_ns + self._to_unix_ns
         offset = 0 if (clocks := self._recorder.clocks) is None else clocks.offset_of(number)
         latency, service = done_ns - was.due_ns + offset, done_ns - was.sent_ns + offset
-        at = was.due_ns if self._our_schedule else done_ns
-        self._gather(*(np.array([value], np.int64) for value in (was.subservice, at, latency, service)))
+        columns = [np.array([value], np.int64) for value in (was.subservice, done_ns, latency, service)]
+        columns[1] = np.array([was.due_ns]) if self._our_schedule else self._moments(*columns[1:3])
+        self._gather(*columns)
 
     def _record_services(self, subservice: NDArray[np.int64], latency: NDArray[np.int64], stage: str) -> None:
         for number in np.unique(subservice).tolist():

@@ -365,6 +365,19 @@ def test_a_session_that_brings_nothing_is_named(brought: list[Callable[[int], in
     )
 
 
+def test_who_stayed_to_the_end_and_left_may_have_been_silent_before() -> None:
+    """One leaves in the load, one when somebody else's schedule may be over, and one stays."""
+    of = presence(1, 1, 1, ours_to_time=False)
+    for place in range(3):
+        of.came(place, at(0))
+    began(of)
+    of.went(0, at(9.8), "it left")
+    of.went(1, at(9.95), "it left")
+    assert of.stayed == {1}
+    began(of)  # the next load
+    assert of.stayed == set()
+
+
 def test_who_surely_fell_silent_is_named_once() -> None:
     of = began(four())
     absence = listened(of, *each_second(lambda s: s, lambda s: s, lambda _: 0, lambda s: 50 * min(s, 2)))

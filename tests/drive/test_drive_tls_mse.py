@@ -125,8 +125,8 @@ class Fleet:
         return found
 
     def bring(self, sequence: int = 0) -> None:
-        """Every link has a notification to be read."""
-        for index in range(LINKS):
+        """Every link that is up has a notification to be read."""
+        for index in (index for index in range(LINKS) if self.links[index].tunnel is not None):
             view, _ = self.ring.patch(sequence, 1, sequence, self.clock(), self.clock())
             self.tunnel(index).incoming.append(bytes(view))
 
@@ -309,9 +309,14 @@ def test_a_wlc_that_says_nothing_is_named(make: Callable[..., Fleet], use: Use, 
     assert absence.mute_named == ((named,) if mute else ())
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=("stays", "leaves"))
 @pytest.mark.parametrize(("use", "silent"), [(Use.TARGET_WLC, 1), (Use.BOTH, 0)])
-def test_a_wlc_that_stalls_until_the_load_is_over_is_named(make: Callable[..., Fleet], use: Use, silent: int) -> None:
-    """By when the load was to end, however late we are told so."""
+def test_a_wlc_that_stalls_until_the_load_is_over_is_named(
+    make: Callable[..., Fleet], use: Use, silent: int, leaves: bool
+) -> None:
+    """By when the load was to end, however late we are told so; also if it leaves in order just before that, as another
+    one does that has told everything.
+    """
     fleet = make(use=use)
     start_ns, length_ns = fleet.clock(), fleet.plan.duration_ns
     fleet.shard.start_load(start_ns, fleet.plan.load.stages)
@@ -320,6 +325,9 @@ def test_a_wlc_that_stalls_until_the_load_is_over_is_named(make: Callable[..., F
         fleet.bring(step)
         if step >= steps * 2 // 3:
             fleet.tunnel(3).incoming.clear()
+        if leaves and step == steps - 1:
+            for index in (0, 3):
+                fleet.tunnel(index).incoming.append(EndOfStream(orderly=True))
         fleet.turn()
         fleet.clock.now_ns += length_ns // steps
         fleet.shard.turn([])

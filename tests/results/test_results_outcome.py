@@ -362,6 +362,60 @@ def test_that_a_backlog_of_somebody_elses_grew_is_told(
         assert (result.verdict.limited_by, result.verdict.limit_reason) == (Limit.TARGET, f"{said}: a backlog grew")
 
 
+def test_what_comes_after_the_end_and_was_due_before_it_is_as_late_as_that(tmp_path: Path) -> None:
+    """A WLC stands still for the last half of a second, tells it all when the load is over, and goes on."""
+    stall_ns = NS_PER_S // 2
+    recorder = Recorder("before")
+    recorder.stages.add(["hold", "after"], [0, 2 * NS_PER_S])
+    reception = Reception(recorder, 1, 0, our_schedule=False)
+    reception.open(0, 1)
+    for number in range(300):
+        due_ns = number * NS_PER_S // 100
+        stalled = 2 * NS_PER_S - stall_ns <= due_ns < 2 * NS_PER_S
+        done_ns = 2 * NS_PER_S + number if stalled else due_ns
+        times = (due_ns, done_ns)
+        reception.absorb(Columns(*(np.array([value]) for value in (number, *times, 0))), [0], [1], [done_ns])
+    found = result_of(tmp_path, recorder)
+    assert found.metrics["notify.latency"].count == 200
+    assert found.metrics["notify.latency"].p99 == pytest.approx(stall_ns, rel=0.05)
+    assert found.metrics["notify.latency"].p50 == 0
+
+
+def answered_of(wait_ns: Callable[[int], int], rate: int = 40) -> Recorder:
+    """What an MSE records of requests that are due at a rate and answered after so long."""
+    recorder = Recorder("before")
+    recorder.stages.add(["hold"], [0])
+    for number in range(2 * rate):
+        due_ns = number * NS_PER_S // rate
+        recorder.wait("answered", "hold", due_ns, wait_ns(due_ns))
+    for _ in range(200):
+        recorder.record("notify.latency", 5, "hold")
+    counters = {f"requests.{name}": 2 * rate for name in ("due", "sent", "answered")}
+    recorder.counters.update(counters | {"notify.received": 200})
+    return recorder
+
+
+@pytest.mark.parametrize(
+    ("wait_ns", "judged", "longer", "code"),
+    [
+        (lambda due_ns: due_ns // 4, (), "500 ms", ExitCode.INCONCLUSIVE),  # 80 % of the rate
+        (lambda due_ns: due_ns // 4, ("request.measurement.latency.p99 < 2s",), "500 ms", ExitCode.INCONCLUSIVE),
+        (lambda due_ns: due_ns // 4, ("notify.received_per_s > 50",), "500 ms", ExitCode.INCONCLUSIVE),
+        (lambda due_ns: due_ns // 33, (), "60.6 ms", ExitCode.PASSED),
+        (lambda _: NS_PER_S, (), "", ExitCode.PASSED),
+        (lambda due_ns: NS_PER_S if due_ns // 25_000_000 % 20 == 0 else 0, (), "", ExitCode.PASSED),  # a tail
+    ],
+)
+def test_that_a_backlog_of_requests_grew_is_told(
+    wait_ns: Callable[[int], int], judged: tuple[str, ...], longer: str, code: ExitCode, tmp_path: Path
+) -> None:
+    text = f"{NOTIFY}[requests]\nmeasurement = {{ rate = 40 }}\n"
+    result = result_of(tmp_path, answered_of(wait_ns), text, demands=judged)
+    said = f"requests waited {longer} longer at the end of hold than at its beginning: a backlog grew"
+    assert result.verdict.exit_code == code
+    assert [reason for reason in result.verdict.reasons if "backlog" in reason] == ([said] if longer else [])
+
+
 @pytest.mark.parametrize("why", ["clock.clamped", "less_ns"])
 def test_no_backlog_is_told_of_where_the_clocks_do_not_tell(why: str, tmp_path: Path) -> None:
     recorder = told_of(lambda now_ns: now_ns // 2)

@@ -617,7 +617,7 @@ def test_which_response_answers_follows_from_the_subservice(name: str, subservic
         talk.hear(response(0, subservice, MACS[0], ()), transaction)
     assert talk.counters == {"due": 1, "sent": 1, "unmatched": 5}
     talk.hear(right(0, subservice, MACS[0], ()), transaction)
-    assert talk.counters == {"due": 1, "sent": 1, "unmatched": 5, "answered": 1}
+    assert talk.counters == {"due": 1, "sent": 1, "unmatched": 5, "answered": 1, "in_part": 1}  # it has no records
     assert histogram_values(talk.recorder, f"request.{name}.latency")[0] == 1
 
 
@@ -713,6 +713,35 @@ def test_a_refusal_is_an_answer_but_has_no_latency() -> None:
     talk.hear(m.MeasurementResponse(Status.NOT_SUBSCRIBED, 0, MACS[0], ()), transaction)
     assert talk.counters == {"due": 1, "sent": 1, "answered": 1, "refused": 1}
     assert histogram_values(talk.recorder, "request.measurement.latency")[0] == 0
+
+
+_DEVICE = (Status.OK, 0, MACS[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "in_part"),
+    [
+        ("measurement", m.MeasurementResponse(*_DEVICE, ()), 1),
+        ("on_demand", m.OnDemandResponse(Status.OK, Subservice.ON_DEMAND, MACS[0], ()), 1),
+        ("subscribe", m.SubscribeResponse(WANTED, Status.OK), 0),
+        ("subscribe", m.SubscribeResponse(WANTED & ~1, Status.OK), 1),
+        ("subscribe_groups", m.SubscribeResponse(WANTED & ~1, Status.OK), 1),
+        ("unsubscribe", m.UnsubscribeResponse(WANTED & ~1, Status.OK), 0),
+        ("unsubscribe", m.UnsubscribeResponse(WANTED, Status.OK), 1),
+        ("wips_config", m.WipsConfigResponse(Status.OK, 3), 0),
+        ("wips_config", m.WipsConfigResponse(Status.OK, 2), 1),
+    ],
+)
+def test_an_answer_that_gives_less_than_was_asked_for_is_counted(name: str, answer: Message, in_part: int) -> None:
+    device = "known" if name in ("measurement", "on_demand") else ""
+    service = 0 if name != "on_demand" else Subservice.ON_DEMAND
+    asked = PlannedRequest(name, 1.0, (service,), device, groups=("lobby",), signatures=3)
+    talk = Talk(asked, duration_ns=NS_PER_S)
+    talk.answering = False
+    talk.run_until(1)
+    ((_, transaction),) = talk.asked
+    talk.hear(answer, transaction)
+    assert talk.counters == {"due": 1, "sent": 1, "answered": 1} | ({"in_part": 1} if in_part else {})
 
 
 def test_an_echo_is_answered_while_requests_are_under_way() -> None:
