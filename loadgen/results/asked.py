@@ -327,6 +327,10 @@ def _refused(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
     refused, answered = counters.get("requests.refused", 0), counters.get("requests.answered", 0)
     if refused > answered * (TOLERANCE + asked.refusable) and "requests.refused" not in asked.judged:
         yield Shortfall(f"{refused:,} of {answered:,} requests that were answered were refused", True, _UNJUDGED)
+    in_part = counters.get("requests.in_part", 0)
+    if in_part > answered * (TOLERANCE + asked.refusable) and "requests.in_part" not in asked.judged:
+        what = f"{in_part:,} of {answered:,} requests that were answered gave less than was asked for"
+        yield Shortfall(what, True, _UNJUDGED)
 
 
 def _came_oddly(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:

@@ -301,6 +301,7 @@ def test_durations_that_are_all_cut_off_are_no_pass(tmp_path: Path) -> None:
     assert result.verdict.reasons[0].startswith("200 of 400 durations of notifications were below 0 or above 1 h: ")
 
 
+@pytest.mark.parametrize("how", ["refused", "in_part"])
 @pytest.mark.parametrize(
     ("requests", "use", "code"),
     [
@@ -310,16 +311,17 @@ def test_durations_that_are_all_cut_off_are_no_pass(tmp_path: Path) -> None:
     ],
 )
 def test_a_target_that_refuses_what_it_is_asked_is_no_pass(
-    requests: str, use: Use, code: ExitCode, tmp_path: Path
+    requests: str, use: Use, code: ExitCode, how: str, tmp_path: Path
 ) -> None:
     recorder = Recorder("before")
     for _ in range(200):
         recorder.record("notify.latency", 5, "hold")
-    counters = {"requests.due": 100, "requests.sent": 100, "requests.answered": 100, "requests.refused": 100}
+    counters = {"requests.due": 100, "requests.sent": 100, "requests.answered": 100, f"requests.{how}": 100}
     recorder.counters.update(counters | {"notify.received": 200, "notify.sent": 200, "notify.due": 200})
     result = result_of(tmp_path, recorder, f"{NOTIFY}[requests]\n{requests}\n", use)
     assert result.verdict.exit_code == code
-    assert "requests refused: 100" in result.verdict.reasons
+    line = "requests refused: 100" if how == "refused" else "requests answered with less than was asked for: 100"
+    assert line in result.verdict.reasons
 
 
 def told_of(late_ns: Callable[[int], int], *, rate: int = 100, seconds: int = 2) -> Recorder:
