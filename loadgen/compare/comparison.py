@@ -135,13 +135,15 @@ def _check(runs: Sequence[_ComparedRun], names: tuple[str, str]) -> None:
     for new, name in zip((False, True), names, strict=True):
         if not any(run.new is new for run in runs):
             raise InputError(Problem(name, "at least one result", "none"))
-    first = runs[0].result
     problems = []
-    for run in runs[1:]:
+    of_form: dict[int, _ComparedRun] = {}  # the first of those whose digests can be compared
+    for run in runs:
+        alike = of_form.setdefault(run.result.digest_form, run)
         for field in _SAME:
-            expected, found = str(getattr(first, field)), str(getattr(run.result, field))
+            first = alike if field == "plan_digest" else runs[0]
+            expected, found = str(getattr(first.result, field)), str(getattr(run.result, field))
             if expected != found:
-                problems.append(Problem(f"{run.name}: {field}", f"{expected} as in {runs[0].name}", found))
+                problems.append(Problem(f"{run.name}: {field}", f"{expected} as in {first.name}", found))
     if problems:
         raise InputError(problems)
 
@@ -153,6 +155,9 @@ def _reasons(runs: Sequence[_ComparedRun], differing: Sequence[tuple[str, str, s
             reasons.append(f"{run.name} does not count: {why}")
         elif not run.timed:
             reasons.append(f"{run.name} does not count for timings: its generator was DEGRADED")
+    if len(forms := {run.result.digest_form for run in runs}) > 1:
+        shown = " and ".join(map(str, sorted(forms)))
+        reasons.append(f"plan digests of forms {shown}: whether all had the same plan is not known")
     return reasons + [f"different environment: {name} {before} / {after}" for name, before, after in differing]
 
 

@@ -33,6 +33,7 @@ from loadgen.results.record import AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.results.result import Limit, RunResult, StageResult, environment
 from loadgen.results.thresholds import Figures, Status
 from loadgen.results.verdict import make_verdict
+from loadgen.scenario import digest
 from loadgen.scenario.plan import Plan, PlannedThreshold, Use, end_ns
 from loadgen.scenario.requests import refusable
 from loadgen.units import NS_PER_S
@@ -98,6 +99,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         schema_version=RunResult.VERSION,
         scenario=plan.scenario,
         plan_digest=plan.digest,
+        digest_form=digest.FORM,
         profile=plan.profile,
         use=plan.use,
         kind=plan.load.kind,

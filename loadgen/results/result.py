@@ -91,6 +91,7 @@ class RunResult(Document, frozen=True, tag="run"):
         metrics, rates: of the stages that count, and of what belongs to no stage (setting sessions up, echoes).
         counters: of the whole run.
         costs: what one notification, handshake or session cost.
+        digest_form: how the digest was made; those of two forms cannot be compared.
         clocks: of WLCs that are not ours; durations that begin by them are corrected where they are off.
         unfinished: the run had not ended when this was written; it is what stays of a run that was killed.
     """
@@ -118,6 +119,7 @@ class RunResult(Document, frozen=True, tag="run"):
     timeline: Timeline
     clocks: Clocks = Clocks()
     unfinished: bool = False
+    digest_form: int = 1  # of results from before there was this key
 
 
 def environment() -> dict[str, str]:

@@ -6,7 +6,6 @@ place where it ran (target addresses, files) or the keys that were made for it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from loadgen.hosts import further, parse_endpoint
 from loadgen.loads import LoadKind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.authentication import list_delays_ns, poll_tick_ns
+from loadgen.scenario.digest import chosen_of, digest_of
 from loadgen.scenario.reading import (
     mask_of,
     readings_range,
@@ -40,9 +40,8 @@ _OF_SWITCHES = ("attach", "location")
 # rate: a bound on descriptors, far above what a healthy target needs.
 _CONCURRENCY = 64
 _CONCURRENCY_PACED = 1000
-# What shapes the load only over datagrams, and only where something is sent again.
-_ONLY_DATAGRAMS = ("transport", "mtu_bytes", "handshake_retransmit_ns")
-_ONLY_REPEATING = ("response_timeout_ns", "retransmit_interval_ns", "max_retransmits")
+# What may differ between plans of one load: words, and who plays what of it where. Of the WLCs, their number counts.
+_NO_SHAPE = frozenset({"description", "use", "wlcs", "sessions", "mse_macs", "thresholds", "first"})
 
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -198,53 +197,9 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def digest(self) -> str:
         """12 hex digits over what shapes the load."""
-        shape = msgspec.structs.asdict(self)
-        for name in ("description", "use", "mse_macs", "thresholds", "first"):
-            del shape[name]
-        shape["wlcs"] = len(self.wlcs)
-        tls = msgspec.structs.asdict(shape.pop("tls"))
-        shape["tls_version"] = tls.pop("version")
-        session = {name: int(value) for name, value in msgspec.structs.asdict(shape.pop("session")).items()}
-        most = session.pop("max_retransmits")
-        shape |= {f"{name}_ns": value for name, value in session.items()} | {"max_retransmits": most}
-        wlc, mse = (msgspec.structs.asdict(shape.pop(side)) for side in ("wlc", "mse"))
-        shape |= {"wlc_clock_skew_ns": int(wlc.pop("clock_skew")), "mse_clock_skew_ns": int(mse.pop("clock_skew"))}
-        shape |= {"validity_ns": int(mse.pop("validity") or 0), "setup_timeout_ns": int(mse.pop("setup_timeout"))}
-        load = msgspec.structs.asdict(shape.pop("load"))
-        shape["backlog_ns"] = int(load.pop("backlog"))
-        shape |= wlc | mse | load
-        dtls = shape.pop("dtls")
-        shape |= {"mtu_bytes": dtls.mtu, "handshake_retransmit_ns": int(dtls.retransmit)}
-        shape |= {name: value for name, value in tls.items() if name not in _LATER_TLS or value != _DEFAULTS_TLS[name]}
-        # A plan that does without what there was not at first has the digest that it had.
-        for name in _LATER:
-            if shape[name] == _DEFAULTS[name]:
-                del shape[name]
-        if not self.requests:
-            del shape["requests"]
-        if not self.datagrams:
-            for name in _ONLY_DATAGRAMS:
-                del shape[name]
-        if not self.requests and not self.datagrams:
-            for name in _ONLY_REPEATING:
-                del shape[name]
-        return hashlib.sha256(msgspec.json.encode(shape, order="deterministic")).hexdigest()[:12]
-
-
-_LATER = (
-    *("sessions_per_user", "certificate", "validity_ns", "list_delays_ns", "poll_tick_ns"),
-    *("wlc_clock_skew_ns", "mse_clock_skew_ns", "site"),
-)
-_LATER_TLS = ("strong_cipher", "old_certificates")
-_DEFAULTS_TLS = {field.name: field.default for field in msgspec.structs.fields(TlsShape)}
-_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Plan) if field.name in _LATER} | {
-    "certificate": "ssc",
-    "validity_ns": 0,
-    "list_delays_ns": (0,),
-    "poll_tick_ns": 0,
-    "wlc_clock_skew_ns": 0,
-    "mse_clock_skew_ns": 0,
-}
+        lean = msgspec.structs.replace(self, wlcs=(), sessions=(), mse_macs=(), thresholds=())  # quick to walk
+        chosen = {name: value for name, value in chosen_of(lean).items() if name not in _NO_SHAPE}
+        return digest_of(chosen | {"wlcs": len(self.wlcs), "sessions": self.sessions})
 
 
 def end_ns(stages: Sequence[RateStage]) -> int:

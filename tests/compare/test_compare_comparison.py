@@ -307,6 +307,17 @@ def test_another_load_is_refused_with_both_values(field: str, value: Any) -> Non
     assert problem.found == str(value)
 
 
+def test_digests_of_two_forms_are_not_compared_and_that_is_said() -> None:
+    """A result from before digests were made another way, and one of today, of the same scenario."""
+    result = saved([run(), run()], [run(plan_digest="000000000000", digest_form=2)])
+    assert "plan digests of forms 1 and 2: whether all had the same plan is not known" in result.reasons
+    assert result.reasons == saved([run(), run()], [run()]).reasons + result.reasons[-1:]
+    with pytest.raises(InputError, match="new 2: scenario"):
+        saved([run()], [run(digest_form=2), run(scenario="slow", digest_form=2)])
+    with pytest.raises(InputError, match="new 2: plan_digest: expected 000000000000 as in new 1"):
+        saved([run()], [run(plan_digest="000000000000", digest_form=2), run(digest_form=2)])
+
+
 def test_every_difference_is_named_with_its_source() -> None:
     with pytest.raises(InputError) as caught:
         compare([run()], [run(use="x", profile="y")], paired=False, sources=["a.json", "b.json"])
