@@ -102,7 +102,7 @@ class PlannedWlcs(WlcShape, frozen=True, kw_only=True):
     poll_tick_ns: int = 0
 
 
-class PlannedMses(MseShape, frozen=True, kw_only=True, omit_defaults=True):
+class PlannedMses(MseShape, frozen=True, kw_only=True):
     """What all MSEs have in common. subscription: mask of the subservices that they ask for."""
 
     subscription: int
@@ -126,7 +126,7 @@ class PlannedLoad(LoadShape, frozen=True, kw_only=True):
     stages: tuple[RateStage, ...]
 
 
-class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+class Plan(msgspec.Struct, frozen=True):
     """Everything that the workers need to know, but for keys and start times. Durations in ns, rates in 1/s.
 
     Attributes:

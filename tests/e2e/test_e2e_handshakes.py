@@ -205,7 +205,7 @@ class TestBothSides:
         check_all_completed(batch[name], 50)
         assert batch[name].counters["handshakes.resumed"] == 0
         plan = json.loads((batch[name].folder / "plan.json").read_text("utf-8"))
-        assert f"{plan['tls_version']} {plan['key']}" == name
+        assert f"{plan['tls']['version']} {plan['tls']['key']}" == name
         assert (plan["load"]["kind"], plan["load"]["paced"], plan["load"]["concurrency"]) == ("handshake", True, 1000)
 
     def test_as_fast_as_it_goes(self, batch: dict[str, Ended]) -> None:

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import fastjsonschema
 import msgspec
 import pytest
+from click.testing import CliRunner
 from scenario_samples import SMALL, plan_of
 
+from loadgen.cli.schema import schema
 from loadgen.scenario.digest import chosen_of
 from loadgen.scenario.plan import Plan, PlannedLoad
 from loadgen.scenario.requests import PlannedRequest
@@ -20,6 +23,8 @@ from loadgen.scenario.site_plan import PlannedSite
 from loadgen.strict import read_unit, write_unit
 from loadgen.units import Duration
 
+# Of those that the validator knows the nearest; of what the schema uses, it has the same.
+DRAFT = "http://json-schema.org/draft-07/schema"
 SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").rglob("*.toml"))
 
 
@@ -180,5 +185,7 @@ def test_a_plan_read_from_its_json_is_that_plan(path: Path, tmp_path: Path) -> N
     plan = plan_of(tmp_path, path.read_text("utf-8"), "session.echo_interval=1500ms", "mse.clock_skew=-90s")
     text = msgspec.json.encode(plan, enc_hook=write_unit)
     assert json.loads(text)["session"]["echo_interval"] == "1500ms"
+    said = CliRunner().invoke(schema, ["plan"])
+    fastjsonschema.validate(json.loads(said.stdout) | {"$schema": DRAFT}, json.loads(text))
     read = msgspec.json.decode(text, type=Plan, dec_hook=read_unit)
     assert (read, read.digest) == (plan, plan.digest)
