@@ -24,7 +24,19 @@ ROOMS = [
     *("status", "prepare", "drive", "run", "diagnosis", "capacity", "report", "commands"),
     *("distributed", "distributed.node", "distributed.master", "cli"),
 ]
-BASE = {"__init__", "__version__", "errors", "clock", "files", "foreign", "hosts", "units", "strict", "loads"}
+BASE = {
+    "__init__",
+    "__version__",
+    "errors",
+    "clock",
+    "files",
+    "foreign",
+    "hosts",
+    "units",
+    "strict",
+    "loads",
+    "transports",
+}
 SANS_IO = {"base", "nmsp", "identity", "scenario", "measure", "session", "world", "results"}
 # Rooms that may know less than their place in the row allows.
 NARROW = {

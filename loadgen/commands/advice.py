@@ -11,11 +11,9 @@ from loadgen.prepare.job import Source
 from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.reading import relative_to
 from loadgen.scenario.schema import Scenario
+from loadgen.transports import TRANSPORTS
 
 NMSP_PORT = 16113
-# What comes of an address at which nobody listens, or there is nobody: over TCP, and over UDP.
-_REFUSALS = {"errors.tcp.refused", "errors.tcp.unreachable"}
-_SILENCE = {"errors.tls.timeout", "errors.tls.refused", "errors.tls.unreachable"}
 
 
 def advice(source: Source, plan: Plan, counters: Mapping[str, int]) -> list[str]:
@@ -24,14 +22,13 @@ def advice(source: Source, plan: Plan, counters: Mapping[str, int]) -> list[str]
         return []
     wlc = plan.wlcs[0]
     where = endpoint_shown(wlc.host, wlc.port or NMSP_PORT)
-    # loadgen check is TLS over TCP.
-    return [*_order(plan, counters, where), *([] if plan.datagrams else [_closer(source, plan, where)])]
+    return [*_order(plan, counters, where), _closer(source, plan, where)]
 
 
 def _order(plan: Plan, counters: Mapping[str, int], where: str) -> list[str]:
     """The side that is dialed has to be there first."""
     errors = {name for name, count in counters.items() if name.startswith("errors.") and count}
-    if not plan.use.plays_mse or not errors or not errors <= (_SILENCE if plan.datagrams else _REFUSALS):
+    if not plan.use.plays_mse or not errors or not errors <= TRANSPORTS[plan.transport].silence:
         return []
     return [f"nobody answered at {where}: start the WLCs first, or wait for them here with --wait-for-target 30s"]
 
@@ -60,6 +57,8 @@ def _same_for_both(scenario: Scenario, path: Path) -> list[str]:
     words = [] if scenario.wlc.auth_list is None else ["--auth-list", str(relative_to(path, scenario.wlc.auth_list))]
     if not scenario.wlc.authenticate:
         words = ["--unauthenticated"]
+    if scenario.transport != "tls":
+        words += ["--transport", scenario.transport]
     if scenario.tls.key_hash != "sha256":
         words += ["--key-hash", scenario.tls.key_hash]
     if scenario.tls.hash_over != "spki":

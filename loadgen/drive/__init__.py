@@ -2,12 +2,13 @@
 
 `driver.Driver` is what a worker needs of whatever drives its endpoints: a `Shard` over TLS, or a `DtlsDriver`.
 
-- Both: `equipment` (what a driver is given: plan, clock, recorder), `peers` (whom it has links to), `phase` (where a
-  link stands), `presence` (which were there, and for how long), `term` (how long they are to stay), `redialing` (where
-  nobody is yet), `strangers` (who has yet to say something), `aaa` (auth lists in order, and who was let in, counted),
-  `mse_sessions` (whom MSEs dial, what they record and ask, and how they leave), `wlc_sessions` (what WLCs record, and
-  whom they owe notifications), `handshake_load` (which handshakes are due, where they are all that is wanted),
-  `controllers` (the WLCs), `cpu_cost`, `pauses` (how long it stood still), `tracing` (which handshakes are traced).
+- All: `transport_drivers` (who drives a transport's endpoints), `equipment` (what a driver is given: plan, clock,
+  recorder), `peers` (whom it has links to), `phase` (where a link stands), `presence` (which were there, and for how
+  long), `term` (how long they are to stay), `redialing` (where nobody is yet), `strangers` (who has yet to say
+  something), `aaa` (auth lists in order, and who was let in, counted), `mse_sessions` (whom MSEs dial, what they record
+  and ask, and how they leave), `wlc_sessions` (what WLCs record, and whom they owe notifications), `handshake_load`
+  (which handshakes are due, where they are all that is wanted), `controllers` (the WLCs), `cpu_cost`, `pauses` (how
+  long it stood still), `tracing` (which handshakes are traced).
 - TLS: `loop` (epoll and timers), `links`, `tls` (`Shard`), `tls_accept` and `tls_dial` (how links come about),
   `tls_serve` (what all WLCs with sessions do; `asides`: what of a tail that was not taken is notifications),
   `tls_wlc`, `tls_site` and `tls_mse` (sessions, notifications, requests), `tls_handshakes` (both sides of

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 
 from loadgen.drive.phase import Phase
 from loadgen.hosts import endpoint_shown
-from loadgen.measure.clocks import DATAGRAM_SLACK_NS, PeerClocks
+from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.scenario.plan import Plan, PlannedSession
 from loadgen.session.link import Endpoint
 from loadgen.status.answer import Question, SideCounts
+from loadgen.transports import TRANSPORTS
 
 # Which of a run's counters a leaf is the sum of. What no run counts has no leaf here: its 0 would be invented.
 RECORDED_AS = {
@@ -44,7 +45,7 @@ def peer_clocks(
     if plan.use.plays_wlc:
         return None
     wlcs = [endpoint_shown(host, port) for host, port in addresses]
-    return PeerClocks([wlcs[session.wlc] for session in sessions], DATAGRAM_SLACK_NS if plan.datagrams else 0)
+    return PeerClocks([wlcs[session.wlc] for session in sessions], TRANSPORTS[plan.transport].clock_slack_ns)
 
 
 class PeerLink(Protocol):

@@ -20,7 +20,7 @@ from loadgen.drive.phase import Phase
 from loadgen.drive.strangers import GRACE_NS, SILENT, Strangers
 from loadgen.drive.tls import Shard
 from loadgen.session.wlc import WlcEndpoint
-from loadgen.transport.address import host_and_port
+from loadgen.transport.address import host_and_port, socket_address
 from loadgen.transport.patient import PatientTunnel
 from loadgen.transport.tls import Tunnel, Want, kind_of_errno
 from loadgen.transport.verifying import Ruling
@@ -31,6 +31,25 @@ _ACCEPTS_PER_TURN = 64
 _REST_NS = 100 * NS_PER_MS
 # Half of this costs a sender at its limit a tenth of its rate.
 MOST_UNSENT_BYTES = 1 << 17
+
+
+def listener(address: tuple[str, int], idle: bool) -> socket.socket:
+    """A bound TCP socket; idle: it does not listen yet.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(socket_address(*address))
+        if not idle:
+            sock.listen(LISTEN_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class WlcLink(Link):

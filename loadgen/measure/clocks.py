@@ -38,8 +38,6 @@ _MOST_STEPS = 10
 # Drift that does not show is known to be none when it could be no more than this: crystals differ by more.
 _DRIFT_KNOWN_PPB = 10_000
 _LISTED = 16
-# Datagrams overtake each other, but not by that much.
-DATAGRAM_SLACK_NS = NS_PER_S // 4
 
 
 class ClockReading(msgspec.Struct, frozen=True):

@@ -170,7 +170,7 @@ OPTIONAL_PREFIXES = ("service.", "requests.", "transmit.", "notify.unacknowledge
 # What each kind of load has counters of; the other kind's are left out.
 NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.", *OPTIONAL_PREFIXES)
 HANDSHAKE_PREFIXES = ("handshakes.",)
-# What each transport has no counters of.
+# What only one transport has counters of.
 TLS_ONLY = frozenset(
     {
         *("notify.unacknowledged_bytes", "notify.untaken_bytes"),
@@ -183,6 +183,7 @@ DTLS_ONLY = frozenset(
         *("messages.retransmitted", "messages.repeated", "notify.early"),
     }
 )
+ONLY_OVER = {"tls": TLS_ONLY, "dtls": DTLS_ONLY}
 RATES = {
     "handshake.per_s": "sessions established per second: the pace of all but the first and the last tenth of them",
     "handshake.completed_per_s": "handshakes completed per second, of those due in stages that count",

@@ -7,15 +7,11 @@ import msgspec
 from loadgen.loads import LoadKind
 from loadgen.prepare.machine import cpus_available
 from loadgen.scenario.plan import Plan, Use
+from loadgen.transports import TRANSPORTS
 
-# CPU time of one side: a write by itself, or what wakes its reader and reads it; and each notification in it.
-_WRITE_S = 12e-6
+# CPU time of one side for each notification, beside what sending it costs.
 _NOTIFICATION_S = 0.25e-6
-# The same for a datagram (docs/dtls.md); what goes with others in one costs as much less.
-_DATAGRAM_S = 200e-6
 _HANDSHAKE_S = {"p256": 520e-6, "rsa-2048": 775e-6}
-# How many times as much over DTLS: a socket and a task for each, and the cookie.
-_DATAGRAM_HANDSHAKES = 2
 
 
 class Effort(msgspec.Struct, frozen=True):
@@ -37,17 +33,17 @@ class Effort(msgspec.Struct, frozen=True):
 
 
 def effort_of(plan: Plan, peak_per_s: float, workers: int, together: float) -> Effort:
-    """Args: peak_per_s: what we have to make; workers: per side; together: notifications that may go in a datagram."""
+    """Args: peak_per_s: what we have to make; workers: per side; together: notifications that may go at once."""
     sides = 2 if plan.use is Use.BOTH else 1
     cpus = cpus_available()
     # Neither side can have more than its workers, and both share the machine.
     of_a_side = min(workers, cpus / sides)
-    handshake_s = _HANDSHAKE_S[plan.tls.key] * (_DATAGRAM_HANDSHAKES if plan.datagrams else 1)
+    transport = TRANSPORTS[plan.transport]
+    handshake_s = _HANDSHAKE_S[plan.tls.key] * transport.handshake_cost
     alone_s = together_s = handshake_s
     if plan.load.kind is LoadKind.NOTIFY:
-        write_s = _DATAGRAM_S if plan.datagrams else _WRITE_S
-        alone_s = write_s / min(plan.load.burst, together) + _NOTIFICATION_S
-        together_s = (write_s / together if plan.datagrams else 0.0) + _NOTIFICATION_S
+        alone_s = transport.send_s / min(plan.load.burst, together) + _NOTIFICATION_S
+        together_s = transport.send_s / together + _NOTIFICATION_S
     return Effort(
         cpus=cpus,
         cpus_needed=sides * peak_per_s * alone_s,

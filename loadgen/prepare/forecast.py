@@ -15,10 +15,9 @@ from loadgen.prepare.limits import descriptors_needed
 from loadgen.prepare.machine import memory_available_bytes
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.site_plan import notifications_per_s
+from loadgen.transports import TRANSPORTS
 from loadgen.units import NS_PER_S
 
-# Measured with 10,000 sessions (docs/performance.md); OpenSSL has most of it.
-_SESSION_BYTES = 32 * 1024
 # A worker with its libraries and buffers, and the supervisor; measured with one session.
 _PROCESS_BYTES = 72 * 1024 * 1024
 # Key, certificate, TLS context and Python objects of one of our WLCs, without its stations.
@@ -26,12 +25,6 @@ _WLC_BYTES = 40 * 1024
 # A site without what it hears; and for each pair of access point and whatever it may hear (world/population).
 _SITE_BYTES = 64 * 1024
 _READING_BYTES = 8
-# The same over DTLS, with 2,000 (docs/dtls.md): two tasks, a queue and a trio endpoint for each.
-_DTLS_SESSION_BYTES = 90 * 1024
-# IP and UDP headers, and what DTLS 1.2 with AES-GCM adds, for each datagram.
-_DATAGRAM_OVERHEAD_BYTES = 28 + 37
-# TCP/IP headers with timestamps, and what TLS 1.2 with AES-GCM adds, for each write.
-_WRITE_OVERHEAD_BYTES = 52 + 29
 
 
 class StageForecast(msgspec.Struct, frozen=True):
@@ -151,20 +144,19 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
 
 def _overhead_bytes(plan: Plan, size: float) -> float:
     """Beside each notification, if each burst is written by itself."""
-    if not plan.datagrams:
-        return _WRITE_OVERHEAD_BYTES / plan.load.burst
-    return _DATAGRAM_OVERHEAD_BYTES / min(plan.load.burst, _together(plan, size))
+    return TRANSPORTS[plan.transport].overhead_bytes / min(plan.load.burst, _together(plan, size))
 
 
 def _together(plan: Plan, size: float) -> float:
-    """As many notifications as may go together: in a datagram; there is no limit that matters over TCP."""
-    return max(1, (plan.dtls.mtu - _DATAGRAM_OVERHEAD_BYTES) // size) if plan.datagrams else math.inf
+    """As many notifications as may go at once."""
+    transport = TRANSPORTS[plan.transport]
+    return max(1, (plan.dtls.mtu - transport.overhead_bytes) // size) if transport.bounded else math.inf
 
 
 def _memory_bytes(plan: Plan, profile: WireProfile, workers: int) -> int:
     sides = plan.use.plays_wlc + plan.use.plays_mse
     links = len(plan.sessions) if plan.load.kind is LoadKind.NOTIFY else plan.load.concurrency
-    session = _DTLS_SESSION_BYTES if plan.datagrams else _SESSION_BYTES
+    session = TRANSPORTS[plan.transport].session_bytes
     total = _PROCESS_BYTES * (1 + sides * workers) + sides * links * session
     if plan.use.plays_wlc and plan.site is not None:
         heard = sum(planned.count for planned in plan.site.classes) * plan.site.aps

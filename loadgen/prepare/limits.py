@@ -12,6 +12,7 @@ from loadgen.hosts import endpoint_shown
 from loadgen.loads import LoadKind
 from loadgen.scenario.plan import Plan
 from loadgen.transport.parting import MOST_PARTINGS
+from loadgen.transports import TRANSPORTS
 from loadgen.units import NS_PER_S
 
 # Beside the sessions of the plan, for each worker. Each costs some 50 KiB, over DTLS some 90.
@@ -20,7 +21,6 @@ MOST_STRANGERS = 256
 _ELSEWHERE = "; for several machines see docs/distributed.md"
 # Python, trio, the channel, epoll, log files; measured about 20.
 _OWN_DESCRIPTORS = 64
-_TIME_WAIT_S = 60  # Linux's TCP_TIMEWAIT_LEN
 # Strangers, and those who were refused and are heard out: a descriptor each, where the hard limit allows it.
 _SPARE_DESCRIPTORS = MOST_STRANGERS + MOST_PARTINGS
 # Two pipes, what it says on stderr, its process: held by the supervisor, plus the far ends while it starts.
@@ -108,14 +108,15 @@ def _check_closed_ports(plan: Plan, host: str, port: int, share: float, ports: i
     """The port of a closed TCP connection rests in TIME_WAIT; many handshakes per second to one address use up all."""
     # 1: ports are used again after a second, everywhere; 2: to loopback addresses only (Linux's default).
     reuse = Path("/proc/sys/net/ipv4/tcp_tw_reuse").read_text("ascii").strip()
-    if plan.datagrams or not plan.load.paced or reuse == "1" or (reuse == "2" and _is_loopback(host)):
+    rest_s = TRANSPORTS[plan.transport].port_rest_s
+    if not rest_s or not plan.load.paced or reuse == "1" or (reuse == "2" and _is_loopback(host)):
         return
     peak_per_s = share * max(max(stage.start_per_s, stage.end_per_s) for stage in plan.load.stages)
-    most = peak_per_s * min(_TIME_WAIT_S, plan.duration_ns / NS_PER_S)
+    most = peak_per_s * min(rest_s, plan.duration_ns / NS_PER_S)
     if most > ports:
         expected = (
-            f"at most {ports / _TIME_WAIT_S:,.0f} handshakes/s to {endpoint_shown(host, port)}: each keeps one of "
-            f"{ports:,} local ports for {_TIME_WAIT_S} s (sysctl net.ipv4.tcp_tw_reuse=1 lifts that)"
+            f"at most {ports / rest_s:,.0f} handshakes/s to {endpoint_shown(host, port)}: each keeps one of "
+            f"{ports:,} local ports for {rest_s} s (sysctl net.ipv4.tcp_tw_reuse=1 lifts that)"
         )
         raise InputError(Problem("local ports", expected, f"{peak_per_s:,.0f}/s"))
 

@@ -13,13 +13,12 @@ from loadgen.measure.merge import Merger
 from loadgen.measure.names import (
     BOTH_COUNTERS,
     COUNTERS,
-    DTLS_ONLY,
     HANDSHAKE_PREFIXES,
     MSE_ALONE_COUNTERS,
     MSE_COUNTERS,
     NOTIFY_PREFIXES,
+    ONLY_OVER,
     OPTIONAL_PREFIXES,
-    TLS_ONLY,
     WLC_COUNTERS,
 )
 from loadgen.measure.stages import NO_STAGE
@@ -80,7 +79,7 @@ def make_counters(
     mse: bool,
     complete: bool,
     over: bool = False,
-    datagrams: bool = False,
+    transport: str = "tls",
 ) -> dict[str, int]:
     """All counters that could be measured, those that stayed 0 too.
 
@@ -89,7 +88,7 @@ def make_counters(
         complete: every worker handed in its last figures. Then, with both sides ours, what was sent and never came is
             lost, even if no later notification showed the gap.
         over: none will hand in any more. Where a worker did not, nobody knows what became of that.
-        datagrams: over DTLS.
+        transport: the others' own counters are left out.
     """
     missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
     if wlc and mse and complete:
@@ -99,7 +98,7 @@ def make_counters(
         counters["notify.unaccounted"], counters["notify.unreported"] = max(0, unknown), max(0, -unknown)
     unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
     unseen |= MSE_ALONE_COUNTERS if wlc and mse else BOTH_COUNTERS
-    unseen |= TLS_ONLY if datagrams else DTLS_ONLY
+    unseen |= frozenset().union(*(only for over_it, only in ONLY_OVER.items() if over_it != transport))
     # Only the side that keeps the schedule knows what it gave up.
     if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):
         unseen |= {"handshakes.due", "handshakes.dropped"}

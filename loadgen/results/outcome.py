@@ -266,7 +266,7 @@ def _durations(merger: Merger, spans: Sequence[StageSpan]) -> int:
 def _counters(plan: Plan, found: Counter[str], *, complete: bool, over: bool = False) -> dict[str, int]:
     wlc, mse = plan.use.plays_wlc, plan.use.plays_mse
     return make_counters(
-        found, plan.load.kind, wlc=wlc, mse=mse, complete=complete, over=over, datagrams=plan.datagrams
+        found, plan.load.kind, wlc=wlc, mse=mse, complete=complete, over=over, transport=plan.transport
     )
 
 

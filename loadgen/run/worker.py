@@ -18,18 +18,11 @@ import trio
 
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.driver import Driver
-from loadgen.drive.dtls_handshakes import DtlsHandshakeMseDriver, DtlsHandshakeWlcDriver
-from loadgen.drive.dtls_mse import DtlsMseDriver
-from loadgen.drive.dtls_wlc import DtlsWlcDriver
 from loadgen.drive.equipment import equip
 from loadgen.drive.pauses import Pauses
 from loadgen.drive.tls import Shard
-from loadgen.drive.tls_accept import LISTEN_BACKLOG
-from loadgen.drive.tls_handshakes import HandshakeMseShard, HandshakeWlcShard
-from loadgen.drive.tls_mse import MseShard
-from loadgen.drive.tls_site import SiteShard
-from loadgen.drive.tls_wlc import WlcShard
 from loadgen.drive.tracing import Traced, Tracer
+from loadgen.drive.transport_drivers import TRANSPORT_DRIVERS, TransportDrivers
 from loadgen.errors import InputError, Problem
 from loadgen.hosts import endpoint_shown
 from loadgen.loads import LoadKind
@@ -65,10 +58,9 @@ from loadgen.run.channel import (
     worker_name,
 )
 from loadgen.scenario.plan import Use, end_ns
-from loadgen.transport import dtls
-from loadgen.transport.address import host_and_port, socket_address
-from loadgen.transport.contexts import ContextMaker, client_context, server_context
-from loadgen.transport.verifying import Clock, ClockedContext, observed, skewed
+from loadgen.transport.address import host_and_port
+from loadgen.transport.contexts import client_context, server_context
+from loadgen.transport.verifying import Clock, observed, skewed
 from loadgen.units import NS_PER_S
 
 # Intervals may be minutes long: in between, the supervisor is to know that we are there.
@@ -90,6 +82,7 @@ class Worker:
         self._memory_before_sessions: int | None = None
         self._sessions_memory = 0
         self._profile = compiled(assignment.profile)
+        self._drivers = TRANSPORT_DRIVERS[assignment.plan.transport]
         self._equipment = equip(
             assignment.role,
             assignment.plan,
@@ -327,7 +320,7 @@ class Worker:
         assignment, plan = self._assignment, self._assignment.plan
         planned = plan.wlcs[assignment.worker :: assignment.workers]
         idle = bool(plan.sessions_per_user) and plan.use is Use.SERVE_WLC
-        listeners = _listen([(wlc.host, wlc.port) for wlc in planned], idle=idle, datagrams=plan.datagrams)
+        listeners = _listen(self._drivers, [(wlc.host, wlc.port) for wlc in planned], idle=idle)
         if plan.use is Use.SERVE_WLC:
             self._pauses.opens()
         addresses = tuple(host_and_port(listener.getsockname()) for listener in listeners)
@@ -346,16 +339,11 @@ class Worker:
                 old_certificates=plan.tls.old_certificates,
                 trusted_pem=assignment.trusted_pem,
                 clock=self._clock(plan.wlc.clock_skew),
-                make=self._make_context,
+                make=self._drivers.make_context,
             )
             for identity in assignment.identities
         ]
-        if plan.load.kind is LoadKind.HANDSHAKE:
-            shaking = DtlsHandshakeWlcDriver if plan.datagrams else HandshakeWlcShard
-            return shaking(self._equipment, listeners, contexts, aaa), addresses
-        if plan.site is not None:
-            return SiteShard(self._equipment, listeners, contexts, aaa), addresses
-        return (DtlsWlcDriver if plan.datagrams else WlcShard)(self._equipment, listeners, contexts, aaa), addresses
+        return self._drivers.wlc_maker(plan)(self._equipment, listeners, contexts, aaa), addresses
 
     def _mse_shard(self, order: Dial) -> Driver:
         assignment, plan = self._assignment, self._assignment.plan
@@ -369,24 +357,19 @@ class Worker:
                 strong=plan.tls.strong_cipher,
                 old_certificates=plan.tls.old_certificates,
                 clock=self._clock(plan.mse.clock_skew),
-                make=self._make_context,
+                make=self._drivers.make_context,
             )
             for identity in assignment.identities
         ]
         if plan.load.kind is LoadKind.HANDSHAKE:
-            shaking = DtlsHandshakeMseDriver if plan.datagrams else HandshakeMseShard
-            return shaking(self._equipment, order.addresses, contexts)
-        shard = (DtlsMseDriver if plan.datagrams else MseShard)(self._equipment, order.addresses, contexts)
+            return self._drivers.shaking_mses(self._equipment, order.addresses, contexts)
+        shard = self._drivers.mses(self._equipment, order.addresses, contexts)
         if not plan.sessions_per_user:
             shard.start_dialing(order.at_ns, order.again_until_ns)
         return shard
 
     def _clock(self, skew_ns: int) -> Clock | None:
         return skewed(skew_ns / NS_PER_S, self._assignment.to_unix_ns / NS_PER_S)
-
-    @property
-    def _make_context(self) -> ContextMaker:
-        return dtls.DatagramContext if self._assignment.plan.datagrams else ClockedContext
 
 
 def _lags() -> dict[str, Histogram]:
@@ -400,8 +383,8 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _listen(addresses: list[tuple[str, int]], *, idle: bool, datagrams: bool) -> list[socket.socket]:
-    """Listening sockets, or bound ones that do not listen yet, or for datagrams; all or none.
+def _listen(drivers: TransportDrivers, addresses: list[tuple[str, int]], *, idle: bool) -> list[socket.socket]:
+    """Bound sockets, all or none. Args: idle: nobody is to be able to connect yet.
 
     Raises:
         InputError: every address that cannot be had, and why.
@@ -410,7 +393,7 @@ def _listen(addresses: list[tuple[str, int]], *, idle: bool, datagrams: bool) ->
     problems: list[Problem] = []
     for host, port in addresses:
         try:
-            listeners.append(dtls.listen((host, port)) if datagrams else _listener((host, port), idle=idle))
+            listeners.append(drivers.bind((host, port), idle))
         except OSError as error:
             found = (error.strerror or str(error)).lower()
             problems.append(Problem("wlc.listen", f"to listen on {endpoint_shown(host, port)}", found))
@@ -419,20 +402,6 @@ def _listen(addresses: list[tuple[str, int]], *, idle: bool, datagrams: bool) ->
             sock.close()
         raise InputError(problems)
     return listeners
-
-
-def _listener(address: tuple[str, int], *, idle: bool) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(socket_address(*address))
-        if not idle:
-            sock.listen(LISTEN_BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 async def _main() -> None:

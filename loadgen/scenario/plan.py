@@ -171,11 +171,6 @@ class Plan(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, wlcs=tuple(wlcs))
 
     @property
-    def datagrams(self) -> bool:
-        """Sessions over DTLS and UDP, not over TLS and TCP."""
-        return self.transport == "dtls"
-
-    @property
     def duration_ns(self) -> int:
         """Length of the load, without setting up and draining."""
         return end_ns(self.load.stages)

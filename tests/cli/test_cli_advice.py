@@ -99,8 +99,12 @@ def test_the_order_is_not_blamed_for_what_a_wlc_said(path: Path) -> None:
 
 
 def test_over_datagrams_silence_is_all_that_there_is(path: Path) -> None:
-    (line,) = said(path, Use.SERVE_MSE, None, 'transport = "dtls"', tls__timeout=3)
+    line, closer = said(path, Use.SERVE_MSE, None, 'transport = "dtls"', tls__timeout=3)
     assert line.startswith("nobody answered at 127.0.1.1:16113: ")
+    words = command_in(closer)
+    words = words[words.index("check") :]
+    assert words[:3] == ["check", "wlc", "127.0.1.1:16113"]
+    assert check.commands["wlc"].make_context("wlc", words[2:]).params["transport"] == "dtls"
 
 
 def test_both_sides_ours_need_no_advice(path: Path) -> None:

@@ -636,7 +636,7 @@ def test_each_transport_has_counters_of_its_own() -> None:
     merger = merger_of(sessions__attempted=1, datagrams__sent=3)
 
     def names(*, wlc: bool, mse: bool) -> set[str]:
-        return set(make_counters(merger.counters(), LoadKind.NOTIFY, wlc=wlc, mse=mse, complete=True, datagrams=True))
+        return set(make_counters(merger.counters(), LoadKind.NOTIFY, wlc=wlc, mse=mse, complete=True, transport="dtls"))
 
     ours = {name for name in COUNTERS if not name.startswith(("handshakes.", *OPTIONAL_PREFIXES))}
     one = names(wlc=True, mse=False) | names(wlc=False, mse=True)

@@ -19,7 +19,7 @@ def test_the_plan_has_it(tmp_path: Path) -> None:
         tmp_path, DTLS, "dtls.mtu=576", "dtls.retransmit=250ms", "session.response_timeout=2s",
         "session.retransmit_interval=5s", "session.max_retransmits=1",
     )  # fmt: skip
-    assert plan.datagrams
+    assert plan.transport == "dtls"
     assert (plan.dtls.mtu, plan.dtls.retransmit) == (576, 250_000_000)
     assert msgspec.structs.astuple(plan.session)[2:] == (2 * 10**9, 5 * 10**9, 1)
 
@@ -28,7 +28,7 @@ def test_defaults(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, DTLS)
     assert (plan.dtls.mtu, plan.dtls.retransmit) == (1500, 10**9)
     assert msgspec.structs.astuple(plan.session)[2:] == (10**9, 3 * 10**9, 5)
-    assert not plan_of(tmp_path, SMALL).datagrams
+    assert plan_of(tmp_path, SMALL).transport == "tls"
 
 
 def test_the_digest_has_it_with_dtls_only(tmp_path: Path) -> None:
