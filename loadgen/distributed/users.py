@@ -127,8 +127,6 @@ def per_wlc_per_s(fleet: UserFleet) -> float:
     scenario = fleet.scenario
     if scenario.load.kind != "notify":
         raise InputError(Problem("load.kind", '"notify", for Locust users', f'"{scenario.load.kind}"'))
-    if scenario.transport != "tls":
-        raise InputError(Problem("transport", '"tls", for Locust users', f'"{scenario.transport}"'))
     if fleet.per_s is not None:
         return fleet.per_s
     if scenario.load.interval is not None:

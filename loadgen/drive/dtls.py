@@ -136,7 +136,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         self.load_over.set()
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
-        raise AssertionError("users are refused with this transport, when arguments are checked")
+        raise AssertionError("only a plan with sessions has users")
 
     def halt(self) -> None:
         raise NotImplementedError
@@ -415,7 +415,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         """End a link because the run ends: in order if it is up, and otherwise it is nobody's failure."""
         self.take_of(link)
         if link.phase is Phase.ACTIVE:
-            self.end(link, orderly=True)
+            self.close(link)
         elif link.phase < Phase.ACTIVE:
             self.part(link)
             self.on_withdrawn(link)

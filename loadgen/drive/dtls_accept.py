@@ -17,6 +17,7 @@ from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import server_statistics
 from loadgen.drive.phase import Phase
 from loadgen.drive.strangers import SILENT, Strangers
+from loadgen.scenario.plan import Use
 from loadgen.transport.dtls import Association, endpoint_of
 from loadgen.transport.tls import TransportFault
 
@@ -54,15 +55,33 @@ class AcceptingDriver(DtlsDriver[DtlsLinkT]):
         self._endpoints = [endpoint_of(sock) for sock in sockets]
         self.dialed_by_us = equipment.plan.use.plays_mse
         self.closing = False
+        self._begun = 0  # WLCs that let clients in, or have done so
+        self._wanted = 0 if self._come_later else len(sockets)  # the first of them do now
         self._unmet: dict[int, None] = {}  # hellos that were refused as they stood, the latest last
 
     @abstractmethod
     def new_link(self, association: Association, number: int, now_ns: int) -> DtlsLinkT:
         """Somebody has come to the worker's WLC of this number; counted as an attempt where it is nobody else's."""
 
+    @property
+    def _come_later(self) -> bool:
+        """Users are WLCs: none is there before it was mustered."""
+        return bool(self.plan.sessions_per_user) and self.plan.use is Use.SERVE_WLC
+
     def begin(self) -> None:
-        for number, (endpoint, context) in enumerate(zip(self._endpoints, self._contexts, strict=True)):
-            self.nursery.start_soon(endpoint.serve, context, partial(self._accepted, number))
+        self._serve()
+
+    def let_in(self, count: int) -> None:
+        """Only the first so many WLCs are there; nobody answers for the others."""
+        self._wanted = count
+        self._serve()
+
+    def _serve(self) -> None:
+        for number in range(self._begun, self._wanted):
+            self.nursery.start_soon(
+                self._endpoints[number].serve, self._contexts[number], partial(self._accepted, number)
+            )
+        self._begun = max(self._begun, self._wanted)
 
     def endpoints(self) -> list[trio.DTLSEndpoint]:
         return self._endpoints
@@ -74,7 +93,7 @@ class AcceptingDriver(DtlsDriver[DtlsLinkT]):
 
     async def _accepted(self, number: int, channel: trio.DTLSChannel) -> None:
         """An association with one of our WLCs, from the cookie to its end."""
-        if self.closing:
+        if self.closing or number >= self._wanted:
             return
         admission = None if self._aaa is None else Admission(self._aaa, self.recorder)
         association = Association(channel, self.plan.dtls.mtu, admission)

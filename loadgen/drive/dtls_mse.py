@@ -84,6 +84,17 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         self.mses.start_dialing(at_ns, again_until_ns)
         self.wake(at_ns)
 
+    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
+        self.mustered = users
+        if self.mses.muster(users, at_ns, over_ns):
+            for link in list(self.links):
+                if link.number >= self.mses.wanted:
+                    self.withdraw(link)
+        self.wake(at_ns)
+
+    def pending(self) -> int:
+        return self.mses.pending(self.links)
+
     def halt(self) -> None:
         if not self.mses.halting:
             self.mses.halt()

@@ -75,6 +75,7 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: dict[int, None] = {}  # positions, in the order of their turns
         self._finishing = False
+        self._belated: list[DtlsWlcLink] = []  # sessions that came up after their user was dismissed
         # A datagram is never held up by its receiver: all lateness is the generator's.
         self._lag = equipment.recorder.gather([("notify.lag", "generator.lag")], "sent")
 
@@ -91,6 +92,14 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         self.wlcs.end_load()
         super().end_load()
 
+    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
+        wanted = self.wlcs.muster(users)
+        if not self.dialed_by_us:
+            self.let_in(wanted)
+        for link in list(self.links):
+            if self.wlcs.dismisses(link.number, link.phase):
+                self.withdraw(link)
+
     def halt(self) -> None:
         self.halted.set()  # this side begins nothing
 
@@ -103,12 +112,14 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         self.wake(now)
 
     def next_wake_ns(self, now_ns: int) -> int:
-        if self._visits or (self._finishing and not self.closing):
+        if self._visits or self._belated or (self._finishing and not self.closing):
             return now_ns
         return max(self.owing.slot_due_ns(self._counted), now_ns + TICK_NS)
 
     async def on_tick(self, now_ns: int) -> None:
         owing = self.owing
+        while self._belated:
+            self.withdraw(self._belated.pop())
         if (slots := owing.slots(now_ns)) > self._counted or self._visits:
             await self._send_until(slots, now_ns + _SEND_BUDGET_NS)
         now = self.clock()
@@ -200,6 +211,9 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
     def on_active(self, link: DtlsWlcLink, now_ns: int) -> None:
         assert link.endpoint is not None
         self.wlcs.came_up(link.number, link.started_ns, now_ns)
+        if self.wlcs.dismisses(link.number, Phase.ACTIVE):
+            self._belated.append(link)
+            self.wake(now_ns)
         self.notifiers.came_up(link, link.endpoint.granted, now_ns)
 
     def on_granted(self, link: DtlsWlcLink, before: int, now_ns: int) -> None:

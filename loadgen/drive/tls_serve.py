@@ -53,8 +53,7 @@ class ServingShard(ListeningShard[WlcLinkT]):
         self.unacknowledged_bytes = 0  # of notifications: by links that are gone; after the load, by all
         self.record_bytes = RECORD_BYTES.get(plan.tls.version, OLD_RECORD_BYTES)
         self._finishing = self._closing = False
-        self._users: int | None = None  # whose WLCs are wanted; None: all are
-        self._belated: list[WlcLinkT] = []  # sessions that came up after the run had begun to end
+        self._belated: list[WlcLinkT] = []  # sessions that came up after their user was dismissed
         self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
         # Where the receiver's socket was full, lateness is not the generator's.
         self._lag_held_up = recorder.gather([("notify.lag",)], "sent")
@@ -70,17 +69,13 @@ class ServingShard(ListeningShard[WlcLinkT]):
         self.unacknowledged_bytes = 0
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> None:
-        self._users = users
-        if self.plan.use is Use.SERVE_WLC:
-            self.listen(sum(number < users for number in self._members))
+        wanted = self.wlcs.muster(users)
+        if not self.wlcs.dialed_by_us:
+            self.listen(wanted)
         now = self.clock()
         for link in list(self.links.values()):
-            # What our own MSE is setting up comes up first: who cuts it off does not know how far the other end is.
-            if self._dismissed(link) and (link.phase is Phase.ACTIVE or not self.wlcs.dialed_by_us):
+            if self.wlcs.dismisses(link.number, link.phase):
                 self.withdraw(link, now)
-
-    def _dismissed(self, link: WlcLinkT) -> bool:
-        return self._users is not None and self._members[link.number] >= self._users
 
     def end_load(self) -> None:
         self.wlcs.end_load()
@@ -164,9 +159,9 @@ class ServingShard(ListeningShard[WlcLinkT]):
         return None
 
     def on_active(self, link: WlcLinkT, now_ns: int) -> None:
-        if self.wlcs.dialed_by_us and self._dismissed(link):
-            self._belated.append(link)
         self.wlcs.came_up(link.number, link.started_ns, now_ns)
+        if self.wlcs.dismisses(link.number, Phase.ACTIVE):
+            self._belated.append(link)
 
     def release(self, link: WlcLinkT) -> None:
         # Whether we or the peer ended it, the kernel still tells; not what the peer took and never read.

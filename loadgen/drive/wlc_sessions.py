@@ -38,6 +38,20 @@ class WlcSessions:
         self.dialed_by_us = plan.use.plays_mse
         self.presence = presence_of_visitors(plan, members, listeners)
         self._term = Term(plan, equipment.recorder, equipment.clock)
+        self._members = members
+        self._users: int | None = None  # whose WLCs are wanted; None: all are
+
+    def muster(self, users: int) -> int:
+        """Only the WLCs of the first so many users are wanted; returns how many of this worker's are."""
+        self._users = users
+        return sum(number < users for number in self._members)
+
+    def dismisses(self, number: int, phase: Phase) -> bool:
+        """A link to the WLC of this number, in this phase, is to go. What our own MSE is setting up comes up first: who
+        cuts it off does not know how far the other end is.
+        """
+        unwanted = self._users is not None and self._members[number] >= self._users
+        return unwanted and (phase is Phase.ACTIVE or not self.dialed_by_us)
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         """Presence has begun with this load."""
