@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+from thoroughness import examples
 
 from loadgen.run.forkserver import fork_server
+
+# Of tests that do not say how many examples they want; in CI, hypothesis's own profile for it is the one that is on.
+settings.register_profile("waited-for", max_examples=examples(100))
+if settings.get_current_profile_name() != "ci":
+    settings.load_profile("waited-for")
 
 
 @pytest.fixture(scope="session", autouse=True)
