@@ -11,6 +11,7 @@ from pathlib import Path
 
 import diagnosis_peers as peers
 import odd_certificates as odd
+import prepared
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA1
 from diagnosis_peers import MSE
@@ -21,14 +22,8 @@ from loadgen.identity.devices import ios_xe_config
 ROOT = Path(__file__).parents[2]
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "loadgen", "check", *arguments]
-
-
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=peers.PATIENCE_S, check=False
-    )
+    return prepared.loadgen().run(["check", *arguments], peers.PATIENCE_S, cwd=ROOT)
 
 
 @pytest.fixture
@@ -45,21 +40,17 @@ def auth_list(tmp_path: Path) -> Path:
 
 def pair(identity: str, auth_list: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], str, str, int]:
     """`check wlc` at `check mse`, both with these options; what the latter printed, its stderr and its exit code."""
-    waiting = subprocess.Popen(
-        command("mse", "--listen", "127.0.0.1:0", "--auth-list", str(auth_list), *options),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    words = ["check", "mse", "--listen", "127.0.0.1:0", "--auth-list", auth_list, *options]
+    waiting = prepared.loadgen().start(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with waiting:
         assert waiting.stdout is not None
+        assert waiting.stderr is not None
         first = waiting.stdout.readline()
         assert "waiting for an MSE at 127.0.0.1 port " in first
         address = f"127.0.0.1:{first.split()[-1]}"
         done = run("wlc", address, "--identity", identity, *options)
-        out, err = waiting.communicate(timeout=peers.PATIENCE_S)
-    return done, out, err, waiting.returncode
+        code = waiting.wait(peers.PATIENCE_S)
+        return done, waiting.stdout.read(), waiting.stderr.read(), code
 
 
 def test_every_step_passes(identity: str, auth_list: Path) -> None:
@@ -128,8 +119,9 @@ def test_nobody_comes(auth_list: Path) -> None:
 
 
 def test_an_interrupt_ends_the_wait(auth_list: Path) -> None:
-    arguments = command("mse", "--listen", "127.0.0.1:0", "--auth-list", str(auth_list))
-    waiting = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    arguments = ["mse", "--listen", "127.0.0.1:0", "--auth-list", str(auth_list)]
+    command = [sys.executable, "-m", "loadgen", "check", *arguments]
+    waiting = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with waiting:
         assert waiting.stdout is not None
         port = int(waiting.stdout.readline().split()[-1])

@@ -15,13 +15,18 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import prepared
+
+LOCUST = (sys.executable, "-m", "locust")
 REPO = Path(__file__).parents[2]
 LOCUSTFILE = REPO / "scenarios" / "locustfile.py"
 PATIENCE_S = 60.0  # only reached by a test that has failed
+_POLL_S = 0.02
 
 
 def free_port() -> int:
@@ -32,17 +37,7 @@ def free_port() -> int:
 
 def locust(*options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`locust -f scenarios/locustfile.py ...`, to its end."""
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *options]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        cwd=REPO,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **(env or {})},
-    )
+    return prepared.locust().run(["-f", LOCUSTFILE, *options], PATIENCE_S, cwd=REPO, env={**os.environ, **(env or {})})
 
 
 def is_keeper(pid: int) -> bool:
@@ -60,26 +55,37 @@ class Master:
         lines: everything it said so far.
     """
 
-    def __init__(self, results: Path, *options: str, headless: bool = False, port: int | None = None) -> None:
-        """Args: port: for workers; a free one if None."""
+    def __init__(
+        self, results: Path, *options: str, headless: bool = False, port: int | None = None, command: Sequence[str] = ()
+    ) -> None:
+        """Args:
+        port: for workers; a free one if None.
+        command: how it is started; prepared if empty.
+        """
+        self._command = command
         self.port, self.web_port = port or free_port(), free_port()
         self.results = results
         self.lines: list[str] = []
         web = ["--headless"] if headless else ["--web-host", "127.0.0.1", "--web-port", str(self.web_port)]
-        self._command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *web, *options]
-        self._command += ["--master-bind-host", "127.0.0.1", "--master-bind-port", str(self.port)]
-        self._command += ["--results", str(results)]
+        self._words = ["-f", str(LOCUSTFILE), *web, *options]
+        self._words += ["--master-bind-host", "127.0.0.1", "--master-bind-port", str(self.port)]
+        self._words += ["--results", str(results)]
         self._news: queue.Queue[str | None] = queue.Queue()
 
     def __enter__(self) -> Master:
-        self.process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=REPO,
-        )
+        pipe, same = subprocess.PIPE, subprocess.STDOUT
+        self.process: prepared.Process | subprocess.Popen[str]
+        if self._command:
+            self.process = subprocess.Popen(
+                [*self._command, *self._words],
+                stdin=subprocess.DEVNULL,
+                stdout=pipe,
+                stderr=same,
+                text=True,
+                cwd=REPO,
+            )
+        else:
+            self.process = prepared.locust().start(self._words, stdout=pipe, stderr=same, cwd=REPO)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         return self
@@ -126,6 +132,13 @@ class Master:
                 assert time.monotonic() < deadline
             else:
                 return
+
+    def joined(self, count: int) -> None:
+        """Until so many workers are there."""
+        deadline = time.monotonic() + PATIENCE_S
+        while json.loads(self.get("/worker-count"))["worker_count"] < count:
+            assert time.monotonic() < deadline
+            time.sleep(_POLL_S)
 
     def end(self, sign: signal.Signals = signal.SIGTERM) -> int:
         """Tell it to end; returns its exit code."""

@@ -6,10 +6,8 @@ Written from Locust's protocol: it shares no code with our worker, and its msgpa
 from __future__ import annotations
 
 import itertools
-import os
-import signal
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgpack
+import prepared
 import zmq
 
 from benchmarks.descendants import worker_pids
@@ -104,16 +103,24 @@ class ScriptedMaster:
 class WorkerProcess:
     """`loadgen locust-worker`, as somebody starts it."""
 
-    def __init__(self, port: int, *options: str, stdin: int | None = subprocess.DEVNULL) -> None:
-        words = [sys.executable, "-m", "loadgen", "locust-worker", "--master-port", str(port), *options]
-        self.process = subprocess.Popen(
-            words, cwd=REPO, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+    def __init__(self, port: int, *options: str, stdin: int = subprocess.DEVNULL) -> None:
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is open as long as the process
+        words = ["locust-worker", "--master-port", port, *options]
+        self.process = prepared.locust_worker().start(words, cwd=REPO, stdin=stdin, stderr=self._stderr)
 
     def end(self) -> tuple[int, str]:
         """Wait for its end: exit code, and what it wrote to stderr."""
-        _, stderr = self.process.communicate(timeout=PATIENCE_S)
-        return self.process.returncode, stderr
+        code = self.process.wait(PATIENCE_S)
+        self._stderr.seek(0)
+        return code, self._stderr.read()
+
+    def close(self) -> None:
+        """Whatever is left of it goes."""
+        self.process.kill()
+        self.process.wait()
+        self._stderr.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
     def children(self) -> list[int]:
         """Pids of its engine processes."""
@@ -121,17 +128,12 @@ class WorkerProcess:
 
 
 @contextmanager
-def worker(port: int, *options: str, stdin: int | None = subprocess.DEVNULL) -> Iterator[WorkerProcess]:
+def worker(port: int, *options: str, stdin: int = subprocess.DEVNULL) -> Iterator[WorkerProcess]:
     made = WorkerProcess(port, *options, stdin=stdin)
     try:
         yield made
     finally:
-        if made.process.poll() is None:
-            os.kill(made.process.pid, signal.SIGKILL)
-            made.process.communicate()
-        for pipe in (made.process.stdin, made.process.stderr):
-            if pipe is not None:
-                pipe.close()
+        made.close()
 
 
 def alive(pid: int) -> bool:

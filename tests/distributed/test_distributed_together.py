@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import prepared
 import pytest
 from master_process import LOCUSTFILE, REPO, Master, wait_gone
 from scripted_master import worker
@@ -141,8 +142,7 @@ def test_more_users_while_the_run_is_on(tmp_path: Path, scenario: Path) -> None:
     """Workers hear how many there will be, and prepare for them at once."""
     with Master(tmp_path / "results", "--scenario", str(scenario), "--local-workers", "2") as master:
         master.serving()
-        while json.loads(master.get("/worker-count"))["worker_count"] < 2:
-            pass
+        master.joined(2)
         for users in (2, 12):
             answer = master.post("/swarm", user_count=users, spawn_rate=4, scenario=scenario)
             assert answer["success"], answer
@@ -156,10 +156,10 @@ def test_more_users_while_the_run_is_on(tmp_path: Path, scenario: Path) -> None:
 
 def test_mses_of_locust_at_wlcs_of_somebody_else(tmp_path: Path, scenario: Path) -> None:
     """The WLCs are those of a `loadgen run`, which knows nothing of Locust."""
-    words = [sys.executable, "-m", "loadgen", "run", str(scenario), "--serve", "wlc", "--duration", "120s"]
+    words = ["run", scenario, "--serve", "wlc", "--duration", "120s"]
     words += ["--set", "wlc.authenticate=false", "--set", "wlc.listen=127.78.1.1:0", "--set", "wlc.step=port"]
     words += ["--results", str(tmp_path / "served")]
-    with subprocess.Popen(words, cwd=REPO, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as wlc:
+    with prepared.loadgen().start(words, cwd=REPO, stderr=subprocess.PIPE) as wlc:
         assert wlc.stderr is not None
         address = next(line for line in wlc.stderr if "ready" in line).split(" at ")[1].strip()
         options = ("-u", "6", "-r", "6", *_LONG, "--scenario", str(scenario), "--local-workers", "1")

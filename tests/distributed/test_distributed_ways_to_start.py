@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from pathlib import Path
 
 import pytest
-from master_process import Master, wait_gone
+from master_process import LOCUST, Master, wait_gone
 from test_distributed_together import SMALL, result_of, workers_of
 
 
@@ -20,7 +19,7 @@ def scenario(tmp_path: Path) -> Path:
 
 def test_autostart_begins_by_itself_and_autoquit_ends_it(tmp_path: Path, scenario: Path) -> None:
     options = ("--autostart", "--autoquit", "0", "-u", "4", "-r", "4", "-t", "10s", "--local-workers", "1")
-    with Master(tmp_path / "results", *options, "--scenario", str(scenario)) as master:
+    with Master(tmp_path / "results", *options, "--scenario", str(scenario), command=LOCUST) as master:
         master.hear("Starting web interface")
         master.hear("4 total users")
         master.hear("results in")
@@ -37,8 +36,7 @@ def test_the_class_picker_says_what_a_user_is(tmp_path: Path, scenario: Path, pi
     scenario.write_text(SMALL.replace("[mse]", "[mse]\ncount = 2"), "utf-8")
     with Master(tmp_path / "results", "--scenario", str(scenario), "--class-picker", "--local-workers", "1") as master:
         master.serving()
-        while json.loads(master.get("/worker-count"))["worker_count"] < 1:
-            pass
+        master.joined(1)
         answer = master.post("/swarm", user_count=3, spawn_rate=3, scenario=scenario, user_classes=picked)
         assert answer["success"], answer
         master.hear("3 total users")

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import prepared
 import pytest
 
 from benchmarks.descendants import worker_pids
@@ -122,14 +123,21 @@ class Running:
     """A `loadgen` that was started. Its output goes into files, so that it never waits for us."""
 
     def __init__(
-        self, arguments: Sequence[str], results: Path, output: Path, command: Sequence[str] = LOADGEN, **options: Any
+        self, arguments: Sequence[str], results: Path, output: Path, command: Sequence[str] = (), **options: Any
     ) -> None:
-        """Args: output: where its output goes, without the `.stdout` and `.stderr` at the end."""
+        """Args:
+        output: where its output goes, without the `.stdout` and `.stderr` at the end.
+        command: how it is started; prepared if empty.
+        """
         self.results = results
         self._out, self._err = output.with_suffix(".stdout"), output.with_suffix(".stderr")
         with self._out.open("wb") as out, self._err.open("wb") as err:
             streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **options}
-            self.process = subprocess.Popen([*command, *arguments], **streams)
+            self.process: subprocess.Popen[bytes] | prepared.Process
+            if command:
+                self.process = subprocess.Popen([*command, *arguments], **streams)
+            else:
+                self.process = prepared.loadgen().start(arguments, **streams)
         self.pid = self.process.pid
 
     @property
@@ -312,12 +320,8 @@ class Identities(NamedTuple):
 
 
 def new_identities(folder: Path, *arguments: str, count: int = 2) -> Identities:
-    done = subprocess.run(
-        [*LOADGEN, "identity", "new", "--count", str(count), "--out", str(folder), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
+    words = ["identity", "new", "--count", count, "--out", folder, *arguments]
+    done = prepared.loadgen().run(words, PATIENCE_S)
     assert done.returncode == 0, done.stderr
     return Identities(tuple(sorted(folder.glob("*.pem"))), folder / "auth-list.ios-xe.txt")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL, Running, Start, eventually
+from conftest import LOADGEN, SMALL, Running, Start, eventually
 
 from loadgen.commands.options import RunOptions, SourceOptions
 from loadgen.commands.showing_run import run_scenario
@@ -76,6 +76,7 @@ def test_killed_it_leaves_a_folder_with_all_that_was_whole(start: Start, long: P
 def test_a_disk_that_is_full_costs_the_files_that_it_does_not_take(start: Start, small: Path) -> None:
     running = start(
         *("run", small, "--workers", "1"),
+        command=LOADGEN,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (_SMALL_DISK_BYTES, _SMALL_DISK_BYTES)),
     )
     ended = running.end()

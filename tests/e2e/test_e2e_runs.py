@@ -29,8 +29,8 @@ _SELDOM = {
 
 @pytest.fixture(scope="module")
 def quick(start_shared: Start) -> Ended:
-    """scenarios/quick.toml as it is; several tests look at what it left."""
-    return start_shared("run", QUICK).end()
+    """scenarios/quick.toml as it is, started as it is; several tests look at what it left."""
+    return start_shared("run", QUICK, command=LOADGEN).end()
 
 
 def _check_books(ended: Ended) -> None:

@@ -6,13 +6,13 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import prepared
 import pytest
 
 from loadgen.measure.histogram import Bins
@@ -63,15 +63,8 @@ class Both(NamedTuple):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     results = tmp_path_factory.mktemp("hlog")
-    run = subprocess.run(
-        [
-            *(sys.executable, "-m", "loadgen", "run", str(QUICK), "--results", str(results), "--json"),
-            *("--workers", "2", "--duration", "2s", "--set", "session.echo_interval=500ms"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
+    words = ["run", QUICK, "--results", results, "--workers", "2", "--duration", "2s"]
+    run = prepared.loadgen().run([*words, "--set", "session.echo_interval=500ms", "--json"], PATIENCE_S)
     # 4: this machine was busy; the figures must be the same in both files even so.
     assert run.returncode in (0, 4), run.stderr
     (folder,) = results.iterdir()
