@@ -28,7 +28,17 @@ from loadgen.scenario.reading import (
 )
 from loadgen.scenario.requests import PlannedRequest, given, plan_requests
 from loadgen.scenario.schedule import RateStage, Schedule
-from loadgen.scenario.schema import Dtls, LoadShape, MseShape, Rule, Scenario, SessionTable, TlsShape, WlcShape
+from loadgen.scenario.schema import (
+    Dtls,
+    LoadShape,
+    MseShape,
+    NeighbourTimers,
+    Rule,
+    Scenario,
+    SessionTable,
+    TlsShape,
+    WlcShape,
+)
 from loadgen.scenario.site_plan import PlannedSite, plan_site
 from loadgen.units import NS_PER_S
 
@@ -283,7 +293,7 @@ def _session(scenario: Scenario) -> SessionTable:
     """Over a connection nothing is sent again but what MSEs ask in running sessions."""
     table = scenario.session
     if scenario.transport == "tls" and not any(given(scenario.requests)):
-        return SessionTable(echo_interval=table.echo_interval, dead_interval=table.dead_interval)
+        return SessionTable(**_of(table, NeighbourTimers))
     return table
 
 

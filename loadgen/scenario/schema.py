@@ -132,11 +132,16 @@ class Dtls(msgspec.Struct, frozen=True):
     retransmit: Duration = Duration(NS_PER_S)
 
 
-class SessionTable(msgspec.Struct, frozen=True):
-    """`[session]`: timers of NMSP."""
+class NeighbourTimers(msgspec.Struct, frozen=True):
+    """Of `[session]`, what every session has."""
 
     echo_interval: Duration = Duration(15 * NS_PER_S)
     dead_interval: Duration = Duration(30 * NS_PER_S)
+
+
+class SessionTable(NeighbourTimers, frozen=True):
+    """`[session]`: timers of NMSP; those of its own are for what is sent again."""
+
     # An MSE's request counts as not answered after the first of these, is sent again after the second, at most as often
     # as the third says.
     response_timeout: Duration = Duration(NS_PER_S)
