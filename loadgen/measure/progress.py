@@ -12,7 +12,7 @@ from loadgen.measure.recorder import Interval
 from loadgen.measure.stages import stage_of
 
 
-class Stage(StrEnum):
+class Standing(StrEnum):
     """Where a run stands."""
 
     PREPARING = "preparing"
@@ -27,7 +27,7 @@ class Snapshot(NamedTuple):
     A percentile is None where that has too few samples for it.
     """
 
-    stage: Stage
+    standing: Standing
     load_stage: str
     elapsed_s: float
     total_s: float

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
-from loadgen.measure.progress import Snapshot, Stage
+from loadgen.measure.progress import Snapshot, Standing
 from loadgen.report.clocks import clock_lines
 from loadgen.results.faults import Faults, faults
 from loadgen.results.health import Verdict
@@ -74,13 +74,13 @@ def hanging(mark: str, text: str, style: str) -> RenderableType:
 def live(snapshot: Snapshot, title: str) -> RenderableType:
     """What a person wants to see while it runs: four lines."""
     s = snapshot
-    if s.stage is Stage.LOAD:
+    if s.standing is Standing.LOAD:
         bar = _bar(s.total_s, s.elapsed_s)
         stage = f"load · {s.load_stage}   {min(s.elapsed_s, s.total_s):5.1f} / {s.total_s:.0f} s{_over(s)}"
     else:
         settled = s.counters.get("sessions.established", 0) + s.counters.get("sessions.failed", 0)
         bar = _bar(s.sessions, settled)
-        stage = s.stage.value
+        stage = s.standing.value
     head = Table.grid(padding=(0, 2))
     head.add_row(Text(title, style="bold"), bar, Text(stage))
     grid = Table.grid(padding=(0, 2))  # fits into 80 columns with seven-digit figures
@@ -129,7 +129,7 @@ def line(snapshot: Snapshot) -> str:
     """The same in one line, for logs."""
     s = snapshot
     seconds = f"{min(s.elapsed_s, s.total_s):.0f}/{s.total_s:.0f}s{_over(s)}"
-    where = f"{s.load_stage} {seconds}" if s.stage is Stage.LOAD else s.stage.value
+    where = f"{s.load_stage} {seconds}" if s.standing is Standing.LOAD else s.standing.value
     if s.kind is LoadKind.HANDSHAKE:
         return (
             f"{where}: handshakes/s due {_rate(s, 'handshakes.due')} completed {_rate(s, 'handshakes.completed')}; "

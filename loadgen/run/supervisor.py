@@ -25,7 +25,7 @@ from loadgen.errors import InputError, Problem
 from loadgen.loads import LoadKind
 from loadgen.measure.intervals import Intervals, WholeInterval
 from loadgen.measure.merge import Merger
-from loadgen.measure.progress import Recent, Snapshot, Stage
+from loadgen.measure.progress import Recent, Snapshot, Standing
 from loadgen.measure.recorder import Interval
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile_document import ProfileDocument
@@ -123,7 +123,7 @@ class Supervisor:
         self.fleet = Fleet(self._hear, silence_s)
         self.fleet.hear_end = lambda worker: self._intervals.part_with(worker)
         self.loads: list[Load] = []
-        self._stage = Stage.PREPARING
+        self._standing = Standing.PREPARING
         self._prepared = False
         self._epoch_ns = time.monotonic_ns()
         self._to_unix_ns = time.time_ns() - self._epoch_ns
@@ -228,7 +228,7 @@ class Supervisor:
         notify = self._plan.load.kind is LoadKind.NOTIFY
         load = Load(stages, self.merger.counters(), MachineWatch())
         self.loads.append(load)
-        self._stage = Stage.LOAD
+        self._standing = Standing.LOAD
         await self.fleet.tell_all(StartLoad(load.start_ns, stages))
         # Whoever keeps the schedule ends by itself: WLCs that notify, MSEs that shake hands.
         leading = self.fleet.of(Role.WLC if notify else Role.MSE)
@@ -247,12 +247,12 @@ class Supervisor:
                 )
         cut_short = self.fleet.stopping or bool(self._aborted)
         load.end(cut_short=cut_short, at_ns=await self.fleet.cut_load(load.planned_end_ns) if cut_short else 0)
-        self._stage = Stage.DRAINING
+        self._standing = Standing.DRAINING
 
     async def settle(self, drain_s: float) -> Load:
         """After a load: wait until what is under way has come, as far as it does in time; gather what workers saw."""
         load = self.loads[-1]
-        self._stage = Stage.DRAINING
+        self._standing = Standing.DRAINING
         if self._plan.use.plays_wlc and self._plan.load.kind is LoadKind.NOTIFY:
             await self.fleet.within(drain_s, lambda: self.fleet.stopping or self._drained())
         for worker in self.fleet.workers:
@@ -269,7 +269,7 @@ class Supervisor:
         """Put a load on that goes on until the run ends; `muster` says for whom."""
         load = Load(stages, self.merger.counters(), MachineWatch())
         self.loads.append(load)
-        self._stage = Stage.LOAD
+        self._standing = Standing.LOAD
         await self.fleet.tell_all(StartLoad(load.start_ns, stages))
 
     async def begin_stage(self, name: str) -> int:
@@ -302,7 +302,7 @@ class Supervisor:
     async def _connect(self, wait_ns: int | None) -> bool:
         """Dial, or wait to be dialed; False if there is nobody to put a load on."""
         plan = self._plan
-        self._stage = Stage.CONNECTING
+        self._standing = Standing.CONNECTING
         notify = plan.load.kind is LoadKind.NOTIFY
         if plan.use.plays_mse:
             if not notify and wait_ns:
@@ -324,7 +324,7 @@ class Supervisor:
 
     async def _collect(self) -> None:
         """Have all workers finish: under load the senders first, so that nothing is left in a pipe."""
-        self._stage = Stage.DRAINING
+        self._standing = Standing.DRAINING
         # Nobody is dialed any more: what the other side's end would break off is no failure of anybody's.
         await self.fleet.tell_all(Halt())
         workers, plan = self.fleet.workers, self._plan
@@ -448,12 +448,12 @@ class Supervisor:
         load_ns = max(0, now - self.loads[-1].start_ns) if self.loads else 0
         name = ""
         stages = self.loads[-1].stages if self.loads else self._plan.load.stages
-        if self._stage is Stage.LOAD:
+        if self._standing is Standing.LOAD:
             name = next((s.name for s in reversed(stages) if s.start_ns <= load_ns), "")
         shaking = "handshake.session" if self._plan.load.kind is LoadKind.NOTIFY else "handshake.tls"
         latency_p50, latency_p99 = self._recent.percentiles("notify.latency", 50.0, 99.0)
         return Snapshot(
-            stage=self._stage,
+            standing=self._standing,
             load_stage=name,
             elapsed_s=load_ns / NS_PER_S,
             total_s=end_ns(stages) / NS_PER_S,
@@ -478,7 +478,7 @@ class Supervisor:
             digest=plan.digest,
             use=plan.use,
             kind=plan.load.kind,
-            stage=seen.stage,
+            stage=seen.standing,
             load_stage=seen.load_stage,
             elapsed_s=seen.elapsed_s,
             total_s=seen.total_s,

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 
 from loadgen.capacity.result import LoadTried, Step
 from loadgen.compare.result import Decision, Gate
-from loadgen.measure.progress import Snapshot, Stage
+from loadgen.measure.progress import Snapshot, Standing
 from loadgen.report.capacity import summary as capacity_summary
 from loadgen.report.comparison import comparison_summary
 from loadgen.report.figures import interval_shown
@@ -43,7 +43,7 @@ def test_without_durations_there_is_no_table_of_them() -> None:
 
 
 def snapshot(elapsed_s: float) -> Snapshot:
-    return Snapshot(Stage.LOAD, "hold", elapsed_s, 60.0, 2, 2, {}, {}, None, None, None, None, None)
+    return Snapshot(Standing.LOAD, "hold", elapsed_s, 60.0, 2, 2, {}, {}, None, None, None, None, None)
 
 
 def test_a_load_that_takes_longer_than_planned_is_not_87_of_60_seconds() -> None:

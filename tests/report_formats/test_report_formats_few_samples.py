@@ -20,7 +20,7 @@ from loadgen.compare.comparison import compare
 from loadgen.compare.metrics import figure
 from loadgen.measure.histogram import PERCENTILES, Histogram, MetricSummary, samples_for
 from loadgen.measure.intervals import WholeInterval
-from loadgen.measure.progress import Recent, Snapshot, Stage
+from loadgen.measure.progress import Recent, Snapshot, Standing
 from loadgen.measure.recorder import Interval, Recorder
 from loadgen.report import capacity as capacity_report
 from loadgen.report.charts import NONE
@@ -181,7 +181,7 @@ def test_the_progress_has_a_dash() -> None:
     recent = Recent(1.0)
     recent.add("mse-0", interval(22))
     p50, p99 = recent.percentiles("notify.latency", 50.0, 99.0)
-    snapshot = Snapshot(Stage.LOAD, "hold", 1.0, 5.0, 1, 1, {}, {}, p50, p99, None, None, None)
+    snapshot = Snapshot(Standing.LOAD, "hold", 1.0, 5.0, 1, 1, {}, {}, p50, p99, None, None, None)
     for text in (line(snapshot), terminal(live(snapshot, "quick"))):
         words = text.replace(";", "").split()
         at = words.index("p50")
