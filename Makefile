@@ -56,11 +56,13 @@ gate: install
 	$(BIN)/loadgen compare results/baselines/regression -- results/gate.json || test $$? -eq 5
 
 # Two processes for each core, because tests wait a lot; eight at most. All tests of a file are in the same, and share what
-# takes long to start. The folders are in their order: the long ones (distributed, e2e) begin early.
+# takes long to start. The folders are in their order: the long ones (distributed, e2e) begin early. What is marked `serial`
+# comes by itself.
 TEST_PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(8, 2 * len(os.sched_getaffinity(0))))')
 
 test: install tests/interop/node_modules
-	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m 'not serial' --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m serial $(shell grep -rl --include='test_*.py' 'mark\.serial' tests)
 
 # hdr-histogram-js, read by the tests with the node that .venv brought.
 tests/interop/node_modules: tests/interop/package-lock.json $(VENV)/.installed

