@@ -30,7 +30,7 @@ def run_scenario(options: RunOptions, *, json: bool, quiet: bool, trace: str | N
             _announce(ready(addresses))
 
     with (
-        trace_file(trace, trace_limit, plan.transport) as file,
+        trace_file(trace, trace_limit) as file,
         watching(plan.scenario, quiet=quiet, plain=trace == STDERR) as onlooker,
     ):
         result = prepared.execute(onlooker, listening=listening, tracing=None if file is None else file.tracing)

@@ -61,7 +61,7 @@ class TraceFile:
 
 
 @contextmanager
-def trace_file(name: str | None, limit: int | None, transport: str) -> Iterator[TraceFile | None]:
+def trace_file(name: str | None, limit: int | None) -> Iterator[TraceFile | None]:
     """What `--trace` and `--trace-limit` ask for; None: nothing.
 
     Raises:
@@ -72,9 +72,6 @@ def trace_file(name: str | None, limit: int | None, transport: str) -> Iterator[
             raise InputError(Problem("--trace-limit", "--trace FILE with it", "no --trace"))
         yield None
         return
-    if transport == "dtls":
-        expected = 'a scenario with transport = "tls": associations over DTLS are not traced'
-        raise InputError(Problem("--trace", expected, '"dtls"'))
     try:
         stream = _stderr() if name == STDERR else open(name, "wb")  # noqa: SIM115, PTH123 - closed below
     except (OSError, ValueError) as error:

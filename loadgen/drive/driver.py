@@ -13,6 +13,7 @@ from loadgen.drive.cpu_cost import StopWatch
 from loadgen.drive.pauses import Stalling
 from loadgen.drive.peers import Peer
 from loadgen.drive.presence import Presence
+from loadgen.drive.tracing import Tracer
 from loadgen.scenario.schedule import RateStage
 
 
@@ -26,6 +27,7 @@ class Driver(Stalling, Protocol):
         load_over: of the load that was started last: this side has done its part.
         halted: it was told to halt, and nothing that it has begun is being set up, or waits for an answer in time.
         presence: of the sessions that the plan has; None: it has none, or the other side, which is ours, keeps it.
+        tracer: of a run with `--trace`; given before there is any handshake.
     """
 
     active: int
@@ -34,6 +36,7 @@ class Driver(Stalling, Protocol):
     load_over: trio.Event
     halted: trio.Event
     presence: Presence | None
+    tracer: Tracer | None
 
     async def run(self) -> None:
         """Drive until told to finish, and everything is closed."""

@@ -18,6 +18,7 @@ from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer, PeerBook, PeerKeeper
 from loadgen.drive.phase import Phase
 from loadgen.drive.presence import Presence
+from loadgen.drive.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.bulk import Control, NotifyReceiver
 from loadgen.scenario.plan import end_ns
@@ -96,6 +97,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         self.load_over = trio.Event()
         self.halted = trio.Event()
         self.presence: Presence | None = None
+        self.tracer: Tracer | None = None  # of a run with `--trace`
         self.finished = False
         self.nursery: trio.Nursery
         self._timers: list[tuple[int, int, DtlsLinkT]] = []

@@ -105,6 +105,9 @@ class AcceptingDriver(DtlsDriver[DtlsLinkT]):
         now = self.clock()
         self.recorder.count("accept.attempts")
         link = self.new_link(association, number, now)
+        if self.tracer is not None:
+            patient = self._aaa is not None and self._aaa.takes_time
+            association.observer = self.tracer.observer(number, association.peer_address, patient=patient)
         self._await_word(link, now)
         await self.live(link)
 

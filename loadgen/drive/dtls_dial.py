@@ -40,9 +40,12 @@ class DialingDriver(DtlsDriver[DtlsLinkT]):
         Raises:
             TransportFault: no socket to be had.
         """
-        channel = dial(self._addresses[session.wlc], self._contexts[session.mse])
+        address = self._addresses[session.wlc]
+        channel = dial(address, self._contexts[session.mse])
         self.open[key] = channel.endpoint
         made = link(Association(channel, self.plan.dtls.mtu))
+        if self.tracer is not None:
+            made.association.observer = self.tracer.observer(made.number, address)
         self.links.add(made)  # its task begins later
         self.nursery.start_soon(self._live, key, made)
         return made

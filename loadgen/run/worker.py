@@ -250,7 +250,7 @@ class Worker:
     def _trace(self, shard: Driver) -> None:
         """Have a shard trace its first handshakes, if it is to; before there is any."""
         assignment, plan = self._assignment, self._assignment.plan
-        if not assignment.trace_limit or not isinstance(shard, Shard):
+        if not assignment.trace_limit:
             return
         numbers = range(len(plan.wlcs)) if assignment.role is Role.WLC else [session.mse for session in plan.sessions]
         own = numbers[assignment.worker :: assignment.workers]

@@ -19,7 +19,7 @@ from loadgen.transport.address import host_and_port, socket_address
 from loadgen.transport.alerts import ALERTS, FATAL
 from loadgen.transport.tickets import offered_bytes
 from loadgen.transport.tls import EndOfStream, TransportFault, kind_of_errno, kind_of_error, kind_of_reason
-from loadgen.transport.trace import Observer
+from loadgen.transport.trace import ALERT, EXIT, READ, Happening, Observer
 from loadgen.transport.trio_dtls import Flight
 from loadgen.transport.verifying import Clock, ClockedContext, Ruling
 from loadgen.units import NS_PER_S
@@ -40,8 +40,8 @@ _SO_MEMINFO = getattr(socket, "SO_MEMINFO", 55)
 _MEMINFO = struct.Struct("@9I")  # the last one: datagrams that found the receive buffer full
 # Once OpenSSL has made a fatal alert, trio must get it out before the handshake is given up.
 _ALERT_TIME_S = 0.1
-_CB_ALERT, _CB_READ = 0x4000, 0x04
 _ALERT_BYTES = 1 << 10
+_TIMEOUT = "timeout"
 
 
 class DatagramContext(ClockedContext):
@@ -55,7 +55,7 @@ class DatagramContext(ClockedContext):
         super().__init__(_DTLS_METHODS[method], clock)
         self._set = 0
         self.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION)
-        self.set_info_callback(_note_alert)
+        self.set_info_callback(_on_state)
 
     def set_options(self, options: int) -> int:
         if options & ~self._set:
@@ -69,9 +69,9 @@ class DatagramContext(ClockedContext):
         super().set_max_proto_version(_DTLS1_2_VERSION)
 
 
-def _note_alert(connection: SSL.Connection, where: int, code: int) -> None:
-    if where & _CB_ALERT and code >> 8 == FATAL and (association := connection.get_app_data()) is not None:
-        association.alerted(ALERTS.get(code & 0xFF, str(code & 0xFF)), received=bool(where & _CB_READ))
+def _on_state(connection: SSL.Connection, where: int, code: int) -> None:
+    if (association := connection.get_app_data()) is not None:
+        association.state_changed(where, code)
 
 
 def _reason() -> str | None:
@@ -102,7 +102,7 @@ class Association:
 
     Attributes:
         verified, refusal, refused_certificate, ruling, broke: at a server's end, see `verifying.Applicant`.
-        observer: what its handshake is told to, if it is traced.
+        observer: what its handshake is told to, if it is traced; given before it begins.
         hello: what tells this attempt of a client's from its others, whatever it repeats.
         unmet: the client's hello was refused as it stood: whenever it comes again, that is the same attempt.
         most_bytes: what one datagram may carry, once the handshake is done.
@@ -117,6 +117,7 @@ class Association:
             "_connection",
             "_deliberation",
             "_payload_bytes",
+            "_rests",
             "_scope",
             "_send_flight",
             "_setup_ends",
@@ -149,13 +150,28 @@ class Association:
         self.ruling: Ruling | None = None
         self.broke: BaseException | None = None
         self.observer: Observer | None = None
+        self._rests = False  # the handshake waits, and so the observer was told
         self.verified: bool | None = None
         self.most_bytes = 0
         self.hello = trio_dtls.hello_of(channel)
         self.unmet = False
         self.sending = trio.Lock()
 
-    def alerted(self, name: str, *, received: bool) -> None:
+    def state_changed(self, where: int, code: int) -> None:
+        """OpenSSL's information callback."""
+        if where & ALERT and code >> 8 == FATAL:
+            self._alerted(ALERTS.get(code & 0xFF, str(code & 0xFF)), received=bool(where & READ))
+        if (observer := self.observer) is None:
+            return
+        # trio goes on with the handshake by itself, with each datagram.
+        if self._rests:
+            observer.tell(Happening.ENTERED)
+        observer.tell_state(self._connection, where, code)
+        self._rests = bool(where & EXIT and not where & ALERT and code < 0 and self.failure is None)
+        if self._rests:
+            observer.tell(Happening.WAITING)
+
+    def _alerted(self, name: str, *, received: bool) -> None:
         """A fatal alert was received or made: the handshake, if it goes on, leads nowhere; trio would go on."""
         self._alert = f"alert_{name}" if received else _reason() or f"sent_alert_{name}"
         end = trio.current_time() if received else max(trio.current_time(), self._until) + _ALERT_TIME_S
@@ -206,6 +222,7 @@ class Association:
             # From the third time on trio sends in smaller packets; but a hello in parts is no hello: see `ticket`.
             self._channel.set_ciphertext_mtu(self._payload_bytes)
         if deliberation is None or trio.current_time() >= self._until:
+            self._tell_answer()
             with trio.CancelScope(shield=True):
                 await self._send_flight(flight)
             if self._alert is not None and deliberation is not None:
@@ -220,9 +237,14 @@ class Association:
             if self._until <= self._setup_ends:
                 if self.ruling is not None:
                     deliberation.answered(self.ruling)
+                self._tell_answer()
                 await self._send_flight(flight)
         if self._alert is not None:
             self._scope.cancel()
+
+    def _tell_answer(self) -> None:
+        if self.observer is not None:
+            self.observer.answered()
 
     @property
     def peer_address(self) -> tuple[str, int]:
@@ -238,6 +260,20 @@ class Association:
             TransportFault: as `Tunnel.handshake`; `timeout`, `replaced`, `empty_datagram`; `sent_alert_<name>` where
                 OpenSSL refused the peer and did not say why.
         """
+        if (observer := self.observer) is None:
+            await self._shake(timeout_s, retransmit_s)
+            return
+        observer.tell(Happening.ENTERED)
+        try:
+            await self._shake(timeout_s, retransmit_s)
+        except TransportFault as fault:
+            if fault.kind != _TIMEOUT:  # nothing has happened: it waited, and is let go of
+                observer.tell_failure(fault)
+            raise
+        observer.tell(Happening.FINISHED)
+        observer.tell(Happening.CONFIRMED)
+
+    async def _shake(self, timeout_s: float, retransmit_s: float) -> None:
         self._scope.deadline = self._setup_ends = trio.current_time() + timeout_s
         trio_dtls.send_by(self._channel, self._speak)
         with self._scope:
@@ -256,7 +292,7 @@ class Association:
             finally:
                 trio_dtls.send_as_before(self._channel)
             return
-        raise TransportFault(self._why("timeout"))
+        raise TransportFault(self._why(_TIMEOUT))
 
     async def _tell_alert(self) -> None:
         """Send what OpenSSL has to say about a client's first hello: trio gives up before it does."""
@@ -325,6 +361,8 @@ class Association:
 
     def close(self) -> None:
         """Forget the association; its peer is not told."""
+        if self.observer is not None:
+            self.observer.release()
         self._connection.set_app_data(None)
         self._channel.close()
 

@@ -23,7 +23,8 @@ from loadgen.transport.dtls import (
     listen,
 )
 from loadgen.transport.tls import EndOfStream, TransportFault
-from loadgen.transport.verifying import Ruling
+from loadgen.transport.trace import Happening, Observer, TraceEvent
+from loadgen.transport.verifying import Ruling, observed
 from loadgen.units import NS_PER_S
 
 _IDENTITY = self_signed("02:57:4c:00:00:01", new_key("p256"), datetime.now(UTC))
@@ -195,10 +196,13 @@ class _Slow:
         self.events.append("answered")
 
 
-def _deliberated(slow: _Slow, refusal: str | None, timeout_s: float = PATIENCE_S) -> list[str]:
+def _deliberated(
+    slow: _Slow, refusal: str | None, timeout_s: float = PATIENCE_S, observer: Observer | None = None
+) -> list[str]:
     """Shake hands with a server that takes its time; both send again much faster than that. Returns what happened."""
     pems = (_IDENTITY.key_pem, _IDENTITY.certificate_pem, b"", "1.2")
-    server = server_context(*pems, lambda *_: Ruling(refusal, wait_ns=slow.wait_ns), make=DatagramContext)
+    check = observed(lambda *_: Ruling(refusal, wait_ns=slow.wait_ns))
+    server = server_context(*pems, check, make=DatagramContext)
     _, client = _contexts()
 
     async def end_of(association: Association, side: str, timeout_s: float) -> None:
@@ -214,11 +218,14 @@ def _deliberated(slow: _Slow, refusal: str | None, timeout_s: float = PATIENCE_S
 
         async def serve(channel: trio.DTLSChannel) -> None:
             association = Association(channel, _MTU, slow)
+            association.observer = observer
             await end_of(association, "server", timeout_s)
             done.set()
-            with contextlib.suppress(TransportFault):
-                await association.receive()
-            association.close()
+            try:
+                with contextlib.suppress(TransportFault):
+                    await association.receive()
+            finally:
+                association.close()
 
         async with trio.open_nursery() as nursery:
             await nursery.start(endpoint.serve, server, serve)
@@ -258,3 +265,57 @@ def test_an_answer_that_comes_too_late(refusal: str | None) -> None:
     """Then the time for setting up is over, and the client is told nothing."""
     events = _deliberated(_Slow(1000), refusal, timeout_s=1)
     assert events == ["asked", f"server: {refusal or 'timeout'}"]
+
+
+# -- traced ------------------------------------------------------------------------------------------------------------
+
+
+def _told(slow: _Slow, refusal: str | None, timeout_s: float = PATIENCE_S) -> list[TraceEvent]:
+    events: list[TraceEvent] = []
+    _deliberated(slow, refusal, timeout_s, Observer(events.append, patient=True))
+    return events
+
+
+def _steps(events: list[TraceEvent]) -> list[Happening]:
+    """All but states, and whether it waits for what comes in pieces."""
+    passing = (Happening.STATE, Happening.ENTERED, Happening.WAITING)
+    return [event.happening for event in events if event.happening not in passing]
+
+
+_ASKED = [Happening.ALLOCATED, Happening.CHECKING]
+_UP = [*_ASKED, Happening.CHECKED, Happening.FINISHED, Happening.CONFIRMED, Happening.RELEASED]
+
+
+def test_what_follows_from_an_answer_is_told_when_the_answer_is_there() -> None:
+    slow = _Slow(0.2)
+    events = _told(slow, None)
+    assert _steps(events) == _UP
+    times = [event.at_ns for event in events]
+    assert times == sorted(times)
+    asked = next(index for index, event in enumerate(events) if event.happening is Happening.CHECKING)
+    assert times[asked + 1] - times[asked] >= slow.wait_ns
+
+
+def test_a_refusal_has_its_alert_and_its_end() -> None:
+    events = _told(_Slow(0.2), "key_hash_not_listed")
+    assert _steps(events) == [*_ASKED, Happening.CHECKED, Happening.FAILED, Happening.RELEASED]
+    checked, failed = (next(e for e in events if e.happening is each) for each in (Happening.CHECKED, Happening.FAILED))
+    assert checked.text == failed.text == "key_hash_not_listed"
+    (alert,) = (event for event in events if event.is_alert)
+    assert (alert.where, alert.ret) == (0x4008, 0x22E)
+
+
+@pytest.mark.parametrize("refusal", [None, "key_hash_not_listed"])
+def test_a_client_that_is_let_go_of_before_its_answer_was_never_answered(refusal: str | None) -> None:
+    events = _told(_Slow(1000), refusal, timeout_s=1)
+    assert _steps(events) == [*_ASKED, Happening.RELEASED]
+    assert not any(event.is_alert for event in events)
+
+
+def test_a_handshake_that_waits_and_goes_on_is_told_so() -> None:
+    """Also between the datagrams of one flight; and the answer of an AAA that needed no time is told at once."""
+    events = _told(_Slow(0.0), None)
+    assert _steps(events) == _UP
+    told = [event.happening for event in events if event.happening in (Happening.ENTERED, Happening.WAITING)]
+    assert told == [Happening.ENTERED, *[Happening.WAITING, Happening.ENTERED] * (len(told) // 2)]
+    assert len(told) >= 3
