@@ -60,6 +60,8 @@ gate: install
 # comes by itself.
 TEST_PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(8, 2 * len(os.sched_getaffinity(0))))')
 
+# Compiled modules are kept, whatever the shell says: many processes import the same.
+test: export PYTHONDONTWRITEBYTECODE =
 test: install tests/interop/node_modules
 	$(BIN)/pytest -m 'not serial' --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -m serial $(shell grep -rl --include='test_*.py' 'mark\.serial' tests)
