@@ -63,10 +63,13 @@ def notify(sequence: int, readings: int = 1, subservice: int = 0, due_ns: int | 
     return frame(MEASUREMENT_NOTIFY, body + READING.pack(b"\x02AP__1", 0, 0, 1, -60, -61, 30, 1) * readings)
 
 
+_READING_BYTES = 14
+
+
 def measurement_response(request: Frame, transaction: int | None = None) -> bytes:
-    """The answer to it, knowing nothing of the device; to another transaction, if one is given."""
+    """The answer to it, with one reading; to another transaction, if one is given."""
     mac, subservice = request.body[:6], request.body[6]
-    body = mac + bytes([subservice, 0]) + struct.pack(">H", 0)
+    body = mac + bytes([subservice, 1]) + struct.pack(">H", 0) + bytes(_READING_BYTES)
     return frame(MEASUREMENT_RESPONSE, body, request.transaction if transaction is None else transaction)
 
 
