@@ -164,7 +164,7 @@ class Fleet:
 
     def go_on(self, seconds: float) -> None:
         """Everything that is due until then is found and told."""
-        self.shard._stop_at_ns = self.start_ns + int(seconds * NS_PER_S)
+        self.shard.sites.stop_at_ns = self.start_ns + int(seconds * NS_PER_S)
         self.shard._go_on(1 << 62)
 
     def got(self, link: SiteLink) -> list[Message]:
@@ -260,11 +260,11 @@ def test_it_does_not_matter_how_many_workers_there_are(tmp_path: Path) -> None:
 
 def test_ticks_that_are_late_are_not_left_out(fleet: Fleet) -> None:
     for second in range(1, SECONDS):
-        fleet.shard._stop_at_ns = fleet.start_ns + second * NS_PER_S
-        while fleet.shard._ready or fleet.shard._ticks[0][0] < second * NS_PER_S:
-            before = fleet.shard._ticks[0], len(fleet.shard._ready)
+        fleet.shard.sites.stop_at_ns = fleet.start_ns + second * NS_PER_S
+        while fleet.shard.sites.ready or fleet.shard.sites.ticks[0][0] < second * NS_PER_S:
+            before = fleet.shard.sites.ticks[0], len(fleet.shard.sites.ready)
             fleet.shard._go_on(0)  # no time for more than one step
-            if before == (fleet.shard._ticks[0], len(fleet.shard._ready)):
+            if before == (fleet.shard.sites.ticks[0], len(fleet.shard.sites.ready)):
                 break
     got = measurements(fleet.got(fleet.links[2, 0]))
     assert len(got) == len(expected(fleet.plan, fleet.profile, 2, SECONDS - 1))
@@ -397,7 +397,7 @@ def test_a_link_that_breaks_costs_itself_only(fleet: Fleet) -> None:
     assert fleet.recorder.counters["errors.serve.reset"] == 1
     got = measurements(fleet.got(fleet.links[0, 1]))
     assert len(got) == len(expected(fleet.plan, fleet.profile, 0, SECONDS - 1))
-    assert broken not in fleet.shard._subscribers[0]
+    assert broken not in fleet.shard.sites.subscribers[0]
     totals = fleet.totals()
     assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
     assert totals["notify.dropped"] > 0
@@ -425,18 +425,18 @@ def test_what_waits_when_a_link_goes_is_dropped(path: Path) -> None:
 
 def test_the_load_ends_when_all_was_told(fleet: Fleet) -> None:
     shard, end = fleet.shard, fleet.start_ns + SECONDS * NS_PER_S
-    shard._end_ns = SECONDS * NS_PER_S
+    shard.sites.end_ns = SECONDS * NS_PER_S
     fleet.go_on(1)
-    shard._stop_at_ns = 1 << 62
-    assert not shard._everything_done(end + 1)  # however late: ticks are owed
+    shard.sites.stop_at_ns = 1 << 62
+    assert not shard.sites.everything_done(end + 1)  # however late: ticks are owed
     shard._go_on(1 << 62)
-    assert shard._everything_done(end + 1)
-    assert not shard._everything_done(end - 1)
+    assert shard.sites.everything_done(end + 1)
+    assert not shard.sites.everything_done(end - 1)
     blocked = fleet.links[1, 0]
     assert blocked.queue is not None
     blocked.queue.put(b"echo", 0)  # type: ignore[arg-type]
-    assert not shard._everything_done(end + 1)
-    assert shard._everything_done(end + fleet.plan.load.backlog)
+    assert not shard.sites.everything_done(end + 1)
+    assert shard.sites.everything_done(end + fleet.plan.load.backlog)
     shard._wind_up()
     assert shard.load_over.is_set()
     assert shard.queued_bytes() == 7 * len(fleet.links)
@@ -447,8 +447,8 @@ def test_the_next_load_begins_like_the_first(fleet: Fleet) -> None:
     first = [(m.due_ns - fleet.start_ns, m.station_mac) for m in measurements(fleet.got(fleet.links[3, 1]))]
     fleet.tunnel(fleet.links[3, 1]).written = b""
     fleet.shard.start_load(fleet.clock() - SECONDS * NS_PER_S, fleet.plan.load.stages)
-    assert fleet.shard._load_start_ns is not None
-    fleet.start_ns = fleet.shard._load_start_ns
+    assert fleet.shard.sites.start_ns is not None
+    fleet.start_ns = fleet.shard.sites.start_ns
     fleet.go_on(SECONDS - 1)
     again = measurements(fleet.got(fleet.links[3, 1]))
     assert [(m.due_ns - fleet.start_ns, m.station_mac) for m in again] == first
@@ -465,7 +465,7 @@ def ask(fleet: Fleet, link: SiteLink, request: Message) -> Message:
 def test_it_answers_about_who_is_at_its_site(fleet: Fleet) -> None:
     fleet.go_on(SECONDS - 1)
     link = fleet.links[0, 0]
-    stations = fleet.shard._sites[0].populations["stations"]
+    stations = fleet.shard.sites.sites[0].populations["stations"]
     answer = ask(fleet, link, MeasurementRequest(Subservice.RSSI_MS, NO_MAC))
     assert isinstance(answer, MeasurementResponse)
     assert answer.status == Status.OK
@@ -487,7 +487,7 @@ def test_after_a_second_load_has_begun_it_answers_about_the_new_one(fleet: Fleet
 
 def test_of_groups_only_what_their_access_points_heard(fleet: Fleet) -> None:
     whole, part = fleet.links[0, 0], fleet.links[0, 1]
-    site = fleet.shard._sites[0]
+    site = fleet.shard.sites.sites[0]
     floor = site.populations["stations"].floor
     mine = {floor.macs[ap].tobytes() for ap, chosen in enumerate(site.in_groups(("group-1",))) if chosen}
     fleet.hear(part, SubscribeGroupsRequest(ALL, (ApGroup("group-1"),)))
