@@ -15,8 +15,9 @@
   `tls_wlc`, `tls_site` and `tls_mse` (sessions, notifications, requests), `tls_handshakes` (both sides of
   handshake-only load), `ring_table` (the next frame of many WLCs), `reading` (how late it reads), `segments` (what TCP
   sent again).
-- DTLS: `dtls`, `dtls_accept` and `dtls_dial` (how associations come about), `dtls_wlc`, `dtls_mse`: the same sessions
-  over datagrams (docs/dtls.md); `dtls_handshakes`.
+- DTLS: `dtls`, `dtls_accept` and `dtls_dial` (how associations come about), `dtls_serve`
+  (what all WLCs with sessions do), `dtls_wlc`, `dtls_site`, `dtls_mse`, `dtls_handshakes`: the same over datagrams
+  (docs/dtls.md).
 
 ## A shard
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import ClassVar
 
 from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
-from loadgen.drive.dtls import TICK_NS, DtlsLink
-from loadgen.drive.dtls_accept import AcceptingDriver
+from loadgen.drive.dtls import TICK_NS
+from loadgen.drive.dtls_serve import ServedLink, ServingDriver
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.peers import Peer
 from loadgen.drive.phase import Phase
-from loadgen.drive.wlc_sessions import Notifiers, WlcSessions, was_refused
+from loadgen.drive.wlc_sessions import Notifiers
 from loadgen.scenario.schedule import RateStage
-from loadgen.session.datagrams import DatagramWlcEndpoint
+from loadgen.session.directory import Directory
 from loadgen.session.ledger import Ledger
-from loadgen.session.wlc import NOTHING_GRANTED
 from loadgen.transport.dtls import Association
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NS_PER_MS
@@ -31,15 +28,13 @@ _DATAGRAMS_PER_VISIT = 4
 _SEND_BUDGET_NS = 10 * NS_PER_MS
 
 
-class DtlsWlcLink(DtlsLink):
+class DtlsWlcLink(ServedLink):
     """An association with one of our WLCs.
 
     Attributes:
         row: of the ledger; -1: it is told nothing. left_row: the one that it unsubscribed from.
         leaving: it has unsubscribed, and what was due by then is not sent yet.
     """
-
-    endpoint: DatagramWlcEndpoint | None
 
     __slots__ = ("leaving", "left_row", "row")
 
@@ -49,14 +44,8 @@ class DtlsWlcLink(DtlsLink):
         self.leaving = False
 
 
-class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
+class DtlsWlcDriver(ServingDriver[DtlsWlcLink]):
     """The controllers of one worker."""
-
-    phase_names: ClassVar[dict[Phase, str]] = {
-        Phase.HANDSHAKING: "accept",
-        Phase.SETTING_UP: "accept",
-        Phase.ACTIVE: "serve",
-    }
 
     def __init__(
         self,
@@ -65,70 +54,37 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         contexts: Sequence[SSL.Context],
         aaa: Aaa | None = None,
     ) -> None:
-        super().__init__(equipment, sockets, contexts, aaa, len(equipment.plan.sessions))
-        self._settings = equipment.settings
-        self._to_unix_ns = equipment.to_unix_ns
-        self.wlcs = WlcSessions(equipment, sockets)
-        self.presence = self.wlcs.presence
+        super().__init__(equipment, sockets, contexts, aaa)
         self.notifiers = Notifiers[DtlsWlcLink](equipment, min(equipment.plan.load.burst, _MAX_BATCH))
         self.owing, self.controllers = self.notifiers.owing, self.notifiers.controllers
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: dict[int, None] = {}  # positions, in the order of their turns
-        self._finishing = False
-        self._belated: list[DtlsWlcLink] = []  # sessions that came up after their user was dismissed
-        # A datagram is never held up by its receiver: all lateness is the generator's.
-        self._lag = equipment.recorder.gather([("notify.lag", "generator.lag")], "sent")
 
     # -- the load ------------------------------------------------------------------------------------------------
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
-        self.wlcs.start_load(at_ns, stages)
         self.owing.start(at_ns, stages)
         self._counted = 0
         self._visits.clear()
 
-    def end_load(self) -> None:
-        self.wlcs.end_load()
-        super().end_load()
-
-    def muster(self, users: int, at_ns: int, over_ns: int) -> None:
-        wanted = self.wlcs.muster(users)
-        if not self.dialed_by_us:
-            self.let_in(wanted)
-        for link in list(self.links):
-            if self.wlcs.dismisses(link.number, link.phase):
-                self.withdraw(link)
-
-    def halt(self) -> None:
-        self.halted.set()  # this side begins nothing
-
-    def finish(self) -> None:
-        self.halt()
-        self._finishing = True
-        now = self.clock()
-        self.owing.stop(now)
-        self.wlcs.end_load()
-        self.wake(now)
+    def stop_load(self, at_ns: int) -> None:
+        self.owing.stop(at_ns)
 
     def next_wake_ns(self, now_ns: int) -> int:
-        if self._visits or self._belated or (self._finishing and not self.closing):
+        if self._visits or self.in_hurry:
             return now_ns
         return max(self.owing.slot_due_ns(self._counted), now_ns + TICK_NS)
 
     async def on_tick(self, now_ns: int) -> None:
         owing = self.owing
-        while self._belated:
-            self.withdraw(self._belated.pop())
         if (slots := owing.slots(now_ns)) > self._counted or self._visits:
             await self._send_until(slots, now_ns + _SEND_BUDGET_NS)
         now = self.clock()
         if not self.load_over.is_set() and owing.everything_done(now):
             owing.give_up(now)
             self.end_load()
-        if self._finishing and not self.closing and (self.load_over.is_set() or not owing.started):
-            self.close_all()
-        self.finished = self.closing and not self.links
+        self.close_when_over()
 
     async def _send_until(self, slots: int, until_ns: int) -> None:
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this tick."""
@@ -182,7 +138,7 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         self.notifiers.sent_bytes += len(view)
         self.notifiers.writes += 1
         when_due = due if isinstance(due, int) else due[:count]
-        self._lag.add(count, when_due, now - when_due)
+        self.lag.add(count, when_due, now - when_due)
         await self.send(link, view)
 
     # -- links ---------------------------------------------------------------------------------------------------
@@ -191,29 +147,18 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         self.wlcs.accepted()
         return DtlsWlcLink(association, number, now_ns)
 
-    def on_tunnel(self, link: DtlsWlcLink, now_ns: int) -> None:
-        super().on_tunnel(link, now_ns)
-        self.wlcs.shaken(now_ns - link.started_ns)
-        link.endpoint = DatagramWlcEndpoint(self._settings, link.started_ns, self.controllers[link.number].directory)
-        self.book.join(link, link.number, link.association.peer_address)
+    def directory_of(self, position: int) -> Directory:
+        return self.controllers[position].directory
 
-    async def on_datagram(self, link: DtlsWlcLink, data: bytes, now_ns: int) -> None:
-        self.receiver.view[: len(data)] = data
-        self.take_untrusted(link, 0, len(data), now_ns)
-        self.receiver.reset()
+    async def on_taken(self, link: DtlsWlcLink) -> None:
         while link.leaving and await self._send_owed(link, Ledger.NEVER):
             pass
         if link.leaving:
             self._leave_row(link)
-        if link.phase is not Phase.CLOSED:
-            await self.attend(link, now_ns)
 
     def on_active(self, link: DtlsWlcLink, now_ns: int) -> None:
         assert link.endpoint is not None
-        self.wlcs.came_up(link.number, link.started_ns, now_ns)
-        if self.wlcs.dismisses(link.number, Phase.ACTIVE):
-            self._belated.append(link)
-            self.wake(now_ns)
+        super().on_active(link, now_ns)
         self.notifiers.came_up(link, link.endpoint.granted, now_ns)
 
     def on_granted(self, link: DtlsWlcLink, before: int, now_ns: int) -> None:
@@ -234,25 +179,11 @@ class DtlsWlcDriver(AcceptingDriver[DtlsWlcLink]):
         self.owing.unsubscribe(link, int(self.owing.ledger.end[link.row]))
         link.leaving = False
 
-    def withdraw(self, link: DtlsWlcLink) -> None:
-        if was_refused(link.phase, link.endpoint):
-            self.fault(link, NOTHING_GRANTED)
-        super().withdraw(link)
-
-    def on_left(self) -> None:
-        self.wlcs.left()
-
-    def on_withdrawn(self, link: DtlsWlcLink) -> None:
-        self.wlcs.withdrawn()
-
     def on_gone(self, link: DtlsWlcLink, phase: Phase, *, orderly: bool) -> None:
-        self.wlcs.gone(link.number, link.association.peer_address[0], phase, orderly=orderly)
+        super().on_gone(link, phase, orderly=orderly)
         if link.leaving:
             self._leave_row(link)
         self.owing.leave(link, self.clock())
-
-    def owner(self, peer: Peer) -> tuple[int, str]:
-        return self.wlcs.owner(peer)
 
     def notified(self, link: DtlsWlcLink) -> int:
         return self.owing.sent(link)

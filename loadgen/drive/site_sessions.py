@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from loadgen.drive.equipment import Equipment
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.services import Subservice, mask_of
 from loadgen.scenario.plan import end_ns
@@ -35,13 +36,24 @@ class Round:
         at_ns: since the start of the load. position: of the controller.
     """
 
-    __slots__ = ("_codec", "_due_ns", "_found", "_items", "_site", "at_ns", "position", "priority")
+    __slots__ = ("_codec", "_due_ns", "_found", "_items", "_most_bytes", "_site", "at_ns", "position", "priority")
 
-    def __init__(self, codec: Codec, site: Site, found: Found | Told, position: int, at_ns: int, epoch_ns: int) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        site: Site,
+        found: Found | Told,
+        position: int,
+        at_ns: int,
+        epoch_ns: int,
+        most_bytes: int = MAX_WRITE_BYTES,
+    ) -> None:
+        """Args: most_bytes: of a frame."""
         self.at_ns = at_ns
         self.position = position
         self.priority = Priority.NORMAL if isinstance(found, Found) else found.priority
         self._codec, self._site, self._found, self._due_ns = codec, site, found, at_ns + epoch_ns
+        self._most_bytes = most_bytes
         self._items: dict[tuple[bool, tuple[str, ...]], Sequence[Notification]] = {}
 
     def items_for(self, granted: int, groups: tuple[str, ...] = ()) -> Sequence[Notification]:
@@ -66,7 +78,7 @@ class Round:
     def _lay_out(self, only_associated: bool, groups: tuple[str, ...]) -> Sequence[Notification]:
         found = self._found
         if isinstance(found, Told):
-            return found.notices(self._codec, self._due_ns)
+            return found.notices(self._codec, self._due_ns, self._most_bytes)
         if groups:
             found = found.heard_by(self._site.in_groups(groups))
         stations = found.of_associated() if only_associated else found.stations
@@ -104,14 +116,24 @@ class SiteSessions(Generic[L]):
         unsent: notifications that were due and not sent.
     """
 
-    def __init__(self, equipment: Equipment, takes: Callable[[L], bool], send: Callable[[L], None]) -> None:
-        """Args: takes: a link's queue can be written now; send: write it, as far as that is so."""
+    def __init__(
+        self,
+        equipment: Equipment,
+        takes: Callable[[L], bool],
+        send: Callable[[L], None],
+        most_bytes: int = MAX_WRITE_BYTES,
+    ) -> None:
+        """Args:
+        takes: a link's queue can be written now.
+        send: write it, as far as that is so.
+        most_bytes: of a frame.
+        """
         plan, members = equipment.plan, equipment.share.members
         assert plan.site is not None
         self._plan, self._profile, self._clock = plan, equipment.profile, equipment.clock
         self._codec, self._site, self._members = equipment.settings.codec, plan.site, members
         self._to_unix_ns = equipment.to_unix_ns
-        self._takes, self._send = takes, send
+        self._takes, self._send, self._most_bytes = takes, send, most_bytes
         self.sites = self._new_sites()
         self.subscribers: list[list[L]] = [[] for _ in members]
         planned = Counter(session.wlc for session in plan.sessions)
@@ -200,7 +222,7 @@ class SiteSessions(Generic[L]):
         if found is not None:
             assert self.start_ns is not None
             epoch_ns = self.start_ns + self._to_unix_ns
-            self.ready.append(of := Round(self._codec, site, found, position, at_ns, epoch_ns))
+            self.ready.append(of := Round(self._codec, site, found, position, at_ns, epoch_ns, self._most_bytes))
             for link in self.subscribers[position]:  # now, and not when it is due
                 self._items(of, link)
             if self._missing(position):

@@ -12,6 +12,7 @@ from loadgen.drive.aaa import Aaa
 from loadgen.drive.driver import Driver
 from loadgen.drive.dtls_handshakes import DtlsHandshakeMseDriver, DtlsHandshakeWlcDriver
 from loadgen.drive.dtls_mse import DtlsMseDriver
+from loadgen.drive.dtls_site import DtlsSiteDriver
 from loadgen.drive.dtls_wlc import DtlsWlcDriver
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.tls_accept import listener
@@ -49,15 +50,15 @@ class TransportDrivers(NamedTuple):
     Attributes:
         bind: a WLC's socket; idle: nobody is to be able to connect yet. Raises OSError.
         make_context: of OpenSSL's.
-        wlcs, site_wlcs, shaking_wlcs: the driver of WLCs that notify at a rate, that have a site (None: not over this
-            transport, and scenarios say so), and of which nothing but handshakes is wanted.
+        wlcs, site_wlcs, shaking_wlcs: the driver of WLCs that notify at a rate, that have a site, and of which
+            nothing but handshakes is wanted.
         mses, shaking_mses: the same of MSEs; those at a site are as all that have sessions.
     """
 
     bind: Callable[[tuple[str, int], bool], socket.socket]
     make_context: ContextMaker
     wlcs: WlcMaker
-    site_wlcs: WlcMaker | None
+    site_wlcs: WlcMaker
     shaking_wlcs: WlcMaker
     mses: SessionMaker
     shaking_mses: MseMaker
@@ -66,10 +67,7 @@ class TransportDrivers(NamedTuple):
         """What drives the WLCs of this plan."""
         if plan.load.kind is LoadKind.HANDSHAKE:
             return self.shaking_wlcs
-        if plan.site is None:
-            return self.wlcs
-        assert self.site_wlcs is not None
-        return self.site_wlcs
+        return self.wlcs if plan.site is None else self.site_wlcs
 
 
 TRANSPORT_DRIVERS = {
@@ -86,7 +84,7 @@ TRANSPORT_DRIVERS = {
         bind=lambda address, _idle: dtls.listen(address),
         make_context=dtls.DatagramContext,
         wlcs=DtlsWlcDriver,
-        site_wlcs=None,
+        site_wlcs=DtlsSiteDriver,
         shaking_wlcs=DtlsHandshakeWlcDriver,
         mses=DtlsMseDriver,
         shaking_mses=DtlsHandshakeMseDriver,

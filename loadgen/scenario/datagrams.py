@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadgen.errors import Problem
-from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.catalogue import CATALOGUE, NOTIFICATIONS
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.requests import ASKED, given
@@ -23,8 +23,6 @@ def check_datagrams(scenario: Scenario, profile: WireProfile, readings: int) -> 
         if scenario.dtls != Dtls():
             yield Problem("dtls", 'transport = "dtls"', '"tls"')
         return
-    if scenario.load.kind == "site":
-        yield Problem("load.kind", '"notify" or "handshake", with transport = "dtls"', '"site"')
     if scenario.tls.version != "1.2":
         yield Problem("tls.version", '"1.2", with transport = "dtls"', f'"{scenario.tls.version}"')
     if scenario.dtls.retransmit <= 0:
@@ -32,6 +30,9 @@ def check_datagrams(scenario: Scenario, profile: WireProfile, readings: int) -> 
     if scenario.load.kind == "handshake":
         return  # no frame is sent
     sizes = {"notifications": profile.notify_bytes(min(readings, profile.max_readings))}
+    if scenario.load.kind == "site":  # readings as they come; of the records of other services, as many as go into one
+        sizes["notifications"] = profile.notify_bytes(profile.max_readings)
+        sizes["services"] = max(_frame_bytes(profile, kind, 1) for kind in NOTIFICATIONS)
     for name, request in given(scenario.requests):
         records = getattr(request, "signatures", len(getattr(request, "groups", ())))
         sizes[f"{name} requests"] = _frame_bytes(profile, ASKED[name], records)

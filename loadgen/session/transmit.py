@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from loadgen.nmsp.bulk import NotifyRing, Stations
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES, NotifyRing, Stations
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, ServiceNotify
@@ -44,11 +44,13 @@ class Measurements:
         self.subservice = stations.subservice
         self._ring = NotifyRing(profile, stations)
 
-    def frames(self, first: int, wanted: int, sequence: int, sent_ns: int) -> tuple[memoryview, int]:
-        """From number `first` on: a view of whole frames, one TLS record at most, valid until the next call; and how
-        many (>= 1).
+    def frames(
+        self, first: int, wanted: int, sequence: int, sent_ns: int, most_bytes: int = MAX_WRITE_BYTES
+    ) -> tuple[memoryview, int]:
+        """From number `first` on: a view of whole frames, as many as go into `most_bytes`, valid until the next call;
+        and how many (>= 1).
         """
-        return self._ring.patch(first, wanted, sequence, self.due_ns, sent_ns)
+        return self._ring.patch(first, wanted, sequence, self.due_ns, sent_ns, most_bytes)
 
 
 class Notice:
@@ -68,6 +70,11 @@ class Notice:
         if all(name in body.offsets for name in _VARYING):
             head = codec.profile.header.size
             self._places = [(body.field_struct(name), head + body.offsets[name]) for name in _VARYING]
+
+    @property
+    def size(self) -> int:
+        """Of the frame, in bytes."""
+        return len(self._frame)
 
     def frame(self, sequence: int, sent_ns: int) -> bytes | memoryview:
         """The frame with these numbers, valid until the next call."""
@@ -152,18 +159,19 @@ class TransmitQueue:
     def waiting(self) -> bool:
         return any(self._items)
 
-    def take(self, sent_ns: int) -> Taken:
+    def take(self, sent_ns: int, most_bytes: int = MAX_WRITE_BYTES) -> Taken:
         """What is to be written next: everything of high priority comes first. Something must be waiting.
 
         Args:
             sent_ns: now, since the epoch.
+            most_bytes: that may be written at once; no measurement has more.
         """
         priority = Priority.HIGH if self._items[Priority.HIGH] else Priority.NORMAL
         queue = self._items[priority]
         entry = queue[0]
         item = entry.item
         if isinstance(item, Measurements):
-            view, count = item.frames(entry.first, entry.end - entry.first, self.sequence, sent_ns)
+            view, count = item.frames(entry.first, entry.end - entry.first, self.sequence, sent_ns, most_bytes)
             self.sequence += count
             entry.first += count
             if entry.first == entry.end:

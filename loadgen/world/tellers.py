@@ -13,6 +13,7 @@ import numpy as np
 
 from loadgen.nmsp import messages as m
 from loadgen.nmsp import records as r
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import ServiceNotify
@@ -39,21 +40,27 @@ class Told(NamedTuple):
     priority: Priority
     records: Records
 
-    def notices(self, codec: Codec, due_ns: int) -> list[Notice]:
-        """The notifications that carry them: as many records in each as the wire profile allows, and a tag by itself,
-        with what it sent. None if the profile has no such message.
+    def notices(self, codec: Codec, due_ns: int, most_bytes: int = MAX_WRITE_BYTES) -> list[Notice]:
+        """The notifications that carry them: as many records in each as the wire profile allows and go into so many
+        bytes, and a tag by itself, with what it sent. None if the profile has no such message.
         """
         layout = codec.profile.layouts.get(KIND_OF[self.kind])
         if layout is None or layout.repeat is None:
             return []
         tags = self.kind is m.TagInfoNotify
         most = 1 if tags else layout.repeat.max
-        found = []
-        for first in range(0, len(self.records), most):
+        found: list[Notice] = []
+        first = 0
+        while first < len(self.records):
             records = tuple(self.records[first : first + most])
             payload = {"payload": records[0].tag_mac * 6} if tags else {}  # type: ignore[attr-defined]
             message = self.kind(0, due_ns, 0, self.subservice, records=records, **payload)  # type: ignore[call-arg]
-            found.append(Notice(codec, message))
+            notice = Notice(codec, message)
+            if notice.size > most_bytes and len(records) > 1:
+                most = max(1, len(records) * most_bytes // notice.size)
+                continue
+            found.append(notice)
+            first += len(records)
         return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import e2e_wire as wire
 import pytest
-from conftest import PATIENCE_S, REPO, SMALL, Identities, Run, Running, Start, eventually, free_port
+from conftest import PATIENCE_S, REPO, SMALL, Identities, Running, Start, eventually, free_port
 from e2e_peers import make_certificate
 
 OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
@@ -98,8 +99,42 @@ class TestRuns:
         assert counters["notify.lost"] == counters["notify.dropped"] == 0
         assert ended.errors == {}
 
-    def test_sites_are_for_tls(self, refuse: Run) -> None:
-        refuse("run", REPO / "scenarios" / "campus.toml", *DTLS).check_refused("load.kind", 'with transport = "dtls"')
+    @pytest.mark.parametrize("mtu", [1500, 576])
+    def test_a_site(self, start: Start, mtu: int) -> None:
+        """A small campus: all services are told of, in frames that are cut to what a datagram carries."""
+        ended = start(
+            "run", REPO / "scenarios" / "campus.toml", *DTLS, "--workers", "1", "--set", f"dtls.mtu={mtu}",
+            *("--set", "wlc.listen=127.77.65.1:0", "--set", "wlc.step=port", "--set", "wlc.count=3"),
+            *("--set", "session.echo_interval=1s", "--set", 'load.stages=[{warmup="2s"},{hold="4s"}]'),
+            *("--set", 'site.services={information="2s",statistics="2s",air_quality="2s",aps="2s",alarms_per_h=3000}'),
+        ).end()  # fmt: skip
+        ended.check_passed()
+        counters = ended.counters
+        assert counters["sessions.established"] == counters["sessions.closed"] == 6
+        assert counters["notify.due"] == counters["notify.sent"] == counters["notify.received"] > 200
+        told = {name: count for name, count in counters.items() if re.fullmatch(r"service\.\w+\.received", name)}
+        assert sum(told.values()) == counters["notify.received"]
+        assert len(told) >= 12
+        assert counters["transmit.dropped.high"] == counters["transmit.dropped.normal"] == 0
+        assert counters["notify.lost"] == counters["notify.early"] == 0
+        # Several measurements go together where they fit.
+        assert counters["notify.writes"] < counters["notify.sent"]
+        assert ended.errors == {}
+
+    def test_requests_at_a_site(self, start: Start) -> None:
+        """Switches, whose MSEs ask beside it: answers have high priority, and are told once."""
+        ended = start(
+            "run", REPO / "scenarios" / "switches.toml", *DTLS, "--workers", "1", "--set", "wlc.count=4",
+            *("--set", "wlc.listen=127.77.66.1:0", "--set", "wlc.step=port", "--set", "switch.interval=1s"),
+            *("--set", "switch.up=10s", "--set", "switch.down=5s", "--set", 'load.stages=[{hold="4s"}]'),
+            *("--set", "requests.capability={rate=5}", "--set", "requests.subscribe={rate=2}"),
+            *("--set", 'requests.unsubscribe={rate=2, subservices=["location"]}'),
+        ).end()  # fmt: skip
+        ended.check_passed()
+        counters = ended.counters
+        assert counters["notify.due"] == counters["notify.sent"] == counters["notify.received"] > 0
+        assert counters["requests.sent"] == counters["requests.answered"] > 0
+        assert ended.errors == {}
 
 
 class Client:

@@ -45,7 +45,6 @@ def test_the_digest_has_it_with_dtls_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        (["load={kind='site'}"], 'load.kind: expected "notify" or "handshake", with transport = "dtls", found "site"'),
         (["tls.version='1.3'"], 'tls.version: expected "1.2", with transport = "dtls", found "1.3"'),
         (["dtls.retransmit=0s"], "dtls.retransmit: expected more than 0, found 0"),
         (["session.response_timeout=0s"], "session.response_timeout: expected more than 0, found 0"),

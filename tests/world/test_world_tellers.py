@@ -110,3 +110,15 @@ def test_a_service_does_not_depend_on_which_others_are_asked_for() -> None:
 def test_clients_are_told_of_when_they_change(told: dict[Subservice, list[Told]]) -> None:
     statuses = [record.status for each in told[Subservice.INFO_MS] for record in each.records]  # type: ignore[attr-defined]
     assert set(statuses) == {0, 3}
+
+
+@pytest.mark.parametrize("most_bytes", [200, 500, 1000])
+def test_no_more_records_in_a_message_than_go_into_a_datagram(
+    told: dict[Subservice, list[Told]], most_bytes: int
+) -> None:
+    one = told[Subservice.INFO_MS][0]
+    many = one._replace(records=[one.records[0]] * 150)
+    notices = many.notices(CODEC, 1, most_bytes)
+    assert max(notice.size for notice in notices) <= most_bytes
+    assert len(notices) > len(many.notices(CODEC, 1))
+    assert sum(len(decoded(notice).records) for notice in notices) == 150  # type: ignore[attr-defined]
