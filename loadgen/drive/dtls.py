@@ -104,7 +104,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         self._timer_serial = 0
         self._waker = trio.Event()
         self._wake_ns = NEVER_NS
-        self._sent = self._received = self._overflowed = self._dropped = 0
+        self._sent = self.received = self._overflowed = self._dropped = 0
         self._noted = self._unread_ns = 0  # see `_note_lateness`
         self.late_ns = 0  # by how much the last tick was
 
@@ -157,7 +157,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         overflowed = self._overflowed + sum(link.association.overflowed() for link in self.links)
         return {
             "datagrams.sent": self._sent,
-            "datagrams.received": self._received,
+            "datagrams.received": self.received,
             "datagrams.overflowed": overflowed,
             "datagrams.dropped": self._dropped if self.finished else self._dropped_by_kernel(),
         }
@@ -267,7 +267,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         """What came while we were late came in all of that time; trio may hand it over only after this tick."""
         self.late_ns = late_ns
         longest_ns = max(late_ns, self._unread_ns)
-        count, self._noted = self._received - self._noted, self._received
+        count, self._noted = self.received - self._noted, self.received
         self._unread_ns = 0 if count else late_ns
         for number in range(1, count):
             self.recorder.record_now("generator.read_lag", longest_ns * number // count, now_ns)
@@ -327,7 +327,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         while True:
             data = await link.association.receive()
             link.heard_ns = now = self.clock()
-            self._received += 1
+            self.received += 1
             await self.on_datagram(link, data, now)
 
     async def attend(self, link: DtlsLinkT, now_ns: int) -> None:

@@ -83,7 +83,7 @@ class Loop(Generic[LinkT]):
         """
         due_ns, until, pause = self._turn_due_ns, self.clock() + _STRETCH_NS, 0
         while not self.over:
-            events = self._epoll.poll(pause / NS_PER_S, _MAX_EVENTS)
+            events = self.poll(pause)
             started = self.clock()
             self.late_ns, self._idle_ns = max(0, started - due_ns), started - self._idle_from_ns
             self.turn(events)
@@ -94,6 +94,10 @@ class Loop(Generic[LinkT]):
             due_ns = max(now, self.wake_ns(now))
             pause = min(due_ns - now, NS_PER_MS)
             due_ns = now + pause
+
+    def poll(self, pause_ns: int) -> list[tuple[int, int]]:
+        """What is ready, or becomes so within this time: descriptors and epoll's events, for `turn`."""
+        return self._epoll.poll(pause_ns / NS_PER_S, _MAX_EVENTS)
 
     def waited(self, ago_ns: int) -> None:
         """Something that this turn reads has been there for so long. As far as that was while the loop waited, it

@@ -274,7 +274,7 @@ def test_datagrams_that_came_while_we_stood_still_each_came_late(stop: Stopping)
     def script() -> object:
         yield 1.05
         stop(0.3)
-        driver._received += 12
+        driver.received += 12
         yield 1
 
     lived(driver, script)

@@ -117,8 +117,8 @@ def dialing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dialing]:
 
 def test_whoever_comes_late_is_met_and_nothing_has_failed(dialing: Dialing) -> None:
     tried: list[int] = []
-    dial = dialing.shard._dial
-    dialing.shard._dial = lambda number: (tried.append(number), dial(number))[1]  # type: ignore[method-assign]
+    dial = dialing.shard.dial
+    dialing.shard.dial = lambda number, at_ns: (tried.append(number), dial(number, at_ns))[1]  # type: ignore[method-assign]
     dialing.dial(FOR_EVER_NS >> 1)
     dialing.turn_until(lambda: all(tried.count(number) >= 2 for number in range(MSES)))
     assert dialing.errors() == {}

@@ -165,7 +165,7 @@ class Fleets:
         self.turn_until(
             lambda: (
                 not any(self.wire(link).incoming for pair in self.links for link in pair if link.tunnel)
-                and self.mse._read_since_ns is None
+                and not any(mse.read for mse, _ in self.links)
             )
         )
 

@@ -68,7 +68,7 @@ class Wlc:
 
     def turn(self) -> None:
         for _ in range(3):
-            self.shard.turn(self.shard._epoll.poll(0.01))
+            self.shard.turn(self.shard.poll(10_000_000))
 
     def stranger(self) -> socket.socket:
         """Somebody who connects, and is accepted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -164,8 +165,12 @@ class Fleet:
 
     def go_on(self, seconds: float) -> None:
         """Everything that is due until then is found and told."""
-        self.shard.sites.stop_at_ns = self.start_ns + int(seconds * NS_PER_S)
-        self.shard._go_on(1 << 62)
+        self.clock.now_ns = self.start_ns + int(seconds * NS_PER_S)
+        self.shard.turn([])
+
+    def writable(self, link: SiteLink) -> None:
+        """Its peer takes something again."""
+        self.shard.turn([(link.fd, select.EPOLLOUT)])
 
     def got(self, link: SiteLink) -> list[Message]:
         """What went over a link, in order."""
@@ -293,7 +298,7 @@ def test_a_blocked_link_keeps_its_queue_and_drops_what_does_not_fit(path: Path) 
         fleet.recorder.bins("notify.lag").take()
         waited = sum(slow.queue.depth)
         fleet.tunnel(slow).block_next = False
-        fleet.shard._flush(slow)
+        fleet.writable(slow)
         assert not slow.behind
         assert fleet.recorder.bins("generator.lag").take() is None
         lag = fleet.recorder.bins("notify.lag").take()
@@ -350,7 +355,7 @@ def test_answers_and_alarms_overtake_what_waits(path: Path) -> None:
         assert link.queue.depth[1] > 0
         fleet.hear(link, EchoRequest())
         fleet.tunnel(link).block_next = False
-        fleet.shard._flush(link)
+        fleet.writable(link)
         order = fleet.got(link)[already:]
         first_measurement = next(i for i, m in enumerate(order) if isinstance(m, MeasurementNotify))
         assert any(isinstance(m, EchoResponse) for m in order[:first_measurement])
@@ -427,8 +432,8 @@ def test_the_load_ends_when_all_was_told(fleet: Fleet) -> None:
     shard, end = fleet.shard, fleet.start_ns + SECONDS * NS_PER_S
     shard.sites.end_ns = SECONDS * NS_PER_S
     fleet.go_on(1)
-    shard.sites.stop_at_ns = 1 << 62
     assert not shard.sites.everything_done(end + 1)  # however late: ticks are owed
+    fleet.clock.now_ns = end
     shard._go_on(1 << 62)
     assert shard.sites.everything_done(end + 1)
     assert not shard.sites.everything_done(end - 1)

@@ -219,7 +219,7 @@ class _Fleet:
         assert not self.shard.links
         assert self.shard.active == 0
         assert self.shard.receiver.notifications == 0
-        assert not self.shard._reads.links
+        assert not any(link.read for link in self.links)
         if self.role is Role.WLC and self.shard.wlcs.dialed_by_us:
             assert self.faults() <= _LINKS  # the MSEs' side counts the sessions
             return

@@ -47,13 +47,13 @@ class Served:
     def turn(self) -> None:
         """Take what has come, and a little of what is on its way."""
         for _ in range(3):
-            self.shard.turn(self.shard._epoll.poll(0.01))
+            self.shard.turn(self.shard.poll(10_000_000))
 
     def turn_until_quiet(self) -> None:
         for _ in range(1000):
             if not self.shard.partings:
                 return
-            self.shard.turn(self.shard._epoll.poll(0.01))
+            self.shard.turn(self.shard.poll(10_000_000))
 
 
 @pytest.fixture
