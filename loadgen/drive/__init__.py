@@ -7,9 +7,8 @@
   long), `term` (how long they are to stay), `redialing` (where nobody is yet), `strangers` (who has yet to say
   something), `aaa` (auth lists in order, and who was let in, counted), `mse_sessions` (whom MSEs dial, what they record
   and ask, and how they leave), `wlc_sessions` (what WLCs record, and whom they owe notifications), `site_sessions`
-  (what those with a site have to tell), `handshake_load`
-  (which handshakes are due, where they are all that is wanted), `controllers` (the WLCs), `cpu_cost`, `pauses` (how
-  long it stood still), `tracing` (which handshakes are traced).
+  (what those with a site have to tell), `handshake_load` (which handshakes are due, where they are all that is wanted),
+  `controllers` (the WLCs), `cpu_cost`, `pauses` (how long it stood still), `tracing` (which handshakes are traced).
 - TLS: `loop` (epoll and timers), `links`, `tls` (`Shard`), `tls_accept` and `tls_dial` (how links come about),
   `tls_serve` (what all WLCs with sessions do; `asides`: what of a tail that was not taken is notifications),
   `tls_wlc`, `tls_site` and `tls_mse` (sessions, notifications, requests), `tls_handshakes` (both sides of
@@ -51,7 +50,8 @@ its ledger row, or off the sequence number that is expected next.
 ## Datagrams
 
 A task for each association, which shakes hands and receives, and one that sends what is due on all of them, tick by
-tick, runs timers, and takes what was received meanwhile at once. A `Shard` and a `DtlsDriver` have nothing else in
-common but the endpoints, the ring, the receiver, the ledger, the asker and the recorder. `session.datagrams` adds to
-both ends what lost messages need, in front of the same state table.
+tick, runs timers, and takes what was received meanwhile at once. What its sessions do, a `DtlsDriver` has in common
+with a `Shard` (`mse_sessions`, `wlc_sessions`, `site_sessions`, `handshake_load`), and the loop over what came
+(`session.conversation`); what is its own is how a link becomes ready, is written, and closes. `session.datagrams` adds
+to both ends what lost messages need, in front of the same state table.
 """
