@@ -59,6 +59,9 @@ class Driver(Stalling, Protocol):
     def pending(self) -> int:
         """Sessions of mustered users that are neither up nor failed."""
 
+    def look_around(self) -> None:
+        """An interval is over: take a sample of what is not counted as it happens."""
+
     def queued_bytes(self) -> int:
         """Between loads: what was written, and the peers' TCP has not taken yet."""
 

@@ -146,6 +146,9 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
     def finish(self) -> None:
         raise NotImplementedError
 
+    def look_around(self) -> None:
+        """UDP has nothing to be looked at."""
+
     def pending(self) -> int:
         return 0
 

@@ -134,6 +134,9 @@ class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
         self.effort.end()
         self.load_over.set()
 
+    def look_around(self) -> None:
+        self.segments.look_around(self.links.values())
+
     def halt(self) -> None:
         """The run is about to end: dial no more, and give what is being set up a moment. A second call does nothing."""
         raise NotImplementedError

@@ -20,7 +20,6 @@ from loadgen.drive.aaa import Aaa
 from loadgen.drive.driver import Driver
 from loadgen.drive.equipment import equip
 from loadgen.drive.pauses import Pauses
-from loadgen.drive.tls import Shard
 from loadgen.drive.tracing import Traced, Tracer
 from loadgen.drive.transport_drivers import TRANSPORT_DRIVERS, TransportDrivers
 from loadgen.errors import InputError, Problem
@@ -95,7 +94,7 @@ class Worker:
         self._shard: Driver | None = None
         self._pauses = Pauses()
         gc.callbacks.append(self._pauses.note_garbage)
-        self._started_ns = time.monotonic_ns()
+        self._started_ns = self._equipment.clock()
         self._shard_done = trio.Event()
         self._tracer: Tracer | None = None
         # Without a bound, because what goes through has one: the assignment's.
@@ -211,7 +210,7 @@ class Worker:
     async def _report(self) -> None:
         assignment = self._assignment
         while True:
-            index, since = divmod(time.monotonic_ns() - assignment.epoch_ns, assignment.interval_ns)
+            index, since = divmod(self._equipment.clock() - assignment.epoch_ns, assignment.interval_ns)
             await trio.sleep((assignment.interval_ns - since) / NS_PER_S)
             active = queued = mustered = pending = 0
             if (shard := self._shard) is not None:
@@ -262,17 +261,17 @@ class Worker:
             await self._channel.send(traced)  # whole, even where this task is cancelled
 
     def _now_index(self) -> int:
-        return (time.monotonic_ns() - self._assignment.epoch_ns) // self._assignment.interval_ns
+        return (self._equipment.clock() - self._assignment.epoch_ns) // self._assignment.interval_ns
 
     def _count_totals(self) -> None:
         if self._shard is not None:
-            for name, total in self._shard.totals(time.monotonic_ns()).items():
+            for name, total in self._shard.totals(self._equipment.clock()).items():
                 self._recorder.counters[name] = total
 
     def _interval(self, index: int) -> Interval:
         self._count_totals()
-        if isinstance(self._shard, Shard):
-            self._shard.segments.look_around(self._shard.links.values())
+        if self._shard is not None:
+            self._shard.look_around()
         interval = self._recorder.take(index)
         for tag, metric in self._counted.items():
             if (lag := interval.histograms.get(tag)) is not None:
@@ -291,7 +290,7 @@ class Worker:
         return WorkerHealth(
             worker=worker_name(self._assignment.role, self._assignment.worker),
             cpu_s=time.process_time(),
-            wall_s=(time.monotonic_ns() - self._started_ns) / NS_PER_S,
+            wall_s=(self._equipment.clock() - self._started_ns) / NS_PER_S,
             load_cpu_s=0.0 if self._shard is None else self._shard.effort.cpu_s,
             load_wall_s=0.0 if self._shard is None else self._shard.effort.wall_s,
             rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -113,6 +113,6 @@ def made(role: Role, plan: Plan, profile: WireProfile, told: Told) -> tuple[Work
         to_unix_ns=0,
     )
     worker = Worker(told, assignment)  # type: ignore[arg-type]
-    shard = SimpleNamespace(active=1, queued_bytes=lambda: 0, totals=lambda _now_ns: {})
+    shard = SimpleNamespace(active=1, queued_bytes=lambda: 0, totals=lambda _now_ns: {}, look_around=lambda: None)
     worker._shard = shard  # type: ignore[assignment]
     return worker, shard
