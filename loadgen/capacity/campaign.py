@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -205,7 +206,7 @@ class Campaign:
         broke = () if above is None else above.broke
         advice = ""
         gave_up = search.low is None or search.exhausted
-        confirmed = search.confirmed and not self._untried()
+        confirmed = search.confirmed and not self._untried() and not self._outweighed()
         if self._unjudged or not (confirmed or (limiting and gave_up)):
             outcome = Outcome.INCONCLUSIVE
             advice = interruption or "; ".join(self._unjudged) or self._why_none()
@@ -241,6 +242,21 @@ class Campaign:
         below = [pool for load, pool in self._pools.items() if low is not None and load <= low]
         held = Pool(sum(pool.failed for pool in below), sum(pool.attempted for pool in below))
         return untried(held, above) if above.only_failures and self._about.live else 0
+
+    def _outweighed(self) -> str:
+        """Why the load that is to be the limit held too seldom for that: failures that were taken for strays one by one
+        were none together, and then it broke at least as often. Empty if it did not.
+        """
+        low = self._search.low
+        tries = Counter(went for trial, went, _ in self._tried if trial.load == low)
+        broke = tries[Went.SHORT] + tries[Went.BROKE]
+        failed = sum(failed for trial, went, failed in self._tried if trial.load == low and went is Went.STRAYED)
+        attempted = self._pools.get(low or 0.0, Pool()).attempted
+        if not explained(failed, attempted):
+            broke += tries[Went.STRAYED]
+        if broke < (held := tries[Went.HELD]):
+            return ""
+        return f"{_number(low or 0.0)} {self._about.unit} held {held} times, and broke {broke} times"
 
     def _loads(self, *, confirmed: bool) -> tuple[LoadTried, ...]:
         """Each load that was tried, with how often and how it went."""
@@ -322,6 +338,8 @@ class Campaign:
 
     def _why_none(self) -> str:
         """Why nothing was found; what fails at every load is not there because of the load."""
+        if self._search.confirmed and (outweighed := self._outweighed()):
+            return outweighed
         why, broke = "no load held for long enough to be confirmed", [probe for probe in self.probes if probe.broke]
         if not self._shares or len(self._shares) < len(broke):
             if not (more := self._untried()):

@@ -105,7 +105,7 @@ class MseSessions(Generic[EndpointT]):
         """Presence has begun with this load."""
         self._term.begin(at_ns, stages, self.presence)
         if self.presence is not None and self.reception.lulls is not None:
-            self.reception.lulls.begin(self.presence.leaving_ns, stages)
+            self.reception.lulls.begin(self.presence.leaving_ns, at_ns + end_ns(stages), stages)
         if self.asker is not None:
             self.asker.start(at_ns, end_ns(stages))
 

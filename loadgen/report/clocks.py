@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from loadgen.measure.clocks import ClockReading, Clocks
-from loadgen.units import format_duration
+from loadgen.units import NS_PER_MS, format_duration
+
+# Durations that may be less by that many times what the lines about clocks say are worth one of their own.
+_NOT_SAID = 2
 
 
 def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
@@ -15,6 +18,12 @@ def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
     if clocks.held_ns:
         held = format_duration(clocks.held_ns)
         lines.append(f"durations of notifications may be {held} longer, if that was held which was taken for a clock")
+    known_ns = max((-reading.offset_ns for reading in off if not reading.corrected), default=0)
+    if clocks.less_ns > _NOT_SAID * max(known_ns, clocks.more_ns, NS_PER_MS):
+        less = format_duration(clocks.less_ns)
+        lines.append(
+            f"durations of notifications may be {less} less, if a wrong time was taken for a clock that was set"
+        )
     if rest := max(len(off), clocks.corrected) - len(off[:most]):
         lines.append(f"clocks of WLCs: {rest:,} more are not ours")
     if clocks.unsteady:

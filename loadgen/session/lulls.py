@@ -44,14 +44,20 @@ class Lulls:
         self._first_ns, self._last_ns, self._longest_ns, self._told_ns = (np.zeros(rows, np.int64) for _ in range(4))
         self._look_ns = 0  # when the next one is due
         self._came_ns = 0  # when the last batch came
-        self._until_ns = NEVER_NS
+        self._until_ns = self._over_ns = NEVER_NS
+        self._went_on = np.zeros(rows, bool)  # it brought something after `until`, before the load was over
         self._slower = 1.0  # by that much longer a pause may be at the end
 
-    def begin(self, until_ns: int, stages: Sequence[RateStage]) -> None:
-        """A load begins, which lasts until then; what comes later says nothing of it. Args: stages: of the scenario: if
-        WLCs have these, too, pauses grow as the rate falls.
+    def begin(self, until_ns: int, over_ns: int, stages: Sequence[RateStage]) -> None:
+        """A load begins.
+
+        Args:
+            until_ns: until when a stream must not be silent: a WLC's schedule may be over then.
+            over_ns: when the load is over: what comes later says nothing of it.
+            stages: of the scenario: if WLCs have these, too, pauses grow as the rate falls.
         """
-        self._until_ns = until_ns
+        self._until_ns, self._over_ns = until_ns, over_ns
+        self._went_on[:] = False
         self._look_ns = 0
         most = max((max(stage.start_per_s, stage.end_per_s) for stage in stages), default=0.0)
         last = stages[-1].end_per_s if stages else 0.0
@@ -61,6 +67,7 @@ class Lulls:
         """A session begins."""
         for column in (self._seen, self._looks, self._first_ns, self._last_ns, self._longest_ns, self._told_ns):
             column[row] = 0
+        self._went_on[row] = False
 
     def told(self, row: int, now_ns: int) -> None:
         """Something else than a measurement came."""
@@ -80,6 +87,7 @@ class Lulls:
         rows = np.flatnonzero(taken != self._seen)
         self._seen[rows] = taken[rows]
         if now_ns > self._until_ns:
+            self._went_on[rows] |= now_ns <= self._over_ns
             return
         new = rows[self._looks[rows] == 0]
         self._first_ns[new] = self._last_ns[new] = now_ns
@@ -98,6 +106,7 @@ class Lulls:
             times = TIMES_LONGER if flow_ns >= min(silent_ns, LONG_FLOW_NS) else TIMES_EVEN
             if (
                 self._looks[row] >= LEAST_LOOKS  # so there was a pause
+                and not self._went_on[row]
                 and silent_ns >= max(LEAST_SILENCE_NS, times * self._slower * longest_ns)
             ):
                 found[row] = Lull(silent_ns, longest_ns)

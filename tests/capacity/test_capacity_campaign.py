@@ -278,6 +278,22 @@ def test_a_target_that_takes_few_sessions_has_that_limit(most: int) -> None:
     assert (result.outcome, result.limit, result.above) == (Outcome.FOUND, most, most + 1)
 
 
+def test_what_was_taken_for_strays_one_by_one_and_is_none_together_confirms_nothing() -> None:
+    """It takes six, and now and then a seventh. What became of those beyond six, in the order in which they came."""
+    came = iter("arrrrrrrrarraaaaaarrrra")
+
+    def counters(load: float) -> Mapping[str, int]:
+        failed = sum(next(came, "r") == "r" for _ in range(round(load) - 6))
+        return {"sessions.attempted": round(load), "sessions.failed": failed}
+
+    result = searched(Campaign(settings(Dimension.SESSIONS, start=2, step=1)), Target(10_000, counters))
+    tries = [probe.passed for probe in result.probes if probe.offered == 7]
+    assert (tries.count(True), tries.count(False)) == (5, 6)
+    assert (result.outcome, result.limit) == (Outcome.INCONCLUSIVE, None)
+    assert result.advice == "7 sessions held 5 times, and broke 6 times"
+    assert not any(load.confirmed for load in result.loads)
+
+
 # -- tried again -------------------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,10 @@ FINE = ClockReading("192.0.2.4:1", 1, 0, 20_000, 100_000)
             Clocks(more_ns=300_000_000, held_ns=300_000_000),
             ["durations of notifications may be 300 ms longer, if that was held which was taken for a clock"],
         ),
+        (
+            Clocks(3, less_ns=2_000_000_000, more_ns=120_000, readings=(FINE,)),
+            ["durations of notifications may be 2.00 s less, if a wrong time was taken for a clock that was set"],
+        ),
         (Clocks(3, more_ns=120_000, readings=(FINE,)), ["clocks of WLCs: 3 agree with ours, to within 120 µs"]),
         (
             Clocks(4, 2, readings=(AHEAD, BEHIND, SLOW, FINE), held_ns=40_000_000),

@@ -20,6 +20,7 @@ BEGIN_NS = 100 * NS_PER_S
 def silent_s(
     *times_s: list[float],
     load_s: float = 10.0,
+    more_s: float = 0.0,
     notices: dict[int, list[float]] | None = None,
     stages: Sequence[RateStage] = (),
 ) -> list[float]:
@@ -30,7 +31,7 @@ def silent_s(
     assert lulls is not None
     for row in range(len(times_s)):
         reception.open(row, 1)
-    lulls.begin(BEGIN_NS + int(load_s * NS_PER_S), stages)
+    lulls.begin(BEGIN_NS + int(load_s * NS_PER_S), BEGIN_NS + int((load_s + more_s) * NS_PER_S), stages)
     events = [(time_s, row, True) for row, times in enumerate(times_s) for time_s in times]
     events += [(time_s, row, False) for row, times in (notices or {}).items() for time_s in times]
     taken = [0] * len(times_s)
@@ -53,6 +54,13 @@ def steady(until_s: float, per_s: float = 50, since_s: float = 0.0) -> list[floa
 def test_a_stall_at_the_end_is_found_in_whose_stream_it_is() -> None:
     found = silent_s(steady(10), steady(6.5), steady(8.9))
     assert found == pytest.approx([0, 3.5, 1.1], abs=0.15)
+
+
+def test_a_stream_that_goes_on_before_the_load_is_over_was_not_silent_at_its_end() -> None:
+    """The WLC's schedule may be over 1 s before our load is: one that tells something then had not ended."""
+    late = [10.2 + number / 100 for number in range(100)]
+    assert silent_s(steady(8.5), steady(8.5) + late, load_s=10, more_s=2) == pytest.approx([1.5, 0], abs=0.15)
+    assert silent_s(steady(8.5) + late, load_s=10, more_s=0) == pytest.approx([1.5], abs=0.15)
 
 
 def test_also_if_all_stall_at_once_and_what_was_held_comes_when_the_load_is_over() -> None:
@@ -143,7 +151,7 @@ def test_numbers_out_of_order_are_a_stream_too(order: Callable[[int], int]) -> N
     reception = Reception(Recorder(), 1, 0, our_schedule=False)
     reception.open(0, 1)
     assert reception.lulls is not None
-    reception.lulls.begin(BEGIN_NS + 10 * NS_PER_S, [])
+    reception.lulls.begin(BEGIN_NS + 10 * NS_PER_S, BEGIN_NS + 10 * NS_PER_S, [])
     zeros = np.zeros(1, np.int64)
     for number in range(300):
         columns = Columns(np.array([order(number)]), zeros, zeros, zeros)
@@ -155,7 +163,7 @@ def test_numbers_out_of_order_are_a_stream_too(order: Callable[[int], int]) -> N
 def test_a_session_that_comes_again_is_judged_by_itself() -> None:
     lulls = Lulls(1)
     taken = np.zeros(1, np.int64)
-    lulls.begin(BEGIN_NS + 10 * NS_PER_S, [])
+    lulls.begin(BEGIN_NS + 10 * NS_PER_S, BEGIN_NS + 10 * NS_PER_S, [])
     for number in range(300):
         lulls.come(taken, BEGIN_NS + number * NS_PER_S // 50)
         taken[0] += 1
