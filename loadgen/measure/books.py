@@ -42,7 +42,7 @@ BOOKS = (
         more=("notify.duplicated", "notify.unreported"),
     ),
     Line("echo.due", ("echo.sent", "echo.dropped"), "echo.dropped"),
-    Line("echo.sent", ("echo.received", "echo.unanswered"), "echo.unanswered"),
+    Line("echo.sent", ("echo.received", "echo.unanswered", "echo.withdrawn"), "echo.unanswered"),
     Line("requests.due", ("requests.sent", "requests.dropped"), "requests.dropped"),
     Line(
         "requests.sent",

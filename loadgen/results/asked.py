@@ -315,10 +315,10 @@ def came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Short
     ended = counters.get("sessions.lost", 0) + counters.get("sessions.left_early", 0)
     if unanswered > sent * TOLERANCE + ended and not {*_UNANSWERED} & {*asked.judged}:
         yield Shortfall(f"{unanswered:,} of {sent:,} requests were not answered", True, _UNJUDGED)
-    # The same of echoes, at the end of any session.
+    # The same of echoes.
     nothing = counters.get("echo.dropped", 0) + counters.get("echo.unanswered", 0)
-    due, sessions = counters.get("echo.due", 0), counters.get("sessions.established", 0)
-    if nothing > due * TOLERANCE + sessions and not {"echo.dropped", "echo.unanswered"} & {*asked.judged}:
+    due = counters.get("echo.due", 0)
+    if nothing > due * TOLERANCE + ended and not {"echo.dropped", "echo.unanswered"} & {*asked.judged}:
         yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered", True, _UNJUDGED)
 
 

@@ -179,7 +179,9 @@ class MseEndpoint(Endpoint):
 
     def stop(self, now_ns: int) -> None:
         """The session is over, or we are about to say goodbye: nothing is asked any more."""
-        self._owe_echoes(now_ns)
+        # What became due since we looked last is not owed any more, unless it would have had to wait.
+        if self._echo_sent_ns is not None or self._owed_echo_ns < self._next_echo_ns:
+            self._owe_echoes(now_ns)
         self._drop_echoes(NEVER_NS)
         self._owed_echo_ns = self._next_echo_ns = NEVER_NS
 
@@ -187,9 +189,10 @@ class MseEndpoint(Endpoint):
         """No answer comes any more, nor anything else."""
         if self.noticed is not None and self.left_ns is not None:
             self.noticed.leave(self.left_ns, self.settings.recorder.count)
-        if self._echo_sent_ns is not None:
+        if (sent_ns := self._echo_sent_ns) is not None:
             self._echo_sent_ns = None
-            self.settings.recorder.count("echo.unanswered")
+            in_time = self.left_ns is not None and self.left_ns - sent_ns < self.settings.timers.echo_interval
+            self.settings.recorder.count("echo.withdrawn" if in_time else "echo.unanswered")
         if self.asked is not None and self.asked.pending:
             withdrawn = sum(pending.withdrawn for pending in self.asked.pending.values())
             self.settings.recorder.count("requests.withdrawn", withdrawn)

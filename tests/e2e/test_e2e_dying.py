@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Ended, Running, Start, eventually, process_is_gone
+from conftest import LOADGEN, SMALL, Ended, Running, Start, eventually, process_is_gone
 
 from benchmarks.descendants import worker_pids
 from loadgen.measure.hlog import read_hlog_untrusted
@@ -186,8 +186,8 @@ class TestInterrupt:
         assert "Traceback" not in ended.stderr
 
     def test_at_once(self, start: Start, long: Path) -> None:
-        """Before the first worker: no traceback then either."""
-        running = start("run", long)
+        """Before the first worker: no traceback then either. An ordinary start: a prepared one has imported all."""
+        running = start("run", long, command=LOADGEN)
         eventually(lambda: _has_loaded(running.pid, "_rust"), "cryptography to be imported")
         running.signal(signal.SIGINT)
         ended = running.end()

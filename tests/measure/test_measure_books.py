@@ -76,7 +76,7 @@ def test_who_lives_is_not_settled() -> None:
         "sessions.attempted = sessions.established + sessions.failed + sessions.withdrawn",
         "sessions.established = sessions.closed + sessions.lost",
         "echo.due = echo.sent + echo.dropped",
-        "echo.sent = echo.received + echo.unanswered",
+        "echo.sent = echo.received + echo.unanswered + echo.withdrawn",
         "requests.due = requests.sent + requests.dropped",
         "requests.sent = requests.answered + requests.timed_out + requests.abandoned + requests.withdrawn",
     ]
