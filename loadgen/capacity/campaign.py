@@ -244,9 +244,11 @@ class Campaign:
         return untried(held, above) if above.only_failures and self._about.live else 0
 
     def _outweighed(self) -> str:
-        """Why the load that is to be the limit held too seldom for that: failures that were taken for strays one by one
+        """Why the load that was confirmed held too seldom for a limit: failures that were taken for strays one by one
         were none together, and then it broke at least as often. Empty if it did not.
         """
+        if not self._search.confirmed:
+            return ""
         low = self._search.low
         tries = Counter(went for trial, went, _ in self._tried if trial.load == low)
         broke = tries[Went.SHORT] + tries[Went.BROKE]
@@ -261,12 +263,13 @@ class Campaign:
     def _loads(self, *, confirmed: bool) -> tuple[LoadTried, ...]:
         """Each load that was tried, with how often and how it went."""
         found = []
+        outweighed = self._search.low if self._outweighed() else None
         for load in sorted({trial.load for trial, _, _ in self._tried}):
             tries = [
                 (trial.step is Step.CONFIRM, went, failed) for trial, went, failed in self._tried if trial.load == load
             ]
             confirming = [went for confirm, went, _ in tries if confirm]
-            held = self._search.holds(load)
+            held = self._search.holds(load) and load != outweighed
             # What a load did not hold with is no stray, however seldom it is elsewhere.
             harmless = (Went.HELD, Went.STRAYED) if held else (Went.HELD,)
             pool = Pool() if held else self._pools.get(load, Pool())
@@ -338,7 +341,7 @@ class Campaign:
 
     def _why_none(self) -> str:
         """Why nothing was found; what fails at every load is not there because of the load."""
-        if self._search.confirmed and (outweighed := self._outweighed()):
+        if outweighed := self._outweighed():
             return outweighed
         why, broke = "no load held for long enough to be confirmed", [probe for probe in self.probes if probe.broke]
         if not self._shares or len(self._shares) < len(broke):

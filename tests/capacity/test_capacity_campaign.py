@@ -15,7 +15,7 @@ from loadgen.capacity.result import DimensionResult, Outcome, Probe, Step
 from loadgen.capacity.search import Trial
 from loadgen.errors import ExitCode
 from loadgen.measure.histogram import MetricSummary
-from loadgen.report.tried import how_tried
+from loadgen.report.tried import how_tried, outvoted
 from loadgen.results.health import GeneratorVerdict, Verdict
 from loadgen.results.result import Limit, ResultVerdict
 from loadgen.results.thresholds import Figures, parse_thresholds
@@ -292,7 +292,9 @@ def test_what_was_taken_for_strays_one_by_one_and_is_none_together_confirms_noth
     assert (tries.count(True), tries.count(False)) == (5, 6)
     assert (result.outcome, result.limit) == (Outcome.INCONCLUSIVE, None)
     assert result.advice == "7 sessions held 5 times, and broke 6 times"
-    assert not any(load.confirmed for load in result.loads)
+    (seventh,) = (load for load in result.loads if load.load == 7)
+    assert how_tried(seventh) == "did not hold: 5 of 11 tries held, 1 of 2 as long as a confirmation; 6 of 42 failed"
+    assert all(outvoted(result, probe) for probe in result.probes if probe.passed and probe.offered == 7)
 
 
 # -- tried again -------------------------------------------------------------------------------------------------------
