@@ -435,11 +435,10 @@ def _failures(figures: Figures, sessions: int = 0) -> tuple[int, int]:
     """
     worst, counters = (0, 0), figures.counters
     for name, base in _NEVER.items():
-        if failed := counters.get(name, 0):
-            of = counters.get(base, 0) if base else to_come(counters)
-            if name == "sessions.lost":
-                of += sessions
-            worst = max(worst, (failed, of), key=lambda each: each[0] / max(1, each[1]))
+        failed, of = counters.get(name, 0), counters.get(base, 0) if base else to_come(counters)
+        if name == "sessions.lost":
+            of += sessions
+        worst = max(worst, (failed, of), key=lambda each: (each[0] / max(1, each[1]), each[1]))
     return worst
 
 

@@ -293,7 +293,7 @@ def test_what_was_taken_for_strays_one_by_one_and_is_none_together_confirms_noth
     assert (result.outcome, result.limit) == (Outcome.INCONCLUSIVE, None)
     assert result.advice == "7 sessions held 5 times, and broke 6 times"
     (seventh,) = (load for load in result.loads if load.load == 7)
-    assert how_tried(seventh) == "did not hold: 5 of 11 tries held, 1 of 2 as long as a confirmation; 6 of 42 failed"
+    assert how_tried(seventh) == "did not hold: 5 of 11 tries held, 1 of 2 as long as a confirmation; 6 of 77 failed"
     assert all(outvoted(result, probe) for probe in result.probes if probe.passed and probe.offered == 7)
 
 
