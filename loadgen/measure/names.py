@@ -80,7 +80,7 @@ COUNTERS = {
     "echo.dropped": "of those due: given up, because the session was over, or owed for session.dead_interval",
     "echo.received": "of those sent: answered",
     "echo.unanswered": "of those sent: not answered when the session ended, or (DTLS) however often they were sent",
-    "echo.withdrawn": "of those sent: not answered when we ended their session, less than an echo interval later",
+    "echo.withdrawn": "of those sent: not answered when their session ended, less than an echo interval later",
     "echo.answered": "echo responses sent by our WLCs",
     "echo.unmatched": "echo responses that nobody asked for",
     **{f"service.{name}.received": f"notify.received, of {name}" for name in SUBSERVICES},

@@ -318,7 +318,7 @@ def came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Short
     # The same of echoes.
     nothing = counters.get("echo.dropped", 0) + counters.get("echo.unanswered", 0)
     due = counters.get("echo.due", 0)
-    if nothing > due * TOLERANCE + ended and not {"echo.dropped", "echo.unanswered"} & {*asked.judged}:
+    if nothing > due * TOLERANCE and not {"echo.dropped", "echo.unanswered"} & {*asked.judged}:
         yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered", True, _UNJUDGED)
 
 

@@ -31,7 +31,7 @@ class MseEndpoint(Endpoint):
 
     __slots__ = (
         *("_asker", "_echo_due_ns", "_echo_over", "_echo_sent_ns", "_echo_transaction", "_next_echo_ns", "_notices"),
-        *("_owed_echo_ns", "_subscribed_ns", "_transaction", "_wanted", "asked", "left_ns", "noticed"),
+        *("_owed_echo_ns", "_stopped_ns", "_subscribed_ns", "_transaction", "_wanted", "asked", "left_ns", "noticed"),
         "number",
     )
 
@@ -51,6 +51,7 @@ class MseEndpoint(Endpoint):
         self.asked: Transactions | None = None  # what was asked in the running session, if anything was
         # The numbers of notifications other than measurements, once any came.
         self.noticed: SequenceCheck[NoticeFigures] | None = None
+        self._stopped_ns: int | None = None  # when we asked nothing more
         self.left_ns: int | None = None  # when we ended the session; None: it was the WLC that did
         self._asker = asker
         self._notices = notices
@@ -179,11 +180,18 @@ class MseEndpoint(Endpoint):
 
     def stop(self, now_ns: int) -> None:
         """The session is over, or we are about to say goodbye: nothing is asked any more."""
+        if self._stopped_ns is None:
+            self._stopped_ns = now_ns
         # What became due since we looked last is not owed any more, unless it would have had to wait.
-        if self._echo_sent_ns is not None or self._owed_echo_ns < self._next_echo_ns:
+        held_up = self._echo_sent_ns is not None and not self._has_time(self._echo_sent_ns, now_ns)
+        if held_up or self._owed_echo_ns < self._next_echo_ns:
             self._owe_echoes(now_ns)
         self._drop_echoes(NEVER_NS)
         self._owed_echo_ns = self._next_echo_ns = NEVER_NS
+
+    def _has_time(self, sent_ns: int, now_ns: int) -> bool:
+        """An echo that was sent then may be under way: the next one is not due yet."""
+        return now_ns - sent_ns < self.settings.timers.echo_interval
 
     def settle(self) -> None:
         """No answer comes any more, nor anything else."""
@@ -191,7 +199,7 @@ class MseEndpoint(Endpoint):
             self.noticed.leave(self.left_ns, self.settings.recorder.count)
         if (sent_ns := self._echo_sent_ns) is not None:
             self._echo_sent_ns = None
-            in_time = self.left_ns is not None and self.left_ns - sent_ns < self.settings.timers.echo_interval
+            in_time = self._stopped_ns is not None and self._has_time(sent_ns, self._stopped_ns)
             self.settings.recorder.count("echo.withdrawn" if in_time else "echo.unanswered")
         if self.asked is not None and self.asked.pending:
             withdrawn = sum(pending.withdrawn for pending in self.asked.pending.values())

@@ -124,7 +124,7 @@ def test_a_headless_run(tmp_path: Path) -> None:
     counters = result["counters"]
     assert counters["sessions.established"] == counters["sessions.closed"] == 12
     assert counters["notify.sent"] == counters["notify.received"] > 0
-    assert counters["datagrams.received"] >= counters["notify.received"]
+    assert counters["datagrams.received"] > 0  # of late ones, several are in one
     assert not [name for name, count in counters.items() if name.startswith("errors.") and count]
     assert code == result["verdict"]["exit_code"]
     assert code in (ExitCode.PASSED, ExitCode.GENERATOR_SATURATED)
