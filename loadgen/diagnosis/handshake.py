@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from loadgen.diagnosis.steps import Reached, Side, Step
+from loadgen.diagnosis.steps import CheckStep, Reached, Side
 from loadgen.transport.alerts import FATAL, LEVELS, alert_name
 from loadgen.transport.trace import READ, Happening, TraceEvent
 
@@ -24,10 +24,10 @@ _WELCOME = "SSLv3/TLS read server session ticket"
 _LIST_ALERTS = frozenset({46, 48, 49, 80})
 # Our own refusals of an MSE by how their kinds begin, and the step they belong to.
 _OWN_REFUSALS = (
-    ("key_hash_not_listed", Step.LISTED),
-    ("certificate_", Step.ACCEPTED),
-    ("chain_", Step.ACCEPTED),
-    ("peer_did_not_return_a_certificate", Step.ACCEPTED),
+    ("key_hash_not_listed", CheckStep.LISTED),
+    ("certificate_", CheckStep.ACCEPTED),
+    ("chain_", CheckStep.ACCEPTED),
+    ("peer_did_not_return_a_certificate", CheckStep.ACCEPTED),
 )
 
 
@@ -96,21 +96,21 @@ class HandshakeLog:
     def reached(self) -> list[Reached]:
         """The steps passed, of TLS and what is asked for in it; in their order."""
         found = []
-        for step, states in ((Step.TLS, _HELLO), (Step.ASKED, _ASKED)):
+        for step, states in ((CheckStep.TLS, _HELLO), (CheckStep.ASKED, _ASKED)):
             at_ns = self._first_ns.get(states[self._plays])
             if at_ns is None:
                 break
             found.append(Reached(step, at_ns))
         return found
 
-    def failing_step(self, kind: str) -> Step:
+    def failing_step(self, kind: str) -> CheckStep:
         """Which step a handshake that ended with this kind of fault failed in."""
         if self._plays == "wlc":
             # An alert from the MSE is about us: it likes our certificate no more than a version or suite.
-            return next((step for beginning, step in _OWN_REFUSALS if kind.startswith(beginning)), Step.TLS)
-        return self.refusal_step() if self.shown and kind != "certificate_verify_failed" else Step.TLS
+            return next((step for beginning, step in _OWN_REFUSALS if kind.startswith(beginning)), CheckStep.TLS)
+        return self.refusal_step() if self.shown and kind != "certificate_verify_failed" else CheckStep.TLS
 
-    def refusal_step(self) -> Step:
+    def refusal_step(self) -> CheckStep:
         """An MSE's certificate was refused: as a certificate, or by a list."""
         alert = self.fatal_from_peer
-        return Step.LISTED if alert is not None and alert.number in _LIST_ALERTS else Step.ACCEPTED
+        return CheckStep.LISTED if alert is not None and alert.number in _LIST_ALERTS else CheckStep.ACCEPTED

@@ -15,7 +15,7 @@ from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import judge
 from loadgen.diagnosis.settings import Check, CheckSettings, told_kind, told_mask, told_name
 from loadgen.diagnosis.signatures import key_told, made_by, told
-from loadgen.diagnosis.steps import CheckReport, Step, StepFault
+from loadgen.diagnosis.steps import CheckReport, CheckStep, StepFault
 from loadgen.errors import RemoteProtocolError
 from loadgen.hosts import endpoint_shown
 from loadgen.identity.any_certificate import AnyCertificate
@@ -87,17 +87,17 @@ class _MseCheck:
         poll.register(self._listener, select.POLLIN)
         if not poll.poll(self._settings.timeout_ns // NS_PER_MS):
             waited = f"nobody for {self._settings.timeout_ns / NS_PER_S:g} s"
-            raise StepFault(Step.REACHABLE, "timeout", waited)
+            raise StepFault(CheckStep.REACHABLE, "timeout", waited)
         carrier = self._check.carrier
         sock, address = carrier.accept(self._listener)
         host, port = host_and_port(address)
         self._check.peer = endpoint_shown(host, port)
         self._evidence.note(None, peer=self._check.peer)
-        self._walk.passed(Step.REACHABLE, f"from {host}")
+        self._walk.passed(CheckStep.REACHABLE, f"from {host}")
         if carrier.connects:
-            self._walk.passed(Step.TCP, f"port {port}")
+            self._walk.passed(CheckStep.TCP, f"port {port}")
         else:
-            self._walk.not_needed(Step.TCP, f"datagrams, from port {port}")
+            self._walk.not_needed(CheckStep.TCP, f"datagrams, from port {port}")
         return sock
 
     # -- the tunnel ----------------------------------------------------------------------------------------------
@@ -131,13 +131,13 @@ class _MseCheck:
             self._check.fail(step, fault)
         peer = self._check.peer_certificate(link)
         tls, asked = log.reached()
-        self._walk.passed(Step.TLS, self._check.tls_detail(link), at_ns=tls.at_ns)
-        self._walk.passed(Step.ASKED, at_ns=asked.at_ns)
-        self._walk.passed(Step.ACCEPTED, told_name(peer) if peer is not None else "")
+        self._walk.passed(CheckStep.TLS, self._check.tls_detail(link), at_ns=tls.at_ns)
+        self._walk.passed(CheckStep.ASKED, at_ns=asked.at_ns)
+        self._walk.passed(CheckStep.ACCEPTED, told_name(peer) if peer is not None else "")
         if self._settings.unauthenticated:
-            self._walk.not_needed(Step.LISTED, "anybody is let in")
+            self._walk.not_needed(CheckStep.LISTED, "anybody is let in")
         else:
-            self._walk.passed(Step.LISTED, self._evidence.facts.get("where", ""))
+            self._walk.passed(CheckStep.LISTED, self._evidence.facts.get("where", ""))
 
     def _note_offer(self, link: OneLink) -> None:
         """Whether what the MSE offers and what we want can go together at all."""
@@ -160,25 +160,27 @@ class _MseCheck:
     def _talk(self, link: OneLink) -> None:
         endpoint = self._check.carrier.wlc(self._check.endpoint_settings(), time.monotonic_ns())
         self._evidence.note(None, offered=told_mask(self._settings.mask))
-        self._until(link, endpoint, Step.CAPABILITY, lambda: Kind.VERSION_REQUEST in link.heard)
+        self._until(link, endpoint, CheckStep.CAPABILITY, lambda: Kind.VERSION_REQUEST in link.heard)
         if endpoint.session.state is State.VERSION_AGREED:  # and nothing was offered
-            raise StepFault(Step.CAPABILITY, "version_refused", "it speaks none of our versions")
-        self._walk.passed(Step.CAPABILITY, "version agreed, capability sent", at_ns=link.heard[Kind.VERSION_REQUEST])
-        self._until(link, endpoint, Step.SUBSCRIPTION, lambda: endpoint.active or endpoint.refused)
+            raise StepFault(CheckStep.CAPABILITY, "version_refused", "it speaks none of our versions")
+        self._walk.passed(
+            CheckStep.CAPABILITY, "version agreed, capability sent", at_ns=link.heard[Kind.VERSION_REQUEST]
+        )
+        self._until(link, endpoint, CheckStep.SUBSCRIPTION, lambda: endpoint.active or endpoint.refused)
         asked = self._check.mask_in(link, Kind.SUBSCRIBE_REQUEST)
         self._evidence.note(None, asked=told_mask(asked))
         if not endpoint.granted:
             detail = f"it asked for {told_mask(asked)}"
-            raise StepFault(Step.SUBSCRIPTION, "nothing_granted", detail)
-        self._walk.passed(Step.SUBSCRIPTION, f"granted: {told_mask(endpoint.granted)}")
+            raise StepFault(CheckStep.SUBSCRIPTION, "nothing_granted", detail)
+        self._walk.passed(CheckStep.SUBSCRIPTION, f"granted: {told_mask(endpoint.granted)}")
         self._notify(link, endpoint)
-        self._until(link, endpoint, Step.ECHO, lambda: Kind.ECHO_REQUEST in link.heard)
-        self._walk.passed(Step.ECHO, "asked and answered", at_ns=link.heard[Kind.ECHO_REQUEST])
+        self._until(link, endpoint, CheckStep.ECHO, lambda: Kind.ECHO_REQUEST in link.heard)
+        self._walk.passed(CheckStep.ECHO, "asked and answered", at_ns=link.heard[Kind.ECHO_REQUEST])
 
     def _notify(self, link: OneLink, endpoint: WlcEndpoint) -> None:
         """Send one notification. Nobody confirms those; that the MSE's TCP took it is as much as can be known."""
         if not endpoint.granted & _STATION_MASK:
-            self._walk.not_needed(Step.NOTIFICATION, "no measurements of mobile stations were asked for")
+            self._walk.not_needed(CheckStep.NOTIFICATION, "no measurements of mobile stations were asked for")
             return
         stations = make_stations(self._settings.profile, 1, 0, _STATIONS, _READINGS, endpoint.granted)
         now_ns = int(datetime.now(UTC).timestamp() * NS_PER_S)
@@ -191,10 +193,10 @@ class _MseCheck:
                     raise TransportFault("timeout")
                 time.sleep(_TAKEN_POLL_S)
         except TransportFault as fault:
-            self._check.fail(Step.NOTIFICATION, fault)
-        self._walk.passed(Step.NOTIFICATION, self._check.carrier.taken)
+            self._check.fail(CheckStep.NOTIFICATION, fault)
+        self._walk.passed(CheckStep.NOTIFICATION, self._check.carrier.taken)
 
-    def _until(self, link: OneLink, endpoint: WlcEndpoint, step: Step, until: Callable[[], bool]) -> None:
+    def _until(self, link: OneLink, endpoint: WlcEndpoint, step: CheckStep, until: Callable[[], bool]) -> None:
         try:
             self._check.converse(link, endpoint, until)
         except TransportFault as fault:

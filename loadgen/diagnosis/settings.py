@@ -18,9 +18,9 @@ from loadgen.diagnosis.signatures import request_untrusted
 from loadgen.diagnosis.steps import (
     DATAGRAM_TITLES,
     CheckReport,
+    CheckStep,
     Likely,
     Side,
-    Step,
     StepFault,
     StepReport,
     StepWalk,
@@ -159,9 +159,9 @@ class Check:
         if not link.first_bytes:
             self.evidence.note("silent_end")
 
-    def pass_reached(self, link: OneLink, step: Step) -> None:
+    def pass_reached(self, link: OneLink, step: CheckStep) -> None:
         """What a handshake passed before it failed in `step`; and the peer's certificate, if it came to that."""
-        details = {Step.TLS: self.tls_detail(link)}
+        details = {CheckStep.TLS: self.tls_detail(link)}
         for reached in self.log.reached():
             if reached.step.comes_before(step):
                 self.walk.passed(reached.step, details.get(reached.step, ""), at_ns=reached.at_ns)
@@ -215,13 +215,13 @@ class Check:
             return None if der is None else AnyCertificate(der)
         return None
 
-    def fail(self, step: Step, fault: TransportFault) -> NoReturn:
+    def fail(self, step: CheckStep, fault: TransportFault) -> NoReturn:
         """Raises: StepFault."""
         if fault.kind.startswith("alert_") or fault.kind in SILENT:
             self.evidence.note("refused_by_peer")
         raise StepFault(step, fault.kind, self.explain(fault)) from fault
 
-    def broken(self, step: Step, fault: RemoteProtocolError) -> NoReturn:
+    def broken(self, step: CheckStep, fault: RemoteProtocolError) -> NoReturn:
         """The peer broke the protocol. Raises: StepFault."""
         detail = str(fault).removeprefix(f"{fault.kind}: ")
         if fault.kind == "unexpected_message" and f"from the {PEER[self.plays]}" in detail.partition("found")[2]:
@@ -240,7 +240,7 @@ class Check:
         """When a step that begins now must be over."""
         return time.monotonic_ns() + self.settings.timeout_ns
 
-    def pass_up_to(self, step: Step, at_ns: int | None = None) -> None:
+    def pass_up_to(self, step: CheckStep, at_ns: int | None = None) -> None:
         """Everything undecided before `step` was passed: nothing could have come so far without it."""
         for each in list(self.walk.undecided):
             if not each.comes_before(step):

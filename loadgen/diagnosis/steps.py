@@ -14,7 +14,7 @@ from loadgen.foreign import plain
 Side: TypeAlias = Literal["wlc", "mse"]
 
 
-class Step(Enum):
+class CheckStep(Enum):
     """A step; the value is its name in documents. Titles are in `TITLES`."""
 
     REACHABLE = "reachable"
@@ -28,49 +28,49 @@ class Step(Enum):
     NOTIFICATION = "notification"
     ECHO = "echo"
 
-    def comes_before(self, other: Step) -> bool:
+    def comes_before(self, other: CheckStep) -> bool:
         """In the order of a tunnel's set-up."""
-        order = list(Step)
+        order = list(CheckStep)
         return order.index(self) < order.index(other)
 
 
 # By the side that is played here.
-TITLES: dict[Side, dict[Step, str]] = {
+TITLES: dict[Side, dict[CheckStep, str]] = {
     "mse": {
-        Step.REACHABLE: "reachable",
-        Step.TCP: "TCP connection",
-        Step.TLS: "TLS version and cipher",
-        Step.ASKED: "certificate asked for",
-        Step.ACCEPTED: "our certificate accepted",
-        Step.LISTED: "our key hash listed",
-        Step.CAPABILITY: "capability",
-        Step.SUBSCRIPTION: "subscription",
-        Step.NOTIFICATION: "first notification",
-        Step.ECHO: "echo",
+        CheckStep.REACHABLE: "reachable",
+        CheckStep.TCP: "TCP connection",
+        CheckStep.TLS: "TLS version and cipher",
+        CheckStep.ASKED: "certificate asked for",
+        CheckStep.ACCEPTED: "our certificate accepted",
+        CheckStep.LISTED: "our key hash listed",
+        CheckStep.CAPABILITY: "capability",
+        CheckStep.SUBSCRIPTION: "subscription",
+        CheckStep.NOTIFICATION: "first notification",
+        CheckStep.ECHO: "echo",
     },
     "wlc": {
-        Step.REACHABLE: "an MSE has come",
-        Step.TCP: "TCP connection",
-        Step.TLS: "TLS version and cipher",
-        Step.ASKED: "certificate asked for",
-        Step.ACCEPTED: "its certificate accepted",
-        Step.LISTED: "its key hash listed",
-        Step.CAPABILITY: "capability",
-        Step.SUBSCRIPTION: "subscription",
-        Step.NOTIFICATION: "first notification",
-        Step.ECHO: "echo",
+        CheckStep.REACHABLE: "an MSE has come",
+        CheckStep.TCP: "TCP connection",
+        CheckStep.TLS: "TLS version and cipher",
+        CheckStep.ASKED: "certificate asked for",
+        CheckStep.ACCEPTED: "its certificate accepted",
+        CheckStep.LISTED: "its key hash listed",
+        CheckStep.CAPABILITY: "capability",
+        CheckStep.SUBSCRIPTION: "subscription",
+        CheckStep.NOTIFICATION: "first notification",
+        CheckStep.ECHO: "echo",
     },
 }
 
 
 # What is called otherwise over datagrams.
-DATAGRAM_TITLES = {Step.TLS: "DTLS version and cipher"}
+DATAGRAM_TITLES = {CheckStep.TLS: "DTLS version and cipher"}
 
 
 class StepFault(Exception):
     """A step failed. `kind` is a short constant, as counters of errors have it; `detail` is for a person."""
 
-    def __init__(self, step: Step, kind: str, detail: str = "") -> None:
+    def __init__(self, step: CheckStep, kind: str, detail: str = "") -> None:
         self.step, self.kind, self.detail = step, kind, detail
         super().__init__(f"{step.value}: {kind}")
 
@@ -115,7 +115,7 @@ class StepWalk:
     """Goes through the steps once, and tells of each as soon as it is decided."""
 
     def __init__(
-        self, plays: Side, tell: Callable[[StepReport], None], retitled: Mapping[Step, str] | None = None
+        self, plays: Side, tell: Callable[[StepReport], None], retitled: Mapping[CheckStep, str] | None = None
     ) -> None:
         self._titles = {**TITLES[plays], **(retitled or {})}
         self._tell = tell
@@ -123,16 +123,18 @@ class StepWalk:
         self.reports: list[StepReport] = []
 
     @property
-    def undecided(self) -> Sequence[Step]:
-        return list(Step)[len(self.reports) :]
+    def undecided(self) -> Sequence[CheckStep]:
+        return list(CheckStep)[len(self.reports) :]
 
-    def passed(self, step: Step, detail: str = "", *, at_ns: int | None = None, took_ns: int | None = None) -> None:
+    def passed(
+        self, step: CheckStep, detail: str = "", *, at_ns: int | None = None, took_ns: int | None = None
+    ) -> None:
         """Args: at_ns: when it was, if not now; took_ns: how long, if not since the step before."""
         at_ns = max(self._since_ns, time.monotonic_ns() if at_ns is None else at_ns)
         self._decide(step, "passed", at_ns - self._since_ns if took_ns is None else took_ns, detail)
         self._since_ns = at_ns
 
-    def not_needed(self, step: Step, detail: str) -> None:
+    def not_needed(self, step: CheckStep, detail: str) -> None:
         self._decide(step, "not needed", None, detail)
 
     def failed(self, fault: StepFault) -> None:
@@ -145,7 +147,7 @@ class StepWalk:
         for step in self.undecided:
             self._decide(step, "not reached", None, "")
 
-    def _decide(self, step: Step, outcome: Outcome, took_ns: int | None, detail: str) -> None:
+    def _decide(self, step: CheckStep, outcome: Outcome, took_ns: int | None, detail: str) -> None:
         assert step is self.undecided[0], f"{step} before {self.undecided[0]}"
         report = StepReport(step.value, self._titles[step], outcome, took_ns, plain(detail))
         self.reports.append(report)
@@ -155,5 +157,5 @@ class StepWalk:
 class Reached(NamedTuple):
     """A step that a handshake has passed, and when (monotonic ns)."""
 
-    step: Step
+    step: CheckStep
     at_ns: int

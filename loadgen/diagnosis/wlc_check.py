@@ -18,7 +18,7 @@ from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import judge
 from loadgen.diagnosis.settings import SILENT, Check, CheckSettings, told_kind, told_mask
 from loadgen.diagnosis.signatures import is_empty_certificate, key_told
-from loadgen.diagnosis.steps import CheckReport, Step, StepFault
+from loadgen.diagnosis.steps import CheckReport, CheckStep, StepFault
 from loadgen.errors import RemoteProtocolError
 from loadgen.hosts import endpoint_shown
 from loadgen.nmsp.messages import Kind
@@ -126,7 +126,7 @@ class _WlcCheck:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise StepFault(Step.REACHABLE, "unresolved", str(error)) from error
+            raise StepFault(CheckStep.REACHABLE, "unresolved", str(error)) from error
         return host_and_port(found[0][4])[0], self._port
 
     def _connect(self, address: tuple[str, int]) -> socket.socket:
@@ -134,15 +134,15 @@ class _WlcCheck:
         try:
             sock = self._dialed(address, self._check.deadline_ns())
         except TransportFault as fault:
-            step = Step.REACHABLE if fault.kind in _NEVER_ARRIVED else Step.TCP
-            if step is Step.TCP:
-                self._walk.passed(Step.REACHABLE, address[0])
+            step = CheckStep.REACHABLE if fault.kind in _NEVER_ARRIVED else CheckStep.TCP
+            if step is CheckStep.TCP:
+                self._walk.passed(CheckStep.REACHABLE, address[0])
             self._check.fail(step, fault)
         if not self._check.carrier.connects:
             return sock
-        self._walk.passed(Step.REACHABLE, address[0])
+        self._walk.passed(CheckStep.REACHABLE, address[0])
         local = sock.getsockname()
-        self._walk.passed(Step.TCP, f"from {local[0]} port {local[1]}")
+        self._walk.passed(CheckStep.TCP, f"from {local[0]} port {local[1]}")
         return sock
 
     def _dialed(self, address: tuple[str, int], deadline_ns: int) -> socket.socket:
@@ -156,9 +156,9 @@ class _WlcCheck:
             if fault.kind in _NO_ANSWER and takes_tcp(address, self._check.deadline_ns()):
                 self._evidence.note("takes_tcp")
             if fault.kind in _NEVER_ARRIVED:
-                self._check.fail(Step.REACHABLE, fault)
-        self._walk.passed(Step.REACHABLE, address[0], at_ns=link.answered_ns)
-        self._walk.not_needed(Step.TCP, "datagrams")
+                self._check.fail(CheckStep.REACHABLE, fault)
+        self._walk.passed(CheckStep.REACHABLE, address[0], at_ns=link.answered_ns)
+        self._walk.not_needed(CheckStep.TCP, "datagrams")
 
     # -- the tunnel ----------------------------------------------------------------------------------------------
 
@@ -175,25 +175,27 @@ class _WlcCheck:
             self._check.note_silence_after_cookie()
             step = log.failing_step(fault.kind)
             self._check.pass_reached(link, step)
-            if step is Step.TLS and fault.kind in _NOTHING_IN_COMMON:
+            if step is CheckStep.TLS and fault.kind in _NOTHING_IN_COMMON:
                 self._try_the_other_strength(address)
             self._check.pass_up_to(step)
             self._check.fail(step, fault)
         self._arrive(link, address)
         self._check.note_peer_certificate(link)
         tls, *asked = log.reached()
-        self._walk.passed(Step.TLS, self._check.tls_detail(link), at_ns=tls.at_ns)
+        self._walk.passed(CheckStep.TLS, self._check.tls_detail(link), at_ns=tls.at_ns)
         if not asked:
             if not self._settings.unauthenticated:
-                raise StepFault(Step.ASKED, "not_asked", "the WLC asked for no certificate")
-            for step in (Step.ASKED, Step.ACCEPTED, Step.LISTED):
+                raise StepFault(CheckStep.ASKED, "not_asked", "the WLC asked for no certificate")
+            for step in (CheckStep.ASKED, CheckStep.ACCEPTED, CheckStep.LISTED):
                 self._walk.not_needed(step, "anybody is let in")
             return
-        self._walk.passed(Step.ASKED, at_ns=asked[0].at_ns)
+        self._walk.passed(CheckStep.ASKED, at_ns=asked[0].at_ns)
         if self._note_withheld(link) and not self._settings.unauthenticated:
-            raise StepFault(Step.ACCEPTED, "certificate_withheld", "our key makes no signature that the WLC asks for")
+            raise StepFault(
+                CheckStep.ACCEPTED, "certificate_withheld", "our key makes no signature that the WLC asks for"
+            )
         if link.tunnel.confirmed():
-            self._check.pass_up_to(Step.CAPABILITY)
+            self._check.pass_up_to(CheckStep.CAPABILITY)
         else:
             link.await_refusal(_REFUSAL_NS)
 
@@ -234,7 +236,7 @@ class _WlcCheck:
             finally:
                 link.close()
 
-    def _refused_at(self, fault: TransportFault) -> Step | None:
+    def _refused_at(self, fault: TransportFault) -> CheckStep | None:
         """With TLS 1.3 our side of the handshake was over before the WLC had seen our certificate; this is its answer.
 
         A WLC that let us in says something, or ends in order. Some refuse without an alert, or with one that we cannot
@@ -245,7 +247,7 @@ class _WlcCheck:
         if self._check.log.welcomed:
             return None
         self._evidence.note("certificate_unanswered")
-        return None if fault.kind in _NO_REFUSAL else Step.ACCEPTED
+        return None if fault.kind in _NO_REFUSAL else CheckStep.ACCEPTED
 
     # -- the conversation ----------------------------------------------------------------------------------------
 
@@ -254,35 +256,35 @@ class _WlcCheck:
         endpoint.start()
         self._evidence.note(None, asked=told_mask(self._settings.mask))
 
-        def passed(step: Step, kind: Kind, detail: str = "") -> None:
+        def passed(step: CheckStep, kind: Kind, detail: str = "") -> None:
             self._walk.passed(step, detail, at_ns=link.heard[kind])
 
-        self._until(link, endpoint, Step.CAPABILITY, lambda: Kind.CAPABILITY in link.heard)
+        self._until(link, endpoint, CheckStep.CAPABILITY, lambda: Kind.CAPABILITY in link.heard)
         offered = self._check.mask_in(link, Kind.CAPABILITY)
-        passed(Step.CAPABILITY, Kind.CAPABILITY, f"{len(labels_of(offered))} subservices")
+        passed(CheckStep.CAPABILITY, Kind.CAPABILITY, f"{len(labels_of(offered))} subservices")
         self._evidence.note(None, offered=told_mask(offered))
-        self._until(link, endpoint, Step.SUBSCRIPTION, lambda: endpoint.active)
-        passed(Step.SUBSCRIPTION, Kind.SUBSCRIBE_RESPONSE, f"granted: {told_mask(endpoint.granted)}")
+        self._until(link, endpoint, CheckStep.SUBSCRIPTION, lambda: endpoint.active)
+        passed(CheckStep.SUBSCRIPTION, Kind.SUBSCRIBE_RESPONSE, f"granted: {told_mask(endpoint.granted)}")
         self._listen(link, endpoint)
 
     def _listen(self, link: OneLink, endpoint: MseEndpoint) -> None:
         """Wait for a notification of what was granted, and for an echo's answer; they come in any order."""
         granted, counters = endpoint.granted & MEASURED, endpoint.settings.recorder.counters
-        come: dict[Step, Callable[[], bool]] = {
-            Step.NOTIFICATION: lambda: any(granted >> subservice & 1 for subservice in link.notified),
-            Step.ECHO: lambda: counters["echo.received"] > 0,
+        come: dict[CheckStep, Callable[[], bool]] = {
+            CheckStep.NOTIFICATION: lambda: any(granted >> subservice & 1 for subservice in link.notified),
+            CheckStep.ECHO: lambda: counters["echo.received"] > 0,
         }
-        at_ns: dict[Step, int] = {}
+        at_ns: dict[CheckStep, int] = {}
 
-        def has_come(step: Step) -> bool:
+        def has_come(step: CheckStep) -> bool:
             for each, is_so in come.items():
                 if each not in at_ns and is_so():
                     at_ns[each] = time.monotonic_ns()
             return step in at_ns
 
         if not granted:
-            self._walk.not_needed(Step.NOTIFICATION, "no measurements were granted")
-            del come[Step.NOTIFICATION]
+            self._walk.not_needed(CheckStep.NOTIFICATION, "no measurements were granted")
+            del come[CheckStep.NOTIFICATION]
         for step in list(come):
             self._until(link, endpoint, step, partial(has_come, step))
             self._walk.passed(step, at_ns=at_ns[step])
@@ -298,11 +300,11 @@ class _WlcCheck:
             mask = sum(1 << subservice for subservice in link.notified)
             self._evidence.note("notified_other", notified=told_mask(mask), granted=told_mask(endpoint.granted))
 
-    def _until(self, link: OneLink, endpoint: MseEndpoint, step: Step, until: Callable[[], bool]) -> None:
+    def _until(self, link: OneLink, endpoint: MseEndpoint, step: CheckStep, until: Callable[[], bool]) -> None:
         try:
             self._check.converse(link, endpoint, until)
         except TransportFault as fault:
-            if Step.ACCEPTED in self._walk.undecided:
+            if CheckStep.ACCEPTED in self._walk.undecided:
                 step = self._refused_at(fault) or step
             self._note_running(link, endpoint)
             self._check.pass_up_to(step)
@@ -311,7 +313,7 @@ class _WlcCheck:
             if fault.kind == "nothing_granted":
                 self._evidence.note(None, offered=told_mask(self._check.mask_in(link, Kind.CAPABILITY)))
                 # Capability and answer may have come together.
-                step = Step.SUBSCRIPTION
+                step = CheckStep.SUBSCRIPTION
             self._check.pass_up_to(step)
             self._check.broken(step, fault)
         self._check.pass_up_to(step, at_ns=min(link.heard.values()))

@@ -94,7 +94,7 @@ class Kind(IntEnum):
         return self.name.lower()
 
 
-class Status(IntEnum):
+class ResponseStatus(IntEnum):
     """Outcome of a request."""
 
     OK = 0

@@ -15,7 +15,7 @@ from loadgen.measure.names import MSE_COUNTERS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp import messages as m
 from loadgen.nmsp.catalogue import CATALOGUE
-from loadgen.nmsp.messages import Kind, Message, Status
+from loadgen.nmsp.messages import Kind, Message, ResponseStatus
 from loadgen.nmsp.records import NO_MAC, ApGroup, Mac, WipsSignature
 from loadgen.scenario.requests import ASKED, PlannedRequest
 from loadgen.scenario.schedule import RateStage, Schedule, Share
@@ -386,7 +386,7 @@ class Asker:
         due_ns = pending.due_ns + self._to_unix_ns
         stage = self._recorder.stages.at(due_ns)
         self._recorder.wait("answered", stage, due_ns, now_ns - pending.due_ns)
-        if getattr(message, "status", Status.OK) != Status.OK:
+        if getattr(message, "status", ResponseStatus.OK) != ResponseStatus.OK:
             count("requests.refused")
         else:
             if gives_less(pending.message, message):

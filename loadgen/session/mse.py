@@ -9,9 +9,9 @@ from loadgen.nmsp.messages import (
     EchoRequest,
     Kind,
     Message,
+    ResponseStatus,
     Role,
     ServiceNotify,
-    Status,
     SubscribeGroupsRequest,
     SubscribeRequest,
     SubscribeResponse,
@@ -72,14 +72,14 @@ class MseEndpoint(Endpoint):
         match message:
             case VersionResponse(version=version, status=status):
                 self._check_transaction(transaction)
-                if status != Status.OK or version != PROTOCOL_VERSION:
+                if status != ResponseStatus.OK or version != PROTOCOL_VERSION:
                     raise RemoteProtocolError("version_refused", f"version {version}, status {status}")
             case Capability(subservices=offered):
                 self.offered, self._subscribed_ns = offered, now_ns
                 self.say(SubscribeRequest(self.settings.mask), self._request())
             case SubscribeResponse(subservices=granted, status=status):
                 self._check_transaction(transaction)
-                if status != Status.OK or not granted:
+                if status != ResponseStatus.OK or not granted:
                     raise RemoteProtocolError("nothing_granted", f"mask {granted:#x}, status {status}")
                 self._take_grant(granted)
                 if self.settings.mask & ~granted:

@@ -11,8 +11,8 @@ from loadgen.nmsp.messages import (
     PROTOCOL_VERSION,
     Kind,
     Message,
+    ResponseStatus,
     Role,
-    Status,
     SubscribeRequest,
     SubscribeResponse,
     VersionRequest,
@@ -81,9 +81,9 @@ class WlcEndpoint(Endpoint):
             case VersionRequest(lowest=lowest, highest=highest):
                 if not lowest <= PROTOCOL_VERSION <= highest:
                     # Answered, and then nothing follows: the MSE closes, or runs into the set-up timeout.
-                    self.say(VersionResponse(PROTOCOL_VERSION, Status.UNSUPPORTED_VERSION), transaction)
+                    self.say(VersionResponse(PROTOCOL_VERSION, ResponseStatus.UNSUPPORTED_VERSION), transaction)
                     return
-                self.say(VersionResponse(PROTOCOL_VERSION, Status.OK), transaction)
+                self.say(VersionResponse(PROTOCOL_VERSION, ResponseStatus.OK), transaction)
                 self.offered = self.settings.mask
                 self.say(m.Capability(self.offered))
             case SubscribeRequest(subservices=asked):
@@ -112,10 +112,10 @@ class WlcEndpoint(Endpoint):
                 self._grant(asked if chosen else 0, transaction, refused=not chosen)
             case m.UnsubscribeRequest(subservices=left):
                 self.granted &= ~left
-                self.say(m.UnsubscribeResponse(self.granted, Status.OK), transaction)
+                self.say(m.UnsubscribeResponse(self.granted, ResponseStatus.OK), transaction)
             case m.WipsConfigRequest(records=records):
                 granted = self.granted >> Subservice.WIPS & 1
-                status = Status.OK if granted else Status.NOT_SUBSCRIBED
+                status = ResponseStatus.OK if granted else ResponseStatus.NOT_SUBSCRIBED
                 self.say(m.WipsConfigResponse(status, len(records) if granted else 0), transaction)
             case m.DeviceRequest():
                 self._answer(kind, message, transaction)
@@ -124,22 +124,22 @@ class WlcEndpoint(Endpoint):
         """Grant what is asked for and offered, beside what was granted before."""
         self.granted |= asked & self.settings.mask
         self._was_granted |= self.granted != 0
-        status = Status.OK if self.granted and not refused else Status.NOTHING_GRANTED
+        status = ResponseStatus.OK if self.granted and not refused else ResponseStatus.NOTHING_GRANTED
         self.say(SubscribeResponse(self.granted, status), transaction)
 
     def _answer(self, asked: Kind, request: m.DeviceRequest, transaction: int) -> None:
         """About a device; a subservice that this kind does not have is answered like one that was not granted."""
         kind = _RESPONSES.get((asked, request.subservice)) if request.subservice < len(Subservice) else None
-        status, mac = Status.OK, request.device_mac
+        status, mac = ResponseStatus.OK, request.device_mac
         records: Records = ()
         if kind is None or not self.granted >> request.subservice & 1:
-            status = Status.NOT_SUBSCRIBED
+            status = ResponseStatus.NOT_SUBSCRIBED
         else:
             found = None
             if self.directory is not None:
                 found = self.directory.find(asked, Subservice(request.subservice), request.device_mac)
             if found is None:
-                status = Status.UNKNOWN_DEVICE
+                status = ResponseStatus.UNKNOWN_DEVICE
             else:
                 mac, records = found.device_mac, found.records
         if kind is None:

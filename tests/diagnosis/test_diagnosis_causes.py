@@ -17,9 +17,9 @@ from OpenSSL import SSL
 
 from loadgen.diagnosis import carrier, mse_check
 from loadgen.diagnosis.cause_table import CAUSES
-from loadgen.diagnosis.steps import CheckReport, Step
+from loadgen.diagnosis.steps import CheckReport, CheckStep
 from loadgen.diagnosis.wlc_check import check_wlc
-from loadgen.nmsp.messages import Status, SubscribeRequest, SubscribeResponse
+from loadgen.nmsp.messages import ResponseStatus, SubscribeRequest, SubscribeResponse
 from loadgen.transport.contexts import server_context
 from loadgen.transport.tls import TransportFault, Tunnel
 from loadgen.transport.verifying import Ruling
@@ -37,14 +37,14 @@ def _names(report: CheckReport) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "step", "first", "others"),
     [
-        ("unreachable", Step.REACHABLE, "no_route", set()),
-        ("timeout", Step.REACHABLE, "filtered", {"wrong_address"}),
-        ("reset", Step.TCP, "rejected", set()),
-        ("refused", Step.TCP, "port_closed", {"rejected", "wrong_address"}),
+        ("unreachable", CheckStep.REACHABLE, "no_route", set()),
+        ("timeout", CheckStep.REACHABLE, "filtered", {"wrong_address"}),
+        ("reset", CheckStep.TCP, "rejected", set()),
+        ("refused", CheckStep.TCP, "port_closed", {"rejected", "wrong_address"}),
     ],
 )
 def test_what_only_a_network_does(
-    monkeypatch: pytest.MonkeyPatch, kind: str, step: Step, first: str, others: set[str]
+    monkeypatch: pytest.MonkeyPatch, kind: str, step: CheckStep, first: str, others: set[str]
 ) -> None:
     def dial(_: tuple[str, int]) -> socket.socket:
         raise TransportFault(kind)
@@ -82,7 +82,7 @@ def test_a_wlc_that_takes_no_certificate_of_our_kind(number: int) -> None:
 
     with peers.listening(behave) as port:
         report = check_wlc("127.0.0.1", port, peers.settings(MSE))
-    assert report.failed == Step.ACCEPTED.value
+    assert report.failed == CheckStep.ACCEPTED.value
     assert _names(report)[0] == "certificate_kind"
 
 
@@ -92,12 +92,12 @@ def test_a_wlc_that_takes_no_certificate_of_our_kind(number: int) -> None:
 def test_a_wlc_that_answers_what_nobody_asked() -> None:
     def script(talker: Talker) -> None:
         _, transaction = talker.next()
-        talker.say(SubscribeResponse(peers.RSSI_MS, Status.OK), transaction)
+        talker.say(SubscribeResponse(peers.RSSI_MS, ResponseStatus.OK), transaction)
         talker.until_closed()
 
     with peers.listening(peers.scripted_wlc(script)) as port:
         report = check_wlc("127.0.0.1", port, peers.settings(MSE))
-    assert (report.failed, report.kind) == (Step.CAPABILITY.value, "unexpected_message")
+    assert (report.failed, report.kind) == (CheckStep.CAPABILITY.value, "unexpected_message")
     assert _names(report)[0] == "out_of_order"
 
 
@@ -107,7 +107,7 @@ def test_an_mse_that_asks_for_something_before_it_has_said_what_it_speaks() -> N
         talker.until_closed()
 
     report = peers.wlc_waits(lambda port: peers.scripted_mse(port, script))
-    assert (report.failed, report.kind) == (Step.CAPABILITY.value, "unexpected_message")
+    assert (report.failed, report.kind) == (CheckStep.CAPABILITY.value, "unexpected_message")
     assert _names(report)[0] == "out_of_order"
 
 
@@ -125,7 +125,7 @@ def test_an_mse_that_does_not_take_what_it_is_sent(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(mse_check, "time", clock)
     monkeypatch.setattr(Tunnel, "unacknowledged_bytes", lambda _: 1)
     report = peers.both().at_wlc
-    assert (report.failed, report.kind) == (Step.NOTIFICATION.value, "timeout")
+    assert (report.failed, report.kind) == (CheckStep.NOTIFICATION.value, "timeout")
     assert _names(report)[0] == "mse_reads_nothing"
 
 

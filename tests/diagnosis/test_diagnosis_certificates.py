@@ -16,7 +16,7 @@ from odd_certificates import EVIL, ODD, P256, SUBJECTS
 from OpenSSL import SSL
 
 from loadgen.diagnosis.causes import Findings, likely_causes
-from loadgen.diagnosis.steps import Step, StepFault
+from loadgen.diagnosis.steps import CheckStep, StepFault
 from loadgen.diagnosis.text import conclusion, step_line
 from loadgen.identity.credentials import Identity, new_key, read_identity, self_signed
 from loadgen.transport.alerts import alert_name
@@ -50,7 +50,7 @@ def test_what_of_a_wlc_cannot_be_read_is_said_and_the_check_goes_on() -> None:
     report = both(wlc=wlc).at_mse
     assert report.passed
     told = "; not readable in its certificate: begin of validity"
-    assert [step.step for step in report.steps if told in step.detail] == [Step.TLS.value]
+    assert [step.step for step in report.steps if told in step.detail] == [CheckStep.TLS.value]
 
 
 def test_certificates_without_a_mac_in_their_names_are_looked_up_by_their_hash() -> None:
@@ -73,7 +73,7 @@ def test_what_a_list_and_a_peer_say_forges_no_lines_either() -> None:
     where = "list\x1b[31m.txt: line 3"
     entry = peers.Listed(peers.MAC, text, where)
     report = both(at_wlc={"listed": (entry,)}).at_wlc
-    assert report.failed == Step.LISTED.value
+    assert report.failed == CheckStep.LISTED.value
     for line in (*map(step_line, report.steps), *conclusion(report)):
         assert line.isprintable(), line
     with peers.listening(peers.says("220 r\x9b31m\u202eeady\r\n".encode()), connections=2) as port:
@@ -107,7 +107,7 @@ def test_a_certificate_of_2014(identity: Identity, kind: str, why: str) -> None:
     """The WLC refuses it by its name, says whose it is, and has a setting that lets it in and lowers nothing else."""
     theirs, allow = listed(hash_of(identity)), {"old_certificates": True}
     refused = both(mse=identity, at_mse=allow, at_wlc={"listed": theirs}).at_wlc
-    assert (refused.failed, refused.kind) == (Step.ACCEPTED.value, kind)
+    assert (refused.failed, refused.kind) == (CheckStep.ACCEPTED.value, kind)
     assert [cause.name for cause in refused.causes] == ["certificate_outdated"]
     assert why in refused.causes[0].says
     assert "CN=0050569c3489, valid from 2025-01-01 00:00:00 UTC" in refused.causes[0].look_at[0]
@@ -123,11 +123,11 @@ def test_a_wlc_that_asks_for_signatures_of_another_time(tmp_path: Path, strong: 
     with peers.s_server(tmp_path, *options) as port:
         report = peers.check_wlc("127.0.0.1", port, peers.settings(MSE, strong=strong, timeout_ns=peers.SHORT_NS))
     if strong:
-        assert report.failed == Step.ACCEPTED.value
+        assert report.failed == CheckStep.ACCEPTED.value
         assert [cause.name for cause in report.causes] == ["signatures_not_made"]
         assert "RSA+SHA1" in report.causes[0].look_at[0]
     else:
-        assert report.failed == Step.CAPABILITY.value  # the tunnel is up: s_server has nothing to say in it
+        assert report.failed == CheckStep.CAPABILITY.value  # the tunnel is up: s_server has nothing to say in it
 
 
 def test_with_old_certificates_we_sign_as_such_a_wlc_asks(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_with_old_certificates_we_sign_as_such_a_wlc_asks(tmp_path: Path) -> Non
     changes = {"old_certificates": True, "timeout_ns": peers.SHORT_NS}
     with peers.s_server(tmp_path, *options) as port:
         report = peers.check_wlc("127.0.0.1", port, peers.settings(MSE, **changes))
-    assert report.failed == Step.CAPABILITY.value
+    assert report.failed == CheckStep.CAPABILITY.value
 
 
 @pytest.mark.parametrize("signatures", ["RSA+SHA1", "ECDSA+SHA256"])
@@ -152,7 +152,7 @@ def test_an_mse_that_takes_no_signature_of_ours(signatures: str) -> None:
         report = peers.check_mse(listener, peers.settings(WLC, listed=peers.GOOD_LIST))
     ended.set()
     thread.join(peers.PATIENCE_S)
-    assert report.failed == Step.TLS.value
+    assert report.failed == CheckStep.TLS.value
     assert [cause.name for cause in report.causes] == ["signatures_not_ours"]
     assert signatures in report.causes[0].says
 
@@ -164,15 +164,15 @@ def test_an_mse_that_takes_no_signature_of_ours(signatures: str) -> None:
 def test_a_fresh_identity_that_is_refused_by_a_list_is_not_blamed_on_the_clock(number: int) -> None:
     fresh = self_signed(peers.MAC, new_key("p256"), NOW)
     evidence = Findings("mse", {"no_list", "own_fresh", "refused_by_peer"})
-    names = [each.name for each in likely_causes(StepFault(Step.LISTED, f"alert_{alert_name(number)}"), evidence)]
+    names = [each.name for each in likely_causes(StepFault(CheckStep.LISTED, f"alert_{alert_name(number)}"), evidence)]
     assert names[0] == "not_listed"
     report = both(mse=fresh, at_wlc={"listed": listed(hash_of(MSE))}).at_mse
-    assert (report.failed, report.causes[0].name) == (Step.LISTED.value, "not_listed")
+    assert (report.failed, report.causes[0].name) == (CheckStep.LISTED.value, "not_listed")
 
 
 def test_a_fresh_identity_that_is_refused_as_a_certificate_may_be_the_clock_s_doing() -> None:
     evidence = Findings("mse", {"no_list", "own_fresh", "refused_by_peer"})
-    assert likely_causes(StepFault(Step.ACCEPTED, "alert_bad_certificate"), evidence)[0].name == "clock_behind"
+    assert likely_causes(StepFault(CheckStep.ACCEPTED, "alert_bad_certificate"), evidence)[0].name == "clock_behind"
 
 
 def test_what_is_proven_needs_no_guesses_beside_it() -> None:
@@ -205,7 +205,7 @@ def test_an_mse_whose_versions_are_all_switched_off() -> None:
                 client.do_handshake()
 
     report = peers.wlc_waits(calls)
-    assert report.failed == Step.TLS.value
+    assert report.failed == CheckStep.TLS.value
     assert [cause.name for cause in report.causes] == ["no_version_of_its_own"]
 
 
@@ -215,5 +215,5 @@ def test_an_mse_whose_versions_are_all_switched_off() -> None:
 def test_dates_are_refused_with_the_alerts_that_openssl_has_for_them(days: int, alert: str) -> None:
     theirs = self_signed(peers.MAC, new_key("p256"), NOW + timedelta(days=days), days=10)
     report = both(mse=theirs, at_wlc={"listed": listed(hash_of(theirs))}).at_mse
-    assert report.failed == Step.ACCEPTED.value
+    assert report.failed == CheckStep.ACCEPTED.value
     assert alert in report.steps[4].detail

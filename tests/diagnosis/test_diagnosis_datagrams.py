@@ -20,10 +20,10 @@ from OpenSSL import SSL
 from loadgen.diagnosis.carrier import CARRIERS
 from loadgen.diagnosis.contexts import mse_context, wlc_context
 from loadgen.diagnosis.hello import client_hello_untrusted
-from loadgen.diagnosis.steps import CheckReport, Step
+from loadgen.diagnosis.steps import CheckReport, CheckStep
 from loadgen.diagnosis.wlc_check import check_wlc
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import Status, VersionResponse
+from loadgen.nmsp.messages import ResponseStatus, VersionResponse
 from loadgen.nmsp.profile import reference_profile
 from loadgen.transport.datagram_tunnel import _ask_for_cookie
 from loadgen.transport.dtls import DatagramContext
@@ -43,11 +43,11 @@ def wlc_waits(caller: Callable[[int], object], **changes: Any) -> CheckReport:
     return peers.wlc_waits(caller, **DTLS, **changes)
 
 
-def outcome_of(report: CheckReport, step: Step) -> str:
+def outcome_of(report: CheckReport, step: CheckStep) -> str:
     return next(each.outcome for each in report.steps if each.step == step.value)
 
 
-def assert_failed(report: CheckReport, step: Step, cause: str) -> CheckReport:
+def assert_failed(report: CheckReport, step: CheckStep, cause: str) -> CheckReport:
     """It failed there and for that; everything before is passed or not needed, and nothing after was reached."""
     assert report.causes, report
     assert (report.failed, report.causes[0].name) == (step.value, cause), report
@@ -156,36 +156,36 @@ def test_a_flight_that_is_lost_is_sent_again() -> None:
 
 def test_a_key_hash_that_is_not_listed() -> None:
     reports = both(at_mse={**DTLS, "listed": GOOD_LIST}, at_wlc={**DTLS, "listed": listed(hash_of(OTHER_MSE))})
-    assert_failed(reports.at_wlc, Step.LISTED, "other_key")
-    assert_failed(reports.at_mse, Step.LISTED, "wlc_has_another_list")
+    assert_failed(reports.at_wlc, CheckStep.LISTED, "other_key")
+    assert_failed(reports.at_mse, CheckStep.LISTED, "wlc_has_another_list")
     assert "alert certificate_unknown (46, fatal) from the WLC" in reports.at_mse.steps[5].detail
 
 
 def test_strong_cipher_at_one_side_only() -> None:
     reports = both(at_mse={**DTLS, "strong": True}, at_wlc={**DTLS, "strong": False})
-    assert_failed(reports.at_wlc, Step.TLS, "strong_cipher_mismatch")
+    assert_failed(reports.at_wlc, CheckStep.TLS, "strong_cipher_mismatch")
     assert "DTLS 1.2 at most" in "\n".join(reports.at_wlc.causes[0].look_at)
-    assert_failed(reports.at_mse, Step.TLS, "strong_cipher_mismatch")
+    assert_failed(reports.at_mse, CheckStep.TLS, "strong_cipher_mismatch")
 
 
 # -- the network -------------------------------------------------------------------------------------------------------
 
 
 def test_a_closed_port_refuses() -> None:
-    report = assert_failed(call(peers.closed_port()), Step.TLS, "port_closed")
-    assert outcome_of(report, Step.REACHABLE) == "passed"
+    report = assert_failed(call(peers.closed_port()), CheckStep.TLS, "port_closed")
+    assert outcome_of(report, CheckStep.REACHABLE) == "passed"
     assert report.kind == "refused"
 
 
 def test_nobody_answers() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         deaf.bind(("127.0.0.1", 0))
-        report = assert_failed(call(deaf.getsockname()[1], timeout_ns=SHORT_NS), Step.REACHABLE, "filtered")
+        report = assert_failed(call(deaf.getsockname()[1], timeout_ns=SHORT_NS), CheckStep.REACHABLE, "filtered")
     assert "for UDP " in report.causes[0].look_at[0]
 
 
-@pytest.mark.parametrize(("deaf", "step"), [(True, Step.REACHABLE), (False, Step.TLS)])
-def test_a_wlc_that_speaks_tls_only(deaf: bool, step: Step) -> None:
+@pytest.mark.parametrize(("deaf", "step"), [(True, CheckStep.REACHABLE), (False, CheckStep.TLS)])
+def test_a_wlc_that_speaks_tls_only(deaf: bool, step: CheckStep) -> None:
     """Whether datagrams are dropped in front of it, or refused."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         if deaf:
@@ -195,7 +195,7 @@ def test_a_wlc_that_speaks_tls_only(deaf: bool, step: Step) -> None:
 
 
 def test_nobody_calls() -> None:
-    assert_failed(wlc_waits(lambda _: None, timeout_ns=SHORT_NS), Step.REACHABLE, "nobody_calls")
+    assert_failed(wlc_waits(lambda _: None, timeout_ns=SHORT_NS), CheckStep.REACHABLE, "nobody_calls")
 
 
 # -- not a tunnel ------------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def test_an_mse_that_does_not_hear_us() -> None:
             sock.settimeout(PATIENCE_S)
             assert sock.recv(65536)[13] == 3  # a hello verify request
 
-    assert_failed(wlc_waits(hello, timeout_ns=ENOUGH_NS), Step.TLS, "cookie_not_returned")
+    assert_failed(wlc_waits(hello, timeout_ns=ENOUGH_NS), CheckStep.TLS, "cookie_not_returned")
 
 
 def test_something_else_calls() -> None:
@@ -218,7 +218,7 @@ def test_something_else_calls() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"\x30\x26\x02\x01\x01\x04\x06public", ("127.0.0.1", port))
 
-    report = assert_failed(wlc_waits(shout, timeout_ns=ENOUGH_NS), Step.TLS, "not_tls")
+    report = assert_failed(wlc_waits(shout, timeout_ns=ENOUGH_NS), CheckStep.TLS, "not_tls")
     assert "public" in "\n".join(report.causes[0].look_at)
 
 
@@ -239,7 +239,7 @@ def test_a_wlc_whose_certificate_does_not_come() -> None:
     with serving(behave) as port:
         report = call(port, timeout_ns=ENOUGH_NS)
         over.set()
-    assert_failed(report, Step.TLS, "flight_lost")
+    assert_failed(report, CheckStep.TLS, "flight_lost")
 
 
 def test_two_mses() -> None:
@@ -253,7 +253,7 @@ def test_two_mses() -> None:
     with serving(behave) as port:
         report = call(port, timeout_ns=ENOUGH_NS)
         over.set()
-    assert_failed(report, Step.TLS, "two_mses")
+    assert_failed(report, CheckStep.TLS, "two_mses")
 
 
 def test_what_a_hello_over_datagrams_offers() -> None:
@@ -278,7 +278,7 @@ def test_frames_that_do_not_fill_their_datagram() -> None:
         link = CARRIERS["dtls"].link(wlc_side(), sock, lambda _: None, server=True)
         sock.setblocking(False)
         link.handshake(time.monotonic_ns() + peers.PATIENT_NS)
-        frame = Codec(reference_profile()).encode(VersionResponse(1, Status.OK), 1)
+        frame = Codec(reference_profile()).encode(VersionResponse(1, ResponseStatus.OK), 1)
         link.send(frame + frame[:5], time.monotonic_ns() + peers.PATIENT_NS)
         over.wait(PATIENCE_S)
         link.close()
@@ -362,7 +362,9 @@ def test_at_a_server_that_is_no_wlc(name: str, pems: dict[str, str]) -> None:
         until_it_listens(port)
         report = call(port, timeout_ns=2 * 10**9)
     assert report.failed == "capability", report
-    assert {outcome_of(report, step) for step in (Step.REACHABLE, Step.TLS, Step.ASKED, Step.ACCEPTED)} == {"passed"}
+    assert {
+        outcome_of(report, step) for step in (CheckStep.REACHABLE, CheckStep.TLS, CheckStep.ASKED, CheckStep.ACCEPTED)
+    } == {"passed"}
     assert report.steps[2].detail.startswith("DTLSv1.2, ECDHE-RSA-")
 
 
@@ -370,7 +372,7 @@ def test_at_a_server_that_asks_for_no_certificate(pems: dict[str, str]) -> None:
     port = free_port()
     with running(*openssl_server(pems, port)):
         until_it_listens(port)
-        assert_failed(call(port), Step.ASKED, "unauthenticated")
+        assert_failed(call(port), CheckStep.ASKED, "unauthenticated")
 
 
 def openssl_client(pems: dict[str, str], port: int) -> list[str]:
@@ -396,5 +398,5 @@ def test_a_client_that_is_no_mse(
             process.wait(PATIENCE_S)
 
     report = wlc_waits(calls, listed=GOOD_LIST if fits else listed(hash_of(OTHER_MSE)))
-    assert_failed(report, *((Step.CAPABILITY, "mse_hangs_up") if fits else (Step.LISTED, "other_key")))
+    assert_failed(report, *((CheckStep.CAPABILITY, "mse_hangs_up") if fits else (CheckStep.LISTED, "other_key")))
     assert report.kind == ("closed" if fits else "key_hash_not_listed")

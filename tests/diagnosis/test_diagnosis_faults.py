@@ -18,14 +18,14 @@ from loadgen.diagnosis.cause_table import CAUSES
 from loadgen.diagnosis.causes import Findings, likely_causes
 from loadgen.diagnosis.hello import client_hello_untrusted
 from loadgen.diagnosis.listed import Listed
-from loadgen.diagnosis.steps import CheckReport, Step, StepFault
+from loadgen.diagnosis.steps import CheckReport, CheckStep, StepFault
 from loadgen.diagnosis.wlc_check import check_wlc
 from loadgen.identity.credentials import Authority, new_key, self_signed
 from loadgen.nmsp.messages import (
     Capability,
     EchoResponse,
     MeasurementNotify,
-    Status,
+    ResponseStatus,
     SubscribeRequest,
     SubscribeResponse,
     VersionRequest,
@@ -39,14 +39,14 @@ def call(port: int, **changes: Any) -> CheckReport:
     return check_wlc("127.0.0.1", port, peers.settings(MSE, **changes))
 
 
-def assert_failed(report: CheckReport, step: Step, cause: str) -> CheckReport:
+def assert_failed(report: CheckReport, step: CheckStep, cause: str) -> CheckReport:
     """It failed there and for that; everything before is passed, and nothing after was reached."""
     assert not report.passed
     assert report.causes, report
     assert (report.failed, report.causes[0].name) == (step.value, cause), report
     outcomes = [each.outcome for each in report.steps]
-    at = list(Step).index(step)
-    assert [each.step for each in report.steps] == [each.value for each in Step]
+    at = list(CheckStep).index(step)
+    assert [each.step for each in report.steps] == [each.value for each in CheckStep]
     assert outcomes[at] == "failed"
     assert set(outcomes[:at]) <= {"passed", "not needed"}
     assert set(outcomes[at + 1 :]) <= {"not reached"}
@@ -81,24 +81,24 @@ def test_who_lets_anybody_in_needs_no_list() -> None:
 
 
 def test_a_closed_port() -> None:
-    report = assert_failed(call(peers.closed_port()), Step.TCP, "port_closed")
+    report = assert_failed(call(peers.closed_port()), CheckStep.TCP, "port_closed")
     assert "two_mses" in {cause.name for cause in report.causes}
 
 
 def test_a_filtered_port() -> None:
     with peers.deaf_port() as port:
-        assert_failed(call(port, timeout_ns=SHORT_NS), Step.REACHABLE, "filtered")
+        assert_failed(call(port, timeout_ns=SHORT_NS), CheckStep.REACHABLE, "filtered")
 
 
 def test_a_name_that_does_not_resolve() -> None:
     report = check_wlc("wlc.invalid", 16113, peers.settings(MSE))
-    assert_failed(report, Step.REACHABLE, "name_unresolved")
+    assert_failed(report, CheckStep.REACHABLE, "name_unresolved")
     assert "wlc.invalid" in report.causes[0].says
 
 
 def test_nobody_calls() -> None:
     report = peers.wlc_waits(lambda _: None, timeout_ns=SHORT_NS)
-    assert_failed(report, Step.REACHABLE, "nobody_calls")
+    assert_failed(report, CheckStep.REACHABLE, "nobody_calls")
     assert "two_wlcs" in {cause.name for cause in report.causes}
 
 
@@ -115,7 +115,7 @@ def test_nobody_calls() -> None:
 )
 def test_a_server_that_does_not_speak_tls(answer: bytes, cause: str) -> None:
     with peers.listening(peers.says(answer), connections=2) as port:
-        report = assert_failed(call(port), Step.TLS, cause)
+        report = assert_failed(call(port), CheckStep.TLS, cause)
     assert ascii(answer.decode())[1:10] in looks_at(report)
 
 
@@ -125,12 +125,12 @@ def test_a_browser_calls_the_wlc() -> None:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: wlc\r\n\r\n")
             peers.until_closed(sock)
 
-    assert_failed(peers.wlc_waits(browse), Step.TLS, "plain_http")
+    assert_failed(peers.wlc_waits(browse), CheckStep.TLS, "plain_http")
 
 
 def test_a_port_that_says_nothing() -> None:
     with peers.listening(peers.until_closed) as port:
-        assert_failed(call(port, timeout_ns=SHORT_NS), Step.TLS, "silent_port")
+        assert_failed(call(port, timeout_ns=SHORT_NS), CheckStep.TLS, "silent_port")
 
 
 def test_a_caller_that_says_nothing() -> None:
@@ -138,12 +138,12 @@ def test_a_caller_that_says_nothing() -> None:
         with socket.create_connection(("127.0.0.1", port)) as sock:
             peers.until_closed(sock)
 
-    assert_failed(peers.wlc_waits(wait, timeout_ns=SHORT_NS), Step.TLS, "silent_caller")
+    assert_failed(peers.wlc_waits(wait, timeout_ns=SHORT_NS), CheckStep.TLS, "silent_caller")
 
 
 def test_a_server_that_closes_after_the_client_hello() -> None:
     with peers.listening(peers.hangs_up) as port:
-        assert_failed(call(port), Step.TLS, "closed_at_hello")
+        assert_failed(call(port), CheckStep.TLS, "closed_at_hello")
 
 
 def test_two_mses() -> None:
@@ -155,7 +155,7 @@ def test_two_mses() -> None:
             Talker(context, connection, server=False)
 
     with peers.listening(calls_back, connections=2) as port:
-        assert_failed(call(port), Step.TLS, "two_mses")
+        assert_failed(call(port), CheckStep.TLS, "two_mses")
 
 
 def test_an_mse_behind_a_tls_server() -> None:
@@ -164,7 +164,7 @@ def test_an_mse_behind_a_tls_server() -> None:
         talker.until_closed()
 
     with peers.listening(peers.scripted_wlc(script)) as port:
-        assert_failed(call(port), Step.CAPABILITY, "two_mses")
+        assert_failed(call(port), CheckStep.CAPABILITY, "two_mses")
 
 
 def test_a_wlc_that_calls() -> None:
@@ -173,7 +173,7 @@ def test_a_wlc_that_calls() -> None:
         talker.until_closed()
 
     report = peers.wlc_waits(lambda port: peers.scripted_mse(port, script))
-    assert_failed(report, Step.CAPABILITY, "two_wlcs")
+    assert_failed(report, CheckStep.CAPABILITY, "two_wlcs")
 
 
 # -- versions and suites -----------------------------------------------------------------------------------------------
@@ -183,14 +183,14 @@ WEAK = ("-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0")
 
 def test_a_wlc_without_strong_cipher(tmp_path: Path) -> None:
     with peers.s_server(tmp_path, *WEAK) as port:
-        report = assert_failed(call(port), Step.TLS, "strong_cipher_mismatch")
+        report = assert_failed(call(port), CheckStep.TLS, "strong_cipher_mismatch")
     assert "handshake_failure (40, fatal) from the WLC" in report.steps[2].detail
     assert "we: strong cipher on" in looks_at(report)
 
 
 def test_a_wlc_of_tls_1_0(tmp_path: Path) -> None:
     with peers.s_server(tmp_path, "-tls1", "-cipher", "ALL:@SECLEVEL=0") as port:
-        assert_failed(call(port), Step.TLS, "strong_cipher_mismatch")
+        assert_failed(call(port), CheckStep.TLS, "strong_cipher_mismatch")
 
 
 def test_an_mse_without_strong_cipher(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_an_mse_without_strong_cipher(tmp_path: Path) -> None:
 
     ended = threading.Event()
     report = wait_and_set(weak, ended)
-    assert_failed(report, Step.TLS, "strong_cipher_mismatch")
+    assert_failed(report, CheckStep.TLS, "strong_cipher_mismatch")
     assert "TLS 1.2 at most" in looks_at(report)
 
 
@@ -215,7 +215,7 @@ def test_an_mse_with_strong_cipher_at_a_wlc_without(tmp_path: Path) -> None:
 
     ended = threading.Event()
     report = wait_and_set(strong, ended, strong=False)
-    assert_failed(report, Step.TLS, "strong_cipher_mismatch")
+    assert_failed(report, CheckStep.TLS, "strong_cipher_mismatch")
     assert "we: strong cipher off" in looks_at(report)
 
 
@@ -234,7 +234,7 @@ def wait_and_set(caller: Callable[[int], object], ended: threading.Event, **chan
 def test_a_wlc_of_an_authority_that_is_not_trusted() -> None:
     trusted = Authority.new("somebody else's", NOW).certificate_pem
     reports = both(at_mse={"trusted_pem": trusted})
-    assert_failed(reports.at_mse, Step.TLS, "wlc_not_trusted")
+    assert_failed(reports.at_mse, CheckStep.TLS, "wlc_not_trusted")
     assert reports.at_wlc.causes[0].name == "mse_refuses_wlc"
 
 
@@ -243,7 +243,7 @@ def test_a_wlc_of_an_authority_that_is_not_trusted() -> None:
 
 def test_a_wlc_that_asks_for_no_certificate(tmp_path: Path) -> None:
     with peers.s_server(tmp_path) as port:
-        assert_failed(call(port), Step.ASKED, "unauthenticated")
+        assert_failed(call(port), CheckStep.ASKED, "unauthenticated")
 
 
 def test_an_mse_without_a_certificate() -> None:
@@ -253,13 +253,13 @@ def test_an_mse_without_a_certificate() -> None:
         with peers.s_client(port):
             ended.wait(peers.PATIENCE_S)
 
-    assert_failed(wait_and_set(bare, ended), Step.ACCEPTED, "no_client_certificate")
+    assert_failed(wait_and_set(bare, ended), CheckStep.ACCEPTED, "no_client_certificate")
 
 
 def test_a_certificate_that_is_not_valid_yet() -> None:
     early = self_signed(MAC, new_key("p256"), NOW + timedelta(days=1))
     reports = both(mse=early, at_wlc={"listed": listed(hash_of(early))})
-    assert_failed(reports.at_wlc, Step.ACCEPTED, "clock_behind")
+    assert_failed(reports.at_wlc, CheckStep.ACCEPTED, "clock_behind")
     begin = early.certificate().begins
     for report in reports:
         assert report.causes[0].name == "clock_behind"
@@ -270,7 +270,7 @@ def test_a_certificate_that_is_not_valid_yet() -> None:
 def test_a_certificate_that_has_expired() -> None:
     old = self_signed(MAC, new_key("p256"), NOW - timedelta(days=20), days=10)
     reports = both(mse=old, at_wlc={"listed": listed(hash_of(old))})
-    assert_failed(reports.at_wlc, Step.ACCEPTED, "certificate_expired")
+    assert_failed(reports.at_wlc, CheckStep.ACCEPTED, "certificate_expired")
     assert reports.at_mse.causes[0].name == "certificate_expired"
 
 
@@ -282,7 +282,7 @@ def test_a_wlc_whose_clock_is_behind(tmp_path: Path) -> None:
     verify = ("-Verify", "1", "-verify_return_error", "-CAfile", str(trusted), "-partial_chain", "-attime", last_year)
     wlc = self_signed("02:00:00:00:00:01", new_key("rsa-2048"), NOW - timedelta(days=2 * 365))
     with peers.s_server(tmp_path, *verify, "-tls1_2", identity=wlc) as port:
-        report = assert_failed(call(port), Step.ACCEPTED, "clock_behind")
+        report = assert_failed(call(port), CheckStep.ACCEPTED, "clock_behind")
     assert "bad_certificate (42, fatal) from the WLC" in report.steps[4].detail
 
 
@@ -317,7 +317,7 @@ def test_a_key_hash_that_differs(text: str, cause: str) -> None:
     wrong = listed(text)
     reports = both(at_mse={"listed": wrong}, at_wlc={"listed": wrong})
     for report in reports:
-        assert_failed(report, Step.LISTED, cause)
+        assert_failed(report, CheckStep.LISTED, cause)
         assert "line 3" in looks_at(report)
     if cause in ("mistyped", "missing_digits", "extra_digits"):
         ours, theirs, marks, _ = looks_at(reports.at_mse).splitlines()[:4]
@@ -330,13 +330,13 @@ def test_a_key_hash_that_differs(text: str, cause: str) -> None:
 def test_sha_256_where_sha_1_is_compared() -> None:
     old = {"listed": listed(_HASH), "key_hash": "sha1"}
     for report in both(at_mse=old, at_wlc=old):
-        assert_failed(report, Step.LISTED, "sha256_given")
+        assert_failed(report, CheckStep.LISTED, "sha256_given")
 
 
 def test_the_right_hash_under_another_mac() -> None:
     elsewhere = {"listed": listed(_HASH, OTHER_MAC)}
     for report in both(at_mse=elsewhere, at_wlc=elsewhere):
-        assert_failed(report, Step.LISTED, "wrong_mac")
+        assert_failed(report, CheckStep.LISTED, "wrong_mac")
         assert OTHER_MAC in report.causes[0].says
         assert MAC in report.causes[0].says
 
@@ -345,18 +345,18 @@ def test_an_mse_that_is_not_listed() -> None:
     others: tuple[Listed, ...] = listed(hash_of(OTHER_MSE), OTHER_MAC)
     reports = both(at_mse={"listed": others}, at_wlc={"listed": others})
     for report in reports:
-        assert_failed(report, Step.LISTED, "not_listed")
+        assert_failed(report, CheckStep.LISTED, "not_listed")
         assert _HASH in looks_at(report)
 
 
 def test_a_wlc_that_has_something_else_than_the_file() -> None:
     reports = both(at_mse={"listed": GOOD_LIST}, at_wlc={"listed": listed(hash_of(OTHER_MSE))})
-    assert_failed(reports.at_mse, Step.LISTED, "wlc_has_another_list")
+    assert_failed(reports.at_mse, CheckStep.LISTED, "wlc_has_another_list")
 
 
 def test_a_refusal_by_a_list_that_nobody_gave() -> None:
     reports = both(at_wlc={"listed": listed(hash_of(OTHER_MSE))})
-    assert_failed(reports.at_mse, Step.LISTED, "not_listed")
+    assert_failed(reports.at_mse, CheckStep.LISTED, "not_listed")
     assert "key_hash_differs" in {cause.name for cause in reports.at_mse.causes}
 
 
@@ -364,7 +364,7 @@ def test_a_refusal_by_a_list_that_nobody_gave() -> None:
 def test_a_refusal_is_told_by_the_alert_s_name(strong: bool) -> None:
     wrong = {"listed": listed(hash_of(OTHER_MSE)), "strong": strong}
     report = both(at_mse={"strong": strong}, at_wlc=wrong).at_mse
-    assert_failed(report, Step.LISTED, "not_listed")
+    assert_failed(report, CheckStep.LISTED, "not_listed")
     assert report.kind == "alert_certificate_unknown"
     assert report.steps[5].detail == "alert certificate_unknown (46, fatal) from the WLC"
 
@@ -374,14 +374,14 @@ def test_a_refusal_is_told_by_the_alert_s_name(strong: bool) -> None:
 
 def agree(talker: Talker) -> None:
     _, transaction = talker.next()
-    talker.say(VersionResponse(1, Status.OK), transaction)
+    talker.say(VersionResponse(1, ResponseStatus.OK), transaction)
     talker.say(Capability(peers.CATALYST_9800))
 
 
 def grant(talker: Talker) -> None:
     agree(talker)
     _, transaction = talker.next()
-    talker.say(SubscribeResponse(peers.RSSI_MS, Status.OK), transaction)
+    talker.say(SubscribeResponse(peers.RSSI_MS, ResponseStatus.OK), transaction)
 
 
 def notify(talker: Talker) -> None:
@@ -390,17 +390,17 @@ def notify(talker: Talker) -> None:
 
 def test_a_wlc_that_says_nothing_in_the_tunnel() -> None:
     with peers.listening(peers.scripted_wlc(Talker.until_closed)) as port:
-        assert_failed(call(port, timeout_ns=SHORT_NS), Step.CAPABILITY, "silent_peer")
+        assert_failed(call(port, timeout_ns=SHORT_NS), CheckStep.CAPABILITY, "silent_peer")
 
 
 def test_a_wlc_of_another_version() -> None:
     def script(talker: Talker) -> None:
         _, transaction = talker.next()
-        talker.say(VersionResponse(1, Status.UNSUPPORTED_VERSION), transaction)
+        talker.say(VersionResponse(1, ResponseStatus.UNSUPPORTED_VERSION), transaction)
         talker.until_closed()
 
     with peers.listening(peers.scripted_wlc(script)) as port:
-        assert_failed(call(port), Step.CAPABILITY, "version_refused")
+        assert_failed(call(port), CheckStep.CAPABILITY, "version_refused")
 
 
 def test_an_mse_of_another_version() -> None:
@@ -409,7 +409,7 @@ def test_an_mse_of_another_version() -> None:
         talker.until_closed()
 
     report = peers.wlc_waits(lambda port: peers.scripted_mse(port, script))
-    assert_failed(report, Step.CAPABILITY, "version_refused")
+    assert_failed(report, CheckStep.CAPABILITY, "version_refused")
 
 
 def test_a_wlc_with_another_wire_profile() -> None:
@@ -419,12 +419,12 @@ def test_a_wlc_with_another_wire_profile() -> None:
         talker.until_closed()
 
     with peers.listening(peers.scripted_wlc(script)) as port:
-        assert_failed(call(port), Step.CAPABILITY, "other_protocol")
+        assert_failed(call(port), CheckStep.CAPABILITY, "other_protocol")
 
 
 def test_a_wlc_that_hangs_up_after_the_handshake() -> None:
     with peers.listening(peers.scripted_wlc(lambda talker: talker.tunnel.close_notify())) as port:
-        assert_failed(call(port), Step.CAPABILITY, "wlc_hangs_up")
+        assert_failed(call(port), CheckStep.CAPABILITY, "wlc_hangs_up")
 
 
 def resets(connection: socket.socket) -> None:
@@ -438,7 +438,7 @@ def test_an_mse_that_ends_at_our_certificate_does_not_take_it(
 ) -> None:
     """As BearSSL and s2n-tls do, and Node.js with TLS 1.3."""
     report = peers.wlc_waits(lambda port: peers.judges_and_leaves(port, version, verdict))
-    assert_failed(report, Step.TLS, "mse_refuses_wlc")
+    assert_failed(report, CheckStep.TLS, "mse_refuses_wlc")
 
 
 def test_a_handshake_failure_at_our_certificate_is_not_about_suites() -> None:
@@ -449,7 +449,7 @@ def test_a_handshake_failure_at_our_certificate_is_not_about_suites() -> None:
         peers.until_closed(connection)
 
     report = peers.wlc_waits(lambda port: peers.judges_and_leaves(port, "1.2", fails))
-    assert assert_failed(report, Step.TLS, "mse_refuses_wlc").kind == "alert_handshake_failure"
+    assert assert_failed(report, CheckStep.TLS, "mse_refuses_wlc").kind == "alert_handshake_failure"
 
 
 def sends_what_cannot_be_read(connection: socket.socket) -> None:
@@ -463,21 +463,21 @@ def test_a_wlc_of_tls_1_3_that_ends_without_a_word_has_not_let_us_in(verdict: Ca
     fresh = self_signed(MAC, new_key("p256"), NOW)
     with peers.listening(peers.judges_silently(verdict)) as port:
         report = check_wlc("127.0.0.1", port, peers.settings(fresh))
-    assert_failed(report, Step.ACCEPTED, "not_listed")
+    assert_failed(report, CheckStep.ACCEPTED, "not_listed")
     assert "wlc_hangs_up" in [cause.name for cause in report.causes]
 
 
 def test_a_wlc_of_tls_1_3_that_says_nothing_at_all_may_have_let_us_in_or_not() -> None:
     """As s2n-tls does for some time when it refuses, and any WLC that has nothing to say."""
     with peers.listening(peers.judges_silently(peers.until_closed)) as port:
-        report = assert_failed(call(port, timeout_ns=SHORT_NS), Step.CAPABILITY, "silent_peer")
+        report = assert_failed(call(port, timeout_ns=SHORT_NS), CheckStep.CAPABILITY, "silent_peer")
     assert [cause.name for cause in report.causes] == ["silent_peer", "verdict_held_back"]
 
 
 def test_a_wlc_of_tls_1_3_that_gave_a_ticket_has_let_us_in() -> None:
     """OpenSSL's comes when the handshake is over at its end too."""
     with peers.listening(peers.scripted_wlc(lambda talker: talker.tunnel.close(), version="1.3")) as port:
-        assert_failed(call(port), Step.CAPABILITY, "wlc_hangs_up")
+        assert_failed(call(port), CheckStep.CAPABILITY, "wlc_hangs_up")
 
 
 def test_an_mse_that_leaves_has_reasons_of_its_own() -> None:
@@ -489,7 +489,7 @@ def test_an_mse_that_leaves_has_reasons_of_its_own() -> None:
         talker.tunnel.close_notify()
 
     report = peers.wlc_waits(lambda port: peers.scripted_mse(port, script))
-    cause = assert_failed(report, Step.SUBSCRIPTION, "mse_hangs_up").causes[0]
+    cause = assert_failed(report, CheckStep.SUBSCRIPTION, "mse_hangs_up").causes[0]
     assert cause.says.startswith("the MSE came to us and hung up")
     assert not any("nmsp" in place or "connections" in place for place in cause.look_at)
 
@@ -498,11 +498,11 @@ def test_a_wlc_that_grants_nothing() -> None:
     def script(talker: Talker) -> None:
         agree(talker)
         _, transaction = talker.next()
-        talker.say(SubscribeResponse(0, Status.NOTHING_GRANTED), transaction)
+        talker.say(SubscribeResponse(0, ResponseStatus.NOTHING_GRANTED), transaction)
         talker.until_closed()
 
     with peers.listening(peers.scripted_wlc(script)) as port:
-        report = assert_failed(call(port), Step.SUBSCRIPTION, "nothing_granted")
+        report = assert_failed(call(port), CheckStep.SUBSCRIPTION, "nothing_granted")
     assert "asked for rssi-ms; offered are rssi-ms" in report.causes[0].says
 
 
@@ -515,7 +515,7 @@ def test_an_mse_that_asks_for_nothing_that_is_offered() -> None:
         talker.until_closed()
 
     report = peers.wlc_waits(lambda port: peers.scripted_mse(port, script))
-    assert_failed(report, Step.SUBSCRIPTION, "nothing_granted")
+    assert_failed(report, CheckStep.SUBSCRIPTION, "nothing_granted")
     assert "asked for wips" in report.causes[0].says
 
 
@@ -527,7 +527,7 @@ def test_a_wlc_that_lives_and_never_notifies() -> None:
             talker.say(EchoResponse(), transaction)
 
     with peers.listening(peers.scripted_wlc(script)) as port:
-        assert_failed(call(port, timeout_ns=2 * SHORT_NS), Step.NOTIFICATION, "nothing_to_tell")
+        assert_failed(call(port, timeout_ns=2 * SHORT_NS), CheckStep.NOTIFICATION, "nothing_to_tell")
 
 
 def test_a_wlc_that_never_notifies_and_never_echoes() -> None:
@@ -536,7 +536,7 @@ def test_a_wlc_that_never_notifies_and_never_echoes() -> None:
         talker.until_closed()
 
     with peers.listening(peers.scripted_wlc(script)) as port:
-        assert_failed(call(port, timeout_ns=2 * SHORT_NS), Step.NOTIFICATION, "wlc_stalled")
+        assert_failed(call(port, timeout_ns=2 * SHORT_NS), CheckStep.NOTIFICATION, "wlc_stalled")
 
 
 def test_a_wlc_that_never_echoes() -> None:
@@ -546,7 +546,7 @@ def test_a_wlc_that_never_echoes() -> None:
         talker.until_closed()
 
     with peers.listening(peers.scripted_wlc(script)) as port:
-        assert_failed(call(port, timeout_ns=2 * SHORT_NS), Step.ECHO, "no_echo_answer")
+        assert_failed(call(port, timeout_ns=2 * SHORT_NS), CheckStep.ECHO, "no_echo_answer")
 
 
 @pytest.mark.parametrize("notifies", [True, False])
@@ -561,7 +561,7 @@ def test_a_wlc_that_answers_echoes_under_another_transaction(off_by: int, notifi
             talker.say(EchoResponse(), transaction + off_by)
 
     with peers.listening(peers.scripted_wlc(script)) as port:
-        step = Step.ECHO if notifies else Step.NOTIFICATION
+        step = CheckStep.ECHO if notifies else CheckStep.NOTIFICATION
         assert_failed(call(port, timeout_ns=2 * SHORT_NS), step, "echo_unmatched")
 
 
@@ -588,7 +588,7 @@ def test_a_wlc_that_notifies_of_something_else(subservice: int) -> None:
             talker.say(EchoResponse(), transaction)
 
     with peers.listening(peers.scripted_wlc(script)) as port:
-        report = assert_failed(call(port, timeout_ns=2 * SHORT_NS), Step.NOTIFICATION, "notifies_other")
+        report = assert_failed(call(port, timeout_ns=2 * SHORT_NS), CheckStep.NOTIFICATION, "notifies_other")
     assert "and granted rssi-ms" in report.causes[0].says
     (detail,) = (each.detail for each in report.steps if each.step == "notification")
     assert detail.startswith("nothing for this step from the WLC")  # for something came
@@ -611,7 +611,7 @@ def test_without_measurements_no_notification_is_needed() -> None:
     def script(talker: Talker) -> None:
         agree(talker)
         _, transaction = talker.next()
-        talker.say(SubscribeResponse(1 << 9, Status.OK), transaction)
+        talker.say(SubscribeResponse(1 << 9, ResponseStatus.OK), transaction)
         _, transaction = talker.next()
         talker.say(EchoResponse(), transaction)
         talker.until_closed()
@@ -631,7 +631,7 @@ def test_an_mse_that_never_echoes() -> None:
         talker.until_closed()
 
     report = peers.wlc_waits(lambda port: peers.scripted_mse(port, script), timeout_ns=2 * SHORT_NS)
-    assert_failed(report, Step.ECHO, "no_echo_request")
+    assert_failed(report, CheckStep.ECHO, "no_echo_request")
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -642,19 +642,19 @@ def test_every_cause_has_a_name_of_its_own_and_words() -> None:
     assert len(set(names)) == len(names)
     assert all(cause.says and cause.look_at and cause.clues for cause in CAUSES)
     assert all(1 <= weight <= 10 for cause in CAUSES for weight in cause.clues.values())
-    steps = {step.value for step in Step}
+    steps = {step.value for step in CheckStep}
     clues = {each for cause in CAUSES for clue in cause.clues for each in clue.split("&")}
     assert {clue.partition(":")[0] for clue in clues if ":" in clue} <= steps
 
 
 def test_what_is_not_known_is_said_to_be_so() -> None:
-    fault = StepFault(Step.LISTED, "alert_certificate_unknown")
+    fault = StepFault(CheckStep.LISTED, "alert_certificate_unknown")
     causes = likely_causes(fault, Findings("mse", {"no_list"}))
     assert "its key hash is (not known)" in causes[0].look_at
 
 
 def test_nothing_fits_a_fault_that_nobody_knows() -> None:
-    assert likely_causes(StepFault(Step.SUBSCRIPTION, "never_seen"), Findings("mse")) == ()
+    assert likely_causes(StepFault(CheckStep.SUBSCRIPTION, "never_seen"), Findings("mse")) == ()
 
 
 @pytest.mark.parametrize(
@@ -667,5 +667,5 @@ def test_first_bytes_that_make_no_sense(junk: bytes) -> None:
 
 def test_a_wrong_list_is_no_reason_for_a_closed_port() -> None:
     report = call(peers.closed_port(), listed=listed(_HASH[:61]))
-    assert_failed(report, Step.TCP, "port_closed")
+    assert_failed(report, CheckStep.TCP, "port_closed")
     assert not {"missing_digits", "clock_behind", "not_listed"} & {cause.name for cause in report.causes}

@@ -12,7 +12,7 @@ from diagnosis_peers import MAC, NOW, both, hash_of, listed
 from odd_certificates import P256, RSA_1024, RSA_2048
 
 from loadgen.diagnosis.causes import Findings, likely_causes
-from loadgen.diagnosis.steps import CheckReport, Step, StepFault
+from loadgen.diagnosis.steps import CheckReport, CheckStep, StepFault
 from loadgen.identity.credentials import Identity, new_key, read_identity, self_signed
 
 # An extension under a number of nobody's, which whoever does not know it must refuse.
@@ -51,7 +51,7 @@ FORGED = bytearray(_leaf(_by("root")))
 FORGED[-1] ^= 1
 
 
-def assert_first(report: CheckReport, step: Step, kind: str, cause: str) -> None:
+def assert_first(report: CheckReport, step: CheckStep, kind: str, cause: str) -> None:
     assert (report.failed, report.kind) == (step.value, kind), report
     assert report.causes[0].name == cause, report.causes
     assert "(not known)" not in "\n".join((report.causes[0].says, *report.causes[0].look_at))
@@ -63,37 +63,41 @@ UNFIT = [
     pytest.param(
         (_leaf(None, odd.purposes(odd.SERVERS)),),
         "certificate_for_another_purpose",
-        Step.ACCEPTED,
+        CheckStep.ACCEPTED,
         "alert_unsupported_certificate",
         id="of a web server, self-signed",
     ),
     pytest.param(
         (_leaf(_by("root"), odd.purposes(odd.SERVERS)), ROOT),
         "certificate_for_another_purpose",
-        Step.ACCEPTED,
+        CheckStep.ACCEPTED,
         "alert_unsupported_certificate",
         id="of a web server, signed",
     ),
     pytest.param(
         (_leaf(None, UNKNOWN),),
         "certificate_extension_unknown",
-        Step.LISTED,
+        CheckStep.LISTED,
         "alert_certificate_unknown",
         id="a critical extension that nobody knows",
     ),
     pytest.param(
-        OF_NO_AUTHORITY, "chain_not_of_authorities", Step.LISTED, "alert_unknown_ca", id="signed by a device's key"
+        OF_NO_AUTHORITY, "chain_not_of_authorities", CheckStep.LISTED, "alert_unknown_ca", id="signed by a device's key"
     ),
-    pytest.param((*TOO_LONG, ROOT), "chain_too_long", Step.LISTED, "alert_unknown_ca", id="one authority too many"),
+    pytest.param(
+        (*TOO_LONG, ROOT), "chain_too_long", CheckStep.LISTED, "alert_unknown_ca", id="one authority too many"
+    ),
 ]
 
 
 @pytest.mark.parametrize(("ders", "kind", "step", "alert"), UNFIT)
-def test_an_mse_whose_certificate_is_not_for_this(ders: tuple[bytes, ...], kind: str, step: Step, alert: str) -> None:
+def test_an_mse_whose_certificate_is_not_for_this(
+    ders: tuple[bytes, ...], kind: str, step: CheckStep, alert: str
+) -> None:
     """OpenSSL has alerts of either step for it; the MSE looks at itself before it believes that it is not listed."""
     theirs = _identity(*ders)
     reports = both(mse=theirs, at_wlc={"listed": listed(hash_of(theirs))})
-    assert_first(reports.at_wlc, Step.ACCEPTED, kind, "certificate_purpose")
+    assert_first(reports.at_wlc, CheckStep.ACCEPTED, kind, "certificate_purpose")
     assert [cause.name for cause in reports.at_wlc.causes] == ["certificate_purpose"]
     assert_first(reports.at_mse, step, alert, "certificate_purpose")
     for report in reports:
@@ -103,8 +107,8 @@ def test_an_mse_whose_certificate_is_not_for_this(ders: tuple[bytes, ...], kind:
 def test_a_chain_whose_signature_is_not_its_issuer_s() -> None:
     theirs = _identity(bytes(FORGED), ROOT)
     reports = both(mse=theirs, at_wlc={"listed": listed(hash_of(theirs))})
-    assert_first(reports.at_wlc, Step.ACCEPTED, "certificate_signature_wrong", "certificate_malformed")
-    assert_first(reports.at_mse, Step.ACCEPTED, "alert_decrypt_error", "certificate_malformed")
+    assert_first(reports.at_wlc, CheckStep.ACCEPTED, "certificate_signature_wrong", "certificate_malformed")
+    assert_first(reports.at_mse, CheckStep.ACCEPTED, "alert_decrypt_error", "certificate_malformed")
 
 
 def test_whoever_is_fit_is_not_blamed_for_it() -> None:
@@ -112,7 +116,7 @@ def test_whoever_is_fit_is_not_blamed_for_it() -> None:
     for ders in ((_leaf(_by("last")), LAST, ROOT), (_leaf(_by("last")), LAST), (_leaf(_by("last")),)):
         theirs = _identity(*ders)
         report = both(mse=theirs, at_wlc={"listed": listed(hash_of(peers.OTHER_MSE))}).at_mse
-        assert (report.failed, report.causes[0].name) == (Step.LISTED.value, "not_listed")
+        assert (report.failed, report.causes[0].name) == (CheckStep.LISTED.value, "not_listed")
         assert "certificate_purpose" not in {cause.name for cause in report.causes}
         assert both(mse=theirs, at_wlc={"listed": listed(hash_of(theirs))}).at_mse.passed
 
@@ -153,11 +157,11 @@ OUTDATED = [
 def test_a_wlc_of_2014_where_its_certificate_is_judged(wlc: Identity, trusted: bytes, kind: str, why: str) -> None:
     """The MSE refuses it by its name, says what it is, and has a setting that takes it."""
     reports = both(wlc=wlc, at_mse={"trusted_pem": trusted}, at_wlc={"old_certificates": True})
-    assert_first(reports.at_mse, Step.TLS, kind, "wlc_certificate_outdated")
+    assert_first(reports.at_mse, CheckStep.TLS, kind, "wlc_certificate_outdated")
     assert [cause.name for cause in reports.at_mse.causes] == ["wlc_certificate_outdated"]
     assert why in reports.at_mse.causes[0].says
     assert "CN=0050569c3489, valid from 2025-01-01 00:00:00 UTC" in reports.at_mse.causes[0].look_at[0]
-    assert_first(reports.at_wlc, Step.TLS, "alert_bad_certificate", "mse_refuses_wlc")
+    assert_first(reports.at_wlc, CheckStep.TLS, "alert_bad_certificate", "mse_refuses_wlc")
     allow = {"old_certificates": True}
     for report in both(wlc=wlc, at_mse={"trusted_pem": trusted, **allow}, at_wlc=allow):
         assert report.passed, report
@@ -215,20 +219,20 @@ UNUSABLE = [
 def test_a_wlc_whose_certificate_does_not_hold(wlc: Identity, trusted: bytes, kind: str, alert: str) -> None:
     """Whose it is and its dates are told, though OpenSSL keeps no certificate that it refused."""
     reports = both(wlc=wlc, at_mse={"trusted_pem": trusted})
-    assert_first(reports.at_mse, Step.TLS, kind, "wlc_certificate_unusable")
+    assert_first(reports.at_mse, CheckStep.TLS, kind, "wlc_certificate_unusable")
     assert [cause.name for cause in reports.at_mse.causes] == ["wlc_certificate_unusable"]
     assert kind.replace("_", " ") in reports.at_mse.causes[0].says
     assert "CN=0050569c3489" in reports.at_mse.causes[0].look_at[0]
-    assert_first(reports.at_wlc, Step.TLS, alert, "mse_refuses_wlc")
+    assert_first(reports.at_wlc, CheckStep.TLS, alert, "mse_refuses_wlc")
 
 
 def test_a_wlc_that_is_not_trusted_is_told_by_its_name() -> None:
     report = both(at_mse={"trusted_pem": ROOT_PEM}).at_mse
-    assert_first(report, Step.TLS, "certificate_verify_failed", "wlc_not_trusted")
+    assert_first(report, CheckStep.TLS, "certificate_verify_failed", "wlc_not_trusted")
     assert "CN=020000000001" in report.causes[0].look_at[0]
 
 
 @pytest.mark.parametrize("alert", ["certificate_revoked", "access_denied"])
 def test_other_words_for_a_wlc_that_an_mse_does_not_take(alert: str) -> None:
-    causes = likely_causes(StepFault(Step.TLS, f"alert_{alert}"), Findings("wlc"))
+    causes = likely_causes(StepFault(CheckStep.TLS, f"alert_{alert}"), Findings("wlc"))
     assert [cause.name for cause in causes] == ["mse_refuses_wlc"]

@@ -22,9 +22,9 @@ from loadgen.nmsp.messages import (
     MeasurementRequest,
     MeasurementResponse,
     Message,
+    ResponseStatus,
     Role,
     ServiceNotify,
-    Status,
     SubscribeGroupsRequest,
     SubscribeRequest,
     UnsubscribeRequest,
@@ -473,12 +473,12 @@ def test_it_answers_about_who_is_at_its_site(fleet: Fleet) -> None:
     stations = fleet.shard.sites.sites[0].populations["stations"]
     answer = ask(fleet, link, MeasurementRequest(Subservice.RSSI_MS, NO_MAC))
     assert isinstance(answer, MeasurementResponse)
-    assert answer.status == Status.OK
+    assert answer.status == ResponseStatus.OK
     assert answer.device_mac in {stations.mac(row) for row in stations.known()}
     assert len(answer.readings) > 0
     stranger = ask(fleet, link, MeasurementRequest(Subservice.RSSI_MS, b"\x02\x55abcd"))
     assert isinstance(stranger, MeasurementResponse)
-    assert (stranger.status, stranger.readings) == (Status.UNKNOWN_DEVICE, ())
+    assert (stranger.status, stranger.readings) == (ResponseStatus.UNKNOWN_DEVICE, ())
 
 
 def test_after_a_second_load_has_begun_it_answers_about_the_new_one(fleet: Fleet) -> None:
@@ -487,7 +487,7 @@ def test_after_a_second_load_has_begun_it_answers_about_the_new_one(fleet: Fleet
     fleet.shard.start_load(fleet.clock(), fleet.plan.load.stages)
     answer = ask(fleet, fleet.links[0, 0], MeasurementRequest(Subservice.RSSI_MS, NO_MAC))
     assert isinstance(answer, MeasurementResponse)
-    assert answer.status == Status.UNKNOWN_DEVICE  # nothing was heard in it yet
+    assert answer.status == ResponseStatus.UNKNOWN_DEVICE  # nothing was heard in it yet
 
 
 def test_of_groups_only_what_their_access_points_heard(fleet: Fleet) -> None:

@@ -18,8 +18,8 @@ from loadgen.nmsp.messages import (
     MeasurementNotify,
     Message,
     Reading,
+    ResponseStatus,
     Role,
-    Status,
     SubscribeRequest,
     SubscribeResponse,
     VersionRequest,
@@ -47,10 +47,10 @@ def client(station: str, ap: str, vlan: int, ssid: str) -> ClientInfo:
 # What the page says that was captured: (transaction, message).
 MEANT: list[tuple[int, Message]] = [
     (1, VersionRequest(1, 1)),
-    (1, VersionResponse(1, Status.OK)),
+    (1, VersionResponse(1, ResponseStatus.OK)),
     (0, Capability(CATALYST_9800)),
     (2, SubscribeRequest(ASKED)),
-    (2, SubscribeResponse(ASKED, Status.OK)),
+    (2, SubscribeResponse(ASKED, ResponseStatus.OK)),
     (
         0,
         MeasurementNotify(

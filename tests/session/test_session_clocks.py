@@ -15,7 +15,7 @@ from loadgen.measure.histogram import MetricSummary
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Columns
-from loadgen.nmsp.messages import Capability, EchoResponse, Status, SubscribeResponse, VersionResponse
+from loadgen.nmsp.messages import Capability, EchoResponse, ResponseStatus, SubscribeResponse, VersionResponse
 from loadgen.results import thresholds
 from loadgen.session.reception import Reception
 
@@ -476,10 +476,10 @@ def test_an_endpoint_tells_of_its_round_trips(monkeypatch: pytest.MonkeyPatch) -
     for name in ("set_up", "round_trip"):
         monkeypatch.setattr(clocks, name, lambda *what: told.append(what))
     _, transaction = side.said()[0]
-    side.hear(VersionResponse(1, Status.OK), 100, transaction)
+    side.hear(VersionResponse(1, ResponseStatus.OK), 100, transaction)
     side.hear(Capability(1), 300)
     _, transaction = side.said()[0]
-    side.hear(SubscribeResponse(1, Status.OK), 400, transaction)
+    side.hear(SubscribeResponse(1, ResponseStatus.OK), 400, transaction)
     assert told == [(0, 300, 400)]
     side.tick(400 + ECHO_NS)
     _, transaction = side.said()[0]

@@ -9,7 +9,7 @@ from loadgen.nmsp.bulk import Control, NotifyReceiver
 from loadgen.nmsp.messages import (
     Capability,
     EchoResponse,
-    Status,
+    ResponseStatus,
     SubscribeResponse,
     VersionResponse,
 )
@@ -17,12 +17,12 @@ from loadgen.session.conversation import Heard, hear_untrusted
 from loadgen.session.datagrams import DatagramMseEndpoint
 from loadgen.session.link import Endpoint
 
-GRANTED = SubscribeResponse(1, Status.OK)
+GRANTED = SubscribeResponse(1, ResponseStatus.OK)
 
 
 def set_up(endpoint: Endpoint) -> None:
     """As far as its subscription, which is not answered yet."""
-    for message, transaction in ((VersionResponse(1, Status.OK), 1), (Capability(1), 0)):
+    for message, transaction in ((VersionResponse(1, ResponseStatus.OK), 1), (Capability(1), 0)):
         assert hear(endpoint, CODEC.encode(message, transaction))[0].fault is None
 
 
@@ -63,7 +63,7 @@ def test_a_frame_that_is_not_whole_waits() -> None:
 def test_what_came_before_a_fault_counts_and_what_comes_after_it_is_not_looked_at() -> None:
     endpoint = mse_side().endpoint
     set_up(endpoint)
-    wrong = encoded(VersionResponse(1, Status.OK))  # not in a session that runs
+    wrong = encoded(VersionResponse(1, ResponseStatus.OK))  # not in a session that runs
     heard, receiver, seen = hear(endpoint, encoded(GRANTED, notify(0)) + wrong + encoded(notify(1)))
     assert heard.fault is not None
     assert heard.notifications == receiver.notifications == 1

@@ -9,7 +9,7 @@ import pytest
 from session_samples import CODEC, DEAD_NS, SETUP_NS, Side, histogram_values, notify
 
 from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.messages import Capability, EchoResponse, Status, SubscribeResponse, VersionResponse
+from loadgen.nmsp.messages import Capability, EchoResponse, ResponseStatus, SubscribeResponse, VersionResponse
 from loadgen.scenario.schema import SessionTable
 from loadgen.session.datagrams import DatagramMseEndpoint
 from loadgen.session.link import EndpointSettings
@@ -32,7 +32,11 @@ def active_mse(endpoint_class: type[MseEndpoint] = MseEndpoint) -> Side:
     endpoint = endpoint_class(settings, 0, number=0)
     endpoint.start()
     side = Side(endpoint, recorder)
-    for message, transaction in ((VersionResponse(1, Status.OK), 1), (Capability(1), 0), (SubscribeResponse(1, 0), 2)):
+    for message, transaction in (
+        (VersionResponse(1, ResponseStatus.OK), 1),
+        (Capability(1), 0),
+        (SubscribeResponse(1, 0), 2),
+    ):
         side.hear(message, 0, transaction)
     side.take_outbox()
     return side

@@ -11,7 +11,7 @@ from loadgen.nmsp.messages import (
     EchoRequest,
     EchoResponse,
     Message,
-    Status,
+    ResponseStatus,
     SubscribeRequest,
     SubscribeResponse,
     VersionRequest,
@@ -27,10 +27,10 @@ def active_mse(now_ns: int = 0) -> Side:
     """An MSE whose subscription was granted at `now_ns` by a WLC that is only bytes here."""
     side = mse_side()
     _, transaction = side.said()[0]
-    side.hear(VersionResponse(1, Status.OK), now_ns, transaction)
+    side.hear(VersionResponse(1, ResponseStatus.OK), now_ns, transaction)
     side.hear(Capability(1), now_ns)
     _, transaction = side.said()[0]
-    side.hear(SubscribeResponse(1, Status.OK), now_ns, transaction)
+    side.hear(SubscribeResponse(1, ResponseStatus.OK), now_ns, transaction)
     assert side.endpoint.active
     return side
 
@@ -68,18 +68,18 @@ def test_the_words_of_the_conversation() -> None:
     ((message, first),) = mse.said()
     assert message == VersionRequest(1, 1)
     wlc.hear(message, 0, first)
-    assert wlc.said() == [(VersionResponse(1, Status.OK), first), (Capability(0x68EBE7), 0)]
-    mse.hear(VersionResponse(1, Status.OK), 0, first)
+    assert wlc.said() == [(VersionResponse(1, ResponseStatus.OK), first), (Capability(0x68EBE7), 0)]
+    mse.hear(VersionResponse(1, ResponseStatus.OK), 0, first)
     assert mse.said() == []
     mse.hear(Capability(0x68EBE7), 0)
     ((message, second),) = mse.said()
     assert message == SubscribeRequest(0x21)
     assert second != first
     wlc.hear(message, 0, second)
-    assert wlc.said() == [(SubscribeResponse(0x21, Status.OK), second)]
+    assert wlc.said() == [(SubscribeResponse(0x21, ResponseStatus.OK), second)]
     assert wlc.endpoint.active
     assert not mse.endpoint.active
-    mse.hear(SubscribeResponse(0x21, Status.OK), 0, second)
+    mse.hear(SubscribeResponse(0x21, ResponseStatus.OK), 0, second)
     assert mse.endpoint.active
     assert mse.said() == []
 
@@ -89,7 +89,7 @@ def test_a_wlc_answers_every_range_of_versions(lowest: int, highest: int, agreed
     wlc = wlc_side()
     wlc.hear(VersionRequest(lowest, highest), 0, 77)
     answer, *rest = wlc.said()
-    assert answer == (VersionResponse(1, Status.OK if agreed else Status.UNSUPPORTED_VERSION), 77)
+    assert answer == (VersionResponse(1, ResponseStatus.OK if agreed else ResponseStatus.UNSUPPORTED_VERSION), 77)
     assert [type(message) for message, _ in rest] == ([Capability] if agreed else [])
     assert wlc.fault is None
 

@@ -13,7 +13,7 @@ from loadgen.measure.recorder import Recorder
 from loadgen.measure.waits import FINEST
 from loadgen.nmsp import messages as m
 from loadgen.nmsp import records as r
-from loadgen.nmsp.messages import Message, Status
+from loadgen.nmsp.messages import Message, ResponseStatus
 from loadgen.nmsp.records import NO_MAC, ApGroup, ClientInfo, Reading, WipsSignature
 from loadgen.nmsp.services import Subservice, mask_of
 from loadgen.scenario.requests import PlannedRequest
@@ -138,7 +138,7 @@ def test_a_wlc_answers_about_a_station_what_it_notifies_of_it() -> None:
     for row, mac in enumerate(MACS):
         answer = ask_wlc(m.MeasurementRequest(Subservice.RSSI_MS, mac))
         assert isinstance(answer, m.MeasurementResponse)
-        assert (answer.status, answer.subservice, answer.device_mac) == (Status.OK, 0, mac)
+        assert (answer.status, answer.subservice, answer.device_mac) == (ResponseStatus.OK, 0, mac)
         assert len(answer.readings) == stations.counts[row]
         for reading, cell in zip(answer.readings, stations.readings[row], strict=False):
             assert reading.ap_mac == cell["ap_mac"].tobytes()
@@ -191,17 +191,17 @@ UNKNOWN = b"\x02\x55\x00\x00\x00\x01"
 @pytest.mark.parametrize(
     ("request_", "granted", "status"),
     [
-        (m.MeasurementRequest(0, UNKNOWN), WANTED, Status.UNKNOWN_DEVICE),
-        (m.OnDemandRequest(21, UNKNOWN), WANTED, Status.UNKNOWN_DEVICE),
-        (m.InformationRequest(10, NO_MAC), WANTED, Status.UNKNOWN_DEVICE),  # these WLCs have no tags
-        (m.InformationRequest(9, MACS[0]), 1, Status.NOT_SUBSCRIBED),
-        (m.StatisticsRequest(13, MACS[0]), 1, Status.NOT_SUBSCRIBED),
-        (m.StatisticsRequest(0, MACS[0]), 1, Status.NOT_SUBSCRIBED),  # granted, and no statistics
-        (m.MeasurementRequest(200, MACS[0]), WANTED, Status.NOT_SUBSCRIBED),
-        (m.MeasurementRequest(9, MACS[0]), WANTED, Status.NOT_SUBSCRIBED),
+        (m.MeasurementRequest(0, UNKNOWN), WANTED, ResponseStatus.UNKNOWN_DEVICE),
+        (m.OnDemandRequest(21, UNKNOWN), WANTED, ResponseStatus.UNKNOWN_DEVICE),
+        (m.InformationRequest(10, NO_MAC), WANTED, ResponseStatus.UNKNOWN_DEVICE),  # these WLCs have no tags
+        (m.InformationRequest(9, MACS[0]), 1, ResponseStatus.NOT_SUBSCRIBED),
+        (m.StatisticsRequest(13, MACS[0]), 1, ResponseStatus.NOT_SUBSCRIBED),
+        (m.StatisticsRequest(0, MACS[0]), 1, ResponseStatus.NOT_SUBSCRIBED),  # granted, and no statistics
+        (m.MeasurementRequest(200, MACS[0]), WANTED, ResponseStatus.NOT_SUBSCRIBED),
+        (m.MeasurementRequest(9, MACS[0]), WANTED, ResponseStatus.NOT_SUBSCRIBED),
     ],
 )
-def test_what_a_wlc_does_not_tell(request_: m.DeviceRequest, granted: int, status: Status) -> None:
+def test_what_a_wlc_does_not_tell(request_: m.DeviceRequest, granted: int, status: ResponseStatus) -> None:
     answer = ask_wlc(request_, granted)
     assert isinstance(answer, m.DeviceResponse)
     assert (answer.status, answer.subservice, answer.device_mac) == (status, request_.subservice, request_.device_mac)
@@ -217,8 +217,8 @@ def test_the_kind_of_an_answer_follows_from_the_subservice() -> None:
 def test_a_wips_configuration_is_taken_line_by_line_if_it_was_subscribed_to() -> None:
     lines = tuple(WipsSignature(number) for number in range(1, 6))
     granted = WANTED | 1 << Subservice.WIPS
-    assert ask_wlc(m.WipsConfigRequest(lines), granted) == m.WipsConfigResponse(Status.OK, 5)
-    assert ask_wlc(m.WipsConfigRequest(lines)) == m.WipsConfigResponse(Status.NOT_SUBSCRIBED, 0)
+    assert ask_wlc(m.WipsConfigRequest(lines), granted) == m.WipsConfigResponse(ResponseStatus.OK, 5)
+    assert ask_wlc(m.WipsConfigRequest(lines)) == m.WipsConfigResponse(ResponseStatus.NOT_SUBSCRIBED, 0)
 
 
 def test_capability_is_told_again_with_the_requests_transaction() -> None:
@@ -235,7 +235,7 @@ def test_subscribing_adds_and_unsubscribing_takes_away() -> None:
         (m.SubscribeRequest(1), 1, m.SubscribeResponse),
     ):
         talk.wlc.hear(message, 0, 5)
-        assert talk.wlc.said() == [(answer(granted, Status.OK), 5)]
+        assert talk.wlc.said() == [(answer(granted, ResponseStatus.OK), 5)]
         assert talk.wlc.endpoint.granted == granted
     assert talk.wlc.endpoint.active
 
@@ -245,10 +245,10 @@ def test_groups_that_a_wlc_does_not_have_are_nothing_to_subscribe_to() -> None:
     wlc = talk.wlc.endpoint
     assert isinstance(wlc, WlcEndpoint)
     talk.wlc.hear(m.SubscribeGroupsRequest(0b110, (ApGroup("group-2"), ApGroup("cellar"))), 0, 5)
-    assert talk.wlc.said() == [(m.SubscribeResponse(0b111, Status.OK), 5)]
+    assert talk.wlc.said() == [(m.SubscribeResponse(0b111, ResponseStatus.OK), 5)]
     assert wlc.groups == ("group-2",)
     talk.wlc.hear(m.SubscribeGroupsRequest(0b1000, (ApGroup("cellar"),)), 0, 6)
-    assert talk.wlc.said() == [(m.SubscribeResponse(0b111, Status.NOTHING_GRANTED), 6)]
+    assert talk.wlc.said() == [(m.SubscribeResponse(0b111, ResponseStatus.NOTHING_GRANTED), 6)]
     assert wlc.groups == ("group-2",)
     talk.wlc.hear(m.SubscribeRequest(1), 0, 7)
     assert wlc.groups == ()
@@ -710,26 +710,26 @@ def test_a_refusal_is_an_answer_but_has_no_latency() -> None:
     talk.answering = False
     talk.run_until(1)
     ((_, transaction),) = talk.asked
-    talk.hear(m.MeasurementResponse(Status.NOT_SUBSCRIBED, 0, MACS[0], ()), transaction)
+    talk.hear(m.MeasurementResponse(ResponseStatus.NOT_SUBSCRIBED, 0, MACS[0], ()), transaction)
     assert talk.counters == {"due": 1, "sent": 1, "answered": 1, "refused": 1}
     assert histogram_values(talk.recorder, "request.measurement.latency")[0] == 0
 
 
-_DEVICE = (Status.OK, 0, MACS[0])
+_DEVICE = (ResponseStatus.OK, 0, MACS[0])
 
 
 @pytest.mark.parametrize(
     ("name", "answer", "in_part"),
     [
         ("measurement", m.MeasurementResponse(*_DEVICE, ()), 1),
-        ("on_demand", m.OnDemandResponse(Status.OK, Subservice.ON_DEMAND, MACS[0], ()), 1),
-        ("subscribe", m.SubscribeResponse(WANTED, Status.OK), 0),
-        ("subscribe", m.SubscribeResponse(WANTED & ~1, Status.OK), 1),
-        ("subscribe_groups", m.SubscribeResponse(WANTED & ~1, Status.OK), 1),
-        ("unsubscribe", m.UnsubscribeResponse(WANTED & ~1, Status.OK), 0),
-        ("unsubscribe", m.UnsubscribeResponse(WANTED, Status.OK), 1),
-        ("wips_config", m.WipsConfigResponse(Status.OK, 3), 0),
-        ("wips_config", m.WipsConfigResponse(Status.OK, 2), 1),
+        ("on_demand", m.OnDemandResponse(ResponseStatus.OK, Subservice.ON_DEMAND, MACS[0], ()), 1),
+        ("subscribe", m.SubscribeResponse(WANTED, ResponseStatus.OK), 0),
+        ("subscribe", m.SubscribeResponse(WANTED & ~1, ResponseStatus.OK), 1),
+        ("subscribe_groups", m.SubscribeResponse(WANTED & ~1, ResponseStatus.OK), 1),
+        ("unsubscribe", m.UnsubscribeResponse(WANTED & ~1, ResponseStatus.OK), 0),
+        ("unsubscribe", m.UnsubscribeResponse(WANTED, ResponseStatus.OK), 1),
+        ("wips_config", m.WipsConfigResponse(ResponseStatus.OK, 3), 0),
+        ("wips_config", m.WipsConfigResponse(ResponseStatus.OK, 2), 1),
     ],
 )
 def test_an_answer_that_gives_less_than_was_asked_for_is_counted(name: str, answer: Message, in_part: int) -> None:
