@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import stat
 from pathlib import Path
 
 from loadgen.errors import InputError, Problem
@@ -77,6 +78,41 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise InputError(Problem(str(path), "a file that can be replaced", _reason(error))) from error
+
+
+def open_private_log(path: Path, where: str) -> int:
+    """A descriptor that appends to a file which nobody but its owner can read; what is in it already stays.
+
+    One that others may read is narrowed to mode 0600 before anything is written. One of another user is refused: who
+    owns a file can read it whatever its mode.
+
+    Args:
+        where: what named it, for the message.
+
+    Raises:
+        InputError: it is no such file, or the system refuses.
+    """
+    expected = "a file of your own that can be written"
+    # Not blocking: a pipe that nobody reads is refused, and not waited for.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except (OSError, ValueError) as error:
+        raise InputError(Problem(where, expected, f"{path}: {_reason(error)}")) from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(Problem(where, expected, f"{path}: not a regular file"))
+        if found.st_uid != os.geteuid():
+            raise InputError(Problem(where, expected, f"{path}: another user's file"))
+        os.fchmod(descriptor, 0o600)
+    except OSError as error:
+        os.close(descriptor)
+        raise InputError(Problem(where, expected, f"{path}: {_reason(error)}")) from error
+    except InputError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def already_there(path: Path) -> Problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import trio
@@ -19,7 +20,7 @@ from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.merge import Merger
 from loadgen.measure.waits import Waited
 from loadgen.prepare.job import Job, Source, make_job, plan_of
-from loadgen.results.health import GeneratorVerdict, Verdict, judge
+from loadgen.results.health import GeneratorVerdict, Verdict, judge, key_log_trouble
 from loadgen.results.outcome import load_crowd, load_due, load_figures, load_growth_ns, load_waits, make_result
 from loadgen.results.record import Load, RunRecord
 from loadgen.results.result import ResultVerdict
@@ -72,7 +73,11 @@ class Reach:
 
 
 class Prober:
-    """Makes the loads of one campaign after the other."""
+    """Makes the loads of one campaign after the other.
+
+    Attributes:
+        key_log_trouble: why secrets are missing in the key log; empty if none are.
+    """
 
     def __init__(
         self,
@@ -82,12 +87,14 @@ class Prober:
         on_probe: OnProbe,
         new_log: NewLog,
         wait_ns: int | None = None,
+        key_log: Path | None = None,
     ) -> None:
         """Args:
         new_log: begins the interval log of a run, which is as long as its fleet lives.
         wait_ns: for a target that is not there; see `Supervisor.run`.
+        key_log: what gets the secrets of all tunnels; None: nothing.
         """
-        self._wait_ns = wait_ns
+        self._wait_ns, self._key_log = wait_ns, key_log
         self._source = source
         self._watcher = watcher
         self._on_prepared = on_prepared
@@ -98,6 +105,7 @@ class Prober:
         self._reach = Reach()
         self._crowd = 1.0  # see `load_crowd`
         self._crowded = 0
+        self.key_log_trouble = ""
 
     def run(self, campaign: Campaign) -> Ended:
         """Make all loads of a search.
@@ -119,6 +127,7 @@ class Prober:
             if record is None:
                 continue
             starts += 1
+            self.key_log_trouble = self.key_log_trouble or key_log_trouble(record.health)
             code, reason = self._ending(record)
             if code is ExitCode.PASSED and self._unreachable:
                 code, reason = ExitCode.UNREACHABLE, self._unreachable
@@ -239,7 +248,8 @@ class Prober:
             if (log := self._new_log(supervisor.epoch_unix_s)) is not None:
                 supervisor.on_whole = lambda whole: log.append(whole.lines(supervisor.interval_s))
 
-        supervisor = Supervisor(job.plan, job.profile.document, job.keys, job.workers, self._watcher, prepared)
+        document, key_log = job.profile.document, self._key_log
+        supervisor = Supervisor(job.plan, document, job.keys, job.workers, self._watcher, prepared, key_log=key_log)
         return supervisor
 
 

@@ -128,6 +128,8 @@ class CapacityResult(Document, frozen=True, tag="capacity"):
 
     Attributes:
         unfinished: the search had not ended when this was written; it is what stays of one that was killed.
+        key_log: the file that the secrets of all tunnels were written to; empty: none.
+        key_log_trouble: why some are missing there; empty: none are.
     """
 
     VERSION: ClassVar[int] = 1
@@ -140,3 +142,5 @@ class CapacityResult(Document, frozen=True, tag="capacity"):
     dimensions: tuple[DimensionResult, ...]
     exit_code: int
     unfinished: bool = False
+    key_log: str = ""
+    key_log_trouble: str = ""

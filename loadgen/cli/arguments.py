@@ -39,6 +39,12 @@ results_option = click.option(
     type=click.Path(path_type=Path),
     help="Where to put the result folder.",
 )
+key_log_option = click.option(
+    "--keylog",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Append the secrets of all tunnels to FILE, for Wireshark.  [default: what SSLKEYLOGFILE names, or nothing]",
+)
 quiet_option = click.option("--quiet", is_flag=True, help="No progress and no summary.")
 
 

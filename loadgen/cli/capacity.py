@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.arguments import loading, quiet_option, results_option, source_options, wait_option
+from loadgen.cli.arguments import key_log_option, loading, quiet_option, results_option, source_options, wait_option
 from loadgen.commands.options import CapacityOptions, SourceOptions
 
 
@@ -35,6 +35,7 @@ from loadgen.commands.options import CapacityOptions, SourceOptions
 @results_option
 @click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, on stdout.")
 @quiet_option
+@key_log_option
 def capacity(
     source: SourceOptions,
     dimensions: tuple[str, ...],
@@ -48,6 +49,7 @@ def capacity(
     results: Path,
     as_json: bool,
     quiet: bool,
+    keylog: Path | None,
 ) -> int:
     """Search for the limits of the target of SCENARIO: doubling, bisecting, confirming.
 
@@ -58,6 +60,6 @@ def capacity(
         from loadgen.commands.showing_search import search_capacity
 
     options = CapacityOptions(
-        source, dimensions, slos, starts, maxima, resolution, hold, confirm, wait_for_target, results
+        source, dimensions, slos, starts, maxima, resolution, hold, confirm, wait_for_target, results, keylog
     )
     return search_capacity(options, json=as_json, quiet=quiet)

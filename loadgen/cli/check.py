@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
+from loadgen.cli.arguments import key_log_option
 from loadgen.commands.output import say
 from loadgen.errors import ExitCode, InputError, Problem
 from loadgen.foreign import visible
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from loadgen.diagnosis.settings import CheckSettings
     from loadgen.diagnosis.steps import CheckReport, Side, StepReport
     from loadgen.identity.credentials import Identity
+    from loadgen.transport.key_log import KeyLog
 
 NMSP_PORT = 16113
 Command: TypeAlias = Callable[..., int]
@@ -58,6 +60,7 @@ _COMMON = (
     click.option("--unauthenticated", is_flag=True, help="The WLC is meant to let anybody in."),
     click.option("--profile", type=click.Path(path_type=Path), help="Wire profile.  [default: the built-in one]"),
     click.option("--trace", is_flag=True, help="Print the handshake on stderr as a controller traces it."),
+    key_log_option,
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else, on stdout."),
 )
 
@@ -147,7 +150,16 @@ def _settings(
         tell=_silent if options["as_json"] else _tell,
         trace=_tracer(plays) if options["trace"] else None,
         transport=options["transport"],
+        key_log=_key_log(options["keylog"]),
     )
+
+
+def _key_log(option: Path | None) -> KeyLog | None:
+    from loadgen.commands.key_log import key_log_asked
+    from loadgen.transport.key_log import KeyLog
+
+    asked = key_log_asked(option)
+    return None if asked is None else KeyLog(*asked)
 
 
 def _tell(report: StepReport) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.arguments import loading, quiet_option, results_option, source_options, wait_option
+from loadgen.cli.arguments import key_log_option, loading, quiet_option, results_option, source_options, wait_option
 from loadgen.commands.options import RunOptions, SourceOptions
 
 
@@ -35,6 +35,7 @@ from loadgen.commands.options import RunOptions, SourceOptions
     metavar="N",
     help="Trace the first N handshakes of each side only.  [default: 100]",
 )
+@key_log_option
 def run(
     source: SourceOptions,
     duration: str | None,
@@ -45,6 +46,7 @@ def run(
     quiet: bool,
     trace: str | None,
     trace_limit: int | None,
+    keylog: Path | None,
 ) -> int:
     """Run SCENARIO: both fleets by default, or one side of it.
 
@@ -54,5 +56,5 @@ def run(
     with loading():
         from loadgen.commands.showing_run import run_scenario
 
-    options = RunOptions(source, duration, wait_for_target, results, thresholds)
+    options = RunOptions(source, duration, wait_for_target, results, thresholds, keylog)
     return run_scenario(options, json=as_json, quiet=quiet, trace=trace, trace_limit=trace_limit)

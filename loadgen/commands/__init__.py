@@ -7,7 +7,7 @@ Behind them: `options` (what is asked for, as values) and `source` (from there t
 `searcher` and `saved` do it, and `onlooker` is whoever is told meanwhile. Commands of the command line, from options to
 an exit code: `showing_run` (`loadgen run`), `showing_search` (`capacity`), `results` (`compare`, `export`), `pairing`
 (`ab`) with `target` (a command that is one), `inquiry` (`status`); `watching` (a run as it goes on), `tracing` (its
-handshakes), `advice` (what to try next), `output` (what is printed).
+handshakes), `key_log` (the secrets of its tunnels), `advice` (what to try next), `output` (what is printed).
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def run(
     wait_for_target: str | None = None,
     thresholds: Sequence[str] = (),
     results: str | PathLike[str] | None = None,
+    keylog: str | PathLike[str] | None = None,
     on_progress: Callable[[Snapshot], None] = _nothing,
     on_line: Callable[[str], None] = _nothing,
     on_listening: Callable[[Sequence[tuple[str, int]]], None] = _nothing,
@@ -69,6 +70,7 @@ def run(
         wait_for_target: how long to wait for a side that is not there yet, e.g. "30s".
         thresholds: beside the scenario's own, e.g. "notify.latency.p99 < 50ms".
         results: where the run's folder is made; None: nothing is written.
+        keylog: what the secrets of all tunnels are appended to; None: what SSLKEYLOGFILE names, or nothing.
         on_progress: told twice a second what the run looks like.
         on_line: told a line for people now and then.
         on_listening: told where our WLCs listen, when they do and before anything is dialed; nothing if none are ours.
@@ -82,7 +84,8 @@ def run(
     from loadgen.commands.runner import prepare_run
 
     source = _source(scenario, overrides, target, serve, workers)
-    options = RunOptions(source, duration, wait_for_target, _path(results), _texts("thresholds", thresholds))
+    demands = _texts("thresholds", thresholds)
+    options = RunOptions(source, duration, wait_for_target, _path(results), demands, _path(keylog))
     prepared = prepare_run(options)
     result = prepared.execute(Onlooker(on_progress, on_line), listening=on_listening)
     _check_written(prepared.folder, result)
@@ -105,6 +108,7 @@ def capacity(
     confirm: str | None = None,
     wait_for_target: str | None = None,
     results: str | PathLike[str] | None = None,
+    keylog: str | PathLike[str] | None = None,
     on_progress: Callable[[Snapshot], None] = _nothing,
     on_line: Callable[[str], None] = _nothing,
 ) -> CapacityResult:
@@ -135,6 +139,7 @@ def capacity(
         confirm=confirm,
         wait=wait_for_target,
         results=_path(results),
+        key_log=_path(keylog),
     )
     searched = search(options, lambda _: nullcontext(Onlooker(on_progress, on_line)))
     _check_written(searched.folder, searched.result)

@@ -25,17 +25,23 @@ class SourceOptions(NamedTuple):
 
 
 class RunOptions(NamedTuple):
-    """Of a run. results: where its folder goes; None: nothing is written."""
+    """Of a run.
+
+    Attributes:
+        results: where its folder goes; None: nothing is written.
+        key_log: what gets the secrets of its tunnels; None: what SSLKEYLOGFILE names, if anything.
+    """
 
     source: SourceOptions
     duration: str | None
     wait: str | None
     results: Path | None
     thresholds: tuple[str, ...]
+    key_log: Path | None = None
 
 
 class CapacityOptions(NamedTuple):
-    """Of a search. results: as of a run."""
+    """Of a search. results, key_log: as of a run."""
 
     source: SourceOptions
     dimensions: tuple[str, ...]
@@ -47,3 +53,4 @@ class CapacityOptions(NamedTuple):
     confirm: str | None
     wait: str | None
     results: Path | None
+    key_log: Path | None = None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import trio
 
+from loadgen.commands.key_log import key_log_path
 from loadgen.commands.onlooker import Onlooker
 from loadgen.commands.options import RunOptions
 from loadgen.commands.source import read_source, read_wait
+from loadgen.drive.tracing import Tracing
 from loadgen.hosts import endpoints_shown
 from loadgen.measure.intervals import WholeInterval
 from loadgen.prepare.forecast import forecast
@@ -24,7 +27,7 @@ from loadgen.results.result import RunResult
 from loadgen.results.thresholds import Threshold
 from loadgen.run.forkserver import fork_server
 from loadgen.run.signals import noted
-from loadgen.run.supervisor import Supervisor, Tracing
+from loadgen.run.supervisor import Supervisor
 from loadgen.scenario.plan import Plan, Use
 
 # Where WLCs of ours listen.
@@ -32,7 +35,12 @@ Addresses = Sequence[tuple[str, int]]
 
 
 class PreparedRun(NamedTuple):
-    """Everything that can be refused was looked at, and nothing is written yet. folder: None: nothing ever is."""
+    """Everything that can be refused was looked at, and nothing is written yet.
+
+    Attributes:
+        folder: None: nothing ever is.
+        key_log: what gets the secrets of the run's tunnels; it is there already. None: nothing does.
+    """
 
     source: Source
     job: Job
@@ -40,6 +48,7 @@ class PreparedRun(NamedTuple):
     wait_ns: int | None
     started: datetime
     folder: ResultFolder | None
+    key_log: Path | None
 
     def execute(
         self,
@@ -61,6 +70,7 @@ class PreparedRun(NamedTuple):
             wait_ns=self.wait_ns,
             listening=listening,
             tracing=tracing,
+            key_log=self.key_log,
         )
 
 
@@ -78,7 +88,8 @@ def prepare_run(options: RunOptions) -> PreparedRun:
     folder = None
     if options.results is not None:
         folder = ResultFolder(options.results, started, job.plan.scenario, job.plan.digest)
-    return PreparedRun(checked.source, job, checked.demands, wait_ns, started, folder)
+    key_log = key_log_path(options.key_log)
+    return PreparedRun(checked.source, job, checked.demands, wait_ns, started, folder, key_log)
 
 
 def run_job(
@@ -92,6 +103,7 @@ def run_job(
     listening: Callable[[Addresses], None] = lambda _: None,
     amend: Callable[[RunResult], RunResult] = lambda result: result,
     tracing: Tracing | None = None,
+    key_log: Path | None = None,
 ) -> RunResult:
     """Run a plan once, and fill its folder as it goes on, if it comes as far as to be prepared.
 
@@ -100,6 +112,7 @@ def run_job(
         listening: called when everything is prepared and nothing was dialed yet, with the addresses of our WLCs.
         amend: adds to the result what only the caller knows.
         tracing: what is done with handshakes; None: nothing.
+        key_log: what gets the secrets of all tunnels; None: nothing.
 
     Raises:
         InputError: a worker could not do what the plan asks; nothing was dialed, and nothing written.
@@ -119,7 +132,15 @@ def run_job(
 
     abort = abort_when(plan, plan.thresholds)
     supervisor = Supervisor(
-        plan, job.profile.document, job.keys, job.workers, onlooker.show, prepared, abort, tracing=tracing
+        plan,
+        job.profile.document,
+        job.keys,
+        job.workers,
+        onlooker.show,
+        prepared,
+        abort,
+        tracing=tracing,
+        key_log=key_log,
     )
     with noted():
         record = trio.run(supervisor.run, None, wait_ns)

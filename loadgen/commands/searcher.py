@@ -22,6 +22,7 @@ from loadgen.capacity.dimension import (
 )
 from loadgen.capacity.probing import Ended, Prober
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe
+from loadgen.commands.key_log import key_log_path
 from loadgen.commands.onlooker import Onlooker
 from loadgen.commands.options import CapacityOptions
 from loadgen.commands.runner import ready
@@ -75,8 +76,9 @@ def search(options: CapacityOptions, onlooker_of: OnlookerOf) -> Searched:
         campaign = Campaign(settings)
         with onlooker_of(f"{plan.scenario} · {settings.dimension}") as onlooker:
             onlooker.say(shown.search_line(settings))
-            ended = account.prober(source, campaign, onlooker).run(campaign)
-        account.end(campaign, ended)
+            prober = account.prober(source, campaign, onlooker)
+            ended = prober.run(campaign)
+        account.end(campaign, ended, prober.key_log_trouble)
         if account.code in (ExitCode.INTERRUPTED, ExitCode.WORKER_DIED):
             break
     with noted():
@@ -89,6 +91,8 @@ class _Account:
 
     def __init__(self, options: CapacityOptions, plan: Plan, wait_ns: int | None) -> None:
         self._plan, self._wait_ns = plan, wait_ns
+        self._key_log = key_log_path(options.key_log)
+        self._key_log_trouble = ""
         self._started = datetime.now(UTC)
         self.folder: ResultFolder | None = None
         if options.results is not None:
@@ -120,10 +124,11 @@ class _Account:
             onlooker.say(shown.probe_line(probe, ABOUT[dimension].unit))
             self._save(campaign)
 
-        return Prober(source, onlooker.show, prepared, on_probe, new_log, self._wait_ns)
+        return Prober(source, onlooker.show, prepared, on_probe, new_log, self._wait_ns, self._key_log)
 
-    def end(self, campaign: Campaign, ended: Ended) -> None:
+    def end(self, campaign: Campaign, ended: Ended, key_log_trouble: str) -> None:
         """A search is over."""
+        self._key_log_trouble = self._key_log_trouble or key_log_trouble
         result = campaign.result(ended.reason)
         self._found.append(result)
         self.code = _worst(self.code, ended.code, result.outcome)
@@ -155,6 +160,8 @@ class _Account:
             dimensions=tuple(found),
             exit_code=int(code),
             unfinished=unfinished,
+            key_log="" if self._key_log is None else str(self._key_log),
+            key_log_trouble=self._key_log_trouble,
         )
 
 

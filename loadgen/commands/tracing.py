@@ -9,10 +9,9 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from loadgen.commands.output import complain
-from loadgen.drive.tracing import Traced
+from loadgen.drive.tracing import Traced, Tracing
 from loadgen.errors import InputError, Problem
 from loadgen.nmsp.messages import Role
-from loadgen.run.supervisor import Tracing
 
 if TYPE_CHECKING:
     from loadgen.diagnosis.fleet_trace import FleetTrace

@@ -75,7 +75,7 @@ class _MseCheck:
             old_certificates=settings.old_certificates,
             make=self._check.carrier.contexts,
         )
-        link = self._check.carrier.link(context, sock, self._check.events(), server=True)
+        link = self._check.carrier.link(settings.observed(context), sock, self._check.events(), server=True)
         try:
             self._shake(link)
             self._talk(link)

@@ -8,6 +8,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, NoReturn
 
+from OpenSSL import SSL
+
 from loadgen.diagnosis.carrier import CARRIERS, Transport
 from loadgen.diagnosis.causes import Findings, likely_causes
 from loadgen.diagnosis.handshake import HandshakeLog
@@ -36,6 +38,7 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import labels_of
 from loadgen.scenario.schema import SessionTable
 from loadgen.session.link import Endpoint, EndpointSettings
+from loadgen.transport.key_log import KeyLog
 from loadgen.transport.spoken import CERTIFICATE_REQUEST
 from loadgen.transport.tls import TransportFault
 from loadgen.transport.trace import Sink, TraceEvent
@@ -64,6 +67,7 @@ class CheckSettings(NamedTuple):
         mask: subservices that our MSE asks for, or our WLC offers.
         timeout_ns: how long any one step may take.
         transport: what the tunnel is; DTLS goes over datagrams.
+        key_log: gets the secrets of the tunnel.
     """
 
     identity: Identity
@@ -80,6 +84,13 @@ class CheckSettings(NamedTuple):
     tell: Callable[[StepReport], None]
     trace: Sink | None = None
     transport: Transport = "tls"
+    key_log: KeyLog | None = None
+
+    def observed(self, context: SSL.Context) -> SSL.Context:
+        """A context of which the key log, if there is one, gets to know all tunnels."""
+        if self.key_log is not None:
+            self.key_log.observe([context])
+        return context
 
 
 class Check:
@@ -130,7 +141,11 @@ class Check:
             self.walk.given_up()
             raise
         failed, kind = (None, None) if fault is None else (fault.step.value, fault.kind)
-        return CheckReport(self.plays, self.peer, fault is None, tuple(self.walk.reports), failed, kind, causes)
+        log = self.settings.key_log
+        logged = ("", "") if log is None else (str(log.path), log.trouble)
+        return CheckReport(
+            self.plays, self.peer, fault is None, tuple(self.walk.reports), failed, kind, causes, *logged
+        )
 
     def note_certificate(self, side: Side, certificate: AnyCertificate) -> None:
         """Remember whose it is, its dates, and whether it is of another time."""

@@ -100,7 +100,10 @@ class Likely(msgspec.Struct, frozen=True):
 
 
 class CheckReport(msgspec.Struct, frozen=True):
-    """A whole check. `plays` is our side; `failed` the first step that failed, under `kind`; causes by likelihood."""
+    """A whole check. `plays` is our side; `failed` the first step that failed, under `kind`; causes by likelihood.
+
+    key_log: the file that the tunnel's secrets were written to; empty: none. key_log_trouble: why some are missing.
+    """
 
     plays: Side
     peer: str
@@ -109,6 +112,8 @@ class CheckReport(msgspec.Struct, frozen=True):
     failed: str | None
     kind: str | None
     causes: tuple[Likely, ...]
+    key_log: str = ""
+    key_log_trouble: str = ""
 
 
 class StepWalk:

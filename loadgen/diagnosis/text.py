@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadgen.diagnosis.steps import CheckReport, StepReport
+from loadgen.results.health import key_log_lines
 from loadgen.units import format_duration
 
 _WORDS = {"passed": "passed", "failed": "FAILED", "not needed": "not needed", "not reached": "not reached"}
@@ -19,6 +20,7 @@ def step_line(report: StepReport) -> str:
 def conclusion(report: CheckReport) -> Iterator[str]:
     """Lines after the last step."""
     yield ""
+    yield from key_log_lines(report.key_log, report.key_log_trouble)
     if report.passed:
         yield "PASSED   every step of the tunnel"
         return

@@ -112,13 +112,14 @@ class _WlcCheck:
         settings = self._settings
         # With strong cipher off, old ones are taken anyway; and what we are must not end the try the other way round.
         old_certificates = settings.old_certificates or not settings.strong
-        return mse_context(
+        context = mse_context(
             settings.identity,
             trusted_pem,
             strong=strong,
             old_certificates=old_certificates,
             make=self._check.carrier.contexts,
         )
+        return settings.observed(context)
 
     # -- the network ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ in length, because a peer that sends byte by byte makes three events of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -38,6 +39,20 @@ class Traced(msgspec.Struct, frozen=True, tag=True):
     connection: int
     events: tuple[TraceEvent, ...]
     left_out: int = 0
+
+
+class Tracing(NamedTuple):
+    """What is done with traced handshakes.
+
+    Attributes:
+        limit: how many of a side are wanted. Every worker traces so many: nobody knows whose will be the first.
+        hear: gets each when it is over, with its worker's process id, and what turns its times into ns since the epoch.
+        end: gets, of each side, how many its workers did not trace; None if one of them never told.
+    """
+
+    limit: int
+    hear: Callable[[Traced, int, int], None]
+    end: Callable[[Mapping[Role, int | None]], None]
 
 
 class Tracer:

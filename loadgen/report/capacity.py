@@ -13,7 +13,7 @@ from loadgen.capacity.dimension import ABOUT
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe, Step
 from loadgen.report.terminal import hanging
 from loadgen.report.tried import outvoted, shared_by, unsettled
-from loadgen.results.health import Verdict
+from loadgen.results.health import Verdict, key_log_lines
 from loadgen.units import NS_PER_S, format_duration
 
 _STYLES = {Outcome.FOUND: "bold green", Outcome.NOT_REACHED: "bold yellow"}
@@ -53,6 +53,8 @@ def summary(result: CapacityResult, folder: str | None) -> RenderableType:
         parts += [_headline(dimension), _curve(dimension)]
         parts += [hanging("  ", line, "dim") for line in unsettled(dimension)]
         parts.append(Text())
+    for said in key_log_lines(result.key_log, result.key_log_trouble):
+        parts += [hanging("· ", said, "yellow"), Text()]
     if folder is not None:
         parts.append(Text(f"results in {folder}", style="dim"))
     return Group(*parts)

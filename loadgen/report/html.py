@@ -35,7 +35,7 @@ from loadgen.report.run_charts import WHY_THEY_DIFFER, handshake_chart, percenti
 from loadgen.report.search_charts import capacity_charts, forest, mark_of, metric_label
 from loadgen.report.tried import outvoted, shared_by, word_of
 from loadgen.results.faults import faults
-from loadgen.results.health import MachineHealth, Verdict
+from loadgen.results.health import MachineHealth, Verdict, key_log_lines
 from loadgen.results.result import RunResult
 
 # A plan of thousands of controllers has megabytes, and is beside the page anyway.
@@ -89,6 +89,7 @@ def run_page(result: RunResult, curves: Mapping[str, Histogram], plan_text: str)
         over_time=over_time,
         stages=stage_rows(result),
         clocks=clock_lines(result.clocks),
+        key_log=key_log_lines(result.key_log, result.key_log_trouble),
         counters={name: count for name, count in counters.items() if count},
         zeros={name: count for name, count in counters.items() if not count},
         errors=faults(result.counters),
@@ -107,7 +108,8 @@ def capacity_page(result: CapacityResult) -> str:
     }
     dimensions = [(dimension, tones[dimension.outcome], capacity_charts(dimension)) for dimension in result.dimensions]
     drawn = any(charts for _, _, charts in dimensions)
-    return _page("capacity.html.j2", drawn=drawn, result=result, dimensions=dimensions)
+    key_log = key_log_lines(result.key_log, result.key_log_trouble)
+    return _page("capacity.html.j2", drawn=drawn, result=result, dimensions=dimensions, key_log=key_log)
 
 
 def comparison_page(result: Comparison) -> str:

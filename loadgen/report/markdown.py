@@ -13,6 +13,7 @@ from loadgen.report.clocks import clock_lines
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
 from loadgen.report.tried import how_tried, outvoted, shared_by
 from loadgen.results.faults import faults
+from loadgen.results.health import key_log_lines
 from loadgen.results.result import RunResult
 from loadgen.results.thresholds import Status
 
@@ -31,7 +32,7 @@ def run_markdown(result: RunResult) -> str:
         f"## {'✅' if passed else '❌'} {_text(verdict.outcome)} — {_text(result.scenario)}",
         f"generator **{verdict.generator}**, limited by {_text(verdict.limited_by)}: {_text(verdict.limit_reason)}  \n"
         f"{result.load_s:.1f} s of load, plan `{_code(result.plan_digest)}`, started {_text(result.started)}",
-        _list(verdict.reasons),
+        _list([*verdict.reasons, *key_log_lines(result.key_log, result.key_log_trouble)]),
     ]
     if why := not_counted(result):
         parts.insert(1, f"**These figures are not the target's under this plan: {_text(why)}.**")
@@ -66,6 +67,7 @@ def capacity_markdown(result: CapacityResult) -> str:
     parts = [
         f"## {'✅' if passed else '❌'} capacity — {_text(result.scenario)}",
         f"plan `{_code(result.plan_digest)}`, started {_text(result.started)}",
+        _list(key_log_lines(result.key_log, result.key_log_trouble)),
     ]
     lines = [
         (

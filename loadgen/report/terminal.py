@@ -12,7 +12,7 @@ from loadgen.loads import LoadKind
 from loadgen.measure.progress import Snapshot, Standing
 from loadgen.report.clocks import clock_lines
 from loadgen.results.faults import Faults, faults
-from loadgen.results.health import Verdict
+from loadgen.results.health import Verdict, key_log_lines
 from loadgen.results.result import RunResult
 from loadgen.results.thresholds import Status
 from loadgen.units import format_duration
@@ -59,6 +59,8 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
         parts += [Text(), _errors(found)]
     if result.thresholds:
         parts += [Text(), _thresholds(result)]
+    for said in key_log_lines(result.key_log, result.key_log_trouble):
+        parts += [Text(), hanging("  · ", said, "yellow")]
     if folder is not None:
         parts += [Text(), Text(f"results in {folder}", style="dim")]
     return Group(*parts)

@@ -63,6 +63,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
         own_shortfall: notifications or handshakes given up although the peer was ready.
         due: of which that is a part.
         descriptors, descriptor_limit: open at the end of the load, and the most there may be.
+        key_log_trouble: why secrets of its tunnels are missing in the key log; empty: none are, or there is none.
     """
 
     worker: str
@@ -84,11 +85,25 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     closing_stall_ns: int = 0
     lag: Spread = Spread()
     read_lag: Spread = Spread()
+    key_log_trouble: str = ""
 
     @property
     def load_share(self) -> float:
         """Of a core, during the load."""
         return self.load_cpu_s / self.load_wall_s if self.load_wall_s else 0.0
+
+
+def key_log_trouble(workers: Sequence[WorkerHealth]) -> str:
+    """Why secrets are missing in a run's key log, by the first worker that has lost some; empty if none are."""
+    return next((worker.key_log_trouble for worker in workers if worker.key_log_trouble), "")
+
+
+def key_log_lines(path: str, trouble: str) -> list[str]:
+    """What is to be said of a key log that was written: it costs, and gives away. `path`: empty: none was."""
+    if not path:
+        return []
+    missing = f"; some are missing: {trouble}" if trouble else ""
+    return [f"key log: the secrets of all tunnels are in {path}, and whoever reads it reads them{missing}"]
 
 
 class MachineHealth(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from loadgen.results.figures import (
     make_stages,
     waits_of,
 )
-from loadgen.results.health import MachineHealth, Verdict, judge
+from loadgen.results.health import MachineHealth, Verdict, judge, key_log_trouble
 from loadgen.results.record import AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.results.result import Limit, RunResult, StageResult, environment
 from loadgen.results.thresholds import Figures, Status
@@ -129,6 +129,8 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         workers=record.health,
         machine=machine,
         timeline=record.timeline.build(None if load is None else record.loads[0].start_ns - record.epoch_ns),
+        key_log=record.key_log,
+        key_log_trouble=key_log_trouble(record.health),
     )
 
 

@@ -105,6 +105,7 @@ class RunRecord(NamedTuple):
     epoch_ns: int
     absences: tuple[Absence, ...] = ()  # of the load that was put on last
     missing: tuple[str, ...] = ()  # what was to be there and was not
+    key_log: str = ""  # what got the secrets of all tunnels; empty: nothing
 
 
 # Why to give a load up early, from the figures until a time (monotonic ns); None: it goes on.

@@ -94,6 +94,8 @@ class RunResult(Document, frozen=True, tag="run"):
         digest_form: how the digest was made; those of two forms cannot be compared.
         clocks: of WLCs that are not ours; durations that begin by them are corrected where they are off.
         unfinished: the run had not ended when this was written; it is what stays of a run that was killed.
+        key_log: the file that the secrets of all tunnels were written to; empty: none.
+        key_log_trouble: why some are missing there; empty: none are.
     """
 
     VERSION: ClassVar[int] = 2
@@ -119,6 +121,8 @@ class RunResult(Document, frozen=True, tag="run"):
     timeline: Timeline
     clocks: Clocks = Clocks()
     unfinished: bool = False
+    key_log: str = ""
+    key_log_trouble: str = ""
     digest_form: int = 1  # of results from before there was this key
 
 

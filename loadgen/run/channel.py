@@ -45,6 +45,7 @@ class Assignment(_Value, frozen=True):
         epoch_ns: start of interval 0 (monotonic); intervals are `interval_ns` long.
         to_unix_ns: turns this machine's monotonic clock into ns since the epoch, the same way in every worker.
         trace_limit: how many handshakes to trace.
+        key_log: the file to write the secrets of all tunnels to; None: none.
     """
 
     role: Role
@@ -59,6 +60,7 @@ class Assignment(_Value, frozen=True):
     interval_ns: int
     to_unix_ns: int
     trace_limit: int = 0
+    key_log: str | None = None
 
 
 class Dial(_Value, frozen=True):

@@ -15,12 +15,13 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import trio
 
 from loadgen.drive.redialing import listened_at
-from loadgen.drive.tracing import Traced
+from loadgen.drive.tracing import Tracing
 from loadgen.errors import InputError, Problem
 from loadgen.loads import LoadKind
 from loadgen.measure.intervals import Intervals, WholeInterval
@@ -66,20 +67,6 @@ class Whole(NamedTuple):
     hear: Hear
 
 
-class Tracing(NamedTuple):
-    """What is done with traced handshakes.
-
-    Attributes:
-        limit: how many of a side are wanted. Every worker traces so many: nobody knows whose will be the first.
-        hear: gets each when it is over, with its worker's process id, and what turns its times into ns since the epoch.
-        end: gets, of each side, how many its workers did not trace; None if one of them never told.
-    """
-
-    limit: int
-    hear: Callable[[Traced, int, int], None]
-    end: Callable[[Mapping[Role, int | None]], None]
-
-
 class Supervisor:
     """Runs one plan, once.
 
@@ -100,6 +87,7 @@ class Supervisor:
         abort_when: AbortWhen = lambda _merger, _load, _until_ns: None,
         part_of: Whole | None = None,
         tracing: Tracing | None = None,
+        key_log: Path | None = None,
         silence_s: int = SILENCE_S,
     ) -> None:
         """Args:
@@ -108,6 +96,7 @@ class Supervisor:
             an InputError of it ends the run.
         part_of: the larger run that this is a part of; None: it is all of it.
         tracing: None: no handshake is traced.
+        key_log: where the secrets of all tunnels are logged; None: nowhere.
         silence_s: for how long nothing may be heard of a worker.
         """
         self._plan = plan
@@ -127,7 +116,7 @@ class Supervisor:
         self._prepared = False
         self._epoch_ns = time.monotonic_ns()
         self._to_unix_ns = time.time_ns() - self._epoch_ns
-        self._tracing = tracing
+        self._tracing, self._key_log = tracing, key_log
         if tracing is not None:
             self.fleet.hear_traced = lambda traced, process: tracing.hear(traced, process, self._to_unix_ns)
         self._interval_ns = interval_ns_of(plan)
@@ -185,6 +174,7 @@ class Supervisor:
             aborted=self._aborted,
             prepared=self._prepared,
             epoch_ns=self._epoch_ns,
+            key_log="" if self._key_log is None else str(self._key_log),
         )
 
     @property
@@ -408,6 +398,7 @@ class Supervisor:
             interval_ns=self._interval_ns,
             to_unix_ns=self._to_unix_ns,
             trace_limit=0 if self._tracing is None else self._tracing.limit,
+            key_log=None if self._key_log is None else str(self._key_log),
         )
 
     def _addresses(self) -> tuple[tuple[str, int], ...]:

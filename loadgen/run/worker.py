@@ -13,6 +13,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import trio
 
@@ -59,6 +60,7 @@ from loadgen.run.channel import (
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.transport.address import host_and_port
 from loadgen.transport.contexts import client_context, server_context
+from loadgen.transport.key_log import KeyLog
 from loadgen.transport.verifying import Clock, observed, skewed
 from loadgen.units import NS_PER_S
 
@@ -97,6 +99,7 @@ class Worker:
         self._started_ns = self._equipment.clock()
         self._shard_done = trio.Event()
         self._tracer: Tracer | None = None
+        self._key_log: KeyLog | None = None
         # Without a bound, because what goes through has one: the assignment's.
         self._give_trace, self._traces = trio.open_memory_channel[Traced](math.inf)
 
@@ -104,13 +107,15 @@ class Worker:
         """Prepare, run until told to finish or the load is over, hand in the result."""
         assignment = self._assignment
         addresses: tuple[tuple[str, int], ...] = ()
-        if assignment.role is Role.WLC:
-            try:
+        try:
+            if assignment.key_log is not None:
+                self._key_log = KeyLog(Path(assignment.key_log), "key log")
+            if assignment.role is Role.WLC:
                 self._shard, addresses = self._wlc_shard()
-            except InputError as error:
-                await self._channel.send(Refused(tuple((p.where, p.expected, p.found) for p in error.problems)))
-                return
-            self._trace(self._shard)
+                self._trace(self._shard)
+        except InputError as error:
+            await self._channel.send(Refused(tuple((p.where, p.expected, p.found) for p in error.problems)))
+            return
         _settle()
         self._memory_before_sessions = memory_in_use_bytes()
         await self._channel.send(Ready(addresses))
@@ -307,6 +312,7 @@ class Worker:
             sessions_rss_bytes=self._sessions_memory,
             descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - thousands of them
             descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            key_log_trouble="" if self._key_log is None else self._key_log.trouble,
         )
 
     def _begin_load(self) -> None:
@@ -342,6 +348,8 @@ class Worker:
             )
             for identity in assignment.identities
         ]
+        if self._key_log is not None:
+            self._key_log.observe(contexts)
         return self._drivers.wlc_maker(plan)(self._equipment, listeners, contexts, aaa), addresses
 
     def _mse_shard(self, order: Dial) -> Driver:
@@ -360,6 +368,8 @@ class Worker:
             )
             for identity in assignment.identities
         ]
+        if self._key_log is not None:
+            self._key_log.observe(contexts)
         if plan.load.kind is LoadKind.HANDSHAKE:
             return self._drivers.shaking_mses(self._equipment, order.addresses, contexts)
         shard = self._drivers.mses(self._equipment, order.addresses, contexts)

@@ -6,6 +6,7 @@ offers and demands), `waiting` (what is to be read next, and since when), `suite
 `sslv2` (hellos in its format), `verifying` (a client's certificate: the check gets tunnel and certificate, and its
 ruling stays with the tunnel; the alert that refuses it), `ours` (whether OpenSSL takes what we show), `patient` (a
 server's tunnel whose answer waits), `tcp_info` (what the kernel counts of a connection), `trace` (what happens inside
-of a handshake, as events that an observer is told), `parting` (who was refused is heard out), `spoken` (OpenSSL's
-messages), `alerts` by number. `openssl` alone knows the insides of pyOpenSSL, `trio_dtls` those of trio's DTLS.
+of a handshake, as events that an observer is told), `key_log` (the secrets of tunnels, for Wireshark), `parting` (who
+was refused is heard out), `spoken` (OpenSSL's messages), `alerts` by number. `openssl` alone knows the insides of
+pyOpenSSL, `trio_dtls` those of trio's DTLS.
 """
