@@ -14,6 +14,7 @@ from loadgen.drive.phase import GIVEN_UP, Phase
 from loadgen.drive.presence import presence_of_sessions
 from loadgen.drive.redialing import Redialing
 from loadgen.drive.term import Term
+from loadgen.nmsp.carried import carried_by
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
@@ -66,15 +67,17 @@ class MseSessions(Generic[EndpointT]):
         self._sessions = plan.sessions[share.worker :: share.workers]
         self._addresses = addresses
         self.wlcs_are_ours = plan.use.plays_wlc
-        ours = plan.use is Use.BOTH
+        ours, carried = plan.use is Use.BOTH, carried_by(equipment.profile)
         self.reception = Reception(
             recorder,
             len(self._sessions),
             to_unix_ns,
             our_schedule=ours,
             by_service=plan.mse.subscription.bit_count() > 1,
+            carried=carried,
         )
-        recorder.clocks = peer_clocks(plan, self._sessions, addresses)
+        if carried.tells_sent:
+            recorder.clocks = peer_clocks(plan, self._sessions, addresses)
         self.notices = Notices(recorder, to_unix_ns, our_schedule=ours, lulls=self.reception.lulls)
         macs = known_macs(plan, {session.wlc for session in self._sessions})
         self.asker: Asker | None = None

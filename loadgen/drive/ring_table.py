@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from loadgen.nmsp.bulk import Int64s, NotifyRing, stamp_of
+from loadgen.nmsp.bulk import Int64s, NotifyRing
+from loadgen.nmsp.carried import stamp_of
 from loadgen.nmsp.profile import WireProfile
 from loadgen.transport.openssl import Pointer, pin
 

@@ -10,15 +10,15 @@ Both are compiled from the same wire profile as `nmsp.codec`, and tests hold the
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from struct import Struct
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.carried import carried_by, stamp_of
+from loadgen.nmsp.messages import STAMPS, Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import MAX_NOTIFY_BYTES
 
@@ -55,48 +55,9 @@ class _Segment(NamedTuple):
     end: int
     byte_offset: int
     frame_bytes: int
-    sequence: NDArray[np.uint64]
-    due_ns: NDArray[np.uint64]
-    sent_ns: NDArray[np.uint64]
-
-
-# (buffer, start of the frame, sequence, due_ns, sent_ns)
-Stamp: TypeAlias = Callable[[bytearray, int, int, int, int], None]
-
-
-def stamp_of(profile: WireProfile) -> Stamp:
-    """What patches into one frame what varies: packing three numbers is cheaper than assigning to three columns.
-
-    Cost: one `pack_into` if nothing that differs from frame to frame lies between the three, otherwise three.
-    """
-    names = ("sequence", "due_ns", "sent_ns")
-    notify, header_bytes = profile.notify, profile.header.size
-    first = header_bytes + notify.offsets["sequence"]
-    span = notify.span(names)
-    if span is None:
-        (put_sequence, put_due, put_sent) = (notify.field_struct(name).pack_into for name in names)
-        _, due_at, sent_at = (header_bytes + notify.offsets[name] for name in names)
-
-        def apart(buffer: bytearray, start: int, sequence: int, due_ns: int, sent_ns: int) -> None:
-            put_sequence(buffer, start + first, sequence)
-            put_due(buffer, start + due_at, due_ns)
-            put_sent(buffer, start + sent_at, sent_ns)
-
-        return apart
-    layout, (before_due, before_sent) = span
-    put = layout.pack_into
-    if before_due or before_sent:
-
-        def together(buffer: bytearray, start: int, sequence: int, due_ns: int, sent_ns: int) -> None:
-            put(buffer, start + first, sequence, before_due, due_ns, before_sent, sent_ns)
-
-        return together
-    put_all = Struct(profile.order + "QQQ").pack_into  # all three are u64, as `profile_check` has seen to
-
-    def adjacent(buffer: bytearray, start: int, sequence: int, due_ns: int, sent_ns: int) -> None:
-        put_all(buffer, start + first, sequence, due_ns, sent_ns)
-
-    return adjacent
+    sequence: NDArray[np.unsignedinteger] | None
+    due_ns: NDArray[np.unsignedinteger] | None
+    sent_ns: NDArray[np.unsignedinteger] | None
 
 
 class NotifyRing:
@@ -133,10 +94,12 @@ class NotifyRing:
         self.buffer = bytearray(int(self.sizes.sum()))
         self._view = memoryview(self.buffer)
         self._segments: list[_Segment] = []
+        carried = carried_by(profile)
+        self._due_mask, self._sent_mask = (1 << carried.due_ns) - 1, (1 << carried.sent_ns) - 1
         offset = 0
         for first, end in runs:
             frames = self._lay_out(profile, stations, who[first:end], offset)
-            columns = (frames["sequence"], frames["due_ns"], frames["sent_ns"])
+            columns = (frames[name] if bits else None for name, bits in zip(STAMPS, carried, strict=True))
             self._segments.append(_Segment(first, end, offset, frames.itemsize, *columns))
             offset += frames.nbytes
         self._ends = [segment.end for segment in self._segments]
@@ -154,7 +117,8 @@ class NotifyRing:
         frames["msg_id"] = profile.ids[Kind.MEASUREMENT_NOTIFY]
         frames["length"] = frames.itemsize - profile.length_of_header
         frames["station_mac"] = np.ascontiguousarray(stations.macs[who]).view("V6")[:, 0]
-        frames["subservice"] = stations.subservice
+        if "subservice" in profile.notify.offsets:
+            frames["subservice"] = stations.subservice
         frames[profile.count_field] = readings
         if readings:
             frames["readings"] = stations.readings[who, :readings]
@@ -200,9 +164,16 @@ class NotifyRing:
             more = min(wanted - count, segment.end - segment.first - first, room)
             if more:
                 last = first + more
-                segment.sequence[first:last] = np.arange(sequence + count, sequence + count + more)
-                segment.due_ns[first:last] = due_ns if isinstance(due_ns, int) else due_ns[count : count + more]
-                segment.sent_ns[first:last] = sent_ns
+                # Arrays go round in narrow columns by themselves, numbers do not.
+                if segment.sequence is not None:
+                    segment.sequence[first:last] = np.arange(sequence + count, sequence + count + more)
+                if segment.due_ns is not None:
+                    if isinstance(due_ns, int):
+                        segment.due_ns[first:last] = due_ns & self._due_mask
+                    else:
+                        segment.due_ns[first:last] = due_ns[count : count + more]
+                if segment.sent_ns is not None:
+                    segment.sent_ns[first:last] = sent_ns & self._sent_mask
             count += more
             used += more * segment.frame_bytes
             if count == wanted or more == room:
@@ -239,12 +210,21 @@ class Mark(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Notifications in the order in which they were scanned: int64 arrays of one length."""
+    """Notifications in the order in which they were scanned: int64 arrays of one length.
 
-    sequence: Int64s
-    due_ns: Int64s
-    sent_ns: Int64s
+    Attributes:
+        sequence, due_ns, sent_ns: as they stand there, in as many bits as `carried_by` says; None: not carried.
+        subservice: 0 (rssi-ms) of all, where the layout does not carry it.
+    """
+
+    sequence: Int64s | None
+    due_ns: Int64s | None
+    sent_ns: Int64s | None
     subservice: Int64s
+
+    @property
+    def notifications(self) -> int:
+        return len(self.subservice)
 
 
 class NotifyReceiver:
@@ -262,9 +242,10 @@ class NotifyReceiver:
         self.view = memoryview(self._buffer)[:capacity]
         # Header and fixed part of the notification that may begin at each byte of the buffer: items that overlap, so
         # that one index expression gathers any set of them.
-        self._fixed_dtype = profile.notify_fixed_dtype[
-            [*profile.header.names, profile.count_field, "sequence", "due_ns", "sent_ns", "subservice"]
-        ]
+        read = [name for name in (*STAMPS, "subservice") if name in profile.notify.offsets]
+        self._fixed_dtype = profile.notify_fixed_dtype[[*profile.header.names, profile.count_field, *read]]
+        self._stamps = tuple(name if name in read else None for name in STAMPS)
+        self._carries_subservice = "subservice" in read
         self._anywhere = np.ndarray((capacity + 1,), f"V{fixed_bytes}", self._buffer, strides=(1,))
         header = profile.header
         self._header = header.struct
@@ -410,7 +391,11 @@ class NotifyReceiver:
             step = (np.arange(len(begin)) - begin) * np.repeat(self._sizes, counts)
             scanned = self._gather(np.repeat(self._offsets, counts) + step)
             fixed = np.concatenate([fixed, scanned]) if len(fixed) else scanned
-        return Columns(*(fixed[name].astype(np.int64) for name in ("sequence", "due_ns", "sent_ns", "subservice")))
+        sequence, due, sent = (None if name is None else fixed[name].astype(np.int64) for name in self._stamps)
+        subservice = (
+            fixed["subservice"].astype(np.int64) if self._carries_subservice else np.zeros(len(fixed), np.int64)
+        )
+        return Columns(sequence, due, sent, subservice)
 
     def _frame_size_untrusted(self, header: tuple[int, ...]) -> int:
         profile = self._profile

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from loadgen.errors import LocalProtocolError, RemoteProtocolError
+from loadgen.nmsp.carried import mask_of_type
 from loadgen.nmsp.catalogue import KIND_OF
-from loadgen.nmsp.messages import Kind, Message, Unsupported
+from loadgen.nmsp.messages import STAMPS, Kind, Message, Unsupported
 from loadgen.nmsp.profile import Elements, Layout, Record, WireProfile
 from loadgen.nmsp.profile_document import ElementDocument, nearest
 
@@ -127,10 +128,15 @@ def _pack(record: Record, value: msgspec.Struct, known: dict[str, Any]) -> bytes
     except struct.error:  # seldom, so numbers are not looked at beforehand
         return record.struct.pack(
             *(
-                nearest(each, record.types[name]) if isinstance(each, int) else each
+                _fitting(name, each, record.types[name]) if isinstance(each, int) else each
                 for name, each in zip(record.names, values, strict=True)
             )
         )
+
+
+def _fitting(name: str, value: int, kind: str) -> int:
+    """The nearest that fits. Our own numbers and times go round instead: who reads them knows that they do."""
+    return value & mask_of_type(kind) if name in STAMPS else nearest(value, kind)
 
 
 def _unpack(record: Record, body: memoryview, offset: int) -> dict[str, Any]:
@@ -174,7 +180,7 @@ def _pack_elements(layout: Layout, elements: Elements, message: Message, records
 
 
 def _element_value(field: ElementDocument, value: Any) -> Any:
-    return nearest(value, field.type) if isinstance(value, int) else value
+    return _fitting(field.name, value, field.type) if isinstance(value, int) else value
 
 
 def _unpack_elements(layout: Layout, elements: Elements, rest: memoryview, values: dict[str, Any]) -> None:

@@ -253,26 +253,33 @@ class WipsConfigResponse(msgspec.Struct, frozen=True, gc=False):
 
 # -- notifications -----------------------------------------------------------------------------------------------------
 
+# What is ours in them, in the order in which it is packed, patched and read.
+STAMPS = ("sequence", "due_ns", "sent_ns")
 
-class MeasurementNotify(msgspec.Struct, frozen=True, gc=False):
-    """Which access points heard a device how loudly. Times are ns since the Unix epoch."""
 
-    sequence: int
-    due_ns: int
-    sent_ns: int
+class MeasurementNotify(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Which access points heard a device how loudly. Times are ns since the Unix epoch.
+
+    `sequence`, `due_ns` and `sent_ns` are ours: no device has them, and a profile need not carry them. One without a
+    subservice is about rssi-ms.
+    """
+
+    sequence: int = 0
+    due_ns: int = 0
+    sent_ns: int = 0
     station_mac: Mac
-    subservice: int
+    subservice: int = 0
     readings: tuple[Reading, ...]
 
 
-class ServiceNotify(msgspec.Struct, frozen=True, gc=False):
+class ServiceNotify(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What all other notifications begin with. Their sequence numbers are those of one series in a session, apart from
-    the measurement notifications' one.
+    the measurement notifications' one. A profile need not carry what is ours, as above.
     """
 
-    sequence: int
-    due_ns: int
-    sent_ns: int
+    sequence: int = 0
+    due_ns: int = 0
+    sent_ns: int = 0
     subservice: int
 
 

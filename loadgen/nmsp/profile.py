@@ -20,7 +20,7 @@ import numpy as np
 
 from loadgen.errors import InputError, Problem
 from loadgen.nmsp.catalogue import CATALOGUE
-from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.messages import STAMPS, Kind
 from loadgen.nmsp.profile_check import check, shape_of
 from loadgen.nmsp.profile_document import (
     SIZED,
@@ -184,7 +184,9 @@ class WireProfile:
             repeat = Repeat(*shape.repeated, self._records[each.record], each.max, each.count, each.id)
         elements = None if message.elements is None else Elements(message.elements, self.order)
         body = Record(message.fields, message.size, self.order)
-        return Layout(kind, message_type, body, repeat, elements, frozenset(shape.needed))
+        # What has a default need not be in the layout; if it is, every notification has it.
+        ours = () if message.elements is None else (f.name for f in message.elements.fields if f.name in STAMPS)
+        return Layout(kind, message_type, body, repeat, elements, frozenset((*shape.needed, *ours)))
 
     def notify_bytes(self, readings: int) -> int:
         """Size of a measurement notification's frame."""

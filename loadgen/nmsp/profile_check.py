@@ -26,14 +26,15 @@ from loadgen.strict import one_of
 
 _INTEGERS = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64")
 _SIGNED = ("i8", "i16", "i32", "i64")
+_UNSIGNED = ("u8", "u16", "u32", "u64")
 # Types that the code relies on, beyond what the kind of value says.
 _REQUIRED_TYPES: dict[str, tuple[str, ...]] = {
     "msg_id": ("u16",),
     "length": ("u8", "u16", "u32"),
     "transaction": ("u16", "u32", "u64"),
-    "sequence": ("u64",),
-    "due_ns": ("u64",),
-    "sent_ns": ("u64",),
+    "sequence": _UNSIGNED,
+    "due_ns": _UNSIGNED,
+    "sent_ns": _UNSIGNED,
     "subservices": ("u64",),
     "rssi": _SIGNED,
     "rssi_a": _SIGNED,

@@ -8,13 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.measure.recorder import Recorder
+from loadgen.measure.recorder import Gathered, Recorder
 from loadgen.nmsp.bulk import Columns
+from loadgen.nmsp.carried import WHOLE, Carried
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import Subservice, mask_of
 from loadgen.session.lulls import Lull, Lulls
 from loadgen.session.sequence import NOTHING_DUE_NS, SequenceCheck
+from loadgen.session.told import Reader, ToldColumns, expected_of
 
 # What measurement notifications may be about.
 MEASURED = mask_of(CATALOGUE[Kind.MEASUREMENT_NOTIFY].subservices)
@@ -47,17 +49,25 @@ class Reception:
         *,
         our_schedule: bool = True,
         by_service: bool = False,
+        carried: Carried = WHOLE,
     ) -> None:
         """Args:
         our_schedule: what is due is due by our clock; otherwise stages go by when things came, and so do waits.
         by_service: each subservice has figures of its own, too.
+        carried: what of ours the notifications' layout carries.
         """
         self._recorder = recorder
         self._to_unix_ns = to_unix_ns
         self._our_schedule = our_schedule
         self._by_service = by_service
+        self._reader = Reader(carried)
+        # Two clocks are compared by when things were sent; where that is not known, neither is how old anything is.
+        self._knows_latency = self._reader.due and (our_schedule or self._reader.sent)
+        latency, service = ("notify.latency",) if self._knows_latency else (), ("notify.service",)
         what = "received" if our_schedule else "came"
-        self._gathered = recorder.gather([("notify.latency",), ("notify.service",)], what)
+        self._gathered = recorder.gather([latency, service] if self._reader.sent else [latency], what)
+        self._gaps = None if our_schedule and self._knows_latency else recorder.gather([("notify.gap",)])
+        self._last_ns = np.zeros(rows, np.int64)  # when the last one came; 0: none has
         self._expected = np.zeros(rows, np.int64)  # the number; where a check knows that, how many came
         self._due_ns = np.full(rows, NOTHING_DUE_NS)  # when the number before that was due
         self._granted = np.zeros(rows, np.int64)
@@ -70,6 +80,7 @@ class Reception:
         self._granted[number] = granted & MEASURED
         self._expected[number] = 0
         self._due_ns[number] = NOTHING_DUE_NS
+        self._last_ns[number] = 0
         self._checks.pop(number, None)
         if self.lulls is not None:
             self.lulls.open(number)
@@ -113,13 +124,16 @@ class Reception:
         if self.lulls is not None:
             self.lulls.come(self._expected, done_ns[-1])
         numbers, counts = np.array(rows, np.int64), np.array(of_each, np.int64)
-        self._recorder.count("notify.received", len(columns.sequence))
+        self._recorder.count("notify.received", columns.notifications)
         wanted = self._check_subservices(columns.subservice, numbers, counts)
         # One each is the case of one notification per write.
-        ends = None if len(numbers) == len(columns.sequence) else np.cumsum(counts)
-        chosen = self._check_sequence(columns, numbers, counts, ends, done_ns, wanted)
+        ends = None if len(numbers) == columns.notifications else np.cumsum(counts)
+        told = self._reader.read(columns, self._expected[numbers], counts, ends, numbers, self._checks)
+        if self._gaps is not None:
+            self._record_gaps(self._gaps, numbers, counts, done_ns)
+        chosen = self._check_sequence(told, numbers, counts, ends, done_ns, wanted)
         if chosen is None:
-            self._record(columns, numbers, counts, ends, done_ns)
+            self._record(told, numbers, counts, ends, done_ns)
             return
         # What came before has been recorded: the rest is a batch.
         counts = np.bincount(np.repeat(np.arange(len(numbers)), counts)[chosen], minlength=len(numbers))
@@ -128,14 +142,32 @@ class Reception:
             counts = counts[left]
             times = [done_ns[index] for index in left.tolist()]
             self._record(
-                Columns(*(column[chosen] for column in columns)), numbers[left], counts, np.cumsum(counts), times
+                ToldColumns(*(column[chosen] for column in told)), numbers[left], counts, np.cumsum(counts), times
             )
         elif self._recorder.clocks is not None:
             self._recorder.clocks.settle()
 
+    def _record_gaps(
+        self, gathered: Gathered, numbers: NDArray[np.int64], counts: NDArray[np.int64], done_ns: Sequence[int]
+    ) -> None:
+        """How long after the one before each came, in its session; of what one read brings, nothing is between."""
+        done = np.array(done_ns, np.int64)
+        last = self._last_ns[numbers]
+        self._last_ns[numbers] = done
+        gaps = np.zeros(int(counts.sum()), np.int64)
+        begin = np.cumsum(counts) - counts
+        gaps[begin] = done - last
+        times = np.repeat(done, counts) + self._to_unix_ns
+        if not last.all():
+            chosen = np.ones(len(gaps), bool)
+            chosen[begin[last == 0]] = False
+            gaps, times = gaps[chosen], times[chosen]
+        if len(gaps):
+            gathered.add(len(gaps), times, gaps)
+
     def _record(
         self,
-        columns: Columns,
+        columns: ToldColumns,
         numbers: NDArray[np.int64],
         counts: NDArray[np.int64],
         ends: NDArray[np.int64] | None,
@@ -153,16 +185,20 @@ class Reception:
             if offset is not None:
                 offset = offset if ends is None else np.repeat(offset, counts)
                 latency, service = latency + offset, service + offset
-        times = columns.due_ns if self._our_schedule else self._moments(done, latency)
+        known = self._our_schedule and self._knows_latency
+        times = columns.due_ns if known else self._moments(done, latency)
         self._gather(columns.subservice, times, latency, service)
 
     def _moments(self, done: NDArray[np.int64], latency: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where notifications of somebody else's WLC belong: when they came; or, after the end of the load, when they
-        were due, if that was in it. A WLC that stood still at the end was as late as that.
+        """Where notifications belong whose schedule we do not know: when they came. After the end of the load, when
+        they were due, if that was in it: a WLC that stood still at the end was as late as that. Where nobody knows when
+        they were due, those of our own WLCs were in it, and what others sent was not.
         """
         over_ns = self._recorder.stages.over_ns
         if done[-1] < over_ns:  # the newest
             return done
+        if not self._knows_latency:
+            return np.minimum(done, over_ns - 1) if self._our_schedule else done
         due = done - latency
         return np.where((done >= over_ns) & (due < over_ns), due, done)
 
@@ -173,7 +209,8 @@ class Reception:
         latency: NDArray[np.int64],
         service: NDArray[np.int64],
     ) -> None:
-        self._gathered.add(len(times), times, latency, service)
+        first = latency if self._knows_latency else 0
+        self._gathered.add(len(times), times, *((first, service) if self._reader.sent else (first,)))
         if self._by_service:
             for part in self._recorder.stages.split(times):
                 self._record_services(subservice[part.rows], latency[part.rows], part.stage)
@@ -184,7 +221,8 @@ class Reception:
         offset = 0 if (clocks := self._recorder.clocks) is None else clocks.offset_of(number)
         latency, service = done_ns - was.due_ns + offset, done_ns - was.sent_ns + offset
         columns = [np.array([value], np.int64) for value in (was.subservice, done_ns, latency, service)]
-        columns[1] = np.array([was.due_ns]) if self._our_schedule else self._moments(*columns[1:3])
+        known = self._our_schedule and self._knows_latency
+        columns[1] = np.array([was.due_ns]) if known else self._moments(*columns[1:3])
         self._gather(*columns)
 
     def _record_services(self, subservice: NDArray[np.int64], latency: NDArray[np.int64], stage: str) -> None:
@@ -192,7 +230,8 @@ class Reception:
             name = Subservice(number).name.lower()
             chosen = subservice == number
             self._recorder.count(f"service.{name}.received", int(np.count_nonzero(chosen)))
-            self._recorder.record_column(f"service.{name}.latency", latency[chosen], stage)
+            if self._knows_latency:
+                self._recorder.record_column(f"service.{name}.latency", latency[chosen], stage)
 
     def _check_subservices(
         self, subservice: NDArray[np.int64], numbers: NDArray[np.int64], counts: NDArray[np.int64]
@@ -222,7 +261,7 @@ class Reception:
 
     def _check_sequence(
         self,
-        columns: Columns,
+        columns: ToldColumns,
         numbers: NDArray[np.int64],
         counts: NDArray[np.int64],
         ends: NDArray[np.int64] | None,
@@ -230,12 +269,11 @@ class Reception:
         wanted: NDArray[np.bool_] | None,
     ) -> NDArray[np.bool_] | None:
         """Args: wanted: which were subscribed to; None: all. Returns: of these, which are no duplicates; None: all."""
-        if ends is None:
-            expected, last_due_ns = self._expected[numbers], columns.due_ns
-        else:
-            total = len(columns.sequence)
-            expected = np.repeat(self._expected[numbers] - (ends - counts), counts) + np.arange(total)
-            last_due_ns = columns.due_ns[ends - 1]
+        if not self._reader.counts:
+            self._expected[numbers] += counts
+            return wanted
+        expected = expected_of(self._expected[numbers], counts, ends)
+        last_due_ns = columns.due_ns if ends is None else columns.due_ns[ends - 1]
         if self._checks or not np.array_equal(expected, columns.sequence):
             return self._check_one_by_one(columns, numbers.tolist(), counts.tolist(), done_ns, wanted)
         self._expected[numbers] += counts
@@ -244,7 +282,7 @@ class Reception:
 
     def _check_one_by_one(
         self,
-        columns: Columns,
+        columns: ToldColumns,
         rows: Sequence[int],
         of_each: Sequence[int],
         done_ns: Sequence[int],

@@ -14,12 +14,11 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from loadgen.nmsp.bulk import MAX_WRITE_BYTES, NotifyRing, Stations
+from loadgen.nmsp.carried import carried_by
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import Kind, ServiceNotify
+from loadgen.nmsp.messages import STAMPS, Kind, ServiceNotify
 from loadgen.nmsp.profile import WireProfile
-
-_VARYING = ("sequence", "due_ns", "sent_ns")
 
 
 class Priority(IntEnum):
@@ -65,11 +64,15 @@ class Notice:
         self._codec, self._message = codec, message
         self._frame = bytearray(codec.encode(message))
         self.kind = KIND_OF[type(message)]
-        body = codec.profile.layouts[self.kind].body
+        layout, head = codec.profile.layouts[self.kind], codec.profile.header.size
+        body, carried = layout.body, carried_by(codec.profile, self.kind)
         self._places = None
-        if all(name in body.offsets for name in _VARYING):
-            head = codec.profile.header.size
-            self._places = [(body.field_struct(name), head + body.offsets[name]) for name in _VARYING]
+        if layout.elements is None or not any(field.name in STAMPS for field in layout.elements.fields.values()):
+            self._places = [
+                (body.field_struct(name), head + body.offsets[name], index, (1 << bits) - 1)
+                for index, (name, bits) in enumerate(zip(STAMPS, carried, strict=True))
+                if bits
+            ]
 
     @property
     def size(self) -> int:
@@ -80,8 +83,9 @@ class Notice:
         """The frame with these numbers, valid until the next call."""
         if self._places is None:  # a profile that has them in elements
             return self._codec.encode(msgspec.structs.replace(self._message, sequence=sequence, sent_ns=sent_ns))
-        for (field, offset), value in zip(self._places, (sequence, self.due_ns, sent_ns), strict=True):
-            field.pack_into(self._frame, offset, value)
+        values = (sequence, self.due_ns, sent_ns)
+        for field, offset, index, mask in self._places:
+            field.pack_into(self._frame, offset, values[index] & mask)
         return memoryview(self._frame)
 
 

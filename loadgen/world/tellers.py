@@ -54,7 +54,7 @@ class Told(NamedTuple):
         while first < len(self.records):
             records = tuple(self.records[first : first + most])
             payload = {"payload": records[0].tag_mac * 6} if tags else {}  # type: ignore[attr-defined]
-            message = self.kind(0, due_ns, 0, self.subservice, records=records, **payload)  # type: ignore[call-arg]
+            message = self.kind(due_ns=due_ns, subservice=self.subservice, records=records, **payload)  # type: ignore[call-arg]
             notice = Notice(codec, message)
             if notice.size > most_bytes and len(records) > 1:
                 most = max(1, len(records) * most_bytes // notice.size)

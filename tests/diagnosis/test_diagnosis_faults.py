@@ -385,7 +385,9 @@ def grant(talker: Talker) -> None:
 
 
 def notify(talker: Talker) -> None:
-    talker.say(MeasurementNotify(0, 1, 1, b"\x02Stat\x01", 0, ()))
+    talker.say(
+        MeasurementNotify(sequence=0, due_ns=1, sent_ns=1, station_mac=b"\x02Stat\x01", subservice=0, readings=())
+    )
 
 
 def test_a_wlc_that_says_nothing_in_the_tunnel() -> None:
@@ -582,7 +584,11 @@ def test_a_wlc_that_answers_an_echo_wrongly_and_then_rightly() -> None:
 def test_a_wlc_that_notifies_of_something_else(subservice: int) -> None:
     def script(talker: Talker) -> None:
         grant(talker)
-        talker.say(MeasurementNotify(0, 1, 1, b"\x02Stat\x01", subservice, ()))
+        talker.say(
+            MeasurementNotify(
+                sequence=0, due_ns=1, sent_ns=1, station_mac=b"\x02Stat\x01", subservice=subservice, readings=()
+            )
+        )
         while True:
             _, transaction = talker.next()
             talker.say(EchoResponse(), transaction)
@@ -597,7 +603,9 @@ def test_a_wlc_that_notifies_of_something_else(subservice: int) -> None:
 def test_a_wlc_that_notifies_of_something_else_first() -> None:
     def script(talker: Talker) -> None:
         grant(talker)
-        talker.say(MeasurementNotify(0, 1, 1, b"\x02Stat\x01", 4, ()))
+        talker.say(
+            MeasurementNotify(sequence=0, due_ns=1, sent_ns=1, station_mac=b"\x02Stat\x01", subservice=4, readings=())
+        )
         notify(talker)
         _, transaction = talker.next()
         talker.say(EchoResponse(), transaction)

@@ -289,7 +289,12 @@ def test_the_grant_changes_where_the_response_stands_in_the_stream(make: Callabl
     endpoint._asker = None
     asker_of_nobody = _Everything()
     endpoint._asker = asker_of_nobody  # type: ignore[assignment]
-    notify = [m.MeasurementNotify(number, 1000, 2000, b"\x02\x53ABCD", 0, ()) for number in range(6)]
+    notify = [
+        m.MeasurementNotify(
+            sequence=number, due_ns=1000, sent_ns=2000, station_mac=b"\x02\x53ABCD", subservice=0, readings=()
+        )
+        for number in range(6)
+    ]
     fleets.hear(3, notify[0], notify[1], (m.UnsubscribeResponse(0, 0), 7), notify[2], notify[3], notify[4])
     fleets.hear(4, notify[0], notify[1])
     fleets.settle()
@@ -377,8 +382,16 @@ def test_a_shard_halts_once_what_it_asked_is_answered(
 
 def test_notices_come_between_notifications(make: Callable[..., Fleets]) -> None:
     fleets = make()
-    measured = [m.MeasurementNotify(number, 1000, 2000, b"\x02\x53ABCD", 0, ()) for number in range(3)]
-    told = [m.ClientInfoNotify(number, 1000, 2000, 9, (ClientInfo(NO_MAC),)) for number in range(3)]
+    measured = [
+        m.MeasurementNotify(
+            sequence=number, due_ns=1000, sent_ns=2000, station_mac=b"\x02\x53ABCD", subservice=0, readings=()
+        )
+        for number in range(3)
+    ]
+    told = [
+        m.ClientInfoNotify(sequence=number, due_ns=1000, sent_ns=2000, subservice=9, records=(ClientInfo(NO_MAC),))
+        for number in range(3)
+    ]
     for number in range(LINKS):
         fleets.hear(number, measured[0], told[0], told[1], measured[1], measured[2], told[2])
     fleets.settle()

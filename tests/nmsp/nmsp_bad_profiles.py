@@ -114,8 +114,8 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         ["header.fields[1] (flags): expected one of msg_id, length, transaction, or a constant value, found neither"],
     ),
     "a field missing": (
-        lambda d: notify(d)["fields"].pop(1),
-        [f"{NOTIFY}.fields: expected a field due_ns, found none"],
+        lambda d: notify(d)["fields"].pop(3),
+        [f"{NOTIFY}.fields: expected a field station_mac, found none"],
     ),
     "no readings": (
         lambda d: notify(d).pop("repeat"),
@@ -187,9 +187,9 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         lambda d: reading(d, "rssi_a").update(type="u8"),
         ["records.reading.fields[4] (rssi_a).type: expected i8 or i16 or i32 or i64, found u8"],
     ),
-    "a sequence number that comes round": (
-        lambda d: field(d, "measurement_notify", "sequence").update(type="u32"),
-        [f"{NOTIFY}.fields[0] (sequence).type: expected u64, found u32"],
+    "a sequence number with a sign": (
+        lambda d: field(d, "measurement_notify", "sequence").update(type="i32"),
+        [f"{NOTIFY}.fields[0] (sequence).type: expected u8 or u16 or u32 or u64, found i32"],
     ),
     "a negative size": (
         lambda d: d["messages"]["echo_request"].update(size=-1),
@@ -256,7 +256,7 @@ BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
     "neither counted nor in elements": (
         lambda d: d["messages"]["tag_info_notify"]["repeat"].pop("count"),
         [
-            f"{TAGS}.fields[4] (record_count): expected one of sequence, due_ns, sent_ns, subservice, payload, "
+            f"{TAGS}.fields[4] (record_count): expected one of payload, sequence, due_ns, sent_ns, subservice, "
             "or a constant value, found neither",
             f"{TAGS}.repeat: expected either count (a field) or id (of its elements), found both or neither",
         ],
@@ -295,13 +295,13 @@ BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
     "an element of nobody's": (
         lambda d: elements(d)["fields"].append({"name": "colour", "type": "u8", "id": 2}),
         [
-            f"{TAGS}.elements.fields[1] (colour): expected one of sequence, due_ns, sent_ns, subservice, payload, "
+            f"{TAGS}.elements.fields[1] (colour): expected one of payload, sequence, due_ns, sent_ns, subservice, "
             "found an unknown field"
         ],
     ),
     "a type that does not do in an element": (
-        lambda d: move(d, "sequence", type="u32"),
-        [f"{TAGS}.elements.fields[1] (sequence).type: expected u64, found u32"],
+        lambda d: move(d, "sequence", type="i32"),
+        [f"{TAGS}.elements.fields[1] (sequence).type: expected u8 or u16 or u32 or u64, found i32"],
     ),
     "an element's id that is too large": (
         lambda d: payload(d).update(id=65536),

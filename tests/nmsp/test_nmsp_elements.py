@@ -21,8 +21,14 @@ from loadgen.nmsp.records import NO_MAC, ClientInfo, Reading, TagInfo
 
 TAG = TagInfo(b"\2\0\0\0\0\1", tx_power=-3)
 READING = Reading(b"\2\0\0\0\0\2", 1, 1, 1, -40, -41, 20, 3)
-TAGS = m.TagInfoNotify(5, 6, 7, 10, (TAG,), b"what it sent")
-CLIENTS = m.ClientInfoNotify(5, 6, 7, 9, (ClientInfo(b"\2\0\0\0\0\3", ssid="x"), ClientInfo(b"\2\0\0\0\0\4")))
+TAGS = m.TagInfoNotify(sequence=5, due_ns=6, sent_ns=7, subservice=10, records=(TAG,), payload=b"what it sent")
+CLIENTS = m.ClientInfoNotify(
+    sequence=5,
+    due_ns=6,
+    sent_ns=7,
+    subservice=9,
+    records=(ClientInfo(b"\2\0\0\0\0\3", ssid="x"), ClientInfo(b"\2\0\0\0\0\4")),
+)
 ASKED = m.MeasurementRequest(0, b"\2\0\0\0\0\5")
 ANSWER = m.MeasurementResponse(0, 0, b"\2\0\0\0\0\5", (READING,) * 8)
 
@@ -78,7 +84,7 @@ class Case(NamedTuple):
 
 U64 = bytes(range(1, 9))
 CLIENT = b"\0x" + bytes(32) + b"\2\0\0\0\0\3"
-NO_PAYLOAD = m.TagInfoNotify(5, 6, 7, 10, (TAG,))
+NO_PAYLOAD = m.TagInfoNotify(sequence=5, due_ns=6, sent_ns=7, subservice=10, records=(TAG,))
 # The others that a tag's notification of the second profile needs: due, sent, subservice.
 REST = ((3, (6).to_bytes(8, "little")), (4, (7).to_bytes(8, "little")), (0xFFFFFFFF, b"\x0a"))
 
@@ -91,7 +97,11 @@ REFERENCE: dict[str, Case] = {
     "none at all": Case(NO_PAYLOAD, REFERENCE_TAGS, lambda e: b"", None, NO_PAYLOAD),
     "of no length": Case(NO_PAYLOAD, REFERENCE_TAGS, lambda e: e(1, b""), None, NO_PAYLOAD),
     "as long as may be": Case(
-        TAGS, REFERENCE_TAGS, lambda e: e(1, bytes(500)), None, m.TagInfoNotify(5, 6, 7, 10, (TAG,), bytes(500))
+        TAGS,
+        REFERENCE_TAGS,
+        lambda e: e(1, bytes(500)),
+        None,
+        m.TagInfoNotify(sequence=5, due_ns=6, sent_ns=7, subservice=10, records=(TAG,), payload=bytes(500)),
     ),
     "one byte longer": Case(
         TAGS, REFERENCE_TAGS, lambda e: e(1, bytes(501)), "tag_info_notify of 500 bytes of payload, found 501"
@@ -208,7 +218,7 @@ def test_a_count_that_its_body_does_not_hold(counter: int) -> None:
     """Counted records before elements: whatever the count, what is read stays within the body."""
     profile, codec = reference_profile(), Codec(reference_profile())
     msg_id = profile.ids[Kind.TAG_INFO_NOTIFY]
-    tags = m.TagInfoNotify(1, 2, 3, 10, (TAG,) * 3)
+    tags = m.TagInfoNotify(sequence=1, due_ns=2, sent_ns=3, subservice=10, records=(TAG,) * 3)
     body = bytearray(body_by_hand(profile, tags))
     body[25] = counter
     if counter == 3:

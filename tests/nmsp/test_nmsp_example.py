@@ -54,12 +54,12 @@ MEANT: list[tuple[int, Message]] = [
     (
         0,
         MeasurementNotify(
-            0,
-            NOON,
-            NOON + 534_000,
-            mac("025300000001"),
-            Subservice.RSSI_MS,
-            (
+            sequence=0,
+            due_ns=NOON,
+            sent_ns=NOON + 534_000,
+            station_mac=mac("025300000001"),
+            subservice=Subservice.RSSI_MS,
+            readings=(
                 Reading(mac("024100000001"), 0, 0, 1, -40, -42, 30, 0),
                 Reading(mac("024100000002"), 1, 1, 1, -60, -61, 18, 3),
             ),
@@ -68,12 +68,12 @@ MEANT: list[tuple[int, Message]] = [
     (
         0,
         MeasurementNotify(
-            1,
-            NOON + 1_000_000,
-            NOON + 1_987_000,
-            mac("025300000002"),
-            Subservice.RSSI_MS,
-            (Reading(mac("024100000001"), 0, 0, 1, -71, -70, 10, 1),),
+            sequence=1,
+            due_ns=NOON + 1_000_000,
+            sent_ns=NOON + 1_987_000,
+            station_mac=mac("025300000002"),
+            subservice=Subservice.RSSI_MS,
+            readings=(Reading(mac("024100000001"), 0, 0, 1, -71, -70, 10, 1),),
         ),
     ),
     (3, EchoRequest()),
@@ -81,17 +81,21 @@ MEANT: list[tuple[int, Message]] = [
     (
         0,
         ClientInfoNotify(
-            0, NOON, NOON + 534_000, Subservice.INFO_MS, (client("025300000001", "024100000001", 100, "corporate"),)
+            sequence=0,
+            due_ns=NOON,
+            sent_ns=NOON + 534_000,
+            subservice=Subservice.INFO_MS,
+            records=(client("025300000001", "024100000001", 100, "corporate"),),
         ),
     ),
     (
         0,
         ClientInfoNotify(
-            1,
-            NOON + 1_000_000,
-            NOON + 1_987_000,
-            Subservice.INFO_MS,
-            (
+            sequence=1,
+            due_ns=NOON + 1_000_000,
+            sent_ns=NOON + 1_987_000,
+            subservice=Subservice.INFO_MS,
+            records=(
                 client("025300000002", "024100000001", 100, "corporate"),
                 client("025300000003", "024100000002", 101, "guests"),
             ),
@@ -165,6 +169,11 @@ def test_a_ring_stamps_what_varies_and_leaves_the_heads_of_elements(tern: WirePr
     heard = (Reading(bytes(6), 0, 0, 0, 0, 0, 0, 0),) * 2
     for wanted in (1, count):
         view, done = ring.patch(0, wanted, 5, NOON, NOON + 1)
-        messages = [MeasurementNotify(5 + index, NOON, NOON + 1, bytes(6), 0, heard) for index in range(wanted)]
+        messages = [
+            MeasurementNotify(
+                sequence=5 + index, due_ns=NOON, sent_ns=NOON + 1, station_mac=bytes(6), subservice=0, readings=heard
+            )
+            for index in range(wanted)
+        ]
         assert done == wanted
         assert bytes(view) == b"".join(map(codec.encode, messages))

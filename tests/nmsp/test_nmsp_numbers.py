@@ -92,7 +92,7 @@ def test_a_number_beyond_its_field_in_a_record(kind: str) -> None:
         readings = tuple(
             Reading(bytes([2, 0, 0, 0, 0, n]), 1, 1, 1, -40, -41, value, 5) for n, value in enumerate(values)
         )
-        return MeasurementNotify(0, 1, 2, bytes(6), 0, readings)
+        return MeasurementNotify(sequence=0, due_ns=1, sent_ns=2, station_mac=bytes(6), subservice=0, readings=readings)
 
     frame = codec.encode(heard(low - 1, low, 0, high, high + 1, FAR, -FAR))
     assert frame == codec.encode(heard(low, low, 0, high, high, high, low))
@@ -102,11 +102,25 @@ def test_a_number_beyond_its_field_in_a_record(kind: str) -> None:
 
 
 def test_of_the_reference_profile_as_the_page_says() -> None:
-    """docs/wire-profile.md: "65,535 and more: 65,535" of an age, and the same of everything else."""
+    """docs/wire-profile.md: "65,535 and more: 65,535" of an age, and the same of everything that is not ours."""
     codec, profile = Codec(reference_profile()), reference_profile()
     ap = bytes(6)
-    beyond = MeasurementNotify(-1, 1 << 64, -(1 << 64), ap, 256, (Reading(ap, 256, -1, 999, -129, 128, 500, 65536),))
-    within = MeasurementNotify(0, (1 << 64) - 1, 0, ap, 255, (Reading(ap, 255, 0, 255, -128, 127, 127, 65535),))
+    beyond = MeasurementNotify(
+        sequence=-1,
+        due_ns=1 << 64,
+        sent_ns=-(1 << 64),
+        station_mac=ap,
+        subservice=256,
+        readings=(Reading(ap, 256, -1, 999, -129, 128, 500, 65536),),
+    )
+    within = MeasurementNotify(
+        sequence=(1 << 64) - 1,
+        due_ns=0,
+        sent_ns=0,
+        station_mac=ap,
+        subservice=255,
+        readings=(Reading(ap, 255, 0, 255, -128, 127, 127, 65535),),
+    )
     assert codec.encode(beyond) == codec.encode(within)
     mask = codec.encode(m.SubscribeRequest(1 << 64))[profile.header.size :]
     assert mask == b"\xff" * 8
@@ -116,7 +130,7 @@ def test_text_and_bytes_are_cut_off_and_not_the_message() -> None:
     """Beside a number that is too large, so that the way of what does not fit is taken; whole characters stay."""
     codec, profile = Codec(reference_profile()), reference_profile()
     client = m.ClientInfo(bytes(6), vlan=70000, user_name="ä" * 17, ssid="s" * 40, address=bytes(range(20)))
-    frame = codec.encode(m.ClientInfoNotify(0, 1, 2, 9, (client,)))
+    frame = codec.encode(m.ClientInfoNotify(sequence=0, due_ns=1, sent_ns=2, subservice=9, records=(client,)))
     body = memoryview(frame)[profile.header.size :]
     found = codec.decode_untrusted(profile.ids[Kind.CLIENT_INFO_NOTIFY], body)
     assert found.records == (  # type: ignore[attr-defined]

@@ -101,7 +101,15 @@ def test_a_due_time_of_its_own_for_each(
             mac, readings = by_turn[(cursor + offset) % len(by_turn)]
             sequence = cursor - start + offset
             assert frame == frame_by_hand(
-                profile, MeasurementNotify(sequence, EPOCH + (cursor + offset) * 17, EPOCH, mac, 0, readings)
+                profile,
+                MeasurementNotify(
+                    sequence=sequence,
+                    due_ns=EPOCH + (cursor + offset) * 17,
+                    sent_ns=EPOCH,
+                    station_mac=mac,
+                    subservice=0,
+                    readings=readings,
+                ),
             )
         cursor += count
 

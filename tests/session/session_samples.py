@@ -151,7 +151,14 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def notify(sequence: int) -> MeasurementNotify:
-    return MeasurementNotify(sequence, 1000 + sequence, 2000 + sequence, b"\x02\x53\x00\x00\x00\x01", 0, ())
+    return MeasurementNotify(
+        sequence=sequence,
+        due_ns=1000 + sequence,
+        sent_ns=2000 + sequence,
+        station_mac=b"\x02\x53\x00\x00\x00\x01",
+        subservice=0,
+        readings=(),
+    )
 
 
 def histogram_values(recorder: Recorder, metric: str) -> tuple[int, int, int]:

@@ -203,7 +203,7 @@ class TestMse:
         mse.hear(VersionResponse(1, 0), 0, 1)
         mse.hear(Capability(1), 0)
         assert mse.endpoint.early  # type: ignore[attr-defined]
-        mse.hear(AirQualityNotify(0, 0, 0, 7, ()), 1)
+        mse.hear(AirQualityNotify(sequence=0, due_ns=0, sent_ns=0, subservice=7, records=()), 1)
         assert (mse.fault, mse.recorder.counters["notify.early"]) == (None, 1)
 
     def test_an_echo_response_that_nobody_asked_for(self) -> None:

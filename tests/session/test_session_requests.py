@@ -793,7 +793,9 @@ def test_a_late_answer_still_tells_what_is_granted() -> None:
 
 
 def notice(sequence: int, subservice: int = Subservice.INFO_MS, due_ns: int = 1000, sent_ns: int = 3000) -> Message:
-    return m.ClientInfoNotify(sequence, due_ns, sent_ns, subservice, (ClientInfo(MACS[0]),))
+    return m.ClientInfoNotify(
+        sequence=sequence, due_ns=due_ns, sent_ns=sent_ns, subservice=subservice, records=(ClientInfo(MACS[0]),)
+    )
 
 
 @pytest.mark.parametrize(("ours", "what", "slot"), [(True, "received", 0), (False, "came", 2)])
@@ -863,9 +865,13 @@ def test_a_notice_of_what_was_not_granted_is_counted_and_that_is_all() -> None:
 
 def test_a_notice_of_another_class_is_not_what_was_granted() -> None:
     talk = Talk(wants=(1 << 23) - 1)
-    talk.mse.hear(m.TagInfoNotify(0, 1000, 3000, Subservice.INFO_RFID, ()), 5000)
+    talk.mse.hear(
+        m.TagInfoNotify(sequence=0, due_ns=1000, sent_ns=3000, subservice=Subservice.INFO_RFID, records=()), 5000
+    )
     assert talk.recorder.counters["errors.stream.not_subscribed"] == 0
-    talk.mse.hear(m.TagInfoNotify(1, 1000, 3000, Subservice.INFO_MS, ()), 5000)
+    talk.mse.hear(
+        m.TagInfoNotify(sequence=1, due_ns=1000, sent_ns=3000, subservice=Subservice.INFO_MS, records=()), 5000
+    )
     talk.mse.hear(notice(2, Subservice.RSSI_MS), 5000)
     assert talk.mse.fault is None
     assert talk.recorder.counters["errors.stream.not_subscribed"] == 2

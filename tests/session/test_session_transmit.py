@@ -29,11 +29,25 @@ def measurements(count: int, due_ns: int = 1000) -> Measurements:
 
 
 def info(due_ns: int = 2000) -> Notice:
-    return Notice(CODEC, ClientInfoNotify(0, due_ns, 0, Subservice.INFO_MS, (ClientInfo(b"\x02" + bytes(5)),)))
+    return Notice(
+        CODEC,
+        ClientInfoNotify(
+            sequence=0,
+            due_ns=due_ns,
+            sent_ns=0,
+            subservice=Subservice.INFO_MS,
+            records=(ClientInfo(b"\x02" + bytes(5)),),
+        ),
+    )
 
 
 def alarm() -> Notice:
-    return Notice(CODEC, WipsAlarmNotify(0, 3000, 0, Subservice.WIPS, (WipsAlarm(b"\x02" + bytes(5)),)))
+    return Notice(
+        CODEC,
+        WipsAlarmNotify(
+            sequence=0, due_ns=3000, sent_ns=0, subservice=Subservice.WIPS, records=(WipsAlarm(b"\x02" + bytes(5)),)
+        ),
+    )
 
 
 def drain(queue: TransmitQueue, sent_ns: int = 5000) -> list[tuple[str, int, int, int]]:
