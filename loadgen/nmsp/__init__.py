@@ -3,6 +3,6 @@
 `services` (23 subservices, the mask), `records` and `messages`, `catalogue` (who sends which, and what answers it),
 `session` (the state table), `profile_document` (the wire profile's file) with `profile_check` (all that can be wrong
 with it), `profile` (compiled into `struct` and numpy dtypes), `layout` (one as rows, two as differences), `fields`
-(units and labels), `carried` (what a layout carries that is ours), `codec` (one message), `bulk` (notifications in bulk: framing is inseparable from finding runs of
-equal frames).
+(units and labels), `carried` (what a layout carries that is ours), `codec` (one message), `bulk` (notifications in
+bulk: framing is inseparable from finding runs of equal frames).
 """
