@@ -111,6 +111,7 @@ CATALOGUE: dict[Kind, Entry] = {
 
 KIND_OF: dict[type[msgspec.Struct], Kind] = {
     **{entry.message: kind for kind, entry in CATALOGUE.items()},
+    m.StationsNotify: Kind.MEASUREMENT_NOTIFY,
     m.Unsupported: Kind.UNSUPPORTED,
 }
 # What comes in any number once a session is active.
@@ -118,3 +119,9 @@ REQUESTS = tuple(
     kind for kind, entry in CATALOGUE.items() if entry.sender is Role.MSE and kind is not Kind.VERSION_REQUEST
 )
 NOTIFICATIONS = tuple(kind for kind in CATALOGUE if kind.label.endswith("_notify"))
+
+
+def class_of(kind: Kind) -> str:
+    """What a message is to its receiver: "request", "response" or "notification"."""
+    entry = CATALOGUE[kind]
+    return "request" if entry.sender is Role.MSE else "response" if entry.answers else "notification"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from loadgen.errors import LocalProtocolError, RemoteProtocolError
 from loadgen.nmsp.carried import mask_of_type
 from loadgen.nmsp.catalogue import KIND_OF
-from loadgen.nmsp.messages import STAMPS, Kind, Message, Unsupported
-from loadgen.nmsp.profile import Elements, Layout, Record, WireProfile
+from loadgen.nmsp.messages import STAMPS, Message, Unsupported
+from loadgen.nmsp.parts import Elements, Part, Record, Repeat, up_to
+from loadgen.nmsp.profile import Layout, WireProfile
 from loadgen.nmsp.profile_document import ElementDocument, nearest
 
 
@@ -23,7 +24,7 @@ class Codec:
 
     def encode(self, message: Message, transaction: int = 0) -> bytes:
         """The frame of a message. Text and bytes that are longer than their field are cut off; a number that does not
-        fit its field becomes the nearest that does.
+        fit its field becomes the nearest that does, one that counts up or tells a time goes round.
 
         Args:
             transaction: correlates a response with its request; 0 for what is neither.
@@ -35,32 +36,7 @@ class Codec:
         layout = self.profile.layouts.get(kind)
         if layout is None:
             raise LocalProtocolError("no_layout", f"profile {self.profile.name} has no {kind.label}")
-        records: tuple[msgspec.Struct, ...] = ()
-        repeat, counted = layout.repeat, {}
-        if repeat is not None:
-            records = getattr(message, repeat.name)
-            if len(records) > repeat.max:
-                raise LocalProtocolError("too_many_records", f"{len(records)} in a {kind.label} of {repeat.max}")
-            if repeat.counter is not None:
-                counted = {repeat.counter: len(records)}
-        body = _pack(layout.body, message, counted)
-        packed = [] if repeat is None else [_pack(repeat.record, record, {}) for record in records]
-        if layout.elements is not None:
-            body += _pack_elements(layout, layout.elements, message, packed)
-        else:
-            body += b"".join(packed)
-        return self.header(kind, len(body), transaction) + body
-
-    def header(self, kind: Kind, body_bytes: int, transaction: int = 0) -> bytes:
-        """The header of a frame whose body has `body_bytes` bytes."""
-        header = self.profile.header
-        values = {
-            **header.constants,
-            "msg_id": self.profile.ids[kind],
-            "length": header.size + body_bytes - self.profile.length_of_header,
-            "transaction": transaction,
-        }
-        return header.struct.pack(*(values[name] for name in header.names))
+        return self.profile.framing.around(kind, _pack_part(layout, message, kind.label), transaction)
 
     def decode_untrusted(self, msg_id: int, body: memoryview) -> Message:
         """The message in a frame's body.
@@ -72,41 +48,10 @@ class Codec:
         if kind is None:
             return Unsupported(msg_id)
         layout = self.profile.layouts[kind]
-        fixed = layout.body.size
-        if len(body) < fixed or (len(body) > fixed and layout.repeat is None and layout.elements is None):
-            least = "" if layout.repeat is None and layout.elements is None else "at least "
-            raise _malformed(layout, f"{least}{fixed} bytes", f"{len(body)}")
-        values = _unpack(layout.body, body, 0)
-        position = fixed
-        if (repeat := layout.repeat) is not None:
-            records: list[msgspec.Struct] = []
-            if repeat.counter is not None:
-                count = values.pop(repeat.counter)
-                position += count * repeat.record.size
-                if (
-                    not 0 <= count <= repeat.max
-                    or position > len(body)
-                    or (layout.elements is None and position != len(body))
-                ):
-                    raise _malformed(
-                        layout,
-                        f"at most {repeat.max} {repeat.name} that fill the body",
-                        f"{count} {repeat.name} in {len(body)} bytes",
-                    )
-                records = [
-                    repeat.struct(**_unpack(repeat.record, body, fixed + index * repeat.record.size))
-                    for index in range(count)
-                ]
-            values[repeat.name] = records
-        if layout.elements is not None:
-            _unpack_elements(layout, layout.elements, body[position:], values)
-        if repeat is not None:
-            values[repeat.name] = tuple(values[repeat.name])
-        return layout.struct(**values)
-
-
-def _malformed(layout: Layout, expected: str, found: str) -> RemoteProtocolError:
-    return RemoteProtocolError("malformed", f"expected {layout.kind.label} of {expected}, found {found}")
+        message, end = _unpack_part(_Place(layout), layout, body, 0, len(body))
+        if len(body) - end >= self.profile.framing.align:
+            raise _malformed(_Place(layout), f"{end} bytes", f"{len(body)}")
+        return message
 
 
 # -- fixed places ------------------------------------------------------------------------------------------------------
@@ -121,6 +66,8 @@ def _pack(record: Record, value: msgspec.Struct, known: dict[str, Any]) -> bytes
             values.append(known[name])
         elif name in record.texts:
             values.append(_text(getattr(value, name), record.widths[name]))
+        elif name in record.times:
+            values.append(record.times[name].to_wire(getattr(value, name)))
         else:
             values.append(getattr(value, name))
     try:
@@ -140,14 +87,13 @@ def _fitting(name: str, value: int, kind: str) -> int:
 
 
 def _unpack(record: Record, body: memoryview, offset: int) -> dict[str, Any]:
-    try:
-        values = dict(zip(record.names, record.struct.unpack_from(body, offset), strict=True))
-    except struct.error as error:  # pragma: no cover - sizes were checked by the caller
-        raise RemoteProtocolError("malformed", str(error)) from error
+    values = dict(zip(record.names, record.struct.unpack_from(body, offset), strict=True))
     for name in record.constants:
         del values[name]
     for name in record.texts:
         values[name] = values[name].rstrip(b"\0").decode("utf-8", "replace")
+    for name, time in record.times.items():
+        values[name] = time.from_wire(values[name])
     return values
 
 
@@ -157,62 +103,193 @@ def _text(text: str, most_bytes: int) -> bytes:
     return encoded if len(encoded) <= most_bytes else encoded[:most_bytes].decode("utf-8", "ignore").encode()
 
 
+# -- whole messages and records ----------------------------------------------------------------------------------------
+
+
+def _pack_part(part: Part, value: msgspec.Struct, label: str) -> bytes:
+    repeat, known, records = part.repeat, dict[str, int](), list[bytes]()
+    if repeat is not None:
+        repeated = getattr(value, repeat.name)
+        if len(repeated) > repeat.max:
+            raise LocalProtocolError("too_many_records", f"{len(repeated)} in a {label} of {repeat.max}")
+        records = [_pack_part(repeat.part, record, repeat.name) for record in repeated]
+        if repeat.counter is not None:
+            known[repeat.counter] = sum(map(len, records)) // repeat.unit if repeat.unit else len(records)
+    behind = b"" if part.elements is None else _pack_elements(part, part.elements, value, records)
+    if repeat is not None and repeat.counter is not None:
+        behind = b"".join(records) + behind
+    if part.tail is not None:
+        behind += _pack(part.tail, value, known)
+    behind += bytes(-(part.fixed.size + len(behind)) % part.align)
+    if part.length is not None:
+        known[part.length] = (part.fixed.size + len(behind)) // part.length_unit
+    return _pack(part.fixed, value, known) + behind
+
+
+class _Place(NamedTuple):
+    """Where a reader is, for what it says of a fault. name: of the record within; "" in the message itself."""
+
+    layout: Layout
+    name: str = ""
+
+
+def _malformed(place: _Place, expected: str, found: str) -> RemoteProtocolError:
+    where = f"{place.layout.kind.label}.{place.name}" if place.name else place.layout.kind.label
+    return RemoteProtocolError("malformed", f"expected {where} of {expected}, found {found}")
+
+
+def _wrong_size(place: _Place, part: Part, least: int, found: int) -> RemoteProtocolError:
+    at_least = "" if part.repeat is None and part.elements is None else "at least "
+    return _malformed(place, f"{at_least}{least} bytes", str(found))
+
+
+def _unpack_part(place: _Place, part: Part, body: memoryview, start: int, end: int) -> tuple[msgspec.Struct, int]:
+    """Read what begins at `start` and ends at `end` at the latest; returns it, and where it ended."""
+    fixed, tail_bytes = part.fixed.size, 0 if part.tail is None else part.tail.size
+    if end - start < fixed + tail_bytes:
+        raise _wrong_size(place, part, fixed + tail_bytes, end - start)
+    values = _unpack(part.fixed, body, start)
+    position = start + fixed
+    if part.length is not None:
+        size = values.pop(part.length) * part.length_unit
+        if not fixed + tail_bytes <= size <= end - start:
+            raise _malformed(place, f"{part.length} of {fixed + tail_bytes} to {end - start} bytes", str(size))
+        end = start + size
+    if part.repeat is not None:
+        records: list[msgspec.Struct] = []
+        if part.repeat.counter is not None:
+            number = values.pop(part.repeat.counter)
+            position = _unpack_counted(place, part, body, (position, end - tail_bytes), number, records)
+        values[part.repeat.name] = records
+    if part.elements is not None:
+        _unpack_elements(place, part, part.elements, body[position : end - tail_bytes], values)
+        position = end - tail_bytes
+    if part.repeat is not None:
+        values[part.repeat.name] = tuple(values[part.repeat.name])
+    if part.tail is not None:
+        values |= _unpack(part.tail, body, position)
+        position += tail_bytes
+    padded = start + up_to(position - start, part.align)
+    if padded > end or (part.length is not None and padded != end):
+        raise _malformed(place, f"{padded - start} bytes with its padding", str(end - start))
+    return part.struct(**values), padded
+
+
+def _unpack_counted(
+    place: _Place, part: Part, body: memoryview, room: tuple[int, int], number: int, records: list[msgspec.Struct]
+) -> int:
+    """Read records side by side, into `records`. Args: room: from where, and up to where at most. Returns their end."""
+    repeat, (position, limit) = part.repeat, room
+    assert repeat is not None
+    counted = f"{number} {repeat.name}" if not repeat.unit else f"{number} times {repeat.unit} bytes of {repeat.name}"
+    wrong = _malformed(
+        place, f"at most {repeat.max} {repeat.name} that fill the body", f"{counted} in {len(body)} bytes"
+    )
+    end = position + number * repeat.unit
+    if repeat.unit:
+        if not position <= end <= limit:
+            raise wrong
+    elif not 0 <= number <= repeat.max or (
+        repeat.part.size is not None and position + number * repeat.part.size > limit
+    ):
+        raise wrong
+    inner = _Place(place.layout, repeat.name)
+    while position < end if repeat.unit else len(records) < number:
+        if len(records) == repeat.max:
+            raise wrong
+        record, position = _unpack_part(inner, repeat.part, body, position, end if repeat.unit else limit)
+        records.append(record)
+    return position
+
+
 # -- elements ----------------------------------------------------------------------------------------------------------
 
 
-def _pack_elements(layout: Layout, elements: Elements, message: Message, records: list[bytes]) -> bytes:
-    """Records, and then elements; one without anything in it is left out if it may be."""
-    repeat, found = layout.repeat, list[tuple[int, bytes]]()
+def _pack_elements(part: Part, elements: Elements, value: msgspec.Struct, records: list[bytes]) -> bytes:
+    """Elements; one without anything in it is left out if it may be."""
+    repeat, found = part.repeat, list[tuple[int, bytes]]()
     if repeat is not None and repeat.id is not None:
         found = [(repeat.id, record) for record in records]
-        records = []
     for number, field in elements.fields.items():
-        value = getattr(message, field.name)
+        inner = getattr(value, field.name)
         if field.name in elements.values:
-            found.append((number, elements.values[field.name].pack(_element_value(field, value))))
-        elif value or field.name in layout.needed:
+            found.append((number, _pack_element(elements, field, inner)))
+        elif inner or field.name in part.needed:
             most = field.size or 0
-            found.append((number, _text(value, most) if field.type == "text" else value[:most]))
-    body = b"".join(records)
-    for number, value in found:
-        body += elements.type.pack(number) + elements.length.pack(len(value) + elements.head_bytes) + value
+            found.append((number, _text(inner, most) if field.type == "text" else inner[:most]))
+    body = b""
+    for number, packed in found:
+        counted = up_to(len(packed) + elements.head_bytes, elements.unit)
+        body += elements.type.pack(number) + elements.length.pack(counted // elements.unit)
+        body += packed.ljust(counted - elements.head_bytes, b"\0")
+        body += bytes(-len(body) % elements.align)
     return body
 
 
-def _element_value(field: ElementDocument, value: Any) -> Any:
-    return _fitting(field.name, value, field.type) if isinstance(value, int) else value
+def _pack_element(elements: Elements, field: ElementDocument, value: Any) -> bytes:
+    layout = elements.values[field.name]
+    if field.name in elements.times:
+        return layout.pack(elements.times[field.name].to_wire(value))
+    return layout.pack(_fitting(field.name, value, field.type) if isinstance(value, int) else value)
 
 
-def _unpack_elements(layout: Layout, elements: Elements, rest: memoryview, values: dict[str, Any]) -> None:
-    """Read a body's elements to its end. Unknown ones are skipped; a field must be there if it has no default."""
-    repeat, position = layout.repeat, 0
-    head = elements.type.size + elements.length.size
+def _unpack_elements(place: _Place, part: Part, elements: Elements, rest: memoryview, values: dict[str, Any]) -> None:
+    """Read elements to their end. Unknown ones are skipped; a field must be there if it has no default."""
+    repeat, position = part.repeat, 0
     while position < len(rest):
-        if len(rest) - position < head:
-            raise _malformed(layout, "whole elements", f"{len(rest) - position} bytes at the end")
+        left = len(rest) - position
+        if left < part.slack and not any(rest[position:]):
+            break
+        if left < elements.head:
+            raise _malformed(place, "whole elements", f"{left} bytes at the end")
         number: int = elements.type.unpack_from(rest, position)[0]
-        size = elements.length.unpack_from(rest, position + elements.type.size)[0] - elements.head_bytes
-        position += head
+        size = elements.length.unpack_from(rest, position + elements.type.size)[0] * elements.unit
+        size -= elements.head_bytes
+        position += elements.head
         if not 0 <= size <= len(rest) - position:
-            raise _malformed(layout, f"an element of at most {len(rest) - position} bytes", f"{size}")
+            raise _malformed(place, f"an element of at most {len(rest) - position} bytes", f"{size}")
         value = rest[position : position + size]
-        position += size
+        position = min(up_to(position + size, elements.align), len(rest))
         if repeat is not None and number == repeat.id:
-            records = values[repeat.name]
-            if size != repeat.record.size or len(records) == repeat.max:
-                expected = f"at most {repeat.max} {repeat.name} of {repeat.record.size} bytes"
-                raise _malformed(layout, expected, f"one more, of {size} bytes")
-            records.append(repeat.struct(**_unpack(repeat.record, value, 0)))
+            _unpack_record_element(place, repeat, elements, value, values[repeat.name])
         elif (field := elements.fields.get(number)) is not None:
             if field.name in values:
-                raise _malformed(layout, f"one element {field.name}", "a second one")
-            fixed = elements.values.get(field.name)
-            if (fixed is not None and size != fixed.size) or (fixed is None and size > (field.size or 0)):
-                raise _malformed(layout, f"{fixed.size if fixed else field.size} bytes of {field.name}", f"{size}")
-            if fixed is not None:
-                values[field.name] = fixed.unpack(value)[0]
-            else:
-                values[field.name] = bytes(value).decode("utf-8", "replace") if field.type == "text" else bytes(value)
+                raise _malformed(place, f"one element {field.name}", "a second one")
+            values[field.name] = _unpack_element(place, elements, field, value)
     for field in elements.fields.values():
-        if field.name not in values and field.name in layout.needed:
-            raise _malformed(layout, f"an element {field.name}", "none")
+        if field.name not in values and field.name in part.needed:
+            raise _malformed(place, f"an element {field.name}", "none")
+
+
+def _unpack_record_element(
+    place: _Place, repeat: Repeat, elements: Elements, value: memoryview, records: list[msgspec.Struct]
+) -> None:
+    if len(records) == repeat.max or (repeat.part.size is not None and not _fits(elements, repeat.part.size, value)):
+        expected = f"at most {repeat.max} {repeat.name} of {repeat.record.size} bytes"
+        raise _malformed(place, expected, f"one more, of {len(value)} bytes")
+    inner = _Place(place.layout, repeat.name)
+    record, end = _unpack_part(inner, repeat.part, value, 0, len(value))
+    if not _fits(elements, end, value):
+        raise _malformed(inner, f"{end} bytes", str(len(value)))
+    records.append(record)
+
+
+def _unpack_element(place: _Place, elements: Elements, field: ElementDocument, value: memoryview) -> Any:
+    layout = elements.values.get(field.name)
+    if layout is None:
+        most = field.size or 0
+        if len(value) > up_to(most + elements.head_bytes, elements.unit) - elements.head_bytes:
+            raise _malformed(place, f"{most} bytes of {field.name}", str(len(value)))
+        if field.type == "bytes":
+            return bytes(value)
+        text = bytes(value) if elements.unit == 1 else bytes(value).rstrip(b"\0")
+        return text.decode("utf-8", "replace")
+    if not _fits(elements, layout.size, value):
+        raise _malformed(place, f"{layout.size} bytes of {field.name}", str(len(value)))
+    number = layout.unpack_from(value)[0]
+    return elements.times[field.name].from_wire(number) if field.name in elements.times else number
+
+
+def _fits(elements: Elements, size: int, value: memoryview) -> bool:
+    """Whether an element's value has as many bytes, but for zeros that fill up a unit of its length."""
+    return len(value) == up_to(size + elements.head_bytes, elements.unit) - elements.head_bytes

@@ -21,6 +21,7 @@ from loadgen.nmsp.records import (
     ClientInfo,
     ClientStatistics,
     Handover,
+    HeardStation,
     Interferer,
     Mac,
     Octets,
@@ -30,6 +31,7 @@ from loadgen.nmsp.records import (
     RogueStatistics,
     TagInfo,
     TagStatistics,
+    Time,
     WipsAlarm,
     WipsSignature,
 )
@@ -270,6 +272,18 @@ class MeasurementNotify(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     station_mac: Mac
     subservice: int = 0
     readings: tuple[Reading, ...]
+    time: Time = 0
+
+
+class StationsNotify(msgspec.Struct, frozen=True, gc=False):
+    """The same of several devices: a measurement notification of a profile whose records have records of their own."""
+
+    stations: tuple[HeardStation, ...]
+    sequence: int = 0
+    due_ns: int = 0
+    sent_ns: int = 0
+    subservice: int = 0
+    time: Time = 0
 
 
 class ServiceNotify(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -281,6 +295,7 @@ class ServiceNotify(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     due_ns: int = 0
     sent_ns: int = 0
     subservice: int
+    time: Time = 0
 
 
 class ClientInfoNotify(ServiceNotify, frozen=True, gc=False):

@@ -1,7 +1,11 @@
-"""Everything that can be wrong with a wire profile. What passes compiles and works: no later stage raises for it."""
+"""Everything that can be wrong with a wire profile. What passes compiles and works: no later stage raises for it.
+
+What is around a message's body (header, trailer, checksum) is looked at in `framing_check`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, get_args, get_origin, get_type_hints
 
@@ -9,42 +13,24 @@ import msgspec
 
 from loadgen.errors import Problem
 from loadgen.nmsp.catalogue import CATALOGUE
-from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.field_check import INTEGERS, TYPES_OF, FieldCheck
+from loadgen.nmsp.framing_check import check_framing
+from loadgen.nmsp.messages import Kind, StationsNotify
 from loadgen.nmsp.profile_document import (
     MAX_FRAME_LIMIT,
     MAX_NOTIFY_BYTES,
-    SIZED,
-    ElementDocument,
+    TYPES,
+    ElementsDocument,
     FieldDocument,
     MessageDocument,
     ProfileDocument,
     RecordDocument,
+    RepeatDocument,
     fits,
     width_of,
 )
 from loadgen.strict import one_of
 
-_INTEGERS = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64")
-_SIGNED = ("i8", "i16", "i32", "i64")
-_UNSIGNED = ("u8", "u16", "u32", "u64")
-# Types that the code relies on, beyond what the kind of value says.
-_REQUIRED_TYPES: dict[str, tuple[str, ...]] = {
-    "msg_id": ("u16",),
-    "length": ("u8", "u16", "u32"),
-    "transaction": ("u16", "u32", "u64"),
-    "sequence": _UNSIGNED,
-    "due_ns": _UNSIGNED,
-    "sent_ns": _UNSIGNED,
-    "subservices": ("u64",),
-    "rssi": _SIGNED,
-    "rssi_a": _SIGNED,
-    "rssi_b": _SIGNED,
-    "snr": _SIGNED,
-    "noise": _SIGNED,
-    "tx_power": _SIGNED,
-    "total_power": _SIGNED,
-    "interference_power": _SIGNED,
-}
 _NOTIFY = Kind.MEASUREMENT_NOTIFY.label
 _LARGEST_RECORD_COUNT = 255
 
@@ -78,10 +64,18 @@ def _types_of(name: str, hint: object) -> tuple[str, ...]:
         return (get_args(hint)[1],)
     if hint is str:
         return ("text",)
-    return _REQUIRED_TYPES.get(name, _INTEGERS)
+    return TYPES_OF.get(name, INTEGERS)
 
 
-_HEADER = {name: _REQUIRED_TYPES[name] for name in ("msg_id", "length", "transaction")}
+def message_of(kind: Kind, message: MessageDocument, records: Mapping[str, RecordDocument]) -> type[msgspec.Struct]:
+    """The Struct that a message is read as: a notification whose records have records of their own is about several
+    stations.
+    """
+    if kind is Kind.MEASUREMENT_NOTIFY and message.repeat is not None:
+        record = records.get(message.repeat.record)
+        if record is not None and record.repeat is not None:
+            return StationsNotify
+    return CATALOGUE[kind].message
 
 
 def check(document: ProfileDocument) -> list[Problem]:
@@ -89,24 +83,16 @@ def check(document: ProfileDocument) -> list[Problem]:
     return _Check(document).problems
 
 
-class _Check:
+class _Check(FieldCheck):
     def __init__(self, document: ProfileDocument) -> None:
+        super().__init__()
         self.document = document
-        self.problems: list[Problem] = []
         self.records: set[str] = set()
-        self.checked: set[tuple[str, type[msgspec.Struct]]] = set()
+        self.sizes: dict[tuple[str, type[msgspec.Struct]], int] = {}  # of records that were looked at, at most
         if not 0 < document.max_frame_bytes <= MAX_FRAME_LIMIT:
             self.add("max_frame_bytes", f"1 to {MAX_FRAME_LIMIT}", str(document.max_frame_bytes))
-        self.layout("header", document.header.fields, document.header.size, _HEADER, list(_HEADER))
-        for index, field in enumerate(document.header.fields):
-            if field.name == "readings":
-                self.add(f"header.fields[{index}] (readings)", "a name that a notification does not have", field.name)
+        self.framing = check_framing(self, document)
         self.messages()
-
-    def add(self, where: str, expected: str, found: str) -> None:
-        problem = Problem(where, expected, found)
-        if problem not in self.problems:  # a record is checked for each kind of record that it is used as
-            self.problems.append(problem)
 
     def messages(self) -> None:
         document = self.document
@@ -121,97 +107,149 @@ class _Check:
                 if CATALOGUE[kind].needed:
                     self.add(where, "a table", "nothing")
                 continue
-            if not 0 <= message.id <= 0xFFFF:
-                self.add(f"{where}.id", "a uint16", str(message.id))
+            if not 0 <= message.id < 1 << self.framing.id_bits:
+                self.add(f"{where}.id", f"a uint{self.framing.id_bits}", str(message.id))
             if (other := seen.setdefault(message.id, name)) != name:
                 self.add(f"{where}.id", "an id of its own", f"{message.id}, the id of {other}")
-            self.message(where, message, shape_of(CATALOGUE[kind].message), is_notify=name == _NOTIFY)
+            self.message(where, message, message_of(kind, message, document.records), is_notify=name == _NOTIFY)
         for name in sorted(document.records.keys() - self.records) if not self.problems else ():
             self.add(f"records.{name}", "a record that a message repeats", "one that none does")
 
-    def message(self, where: str, message: MessageDocument, shape: Shape, *, is_notify: bool) -> None:
-        repeat, elements = message.repeat, message.elements
-        if shape.repeated is not None and repeat is None:
+    def message(self, where: str, message: MessageDocument, struct: type[msgspec.Struct], *, is_notify: bool) -> None:
+        if shape_of(struct).repeated is not None and message.repeat is None:
             what = "the AP readings" if is_notify else "its records"
             self.add(f"{where}.repeat", f"a table ({what})", "nothing")
             return  # which of its fields would count them is not known
-        types = dict(shape.types)
-        needed = list(shape.needed)
-        in_elements = {field.name for field in elements.fields} if elements is not None else set()
-        if shape.repeated is not None and repeat is not None and repeat.count is not None:
-            if repeat.count in types:
-                self.add(f"{where}.repeat.count", "a field that only counts", repeat.count)
-            types[repeat.count] = _INTEGERS
-            needed.append(repeat.count)
-        self.layout(
-            where,
-            message.fields,
-            message.size,
-            types,
-            [name for name in needed if name not in in_elements],
-            in_elements,
-        )
-        largest = self.document.header.size + message.size
-        if elements is not None:
-            if is_notify:
-                self.add(f"{where}.elements", "none: constants in its record stand for types and lengths", "a table")
-            largest += self.elements(where, message, shape)
-        if shape.repeated is None:
-            if repeat is not None:
-                self.add(f"{where}.repeat", "nothing: this message has no records", "a table")
-        else:
-            largest += self.repeat(where, message, shape.repeated[1], is_notify=is_notify)
+        largest = self.framing.largest(self.part(where, message, struct))
         self.frame(where, largest)
         if largest > MAX_NOTIFY_BYTES and where.endswith("_notify"):
             self.add(where, f"at most {MAX_NOTIFY_BYTES} bytes with header and records", str(largest))
+        self.framing.constants(self, where, message)
         if is_notify:
             self.columns(where, message)
 
-    def repeat(self, where: str, message: MessageDocument, struct: type[msgspec.Struct], *, is_notify: bool) -> int:
-        """Check what a message repeats; returns the most bytes of it."""
-        repeat = message.repeat
-        assert repeat is not None
+    def part(self, where: str, part: MessageDocument | RecordDocument, struct: type[msgspec.Struct]) -> int:
+        """Check a message's body or a record; returns the most bytes of it."""
+        shape, repeat, elements, tail = shape_of(struct), part.repeat, part.elements, part.tail
+        types, needed = dict(shape.types), list(shape.needed)
+        counters = []
+        if repeat is not None and repeat.count is not None and shape.repeated is not None:
+            counters.append((f"{where}.repeat.count", repeat.count))
+        if isinstance(part, RecordDocument) and part.length is not None:
+            counters.append((f"{where}.length", part.length))
+        for at, name in counters:
+            if name in types:
+                self.add(at, "a field that only counts", name)
+            types[name] = INTEGERS
+            needed.append(name)
+        elsewhere = {field.name for field in elements.fields} if elements is not None else set()
+        behind = {field.name for field in tail.fields} if tail is not None else set()
+        counting = {name for _, name in counters}
+        here = [name for name in needed if name in counting or name not in elsewhere | behind]
+        self.layout(where, part.fields, part.size, types, here, elsewhere)
+        largest = max(part.size, 0)
+        if tail is not None:
+            others = elsewhere | {field.name for field in part.fields}
+            self.layout(f"{where}.tail", tail.fields, tail.size, shape.types, [], others)
+            largest += max(tail.size, 0)
+        if elements is not None:
+            largest += self.elements(where, part, elements, shape)
+            if tail is not None and (part.align if isinstance(part, RecordDocument) else self.framing.align) > 1:
+                self.add(
+                    f"{where}.tail", "nothing: where it begins behind elements is not known with padding", "a table"
+                )
+        if shape.repeated is None:
+            if repeat is not None:
+                self.add(f"{where}.repeat", f"nothing: this {_what(part)} has no records", "a table")
+        elif repeat is not None:
+            largest += self.repeat(where, part, repeat, shape.repeated[1])
+        elif isinstance(part, RecordDocument):
+            self.add(f"{where}.repeat", "a table (its records)", "nothing")
+        if isinstance(part, RecordDocument):
+            largest += -largest % part.align
+            if part.length is not None:
+                at = f"{where}.length"
+                self.counts(at, part.fields, part.length, largest, part.length_unit, "bytes of it")
+                if part.align % part.length_unit and (part.size % part.length_unit or largest != part.size):
+                    self.add(f"{where}.align", f"a multiple of length_unit, {part.length_unit}", str(part.align))
+        return largest
+
+    def counts(
+        self, at: str, fields: Iterable[FieldDocument], name: str, most_bytes: int, unit: int, what: str
+    ) -> None:
+        """The field that counts something must hold as much as there can be."""
+        for field in fields:
+            if field.name == name and field.type in INTEGERS and not fits(-(-most_bytes // unit), field.type):
+                self.add(at, f"a field that holds {-(-most_bytes // unit)} ({what})", f"{name}, {field.type}")
+
+    def repeat(
+        self,
+        where: str,
+        part: MessageDocument | RecordDocument,
+        repeat: RepeatDocument,
+        struct: type[msgspec.Struct],
+    ) -> int:
+        """Check what a message or record repeats; returns the most bytes of it."""
         record = self.document.records.get(repeat.record)
         if record is None:
             self.add(f"{where}.repeat.record", "a table of [records]", f'"{repeat.record}", which is none')
             return 0
-        self.record(repeat.record, record, struct)
+        size = self.record(repeat.record, record, struct)
         most = _LARGEST_RECORD_COUNT
         if not 0 < repeat.max <= most:
             self.add(f"{where}.repeat.max", f"1 to {most}", str(repeat.max))
-        elif repeat.count is not None and any(
-            field.name == repeat.count and field.type not in SIZED and not fits(repeat.max, field.type)
-            for field in message.fields
-            if field.type in _INTEGERS
-        ):
-            self.add(f"{where}.repeat.max", f"a number that {repeat.count} holds", str(repeat.max))
-        size = record.size
+        elif repeat.count is not None:
+            self.counter(where, part, repeat, record, size)
         if (repeat.count is None) == (repeat.id is None):
             self.add(f"{where}.repeat", "either count (a field) or id (of its elements)", "both or neither")
         elif repeat.id is not None:
-            if is_notify:
-                self.add(f"{where}.repeat", "count", "id")
-            elif message.elements is None:
+            if part.elements is None:
                 self.add(f"{where}.repeat.id", f"nothing without {where}.elements", str(repeat.id))
             else:
-                size += self.element(f"{where}.repeat", message, repeat.id, record.size)
+                size = self.element(f"{where}.repeat", part.elements, repeat.id, size)
+        elif record.elements is not None and record.length is None:
+            self.add(f"records.{repeat.record}.length", "a field that says where its elements end", "nothing")
         return repeat.max * max(size, 0)
 
-    def record(self, name: str, record: RecordDocument, struct: type[msgspec.Struct]) -> None:
-        self.records.add(name)
-        if (name, struct) in self.checked:  # another message repeats the same, and it was looked at
+    def counter(
+        self,
+        where: str,
+        part: MessageDocument | RecordDocument,
+        repeat: RepeatDocument,
+        record: RecordDocument,
+        size: int,
+    ) -> None:
+        assert repeat.count is not None
+        if repeat.count_unit == "record":
+            if any(
+                field.name == repeat.count and field.type in INTEGERS and not fits(repeat.max, field.type)
+                for field in part.fields
+            ):
+                self.add(f"{where}.repeat.max", f"a number that {repeat.count} holds", str(repeat.max))
             return
-        self.checked.add((name, struct))
-        shape = shape_of(struct)
-        self.layout(f"records.{name}", record.fields, record.size, shape.types, shape.needed)
+        unit = repeat.count_unit
+        self.counts(f"{where}.repeat.count", part.fields, repeat.count, repeat.max * size, unit, "bytes of records")
+        is_fixed = record.repeat is None and record.elements is None
+        if record.align % unit and not (is_fixed and size % unit == 0):
+            self.add(f"records.{repeat.record}.align", f"a multiple of count_unit, {unit}", str(record.align))
 
-    def elements(self, where: str, message: MessageDocument, shape: Shape) -> int:
-        """Check a message's elements; returns the most bytes of them."""
-        assert message.elements is not None
+    def record(self, name: str, record: RecordDocument, struct: type[msgspec.Struct]) -> int:
+        """Check a record; returns the most bytes of it."""
+        self.records.add(name)
+        key = (name, struct)
+        if key not in self.sizes:  # otherwise another message repeats the same
+            self.sizes[key] = 0
+            self.sizes[key] = self.part(f"records.{name}", record, struct)
+        return self.sizes[key]
+
+    def elements(
+        self, where: str, part: MessageDocument | RecordDocument, elements: ElementsDocument, shape: Shape
+    ) -> int:
+        """Check a message's or record's elements; returns the most bytes of them."""
         most = 0
-        taken = {} if message.repeat is None or message.repeat.id is None else {message.repeat.id: "its records"}
+        taken = {} if part.repeat is None or part.repeat.id is None else {part.repeat.id: "its records"}
         names: set[str] = set()
-        for index, field in enumerate(message.elements.fields):
+        for index, field in enumerate(elements.fields):
             at = f"{where}.elements.fields[{index}] ({field.name})"
             if field.name in names:
                 self.add(at, "a name of its own", "a second field of that name")
@@ -223,29 +261,30 @@ class _Check:
                 self.add(at, one_of(field.name, shape.types) if shape.types else "no fields", "an unknown field")
             elif field.type not in allowed:
                 self.add(f"{at}.type", " or ".join(allowed), field.type)
-            most += self.element(at, message, field.id, width_of(field)) + width_of(field)
+            most += self.element(at, elements, field.id, width_of(field))
         return most
 
-    def element(self, at: str, message: MessageDocument, number: int, value_bytes: int) -> int:
-        """Check the id and the length of an element; returns the bytes of its head."""
-        elements = message.elements
-        assert elements is not None
+    def element(self, at: str, elements: ElementsDocument, number: int, value_bytes: int) -> int:
+        """Check the id and the length of an element; returns the bytes of it all."""
         if not fits(number, elements.type):
             self.add(f"{at}.id", f"an id that fits {elements.type}", str(number))
-        head = _head_bytes(elements.type, elements.length)
+        head = sum(TYPES[kind][2] for kind in (elements.type, elements.length))
         counted = value_bytes + (head if elements.length_counts == "element" else 0)
-        if not fits(counted, elements.length):
-            self.add(at, f"at most what a length of type {elements.length} holds", f"{counted} bytes")
-        return head
+        counted += -counted % elements.length_unit
+        if not fits(counted // elements.length_unit, elements.length):
+            units = f"{counted} bytes" if elements.length_unit == 1 else f"{counted} of {elements.length_unit}"
+            self.add(at, f"at most what a length of type {elements.length} holds", units)
+        whole = counted + (0 if elements.length_counts == "element" else head)
+        return whole + -whole % elements.align
 
     def frame(self, where: str, largest: int) -> None:
         """A message's largest frame fits the limit, and its size the length field."""
         document = self.document
         if largest > document.max_frame_bytes:
             self.add("max_frame_bytes", f"room for {where}, {largest} bytes", str(document.max_frame_bytes))
-        counted = largest - (document.header.size if document.header.length_counts == "body" else 0)
+        counted = self.framing.counted(largest)
         for field in document.header.fields:
-            if field.name == "length" and field.type in _HEADER["length"] and not fits(counted, field.type):
+            if field.name == "length" and field.type in TYPES_OF["length"] and not fits(counted, field.type):
                 self.add("header.fields (length)", f"a type that holds {counted} ({where})", field.type)
 
     def columns(self, where: str, message: MessageDocument) -> None:
@@ -256,62 +295,6 @@ class _Check:
                 at = f"{where}.fields[{index}] ({field.name})"
                 self.add(at, "a name that neither the header nor the readings have", field.name)
 
-    def layout(
-        self,
-        where: str,
-        fields: tuple[FieldDocument, ...],
-        size: int,
-        types: dict[str, tuple[str, ...]],
-        needed: list[str],
-        elsewhere: set[str] | frozenset[str] = frozenset(),
-    ) -> None:
-        """Check the fields of a record. `elsewhere`: fields that are in elements."""
-        if not 0 <= size <= MAX_FRAME_LIMIT:
-            self.add(f"{where}.size", f"0 to {MAX_FRAME_LIMIT}", str(size))
-        names: set[str] = set()
-        taken: list[tuple[int, int, str]] = []
-        for index, field in enumerate(fields):
-            at = f"{where}.fields[{index}] ({field.name})"
-            end = field.offset + width_of(field)
-            if field.name in names or field.name in elsewhere:
-                self.add(at, "a name of its own", "a second field of that name")
-            names.add(field.name)
-            self.sized(at, field)
-            if field.offset < 0:
-                self.add(f"{at}.offset", "0 or more", str(field.offset))
-            if end > size:
-                self.add(at, f"to end within the record of {size} bytes", f"an end at byte {end}")
-            for start, stop, other in taken:
-                if field.offset < stop and start < end:
-                    self.add(at, "bytes of its own", f"an overlap with {other}")
-            taken.append((field.offset, end, field.name))
-            self.field(at, field, types)
-        for name in needed:
-            if name not in names:
-                self.add(f"{where}.fields", f"a field {name}", "none")
 
-    def sized(self, at: str, field: FieldDocument | ElementDocument) -> None:
-        if field.type in SIZED:
-            if field.size is None or not 0 < field.size <= MAX_NOTIFY_BYTES:
-                found = "nothing" if field.size is None else str(field.size)
-                self.add(f"{at}.size", f"1 to {MAX_NOTIFY_BYTES} ({field.type})", found)
-        elif field.size is not None:
-            self.add(f"{at}.size", "nothing: its type says it", str(field.size))
-
-    def field(self, at: str, field: FieldDocument, types: dict[str, tuple[str, ...]]) -> None:
-        allowed = types.get(field.name)
-        if allowed is not None:
-            if field.type not in allowed:
-                self.add(f"{at}.type", "an integer type" if allowed is _INTEGERS else " or ".join(allowed), field.type)
-            if field.value is not None:
-                self.add(f"{at}.value", "nothing: this field varies", str(field.value))
-        elif field.type not in _INTEGERS:
-            self.add(f"{at}.type", "an integer type", field.type)
-        elif field.value is None:
-            self.add(at, f"one of {', '.join(types) or 'no fields'}, or a constant value", "neither")
-        elif not fits(field.value, field.type):
-            self.add(f"{at}.value", f"a value that fits {field.type}", str(field.value))
-
-
-def _head_bytes(*kinds: str) -> int:
-    return sum({"u8": 1, "u16": 2, "u32": 4}[kind] for kind in kinds)
+def _what(part: MessageDocument | RecordDocument) -> str:
+    return "message" if isinstance(part, MessageDocument) else "record"

@@ -1,4 +1,8 @@
-"""The file of a wire profile: its tables. What can be wrong with them is in `profile_check`."""
+"""The file of a wire profile: its tables. What can be wrong with them is in `profile_check`.
+
+Defaults are left out of what a digest is made of (`omit_defaults`): a key that comes later leaves the digest of every
+profile that does without it as it is.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,12 @@ from typing import Literal
 
 import msgspec
 
-# text and bytes have a size of their own: `size` of the field.
-FieldType = Literal["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "mac", "text", "bytes"]
+# text, bytes and time have a size of their own: `size` of the field.
+FieldType = Literal["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "mac", "text", "bytes", "time"]
+# How a time counts: in one unit, or as a pair of 32 bits each, seconds and what is left of one (2^-32 is "s+frac").
+TimeUnit = Literal["s", "ms", "us", "ns", "s+us", "s+ns", "s+frac"]
+# Bytes in one of the units that a length or a count may have.
+Unit = Literal[1, 2, 4, 8]
 
 # name -> (struct code, numpy code, bytes)
 TYPES: dict[str, tuple[str, str, int]] = {
@@ -23,80 +31,182 @@ TYPES: dict[str, tuple[str, str, int]] = {
     "mac": ("6s", "V6", 6),
 }
 SIZED = ("text", "bytes")
+# A time is an unsigned integer on the wire, of one of these sizes.
+TIME_TYPES = {4: "u32", 8: "u64"}
 # Larger frames would not be one TLS record's business any more, and a bound keeps a reader's buffer bounded.
 MAX_FRAME_LIMIT = 1 << 24
 # A notification fits into one TLS record (RFC 5246: 2^14 bytes of plaintext), so that it is sent whole or not at all.
 MAX_NOTIFY_BYTES = 16384
 
+# Whose messages a constant of the header is for: by what they are, or by who sends them.
+CLASSES = ("request", "response", "notification")
+SIDES = ("wlc", "mse")
 
-class FieldDocument(msgspec.Struct, frozen=True):
-    """A field at a place in a record. `size` is of text and bytes only; with a `value` it is a constant."""
+
+class _Table(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A table of the file."""
+
+
+class FieldDocument(_Table, frozen=True):
+    """A field at a place in a record. `size` is of text, bytes and time only; with a `value` it is a constant.
+
+    Attributes:
+        values: of a constant in the header, where it is not the same in all messages: by `CLASSES` or by `SIDES`.
+        unit, epoch: of a time: how it counts, and since when (1970, or since the session began).
+        first: of `frame_number`: the number of the first frame of a direction.
+    """
 
     name: str
     type: FieldType
     offset: int
     value: int | None = None
     size: int | None = None
+    values: dict[str, int] = {}
+    unit: TimeUnit | None = None
+    epoch: Literal["unix", "session"] = "unix"
+    first: int = 0
 
 
-class ElementDocument(msgspec.Struct, frozen=True):
+class ElementDocument(_Table, frozen=True):
     """A field in an element of its own (type, length, value). text and bytes are as long as they are, up to `size`."""
 
     name: str
     type: FieldType
     id: int
     size: int | None = None
+    unit: TimeUnit | None = None
+    epoch: Literal["unix", "session"] = "unix"
 
 
-class ElementsDocument(msgspec.Struct, frozen=True):
-    """How a message's elements look; they follow its fixed fields and its records, up to the end of the body."""
+class ElementsDocument(_Table, frozen=True):
+    """How a message's or a record's elements look; they follow its fixed fields and its records, up to its end.
+
+    Attributes:
+        length_unit: of how many bytes a length counts. align: each element begins at a multiple of so many bytes from
+            the first one; what is between is zeros, which no length counts.
+    """
 
     type: Literal["u8", "u16", "u32"]
     length: Literal["u8", "u16", "u32"]
     fields: tuple[ElementDocument, ...] = ()
     length_counts: Literal["value", "element"] = "value"
+    length_unit: Unit = 1
+    align: Unit = 1
 
 
-class RepeatDocument(msgspec.Struct, frozen=True):
-    """Records of one kind: side by side and counted by a field, or each in an element with this id."""
+class RepeatDocument(_Table, frozen=True):
+    """Records of one kind: side by side and counted by a field, or each in an element with this id.
+
+    Attributes:
+        count_unit: what the field counts: records, or so many bytes of them.
+    """
 
     record: str
     max: int
     count: str | None = None
     id: int | None = None
+    count_unit: Literal["record"] | Unit = "record"
 
 
-class RecordDocument(msgspec.Struct, frozen=True):
+class TailDocument(_Table, frozen=True):
+    """Fields behind everything else of a message or a record."""
+
     size: int
     fields: tuple[FieldDocument, ...]
 
 
-class HeaderDocument(msgspec.Struct, frozen=True):
+class RecordDocument(_Table, frozen=True):
+    """What is repeated.
+
+    Attributes:
+        repeat, elements, tail: as in a message.
+        length: the field that says how many units of `length_unit` bytes the whole record has.
+        align: the record's size is a multiple of so many bytes: zeros at its end.
+    """
+
     size: int
     fields: tuple[FieldDocument, ...]
-    length_counts: Literal["frame", "body"] = "frame"
+    repeat: RepeatDocument | None = None
+    elements: ElementsDocument | None = None
+    tail: TailDocument | None = None
+    length: str | None = None
+    length_unit: Unit = 1
+    align: Unit = 1
 
 
-class MessageDocument(msgspec.Struct, frozen=True):
+class HeaderDocument(_Table, frozen=True):
+    """What every frame begins with.
+
+    Attributes:
+        length_counts: the whole frame, its body alone, or all that follows the length.
+        length_unit: of how many bytes it counts.
+        align: a frame's size is a multiple of so many bytes: zeros at the end of its body.
+    """
+
+    size: int
+    fields: tuple[FieldDocument, ...]
+    length_counts: Literal["frame", "body", "rest"] = "frame"
+    length_unit: Unit = 1
+    align: Unit = 1
+
+
+class TrailerDocument(_Table, frozen=True):
+    """What every frame ends with."""
+
+    size: int
+    fields: tuple[FieldDocument, ...]
+
+
+ChecksumKind = Literal[
+    "crc-32", "crc-16/ibm-3740", "crc-16/xmodem", "crc-16/kermit", "crc-16/ibm-sdlc", "sum", "internet"
+]
+
+
+class ChecksumDocument(_Table, frozen=True):
+    """The field `checksum` of header or trailer: how it is made, and over which parts (its own bytes as zeros)."""
+
+    kind: ChecksumKind
+    over: tuple[Literal["header", "body", "trailer"], ...] = ("header", "body")
+
+
+class MessageDocument(_Table, frozen=True):
+    """A message.
+
+    Attributes:
+        id: its number; where the header has `msg_type` and `msg_subtype`, the type in the bits above the subtype's.
+        header: constants of the header that are others in this message.
+    """
+
     id: int
     size: int
     fields: tuple[FieldDocument, ...]
     repeat: RepeatDocument | None = None
     elements: ElementsDocument | None = None
+    tail: TailDocument | None = None
+    header: dict[str, int] = {}
 
 
-class ProfileDocument(msgspec.Struct, frozen=True):
+class ProfileDocument(_Table, frozen=True):
+    """The whole file."""
+
     name: str
     header: HeaderDocument
     messages: dict[str, MessageDocument]
     records: dict[str, RecordDocument] = {}
     byte_order: Literal["big", "little"] = "big"
     max_frame_bytes: int = 65536
+    trailer: TrailerDocument | None = None
+    checksum: ChecksumDocument | None = None
+
+
+def wire_type(field: FieldDocument | ElementDocument) -> str:
+    """The integer type that carries a field; its own type, but for a time."""
+    return TIME_TYPES.get(field.size or 0, "u64") if field.type == "time" else field.type
 
 
 def width_of(field: FieldDocument | ElementDocument) -> int:
     """Bytes of a field; of an element's text or bytes, at most."""
-    return (field.size or 0) if field.type in SIZED else TYPES[field.type][2]
+    return (field.size or 0) if field.type in (*SIZED, "time") else TYPES[field.type][2]
 
 
 def fits(value: int, kind: str) -> bool:

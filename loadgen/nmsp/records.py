@@ -17,6 +17,7 @@ import msgspec
 # What a wire profile may call the type of such a field; the others are integers and text.
 Mac: TypeAlias = Annotated[bytes, "mac"]
 Octets: TypeAlias = Annotated[bytes, "bytes"]
+Time: TypeAlias = Annotated[int, "time"]  # ns since 1970, or since the session began
 
 NO_MAC = bytes(6)
 NO_ADDRESS = bytes(16)  # addresses are 16 bytes, IPv4 mapped into IPv6 (RFC 4291 2.5.5.2)
@@ -33,6 +34,13 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     rssi_b: int
     snr: int
     age_s: int
+
+
+class HeardStation(msgspec.Struct, frozen=True, gc=False):
+    """One of several stations in a notification, and which radios heard it."""
+
+    station_mac: Mac
+    readings: tuple[Reading, ...]
 
 
 class ClientInfo(msgspec.Struct, frozen=True, gc=False):

@@ -16,7 +16,6 @@ from loadgen.drive.tls_dial import MseLink
 from loadgen.drive.tls_mse import MseShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import NotifyRing
-from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.session import State
 from loadgen.scenario.plan import Use, make_plan
@@ -247,7 +246,7 @@ def test_nothing_that_was_sent_stays_with_a_link_that_ended(make: Callable[..., 
     fleet = make()
     faulty, cut, asking = fleet.links[:3]
     fleet.tunnel(0).incoming.append(b"\xff" * 16384)
-    fleet.tunnel(1).incoming += [Codec(fleet.profile).header(Kind.CAPABILITY, 8)[:7], EndOfStream(orderly=True)]
+    fleet.tunnel(1).incoming += [fleet.profile.framing.head_of(Kind.CAPABILITY, 8)[:7], EndOfStream(orderly=True)]
     assert asking.endpoint is not None
     asking.endpoint.outbox.append(b"not written yet")
     fleet.tunnel(2).incoming.append(TransportFault("reset"))
@@ -265,7 +264,7 @@ def test_a_control_frame_is_taken_at_once(make: Callable[..., Fleet]) -> None:
     """With notifications of others, and behind one of its own."""
     fleet = make()
     fleet.bring()
-    echo = Codec(fleet.profile).header(Kind.ECHO_RESPONSE, 0, 9)
+    echo = fleet.profile.framing.head_of(Kind.ECHO_RESPONSE, 0, 9)
     first = fleet.tunnel(3).incoming.pop()
     assert isinstance(first, bytes)
     fleet.tunnel(3).incoming.append(first + echo)
@@ -401,7 +400,7 @@ def test_an_echo_that_is_under_way_at_our_goodbye(make: Callable[..., Fleet]) ->
     assert isinstance(endpoint, MseEndpoint)
     for index in range(LINKS):
         fleet.tunnel(index).write_fault = "reset"
-    fleet.tunnel(0).incoming.append(Codec(fleet.profile).header(Kind.ECHO_RESPONSE, 0, endpoint._echo_transaction))
+    fleet.tunnel(0).incoming.append(fleet.profile.framing.head_of(Kind.ECHO_RESPONSE, 0, endpoint._echo_transaction))
     for index in range(LINKS):
         fleet.tunnel(index).incoming.append(EndOfStream(orderly=True))
     fleet.turn()

@@ -16,7 +16,8 @@ from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, MeasurementNotify, Message, Unsupported
-from loadgen.nmsp.profile import Layout, Record, WireProfile
+from loadgen.nmsp.parts import Record
+from loadgen.nmsp.profile import Layout, WireProfile
 from loadgen.nmsp.records import NO_MAC
 
 _U64 = (1 << 64) - 1

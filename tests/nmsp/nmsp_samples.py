@@ -16,7 +16,8 @@ from loadgen.nmsp.bulk import NotifyReceiver, Stations
 from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, MeasurementNotify, Message, Reading, Unsupported
-from loadgen.nmsp.profile import Record, WireProfile
+from loadgen.nmsp.parts import Record
+from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import SIZED, ElementDocument, FieldDocument
 
 # For every property test here: the same examples in every run, and no verdict on how fast the machine is.

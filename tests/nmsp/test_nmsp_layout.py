@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from nmsp_samples import REPEATABLE, by_hand, frame_by_hand, messages, record_values
 
 from loadgen.nmsp.messages import Kind, MeasurementNotify
-from loadgen.nmsp.profile import Record, WireProfile
+from loadgen.nmsp.parts import Record
+from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import FieldDocument
 
 WIRE_KINDS = [kind for kind in Kind if kind is not Kind.UNSUPPORTED]

@@ -1,0 +1,60 @@
+"""Checksums of frames: a number over some of a frame's bytes, its own taken for zeros.
+
+CRC-32 is zlib's; the CRCs of 16 bits are fastcrc's, by the names of the RevEng catalogue ("CCITT" is said of all four:
+ibm-3740 begins with 0xFFFF, xmodem with 0, kermit and ibm-sdlc have the least significant bit first). "sum" is that of
+the bytes, modulo the field's width; "internet" the ones' complement sum of RFC 1071.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import TypeAlias
+
+from fastcrc import crc16
+
+from loadgen.nmsp.profile_document import ChecksumKind
+
+Sum: TypeAlias = Callable[[memoryview], int]
+
+# The types that a field `checksum` may have.
+CHECKSUM_TYPES: dict[ChecksumKind, tuple[str, ...]] = {
+    "crc-32": ("u32",),
+    "crc-16/ibm-3740": ("u16",),
+    "crc-16/xmodem": ("u16",),
+    "crc-16/kermit": ("u16",),
+    "crc-16/ibm-sdlc": ("u16",),
+    "sum": ("u8", "u16", "u32"),
+    "internet": ("u16",),
+}
+# Adler-32's lower half is 1 + the sum of the bytes, modulo 65,521: exact for as many bytes as this, and in C.
+_ADLER_BYTES = 256
+
+
+def _sum(data: memoryview) -> int:
+    if len(data) <= _ADLER_BYTES:
+        return (zlib.adler32(data) & 0xFFFF) - 1
+    return sum((zlib.adler32(data[at : at + _ADLER_BYTES]) & 0xFFFF) - 1 for at in range(0, len(data), _ADLER_BYTES))
+
+
+def _internet(data: memoryview) -> int:
+    # 2^16 is 1 modulo 0xFFFF, so the number that the bytes are has the same remainder as the sum of its words.
+    whole = int.from_bytes(data, "big") << 8 * (len(data) & 1)
+    total = whole % 0xFFFF or (0xFFFF if whole else 0)
+    return total ^ 0xFFFF
+
+
+def sum_of(kind: ChecksumKind, bits: int) -> Sum:
+    """The function of a kind of checksum, for a field of so many bits."""
+    if kind == "sum":
+        mask = (1 << bits) - 1
+        return lambda data: _sum(data) & mask
+    functions: dict[ChecksumKind, Sum] = {
+        "crc-32": zlib.crc32,
+        "crc-16/ibm-3740": crc16.ibm_3740,
+        "crc-16/xmodem": crc16.xmodem,
+        "crc-16/kermit": crc16.kermit,
+        "crc-16/ibm-sdlc": crc16.ibm_sdlc,
+        "internet": _internet,
+    }
+    return functions[kind]

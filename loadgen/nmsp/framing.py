@@ -1,0 +1,214 @@
+"""What is around every message's body: header, trailer, checksum, and how long a frame is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+
+from loadgen.errors import RemoteProtocolError
+from loadgen.nmsp.catalogue import CATALOGUE, class_of
+from loadgen.nmsp.checksum import sum_of
+from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.parts import Record, up_to
+from loadgen.nmsp.profile_document import ProfileDocument
+
+# What is put in when a frame is written, and not when it is made.
+_NUMBERS = ("frame_number", "acknowledged")
+
+
+class Framing:
+    """A compiled profile's frames.
+
+    Attributes:
+        header, trailer: their layouts. head, foot: bytes in front of and behind the body.
+        ids: wire id of each kind. constants: of each kind, every field of its header that is always the same.
+        common: those of them that are the same in all messages: what is not like that is garbage.
+        align: a frame's size is a multiple of so many bytes.
+        unit, added: the frame has `length` times `unit` plus `added` bytes.
+        id_fields: where a message's id is: in one field, or in two with the type in the upper bits.
+        numbers: layouts and offsets of `frame_number` and `acknowledged`, where there are any; first: of the former.
+    """
+
+    def __init__(self, document: ProfileDocument, kinds: dict[str, Kind], order: str) -> None:
+        header = document.header
+        self.header = Record(header.fields, header.size, order)
+        self.trailer = None
+        if document.trailer is not None:
+            self.trailer = Record(document.trailer.fields, document.trailer.size, order)
+        self.head, self.foot = header.size, 0 if self.trailer is None else self.trailer.size
+        self.max_bytes = document.max_frame_bytes
+        self.unit, self.align = header.length_unit, max(header.align, header.length_unit)
+        ends = {name: offset + self.header.widths[name] for name, offset in self.header.offsets.items()}
+        self.added = {"frame": 0, "body": self.head + self.foot, "rest": ends["length"]}[header.length_counts]
+        self.id_fields = ("msg_id",) if "msg_id" in self.header.names else ("msg_type", "msg_subtype")
+        self._subtype_bits = 8 * self.header.widths[self.id_fields[-1]] if len(self.id_fields) > 1 else 0
+        self.ids = {kinds[name]: message.id for name, message in document.messages.items()}
+        self.constants = {
+            kinds[name]: self._constants(document, kinds[name], message.id, message.header)
+            for name, message in document.messages.items()
+        }
+        varying = {name for message in document.messages.values() for name in message.header}
+        self.common = {name: value for name, value in self.header.constants.items() if name not in varying}
+        self._varied = {
+            kind: {
+                name: value
+                for name, value in constants.items()
+                if name not in self.common and name not in self.id_fields
+            }
+            for kind, constants in self.constants.items()
+        }
+        self.has_transaction = "transaction" in self.header.names
+        self.numbers: dict[str, tuple[Struct, int]] = {
+            name: (self.header.field_struct(name), self.header.offsets[name])
+            for name in _NUMBERS
+            if name in self.header.names
+        }
+        self.first = next((field.first for field in header.fields if field.name == "frame_number"), 0)
+        self.checksum = None if document.checksum is None else Checksum(document, self, order)
+        self._common_at = [(self.header.names.index(name), name, value) for name, value in self.common.items()]
+        self._length_at = self.header.names.index("length")
+        self._id_at = [self.header.names.index(name) for name in self.id_fields]
+        self._transaction_at = self.header.names.index("transaction") if self.has_transaction else None
+
+    def _constants(self, document: ProfileDocument, kind: Kind, number: int, own: dict[str, int]) -> dict[str, int]:
+        found = dict(self.header.constants)
+        side = CATALOGUE[kind].sender.name.lower()
+        for field in document.header.fields:
+            if field.values:
+                found[field.name] = field.values[side] if side in field.values else field.values[class_of(kind)]
+        if len(self.id_fields) == 1:
+            found["msg_id"] = number
+        else:
+            found["msg_type"] = number >> self._subtype_bits
+            found["msg_subtype"] = number & (1 << self._subtype_bits) - 1
+        return found | own
+
+    def padding(self, body_bytes: int) -> int:
+        """Zeros at the end of a body of so many bytes."""
+        size = self.head + body_bytes + self.foot
+        return up_to(size, self.align) - size
+
+    def head_of(self, kind: Kind, body_bytes: int, transaction: int = 0) -> bytes:
+        """The header of a frame whose body has `body_bytes` bytes (with its padding), without numbers and checksum."""
+        values = {
+            **dict.fromkeys((*_NUMBERS, "checksum"), 0),
+            **self.constants[kind],
+            "length": (self.head + body_bytes + self.foot - self.added) // self.unit,
+            "transaction": transaction,
+        }
+        return self.header.struct.pack(*(values[name] for name in self.header.names))
+
+    def around(self, kind: Kind, body: bytes, transaction: int = 0) -> bytes:
+        """The frame of a body, sealed but for the numbers that it has when it is written: see `number`."""
+        body += bytes(self.padding(len(body)))
+        frame = self.head_of(kind, len(body), transaction) + body
+        if self.trailer is not None:
+            constants = {"checksum": 0, **self.trailer.constants}
+            frame += self.trailer.struct.pack(*(constants[name] for name in self.trailer.names))
+        if self.checksum is None or self.numbers:
+            return frame
+        sealed = bytearray(frame)
+        self.checksum.put(memoryview(sealed))
+        return bytes(sealed)
+
+    def number(self, frame: bytes, number: int, acknowledged: int) -> bytes:
+        """A frame with its numbers in: how many its sender has sent before it, and how many it has received."""
+        numbered = bytearray(frame)
+        for name, value in zip(_NUMBERS, (number + self.first, acknowledged + self.first - 1), strict=True):
+            if name in self.numbers:
+                layout, offset = self.numbers[name]
+                layout.pack_into(numbered, offset, value & (1 << 8 * layout.size) - 1)
+        if self.checksum is not None:
+            self.checksum.put(memoryview(numbered))
+        return bytes(numbered)
+
+    def size_untrusted(self, header: Sequence[int]) -> int:
+        """The size of a frame with this header.
+
+        Raises:
+            RemoteProtocolError: `garbage`, a constant is another; `malformed`, `oversized`: no frame is that long.
+        """
+        for index, name, value in self._common_at:
+            if header[index] != value:
+                raise RemoteProtocolError("garbage", f"expected {name} {value:#x}, found {header[index]:#x}")
+        size = header[self._length_at] * self.unit + self.added
+        least = self.head + self.foot
+        if not least <= size <= self.max_bytes:
+            kind = "malformed" if size < least else "oversized"
+            raise RemoteProtocolError(kind, f"expected a frame of {least} to {self.max_bytes} bytes, found {size}")
+        return size
+
+    def id_of(self, header: Sequence[int]) -> int:
+        """The id of a frame with this header."""
+        number = header[self._id_at[0]]
+        return number if len(self._id_at) == 1 else number << self._subtype_bits | header[self._id_at[1]]
+
+    def transaction_of(self, header: Sequence[int]) -> int:
+        """Its transaction; 0 where the profile has none."""
+        return 0 if self._transaction_at is None else header[self._transaction_at]
+
+    def check_untrusted(self, kind: Kind | None, header: Sequence[int], frame: memoryview) -> None:
+        """Look at what only a whole frame shows. Args: kind: None for a message that the profile does not know.
+
+        Raises:
+            RemoteProtocolError: `checksum`; `garbage`, a constant of this message's header is another.
+        """
+        if self.checksum is not None:
+            expected, found = self.checksum.of(frame), self.checksum.in_frame(frame)
+            if expected != found:
+                raise RemoteProtocolError(
+                    "checksum", f"expected {expected:#x} over {len(frame)} bytes, found {found:#x}"
+                )
+        if kind is not None:
+            for name, value in self._varied[kind].items():
+                found = header[self.header.names.index(name)]
+                if found != value:
+                    raise RemoteProtocolError(
+                        "garbage", f"expected {name} {value:#x} in {kind.label}, found {found:#x}"
+                    )
+
+
+class Checksum:
+    """Where a frame's checksum is, and over what.
+
+    Attributes:
+        layout: of the field. offset: from the frame's beginning; or, negative, from its end.
+        covered: the bytes that it is made of. covers_itself: its own are among them, as zeros.
+        of_bytes: what makes it of them.
+    """
+
+    def __init__(self, document: ProfileDocument, framing: Framing, order: str) -> None:
+        assert document.checksum is not None
+        over = document.checksum.over
+        in_header = "checksum" in framing.header.names
+        record = framing.header if in_header else framing.trailer
+        assert record is not None  # `check` has seen to it
+        self.layout = record.field_struct("checksum")
+        self.offset = record.offsets["checksum"] - (0 if in_header else framing.foot)
+        begin = 0 if "header" in over else framing.head if "body" in over else -framing.foot
+        end = None if "trailer" in over else framing.head if "body" not in over else -framing.foot or None
+        self.covered = slice(begin, end)
+        self.of_bytes = sum_of(document.checksum.kind, 8 * self.layout.size)
+        self.covers_itself = ("header" if in_header else "trailer") in over
+
+    def _at(self, frame: memoryview) -> int:
+        return self.offset if self.offset >= 0 else len(frame) + self.offset
+
+    def of(self, frame: memoryview) -> int:
+        """What it must be."""
+        if not self.covers_itself:
+            return self.of_bytes(frame[self.covered])
+        blank, at = bytearray(frame), self._at(frame)
+        blank[at : at + self.layout.size] = bytes(self.layout.size)
+        return self.of_bytes(memoryview(blank)[self.covered])
+
+    def in_frame(self, frame: memoryview) -> int:
+        """What it is."""
+        found: int = self.layout.unpack_from(frame, self._at(frame))[0]
+        return found
+
+    def put(self, frame: memoryview) -> None:
+        """Write it into a frame."""
+        at = self._at(frame)
+        frame[at : at + self.layout.size] = bytes(self.layout.size)
+        self.layout.pack_into(frame, at, self.of_bytes(frame[self.covered]))

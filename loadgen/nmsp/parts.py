@@ -1,0 +1,193 @@
+"""What a wire profile's tables are compiled into: fixed fields, what repeats behind them, elements, a tail.
+
+A message's body and a record are built alike, so one class is both; records may have records of their own.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from loadgen.nmsp.device_time import DeviceTime
+from loadgen.nmsp.messages import STAMPS
+from loadgen.nmsp.profile_check import shape_of
+from loadgen.nmsp.profile_document import (
+    SIZED,
+    TYPES,
+    ElementDocument,
+    ElementsDocument,
+    FieldDocument,
+    MessageDocument,
+    RecordDocument,
+    RepeatDocument,
+    width_of,
+    wire_type,
+)
+
+
+class Record:
+    """A fixed-size run of fields.
+
+    Attributes:
+        format: struct format without the byte order; gaps are zero bytes.
+        struct: the fields in order of offset, for one record.
+        dtype: the same for an array of records.
+        times: how those fields tell it that are times.
+    """
+
+    def __init__(self, fields: Sequence[FieldDocument], size: int, order: str) -> None:
+        fields = tuple(sorted(fields, key=lambda field: field.offset))
+        self.size = size
+        self.names = tuple(field.name for field in fields)
+        self.types = {field.name: wire_type(field) for field in fields}
+        self.offsets = {field.name: field.offset for field in fields}
+        self.constants = {field.name: field.value for field in fields if field.value is not None}
+        self.texts = {field.name for field in fields if field.type == "text"}
+        self.times = {field.name: DeviceTime(field, order) for field in fields if field.type == "time"}
+        self.widths = {field.name: width_of(field) for field in fields}
+        self.format, end = "", 0
+        for field in fields:
+            width = width_of(field)
+            code = f"{width}s" if field.type in SIZED else TYPES[wire_type(field)][0]
+            self.format += "x" * (field.offset - end) + code
+            end = field.offset + width
+        self.format += "x" * (size - end)
+        self.struct = struct.Struct(order + self.format)
+        self.dtype = np.dtype(
+            {
+                "names": list(self.names),
+                "formats": [
+                    f"V{width_of(field)}" if field.type in SIZED else order + TYPES[wire_type(field)][1]
+                    for field in fields
+                ],
+                "offsets": [field.offset for field in fields],
+                "itemsize": size,
+            }
+        )
+        self._order = order
+
+    def span(self, names: Sequence[str]) -> tuple[struct.Struct, tuple[bytes, ...]] | None:
+        """The layout of several fields and of what lies between them, for the first one's offset.
+
+        Returns:
+            The layout, and what lies behind each field but the last (perhaps nothing), to be packed as well; None if
+            the fields lie in another order, or if what is between them is not the same in every record.
+        """
+        same = self.struct.pack(
+            *(self.constants.get(name, b"" if kind in ("mac", *SIZED) else 0) for name, kind in self.types.items())
+        )
+        code, between = TYPES[self.types[names[0]]][0], []
+        for name, following in pairwise(names):
+            end, start = self.offsets[name] + TYPES[self.types[name]][2], self.offsets[following]
+            varying = (other for other in self.names if other not in self.constants)
+            if start < end or any(end <= self.offsets[other] < start for other in varying):
+                return None
+            between.append(same[end:start])
+            code += f"{start - end}s{TYPES[self.types[following]][0]}"
+        return struct.Struct(self._order + code), tuple(between)
+
+    def field_struct(self, name: str) -> struct.Struct:
+        """The layout of one field alone, to be read at its offset."""
+        return struct.Struct(self._order + TYPES[self.types[name]][0])
+
+
+class Elements:
+    """Fields and records in elements of their own: type, length, value, in any order.
+
+    Attributes:
+        type, length: layouts of an element's head. head_bytes: what its length counts beside the value.
+        unit, align: of lengths, and of where elements begin, in bytes.
+        fields: by id; values: layout of each one's value, but for text and bytes, which are as long as they are.
+        times: how those fields tell it that are times.
+    """
+
+    def __init__(self, document: ElementsDocument, order: str) -> None:
+        self.type, self.length = (struct.Struct(order + TYPES[code][0]) for code in (document.type, document.length))
+        self.head = self.type.size + self.length.size
+        self.head_bytes = self.head if document.length_counts == "element" else 0
+        self.unit, self.align = document.length_unit, document.align
+        self.fields: dict[int, ElementDocument] = {field.id: field for field in document.fields}
+        self.values = {
+            field.name: struct.Struct(order + TYPES[wire_type(field)][0])
+            for field in document.fields
+            if field.type not in SIZED
+        }
+        self.times = {field.name: DeviceTime(field, order) for field in document.fields if field.type == "time"}
+
+
+class Part:
+    """A message's body, or a record: fixed fields, then its records, then elements, then a tail, then padding.
+
+    Attributes:
+        struct: the value that it is read as. needed: those of its fields that have no default.
+        fixed: the fields at the beginning. tail: those behind everything else.
+        length: the fixed field that says how many times `length_unit` bytes the whole record has.
+        align: its size is a multiple of so many bytes. slack: fewer zeros than this may be behind its elements.
+        size: in bytes, where all have the same; None: it varies.
+    """
+
+    __slots__ = (
+        *("align", "elements", "fixed", "length", "length_unit", "needed", "repeat", "size", "slack", "struct", "tail"),
+    )
+
+    def __init__(
+        self,
+        document: MessageDocument | RecordDocument,
+        value: type[msgspec.Struct],
+        records: Mapping[str, RecordDocument],
+        order: str,
+    ) -> None:
+        shape = shape_of(value)
+        # What has a default need not be in the layout; if it is, every notification has it.
+        ours = () if document.elements is None else (f.name for f in document.elements.fields if f.name in STAMPS)
+        self.struct, self.needed = value, frozenset((*shape.needed, *ours))
+        self.fixed = Record(document.fields, document.size, order)
+        self.repeat: Repeat | None = None
+        if (each := document.repeat) is not None:
+            assert shape.repeated is not None  # `check` has seen to it
+            name, repeated = shape.repeated
+            part = Part(records[each.record], repeated, records, order)
+            self.repeat = Repeat(name, repeated, part.fixed, each.max, each.count, each.id, part, _unit_of(each))
+        self.elements = None if document.elements is None else Elements(document.elements, order)
+        self.tail = None if document.tail is None else Record(document.tail.fields, document.tail.size, order)
+        self.length: str | None = None
+        self.align = self.length_unit = 1
+        if isinstance(document, RecordDocument):
+            self.length, self.length_unit, self.align = document.length, document.length_unit, document.align
+        self.slack = self.align
+        self.size = None
+        if self.repeat is None and self.elements is None:
+            self.size = up_to(document.size + (0 if self.tail is None else self.tail.size), self.align)
+
+
+class Repeat(NamedTuple):
+    """What a message or a record repeats: in which of its fields, as what, how often at most, and how that is said.
+
+    Attributes:
+        counter: the field that counts them; None: each is in an element with this `id`.
+        record: the fixed fields of `part`, which is all of one.
+        unit: bytes that the counter counts in; 0: it counts records.
+    """
+
+    name: str
+    struct: type[msgspec.Struct]
+    record: Record
+    max: int
+    counter: str | None
+    id: int | None
+    part: Part
+    unit: int
+
+
+def _unit_of(repeat: RepeatDocument) -> int:
+    return 0 if repeat.count_unit == "record" else repeat.count_unit
+
+
+def up_to(size: int, align: int) -> int:
+    """The next multiple of `align`."""
+    return -(-size // align) * align
