@@ -64,15 +64,15 @@ class Assignment(_Value, frozen=True):
 
 
 class Dial(_Value, frozen=True):
-    """To MSE workers: where the WLCs listen, and when to begin (monotonic ns).
+    """To MSE workers: dial, at the plan's rate. Each begins when it is ready: no figure counts from that time.
 
     Attributes:
-        again_until_ns: a WLC that is not there is dialed again until then.
+        addresses: where the WLCs listen.
+        again_until_ns: a WLC that is not there is dialed again until then (monotonic ns).
     """
 
     addresses: tuple[tuple[str, int], ...]
-    at_ns: int
-    again_until_ns: int = 0
+    again_until_ns: int
 
 
 class StartLoad(_Value, frozen=True):

@@ -297,8 +297,7 @@ class Supervisor:
         if plan.use.plays_mse:
             if not notify and wait_ns:
                 await listened_at(self._addresses(), wait_ns, partial(self.fleet.until, lambda: False))
-            at_ns = time.monotonic_ns() + LEAD_NS
-            await self.fleet.tell_all(Dial(self._addresses(), at_ns, at_ns + (wait_ns or 0)), Role.MSE)
+            await self.fleet.tell_all(Dial(self._addresses(), time.monotonic_ns() + (wait_ns or 0)), Role.MSE)
         if plan.sessions_per_user:
             pass  # whoever leads musters them
         elif plan.use.plays_mse:

@@ -374,7 +374,7 @@ class Worker:
             return self._drivers.shaking_mses(self._equipment, order.addresses, contexts)
         shard = self._drivers.mses(self._equipment, order.addresses, contexts)
         if not plan.sessions_per_user:
-            shard.start_dialing(order.at_ns, order.again_until_ns)
+            shard.start_dialing(self._equipment.clock(), order.again_until_ns)
         return shard
 
     def _clock(self, skew_ns: int) -> Clock | None:

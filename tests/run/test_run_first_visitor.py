@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import ProfileDocument
-from loadgen.run.channel import Assignment, Progress
+from loadgen.run.channel import Assignment, Dial, Progress
 from loadgen.run.worker import Worker
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.reading import scenario_untrusted
@@ -74,6 +74,24 @@ def test_that_the_last_session_has_gone_is_told_before_the_interval_is_over() ->
     assert isinstance(value, Progress)
     assert value.active == 0
     assert 0 <= told_s - left_s <= 0.05
+
+
+def test_mses_are_dialed_from_when_their_worker_is_ready() -> None:
+    """To make its contexts has taken time: what would have been dialed meanwhile does not come all at once."""
+    scenario, profile = scenario_untrusted({"name": "ready", "load": {"rate": 1}}, Path("ready.toml"))
+    worker, _ = made(Role.MSE, make_plan(scenario, profile, use=Use.BOTH), profile, Told())
+    now_ns = 5 * NS_PER_S
+    dialing: list[tuple[int, int]] = []
+
+    def mses(*_: object) -> SimpleNamespace:
+        nonlocal now_ns
+        now_ns += NS_PER_S
+        return SimpleNamespace(start_dialing=lambda *times_ns: dialing.append(times_ns))
+
+    worker._equipment = worker._equipment._replace(clock=lambda: now_ns)
+    worker._drivers = worker._drivers._replace(mses=mses)  # type: ignore[arg-type]
+    worker._mse_shard(Dial((("192.0.2.1", 16113),), 7 * NS_PER_S))
+    assert dialing == [(6 * NS_PER_S, 7 * NS_PER_S)]
 
 
 def test_a_worker_compiles_no_profile_that_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
