@@ -11,6 +11,9 @@ that grows slower is not taken for a clock. Bounds that contradict each other sa
 themselves: in a stream, what was sent later stands behind; where it says that it was sent before, the clock was put
 back, and nothing that was known of it holds any more.
 
+One notification may bear a time that is wrong: what only one read of them says of a clock moves nothing. It is shown as
+if it were right, if it would have come before it was sent, and what follows from that for all others is told.
+
 That a clock is ahead is proven: nothing comes before it was sent. That one is behind, or falls back, is not: so it
 looks, too, if a WLC says that it sent what it holds, and answers questions at once. Durations are corrected as for a
 clock, and by how much they may be longer has all of that in it.
@@ -18,101 +21,23 @@ clock, and by how much they may be longer has all of that in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated
+from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.measure.clock_readings import Clocks, OfWlcs
+from loadgen.measure.drift import SLEW_PER, Drift
+from loadgen.measure.grain import Grain
+from loadgen.measure.leasts import Leasts
 from loadgen.measure.stages import Int64s
 from loadgen.measure.stamps import FAR_NS, Stamps
-from loadgen.units import NS_PER_S
+from loadgen.units import NS_PER_MS
 
-# A clock that is being put right is slewed by at most 500 ppm, for a while; crystals are off by up to 100 ppm.
-_SLEW_PER = 5000  # 1 ns in 5000: 200 ppm
-# The least of a window stands for it, and for the next one; from then on it grows looser.
-_WINDOW_NS = 5 * NS_PER_S
 # A clock that was set that often is none to correct by.
 _MOST_STEPS = 10
-# Drift that does not show is known to be none when it could be no more than this: crystals differ by more.
-_DRIFT_KNOWN_PPB = 10_000
-_LISTED = 16
-
-
-class ClockReading(msgspec.Struct, frozen=True):
-    """The clock of one WLC, held against that of a worker.
-
-    Attributes:
-        wlc: its address.
-        sessions: that brought notifications; corrected: of those, whose durations are corrected.
-        offset_ns: how far it is ahead of ours, give or take `uncertainty_ns`; by the session that tells it best.
-        drift_ppb: how fast it gains on ours, in ns a second, give or take `drift_uncertainty_ppb`; None: not known.
-        steps: how often it was set meanwhile.
-    """
-
-    wlc: Annotated[str, msgspec.Meta(max_length=300)]
-    sessions: int
-    corrected: int
-    offset_ns: int
-    uncertainty_ns: int
-    drift_ppb: int | None = None
-    steps: int = 0
-    drift_uncertainty_ppb: int = 0
-
-
-class Clocks(msgspec.Struct, frozen=True):
-    """The clocks of all WLCs that are not ours, as notifications and round trips tell of them.
-
-    Attributes:
-        wlcs: how many have one; corrected: of those, how many are not ours by more than the uncertainty.
-        unsteady: sessions whose WLC's clock was set again and again: nothing of theirs is corrected.
-        less_ns, more_ns: by so much durations of notifications may be less, or more, than they are shown.
-        readings: the clocks that are furthest off.
-        held_ns: of `more_ns`, what was taken off for a clock that is behind or fell back, if a WLC held it instead.
-    """
-
-    wlcs: int = 0
-    corrected: int = 0
-    unsteady: int = 0
-    less_ns: int = 0
-    more_ns: int = 0
-    readings: Annotated[tuple[ClockReading, ...], msgspec.Meta(max_length=_LISTED)] = ()
-    held_ns: int = 0
-
-
-def merged(parts: Iterable[Clocks]) -> Clocks:
-    """What several workers found. A WLC with which more than one of them has sessions is listed once."""
-    parts = tuple(parts)
-    best: dict[str, ClockReading] = {}
-    again = again_corrected = 0
-    for reading in (reading for part in parts for reading in part.readings):
-        if (known := best.get(reading.wlc)) is None:
-            best[reading.wlc] = reading
-            continue
-        again += 1
-        again_corrected += bool(known.corrected and reading.corrected)
-        best[reading.wlc] = msgspec.structs.replace(
-            min(known, reading, key=lambda each: each.uncertainty_ns),
-            sessions=known.sessions + reading.sessions,
-            corrected=known.corrected + reading.corrected,
-            steps=max(known.steps, reading.steps),
-        )
-    return Clocks(
-        wlcs=sum(part.wlcs for part in parts) - again,
-        corrected=sum(part.corrected for part in parts) - again_corrected,
-        unsteady=sum(part.unsteady for part in parts),
-        less_ns=max((part.less_ns for part in parts), default=0),
-        more_ns=max((part.more_ns for part in parts), default=0),
-        readings=_furthest(best.values()),
-        held_ns=max((part.held_ns for part in parts), default=0),
-    )
-
-
-def _furthest(readings: Iterable[ClockReading]) -> tuple[ClockReading, ...]:
-    """The WLCs worth naming: first those that are corrected, or were set, by how far they are off."""
-    key = lambda each: (not each.corrected, -each.steps, -abs(each.offset_ns), each.wlc)  # noqa: E731
-    return tuple(sorted(readings, key=key)[:_LISTED])
+# A time by which its clock would be no further ahead than that is told of as uncertain, and not as wrong.
+_WRONG_NS = 10 * NS_PER_MS
 
 
 class PeerClocks:
@@ -133,12 +58,15 @@ class PeerClocks:
         places = {name: place for place, name in enumerate(self._names)}
         self._wlc = np.array([places[wlc] for wlc in wlcs], np.int64)
         self._slack_ns = slack_ns
-        # A clock is ahead by no less than the negative of the least raw duration: of this window, and of those before.
-        self._recent, self._least = np.full(rows, FAR_NS), np.full(rows, FAR_NS)
-        self._window_ns = self._before_ns = 0  # when it began, and the one before
+        # A clock is ahead by no less than the negative of the least raw duration.
+        self._leasts = Leasts(rows)
+        self._grain = Grain(rows)
         # And by no more than this: as it was at time 0, had it been found then; now it is that and `_slewed`. So with
         # the bound by which round trips are compared.
         self._most = np.full(rows, FAR_NS)
+        self._once = np.zeros(
+            rows, bool
+        )  # the first read of a session says so, and there was nothing to hold it against
         self._round, self._round_bound = np.full(rows, FAR_NS), np.full(rows, FAR_NS)
         self._setting_up = np.zeros(rows, bool)  # no round trip of a running session is known
         self._asked = np.zeros(rows, np.int64)  # since this time what comes was sent; 0: no question is open
@@ -147,7 +75,14 @@ class PeerClocks:
         # What one notification behind an answer says, if its clock must have been put back: its bound, and the round
         # trip. The next one is to say so, too: it may be that this one was held, or that its time is wrong.
         self._claimed, self._claimed_round = np.full(rows, FAR_NS), np.zeros(rows, np.int64)
+        self._claim_ns = np.zeros(rows, np.int64)  # the read that it came with
         self._claims = 0  # rows with one
+        # One before which nothing was known of its clock is corrected by until the next.
+        self._trial = np.zeros(rows, bool)
+        # Further ahead than it can be, says one read alone: it was put forward, or the time is wrong.
+        self._leap = np.zeros(rows, bool)
+        self._leaps = 0  # rows of which that is so
+        self._lone = self._lone_ns = 0  # see `Clocks`
         self._answered: dict[int, tuple[int, int]] = {}  # what is to become of them once the batch was taken
         self._offset = np.zeros(rows, np.int64)  # what a row's durations are corrected by
         self._correcting = 0  # rows for which it is not 0
@@ -159,6 +94,7 @@ class PeerClocks:
         self._ahead = np.zeros(rows, np.int64)
         self._held_ns = 0  # the most of it. What has been shown stays shown, whatever becomes of its session.
         self._now_ns = 0  # when the last notifications came
+        self._notice_ns = np.zeros(rows, np.int64)  # when the last notice of a row came
         self._drift = Drift(rows)
         # Notices are taken as they come, and measurements when all that was read was looked through.
         self._stamps, self._notice_stamps = Stamps(rows, slack_ns), Stamps(rows, slack_ns)
@@ -167,7 +103,11 @@ class PeerClocks:
 
     def set_up(self, row: int, asked_ns: int, answered_ns: int) -> None:
         """A session begins; this is the round trip of its subscription."""
-        self._recent[row] = self._least[row] = self._most[row] = FAR_NS
+        self._let_go(np.array([row]))
+        self._leasts.begin(row)
+        self._grain.begin(row)
+        self._most[row] = FAR_NS
+        self._trial[row] = False
         self._shown[row] = -FAR_NS
         self._forget(row)
         self._withdraw(row)
@@ -217,30 +157,51 @@ class PeerClocks:
             sent_ns: when the last one of each row was sent, by its WLC's clock.
 
         Returns:
-            What is to be added to the durations of each row; None: nothing, to any.
+            What is to be added to each duration; None: nothing, to any.
         """
-        return self._learn(rows, starts, raw, done_ns, self._stamps.fell_back(rows, sent_ns))
-
-    def _learn(
-        self, rows: Int64s, starts: Int64s | None, raw: Int64s, done_ns: Sequence[int], back: Int64s | None
-    ) -> Int64s | None:
-        """Args: back: places in `rows` of those whose clock was put back."""
-        self._now_ns = done_ns[-1]
-        if self._now_ns >= self._window_ns + _WINDOW_NS:
-            self._begin_window()
+        back = self._stamps.fell_back(rows, sent_ns)
+        if self._stamps.overtaken is not None:
+            self._refute(rows[self._stamps.overtaken])
+        self._grain.take(rows, sent_ns)
         least = raw if starts is None else np.minimum.reduceat(raw, starts)
+        self._learn(rows, raw if starts is None else raw[starts], least, done_ns, back)
+        offset = self._offset[rows] if self._correcting else None
+        early = (least if offset is None else least + offset) < 0
+        some = np.count_nonzero(early)
+        if offset is None:
+            if not some:
+                return None
+            offset = np.zeros(len(rows), np.int64)
+        ends = None
+        if starts is not None:
+            ends = np.append(starts[1:], len(raw))
+            offset = np.repeat(offset, ends - starts)
+        for place in np.flatnonzero(early).tolist() if some else ():
+            mine = slice(place, place + 1) if starts is None or ends is None else slice(starts[place], ends[place])
+            wrong = raw[mine] + offset[mine] < 0
+            offset[mine][wrong] = self._by_itself(int(rows[place]), int(least[place]))
+            self._leasts.mixed[rows[place]] |= not wrong.all()  # the others are shown by what was known before
+        return offset
+
+    def _learn(self, rows: Int64s, first: Int64s, least: Int64s, done_ns: Sequence[int], back: Int64s | None) -> None:
+        """Args: first, least: of each row's raw durations. back: places in `rows` of clocks that were put back."""
+        now_ns = self._now_ns = done_ns[-1]
+        if self._leasts.is_over(now_ns):
+            self._begin_window()
         if back is not None:
             self._put_back(rows[back], least[back])
-        less = least < self._recent[rows]
+        if self._leaps:
+            self._refute_leaps(rows, least)
+        less = least < self._leasts.recent[rows]
         if np.count_nonzero(less):
             self._learn_least(rows[less], least[less])
+        self._leasts.seen_ns[rows] = now_ns
         if self._claims:
             self._try_claims(rows, least)
         if self._waiting:
-            self._learn_most(rows, raw if starts is None else raw[starts], least, done_ns)
+            self._learn_most(rows, first, least, done_ns)
         if self._answered:
             self.settle()
-        return self._offset[rows] if self._correcting else None
 
     def correct_one(self, row: int, raw_ns: int, done_ns: int, sent_ns: int) -> int:
         """The same for one notification that is taken by itself: what is to be added to its durations."""
@@ -248,23 +209,41 @@ class PeerClocks:
             self._settle(row)
         raw_ns = max(-FAR_NS, min(raw_ns, FAR_NS))
         rows, back = np.array([row]), None
-        if not self._notice_stamps.is_in_order(row, sent_ns):
+        if done_ns == self._notice_ns[row]:
+            self._notice_stamps.go_on(row, sent_ns)
+        elif not self._notice_stamps.is_in_order(row, sent_ns):
             back = self._notice_stamps.fell_back(rows, np.array([sent_ns]))
-        known = not self._asked[row] and raw_ns >= self._recent[row] and self._claimed[row] == FAR_NS
-        if back is not None or not known or done_ns >= self._window_ns + _WINDOW_NS:
-            self._learn(rows, None, np.array([raw_ns]), (done_ns,), back)
-        return self.offset_of(row)
+            if self._notice_stamps.overtaken is not None:
+                self._refute(rows)
+        self._notice_ns[row] = done_ns
+        self._grain.take(rows, np.array([sent_ns]))
+        known = not self._asked[row] and raw_ns >= self._leasts.recent[row] and self._claimed[row] == FAR_NS
+        if back is not None or not known or self._leap[row] or self._leasts.is_over(done_ns):
+            raw = np.array([raw_ns])
+            self._learn(rows, raw, raw, (done_ns,), back)
+        else:
+            self._leasts.seen_ns[row] = done_ns
+        offset = self.offset_of(row)
+        return offset if raw_ns + offset >= 0 else self._by_itself(row, raw_ns)
 
     def offset_of(self, row: int) -> int:
         """What is to be added to the durations of this one now."""
         return int(self._offset[row])
 
+    def _by_itself(self, row: int, least: int) -> int:
+        """What is added to durations that would be below 0: as its own fastest one says, if that may be a time."""
+        if least <= -FAR_NS or self._steps[row] > _MOST_STEPS:
+            return self.offset_of(row)
+        lowest = -least
+        highest = lowest + int(self._round[row])
+        bound = int(self._bound(np.array([row]), self._now_ns)[0])
+        return (lowest + (min(highest, bound) if bound >= lowest else highest)) // 2
+
     def _begin_window(self) -> None:
-        self._drift.take(self._recent)
-        self._least += _slewed(self._now_ns - self._window_ns)
-        np.minimum(self._least, self._recent, out=self._least)
-        self._recent[:] = FAR_NS
-        self._before_ns, self._window_ns = self._window_ns or self._now_ns, self._now_ns
+        rows = np.arange(len(self._wlc))
+        self._drift.take(self._leasts.recent, self._grain.of(rows))
+        old = self._leasts.begin_window(self._now_ns, _slewed(self._now_ns - self._leasts.window_ns))
+        self._let_go(old)
         if self._correcting:
             self._judge(np.flatnonzero(self._offset), self._now_ns)
 
@@ -273,24 +252,77 @@ class PeerClocks:
         if int(least.min()) <= -FAR_NS:
             likely = least > -FAR_NS
             rows, least = rows[likely], least[likely]
-        self._recent[rows] = least
-        self._drift.came_ns[rows] = self._now_ns
-        less = least < self._least[rows]
-        if not less.any():
+        now_ns, known, since = self._now_ns, self._leasts.known(rows), self._leasts.since(rows)
+        lower, two = self._leasts.come(rows, least, now_ns)
+        self._drift.came_ns[rows] = now_ns
+        if not lower.size:
             return
-        rows, least, now_ns = rows[less], least[less], self._now_ns
-        new = rows[self._first_ns[rows] == 0]
+        new = rows[lower][self._first_ns[rows[lower]] == 0]
         self._first_ns[new] = now_ns
-        # Further than it can be: it was put forward.
-        if (stepped := rows[-least > self._most[rows] + _slewed(now_ns)]).size:
-            self._most[stepped] = FAR_NS
-            self._step(stepped)
-        self._judge(rows, now_ns)
+        if two.size:
+            # Others have come meanwhile, and were taken by what was known before.
+            shown = two[since[two] & (known[two] < FAR_NS)]
+            short = known[shown] - self._leasts.known(rows[shown])
+            self._lone_ns = max(self._lone_ns, _most_of(short[short > self._round[rows[shown]] // 2]))
+            # Further than it can be: it was put forward; or what says so, says it alone.
+            if (leapt := rows[two][self._leaps_by(rows[two], self._leasts.known(rows[two]))]).size:
+                self._most[leapt] = FAR_NS
+                self._step(leapt[~self._once[leapt]])
+            self._judge(rows[two], now_ns)
+        rows = rows[lower]
+        leap = (self._leasts.lone[rows] < FAR_NS) & self._leaps_by(rows, self._leasts.lone[rows])
+        self._leaps += int(np.count_nonzero(leap)) - int(np.count_nonzero(self._leap[rows]))
+        self._leap[rows] = leap
+
+    def _bound(self, rows: Int64s, now_ns: int) -> Int64s:
+        """How far clocks are ahead at most, whatever the fastest notification took."""
+        return self._most[rows] + _slewed(now_ns) + self._grain.of(rows)
+
+    def _leaps_by(self, rows: Int64s, least: Int64s) -> NDArray[np.bool_]:
+        """Whether these raw durations would have them further ahead than they can be."""
+        leaps: NDArray[np.bool_] = -least > self._bound(rows, self._now_ns)
+        return leaps
+
+    def _refute_leaps(self, rows: Int64s, least: Int64s) -> None:
+        """A clock that was put forward stays there: the next read says so, too, or the time was wrong."""
+        doubtful = self._leap[rows] & (self._leasts.lone_ns[rows] != self._now_ns)
+        doubtful &= ~self._leaps_by(rows, least)
+        self._refute(rows[doubtful])
+
+    def _refute(self, rows: Int64s) -> None:
+        """What stands alone there cannot be right."""
+        self._leasts.mixed[rows] = True  # it may be that nothing was taken since, but this says as much
+        self._lone += self._doubts(rows)[0]
+        self._forget_lone(rows)
+
+    def _let_go(self, rows: Int64s) -> None:
+        """Nothing has borne out what stands alone there, nor shown that it cannot be right."""
+        lone, ahead_ns = self._doubts(rows)
+        self._lone += lone
+        self._lone_ns = max(self._lone_ns, ahead_ns)
+        self._forget_lone(rows)
+
+    def _forget_lone(self, rows: Int64s) -> None:
+        self._leaps -= int(np.count_nonzero(self._leap[rows]))
+        self._leap[rows] = False
+        self._leasts.forget_lone(rows)
+
+    def _doubts(self, rows: Int64s) -> tuple[int, int]:
+        """Of what stands alone: how many are taken for wrong, and by how much durations may be longer if one is not."""
+        lone, known = self._leasts.lone[rows], self._leasts.known(rows)
+        rows = rows[(lone < known) & (known < FAR_NS) & self._leasts.since(rows)]
+        if not rows.size:
+            return 0, 0
+        lone, known, half = self._leasts.lone[rows], self._leasts.known(rows), self._round[rows] // 2
+        further = known - lone
+        likely = np.minimum(-lone, np.maximum(self._bound(rows, self._now_ns), -known)) + known
+        wrong = further > np.maximum(np.maximum(half, self._grain.of(rows)), max(_WRONG_NS, self._slack_ns))
+        return int(np.count_nonzero(wrong)), _most_of(likely[likely > half])
 
     def _learn_most(self, rows: Int64s, first: Int64s, least: Int64s, done_ns: Sequence[int]) -> None:
         """Notifications came behind the answer to a question: they were sent after it was asked."""
         slewed = _slewed(self._now_ns)
-        lost = _slewed(self._now_ns - self._before_ns)  # by a clock since its minimum came, at most
+        lost = _slewed(self._now_ns - self._leasts.before_ns)  # by a clock since its minimum came, at most
         told = np.flatnonzero(self._asked[rows])
         for place in told.tolist():
             row, took = int(rows[place]), int(self._took[rows[place]])
@@ -299,27 +331,51 @@ class PeerClocks:
             self._waiting -= 1
             if max(abs(most), abs(int(least[place]))) >= FAR_NS:
                 continue
-            if most < -int(min(self._least[row], self._recent[row])) - lost:
+            known = int(self._leasts.known(row))
+            behind = most + int(self._grain.of(rows[place : place + 1])[0])
+            if behind < (-known - lost if known < FAR_NS else 0):
                 self._claims += self._claimed[row] == FAR_NS
                 self._claimed[row], self._claimed_round[row] = most - slewed, took
+                self._claim_ns[row] = self._now_ns
+                if known >= FAR_NS:
+                    self._correct_on_trial(row, most)
                 continue
-            self._most[row] = min(int(self._most[row]), most - slewed)
+            if most - slewed < self._most[row]:
+                self._most[row], self._once[row] = most - slewed, known >= FAR_NS
         if told.size:
             self._judge(rows[told], self._now_ns)
+
+    def _correct_on_trial(self, row: int, most: int) -> None:
+        """The first read of a session has its clock behind, and is shown by that; the next one says whether it is."""
+        lowest = -int(self._leasts.lone[row])
+        offset = (lowest + max(lowest, min(most, lowest + int(self._round[row])))) // 2
+        self._correct_by(row, offset)
+        self._trial[row] = True
+        self._held_ns = max(self._held_ns, -offset)
 
     def _try_claims(self, rows: Int64s, least: Int64s) -> None:
         """Notifications came behind those that say that their clock was put back."""
         slewed = _slewed(self._now_ns)
         for place in np.flatnonzero(self._claimed[rows] != FAR_NS).tolist():
             row = int(rows[place])
-            claimed, took = int(self._claimed[row]), int(self._claimed_round[row])
+            claimed, took, trial = int(self._claimed[row]), int(self._claimed_round[row]), bool(self._trial[row])
+            agrees = -int(least[place]) <= claimed + slewed
+            if agrees and self._claim_ns[row] == self._now_ns:
+                continue  # it is of the same read
             self._withdraw(row)
-            if -int(least[place]) > claimed + slewed:
+            self._trial[row] = False
+            if not agrees:
+                if trial:
+                    self._correct_by(row, 0)
+                continue
+            if trial:
+                self._most[row], self._once[row] = claimed, False
+                self._judge(rows[place : place + 1], self._now_ns)
                 continue
             # What was known of it before is void.
-            self._least[row] = self._recent[row] = least[place]
+            self._put(rows[place : place + 1], least[place : place + 1])
             self._round[row], self._round_bound[row] = took, took - slewed
-            self._most[row] = claimed
+            self._most[row], self._once[row] = claimed, False
             self._drift.came_ns[row] = self._now_ns
             self._step(rows[place : place + 1])
             self._stamps.begin(row)
@@ -334,8 +390,9 @@ class PeerClocks:
         """These clocks were put back: as received, unless a round trip tells more; and nothing was held before it."""
         likely = np.abs(least) < FAR_NS
         rows = rows[likely]
-        self._least[rows] = self._recent[rows] = least[likely]
-        self._most[rows] = self._claimed[rows]
+        self._put(rows, least[likely])
+        self._trial[rows] = False
+        self._most[rows], self._once[rows] = self._claimed[rows], False
         self._claims -= int(np.count_nonzero(self._claimed[rows] != FAR_NS))
         self._claimed[rows] = FAR_NS
         self._ahead[rows] = 0
@@ -346,15 +403,23 @@ class PeerClocks:
         self._step(rows)
         self._judge(rows, self._now_ns)
 
+    def _put(self, rows: Int64s, least: Int64s) -> None:
+        """What was known of these, and what stood alone, was of another clock."""
+        self._leaps -= int(np.count_nonzero(self._leap[rows]))
+        self._leap[rows] = False
+        self._leasts.put(rows, least)
+
     def _step(self, rows: Int64s) -> None:
         self._steps[rows] += 1
+        self._grain.begin(rows)
         self._drift.begin(rows)
 
     def _judge(self, rows: Int64s, now_ns: int) -> None:
-        """Whose durations are corrected, and by how much."""
+        """Whose durations are corrected, and by how much: of those of which more than one read tells."""
+        rows = rows[self._leasts.known(rows) < FAR_NS]
         lowest, highest = self._range(rows, now_ns)
         before = self._offset[rows]
-        proven = (lowest > 0) | (self._most[rows] + _slewed(now_ns) < 0)
+        proven = (lowest > 0) | (self._bound(rows, now_ns) < 0)
         # Not to and fro: a clock that was wrong is right again when its offset is within the uncertainty.
         wrong = proven | ((before != 0) & ((lowest > 0) | (highest < 0)))
         after = np.where(wrong & (self._steps[rows] <= _MOST_STEPS), (lowest + highest) // 2, 0)
@@ -367,10 +432,16 @@ class PeerClocks:
         self._held_ns = max(self._held_ns, _most_of((ahead - after)[highest < ahead]))
 
     def _range(self, rows: Int64s, now_ns: int) -> tuple[Int64s, Int64s]:
-        """How far clocks are ahead, at least and at most: the fastest took no longer than the fastest round trip."""
-        lowest = -np.minimum(self._least[rows], self._recent[rows])
-        highest = np.minimum(self._most[rows] + _slewed(now_ns), lowest + self._round[rows])
-        return lowest, np.maximum(lowest, highest)
+        """How far clocks are ahead, at least and at most: the fastest took no longer than the fastest round trip. Of
+        those of which one read tells, as it does.
+        """
+        known, lone, took = self._leasts.known(rows), self._leasts.lone[rows], self._round[rows]
+        known = np.where(known < FAR_NS, known, lone)
+        # One that stands alone, and by less than is uncertain anyway, may be the fastest.
+        fastest = np.where(known - lone <= took // 2, np.minimum(known, lone), known)
+        highest = np.minimum(self._bound(rows, now_ns), took - fastest)
+        # Bounds that cross by what a clock loses in a window: it is between them.
+        return np.minimum(-known, highest), np.maximum(-known, highest)
 
     def _correct_by(self, row: int, offset_ns: int) -> None:
         self._correcting += (offset_ns != 0) - int(self._offset[row] != 0)
@@ -381,109 +452,36 @@ class PeerClocks:
     def survey(self) -> Clocks:
         """How the clocks stand when the last notifications have come."""
         rows = np.flatnonzero(self._first_ns)
-        if not rows.size:
-            return Clocks(more_ns=self._held_ns, held_ns=self._held_ns)
         lowest, highest = self._range(rows, self._now_ns)
-        offset, uncertainty = (lowest + highest) // 2, (highest - lowest) // 2
-        corrected = self._offset[rows] != 0
-        # Of all sessions with a WLC, the one that tells its clock best.
-        wlc = self._wlc[rows]
-        order = np.lexsort((uncertainty, wlc))
-        best = order[np.flatnonzero(np.diff(wlc[order], prepend=-1))]
-        sessions, wrong, steps = (np.zeros(len(self._names), np.int64) for _ in range(3))
-        np.add.at(sessions, wlc, 1)
-        np.add.at(wrong, wlc, corrected)
-        np.maximum.at(steps, wlc, self._steps[rows])
-        # As `_furthest` has them, before there are thousands.
-        theirs = wlc[best]
-        furthest = np.lexsort((-np.abs(offset[best]), -steps[theirs], wrong[theirs] == 0))[:_LISTED]
+        # A clock that goes on by steps says nothing finer.
+        grain, corrected, steps = self._grain.of(rows), self._offset[rows] != 0, self._steps[rows]
+        corrected &= ~self._trial[rows]
+        offset, uncertainty = (lowest + highest) // 2, (highest - lowest) // 2 + grain
+        found = OfWlcs(self._wlc[rows], offset, uncertainty, corrected, steps)
         readings = tuple(
-            ClockReading(
-                wlc=self._names[wlc[place]],
-                sessions=int(sessions[wlc[place]]),
-                corrected=int(wrong[wlc[place]]),
-                offset_ns=int(offset[place]),
-                uncertainty_ns=int(uncertainty[place]),
-                drift_ppb=self._drift.of(int(rows[place])),
-                steps=int(steps[wlc[place]]),
-                drift_uncertainty_ppb=self._drift.uncertainty_of(int(rows[place])),
-            )
-            for place in best[furthest].tolist()
+            found.reading(place, self._names, *self._drift.told(int(rows[place])))
+            for place in found.furthest().tolist()
         )
-        raw = best[wrong[theirs] == 0]  # shown as they came, though their clocks may be anywhere in the range
+        raw = found.uncorrected  # shown as they came, though their clocks may be anywhere in the range
+        lone, lone_ns = self._doubts(rows)
+        lone_ns = max(lone_ns, self._lone_ns)
+        apart = _most_of(uncertainty[corrected])
         return Clocks(
-            wlcs=len(best),
-            corrected=int(np.count_nonzero(wrong)),
-            unsteady=int(np.count_nonzero(self._steps[rows] > _MOST_STEPS)),
-            less_ns=max(_most_of(uncertainty[corrected]), _most_of(-lowest[raw]), _most_of(self._overstated[rows])),
-            more_ns=max(_most_of(uncertainty[corrected]), _most_of(highest[raw])) + self._held_ns,
+            wlcs=len(found.best),
+            corrected=len(found.best) - len(raw),
+            unsteady=int(np.count_nonzero(steps > _MOST_STEPS)),
+            less_ns=max(apart, _most_of((grain - lowest)[raw]), _most_of(self._overstated[rows])),
+            more_ns=max(apart, _most_of((highest + grain)[raw])) + self._held_ns + lone_ns,
             readings=readings,
             held_ns=self._held_ns,
+            lone=self._lone + lone,
+            lone_ns=lone_ns,
         )
-
-
-class Drift:
-    """How fast clocks gain on ours: by the fastest notifications of windows that are far apart.
-
-    One window tells where a clock stands, give or take half of a round trip of its own, if there is one: whatever made
-    notifications late in it, made that late, too. From then on two of them tell how far it came.
-    """
-
-    def __init__(self, rows: int) -> None:
-        self.came_ns = np.zeros(rows, np.int64)  # when the fastest notification of this window came
-        self._round = np.full(rows, FAR_NS)  # the least round trip since there was a window
-        # The window that drift is taken from: when, how far ahead the clock was at least, and the round trip.
-        self._base_ns, self._base, self._base_round = (np.zeros(rows, np.int64) for _ in range(3))
-        self._ppb, self._uncertainty_ppb = np.zeros(rows), np.full(rows, np.inf)
-
-    def begin(self, rows: int | Int64s) -> None:
-        """Their clocks are others from now on."""
-        self._base_ns[rows] = 0
-        self._round[rows] = FAR_NS
-        self._uncertainty_ppb[rows] = np.inf
-
-    def round_trip(self, row: int, took_ns: int) -> None:
-        """One that was answered in this window."""
-        if took_ns < self._round[row]:
-            self._round[row] = took_ns
-
-    def take(self, least: Int64s) -> None:
-        """A window is over. Args: least: the least raw duration in it, of every row; far away if there was none."""
-        told = np.flatnonzero(np.abs(least) < FAR_NS)
-        rows = told[self._round[told] < FAR_NS]
-        at_ns, ahead, took = self.came_ns[rows], -least[rows], self._round[rows]
-        self._round[told] = FAR_NS
-        based, since = self._base_ns[rows] > 0, np.maximum(at_ns - self._base_ns[rows], 1)
-        # Both were ahead by no less than that, and by no more than a round trip more.
-        ppb = (ahead - self._base[rows] + (took - self._base_round[rows]) / 2) * NS_PER_S / since
-        uncertainty = (took + self._base_round[rows]) / 2 * NS_PER_S / since
-        better = based & (uncertainty < self._uncertainty_ppb[rows])
-        self._ppb[rows[better]], self._uncertainty_ppb[rows[better]] = ppb[better], uncertainty[better]
-        # One that was slow, as when everybody subscribes, would have drift wait for long.
-        fresh = ~based | (~self._known(rows) & (took < self._base_round[rows] / 2))
-        self._uncertainty_ppb[rows[fresh]] = np.inf
-        for column, values in ((self._base_ns, at_ns), (self._base, ahead), (self._base_round, took)):
-            column[rows[fresh]] = values[fresh]
-
-    def of(self, row: int) -> int | None:
-        """In ns a second; None: not known."""
-        return round(float(self._ppb[row])) if self._known(np.array([row]))[0] else None
-
-    def uncertainty_of(self, row: int) -> int:
-        """Of that; 0 where it is not known."""
-        return 0 if self.of(row) is None else round(float(self._uncertainty_ppb[row]))
-
-    def _known(self, rows: Int64s) -> NDArray[np.bool_]:
-        ppb, uncertainty = np.abs(self._ppb[rows]), self._uncertainty_ppb[rows]
-        known: NDArray[np.bool_] = (ppb > uncertainty) | (uncertainty <= _DRIFT_KNOWN_PPB)
-        # What gains more than a clock is slewed by was set, or is none.
-        known &= ppb - uncertainty <= NS_PER_S / _SLEW_PER
-        return known
 
 
 def _slewed(now_ns: int) -> int:
     """What a clock may have gained or lost until now."""
-    return now_ns // _SLEW_PER
+    return now_ns // SLEW_PER
 
 
 def _most_of(column: Int64s) -> int:

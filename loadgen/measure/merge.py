@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 
 from loadgen.measure.books import settle
-from loadgen.measure.clocks import Clocks, merged
+from loadgen.measure.clock_readings import Clocks, merged
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.moments import Moments
 from loadgen.measure.names import MAXIMA

@@ -9,7 +9,8 @@ from functools import cached_property
 import msgspec
 import numpy as np
 
-from loadgen.measure.clocks import Clocks, PeerClocks
+from loadgen.measure.clock_readings import Clocks
+from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.histogram import Bins, Filled
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.measure.clocks import ClockReading, Clocks
+from loadgen.measure.clock_readings import ClockReading, Clocks
 from loadgen.units import NS_PER_MS, format_duration
 
 # Durations that may be less by that many times what the lines about clocks say are worth one of their own.
@@ -11,24 +11,39 @@ _NOT_SAID = 2
 
 def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
     """What is to be known of them: each that is not ours, `most` of them at most; nothing if there are no others."""
-    if not clocks.wlcs and not clocks.held_ns:
+    if not (clocks.wlcs or clocks.held_ns or clocks.lone):
         return []
     off = [reading for reading in clocks.readings if reading.corrected or reading.steps or _apart(reading)]
     lines = [_line(reading) for reading in off[:most]]
     if clocks.held_ns:
         held = format_duration(clocks.held_ns)
         lines.append(f"durations of notifications may be {held} longer, if that was held which was taken for a clock")
-    known_ns = max((-reading.offset_ns for reading in off if not reading.corrected), default=0)
-    if clocks.less_ns > _NOT_SAID * max(known_ns, clocks.more_ns, NS_PER_MS):
+    if clocks.less_ns > _NOT_SAID * max(_said_ns(off, clocks), NS_PER_MS):
         less = format_duration(clocks.less_ns)
+        why = "a clock was set before that was known, or a wrong time was taken for that"
+        lines.append(f"durations of notifications may be {less} less, if {why}")
+    if clocks.lone:
+        alone = "reads of notifications that alone have a WLC's clock further ahead"
+        lines.append(f"{alone}: {clocks.lone:,}, taken for wrong times")
+    if clocks.lone_ns > NS_PER_MS:
+        longer = format_duration(clocks.lone_ns)
         lines.append(
-            f"durations of notifications may be {less} less, if a wrong time was taken for a clock that was set"
+            f"durations of notifications may be {longer} longer, if one that was faster than all others is right"
         )
     if rest := max(len(off), clocks.corrected) - len(off[:most]):
         lines.append(f"clocks of WLCs: {rest:,} more are not ours")
     if clocks.unsteady:
         lines.append(f"sessions whose WLC's clock was set again and again: {clocks.unsteady:,}, not corrected")
     return lines or [f"clocks of WLCs: {clocks.wlcs:,} agree with ours, to within {format_duration(clocks.more_ns)}"]
+
+
+def _said_ns(off: list[ClockReading], clocks: Clocks) -> int:
+    """By how much durations may be less by what is said of the clocks themselves. Where one that was set stands says
+    nothing of what it did to durations before that was known.
+    """
+    behind = [each.uncertainty_ns - each.offset_ns for each in off if not each.corrected and not each.steps]
+    corrected = [each.uncertainty_ns for each in off if each.corrected]
+    return max(*behind, *corrected, clocks.more_ns - clocks.held_ns - clocks.lone_ns, 0)
 
 
 def _apart(reading: ClockReading) -> bool:

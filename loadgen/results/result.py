@@ -14,7 +14,7 @@ import msgspec
 
 from loadgen import __version__
 from loadgen.loads import LoadKind
-from loadgen.measure.clocks import Clocks
+from loadgen.measure.clock_readings import Clocks
 from loadgen.measure.histogram import MetricSummary
 from loadgen.results.document import Document
 from loadgen.results.health import MachineHealth, Verdict, WorkerHealth

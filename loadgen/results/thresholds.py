@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from loadgen.errors import InputError, Problem
-from loadgen.measure.clocks import Clocks
+from loadgen.measure.clock_readings import Clocks
 from loadgen.measure.histogram import PERCENTILES, MetricSummary, samples_for
 from loadgen.measure.names import (
     BETWEEN_CLOCKS,
@@ -227,6 +227,9 @@ def _judge_one(threshold: Threshold, figures: Figures) -> ThresholdResult:
             if clocks.held_ns:
                 held = format_duration(clocks.held_ns)
                 why += f": a WLC's clock is behind or fell back by {held}, or it holds its notifications for so long"
+            elif clocks.lone_ns:
+                lone = format_duration(clocks.lone_ns)
+                why += f": {lone} of it, because one was faster than all others, and may bear a wrong time"
             return ThresholdResult(threshold.text, Status.ERROR, None, why)
     return ThresholdResult(
         threshold.text, Status.PASSED if passed else Status.FAILED, figure, f"was {_shown(figure, threshold.unit)}"

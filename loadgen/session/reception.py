@@ -183,7 +183,6 @@ class Reception:
             starts, last = (None, columns.sent_ns) if ends is None else (ends - counts, columns.sent_ns[ends - 1])
             offset = clocks.correct(numbers, starts, service, done_ns, last)
             if offset is not None:
-                offset = offset if ends is None else np.repeat(offset, counts)
                 latency, service = latency + offset, service + offset
         known = self._our_schedule and self._knows_latency
         times = columns.due_ns if known else self._moments(done, latency)

@@ -13,7 +13,7 @@ from hdrh.histogram import HdrHistogram
 from loadgen.distributed.master.whole import BadReport, WholeRun
 from loadgen.distributed.messages import WorkerInterval, nothing_of
 from loadgen.errors import ExitCode
-from loadgen.measure.clocks import ClockReading, Clocks
+from loadgen.measure.clock_readings import ClockReading, Clocks
 from loadgen.measure.histogram import Spread
 from loadgen.measure.intervals import WholeInterval
 from loadgen.results.health import Verdict

@@ -9,7 +9,7 @@ import pytest
 from report_samples import run
 from rich.console import Console
 
-from loadgen.measure.clocks import ClockReading, Clocks
+from loadgen.measure.clock_readings import ClockReading, Clocks
 from loadgen.report.clocks import clock_lines
 from loadgen.report.html import run_page
 from loadgen.report.markdown import run_markdown
@@ -19,6 +19,15 @@ AHEAD = ClockReading("192.0.2.1:16113", 3, 3, 2_000_000_000, 150_000, 30_000, 2,
 BEHIND = ClockReading("[2001:db8::1]:16113", 1, 1, -40_000_000, 1_000_000)
 SLOW = ClockReading("192.0.2.3:1", 1, 0, -5_000_000, 100_000)
 FINE = ClockReading("192.0.2.4:1", 1, 0, 20_000, 100_000)
+BACK = ClockReading("192.0.2.5:1", 1, 1, -300_000_000, 200_000, None, 1)
+BACK_LINE = (
+    "192.0.2.5:1's clock is behind ours by 300 ms, ± 200 µs, or it holds its notifications for so long, "
+    "drift not known, was set once"
+)
+LESS = (
+    "durations of notifications may be 2.00 s less, if a clock was set before that was known, "
+    "or a wrong time was taken for that"
+)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +40,36 @@ FINE = ClockReading("192.0.2.4:1", 1, 0, 20_000, 100_000)
         ),
         (
             Clocks(3, less_ns=2_000_000_000, more_ns=120_000, readings=(FINE,)),
-            ["durations of notifications may be 2.00 s less, if a wrong time was taken for a clock that was set"],
+            [LESS],
+        ),
+        # It was put back, and durations are corrected by that, from when it was known on.
+        (
+            Clocks(1, 1, 0, 300_000_000, 300_400_000, (BACK,), 300_000_000),
+            [
+                f"{BACK_LINE}: durations of notifications are corrected as for a clock",
+                "durations of notifications may be 300 ms longer, if that was held which was taken for a clock",
+                LESS.replace("2.00 s", "300 ms"),
+            ],
+        ),
+        # It was put back, and nothing told by how much before the end.
+        (
+            Clocks(1, 0, 0, 300_000_000, 400_000, (msgspec.structs.replace(BACK, corrected=0),)),
+            [f"{BACK_LINE}: not corrected", LESS.replace("2.00 s", "300 ms")],
+        ),
+        # A WLC that is slow: what is said of its clock is all.
+        (
+            Clocks(1, 0, 0, 5_100_000, 0, (SLOW,)),
+            [
+                "192.0.2.3:1's clock is behind ours by 5.00 ms, ± 100 µs, or it holds its notifications for so long, "
+                "drift not known: not corrected",
+            ],
+        ),
+        (
+            Clocks(1, 0, 0, 100_000, 80_120_000, (FINE,), lone=3, lone_ns=80_000_000),
+            [
+                "reads of notifications that alone have a WLC's clock further ahead: 3, taken for wrong times",
+                "durations of notifications may be 80.0 ms longer, if one that was faster than all others is right",
+            ],
         ),
         (Clocks(3, more_ns=120_000, readings=(FINE,)), ["clocks of WLCs: 3 agree with ours, to within 120 µs"]),
         (

@@ -11,7 +11,7 @@ from measure_samples import healthy, summary
 
 from loadgen.errors import ExitCode, InputError
 from loadgen.loads import LoadKind
-from loadgen.measure.clocks import Clocks
+from loadgen.measure.clock_readings import Clocks
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import (
@@ -379,6 +379,17 @@ def test_what_is_a_clock_or_a_hold_is_named_as_both(text: str, status: Status) -
             "was 10.0 ms; by what is known of clocks, 9.00 ms to 311 ms: "
             "a WLC's clock is behind or fell back by 300 ms, or it holds its notifications for so long"
         )
+
+
+def test_a_time_that_may_be_right_after_all_is_named() -> None:
+    clocks = Clocks(1, 0, 0, less_ns=MS, more_ns=81 * MS, lone=1, lone_ns=80 * MS)
+    figures = Figures({"notify.latency": summary(count=500, p99=10 * MS)}, {}, {}, {}, clocks=clocks)
+    near, far = judge(parse_thresholds(["notify.latency.p99 < 50ms", "notify.latency.p99 < 95ms"], "x"), figures)
+    assert (near.status, far.status) == (Status.ERROR, Status.PASSED)
+    assert near.shown == (
+        "was 10.0 ms; by what is known of clocks, 9.00 ms to 91.0 ms: "
+        "80.0 ms of it, because one was faster than all others, and may bear a wrong time"
+    )
 
 
 @pytest.mark.parametrize(("limit", "clamped"), [("50ms", 1), ("1ns", 1), ("50ms", 0)])

@@ -13,7 +13,8 @@ import pytest
 from loadgen.compare.metrics import not_counted
 from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
-from loadgen.measure.clocks import Clocks, PeerClocks
+from loadgen.measure.clock_readings import Clocks
+from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Columns

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from session_samples import ECHO_NS, histogram_values, mse_side
 
-from loadgen.measure.clocks import ClockReading, Clocks, PeerClocks, merged
+from loadgen.measure.clock_readings import ClockReading, Clocks, merged
+from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.histogram import MetricSummary
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Columns
 from loadgen.nmsp.messages import Capability, EchoResponse, ResponseStatus, SubscribeResponse, VersionResponse
+from loadgen.report.clocks import clock_lines
 from loadgen.results import thresholds
 from loadgen.session.reception import Reception
 
@@ -63,6 +65,11 @@ def always(ahead_ns: int) -> Callable[[int], int]:
     return lambda _now_ns: ahead_ns
 
 
+def due_at(number: int, per_s: int, first_ns: int = 20 * NS_PER_MS) -> int:
+    """Of a notification. No clock that goes on by ns says times that are whole ms apart."""
+    return BEGIN_NS + first_ns + number * NS_PER_S // per_s + 11 * number % 97
+
+
 def measured(
     wlcs: Sequence[Wlc], seconds: int = 20, per_s: int = 50, echo_ns: int = NS_PER_S, first_ns: int = 20 * NS_PER_MS
 ) -> Measured:
@@ -85,7 +92,7 @@ def measured(
             answered = asked + way(asked, wlc) + TRANSIT_NS + wlc.delay_ns
             events.append((answered, row, 0, (asked,)))
         for number in range(seconds * per_s):
-            due = BEGIN_NS + first_ns + number * NS_PER_S // per_s
+            due = due_at(number, per_s, first_ns)
             sent = wlc.released_ns(due)
             held = wlc.delay_ns + wlc.held_ns(sent)
             events.append((sent + way(sent, wlc) + held, row, 1, (due, sent)))
@@ -246,11 +253,10 @@ def test_one_that_is_put_back_after_the_only_round_trip_may_be_anything() -> Non
 @pytest.mark.parametrize("before_ns", [0, 5 * NS_PER_S])
 def test_one_stamp_that_is_wrong_costs_no_more_than_the_next(echo_ns: int, wrong_ns: int, before_ns: int) -> None:
     """Of 160, by a WLC whose clock is right, or was put right by round trips before."""
-    at_ns = BEGIN_NS + 3 * NS_PER_S + 20 * NS_PER_MS
+    at_ns = due_at(60, 20)
     wlc = Wlc(lambda now_ns: before_ns + wrong_ns * (now_ns == at_ns))
     found = measured([wlc], seconds=8, per_s=20, echo_ns=echo_ns)
     metric, truth = found.metrics["notify.latency"], np.array(found.truth)
-    assert at_ns in [BEGIN_NS + 20 * NS_PER_MS + number * NS_PER_S // 20 for number in range(160)]
     assert metric.p50 == pytest.approx(np.percentile(truth, 50), abs=2 * TRANSIT_NS + JITTER_NS)
     assert metric.p90 == pytest.approx(np.percentile(truth, 90), abs=2 * TRANSIT_NS + JITTER_NS)
     if wrong_ns > 0:  # what says that it was sent long before may have been held since
@@ -296,7 +302,7 @@ def test_two_of_them_say_that_it_was_put_back() -> None:
     clocks.set_up(0, BEGIN_NS - 3 * NS_PER_MS, BEGIN_NS - 2 * NS_PER_MS)
     shown: list[int] = []
     for number in range(1, 60):
-        done_ns = BEGIN_NS + number * NS_PER_S
+        done_ns = BEGIN_NS + number * NS_PER_S + 11 * number % 97
         if number % 10 == 0:
             clocks.round_trip(0, done_ns - 2 * NS_PER_MS, done_ns - NS_PER_MS)
             clocks.settle()
@@ -386,14 +392,14 @@ def test_one_that_answers_ahead_of_what_it_keeps_may_be_late_by_all_of_it() -> N
 
     clocks.set_up(0, BEGIN_NS, BEGIN_NS + NS_PER_MS)
     for number in range(1, 100):
-        assert shown(BEGIN_NS + number * 10 * NS_PER_MS, 500 * NS_PER_US) == 500 * NS_PER_US
+        assert shown(BEGIN_NS + number * 10 * NS_PER_MS + 11 * number % 97, 500 * NS_PER_US) == 500 * NS_PER_US
     assert clocks.survey().more_ns < NS_PER_MS
     # For two seconds it keeps what is due, and says that it sent it; an echo is answered at once.
     stands_ns = BEGIN_NS + NS_PER_S
     clocks.round_trip(0, stands_ns + NS_PER_S, stands_ns + NS_PER_S + NS_PER_MS)
     clocks.settle()
     kept = [2 * NS_PER_S - number * 10 * NS_PER_MS for number in range(200)]
-    short = max(raw_ns - shown(stands_ns + 2 * NS_PER_S, raw_ns) for raw_ns in kept)
+    short = max(raw_ns - shown(stands_ns + 2 * NS_PER_S + read, raw_ns) for read, raw_ns in enumerate(kept))
     assert short > 1.9 * NS_PER_S
     assert clocks.survey().more_ns >= short
     for number in range(200):
@@ -458,10 +464,10 @@ def test_what_is_no_time_is_clamped_and_does_not_bend_the_clock() -> None:
     clocks.set_up(0, 1000, 2000)
     reception.open(0, 1)
     reception.settle_grants()
-    for number, sent in enumerate(((1 << 63) - 1, -1, -(1 << 63), TO_UNIX_NS + 5000)):
+    for number, sent in enumerate(((1 << 63) - 1, -1, -(1 << 63), TO_UNIX_NS + 5000, TO_UNIX_NS + 5001)):
         times = np.array([sent])
         reception.absorb(Columns(np.array([number]), times, times, np.zeros(1, np.int64)), [0], [1], [6000 + number])
-    assert histogram_values(recorder, "notify.latency")[0] == 4
+    assert histogram_values(recorder, "notify.latency")[0] == 5
     interval = recorder.take(0)
     assert interval.counters["clock.clamped"] == 6
     (reading,) = interval.clocks.readings
@@ -490,11 +496,171 @@ def test_an_endpoint_tells_of_its_round_trips(monkeypatch: pytest.MonkeyPatch) -
 def test_what_workers_found_is_put_together() -> None:
     a, b = (ClockReading("192.0.2.1:1", 2, 2, offset, uncertainty) for offset, uncertainty in ((100, 10), (90, 30)))
     other = ClockReading("192.0.2.2:1", 1, 0, 5, 10)
-    found = merged([Clocks(2, 1, 0, 10, 20, (a, other), 7), Clocks(1, 1, 3, 30, 15, (b,), 9)])
-    assert found == Clocks(2, 1, 3, 30, 20, (ClockReading("192.0.2.1:1", 4, 4, 100, 10), other), 9)
+    found = merged([Clocks(2, 1, 0, 10, 20, (a, other), 7, 1, 5), Clocks(1, 1, 3, 30, 15, (b,), 9, 2, 4)])
+    assert found == Clocks(2, 1, 3, 30, 20, (ClockReading("192.0.2.1:1", 4, 4, 100, 10), other), 9, 3, 5)
 
 
 def test_a_result_names_the_worst_of_many() -> None:
     found = measured([Wlc(always(n * NS_PER_S), name=f"192.0.2.{n}:1") for n in range(40)], seconds=2)
     assert (found.clocks.wlcs, found.clocks.corrected, len(found.clocks.readings)) == (40, 39, 16)
     assert found.clocks.readings[0].offset_ns == pytest.approx(39 * NS_PER_S, abs=NS_PER_MS)
+
+
+# -- one time that is wrong --------------------------------------------------------------------------------------------
+
+WRONG_NS = 80 * NS_PER_MS
+
+
+@pytest.mark.parametrize("sessions", [1, 3])
+@pytest.mark.parametrize("per_s", [50, 1])
+@pytest.mark.parametrize("at_s", [0, 0.3, 10])
+@pytest.mark.parametrize("ahead_ns", [0, 2 * NS_PER_S, -2 * NS_PER_S])
+@pytest.mark.parametrize("wrong_ns", [WRONG_NS, -WRONG_NS])
+def test_one_wrong_time_moves_nothing(wrong_ns: int, ahead_ns: int, at_s: float, per_s: int, sessions: int) -> None:
+    """Of each session one: all others are shown as without it, and so is what is known of the clock."""
+    at_ns = due_at(int(at_s * per_s), per_s)
+    names = [f"192.0.2.{number}:1" for number in range(sessions)]
+    seconds = 12 if per_s > 1 else 60
+    wlcs = [Wlc(lambda now_ns: ahead_ns + wrong_ns * (now_ns == at_ns), name=name) for name in names]
+    found = measured(wlcs, seconds=seconds, per_s=per_s)
+    plain = measured([Wlc(always(ahead_ns), name=name) for name in names], seconds=seconds, per_s=per_s)
+    assert_most_true(found)
+    for reading, other in zip(found.clocks.readings, plain.clocks.readings, strict=True):
+        assert reading.steps == 0
+        assert reading.corrected == (ahead_ns != 0)
+        assert abs(reading.offset_ns - ahead_ns) <= reading.uncertainty_ns <= other.uncertainty_ns + JITTER_NS
+    assert found.clocks.lone == sessions * (wrong_ns > 0)
+    assert "clock.clamped" not in found.counters
+    if wrong_ns < 0 and ahead_ns >= 0 and int(at_s * per_s):  # it says that it took longer, and so it may have
+        assert found.metrics["notify.latency"].max == pytest.approx(max(found.truth) + WRONG_NS, rel=0.02)
+    if wrong_ns > 0 and not ahead_ns:
+        assert found.clocks.more_ns <= WRONG_NS + 2 * TRANSIT_NS + 2 * JITTER_NS
+
+
+def assert_most_true(found: Measured) -> None:
+    """But for one or two in a session."""
+    metric, truth = found.metrics["notify.latency"], found.truth
+    for percent, shown in ((50, metric.p50), (90, metric.p90)):
+        assert shown == pytest.approx(
+            np.percentile(truth, percent, method="inverted_cdf"), abs=2 * TRANSIT_NS, rel=0.02
+        )
+
+
+@pytest.mark.parametrize("every", [50, 7])
+def test_a_station_whose_times_are_wrong_moves_nothing(every: int) -> None:
+    """Its notifications come between others, and none stays where it says that the clock is."""
+    wrong = {due_at(number, 50) for number in range(0, 1000, every)}
+    found = measured([Wlc(lambda now_ns: WRONG_NS * (now_ns in wrong))])
+    assert found.reading.steps == 0
+    assert abs(found.reading.offset_ns) <= found.reading.uncertainty_ns <= TRANSIT_NS + JITTER_NS
+    assert found.clocks.lone == len(wrong)
+    assert_most_true(found)
+
+
+def test_a_read_with_a_wrong_time_in_it_is_shown_as_it_is_but_for_that() -> None:
+    """And so are those behind it; two reads are needed, and not two notifications."""
+    clocks = PeerClocks(["192.0.2.1:1"])
+    clocks.set_up(0, BEGIN_NS - 3 * NS_PER_MS, BEGIN_NS - 2 * NS_PER_MS)
+    shown = []
+    for number in range(1, 100):
+        done_ns = due_at(number, 50)
+        raw = np.array([NS_PER_MS, NS_PER_MS // 2, NS_PER_MS])
+        if number == 40:
+            raw[:2] -= WRONG_NS
+        offset = clocks.correct(np.array([0]), np.array([0]), raw, (done_ns,), np.array([done_ns - int(raw[-1])]))
+        shown.append(raw.tolist() if offset is None else (raw + offset).tolist())
+    assert [each for number, each in enumerate(shown) if number != 39] == [[NS_PER_MS, NS_PER_MS // 2, NS_PER_MS]] * 98
+    assert shown[39][2] == NS_PER_MS
+    assert 0 <= min(shown[39]) <= max(shown[39]) == NS_PER_MS
+    survey = clocks.survey()
+    assert (survey.lone, survey.corrected, survey.readings[0].steps) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("notices", [False, True])
+def test_two_reads_are_enough_to_prove_a_clock_ahead(notices: bool) -> None:
+    clocks = PeerClocks(["192.0.2.1:1"])
+    clocks.set_up(0, BEGIN_NS - 3 * NS_PER_MS, BEGIN_NS - 2 * NS_PER_MS)
+    corrected = []
+    for number in range(1, 4):
+        done_ns, raw = due_at(number, 50), NS_PER_MS - 2 * NS_PER_S
+        if notices:
+            added = clocks.correct_one(0, raw, done_ns, done_ns - raw)
+        else:
+            offset = clocks.correct(np.array([0]), None, np.array([raw]), (done_ns,), np.array([done_ns - raw]))
+            assert offset is not None
+            added = int(offset[0])
+        assert 0 <= raw + added <= NS_PER_MS
+        corrected.append(clocks.survey().corrected)
+    assert corrected == [0, 1, 1]
+
+
+def test_one_read_alone_is_no_proof() -> None:
+    """A session that brought nothing else: the clock may be anywhere, and nothing passes by its figures."""
+    found = measured([Wlc(always(2 * NS_PER_S))], seconds=1, per_s=1)
+    assert found.reading.corrected == 0
+    assert found.clocks.more_ns >= 2 * NS_PER_S
+    assert found.reading.offset_ns == pytest.approx(2 * NS_PER_S, abs=found.reading.uncertainty_ns)
+    behind = measured([Wlc(always(-2 * NS_PER_S))], seconds=1, per_s=1).clocks
+    assert behind.corrected == 0
+    assert min(behind.less_ns, behind.more_ns) >= 2 * NS_PER_S - TRANSIT_NS
+
+
+def test_what_may_be_right_after_all_is_in_what_durations_may_be_more() -> None:
+    """All but a few are held for 30 ms: which is it, the clock or the hold?"""
+    fast = {due_at(number, 1) for number in range(5, 120, 20)}
+    found = measured([Wlc(held_ns=lambda now_ns: 30 * NS_PER_MS * (now_ns not in fast))], 120, 1, 200 * NS_PER_S)
+    metric = found.metrics["notify.latency"]
+    assert metric.p50 is not None
+    assert metric.p50 + found.clocks.more_ns >= np.percentile(found.truth, 50)
+
+
+# -- clocks that go on by steps ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead_ns", [0, 2 * NS_PER_S + 1234567, -2 * NS_PER_S - 1234567])
+@pytest.mark.parametrize("how", ["down", "up", "nearest"])
+@pytest.mark.parametrize("grain_ns", [10 * NS_PER_MS, 20 * NS_PER_MS, NS_PER_MS])
+def test_a_clock_that_goes_on_by_steps_is_no_more_certain_than_they_are(grain_ns: int, how: str, ahead_ns: int) -> None:
+    add = {"down": 0, "up": grain_ns - 1, "nearest": grain_ns // 2}[how]
+
+    def ahead(now_ns: int) -> int:
+        return (now_ns + ahead_ns + TO_UNIX_NS + add) // grain_ns * grain_ns - now_ns - TO_UNIX_NS
+
+    found = measured([Wlc(ahead)], seconds=30, per_s=47)
+    reading = found.reading
+    assert reading.steps == 0
+    assert grain_ns <= reading.uncertainty_ns <= grain_ns + TRANSIT_NS + JITTER_NS
+    assert abs(reading.offset_ns - ahead_ns) <= reading.uncertainty_ns
+    assert "clock.clamped" not in found.counters
+    metric = found.metrics["notify.latency"]
+    for percent, shown in ((50, metric.p50), (90, metric.p90), (99, metric.p99)):
+        assert shown is not None
+        truth = np.percentile(found.truth, percent, method="inverted_cdf")
+        assert shown * 0.999 - found.clocks.less_ns <= truth <= shown * 1.001 + found.clocks.more_ns
+    assert found.clocks.less_ns >= grain_ns
+    assert found.clocks.lone == 0
+    assert found.clocks.held_ns <= max(0, -ahead_ns) + grain_ns + JITTER_NS
+
+
+def test_a_step_that_a_wrong_time_hides_is_not_seen() -> None:
+    """What cannot be known: its times are no multiples of anything, then."""
+    wrong = {due_at(number, 50): 1234567 * number for number in range(1, 1000, 100)}
+    found = measured([Wlc(lambda now_ns: -(now_ns % (20 * NS_PER_MS)) - wrong.get(now_ns, 0))])
+    assert found.reading.uncertainty_ns < 20 * NS_PER_MS
+
+
+def test_a_clock_of_steps_has_no_drift_that_it_only_seems_to_have() -> None:
+    wlc = Wlc(lambda now_ns: -((now_ns + TO_UNIX_NS) % (20 * NS_PER_MS)))
+    drift_ppb = measured([wlc], seconds=200, per_s=3, echo_ns=15 * NS_PER_S).reading.drift_ppb
+    assert drift_ppb is None or abs(drift_ppb) < 10_000
+
+
+def test_a_clock_that_ntp_puts_back_is_noticed_by_its_times() -> None:
+    """By 300 ms, between two echoes."""
+    at_ns = BEGIN_NS + 10 * NS_PER_S + 300 * NS_PER_MS
+    found = measured([Wlc(lambda now_ns: -300 * NS_PER_MS * (now_ns >= at_ns))], echo_ns=7 * NS_PER_S)
+    assert found.reading.steps == 1
+    assert found.reading.offset_ns == pytest.approx(-300 * NS_PER_MS, abs=found.reading.uncertainty_ns)
+    assert found.clocks.less_ns == pytest.approx(300 * NS_PER_MS, rel=0.01)
+    assert found.metrics["notify.latency"].max == pytest.approx(300 * NS_PER_MS, rel=0.01)
+    assert any("durations of notifications may be 300 ms less" in line for line in clock_lines(found.clocks))
