@@ -13,7 +13,7 @@ from loadgen.diagnosis.contexts import wlc_context
 from loadgen.diagnosis.hello import client_hello_untrusted
 from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import judge
-from loadgen.diagnosis.settings import Check, CheckSettings, told_kind, told_mask, told_name
+from loadgen.diagnosis.settings import NOT_IN_DIALOGUE, Check, CheckSettings, told_kind, told_mask, told_name
 from loadgen.diagnosis.signatures import key_told, made_by, told
 from loadgen.diagnosis.steps import CheckReport, CheckStep, StepFault
 from loadgen.errors import RemoteProtocolError
@@ -23,7 +23,6 @@ from loadgen.identity.pem import mac_of
 from loadgen.nmsp.bulk import NotifyRing
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
-from loadgen.nmsp.session import State
 from loadgen.session.wlc import WlcEndpoint
 from loadgen.transport.address import host_and_port
 from loadgen.transport.tls import TransportFault
@@ -159,14 +158,16 @@ class _MseCheck:
 
     def _talk(self, link: OneLink) -> None:
         endpoint = self._check.carrier.wlc(self._check.endpoint_settings(), time.monotonic_ns())
+        endpoint.start(time.monotonic_ns())
         self._evidence.note(None, offered=told_mask(self._settings.mask))
-        self._until(link, endpoint, CheckStep.CAPABILITY, lambda: Kind.VERSION_REQUEST in link.heard)
-        if endpoint.session.state is State.VERSION_AGREED:  # and nothing was offered
-            raise StepFault(CheckStep.CAPABILITY, "version_refused", "it speaks none of our versions")
-        self._walk.passed(
-            CheckStep.CAPABILITY, "version agreed, capability sent", at_ns=link.heard[Kind.VERSION_REQUEST]
-        )
-        self._until(link, endpoint, CheckStep.SUBSCRIPTION, lambda: endpoint.active or endpoint.refused)
+        dialogue = endpoint.dialogue
+        if dialogue.has(Kind.CAPABILITY):
+            self._open_up_to(link, endpoint, CheckStep.CAPABILITY, lambda: Kind.CAPABILITY in endpoint.said)
+            agreed = "version agreed, " if dialogue.has(Kind.VERSION_RESPONSE) else ""
+            at_ns = max(link.heard.values(), default=None)
+            self._walk.passed(CheckStep.CAPABILITY, f"{agreed}capability sent", at_ns=at_ns)
+        self._check.pass_up_to(CheckStep.SUBSCRIPTION)
+        self._open_up_to(link, endpoint, CheckStep.SUBSCRIPTION, lambda: endpoint.active or endpoint.refused)
         asked = self._check.mask_in(link, Kind.SUBSCRIBE_REQUEST)
         self._evidence.note(None, asked=told_mask(asked))
         if not endpoint.granted:
@@ -174,8 +175,18 @@ class _MseCheck:
             raise StepFault(CheckStep.SUBSCRIPTION, "nothing_granted", detail)
         self._walk.passed(CheckStep.SUBSCRIPTION, f"granted: {told_mask(endpoint.granted)}")
         self._notify(link, endpoint)
-        self._until(link, endpoint, CheckStep.ECHO, lambda: Kind.ECHO_REQUEST in link.heard)
-        self._walk.passed(CheckStep.ECHO, "asked and answered", at_ns=link.heard[Kind.ECHO_REQUEST])
+        if dialogue.askers:
+            self._until(link, endpoint, CheckStep.ECHO, lambda: self._check.echoed(link, endpoint))
+            self._walk.passed(CheckStep.ECHO, "asked and answered", at_ns=link.heard.get(Kind.ECHO_REQUEST))
+        else:
+            self._walk.not_needed(CheckStep.ECHO, NOT_IN_DIALOGUE)
+        self._check.leave(link, endpoint)
+
+    def _open_up_to(self, link: OneLink, endpoint: WlcEndpoint, step: CheckStep, until: Callable[[], bool]) -> None:
+        """Go on with the opening until something is so."""
+        self._until(link, endpoint, step, lambda: until() or endpoint.refuses_version)
+        if endpoint.refuses_version:
+            raise StepFault(step, "version_refused", "it speaks none of our versions")
 
     def _notify(self, link: OneLink, endpoint: WlcEndpoint) -> None:
         """Send one notification. Nobody confirms those; that the MSE's TCP took it is as much as can be known."""

@@ -33,9 +33,11 @@ from loadgen.identity.credentials import Identity
 from loadgen.identity.keyhash import HashAlgorithm, HashedBytes
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.dialogue import other_side
+from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import labels_of
+from loadgen.nmsp.session import Session
 from loadgen.scenario.schema import SessionTable
 from loadgen.session.link import Endpoint, EndpointSettings
 from loadgen.transport.key_log import KeyLog
@@ -44,6 +46,8 @@ from loadgen.transport.tls import TransportFault
 from loadgen.transport.trace import Sink, TraceEvent
 from loadgen.units import NEVER_NS, NS_PER_MS, Duration
 
+# Of a step that the profile's dialogue does not have.
+NOT_IN_DIALOGUE = "the dialogue has none"
 PEER: dict[Side, str] = {"mse": "WLC", "wlc": "MSE"}
 # A test of the tunnel, not of patience.
 _ECHO = Duration(100 * NS_PER_MS)
@@ -100,7 +104,9 @@ class Check:
         self.plays: Side = plays
         self.settings = settings
         self.carrier = CARRIERS[settings.transport]
-        self.walk = StepWalk(plays, settings.tell, None if self.carrier.connects else DATAGRAM_TITLES)
+        self.dialogue = settings.profile.dialogue
+        self._session: Session | None = None  # once there is a conversation
+        self.walk = StepWalk(plays, settings.tell, self._titles())
         self.evidence = Findings(plays)
         self.log = HandshakeLog(plays)
         self.peer = ""
@@ -113,6 +119,13 @@ class Check:
             carrier=self.carrier.name,
         )
         self.note_certificate(plays, settings.identity.certificate())
+
+    def _titles(self) -> dict[CheckStep, str]:
+        """What steps are called otherwise here."""
+        titles = {} if self.carrier.connects else {**DATAGRAM_TITLES}
+        if not self.dialogue.has(Kind.SUBSCRIBE_REQUEST):
+            titles[CheckStep.SUBSCRIPTION] = "opening"
+        return titles
 
     def events(self) -> Sink:
         """Where a tunnel's events go: the log, and the trace if one is wanted."""
@@ -220,7 +233,9 @@ class Check:
             told = f"{told}; {own.told(peer)}"
         self.evidence.note(None, alert=told)
         if fault.kind == "timeout":
-            return f"nothing for this step from the {peer} for {self.settings.timeout_ns / 1e9:g} s"
+            awaited = None if self._session is None else self._session.expected
+            which = f"this step ({awaited})" if awaited is not None else "this step"
+            return f"nothing for {which} from the {peer} for {self.settings.timeout_ns / 1e9:g} s"
         return told
 
     def peer_certificate(self, link: OneLink) -> AnyCertificate | None:
@@ -240,7 +255,7 @@ class Check:
         """The peer broke the protocol. Raises: StepFault."""
         detail = str(fault).removeprefix(f"{fault.kind}: ")
         if fault.kind == "unexpected_message" and f"from the {PEER[self.plays]}" in detail.partition("found")[2]:
-            self.evidence.note(_role_sign(detail))
+            self.evidence.note(self._role_sign(detail))
         raise StepFault(step, fault.kind, detail) from fault
 
     def converse(self, link: OneLink, endpoint: Endpoint, until: Callable[[], bool]) -> None:
@@ -249,7 +264,30 @@ class Check:
         Raises:
             TransportFault, RemoteProtocolError.
         """
+        self._session = endpoint.session
         link.converse(endpoint, self.settings.profile, until, self.deadline_ns())
+
+    def echoed(self, link: OneLink, endpoint: Endpoint) -> bool:
+        """Every side that asks for echoes has asked, and was answered."""
+        ours = endpoint.role not in self.dialogue.askers or endpoint.settings.recorder.counters["echo.received"] > 0
+        theirs = endpoint.peer not in self.dialogue.askers or Kind.ECHO_REQUEST in link.heard
+        return ours and theirs
+
+    def leave(self, link: OneLink, endpoint: Endpoint) -> None:
+        """Say the message that ends the session, if there is one. A peer that has gone misses nothing."""
+        endpoint.outbox.clear()
+        endpoint.say_end()
+        with suppress(TransportFault):
+            for frame in endpoint.outbox:
+                link.send(frame, self.deadline_ns())
+
+    def _role_sign(self, detail: str) -> str | None:
+        """Whether the peer has said what only our own side says: it is of our own kind."""
+        found = detail.partition("found ")[2].partition(" from the")[0]
+        ours = Role.MSE if self.plays == "mse" else Role.WLC
+        if found in self.dialogue.labels_of(ours) - self.dialogue.labels_of(other_side(ours)):
+            return f"{self.plays}_message"
+        return None
 
     def deadline_ns(self) -> int:
         """When a step that begins now must be over."""
@@ -260,7 +298,10 @@ class Check:
         for each in list(self.walk.undecided):
             if not each.comes_before(step):
                 break
-            self.walk.passed(each, at_ns=at_ns)
+            if each is CheckStep.CAPABILITY and not self.dialogue.has(Kind.CAPABILITY):
+                self.walk.not_needed(each, NOT_IN_DIALOGUE)
+            else:
+                self.walk.passed(each, at_ns=at_ns)
 
     def mask_in(self, link: OneLink, kind: Kind) -> int:
         """The mask of subservices in the last message of a kind; 0 if there was none."""
@@ -278,23 +319,8 @@ class Check:
             Recorder(),
             mask=self.settings.mask,
             setup_timeout_ns=NEVER_NS,
-            timers=SessionTable(
-                echo_interval=_ECHO if self.plays == "mse" else _NEVER, dead_interval=_NEVER, max_retransmits=_REPEATS
-            ),
+            timers=SessionTable(echo_interval=_ECHO, dead_interval=_NEVER, max_retransmits=_REPEATS),
         )
-
-
-# Messages that only the one side sends: an endpoint that gets one of its own has met its own kind.
-_OF_MSES = ("version_request", "subscribe_request", "echo_request")
-_OF_WLCS = ("version_response", "capability", "subscribe_response", "echo_response", "measurement_notify")
-
-
-def _role_sign(detail: str) -> str | None:
-    found = detail.partition("found ")[2]
-    for signs, kinds in (("mse_message", _OF_MSES), ("wlc_message", _OF_WLCS)):
-        if found.startswith(kinds):
-            return signs
-    return None
 
 
 def told_kind(kind: str) -> str:

@@ -16,7 +16,7 @@ from loadgen.diagnosis.contexts import dates_refused, mse_context
 from loadgen.diagnosis.hello import PEEK_BYTES
 from loadgen.diagnosis.link import OneLink
 from loadgen.diagnosis.listed import judge
-from loadgen.diagnosis.settings import SILENT, Check, CheckSettings, told_kind, told_mask
+from loadgen.diagnosis.settings import NOT_IN_DIALOGUE, SILENT, Check, CheckSettings, told_kind, told_mask
 from loadgen.diagnosis.signatures import is_empty_certificate, key_told
 from loadgen.diagnosis.steps import CheckReport, CheckStep, StepFault
 from loadgen.errors import RemoteProtocolError
@@ -254,26 +254,28 @@ class _WlcCheck:
 
     def _talk(self, link: OneLink) -> None:
         endpoint = self._check.carrier.mse(self._check.endpoint_settings(), time.monotonic_ns(), 0)
-        endpoint.start()
+        endpoint.start(time.monotonic_ns())
         self._evidence.note(None, asked=told_mask(self._settings.mask))
 
         def passed(step: CheckStep, kind: Kind, detail: str = "") -> None:
-            self._walk.passed(step, detail, at_ns=link.heard[kind])
+            self._walk.passed(step, detail, at_ns=link.heard.get(kind))
 
-        self._until(link, endpoint, CheckStep.CAPABILITY, lambda: Kind.CAPABILITY in link.heard)
-        offered = self._check.mask_in(link, Kind.CAPABILITY)
-        passed(CheckStep.CAPABILITY, Kind.CAPABILITY, f"{len(labels_of(offered))} subservices")
-        self._evidence.note(None, offered=told_mask(offered))
+        if endpoint.dialogue.has(Kind.CAPABILITY):
+            self._until(link, endpoint, CheckStep.CAPABILITY, lambda: Kind.CAPABILITY in link.heard)
+            offered = self._check.mask_in(link, Kind.CAPABILITY)
+            passed(CheckStep.CAPABILITY, Kind.CAPABILITY, f"{len(labels_of(offered))} subservices")
+            self._evidence.note(None, offered=told_mask(offered))
         self._until(link, endpoint, CheckStep.SUBSCRIPTION, lambda: endpoint.active)
         passed(CheckStep.SUBSCRIPTION, Kind.SUBSCRIBE_RESPONSE, f"granted: {told_mask(endpoint.granted)}")
         self._listen(link, endpoint)
+        self._check.leave(link, endpoint)
 
     def _listen(self, link: OneLink, endpoint: MseEndpoint) -> None:
         """Wait for a notification of what was granted, and for an echo's answer; they come in any order."""
-        granted, counters = endpoint.granted & MEASURED, endpoint.settings.recorder.counters
+        granted = endpoint.granted & MEASURED
         come: dict[CheckStep, Callable[[], bool]] = {
             CheckStep.NOTIFICATION: lambda: any(granted >> subservice & 1 for subservice in link.notified),
-            CheckStep.ECHO: lambda: counters["echo.received"] > 0,
+            CheckStep.ECHO: lambda: self._check.echoed(link, endpoint),
         }
         at_ns: dict[CheckStep, int] = {}
 
@@ -286,9 +288,13 @@ class _WlcCheck:
         if not granted:
             self._walk.not_needed(CheckStep.NOTIFICATION, "no measurements were granted")
             del come[CheckStep.NOTIFICATION]
+        if not endpoint.dialogue.askers:
+            del come[CheckStep.ECHO]
         for step in list(come):
             self._until(link, endpoint, step, partial(has_come, step))
             self._walk.passed(step, at_ns=at_ns[step])
+        if CheckStep.ECHO not in come:
+            self._walk.not_needed(CheckStep.ECHO, NOT_IN_DIALOGUE)
 
     def _note_running(self, link: OneLink, endpoint: MseEndpoint) -> None:
         """Remember what came in the running session, right or wrong."""
@@ -317,4 +323,4 @@ class _WlcCheck:
                 step = CheckStep.SUBSCRIPTION
             self._check.pass_up_to(step)
             self._check.broken(step, fault)
-        self._check.pass_up_to(step, at_ns=min(link.heard.values()))
+        self._check.pass_up_to(step, at_ns=min(link.heard.values(), default=None))

@@ -9,8 +9,9 @@
   and ask, and how they leave), `wlc_sessions` (what WLCs record, and whom they owe notifications), `site_sessions`
   (what those with a site have to tell), `handshake_load` (which handshakes are due, where they are all that is wanted),
   `controllers` (the WLCs), `cpu_cost`, `pauses` (how long it stood still), `tracing` (which handshakes are traced).
-- TLS: `loop` (epoll and timers), `links`, `tls` (`Shard`), `tls_accept` and `tls_dial` (how links come about),
-  `tls_serve` (what all WLCs with sessions do; `asides`: what of a tail that was not taken is notifications),
+- TLS: `loop` (epoll and timers), `links`, `tls` (`Shard`) with `happenings` (what it tells its subclasses),
+  `tls_accept` and `tls_dial` (how links come about), `tls_serve` (what all WLCs with sessions do; `asides`: what of a
+  tail that was not taken is notifications),
   `tls_wlc`, `tls_site` and `tls_mse` (sessions, notifications, requests), `tls_handshakes` (both sides of
   handshake-only load), `ring_table` (the next frame of many WLCs), `reading` (how late it reads), `segments` (what TCP
   sent again).

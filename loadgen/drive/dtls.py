@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
@@ -49,12 +50,13 @@ class DtlsLink:
         number: which of the worker's WLCs, or of its sessions.
         heard_ns: when a datagram came last.
         read: what came last was not taken yet.
+        farewell: the message that ends the session, to be sent when the link is over; empty: none.
         notifications: sent or received, once its session is over.
         timer: serial of the timer that counts.
     """
 
     __slots__ = (
-        *("association", "endpoint", "heard_ns", "notifications", "number", "peer", "phase", "read"),
+        *("association", "endpoint", "farewell", "heard_ns", "notifications", "number", "peer", "phase", "read"),
         *("scope", "started_ns", "timer"),
     )
 
@@ -65,6 +67,7 @@ class DtlsLink:
         self.phase = Phase.HANDSHAKING
         self.started_ns = self.heard_ns = started_ns
         self.read = False
+        self.farewell = b""
         self.scope = trio.CancelScope()
         self.timer = 0
         self.peer: Peer | None = None  # once its tunnel is up
@@ -315,7 +318,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         finally:
             link.phase = Phase.CLOSED
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _GOODBYE_S):
-                await association.say_goodbye()
+                await self._say_goodbye(link)
             self.links.discard(link)
             self._overflowed += association.overflowed()
             association.close()
@@ -327,6 +330,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
             RemoteProtocolError, TransportFault
         """
         await self.attend(link, now_ns)
+        self._look_at(link, now_ns)  # what we had to say may have been all
         while True:
             data = await link.association.receive()
             link.heard_ns = now = self.clock()
@@ -383,22 +387,43 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
             fault = unfilled(end - heard.position)
         if fault is not None:
             self.fault(link, fault.kind)
+        elif endpoint.left and link.phase is Phase.ACTIVE:
+            self.on_left()
+            self.end(link, orderly=True)
         return heard.notifications
 
     def _after_control(self, link: DtlsLinkT, now_ns: int, _control: Control, granted: int) -> None:
         endpoint = link.endpoint
         assert endpoint is not None
-        if endpoint.active and link.phase is Phase.SETTING_UP:
-            link.phase = Phase.ACTIVE
-            self.active += 1
-            self.on_active(link, now_ns)
-        elif endpoint.granted != granted:
+        if not self._look_at(link, now_ns) and endpoint.granted != granted:
             self.on_granted(link, granted, now_ns)
+
+    def _look_at(self, link: DtlsLinkT, now_ns: int) -> bool:
+        """Whether a link's session has come up just now; then it is active."""
+        if link.phase is not Phase.SETTING_UP or link.endpoint is None or not link.endpoint.active:
+            return False
+        link.phase = Phase.ACTIVE
+        self.active += 1
+        self.on_active(link, now_ns)
+        return True
+
+    async def _say_goodbye(self, link: DtlsLinkT) -> None:
+        if link.farewell:
+            with suppress(TransportFault):  # a peer that is gone needs none
+                async with link.association.sending:
+                    self._sent += 1
+                    await link.association.send(link.farewell)
+        await link.association.say_goodbye()
 
     def close(self, link: DtlsLinkT) -> None:
         """End an active link in order; its peer is told, and not waited for."""
         self.take_of(link)
         if link.phase is Phase.ACTIVE:
+            assert link.endpoint is not None
+            link.endpoint.outbox.clear()  # of answers nobody wants any more
+            link.endpoint.say_end()
+            link.farewell = b"".join(link.endpoint.outbox)
+            link.endpoint.outbox.clear()
             self.end(link, orderly=True)
 
     def fault(self, link: DtlsLinkT, kind: str) -> None:

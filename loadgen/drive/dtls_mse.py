@@ -70,6 +70,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         self._reads: list[DtlsMseLink] = []
         self._ends: list[int] = []
         self._times_ns: list[int] = []
+        self._to_answer: dict[DtlsMseLink, None] = {}  # active ones that have something to say to what was taken
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
@@ -121,6 +122,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         mses = self.mses
         if self._finishing or (self._times_ns and now_ns >= self._times_ns[0] + _GATHER_NS):
             self._take()
+        await self._answer()
         if mses.halting and not self.halted.is_set():
             if mses.gives_up(now_ns):
                 self._withdraw_all()
@@ -148,6 +150,17 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
                 await self.send_outbox(link)
             except TransportFault as error:
                 self.fault(link, error.kind)
+
+    async def _answer(self) -> None:
+        """Send what endpoints have to say to what their WLCs asked."""
+        while self._to_answer:
+            link = next(iter(self._to_answer))
+            del self._to_answer[link]
+            if link.phase is Phase.ACTIVE:
+                try:
+                    await self.send_outbox(link)
+                except TransportFault as error:
+                    self.fault(link, error.kind)
 
     def _withdraw_all(self) -> None:
         """Whatever is being set up."""
@@ -182,7 +195,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
 
     def on_tunnel(self, link: DtlsMseLink, now_ns: int) -> None:
         link.tls_ns = now_ns - link.started_ns
-        link.endpoint = self.mses.new_endpoint(link.number, link.started_ns)
+        link.endpoint = self.mses.new_endpoint(link.number, link.started_ns, now_ns)
         self.book.join(link, link.number, self.mses.address(link.number))
 
     def on_active(self, link: DtlsMseLink, now_ns: int) -> None:
@@ -268,8 +281,11 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
             if count:
                 assert link.endpoint is not None
                 link.endpoint.last_heard_ns = now
-            elif link.phase is not Phase.CLOSED and (found := self.take_untrusted(link, start, end, now)):
-                taken.append((link.number, found, now))
+            elif link.phase is not Phase.CLOSED:
+                if found := self.take_untrusted(link, start, end, now):
+                    taken.append((link.number, found, now))
+                if link.endpoint is not None and link.endpoint.outbox and link.phase is Phase.ACTIVE:
+                    self._to_answer[link] = None
         if taken:
             numbers, of_each, done_ns = zip(*taken, strict=True)
             self.mses.reception.absorb(self.receiver.columns(), numbers, of_each, done_ns)

@@ -113,6 +113,7 @@ class ServingDriver(AcceptingDriver[ServedLinkT]):
         super().on_tunnel(link, now_ns)
         self.wlcs.shaken(now_ns - link.started_ns)
         link.endpoint = DatagramWlcEndpoint(self._settings, link.started_ns, self.directory_of(link.number))
+        link.endpoint.start(now_ns)
         self.book.join(link, link.number, link.association.peer_address)
 
     async def on_datagram(self, link: ServedLinkT, data: bytes, now_ns: int) -> None:
@@ -144,6 +145,9 @@ class ServingDriver(AcceptingDriver[ServedLinkT]):
         self.wlcs.withdrawn()
 
     def on_gone(self, link: ServedLinkT, phase: Phase, *, orderly: bool) -> None:
+        if link.endpoint is not None:  # over datagrams nothing comes any more once a link is gone
+            link.endpoint.stop(self.clock())
+            link.endpoint.settle()
         self.wlcs.gone(link.number, link.association.peer_address[0], phase, orderly=orderly)
 
     def owner(self, peer: Peer) -> tuple[int, str]:

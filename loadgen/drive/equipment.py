@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from loadgen.clock import MONOTONIC, Nanoseconds
+from loadgen.measure.names import ECHO_ANSWERED, ECHO_ASKED
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.dialogue import other_side
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
-from loadgen.scenario.plan import Plan
+from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.schedule import Share
 from loadgen.session.link import EndpointSettings
 
@@ -42,5 +44,10 @@ def equip(
         mask=plan.wlc.capability if role is Role.WLC else plan.mse.subscription,
         setup_timeout_ns=plan.mse.setup_timeout,
         timers=plan.session,
+        assumed=plan.wlc.capability & plan.mse.subscription if plan.use is Use.BOTH else None,
     )
+    askers = profile.dialogue.askers
+    counted = (*(ECHO_ASKED if role in askers else ()), *((ECHO_ANSWERED,) if other_side(role) in askers else ()))
+    for name in counted:
+        recorder.count(name, 0)  # measured, even if none ever is
     return Equipment(plan, profile, recorder, settings, Share(plan.schedule(), worker, workers), to_unix_ns)

@@ -203,10 +203,10 @@ class MseSessions(Generic[EndpointT]):
 
     # -- a session -----------------------------------------------------------------------------------------------
 
-    def new_endpoint(self, number: int, started_ns: int) -> EndpointT:
-        """Of a session whose tunnel is up."""
+    def new_endpoint(self, number: int, started_ns: int, now_ns: int) -> EndpointT:
+        """Of a session whose tunnel is up since now."""
         endpoint = self._endpoint_class(self._settings, started_ns, number, self.asker, self.notices)
-        endpoint.start()
+        endpoint.start(now_ns)
         return endpoint
 
     def came_up(self, link: SessionLink, now_ns: int) -> None:

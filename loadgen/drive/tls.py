@@ -14,6 +14,7 @@ import trio
 from loadgen.drive.cpu_cost import StopWatch
 from loadgen.drive.driver import PlainDriver
 from loadgen.drive.equipment import Equipment
+from loadgen.drive.happenings import Happenings
 from loadgen.drive.links import LinkT, Reads
 from loadgen.drive.loop import Loop
 from loadgen.drive.peers import PeerBook, PeerKeeper
@@ -49,7 +50,7 @@ _MIN_SWEEP = 6
 _SETTING_UP, _ACTIVE = Phase.SETTING_UP, Phase.ACTIVE
 
 
-class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
+class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
     """What both fleets share: handshakes, reading, writing, faults. Subclasses say what happens when a tunnel is up, a
     session is active, or a link is gone.
     """
@@ -151,63 +152,6 @@ class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
             self._drop(link)
         super().shut()
 
-    # -- for subclasses ------------------------------------------------------------------------------------------
-
-    def on_turn(self, now_ns: int) -> None:
-        """Do what is due."""
-        raise NotImplementedError
-
-    def on_other(self, fd: int) -> None:
-        """A descriptor that is no link's is ready."""
-        raise NotImplementedError
-
-    def on_connected(self, link: LinkT) -> None:
-        """TCP is up; give the link its tunnel.
-
-        Raises:
-            TransportFault: it is not.
-        """
-        raise NotImplementedError
-
-    def on_tunnel(self, link: LinkT, now_ns: int) -> None:
-        """TLS is up; give the link its endpoint, if there is to be a session.
-
-        Raises:
-            TransportFault
-        """
-        raise NotImplementedError
-
-    def on_active(self, link: LinkT, now_ns: int) -> None:
-        """The subscription was answered."""
-        raise NotImplementedError
-
-    def on_granted(self, link: LinkT, before: int, now_ns: int) -> None:
-        """A running session's grant has changed (from this mask), at this place of what is being scanned."""
-
-    def on_end_of_stream(self, link: LinkT, *, orderly: bool) -> bool:
-        """The peer closed a link that has no endpoint; False if that is a fault."""
-        return False
-
-    def on_left(self) -> None:
-        """The peer of an active link has closed it in order; `on_gone` follows."""
-
-    def on_gone(self, link: LinkT, phase: Phase, *, orderly: bool) -> None:
-        """A link ended; `phase` is where it stood."""
-        raise NotImplementedError
-
-    def on_withdrawn(self, link: LinkT, phase: Phase) -> None:
-        """We ended a link that was being set up; `phase` is where it stood."""
-        raise NotImplementedError
-
-    # Whether links usually bring notifications, and so are worth sweeping.
-    sweeps: ClassVar[bool] = False
-
-    def on_swept(self, links: list[LinkT], counts: list[int], done_ns: list[int]) -> None:
-        """Each of these links brought its count of notifications, and the receiver swept them in this order."""
-
-    def on_notifications(self, link: LinkT, count: int, done_ns: int) -> None:
-        """`count` more notifications of this link were scanned into the receiver."""
-
     def absorb(self) -> None:
         """Take what the receiver holds; its buffer is about to be used again."""
         self.receiver.reset()
@@ -245,7 +189,13 @@ class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
         self.on_gone(link, link.phase, orderly=True)
         link.phase = Phase.CLOSING
         self.arm(link, now_ns + CLOSE_TIMEOUT_NS)
-        self._say_goodbye(link)
+        assert link.endpoint is not None
+        link.endpoint.outbox.clear()  # of answers nobody wants any more
+        link.endpoint.say_end()
+        try:
+            self._say_goodbye(link)
+        except TransportFault as error:
+            self.fault(link, error.kind)
 
     def withdraw(self, link: LinkT, now_ns: int) -> None:
         """End a link because the run, or its user, ends: in order if it is up, and otherwise it is nobody's failure."""
@@ -260,7 +210,13 @@ class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _say_goodbye(self, link: LinkT) -> None:
+        """Raises: TransportFault."""
         assert link.tunnel is not None
+        assert link.endpoint is not None
+        while link.endpoint.outbox and not link.tunnel.blocked:
+            frame = link.endpoint.outbox.pop(0)
+            link.tunnel.write(frame)
+            self.on_farewell(link, len(frame))
         if not link.tunnel.blocked and link.tunnel.close_notify():
             self._drop(link)
 
@@ -282,6 +238,7 @@ class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
             self.on_tunnel(link, now)
             if link.endpoint is not None:
                 self.send_outbox(link)
+                self._look_at(link, now)  # what we had to say may have been all
             elif link.phase is not Phase.CLOSED:
                 self.watch(link)
         except TransportFault as error:
@@ -418,15 +375,23 @@ class Shard(Loop[LinkT], PeerKeeper, PlainDriver):
             self.fault(link, error.kind)
         if heard.notifications:
             self.on_notifications(link, heard.notifications, now_ns)
+        if endpoint.left and link.phase is Phase.ACTIVE:
+            self.on_left()
+            self.close(link, now_ns)
         return heard.position
 
     def _after_control(self, link: LinkT, now_ns: int, _control: Control, granted: int) -> None:
         endpoint = link.endpoint
         assert endpoint is not None
-        if endpoint.active and link.phase is _SETTING_UP:
-            self.activate(link, now_ns)
-        elif endpoint.granted != granted:
+        if not self._look_at(link, now_ns) and endpoint.granted != granted:
             self.on_granted(link, granted, now_ns)
+
+    def _look_at(self, link: LinkT, now_ns: int) -> bool:
+        """Whether a link's session has come up just now; then it is active."""
+        if link.phase is not _SETTING_UP or link.endpoint is None or not link.endpoint.active:
+            return False
+        self.activate(link, now_ns)
+        return True
 
     def activate(self, link: LinkT, now_ns: int) -> None:
         assert link.endpoint is not None

@@ -137,7 +137,7 @@ class MseShard(DialingShard):
 
     def on_tunnel(self, link: MseLink, now_ns: int) -> None:
         link.tls_ns = now_ns - link.tls_started_ns
-        link.endpoint = self.mses.new_endpoint(link.number, link.started_ns)
+        link.endpoint = self.mses.new_endpoint(link.number, link.started_ns, now_ns)
         self.book.join(link, link.number, self.mses.address(link.number))
 
     def on_active(self, link: MseLink, now_ns: int) -> None:

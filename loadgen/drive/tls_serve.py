@@ -152,6 +152,7 @@ class ServingShard(ListeningShard[WlcLinkT]):
         super().on_tunnel(link, now_ns)
         self.wlcs.shaken(now_ns - link.tls_started_ns)
         link.endpoint = WlcEndpoint(self._settings, link.started_ns, self.directory_of(link.number))
+        link.endpoint.start(now_ns)
         self.join(link)
 
     def directory_of(self, position: int) -> Directory | None:
@@ -171,12 +172,19 @@ class ServingShard(ListeningShard[WlcLinkT]):
                 self.unacknowledged_bytes += untaken
             if not self.wlcs.dialed_by_us:
                 self.recorder.count("notify.untaken_bytes", untaken)
+        if link.endpoint is not None:
+            link.endpoint.settle()
         super().release(link)
+
+    def on_farewell(self, link: WlcLinkT, size: int) -> None:
+        self.note_aside(link, size)
 
     def on_left(self) -> None:
         self.wlcs.left()
 
     def on_gone(self, link: WlcLinkT, phase: Phase, *, orderly: bool) -> None:
+        if link.endpoint is not None:
+            link.endpoint.stop(self.clock())
         self.wlcs.gone(link.number, link.address[0], phase, orderly=orderly)
 
     def withdraw(self, link: WlcLinkT, now_ns: int) -> None:

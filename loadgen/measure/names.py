@@ -81,7 +81,7 @@ COUNTERS = {
     "echo.received": "of those sent: answered",
     "echo.unanswered": "of those sent: not answered when the session ended, or (DTLS) however often they were sent",
     "echo.withdrawn": "of those sent: not answered when their session ended, less than an echo interval later",
-    "echo.answered": "echo responses sent by our WLCs",
+    "echo.answered": "echo responses that we sent",
     "echo.unmatched": "echo responses that nobody asked for",
     **{f"service.{name}.received": f"notify.received, of {name}" for name in SUBSERVICES},
     "requests.due": "due by the schedules",
@@ -104,7 +104,7 @@ COUNTERS = {
     "transmit.dropped.normal": "messages for which a link's queue of normal priority had no room",
     "transmit.deepest.high": "the most messages that ever waited at one link, of high priority",
     "transmit.deepest.normal": "the most messages that ever waited at one link, of normal priority",
-    "messages.retransmitted": "requests of set-up, and echoes, that our MSEs sent again, because no answer came",
+    "messages.retransmitted": "messages of set-up, and echo requests, that we sent again, because no answer came",
     "messages.repeated": "messages of setting a session up, or echoing, that came again or out of turn",
     "datagrams.sent": "datagrams handed to DTLS, of both sides if both are ours; without those of handshakes",
     "datagrams.received": "datagrams received and decrypted",
@@ -163,6 +163,9 @@ MSE_COUNTERS = frozenset(
         *("requests.late", "requests.duplicated", "requests.unmatched"),
     }
 )
+# What a side counts that asks for echoes, and what one does that answers: by the profile's dialogue either may.
+ECHO_ANSWERED = "echo.answered"
+ECHO_ASKED = tuple(name for name in COUNTERS if name.startswith("echo.") and name != ECHO_ANSWERED)
 # What cannot be where both sides are ours: WLCs end first, with all that was sent.
 MSE_ALONE_COUNTERS = frozenset({"notify.withdrawn"})
 # What only shows where both sides are ours.

@@ -17,14 +17,12 @@ class Entry(NamedTuple):
     Attributes:
         message: its Struct.
         sender: who may send it.
-        needed: every wire profile must have it: without it there is no session, or nothing to measure.
         answers: the requests that it is the response to.
         subservices: what must be granted before it is sent; empty for what belongs to none.
     """
 
     message: type[msgspec.Struct]
     sender: Role
-    needed: bool = False
     answers: tuple[Kind, ...] = ()
     subservices: tuple[Subservice, ...] = ()
 
@@ -41,16 +39,16 @@ _MEASURED = (
 _CLIENT_INFO = (Subservice.INFO_MS, Subservice.INFO_HS)
 
 CATALOGUE: dict[Kind, Entry] = {
-    Kind.VERSION_REQUEST: Entry(m.VersionRequest, _MSE, needed=True),
-    Kind.VERSION_RESPONSE: Entry(m.VersionResponse, _WLC, needed=True, answers=(Kind.VERSION_REQUEST,)),
-    Kind.CAPABILITY: Entry(m.Capability, _WLC, needed=True, answers=(Kind.CAPABILITY_REQUEST,)),
-    Kind.SUBSCRIBE_REQUEST: Entry(m.SubscribeRequest, _MSE, needed=True),
+    Kind.VERSION_REQUEST: Entry(m.VersionRequest, _MSE),
+    Kind.VERSION_RESPONSE: Entry(m.VersionResponse, _WLC, answers=(Kind.VERSION_REQUEST,)),
+    Kind.CAPABILITY: Entry(m.Capability, _WLC, answers=(Kind.CAPABILITY_REQUEST,)),
+    Kind.SUBSCRIBE_REQUEST: Entry(m.SubscribeRequest, _MSE),
     Kind.SUBSCRIBE_RESPONSE: Entry(
-        m.SubscribeResponse, _WLC, needed=True, answers=(Kind.SUBSCRIBE_REQUEST, Kind.SUBSCRIBE_GROUPS_REQUEST)
+        m.SubscribeResponse, _WLC, answers=(Kind.SUBSCRIBE_REQUEST, Kind.SUBSCRIBE_GROUPS_REQUEST)
     ),
-    Kind.ECHO_REQUEST: Entry(m.EchoRequest, _MSE, needed=True),
-    Kind.ECHO_RESPONSE: Entry(m.EchoResponse, _WLC, needed=True, answers=(Kind.ECHO_REQUEST,)),
-    Kind.MEASUREMENT_NOTIFY: Entry(m.MeasurementNotify, _WLC, needed=True, subservices=_MEASURED),
+    Kind.ECHO_REQUEST: Entry(m.EchoRequest, _MSE),
+    Kind.ECHO_RESPONSE: Entry(m.EchoResponse, _WLC, answers=(Kind.ECHO_REQUEST,)),
+    Kind.MEASUREMENT_NOTIFY: Entry(m.MeasurementNotify, _WLC, subservices=_MEASURED),
     Kind.CAPABILITY_REQUEST: Entry(m.CapabilityRequest, _MSE),
     Kind.SUBSCRIBE_GROUPS_REQUEST: Entry(m.SubscribeGroupsRequest, _MSE),
     Kind.UNSUBSCRIBE_REQUEST: Entry(m.UnsubscribeRequest, _MSE),

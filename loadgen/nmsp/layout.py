@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.dialogue import told
 from loadgen.nmsp.fields import Label, label_of, unit_of
 from loadgen.nmsp.profile import Layout, WireProfile
 from loadgen.nmsp.profile_document import (
@@ -53,7 +54,11 @@ class LayoutPart(msgspec.Struct, frozen=True):
 
 
 class Description(msgspec.Struct, frozen=True):
-    """A whole profile: header first, then messages by id, then records."""
+    """A whole profile: header first, then messages by id, then records.
+
+    Attributes:
+        dialogue: who says what when, a line each.
+    """
 
     profile: str
     digest: str
@@ -61,6 +66,7 @@ class Description(msgspec.Struct, frozen=True):
     max_frame_bytes: int
     parts: tuple[LayoutPart, ...]
     missing: tuple[str, ...] = ()
+    dialogue: tuple[str, ...] = ()
 
 
 def describe(profile: WireProfile) -> Description:
@@ -90,7 +96,13 @@ def describe(profile: WireProfile) -> Description:
         parts.append(LayoutPart(name, "record", record.size, rows, missing=_missing(struct, rows)))
     lacking = tuple(kind.label for kind in CATALOGUE if kind not in profile.layouts)
     return Description(
-        profile.name, profile.digest, document.byte_order, profile.max_frame_bytes, tuple(parts), lacking
+        profile.name,
+        profile.digest,
+        document.byte_order,
+        profile.max_frame_bytes,
+        tuple(parts),
+        lacking,
+        told(profile.dialogue),
     )
 
 
@@ -164,6 +176,9 @@ def differences(a: WireProfile, b: WireProfile) -> list[str]:
         left, right = getattr(a.document, what), getattr(b.document, what)
         if left != right:
             found.append(f"{what}: {left}, then {right}")
+    was_told, now_told = told(a.dialogue), told(b.dialogue)
+    found += [f'dialogue: no longer "{line}"' for line in was_told if line not in now_told]
+    found += [f'dialogue: now "{line}"' for line in now_told if line not in was_told]
     left_parts, right_parts = ({(part.what, part.name): part for part in describe(each).parts} for each in (a, b))
     compared: set[tuple[str, str]] = set()
     for what, name in dict.fromkeys(key for key in (*left_parts, *right_parts) if key[0] != "record"):

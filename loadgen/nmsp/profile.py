@@ -19,6 +19,7 @@ import numpy as np
 
 from loadgen.errors import InputError, Problem
 from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.dialogue import dialogue_of
 from loadgen.nmsp.framing import Framing
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.parts import Part, Record
@@ -54,6 +55,7 @@ class WireProfile:
         header, body, reading: layouts of the header, of each kind's fixed part, of one AP reading.
         ids: wire id of each kind; `kinds` is the inverse.
         length_of_header: what to add to the length field to get the frame's size.
+        dialogue: what is said in which order.
         stations: how many a measurement notification has at most; reading: of one of them, at most `max_readings`.
         notify_is_table: everything of a measurement notification but its readings has a place of its own, so that many
             are columns as they lie; `count_field` then says how many readings follow.
@@ -64,6 +66,7 @@ class WireProfile:
         self.name = document.name
         self.digest = hashlib.sha256(msgspec.json.encode(document)).hexdigest()[:12]
         self.max_frame_bytes = document.max_frame_bytes
+        self.dialogue = dialogue_of(document.dialogue)
         self.order = ">" if document.byte_order == "big" else "<"
         kinds = {kind.label: kind for kind in CATALOGUE}
         self.framing = Framing(document, kinds, self.order)

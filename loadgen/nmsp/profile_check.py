@@ -13,6 +13,7 @@ import msgspec
 
 from loadgen.errors import Problem
 from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.dialogue import check_dialogue, needed
 from loadgen.nmsp.field_check import INTEGERS, TYPES_OF, FieldCheck
 from loadgen.nmsp.framing_check import check_framing
 from loadgen.nmsp.messages import Kind, StationsNotify
@@ -92,6 +93,8 @@ class _Check(FieldCheck):
         if not 0 < document.max_frame_bytes <= MAX_FRAME_LIMIT:
             self.add("max_frame_bytes", f"1 to {MAX_FRAME_LIMIT}", str(document.max_frame_bytes))
         self.framing = check_framing(self, document)
+        if document.dialogue is not None:
+            check_dialogue(document.dialogue, self.add)
         self.messages()
 
     def messages(self) -> None:
@@ -100,12 +103,15 @@ class _Check(FieldCheck):
         for name in sorted(document.messages.keys() - labels.keys()):
             self.add(f"messages.{name}", one_of(name, labels), "an unknown message")
         seen: dict[int, str] = {}
+        needs = needed(document.dialogue)
         for name, kind in labels.items():
             where = f"messages.{name}"
             message = document.messages.get(name)
             if message is None:
-                if CATALOGUE[kind].needed:
-                    self.add(where, "a table", "nothing")
+                if name in needs:
+                    self.add(
+                        where, f"a table, for {needs[name]}" if document.dialogue is not None else "a table", "nothing"
+                    )
                 continue
             if not 0 <= message.id < 1 << self.framing.id_bits:
                 self.add(f"{where}.id", f"a uint{self.framing.id_bits}", str(message.id))

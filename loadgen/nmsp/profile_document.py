@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from loadgen.nmsp.dialogue_document import DialogueDocument
+
 # text, bytes and time have a size of their own: `size` of the field.
 FieldType = Literal["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "mac", "text", "bytes", "time"]
 # How a time counts: in one unit, or as a pair of 32 bits each, seconds and what is left of one (2^-32 is "s+frac").
@@ -197,6 +199,7 @@ class ProfileDocument(_Table, frozen=True):
     max_frame_bytes: int = 65536
     trailer: TrailerDocument | None = None
     checksum: ChecksumDocument | None = None
+    dialogue: DialogueDocument | None = None
 
 
 def wire_type(field: FieldDocument | ElementDocument) -> str:

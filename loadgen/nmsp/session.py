@@ -1,7 +1,7 @@
-"""The state table of an NMSP session, and the one gate that every message passes.
+"""Where an NMSP session stands, and the one gate that every message passes.
 
-Order of exchanges (public): version, service exchange, then notifications. The table does not know which side we are,
-so that we cannot play by other rules than the peer: both sides' messages go through the same rows.
+What may be said when is the profile's dialogue. The gate does not know which side we are, so that we cannot play by
+other rules than the peer: both sides' messages go through the same table.
 """
 
 from __future__ import annotations
@@ -9,52 +9,52 @@ from __future__ import annotations
 from enum import IntEnum
 
 from loadgen.errors import LocalProtocolError, RemoteProtocolError
-from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.dialogue import Dialogue, Turn
 from loadgen.nmsp.messages import Kind, Role
 
 
 class State(IntEnum):
     """Where a session stands. ERROR is final: a half-applied message cannot be used again."""
 
-    CONNECTED = 0  # TLS is up, nothing was said
-    VERSION_ASKED = 1
-    VERSION_AGREED = 2
-    CAPABILITY_KNOWN = 3
-    SUBSCRIBING = 4
-    ACTIVE = 5
-    CLOSED = 6
-    ERROR = 7
+    OPENING = 0  # TLS is up; `Session.turn` says how much of the opening was said
+    ACTIVE = 1
+    ENDED_BY_WLC = 2  # it says nothing more; what the MSE had under way may still come
+    ENDED_BY_MSE = 3
+    ENDED = 4  # by both, at the same time
+    CLOSED = 5
+    ERROR = 6
 
 
-TRANSITIONS: dict[State, dict[tuple[Role, Kind], State]] = {
-    State.CONNECTED: {(Role.MSE, Kind.VERSION_REQUEST): State.VERSION_ASKED},
-    State.VERSION_ASKED: {(Role.WLC, Kind.VERSION_RESPONSE): State.VERSION_AGREED},
-    State.VERSION_AGREED: {(Role.WLC, Kind.CAPABILITY): State.CAPABILITY_KNOWN},
-    State.CAPABILITY_KNOWN: {(Role.MSE, Kind.SUBSCRIBE_REQUEST): State.SUBSCRIBING},
-    State.SUBSCRIBING: {(Role.WLC, Kind.SUBSCRIBE_RESPONSE): State.ACTIVE},
-    # Everything but the version exchange, in any number and mixture. Whether a response was asked for, and whether a
-    # notification was subscribed to, is for the endpoint to judge: it is counted, and the session goes on.
-    State.ACTIVE: {
-        (entry.sender, kind): State.ACTIVE
-        for kind, entry in CATALOGUE.items()
-        if kind not in (Kind.VERSION_REQUEST, Kind.VERSION_RESPONSE)
-    },
-    State.CLOSED: {},
-    State.ERROR: {},
-}
+_ENDED_BY = {Role.WLC: State.ENDED_BY_WLC, Role.MSE: State.ENDED_BY_MSE}
+_OPEN = (State.OPENING, State.ACTIVE, State.ENDED_BY_WLC, State.ENDED_BY_MSE)
 
-# Legal wherever a session is open, changes nothing: unknown ids are counted, the link stays.
+# Legal wherever a side may still say something, changes nothing: unknown ids are counted, the link stays.
 _ANYWHERE = Kind.UNSUPPORTED
 
 
 class Session:
-    """The joint state of one session, seen by `local`."""
+    """The joint state of one session, seen by `local`.
 
-    __slots__ = ("local", "state")
+    Attributes:
+        turn: how many messages of the opening were said.
+    """
 
-    def __init__(self, local: Role) -> None:
+    __slots__ = ("dialogue", "local", "state", "turn")
+
+    def __init__(self, local: Role, dialogue: Dialogue) -> None:
         self.local = local
-        self.state = State.CONNECTED
+        self.dialogue = dialogue
+        self.turn = 0
+        self.state = State.OPENING if dialogue.opening else State.ACTIVE
+
+    @property
+    def expected(self) -> Turn | None:
+        """What comes next in the opening; None: there is nothing more to come in it."""
+        return self.dialogue.opening[self.turn] if self.state is State.OPENING else None
+
+    def has_ended(self, role: Role) -> bool:
+        """This side has said the message that ends the session."""
+        return self.state in (_ENDED_BY[role], State.ENDED)
 
     def message(self, sender: Role, kind: Kind) -> State:
         """Let one message (or any number of one kind, for notifications) pass; returns the new state.
@@ -63,22 +63,45 @@ class Session:
             RemoteProtocolError: kind `unexpected_message`: the peer may not send this now.
             LocalProtocolError: we may not; a bug.
         """
-        row = TRANSITIONS[self.state]
-        new = row.get((sender, kind))
+        new = self._after(sender, kind)
         if new is None:
-            if kind is _ANYWHERE and row:
-                return self.state
-            state, self.state = self.state, State.ERROR
+            said, self.state = self.standing(), State.ERROR
             fault = LocalProtocolError if sender is self.local else RemoteProtocolError
-            expected = ", ".join(f"{k.label} from the {r.name}" for r, k in row) or "nothing more"
-            if state is State.ACTIVE:
-                expected = "anything but a version exchange, from the side that sends it"
-            raise fault(
-                "unexpected_message",
-                f"in state {state.name} expected {expected}; found {kind.label} from the {sender.name}",
-            )
+            raise fault("unexpected_message", f"{said}; found {kind.label} from the {sender.name}")
         self.state = new
         return new
+
+    def _after(self, sender: Role, kind: Kind) -> State | None:
+        """The state behind a message; None: it may not come."""
+        state, dialogue = self.state, self.dialogue
+        if state is State.ACTIVE:
+            if (sender, kind) in dialogue.running:
+                return state
+            if (sender, kind) in dialogue.endings:
+                return _ENDED_BY[sender]
+        elif state is State.OPENING:
+            if dialogue.opening[self.turn].word == (sender, kind):
+                self.turn += 1
+                return State.ACTIVE if self.turn == len(dialogue.opening) else state
+        elif state in _OPEN and state is not _ENDED_BY[sender]:
+            if (sender, kind) in dialogue.running:
+                return state
+            if (sender, kind) in dialogue.endings:
+                return State.ENDED
+        if kind is _ANYWHERE and state in _OPEN and not self.has_ended(sender):
+            return state
+        return None
+
+    def standing(self) -> str:
+        """Where the session stands, and what may come there."""
+        if (turn := self.expected) is not None:
+            return f"in state OPENING, behind {self.turn} of {len(self.dialogue.opening)} messages, expected {turn}"
+        expected = "nothing more"
+        if self.state is State.ACTIVE:
+            expected = "what an active session has, from the side that sends it"
+        elif self.state in _OPEN:
+            expected = "nothing more from the side that has ended the session"
+        return f"in state {self.state.name} expected {expected}"
 
     def close(self) -> None:
         """The tunnel is gone, whoever closed it."""

@@ -17,7 +17,10 @@ def layout_tables(described: Description, only: Sequence[LayoutPart]) -> Rendera
     lines: list[RenderableType] = [Text.assemble((described.profile, "bold"), f" {described.digest}   {order}")]
     for part in only:
         lines += [Text(), *_part(part)]
-    if described.missing and len(only) == len(described.parts):
+    whole = len(only) == len(described.parts)
+    if described.dialogue and whole:
+        lines += [Text(), Text("dialogue", "bold"), *(Text(f"  {line}") for line in described.dialogue)]
+    if described.missing and whole:
         lines += [Text(), Text(f"without {', '.join(described.missing)}", style="dim")]
     lines += [Text(), Text("public: that the field exists is; where it lies is this profile's.", style="dim")]
     return Group(*lines)

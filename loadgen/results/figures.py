@@ -98,7 +98,13 @@ def make_counters(
         counters["notify.unaccounted"], counters["notify.unreported"] = max(0, unknown), max(0, -unknown)
     unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
     unseen |= MSE_ALONE_COUNTERS if wlc and mse else BOTH_COUNTERS
-    unseen |= frozenset().union(*(only for over_it, only in ONLY_OVER.items() if over_it != transport))
+    others_only = frozenset[str]().union(*(only for over_it, only in ONLY_OVER.items() if over_it != transport))
+    unseen |= others_only
+    # Either side may ask for echoes, or say something again: whoever does counts it from the start.
+    by_either = {name for name in COUNTERS if name.startswith("echo.")}
+    if not by_either.isdisjoint(counters):
+        unseen |= by_either
+    unseen -= {name for name in (*by_either, "messages.retransmitted") if name in counters and name not in others_only}
     # Only the side that keeps the schedule knows what it gave up.
     if not (wlc if kind is LoadKind.NOTIFY else "handshakes.due" in counters):
         unseen |= {"handshakes.due", "handshakes.dropped"}

@@ -29,6 +29,9 @@ def check_datagrams(scenario: Scenario, profile: WireProfile, readings: int) -> 
         yield Problem("dtls.retransmit", "more than 0", "0")
     if scenario.load.kind == "handshake":
         return  # no frame is sent
+    if len(speakers := {turn.sender.name for turn in profile.dialogue.opening}) == 1:
+        found = f"{profile.name}, in which only the {min(speakers)} does: what gets lost stays lost"
+        yield Problem("profile", "an opening in which both sides say something (datagrams)", found)
     sizes = {"notifications": profile.notify_bytes(min(readings, profile.max_readings))}
     if scenario.load.kind == "site":  # readings as they come; of the records of other services, as many as go into one
         sizes["notifications"] = profile.notify_bytes(profile.max_readings)

@@ -10,7 +10,7 @@ import msgspec
 from loadgen.errors import Problem
 from loadgen.nmsp import services
 from loadgen.nmsp.catalogue import CATALOGUE
-from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import Subservice
 from loadgen.strict import one_of, shown
@@ -222,6 +222,8 @@ def _check_profile(name: str, request: Request, profile: WireProfile) -> Iterato
     if missing := [each.label for each in needed if each not in profile.layouts]:
         yield Problem(f"requests.{name}", "a wire profile with these messages", f"{profile.name} without {missing}")
         return
+    if (Role.MSE, kind) in profile.dialogue.endings:
+        yield Problem(f"requests.{name}", f"nothing: {kind.label} ends a session (profile {profile.name})", "a table")
     repeat = profile.layouts[kind].repeat
     for key in ("groups", "signatures"):
         value = getattr(request, key, None)

@@ -1,108 +1,142 @@
 """What both ends of a session do where messages can get lost, come twice, or overtake each other.
 
-The state table stays as it is. An MSE asks again for what was not answered; a WLC that is asked again what it has
-answered says the same once more; and what comes again or out of turn because of that is counted, and changes nothing.
+The gate stays as it is. Whoever speaks first in the opening says again what was not answered, and so does who waits for
+its last messages; who is told again what it has answered says the same once more; and what comes again or out of turn
+because of that is counted, and changes nothing.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.bulk import Control
-from loadgen.nmsp.catalogue import KIND_OF, NOTIFICATIONS
-from loadgen.nmsp.messages import Kind, Message
+from loadgen.nmsp.catalogue import NOTIFICATIONS
+from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.session import State
 from loadgen.session.asking import Asker
 from loadgen.session.directory import Directory
-from loadgen.session.link import EndpointSettings
+from loadgen.session.link import Endpoint, EndpointSettings
 from loadgen.session.mse import MseEndpoint
 from loadgen.session.notices import Notices
 from loadgen.session.wlc import WlcEndpoint
 from loadgen.units import NEVER_NS
 
-# Requests that are answered once, and later only again.
-_SET_UP = frozenset({Kind.VERSION_REQUEST, Kind.SUBSCRIBE_REQUEST})
-# In which states of an MSE a WLC's message is one that came before, or before its turn. A capability that overtakes the
-# version response will come again, with the answer to the repeated request.
-_AGAIN = {
-    Kind.VERSION_RESPONSE: frozenset({State.VERSION_AGREED, State.SUBSCRIBING, State.ACTIVE}),
-    Kind.CAPABILITY: frozenset({State.VERSION_ASKED, State.SUBSCRIBING, State.ACTIVE}),
-    Kind.SUBSCRIBE_RESPONSE: frozenset({State.ACTIVE}),
-}
-
 
 class _Pending:
-    """A request without an answer."""
+    """What was said, and has no answer. echo: it is one; otherwise it belongs to the opening."""
 
-    __slots__ = ("again_ns", "frame", "kind", "retransmits")
+    __slots__ = ("again_ns", "echo", "frames", "label", "retransmits")
 
-    def __init__(self, kind: Kind, frame: bytes) -> None:
-        self.kind = kind
-        self.frame = frame
+    def __init__(self, label: str, frames: list[bytes], *, echo: bool) -> None:
+        self.label = label
+        self.frames = frames
+        self.echo = echo
         self.retransmits = 0
         self.again_ns: int | None = None  # not before the driver comes by
 
 
-class DatagramMseEndpoint(MseEndpoint):
-    """An MSE's end of a session over datagrams. Its driver calls `on_timer` after every input."""
+class _DatagramEndpoint(Endpoint):
+    """What is the same at both ends. Its driver calls `on_timer` after every input."""
 
-    __slots__ = ("_pending", "_set_up_with")
+    __slots__ = ()
 
-    def __init__(
-        self,
-        settings: EndpointSettings,
-        started_ns: int,
-        number: int,
-        asker: Asker | None = None,
-        notices: Notices | None = None,
-    ) -> None:
-        super().__init__(settings, started_ns, number, asker, notices)
-        self._pending: _Pending | None = None
-        # Transactions of what sets the session up, and of the capability that nobody asks for. Answers to requests
-        # that come later have others.
-        self._set_up_with: tuple[int, ...] = (0,)
+    remembers_opening: ClassVar[bool] = True
+    _pending: _Pending | None
+    # What was said in the opening without a message of the peer's between, by the turn of the first.
+    _runs: dict[int, list[bytes]]
 
     @property
     def early(self) -> bool:
-        """Notifications may come before the subscription's answer, and are not taken."""
-        return self.session.state is State.SUBSCRIBING
+        """The peer may have said all of the opening, and what it says in a running session is not taken yet."""
+        turn = self.session.expected
+        return turn is not None and turn.sender is self.peer and self.session.turn >= self.dialogue.last_run
 
     def notifications_untrusted(self, count: int, now_ns: int) -> bool:
-        if self.early:
+        if self.early and (self.peer, Kind.MEASUREMENT_NOTIFY) in self.dialogue.running:
+            self.last_heard_ns = now_ns
             self.settings.recorder.count("notify.early", count)
             return False
         return super().notifications_untrusted(count, now_ns)
 
-    def say(self, message: Message, transaction: int = 0) -> None:
-        super().say(message, transaction)
-        kind = KIND_OF[type(message)]
-        if kind in _SET_UP and not self.active:
-            self._set_up_with += (transaction,)
-        elif kind is not Kind.ECHO_REQUEST:
-            return  # the `Asker` repeats its own requests
-        self._pending = _Pending(kind, self.outbox[-1])
+    def _go_on(self, now_ns: int) -> None:
+        before, first = len(self.outbox), self.session.turn
+        super()._go_on(now_ns)
+        if not (said := self.outbox[before:]):
+            return
+        self._runs[first] = said
+        turn = self.session.expected
+        self._pending = None
+        if turn is not None and turn.sender is self.peer and self.dialogue.repeats(self.role, self.session.turn):
+            last = self.dialogue.opening[self.session.turn - 1]
+            self._pending = _Pending(last.kind.label, said, echo=False)
+
+    def _echo(self, now_ns: int) -> None:
+        before = len(self.outbox)
+        super()._echo(now_ns)
+        if said := self.outbox[before:]:
+            self._pending = _Pending(Kind.ECHO_REQUEST.label, said, echo=True)
 
     def control_untrusted(self, control: Control, now_ns: int) -> None:
         kind = self.settings.codec.profile.kinds.get(control.msg_id)
-        if self._is_again(kind, control.transaction):
+        if (turn := self._said_before(kind, control.transaction)) is not None or self._echoed_before(kind, control):
             self.settings.codec.decode_untrusted(control.msg_id, control.body)  # malformed is malformed
             self.last_heard_ns = now_ns
             self.settings.recorder.count("messages.repeated")
+            if turn is not None:
+                self._say_again(turn + 1)
             return
-        if self.early and kind in NOTIFICATIONS:
+        if self.early and kind is not None and self._is_early(kind):
+            self.settings.codec.decode_untrusted(control.msg_id, control.body)
             self.last_heard_ns = now_ns
-            self.settings.recorder.count("notify.early")
+            self.settings.recorder.count("notify.early" if kind in NOTIFICATIONS else "messages.repeated")
             return
         super().control_untrusted(control, now_ns)
-        if self.active and self._echo_sent_ns is None:  # what was asked last was answered
-            self._pending = None
+        if self.session.expected is None and (self.echoes is None or not self.echoes.under_way):
+            self._pending = None  # what was said last was answered
 
-    def _is_again(self, kind: Kind | None, transaction: int) -> bool:
-        if kind is Kind.ECHO_RESPONSE:  # the request was repeated, and both were answered
-            return 0 != self._echo_over == transaction
-        if (asked := self.asked) is not None and (transaction in asked.pending or transaction in asked.over):
-            return False  # numbers begin again after 65535: this one is of a later request
-        states = _AGAIN.get(kind, frozenset()) if kind is not None else frozenset()
-        return self.session.state in states and transaction in self._set_up_with
+    def _is_early(self, kind: Kind) -> bool:
+        """What the peer may say unasked in a running session, or to end it, and not now."""
+        if (self.peer, kind) in self.dialogue.endings:
+            return True
+        asked = not kind.label.endswith("_response") and kind is not Kind.CAPABILITY
+        return asked and (self.peer, kind) in self.dialogue.running and self._expected_kind() is not kind
+
+    def _expected_kind(self) -> Kind | None:
+        return None if (turn := self.session.expected) is None else turn.kind
+
+    def _said_before(self, kind: Kind | None, transaction: int) -> int | None:
+        """The turn of a message that came before, or before its turn. One that overtakes another of the same run will
+        come again, when the run is repeated.
+        """
+        session, dialogue = self.session, self.dialogue
+        for index, turn in enumerate(dialogue.opening):
+            if turn.kind is not kind or turn.sender is self.role or index == session.turn:
+                continue
+            if index < session.turn:
+                again = index < len(self.transactions) and self.transactions[index] == transaction
+                return index if again and not self._is_of_later_request(transaction) else None
+            answered = turn.answers is None or (
+                turn.answers < session.turn and self.transactions[turn.answers] == transaction
+            )
+            expected = session.expected
+            coming = expected is not None and expected.sender is self.peer and index < dialogue.end_of_run(session.turn)
+            return index if answered and coming else None
+        return None
+
+    def _is_of_later_request(self, transaction: int) -> bool:
+        """Transactions come round: this one is of something that was asked in the running session."""
+        return False
+
+    def _echoed_before(self, kind: Kind | None, control: Control) -> bool:
+        """The request was repeated, and both were answered."""
+        over = 0 if self.echoes is None else self.echoes.over
+        return kind is Kind.ECHO_RESPONSE and 0 != over == control.transaction
+
+    def _say_again(self, turn: int) -> None:
+        """What we have said from this turn on, if the peer repeats itself until it hears it."""
+        if turn in self._runs and self.dialogue.repeats(self.peer, turn) and self.session.state is not State.ERROR:
+            self.outbox += self._runs[turn]
 
     def on_timer(self, now_ns: int) -> int:
         """As for every endpoint; also repeats what was not answered.
@@ -121,50 +155,57 @@ class DatagramMseEndpoint(MseEndpoint):
                 return self.on_timer(now_ns)
             pending.retransmits += 1
             pending.again_ns = now_ns + self._patience_ns(pending)
-            self.outbox.append(pending.frame)
-            self.settings.recorder.count("messages.retransmitted")
+            self.outbox += pending.frames
+            self.settings.recorder.count("messages.retransmitted", len(pending.frames))
         return min(deadline, pending.again_ns)
 
-    def _echo_given_up_ns(self) -> int:
+    def echo_patience_ns(self) -> int:
         """Not before it was repeated as often as may be: see `_give_up`."""
         return NEVER_NS
 
     def _patience_ns(self, pending: _Pending) -> int:
-        """How long a request is let alone: until it counts as not answered, and until it is repeated."""
+        """How long a message is let alone: until it counts as not answered, and until it is repeated."""
         last = pending.retransmits == self.settings.timers.max_retransmits
         return self.settings.timers.response_timeout + (0 if last else self.settings.timers.retransmit_interval)
 
     def _give_up(self, pending: _Pending, now_ns: int) -> None:
         self._pending = None
-        if pending.kind in _SET_UP:
-            raise RemoteProtocolError(
-                "no_response", f"no answer to {pending.kind.label}, sent {pending.retransmits + 1} times"
-            )
-        self._end_echo("echo.unanswered", now_ns)  # the dead interval decides
+        if not pending.echo:
+            times = pending.retransmits + 1
+            raise RemoteProtocolError("no_response", f"no answer to {pending.label}, sent {times} times")
+        assert self.echoes is not None
+        self.echoes.end("echo.unanswered")  # the dead interval decides
+        self._echo(now_ns)
 
 
-class DatagramWlcEndpoint(WlcEndpoint):
+class DatagramMseEndpoint(_DatagramEndpoint, MseEndpoint):
+    """An MSE's end of a session over datagrams."""
+
+    __slots__ = ("_pending", "_runs")
+
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        started_ns: int,
+        number: int,
+        asker: Asker | None = None,
+        notices: Notices | None = None,
+    ) -> None:
+        super().__init__(settings, started_ns, number, asker, notices)
+        self._pending = None
+        self._runs = {}
+
+    def _is_of_later_request(self, transaction: int) -> bool:
+        asked = self.asked
+        return asked is not None and (transaction in asked.pending or transaction in asked.over)
+
+
+class DatagramWlcEndpoint(_DatagramEndpoint, WlcEndpoint):
     """A WLC's end of a session over datagrams."""
 
-    __slots__ = ("_answers",)
+    __slots__ = ("_pending", "_runs")
 
     def __init__(self, settings: EndpointSettings, started_ns: int, directory: Directory | None = None) -> None:
         super().__init__(settings, started_ns, directory)
-        self._answers: dict[Kind, tuple[int, list[bytes]]] = {}  # the transaction, and what was said
-
-    def control_untrusted(self, control: Control, now_ns: int) -> None:
-        kind = self.settings.codec.profile.kinds.get(control.msg_id)
-        if kind not in _SET_UP:
-            super().control_untrusted(control, now_ns)
-            return
-        transaction, answer = self._answers.get(kind, (None, []))
-        if transaction == control.transaction:
-            self.settings.codec.decode_untrusted(control.msg_id, control.body)
-            self.last_heard_ns = now_ns
-            self.settings.recorder.count("messages.repeated")
-            self.outbox += answer
-            return
-        before, running = len(self.outbox), self.active
-        super().control_untrusted(control, now_ns)
-        if not running:  # in a running session, a request that comes again is answered by what is true then
-            self._answers[kind] = (control.transaction, self.outbox[before:])
+        self._pending = None
+        self._runs = {}

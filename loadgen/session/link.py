@@ -1,21 +1,41 @@
-"""What both ends of a session share: the gate, the outbox, and when the neighbour counts as dead."""
+"""What both ends of a session share: the gate, the opening, echoes, the outbox, and when a neighbour counts as dead."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from loadgen.errors import RemoteProtocolError
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Control
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import Kind, Message, Role
+from loadgen.nmsp.dialogue import Dialogue, Turn, other_side
+from loadgen.nmsp.messages import (
+    PROTOCOL_VERSION,
+    Capability,
+    CapabilityRequest,
+    EchoRequest,
+    EchoResponse,
+    Kind,
+    Message,
+    ResponseStatus,
+    Role,
+    VersionRequest,
+    VersionResponse,
+)
 from loadgen.nmsp.session import Session, State
 from loadgen.scenario.schema import SessionTable
+from loadgen.session.echoes import Echoes
+from loadgen.units import NEVER_NS
+
+# Behind the message that ends a session nothing is due any more, but that its tunnel is closed.
+_OVER = (State.ENDED_BY_WLC, State.ENDED_BY_MSE, State.ENDED)
 
 
 class EndpointSettings:
     """What all endpoints of one side have in common."""
 
-    __slots__ = ("codec", "mask", "recorder", "setup_timeout_ns", "timers")
+    __slots__ = ("assumed", "codec", "mask", "recorder", "setup_timeout_ns", "timers")
 
     def __init__(
         self,
@@ -25,10 +45,13 @@ class EndpointSettings:
         mask: int,
         setup_timeout_ns: int,
         timers: SessionTable,
+        assumed: int | None = None,
     ) -> None:
+        """Args: assumed: what is granted where no message says it; None: as much as `mask`."""
         self.codec = codec
         self.recorder = recorder
         self.mask = mask  # what a WLC offers, or what an MSE asks for
+        self.assumed = mask if assumed is None else assumed
         self.setup_timeout_ns = setup_timeout_ns
         self.timers = timers
 
@@ -43,32 +66,34 @@ class Endpoint:
         offered, granted: masks: the WLC's capability, and the subscription; 0 until they are known.
         said, heard: messages so far, by kind, but for measurement notifications: those are counted where they are sent
             and checked in bulk.
+        transactions: of the messages of the opening so far, in order.
+        refuses_version: the peer asked for versions that are not ours.
+        echoes: that we ask for, once the session is up.
     """
 
     __slots__ = (
-        "granted",
-        "heard",
-        "last_heard_ns",
-        "offered",
-        "outbox",
-        "said",
-        "session",
-        "settings",
-        "started_ns",
+        *("_transaction", "echoes", "granted", "heard", "last_heard_ns", "offered", "outbox", "refuses_version"),
+        *("said", "session", "settings", "started_ns", "transactions"),
     )
 
     role: Role
+    # Whether what was said in the opening is needed once the session is up.
+    remembers_opening: ClassVar[bool] = False
 
     def __init__(self, settings: EndpointSettings, started_ns: int) -> None:
         """Args: started_ns: when the first packet went out (MSE) or the connection was accepted (WLC)."""
         self.settings = settings
-        self.session = Session(self.role)
+        self.session = Session(self.role, settings.codec.profile.dialogue)
         self.outbox: list[bytes] = []
         self.offered = self.granted = 0
         self.said: dict[Kind, int] = {}
         self.heard: dict[Kind, int] = {}
         self.started_ns = started_ns
         self.last_heard_ns = started_ns
+        self.transactions: tuple[int, ...] = ()
+        self.refuses_version = False
+        self.echoes: Echoes | None = None
+        self._transaction = 0
 
     @property
     def active(self) -> bool:
@@ -76,10 +101,21 @@ class Endpoint:
 
     @property
     def peer(self) -> Role:
-        return Role.MSE if self.role is Role.WLC else Role.WLC
+        return other_side(self.role)
+
+    @property
+    def dialogue(self) -> Dialogue:
+        return self.session.dialogue
+
+    @property
+    def left(self) -> bool:
+        """The peer has said the message that ends the session."""
+        return self.session.has_ended(self.peer)
 
     def say(self, message: Message, transaction: int = 0) -> None:
-        """Put a message into the outbox, through the gate."""
+        """Put a message into the outbox, through the gate; nothing, once we have ended the session."""
+        if self.session.has_ended(self.role):
+            return
         kind = KIND_OF[type(message)]
         self.session.message(self.role, kind)
         self.count_said(kind)
@@ -97,16 +133,23 @@ class Endpoint:
         """
         self.last_heard_ns = now_ns
         message = self.settings.codec.decode_untrusted(control.msg_id, control.body)
-        kind = KIND_OF[type(message)]
-        running = self.session.state is State.ACTIVE
+        kind, turn = KIND_OF[type(message)], self.session.expected
         self.session.message(self.peer, kind)
         self.heard[kind] = self.heard.get(kind, 0) + 1
         if kind is Kind.UNSUPPORTED:
             self.settings.recorder.count("messages.unsupported")
-        elif running:
-            self.on_running(kind, message, control.transaction, now_ns)
+        elif turn is not None:
+            self._take_turn(turn, message, control.transaction, now_ns)
+            self._go_on(now_ns)
+        elif self.left:
+            pass  # its last message; the driver closes
+        elif kind is Kind.ECHO_REQUEST:
+            self.say(EchoResponse(), control.transaction)
+            self.settings.recorder.count("echo.answered")
+        elif kind is Kind.ECHO_RESPONSE:
+            self._take_echo(control.transaction, now_ns)
         else:
-            self.on_message(message, control.transaction, now_ns)
+            self.on_running(kind, message, control.transaction, now_ns)
 
     def notifications_untrusted(self, count: int, now_ns: int) -> bool:
         """Let so many measurement notifications pass the gate; False: they came early, and are not taken.
@@ -118,12 +161,139 @@ class Endpoint:
         self.session.message(self.peer, Kind.MEASUREMENT_NOTIFY)
         return True
 
-    def on_message(self, message: Message, transaction: int, now_ns: int) -> None:
-        """React to a message of setting the session up that passed the gate."""
+    # -- the opening ---------------------------------------------------------------------------------------------
+
+    def start(self, now_ns: int) -> None:
+        """The tunnel is up: say what is ours to say first."""
+        self._go_on(now_ns)
+
+    def _go_on(self, now_ns: int) -> None:
+        """Say what is ours to say now; behind the last message of the opening, the session is up."""
+        while (turn := self.session.expected) is not None and turn.sender is self.role:
+            if self.refuses_version and Kind.VERSION_RESPONSE in self.said:
+                return  # nothing follows: the peer closes, or runs into the set-up timeout
+            transaction = 0
+            if turn.answers is not None:
+                transaction = self.transactions[turn.answers]
+            elif turn.asks:
+                transaction = self._request()
+            self.transactions += (transaction,)
+            self.say(self.opening_message(turn), transaction)
+            self.on_said(now_ns)
+        if self.session.state is State.ACTIVE:
+            if self.role in self.dialogue.askers:
+                timers = self.settings.timers
+                self.echoes = Echoes(self.settings.recorder, timers, now_ns, self.echo_patience_ns())
+            if not self.remembers_opening:
+                self.transactions = ()
+            self.on_up(now_ns)
+
+    def _take_turn(self, turn: Turn, message: Message, transaction: int, now_ns: int) -> None:
+        """Take a message of the opening that passed the gate."""
+        if turn.answers is not None and transaction != (asked := self.transactions[turn.answers]):
+            raise RemoteProtocolError("wrong_transaction", f"expected {asked}, found {transaction}")
+        self.transactions += (transaction,)
+        match message:
+            case VersionRequest(lowest=lowest, highest=highest):
+                self.refuses_version = not lowest <= PROTOCOL_VERSION <= highest
+                if self.refuses_version and not self.dialogue.has(Kind.VERSION_RESPONSE):
+                    raise RemoteProtocolError("version_refused", f"versions {lowest} to {highest}")
+            case VersionResponse(version=version, status=status):
+                if status != ResponseStatus.OK or version != PROTOCOL_VERSION:
+                    raise RemoteProtocolError("version_refused", f"version {version}, status {status}")
+        self.on_opening(message, now_ns)
+
+    def opening_message(self, turn: Turn) -> Message:
+        """What we say in this turn, which is ours."""
+        match turn.kind:
+            case Kind.VERSION_REQUEST:
+                return VersionRequest(PROTOCOL_VERSION, PROTOCOL_VERSION)
+            case Kind.VERSION_RESPONSE:
+                status = ResponseStatus.UNSUPPORTED_VERSION if self.refuses_version else ResponseStatus.OK
+                return VersionResponse(PROTOCOL_VERSION, status)
+            case Kind.CAPABILITY_REQUEST:
+                return CapabilityRequest()
+            case Kind.CAPABILITY:
+                self.offered = self.settings.mask
+                return Capability(self.offered)
+            case Kind.ECHO_REQUEST:
+                return EchoRequest()
+            case Kind.ECHO_RESPONSE:
+                return EchoResponse()
+        raise AssertionError(f"{turn}: `nmsp.dialogue` lets no opening have it")
+
+    def on_said(self, now_ns: int) -> None:
+        """A message of the opening went out."""
+
+    def on_opening(self, message: Message, now_ns: int) -> None:
+        """React to a message of the opening that passed the gate.
+
+        Raises:
+            RemoteProtocolError
+        """
         raise NotImplementedError
 
+    def on_up(self, now_ns: int) -> None:
+        """The opening is over: the session is active.
+
+        Raises:
+            RemoteProtocolError: nothing is granted in it.
+        """
+        raise NotImplementedError
+
+    def say_end(self) -> None:
+        """Say what ends the session, if the dialogue has us say something, and nobody has ended it yet."""
+        kind = self.dialogue.ending_of(self.role)
+        if kind is not None and self.session.state is State.ACTIVE:
+            self.say(self.ending(kind), self._request())
+
+    def ending(self, kind: Kind) -> Message:
+        """What we say when we end a session."""
+        raise AssertionError(f"{kind.label}: `nmsp.dialogue` lets it end no session from this side")
+
+    def _request(self) -> int:
+        """A transaction of our own; never 0, which is that of unasked messages."""
+        self._transaction = self._transaction % 0xFFFF + 1
+        return self._transaction
+
+    # -- echoes --------------------------------------------------------------------------------------------------
+
+    def echo_patience_ns(self) -> int:
+        """How long an answer is waited for: a peer that hears nothing of us for a dead interval drops us, and one
+        answer may have been forgotten.
+        """
+        return self.settings.timers.dead_interval // 2
+
+    def _take_echo(self, transaction: int, now_ns: int) -> None:
+        assert self.echoes is not None  # the gate lets an answer come only to a side that asks
+        if (sent_ns := self.echoes.answered(transaction, now_ns)) is not None:
+            self.on_round_trip(sent_ns, now_ns)
+            self._echo(now_ns)
+
+    def on_round_trip(self, sent_ns: int, now_ns: int) -> None:
+        """An echo was asked and answered."""
+
+    def _echo(self, now_ns: int) -> None:
+        """Ask for the echo that is owed next, if any is and none is under way."""
+        if self.echoes is not None and self.echoes.may_ask:
+            transaction = self._request()
+            self.say(EchoRequest(), transaction)
+            self.echoes.asked(transaction, now_ns)
+
+    def stop(self, now_ns: int) -> None:
+        """The session is over, or we are about to say goodbye: nothing is asked any more."""
+        if self.echoes is not None:
+            self.echoes.stop(now_ns)
+
+    def settle(self) -> None:
+        """No answer comes any more, nor anything else."""
+        if self.echoes is not None:
+            self.echoes.settle()
+
+    # -- a running session ---------------------------------------------------------------------------------------
+
     def on_running(self, kind: Kind, message: Message, transaction: int, now_ns: int) -> None:
-        """React to a message that passed the gate of a session that was set up before."""
+        """React to a message, no echo, that passed the gate of a session that was up before."""
         raise NotImplementedError
 
     def cause(self, kind: str) -> str:
@@ -136,12 +306,20 @@ class Endpoint:
         Raises:
             RemoteProtocolError: kind `setup_timeout` or `neighbor_dead`.
         """
+        if self.session.state in _OVER:
+            return NEVER_NS
         if not self.active:
             deadline = self.started_ns + self.settings.setup_timeout_ns
             if now_ns >= deadline:
-                raise RemoteProtocolError("setup_timeout", f"session not set up; in state {self.session.state.name}")
+                raise RemoteProtocolError("setup_timeout", f"session not set up; {self.session.standing()}")
             return deadline
-        deadline = self.last_heard_ns + self.settings.timers.dead_interval
-        if now_ns >= deadline:
-            raise RemoteProtocolError("neighbor_dead", "nothing heard for the dead interval")
+        deadline = NEVER_NS
+        if self.peer in self.dialogue.talkers:  # another is not dead because it is silent
+            deadline = self.last_heard_ns + self.settings.timers.dead_interval
+            if now_ns >= deadline:
+                raise RemoteProtocolError("neighbor_dead", "nothing heard for the dead interval")
+        if (echoes := self.echoes) is not None:
+            echoes.tend(now_ns)
+            self._echo(now_ns)
+            deadline = min(deadline, echoes.next_ns, echoes.given_up_ns())
         return deadline

@@ -1,4 +1,4 @@
-"""The wireless LAN controller: offers subservices, grants subscriptions, answers echoes and requests."""
+"""The wireless LAN controller: its part of the opening, what it grants, and its answers to requests."""
 
 from __future__ import annotations
 
@@ -7,17 +7,8 @@ from functools import cache
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp import messages as m
 from loadgen.nmsp.catalogue import CATALOGUE, REQUESTS
-from loadgen.nmsp.messages import (
-    PROTOCOL_VERSION,
-    Kind,
-    Message,
-    ResponseStatus,
-    Role,
-    SubscribeRequest,
-    SubscribeResponse,
-    VersionRequest,
-    VersionResponse,
-)
+from loadgen.nmsp.dialogue import Turn
+from loadgen.nmsp.messages import Kind, Message, ResponseStatus, Role, SubscribeRequest, SubscribeResponse
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import Subservice
 from loadgen.session.directory import Directory, Records
@@ -66,7 +57,7 @@ class WlcEndpoint(Endpoint):
     @property
     def refused(self) -> bool:
         """The subscription was answered, and nothing was granted so far."""
-        return not self._was_granted and super().active
+        return not self._was_granted and (super().active or Kind.SUBSCRIBE_RESPONSE in self.said)
 
     def cause(self, kind: str) -> str:
         return NOTHING_GRANTED if self.refused else kind
@@ -76,24 +67,20 @@ class WlcEndpoint(Endpoint):
             raise RemoteProtocolError(NOTHING_GRANTED, "nothing that it has subscribed to is offered")
         return super().on_timer(now_ns)
 
-    def on_message(self, message: Message, transaction: int, now_ns: int) -> None:
-        match message:
-            case VersionRequest(lowest=lowest, highest=highest):
-                if not lowest <= PROTOCOL_VERSION <= highest:
-                    # Answered, and then nothing follows: the MSE closes, or runs into the set-up timeout.
-                    self.say(VersionResponse(PROTOCOL_VERSION, ResponseStatus.UNSUPPORTED_VERSION), transaction)
-                    return
-                self.say(VersionResponse(PROTOCOL_VERSION, ResponseStatus.OK), transaction)
-                self.offered = self.settings.mask
-                self.say(m.Capability(self.offered))
-            case SubscribeRequest(subservices=asked):
-                self._grant(asked, transaction)
+    def on_opening(self, message: Message, now_ns: int) -> None:
+        if isinstance(message, SubscribeRequest):
+            self._grant(message.subservices)
+
+    def opening_message(self, turn: Turn) -> Message:
+        if turn.kind is Kind.SUBSCRIBE_RESPONSE:
+            return self._granting()
+        return super().opening_message(turn)
+
+    def on_up(self, now_ns: int) -> None:
+        if not self.dialogue.has(Kind.SUBSCRIBE_REQUEST):  # then it is all that we offer
+            self._grant(self.settings.assumed)
 
     def on_running(self, kind: Kind, message: Message, transaction: int, now_ns: int) -> None:
-        if kind is Kind.ECHO_REQUEST:
-            self.say(m.EchoResponse(), transaction)
-            self.settings.recorder.count("echo.answered")
-            return
         if kind not in _answerable(self.settings.codec.profile):  # a profile that has no such response
             self.settings.recorder.count("messages.unsupported")
             return
@@ -103,13 +90,15 @@ class WlcEndpoint(Endpoint):
                 self.say(m.Capability(self.settings.mask), transaction)
             case SubscribeRequest(subservices=asked):
                 self.groups = ()
-                self._grant(asked, transaction)
+                self._grant(asked)
+                self.say(self._granting(), transaction)
             case m.SubscribeGroupsRequest(subservices=asked, groups=groups):
                 known = () if self.directory is None else self.directory.groups
                 chosen = tuple(group.name for group in groups if group.name in known)
                 if chosen:
                     self.groups = chosen
-                self._grant(asked if chosen else 0, transaction, refused=not chosen)
+                self._grant(asked if chosen else 0)
+                self.say(self._granting(refused=not chosen), transaction)
             case m.UnsubscribeRequest(subservices=left):
                 self.granted &= ~left
                 self.say(m.UnsubscribeResponse(self.granted, ResponseStatus.OK), transaction)
@@ -120,12 +109,14 @@ class WlcEndpoint(Endpoint):
             case m.DeviceRequest():
                 self._answer(kind, message, transaction)
 
-    def _grant(self, asked: int, transaction: int, *, refused: bool = False) -> None:
+    def _grant(self, asked: int) -> None:
         """Grant what is asked for and offered, beside what was granted before."""
         self.granted |= asked & self.settings.mask
         self._was_granted |= self.granted != 0
+
+    def _granting(self, *, refused: bool = False) -> SubscribeResponse:
         status = ResponseStatus.OK if self.granted and not refused else ResponseStatus.NOTHING_GRANTED
-        self.say(SubscribeResponse(self.granted, status), transaction)
+        return SubscribeResponse(self.granted, status)
 
     def _answer(self, asked: Kind, request: m.DeviceRequest, transaction: int) -> None:
         """About a device; a subservice that this kind does not have is answered like one that was not granted."""

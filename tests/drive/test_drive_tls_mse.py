@@ -21,6 +21,7 @@ from loadgen.nmsp.session import State
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
 from loadgen.scenario.schema import SessionTable
+from loadgen.session.echoes import Echoes
 from loadgen.session.mse import MseEndpoint
 from loadgen.transport.tls import EndOfStream, TransportFault, Want
 from loadgen.units import NS_PER_MS, NS_PER_S, Duration
@@ -113,7 +114,7 @@ class Fleet:
             endpoint.session.state = State.ACTIVE
             endpoint.granted = 1
             endpoint.last_heard_ns = now
-            endpoint._owed_echo_ns = endpoint._next_echo_ns = now + echo_ns  # type: ignore[attr-defined]
+            endpoint.echoes = Echoes(self.recorder, equipment.settings.timers, now, endpoint.echo_patience_ns())
             link.phase = Phase.SETTING_UP
             self.shard.activate(link, now)
             self.links.append(link)
@@ -398,9 +399,10 @@ def test_an_echo_that_is_under_way_at_our_goodbye(make: Callable[..., Fleet]) ->
     fleet.shard.turn([])
     endpoint = fleet.links[0].endpoint
     assert isinstance(endpoint, MseEndpoint)
+    assert endpoint.echoes is not None
     for index in range(LINKS):
         fleet.tunnel(index).write_fault = "reset"
-    fleet.tunnel(0).incoming.append(fleet.profile.framing.head_of(Kind.ECHO_RESPONSE, 0, endpoint._echo_transaction))
+    fleet.tunnel(0).incoming.append(fleet.profile.framing.head_of(Kind.ECHO_RESPONSE, 0, endpoint.echoes.transaction))
     for index in range(LINKS):
         fleet.tunnel(index).incoming.append(EndOfStream(orderly=True))
     fleet.turn()

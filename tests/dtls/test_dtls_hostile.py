@@ -28,6 +28,7 @@ from dtls_samples import (
 
 from loadgen.identity.credentials import Authority, new_key, self_signed
 from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.bulk import Control
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import EchoRequest, Role, SubscribeRequest, VersionRequest
@@ -295,8 +296,9 @@ class TestFromInside:
             def _answer(wlc_end: DatagramWlcEndpoint) -> list[bytes]:
                 message = next(steps)
                 transaction = 1 if isinstance(message, VersionRequest) else 2
-                wlc_end.session.message(Role.MSE, KIND_OF[type(message)])
-                wlc_end.on_message(message, transaction, 0)
+                body = Codec(PROFILE).encode(message)[PROFILE.header.size :]
+                number = PROFILE.ids[KIND_OF[type(message)]]
+                wlc_end.control_untrusted(Control(number, transaction, memoryview(body)), 0)
                 frames, wlc_end.outbox = wlc_end.outbox, []
                 return frames
 

@@ -77,7 +77,7 @@ class _Session:
         else:
             self.driver = DtlsMseDriver(equipment, [("127.0.0.1", 1)], [])
             self.link.endpoint = DatagramMseEndpoint(settings, self.clock.now_ns, 0, None, self.driver.mses.notices)
-            self.link.endpoint.start()
+            self.link.endpoint.start(self.clock.now_ns)
         self.link.scope = SimpleNamespace(cancel=lambda: None)  # type: ignore[assignment]
         self.link.phase = Phase.SETTING_UP
         self.driver.links.add(self.link)

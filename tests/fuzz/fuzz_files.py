@@ -26,8 +26,9 @@ from loadgen.identity.keyhash import key_hash
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import IntervalLog, LogLine, read_hlog_untrusted
 from loadgen.nmsp.bulk import NotifyRing
-from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF
+from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.dialogue import needed
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
 from loadgen.results.thresholds import parse_thresholds
@@ -119,8 +120,7 @@ _SOME = ("subscribe_groups_request", "information_request", "client_info_notify"
 
 def _shorter(document: dict[str, Any]) -> dict[str, Any]:
     """Without most of what a profile may leave out, which is more of the same."""
-    needed = {kind.label for kind, entry in CATALOGUE.items() if entry.needed}
-    messages = {name: table for name, table in document["messages"].items() if name in needed or name in _SOME}
+    messages = {name: table for name, table in document["messages"].items() if name in needed(None) or name in _SOME}
     repeated = {table["repeat"]["record"] for table in messages.values() if "repeat" in table}
     records = {name: table for name, table in document["records"].items() if name in repeated}
     return document | {"messages": messages, "records": records}

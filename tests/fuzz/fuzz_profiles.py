@@ -11,8 +11,8 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 
 from nmsp_samples import OTHER_TOML, reference_document
 
-from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.dialogue import needed
 from loadgen.nmsp.profile import profile_untrusted
 
 # What stays at its place also among elements, in every other message.
@@ -22,9 +22,8 @@ _FIXED = ("sequence", "due_ns", "sent_ns", "subservice", "status")
 def element_document() -> dict[str, Any]:
     """The reference profile with all that a profile may leave out in elements, heads and lengths in turns."""
     document = reference_document()
-    needed = {kind.label for kind, entry in CATALOGUE.items() if entry.needed}
     for number, (name, message) in enumerate(sorted(document["messages"].items())):
-        if name in needed or not message["fields"]:
+        if name in needed(None) or not message["fields"]:
             continue
         repeat = message.get("repeat")
         counter = repeat["count"] if repeat is not None else None

@@ -153,7 +153,7 @@ def sessions(data: bytes) -> None:
         endpoint = WlcEndpoint(settings, 0, StationDirectory(make))
     else:
         endpoint = MseEndpoint(settings, 0, 0, notices=Notices(recorder, 1_700_000_000 * NS_PER_S))
-        endpoint.start()
+        endpoint.start(0)
     driver = _Driver(endpoint, codec)
     try:
         driver.on_timer()

@@ -236,6 +236,93 @@ def by_id(document: dict[str, Any], number: int, **made: object) -> None:
 
 
 # The same of what only a profile with more than the needed messages has.
+def dialogue(**tables: Any) -> Edit:
+    """Turns as (sender, message)."""
+
+    def edit(document: dict[str, Any]) -> None:
+        made = {key: value for key, value in tables.items() if key != "opening"}
+        if "opening" in tables:
+            made["opening"] = [{"sender": sender, "message": message} for sender, message in tables["opening"]]
+        document["dialogue"] = made
+
+    return edit
+
+
+_ASKED, _ANSWERED = ("mse", "version_request"), ("wlc", "version_response")
+BAD |= {
+    "a dialogue with an unknown message": (
+        dialogue(opening=[("mse", "version_reqest")]),
+        ["dialogue.opening[0].message: expected one of version_request, version_response, "],
+    ),
+    "a dialogue with a message that no opening has": (
+        dialogue(opening=[("wlc", "measurement_notify")]),
+        [
+            "dialogue.opening[0].message: expected one of version_request, version_response, capability_request, "
+            'capability, subscribe_request, subscribe_response, echo_request, echo_response, found "measurement_notify"'
+        ],
+    ),
+    "a dialogue with a message that the profile lacks": (
+        dialogue(opening=[("mse", "capability_request"), ("wlc", "capability")]),
+        ["messages.capability_request: expected a table, for dialogue.opening[0], found nothing"],
+    ),
+    "a dialogue whose echo the profile lacks": (
+        lambda d: (dialogue(echo="both")(d), d["messages"].pop("echo_request")),
+        ["messages.echo_request: expected a table, for dialogue.echo, found nothing"],
+    ),
+    "a dialogue whose end the profile lacks": (
+        dialogue(end={"sender": "mse", "message": "unsubscribe_request"}),
+        ["messages.unsubscribe_request: expected a table, for dialogue.end, found nothing"],
+    ),
+    "a dialogue with a message of the other side": (
+        dialogue(opening=[("mse", "capability")]),
+        ['dialogue.opening[0].sender: expected "wlc", who can say capability, found "mse"'],
+    ),
+    "a response before its request": (
+        dialogue(opening=[_ANSWERED, _ASKED]),
+        [
+            "dialogue.opening[0]: expected version_request from the other side before its response, found "
+            "version_response without it"
+        ],
+    ),
+    "a response from the side that has asked": (
+        dialogue(opening=[_ASKED, ("mse", "version_response")]),
+        [
+            "dialogue.opening[1]: expected version_request from the other side before its response, found "
+            "version_response without it"
+        ],
+    ),
+    "the same message twice": (
+        dialogue(opening=[_ASKED, _ANSWERED, _ASKED]),
+        ["dialogue.opening[2]: expected each message once from a side, found version_request from the mse once more"],
+    ),
+    "an endless opening": (
+        dialogue(opening=[_ASKED] * 65),
+        ["dialogue.opening: expected at most 64 messages, found 65"],
+    ),
+    "an end from a side that cannot say it": (
+        lambda d: (d["messages"].update(_unsubscribing()), dialogue(end=_end("either"))(d)),
+        ['dialogue.end.sender: expected "mse", who can say unsubscribe_request, found "either"'],
+    ),
+    "an end that ends nothing": (
+        dialogue(end={"sender": "wlc", "message": "subscribe_response"}),
+        ['dialogue.end.message: expected one of unsubscribe_request, found "subscribe_response"'],
+    ),
+    "nobody who asks for echoes": (
+        dialogue(echo="nobody"),
+        ['dialogue.echo: expected one of mse, wlc, both, none, found "nobody"'],
+    ),
+}
+
+
+def _unsubscribing() -> dict[str, Any]:
+    messages = reference_document()["messages"]
+    return {name: messages[name] for name in ("unsubscribe_request", "unsubscribe_response")}
+
+
+def _end(sender: str) -> dict[str, str]:
+    return {"sender": sender, "message": "unsubscribe_request"}
+
+
 BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
     "records missing": (
         lambda d: d["messages"]["client_info_response"].pop("repeat"),

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 import loadgen.nmsp.profile as profile_module
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.bulk import NotifyReceiver, Stations
-from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF
+from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.dialogue import needed
 from loadgen.nmsp.messages import Kind, MeasurementNotify, Message, Reading, Unsupported
 from loadgen.nmsp.parts import Record
 from loadgen.nmsp.profile import WireProfile
@@ -180,8 +181,7 @@ def reference_document() -> dict[str, Any]:
 def core_document() -> dict[str, Any]:
     """The reference profile without what a profile may leave out."""
     document = reference_document()
-    needed = {kind.label for kind, entry in CATALOGUE.items() if entry.needed}
-    document["messages"] = {name: table for name, table in document["messages"].items() if name in needed}
+    document["messages"] = {name: table for name, table in document["messages"].items() if name in needed(None)}
     document["records"] = {"reading": document["records"]["reading"]}
     return document
 

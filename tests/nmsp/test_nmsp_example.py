@@ -117,7 +117,7 @@ def tern() -> WireProfile:
 
 def test_the_profile_reads_what_was_captured(tern: WireProfile) -> None:
     codec, size, found = Codec(tern), tern.header.size, []
-    session = Session(Role.MSE)
+    session = Session(Role.MSE, tern.dialogue)
     for sender, frame in capture():
         values = dict(zip(tern.header.names, tern.header.struct.unpack_from(frame), strict=True))
         assert values["length"] + tern.length_of_header == len(frame)

@@ -27,9 +27,9 @@ CODEC = Codec(PROFILE)
 ECHO_NS, DEAD_NS, SETUP_NS = 15 * NS_PER_S, 30 * NS_PER_S, 10 * NS_PER_S
 
 
-def settings_of(mask: int, recorder: Recorder) -> EndpointSettings:
+def settings_of(mask: int, recorder: Recorder, codec: Codec = CODEC) -> EndpointSettings:
     return EndpointSettings(
-        CODEC,
+        codec,
         recorder,
         mask=mask,
         setup_timeout_ns=SETUP_NS,
@@ -43,7 +43,7 @@ class Side:
     def __init__(self, endpoint: Endpoint, recorder: Recorder) -> None:
         self.endpoint = endpoint
         self.recorder = recorder
-        self.receiver = NotifyReceiver(PROFILE, 1 << 16)
+        self.receiver = NotifyReceiver(endpoint.settings.codec.profile, 1 << 16)
         self.tail = b""
         self.received: list[int] = []  # sequence numbers of notifications
         self.fault: RemoteProtocolError | None = None
@@ -98,15 +98,17 @@ class Side:
         return out
 
 
-def wlc_side(offers: int = 0x68EBE7, started_ns: int = 0) -> Side:
+def wlc_side(offers: int = 0x68EBE7, started_ns: int = 0, codec: Codec = CODEC) -> Side:
     recorder = Recorder()
-    return Side(WlcEndpoint(settings_of(offers, recorder), started_ns), recorder)
+    endpoint = WlcEndpoint(settings_of(offers, recorder, codec), started_ns)
+    endpoint.start(started_ns)
+    return Side(endpoint, recorder)
 
 
-def mse_side(wants: int = 1, started_ns: int = 0) -> Side:
+def mse_side(wants: int = 1, started_ns: int = 0, codec: Codec = CODEC) -> Side:
     recorder = Recorder()
-    endpoint = MseEndpoint(settings_of(wants, recorder), started_ns, number=0)
-    endpoint.start()
+    endpoint = MseEndpoint(settings_of(wants, recorder, codec), started_ns, number=0)
+    endpoint.start(started_ns)
     return Side(endpoint, recorder)
 
 
@@ -117,8 +119,10 @@ class Pair:
         piece: how many bytes arrive at once; 0 for all.
     """
 
-    def __init__(self, offers: int = 0x68EBE7, wants: int = 1, piece: int = 0, started_ns: int = 0) -> None:
-        self.wlc, self.mse = wlc_side(offers, started_ns), mse_side(wants, started_ns)
+    def __init__(
+        self, offers: int = 0x68EBE7, wants: int = 1, piece: int = 0, started_ns: int = 0, codec: Codec = CODEC
+    ) -> None:
+        self.wlc, self.mse = wlc_side(offers, started_ns, codec), mse_side(wants, started_ns, codec)
         self.now_ns = started_ns
         self.piece = piece
         self.cut = False  # nothing arrives any more, in either direction

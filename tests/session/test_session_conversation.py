@@ -81,7 +81,7 @@ def test_notifications_that_the_state_table_does_not_let_through_are_forgotten()
 def test_over_datagrams_those_that_overtook_the_grant_are_left_out_and_counted() -> None:
     recorder = Recorder()
     endpoint = DatagramMseEndpoint(settings_of(1, recorder), 0, 0)
-    endpoint.start()
+    endpoint.start(0)
     set_up(endpoint)
     heard, receiver, _ = hear(endpoint, encoded(notify(0), notify(1), GRANTED, notify(2)))
     assert heard.fault is None

@@ -30,7 +30,7 @@ def active_mse(endpoint_class: type[MseEndpoint] = MseEndpoint) -> Side:
         timers=SessionTable(Duration(EVERY_NS), Duration(DEAD_NS)),
     )
     endpoint = endpoint_class(settings, 0, number=0)
-    endpoint.start()
+    endpoint.start(0)
     side = Side(endpoint, recorder)
     for message, transaction in (
         (VersionResponse(1, ResponseStatus.OK), 1),

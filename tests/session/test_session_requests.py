@@ -57,7 +57,7 @@ class Talk:
         settings = settings_of(wants, self.recorder)
         self.notices = Notices(self.recorder, 0)
         endpoint = MseEndpoint(settings, 0, 0, self.asker, self.notices)
-        endpoint.start()
+        endpoint.start(0)
         self.mse = self.pair.mse = Side(endpoint, self.recorder)
         recorder = Recorder()
         self.wlc = self.pair.wlc = Side(WlcEndpoint(settings_of((1 << 23) - 1, recorder), 0, directory()), recorder)
