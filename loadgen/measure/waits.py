@@ -45,6 +45,10 @@ _BEYOND_USUAL = 6
 # growth of two standard errors would have shown.
 _DEVIATION = 1.4826
 _ERRORS = 2
+# So many stretches at the end of a stage have to be level for what is longer in them to have stayed: by so many times
+# more than they differ by themselves. Of waits that are exponential, and as long as 1 s in 10 s, one in 1,500 does that.
+_STAYS = 4
+_LEVEL = 3
 
 
 class Waited(msgspec.Struct, frozen=True):
@@ -168,6 +172,26 @@ def growth_of(all_waited: Iterable[Waited], length_ns: int) -> Growth:
     if late and (not steady or late > slope * length_ns):
         return Growth(min(late, longest), hidden)
     return Growth(min(slope * length_ns, longest) if steady else slope * length_ns, hidden, steady)
+
+
+def stayed_ns(all_waited: Iterable[Waited], length_ns: int) -> float:
+    """By how much longer than at the beginning of a stage all of it waits from some moment on; 0 unless it stays so.
+
+    Args: as of `growth_ns`. It may have grown for a while before that. What is caught up with, or rises and falls, does
+    not stay: from then on, four stretches and more, waits differ by less than a third of what they are longer by.
+    """
+    stretches = _stretches(list(all_waited), length_ns)
+    waits = [each.wait_ns for each in stretches]
+    most = found = 0.0
+    for begin in range(1, len(waits) - _STAYS + 1):
+        later = waits[begin:]
+        between = _LEVEL * (max(later) - min(later))
+        for end in range(1, begin + 1):
+            before = waits[:end]
+            apart = min(later) - max(before)
+            if apart > max(most, between + max(before) - min(before)):
+                most, found = apart, statistics.median(later) - statistics.median(before)
+    return found
 
 
 def _slope(stretches: list[_Stretch]) -> float:

@@ -143,9 +143,12 @@ class Pace(NamedTuple):
 class Delay(NamedTuple):
     """A stage of which it is known by how much longer than at its beginning what was due waited at its end.
 
+    Either it waited longer and longer, or from some moment on, and as much to the end: all is done so much later then.
+
     Attributes:
         whose: what waited, by whose due times.
         judged_by: how the figures begin that thresholds on it are about; empty: they are about rates.
+        latency: what it had grown to, it stayed at; and the duration about which a threshold may be, then.
     """
 
     whose: str
@@ -153,6 +156,7 @@ class Delay(NamedTuple):
     growth_ns: float
     length_ns: int
     judged_by: str = ""
+    latency: str = ""
 
     @property
     def share(self) -> float:
@@ -160,13 +164,15 @@ class Delay(NamedTuple):
         return 1 - self.growth_ns / self.length_ns
 
     def is_judged(self, asked: Asked) -> bool:
-        """Somebody has said how fast it must go."""
+        """Somebody has said how fast it must go, or how long it may take."""
+        if self.latency and self.latency in asked.judged:
+            return True
         return any(name.startswith(self.judged_by) for name in asked.judged) if self.judged_by else asked.paced
 
     @property
     def what(self) -> str:
         longer = f"{format_duration(self.growth_ns)} longer at the end of {self.stage} than at its beginning"
-        return f"{self.whose} waited {longer}: a backlog grew"
+        return f"{self.whose} waited {longer}: {'it was not caught up with' if self.latency else 'a backlog grew'}"
 
 
 class Shortfall(NamedTuple):

@@ -15,7 +15,7 @@ from loadgen.measure.books import imbalances
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import BETWEEN_CLOCKS, MAXIMA, error_phases
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE
-from loadgen.measure.waits import Waited, growth_ns
+from loadgen.measure.waits import Waited, growth_ns, stayed_ns
 from loadgen.results import thresholds as limits
 from loadgen.results.asked import TOLERANCE, Asked, Delay, Pace, excused, shortfalls
 from loadgen.results.figures import (
@@ -333,25 +333,47 @@ def _paces(
 
 def _delays(plan: Plan, merger: Merger, spans: Sequence[StageSpan], counters: Mapping[str, int]) -> Iterator[Delay]:
     """The same of what has no rate to be set against: requests; and the notifications of somebody else's WLCs, which
-    say when each was due, as far as their clocks tell.
+    say when each was due, as far as their clocks tell. And of all: what was late from some moment on, and stayed so.
     """
-    if plan.load.kind is not LoadKind.NOTIFY or plan.sessions_per_user:
+    if plan.sessions_per_user:
         return
-    if not plan.use.plays_wlc and not counters.get("clock.clamped"):  # what is no time is not due
-        whose, unknown_ns = "by the WLCs' own due times, notifications", merger.clocks().less_ns
-        yield from _grown(whose, merger, "came", spans, unknown_ns)
+    if plan.load.kind is LoadKind.HANDSHAKE:
+        if plan.load.paced and plan.use.plays_mse:
+            yield from _late("handshakes", merger, "handshake", spans, "handshake.latency", has_rate=True)
+        return
+    notified, whose = "notify.latency", "notifications"
+    if plan.use.plays_wlc:
+        # What waited before it was sent, where nobody knows when it came.
+        what, metric = ("received", notified) if plan.use.plays_mse else ("sent", "notify.lag")
+        yield from _late(whose, merger, what, spans, metric, has_rate=True)
+    elif not counters.get("clock.clamped"):  # what is no time is not due
+        whose, unknown_ns = f"by the WLCs' own due times, {whose}", merger.clocks().less_ns
+        yield from _late(whose, merger, "came", spans, notified, unknown_ns=unknown_ns)
     if plan.use.plays_mse:
-        yield from _grown("requests", merger, "answered", spans, judged_by="request.")
+        yield from _late("requests", merger, "answered", spans, judged_by="request.")
 
 
-def _grown(
-    whose: str, merger: Merger, what: str, spans: Sequence[StageSpan], unknown_ns: int = 0, judged_by: str = ""
+def _late(
+    whose: str,
+    merger: Merger,
+    what: str,
+    spans: Sequence[StageSpan],
+    latency: str = "request.",
+    *,
+    unknown_ns: int = 0,
+    judged_by: str = "",
+    has_rate: bool = False,
 ) -> Iterator[Delay]:
+    """Args: latency: of what waited. has_rate: a backlog that grew is in that."""
     for span in spans:
-        if span.counted and span.length_ns >= _LEAST_PACED_S * NS_PER_S:
-            grown_ns = growth_ns(merger.waits(what, span.name), span.length_ns) - unknown_ns
-            if grown_ns > 0:
-                yield Delay(whose, span.name, grown_ns, span.length_ns, judged_by)
+        if not span.counted or span.length_ns < _LEAST_PACED_S * NS_PER_S:
+            continue
+        waits = merger.waits(what, span.name)
+        if grown_ns := growth_ns(waits, span.length_ns):
+            if grown_ns > unknown_ns and not has_rate:
+                yield Delay(whose, span.name, grown_ns - unknown_ns, span.length_ns, judged_by)
+        elif (stayed := stayed_ns(waits, span.length_ns)) > unknown_ns:
+            yield Delay(whose, span.name, stayed - unknown_ns, span.length_ns, judged_by, latency)
 
 
 def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:

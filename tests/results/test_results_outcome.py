@@ -20,7 +20,7 @@ from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Columns
 from loadgen.results.asked import Absence, Asked, Pace, shortfalls
 from loadgen.results.health import Verdict
-from loadgen.results.outcome import _paces, load_figures, make_result, stage_spans
+from loadgen.results.outcome import _delays, _paces, load_figures, make_result, stage_spans
 from loadgen.results.record import Load, RunRecord
 from loadgen.results.result import Limit, RunResult, StageResult
 from loadgen.results.thresholds import parse_thresholds
@@ -363,6 +363,70 @@ def test_that_a_backlog_of_somebody_elses_grew_is_told(
     assert result.rates == {"notify.received_per_s": pytest.approx(100)}
     if code is ExitCode.INCONCLUSIVE:
         assert (result.verdict.limited_by, result.verdict.limit_reason) == (Limit.TARGET, f"{said}: a backlog grew")
+
+
+def late_from(start_ns: int, longer_ns: int) -> Callable[[int], int]:
+    """It grows for a fifth of a second, and stays."""
+    return lambda now_ns: round(longer_ns * min(1.0, max(0.0, (now_ns - start_ns) / (NS_PER_S / 5))))
+
+
+@pytest.mark.parametrize(
+    ("longer_ns", "judged", "said", "code"),
+    [
+        (380 * 10**6, (), True, ExitCode.INCONCLUSIVE),  # 81 % of what came to be due was done in the stage
+        (380 * 10**6, ("notify.received_per_s > 50",), True, ExitCode.PASSED),
+        (380 * 10**6, ("notify.latency.p50 < 1s",), True, ExitCode.PASSED),
+        (60 * 10**6, (), True, ExitCode.PASSED),
+        (10 * 10**6, (), False, ExitCode.PASSED),
+    ],
+)
+def test_what_grew_early_and_stayed_is_no_pass_either(
+    longer_ns: int, judged: tuple[str, ...], said: bool, code: ExitCode, tmp_path: Path
+) -> None:
+    result = result_of(tmp_path, told_of(late_from(NS_PER_S // 4, longer_ns)), demands=judged)
+    assert result.verdict.exit_code == code
+    lines = [reason for reason in result.verdict.reasons if "it was not caught up with" in reason]
+    assert len(lines) == said
+    assert all("longer at the end of hold than at its beginning" in line for line in lines)
+    assert not any("a backlog grew" in reason for reason in result.verdict.reasons)
+    assert result.rates == {"notify.received_per_s": pytest.approx(100)}
+    if code is ExitCode.INCONCLUSIVE:
+        assert (result.verdict.limited_by, result.verdict.limit_reason) == (Limit.TARGET, lines[0])
+
+
+@pytest.mark.parametrize("judged", [(), ("request.measurement.latency.p99 < 2s",)])
+def test_requests_that_were_answered_later_and_stayed_so_are_none(judged: tuple[str, ...], tmp_path: Path) -> None:
+    text = f"{NOTIFY}[requests]\nmeasurement = {{ rate = 40 }}\n"
+    result = result_of(tmp_path, answered_of(late_from(NS_PER_S // 4, 380 * 10**6)), text, demands=judged)
+    assert any("requests waited" in each and "not caught up" in each for each in result.verdict.reasons)
+    assert result.verdict.exit_code == ExitCode.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("what", "text", "whose"),
+    [
+        ("received", NOTIFY, "notifications"),
+        ("handshake", HANDSHAKES, "handshakes"),
+    ],
+)
+def test_what_has_a_rate_is_late_all_the_same(what: str, text: str, whose: str, tmp_path: Path) -> None:
+    """As many as were due were done in each second but one: of a rate, nothing is missing."""
+    late = late_from(NS_PER_S // 4, 380 * 10**6)
+    recorder = Recorder("before")
+    recorder.stages.add(["hold"], [0])
+    for number in range(200):
+        due_ns = number * NS_PER_S // 100
+        recorder.wait(what, "hold", due_ns, late(due_ns))
+    merger = Merger()
+    merger.add("mse-0", recorder.take(0))
+    path = tmp_path / "s.toml"
+    path.write_text(f'name = "s"\n{text}', "utf-8")
+    plan = make_plan(*load_scenario(path))
+    load = Load(plan.load.stages, Counter())
+    (delay,) = _delays(plan, merger, stage_spans(plan, load, load.judged_end_ns), {})
+    assert delay.whose == whose
+    assert delay.share == pytest.approx(0.81, abs=0.02)
+    assert delay.latency == f"{'notify' if what == 'received' else 'handshake'}.latency"
 
 
 def test_what_comes_after_the_end_and_was_due_before_it_is_as_late_as_that(tmp_path: Path) -> None:

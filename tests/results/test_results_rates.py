@@ -14,7 +14,7 @@ from loadgen.measure.merge import Merger
 from loadgen.measure.moments import Moments
 from loadgen.measure.recorder import Interval, Recorder
 from loadgen.measure.stages import AFTER
-from loadgen.measure.waits import FINEST, SLOTS, Waited, Waits, growth_ns, typical_ns
+from loadgen.measure.waits import FINEST, SLOTS, Waited, Waits, growth_ns, stayed_ns, typical_ns
 from loadgen.results.figures import StageSpan, backlog_growth_ns, make_rates, make_stages
 
 MS, S = 10**6, 10**9
@@ -256,6 +256,40 @@ def test_what_takes_longer_from_some_moment_on_is_no_backlog(from_s: float, long
         rng = random.Random(seed)
         takes: Takes = lambda _, at: rng.randrange(8 * MS, 12 * MS) + (longer_ms * MS if at >= from_s * S else 0)  # noqa: B023, E731
         assert rate(20, 5, takes) == pytest.approx(20, rel=0.01), seed
+
+
+def stayed(length_s: float, waits: Takes, per_s: float = 20) -> float:
+    """In seconds."""
+    kept = Waits(0)
+    for number in range(round(length_s * per_s)):
+        at = round(number * S / per_s)
+        kept.add_one(at, waits(number, at))
+    return stayed_ns([kept.waited()], round(length_s * S)) / S
+
+
+@pytest.mark.parametrize("from_s", [1, 2.5, 6.4])
+@pytest.mark.parametrize("over_s", [0, 0.5, 1])
+def test_what_takes_longer_from_some_moment_on_and_to_the_end_has_stayed(from_s: float, over_s: float) -> None:
+    """It grows for a while, or at once, by 1.9 s of 10: what is due is done 1.9 s later."""
+    for seed in range(10):
+        rng = random.Random(seed)
+
+        def waits(_: int, at: int, rng: random.Random = rng) -> int:
+            grown = (at - from_s * S) / (over_s * S) if over_s else float(at >= from_s * S)
+            return rng.randrange(20 * MS) + round(1.9 * S * min(1.0, max(0.0, grown)))
+
+        assert stayed(10, waits) == pytest.approx(1.9, rel=0.02), seed
+
+
+def test_what_has_always_taken_as_long_and_what_is_caught_up_with_has_not_stayed() -> None:
+    assert stayed(10, lambda _, at: 2 * S) == 0
+    assert stayed(10, lambda _, at: max(0, 4 * S - at)) == 0
+    assert stayed(10, lambda _, at: 2 * S - at // 5) == 0
+    assert stayed(10, lambda _, at: S * (3 * S < at < 7 * S)) == 0
+    assert stayed(10, lambda _, at: S * (at > 8 * S)) == 0  # too short to tell
+    for seed in range(100):
+        rng = random.Random(seed)
+        assert stayed(10, lambda _, at: round(rng.expovariate(1) * S)) < 0.5, seed  # noqa: B023
 
 
 def test_an_early_stall_does_not_hide_a_late_backlog() -> None:
