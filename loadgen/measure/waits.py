@@ -46,7 +46,7 @@ _BEYOND_USUAL = 6
 _DEVIATION = 1.4826
 _ERRORS = 2
 # So many stretches at the end of a stage have to be level for what is longer in them to have stayed: by so many times
-# more than they differ by themselves. Of waits that are exponential, and as long as 1 s in 10 s, one in 1,500 does that.
+# more than they differ by themselves. Of exponential waits as long as 1 s in 10 s, one in 1,500 does that.
 _STAYS = 4
 _LEVEL = 3
 
