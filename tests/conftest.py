@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import pytest
+from chromium import chromium
 from hypothesis import settings
 from thoroughness import examples
 
 from loadgen.run.forkserver import fork_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Of tests that do not say how many examples they want; in CI, hypothesis's own profile for it is the one that is on.
 settings.register_profile("waited-for", max_examples=examples(100))
@@ -18,3 +25,10 @@ if settings.get_current_profile_name() != "ci":
 def _fork_server() -> None:
     """It is there before any test has threads, or runs trio."""
     fork_server()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Starting one takes longer than most pages do. Not for longer than a module: it keeps an event loop open."""
+    with chromium() as started:
+        yield started

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+from chromium import NEEDS_CHROMIUM, PATIENCE_MS, Visit
 from master_process import Master
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from loadgen.distributed.arguments import ARGUMENTS
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="the system package chromium is not installed")
-PATIENCE_MS = 60_000
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = NEEDS_CHROMIUM
 SCENARIO = """
 name = "browser"
 [wlc]
@@ -26,14 +25,6 @@ connect_per_s = 1000
 [load]
 rate = 20
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 # As the page names them.
@@ -54,19 +45,9 @@ COVERS = """() => document.getElementById("nmsp-live").getBoundingClientRect().b
   > document.getElementById("root").getBoundingClientRect().top"""
 
 
-class Visit:
-    """A page, and what it complained of."""
-
-    def __init__(self, browser: Browser, url: str) -> None:
-        self.complaints: list[str] = []
-        self.page: Page = browser.new_page(viewport={"width": 1280, "height": 900})
-        self.page.set_default_timeout(PATIENCE_MS)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
-        self.page.goto(url)
-
-
 def test_a_person_starts_a_run_watches_it_stops_it_and_takes_the_report(browser: Browser, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
     scenario = tmp_path / "browser.toml"
     scenario.write_text(SCENARIO, "utf-8")
     expect.set_options(timeout=PATIENCE_MS)

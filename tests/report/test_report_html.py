@@ -5,28 +5,25 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 import re
-import shutil
 import struct
-import subprocess
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pytest
 import report_samples as samples
+from chromium import NEEDS_CHROMIUM, Visit
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import sync_playwright
 from thoroughness import examples
 
 from loadgen.capacity.result import Step
@@ -54,9 +51,8 @@ from loadgen.report.search_charts import capacity_charts, forest
 from loadgen.results.document import Document, as_json
 from loadgen.results.health import Verdict
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# Only reached by a test that has failed.
-PATIENCE_S = 120.0
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 PAGES: dict[str, Callable[[], str]] = {
     "run": lambda: run_page(samples.run(), samples.curves(), samples.PLAN),
@@ -642,69 +638,75 @@ def test_any_body_of_a_histogram_is_read_or_refused(body: bytes) -> None:
 # -- in a browser ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: nothing can draw the pages")
-@pytest.mark.parametrize("name", ["run", "long", "hostile", "capacity", "comparison", "empty"])
-def test_a_browser_draws_every_chart_and_has_nothing_to_complain_of(name: str, tmp_path: Path) -> None:
-    text = page_of(name)
-    path = tmp_path / "report.html"
+# Each takes a browser seconds; reasons are long where nothing may be off the screen.
+DRAWN: dict[str, Callable[[], str]] = {
+    "run": lambda: page_of("invalid"),
+    "long": lambda: page_of("long"),
+    "hostile": lambda: page_of("hostile"),
+    "capacity": lambda: long_capacity(),
+    "comparison": lambda: page_of("comparison"),
+    "empty": lambda: page_of("empty"),
+}
+
+
+class Drawn(NamedTuple):
+    """A page, when a browser has drawn its charts."""
+
+    name: str
+    text: str
+    visit: Visit
+
+
+@pytest.fixture(scope="module")
+def drawn(
+    request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Drawn]:
+    text = DRAWN[request.param]()
+    path = tmp_path_factory.mktemp("drawn") / "report.html"
     path.write_text(text, "utf-8")
-    assert CHROMIUM is not None
-    done = subprocess.run(
-        [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-            *("--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,900"),
-            *("--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=20000", "--dump-dom", path.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env={**os.environ, "HOME": str(tmp_path)},
-    )
-    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
-    dom = done.stdout
-    assert 'data-charts="drawn"' in dom[:2000]
-    drawn = len(re.findall(r'class="plot js-plotly-plot"', dom))
-    assert drawn == len(Reader(text).figures)
-    assert dom.count('class="xaxislayer-above"') >= drawn
-    if name == "hostile":
+    visit = Visit(browser, path.as_uri())
+    visit.page.wait_for_selector("html[data-charts=drawn]")
+    yield Drawn(request.param, text, visit)
+    visit.page.close()
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize("drawn", DRAWN, indirect=True)
+def test_a_browser_draws_every_chart_and_has_nothing_to_complain_of(drawn: Drawn) -> None:
+    dom = drawn.visit.page.content()
+    assert drawn.visit.complaints + drawn.visit.said == []
+    charts = len(re.findall(r'class="plot js-plotly-plot"', dom))
+    assert charts == len(Reader(drawn.text).figures)
+    assert (charts > 0) is (drawn.name not in WITHOUT_CHARTS)
+    assert dom.count('class="xaxislayer-above"') >= charts
+    if drawn.name == "hostile":
         assert "<img" not in re.sub(r"<script.*?</script>", "", dom, flags=re.DOTALL)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: nothing can draw the pages")
-def test_nothing_is_off_the_screen_wide_or_narrow(tmp_path: Path) -> None:
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize("drawn", ["run", "capacity", "comparison"], indirect=True)
+def test_nothing_is_off_the_screen_wide_or_narrow(drawn: Drawn) -> None:
     """What scrolls sideways is not seen; and no axis counts in thousandths."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for name, text in (
-            ("run", page_of("invalid")),
-            ("capacity", long_capacity()),
-            ("comparison", page_of("comparison")),
-        ):
-            path = tmp_path / f"{name}.html"
-            path.write_text(text, "utf-8")
-            page = chromium.new_page(viewport={"width": 1280, "height": 900})
-            page.goto(path.as_uri())
-            page.wait_for_selector("html[data-charts=drawn]")
-            for width in (1280, 390):
-                page.set_viewport_size({"width": width, "height": 900})
-                page.wait_for_function(
-                    "w => [...document.querySelectorAll('.main-svg')].every(s => s.clientWidth < w)", arg=width
-                )
-                assert page.evaluate(OFF_SCREEN) == [], (name, width)
-                ticks = page.locator(".ytick, .xtick").all_text_contents()
-                assert ticks
-                assert [tick for tick in ticks if re.fullmatch(r"[\d.]+m", tick)] == []
-                rows = page.evaluate(BESIDE_EACH_OTHER)
-                assert all(len(set(tops)) == 1 for tops in rows), (name, width, rows)
-            for axis_width in (120, 200, 700):
-                axis = page.evaluate("([own, width]) => thinned(own, width)", [duration_axis([1.2e6, 7e7]), axis_width])
-                places = sorted(
-                    axis_width * math.log10(tick) / (axis["range"][1] - axis["range"][0]) for tick in axis["tickvals"]
-                )
-                assert len(places) >= 2
-                assert all(after - before > 55 for before, after in pairwise(places))
-            page.close()
-        chromium.close()
+    page = drawn.visit.page
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(
+            "w => [...document.querySelectorAll('.main-svg')].every(s => s.clientWidth < w)", arg=width
+        )
+        assert page.evaluate(OFF_SCREEN) == [], width
+        ticks = page.locator(".ytick, .xtick").all_text_contents()
+        assert ticks
+        assert [tick for tick in ticks if re.fullmatch(r"[\d.]+m", tick)] == []
+        rows = page.evaluate(BESIDE_EACH_OTHER)
+        assert all(len(set(tops)) == 1 for tops in rows), (width, rows)
+    for axis_width in (120, 200, 700):
+        axis = page.evaluate("([own, width]) => thinned(own, width)", [duration_axis([1.2e6, 7e7]), axis_width])
+        places = sorted(
+            axis_width * math.log10(tick) / (axis["range"][1] - axis["range"][0]) for tick in axis["tickvals"]
+        )
+        assert len(places) >= 2
+        assert all(after - before > 55 for before, after in pairwise(places))
+    assert drawn.visit.complaints + drawn.visit.said == []
 
 
 # Where the charts of each row of a grid begin.
