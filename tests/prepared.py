@@ -225,6 +225,7 @@ def locust() -> Prepared:
 
 def _prepare() -> None:
     """Import, fork what is asked for, and be the program in each fork."""
+    atexit.register(_leave)  # the first, so it is the last that is called
     requests = socket.socket(fileno=int(sys.argv[1]))
     requests.set_inheritable(False)
     selector = selectors.DefaultSelector()
@@ -266,7 +267,7 @@ def _prepare() -> None:
                 _become(_Request(*json.loads(request)), descriptors)
                 _close(becoming)
                 gc.enable()
-                run_module(program, run_name="__main__", alter_sys=True)
+                _run(program)
                 return
             pidfd = os.pidfd_open(pid)
             _close(becoming)
@@ -278,11 +279,43 @@ def _prepare() -> None:
                 _close(descriptor)
 
 
+_code: int | None = None
+
+
+def _run(program: str) -> None:
+    """What `python -m` does; its exit code is noted for `_leave`."""
+    global _code
+    try:
+        run_module(program, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            _code = end.code or 0
+        raise
+    _code = 0
+
+
+def _leave() -> None:
+    """At the end of a run, when everything of it is done: to take apart all that was imported is most of what a short
+    run costs, for then every page of it becomes its own. What did not end in order does it even so.
+    """
+    if _code is not None:
+        with suppress(OSError, ValueError, AttributeError):  # Python says what it is, and has an exit code for it
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(_code & 0xFF)
+
+
 def _read_ahead() -> None:
-    """What every run makes of our own files, and keeps: the profile, the page's template and script, who we are."""
+    """What every run makes of our own files and types, and keeps: the profile, what a scenario is, pages' templates and
+    script, who we are.
+    """
     import_module("loadgen.nmsp.profile").reference_profile()
+    reading, plans = import_module("loadgen.scenario.reading"), import_module("loadgen.scenario.plan")
+    plans.make_plan(*reading.load_scenario(_REPO / "scenarios" / "quick.toml", ()), use=plans.Use.BOTH)
     html = import_module("loadgen.report.html")
-    html.environment().get_template("run.html.j2")
+    templates = html.environment()
+    for name in templates.list_templates(extensions=["j2"]):
+        templates.get_template(name)
     html._library()
     import_module("loadgen.results.result").environment()
 
