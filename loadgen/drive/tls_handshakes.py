@@ -99,6 +99,10 @@ class HandshakeMseShard(DialingShard):
         if self._confirmed:
             link.tunnel.hang_up()  # some servers wait for that before they close
         else:
+            # The server has let us in, and may have broken off behind that; what comes later nobody waits for. A server
+            # that ends in order takes our goodbye, though its kernel may answer it with a reset.
+            if kind := link.tunnel.broken:
+                self.recorder.count(f"errors.close.{kind}")
             self._complete(link)
 
     def on_end_of_stream(self, link: MseLink, *, orderly: bool) -> bool:

@@ -365,6 +365,11 @@ class Tunnel:
             self._broken = kind_of_error(error)
             return False
 
+    @property
+    def broken(self) -> str:
+        """The kind of what kept our goodbye from being sent: the peer had broken the connection off. Empty: nothing."""
+        return self._broken
+
     def hang_up(self) -> None:
         """Tell the peer's TCP as well that nothing more comes; what it sends can still be read."""
         with suppress(OSError):  # it has gone already

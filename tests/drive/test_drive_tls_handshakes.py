@@ -257,6 +257,7 @@ class Hello:
     """Stands for a client's tunnel whose own side of the handshake is done."""
 
     resumed = refused = False
+    broken = ""
 
     def close_notify(self) -> bool:
         return True
@@ -297,6 +298,25 @@ def test_with_tls_1_3_only_who_was_let_in_has_the_times_of_a_handshake(tmp_path:
         assert histogram.count == 1, metric
         assert abs(histogram.summary().max - ns) <= ns / 1000, metric
     assert shard.recorder.bins(("handshake.tls_resumed", "handshake.tls")[resumed]).take() is None
+    shard.shut()
+
+
+@pytest.mark.parametrize("broken", ["", "reset"])
+def test_with_tls_1_2_a_server_that_has_let_us_in_and_broken_off_is_told_of(tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "h.toml"
+    path.write_text(SCENARIO + 'rate = 100\n[tls]\nversion = "1.2"\n', "utf-8")
+    shard = _shard(path)
+    link = MseLink(socket.socket(), 5_000, 0)
+    link.tunnel = Hello()  # type: ignore[assignment]
+    link.tunnel.broken = broken  # type: ignore[misc,union-attr]
+    link.tunnel.ticket = lambda: None  # type: ignore[method-assign,union-attr]
+    link.due_ns, link.tls_started_ns, link.phase = 2_000, 6_000, Phase.SETTING_UP
+    shard.add(link, NEVER_NS, 0)
+    shard.on_tunnel(link, 10_000)
+    link.socket.close()
+    counters = shard.recorder.counters
+    assert (counters["handshakes.completed"], counters["handshakes.failed"]) == (1, 0)
+    assert counters["errors.close.reset"] == (broken == "reset")
     shard.shut()
 
 

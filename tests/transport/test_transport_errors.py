@@ -84,6 +84,25 @@ def test_an_end_after_anothers_reset_is_an_end(version: str, how: str) -> None:
     peer.close()
 
 
+def test_a_goodbye_tells_that_the_peer_had_broken_off() -> None:
+    """A reset that has come before it, and not one that comes for it: that peer had ended in order."""
+    server, client = pair("1.2")
+    server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server._socket.close()
+    poll = select.poll()
+    poll.register(client.fd, select.POLLERR)
+    assert poll.poll(5000), "no reset"
+    assert not client.close_notify()
+    assert client.broken == "reset"
+    client.close()
+    server, client = pair("1.2")
+    server.close_notify()
+    server.close()
+    client.close_notify()
+    assert not client.broken
+    client.close()
+
+
 def refused(hangs_up: bool) -> Tunnel:
     """A client's end whose server has refused it, and is gone; with TLS 1.3 the client does not know yet."""
     server, client = ends("1.3", lambda *_: Ruling("not_listed"))
