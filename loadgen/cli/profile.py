@@ -25,7 +25,7 @@ def profile() -> None:
 
 @profile.command(short_help="Print the layout of FILE.")
 @click.argument("file", type=_file, default=REFERENCE, required=False)
-@click.option("--only", multiple=True, metavar="NAME", help="This message, with its record; repeatable.")
+@click.option("--only", multiple=True, metavar="NAME", help="This message, with its records; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def show(file: Path, only: tuple[str, ...], as_json: bool) -> int:
     """Print the layout of FILE: offset, size, type, name, unit, and whether a public source names the field."""
@@ -43,7 +43,8 @@ def show(file: Path, only: tuple[str, ...], as_json: bool) -> int:
         if unknown := names - {part.name for part in described.parts}:
             known = [part.name for part in described.parts]
             raise InputError([Problem("--only", one_of(name, known), f'"{name}"') for name in sorted(unknown)])
-        names |= {part.record for part in described.parts if part.name in names and part.record is not None}
+        for _ in described.parts:  # records of records, too
+            names |= {part.record for part in described.parts if part.name in names and part.record is not None}
         chosen = tuple(part for part in described.parts if part.name in names)
     if as_json:
         say(json_of(msgspec.structs.replace(described, parts=chosen)), nl=False)

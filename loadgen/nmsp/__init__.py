@@ -2,8 +2,11 @@
 
 `services` (23 subservices, the mask), `records` and `messages`, `catalogue` (who sends which, and what answers it),
 `dialogue_document` (who says what in which order, as a file has it) with `dialogue` (checked and compiled), `session`
-(the gate that plays by it), `profile_document` (the wire profile's file) with `profile_check` (all that can be wrong
-with it), `profile` (compiled into `struct` and numpy dtypes), `layout` (one as rows, two as differences), `fields`
-(units and labels), `carried` (what a layout carries that is ours), `codec` (one message), `bulk` (notifications in
-bulk: framing is inseparable from finding runs of equal frames).
+(the gate that plays by it).
+
+`profile_document` (the wire profile's file) with `profile_check`, `field_check` and `framing_check` (all that can be
+wrong with it), `profile` (compiled) of `parts` (fields, records, elements, into `struct` and numpy dtypes), `framing`
+(header, trailer, how long a frame is), `checksum` and `device_time`; `layout` (one as rows, two as differences),
+`fields` (units and labels), `carried` (what a layout carries that is ours), `codec` (one message), `bulk`
+(notifications in bulk: framing is inseparable from finding runs of equal frames).
 """

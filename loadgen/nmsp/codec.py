@@ -11,7 +11,7 @@ from loadgen.errors import LocalProtocolError, RemoteProtocolError
 from loadgen.nmsp.carried import mask_of_type
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.messages import STAMPS, Message, Unsupported
-from loadgen.nmsp.parts import Elements, Part, Record, Repeat, up_to
+from loadgen.nmsp.parts import Elements, Record, Repeat, Section, up_to
 from loadgen.nmsp.profile import Layout, WireProfile
 from loadgen.nmsp.profile_document import ElementDocument, nearest
 
@@ -106,7 +106,7 @@ def _text(text: str, most_bytes: int) -> bytes:
 # -- whole messages and records ----------------------------------------------------------------------------------------
 
 
-def _pack_part(part: Part, value: msgspec.Struct, label: str) -> bytes:
+def _pack_part(part: Section, value: msgspec.Struct, label: str) -> bytes:
     repeat, known, records = part.repeat, dict[str, int](), list[bytes]()
     if repeat is not None:
         repeated = getattr(value, repeat.name)
@@ -138,12 +138,12 @@ def _malformed(place: _Place, expected: str, found: str) -> RemoteProtocolError:
     return RemoteProtocolError("malformed", f"expected {where} of {expected}, found {found}")
 
 
-def _wrong_size(place: _Place, part: Part, least: int, found: int) -> RemoteProtocolError:
+def _wrong_size(place: _Place, part: Section, least: int, found: int) -> RemoteProtocolError:
     at_least = "" if part.repeat is None and part.elements is None else "at least "
     return _malformed(place, f"{at_least}{least} bytes", str(found))
 
 
-def _unpack_part(place: _Place, part: Part, body: memoryview, start: int, end: int) -> tuple[msgspec.Struct, int]:
+def _unpack_part(place: _Place, part: Section, body: memoryview, start: int, end: int) -> tuple[msgspec.Struct, int]:
     """Read what begins at `start` and ends at `end` at the latest; returns it, and where it ended."""
     fixed, tail_bytes = part.fixed.size, 0 if part.tail is None else part.tail.size
     if end - start < fixed + tail_bytes:
@@ -176,7 +176,7 @@ def _unpack_part(place: _Place, part: Part, body: memoryview, start: int, end: i
 
 
 def _unpack_counted(
-    place: _Place, part: Part, body: memoryview, room: tuple[int, int], number: int, records: list[msgspec.Struct]
+    place: _Place, part: Section, body: memoryview, room: tuple[int, int], number: int, records: list[msgspec.Struct]
 ) -> int:
     """Read records side by side, into `records`. Args: room: from where, and up to where at most. Returns their end."""
     repeat, (position, limit) = part.repeat, room
@@ -205,7 +205,7 @@ def _unpack_counted(
 # -- elements ----------------------------------------------------------------------------------------------------------
 
 
-def _pack_elements(part: Part, elements: Elements, value: msgspec.Struct, records: list[bytes]) -> bytes:
+def _pack_elements(part: Section, elements: Elements, value: msgspec.Struct, records: list[bytes]) -> bytes:
     """Elements; one without anything in it is left out if it may be."""
     repeat, found = part.repeat, list[tuple[int, bytes]]()
     if repeat is not None and repeat.id is not None:
@@ -233,7 +233,9 @@ def _pack_element(elements: Elements, field: ElementDocument, value: Any) -> byt
     return layout.pack(_fitting(field.name, value, field.type) if isinstance(value, int) else value)
 
 
-def _unpack_elements(place: _Place, part: Part, elements: Elements, rest: memoryview, values: dict[str, Any]) -> None:
+def _unpack_elements(
+    place: _Place, part: Section, elements: Elements, rest: memoryview, values: dict[str, Any]
+) -> None:
     """Read elements to their end. Unknown ones are skipped; a field must be there if it has no default."""
     repeat, position = part.repeat, 0
     while position < len(rest):

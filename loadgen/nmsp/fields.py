@@ -23,6 +23,7 @@ class Label(StrEnum):
 
 # A name means the same wherever it stands. "number" is one to tell things apart, "code" one of a list.
 UNITS: dict[str, str] = {
+    "acknowledged": "number",
     "address": "IPv6 or mapped IPv4",
     "age_s": "s ago",
     "anchor": "IPv6 or mapped IPv4",
@@ -36,6 +37,7 @@ UNITS: dict[str, str] = {
     "category": "code",
     "channel": "channel",
     "channels": "mask",
+    "checksum": "checksum",
     "classification": "code",
     "clients": "count",
     "cluster": "MAC",
@@ -52,6 +54,7 @@ UNITS: dict[str, str] = {
     "enabled": "0 or 1",
     "encrypted": "0 or 1",
     "first_seen_s": "s since 1970",
+    "frame_number": "number",
     "from_ap": "MAC",
     "highest": "version",
     "index": "0 to 100",
@@ -67,6 +70,8 @@ UNITS: dict[str, str] = {
     "measured_s": "s since 1970",
     "model": "text",
     "msg_id": "number",
+    "msg_subtype": "number",
+    "msg_type": "number",
     "name": "text",
     "noise": "dBm",
     "packets_received": "packets",
@@ -102,6 +107,7 @@ UNITS: dict[str, str] = {
     "tag_mac": "MAC",
     "tag_type": "code",
     "threshold": "count",
+    "time": "time",
     "to_ap": "MAC",
     "total_duty_cycle": "%",
     "total_power": "dBm",
@@ -136,6 +142,7 @@ PUBLIC: dict[type[msgspec.Struct], frozenset[str]] = {
     m.SubscribeResponse: _MASK,
     m.MeasurementNotify: frozenset({"station_mac"}),
     m.TagInfoNotify: frozenset({"payload"}),
+    r.HeardStation: frozenset({"station_mac"}),
     r.ApGroup: _all_but(r.ApGroup),
     r.Reading: _all_but(r.Reading),
     r.ClientInfo: _all_but(r.ClientInfo),

@@ -83,6 +83,19 @@ class Framing:
             found["msg_subtype"] = number & (1 << self._subtype_bits) - 1
         return found | own
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a header of one id, a transaction and constants that are the same in all messages is all there is."""
+        return (
+            self.has_transaction
+            and len(self.id_fields) == 1
+            and self.trailer is None
+            and self.checksum is None
+            and self.align == 1
+            and not self.numbers
+            and not any(self._varied.values())
+        )
+
     def padding(self, body_bytes: int) -> int:
         """Zeros at the end of a body of so many bytes."""
         size = self.head + body_bytes + self.foot
@@ -188,7 +201,7 @@ class Checksum:
         begin = 0 if "header" in over else framing.head if "body" in over else -framing.foot
         end = None if "trailer" in over else framing.head if "body" not in over else -framing.foot or None
         self.covered = slice(begin, end)
-        self.of_bytes = sum_of(document.checksum.kind, 8 * self.layout.size)
+        self.of_bytes = sum_of(document.checksum.kind, 8 * self.layout.size, document.byte_order)
         self.covers_itself = ("header" if in_header else "trailer") in over
 
     def _at(self, frame: memoryview) -> int:

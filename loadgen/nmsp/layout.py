@@ -1,22 +1,30 @@
-"""A profile's layout as rows, for people and programs to look at; and what differs between two profiles, in words."""
+"""A profile's layout as rows, for people and programs to look at; and what differs between two profiles, in words.
+
+What no row can say is a sentence: rows and sentences together are all that a decoder needs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.checksum import CHECKSUM_WORDS
 from loadgen.nmsp.dialogue import told
 from loadgen.nmsp.fields import Label, label_of, unit_of
+from loadgen.nmsp.parts import Section
 from loadgen.nmsp.profile import Layout, WireProfile
 from loadgen.nmsp.profile_document import (
     SIZED,
-    TYPES,
     ElementDocument,
     ElementsDocument,
     FieldDocument,
+    MessageDocument,
+    ProfileDocument,
+    RecordDocument,
     RepeatDocument,
+    TimeUnit,
     width_of,
 )
 
@@ -35,11 +43,13 @@ class FieldRow(msgspec.Struct, frozen=True):
 
 
 class LayoutPart(msgspec.Struct, frozen=True):
-    """The header, a message or a record.
+    """The header, the trailer, a message or a record.
 
     Attributes:
         id: of a message on the wire. size: bytes of its fixed part. record: what it repeats.
-        remarks: sentences about what no row can say: what repeats, how elements look.
+        tail: what is behind everything else of it, by offsets from where `tail_size` bytes begin.
+        header: of a message, those constants of its header that are not the same in all messages.
+        remarks: sentences about what no row can say: what repeats, how elements look, what is filled up.
         missing: fields that this profile does not carry; they have their defaults.
     """
 
@@ -51,10 +61,13 @@ class LayoutPart(msgspec.Struct, frozen=True):
     remarks: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     record: str | None = None
+    tail: tuple[FieldRow, ...] = ()
+    tail_size: int = 0
+    header: dict[str, int] = {}
 
 
 class Description(msgspec.Struct, frozen=True):
-    """A whole profile: header first, then messages by id, then records.
+    """A whole profile: header and trailer first, then messages by id, then records.
 
     Attributes:
         dialogue: who says what when, a line each.
@@ -72,28 +85,16 @@ class Description(msgspec.Struct, frozen=True):
 def describe(profile: WireProfile) -> Description:
     """Every part of a profile as rows in the order of their offsets."""
     document = profile.document
-    header = document.header
-    counts = "header and body" if header.length_counts == "frame" else "the body alone"
-    parts = [
-        LayoutPart(
-            "header",
-            "header",
-            header.size,
-            tuple(_rows(header.fields, None)),
-            remarks=(f"length counts {counts}",),
-        )
-    ]
+    parts = [_header(profile)]
+    if (trailer := document.trailer) is not None:
+        rows = tuple(_rows(trailer.fields, None))
+        parts.append(LayoutPart("trailer", "trailer", trailer.size, rows, remarks=(*_checksum(document, "trailer"),)))
     layouts = sorted(profile.layouts.values(), key=lambda layout: profile.ids[layout.kind])
     parts += [_message(profile, layout) for layout in layouts]
-    structs: dict[str, type[msgspec.Struct]] = {}
+    inner: dict[str, Section] = {}
     for layout in layouts:
-        repeat = document.messages[layout.kind.label].repeat
-        if layout.repeat is not None and repeat is not None:
-            structs.setdefault(repeat.record, layout.repeat.struct)
-    for name, record in document.records.items():
-        struct = structs[name]
-        rows = tuple(_rows(record.fields, struct))
-        parts.append(LayoutPart(name, "record", record.size, rows, missing=_missing(struct, rows)))
+        _collect(document, document.messages[layout.kind.label], layout, inner)
+    parts += [_record(name, record, inner[name]) for name, record in document.records.items()]
     lacking = tuple(kind.label for kind in CATALOGUE if kind not in profile.layouts)
     return Description(
         profile.name,
@@ -106,62 +107,175 @@ def describe(profile: WireProfile) -> Description:
     )
 
 
+def _collect(
+    document: ProfileDocument, table: MessageDocument | RecordDocument, part: Section, found: dict[str, Section]
+) -> None:
+    """What a message or a record repeats, and what that repeats; by name, each as it is used first."""
+    if table.repeat is not None and part.repeat is not None:
+        found.setdefault(table.repeat.record, part.repeat.part)
+        _collect(document, document.records[table.repeat.record], part.repeat.part, found)
+
+
+# -- what is around a body ---------------------------------------------------------------------------------------------
+
+
+def _header(profile: WireProfile) -> LayoutPart:
+    document, framing = profile.document, profile.framing
+    header, varying = document.header, _varying(profile)
+    counts = {
+        "frame": "header and body" if document.trailer is None else "header, body and trailer",
+        "body": "the body alone",
+        "rest": "what follows it, to the end of the frame",
+    }[header.length_counts]
+    remarks = [f"length counts {counts}{_in_units(header.length_unit)}"]
+    if len(framing.id_fields) > 1:
+        by = 1 << 8 * framing.header.widths["msg_subtype"]
+        remarks.append(f"a message's number is msg_type * {by} + msg_subtype")
+    if framing.align > 1:
+        remarks.append(f"zeros at the end of the body: the frame is a multiple of {framing.align} bytes")
+    if "frame_number" in framing.numbers:
+        remarks.append(f"frame_number is {framing.first} in the first frame of a direction, then one more in each")
+    if "acknowledged" in framing.numbers:
+        before = (framing.first - 1) % (1 << 8 * framing.header.widths["acknowledged"])
+        remarks.append(f"acknowledged is the number of the last frame that was received, before any {before:#x}")
+    if not framing.has_transaction:
+        remarks.append("no transaction: responses come in the order of their requests")
+    remarks += _checksum(document, "header")
+    return LayoutPart("header", "header", header.size, tuple(_rows(header.fields, None, varying)), remarks=(*remarks,))
+
+
+def _varying(profile: WireProfile) -> dict[str, str]:
+    """Units of those constants of the header that are not the same in all messages."""
+    constants = (field for field in profile.document.header.fields if field.value is not None or field.values)
+    return {field.name: "by message" for field in constants if field.name not in profile.framing.common}
+
+
+def _checksum(document: ProfileDocument, part: str) -> Iterator[str]:
+    """How the checksum is made, said where it lies."""
+    if document.checksum is None:
+        return
+    lies_in = "header" if any(field.name == "checksum" for field in document.header.fields) else "trailer"
+    if part != lies_in:
+        return
+    over = document.checksum.over
+    said = " and ".join(name for name in ("header", "body", "trailer") if name in over)
+    itself = ", its own bytes as zeros" if part in over else ""
+    yield f"checksum {document.checksum.kind}, over {said}{itself}: {CHECKSUM_WORDS[document.checksum.kind]}"
+
+
+# -- messages and records ----------------------------------------------------------------------------------------------
+
+
 def _message(profile: WireProfile, layout: Layout) -> LayoutPart:
-    message = profile.document.messages[layout.kind.label]
-    counter = None if message.repeat is None else message.repeat.count
-    rows = [*_rows(message.fields, layout.struct, counter)]
+    message, framing = profile.document.messages[layout.kind.label], profile.framing
+    own = {name: value for name, value in framing.constants[layout.kind].items() if name not in framing.common}
+    if len(framing.id_fields) == 1:
+        del own["msg_id"]
+    part = _part(layout.kind.label, "message", message, layout)
+    return msgspec.structs.replace(part, id=message.id, header=own)
+
+
+def _record(name: str, record: RecordDocument, part: Section) -> LayoutPart:
+    found = _part(name, "record", record, part)
+    remarks = [*found.remarks]
+    if record.length is not None:
+        remarks.append(f"{record.length} counts the whole record{_in_units(record.length_unit)}")
+    if record.align > 1:
+        remarks.append(f"zeros at its end: the record is a multiple of {record.align} bytes")
+    return msgspec.structs.replace(found, remarks=tuple(remarks))
+
+
+def _part(name: str, what: str, table: MessageDocument | RecordDocument, part: Section) -> LayoutPart:
+    """A message or a record: both are built alike."""
+    units: dict[str, str] = {}
     remarks = []
-    if message.repeat is not None:
-        remarks.append(_repeat(message.repeat))
-    if message.elements is not None:
-        remarks.append(_elements(message.elements))
-        rows += [_element_row(field, layout.struct) for field in message.elements.fields]
+    if table.repeat is not None:
+        remarks.append(_repeat(table.repeat))
+        if table.repeat.count is not None:
+            units[table.repeat.count] = _counted(table.repeat)
+    if part.length is not None:
+        units[part.length] = "bytes" if part.length_unit == 1 else f"{part.length_unit} bytes each"
+    rows = [*_rows(table.fields, part.struct, units)]
+    if table.elements is not None:
+        remarks += _elements(table.elements, part)
+        rows += [_element_row(field, part.struct) for field in table.elements.fields]
+    tail = () if table.tail is None else tuple(_rows(table.tail.fields, part.struct, {}))
     return LayoutPart(
-        layout.kind.label,
-        "message",
-        message.size,
+        name,
+        what,
+        table.size,
         tuple(rows),
-        message.id,
-        tuple(remarks),
-        _missing(layout.struct, rows, "" if layout.repeat is None else layout.repeat.name),
-        None if message.repeat is None else message.repeat.record,
+        remarks=tuple(remarks),
+        missing=_missing(part.struct, (*rows, *tail), "" if part.repeat is None else part.repeat.name),
+        record=None if table.repeat is None else table.repeat.record,
+        tail=tail,
+        tail_size=0 if table.tail is None else table.tail.size,
     )
 
 
+def _counted(repeat: RepeatDocument) -> str:
+    """The unit of the field that counts."""
+    if repeat.count_unit == "record":
+        return "records"
+    return "bytes of records" if repeat.count_unit == 1 else f"{repeat.count_unit} bytes each"
+
+
 def _repeat(repeat: RepeatDocument) -> str:
-    if repeat.count is not None:
+    if repeat.count is None:
+        return f"each record in an element with id {repeat.id}, at most {repeat.max}"
+    if repeat.count_unit == "record":
         return f"then {repeat.count} records, at most {repeat.max}"
-    return f"each record in an element with id {repeat.id}, at most {repeat.max}"
+    times = "" if repeat.count_unit == 1 else f" * {repeat.count_unit}"
+    return f"then records that fill {repeat.count}{times} bytes, at most {repeat.max}"
 
 
-def _elements(elements: ElementsDocument) -> str:
+def _in_units(unit: int) -> str:
+    return "" if unit == 1 else f", in units of {unit} bytes"
+
+
+def _elements(elements: ElementsDocument, part: Section) -> Iterator[str]:
     counts = "the value alone" if elements.length_counts == "value" else "the whole element"
-    return f"then elements to the end: type {elements.type}, length {elements.length} ({counts}), value"
+    end = "the end" if part.tail is None else "the tail"
+    yield f"then elements to {end}: type {elements.type}, length {elements.length} ({counts}), value"
+    if part.slack > 1:
+        yield f"fewer than {part.slack} bytes at {end}, all of them zeros, are no element"
+    if elements.length_unit > 1:
+        yield f"an element's length counts units of {elements.length_unit} bytes: zeros at the end of its value"
+    if elements.align > 1:
+        yield f"zeros behind an element that no length counts: each begins at a multiple of {elements.align} bytes"
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+_SECONDS_AND: dict[TimeUnit, str] = {"s+us": "s, then µs", "s+ns": "s, then ns", "s+frac": "s, then s / 2^32"}
+
+
+def _unit(field: FieldDocument | ElementDocument) -> str:
+    """What a field's number is; of a time: in what it counts, since when. A pair is of two u32."""
+    if field.type != "time" or field.unit is None:
+        return unit_of(field.name)
+    since = "1970" if field.epoch == "unix" else "session began"
+    return f"{_SECONDS_AND.get(field.unit, 'µs' if field.unit == 'us' else field.unit)} since {since}"
 
 
 def _rows(
-    fields: tuple[FieldDocument, ...], struct: type[msgspec.Struct] | None, counter: str | None = None
+    fields: tuple[FieldDocument, ...], struct: type[msgspec.Struct] | None, units: Mapping[str, str] | None = None
 ) -> Iterator[FieldRow]:
+    """Rows by offset. Args: units: of fields whose meaning the profile itself gives."""
+    units = units or {}
     for field in sorted(fields, key=lambda field: field.offset):
-        unit = unit_of(field.name) if field.value is None else "constant"
-        yield FieldRow(
-            field.offset,
-            width_of(field),
-            field.type,
-            field.name,
-            "records" if field.name == counter else unit,
-            label_of(struct, field.name),
-            value=field.value,
-        )
+        value = None if field.name in units else field.value
+        unit = units.get(field.name) or (_unit(field) if value is None else "constant")
+        label = label_of(struct, field.name)
+        yield FieldRow(field.offset, width_of(field), field.type, field.name, unit, label, value=value)
 
 
 def _element_row(field: ElementDocument, struct: type[msgspec.Struct]) -> FieldRow:
     label = label_of(struct, field.name)
-    return FieldRow(None, width_of(field), field.type, field.name, unit_of(field.name), label, id=field.id)
+    return FieldRow(None, width_of(field), field.type, field.name, _unit(field), label, id=field.id)
 
 
-def _missing(struct: type[msgspec.Struct], rows: object, repeated: str = "") -> tuple[str, ...]:
-    assert isinstance(rows, tuple | list)
+def _missing(struct: type[msgspec.Struct], rows: tuple[FieldRow, ...], repeated: str) -> tuple[str, ...]:
     here = {row.name for row in rows} | {repeated}
     return tuple(name for name in struct.__struct_fields__ if name not in here)
 
@@ -188,17 +302,11 @@ def differences(a: WireProfile, b: WireProfile) -> list[str]:
             continue
         found += [f"{name}: {sentence}" for sentence in _part_differences(old, new)]
         # A record's name is the profile's own business: records are compared where they are used.
-        was, now = _record_of(a, name), _record_of(b, name)
-        if was is not None and now is not None and (was, now) not in compared:
-            compared.add((was, now))
-            changes = _part_differences(left_parts["record", was], right_parts["record", now])
-            found += [f"record {now}: {sentence}" for sentence in changes]
+        while old.record is not None and new.record is not None and (old.record, new.record) not in compared:
+            compared.add((old.record, new.record))
+            old, new = left_parts["record", old.record], right_parts["record", new.record]
+            found += [f"record {new.name}: {sentence}" for sentence in _part_differences(old, new)]
     return found
-
-
-def _record_of(profile: WireProfile, message: str) -> str | None:
-    document = profile.document.messages.get(message)
-    return None if document is None or document.repeat is None else document.repeat.record
 
 
 def _part_differences(old: LayoutPart, new: LayoutPart) -> Iterator[str]:
@@ -206,26 +314,30 @@ def _part_differences(old: LayoutPart, new: LayoutPart) -> Iterator[str]:
         yield f"id {old.id}, then {new.id}"
     if old.size != new.size:
         yield f"{old.size} bytes, then {new.size}"
+    for name in dict.fromkeys((*old.header, *new.header)):
+        was, now = old.header.get(name), new.header.get(name)
+        # Where only one of them differs by message, the header's own row says so.
+        if was is not None and now is not None and was != now:
+            yield f"{name} of its header: {was}, then {now}"
     yield from (f'no longer "{remark}"' for remark in old.remarks if remark not in new.remarks)
     yield from (f'now "{remark}"' for remark in new.remarks if remark not in old.remarks)
-    left, right = ({row.name: row for row in part.rows} for part in (old, new))
+    if old.tail_size != new.tail_size:
+        yield f"tail: {old.tail_size} bytes, then {new.tail_size}"
+    left, right = ({row.name: _place(row) for row in part.rows} for part in (old, new))
+    for part, places in ((old, left), (new, right)):
+        places |= {row.name: f"{_place(row)} of the tail" for row in part.tail}
     yield from (f"without {name}" for name in left if name not in right)
-    for name, row in right.items():
-        was_row = left.get(name)
-        if was_row is None:
-            yield f"with {name}, {_place(row)}"
-        elif sentence := ", then ".join(_change(was_row, row)):
-            yield f"{name}: {sentence}"
-
-
-def _change(old: FieldRow, new: FieldRow) -> tuple[str, ...]:
-    before, after = _place(old), _place(new)
-    return () if before == after else (before, after)
+    for name, place in right.items():
+        if name not in left:
+            yield f"with {name}, {place}"
+        elif left[name] != place:
+            yield f"{name}: {left[name]}, then {place}"
 
 
 def _place(row: FieldRow) -> str:
     where = f"at {row.offset}" if row.id is None else f"in element {row.id}"
     size = f" of {row.size} bytes" if row.type in SIZED else ""
+    unit = f" of {row.size} bytes, {row.unit}," if row.type == "time" else ""
     value = "" if row.value is None else f", always {row.value}"
-    assert row.type in SIZED or row.size == TYPES[row.type][2]
-    return f"{row.type}{size} {where}{value}"
+    by_message = ", by message" if row.unit == "by message" else ""
+    return f"{row.type}{size}{unit} {where}{value}{by_message}"

@@ -120,7 +120,7 @@ class Elements:
         self.times = {field.name: DeviceTime(field, order) for field in document.fields if field.type == "time"}
 
 
-class Part:
+class Section:
     """A message's body, or a record: fixed fields, then its records, then elements, then a tail, then padding.
 
     Attributes:
@@ -151,7 +151,7 @@ class Part:
         if (each := document.repeat) is not None:
             assert shape.repeated is not None  # `check` has seen to it
             name, repeated = shape.repeated
-            part = Part(records[each.record], repeated, records, order)
+            part = Section(records[each.record], repeated, records, order)
             self.repeat = Repeat(name, repeated, part.fixed, each.max, each.count, each.id, part, _unit_of(each))
         self.elements = None if document.elements is None else Elements(document.elements, order)
         self.tail = None if document.tail is None else Record(document.tail.fields, document.tail.size, order)
@@ -180,7 +180,7 @@ class Repeat(NamedTuple):
     max: int
     counter: str | None
     id: int | None
-    part: Part
+    part: Section
     unit: int
 
 

@@ -22,13 +22,13 @@ from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.dialogue import dialogue_of
 from loadgen.nmsp.framing import Framing
 from loadgen.nmsp.messages import Kind
-from loadgen.nmsp.parts import Part, Record
+from loadgen.nmsp.parts import Record, Section
 from loadgen.nmsp.profile_check import check, message_of
 from loadgen.nmsp.profile_document import MessageDocument, ProfileDocument, RecordDocument
 from loadgen.strict import convert_untrusted, read_toml_untrusted
 
 
-class Layout(Part):
+class Layout(Section):
     """Where everything of one kind of message is."""
 
     __slots__ = ("kind",)
@@ -59,6 +59,7 @@ class WireProfile:
         stations: how many a measurement notification has at most; reading: of one of them, at most `max_readings`.
         notify_is_table: everything of a measurement notification but its readings has a place of its own, so that many
             are columns as they lie; `count_field` then says how many readings follow.
+        is_bulk: all of it is as `nmsp.bulk` can have it so far; only such a profile can be loaded.
     """
 
     def __init__(self, document: ProfileDocument) -> None:
@@ -83,6 +84,7 @@ class WireProfile:
         repeat = notify.repeat
         assert repeat is not None  # `check` has seen to it
         self.notify_is_table = _is_table(notify, self.framing)
+        self.is_bulk = self.notify_is_table and not notify.body.times and self.framing.is_plain
         self.stations = 1
         if repeat.part.repeat is not None:
             self.stations, repeat = repeat.max, repeat.part.repeat

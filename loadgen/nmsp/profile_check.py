@@ -169,8 +169,6 @@ class _Check(FieldCheck):
                 self.add(f"{where}.repeat", f"nothing: this {_what(part)} has no records", "a table")
         elif repeat is not None:
             largest += self.repeat(where, part, repeat, shape.repeated[1])
-        elif isinstance(part, RecordDocument):
-            self.add(f"{where}.repeat", "a table (its records)", "nothing")
         if isinstance(part, RecordDocument):
             largest += -largest % part.align
             if part.length is not None:

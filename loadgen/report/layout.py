@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -30,23 +31,40 @@ def _part(part: LayoutPart) -> Iterator[RenderableType]:
     number = "" if part.id is None else f" {part.id}"
     title = part.what if part.what == part.name else f"{part.what}{number} {part.name}"
     yield Text.assemble((title, "bold"), f"   {part.size} bytes")
+    if part.header:
+        yield _remark("in its header: " + ", ".join(f"{name} {_number(each)}" for name, each in part.header.items()))
     if part.rows:
-        table = Table.grid(padding=(0, 2))
-        for justify in ("right", "right", "left", "left", "left", "left"):
-            table.add_column(justify=justify)
-        table.add_row(*(Text(head, style="dim") for head in ("  offset", "size", "type", "name", "unit", "label")))
-        for row in part.rows:
-            table.add_row(*_cells(row))
-        yield table
-    yield from (Text(f"  {remark}", style="dim") for remark in part.remarks)
+        yield _table(part.rows)
+    yield from (_remark(remark) for remark in part.remarks)
     if part.record is not None:
-        yield Text(f"  its record: {part.record}", style="dim")
+        yield _remark(f"its record: {part.record}")
+    if part.tail_size:
+        yield _remark(f"then a tail of {part.tail_size} bytes, behind everything else:")
+        yield _table(part.tail)
     if part.missing:
-        yield Text(f"  without {', '.join(part.missing)}", style="dim")
+        yield _remark(f"without {', '.join(part.missing)}")
+
+
+def _remark(text: str) -> RenderableType:
+    return Padding(Text(text, style="dim"), (0, 0, 0, 2), expand=False)
+
+
+def _table(rows: Sequence[FieldRow]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for justify in ("right", "right", "left", "left", "left", "left"):
+        table.add_column(justify=justify)
+    table.add_row(*(Text(head, style="dim") for head in ("  offset", "size", "type", "name", "unit", "label")))
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
 
 
 def _cells(row: FieldRow) -> tuple[str, ...]:
     where = f"  {row.offset}" if row.id is None else f"  id {row.id}"
     size = f"{row.size}" if row.id is None or row.type not in ("text", "bytes") else f"≤ {row.size}"
-    unit = row.unit if row.value is None else f"always {row.value:#x}" if row.value >= 0 else f"always {row.value}"
+    unit = row.unit if row.value is None else f"always {_number(row.value)}"
     return where, size, row.type, row.name, unit, row.label
+
+
+def _number(value: int) -> str:
+    return f"{value:#x}" if value >= 0 else f"{value}"

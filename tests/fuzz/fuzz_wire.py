@@ -158,6 +158,8 @@ def _plain(message: msgspec.Struct, profile: WireProfile) -> dict[str, Any]:
     """A message as the witness writes it: MAC addresses with colons, bytes as hex digits."""
     layout = profile.layouts[KIND_OF[type(message)]]
     fields = _plain_fields(message, layout.body)
+    if "time" not in layout.body.times:  # the witness knows of no times but `due_ns` and `sent_ns`
+        fields.pop("time", None)
     if (repeat := layout.repeat) is not None:
         fields[repeat.name] = [_plain_fields(record, repeat.record) for record in getattr(message, repeat.name)]
     return fields

@@ -95,11 +95,14 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "an unknown key": (
         lambda d: d["header"].update(length_count="body"),
-        ["header.length_count: expected one of length_counts, fields, size, found an unknown key"],
+        ["header.length_count: expected one of length_counts, length_unit, align, fields, size, found an unknown key"],
     ),
     "an unknown key of a field": (
         lambda d: d["header"]["fields"][2].update(offfset=1),
-        ["header.fields[2].offfset: expected one of offset, name, size, type, value, found an unknown key"],
+        [
+            "header.fields[2].offfset: expected one of offset, epoch, first, name, size, type, unit, value, values, "
+            "found an unknown key"
+        ],
     ),
     "a constant that does not fit": (
         lambda d: field(d, "header", "flags").update(value=256),
@@ -111,7 +114,10 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "a field that nobody fills": (
         lambda d: field(d, "header", "flags").pop("value"),
-        ["header.fields[1] (flags): expected one of msg_id, length, transaction, or a constant value, found neither"],
+        [
+            "header.fields[1] (flags): expected one of msg_id, length, transaction, frame_number, acknowledged, "
+            "or a constant value, found neither"
+        ],
     ),
     "a field missing": (
         lambda d: notify(d)["fields"].pop(3),
@@ -129,7 +135,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         lambda d: notify(d)["repeat"].update(count="readings"),
         [
             f"{NOTIFY}.fields[5] (reading_count): expected one of sequence, due_ns, sent_ns, station_mac, subservice, "
-            "readings, or a constant value, found neither",
+            "time, readings, or a constant value, found neither",
             f"{NOTIFY}.fields: expected a field readings, found none",
         ],
     ),
@@ -344,17 +350,9 @@ BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
         lambda d: d["messages"]["tag_info_notify"]["repeat"].pop("count"),
         [
             f"{TAGS}.fields[4] (record_count): expected one of payload, sequence, due_ns, sent_ns, subservice, "
-            "or a constant value, found neither",
+            "time, or a constant value, found neither",
             f"{TAGS}.repeat: expected either count (a field) or id (of its elements), found both or neither",
         ],
-    ),
-    "readings in elements": (
-        lambda d: (notify(d)["repeat"].pop("count"), notify(d)["repeat"].update(id=5), notify(d)["fields"].pop(5)),
-        [f"{NOTIFY}.repeat: expected count, found id"],
-    ),
-    "elements of a measurement": (
-        lambda d: notify(d).update(elements={"type": "u8", "length": "u8"}),
-        [f"{NOTIFY}.elements: expected none: constants in its record stand for types and lengths, found a table"],
     ),
     "records in elements that there are not": (
         lambda d: by_id(d, 5),
@@ -383,7 +381,7 @@ BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
         lambda d: elements(d)["fields"].append({"name": "colour", "type": "u8", "id": 2}),
         [
             f"{TAGS}.elements.fields[1] (colour): expected one of payload, sequence, due_ns, sent_ns, subservice, "
-            "found an unknown field"
+            "time, found an unknown field"
         ],
     ),
     "a type that does not do in an element": (
@@ -481,7 +479,7 @@ BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
     ),
     "an element with an offset": (
         lambda d: payload(d).update(offset=1),
-        [f"{TAGS}.elements.fields[0].offset: expected one of id, name, size, type, found an unknown key"],
+        [f"{TAGS}.elements.fields[0].offset: expected one of epoch, id, name, size, type, unit, found an unknown key"],
     ),
     "records without a maximum": (
         lambda d: d["messages"]["tag_info_notify"]["repeat"].pop("max"),
@@ -489,8 +487,232 @@ BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
     ),
 }
 
+TIME = {"name": "time", "type": "time", "offset": 0, "size": 8, "unit": "ms"}
+
+
+def stations(document: dict[str, Any], **changes: object) -> dict[str, Any]:
+    """A measurement notification of several stations, each of 8 bytes with its readings; returns the record's table."""
+    readings = notify(document)["repeat"]
+    notify(document).update(
+        size=1,
+        fields=[{"name": "station_count", "type": "u8", "offset": 0}],
+        repeat={"record": "station", "count": "station_count", "max": 4},
+    )
+    record: dict[str, Any] = {
+        "size": 8,
+        "fields": [
+            {"name": "station_mac", "type": "mac", "offset": 0},
+            {"name": "reading_count", "type": "u8", "offset": 6},
+            {"name": "spare", "type": "u8", "offset": 7, "value": 0},
+        ],
+        "repeat": {**readings, "record": "reading", "count": "reading_count"},
+    }
+    document["records"]["station"] = record | changes
+    made: dict[str, Any] = document["records"]["station"]
+    return made
+
+
+def with_time(document: dict[str, Any], **changes: object) -> None:
+    """A time in front of the stations."""
+    stations(document)
+    notify(document)["size"] = 9
+    notify(document)["fields"][0]["offset"] = 8
+    notify(document)["fields"].append({key: each for key, each in {**TIME, **changes}.items() if each is not None})
+
+
+def sealed(document: dict[str, Any], over: list[str], **trailer: object) -> None:
+    """With a CRC-32 behind it."""
+    document["checksum"] = {"kind": "crc-32", "over": over}
+    if trailer:
+        document["trailer"] = trailer
+
+
+CRC = {"name": "checksum", "type": "u32", "offset": 0}
+
+# The same of what is around a body, of times, and of records with more than fixed fields.
+BAD_LAYOUTS: dict[str, tuple[Edit, list[str]]] = {
+    "a time of five bytes": (
+        lambda d: with_time(d, size=5),
+        [f"{NOTIFY}.fields[1] (time).size: expected 4 or 8 (time), found 5"],
+    ),
+    "a time whose size is not said": (
+        lambda d: with_time(d, size=None),
+        [f"{NOTIFY}.fields[1] (time).size: expected 4 or 8 (time), found nothing"],
+    ),
+    "a pair in four bytes": (
+        lambda d: with_time(d, size=4, unit="s+us"),
+        [f"{NOTIFY}.fields[1] (time).size: expected 8 (time), found 4"],
+    ),
+    "a time whose unit is not said": (
+        lambda d: with_time(d, unit=None),
+        [f"{NOTIFY}.fields[1] (time).unit: expected how the time counts: s, ms, us, ns, s+us, s+ns or s+frac, found"],
+    ),
+    "a time of a unit that there is not": (
+        lambda d: with_time(d, unit="min"),
+        [f"{NOTIFY}.fields[1].unit: expected"],
+    ),
+    "a number with a unit": (
+        lambda d: field(d, "measurement_notify", "due_ns").update(unit="ns"),
+        [f"{NOTIFY}.fields[1] (due_ns).type: expected time, where a unit or an epoch is told, found u64"],
+    ),
+    "a number with an epoch": (
+        lambda d: field(d, "measurement_notify", "due_ns").update(epoch="session"),
+        [f"{NOTIFY}.fields[1] (due_ns).type: expected time, where a unit or an epoch is told, found u64"],
+    ),
+    "a first number of what is none": (
+        lambda d: field(d, "header", "transaction").update(first=1),
+        ["header.fields[4] (transaction).first: expected nothing: of frame_number alone, found 1"],
+    ),
+    "a constant by class in a body": (
+        lambda d: field(d, "subscribe_response", "status").update(
+            name="kind", values={"request": 1, "response": 2, "notification": 3}
+        ),
+        [
+            "messages.subscribe_response.fields[1] (kind).values: expected nothing: of constants in the header alone",
+            "messages.subscribe_response.fields: expected a field status, found none",
+        ],
+    ),
+    "a constant by class where a value varies": (
+        lambda d: field(d, "header", "transaction").update(values={"wlc": 1, "mse": 2}),
+        ["header.fields[4] (transaction).value: expected nothing: this field varies, found values"],
+    ),
+    "a constant of both forms": (
+        lambda d: field(d, "header", "flags").update(values={"wlc": 1, "mse": 2}),
+        ["header.fields[1] (flags): expected either value or values, found both"],
+    ),
+    "a constant by class that leaves one out": (
+        lambda d: (field(d, "header", "flags").pop("value"), field(d, "header", "flags").update(values={"request": 1})),
+        [
+            "header.fields[1] (flags).values: expected request, response, notification; or wlc, mse, found request",
+        ],
+    ),
+    "a constant by side that does not fit": (
+        lambda d: (
+            field(d, "header", "flags").pop("value"),
+            field(d, "header", "flags").update(values={"wlc": 256, "mse": 0}),
+        ),
+        ["header.fields[1] (flags).values.wlc: expected a value that fits u8, found 256"],
+    ),
+    "a message's constant of a field that is none": (
+        lambda d: d["messages"]["capability"].update(header={"transaction": 1}),
+        ["messages.capability.header.transaction: expected one of flags, magic, found no constant of the header"],
+    ),
+    "a message's constant that does not fit": (
+        lambda d: d["messages"]["capability"].update(header={"flags": -1}),
+        ["messages.capability.header.flags: expected a value that fits u8, found -1"],
+    ),
+    "both an id and a type": (
+        lambda d: (
+            d["header"]["fields"].append({"name": "msg_type", "type": "u8", "offset": 12})
+            or d["header"].update(size=13)
+        ),
+        [
+            "header.fields[2] (msg_id): expected one of msg_type, msg_subtype, length, transaction, frame_number, "
+            "acknowledged, or a constant value, found neither",
+            "header.fields: expected a field msg_subtype, found none",
+        ],
+    ),
+    "a length in units that header and trailer are not": (
+        lambda d: d["header"].update(length_unit=8, length_counts="body"),
+        ["header.length_unit: expected a divisor of header and trailer, 12 bytes, found 8"],
+    ),
+    "a length in units that what is in front of it is not": (
+        lambda d: (
+            d["header"].update(length_unit=4, length_counts="rest", size=14),
+            field(d, "header", "length").update(offset=6),
+            field(d, "header", "transaction").update(offset=10),
+        ),
+        ["header.length_unit: expected a divisor of what is in front of the end of `length`, 10 bytes, found 4"],
+    ),
+    "a length of a unit that there is not": (lambda d: d["header"].update(length_unit=3), ["header.length_unit: exp"]),
+    "a checksum without a field": (
+        lambda d: sealed(d, ["body"]),
+        ["checksum: expected a field checksum in the header or in the trailer, found none"],
+    ),
+    "a checksum over a trailer that there is not": (
+        lambda d: (
+            sealed(d, ["body", "trailer"]),
+            d["header"].update(size=16),
+            d["header"]["fields"].append(CRC | {"offset": 12}),
+        ),
+        ["checksum.over: expected parts that there are, found trailer, and there is none"],
+    ),
+    "a checksum over parts that lie apart": (
+        lambda d: sealed(d, ["header", "trailer"], size=4, fields=[CRC]),
+        ["checksum.over: expected parts that lie side by side, each once, found header, trailer"],
+    ),
+    "a checksum over nothing": (
+        lambda d: sealed(d, [], size=4, fields=[CRC]),
+        ["checksum.over: expected parts that lie side by side, each once, found nothing"],
+    ),
+    "a checksum of another width": (
+        lambda d: sealed(d, ["body"], size=4, fields=[CRC | {"type": "u16"}]),
+        ["trailer.fields[0] (checksum).type: expected u32, found u16"],
+    ),
+    "a checksum field of no checksum": (
+        lambda d: d.update(trailer={"size": 4, "fields": [CRC]}),
+        ["trailer.fields[0] (checksum): expected one of no fields, or a constant value, found neither"],
+    ),
+    "a tail behind elements and padding": (
+        lambda d: (
+            notify(d).update(
+                elements={"type": "u8", "length": "u8"},
+                tail={"size": 1, "fields": [{"name": "end", "type": "u8", "offset": 0, "value": 7}]},
+            ),
+            d["header"].update(align=4),
+        ),
+        [f"{NOTIFY}.tail: expected nothing: where it begins behind elements is not known with padding, found a table"],
+    ),
+    "a tail with a field that is in front, too": (
+        lambda d: notify(d).update(tail={"size": 1, "fields": [{"name": "subservice", "type": "u8", "offset": 0}]}),
+        [f"{NOTIFY}.tail.fields[0] (subservice): expected a name of its own, found a second field of that name"],
+    ),
+    "a record whose length counts what it is not": (
+        lambda d: stations(d, length="spare", length_unit=4)["fields"][2].pop("value"),
+        ["records.station.align: expected a multiple of length_unit, 4, found 1"],
+    ),
+    "a record's length that is no field": (
+        lambda d: stations(d, length="bytes"),
+        ["records.station.fields: expected a field bytes, found none"],
+    ),
+    "a record's length that does not hold it": (
+        lambda d: (stations(d, length="spare")["fields"][2].pop("value"), stations_of(d)["repeat"].update(max=40)),
+        ["records.station.length: expected a field that holds 568 (bytes of it), found spare, u8"],
+    ),
+    "a record's length that means something else": (
+        lambda d: stations(d, length="station_mac"),
+        [
+            "records.station.length: expected a field that only counts, found station_mac",
+            "records.station.fields[0] (station_mac).type: expected an integer type, found mac",
+        ],
+    ),
+    "a count of bytes that no field holds": (
+        lambda d: (stations(d), notify(d)["repeat"].update(count_unit=1)),
+        [f"{NOTIFY}.repeat.count: expected a field that holds 928 (bytes of records), found station_count, u8"],
+    ),
+    "a count of words of what is none": (
+        lambda d: (stations(d, size=9), notify(d)["repeat"].update(count_unit=4)),
+        ["records.station.align: expected a multiple of count_unit, 4, found 1"],
+    ),
+    "a record with elements whose end nobody knows": (
+        lambda d: stations(d, elements={"type": "u8", "length": "u8"}),
+        ["records.station.length: expected a field that says where its elements end, found nothing"],
+    ),
+    "records in a record of records": (
+        lambda d: (stations(d), d["records"]["reading"].update(repeat={"record": "station", "max": 1, "id": 1})),
+        ["records.reading.repeat: expected nothing: this record has no records, found a table"],
+    ),
+}
+
+
+def stations_of(document: dict[str, Any]) -> dict[str, Any]:
+    """The record that `stations` made."""
+    made: dict[str, Any] = document["records"]["station"]
+    return made
+
 
 # With what each begins, what is changed, and what is said.
 ALL_BAD = {name: (core_document, *row) for name, row in BAD.items()} | {
     name: (reference_document, *row) for name, row in BAD_WHOLE.items()
 }
+ALL_BAD |= {name: (core_document, *row) for name, row in BAD_LAYOUTS.items()}

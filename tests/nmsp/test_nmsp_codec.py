@@ -95,7 +95,13 @@ def test_the_vectors_hold_every_field_with_another_value_than_its_default() -> N
         for field in msgspec.structs.fields(struct)
         if "tuple" not in str(field.type)
     }
-    assert every - told == set()
+    missing = {
+        (layout.struct.__name__, name)
+        for layout in layouts
+        for name in layout.struct.__struct_fields__
+        if name == "time"  # the reference profile has due_ns and sent_ns instead
+    }
+    assert every - told == missing
 
 
 @pytest.mark.parametrize("kind", [k for k in WIRE_KINDS if k is not Kind.MEASUREMENT_NOTIFY], ids=lambda k: k.label)

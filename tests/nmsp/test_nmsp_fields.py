@@ -13,12 +13,13 @@ from loadgen.cli.profile import profile as command
 from loadgen.errors import InputError
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.fields import PUBLIC, PUBLIC_IN_HEADER, UNITS, Label, label_of
+from loadgen.nmsp.messages import StationsNotify
 from loadgen.nmsp.profile import reference_profile
 from loadgen.nmsp.profile_check import Shape
 
-MESSAGES = {entry.message for entry in CATALOGUE.values()}
+MESSAGES = {entry.message for entry in CATALOGUE.values()} | {StationsNotify}
 RECORDS = {repeated[1] for message in MESSAGES if (repeated := Shape(message).repeated) is not None}
-HEADER = {"msg_id", "length", "transaction"}
+HEADER = {"msg_id", "msg_type", "msg_subtype", "length", "transaction", "frame_number", "acknowledged", "checksum"}
 TERN = Path(__file__).parents[2] / "docs" / "wire-profile" / "tern.toml"
 
 

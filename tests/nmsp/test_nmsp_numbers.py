@@ -1,4 +1,6 @@
-"""A number that does not fit its field is sent as the nearest that does: every width, both edges, wherever it lies."""
+"""A number that does not fit its field is sent as the nearest that does, or goes round if it counts up or tells a time:
+every width, both edges, wherever it lies.
+"""
 
 from __future__ import annotations
 
@@ -124,6 +126,35 @@ def test_of_the_reference_profile_as_the_page_says() -> None:
     assert codec.encode(beyond) == codec.encode(within)
     mask = codec.encode(m.SubscribeRequest(1 << 64))[profile.header.size :]
     assert mask == b"\xff" * 8
+
+
+@pytest.mark.parametrize("in_elements", [False, True], ids=["at a place", "in an element"])
+@pytest.mark.parametrize("kind", ["u8", "u16", "u32", "u64"])
+def test_what_counts_up_or_tells_a_time_goes_round(kind: str, in_elements: bool) -> None:
+    """In any width, with everything else of the message as it was."""
+    document = core_document()
+    notify: dict[str, Any] = document["messages"]["measurement_notify"]
+    names = ("sequence", "due_ns", "sent_ns")
+    if in_elements:
+        notify["fields"] = [field for field in notify["fields"] if field["name"] not in names]
+        fields = [{"name": name, "type": kind, "id": number} for number, name in enumerate(names)]
+        notify["elements"] = {"type": "u8", "length": "u8", "fields": fields}
+    else:
+        for field in notify["fields"]:
+            if field["name"] in names:
+                field["type"] = kind
+    profile = profile_untrusted(document, "numbers")
+    codec, period = Codec(profile), 1 << 8 * TYPES[kind][2]
+
+    def of(sequence: int, due_ns: int, sent_ns: int) -> MeasurementNotify:
+        return MeasurementNotify(
+            sequence=sequence, due_ns=due_ns, sent_ns=sent_ns, station_mac=bytes(range(6)), subservice=3, readings=()
+        )
+
+    frame = codec.encode(of(period, 5 * period - 1, -1))
+    assert frame == codec.encode(of(0, period - 1, period - 1))
+    body = memoryview(frame)[profile.header.size :]
+    assert codec.decode_untrusted(profile.ids[Kind.MEASUREMENT_NOTIFY], body) == of(0, period - 1, period - 1)
 
 
 def test_text_and_bytes_are_cut_off_and_not_the_message() -> None:

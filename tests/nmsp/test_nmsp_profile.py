@@ -12,7 +12,7 @@ from nmsp_bad_profiles import ALL_BAD, BAD, Edit, by_id, elements, field, payloa
 from nmsp_samples import OTHER_TOML, core_document, reference_document, to_toml
 
 from loadgen.errors import ExitCode, InputError
-from loadgen.nmsp import profile_check
+from loadgen.nmsp import field_check, framing_check, profile_check
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import load_profile, reference_profile
 from loadgen.nmsp.profile_document import ProfileDocument
@@ -44,28 +44,35 @@ def test_what_is_wrong_is_said_and_nothing_else(tmp_path: Path, name: str) -> No
 
 
 def test_every_place_that_refuses_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every call of `add` in `profile_check`, by its line: what no row reaches might say anything, or never be said."""
-    source = Path(profile_check.__file__).read_text("utf-8")
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    places = {node.lineno for node in calls if isinstance(node.func, ast.Attribute) and node.func.attr == "add"}
-    # Sets have an `add`, too; those of problems have a place, what was expected, and what was found.
-    places = {node.lineno for node in calls if node.lineno in places and len(node.args) == 3}
-    assert len(places) > 30
-    reached: set[int] = set()
-    add = profile_check._Check.add
+    """Every call of `add` in the modules that check, by its line: what no row reaches might say anything, or never be
+    said.
+    """
+    places: set[tuple[str, int]] = set()
+    for module in (profile_check, field_check, framing_check):
+        assert module.__file__ is not None
+        tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+        # Sets have an `add`, too; those of problems have a place, what was expected, and what was found.
+        found = {node.lineno for node in calls if node.func.attr == "add" and len(node.args) == 3}
+        assert len(found) >= 5
+        places |= {(module.__file__, line) for line in found}
+    reached: set[tuple[str, int]] = set()
+    add = field_check.FieldCheck.add
 
-    def noted(self: profile_check._Check, where: str, expected: str, found: str) -> None:
-        reached.add(sys._getframe(1).f_lineno)
+    def noted(self: field_check.FieldCheck, where: str, expected: str, found: str) -> None:
+        caller = sys._getframe(1)
+        reached.add((caller.f_code.co_filename, caller.f_lineno))
         add(self, where, expected, found)
 
-    monkeypatch.setattr(profile_check._Check, "add", noted)
+    monkeypatch.setattr(field_check.FieldCheck, "add", noted)
     for make, edit, _ in ALL_BAD.values():
         document = make()
         edit(document)
-        found, problems = convert_leniently_untrusted(document, ProfileDocument)
-        if found is not None and not problems:
-            assert profile_check.check(found)
-    assert reached == places
+        found_document, problems = convert_leniently_untrusted(document, ProfileDocument)
+        if found_document is not None and not problems:
+            assert profile_check.check(found_document)
+    files = {file for file, _ in places}  # what is wrong with a dialogue is said elsewhere
+    assert {(file, line) for file, line in reached if file in files} == places
 
 
 def test_the_largest_that_just_fits_passes(tmp_path: Path) -> None:
