@@ -26,7 +26,8 @@ warmup = "200ms"
 hold = "1s"
 confirm = "2s"
 cooldown = "50ms"
-resolution = 0.08
+# A step of the search is half a doubling: what it tries is never so near the planted limit that chance decides.
+resolution = 0.55
 """
 AT_TARGET = (
     """
@@ -140,20 +141,19 @@ SEARCH_S = 400.0
 def handshakes(start: Start, folder: Path) -> Ended:
     path = scenario(folder, AT_TARGET)
     with wlc(folder, "--max-handshakes-per-s", "200") as target:
-        words = ("--dimension", "handshake.per_s", "--start", "130", "--max", "700")
+        words = ("--dimension", "handshake.per_s", "--start", "80", "--max", "700")
         return capacity(start, path, "--target", f"wlc={target.address}", *words).end(SEARCH_S)
 
 
 def sessions(start: Start, folder: Path) -> Ended:
     path = scenario(folder, AT_TARGET)
     with wlc(folder, "--max-sessions", "300") as target:
-        words = ("--dimension", "sessions", "--start", "110", "--max", "700", "--hold", "200ms", "--confirm", "400ms")
+        words = ("--dimension", "sessions", "--start", "220", "--max", "700", "--hold", "200ms", "--confirm", "400ms")
         return capacity(start, path, "--target", f"wlc={target.address}", *words).end(SEARCH_S)
 
 
 def notifications(start: Start, folder: Path) -> Ended:
-    # What the MSE's kernel takes before it is full counts as taken: over a longer hold that is less of it.
-    words = ("--start", "2600", "--max", "20000", "--confirm", "4s")
+    words = ("--start", "2300", "--max", "20000")
     running, address = serving(start, folder, *words)
     with mse(folder, address, "--max-notifications-per-s", "5000"):
         return running.end(SEARCH_S)
@@ -295,7 +295,7 @@ def maximum_holds(start: Start, folder: Path) -> Ended:
 
 def mse_dies(start: Start, folder: Path) -> Ended:
     # It waits in vain for another one to come, as long as a run of the scenario lasts.
-    running, address = serving(start, folder, "--hold", "300ms", wait="20s")
+    running, address = serving(start, folder, "--hold", "300ms", wait="12s")
     with mse(folder, address) as target:
         running.wait_for_line("held")
         target.stop()
