@@ -107,15 +107,16 @@ class MseSessions(Generic[EndpointT]):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         """Presence has begun with this load."""
         self._term.begin(at_ns, stages, self.presence)
-        if self.presence is not None and self.reception.lulls is not None:
-            self.reception.lulls.begin(self.presence.leaving_ns, at_ns + end_ns(stages), stages)
+        if self.presence is not None:
+            self.reception.listen(self.presence.leaving_ns, at_ns + end_ns(stages), stages)
         if self.asker is not None:
             self.asker.start(at_ns, end_ns(stages))
 
     def end_load(self, up: Iterable[int] | None) -> None:
         """Args: up: numbers of active sessions; None: the load was over before."""
         if self.presence is not None and up is not None:
-            self.presence.fell_silent(self.reception.fallen_silent({*up, *self.presence.stayed}))
+            places = self.reception.fallen_silent({*up, *self.presence.stayed})
+            self.presence.fell_silent(places, self.reception.services_fallen_silent())
         self._term.end()
         if self.asker is not None:
             self.asker.stop(self._clock())

@@ -56,6 +56,7 @@ class Presence:
         self._left: dict[int, tuple[str, int]] = {}  # how a place was left last, and when
         self._came: set[int] = set()
         self._lulls: Mapping[int, Lull] = {}
+        self._service_lulls: Mapping[str, Lull] = {}
         self._first_ns: int | None = None
         self._start_ns = self._end_ns = self._before_ns = 0
         self._all_ns = 0  # from then on all should be there
@@ -80,7 +81,7 @@ class Presence:
         self._away_ns = [0] * len(self._wanted)
         self._at_end.clear()
         self.stayed.clear()
-        self._lulls = {}
+        self._lulls, self._service_lulls = {}, {}
         self._heard_ns[:] = start_ns
         self._quiet_ns[:] = 0
         self._listened_ns = 0
@@ -114,9 +115,9 @@ class Presence:
         if not self._start_ns or now_ns < self._end_ns:  # afterwards everybody may leave
             self._left[place] = how, now_ns
 
-    def fell_silent(self, lulls: Mapping[int, Lull]) -> None:
-        """The load is over, and these places were there to its end; but nothing came any more."""
-        self._lulls = lulls
+    def fell_silent(self, lulls: Mapping[int, Lull], services: Mapping[str, Lull]) -> None:
+        """The load is over. Of places that were there to its end, and subservices, these brought nothing any more."""
+        self._lulls, self._service_lulls = lulls, services
 
     def _change(self, place: int, by: int, now_ns: int) -> None:
         self._away_ns[place] = self._away_until(place, now_ns)
@@ -147,7 +148,10 @@ class Presence:
             before_s=self._before_ns / NS_PER_S,
             silent=len(self._lulls),
             silent_s=sum(lull.silent_ns for lull in self._lulls.values()) / NS_PER_S,
-            silent_named=tuple(map(self._fallen_silent, silent[:MOST_NAMED])),
+            silent_named=tuple(
+                _fallen_silent(self._name_of(place), self._lulls[place]) for place in silent[:MOST_NAMED]
+            ),
+            services=tuple(_fallen_silent(*each) for each in self._service_lulls.items()),
             **self._silence(),
         )
 
@@ -176,11 +180,6 @@ class Presence:
         after_s = (int(self._heard_ns[place]) - self._start_ns) / NS_PER_S
         return f"{self._name_of(place)}: nothing" + (f" after {after_s:.0f} s" if self._quiet_ns[place] else "")
 
-    def _fallen_silent(self, place: int) -> str:
-        lull = self._lulls[place]
-        pause = f"its longest pause before was {lull.longest_ns / NS_PER_S:.1f} s"
-        return f"{self._name_of(place)}: nothing for the last {lull.silent_ns / NS_PER_S:.1f} s of the load, {pause}"
-
     def _told(self, place: int, away_ns: int) -> str:
         name = self._name_of(place)
         if place not in self._came:
@@ -192,6 +191,11 @@ class Presence:
         if (wanted := self._wanted[place]) == 1:
             return f"{name}: {away}"
         return f"{name}: of {wanted:,} sessions, {away}, added up over them"
+
+
+def _fallen_silent(name: str, lull: Lull) -> str:
+    pause = f"its longest pause before was {lull.longest_ns / NS_PER_S:.1f} s"
+    return f"{name}: nothing for the last {lull.silent_ns / NS_PER_S:.1f} s of the load, {pause}"
 
 
 def presence_of_sessions(

@@ -71,6 +71,7 @@ class Absence(msgspec.Struct, frozen=True):
         up: at the end of the load, for half of it and more; mute: of them, those from which nothing came (any more),
             and which are not `silent`.
         mute_named: who, of these, and since when.
+        services: subservices of which nothing came any more in all these sessions, while others went on.
     """
 
     sessions: int
@@ -86,6 +87,7 @@ class Absence(msgspec.Struct, frozen=True):
     up: int = 0
     mute: int = 0
     mute_named: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
 
 
 class Asked(NamedTuple):
@@ -213,6 +215,7 @@ def shortfalls(
         *_sessions(asked, counters, absences),
         *_silences(asked, absences),
         *_mute(asked, absences),
+        *_services(asked, absences),
         *_length(asked, load_s),
         *counts,
         *_refused(asked, counters),
@@ -277,6 +280,14 @@ def _silences(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:
     named = [name for absence in absences for name in absence.silent_named]
     what = f"WLCs fell silent before the end of the load in {silent:,} of {asked.sessions:,} sessions"
     yield Shortfall(what, share > TOLERANCE and not asked.paced, _listed(named, silent))
+
+
+def _services(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:
+    """How much of each there is to tell is the WLCs' to know: what it told of may have gone."""
+    named = [name for absence in absences for name in absence.services]
+    if named and not asked.unsubscribing:
+        what = "subservices fell silent before the end of the load, while others went on"
+        yield Shortfall(what, False, _listed(named, len(named)), theirs=True)
 
 
 def excused(asked: Asked, load_s: float) -> bool:

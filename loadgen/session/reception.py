@@ -14,6 +14,7 @@ from loadgen.nmsp.carried import WHOLE, Carried
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import Subservice, mask_of
+from loadgen.scenario.schedule import RateStage
 from loadgen.session.lulls import Lull, Lulls
 from loadgen.session.sequence import NOTHING_DUE_NS, SequenceCheck
 from loadgen.session.told import Reader, ToldColumns, expected_of
@@ -72,6 +73,9 @@ class Reception:
         self._due_ns = np.full(rows, NOTHING_DUE_NS)  # when the number before that was due
         self._granted = np.zeros(rows, np.int64)
         self.lulls = None if our_schedule else Lulls(rows)
+        # Of what a subservice tells in all sessions together; of them, how many came.
+        self._service_lulls = Lulls(len(Subservice)) if by_service and not our_schedule else None
+        self._of_service = np.zeros(len(Subservice), np.int64)
         self._checks: dict[int, SequenceCheck[_Doubtful]] = {}  # only of endpoints that once missed the expected number
         self._regrants: list[tuple[int, int, int]] = []
 
@@ -84,6 +88,20 @@ class Reception:
         self._checks.pop(number, None)
         if self.lulls is not None:
             self.lulls.open(number)
+
+    def listen(self, until_ns: int, over_ns: int, stages: Sequence[RateStage]) -> None:
+        """A load begins. Args: as of `Lulls.begin`."""
+        for lulls in (self.lulls, self._service_lulls):
+            if lulls is not None:
+                lulls.begin(until_ns, over_ns, stages)
+
+    def services_fallen_silent(self) -> dict[str, Lull]:
+        """Which subservices should not have been silent when the load was over, if others were not."""
+        if self._service_lulls is None:
+            return {}
+        told = np.flatnonzero(self._of_service).tolist()
+        found = self._service_lulls.fallen_silent(self._of_service, told)
+        return {Subservice(each).name.lower(): found[each] for each in found} if len(found) < len(told) else {}
 
     def fallen_silent(self, numbers: Iterable[int]) -> dict[int, Lull]:
         """Which of these endpoints' streams should not have been silent when the load was over."""
@@ -123,6 +141,8 @@ class Reception:
         """
         if self.lulls is not None:
             self.lulls.come(self._expected, done_ns[-1])
+        if self._service_lulls is not None:
+            self._service_lulls.come(self._of_service, done_ns[-1])
         numbers, counts = np.array(rows, np.int64), np.array(of_each, np.int64)
         self._recorder.count("notify.received", columns.notifications)
         wanted = self._check_subservices(columns.subservice, numbers, counts)
@@ -228,7 +248,9 @@ class Reception:
         for number in np.unique(subservice).tolist():
             name = Subservice(number).name.lower()
             chosen = subservice == number
-            self._recorder.count(f"service.{name}.received", int(np.count_nonzero(chosen)))
+            came = int(np.count_nonzero(chosen))
+            self._of_service[number] += came
+            self._recorder.count(f"service.{name}.received", came)
             if self._knows_latency:
                 self._recorder.record_column(f"service.{name}.latency", latency[chosen], stage)
 

@@ -382,15 +382,19 @@ def test_who_surely_fell_silent_is_named_once() -> None:
     of = began(four())
     absence = listened(of, *each_second(lambda s: s, lambda s: s, lambda _: 0, lambda s: 50 * min(s, 2)))
     assert (absence.up, absence.mute, absence.silent) == (4, 2, 0)
-    of.fell_silent({3: Lull(8 * NS_PER_S, NS_PER_S // 10)})
+    of.fell_silent({3: Lull(8 * NS_PER_S, NS_PER_S // 10)}, {"rssi_rfid": Lull(4 * NS_PER_S, NS_PER_S // 5)})
     absence = of.absence()
     assert (absence.up, absence.mute, absence.mute_named) == (4, 1, ("WLC 2: nothing",))
     assert (absence.silent, absence.silent_s) == (1, 8.0)
     assert absence.silent_named == (
         "WLC 3: nothing for the last 8.0 s of the load, its longest pause before was 0.1 s",
     )
+    assert absence.services == (
+        "rssi_rfid: nothing for the last 4.0 s of the load, its longest pause before was 0.2 s",
+    )
     began(of)  # the next load
-    assert of.absence().silent == 0
+    absence = of.absence()
+    assert (absence.silent, absence.services) == (0, ())
 
 
 @pytest.mark.parametrize(

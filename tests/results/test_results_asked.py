@@ -494,3 +494,14 @@ def test_of_sessions_in_several_workers_each_weighs_the_same() -> None:
     absences = (Absence(1, 6.0), Absence(2, 10.0, 20.0, 2, ("b", "c")))
     (found,) = shortfalls(Asked(sessions=3), 10.0, PLAIN, absences)
     assert found.what == "sessions were missing for 67% of the load, 2 of 3 at its end"
+
+
+@pytest.mark.parametrize("unsubscribing", [False, True])
+def test_a_subservice_that_fell_silent_is_named_and_limits_the_run(unsubscribing: bool) -> None:
+    """Unless the scenario's own MSEs may have unsubscribed from it. How much there was to tell, nobody knows here."""
+    absences = [Absence(2, 10.0, services=("rssi_rfid: nothing",)), Absence(2, 10.0)]
+    asked = Asked(sessions=4, load_s=10.0, unsubscribing=unsubscribing)
+    found = shortfalls(asked, 10.0, {"sessions.established": 4}, absences)
+    said = "subservices fell silent before the end of the load, while others went on: rssi_rfid: nothing"
+    assert [each.reason for each in found] == ([] if unsubscribing else [said])
+    assert all(each.theirs and not each.grave for each in found)

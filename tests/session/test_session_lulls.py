@@ -51,6 +51,40 @@ def steady(until_s: float, per_s: float = 50, since_s: float = 0.0) -> list[floa
     return [since_s + number / per_s for number in range(int((until_s - since_s) * per_s))]
 
 
+@pytest.mark.parametrize(
+    ("of_one", "of_another", "silent"),
+    [
+        (10, 6, {"rssi_rfid": 4}),
+        (6, 10, {"rssi_ms": 4}),
+        (10, 10, {}),
+        (6, 6, {}),  # the sessions fell silent, and that is said of them
+    ],
+)
+def test_a_subservice_that_falls_silent_while_another_goes_on_is_found(
+    of_one: float, of_another: float, silent: dict[str, float]
+) -> None:
+    """In two sessions that go on with the other one."""
+    reception = Reception(Recorder(), 2, 0, our_schedule=False, by_service=True)
+    for row in range(2):
+        reception.open(row, 0b11)
+    reception.listen(BEGIN_NS + 10 * NS_PER_S, BEGIN_NS + 10 * NS_PER_S, ())
+    events = [(time_s, 0) for time_s in steady(of_one)] + [(time_s + 0.001, 1) for time_s in steady(of_another)]
+    zeros, taken = np.zeros(1, np.int64), [0, 0]
+    for number, (time_s, subservice) in enumerate(sorted(events)):
+        at_ns, row = BEGIN_NS + int(time_s * NS_PER_S), number // 2 % 2
+        told = Columns(np.array([taken[row]]), zeros + at_ns, zeros + at_ns, np.array([subservice]))
+        reception.absorb(told, [row], [1], [at_ns])
+        taken[row] += 1
+    found = {name: lull.silent_ns / NS_PER_S for name, lull in reception.services_fallen_silent().items()}
+    assert found == pytest.approx(silent, abs=0.15)
+
+
+def test_of_one_subservice_alone_the_session_tells() -> None:
+    reception = Reception(Recorder(), 1, 0, our_schedule=False)
+    reception.listen(BEGIN_NS, BEGIN_NS, ())
+    assert reception.services_fallen_silent() == {}
+
+
 def test_a_stall_at_the_end_is_found_in_whose_stream_it_is() -> None:
     found = silent_s(steady(10), steady(6.5), steady(8.9))
     assert found == pytest.approx([0, 3.5, 1.1], abs=0.15)
