@@ -68,8 +68,7 @@ class Leasts:
         Returns:
             rows whose lone one is as old as two windows, although others have come since.
         """
-        self._least += slewed_ns
-        self.lone += slewed_ns
+        self._least += slewed_ns  # and the lone one is held against one that is new
         np.minimum(self._least, self.recent, out=self._least)
         self.recent[:] = FAR_NS
         self.before_ns, self._window_ns = self._window_ns or now_ns, now_ns

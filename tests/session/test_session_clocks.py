@@ -614,6 +614,26 @@ def test_what_may_be_right_after_all_is_in_what_durations_may_be_more() -> None:
     assert metric.p50 + found.clocks.more_ns >= np.percentile(found.truth, 50)
 
 
+@pytest.mark.parametrize("ahead_ns", [0, 2 * NS_PER_S])
+def test_of_notifications_that_are_far_apart_two_say_the_same(ahead_ns: int) -> None:
+    """One in 15 s: in between, a clock may have lost 3 ms, and nothing says that it has."""
+    rng = random.Random(1)
+    clocks = PeerClocks(["192.0.2.1:1"])
+    clocks.set_up(0, BEGIN_NS, BEGIN_NS + NS_PER_MS)
+    for number in range(1, 60):
+        done_ns = BEGIN_NS + number * 15 * NS_PER_S + rng.randrange(NS_PER_MS)
+        clocks.round_trip(0, done_ns - 7 * NS_PER_S, done_ns - 7 * NS_PER_S + NS_PER_MS)
+        clocks.settle()
+        took = TRANSIT_NS + rng.randrange(JITTER_NS)
+        raw = took - ahead_ns
+        offset = clocks.correct(np.array([0]), None, np.array([raw]), (done_ns,), np.array([done_ns - raw]))
+        assert raw + (0 if offset is None else int(offset[0])) == pytest.approx(took, abs=NS_PER_MS // 2)
+    survey = clocks.survey()
+    assert abs(survey.readings[0].offset_ns - ahead_ns) <= survey.readings[0].uncertainty_ns <= NS_PER_MS
+    assert survey.less_ns <= NS_PER_MS + 3 * NS_PER_MS * (ahead_ns != 0)  # before the next one, it may have lost that
+    assert survey.lone == 0
+
+
 # -- clocks that go on by steps ----------------------------------------------------------------------------------------
 
 
