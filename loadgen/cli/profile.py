@@ -86,6 +86,16 @@ def diff(a: Path, b: Path) -> int:
     return 1 if sentences else 0
 
 
+@profile.command(short_help="Print a Wireshark dissector for FILE.")
+@click.argument("file", type=_file, default=REFERENCE, required=False)
+def dissector(file: Path) -> int:
+    """Print a dissector of the layout of FILE for Wireshark and tshark, in Lua."""
+    from loadgen.report.dissector import dissector as lua_of
+
+    say(lua_of(_read(file)), nl=False)
+    return 0
+
+
 def _read(file: Path) -> WireProfile:
     from loadgen.nmsp.profile import load_profile, reference_profile
 

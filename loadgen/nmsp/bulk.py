@@ -122,6 +122,8 @@ class NotifyRing:
         frames[profile.count_field] = readings
         if readings:
             frames["readings"] = stations.readings[who, :readings]
+            for name, value in profile.reading.constants.items():
+                frames["readings"][name] = value
         return frames
 
     def patch(

@@ -354,8 +354,6 @@ def stations(profile: WireProfile, counts: list[int], subservice: int = 0) -> tu
             )
             for name in reading.__struct_fields__:
                 table[name][row, column] = np.void(reading.ap_mac) if name == "ap_mac" else getattr(reading, name)
-            for name, value in profile.reading.constants.items():
-                table[name][row, column] = value
             if column < count:
                 readings.append(reading)
         plain.append((macs[row].tobytes(), tuple(readings)))

@@ -163,8 +163,6 @@ def test_a_ring_stamps_what_varies_and_leaves_the_heads_of_elements(tern: WirePr
     """One frame (one packing over what lies between), and several (columns): as the codec writes them."""
     codec, count = Codec(tern), 3
     readings = np.zeros((count, 2), tern.reading.dtype)
-    for name, value in tern.reading.constants.items():
-        readings[name] = value
     ring = NotifyRing(tern, Stations(np.zeros((count, 6), np.uint8), np.full(count, 2), readings, 0), batch=count)
     heard = (Reading(bytes(6), 0, 0, 0, 0, 0, 0, 0),) * 2
     for wanted in (1, count):

@@ -1,0 +1,299 @@
+"""`loadgen profile dissector` in the real tshark: every field of every frame as our own codec reads it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tshark_captures as captures
+import tshark_layouts as layouts
+from tshark_captures import Sent, assert_same, capture, cut, dissect, kinds_of, plain, sample, tshark
+
+from loadgen.commands import run
+from loadgen.errors import RemoteProtocolError
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
+
+pytestmark = pytest.mark.skipif(not captures.HAS_TSHARK, reason=captures.WHY_NOT)
+
+ROOT = Path(__file__).parents[2]
+CHECKSUMS = {
+    "crc-32": "u32",
+    "crc-16/ibm-3740": "u16",
+    "crc-16/xmodem": "u16",
+    "crc-16/kermit": "u16",
+    "crc-16/ibm-sdlc": "u16",
+    "sum": "u16",
+    "internet": "u16",
+}
+
+
+def tern() -> WireProfile:
+    return load_profile(ROOT / "docs" / "wire-profile" / "tern.toml")
+
+
+PROFILES: dict[str, Callable[[], WireProfile]] = {
+    "reference": reference_profile,
+    "tern": tern,
+    "quill": layouts.quill,
+    "heron": layouts.heron,
+    "wren": layouts.wren,
+}
+
+
+@pytest.fixture(params=PROFILES)
+def profile(request: pytest.FixtureRequest) -> WireProfile:
+    made: WireProfile = PROFILES[request.param]()
+    return made
+
+
+def everything(profile: WireProfile, each: int = 4) -> list[Sent]:
+    """Some of each kind, in an order that is no order."""
+    sent = [sample(profile, kind, seed, transaction=1 + seed) for kind in kinds_of(profile) for seed in range(each)]
+    random.Random(profile.digest).shuffle(sent)
+    return sent
+
+
+def assert_all(profile: WireProfile, sent: list[Sent], found: list[captures.Dissected]) -> None:
+    assert len(found) == len(sent)
+    for one, other in zip(sent, found, strict=True):
+        assert_same(profile, one, other)
+
+
+# -- fields ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_field_of_every_message(profile: WireProfile, tmp_path: Path) -> None:
+    sent = everything(profile)
+    captured = capture(tmp_path / "all.pcap", [(each.by_wlc, each.frame) for each in sent])
+    assert_all(profile, sent, dissect(profile, captured, *plain()))
+
+
+def test_frames_across_segments(profile: WireProfile, tmp_path: Path) -> None:
+    """Cut anywhere, within headers too; several frames in one segment, one frame in many."""
+    sent = [each for each in everything(profile) if each.by_wlc]
+    stream = b"".join(each.frame for each in sent)
+    rng = random.Random(profile.digest)
+    places = sorted(rng.sample(range(1, len(stream)), 60))
+    places += range(places[-1] + 1, min(places[-1] + 30, len(stream)))  # byte by byte
+    captured = capture(tmp_path / "cut.pcap", [(True, piece) for piece in cut(stream, *places)])
+    assert_all(profile, sent, dissect(profile, captured, *plain()))
+
+
+def test_datagrams(profile: WireProfile, tmp_path: Path) -> None:
+    sent = everything(profile, each=2)
+    parts = [(each.by_wlc, each.frame) for each in sent]
+    captured = capture(tmp_path / "datagrams.pcap", parts, datagrams=True)
+    assert_all(profile, sent, dissect(profile, captured, *plain(datagrams=True)))
+
+
+def test_messages_have_their_names_in_the_info_column(tmp_path: Path) -> None:
+    profile = reference_profile()
+    notify = sample(profile, Kind.MEASUREMENT_NOTIFY, 1).frame
+    echo = sample(profile, Kind.ECHO_RESPONSE, 1).frame
+    unknown = b"\x4e\x00\x7f\xff" + bytes([0, 0, 0, 14]) + bytes(6)
+    parts = [(True, echo), (True, notify * 3 + echo), (True, unknown), (True, notify[:9] + b"!!!" + notify[12:])]
+    captured = capture(tmp_path / "info.pcap", parts)
+    script = f"lua_script:{captures.lua_file(profile, tmp_path)}"
+    text = tshark("-X", script, "-r", captured, *plain(), "-T", "fields", "-e", "_ws.col.Info")
+    assert text.splitlines() == [
+        *("echo_response", "measurement_notify x 3, echo_response", "message 32767", "measurement_notify"),
+    ]
+
+
+# -- traffic of a run --------------------------------------------------------------------------------------------------
+
+
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "reference-1.2": ("reference", {"tls": {"version": "1.2"}}),
+    "tern-1.3": ("tern", {"tls": {"version": "1.3"}}),
+    "length-first-1.2": ("length-first", {"tls": {"version": "1.2"}}),
+    "tern-dtls": ("tern", {"transport": "dtls"}),
+}
+
+
+def length_first() -> WireProfile:
+    """The first bytes of a version request are 00 00 00 10 02 00: another dissector guesses that they are its own."""
+    document = layouts.reference()
+    document["name"] = "length-first"
+    fields = [layouts.field("length", "u32", 0), layouts.field("msg_id", "u16", 4)]
+    document["header"] = {"size": 8, "fields": [*fields, layouts.field("transaction", "u16", 6)]}
+    document["messages"]["version_request"]["id"] = 0x200
+    return layouts.compiled(document)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_read_with_its_key_log(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two fleets, captured on loopback, decrypted by tshark: every frame of every session, in order."""
+    monkeypatch.chdir(tmp_path)
+    layout, tables = RUNS[name]
+    profile = (PROFILES | {"length-first": length_first})[layout]()
+    (tmp_path / "profile.toml").write_text(layouts.to_toml(profile), "utf-8")
+    scenario = {
+        "name": "captured",
+        "profile": "profile.toml",
+        "wlc": {"count": 2, "listen": f"127.77.{90 + list(RUNS).index(name)}.1:{captures.PORT}", "stations": 5},
+        "mse": {"count": 2},
+        "load": {"rate": 200, "stages": [{"hold": "500ms"}]},
+        **tables,
+    }
+    with captures.Recording(tmp_path / "run.pcapng", f"127.77.{90 + list(RUNS).index(name)}.0/24") as recording:
+        result = run(scenario, workers=1, keylog="keys.log")
+    assert result.counters["sessions.established"] == 4
+    options = ("-o", f"tls.keylog_file:{tmp_path / 'keys.log'}")
+    found = dissect(profile, recording.path, *options)
+    read, streams = 0, captures.datagram_streams if "transport" in tables else captures.streams
+    for number, sides in enumerate(streams(recording.path, *options)):
+        for by_wlc in (False, True):
+            sent = captures.frames_of(profile, bytes(sides[by_wlc]), by_wlc=by_wlc)
+            assert_all(profile, sent, [each for each in found if each.packet == (number, by_wlc)])
+            read += len(sent)
+    assert read == len(found) > 200
+    notified = [each for each in found if each.leaves["message"][0].get("show") == "measurement_notify"]
+    assert len(notified) == result.counters["notify.sent"]
+
+
+# -- requests and responses --------------------------------------------------------------------------------------------
+
+
+def links(found: list[captures.Dissected]) -> list[tuple[int | None, int | None]]:
+    """By frame: which packet it was answered in, and which it answers."""
+    names = ("response_in", "response_to")
+    return [tuple(each.number(n) if n in each.leaves else None for n in names) for each in found]  # type: ignore[misc]
+
+
+def test_requests_and_responses_are_linked(tmp_path: Path) -> None:
+    profile = reference_profile()
+
+    def of(kind: Kind, transaction: int) -> tuple[bool, bytes]:
+        each = sample(profile, kind, 1, transaction)
+        return each.by_wlc, each.frame
+
+    parts = [
+        of(Kind.ECHO_REQUEST, 7),  # 1: answered in 5
+        of(Kind.INFORMATION_REQUEST, 8),  # 2: answered in 4
+        of(Kind.CAPABILITY, 9),  # 3: nobody asked
+        of(Kind.TAG_INFO_RESPONSE, 8),  # 4
+        of(Kind.ECHO_RESPONSE, 7),  # 5
+        of(Kind.ECHO_RESPONSE, 7),  # 6: answered already
+        of(Kind.SUBSCRIBE_REQUEST, 7),  # 7: the number comes again; answered in 9
+        of(Kind.UNSUBSCRIBE_RESPONSE, 7),  # 8: no answer to that
+        of(Kind.SUBSCRIBE_RESPONSE, 7),  # 9
+        of(Kind.STATISTICS_REQUEST, 1),  # 10: never answered
+    ]
+    captured = capture(tmp_path / "links.pcap", parts)
+    wanted = [
+        *[(5, None), (4, None), (None, None), (None, 2), (None, 1)],
+        *[(None, None), (9, None), (None, None), (None, 7), (None, None)],
+    ]
+    # With two passes, as Wireshark itself makes them, a request knows its response; with one it is not there yet.
+    assert links(dissect(profile, captured, *plain(), "-2")) == wanted
+    assert links(dissect(profile, captured, *plain())) == [(None, to) for _, to in wanted]
+
+
+def test_without_a_transaction_responses_answer_in_order(tmp_path: Path) -> None:
+    profile = layouts.wren()
+    kinds = [
+        *(Kind.ECHO_REQUEST, Kind.ECHO_REQUEST, Kind.INFORMATION_REQUEST, Kind.ECHO_RESPONSE),
+        *(Kind.CLIENT_INFO_RESPONSE, Kind.ECHO_RESPONSE, Kind.ECHO_RESPONSE),
+    ]
+    sent = [sample(profile, kind, 1) for kind in kinds]
+    captured = capture(tmp_path / "links.pcap", [(each.by_wlc, each.frame) for each in sent])
+    found = links(dissect(profile, captured, *plain(), "-2"))
+    assert found == [(4, None), (6, None), (5, None), (None, 1), (None, 3), (None, 2), (None, None)]
+
+
+# -- checksums ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", CHECKSUMS)
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_checksums_are_shown_as_good_or_bad(kind: str, order: str, tmp_path: Path) -> None:
+    document = layouts.reference()
+    size = int(CHECKSUMS[kind][1:]) // 8
+    document |= {"name": "sums", "byte_order": order, "checksum": {"kind": kind, "over": ["header", "body", "trailer"]}}
+    document["trailer"] = {"size": size + 1, "fields": [layouts.field("checksum", CHECKSUMS[kind], 1)]}
+    profile = layouts.compiled(document)
+    sent = [sample(profile, kind, seed) for kind in (Kind.ECHO_REQUEST, Kind.MEASUREMENT_NOTIFY) for seed in range(5)]
+    bad = [each.frame[:-2] + bytes([each.frame[-2] ^ 4, each.frame[-1]]) for each in sent]
+    parts = [(each.by_wlc, frame) for each, wrong in zip(sent, bad, strict=True) for frame in (each.frame, wrong)]
+    found = dissect(profile, capture(tmp_path / "sums.pcap", parts, datagrams=True), *plain(datagrams=True))
+    assert [each.number("checksum.status") for each in found] == [1, 0] * len(sent)
+    assert_all(profile, sent, found[::2])
+    for good, wrong in zip(found[::2], found[1::2], strict=True):
+        assert wrong.number("checksum.expected") == good.number("checksum")
+        assert [text.startswith("nmsp.checksum.bad: checksum is not 0x") for text in wrong.experts] == [True]
+
+
+# -- what bad input gets -----------------------------------------------------------------------------------------------
+
+
+def test_what_our_codec_refuses_is_marked(profile: WireProfile, tmp_path: Path) -> None:
+    """Bodies with bytes changed, cut off and put in, a frame in each datagram: tshark marks what we refuse, no more."""
+    rng = random.Random(profile.digest)
+    codec, framing, frames, refused = Codec(profile), profile.framing, list[bytes](), list[bool]()
+    for each in everything(profile, each=8):
+        for _ in range(3):
+            body = bytearray(each.frame[framing.head : len(each.frame) - framing.foot])
+            for _ in range(rng.randint(0, 3)):
+                at = rng.randint(0, len(body))
+                body[at : at + rng.choice([0, 1, 1, 1, 4])] = rng.choice([b"", b"\0", b"\xff", rng.randbytes(1)])
+            frame = framing.around(each.kind, bytes(body), each.transaction)
+            frames.append(frame)
+            try:
+                codec.decode_untrusted(
+                    profile.ids[each.kind], memoryview(frame)[framing.head : len(frame) - framing.foot]
+                )
+            except RemoteProtocolError:
+                refused.append(True)
+            else:
+                refused.append(False)
+    captured = capture(tmp_path / "hostile.pcap", [(True, frame) for frame in frames], datagrams=True)
+    found = dissect(profile, captured, *plain(datagrams=True))
+    assert len(found) == len(frames)
+    marked = [any(text.startswith("nmsp.malformed") for text in each.experts) for each in found]
+    assert [frame.hex() for frame, one, other in zip(frames, refused, marked, strict=True) if one != other] == []
+    assert 50 < sum(refused) < len(refused) - 50
+
+
+def test_arbitrary_bytes_end(profile: WireProfile, tmp_path: Path) -> None:
+    """A stream of anything: marked, and no error of the script's."""
+    rng = random.Random(3)
+    good = sample(profile, Kind.MEASUREMENT_NOTIFY, 1).frame
+    noise = [rng.randbytes(rng.choice([1, 3, 40, 1400])) for _ in range(40)]
+    parts = [(True, rng.choice([good[: rng.randint(0, len(good))] + each, each])) for each in noise]
+    for datagrams in (False, True):
+        captured = capture(tmp_path / f"noise-{datagrams}.pcap", parts, datagrams=datagrams)
+        found = dissect(profile, captured, *plain(datagrams=datagrams))
+        text = "".join(text for each in found for text in each.experts)
+        assert "nmsp.malformed: " in text
+        assert ".lua:" not in text
+
+
+def test_a_profile_is_no_program(tmp_path: Path) -> None:
+    """Names of constants and records, and the profile's, are their author's; what they would do in Lua they do not."""
+    document = layouts.reference()
+    touched = tmp_path / "touched"
+    attack = f'"] = nil }} os.execute("touch {touched}") --[[ \\" ]] \n end \0 \u2028 %s {{'
+    document["name"] = attack
+    names = [attack, "end", "msg id", "MSG_ID", "response_in", "element", "element.type", "é", "", "x" * 3000, "a", "A"]
+    names += ["rssi_a", "station_mac", "ap_mac"]
+    document["messages"]["echo_request"] |= {
+        "size": len(names),
+        "fields": [layouts.field(name, "u8", at, value=at) for at, name in enumerate(names)],
+    }
+    document["records"] = {attack: document["records"]["reading"]}
+    document["messages"]["measurement_notify"]["repeat"]["record"] = attack
+    profile = layouts.compiled(document)
+    lua = captures.dissector(profile)
+    assert lua.isascii()
+    sent = [sample(profile, kind, 1) for kind in (Kind.ECHO_REQUEST, Kind.MEASUREMENT_NOTIFY, Kind.ECHO_RESPONSE)]
+    captured = capture(tmp_path / "names.pcap", [(each.by_wlc, each.frame) for each in sent])
+    found = dissect(profile, captured, *plain())
+    assert [each.experts for each in found] == [[], [], []]
+    assert found[0].leaves["end"][0].get("show") == "1"
+    assert not touched.exists()

@@ -1,0 +1,380 @@
+"""Captures of NMSP that the tests make, what tshark says of them, and what our own codec says of the same frames."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from ipaddress import IPv6Address
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Kind, Message
+from loadgen.nmsp.parts import Elements, Record, Section
+from loadgen.nmsp.profile import WireProfile
+from loadgen.report.dissector import dissector
+
+PATIENCE_S = 120
+PORT = 16113
+WLC, MSE = ("192.0.2.7", PORT), ("192.0.2.1", 40001)
+HAS_TSHARK = shutil.which("tshark") is not None
+WHY_NOT = "needs Debian's tshark"
+# Raw IPv4, without Ethernet: tshark needs no more.
+_LINKTYPE_RAW = 101
+_TEXT = "aZ09 -_.é漢"
+
+
+class Sent(NamedTuple):
+    """One frame and what it was made of. by_wlc: who sent it."""
+
+    message: Message
+    kind: Kind
+    transaction: int
+    frame: bytes
+    by_wlc: bool
+
+
+class Packet(NamedTuple):
+    """Of which stream of the capture, and who sent it."""
+
+    stream: int
+    by_wlc: bool
+
+
+class Dissected(NamedTuple):
+    """What tshark says of one frame. leaves: by name; records: the same of each record in it."""
+
+    packet: Packet
+    leaves: dict[str, list[ET.Element]]
+    records: list[Dissected]
+    experts: list[str]
+
+    def number(self, name: str) -> int:
+        (field,) = self.leaves[name]
+        return int(field.get("show", ""), 0)
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------
+
+
+def sample(profile: WireProfile, kind: Kind, seed: int, transaction: int = 0) -> Sent:
+    """A message of a kind, of random values that fit its fields; as its receiver reads it."""
+    rng = random.Random(f"{profile.digest} {kind} {seed}")
+    codec = Codec(profile)
+    frame = codec.encode(_value(rng, profile.layouts[kind]), transaction)
+    if profile.framing.numbers:
+        frame = profile.framing.number(frame, seed, seed + 3)
+    body = memoryview(frame)[profile.framing.head : len(frame) - profile.framing.foot]
+    read = codec.decode_untrusted(profile.ids[kind], body)
+    return Sent(read, kind, transaction, frame, by_wlc=kind.label.endswith(("_response", "_notify", "capability")))
+
+
+def _value(rng: random.Random, part: Section) -> Any:
+    values: dict[str, Any] = {}
+    for record in (part.fixed, part.tail):
+        if record is not None:
+            for name, kind in record.types.items():
+                if name in part.struct.__struct_fields__ and name not in record.constants:
+                    values[name] = _field(rng, kind, record.widths[name], is_time=name in record.times)
+    if part.elements is not None:
+        for field in part.elements.fields.values():
+            size = field.size or 0
+            values[field.name] = _field(rng, field.type, size, is_time=field.type == "time")
+    if part.repeat is not None:
+        count = rng.randint(0, min(3, part.repeat.max))
+        values[part.repeat.name] = tuple(_value(rng, part.repeat.part) for _ in range(count))
+    return part.struct(**values)
+
+
+def _field(rng: random.Random, kind: str, size: int, *, is_time: bool) -> Any:
+    if is_time:
+        return rng.randrange(1_700_000_000, 1_900_000_000) * 1_000_000_000 + rng.randrange(1_000_000_000)
+    if kind == "text":
+        return "".join(rng.choice(_TEXT) for _ in range(rng.randint(0, size // 3)))
+    if kind in ("mac", "bytes"):
+        return rng.randbytes(6 if kind == "mac" else size)
+    bits = int(kind[1:])
+    low, high = (0, (1 << bits) - 1) if kind[0] == "u" else (-(1 << bits - 1), (1 << bits - 1) - 1)
+    return rng.choice([low, high, rng.randint(low, high)])
+
+
+# -- captures ----------------------------------------------------------------------------------------------------------
+
+
+def capture(path: Path, parts: Iterable[tuple[bool, bytes]], *, datagrams: bool = False) -> Path:
+    """A capture of what both sides sent, a packet for each part. `parts`: whether the WLC sent it, and its bytes."""
+    packets = []
+    sent = {True: 1000, False: 5000}  # sequence numbers
+    for number, (by_wlc, data) in enumerate(parts):
+        (source, source_port), (target, target_port) = (WLC, MSE) if by_wlc else (MSE, WLC)
+        if datagrams:
+            above = struct.pack(">HHHH", source_port, target_port, 8 + len(data), 0) + data
+        else:
+            head = (source_port, target_port, sent[by_wlc], sent[not by_wlc], 5 << 12 | 0x18, 65535, 0, 0)
+            above = struct.pack(">HHIIHHHH", *head) + data
+            sent[by_wlc] += len(data)
+        addresses = b"".join(bytes(map(int, address.split("."))) for address in (source, target))
+        below = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(above), number, 0, 64, 17 if datagrams else 6, 0)
+        packet = below + addresses + above
+        packets.append(struct.pack("<IIII", 1_800_000_000 + number, 0, len(packet), len(packet)) + packet)
+    path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, _LINKTYPE_RAW) + b"".join(packets))
+    return path
+
+
+def cut(data: bytes, *places: int) -> list[bytes]:
+    """The pieces between some places."""
+    return [data[start:stop] for start, stop in pairwise((0, *places, len(data)))]
+
+
+# -- tshark ------------------------------------------------------------------------------------------------------------
+
+
+def tshark(*arguments: object) -> str:
+    """What it prints; the Lua file of a profile is among the arguments."""
+    words = ["tshark", "-n", *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, timeout=PATIENCE_S, check=False)
+    problems = [line for line in done.stderr.decode().splitlines() if "Running as user" not in line]
+    assert (done.returncode, problems) == (0, []), done.stderr.decode()
+    return done.stdout.decode("utf-8", "replace")  # what it cuts off, it cuts anywhere
+
+
+def lua_file(profile: WireProfile, folder: Path) -> Path:
+    path = folder / f"{profile.digest}.lua"
+    path.write_text(dissector(profile), "utf-8")
+    return path
+
+
+def dissect(profile: WireProfile, captured: Path, *options: object) -> list[Dissected]:
+    """Every frame of NMSP that tshark finds, in the order of the packets."""
+    script = f"lua_script:{lua_file(profile, captured.parent)}"
+    text = tshark("-X", script, "-r", captured, "-T", "pdml", *options)
+    found = []
+    for packet in ET.fromstring(text):  # noqa: S314 - tshark's
+        protocols = packet.findall("proto")
+        below = {field.get("name", ""): field.get("show", "") for proto in protocols for field in proto}
+        carrier = "tcp" if "tcp.stream" in below else "udp"
+        of = Packet(int(below[f"{carrier}.stream"]), int(below[f"{carrier}.srcport"]) == PORT)
+        found += [_dissected(of, proto) for proto in protocols if proto.get("name") == "nmsp"]
+    return found
+
+
+def plain(*, datagrams: bool = False) -> tuple[str, str]:
+    """Options for a capture without TLS."""
+    return "-d", f"{'udp' if datagrams else 'tcp'}.port=={PORT},nmsp"
+
+
+def _dissected(packet: Packet, node: ET.Element) -> Dissected:
+    found = Dissected(packet, {}, [], [])
+    for field in _flat(node):
+        name = field.get("name", "")
+        if name == "_ws.expert":
+            (kind,) = (each.get("name", "") for each in field if each.get("name", "").startswith("nmsp."))
+            (message,) = (each.get("show", "") for each in field if each.get("name") == "_ws.expert.message")
+            found.experts.append(f"{kind}: {message}")
+        elif name.startswith("nmsp."):
+            if any(each.get("name", "").startswith("nmsp.") for each in field):
+                found.records.append(_dissected(packet, field))
+            else:
+                found.leaves.setdefault(name.removeprefix("nmsp."), []).append(field)
+    return found
+
+
+def _flat(node: ET.Element) -> Iterable[ET.Element]:
+    """The fields below, with those of elements among them, and what is said of a field behind it."""
+    for field in node:
+        if field.get("name") == "nmsp.element":
+            yield from _flat(field)
+        else:
+            yield field
+            yield from (each for each in field if each.get("name") == "_ws.expert")
+
+
+# -- both --------------------------------------------------------------------------------------------------------------
+
+
+def assert_same(profile: WireProfile, sent: Sent, found: Dissected) -> None:
+    """Every field of a frame, as tshark shows it, is what our codec reads."""
+    framing = profile.framing
+    header = dict(zip(framing.header.names, framing.header.struct.unpack_from(sent.frame), strict=True))
+    for name, value in header.items():
+        assert found.number(name) == value, name
+    leaves = {name: fields for name, fields in found.leaves.items() if name not in header}
+    if framing.checksum is not None:
+        assert found.number("checksum.status") == 1
+    part = profile.layouts[sent.kind]
+    assert found.number("msg_id") == profile.ids[sent.kind]
+    (message,) = found.leaves["message"]
+    assert message.get("show") == sent.kind.label
+    known = {*header, "checksum.status", "checksum.expected", "checksum", "response_in", "response_to"}
+    known |= {"msg_id", "message"}
+    if framing.trailer is not None:
+        known |= {*framing.trailer.names}
+    _assert_part(part, sent.message, found._replace(leaves=leaves), known)
+
+
+def _assert_part(part: Section, value: Any, found: Dissected, known: set[str]) -> None:
+    assert found.experts == [], found.experts
+    wanted = {name: getattr(value, name) for name in value.__struct_fields__}
+    records = () if part.repeat is None else wanted.pop(part.repeat.name)
+    carried: set[str] = set()
+    for layout in (part.fixed, part.tail, part.elements):
+        if layout is None:
+            continue
+        for name, shown in _carried(layout, found, wanted):
+            carried.add(name)
+            if shown is None:  # an element with nothing in it is not sent
+                assert wanted[name] in ("", b""), name
+            else:
+                assert _same(shown, wanted[name]), f"{name}: {shown.attrib} is not {wanted[name]!r}"
+    for name, constant in part.fixed.constants.items():
+        assert found.number(name) == constant
+    counters = {part.repeat.counter} if part.repeat is not None else set()
+    others = {*part.fixed.constants, *counters, part.length, *known, "element.type", "element.length"}
+    if part.tail is not None:
+        others |= {*part.tail.constants}
+    assert {_name(key) for key in found.leaves} - others <= carried
+    assert len(found.records) == len(records)
+    for record, shown_record in zip(records, found.records, strict=True):
+        assert part.repeat is not None
+        _assert_part(part.repeat.part, record, shown_record, set())
+
+
+def _carried(
+    layout: Record | Elements, found: Dissected, wanted: dict[str, Any]
+) -> Iterable[tuple[str, ET.Element | None]]:
+    names = layout.names if isinstance(layout, Record) else [field.name for field in layout.fields.values()]
+    for name in names:
+        if name in wanted and not (isinstance(layout, Record) and name in layout.constants):
+            shown = [fields for key, fields in found.leaves.items() if _name(key) == name]
+            if isinstance(layout, Record) or shown:
+                ((field,),) = shown
+                yield name, field
+            else:
+                yield name, None
+
+
+def _name(key: str) -> str:
+    """A field's own name: where one name is of several kinds, the kind is behind it."""
+    return key if key.startswith(("element.", "checksum.")) else key.partition(".")[0]
+
+
+def _same(field: ET.Element, value: Any) -> bool:
+    shown = field.get("show", "")
+    if isinstance(value, bytes):
+        if field.get("name") in ("nmsp.address", "nmsp.anchor"):
+            return IPv6Address(shown).packed == value
+        return bytes.fromhex(shown.replace(":", "")) == value
+    if isinstance(value, str):
+        return shown == value
+    if "UTC" in shown:
+        return _ns_of(shown) == value
+    if "." in shown:  # seconds since the session began
+        seconds, part = shown.split(".")
+        return int(seconds) * 1_000_000_000 + int(part) == value
+    return int(shown, 0) == value
+
+
+def _ns_of(shown: str) -> int:
+    """ "Nov 30, 2026 09:53:57.123456789 UTC"."""
+    date, _, rest = shown.partition(".")
+    seconds = datetime.strptime(date, "%b %d, %Y %H:%M:%S").replace(tzinfo=UTC).timestamp()
+    return round(seconds) * 1_000_000_000 + int(rest.removesuffix(" UTC").ljust(9, "0"))
+
+
+def kinds_of(profile: WireProfile) -> Sequence[Kind]:
+    return [kind for kind in Kind if kind in profile.layouts]
+
+
+# -- of a run ----------------------------------------------------------------------------------------------------------
+
+
+class Recording:
+    """What goes over loopback to or from some addresses, while it is open, in a file.
+
+    Raises:
+        pytest.skip.Exception: whoever runs the tests may not capture.
+    """
+
+    def __init__(self, path: Path, network: str) -> None:
+        self.path = path
+        self._err = path.with_suffix(".stderr")
+        with self._err.open("wb") as err:
+            words = ["dumpcap", "-i", "lo", "-f", f"net {network}", "-B", "64", "-w", str(path)]
+            self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=err)
+
+    def __enter__(self) -> Recording:
+        end = time.monotonic() + PATIENCE_S
+        while "File: " not in (said := self._err.read_text("utf-8", "replace")):
+            if self._process.poll() is not None:
+                pytest.skip(f"dumpcap may not capture on loopback: {said.strip()}")
+            assert time.monotonic() < end, said
+            time.sleep(0.02)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(PATIENCE_S)
+
+
+Sides = tuple[bytearray, bytearray]
+
+
+def streams(captured: Path, *options: object) -> list[Sides]:
+    """Of every TCP stream what MSE and WLC said inside of TLS, as tshark decrypts it without our script."""
+    listed = tshark("-r", captured, *options, "-T", "fields", "-e", "tcp.stream")
+    found = []
+    for number in sorted({int(line) for line in listed.split()}):
+        # A dissector that guesses wrong, and then fails, would take its bytes out of the stream.
+        follow = ("--disable-protocol", "rdpmt", "-q", "-z", f"follow,tls,raw,{number}")
+        said = (bytearray(), bytearray())
+        first_is_wlc = False
+        for line in tshark("-r", captured, *options, *follow).splitlines():
+            if line.startswith("Node 0: "):  # whoever had said something first
+                first_is_wlc = line.endswith(f":{PORT}")
+            elif re.fullmatch(r"\t?([0-9a-f]{2})+", line):
+                said[line.startswith("\t") != first_is_wlc].extend(bytes.fromhex(line))
+        found.append(said)
+    return found
+
+
+def datagram_streams(captured: Path, *options: object) -> list[Sides]:
+    """The same of UDP and DTLS, for which tshark has no `follow`: from its dumps in hexadecimal."""
+    columns = 'gui.column.format:"s","%Cus:udp.stream:0:R","p","%Cus:udp.srcport:0:R"'
+    found: list[Sides] = []
+    side, inside = bytearray(), False
+    for line in tshark("-r", captured, *options, "-P", "-x", "-o", columns, "-Y", "dtls.app_data").splitlines():
+        if match := re.fullmatch(r"(\d+) (\d+)", line.strip()):
+            stream, port = map(int, match.groups())
+            found += [(bytearray(), bytearray()) for _ in range(stream + 1 - len(found))]
+            side, inside = found[stream][port == PORT], False
+        elif line.endswith(" bytes):"):
+            inside = line.startswith("Decrypted DTLS")
+        elif inside and line:
+            side.extend(bytes.fromhex(line[6:53]))
+    return found
+
+
+def frames_of(profile: WireProfile, data: bytes, *, by_wlc: bool) -> list[Sent]:
+    """A stream's frames, read by our codec."""
+    framing, codec, found = profile.framing, Codec(profile), []
+    while data:
+        header = framing.header.struct.unpack_from(data)
+        frame = data[: framing.size_untrusted(header)]
+        data = data[len(frame) :]
+        number = framing.id_of(header)
+        body = memoryview(frame)[framing.head : len(frame) - framing.foot]
+        kind = profile.kinds[number]
+        message = codec.decode_untrusted(number, body)
+        found.append(Sent(message, kind, framing.transaction_of(header), frame, by_wlc))
+    return found
