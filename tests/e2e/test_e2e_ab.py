@@ -52,14 +52,22 @@ def counters_of(out: Path) -> list[dict[str, int]]:
 
 
 def test_commands_are_started_for_every_run_and_ended(run: Run, scenario: Path, tmp_path: Path) -> None:
-    started = tmp_path / "started"
+    """Also what a target started itself, which B does."""
+    started, child = tmp_path / "started", tmp_path / "child"
     # Each start leaves its process id.
     target = script(
         tmp_path / "target.py",
         f"import os, shlex\nopen({str(started)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
         f"words = shlex.split({WLC!r})\nos.execv(words[0], words)\n",
     )
-    ended = run("ab", scenario, *FEW, "--a", target, "--b", target, "--json", results=tmp_path / "out")
+    parent = script(
+        tmp_path / "parent.py",
+        f"import os, shlex, subprocess\nopen({str(started)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+        f"process = subprocess.Popen(shlex.split({WLC!r}))\n"
+        f"open({str(child)!r}, 'a').write(f'{{process.pid}}\\n')\n"
+        "process.wait()\n",
+    )
+    ended = run("ab", scenario, *FEW, "--a", target, "--b", parent, "--json", results=tmp_path / "out")
     # Two pairs tell next to nothing of timings; what is exact must not differ.
     assert ended.code in (0, 5), ended.stderr + ended.stdout
     result = json.loads(ended.stdout)
@@ -70,8 +78,9 @@ def test_commands_are_started_for_every_run_and_ended(run: Run, scenario: Path, 
     assert decisions["target.cpu_s"]["new_runs"]
     assert all(value > 0 for value in decisions["target.rss_bytes"]["new_runs"])
     pids = [int(line) for line in started.read_text("ascii").split()]
-    assert len(set(pids)) == 4
-    assert all(process_is_gone(pid) for pid in pids)
+    children = [int(line) for line in child.read_text("ascii").split()]
+    assert (len(set(pids)), len(set(children))) == (4, 2)
+    assert all(process_is_gone(pid) for pid in pids + children)
     (folder,) = (tmp_path / "out").iterdir()
     assert json.loads((folder / "result.json").read_text("utf-8")) == result
     assert (folder / "report.html").is_file()
@@ -218,27 +227,12 @@ def test_however_it_ends_the_target_is_ended_too(
     eventually(lambda: process_is_gone(pid), "the target to be gone")
 
 
-def test_what_a_target_started_ends_with_it(run: Run, scenario: Path, tmp_path: Path) -> None:
-    child = tmp_path / "child"
-    target = script(
-        tmp_path / "target.py",
-        "import os, signal, subprocess, sys\n"
-        f"words = __import__('shlex').split({WLC!r})\n"
-        "process = subprocess.Popen(words)\n"
-        f"open({str(child)!r}, 'a').write(f'{{process.pid}}\\n')\n"
-        "process.wait()\n",
-    )
-    ended = run("ab", scenario, *FEW, "--a", target, "--b", target, results=tmp_path / "out")
-    assert ended.code in (0, 1, 5), ended.stderr
-    pids = [int(line) for line in child.read_text("ascii").split()]
-    assert len(pids) == 4
-    assert all(process_is_gone(pid) for pid in pids)
-
-
-def test_a_target_that_talks_on_is_not_held_up(run: Run, scenario: Path, tmp_path: Path) -> None:
-    """More than a pipe holds, after the line that it is ready; then it serves."""
-    target = script(
-        tmp_path / "target.py",
+def test_a_target_that_talks_on_is_not_held_up_and_the_time_of_day_is_no_address(
+    run: Run, scenario: Path, tmp_path: Path
+) -> None:
+    """A says more than a pipe holds after the line that it is ready, and then serves; B's line begins with the time."""
+    talking = script(
+        tmp_path / "talking.py",
         f"""
 import shlex, subprocess, sys
 process = subprocess.Popen(shlex.split({WLC!r}), stdout=subprocess.PIPE)
@@ -249,14 +243,8 @@ open({str(tmp_path / "talked")!r}, "a").write("x")
 process.wait()
 """,
     )
-    ended = run("ab", scenario, *FEW, "--a", target, "--b", target, results=tmp_path / "out")
-    assert ended.code in (0, 1, 5), ended.stderr
-    assert (tmp_path / "talked").read_text("ascii") == "xxxx"
-
-
-def test_the_time_of_day_in_a_ready_line_is_no_address(run: Run, scenario: Path, tmp_path: Path) -> None:
-    target = script(
-        tmp_path / "target.py",
+    dated = script(
+        tmp_path / "dated.py",
         f"""
 import shlex, subprocess
 process = subprocess.Popen(shlex.split({WLC!r}), stdout=subprocess.PIPE)
@@ -265,7 +253,8 @@ print("2026-11-23 16:04:51 INFO listening on", line.removeprefix("ready "), flus
 process.wait()
 """,
     )
-    ended = run("ab", scenario, *FEW, "--a", target, "--b", target, "--json", results=tmp_path / "out")
+    ended = run("ab", scenario, *FEW, "--a", talking, "--b", dated, "--json", results=tmp_path / "out")
     assert ended.code in (0, 1, 5), ended.stderr
+    assert (tmp_path / "talked").read_text("ascii") == "xx"
     runs = counters_of(tmp_path / "out")
     assert [(counters["sessions.established"], counters["sessions.failed"]) for counters in runs] == [(1, 0)] * 4
