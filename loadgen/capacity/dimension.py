@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -134,13 +135,13 @@ def check_load(dimension: Dimension, scenario: Scenario) -> None:
         )
 
 
-def latency_of(dimension: Dimension, use: Use) -> str:
-    """The metric of the curve over the load."""
+def latency_of(dimension: Dimension, use: Use, missing: Collection[str] = ()) -> str:
+    """The metric of the curve over the load. Args: missing: what the layout cannot give."""
     if dimension is Dimension.HANDSHAKES:
         return "handshake.latency"
     if dimension is Dimension.SESSIONS and use.plays_mse:
         return "handshake.session"
-    return "notify.latency" if use.plays_mse else "notify.lag"
+    return "notify.latency" if use.plays_mse and "notify.latency" not in missing else "notify.lag"
 
 
 def source_for(dimension: Dimension, source: Source, load: float, hold_ns: int, warmup_ns: int) -> Source:

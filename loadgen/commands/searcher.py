@@ -29,11 +29,12 @@ from loadgen.commands.runner import ready
 from loadgen.commands.source import read_duration, read_source, read_wait
 from loadgen.errors import ExitCode, InputError, Problem, noting
 from loadgen.measure.hlog import IntervalLog
-from loadgen.prepare.job import Source, check_source, plan_of
+from loadgen.prepare.job import Source, check_source, plan_of, refuse_missing
 from loadgen.report import capacity as shown
 from loadgen.report.folder import ResultFolder
 from loadgen.report.html import capacity_page
 from loadgen.results.document import as_json
+from loadgen.results.missing import missing_figures
 from loadgen.results.result import environment
 from loadgen.results.thresholds import Threshold, parse_thresholds
 from loadgen.run.forkserver import fork_server
@@ -207,11 +208,12 @@ def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
         maximum = maxima.get(dimension, ABOUT[dimension].maximum)
         start = min(maximum, starts.get(dimension) or _start(dimension, source, hold_ns, int(asked.warmup)))
         # What cannot be varied shows now, and not after the searches before it.
-        plan_of(source_for(dimension, source, start, hold_ns, int(asked.warmup)))
+        plan, _ = plan_of(source_for(dimension, source, start, hold_ns, int(asked.warmup)))
+        refuse_missing(applicable(given or slos, dimension), plan, "--slo" if given else f"{where}.slo")
         settings.append(
             Settings(
                 dimension=dimension,
-                latency=latency_of(dimension, source.use),
+                latency=latency_of(dimension, source.use, missing_figures(plan)),
                 slos=applicable(given or slos, dimension),
                 start=start,
                 maximum=maximum,

@@ -42,11 +42,14 @@ ROWS = {
 # Where nobody of ours receives, the table shows how late they were sent.
 SENT = Row("NMSP", "measurement notify sent")
 AGGREGATED = Row("", "Aggregated")
+# Where nobody knows how old they are, it shows how long after the one before they came.
+GAP = Row("NMSP", "measurement notify gap")
 # Rows whose rate a result has. Sessions are set up before the stage that counts, so they are no part of its sum.
 _RESULT_RATES = {
     HANDSHAKE: "handshake.per_s",
     SESSION: "handshake.per_s",
     NOTIFY: "notify.received_per_s",
+    GAP: "notify.received_per_s",
     SENT: "notify.sent_per_s",
 }
 _BEFORE_THE_HOLD = (HANDSHAKE, SESSION)
@@ -84,7 +87,8 @@ def bucket_ms(value_ns: float) -> float:
 def row_rates(result: RunResult) -> dict[Row, float]:
     """Done per second by row, as a result has it: over the stage that counts. Rows without such a rate are left out."""
     rates = {row: result.rates[name] for row, name in _RESULT_RATES.items() if name in result.rates}
-    if NOTIFY in rates:
+    rates.pop(GAP if "notify.latency" not in result.missing else NOTIFY, None)
+    if NOTIFY in rates or GAP in rates:
         rates.pop(SENT, None)  # there is no such row where our MSEs receive
     counted = [stage for stage in result.stages if stage.counted]
     length_s = sum(stage.length_s for stage in counted)
@@ -108,7 +112,8 @@ class Batch:
 
     def __init__(self, *, receiving: bool) -> None:
         """Args: receiving: our MSEs take notifications; otherwise the row tells of sending."""
-        self._rows = ROWS if receiving else {**ROWS, "notify.lag": SENT}
+        self._rows = {**ROWS, "notify.gap": GAP} if receiving else {**ROWS, "notify.lag": SENT}
+        self._aged = False  # some have come of which it is known how old they were
         # With MSEs of ours, what goes wrong at our WLCs goes wrong at theirs: one event, which they tell.
         self._phases = {phase: row for phase, row in _FAILURES.items() if not (receiving and phase in _AT_WLCS)}
         self._counted: dict[str, Counter[str]] = {}  # by process, as of its last interval
@@ -133,9 +138,11 @@ class Batch:
         self._last_s = max(self._last_s, end_unix_s)
         length_s = min(length_s, max(0.0, end_unix_s - self._until_s.get(process, -math.inf)))
         self._until_s[process] = end_unix_s
+        metrics = {tag: stage_of(tag)[1] for tag in interval.decoded}
+        self._aged = self._aged or "notify.latency" in metrics.values()
         for tag, filled in interval.decoded.items():
-            row = self._rows.get(stage_of(tag)[1])
-            if row is not None:
+            row = self._rows.get(metrics[tag])
+            if row is not None and not (row is GAP and self._aged):
                 before = self._histograms[row].count
                 self._histograms[row].fill(filled)
                 new = self._histograms[row].count - before

@@ -14,6 +14,7 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.schedule import Share
 from loadgen.session.link import EndpointSettings
+from loadgen.session.placing import Placings
 
 
 class Equipment(NamedTuple):
@@ -22,6 +23,7 @@ class Equipment(NamedTuple):
     Attributes:
         settings: of the endpoints of the worker's side.
         share: which worker of how many it is, and which members of the schedule's fleet are its.
+        placings: where the workers of both sides say and read which notification is which; None: nowhere.
         to_unix_ns: what has to be added to the clock's time for that since the epoch.
     """
 
@@ -32,10 +34,18 @@ class Equipment(NamedTuple):
     share: Share
     to_unix_ns: int = 0
     clock: Nanoseconds = MONOTONIC
+    placings: Placings | None = None
 
 
 def equip(
-    role: Role, plan: Plan, profile: WireProfile, recorder: Recorder, worker: int, workers: int, to_unix_ns: int
+    role: Role,
+    plan: Plan,
+    profile: WireProfile,
+    recorder: Recorder,
+    worker: int,
+    workers: int,
+    to_unix_ns: int,
+    placings: Placings | None = None,
 ) -> Equipment:
     """The equipment of a worker of this side."""
     settings = EndpointSettings(
@@ -50,4 +60,5 @@ def equip(
     counted = (*(ECHO_ASKED if role in askers else ()), *((ECHO_ANSWERED,) if other_side(role) in askers else ()))
     for name in counted:
         recorder.count(name, 0)  # measured, even if none ever is
-    return Equipment(plan, profile, recorder, settings, Share(plan.schedule(), worker, workers), to_unix_ns)
+    share = Share(plan.schedule(), worker, workers)
+    return Equipment(plan, profile, recorder, settings, share, to_unix_ns, placings=placings)

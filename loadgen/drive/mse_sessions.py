@@ -14,12 +14,13 @@ from loadgen.drive.phase import GIVEN_UP, Phase
 from loadgen.drive.presence import presence_of_sessions
 from loadgen.drive.redialing import Redialing
 from loadgen.drive.term import Term
-from loadgen.nmsp.carried import carried_by
+from loadgen.nmsp.carried import Carried
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
 from loadgen.session.mse import MseEndpoint
 from loadgen.session.notices import Notices
+from loadgen.session.placing import Placing
 from loadgen.session.reception import Reception
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 from loadgen.world.stations import known_macs
@@ -67,7 +68,10 @@ class MseSessions(Generic[EndpointT]):
         self._sessions = plan.sessions[share.worker :: share.workers]
         self._addresses = addresses
         self.wlcs_are_ours = plan.use.plays_wlc
-        ours, carried = plan.use is Use.BOTH, carried_by(equipment.profile)
+        ours, carried = plan.use is Use.BOTH, Carried(*plan.carried)
+        self.placing: Placing | None = None
+        if equipment.placings is not None:
+            self.placing = Placing(equipment.placings, share.worker, share.workers, to_unix_ns)
         self.reception = Reception(
             recorder,
             len(self._sessions),
@@ -75,10 +79,13 @@ class MseSessions(Generic[EndpointT]):
             our_schedule=ours,
             by_service=plan.mse.subscription.bit_count() > 1,
             carried=carried,
+            placing=self.placing,
         )
         if carried.tells_sent:
             recorder.clocks = peer_clocks(plan, self._sessions, addresses)
-        self.notices = Notices(recorder, to_unix_ns, our_schedule=ours, lulls=self.reception.lulls)
+        self.notices = Notices(
+            recorder, to_unix_ns, our_schedule=ours, lulls=self.reception.lulls, profile=equipment.profile
+        )
         macs = known_macs(plan, {session.wlc for session in self._sessions})
         self.asker: Asker | None = None
         if plan.requests:
@@ -107,6 +114,8 @@ class MseSessions(Generic[EndpointT]):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         """Presence has begun with this load."""
         self._term.begin(at_ns, stages, self.presence)
+        if self.placing is not None:
+            self.placing.start_load(at_ns, stages)
         if self.presence is not None:
             self.reception.listen(self.presence.leaving_ns, at_ns + end_ns(stages), stages)
         if self.asker is not None:

@@ -16,6 +16,7 @@ from loadgen.drive.tls_dial import DialingShard, MseLink
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
 from loadgen.session.mse import MseEndpoint
+from loadgen.transport.address import host_and_port
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS
 
@@ -139,6 +140,8 @@ class MseShard(DialingShard):
         link.tls_ns = now_ns - link.tls_started_ns
         link.endpoint = self.mses.new_endpoint(link.number, link.started_ns, now_ns)
         self.book.join(link, link.number, self.mses.address(link.number))
+        if self.mses.placing is not None:
+            self.mses.placing.connect(link.number, host_and_port(link.socket.getsockname()))
 
     def on_active(self, link: MseLink, now_ns: int) -> None:
         self.mses.came_up(link, now_ns)

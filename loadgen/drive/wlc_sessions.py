@@ -109,6 +109,12 @@ def was_refused(phase: Phase, endpoint: WlcEndpoint | None) -> bool:
     return phase is Phase.SETTING_UP and endpoint is not None and endpoint.refused
 
 
+def _address_of(link: object) -> tuple[str, int] | None:
+    """That a link's MSE comes from."""
+    peer: Peer | None = getattr(link, "peer", None)
+    return None if peer is None else (peer.address, peer.port)
+
+
 class Notifiers(Generic[SubscriberT]):
     """A worker's WLCs that notify at the rate of the load, and their subscribers.
 
@@ -119,14 +125,14 @@ class Notifiers(Generic[SubscriberT]):
     def __init__(self, equipment: Equipment, batch: int) -> None:
         """Args: batch: most notifications that are laid out at once."""
         plan, share = equipment.plan, equipment.share
-        self.owing = Owing[SubscriberT](plan, share, equipment.to_unix_ns)
+        self.owing = Owing[SubscriberT](plan, share, equipment.to_unix_ns, equipment.placings)
         self.controllers = make_controllers(plan, equipment.profile, share.members, batch)
         self.sent = self.sent_bytes = self.writes = 0
 
     def came_up(self, link: SubscriberT, granted: int, now_ns: int) -> None:
         """A session is up: its MSE is told from now on, if it has subscribed to stations."""
         if granted & _STATION_MASK:
-            self.owing.subscribe(link, now_ns)
+            self.owing.subscribe(link, now_ns, _address_of(link))
 
     def told(self, link: SubscriberT, granted: int) -> bool:
         """Whether an MSE with this grant is told of its WLC's stations."""
@@ -142,7 +148,7 @@ class Notifiers(Generic[SubscriberT]):
         if link.left_row >= 0 and told:
             self.owing.subscribe_again(link, now_ns)
         elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
-            self.owing.subscribe(link, now_ns)
+            self.owing.subscribe(link, now_ns, _address_of(link))
         return False
 
     def totals(self, now_ns: int, held_up: Collection[int] = ()) -> dict[str, int]:

@@ -24,6 +24,7 @@ METRICS = {
     "handshake.service": "dialed to TLS done, of handshake load",
     "notify.latency": "due until received",
     "notify.service": "handed to TLS to received",
+    "notify.gap": "received after the one before it in its session, where WLCs are not ours or no due time is known",
     "notify.lag": "due until handed to TLS",
     "echo.latency": "echo request due until its response",
     "echo.service": "echo request sent until its response",
@@ -74,6 +75,7 @@ COUNTERS = {
     "notify.unreported": "received, although nobody reported to have sent it: a worker died",
     "notify.duplicated": "of those received: had come before; in no duration and no rate",
     "notify.reordered": "received after a later one",
+    "notify.unplaced": "of those received: nobody knows which of its WLC's schedule it is, nor when it was due",
     "notify.early": "received before the subscription's answer, and not taken",
     "echo.due": "echoes due in sessions that were up",
     "echo.sent": "of those due: requested",
@@ -151,7 +153,7 @@ WLC_COUNTERS = frozenset(
 MSE_COUNTERS = frozenset(
     {
         *("notify.received", "notify.lost", "notify.duplicated", "notify.reordered", "echo.unmatched"),
-        "notify.withdrawn",
+        *("notify.withdrawn", "notify.unplaced"),
         *("echo.due", "echo.sent", "echo.dropped", "echo.received", "echo.unanswered"),
         "echo.withdrawn",
         *("handshakes.resumption_asked", "handshakes.resumption_offered"),
@@ -171,7 +173,7 @@ MSE_ALONE_COUNTERS = frozenset({"notify.withdrawn"})
 # What only shows where both sides are ours.
 BOTH_COUNTERS = frozenset({"notify.unaccounted", "notify.unreported"})
 # Named in a result only if somebody counted them.
-OPTIONAL_PREFIXES = ("service.", "requests.", "transmit.", "notify.unacknowledged_before")
+OPTIONAL_PREFIXES = ("service.", "requests.", "transmit.", "notify.unacknowledged_before", "notify.unplaced")
 # What each kind of load has counters of; the other kind's are left out.
 NOTIFY_PREFIXES = ("sessions.", "notify.", "echo.", "messages.", *OPTIONAL_PREFIXES)
 HANDSHAKE_PREFIXES = ("handshakes.",)

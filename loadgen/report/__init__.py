@@ -1,7 +1,7 @@
 """Pure functions from a result, or a run in progress, to what people look at; and `folder`, where both are kept.
 
 `terminal`, `capacity`, `comparison`, `forecast`, `layout` (a wire profile), `status`, `dissector` (a wire profile, for
-Wireshark), with `figures` (numbers for people), `clocks` (those of others) and `tried` (the loads of a search); `html`
-with its `charts`, `run_charts` and `search_charts`, `live` (a page of a run that goes on); `markdown`, `junit`,
-`formats`; `folder` (the result folder, filled as a run goes on).
+Wireshark), with `figures` (numbers for people), `clocks` (those of others), `missing` (what a layout cannot give) and
+`tried` (the loads of a search); `html` with its `charts`, `run_charts` and `search_charts`, `live` (a page of a run
+that goes on); `markdown`, `junit`, `formats`; `folder` (the result folder, filled as a run goes on).
 """

@@ -152,7 +152,8 @@ def comparison_csv(result: Comparison) -> str:
     return _csv(lines)
 
 
-def _every(result: RunResult) -> Iterator[tuple[str, str, float]]:
+def _every(result: RunResult) -> Iterator[tuple[str, str, float | str]]:
+    """Name, unit and value; of a figure that its layout cannot give, why it is missing."""
     for name, summary in result.metrics.items():
         for statistic in ("count", "min", "mean", "p50", "p90", "p95", "p99", "p99_9", "max"):
             if (value := getattr(summary, statistic)) is not None:
@@ -161,6 +162,7 @@ def _every(result: RunResult) -> Iterator[tuple[str, str, float]]:
     yield from ((name, "1/s", rate) for name, rate in result.rates.items())
     for name, cost in result.costs.items():
         yield name, "s" if name.endswith("_s") else "bytes", cost
+    yield from ((name, "missing", _cell(why)) for name, why in result.missing.items())
 
 
 def _cell(text: str) -> str:

@@ -31,6 +31,7 @@ from loadgen.measure.histogram import Histogram
 from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
 from loadgen.report.charts import NONE, Chart, shown_ns
 from loadgen.report.clocks import clock_lines
+from loadgen.report.missing import missing_lines
 from loadgen.report.run_charts import WHY_THEY_DIFFER, handshake_chart, percentile_charts, stage_rows, time_charts
 from loadgen.report.search_charts import capacity_charts, forest, mark_of, metric_label
 from loadgen.report.tried import outvoted, shared_by, word_of
@@ -89,6 +90,7 @@ def run_page(result: RunResult, curves: Mapping[str, Histogram], plan_text: str)
         over_time=over_time,
         stages=stage_rows(result),
         clocks=clock_lines(result.clocks),
+        missing=missing_lines(result.missing),
         key_log=key_log_lines(result.key_log, result.key_log_trouble),
         counters={name: count for name, count in counters.items() if count},
         zeros={name: count for name, count in counters.items() if not count},

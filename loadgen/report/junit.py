@@ -8,7 +8,8 @@ not test what it should have.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -49,7 +50,8 @@ def run_junit(result: RunResult) -> str:
     told = verdict.generator is Verdict.INVALID or not (void or all(t.passed for t in result.thresholds))
     if verdict.exit_code and not told:
         cases.append(_Case("outcome", "error", f"{verdict.outcome}: {reasons}"))
-    return _document("run", result.scenario, result.plan_digest, result.started, result.load_s, cases)
+    missing = {f"missing: {name}": why for name, why in result.missing.items()}
+    return _document("run", result.scenario, result.plan_digest, result.started, result.load_s, cases, missing)
 
 
 def comparison_junit(result: Comparison) -> str:
@@ -73,7 +75,13 @@ def comparison_junit(result: Comparison) -> str:
 
 
 def _document(
-    kind: str, scenario: str, digest: str, started: str, seconds: float | None, cases: Sequence[_Case]
+    kind: str,
+    scenario: str,
+    digest: str,
+    started: str,
+    seconds: float | None,
+    cases: Sequence[_Case],
+    facts: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     counts = {
         "tests": str(len(cases)),
@@ -87,7 +95,8 @@ def _document(
     if seconds is not None:
         suite.set("time", f"{seconds:.3f}")
     properties = ET.SubElement(suite, "properties")
-    ET.SubElement(properties, "property", {"name": "plan_digest", "value": _clean(digest)})
+    for name_of, value in {"plan_digest": digest, **facts}.items():
+        ET.SubElement(properties, "property", {"name": name_of, "value": _clean(value)})
     for case in cases:
         # Some readers show only the text, others only the message.
         element = ET.SubElement(suite, "testcase", {"name": _clean(case.name), "classname": name})

@@ -11,6 +11,7 @@ from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.errors import ExitCode
 from loadgen.report.clocks import clock_lines
 from loadgen.report.figures import change_shown, figure_shown, interval_shown
+from loadgen.report.missing import missing_lines
 from loadgen.report.tried import how_tried, outvoted, shared_by
 from loadgen.results.faults import faults
 from loadgen.results.health import key_log_lines
@@ -46,7 +47,7 @@ def run_markdown(result: RunResult) -> str:
     if durations:
         named = [(_text(name), *figures) for name, *figures in durations]
         parts.append(_table(("duration", "count", "p50", "p90", "p95", "p99", "p99.9", "max"), named, right=7))
-    parts.append(_list(clock_lines(result.clocks)))
+    parts.append(_list([*clock_lines(result.clocks), *missing_lines(result.missing)]))
     found = faults(result.counters)
     if found.told:
         told = [(_text(error.name), f"the {error.end}", f"{error.count:,}") for error in found.told]

@@ -11,6 +11,7 @@ from loadgen.errors import ExitCode
 from loadgen.loads import LoadKind
 from loadgen.measure.progress import Snapshot, Standing
 from loadgen.report.clocks import clock_lines
+from loadgen.report.missing import missing_lines
 from loadgen.results.faults import Faults, faults
 from loadgen.results.health import Verdict, key_log_lines
 from loadgen.results.result import RunResult
@@ -49,9 +50,10 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
     if result.metrics:
         parts += [Text(), _durations(result)]
     if f"{result.kind}.latency" in result.metrics or f"{result.kind}.lag" in result.metrics:
-        parts.append(Text(f"  {_WHY_THREE[result.kind]}", style="dim"))
+        parts.append(Text(f"  {_why_three(result)}", style="dim"))
     style = "yellow" if result.clocks.corrected or result.clocks.unsteady else "dim"
     parts += [Text(f"  {line}", style=style) for line in clock_lines(result.clocks, _CLOCKS_SHOWN)]
+    parts += [hanging("  ", line, "dim") for line in missing_lines(result.missing)]
     if apart := [stage.name for stage in result.stages if not stage.counted]:
         counted = [stage.name for stage in result.stages if stage.counted]
         parts.append(Text(f"  of {', '.join(counted)}; {', '.join(apart)} apart", style="dim"))
@@ -64,6 +66,12 @@ def summary(result: RunResult, folder: str | None) -> RenderableType:
     if folder is not None:
         parts += [Text(), Text(f"results in {folder}", style="dim")]
     return Group(*parts)
+
+
+def _why_three(result: RunResult) -> str:
+    """What those durations are which there are."""
+    shown = _WHY_THREE[result.kind].split(", ")
+    return ", ".join(each for each in shown if f"{result.kind}.{each.partition(' ')[0]}" not in result.missing)
 
 
 def hanging(mark: str, text: str, style: str) -> RenderableType:

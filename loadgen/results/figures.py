@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -80,6 +80,7 @@ def make_counters(
     complete: bool,
     over: bool = False,
     transport: str = "tls",
+    missing: Collection[str] = (),
 ) -> dict[str, int]:
     """All counters that could be measured, those that stayed 0 too.
 
@@ -89,12 +90,15 @@ def make_counters(
             lost, even if no later notification showed the gap.
         over: none will hand in any more. Where a worker did not, nobody knows what became of that.
         transport: the others' own counters are left out.
+        missing: what the layout cannot tell is left out. Without numbers, what came beyond what was sent came twice.
     """
-    missing = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
+    not_come = counters["notify.sent"] - (counters["notify.received"] - counters["notify.duplicated"])
     if wlc and mse and complete:
-        counters["notify.lost"] = max(counters["notify.lost"], missing)
+        counters["notify.lost"] = max(counters["notify.lost"], not_come)
+        if "notify.reordered" in missing:
+            counters["notify.duplicated"] = max(0, -not_come)
     elif wlc and mse and over:
-        unknown = missing - counters["notify.lost"]
+        unknown = not_come - counters["notify.lost"]
         counters["notify.unaccounted"], counters["notify.unreported"] = max(0, unknown), max(0, -unknown)
     unseen = (frozenset() if wlc else WLC_COUNTERS) | (frozenset() if mse else MSE_COUNTERS)
     unseen |= MSE_ALONE_COUNTERS if wlc and mse else BOTH_COUNTERS
@@ -111,6 +115,7 @@ def make_counters(
         if "requests.due" not in counters:
             unseen |= {"generator.shortfall"}
     unseen |= {name for name in COUNTERS if name.startswith(OPTIONAL_PREFIXES) and name not in counters}
+    unseen |= set(missing)
     others = HANDSHAKE_PREFIXES if kind is LoadKind.NOTIFY else NOTIFY_PREFIXES
     names = dict.fromkeys([*COUNTERS, *sorted(counters)])
     return {name: counters[name] for name in names if name not in unseen and not name.startswith(others)}
@@ -130,6 +135,8 @@ def make_stages(merger: Merger, spans: Sequence[StageSpan]) -> tuple[StageResult
             continue
         metrics = merger.metrics({span.name})
         done = {name: metrics[metric].count for metric, name in _DONE.items() if metric in metrics}
+        if came := notifications_of(merger, span.name):
+            done["notify.received"] = came
         results.append(
             StageResult(
                 name=span.name,
@@ -177,6 +184,11 @@ def make_costs(
     return costs
 
 
+def notifications_of(merger: Merger, stage: str) -> int:
+    """How many came in a stage, in time or later."""
+    return sum(sum(waited.counts) for what in ("received", "came") for waited in merger.waits(what, stage))
+
+
 def backlog_growth_ns(merger: Merger, rate: str, span: StageSpan) -> float:
     """By how much longer what was due waited at the end of a stage than at its beginning: a backlog that grew."""
     return growth_ns(waits_of(merger, rate, span), span.length_ns)
@@ -200,7 +212,10 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
                 continue
             # A stage in which nothing was done took its time all the same.
             summary = merger.metrics({span.name}).get(metric)
-            count += 0 if summary is None else summary.count
+            told = 0 if summary is None else summary.count
+            if metric == "notify.latency":  # where the layout does not tell how old they are, they came all the same
+                told = max(told, notifications_of(merger, span.name))
+            count += told
             length_ns += told_ns
             if span.paced:
                 length_ns += growth_ns(merger.waits(what, span.name), told_ns)

@@ -29,6 +29,7 @@ from loadgen.results.figures import (
     waits_of,
 )
 from loadgen.results.health import MachineHealth, Verdict, judge, key_log_trouble
+from loadgen.results.missing import missing_figures
 from loadgen.results.record import AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.results.result import Limit, RunResult, StageResult, environment
 from loadgen.results.thresholds import Figures, Status
@@ -121,6 +122,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         ),
         metrics=dict(figures.metrics),
         clocks=figures.clocks,
+        missing=missing_figures(plan),
         counters=counters,
         rates=dict(figures.rates),
         costs=dict(figures.costs),
@@ -252,7 +254,9 @@ def _in_load(merger: Merger, spans: Sequence[StageSpan]) -> int | None:
 
     def told(names: set[str]) -> int:
         metrics = merger.metrics(names)
-        return sum(metrics[name].count for name in ("notify.lag", "notify.latency") if name in metrics)
+        # What came outside of the load has a gap to the one before, where nothing else is known of it.
+        came = max((metrics[name].count for name in ("notify.latency", "notify.gap") if name in metrics), default=0)
+        return came + (metrics["notify.lag"].count if "notify.lag" in metrics else 0)
 
     counted = {span.name for span in spans if span.counted}
     within = told(counted)
@@ -268,7 +272,14 @@ def _durations(merger: Merger, spans: Sequence[StageSpan]) -> int:
 def _counters(plan: Plan, found: Counter[str], *, complete: bool, over: bool = False) -> dict[str, int]:
     wlc, mse = plan.use.plays_wlc, plan.use.plays_mse
     return make_counters(
-        found, plan.load.kind, wlc=wlc, mse=mse, complete=complete, over=over, transport=plan.transport
+        found,
+        plan.load.kind,
+        wlc=wlc,
+        mse=mse,
+        complete=complete,
+        over=over,
+        transport=plan.transport,
+        missing=missing_figures(plan),
     )
 
 

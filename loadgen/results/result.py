@@ -93,6 +93,7 @@ class RunResult(Document, frozen=True, tag="run"):
         costs: what one notification, handshake or session cost.
         digest_form: how the digest was made; those of two forms cannot be compared.
         clocks: of WLCs that are not ours; durations that begin by them are corrected where they are off.
+        missing: figures that the wire profile's layout cannot give, with the reason in a few words.
         unfinished: the run had not ended when this was written; it is what stays of a run that was killed.
         key_log: the file that the secrets of all tunnels were written to; empty: none.
         key_log_trouble: why some are missing there; empty: none are.
@@ -123,6 +124,7 @@ class RunResult(Document, frozen=True, tag="run"):
     unfinished: bool = False
     key_log: str = ""
     key_log_trouble: str = ""
+    missing: dict[str, str] = msgspec.field(default_factory=dict)
     digest_form: int = 1  # of results from before there was this key
 
 

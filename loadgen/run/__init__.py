@@ -1,7 +1,7 @@
 """The processes of a run: `supervisor` leads it, `fleet` has its workers, `worker` is one, `forkserver` starts them,
-`heap` has their memory, `channel` is what they say to each other. `silence` (of a worker), `signals` (that end a run),
-`keeper` (ends what we started when we are killed), `answering` and `status_desk` (what a worker and the supervisor
-answer to `loadgen status`).
+`heap` has their memory, `channel` is what they say to each other, `shared` what they have in memory. `silence` (of a
+worker), `signals` (that end a run), `keeper` (ends what we started when we are killed), `answering` and `status_desk`
+(what a worker and the supervisor answer to `loadgen status`).
 
 1. The supervisor has the workers forked, from a process with everything imported. WLC workers listen and tell where;
    MSE workers dial those addresses at `mse.connect_per_s` until every session is up or has failed.

@@ -46,6 +46,7 @@ class Assignment(_Value, frozen=True):
         to_unix_ns: turns this machine's monotonic clock into ns since the epoch, the same way in every worker.
         trace_limit: how many handshakes to trace.
         key_log: the file to write the secrets of all tunnels to; None: none.
+        placings: where `session.placing` has its table; empty: nowhere.
     """
 
     role: Role
@@ -61,6 +62,7 @@ class Assignment(_Value, frozen=True):
     to_unix_ns: int
     trace_limit: int = 0
     key_log: str | None = None
+    placings: str = ""
 
 
 class Dial(_Value, frozen=True):

@@ -36,6 +36,7 @@ from loadgen.results.record import LEAD_NS, AbortWhen, Load, RunRecord, interval
 from loadgen.results.timeline import TimelineBuilder
 from loadgen.run.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Halt, Muster, StartLoad
 from loadgen.run.fleet import Fleet, Hear, WorkerProcess
+from loadgen.run.shared import SharedPlacings
 from loadgen.run.silence import SILENCE_S
 from loadgen.run.status_desk import StatusDesk
 from loadgen.scenario.plan import Plan, end_ns
@@ -102,6 +103,7 @@ class Supervisor:
         self._plan = plan
         self._profile = profile
         self._keys = keys
+        self._placings = SharedPlacings(plan)
         self.workers = workers
         self._watcher = watcher
         self._on_prepared = on_prepared
@@ -398,6 +400,7 @@ class Supervisor:
             to_unix_ns=self._to_unix_ns,
             trace_limit=0 if self._tracing is None else self._tracing.limit,
             key_log=None if self._key_log is None else str(self._key_log),
+            placings=self._placings.path,
         )
 
     def _addresses(self) -> tuple[tuple[str, int], ...]:

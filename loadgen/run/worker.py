@@ -57,6 +57,7 @@ from loadgen.run.channel import (
     ToWorker,
     worker_name,
 )
+from loadgen.run.shared import placings_at
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.transport.address import host_and_port
 from loadgen.transport.contexts import client_context, server_context
@@ -92,6 +93,7 @@ class Worker:
             assignment.worker,
             assignment.workers,
             assignment.to_unix_ns,
+            placings_at(assignment.placings, assignment.plan),
         )
         self._shard: Driver | None = None
         self._pauses = Pauses()

@@ -15,6 +15,9 @@ import msgspec
 from loadgen.errors import InputError
 from loadgen.hosts import further, parse_endpoint
 from loadgen.loads import LoadKind
+from loadgen.nmsp.carried import WHOLE, Carried, carried_by
+from loadgen.nmsp.catalogue import CATALOGUE, NOTIFICATIONS
+from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.authentication import list_delays_ns, poll_tick_ns
 from loadgen.scenario.digest import chosen_of, digest_of
@@ -50,8 +53,11 @@ _OF_SWITCHES = ("attach", "location")
 # rate: a bound on descriptors, far above what a healthy target needs.
 _CONCURRENCY = 64
 _CONCURRENCY_PACED = 1000
-# What may differ between plans of one load: words, and who plays what of it where. Of the WLCs, their number counts.
-_NO_SHAPE = frozenset({"description", "use", "wlcs", "sessions", "mse_macs", "thresholds", "first"})
+# What may differ between plans of one load: words, and who plays what of it where. Of the WLCs, their number counts;
+# what a profile carries is part of its name.
+_NO_SHAPE = frozenset(
+    {"description", "use", "wlcs", "sessions", "mse_macs", "thresholds", "first", "carried", "carried_of"}
+)
 
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -147,6 +153,8 @@ class Plan(msgspec.Struct, frozen=True):
         requests: what MSEs ask in running sessions.
         sessions_per_user: 0: all sessions are there from the start. Otherwise a user is that many of them (or,
             where only the WLCs are ours, a WLC), and users come and go while the load is on.
+        carried: what of ours the profile's measurement notifications carry, as `nmsp.carried.Carried` has it.
+        carried_of: the same by subservice ("info_ms"), where it is less than all.
     """
 
     scenario: str
@@ -169,6 +177,8 @@ class Plan(msgspec.Struct, frozen=True):
     site: PlannedSite | None = None
     transport: str = "tls"
     dtls: Dtls = Dtls()
+    carried: tuple[int, int, int] = WHOLE
+    carried_of: tuple[tuple[str, int, int, int], ...] = ()
 
     def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
         """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
@@ -270,7 +280,23 @@ def make_plan(
         site=site,
         transport=scenario.transport,
         dtls=scenario.dtls,
+        carried=carried_by(profile),
+        carried_of=_carried_of(profile),
     )
+
+
+def _carried_of(profile: WireProfile) -> tuple[tuple[str, int, int, int], ...]:
+    kinds = [kind for kind in (Kind.MEASUREMENT_NOTIFY, *NOTIFICATIONS) if kind in profile.layouts]
+    found = {s.name.lower(): carried_by(profile, kind) for kind in kinds for s in CATALOGUE[kind].subservices}
+    return tuple((name, *carried) for name, carried in found.items() if carried != WHOLE)
+
+
+def is_placed(plan: Plan) -> bool:
+    """The layout carries no due times, and they follow from the order all the same: both sides are ours, TCP keeps the
+    order, and a schedule says when each is due.
+    """
+    scheduled = plan.load.kind is LoadKind.NOTIFY and plan.site is None and plan.use is Use.BOTH
+    return scheduled and plan.transport == "tls" and not Carried(*plan.carried).tells_due
 
 
 def _of(table: S, shape: type[S]) -> dict[str, Any]:

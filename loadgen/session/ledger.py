@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage, Share
+from loadgen.session.placing import Placings
 from loadgen.units import NEVER_NS
 
 # Due times that span more bursts than this come from a column operation.
@@ -40,6 +41,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self.rows = 0
+        # Told of each row that has given something up: what it is sent next is not what would have been next.
+        self.on_skip: Callable[[int], None] = lambda _row: None
         self._free: list[int] = []
         self._gone = np.zeros(3, np.int64)  # due, dropped and own_dropped of rows that were given back
         self._gone_declined = 0  # of the same
@@ -88,6 +91,7 @@ class Ledger:
             if ours:
                 self.own_dropped[row] += count
             self.done[row] += count
+            self.on_skip(row)
 
     def cease(self, row: int, due_now: int) -> None:
         """End a row: nothing more becomes due; what is owed still is."""
@@ -184,7 +188,8 @@ class Owing(Generic[SubscriberT]):
         started: a load was put on.
     """
 
-    def __init__(self, plan: Plan, share: Share, to_unix_ns: int) -> None:
+    def __init__(self, plan: Plan, share: Share, to_unix_ns: int, placings: Placings | None = None) -> None:
+        """Args: placings: where to say which notification is the next one of a session; None: nobody asks."""
         self.ledger = Ledger()
         self.share = share
         self.rows: list[list[int]] = [[] for _ in share.members]
@@ -199,6 +204,10 @@ class Owing(Generic[SubscriberT]):
         self._start_ns: int | None = None
         self._stop_ns = NEVER_NS
         self._past = np.zeros(4, np.int64)  # due, dropped, own_dropped and declined of earlier loads
+        self._placings = placings
+        self._placed: dict[int, tuple[int, int]] = {}  # by row: which of the plan's sessions has it, and its key
+        if placings is not None:
+            self.ledger.on_skip = self._state
         # Every planned session owes from the start, there or not; one that nobody planned, or of a user, owes nothing
         # before it comes.
         if not plan.sessions_per_user:
@@ -217,6 +226,8 @@ class Owing(Generic[SubscriberT]):
         self._schedule = self._plan.schedule(stages)
         self.share = Share(self._schedule, self.share.worker, self.share.workers)
         self._start_ns, self._stop_ns = at_ns, NEVER_NS
+        for row in self._placed:
+            self._state(row)
 
     def stop(self, at_ns: int) -> None:
         """Nothing more becomes due from `at_ns` (monotonic) on."""
@@ -280,8 +291,8 @@ class Owing(Generic[SubscriberT]):
 
     # -- who comes and goes --------------------------------------------------------------------------------------
 
-    def subscribe(self, subscriber: SubscriberT, now_ns: int) -> None:
-        """For the first time: it is owed what is due from now on."""
+    def subscribe(self, subscriber: SubscriberT, now_ns: int, address: tuple[str, int] | None = None) -> None:
+        """For the first time: it is owed what is due from now on. Args: address: that it comes from, if known."""
         position = subscriber.number
         due_now = self.due_by(position, now_ns)
         row = next((row for row in self.rows[position] if self.subscribers[row] is None), -1)
@@ -290,6 +301,17 @@ class Owing(Generic[SubscriberT]):
         subscriber.row, self.subscribers[row] = row, subscriber
         self.ledger.drop_until(row, due_now, ours=False)
         self.ledger.sent[row] = self.ledger.behind[row] = 0  # numbers are a session's
+        if self._placings is not None and address is not None:
+            found = self._placings.find(self._members[position], address)
+            if found is not None:
+                self._placed[row] = found
+                self._state(row)
+
+    def _state(self, row: int) -> None:
+        """Say which notification is the next one of a row's session."""
+        if self._placings is not None and (found := self._placed.get(row)) is not None:
+            ledger = self.ledger
+            self._placings.state(found, int(ledger.sent[row]), int(ledger.done[row]), self._start_ns or 0)
 
     def unsubscribe(self, subscriber: SubscriberT, due_now: int) -> None:
         """Nothing becomes due until it subscribes again, and what is still owed is given up."""
@@ -306,12 +328,14 @@ class Owing(Generic[SubscriberT]):
         self.rows[subscriber.number].append(row)
         self.subscribers[row] = subscriber
         subscriber.row, subscriber.left_row = row, -1
+        self._state(row)
 
     def leave(self, subscriber: SubscriberT, now_ns: int) -> None:
         """Its session is gone, if it had ever subscribed."""
         if (row := max(subscriber.row, subscriber.left_row)) < 0:
             return
         self.subscribers[row] = None
+        self._placed.pop(row, None)
         position = subscriber.number
         self.ledger.leave(row, self.rows[position], self.subscribers, self.due_by(position, now_ns))
         subscriber.row = subscriber.left_row = -1

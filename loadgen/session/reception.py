@@ -16,6 +16,7 @@ from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import Subservice, mask_of
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.lulls import Lull, Lulls
+from loadgen.session.placing import Placing
 from loadgen.session.sequence import NOTHING_DUE_NS, SequenceCheck
 from loadgen.session.told import Reader, ToldColumns, expected_of
 
@@ -51,11 +52,13 @@ class Reception:
         our_schedule: bool = True,
         by_service: bool = False,
         carried: Carried = WHOLE,
+        placing: Placing | None = None,
     ) -> None:
         """Args:
         our_schedule: what is due is due by our clock; otherwise stages go by when things came, and so do waits.
         by_service: each subservice has figures of its own, too.
         carried: what of ours the notifications' layout carries.
+        placing: knows when they were due, where the layout does not carry that; None: nobody does.
         """
         self._recorder = recorder
         self._to_unix_ns = to_unix_ns
@@ -63,10 +66,12 @@ class Reception:
         self._by_service = by_service
         self._reader = Reader(carried)
         # Two clocks are compared by when things were sent; where that is not known, neither is how old anything is.
-        self._knows_latency = self._reader.due and (our_schedule or self._reader.sent)
+        self._placing = None if self._reader.due else placing
+        self._knows_latency = self._placing is not None or (self._reader.due and (our_schedule or self._reader.sent))
         latency, service = ("notify.latency",) if self._knows_latency else (), ("notify.service",)
         what = "received" if our_schedule else "came"
         self._gathered = recorder.gather([latency, service] if self._reader.sent else [latency], what)
+        self._unplaced = recorder.gather([()], what)
         self._gaps = None if our_schedule and self._knows_latency else recorder.gather([("notify.gap",)])
         self._last_ns = np.zeros(rows, np.int64)  # when the last one came; 0: none has
         self._expected = np.zeros(rows, np.int64)  # the number; where a check knows that, how many came
@@ -149,6 +154,8 @@ class Reception:
         # One each is the case of one notification per write.
         ends = None if len(numbers) == columns.notifications else np.cumsum(counts)
         told = self._reader.read(columns, self._expected[numbers], counts, ends, numbers, self._checks)
+        if self._placing is not None:
+            told = told._replace(due_ns=self._placing.due_ns(numbers, counts, ends, told.sequence))
         if self._gaps is not None:
             self._record_gaps(self._gaps, numbers, counts, done_ns)
         chosen = self._check_sequence(told, numbers, counts, ends, done_ns, wanted)
@@ -198,6 +205,10 @@ class Reception:
         done = np.array(done_ns, np.int64) + self._to_unix_ns
         if ends is not None:
             done = np.repeat(done, counts)
+        if self._placing is not None:
+            columns, done = self._placed(columns, done)
+            if not len(done):
+                return
         latency, service = done - columns.due_ns, done - columns.sent_ns
         if (clocks := recorder.clocks) is not None:
             starts, last = (None, columns.sent_ns) if ends is None else (ends - counts, columns.sent_ns[ends - 1])
@@ -207,6 +218,16 @@ class Reception:
         known = self._our_schedule and self._knows_latency
         times = columns.due_ns if known else self._moments(done, latency)
         self._gather(columns.subservice, times, latency, service)
+
+    def _placed(self, columns: ToldColumns, done: NDArray[np.int64]) -> tuple[ToldColumns, NDArray[np.int64]]:
+        """Those of which it is known when they were due; the others are counted."""
+        placed = columns.due_ns != NOTHING_DUE_NS
+        if placed.all():
+            return columns, done
+        lost = done[~placed]
+        self._recorder.count("notify.unplaced", len(lost))
+        self._unplaced.add(len(lost), np.minimum(lost, self._recorder.stages.over_ns - 1), 0)
+        return ToldColumns(*(column[placed] for column in columns)), done[placed]
 
     def _moments(self, done: NDArray[np.int64], latency: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where notifications belong whose schedule we do not know: when they came. After the end of the load, when

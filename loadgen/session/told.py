@@ -43,6 +43,13 @@ def len_of(ends: Int64s) -> int:
     return int(ends[-1]) if len(ends) else 0
 
 
+def nearest_number(read: int, expected: int, bits: int) -> int:
+    """What a number was before it went round: the nearest to the one that comes after those before it."""
+    mask, half = (1 << bits) - 1, 1 << (bits - 1)
+    found = expected - 1 + ((read - expected + 1 + half) & mask) - half
+    return found if found >= 0 else found + mask + 1
+
+
 class Reader:
     """Of one layout.
 

@@ -121,7 +121,16 @@ def test_what_is_at_its_default_is_the_same_spelt_out_or_not(tmp_path: Path) -> 
 # A plan's values that may be left out, by class. A default that changes is another load for all plans that leave it
 # out: write the new one here, and raise `_DEFAULTS` in loadgen/scenario/digest.py. A key that is new: add it here only.
 DEFAULTS: dict[str, dict[str, object]] = {
-    "Plan": {"thresholds": [], "first": 0, "sessions_per_user": 0, "requests": [], "site": None, "transport": "tls"},
+    "Plan": {
+        "thresholds": [],
+        "first": 0,
+        "sessions_per_user": 0,
+        "requests": [],
+        "site": None,
+        "transport": "tls",
+        "carried": [64, 64, 64],
+        "carried_of": [],
+    },
     "PlannedWlcs": {"authenticate": True, "clock_skew": "0s", "stations": 50, "list_delays_ns": [0], "poll_tick_ns": 0},
     "PlannedMses": {
         "certificate": "ssc",
