@@ -22,6 +22,7 @@ from loadgen.transport.contexts import server_context
 from loadgen.transport.dtls import DatagramContext, listen
 
 HANDSHAKES = ("load={kind='handshake', rate=30, stages=[{hold='1s'}], backlog='50s'}", "dtls.retransmit=50ms")
+TO_BE_RESUMED = ("load.concurrency=5", "dtls.mtu=1500", "mse.setup_timeout=20s")
 
 
 def wlc_context(identity: Identity = WLC_IDENTITY) -> SSL.Context:
@@ -89,10 +90,13 @@ def test_a_good_line(tmp_path: Path) -> None:
 def test_handshakes_come_about_in_spite_of_the_line(tmp_path: Path, share: int) -> None:
     """A sixth of all packets is lost, in both directions. One that loses the same flight again and again, twice as long
     after each, may run into its timeout; it is then counted as that.
+
+    There are six pairs, and five at once at most: however long they take, one of a pair is over before the next of it
+    begins, and can be resumed.
     """
-    shaking = Shaking(
-        plan_of(tmp_path, *HANDSHAKES, f"load.resumed={share}", "dtls.mtu=1500", "mse.setup_timeout=20s"), lose=0.15
-    )
+    plan = plan_of(tmp_path, *HANDSHAKES, *TO_BE_RESUMED, f"load.resumed={share}")
+    assert len(plan.sessions) == 6
+    shaking = Shaking(plan, lose=0.15)
     run(shaking)
     mse, wlc = shaking.mses.counters(), shaking.wlcs.counters()
     assert mse["handshakes.due"] == mse["handshakes.attempted"] == 30
