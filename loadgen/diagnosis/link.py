@@ -12,7 +12,8 @@ from typing import ClassVar
 from OpenSSL import SSL
 
 from loadgen.diagnosis.hello import PEEK_BYTES
-from loadgen.nmsp.bulk import Control, NotifyReceiver
+from loadgen.nmsp.any_bulk import Receiver, receiver_of
+from loadgen.nmsp.bulk import Control
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.session.conversation import hear_untrusted
@@ -51,7 +52,7 @@ class OneLink:
         self.heard: dict[Kind, int] = {}
         self.notified: set[int] = set()
         self.bodies: dict[Kind, bytes] = {}
-        self._receiver: NotifyReceiver | None = None
+        self._receiver: Receiver | None = None
         self._held = 0  # bytes of a frame that is not whole
         self.spoken = Spoken(context)
         self.tunnel = self.tunnels(context, sock, server=server, observer=Observer(self._take))
@@ -78,7 +79,7 @@ class OneLink:
             RemoteProtocolError: the peer broke the protocol.
         """
         if self._receiver is None:
-            self._receiver = NotifyReceiver(profile, profile.max_frame_bytes + _READ_BYTES)
+            self._receiver = receiver_of(profile, profile.max_frame_bytes + _READ_BYTES)
         while True:
             now = time.monotonic_ns()
             timer_ns = endpoint.on_timer(now)

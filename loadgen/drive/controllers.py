@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from loadgen.nmsp.bulk import NotifyRing
+from loadgen.nmsp.any_bulk import ring_of
 from loadgen.nmsp.profile import WireProfile
 from loadgen.scenario.plan import Plan
 from loadgen.session.directory import StationDirectory
@@ -29,7 +29,7 @@ class Controller:
             make_stations, profile, plan.seed, plan.first + number, plan.wlc.stations, plan.wlc.readings, granted
         )
         stations = make()
-        self.ring = NotifyRing(profile, stations, batch=batch)
+        self.ring = ring_of(profile, stations, batch=batch)
         self.frame_bytes = float(self.ring.sizes[: self.ring.slots].mean())
         self.subservice = stations.subservice
         self.directory = StationDirectory(make)

@@ -21,7 +21,8 @@ from loadgen.drive.phase import Phase
 from loadgen.drive.presence import Presence
 from loadgen.drive.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.bulk import Control, NotifyReceiver
+from loadgen.nmsp.any_bulk import receiver_of
+from loadgen.nmsp.bulk import Control
 from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.conversation import hear_untrusted, unfilled
@@ -92,7 +93,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         self.clock = equipment.clock
         self.recorder = equipment.recorder
         self.plan = equipment.plan
-        self.receiver = NotifyReceiver(equipment.profile, _RECEIVE_BUFFER_BYTES)
+        self.receiver = receiver_of(equipment.profile, _RECEIVE_BUFFER_BYTES)
         self.links: set[DtlsLinkT] = set()
         self.active = self.mustered = self._longest_stall_ns = 0
         self.effort = StopWatch(equipment.clock)

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from loadgen.nmsp.bulk import Int64s, NotifyRing
+from loadgen.nmsp.any_bulk import Ring
+from loadgen.nmsp.bulk import Int64s
 from loadgen.nmsp.carried import stamp_of
 from loadgen.nmsp.profile import WireProfile
 from loadgen.transport.openssl import Pointer, pin
@@ -19,7 +20,7 @@ Frame: TypeAlias = tuple[bytearray, Pointer, int, int]
 class Singles:
     """The rings of a worker's WLCs as one table of frames."""
 
-    def __init__(self, profile: WireProfile, rings: Sequence[NotifyRing]) -> None:
+    def __init__(self, profile: WireProfile, rings: Sequence[Ring]) -> None:
         self.stamp = stamp_of(profile)
         self._slots = np.array([ring.slots for ring in rings], np.int64)
         self._first = np.cumsum(self._slots) - self._slots

@@ -24,7 +24,8 @@ from loadgen.drive.reading import HandshakeLag, ReadLag
 from loadgen.drive.segments import SegmentWatch
 from loadgen.drive.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.bulk import MAX_WRITE_BYTES, Control, NotifyReceiver
+from loadgen.nmsp.any_bulk import receiver_of
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES, Control
 from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.conversation import hear_untrusted
@@ -66,7 +67,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         self.setup_timeout_ns = equipment.plan.mse.setup_timeout
         profile = equipment.profile
         self._room = profile.max_frame_bytes + MAX_WRITE_BYTES  # the rest of a frame, and one read
-        self.receiver = NotifyReceiver(profile, max(_RECEIVE_BUFFER_BYTES, 2 * self._room))
+        self.receiver = receiver_of(profile, max(_RECEIVE_BUFFER_BYTES, 2 * self._room))
         self.active = 0
         self.mustered = 0  # users
         self.handshakes_wait = False  # for us: the last turn had no time for all that were ready

@@ -62,7 +62,10 @@ class WlcShard(ServingShard[WlcLink]):
         batch = min(max(plan.load.burst, _CATCH_UP_BATCH), _MAX_BATCH)
         self.notifiers = Notifiers[WlcLink](equipment, batch)
         self.owing, self.controllers = self.notifiers.owing, self.notifiers.controllers
-        self._singles = Singles(equipment.profile, [controller.ring for controller in self.controllers])
+        # Of a layout that is no table each visit finds its own places.
+        self._singles = None
+        if equipment.profile.notify_is_table:
+            self._singles = Singles(equipment.profile, [controller.ring for controller in self.controllers])
 
     # -- the load ------------------------------------------------------------------------------------------------
 
@@ -134,7 +137,7 @@ class WlcShard(ServingShard[WlcLink]):
         """Send what is owed over links that are owed one notification; returns the positions that need a visit."""
         owing = self.owing
         rows = [row for position in positions for row in owing.rows[position]]
-        if len(rows) < _MIN_TOGETHER:
+        if self._singles is None or len(rows) < _MIN_TOGETHER:
             return positions
         row = np.array(rows, np.int64)
         position, owed = owing.positions(row), owing.owed_column(row, slots)
@@ -146,16 +149,16 @@ class WlcShard(ServingShard[WlcLink]):
                 visits += position[one[first:]].tolist()
                 break
             chunk = one[first : first + _MOST_TOGETHER]
-            self._send_one_each(row[chunk], position[chunk])
+            self._send_one_each(self._singles, row[chunk], position[chunk])
         return list(dict.fromkeys(visits))
 
-    def _send_one_each(self, rows: Int64s, positions: Int64s) -> None:
+    def _send_one_each(self, singles: Singles, rows: Int64s, positions: Int64s) -> None:
         ledger, due = self.owing.ledger, self.owing.next_due_ns(rows)
-        frames = self._singles.frames(positions, ledger.done[rows])
+        frames = singles.frames(positions, ledger.done[rows])
         sequences = ledger.sent[rows].tolist()
         sent: list[int] = []
         times: list[int] = []
-        stamp, links, clock = self._singles.stamp, self.owing.subscribers, self.clock
+        stamp, links, clock = singles.stamp, self.owing.subscribers, self.clock
         to_unix = self._to_unix_ns
         for index, (row, frame, sequence, due_ns) in enumerate(
             zip(rows.tolist(), frames, sequences, due.tolist(), strict=True)

@@ -7,6 +7,9 @@
 `profile_document` (the wire profile's file) with `profile_check`, `field_check` and `framing_check` (all that can be
 wrong with it), `profile` (compiled) of `parts` (fields, records, elements, into `struct` and numpy dtypes), `framing`
 (header, trailer, how long a frame is), `checksum` and `device_time`; `layout` (one as rows, two as differences),
-`fields` (units and labels), `carried` (what a layout carries that is ours), `codec` (one message), `bulk`
-(notifications in bulk: framing is inseparable from finding runs of equal frames).
+`fields` (units and labels), `carried` (what a layout carries that is ours).
+
+`codec` (one message), `bulk` (notifications of a layout that is a table, many at once: framing is inseparable from
+finding runs of equal frames), `any_bulk` (of any other) with `shapes` (frames like one that was seen) and `walk` (all
+others, side by side).
 """

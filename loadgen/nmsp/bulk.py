@@ -217,12 +217,15 @@ class Columns(NamedTuple):
     Attributes:
         sequence, due_ns, sent_ns: as they stand there, in as many bits as `carried_by` says; None: not carried.
         subservice: 0 (rssi-ms) of all, where the layout does not carry it.
+        time: the device's, as it stands there; 0: none; None: not carried. stations: how many each is about; None: one.
     """
 
     sequence: Int64s | None
     due_ns: Int64s | None
     sent_ns: Int64s | None
     subservice: Int64s
+    time: Int64s | None = None
+    stations: Int64s | None = None
 
     @property
     def notifications(self) -> int:

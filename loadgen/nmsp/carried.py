@@ -44,6 +44,8 @@ def carried_by(profile: WireProfile, kind: Kind = Kind.MEASUREMENT_NOTIFY) -> Ca
     """What a profile's notifications of this kind carry, in fixed places or in elements."""
     layout = profile.layouts[kind]
     types = dict(layout.body.types)
+    if layout.tail is not None:
+        types |= layout.tail.types
     if layout.elements is not None:
         types |= {field.name: field.type for field in layout.elements.fields.values()}
     return Carried(*(8 * TYPES[types[name]][2] if name in types else 0 for name in STAMPS))

@@ -1,8 +1,9 @@
 """Checksums of frames: a number over some of a frame's bytes, its own taken for zeros.
 
-CRC-32 is zlib's; the CRCs of 16 bits are fastcrc's, by the names of the RevEng catalogue ("CCITT" is said of all four:
-ibm-3740 begins with 0xFFFF, xmodem with 0, kermit and ibm-sdlc have the least significant bit first). "sum" is that of
-the bytes, modulo the field's width; "internet" the ones' complement sum of RFC 1071.
+The CRCs are fastcrc's, by the names of the RevEng catalogue ("CCITT" is said of all four of 16 bits: ibm-3740 begins
+with 0xFFFF, xmodem with 0, kermit and ibm-sdlc have the least significant bit first); crc-32 is its ISO-HDLC, which
+zlib has as well, and slower for frames of some hundred bytes. "sum" is that of the bytes, modulo the field's width;
+"internet" the ones' complement sum of RFC 1071.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import zlib
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from fastcrc import crc16
+from fastcrc import crc16, crc32
 
 from loadgen.nmsp.profile_document import ChecksumKind
 
@@ -64,7 +65,7 @@ def sum_of(kind: ChecksumKind, bits: int, order: Literal["big", "little"]) -> Su
         mask = (1 << bits) - 1
         return lambda data: _sum(data) & mask
     functions: dict[ChecksumKind, Sum] = {
-        "crc-32": zlib.crc32,
+        "crc-32": crc32.iso_hdlc,
         "crc-16/ibm-3740": crc16.ibm_3740,
         "crc-16/xmodem": crc16.xmodem,
         "crc-16/kermit": crc16.kermit,

@@ -22,12 +22,13 @@ class Codec:
     def __init__(self, profile: WireProfile) -> None:
         self.profile = profile
 
-    def encode(self, message: Message, transaction: int = 0) -> bytes:
+    def encode(self, message: Message, transaction: int = 0, turn: int = 0) -> bytes:
         """The frame of a message. Text and bytes that are longer than their field are cut off; a number that does not
         fit its field becomes the nearest that does, one that counts up or tells a time goes round.
 
         Args:
             transaction: correlates a response with its request; 0 for what is neither.
+            turn: which one of many it is: elements that may come in any order come in another for each.
 
         Raises:
             LocalProtocolError: kind `no_layout`, the profile has no such message; `too_many_records`.
@@ -36,10 +37,13 @@ class Codec:
         layout = self.profile.layouts.get(kind)
         if layout is None:
             raise LocalProtocolError("no_layout", f"profile {self.profile.name} has no {kind.label}")
-        return self.profile.framing.around(kind, _pack_part(layout, message, kind.label), transaction)
+        return self.profile.framing.around(kind, _pack_part(layout, message, kind.label, turn), transaction)
 
-    def decode_untrusted(self, msg_id: int, body: memoryview) -> Message:
+    def decode_untrusted(self, msg_id: int, body: memoryview, trace: Trace | None = None) -> Message:
         """The message in a frame's body.
+
+        Args:
+            trace: is told what this depends on.
 
         Raises:
             RemoteProtocolError: kind `malformed`, a body of the wrong size or a count that does not match it.
@@ -48,9 +52,10 @@ class Codec:
         if kind is None:
             return Unsupported(msg_id)
         layout = self.profile.layouts[kind]
-        message, end = _unpack_part(_Place(layout), layout, body, 0, len(body))
+        place = _Place(layout, trace)
+        message, end = _unpack_part(place, layout, _Span(body, 0, len(body)))
         if len(body) - end >= self.profile.framing.align:
-            raise _malformed(_Place(layout), f"{end} bytes", f"{len(body)}")
+            raise _malformed(place, f"{end} bytes", f"{len(body)}")
         return message
 
 
@@ -106,16 +111,16 @@ def _text(text: str, most_bytes: int) -> bytes:
 # -- whole messages and records ----------------------------------------------------------------------------------------
 
 
-def _pack_part(part: Section, value: msgspec.Struct, label: str) -> bytes:
+def _pack_part(part: Section, value: msgspec.Struct, label: str, turn: int) -> bytes:
     repeat, known, records = part.repeat, dict[str, int](), list[bytes]()
     if repeat is not None:
         repeated = getattr(value, repeat.name)
         if len(repeated) > repeat.max:
             raise LocalProtocolError("too_many_records", f"{len(repeated)} in a {label} of {repeat.max}")
-        records = [_pack_part(repeat.part, record, repeat.name) for record in repeated]
+        records = [_pack_part(repeat.part, record, repeat.name, turn) for record in repeated]
         if repeat.counter is not None:
             known[repeat.counter] = sum(map(len, records)) // repeat.unit if repeat.unit else len(records)
-    behind = b"" if part.elements is None else _pack_elements(part, part.elements, value, records)
+    behind = b"" if part.elements is None else _pack_elements(part, part.elements, value, records, turn)
     if repeat is not None and repeat.counter is not None:
         behind = b"".join(records) + behind
     if part.tail is not None:
@@ -126,11 +131,52 @@ def _pack_part(part: Section, value: msgspec.Struct, label: str) -> bytes:
     return _pack(part.fixed, value, known) + behind
 
 
+class Trace:
+    """What a reading of one frame has depended on, and where its own fields are; offsets are those of the frame.
+
+    Attributes:
+        skeleton: offset and size of each number that says where something else is: another frame with the same ones has
+            everything at the same places.
+        places: of the message's own fields.
+    """
+
+    __slots__ = ("_base", "places", "skeleton")
+
+    def __init__(self, base: int) -> None:
+        """Args: base: where the body begins in its frame."""
+        self._base = base
+        self.skeleton: list[tuple[int, int]] = []
+        self.places: dict[str, int] = {}
+
+    def depends_on(self, at: int, size: int) -> None:
+        self.skeleton.append((self._base + at, size))
+
+    def finds(self, record: Record, at: int) -> None:
+        for name, offset in record.offsets.items():
+            self.places[name] = self._base + at + offset
+
+    def finds_value(self, name: str, at: int) -> None:
+        self.places[name] = self._base + at
+
+
 class _Place(NamedTuple):
-    """Where a reader is, for what it says of a fault. name: of the record within; "" in the message itself."""
+    """Where a reader is, for what it says of a fault, and what it traces. name: of the record within; "" elsewhere."""
 
     layout: Layout
+    trace: Trace | None = None
     name: str = ""
+
+    def depends_on(self, at: int, size: int) -> None:
+        if self.trace is not None:
+            self.trace.depends_on(at, size)
+
+
+class _Span(NamedTuple):
+    """A part of a body."""
+
+    body: memoryview
+    start: int
+    end: int
 
 
 def _malformed(place: _Place, expected: str, found: str) -> RemoteProtocolError:
@@ -143,31 +189,38 @@ def _wrong_size(place: _Place, part: Section, least: int, found: int) -> RemoteP
     return _malformed(place, f"{at_least}{least} bytes", str(found))
 
 
-def _unpack_part(place: _Place, part: Section, body: memoryview, start: int, end: int) -> tuple[msgspec.Struct, int]:
-    """Read what begins at `start` and ends at `end` at the latest; returns it, and where it ended."""
+def _unpack_part(place: _Place, part: Section, span: _Span) -> tuple[msgspec.Struct, int]:
+    """Read what begins where a span does and ends in it; returns it, and where it ended."""
+    body, start, end = span
     fixed, tail_bytes = part.fixed.size, 0 if part.tail is None else part.tail.size
     if end - start < fixed + tail_bytes:
         raise _wrong_size(place, part, fixed + tail_bytes, end - start)
     values = _unpack(part.fixed, body, start)
+    if place.trace is not None and not place.name:
+        place.trace.finds(part.fixed, start)
     position = start + fixed
     if part.length is not None:
+        place.depends_on(start + part.fixed.offsets[part.length], part.fixed.widths[part.length])
         size = values.pop(part.length) * part.length_unit
         if not fixed + tail_bytes <= size <= end - start:
             raise _malformed(place, f"{part.length} of {fixed + tail_bytes} to {end - start} bytes", str(size))
         end = start + size
     if part.repeat is not None:
         records: list[msgspec.Struct] = []
-        if part.repeat.counter is not None:
-            number = values.pop(part.repeat.counter)
-            position = _unpack_counted(place, part, body, (position, end - tail_bytes), number, records)
+        if (counter := part.repeat.counter) is not None:
+            place.depends_on(start + part.fixed.offsets[counter], part.fixed.widths[counter])
+            room = _Span(body, position, end - tail_bytes)
+            position = _unpack_counted(place, part.repeat, room, values.pop(counter), records)
         values[part.repeat.name] = records
     if part.elements is not None:
-        _unpack_elements(place, part, part.elements, body[position : end - tail_bytes], values)
+        _unpack_elements(place, part, part.elements, _Span(body, position, end - tail_bytes), values)
         position = end - tail_bytes
     if part.repeat is not None:
         values[part.repeat.name] = tuple(values[part.repeat.name])
     if part.tail is not None:
         values |= _unpack(part.tail, body, position)
+        if place.trace is not None and not place.name:
+            place.trace.finds(part.tail, position)
         position += tail_bytes
     padded = start + up_to(position - start, part.align)
     if padded > end or (part.length is not None and padded != end):
@@ -175,12 +228,9 @@ def _unpack_part(place: _Place, part: Section, body: memoryview, start: int, end
     return part.struct(**values), padded
 
 
-def _unpack_counted(
-    place: _Place, part: Section, body: memoryview, room: tuple[int, int], number: int, records: list[msgspec.Struct]
-) -> int:
-    """Read records side by side, into `records`. Args: room: from where, and up to where at most. Returns their end."""
-    repeat, (position, limit) = part.repeat, room
-    assert repeat is not None
+def _unpack_counted(place: _Place, repeat: Repeat, span: _Span, number: int, records: list[msgspec.Struct]) -> int:
+    """Read records side by side, into `records`; returns their end."""
+    body, position, limit = span
     counted = f"{number} {repeat.name}" if not repeat.unit else f"{number} times {repeat.unit} bytes of {repeat.name}"
     wrong = _malformed(
         place, f"at most {repeat.max} {repeat.name} that fill the body", f"{counted} in {len(body)} bytes"
@@ -193,11 +243,12 @@ def _unpack_counted(
         repeat.part.size is not None and position + number * repeat.part.size > limit
     ):
         raise wrong
-    inner = _Place(place.layout, repeat.name)
+    inner = place._replace(name=repeat.name)
     while position < end if repeat.unit else len(records) < number:
         if len(records) == repeat.max:
             raise wrong
-        record, position = _unpack_part(inner, repeat.part, body, position, end if repeat.unit else limit)
+        within = _Span(body, position, end if repeat.unit else limit)
+        record, position = _unpack_part(inner, repeat.part, within)
         records.append(record)
     return position
 
@@ -205,7 +256,7 @@ def _unpack_counted(
 # -- elements ----------------------------------------------------------------------------------------------------------
 
 
-def _pack_elements(part: Section, elements: Elements, value: msgspec.Struct, records: list[bytes]) -> bytes:
+def _pack_elements(part: Section, elements: Elements, value: msgspec.Struct, records: list[bytes], turn: int) -> bytes:
     """Elements; one without anything in it is left out if it may be."""
     repeat, found = part.repeat, list[tuple[int, bytes]]()
     if repeat is not None and repeat.id is not None:
@@ -217,6 +268,10 @@ def _pack_elements(part: Section, elements: Elements, value: msgspec.Struct, rec
         elif inner or field.name in part.needed:
             most = field.size or 0
             found.append((number, _text(inner, most) if field.type == "text" else inner[:most]))
+    if elements.in_any_order and found:
+        turns, first = divmod(turn, len(found))
+        found = found[first:] + found[:first]
+        found = found[::-1] if turns & 1 else found
     body = b""
     for number, packed in found:
         counted = up_to(len(packed) + elements.head_bytes, elements.unit)
@@ -233,25 +288,26 @@ def _pack_element(elements: Elements, field: ElementDocument, value: Any) -> byt
     return layout.pack(_fitting(field.name, value, field.type) if isinstance(value, int) else value)
 
 
-def _unpack_elements(
-    place: _Place, part: Section, elements: Elements, rest: memoryview, values: dict[str, Any]
-) -> None:
+def _unpack_elements(place: _Place, part: Section, elements: Elements, span: _Span, values: dict[str, Any]) -> None:
     """Read elements to their end. Unknown ones are skipped; a field must be there if it has no default."""
-    repeat, position = part.repeat, 0
-    while position < len(rest):
-        left = len(rest) - position
-        if left < part.slack and not any(rest[position:]):
+    repeat, (body, start, end) = part.repeat, span
+    position = start
+    while position < end:
+        left = end - position
+        if left < part.slack and not any(body[position:end]):
+            place.depends_on(position, left)
             break
         if left < elements.head:
             raise _malformed(place, "whole elements", f"{left} bytes at the end")
-        number: int = elements.type.unpack_from(rest, position)[0]
-        size = elements.length.unpack_from(rest, position + elements.type.size)[0] * elements.unit
+        place.depends_on(position, elements.head)
+        number: int = elements.type.unpack_from(body, position)[0]
+        size = elements.length.unpack_from(body, position + elements.type.size)[0] * elements.unit
         size -= elements.head_bytes
         position += elements.head
-        if not 0 <= size <= len(rest) - position:
-            raise _malformed(place, f"an element of at most {len(rest) - position} bytes", f"{size}")
-        value = rest[position : position + size]
-        position = min(up_to(position + size, elements.align), len(rest))
+        if not 0 <= size <= end - position:
+            raise _malformed(place, f"an element of at most {end - position} bytes", f"{size}")
+        value = _Span(body, position, position + size)
+        position = min(start + up_to(position + size - start, elements.align), end)
         if repeat is not None and number == repeat.id:
             _unpack_record_element(place, repeat, elements, value, values[repeat.name])
         elif (field := elements.fields.get(number)) is not None:
@@ -264,34 +320,32 @@ def _unpack_elements(
 
 
 def _unpack_record_element(
-    place: _Place, repeat: Repeat, elements: Elements, value: memoryview, records: list[msgspec.Struct]
+    place: _Place, repeat: Repeat, elements: Elements, value: _Span, records: list[msgspec.Struct]
 ) -> None:
-    if len(records) == repeat.max or (repeat.part.size is not None and not _fits(elements, repeat.part.size, value)):
+    whole, size = repeat.part.size, value.end - value.start
+    if len(records) == repeat.max or (whole is not None and elements.filled(whole) != size):
         expected = f"at most {repeat.max} {repeat.name} of {repeat.record.size} bytes"
-        raise _malformed(place, expected, f"one more, of {len(value)} bytes")
-    inner = _Place(place.layout, repeat.name)
-    record, end = _unpack_part(inner, repeat.part, value, 0, len(value))
-    if not _fits(elements, end, value):
-        raise _malformed(inner, f"{end} bytes", str(len(value)))
+        raise _malformed(place, expected, f"one more, of {size} bytes")
+    inner = place._replace(name=repeat.name)
+    record, end = _unpack_part(inner, repeat.part, value)
+    if elements.filled(end - value.start) != size:
+        raise _malformed(inner, f"{end - value.start} bytes", str(size))
     records.append(record)
 
 
-def _unpack_element(place: _Place, elements: Elements, field: ElementDocument, value: memoryview) -> Any:
-    layout = elements.values.get(field.name)
+def _unpack_element(place: _Place, elements: Elements, field: ElementDocument, value: _Span) -> Any:
+    layout, size = elements.values.get(field.name), value.end - value.start
+    if place.trace is not None and not place.name:
+        place.trace.finds_value(field.name, value.start)
     if layout is None:
         most = field.size or 0
-        if len(value) > up_to(most + elements.head_bytes, elements.unit) - elements.head_bytes:
-            raise _malformed(place, f"{most} bytes of {field.name}", str(len(value)))
+        if size > elements.filled(most):
+            raise _malformed(place, f"{most} bytes of {field.name}", str(size))
+        found = bytes(value.body[value.start : value.end])
         if field.type == "bytes":
-            return bytes(value)
-        text = bytes(value) if elements.unit == 1 else bytes(value).rstrip(b"\0")
-        return text.decode("utf-8", "replace")
-    if not _fits(elements, layout.size, value):
-        raise _malformed(place, f"{layout.size} bytes of {field.name}", str(len(value)))
-    number = layout.unpack_from(value)[0]
+            return found
+        return (found if elements.unit == 1 else found.rstrip(b"\0")).decode("utf-8", "replace")
+    if size != elements.filled(layout.size):
+        raise _malformed(place, f"{layout.size} bytes of {field.name}", str(size))
+    number = layout.unpack_from(value.body, value.start)[0]
     return elements.times[field.name].from_wire(number) if field.name in elements.times else number
-
-
-def _fits(elements: Elements, size: int, value: memoryview) -> bool:
-    """Whether an element's value has as many bytes, but for zeros that fill up a unit of its length."""
-    return len(value) == up_to(size + elements.head_bytes, elements.unit) - elements.head_bytes

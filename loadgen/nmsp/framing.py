@@ -22,7 +22,8 @@ class Framing:
     Attributes:
         header, trailer: their layouts. head, foot: bytes in front of and behind the body.
         ids: wire id of each kind. constants: of each kind, every field of its header that is always the same.
-        common: those of them that are the same in all messages: what is not like that is garbage.
+        common: those of them that are the same in all messages: what is not like that is garbage. varied: of each kind,
+            the others, but for its id.
         align: a frame's size is a multiple of so many bytes.
         unit, added: the frame has `length` times `unit` plus `added` bytes.
         id_fields: where a message's id is: in one field, or in two with the type in the upper bits.
@@ -49,7 +50,7 @@ class Framing:
         }
         varying = {name for message in document.messages.values() for name in message.header}
         self.common = {name: value for name, value in self.header.constants.items() if name not in varying}
-        self._varied = {
+        self.varied = {
             kind: {
                 name: value
                 for name, value in constants.items()
@@ -85,15 +86,15 @@ class Framing:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a header of one id, a transaction and constants that are the same in all messages is all there is."""
+        """A header with one id, a transaction and constants; nothing behind the body, nothing to be calculated."""
         return (
             self.has_transaction
             and len(self.id_fields) == 1
-            and self.trailer is None
+            and self.common.keys() == self.header.constants.keys()
+            and not (self.numbers or self.foot)
             and self.checksum is None
             and self.align == 1
-            and not self.numbers
-            and not any(self._varied.values())
+            and not any(self.varied.values())
         )
 
     def padding(self, body_bytes: int) -> int:
@@ -135,6 +136,12 @@ class Framing:
             self.checksum.put(memoryview(numbered))
         return bytes(numbered)
 
+    @property
+    def skeleton(self) -> list[tuple[int, int]]:
+        """Offset and size of what is the same in the headers of all frames of one kind and size."""
+        names = {*self.constants[Kind.MEASUREMENT_NOTIFY], "length"}
+        return [(self.header.offsets[name], self.header.widths[name]) for name in names]
+
     def size_untrusted(self, header: Sequence[int]) -> int:
         """The size of a frame with this header.
 
@@ -173,19 +180,25 @@ class Framing:
                     "checksum", f"expected {expected:#x} over {len(frame)} bytes, found {found:#x}"
                 )
         if kind is not None:
-            for name, value in self._varied[kind].items():
-                found = header[self.header.names.index(name)]
-                if found != value:
-                    raise RemoteProtocolError(
-                        "garbage", f"expected {name} {value:#x} in {kind.label}, found {found:#x}"
-                    )
+            self.check_constants_untrusted(kind, header)
+
+    def check_constants_untrusted(self, kind: Kind, header: Sequence[int]) -> None:
+        """What is a constant in the headers of this message alone.
+
+        Raises:
+            RemoteProtocolError: `garbage`, it is another.
+        """
+        for name, value in self.varied[kind].items():
+            found = header[self.header.names.index(name)]
+            if found != value:
+                raise RemoteProtocolError("garbage", f"expected {name} {value:#x} in {kind.label}, found {found:#x}")
 
 
 class Checksum:
     """Where a frame's checksum is, and over what.
 
     Attributes:
-        layout: of the field. offset: from the frame's beginning; or, negative, from its end.
+        layout: of the field, of integer type `kind`. offset: from the frame's beginning; or, negative, from its end.
         covered: the bytes that it is made of. covers_itself: its own are among them, as zeros.
         of_bytes: what makes it of them.
     """
@@ -196,7 +209,7 @@ class Checksum:
         in_header = "checksum" in framing.header.names
         record = framing.header if in_header else framing.trailer
         assert record is not None  # `check` has seen to it
-        self.layout = record.field_struct("checksum")
+        self.layout, self.kind = record.field_struct("checksum"), record.types["checksum"]
         self.offset = record.offsets["checksum"] - (0 if in_header else framing.foot)
         begin = 0 if "header" in over else framing.head if "body" in over else -framing.foot
         end = None if "trailer" in over else framing.head if "body" not in over else -framing.foot or None

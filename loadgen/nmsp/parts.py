@@ -100,24 +100,32 @@ class Elements:
     """Fields and records in elements of their own: type, length, value, in any order.
 
     Attributes:
-        type, length: layouts of an element's head. head_bytes: what its length counts beside the value.
-        unit, align: of lengths, and of where elements begin, in bytes.
+        type, length: layouts of an element's head, of `head` bytes together; head_kinds: their types. head_bytes: what
+            its length counts beside the value.
+        unit, align: of lengths, and of where elements begin, in bytes. in_any_order: ours are sent in a varying one.
         fields: by id; values: layout of each one's value, but for text and bytes, which are as long as they are.
-        times: how those fields tell it that are times.
+        kinds: integer types of all fields. times: how those fields tell it that are times.
     """
 
     def __init__(self, document: ElementsDocument, order: str) -> None:
         self.type, self.length = (struct.Struct(order + TYPES[code][0]) for code in (document.type, document.length))
+        self.head_kinds = (document.type, document.length)
         self.head = self.type.size + self.length.size
         self.head_bytes = self.head if document.length_counts == "element" else 0
         self.unit, self.align = document.length_unit, document.align
+        self.in_any_order = document.order == "any"
         self.fields: dict[int, ElementDocument] = {field.id: field for field in document.fields}
         self.values = {
             field.name: struct.Struct(order + TYPES[wire_type(field)][0])
             for field in document.fields
             if field.type not in SIZED
         }
+        self.kinds = {field.name: wire_type(field) for field in document.fields}
         self.times = {field.name: DeviceTime(field, order) for field in document.fields if field.type == "time"}
+
+    def filled(self, size: int) -> int:
+        """Bytes of a value of `size`, with the zeros that fill up a unit of its length."""
+        return up_to(size + self.head_bytes, self.unit) - self.head_bytes
 
 
 class Section:

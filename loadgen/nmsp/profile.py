@@ -22,16 +22,16 @@ from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.dialogue import dialogue_of
 from loadgen.nmsp.framing import Framing
 from loadgen.nmsp.messages import Kind
-from loadgen.nmsp.parts import Record, Section
+from loadgen.nmsp.parts import Elements, Record, Section
 from loadgen.nmsp.profile_check import check, message_of
 from loadgen.nmsp.profile_document import MessageDocument, ProfileDocument, RecordDocument
 from loadgen.strict import convert_untrusted, read_toml_untrusted
 
 
 class Layout(Section):
-    """Where everything of one kind of message is."""
+    """Where everything of one kind of message is. time: how it tells the device's, if it does."""
 
-    __slots__ = ("kind",)
+    __slots__ = ("kind", "time")
 
     def __init__(
         self, kind: Kind, document: MessageDocument, records: Mapping[str, RecordDocument], order: str, align: int
@@ -39,6 +39,10 @@ class Layout(Section):
         super().__init__(document, message_of(kind, document, records), records, order)
         self.kind = kind
         self.slack = align
+        self.time = next((part.times["time"] for part in self._placed() if "time" in part.times), None)
+
+    def _placed(self) -> list[Record | Elements]:
+        return [part for part in (self.fixed, self.tail, self.elements) if part is not None]
 
     @property
     def body(self) -> Record:
@@ -52,6 +56,7 @@ class WireProfile:
     Attributes:
         digest: 12 hex digits over the layout.
         layouts: of every kind that this profile has.
+        dialogue: what is said in which order.
         header, body, reading: layouts of the header, of each kind's fixed part, of one AP reading.
         ids: wire id of each kind; `kinds` is the inverse.
         length_of_header: what to add to the length field to get the frame's size.
@@ -59,7 +64,6 @@ class WireProfile:
         stations: how many a measurement notification has at most; reading: of one of them, at most `max_readings`.
         notify_is_table: everything of a measurement notification but its readings has a place of its own, so that many
             are columns as they lie; `count_field` then says how many readings follow.
-        is_bulk: all of it is as `nmsp.bulk` can have it so far; only such a profile can be loaded.
     """
 
     def __init__(self, document: ProfileDocument) -> None:
@@ -69,6 +73,7 @@ class WireProfile:
         self.max_frame_bytes = document.max_frame_bytes
         self.dialogue = dialogue_of(document.dialogue)
         self.order = ">" if document.byte_order == "big" else "<"
+        self.dialogue = dialogue_of(document.dialogue)
         kinds = {kind.label: kind for kind in CATALOGUE}
         self.framing = Framing(document, kinds, self.order)
         self.header = self.framing.header
@@ -84,7 +89,6 @@ class WireProfile:
         repeat = notify.repeat
         assert repeat is not None  # `check` has seen to it
         self.notify_is_table = _is_table(notify, self.framing)
-        self.is_bulk = self.notify_is_table and not notify.body.times and self.framing.is_plain
         self.stations = 1
         if repeat.part.repeat is not None:
             self.stations, repeat = repeat.max, repeat.part.repeat
@@ -127,6 +131,7 @@ class WireProfile:
 
 
 def _is_table(notify: Layout, framing: Framing) -> bool:
+    """Whether everything of a notification has a place of its own, but for how many readings there are."""
     repeat = notify.repeat
     return (
         repeat is not None
@@ -136,7 +141,8 @@ def _is_table(notify: Layout, framing: Framing) -> bool:
         and not repeat.unit
         and notify.elements is None
         and notify.tail is None
-        and framing.align == 1
+        and notify.time is None
+        and framing.is_plain
     )
 
 

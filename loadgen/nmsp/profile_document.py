@@ -86,6 +86,7 @@ class ElementsDocument(_Table, frozen=True):
     Attributes:
         length_unit: of how many bytes a length counts. align: each element begins at a multiple of so many bytes from
             the first one; what is between is zeros, which no length counts.
+        order: what a sender of ours does: always the same one, or another in every notification.
     """
 
     type: Literal["u8", "u16", "u32"]
@@ -94,6 +95,7 @@ class ElementsDocument(_Table, frozen=True):
     length_counts: Literal["value", "element"] = "value"
     length_unit: Unit = 1
     align: Unit = 1
+    order: Literal["given", "any"] = "given"
 
 
 class RepeatDocument(_Table, frozen=True):

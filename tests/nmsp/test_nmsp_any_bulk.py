@@ -1,0 +1,208 @@
+"""Notifications of layouts that are no tables, in bulk: what a ring sends is what the codec reads, and what a receiver
+finds is what the codec finds, whether frames like them were seen before or not.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nmsp_samples import REPEATABLE, stations
+from nmsp_shapes import DOCUMENTS, shape_profile
+from test_nmsp_walk import message
+from thoroughness import examples
+
+from loadgen.errors import RemoteProtocolError
+from loadgen.nmsp.any_bulk import AnyReceiver, AnyRing, receiver_of, ring_of
+from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing
+from loadgen.nmsp.carried import carried_by
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import EchoRequest, Kind
+from loadgen.nmsp.profile import WireProfile, reference_profile
+
+PROFILES = {name: shape_profile(name) for name in DOCUMENTS}
+DUE_NS = 1_795_000_000_123_000_000
+NAMES = ("sequence", "due_ns", "sent_ns", "subservice")
+
+
+class Read(NamedTuple):
+    """What came out of a stream: rows of each notification, controls with the rows before each, the fault, the rest."""
+
+    rows: list[tuple[int | None, ...]]
+    controls: list[tuple[int, int]]
+    fault: str | None
+    left: int
+
+
+def by_codec(profile: WireProfile, stream: bytes) -> Read:
+    """Frame by frame."""
+    framing, codec = profile.framing, Codec(profile)
+    rows: list[tuple[int | None, ...]] = []
+    controls: list[tuple[int, int]] = []
+    carried = AnyReceiver(profile, 64).columns()
+    position = 0
+    try:
+        while len(stream) - position >= framing.head:
+            header = profile.header.struct.unpack_from(stream, position)
+            size = framing.size_untrusted(header)
+            if len(stream) - position < size:
+                break
+            frame = memoryview(stream)[position : position + size]
+            number = framing.id_of(header)
+            framing.check_untrusted(profile.kinds.get(number), header, frame)
+            if profile.kinds.get(number) is Kind.MEASUREMENT_NOTIFY:
+                found = codec.decode_untrusted(number, frame[framing.head : size - framing.foot])
+                known = [
+                    getattr(found, name) if column is not None else None
+                    for name, column in zip(NAMES, carried, strict=False)
+                ]
+                rows.append((*known, len(getattr(found, "stations", (None,)))))
+            else:
+                controls.append((len(rows), number))
+            position += size
+    except RemoteProtocolError as fault:
+        return Read(rows, controls, fault.kind, len(stream) - position)
+    return Read(rows, controls, None, len(stream) - position)
+
+
+def by_receiver(receiver: AnyReceiver, stream: bytes, *, sweep: bool = False) -> Read:
+    receiver.reset()
+    receiver.view[: len(stream)] = stream
+    controls: list[tuple[int, int]] = []
+    position, fault = 0, None
+    if sweep:
+        (count,) = receiver.sweep_untrusted([0], [len(stream)], [True]).tolist()
+        if count:
+            position = len(stream)
+    while position < len(stream):
+        scanned = receiver.scan_untrusted(position, len(stream))
+        position = scanned.position
+        if scanned.control is not None:
+            controls.append((receiver.notifications, scanned.control.msg_id))
+        elif scanned.fault is not None:
+            fault = scanned.fault.kind
+            break
+        else:
+            break
+    columns = receiver.columns()
+    of_each = [
+        [None] * columns.notifications if column is None else column.tolist()
+        for column in (*columns[:4], columns.stations)
+    ]
+    return Read(list(zip(*of_each, strict=True)), controls, fault, len(stream) - position)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("wanted", [1, 7, 64])
+def test_what_a_ring_sends_the_codec_reads(name: str, wanted: int) -> None:
+    profile = PROFILES[name]
+    told, plain = stations(profile, [1 + number % 5 for number in range(31)], 3)
+    ring = ring_of(profile, told, wanted)
+    assert isinstance(ring, AnyRing)
+    assert ring.slots == -(-31 // profile.stations)
+    codec, framing, cursor = Codec(profile), profile.framing, 0
+    macs: list[bytes] = []
+    while cursor < ring.slots:
+        due = np.arange(DUE_NS + cursor, DUE_NS + cursor + wanted)
+        view, count = ring.patch(cursor, wanted, cursor, due, DUE_NS + 9)
+        stream, position = bytes(view), 0
+        assert 0 < count <= wanted
+        for number in range(cursor, cursor + count):
+            header = profile.header.struct.unpack_from(stream, position)
+            size = framing.size_untrusted(header)
+            frame = memoryview(stream)[position : position + size]
+            framing.check_untrusted(Kind.MEASUREMENT_NOTIFY, header, frame)
+            found = codec.decode_untrusted(framing.id_of(header), frame[framing.head : size - framing.foot])
+            for field, value in {"sequence": number, "due_ns": DUE_NS + number, "sent_ns": DUE_NS + 9}.items():
+                if bits := getattr(carried_by(profile), field):
+                    assert getattr(found, field) == value & (1 << bits) - 1, field
+            if (time := profile.layouts[Kind.MEASUREMENT_NOTIFY].time) is not None:
+                assert 0 <= DUE_NS + number - found.time < time.step_ns
+            each = getattr(found, "stations", (found,))
+            who = [mac for mac, _ in plain][(number % ring.slots) * profile.stations :][: profile.stations]
+            assert sorted(station.station_mac for station in each) == sorted(who)
+            macs += [station.station_mac for station in each]
+            for station in each:
+                told_of = dict(plain)[station.station_mac]
+                assert sorted(station.readings, key=repr) == sorted(told_of, key=repr)  # in any order, where it says so
+            position += size
+        assert position == len(stream)
+        cursor += count
+    assert sorted(macs[:31]) == sorted(mac for mac, _ in plain)
+
+
+def streams(profile: WireProfile) -> st.SearchStrategy[list[bytes]]:
+    """Some frames, most of them notifications."""
+    codec = Codec(profile)
+    heard = st.lists(st.integers(0, 5), max_size=6).map(tuple)
+    notify = st.tuples(st.integers(0, 70_000), heard).map(
+        lambda drawn: codec.encode(message(profile, *drawn), turn=drawn[0])
+    )
+    echo = st.just(codec.encode(EchoRequest(), 5))
+    return st.lists(st.one_of(notify, notify, notify, echo), max_size=40)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@given(data=st.data())
+@settings(REPEATABLE, max_examples=examples(60))
+def test_a_receiver_finds_what_the_codec_finds(name: str, data: st.DataObject) -> None:
+    """New, and when it has seen all of the stream before; in a sweep too."""
+    profile = PROFILES[name]
+    stream = b"".join(data.draw(streams(profile)))
+    receiver = AnyReceiver(profile, len(stream) + 1)
+    expected = by_codec(profile, stream)
+    for sweep in (False, True, False):
+        assert by_receiver(receiver, stream, sweep=sweep) == expected
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@given(data=st.data())
+@settings(REPEATABLE, max_examples=examples(200))
+def test_a_receiver_refuses_what_the_codec_refuses(name: str, data: st.DataObject) -> None:
+    """Bytes changed, cut off or put in, when everything else was seen before."""
+    profile = PROFILES[name]
+    good = b"".join(data.draw(streams(profile)))
+    broken = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(broken)))
+        change = data.draw(st.sampled_from(("set", "set", "cut", "put")))
+        if change == "set" and at < len(broken):
+            broken[at] = data.draw(st.sampled_from((0, 1, 2, 3, 9, 0x10, 0x20, 127, 128, 255)))
+        elif change == "cut":
+            del broken[at : at + data.draw(st.integers(1, 8))]
+        else:
+            broken[at:at] = bytes(data.draw(st.integers(1, 4)))
+    receiver = AnyReceiver(profile, len(good) + 64)
+    if data.draw(st.booleans()):
+        by_receiver(receiver, good)
+    expected = by_codec(profile, bytes(broken))
+    for sweep in (False, True):
+        assert by_receiver(receiver, bytes(broken), sweep=sweep) == expected
+
+
+def test_shapes_without_end_take_no_memory_without_end() -> None:
+    """A peer that sends ever new ones is read all the same."""
+    profile = PROFILES["in elements"]
+    codec, receiver = Codec(profile), AnyReceiver(profile, 1 << 16)
+    for round_ in range(40):
+        frames = []
+        for number in range(64):
+            frame = bytearray(codec.encode(message(profile, round_ * 64 + number, (1,)), turn=0))
+            fill = bytes((200, 2)) + (round_ * 64 + number).to_bytes(2, "little")  # of a type that nobody knows
+            extra = b"".join(bytes((201 + bit, 0)) for bit in range(12) if (round_ * 64 + number) >> bit & 1)
+            length = profile.header.offsets["length"]
+            size = len(frame) + len(fill) + len(extra) - profile.framing.added
+            frame[length : length + 4] = size.to_bytes(4, "little")
+            frames.append(bytes(frame) + fill + extra)
+        stream = b"".join(frames)
+        assert by_receiver(receiver, stream, sweep=True) == by_codec(profile, stream)
+    assert receiver.shapes_seen <= 2048
+
+
+def test_a_table_has_the_receiver_and_the_ring_for_tables() -> None:
+    profile = reference_profile()
+    assert isinstance(receiver_of(profile, 1000), NotifyReceiver)
+    assert isinstance(ring_of(profile, stations(profile, [1])[0]), NotifyRing)
