@@ -17,7 +17,7 @@ import trio
 from loadgen.drive.cpu_cost import StopWatch
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer, PeerBook, PeerKeeper
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import ACTIVE, CLOSED, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.presence import Presence
 from loadgen.drive.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
@@ -65,7 +65,7 @@ class DtlsLink:
         self.association = association
         self.endpoint: DatagramMseEndpoint | DatagramWlcEndpoint | None = None
         self.number = number
-        self.phase = Phase.HANDSHAKING
+        self.phase = HANDSHAKING
         self.started_ns = self.heard_ns = started_ns
         self.read = False
         self.farewell = b""
@@ -284,7 +284,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         now = self.clock()
         while self._timers and self._timers[0][0] <= now:
             _, serial, link = heapq.heappop(self._timers)
-            if serial == link.timer and link.phase is not Phase.CLOSED:
+            if serial == link.timer and link.phase is not CLOSED:
                 try:
                     await self.attend(link, now)
                 except (RemoteProtocolError, TransportFault) as error:
@@ -302,14 +302,14 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
                     self.plan.mse.setup_timeout / NS_PER_S, self.plan.dtls.retransmit / NS_PER_S
                 )
                 now = self.clock()
-                link.phase, link.heard_ns = Phase.SETTING_UP, now
+                link.phase, link.heard_ns = SETTING_UP, now
                 self.book.opened += 1
                 self.on_tunnel(link, now)
                 await self.converse(link, now)
         except EndOfStream as end:
-            if link.phase is Phase.ACTIVE:
+            if link.phase is ACTIVE:
                 self.take_of(link)
-                if link.phase is Phase.ACTIVE:
+                if link.phase is ACTIVE:
                     self.on_left()
                 self.end(link, orderly=True)
             else:
@@ -317,7 +317,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         except (RemoteProtocolError, TransportFault) as error:
             self.fault(link, error.kind)
         finally:
-            link.phase = Phase.CLOSED
+            link.phase = CLOSED
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _GOODBYE_S):
                 await self._say_goodbye(link)
             self.links.discard(link)
@@ -356,7 +356,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         """
         endpoint = link.endpoint
         assert endpoint is not None
-        while endpoint.outbox and link.phase is not Phase.CLOSED:
+        while endpoint.outbox and link.phase is not CLOSED:
             async with link.association.sending:
                 if datagram := _datagram_of(endpoint.outbox, link.association.most_bytes):
                     self._sent += 1
@@ -388,7 +388,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
             fault = unfilled(end - heard.position)
         if fault is not None:
             self.fault(link, fault.kind)
-        elif endpoint.left and link.phase is Phase.ACTIVE:
+        elif endpoint.left and link.phase is ACTIVE:
             self.on_left()
             self.end(link, orderly=True)
         return heard.notifications
@@ -401,9 +401,9 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
 
     def _look_at(self, link: DtlsLinkT, now_ns: int) -> bool:
         """Whether a link's session has come up just now; then it is active."""
-        if link.phase is not Phase.SETTING_UP or link.endpoint is None or not link.endpoint.active:
+        if link.phase is not SETTING_UP or link.endpoint is None or not link.endpoint.active:
             return False
-        link.phase = Phase.ACTIVE
+        link.phase = ACTIVE
         self.active += 1
         self.on_active(link, now_ns)
         return True
@@ -419,7 +419,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
     def close(self, link: DtlsLinkT) -> None:
         """End an active link in order; its peer is told, and not waited for."""
         self.take_of(link)
-        if link.phase is Phase.ACTIVE:
+        if link.phase is ACTIVE:
             assert link.endpoint is not None
             link.endpoint.outbox.clear()  # of answers nobody wants any more
             link.endpoint.say_end()
@@ -430,13 +430,13 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
     def fault(self, link: DtlsLinkT, kind: str) -> None:
         """The link failed: count it and let it go. Costs this link only."""
         self.take_of(link)
-        if link.phase is not Phase.CLOSED:
+        if link.phase is not CLOSED:
             self.recorder.count(f"errors.{self.phase_names[link.phase]}.{kind}")
             self.end(link, orderly=False)
 
     def end(self, link: DtlsLinkT, *, orderly: bool) -> None:
         """The link is over; its task ends by itself."""
-        if (phase := link.phase) is Phase.CLOSED:
+        if (phase := link.phase) is CLOSED:
             return
         self.part(link)
         self.on_gone(link, phase, orderly=orderly)
@@ -445,9 +445,9 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
     def withdraw(self, link: DtlsLinkT) -> None:
         """End a link because the run ends: in order if it is up, and otherwise it is nobody's failure."""
         self.take_of(link)
-        if link.phase is Phase.ACTIVE:
+        if link.phase is ACTIVE:
             self.close(link)
-        elif link.phase < Phase.ACTIVE:
+        elif link.phase < ACTIVE:
             self.part(link)
             self.on_withdrawn(link)
             link.scope.cancel()
@@ -455,11 +455,11 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
     def part(self, link: DtlsLinkT) -> None:
         """A link is over; its task ends by itself."""
         phase = link.phase
-        if phase is Phase.ACTIVE:
+        if phase is ACTIVE:
             link.notifications = self.notified(link)
         self.book.ended(link)
-        link.phase, link.timer = Phase.CLOSED, 0
-        if phase is Phase.ACTIVE:
+        link.phase, link.timer = CLOSED, 0
+        if phase is ACTIVE:
             self.active -= 1
         if link.endpoint is not None:
             link.endpoint.session.close()

@@ -15,7 +15,7 @@ from loadgen.drive.aaa import Aaa, Admission, count_verified
 from loadgen.drive.dtls import DtlsDriver, DtlsLinkT
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import server_statistics
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import HANDSHAKING
 from loadgen.drive.strangers import SILENT, Strangers
 from loadgen.scenario.plan import Use
 from loadgen.transport.dtls import Association, endpoint_of
@@ -133,13 +133,13 @@ class AcceptingDriver(DtlsDriver[DtlsLinkT]):
             self._unmet[link.association.hello] = None
             if len(self._unmet) > _MOST_UNMET:
                 del self._unmet[next(iter(self._unmet))]
-        if link.phase is Phase.HANDSHAKING:
+        if link.phase is HANDSHAKING:
             count_verified(self.recorder, link.association.verified)
             self.recorder.count("accept.fail" if link.association.refusal is None else "accept.reject")
         super().end(link, orderly=orderly)
 
     def withdraw(self, link: DtlsLinkT) -> None:
-        if link.phase is Phase.HANDSHAKING:
+        if link.phase is HANDSHAKING:
             count_verified(self.recorder, link.association.verified)
             self.recorder.count("accept.withdrawn")
         super().withdraw(link)
@@ -148,7 +148,7 @@ class AcceptingDriver(DtlsDriver[DtlsLinkT]):
         """End all links in order, but for those whose handshakes have failed already."""
         self.closing = True
         for link in list(self.links):
-            if link.phase is Phase.HANDSHAKING and (kind := link.association.failure) is not None:
+            if link.phase is HANDSHAKING and (kind := link.association.failure) is not None:
                 self.fault(link, kind)
             else:
                 self.withdraw(link)

@@ -16,7 +16,7 @@ from loadgen.drive.dtls_accept import AcceptingDriver
 from loadgen.drive.dtls_dial import DialingDriver
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.handshake_load import HandshakeLoad
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import CLOSED, HANDSHAKING, SETTING_UP, Phase
 from loadgen.scenario.schedule import RateStage
 from loadgen.transport.dtls import Association
 from loadgen.transport.tls import EndOfStream, TransportFault
@@ -40,7 +40,7 @@ class DtlsHandshake(DtlsLink):
 class DtlsHandshakeMseDriver(DialingDriver[DtlsHandshake]):
     """The handshakes of one worker: session by session of its share, round and round."""
 
-    phase_names: ClassVar[dict[Phase, str]] = {Phase.HANDSHAKING: "tls", Phase.SETTING_UP: "tls"}
+    phase_names: ClassVar[dict[Phase, str]] = {HANDSHAKING: "tls", SETTING_UP: "tls"}
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class DtlsHandshakeMseDriver(DialingDriver[DtlsHandshake]):
 class DtlsHandshakeWlcDriver(AcceptingDriver[DtlsLink]):
     """WLCs of which nothing is wanted but a handshake. They let the MSE say goodbye first."""
 
-    phase_names: ClassVar[dict[Phase, str]] = {Phase.HANDSHAKING: "accept", Phase.SETTING_UP: "close"}
+    phase_names: ClassVar[dict[Phase, str]] = {HANDSHAKING: "accept", SETTING_UP: "close"}
 
     def __init__(
         self,
@@ -183,15 +183,15 @@ class DtlsHandshakeWlcDriver(AcceptingDriver[DtlsLink]):
                 if fault.kind != "replaced":
                     raise
                 self.end(link, orderly=True)
-        if link.phase is not Phase.CLOSED:
+        if link.phase is not CLOSED:
             raise TransportFault("timeout")
 
     def on_gone(self, link: DtlsLink, phase: Phase, *, orderly: bool) -> None:
-        if not self.dialed_by_us and phase < Phase.SETTING_UP:
+        if not self.dialed_by_us and phase < SETTING_UP:
             self.recorder.count("handshakes.failed")
 
     def withdraw(self, link: DtlsLink) -> None:
-        if not self.dialed_by_us and link.phase is Phase.HANDSHAKING:
+        if not self.dialed_by_us and link.phase is HANDSHAKING:
             self.recorder.count("handshakes.withdrawn")
         super().withdraw(link)
 

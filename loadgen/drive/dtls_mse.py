@@ -12,7 +12,7 @@ from loadgen.drive.dtls_dial import DialingDriver
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.mse_sessions import PATIENCE_NS, MseSessions
 from loadgen.drive.peers import Peer
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import ACTIVE, CLOSED, HANDSHAKING, SETTING_UP, Phase
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
 from loadgen.session.datagrams import DatagramMseEndpoint
@@ -49,9 +49,9 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
     """The sessions that one worker dials."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
-        Phase.HANDSHAKING: "tls",
-        Phase.SETTING_UP: "session",
-        Phase.ACTIVE: "stream",
+        HANDSHAKING: "tls",
+        SETTING_UP: "session",
+        ACTIVE: "stream",
     }
 
     def __init__(
@@ -156,7 +156,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         while self._to_answer:
             link = next(iter(self._to_answer))
             del self._to_answer[link]
-            if link.phase is Phase.ACTIVE:
+            if link.phase is ACTIVE:
                 try:
                     await self.send_outbox(link)
                 except TransportFault as error:
@@ -165,13 +165,13 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
     def _withdraw_all(self) -> None:
         """Whatever is being set up."""
         for link in list(self.links):
-            if link.phase < Phase.ACTIVE:
+            if link.phase < ACTIVE:
                 self.withdraw(link)
 
     def fault(self, link: DtlsMseLink, kind: str) -> None:
         if self.mses.ended_by_wlcs_of_ours(link, kind):
             self.withdraw(link)
-        elif link.phase is Phase.HANDSHAKING and self.mses.dials_again(link, kind):
+        elif link.phase is HANDSHAKING and self.mses.dials_again(link, kind):
             self.part(link)
             link.scope.cancel()
         else:
@@ -179,7 +179,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
 
     def _close_quiet_ones(self, now_ns: int) -> None:
         for link in list(self.links):
-            if link.phase is Phase.ACTIVE and (now_ns > link.heard_ns + _QUIET_NS or now_ns > self._quiet_until_ns):
+            if link.phase is ACTIVE and (now_ns > link.heard_ns + _QUIET_NS or now_ns > self._quiet_until_ns):
                 self.close(link)
         if now_ns > self._quiet_until_ns:
             self._withdraw_all()
@@ -235,7 +235,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         now = self.clock()
         self.mses.withdraw_requests(link, now)
         self.take_of(link)
-        if link.phase is Phase.ACTIVE:
+        if link.phase is ACTIVE:
             self.mses.closes(link, now)
         super().close(link)
 
@@ -251,12 +251,12 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         self._reads.append(link)
         self._ends.append(start + len(data))
         self._times_ns.append(now_ns)
-        if link.phase is Phase.ACTIVE:
+        if link.phase is ACTIVE:
             # To check and record it a little later, together with others, does not change when it came.
             self.wake(now_ns + _GATHER_NS)
             return
         self._take()
-        if link.phase is not Phase.CLOSED:
+        if link.phase is not CLOSED:
             await self.attend(link, now_ns)
 
     def take_of(self, link: DtlsMseLink) -> None:
@@ -274,17 +274,17 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         starts = [0, *ends[:-1]]
         counts = [0] * len(reads)
         if len(reads) >= _MIN_SWEEP:
-            active = [link.phase is Phase.ACTIVE for link in reads]
+            active = [link.phase is ACTIVE for link in reads]
             counts = self.receiver.sweep_untrusted(starts, ends, active).tolist()
         taken = [(link.number, count, now) for link, count, now in zip(reads, counts, times_ns, strict=True) if count]
         for link, count, now, start, end in zip(reads, counts, times_ns, starts, ends, strict=True):
             if count:
                 assert link.endpoint is not None
                 link.endpoint.last_heard_ns = now
-            elif link.phase is not Phase.CLOSED:
+            elif link.phase is not CLOSED:
                 if found := self.take_untrusted(link, start, end, now):
                     taken.append((link.number, found, now))
-                if link.endpoint is not None and link.endpoint.outbox and link.phase is Phase.ACTIVE:
+                if link.endpoint is not None and link.endpoint.outbox and link.phase is ACTIVE:
                     self._to_answer[link] = None
         if taken:
             numbers, of_each, done_ns = zip(*taken, strict=True)

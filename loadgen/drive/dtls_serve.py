@@ -14,7 +14,7 @@ from loadgen.drive.dtls import DtlsLink
 from loadgen.drive.dtls_accept import AcceptingDriver
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import ACTIVE, CLOSED, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.wlc_sessions import WlcSessions, was_refused
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.datagrams import DatagramWlcEndpoint
@@ -37,9 +37,9 @@ class ServingDriver(AcceptingDriver[ServedLinkT]):
     """The controllers of one worker."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
-        Phase.HANDSHAKING: "accept",
-        Phase.SETTING_UP: "accept",
-        Phase.ACTIVE: "serve",
+        HANDSHAKING: "accept",
+        SETTING_UP: "accept",
+        ACTIVE: "serve",
     }
 
     def __init__(
@@ -121,7 +121,7 @@ class ServingDriver(AcceptingDriver[ServedLinkT]):
         self.take_untrusted(link, 0, len(data), now_ns)
         self.receiver.reset()
         await self.on_taken(link)
-        if link.phase is not Phase.CLOSED:
+        if link.phase is not CLOSED:
             await self.attend(link, now_ns)
 
     async def on_taken(self, link: ServedLinkT) -> None:
@@ -129,7 +129,7 @@ class ServingDriver(AcceptingDriver[ServedLinkT]):
 
     def on_active(self, link: ServedLinkT, now_ns: int) -> None:
         self.wlcs.came_up(link.number, link.started_ns, now_ns)
-        if self.wlcs.dismisses(link.number, Phase.ACTIVE):
+        if self.wlcs.dismisses(link.number, ACTIVE):
             self.belated.append(link)
             self.wake(now_ns)
 

@@ -14,7 +14,7 @@ from loadgen.drive.aaa import Aaa
 from loadgen.drive.dtls import TICK_NS
 from loadgen.drive.dtls_serve import ServedLink, ServingDriver
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import CLOSED, Phase
 from loadgen.drive.site_sessions import SiteSessions
 from loadgen.scenario.datagrams import OVERHEAD_BYTES
 from loadgen.scenario.schedule import RateStage
@@ -116,7 +116,7 @@ class DtlsSiteDriver(ServingDriver[DtlsSiteLink]):
 
     async def _send_taken(self, link: DtlsSiteLink) -> None:
         """Raises: TransportFault."""
-        while link.leaving and link.phase is not Phase.CLOSED:
+        while link.leaving and link.phase is not CLOSED:
             async with link.association.sending:
                 if not link.leaving:
                     return  # the other task has sent it

@@ -21,6 +21,7 @@ _MAX_SLEEP_NS = 100 * NS_PER_MS
 _STRETCH_NS = 4 * NS_PER_MS
 # In the place of events: epoll does not know the link.
 _UNWATCHED = -1
+_WRITE = Want.WRITE
 
 
 class Loop(Generic[LinkT]):
@@ -174,7 +175,7 @@ class Loop(Generic[LinkT]):
         """Have epoll tell what this link waits for."""
         assert link.tunnel is not None
         events = select.EPOLLIN
-        if link.tunnel.wants is Want.WRITE:
+        if link.tunnel.wants is _WRITE:
             events |= select.EPOLLOUT
         if link.watched == _UNWATCHED:
             self._epoll.register(link.fd, events)

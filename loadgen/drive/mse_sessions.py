@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer, PeerBook, PeerLink, peer_clocks
-from loadgen.drive.phase import GIVEN_UP, Phase
+from loadgen.drive.phase import ACTIVE, GIVEN_UP, Phase
 from loadgen.drive.presence import presence_of_sessions
 from loadgen.drive.redialing import Redialing
 from loadgen.drive.term import Term
@@ -160,7 +160,7 @@ class MseSessions(Generic[EndpointT]):
 
     def pending(self, links: Iterable[SessionLink]) -> int:
         """Sessions that are wanted, and neither up nor failed."""
-        coming = (link for link in links if link.phase < Phase.ACTIVE)
+        coming = (link for link in links if link.phase < ACTIVE)
         return self.wanted - self.dialed + sum(link.number < self.wanted for link in coming)
 
     def to_dial(self, now_ns: int, most: int, busy: Container[int]) -> Iterator[int]:
@@ -243,7 +243,7 @@ class MseSessions(Generic[EndpointT]):
     def gone(self, link: SessionLink, phase: Phase, *, orderly: bool) -> None:
         """A link ended; `phase` is where it stood."""
         self._stop(link, ours=orderly and self.wlcs_are_ours)
-        if phase is not Phase.ACTIVE:
+        if phase is not ACTIVE:
             self._recorder.count("sessions.failed")
             return
         self._recorder.count("sessions.closed" if orderly else "sessions.lost")
@@ -322,7 +322,7 @@ class MseSessions(Generic[EndpointT]):
         are being set up have until their time is over. After that, WLCs of ours end first: what is up at their end, and
         not yet at ours, is still closed in order, with all that was sent.
         """
-        coming = now_ns <= self.patience_until_ns and any(link.phase < Phase.ACTIVE for link in links)
+        coming = now_ns <= self.patience_until_ns and any(link.phase < ACTIVE for link in links)
         return not coming and (self.asker is None or not self.asker.awaits(now_ns))
 
     def gives_up(self, now_ns: int) -> bool:
@@ -332,7 +332,7 @@ class MseSessions(Generic[EndpointT]):
     def ended_by_wlcs_of_ours(self, link: SessionLink, kind: str) -> bool:
         """A fault is none: our own WLCs have ended, and break off what is being set up."""
         given_up = kind in GIVEN_UP or kind == "refused"
-        return self.halting and self.wlcs_are_ours and link.phase < Phase.ACTIVE and given_up
+        return self.halting and self.wlcs_are_ours and link.phase < ACTIVE and given_up
 
     def dials_again(self, link: SessionLink, kind: str) -> bool:
         """A fault is none: nobody was there yet, and the session is dialed again."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import ACTIVE, HANDSHAKING, Phase
 from loadgen.hosts import endpoint_shown
 from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.recorder import Recorder
@@ -141,7 +141,7 @@ class PeerBook:
 
     def ended(self, link: PeerLink) -> None:
         """A link is about to be dropped; its phase is still the one in which it ended."""
-        if link.phase > Phase.HANDSHAKING:
+        if link.phase > HANDSHAKING:
             self.closed += 1
         if (peer := link.peer) is None:
             return
@@ -223,7 +223,7 @@ class Census:
     def look_at(self, peer: Peer) -> None:
         question, link = self._question, peer.link
         self._seen += 1
-        up = link is not None and link.phase is Phase.ACTIVE and link.endpoint is not None
+        up = link is not None and link.phase is ACTIVE and link.endpoint is not None
         if up:
             self._active += 1
             self._offered[link.endpoint.offered] += 1  # type: ignore[union-attr]

@@ -18,7 +18,7 @@ from loadgen.drive.happenings import Happenings
 from loadgen.drive.links import LinkT, Reads
 from loadgen.drive.loop import Loop
 from loadgen.drive.peers import PeerBook, PeerKeeper
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import ACTIVE, CLOSED, CLOSING, CONNECTING, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.presence import Presence
 from loadgen.drive.reading import HandshakeLag, ReadLag
 from loadgen.drive.segments import SegmentWatch
@@ -47,8 +47,6 @@ _RECEIVE_BUFFER_BYTES = 1 << 20
 _MAX_OUTBOX = 256
 # With fewer chunks than this in a turn, scanning them one by one is cheaper than sweeping them together.
 _MIN_SWEEP = 6
-# Looking a member up in an enum costs as much as ten comparisons.
-_SETTING_UP, _ACTIVE = Phase.SETTING_UP, Phase.ACTIVE
 
 
 class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
@@ -99,7 +97,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
             if link is None:
                 if not self.partings.hear(fd):
                     self.on_other(fd)
-            elif link.phase < _SETTING_UP:
+            elif link.phase < SETTING_UP:
                 pending.append(link)
             else:
                 if events & _WRITABLE:
@@ -175,7 +173,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
     def fault(self, link: LinkT, kind: str) -> None:
         """The link failed: count it and let it go. Costs this link only."""
         self._take_of(link)
-        if link.phase is Phase.CLOSED:
+        if link.phase is CLOSED:
             return
         self.recorder.count(f"errors.{self.phase_names[link.phase]}.{kind}")
         self.end(link, orderly=False)
@@ -183,12 +181,12 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
     def close(self, link: LinkT, now_ns: int) -> None:
         """End an active link in order: say so once everything is written, and wait for the peer to say so too."""
         self._take_of(link)
-        if link.phase is not Phase.ACTIVE:
+        if link.phase is not ACTIVE:
             return
         self.active -= 1
         link.notifications = self.notified(link)
         self.on_gone(link, link.phase, orderly=True)
-        link.phase = Phase.CLOSING
+        link.phase = CLOSING
         self.arm(link, now_ns + CLOSE_TIMEOUT_NS)
         assert link.endpoint is not None
         link.endpoint.outbox.clear()  # of answers nobody wants any more
@@ -201,9 +199,9 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
     def withdraw(self, link: LinkT, now_ns: int) -> None:
         """End a link because the run, or its user, ends: in order if it is up, and otherwise it is nobody's failure."""
         self._take_of(link)
-        if link.phase is Phase.ACTIVE:
+        if link.phase is ACTIVE:
             self.close(link, now_ns)
-        elif link.phase < Phase.ACTIVE:
+        elif link.phase < ACTIVE:
             phase = link.phase
             self._drop(link)
             self.on_withdrawn(link, phase)
@@ -224,23 +222,23 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
     def advance(self, link: LinkT) -> None:
         """Go on with connecting or the handshake."""
         try:
-            if link.phase is Phase.CONNECTING:
+            if link.phase is CONNECTING:
                 self.on_connected(link)
-                link.phase = Phase.HANDSHAKING
+                link.phase = HANDSHAKING
                 link.tls_started_ns = self.clock()
             else:
                 self.handshake_reads.message(link)
             if not self.shake(link):
                 return
             now = self.clock()
-            link.phase = Phase.SETTING_UP
+            link.phase = SETTING_UP
             self.handshake_reads.done(link)
             self.book.opened += 1
             self.on_tunnel(link, now)
             if link.endpoint is not None:
                 self.send_outbox(link)
                 self._look_at(link, now)  # what we had to say may have been all
-            elif link.phase is not Phase.CLOSED:
+            elif link.phase is not CLOSED:
                 self.watch(link)
         except TransportFault as error:
             self.fault(link, error.kind)
@@ -263,7 +261,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         if not (times_ns := self._reads.times_ns):
             return
         # What active links brought may wait a little: when it came is noted.
-        if not self.sweeps or any(link.phase is not _ACTIVE for link in links):
+        if not self.sweeps or any(link.phase is not ACTIVE for link in links):
             self._take()
         elif self._read_since_ns is None:
             self._read_since_ns = times_ns[0]
@@ -303,14 +301,14 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         elif link.endpoint is None:
             if not self.on_end_of_stream(link, orderly=fault.orderly):
                 self.fault(link, fault.kind)
-        elif fault.orderly and link.phase >= Phase.ACTIVE and not link.tail:
+        elif fault.orderly and link.phase >= ACTIVE and not link.tail:
             assert link.tunnel is not None
             link.tunnel.close_notify()
             self._take_of(link)
-            if link.phase is Phase.ACTIVE:
+            if link.phase is ACTIVE:
                 self.on_left()
             self.end(link, orderly=True)
-        elif link.phase is Phase.CLOSING:
+        elif link.phase is CLOSING:
             self.end(link, orderly=fault.orderly)
         else:
             self.fault(link, "closed_mid_frame" if link.tail else link.endpoint.cause(fault.kind))
@@ -331,7 +329,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
             rest, counts = self._sweep(read)
         for index in rest:
             link, end, before = read.links[index], read.ends[index], self.receiver.notifications
-            if link.phase is not Phase.CLOSED:
+            if link.phase is not CLOSED:
                 done = self.take_untrusted(link, read.starts[index], end, read.times_ns[index])
                 counts[index] = self.receiver.notifications - before
                 if link.tunnel is not None:  # what it brought has not ended it
@@ -343,7 +341,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
     def _sweep(self, read: Reads[LinkT]) -> tuple[list[int], list[int]]:
         """Take everything that is nothing but notifications; returns the indexes of the rest, and each read's count."""
         # The state table's gate has nothing to add: an active session may bring any number, and stays active.
-        active = [link.phase is _ACTIVE for link in read.links]
+        active = [link.phase is ACTIVE for link in read.links]
         counts = every = self.receiver.sweep_untrusted(read.starts, read.ends, active).tolist()
         links, times_ns, rest = read.links, read.times_ns, []
         if 0 in counts:
@@ -360,7 +358,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         """Take the frames in `view[start:end]`; returns how far they are whole."""
         endpoint = link.endpoint
         assert endpoint is not None
-        closing = link.phase is Phase.CLOSING  # we said goodbye, and say nothing more
+        closing = link.phase is CLOSING  # we said goodbye, and say nothing more
         if closing and not self.sweeps:
             return end
         after = partial(self._after_control, link, now_ns)
@@ -376,7 +374,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
             self.fault(link, error.kind)
         if heard.notifications:
             self.on_notifications(link, heard.notifications, now_ns)
-        if endpoint.left and link.phase is Phase.ACTIVE:
+        if endpoint.left and link.phase is ACTIVE:
             self.on_left()
             self.close(link, now_ns)
         return heard.position
@@ -389,14 +387,14 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
 
     def _look_at(self, link: LinkT, now_ns: int) -> bool:
         """Whether a link's session has come up just now; then it is active."""
-        if link.phase is not _SETTING_UP or link.endpoint is None or not link.endpoint.active:
+        if link.phase is not SETTING_UP or link.endpoint is None or not link.endpoint.active:
             return False
         self.activate(link, now_ns)
         return True
 
     def activate(self, link: LinkT, now_ns: int) -> None:
         assert link.endpoint is not None
-        link.phase = Phase.ACTIVE
+        link.phase = ACTIVE
         self.active += 1
         self.on_active(link, now_ns)
         self.arm(link, link.endpoint.on_timer(now_ns))
@@ -406,7 +404,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         try:
             if not link.tunnel.flush():
                 return
-            if link.phase is Phase.CLOSING:
+            if link.phase is CLOSING:
                 self.watch(link)
                 self._say_goodbye(link)
             elif link.endpoint is not None:
@@ -419,7 +417,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         self._take_of(link)
         if serial != link.timer:  # what it brought has ended it, or changed when to come back
             return
-        if link.phase is Phase.CLOSING:
+        if link.phase is CLOSING:
             self.fault(link, "close_timeout")
             return
         if link.endpoint is None:
@@ -435,21 +433,21 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         """The link is over: close it at once, and tell `on_gone` unless it was closing already."""
         self._take_of(link)
         phase = link.phase
-        if phase is Phase.CLOSED:
+        if phase is CLOSED:
             return
-        if phase is Phase.ACTIVE:
+        if phase is ACTIVE:
             self.active -= 1
         self._drop(link)
-        if phase is not Phase.CLOSING:
+        if phase is not CLOSING:
             self.on_gone(link, phase, orderly=orderly)
 
     def _drop(self, link: LinkT) -> None:
         """Give a link's descriptor back."""
-        if link.phase is Phase.ACTIVE:
+        if link.phase is ACTIVE:
             link.notifications = self.notified(link)
         self.segments.ends(link)
         self.book.ended(link)
-        link.phase = Phase.CLOSED
+        link.phase = CLOSED
         self.remove(link)
         link.tail = b""  # its timer may keep the link for long: nothing that the peer has sent or asked for stays
         if link.endpoint is not None:

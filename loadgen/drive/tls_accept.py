@@ -16,7 +16,7 @@ from loadgen.drive.asides import Asides
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.peers import server_statistics
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import CLOSED, HANDSHAKING
 from loadgen.drive.strangers import GRACE_NS, SILENT, Strangers
 from loadgen.drive.tls import Shard
 from loadgen.session.wlc import WlcEndpoint
@@ -70,7 +70,7 @@ class WlcLink(Link):
     __slots__ = ("address", "answer", "asides", "heard_ns", "left_row", "number", "paused", "row")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int, address: tuple[str, int] = ("", 0)) -> None:
-        super().__init__(sock.fileno(), Phase.HANDSHAKING, started_ns)
+        super().__init__(sock.fileno(), HANDSHAKING, started_ns)
         self.tls_started_ns = started_ns
         self.address = address
         self.number = number
@@ -193,11 +193,11 @@ class ListeningShard(Shard[WlcLinkT]):
         self.fault(stranger, SILENT)
 
     def advance(self, link: WlcLinkT) -> None:
-        if link.phase is Phase.CLOSED:
+        if link.phase is CLOSED:
             return  # it had to go, in this very turn
         self.strangers.forget(link)
         super().advance(link)
-        if link.phase is Phase.HANDSHAKING and not link.paused:
+        if link.phase is HANDSHAKING and not link.paused:
             self.strangers.await_word(link, self.clock())
 
     def release(self, link: WlcLinkT) -> None:
@@ -307,13 +307,13 @@ class ListeningShard(Shard[WlcLinkT]):
         self.halted.set()  # this side begins nothing
 
     def withdraw(self, link: WlcLinkT, now_ns: int) -> None:
-        if link.phase is Phase.HANDSHAKING:
+        if link.phase is HANDSHAKING:
             self._count_verified(link)
             self.recorder.count("accept.withdrawn")
         super().withdraw(link, now_ns)
 
     def end(self, link: WlcLinkT, *, orderly: bool) -> None:
-        if link.phase is Phase.HANDSHAKING:
+        if link.phase is HANDSHAKING:
             self._count_verified(link)
             refused = link.tunnel is not None and link.tunnel.refusal is not None
             self.recorder.count("accept.reject" if refused else "accept.fail")

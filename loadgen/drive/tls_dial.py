@@ -10,7 +10,7 @@ from OpenSSL import SSL
 
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import CONNECTING
 from loadgen.drive.tls import Shard
 from loadgen.session.mse import MseEndpoint
 from loadgen.transport.tls import Tunnel, dial, dial_result
@@ -31,7 +31,7 @@ class MseLink(Link):
     __slots__ = ("due_ns", "index", "number", "service_ns", "socket", "tls_ns")
 
     def __init__(self, sock: socket.socket, started_ns: int, number: int) -> None:
-        super().__init__(sock.fileno(), Phase.CONNECTING, started_ns)
+        super().__init__(sock.fileno(), CONNECTING, started_ns)
         self.socket = sock
         self.number = number
         self.index = 0

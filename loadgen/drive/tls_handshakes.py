@@ -11,7 +11,7 @@ from OpenSSL import SSL
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.handshake_load import HandshakeLoad
-from loadgen.drive.phase import GIVEN_UP, Phase
+from loadgen.drive.phase import CONNECTING, GIVEN_UP, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_accept import ListeningShard, WlcLink
 from loadgen.drive.tls_dial import DialingShard, MseLink
@@ -24,10 +24,10 @@ class HandshakeMseShard(DialingShard):
     """The handshakes of one worker: session by session of its share, round and round."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
-        Phase.CONNECTING: "tcp",
-        Phase.HANDSHAKING: "tls",
+        CONNECTING: "tcp",
+        HANDSHAKING: "tls",
         # With TLS 1.3 the client is done before the server has seen its certificate: the refusal comes here.
-        Phase.SETTING_UP: "tls",
+        SETTING_UP: "tls",
     }
 
     def __init__(
@@ -115,7 +115,7 @@ class HandshakeMseShard(DialingShard):
 
     def fault(self, link: MseLink, kind: str) -> None:
         # A server that ends at once may do so before our goodbye has come: to that its kernel answers with a reset.
-        if kind == "reset" and link.phase is Phase.SETTING_UP and self._confirmed and self._given_ticket(link):
+        if kind == "reset" and link.phase is SETTING_UP and self._confirmed and self._given_ticket(link):
             self._let_in(link)
         else:
             super().fault(link, kind)
@@ -143,8 +143,8 @@ class HandshakeWlcShard(ListeningShard[WlcLink]):
 
     link_class = WlcLink
     phase_names: ClassVar[dict[Phase, str]] = {
-        Phase.HANDSHAKING: "accept",
-        Phase.SETTING_UP: "close",
+        HANDSHAKING: "accept",
+        SETTING_UP: "close",
     }
 
     def __init__(
@@ -196,18 +196,18 @@ class HandshakeWlcShard(ListeningShard[WlcLink]):
 
     def on_end_of_stream(self, link: WlcLink, *, orderly: bool) -> bool:
         assert link.tunnel is not None
-        if link.phase is not Phase.SETTING_UP:
+        if link.phase is not SETTING_UP:
             return False
         link.tunnel.close_notify()
         self.end(link, orderly=True)
         return True
 
     def on_gone(self, link: WlcLink, phase: Phase, *, orderly: bool) -> None:
-        if self._counting and phase < Phase.SETTING_UP:
+        if self._counting and phase < SETTING_UP:
             self.recorder.count("handshakes.failed")
 
     def on_withdrawn(self, link: WlcLink, phase: Phase) -> None:
-        if self._counting and phase < Phase.SETTING_UP:
+        if self._counting and phase < SETTING_UP:
             self.recorder.count("handshakes.withdrawn")
 
     def fault(self, link: WlcLink, kind: str) -> None:

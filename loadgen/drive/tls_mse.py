@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.mse_sessions import PATIENCE_NS, MseSessions
 from loadgen.drive.peers import Peer
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import ACTIVE, CLOSING, CONNECTING, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_dial import DialingShard, MseLink
 from loadgen.scenario.schedule import RateStage
@@ -28,11 +28,11 @@ class MseShard(DialingShard):
 
     sweeps = True
     phase_names: ClassVar[dict[Phase, str]] = {
-        Phase.CONNECTING: "tcp",
-        Phase.HANDSHAKING: "tls",
-        Phase.SETTING_UP: "session",
-        Phase.ACTIVE: "stream",
-        Phase.CLOSING: "close",
+        CONNECTING: "tcp",
+        HANDSHAKING: "tls",
+        SETTING_UP: "session",
+        ACTIVE: "stream",
+        CLOSING: "close",
     }
 
     def __init__(
@@ -56,7 +56,7 @@ class MseShard(DialingShard):
         self.mses.start_load(at_ns, stages)
 
     def end_load(self) -> None:
-        up = (link.number for link in self.links.values() if link.phase is Phase.ACTIVE)
+        up = (link.number for link in self.links.values() if link.phase is ACTIVE)
         self.mses.end_load(None if self.load_over.is_set() else up)
         super().end_load()
 
@@ -108,7 +108,7 @@ class MseShard(DialingShard):
         clock = self.clock
         for number in self.mses.to_ask(asker, now_ns):
             link = self.by_number.get(number)
-            if link is None or link.phase is not Phase.ACTIVE:
+            if link is None or link.phase is not ACTIVE:
                 continue
             tunnel, endpoint = link.tunnel, link.endpoint
             assert endpoint is not None
@@ -126,7 +126,7 @@ class MseShard(DialingShard):
 
     def _flush(self, link: MseLink) -> None:
         super()._flush(link)
-        if (asker := self.mses.asker) is not None and link.phase is Phase.ACTIVE:
+        if (asker := self.mses.asker) is not None and link.phase is ACTIVE:
             assert link.endpoint is not None
             asker.is_owed(link.endpoint)
 
@@ -161,7 +161,7 @@ class MseShard(DialingShard):
     def close(self, link: MseLink, now_ns: int) -> None:
         self.mses.withdraw_requests(link, now_ns)
         self._take_of(link)
-        if link.phase is Phase.ACTIVE:
+        if link.phase is ACTIVE:
             self.mses.closes(link, now_ns)
         super().close(link, now_ns)
 
@@ -205,20 +205,20 @@ class MseShard(DialingShard):
     def _withdraw_all(self, now_ns: int) -> None:
         """Whatever is being set up."""
         for link in list(self.links.values()):
-            if link.phase < Phase.ACTIVE:
+            if link.phase < ACTIVE:
                 self.withdraw(link, now_ns)
 
     def fault(self, link: MseLink, kind: str) -> None:
         if self.mses.ended_by_wlcs_of_ours(link, kind):
             self.withdraw(link, self.clock())
-        elif link.phase is Phase.CONNECTING and self.mses.dials_again(link, kind):
+        elif link.phase is CONNECTING and self.mses.dials_again(link, kind):
             self._drop(link)
         else:
             super().fault(link, kind)
 
     def _close_all(self, now_ns: int) -> None:
         for link in list(self.links.values()):
-            if link.phase is Phase.ACTIVE:
+            if link.phase is ACTIVE:
                 self.close(link, now_ns)
         if now_ns > self.mses.patience_until_ns:
             self._withdraw_all(now_ns)

@@ -12,7 +12,7 @@ from loadgen.drive.aaa import Aaa
 from loadgen.drive.asides import OLD_RECORD_BYTES, RECORD_BYTES, Asides
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import ACTIVE, CLOSING, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.tls_accept import ListeningShard, WlcLinkT
 from loadgen.drive.wlc_sessions import WlcSessions, was_refused
 from loadgen.nmsp.bulk import Int64s
@@ -29,10 +29,10 @@ class ServingShard(ListeningShard[WlcLinkT]):
     """The controllers of one worker; subclasses say what these have to tell, and when."""
 
     phase_names: ClassVar[dict[Phase, str]] = {
-        Phase.HANDSHAKING: "accept",
-        Phase.SETTING_UP: "accept",
-        Phase.ACTIVE: "serve",
-        Phase.CLOSING: "serve",
+        HANDSHAKING: "accept",
+        SETTING_UP: "accept",
+        ACTIVE: "serve",
+        CLOSING: "serve",
     }
 
     def __init__(
@@ -161,7 +161,7 @@ class ServingShard(ListeningShard[WlcLinkT]):
 
     def on_active(self, link: WlcLinkT, now_ns: int) -> None:
         self.wlcs.came_up(link.number, link.started_ns, now_ns)
-        if self.wlcs.dismisses(link.number, Phase.ACTIVE):
+        if self.wlcs.dismisses(link.number, ACTIVE):
             self._belated.append(link)
 
     def release(self, link: WlcLinkT) -> None:

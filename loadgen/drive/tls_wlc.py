@@ -12,7 +12,7 @@ from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import ACTIVE, Phase
 from loadgen.drive.ring_table import Singles
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_accept import WlcLink
@@ -264,7 +264,7 @@ class WlcShard(ServingShard[WlcLink]):
 
     def _flush(self, link: WlcLink) -> None:
         super()._flush(link)
-        if not self.owing.started or link.row < 0 or link.phase is not Phase.ACTIVE:
+        if not self.owing.started or link.row < 0 or link.phase is not ACTIVE:
             return
         if link.tunnel is None or link.tunnel.blocked:
             return

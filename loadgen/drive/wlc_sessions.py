@@ -11,7 +11,7 @@ from typing import Generic
 from loadgen.drive.controllers import make_controllers
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer
-from loadgen.drive.phase import Phase
+from loadgen.drive.phase import ACTIVE, SETTING_UP, Phase
 from loadgen.drive.presence import presence_of_visitors
 from loadgen.drive.term import Term
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
@@ -51,7 +51,7 @@ class WlcSessions:
         cuts it off does not know how far the other end is.
         """
         unwanted = self._users is not None and self._members[number] >= self._users
-        return unwanted and (phase is Phase.ACTIVE or not self.dialed_by_us)
+        return unwanted and (phase is ACTIVE or not self.dialed_by_us)
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         """Presence has begun with this load."""
@@ -87,11 +87,11 @@ class WlcSessions:
     def gone(self, number: int, host: str, phase: Phase, *, orderly: bool) -> None:
         """A link ended; `phase` is where it stood. Args: host: of its MSE."""
         if not self.dialed_by_us:
-            if phase is Phase.ACTIVE:
+            if phase is ACTIVE:
                 self._recorder.count("sessions.closed" if orderly else "sessions.lost")
             else:
                 self._recorder.count("sessions.failed")
-        if self.presence is not None and phase is Phase.ACTIVE:
+        if self.presence is not None and phase is ACTIVE:
             self.presence.went(number, self._clock(), f"MSE {host} {'left' if orderly else 'was lost'}")
 
     def withdrawn(self) -> None:
@@ -106,7 +106,7 @@ class WlcSessions:
 
 def was_refused(phase: Phase, endpoint: WlcEndpoint | None) -> bool:
     """An MSE that is withdrawn now was not cut off: it had been told that nothing is granted."""
-    return phase is Phase.SETTING_UP and endpoint is not None and endpoint.refused
+    return phase is SETTING_UP and endpoint is not None and endpoint.refused
 
 
 def _address_of(link: object) -> tuple[str, int] | None:

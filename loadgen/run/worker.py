@@ -107,7 +107,7 @@ class Worker:
 
     async def run(self) -> None:
         """Prepare, run until told to finish or the load is over, hand in the result."""
-        assignment = self._assignment
+        assignment, plan = self._assignment, self._assignment.plan
         addresses: tuple[tuple[str, int], ...] = ()
         try:
             if assignment.key_log is not None:
@@ -124,8 +124,10 @@ class Worker:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey, nursery)
             nursery.start_soon(self._report)
-            if (use := assignment.plan.use) is not Use.BOTH and not assignment.plan.sessions_per_user:
-                nursery.start_soon(self._tell_of_the_first if use is Use.SERVE_WLC else self._tell_of_the_last)
+            if not plan.sessions_per_user and plan.use is Use.SERVE_WLC:
+                nursery.start_soon(self._tell_of_the_first)
+            elif not plan.sessions_per_user and plan.use is not Use.BOTH and plan.load.kind is LoadKind.NOTIFY:
+                nursery.start_soon(self._tell_of_the_last)
             nursery.start_soon(self._tell_traces)
             nursery.start_soon(self._live)
             await self._shard_done.wait()

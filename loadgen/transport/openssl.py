@@ -4,8 +4,9 @@ Neither promises to keep any of it, so both have an upper bound in pyproject.tom
 `tests/transport/test_transport_insides.py` says of each part what it is for, and which one is gone.
 
 What is called for every record is OpenSSL's own function under a name of ours, with no call of Python's in between:
-pyOpenSSL's methods around them cost 2 us a call (a fifth of sending or receiving one small message), and its recv_into
-copies through a buffer of its own. What they return is judged by pyOpenSSL all the same.
+pyOpenSSL's methods around them cost 2 us a call (a fifth of sending or receiving one small message), its recv_into
+copies through a buffer of its own, and its do_handshake raises an exception, twice in each handshake, where there is
+only something to wait for. What they return is judged by pyOpenSSL all the same.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ _CHUNK_BYTES = 32768
 
 ssl_read: Callable[[Handle, Pointer, int], int] = _lib.SSL_read
 ssl_write: Callable[[Handle, Pointer, int], int] = _lib.SSL_write
+# Goes on with a handshake; 1: it is done. What anything else means, `ssl_error` tells (SSL_ERROR_*).
+ssl_handshake: Callable[[Handle], int] = _lib.SSL_do_handshake
+ssl_error: Callable[[Handle, int], int] = _lib.SSL_get_error
+WANT_READ: int = _lib.SSL_ERROR_WANT_READ
+WANT_WRITE: int = _lib.SSL_ERROR_WANT_WRITE
 pointer_to: Callable[[bytes | memoryview], Pointer] = _ffi.from_buffer
 # What OpenSSL has noted first; 0: nothing.
 first_error: Callable[[], int] = _lib.ERR_peek_error

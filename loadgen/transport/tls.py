@@ -15,12 +15,22 @@ import sys
 import termios
 from contextlib import suppress
 from enum import IntEnum
+from typing import NoReturn
 
 from OpenSSL import SSL
 
 from loadgen.transport import openssl, sslv2, verifying
 from loadgen.transport.address import socket_address
-from loadgen.transport.openssl import Pointer, first_error, pointer_to, raise_error, ssl_read, ssl_write
+from loadgen.transport.openssl import (
+    Pointer,
+    first_error,
+    pointer_to,
+    raise_error,
+    ssl_error,
+    ssl_handshake,
+    ssl_read,
+    ssl_write,
+)
 from loadgen.transport.tcp_info import Segments, segments_of
 from loadgen.transport.tickets import can_be_offered
 from loadgen.transport.trace import Happening, Observer
@@ -54,6 +64,12 @@ class Want(IntEnum):
     NOTHING = 0
     READ = 1
     WRITE = 2
+
+
+# Looking a member up in an enum costs as much as ten comparisons.
+_NOTHING = Want.NOTHING
+# What a handshake that goes on waits for, by what OpenSSL says.
+_WANTED = {openssl.WANT_READ: Want.READ, openssl.WANT_WRITE: Want.WRITE}
 
 
 class TransportFault(Exception):
@@ -126,7 +142,7 @@ class Tunnel:
             self._connection.set_info_callback(observer.tell_state)
         self._pending: bytes | None = None
         self.blocked = False
-        self.wants = Want.NOTHING
+        self.wants = _NOTHING
         self.refusal: str | None = None
         self.refused_certificate: bytes | None = None
         self.refused = False
@@ -177,14 +193,20 @@ class Tunnel:
         return done
 
     def _shake(self) -> bool:
+        result = ssl_handshake(self._ssl)
+        if result != 1:
+            if (wanted := _WANTED.get(ssl_error(self._ssl, result))) is None:
+                self._not_shaken(result)
+            self.wants = wanted
+            return False
+        self.wants = _NOTHING
+        self.resumed = openssl.is_resumed(self._connection)
+        self._unheard = not self._server and not self.confirmed()
+        return True
+
+    def _not_shaken(self, result: int) -> NoReturn:
         try:
-            self._connection.do_handshake()
-        except SSL.WantReadError:
-            self.wants = Want.READ
-            return False
-        except SSL.WantWriteError:
-            self.wants = Want.WRITE
-            return False
+            raise_error(self._connection, self._ssl, result)
         except SSL.Error as error:
             verifying.reraise(self)
             kind = self.refusal or kind_of_error(error)
@@ -194,10 +216,7 @@ class Tunnel:
                 kind = sslv2.KIND
             self.refused = not (isinstance(error, SSL.SysCallError) or kind.startswith("alert_"))
             raise TransportFault(kind) from error
-        self.wants = Want.NOTHING
-        self.resumed = openssl.is_resumed(self._connection)
-        self._unheard = not self._server and not self.confirmed()
-        return True
+        raise AssertionError("unreachable: pyOpenSSL raises whatever a handshake that has failed means")
 
     def confirmed(self) -> bool:
         """Whether a finished handshake means that the peer took our certificate: a client of TLS 1.3 is done first."""
@@ -335,7 +354,7 @@ class Tunnel:
                 self._pending = data  # it never went: `unacknowledged_bytes`
                 raise
         if not self.blocked:
-            self.wants = Want.NOTHING
+            self.wants = _NOTHING
         return not self.blocked
 
     def unread(self) -> bool:
@@ -395,8 +414,8 @@ def dial(address: tuple[str, int]) -> socket.socket:
     """
     sock = None
     try:
-        sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         result = sock.connect_ex(socket_address(*address))
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
@@ -29,6 +29,13 @@ class Told:
 
     async def send(self, value: object) -> None:
         self.values.append((trio.current_time(), value))
+
+
+class Silent(Told):
+    """One over which nothing comes."""
+
+    async def receive(self) -> NoReturn:
+        await trio.sleep_forever()
 
 
 @pytest.mark.parametrize("name", ["sessions.established", "handshakes.attempted"])
@@ -74,6 +81,29 @@ def test_that_the_last_session_has_gone_is_told_before_the_interval_is_over() ->
     assert isinstance(value, Progress)
     assert value.active == 0
     assert 0 <= told_s - left_s <= 0.05
+
+
+@pytest.mark.parametrize(("load", "looks"), [({"rate": 1}, True), ({"kind": "handshake"}, False)])
+def test_where_there_are_no_sessions_nobody_looks_for_the_last(
+    load: dict[str, Any], looks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty times a second, that would be a part of what handshakes cost."""
+    looking: list[Worker] = []
+
+    async def look(worker: Worker) -> None:
+        looking.append(worker)
+
+    monkeypatch.setattr(Worker, "_tell_of_the_last", look)
+    scenario, profile = scenario_untrusted({"name": "none", "load": load}, Path("none.toml"))
+    worker, _ = made(Role.MSE, make_plan(scenario, profile, use=Use.SERVE_MSE), profile, Silent())
+    worker._shard = None  # nobody has told it to dial
+
+    async def main() -> None:
+        with trio.move_on_after(1):
+            await worker.run()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert looking == [worker] * looks
 
 
 def test_mses_are_dialed_from_when_their_worker_is_ready() -> None:

@@ -32,7 +32,7 @@ TRANSPORT = ROOT / "loadgen" / "transport"
 
 PYOPENSSL = {
     "SSL.Connection._ssl": "the handle that OpenSSL's own functions take",
-    "SSL.Connection._raise_ssl_error": "what a read or a write of nothing means",
+    "SSL.Connection._raise_ssl_error": "what a read or a write of nothing means, and a handshake that failed",
     "SSL.Connection._reverse_mapping": "from the handle that a verification has to its connection, and its tunnel",
     "SSL.Context._context": "contexts for what pyOpenSSL has no method for: signatures, messages, verifying",
     "SSL.Context._verify_callback": "keeps our callback alive for as long as the context lives",
@@ -48,6 +48,10 @@ PYOPENSSL = {
 OPENSSL = {
     "SSL_read": "a record's bytes without a copy",
     "SSL_write": "a record's bytes without a copy",
+    "SSL_do_handshake": "a handshake that waits, without an exception",
+    "SSL_get_error": "what it waits for",
+    "SSL_ERROR_WANT_READ": "what it waits for",
+    "SSL_ERROR_WANT_WRITE": "what it waits for",
     "SSL_set_fd": "back to the socket, once memory is not needed",
     "SSL_set_bio": "a handshake in memory: an answer that waits; a first write whose reader may have refused us",
     "BIO_new": "that memory",
