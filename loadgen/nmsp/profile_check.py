@@ -266,6 +266,9 @@ class _Check(FieldCheck):
             elif field.type not in allowed:
                 self.add(f"{at}.type", " or ".join(allowed), field.type)
             most += self.element(at, elements, field.id, width_of(field))
+        align = part.align if isinstance(part, RecordDocument) else self.framing.align
+        if 0 in taken and TYPES[elements.type][2] + TYPES[elements.length][2] < align:
+            self.add(f"{where}.elements", "ids that are not 0, where zeros fill up", f"{taken[0]} with id 0")
         return most
 
     def element(self, at: str, elements: ElementsDocument, number: int, value_bytes: int) -> int:

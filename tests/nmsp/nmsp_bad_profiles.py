@@ -663,6 +663,15 @@ BAD_LAYOUTS: dict[str, tuple[Edit, list[str]]] = {
         ),
         [f"{NOTIFY}.tail: expected nothing: where it begins behind elements is not known with padding, found a table"],
     ),
+    "an element that looks like padding": (
+        lambda d: (
+            stations(d, elements={"type": "u8", "length": "u8"}, length="spare", align=4)["fields"][2].pop("value"),
+            stations_of(d)["repeat"].pop("count"),
+            stations_of(d)["repeat"].update(id=0),
+            stations_of(d)["fields"].pop(1),
+        ),
+        ["records.station.elements: expected ids that are not 0, where zeros fill up, found its records with id 0"],
+    ),
     "a tail with a field that is in front, too": (
         lambda d: notify(d).update(tail={"size": 1, "fields": [{"name": "subservice", "type": "u8", "offset": 0}]}),
         [f"{NOTIFY}.tail.fields[0] (subservice): expected a name of its own, found a second field of that name"],

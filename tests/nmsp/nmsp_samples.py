@@ -6,9 +6,11 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
+from nmsp_by_hand import BITS, NS, fields_by_hand, table_by_hand
 
 import loadgen.nmsp.profile as profile_module
 from loadgen.errors import RemoteProtocolError
@@ -19,7 +21,15 @@ from loadgen.nmsp.dialogue import needed
 from loadgen.nmsp.messages import Kind, MeasurementNotify, Message, Reading, Unsupported
 from loadgen.nmsp.parts import Record
 from loadgen.nmsp.profile import WireProfile
-from loadgen.nmsp.profile_document import SIZED, ElementDocument, FieldDocument
+from loadgen.nmsp.profile_check import shape_of
+from loadgen.nmsp.profile_document import (
+    ElementDocument,
+    ElementsDocument,
+    FieldDocument,
+    MessageDocument,
+    ProfileDocument,
+    RecordDocument,
+)
 
 # For every property test here: the same examples in every run, and no verdict on how fast the machine is.
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
@@ -170,8 +180,6 @@ size = 9
 fields = [{ name = "tag_mac", type = "mac", offset = 0 }, { name = "tx_power", type = "i16", offset = 7 }]
 """
 
-_BITS = {"u8": 8, "u16": 16, "u32": 32, "u64": 64, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
-
 
 def reference_document() -> dict[str, Any]:
     """The reference profile as TOML gives it, to be changed."""
@@ -201,67 +209,17 @@ def _inline(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-# -- bytes laid out by hand: offsets and int.to_bytes, neither struct nor numpy ----------------------------------------
-
-
-def _raw(profile: WireProfile, kind: str, value: Any, size: int | None = None) -> bytes:
-    """One value's bytes; text and bytes are filled up to `size`."""
-    if kind == "text":
-        value = value.encode()
-    if kind in ("mac", *SIZED):
-        return bytes(value).ljust(size or 0, b"\0")
-    return int(value).to_bytes(_BITS[kind] // 8, profile.document.byte_order, signed=kind.startswith("i"))
+# -- bytes that are wrong on purpose -----------------------------------------------------------------------------------
 
 
 def by_hand(profile: WireProfile, fields: tuple[FieldDocument, ...], size: int, values: dict[str, Any]) -> bytes:
     """A record's bytes, from the document's offsets alone."""
-    out = bytearray(size)
-    for field in fields:
-        value = field.value if field.value is not None else values[field.name]
-        raw = _raw(profile, field.type, value, field.size)
-        out[field.offset : field.offset + len(raw)] = raw
-    return bytes(out)
+    return fields_by_hand(profile.document.byte_order, fields, size, values, {})
 
 
 def body_by_hand(profile: WireProfile, message: Message) -> bytes:
     """A message's body, from the document alone."""
-    document = profile.document
-    layout = document.messages[KIND_OF[type(message)].label]
-    values = {name: getattr(message, name) for name in message.__struct_fields__}
-    repeat, elements, records = layout.repeat, layout.elements, []
-    if repeat is not None:
-        repeated = next(values[name] for name in values if isinstance(values[name], tuple))
-        record = document.records[repeat.record]
-        for each in repeated:
-            fields = {name: getattr(each, name) for name in each.__struct_fields__}
-            records.append(by_hand(profile, record.fields, record.size, fields))
-        if repeat.count is not None:
-            values[repeat.count] = len(records)
-    body = by_hand(profile, layout.fields, layout.size, values)
-    if repeat is None or repeat.id is None:
-        body += b"".join(records)
-    if elements is None:
-        return body
-    found = [(repeat.id, record) for record in records] if repeat is not None and repeat.id is not None else []
-    needed = profile.layouts[KIND_OF[type(message)]].needed
-    found += [
-        (field.id, _raw(profile, field.type, values[field.name]))
-        for field in elements.fields
-        if field.type not in SIZED or values[field.name] or field.name in needed
-    ]
-    for number, value in found:
-        head = [_raw(profile, elements.type, number)]
-        counted = len(value)
-        if elements.length_counts == "element":
-            counted += (_BITS[elements.type] + _BITS[elements.length]) // 8
-        body += b"".join([*head, _raw(profile, elements.length, counted), value])
-    return body
-
-
-def frame_by_hand(profile: WireProfile, message: Message, transaction: int = 0) -> bytes:
-    """A message's frame, from the document alone."""
-    layout = profile.document.messages[KIND_OF[type(message)].label]
-    return raw_frame(profile, layout.id, body_by_hand(profile, message), transaction)
+    return table_by_hand(profile.document, profile.document.messages[KIND_OF[type(message)].label], message)
 
 
 def raw_frame(
@@ -288,13 +246,24 @@ def field_values(kind: str, size: int = 6) -> st.SearchStrategy[Any]:
     if kind == "text":  # NULs at the end are what fills a field up
         texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=size)
         return texts.filter(lambda text: len(text.encode()) <= size)
-    bits = _BITS[kind]
+    bits = BITS[kind]
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if kind.startswith("i") else (0, (1 << bits) - 1)
     return st.sampled_from((low, high)) | st.integers(low, high)
 
 
+def _time_values(field: FieldDocument | ElementDocument) -> st.SearchStrategy[int]:
+    """Times that a field tells exactly; an int64 holds them all."""
+    unit, bits = field.unit or "", 8 * (field.size or 0)
+    if unit in NS:
+        return st.integers(0, min((1 << bits) - 1, ((1 << 63) - 1) // NS[unit])).map(lambda many: many * NS[unit])
+    step = 1000 if unit == "s+us" else 1
+    return st.tuples(st.integers(0, (1 << 32) - 1), st.integers(0, 10**9 // step - 1)).map(
+        lambda pair: pair[0] * 10**9 + pair[1] * step
+    )
+
+
 def record_values(record: Record) -> st.SearchStrategy[dict[str, Any]]:
-    """Values for the fields of a record that are no constants."""
+    """Values for the fields of a record that are no constants, and no times."""
     return st.fixed_dictionaries(
         {
             name: field_values(record.types[name], record.widths[name])
@@ -304,26 +273,50 @@ def record_values(record: Record) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def _element_values(field: ElementDocument) -> st.SearchStrategy[Any]:
-    if field.type == "bytes":
-        return st.binary(max_size=field.size)
-    return field_values(field.type, field.size or 6)
+def _value_of(field: FieldDocument | ElementDocument) -> st.SearchStrategy[Any]:
+    return _time_values(field) if field.type == "time" else field_values(field.type, field.size or 6)
+
+
+def _element_values(field: ElementDocument, elements: ElementsDocument, default: object) -> st.SearchStrategy[Any]:
+    """Bytes fill whole units, or come back with zeros; what may be missing and is empty is not sent."""
+    if field.type != "bytes":
+        return _value_of(field)
+    head = (BITS[elements.type] + BITS[elements.length]) // 8 if elements.length_counts == "element" else 0
+    sizes = [n for n in range((field.size or 0) + 1) if (n + head) % elements.length_unit == 0 and (n or not default)]
+    made = st.sampled_from(sizes).flatmap(lambda n: st.binary(min_size=n, max_size=n)) if sizes else None
+    if default is msgspec.NODEFAULT:
+        return made if made is not None else st.nothing()
+    return st.just(default if not sizes else b"") if made is None else made
 
 
 def messages(profile: WireProfile, kind: Kind) -> st.SearchStrategy[Message]:
-    """Any message of a kind that the profile can carry."""
-    layout = profile.layouts[kind]
+    """Any message of a kind that the profile can carry, such that it comes back as it was."""
+    return values_of(profile.document, profile.document.messages[kind.label], profile.layouts[kind].struct)
+
+
+def values_of(
+    document: ProfileDocument, table: MessageDocument | RecordDocument, struct: type[msgspec.Struct]
+) -> st.SearchStrategy[Any]:
+    """Any message or record that a table carries."""
+    repeat, counters = table.repeat, {table.length if isinstance(table, RecordDocument) else None}
+    counters |= {None if repeat is None else repeat.count}
     values: dict[str, st.SearchStrategy[Any]] = {
-        name: field_values(layout.body.types[name], layout.body.widths[name])
-        for name in layout.body.names
-        if name not in layout.body.constants and (layout.repeat is None or name != layout.repeat.counter)
+        field.name: _value_of(field)
+        for field in (*table.fields, *(() if table.tail is None else table.tail.fields))
+        if field.value is None and field.name not in counters
     }
-    if (repeat := layout.repeat) is not None:
-        each = record_values(repeat.record).map(lambda values: repeat.struct(**values))
-        values[repeat.name] = st.lists(each, max_size=min(repeat.max, 16)).map(tuple)
-    if layout.elements is not None:
-        values |= {field.name: _element_values(field) for field in layout.elements.fields.values()}
-    return st.fixed_dictionaries(values).map(lambda values: layout.struct(**values))
+    if repeat is not None:
+        shape = shape_of(struct)
+        assert shape.repeated is not None
+        name, repeated = shape.repeated
+        each = values_of(document, document.records[repeat.record], repeated)
+        values[name] = st.lists(each, max_size=min(repeat.max, 16)).map(tuple)
+    if table.elements is not None:
+        defaults = {field.name: field.default for field in msgspec.structs.fields(struct)}
+        values |= {
+            field.name: _element_values(field, table.elements, defaults[field.name]) for field in table.elements.fields
+        }
+    return st.fixed_dictionaries(values).map(lambda found: struct(**found))
 
 
 def notify(sequence: int, readings: int, subservice: int = 0) -> MeasurementNotify:
@@ -369,6 +362,23 @@ def outcome(codec: Codec, msg_id: int, body: memoryview) -> Kind | str:
         return KIND_OF[type(codec.decode_untrusted(msg_id, body))]
     except RemoteProtocolError as fault:
         return fault.kind
+
+
+def read_frame(profile: WireProfile, frame: bytes) -> tuple[Message, int]:
+    """A frame's message and its transaction, read as a session does.
+
+    Raises:
+        RemoteProtocolError: whatever is wrong with it.
+    """
+    framing = profile.framing
+    header = framing.header.struct.unpack_from(frame)
+    size = framing.size_untrusted(header)
+    if size != len(frame):
+        raise RemoteProtocolError("malformed", f"a frame of {size} bytes in {len(frame)}")
+    number, view = framing.id_of(header), memoryview(frame)
+    framing.check_untrusted(profile.kinds.get(number), header, view)
+    body = view[framing.head : len(frame) - framing.foot]
+    return Codec(profile).decode_untrusted(number, body), framing.transaction_of(header)
 
 
 class Received(NamedTuple):

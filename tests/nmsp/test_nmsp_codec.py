@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nmsp_samples import REPEATABLE, field_values, frame_by_hand, messages, notify, outcome, raw_frame
+from nmsp_by_hand import frame_by_hand
+from nmsp_samples import REPEATABLE, field_values, messages, notify, outcome, raw_frame
 
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF

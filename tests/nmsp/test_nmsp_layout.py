@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nmsp_samples import REPEATABLE, by_hand, frame_by_hand, messages, record_values
+from nmsp_by_hand import frame_by_hand
+from nmsp_samples import REPEATABLE, by_hand, messages, record_values
 
 from loadgen.nmsp.messages import Kind, MeasurementNotify
 from loadgen.nmsp.parts import Record

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nmsp_samples import OTHER_TOML, REPEATABLE, frame_by_hand, messages, notify, receive, reference_document
+from nmsp_by_hand import frame_by_hand
+from nmsp_samples import OTHER_TOML, REPEATABLE, messages, notify, read_frame, receive, reference_document
 from thoroughness import examples
 
 from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing, Stations
@@ -26,7 +27,19 @@ from loadgen.strict import convert_leniently_untrusted
 Document = dict[str, Any]
 Draw = Callable[..., Any]
 
-TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "mac", "text", "bytes", "u24")
+TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "mac", "text", "bytes", "time", "u24")
+CODES = ("u8", "u16", "u32")
+WORDS = (1, 2, 4, 8)
+TIMES = {"s": 4, "ms": 8, "us": 4, "ns": 8, "s+us": 8, "s+ns": 8, "s+frac": 8}
+CHECKSUMS = {
+    "crc-32": "u32",
+    "crc-16/ibm-3740": "u16",
+    "crc-16/xmodem": "u16",
+    "crc-16/kermit": "u16",
+    "crc-16/ibm-sdlc": "u16",
+    "sum": "u8",
+    "internet": "u16",
+}
 # Numbers at which something happens: field widths, limits, one beside them.
 NUMBERS = (-1, 0, 1, 2, 3, 6, 8, 12, 16, 255, 256, 500, 16384, 16385, 65535, 65536, 1 << 24, (1 << 24) + 1, 1 << 65)
 NAMES = (
@@ -62,10 +75,16 @@ def _field(document: Document, draw: Draw) -> None:
     key = draw(st.sampled_from(sorted(k for k, v in table.items() if not isinstance(v, dict | list))))
     values = {
         "type": st.sampled_from(TYPES),
-        "length": st.sampled_from(("u8", "u16", "u32")),
+        "length": st.sampled_from((*CODES, *NAMES)),
         "name": st.sampled_from(NAMES),
         "byte_order": st.sampled_from(("big", "little")),
-        "length_counts": st.sampled_from(("frame", "body", "value", "element")),
+        "length_counts": st.sampled_from(("frame", "body", "rest", "value", "element")),
+        "unit": st.sampled_from(sorted(TIMES)),
+        "epoch": st.sampled_from(("unix", "session")),
+        "kind": st.sampled_from(sorted(CHECKSUMS)),
+        "count_unit": st.sampled_from(("record", *WORDS)),
+        "length_unit": st.sampled_from(WORDS),
+        "align": st.sampled_from(WORDS),
         "record": st.sampled_from(sorted(document["records"])),
         "count": st.sampled_from(NAMES),
     }
@@ -87,25 +106,142 @@ def _add(document: Document, draw: Draw) -> None:
     draw(st.sampled_from(tables(document)))[key] = draw(extra[key])
 
 
+def _named(draw: Draw, tables: Document) -> Document:
+    found = tables[draw(st.sampled_from(sorted(tables)))]
+    return found if isinstance(found, dict) else {}  # a stray key among them
+
+
 def _to_elements(document: Document, draw: Draw) -> None:
-    """Some fields of a message, or its records, into elements; what is behind them stays where it is."""
-    message = document["messages"].get(draw(st.sampled_from(sorted(document["messages"]))), {})
-    if "fields" not in message:
+    """Some fields of a message or a record, or its records, into elements; what is behind them stays where it is."""
+    part = _named(draw, document["records" if draw(st.integers(0, 3)) == 0 else "messages"])
+    if "fields" not in part:
         return
-    counter = message.get("repeat", {}).get("count")
-    moved = [f for f in message["fields"] if "value" not in f and f.get("name") != counter and draw(st.booleans())]
-    message["fields"] = [f for f in message["fields"] if f not in moved]
-    fields = [{k: v for k, v in f.items() if k != "offset"} | {"id": draw(st.integers(1, 60))} for f in moved]
-    codes = st.sampled_from(("u8", "u16", "u32"))
-    message["elements"] = {
+    counter = part.get("repeat", {}).get("count")
+    kept = (counter, part.get("length"))
+    moved = [f for f in part["fields"] if "value" not in f and f.get("name") not in kept and draw(st.booleans())]
+    part["fields"] = [f for f in part["fields"] if f not in moved]
+    fields = [{k: v for k, v in f.items() if k != "offset"} | {"id": draw(st.integers(0, 60))} for f in moved]
+    codes = st.sampled_from(CODES)
+    part["elements"] = {
         "type": draw(codes),
         "length": draw(codes),
         "length_counts": draw(st.sampled_from(("value", "element"))),
+        "length_unit": draw(st.sampled_from(WORDS)),
+        "align": draw(st.sampled_from(WORDS)),
         "fields": fields,
     }
     if counter is not None and draw(st.booleans()):
-        message["repeat"] = {k: v for k, v in message["repeat"].items() if k != "count"} | {"id": 61}
-        message["fields"] = [f for f in message["fields"] if f.get("name") != counter]
+        part["repeat"] = {k: v for k, v in part["repeat"].items() if k != "count"} | {"id": 61}
+        part["fields"] = [f for f in part["fields"] if f.get("name") != counter]
+
+
+def _behind(part: Document, kind: str, name: str, **more: Any) -> None:
+    """Another field at the end."""
+    bytes_of = more.get("size") or {"u8": 1, "u16": 2, "u32": 4, "u64": 8}[kind]
+    if isinstance(part.get("fields"), list) and isinstance(part.get("size"), int):
+        part["fields"] = [*part["fields"], {"name": name, "type": kind, "offset": part["size"], **more}]
+        part["size"] += bytes_of
+
+
+def _header(document: Document, draw: Draw) -> None:
+    """Other ids, lengths, constants, numbers of frames; without transaction."""
+    header = document["header"]
+    header["length_counts"] = draw(st.sampled_from(("frame", "body", "rest")))
+    header["align"] = draw(st.sampled_from(WORDS))
+    header["length_unit"] = draw(st.sampled_from((1, 1, 2, 4)))
+    fields = {f.get("name"): f for f in header.get("fields", ())}
+    if draw(st.booleans()) and "msg_id" in fields and "offset" in fields["msg_id"]:
+        at = fields["msg_id"]["offset"]
+        fields["msg_id"] |= {"name": "msg_type", "type": "u8"}
+        header["fields"].append({"name": "msg_subtype", "type": "u8", "offset": at + 1})
+    if draw(st.booleans()):
+        header["fields"] = [f for f in header.get("fields", ()) if f.get("name") != "transaction"]
+    if draw(st.booleans()):
+        _behind(
+            header, draw(st.sampled_from((*CODES, "u64"))), "frame_number", first=draw(st.sampled_from((0, 1, 255)))
+        )
+    if draw(st.booleans()):
+        _behind(header, draw(st.sampled_from((*CODES, "u64"))), "acknowledged")
+    if draw(st.booleans()):
+        made = draw(st.sampled_from((("request", "response", "notification"), ("wlc", "mse"))))
+        _behind(header, "u8", "class", values={name: 200 + index for index, name in enumerate(made)})
+    if draw(st.booleans()):
+        _behind(header, "u8", "extra", value=7)
+        _named(draw, document["messages"])["header"] = {"extra": draw(st.integers(0, 255))}
+
+
+def _seal(document: Document, draw: Draw) -> None:
+    """A trailer, and a checksum there or in the header."""
+    if draw(st.booleans()):
+        document["trailer"] = {"size": 0, "fields": []}
+        _behind(document["trailer"], "u16", "end", value=0xABCD)
+    kind = draw(st.sampled_from(sorted(CHECKSUMS)))
+    parts = st.sampled_from(
+        (["header", "body"], ["header"], ["body"], ["body", "trailer"], ["header", "body", "trailer"])
+    )
+    document["checksum"] = {"kind": kind, "over": draw(parts)}
+    _behind(document.get("trailer", document["header"]), CHECKSUMS[kind], "checksum")
+
+
+def _time(document: Document, draw: Draw) -> None:
+    """A device's time in a notification, at a place, in an element or in the tail."""
+    message = _named(draw, {k: v for k, v in document["messages"].items() if k.endswith("_notify")} or {"none": {}})
+    unit, epoch = draw(st.sampled_from(sorted(TIMES))), draw(st.sampled_from(("unix", "session")))
+    more = {"size": TIMES[unit], "unit": unit, "epoch": epoch}
+    if "elements" in message and isinstance(message["elements"].get("fields"), list):
+        message["elements"]["fields"].append({"name": "time", "type": "time", "id": 77, **more})
+    elif draw(st.booleans()):
+        _behind(message, "time", "time", **more)
+    else:
+        message["tail"] = {"size": 0, "fields": []}
+        _behind(message["tail"], "time", "time", **more)
+
+
+def _tail(document: Document, draw: Draw) -> None:
+    """The last fields of a message or a record behind everything else."""
+    part = _named(draw, document[draw(st.sampled_from(("records", "messages")))])
+    counted = (part.get("repeat", {}).get("count"), part.get("length"))
+    moved = [f for f in part.get("fields", [])[-2:] if f.get("name") not in counted and "offset" in f]
+    if not moved or "tail" in part:
+        return
+    first = min(f["offset"] for f in moved)
+    part["fields"] = [f for f in part["fields"] if f not in moved]
+    part["tail"] = {"size": 90, "fields": [f | {"offset": f["offset"] - first} for f in moved]}
+
+
+def _stations(document: Document, draw: Draw) -> None:
+    """Several stations in a measurement notification, each with its readings."""
+    notify = document["messages"].get("measurement_notify", {})
+    if "repeat" not in notify or "station" in document["records"]:
+        return
+    station: Document = {"size": 0, "fields": [], "repeat": notify["repeat"]}
+    _behind(station, "mac", "station_mac", size=6)
+    del station["fields"][-1]["size"]
+    counter = notify["repeat"].get("count")
+    if counter is not None:
+        _behind(station, draw(st.sampled_from(CODES)), counter)
+    notify["fields"] = [f for f in notify.get("fields", ()) if f.get("name") not in ("station_mac", counter)]
+    _behind(notify, draw(st.sampled_from(CODES)), "stations_n")
+    notify["repeat"] = {"record": "station", "count": "stations_n", "max": draw(st.integers(1, 5))}
+    document["records"]["station"] = station
+
+
+def _sizes(document: Document, draw: Draw) -> None:
+    """Records whose length is said, that are filled up; counts of bytes or words."""
+    record = _named(draw, document["records"])
+    record["align"] = draw(st.sampled_from(WORDS))
+    if draw(st.booleans()) and "length" not in record:
+        _behind(record, draw(st.sampled_from(CODES)), "record_length")
+        record["length"] = "record_length"
+        record["length_unit"] = draw(st.sampled_from(WORDS))
+    part = _named(draw, document[draw(st.sampled_from(("records", "messages")))])
+    if "repeat" in part and "count" in part["repeat"]:
+        unit = draw(st.sampled_from(("record", *WORDS)))
+        part["repeat"] = part["repeat"] | {"count_unit": unit}
+        for f in part.get("fields", ()):
+            if f.get("name") == part["repeat"]["count"] and unit != "record" and draw(st.booleans()):
+                part["fields"] = [g for g in part["fields"] if g is not f]
+                _behind(part, "u32", part["repeat"]["count"])
 
 
 def _shift(document: Document, draw: Draw) -> None:
@@ -118,7 +254,10 @@ def _shift(document: Document, draw: Draw) -> None:
     part["size"] += by if draw(st.booleans()) else 0
 
 
-CHANGES = (_field, _field, _remove, _add, _to_elements, _to_elements, _to_elements, _shift, _shift)
+CHANGES = (
+    *(_field, _field, _remove, _add, _shift, _to_elements, _to_elements, _to_elements),
+    *(_header, _header, _seal, _seal, _time, _tail, _tail, _stations, _stations, _sizes, _sizes),
+)
 
 
 @st.composite
@@ -149,12 +288,17 @@ def test_what_passes_reads_what_it_wrote(name: str, data: st.DataObject) -> None
     codec = Codec(profile)
     for kind in profile.layouts:
         message = data.draw(messages(profile, kind), label=kind.label)
-        frame = codec.encode(message)
+        transaction = 7 if profile.framing.has_transaction else 0
+        frame = codec.encode(message, transaction)
+        if profile.framing.numbers:
+            frame = profile.framing.number(frame, 300, 9)
         assert len(frame) <= profile.max_frame_bytes
-        assert frame == frame_by_hand(profile, message)
-        assert codec.decode_untrusted(profile.ids[kind], memoryview(frame)[profile.header.size :]) == message
+        assert frame == frame_by_hand(profile, message, transaction, (300, 9))
+        assert read_frame(profile, frame) == (message, transaction)
     described = describe(profile)
-    assert len(described.parts) == 1 + len(profile.document.messages) + len(profile.document.records)
+    document = profile.document
+    around = 1 if document.trailer is None else 2
+    assert len(described.parts) == around + len(document.messages) + len(document.records)
     assert differences(profile, profile) == []
 
 

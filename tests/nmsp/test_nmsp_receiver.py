@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nmsp_samples import REPEATABLE, Received, expected, frame_by_hand, notify, outcome, raw_frame, receive
+from nmsp_by_hand import frame_by_hand
+from nmsp_samples import REPEATABLE, Received, expected, notify, outcome, raw_frame, receive
 
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.bulk import NotifyReceiver

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nmsp_samples import REPEATABLE, frame_by_hand, stations
+from nmsp_by_hand import frame_by_hand
+from nmsp_samples import REPEATABLE, stations
 
 from loadgen.nmsp.bulk import MAX_WRITE_BYTES, NotifyRing
 from loadgen.nmsp.codec import Codec

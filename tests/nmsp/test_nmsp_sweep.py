@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nmsp_samples import REPEATABLE, frame_by_hand, notify, raw_frame
+from nmsp_by_hand import frame_by_hand
+from nmsp_samples import REPEATABLE, notify, raw_frame
 
 from loadgen.nmsp.bulk import Columns, NotifyReceiver
 from loadgen.nmsp.messages import EchoResponse, Kind
