@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,15 @@ def tern() -> WireProfile:
     return load_profile(ROOT / "docs" / "wire-profile" / "tern.toml")
 
 
+# Layouts that come with the package as examples are tried, too.
+EXAMPLES = [*(ROOT / "tests" / "profiles").glob("*.toml"), *(ROOT / "scenarios" / "profiles").glob("*.toml")]
 PROFILES: dict[str, Callable[[], WireProfile]] = {
     "reference": reference_profile,
     "tern": tern,
     "quill": layouts.quill,
     "heron": layouts.heron,
     "wren": layouts.wren,
+    **{path.stem: partial(load_profile, path) for path in sorted(EXAMPLES)},
 }
 
 
@@ -105,7 +109,7 @@ def test_messages_have_their_names_in_the_info_column(tmp_path: Path) -> None:
     ]
 
 
-# -- traffic of a run --------------------------------------------------------------------------------------------------
+# -- tunnels and runs --------------------------------------------------------------------------------------------------
 
 
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -124,6 +128,42 @@ def length_first() -> WireProfile:
     document["header"] = {"size": 8, "fields": [*fields, layouts.field("transaction", "u16", 6)]}
     document["messages"]["version_request"]["id"] = 0x200
     return layouts.compiled(document)
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("name", ["reference", "quill", "length-first"])
+def test_a_tunnel_is_read_with_its_key_log(version: str, name: str, tmp_path: Path) -> None:
+    """Nobody needs rights for that: the capture is written from what the tunnel carried. Frames go across records."""
+    profile = (PROFILES | {"length-first": length_first})[name]()
+    sent = everything(profile, each=3)
+    sent.insert(0, sample(profile, Kind.VERSION_REQUEST, 1))
+    parts: list[tuple[bool, bytes]] = []
+    for by_wlc in (False, True):
+        stream = b"".join(each.frame for each in sent if each.by_wlc is by_wlc)
+        places = sorted(random.Random(name).sample(range(1, len(stream)), 20))
+        parts += [(by_wlc, piece) for piece in cut(stream, *places)]
+    captured = capture(tmp_path / "tunnel.pcap", captures.tunnelled(parts, version, tmp_path / "keys.log"))
+    found = dissect(profile, captured, "-o", f"tls.keylog_file:{tmp_path / 'keys.log'}")
+    for by_wlc in (False, True):
+        said = [each for each in sent if each.by_wlc is by_wlc]
+        assert_all(profile, said, [each for each in found if each.packet.by_wlc is by_wlc])
+
+
+def test_records_in_one_packet_are_told_side_by_side(tmp_path: Path) -> None:
+    """One whole frame and a half; the other half and a frame; two frames in records of their own."""
+    profile = reference_profile()
+    echo, notify = (sample(profile, kind, 1).frame for kind in (Kind.ECHO_RESPONSE, Kind.MEASUREMENT_NOTIFY))
+    records = [echo, notify[:40], notify[40:], echo + echo, echo, notify]
+    carried = captures.tunnelled([(True, record) for record in records], "1.2", tmp_path / "keys.log")
+    shaken, said = carried[: -len(records)], [data for _, data in carried[-len(records) :]]
+    packets = [(True, said[0] + said[1]), (True, said[2] + said[3]), (True, said[4] + said[5])]
+    captured = capture(tmp_path / "records.pcap", [*shaken, *packets])
+    script = f"lua_script:{captures.lua_file(profile, tmp_path)}"
+    key_log = f"tls.keylog_file:{tmp_path / 'keys.log'}"
+    info = tshark("-X", script, "-r", captured, "-o", key_log, "-Y", "nmsp", "-T", "fields", "-e", "_ws.col.Info")
+    assert [line.replace("[TLS segment of a reassembled PDU]", "") for line in info.splitlines()] == [
+        *("echo_response", "measurement_notify, echo_response x 2", "echo_response, measurement_notify"),
+    ]
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -11,6 +11,7 @@ import subprocess
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import IPv6Address
 from itertools import pairwise
@@ -18,12 +19,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from OpenSSL import SSL
 
+from loadgen.identity.credentials import new_key, self_signed
+from loadgen.identity.mac import local_mac
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, Message
 from loadgen.nmsp.parts import Elements, Record, Section
 from loadgen.nmsp.profile import WireProfile
 from loadgen.report.dissector import dissector
+from loadgen.transport.contexts import client_context, server_context
+from loadgen.transport.key_log import KeyLog
 
 PATIENCE_S = 120
 PORT = 16113
@@ -294,6 +300,46 @@ def _ns_of(shown: str) -> int:
 
 def kinds_of(profile: WireProfile) -> Sequence[Kind]:
     return [kind for kind in Kind if kind in profile.layouts]
+
+
+# -- tunnels -----------------------------------------------------------------------------------------------------------
+
+
+def tunnelled(parts: Iterable[tuple[bool, bytes]], version: str, key_log: Path) -> list[tuple[bool, bytes]]:
+    """What a tunnel of ours between two ends carries, handshake and all, where they say these parts, a record for each.
+
+    Args:
+        parts: as of `capture`, which takes the result.
+        key_log: gets its secrets.
+    """
+    identity = self_signed(local_mac(1), new_key("p256"), datetime.now(UTC))
+    shown = (identity.key_pem, identity.certificate_pem, identity.chain_pem, version)
+    contexts = (client_context(*shown, None), server_context(*shown, None))
+    KeyLog(key_log, "key log").observe(contexts)
+    ends = [SSL.Connection(context, None) for context in contexts]
+    ends[0].set_connect_state()
+    ends[1].set_accept_state()
+    carried: list[tuple[bool, bytes]] = []
+
+    def deliver() -> bool:
+        """What either end has to say reaches the other one; whether there was anything."""
+        before = len(carried)
+        for by_wlc, (speaker, hearer) in enumerate((ends, ends[::-1])):
+            with suppress(SSL.WantReadError):
+                data = speaker.bio_read(1 << 16)
+                carried.append((bool(by_wlc), data))
+                hearer.bio_write(data)
+        return len(carried) > before
+
+    for _ in range(8):  # flights of a handshake
+        for end in ends:
+            with suppress(SSL.WantReadError):
+                end.do_handshake()
+        deliver()
+    for by_wlc, data in parts:
+        ends[by_wlc].send(data)
+        assert deliver()
+    return carried
 
 
 # -- of a run ----------------------------------------------------------------------------------------------------------

@@ -495,16 +495,19 @@ local function told(names)
   return table.concat(parts, ", ")
 end
 
--- A packet may have several records, each of which is dissected by itself: in place of what TLS says of them.
+-- A packet may have several records, each of which is dissected by itself: in place of what TLS says of them, one behind
+-- the other.
 local told_of, told_text = 0, ""
 
 local function tell(pinfo, text)
-  local goes_on = pinfo.number == told_of and tostring(pinfo.cols.info):sub(1, #told_text) == told_text
+  local info = pinfo.cols.info
+  local goes_on = pinfo.number == told_of and tostring(info):sub(1, #told_text) == told_text
+  info:set(goes_on and ", " .. text or text)
+  info:fence()
   told_of, told_text = pinfo.number, goes_on and told_text .. ", " .. text or text
-  pinfo.cols.info:set(told_text)
 end
 
-function nmsp.dissector(tvb, pinfo, root)
+local function dissect(tvb, pinfo, root)
   local offset, whole, names = 0, tvb:reported_length_remaining(), {}
   pinfo.cols.protocol = "NMSP"
   while offset < whole do
@@ -539,6 +542,8 @@ function nmsp.dissector(tvb, pinfo, root)
   end
   return whole
 end
+
+nmsp.dissector = dissect
 
 -- -- where it is looked for --------------------------------------------------------------------------------------------
 
@@ -576,7 +581,7 @@ local function guess(tvb, pinfo, root)
   if not (is_ours(pinfo.src_port) or is_ours(pinfo.dst_port)) then
     return false
   end
-  nmsp.dissector(tvb, pinfo, root)
+  dissect(tvb, pinfo, root) -- not as `nmsp.dissector`: that counts as one more, which TLS puts nothing together for
   return true
 end
 
