@@ -66,6 +66,53 @@ NOTHING = """
 opening = []
 """
 ENDED = USUAL + 'end = { sender = "mse", message = "unsubscribe_request" }'
+# A hail that nobody understands, an answer to it, something that is said again and again, and a goodbye.
+OPAQUE = """
+opening = [
+  { sender = "wlc", message = "hail" },
+  { sender = "mse", message = "hail_back" },
+  { sender = "mse", message = "subscribe_request" },
+  { sender = "wlc", message = "subscribe_response" },
+]
+end = { sender = "either", message = "bye" }
+
+[opaque.hail]
+id = 0x900
+sender = "wlc"
+hex = "aa 00000000 000000000000 0000000000000000 00 bb"
+fields = [
+  { name = "transaction", type = "u32", offset = 1 },
+  { name = "mac", type = "mac", offset = 5 },
+  { name = "time", type = "time", unit = "ns", size = 8, offset = 11 },
+  { name = "counter", type = "u8", offset = 19 },
+]
+
+[opaque.hail_back]
+id = 0x901
+sender = "mse"
+hex = "cc0000"
+answers = "hail"
+fields = [{ name = "transaction", type = "u16", offset = 1 }]
+
+[opaque.alive]
+id = 0x902
+sender = "mse"
+hex = "0000dd"
+every = "100ms"
+fields = [{ name = "counter", type = "u16", offset = 0 }]
+
+[opaque.alive_back]
+id = 0x903
+sender = "wlc"
+hex = ""
+answers = "alive"
+
+[opaque.bye]
+id = 0x904
+sender = "either"
+hex = "00"
+varies = true
+"""
 DIALOGUES = {
     "usual": USUAL,
     "wlc-first": WLC_FIRST,
@@ -75,6 +122,7 @@ DIALOGUES = {
     "hail": HAIL,
     "nothing": NOTHING,
     "ended": ENDED,
+    "opaque": OPAQUE,
 }
 
 

@@ -14,6 +14,7 @@ from OpenSSL import SSL
 from loadgen.diagnosis.hello import PEEK_BYTES
 from loadgen.nmsp.any_bulk import Receiver, receiver_of
 from loadgen.nmsp.bulk import Control
+from loadgen.nmsp.dialogue import Saying
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.session.conversation import hear_untrusted
@@ -49,9 +50,9 @@ class OneLink:
         self._poll = select.poll()
         self.first_bytes = b""
         self.answered_ns: int | None = None
-        self.heard: dict[Kind, int] = {}
+        self.heard: dict[Saying, int] = {}
         self.notified: set[int] = set()
-        self.bodies: dict[Kind, bytes] = {}
+        self.bodies: dict[Saying, bytes] = {}
         self._receiver: Receiver | None = None
         self._held = 0  # bytes of a frame that is not whole
         self.spoken = Spoken(context)
@@ -145,7 +146,7 @@ class OneLink:
         now, end = time.monotonic_ns(), self._held + size
 
         def after(control: Control, _granted: int) -> None:
-            kind = profile.kinds.get(control.msg_id, Kind.UNSUPPORTED)
+            kind = profile.saying_of(control.msg_id) or Kind.UNSUPPORTED
             self.bodies[kind] = bytes(control.body)
             self.heard.setdefault(kind, now)
 

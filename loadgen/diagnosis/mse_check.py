@@ -158,7 +158,7 @@ class _MseCheck:
 
     def _talk(self, link: OneLink) -> None:
         endpoint = self._check.carrier.wlc(self._check.endpoint_settings(), time.monotonic_ns())
-        endpoint.start(time.monotonic_ns())
+        self._check.start(endpoint)
         self._evidence.note(None, offered=told_mask(self._settings.mask))
         dialogue = endpoint.dialogue
         if dialogue.has(Kind.CAPABILITY):

@@ -36,6 +36,7 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.dialogue import other_side
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.records import mac_bytes
 from loadgen.nmsp.services import labels_of
 from loadgen.nmsp.session import Session
 from loadgen.scenario.schema import SessionTable
@@ -44,7 +45,7 @@ from loadgen.transport.key_log import KeyLog
 from loadgen.transport.spoken import CERTIFICATE_REQUEST
 from loadgen.transport.tls import TransportFault
 from loadgen.transport.trace import Sink, TraceEvent
-from loadgen.units import NEVER_NS, NS_PER_MS, Duration
+from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S, Duration
 
 # Of a step that the profile's dialogue does not have.
 NOT_IN_DIALOGUE = "the dialogue has none"
@@ -267,6 +268,12 @@ class Check:
         self._session = endpoint.session
         link.converse(endpoint, self.settings.profile, until, self.deadline_ns())
 
+    def start(self, endpoint: Endpoint) -> None:
+        """The tunnel is up: an endpoint of ours begins."""
+        if mac := self.settings.identity.mac:
+            endpoint.mac = mac_bytes(mac)
+        endpoint.start(time.monotonic_ns())
+
     def echoed(self, link: OneLink, endpoint: Endpoint) -> bool:
         """Every side that asks for echoes has asked, and was answered."""
         ours = endpoint.role not in self.dialogue.askers or endpoint.settings.recorder.counters["echo.received"] > 0
@@ -276,7 +283,7 @@ class Check:
     def leave(self, link: OneLink, endpoint: Endpoint) -> None:
         """Say the message that ends the session, if there is one. A peer that has gone misses nothing."""
         endpoint.outbox.clear()
-        endpoint.say_end()
+        endpoint.say_end(time.monotonic_ns())
         with suppress(TransportFault):
             for frame in endpoint.outbox:
                 link.send(frame, self.deadline_ns())
@@ -318,6 +325,7 @@ class Check:
             Codec(self.settings.profile),
             Recorder(),
             mask=self.settings.mask,
+            to_unix_ns=int(datetime.now(UTC).timestamp() * NS_PER_S) - time.monotonic_ns(),
             setup_timeout_ns=NEVER_NS,
             timers=SessionTable(echo_interval=_ECHO, dead_interval=_NEVER, max_retransmits=_REPEATS),
         )

@@ -254,7 +254,7 @@ class _WlcCheck:
 
     def _talk(self, link: OneLink) -> None:
         endpoint = self._check.carrier.mse(self._check.endpoint_settings(), time.monotonic_ns(), 0)
-        endpoint.start(time.monotonic_ns())
+        self._check.start(endpoint)
         self._evidence.note(None, asked=told_mask(self._settings.mask))
 
         def passed(step: CheckStep, kind: Kind, detail: str = "") -> None:

@@ -422,7 +422,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
         if link.phase is ACTIVE:
             assert link.endpoint is not None
             link.endpoint.outbox.clear()  # of answers nobody wants any more
-            link.endpoint.say_end()
+            link.endpoint.say_end(self.clock())
             link.farewell = b"".join(link.endpoint.outbox)
             link.endpoint.outbox.clear()
             self.end(link, orderly=True)

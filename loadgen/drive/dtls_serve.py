@@ -113,7 +113,7 @@ class ServingDriver(AcceptingDriver[ServedLinkT]):
         super().on_tunnel(link, now_ns)
         self.wlcs.shaken(now_ns - link.started_ns)
         link.endpoint = DatagramWlcEndpoint(self._settings, link.started_ns, self.directory_of(link.number))
-        link.endpoint.start(now_ns)
+        self.wlcs.start(link.endpoint, link.number, now_ns)
         self.book.join(link, link.number, link.association.peer_address)
 
     async def on_datagram(self, link: ServedLinkT, data: bytes, now_ns: int) -> None:

@@ -55,6 +55,7 @@ def equip(
         setup_timeout_ns=plan.mse.setup_timeout,
         timers=plan.session,
         assumed=plan.wlc.capability & plan.mse.subscription if plan.use is Use.BOTH else None,
+        to_unix_ns=to_unix_ns,
     )
     askers = profile.dialogue.askers
     counted = (*(ECHO_ASKED if role in askers else ()), *((ECHO_ANSWERED,) if other_side(role) in askers else ()))

@@ -15,6 +15,7 @@ from loadgen.drive.presence import presence_of_sessions
 from loadgen.drive.redialing import Redialing
 from loadgen.drive.term import Term
 from loadgen.nmsp.carried import Carried
+from loadgen.nmsp.records import mac_bytes
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
@@ -67,6 +68,7 @@ class MseSessions(Generic[EndpointT]):
         self._worker, self._workers = share.worker, share.workers
         self._sessions = plan.sessions[share.worker :: share.workers]
         self._addresses = addresses
+        self._tells_macs = equipment.profile.tells_macs
         self.wlcs_are_ours = plan.use.plays_wlc
         ours, carried = plan.use is Use.BOTH, Carried(*plan.carried)
         self.placing: Placing | None = None
@@ -216,6 +218,8 @@ class MseSessions(Generic[EndpointT]):
     def new_endpoint(self, number: int, started_ns: int, now_ns: int) -> EndpointT:
         """Of a session whose tunnel is up since now."""
         endpoint = self._endpoint_class(self._settings, started_ns, number, self.asker, self.notices)
+        if self._tells_macs:
+            endpoint.mac = mac_bytes(self._plan.mse_macs[self._sessions[number].mse])
         endpoint.start(now_ns)
         return endpoint
 

@@ -13,6 +13,7 @@ from loadgen.drive.phase import ACTIVE, HANDSHAKING, Phase
 from loadgen.hosts import endpoint_shown
 from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.dialogue import Saying
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.scenario.plan import Plan, PlannedSession
 from loadgen.session.link import Endpoint
@@ -94,15 +95,15 @@ class Peer:
         self.address, self.port = address
         self.serial = self.connections = self.disconnections = self.offered = 0
         self.link = link
-        self.said: dict[Kind, int] = {}
-        self.heard: dict[Kind, int] = {}
+        self.said: dict[Saying, int] = {}
+        self.heard: dict[Saying, int] = {}
 
-    def totals(self, link: PeerLink | None, notifications: int) -> tuple[dict[Kind, int], dict[Kind, int]]:
+    def totals(self, link: PeerLink | None, notifications: int) -> tuple[dict[Saying, int], dict[Saying, int]]:
         """`said` and `heard`, with those of the present link, which has carried this number of notifications."""
         said, heard = self.said.copy(), self.heard.copy()
         if link is None or (endpoint := link.endpoint) is None:
             return said, heard
-        notified = {Kind.MEASUREMENT_NOTIFY: notifications} if notifications else {}
+        notified: dict[Saying, int] = {Kind.MEASUREMENT_NOTIFY: notifications} if notifications else {}
         sent, received = (notified, {}) if endpoint.role is Role.WLC else ({}, notified)
         for whole, parts in ((said, (endpoint.said, sent)), (heard, (endpoint.heard, received))):
             for part in parts:

@@ -190,7 +190,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         self.arm(link, now_ns + CLOSE_TIMEOUT_NS)
         assert link.endpoint is not None
         link.endpoint.outbox.clear()  # of answers nobody wants any more
-        link.endpoint.say_end()
+        link.endpoint.say_end(now_ns)
         try:
             self._say_goodbye(link)
         except TransportFault as error:

@@ -152,7 +152,7 @@ class ServingShard(ListeningShard[WlcLinkT]):
         super().on_tunnel(link, now_ns)
         self.wlcs.shaken(now_ns - link.tls_started_ns)
         link.endpoint = WlcEndpoint(self._settings, link.started_ns, self.directory_of(link.number))
-        link.endpoint.start(now_ns)
+        self.wlcs.start(link.endpoint, link.number, now_ns)
         self.join(link)
 
     def directory_of(self, position: int) -> Directory | None:

@@ -14,6 +14,7 @@ from loadgen.drive.peers import Peer
 from loadgen.drive.phase import ACTIVE, SETTING_UP, Phase
 from loadgen.drive.presence import presence_of_visitors
 from loadgen.drive.term import Term
+from loadgen.nmsp.records import mac_bytes
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.ledger import Owing, SubscriberT
@@ -36,6 +37,7 @@ class WlcSessions:
         self._recorder, self._clock = equipment.recorder, equipment.clock
         self._owners = [(number, plan.wlcs[number].mac) for number in members]
         self.dialed_by_us = plan.use.plays_mse
+        self._tells_macs = equipment.profile.tells_macs
         self.presence = presence_of_visitors(plan, members, listeners)
         self._term = Term(plan, equipment.recorder, equipment.clock)
         self._members = members
@@ -98,6 +100,12 @@ class WlcSessions:
         """We ended a link that was being set up."""
         if not self.dialed_by_us:
             self._recorder.count("sessions.withdrawn")
+
+    def start(self, endpoint: WlcEndpoint, number: int, now_ns: int) -> None:
+        """The tunnel of the WLC of this number is up."""
+        if self._tells_macs:
+            endpoint.mac = mac_bytes(self._owners[number][1])
+        endpoint.start(now_ns)
 
     def owner(self, peer: Peer) -> tuple[int, str]:
         """Which WLC of the plan is at this end, and its MAC."""

@@ -101,6 +101,7 @@ COUNTERS = {
     "requests.unmatched": "responses that nobody asked for",
     "requests.served": "requests that our WLCs answered",
     "requests.repeated": "of those served: the same ones, again",
+    "messages.opaque": "messages that came, and that the profile knows as bytes alone",
     "messages.unsupported": "messages with an id that the profile does not know",
     "transmit.dropped.high": "messages for which a link's queue of high priority had no room",
     "transmit.dropped.normal": "messages for which a link's queue of normal priority had no room",

@@ -1,8 +1,8 @@
 """The protocol, sans-I/O: no socket, no clock, no log. Bytes and time come in as arguments.
 
 `services` (23 subservices, the mask), `records` and `messages`, `catalogue` (who sends which, and what answers it),
-`dialogue_document` (who says what in which order, as a file has it) with `dialogue` (checked and compiled), `session`
-(the gate that plays by it).
+`dialogue_document` (who says what in which order, as a file has it) with `dialogue` (checked and compiled), `opaque`
+(messages known as bytes alone) with `opaque_check`, `session` (the gate that plays by the dialogue).
 
 `profile_document` (the wire profile's file) with `profile_check`, `field_check` and `framing_check` (all that can be
 wrong with it), `profile` (compiled) of `parts` (fields, records, elements, into `struct` and numpy dtypes), `framing`

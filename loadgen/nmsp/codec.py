@@ -10,7 +10,7 @@ import msgspec
 from loadgen.errors import LocalProtocolError, RemoteProtocolError
 from loadgen.nmsp.carried import mask_of_type
 from loadgen.nmsp.catalogue import KIND_OF
-from loadgen.nmsp.messages import STAMPS, Message, Unsupported
+from loadgen.nmsp.messages import STAMPS, Message, Opaque, Unsupported
 from loadgen.nmsp.parts import Elements, Record, Repeat, Section, up_to
 from loadgen.nmsp.profile import Layout, WireProfile
 from loadgen.nmsp.profile_document import ElementDocument, nearest
@@ -33,6 +33,8 @@ class Codec:
         Raises:
             LocalProtocolError: kind `no_layout`, the profile has no such message; `too_many_records`.
         """
+        if isinstance(message, Opaque):
+            return self.profile.framing.around(message.name, message.body, transaction)
         kind = KIND_OF[type(message)]
         layout = self.profile.layouts.get(kind)
         if layout is None:
@@ -50,7 +52,10 @@ class Codec:
         """
         kind = self.profile.kinds.get(msg_id)
         if kind is None:
-            return Unsupported(msg_id)
+            if (opaque := self.profile.opaque_by_id.get(msg_id)) is None:
+                return Unsupported(msg_id)
+            opaque.check_untrusted(len(body), self.profile.framing.align)
+            return Opaque(opaque.name, bytes(body))
         layout = self.profile.layouts[kind]
         place = _Place(layout, trace)
         message, end = _unpack_part(place, layout, _Span(body, 0, len(body)))

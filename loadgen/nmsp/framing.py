@@ -21,7 +21,8 @@ class Framing:
 
     Attributes:
         header, trailer: their layouts. head, foot: bytes in front of and behind the body.
-        ids: wire id of each kind. constants: of each kind, every field of its header that is always the same.
+        ids: wire id of each kind. constants: of each kind, and of each opaque message by its name, every field of its
+            header that is always the same.
         common: those of them that are the same in all messages: what is not like that is garbage. varied: of each kind,
             the others, but for its id.
         align: a frame's size is a multiple of so many bytes.
@@ -44,11 +45,16 @@ class Framing:
         self.id_fields = ("msg_id",) if "msg_id" in self.header.names else ("msg_type", "msg_subtype")
         self._subtype_bits = 8 * self.header.widths[self.id_fields[-1]] if len(self.id_fields) > 1 else 0
         self.ids = {kinds[name]: message.id for name, message in document.messages.items()}
-        self.constants = {
-            kinds[name]: self._constants(document, kinds[name], message.id, message.header)
-            for name, message in document.messages.items()
-        }
+        self.constants: dict[Kind | str, dict[str, int]] = {}
+        for name, message in document.messages.items():
+            side, what = CATALOGUE[kinds[name]].sender.name.lower(), class_of(kinds[name])
+            self.constants[kinds[name]] = self._constants(document, side, what, message.id, message.header)
+        for name, opaque in document.opaque.items():  # of "either" side: `check` has seen to it that it does not matter
+            side = "mse" if opaque.sender == "mse" else "wlc"
+            what = "response" if opaque.answers else "request" if side == "mse" else "notification"
+            self.constants[name] = self._constants(document, side, what, opaque.id, opaque.header)
         varying = {name for message in document.messages.values() for name in message.header}
+        varying |= {name for opaque in document.opaque.values() for name in opaque.header}
         self.common = {name: value for name, value in self.header.constants.items() if name not in varying}
         self.varied = {
             kind: {
@@ -71,12 +77,14 @@ class Framing:
         self._id_at = [self.header.names.index(name) for name in self.id_fields]
         self._transaction_at = self.header.names.index("transaction") if self.has_transaction else None
 
-    def _constants(self, document: ProfileDocument, kind: Kind, number: int, own: dict[str, int]) -> dict[str, int]:
+    def _constants(
+        self, document: ProfileDocument, side: str, what: str, number: int, own: dict[str, int]
+    ) -> dict[str, int]:
+        """Args: side: that says it. what: it is, of `CLASSES`."""
         found = dict(self.header.constants)
-        side = CATALOGUE[kind].sender.name.lower()
         for field in document.header.fields:
             if field.values:
-                found[field.name] = field.values[side] if side in field.values else field.values[class_of(kind)]
+                found[field.name] = field.values[side] if side in field.values else field.values[what]
         if len(self.id_fields) == 1:
             found["msg_id"] = number
         else:
@@ -102,7 +110,7 @@ class Framing:
         size = self.head + body_bytes + self.foot
         return up_to(size, self.align) - size
 
-    def head_of(self, kind: Kind, body_bytes: int, transaction: int = 0) -> bytes:
+    def head_of(self, kind: Kind | str, body_bytes: int, transaction: int = 0) -> bytes:
         """The header of a frame whose body has `body_bytes` bytes (with its padding), without numbers and checksum."""
         values = {
             **dict.fromkeys((*_NUMBERS, "checksum"), 0),
@@ -112,7 +120,7 @@ class Framing:
         }
         return self.header.struct.pack(*(values[name] for name in self.header.names))
 
-    def around(self, kind: Kind, body: bytes, transaction: int = 0) -> bytes:
+    def around(self, kind: Kind | str, body: bytes, transaction: int = 0) -> bytes:
         """The frame of a body, sealed but for the numbers that it has when it is written: see `number`."""
         body += bytes(self.padding(len(body)))
         frame = self.head_of(kind, len(body), transaction) + body

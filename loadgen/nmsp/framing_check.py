@@ -12,6 +12,7 @@ from loadgen.nmsp.profile_document import (
     TYPES,
     FieldDocument,
     MessageDocument,
+    OpaqueDocument,
     ProfileDocument,
     fits,
 )
@@ -41,7 +42,7 @@ class FramingFacts(NamedTuple):
         """What its length says."""
         return (frame_bytes - self.added) // self.unit
 
-    def constants(self, problems: FieldCheck, where: str, message: MessageDocument) -> None:
+    def constants(self, problems: FieldCheck, where: str, message: MessageDocument | OpaqueDocument) -> None:
         """The constants that a message has of its own."""
         for name, value in message.header.items():
             at, field = f"{where}.header.{name}", self.constant.get(name)

@@ -5,6 +5,7 @@ What no row can say is a sentence: rows and sentences together are all that a de
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -21,12 +22,17 @@ from loadgen.nmsp.profile_document import (
     ElementsDocument,
     FieldDocument,
     MessageDocument,
+    OpaqueDocument,
     ProfileDocument,
     RecordDocument,
     RepeatDocument,
     TimeUnit,
     width_of,
 )
+
+# Of an opaque message; of a longer one, a digest of all is shown, too.
+_SHOWN_BYTES = 32
+_BY = {"wlc": "the WLC", "mse": "the MSE", "either": "either side"}
 
 
 class FieldRow(msgspec.Struct, frozen=True):
@@ -91,6 +97,7 @@ def describe(profile: WireProfile) -> Description:
         parts.append(LayoutPart("trailer", "trailer", trailer.size, rows, remarks=(*_checksum(document, "trailer"),)))
     layouts = sorted(profile.layouts.values(), key=lambda layout: profile.ids[layout.kind])
     parts += [_message(profile, layout) for layout in layouts]
+    parts += [_opaque(document.opaque[name], name) for name in sorted(profile.opaque)]
     inner: dict[str, Section] = {}
     for layout in layouts:
         _collect(document, document.messages[layout.kind.label], layout, inner)
@@ -218,6 +225,22 @@ def _counted(repeat: RepeatDocument) -> str:
     if repeat.count_unit == "record":
         return "records"
     return "bytes of records" if repeat.count_unit == 1 else f"{repeat.count_unit} bytes each"
+
+
+def _opaque(opaque: OpaqueDocument, name: str) -> LayoutPart:
+    """An opaque message: what is filled in as rows, and the rest in words."""
+    body = opaque.hex or ""
+    held = bytes.fromhex(body)
+    more = f"... ({hashlib.sha256(held).hexdigest()[:12]})" if len(held) > _SHOWN_BYTES else ""
+    remarks = [f"from {_BY[opaque.sender]}, as bytes: {held[:_SHOWN_BYTES].hex(' ') or 'none'}{more}"]
+    if opaque.answers:
+        remarks.append(f"said whenever {opaque.answers} was heard")
+    if opaque.every is not None:
+        remarks.append(f"said every {opaque.every} in an active session")
+    if opaque.varies:
+        remarks.append("taken in any length")
+    remarks += [f"header field {field} is {value}" for field, value in sorted(opaque.header.items())]
+    return LayoutPart(name, "opaque message", len(held), tuple(_rows(opaque.fields, None)), opaque.id, tuple(remarks))
 
 
 def _repeat(repeat: RepeatDocument) -> str:

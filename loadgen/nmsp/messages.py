@@ -357,6 +357,13 @@ class WipsAlarmNotify(ServiceNotify, frozen=True, gc=False):
     records: tuple[WipsAlarm, ...]
 
 
+class Opaque(msgspec.Struct, frozen=True, gc=False):
+    """A message that the profile knows as bytes alone, by its name there."""
+
+    name: str
+    body: bytes
+
+
 class Unsupported(msgspec.Struct, frozen=True, gc=False):
     """A message whose id the profile does not know. Counted; the link stays (YANG: unsupported-msg-count)."""
 

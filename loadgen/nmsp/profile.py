@@ -19,9 +19,11 @@ import numpy as np
 
 from loadgen.errors import InputError, Problem
 from loadgen.nmsp.catalogue import CATALOGUE
-from loadgen.nmsp.dialogue import dialogue_of
+from loadgen.nmsp.dialogue import Saying, dialogue_of
 from loadgen.nmsp.framing import Framing
 from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.opaque import OpaqueMessage
+from loadgen.nmsp.opaque_check import with_files
 from loadgen.nmsp.parts import Elements, Record, Section
 from loadgen.nmsp.profile_check import check, message_of
 from loadgen.nmsp.profile_document import MessageDocument, ProfileDocument, RecordDocument
@@ -61,6 +63,7 @@ class WireProfile:
         ids: wire id of each kind; `kinds` is the inverse.
         length_of_header: what to add to the length field to get the frame's size.
         dialogue: what is said in which order.
+        opaque: messages that are known as bytes alone, by name.
         stations: how many a measurement notification has at most; reading: of one of them, at most `max_readings`.
         notify_is_table: everything of a measurement notification but its readings has a place of its own, so that many
             are columns as they lie; `count_field` then says how many readings follow.
@@ -71,9 +74,10 @@ class WireProfile:
         self.name = document.name
         self.digest = hashlib.sha256(msgspec.json.encode(document)).hexdigest()[:12]
         self.max_frame_bytes = document.max_frame_bytes
-        self.dialogue = dialogue_of(document.dialogue)
         self.order = ">" if document.byte_order == "big" else "<"
-        self.dialogue = dialogue_of(document.dialogue)
+        self.opaque = {name: OpaqueMessage(name, each, self.order) for name, each in document.opaque.items()}
+        self.opaque_by_id = {each.id: each for each in self.opaque.values()}
+        self.dialogue = dialogue_of(document)
         kinds = {kind.label: kind for kind in CATALOGUE}
         self.framing = Framing(document, kinds, self.order)
         self.header = self.framing.header
@@ -97,6 +101,22 @@ class WireProfile:
         self.max_readings = repeat.max
         self.notify = notify.body
         self.notify_fixed_bytes = self.framing.head + self.notify.size
+
+    @property
+    def tells_macs(self) -> bool:
+        """A message is filled in with its sender's MAC."""
+        return any(each.has_mac for each in self.opaque.values())
+
+    def saying_of(self, msg_id: int) -> Saying | None:
+        """Which message has this id; None: the profile knows none."""
+        if (kind := self.kinds.get(msg_id)) is not None:
+            return kind
+        opaque = self.opaque_by_id.get(msg_id)
+        return None if opaque is None else opaque.name
+
+    def id_of(self, saying: Saying) -> int:
+        """The id of a message on the wire."""
+        return self.opaque[saying].id if isinstance(saying, str) else self.ids[saying]
 
     def notify_bytes(self, readings: int) -> int:
         """Size of a measurement notification's frame."""
@@ -152,7 +172,7 @@ def load_profile(path: Path) -> WireProfile:
     Raises:
         InputError: every problem with its path in the file.
     """
-    return profile_untrusted(read_toml_untrusted(path, "a wire profile"), str(path))
+    return profile_untrusted(with_files(read_toml_untrusted(path, "a wire profile"), path.parent), str(path))
 
 
 def profile_untrusted(data: object, source: str) -> WireProfile:

@@ -17,6 +17,7 @@ from loadgen.nmsp.dialogue import check_dialogue, needed
 from loadgen.nmsp.field_check import INTEGERS, TYPES_OF, FieldCheck
 from loadgen.nmsp.framing_check import check_framing
 from loadgen.nmsp.messages import Kind, StationsNotify
+from loadgen.nmsp.opaque_check import check_opaque
 from loadgen.nmsp.profile_document import (
     MAX_FRAME_LIMIT,
     MAX_NOTIFY_BYTES,
@@ -94,7 +95,7 @@ class _Check(FieldCheck):
             self.add("max_frame_bytes", f"1 to {MAX_FRAME_LIMIT}", str(document.max_frame_bytes))
         self.framing = check_framing(self, document)
         if document.dialogue is not None:
-            check_dialogue(document.dialogue, self.add)
+            check_dialogue(document, self.add)
         self.messages()
 
     def messages(self) -> None:
@@ -118,6 +119,9 @@ class _Check(FieldCheck):
             if (other := seen.setdefault(message.id, name)) != name:
                 self.add(f"{where}.id", "an id of its own", f"{message.id}, the id of {other}")
             self.message(where, message, message_of(kind, message, document.records), is_notify=name == _NOTIFY)
+        for name, size in check_opaque(self, document, seen, self.framing.id_bits).items():
+            self.frame(f"opaque.{name}", self.framing.largest(size))
+            self.framing.constants(self, f"opaque.{name}", document.opaque[name])
         for name in sorted(document.records.keys() - self.records) if not self.problems else ():
             self.add(f"records.{name}", "a record that a message repeats", "one that none does")
 

@@ -190,6 +190,28 @@ class MessageDocument(_Table, frozen=True):
     header: dict[str, int] = {}
 
 
+class OpaqueDocument(_Table, frozen=True):
+    """A message as bytes: its body, in hex or (before it is compiled) in a file beside the profile.
+
+    Attributes:
+        fields: what is put in when it is said: `transaction`, `mac`, `time`, `counter`.
+        every: a duration; it is said so often in a running session.
+        varies: what comes under this id may have any length.
+        answers: the other side's opaque message that it is the response to.
+        header: constants of the header that are others in this message.
+    """
+
+    id: int
+    sender: Literal["wlc", "mse", "either"]
+    hex: str | None = None
+    file: str | None = None
+    fields: tuple[FieldDocument, ...] = ()
+    every: str | None = None
+    varies: bool = False
+    answers: str = ""
+    header: dict[str, int] = {}
+
+
 class ProfileDocument(_Table, frozen=True):
     """The whole file."""
 
@@ -202,6 +224,7 @@ class ProfileDocument(_Table, frozen=True):
     trailer: TrailerDocument | None = None
     checksum: ChecksumDocument | None = None
     dialogue: DialogueDocument | None = None
+    opaque: dict[str, OpaqueDocument] = {}
 
 
 def wire_type(field: FieldDocument | ElementDocument) -> str:

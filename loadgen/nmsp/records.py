@@ -23,6 +23,11 @@ NO_MAC = bytes(6)
 NO_ADDRESS = bytes(16)  # addresses are 16 bytes, IPv4 mapped into IPv6 (RFC 4291 2.5.5.2)
 
 
+def mac_bytes(text: str) -> Mac:
+    """A MAC address as it is written, "02:00:00:00:00:01", as bytes."""
+    return bytes.fromhex(text.replace(":", ""))
+
+
 class Reading(msgspec.Struct, frozen=True, gc=False):
     """How one radio of one access point heard a device. Source: Cisco-IOS-XE-wireless-location-oper."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from loadgen.errors import LocalProtocolError, RemoteProtocolError
-from loadgen.nmsp.dialogue import Dialogue, Turn
+from loadgen.nmsp.dialogue import Dialogue, Saying, Turn, name_of
 from loadgen.nmsp.messages import Kind, Role
 
 
@@ -56,39 +56,39 @@ class Session:
         """This side has said the message that ends the session."""
         return self.state in (_ENDED_BY[role], State.ENDED)
 
-    def message(self, sender: Role, kind: Kind) -> State:
+    def message(self, sender: Role, saying: Saying) -> State:
         """Let one message (or any number of one kind, for notifications) pass; returns the new state.
 
         Raises:
             RemoteProtocolError: kind `unexpected_message`: the peer may not send this now.
             LocalProtocolError: we may not; a bug.
         """
-        new = self._after(sender, kind)
+        new = self._after(sender, saying)
         if new is None:
             said, self.state = self.standing(), State.ERROR
             fault = LocalProtocolError if sender is self.local else RemoteProtocolError
-            raise fault("unexpected_message", f"{said}; found {kind.label} from the {sender.name}")
+            raise fault("unexpected_message", f"{said}; found {name_of(saying)} from the {sender.name}")
         self.state = new
         return new
 
-    def _after(self, sender: Role, kind: Kind) -> State | None:
+    def _after(self, sender: Role, saying: Saying) -> State | None:
         """The state behind a message; None: it may not come."""
         state, dialogue = self.state, self.dialogue
         if state is State.ACTIVE:
-            if (sender, kind) in dialogue.running:
+            if (sender, saying) in dialogue.running:
                 return state
-            if (sender, kind) in dialogue.endings:
+            if (sender, saying) in dialogue.endings:
                 return _ENDED_BY[sender]
         elif state is State.OPENING:
-            if dialogue.opening[self.turn].word == (sender, kind):
+            if dialogue.opening[self.turn].word == (sender, saying):
                 self.turn += 1
                 return State.ACTIVE if self.turn == len(dialogue.opening) else state
         elif state in _OPEN and state is not _ENDED_BY[sender]:
-            if (sender, kind) in dialogue.running:
+            if (sender, saying) in dialogue.running:
                 return state
-            if (sender, kind) in dialogue.endings:
+            if (sender, saying) in dialogue.endings:
                 return State.ENDED
-        if kind is _ANYWHERE and state in _OPEN and not self.has_ended(sender):
+        if saying is _ANYWHERE and state in _OPEN and not self.has_ended(sender):
             return state
         return None
 

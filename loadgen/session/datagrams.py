@@ -12,6 +12,7 @@ from typing import ClassVar
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.bulk import Control
 from loadgen.nmsp.catalogue import NOTIFICATIONS
+from loadgen.nmsp.dialogue import Saying, Word, name_of
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.session import State
 from loadgen.session.asking import Asker
@@ -69,7 +70,7 @@ class _DatagramEndpoint(Endpoint):
         self._pending = None
         if turn is not None and turn.sender is self.peer and self.dialogue.repeats(self.role, self.session.turn):
             last = self.dialogue.opening[self.session.turn - 1]
-            self._pending = _Pending(last.kind.label, said, echo=False)
+            self._pending = _Pending(name_of(last.saying), said, echo=False)
 
     def _echo(self, now_ns: int) -> None:
         before = len(self.outbox)
@@ -78,40 +79,43 @@ class _DatagramEndpoint(Endpoint):
             self._pending = _Pending(Kind.ECHO_REQUEST.label, said, echo=True)
 
     def control_untrusted(self, control: Control, now_ns: int) -> None:
-        kind = self.settings.codec.profile.kinds.get(control.msg_id)
-        if (turn := self._said_before(kind, control.transaction)) is not None or self._echoed_before(kind, control):
+        saying = self.settings.codec.profile.saying_of(control.msg_id)
+        if (turn := self._said_before(saying, control.transaction)) is not None or self._echoed_before(saying, control):
             self.settings.codec.decode_untrusted(control.msg_id, control.body)  # malformed is malformed
             self.last_heard_ns = now_ns
             self.settings.recorder.count("messages.repeated")
             if turn is not None:
                 self._say_again(turn + 1)
             return
-        if self.early and kind is not None and self._is_early(kind):
+        if self.early and saying is not None and self._is_early(saying):
             self.settings.codec.decode_untrusted(control.msg_id, control.body)
             self.last_heard_ns = now_ns
-            self.settings.recorder.count("notify.early" if kind in NOTIFICATIONS else "messages.repeated")
+            self.settings.recorder.count("notify.early" if saying in NOTIFICATIONS else "messages.repeated")
             return
         super().control_untrusted(control, now_ns)
         if self.session.expected is None and (self.echoes is None or not self.echoes.under_way):
             self._pending = None  # what was said last was answered
 
-    def _is_early(self, kind: Kind) -> bool:
+    def _is_early(self, saying: Saying) -> bool:
         """What the peer may say unasked in a running session, or to end it, and not now."""
-        if (self.peer, kind) in self.dialogue.endings:
+        word = (self.peer, saying)
+        if word in self.dialogue.endings:
             return True
-        asked = not kind.label.endswith("_response") and kind is not Kind.CAPABILITY
-        return asked and (self.peer, kind) in self.dialogue.running and self._expected_kind() is not kind
+        answer = saying is Kind.CAPABILITY or name_of(saying).endswith("_response")
+        return not answer and word in self.dialogue.running and word != self._expected_word()
 
-    def _expected_kind(self) -> Kind | None:
-        return None if (turn := self.session.expected) is None else turn.kind
+    def _expected_word(self) -> Word | None:
+        return None if (turn := self.session.expected) is None else turn.word
 
-    def _said_before(self, kind: Kind | None, transaction: int) -> int | None:
+    def _said_before(self, saying: Saying | None, transaction: int) -> int | None:
         """The turn of a message that came before, or before its turn. One that overtakes another of the same run will
         come again, when the run is repeated.
         """
         session, dialogue = self.session, self.dialogue
+        if saying in dialogue.periodic[self.peer] and session.state is State.ACTIVE:
+            return None  # it is said again and again
         for index, turn in enumerate(dialogue.opening):
-            if turn.kind is not kind or turn.sender is self.role or index == session.turn:
+            if turn.saying != saying or turn.sender is self.role or index == session.turn:
                 continue
             if index < session.turn:
                 again = index < len(self.transactions) and self.transactions[index] == transaction
@@ -128,10 +132,10 @@ class _DatagramEndpoint(Endpoint):
         """Transactions come round: this one is of something that was asked in the running session."""
         return False
 
-    def _echoed_before(self, kind: Kind | None, control: Control) -> bool:
+    def _echoed_before(self, saying: Saying | None, control: Control) -> bool:
         """The request was repeated, and both were answered."""
         over = 0 if self.echoes is None else self.echoes.over
-        return kind is Kind.ECHO_RESPONSE and 0 != over == control.transaction
+        return saying is Kind.ECHO_RESPONSE and 0 != over == control.transaction
 
     def _say_again(self, turn: int) -> None:
         """What we have said from this turn on, if the peer repeats itself until it hears it."""

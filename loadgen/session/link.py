@@ -9,7 +9,7 @@ from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Control
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.dialogue import Dialogue, Turn, other_side
+from loadgen.nmsp.dialogue import Dialogue, Saying, Turn, other_side
 from loadgen.nmsp.messages import (
     PROTOCOL_VERSION,
     Capability,
@@ -18,11 +18,13 @@ from loadgen.nmsp.messages import (
     EchoResponse,
     Kind,
     Message,
+    Opaque,
     ResponseStatus,
     Role,
     VersionRequest,
     VersionResponse,
 )
+from loadgen.nmsp.records import NO_MAC, Mac
 from loadgen.nmsp.session import Session, State
 from loadgen.scenario.schema import SessionTable
 from loadgen.session.echoes import Echoes
@@ -35,7 +37,7 @@ _OVER = (State.ENDED_BY_WLC, State.ENDED_BY_MSE, State.ENDED)
 class EndpointSettings:
     """What all endpoints of one side have in common."""
 
-    __slots__ = ("assumed", "codec", "mask", "recorder", "setup_timeout_ns", "timers")
+    __slots__ = ("assumed", "codec", "mask", "recorder", "setup_timeout_ns", "timers", "to_unix_ns")
 
     def __init__(
         self,
@@ -46,14 +48,23 @@ class EndpointSettings:
         setup_timeout_ns: int,
         timers: SessionTable,
         assumed: int | None = None,
+        to_unix_ns: int = 0,
     ) -> None:
-        """Args: assumed: what is granted where no message says it; None: as much as `mask`."""
+        """Args:
+        assumed: what is granted where no message says it; None: as much as `mask`.
+        to_unix_ns: what has to be added to the time that endpoints are told for that since the epoch.
+        """
         self.codec = codec
         self.recorder = recorder
         self.mask = mask  # what a WLC offers, or what an MSE asks for
         self.assumed = mask if assumed is None else assumed
+        self.to_unix_ns = to_unix_ns
         self.setup_timeout_ns = setup_timeout_ns
         self.timers = timers
+
+
+def _saying(message: Message) -> Saying:
+    return message.name if isinstance(message, Opaque) else KIND_OF[type(message)]
 
 
 class Endpoint:
@@ -67,13 +78,14 @@ class Endpoint:
         said, heard: messages so far, by kind, but for measurement notifications: those are counted where they are sent
             and checked in bulk.
         transactions: of the messages of the opening so far, in order.
+        mac: of the device that we are; zeros until somebody says it.
         refuses_version: the peer asked for versions that are not ours.
         echoes: that we ask for, once the session is up.
     """
 
     __slots__ = (
-        *("_transaction", "echoes", "granted", "heard", "last_heard_ns", "offered", "outbox", "refuses_version"),
-        *("said", "session", "settings", "started_ns", "transactions"),
+        *("_periods", "_transaction", "echoes", "granted", "heard", "last_heard_ns", "mac", "offered", "outbox"),
+        *("refuses_version", "said", "session", "settings", "started_ns", "transactions"),
     )
 
     role: Role
@@ -86,13 +98,15 @@ class Endpoint:
         self.session = Session(self.role, settings.codec.profile.dialogue)
         self.outbox: list[bytes] = []
         self.offered = self.granted = 0
-        self.said: dict[Kind, int] = {}
-        self.heard: dict[Kind, int] = {}
+        self.said: dict[Saying, int] = {}
+        self.heard: dict[Saying, int] = {}
         self.started_ns = started_ns
         self.last_heard_ns = started_ns
         self.transactions: tuple[int, ...] = ()
         self.refuses_version = False
         self.echoes: Echoes | None = None
+        self.mac: Mac = NO_MAC
+        self._periods: dict[str, int] | None = None  # when opaque messages are due, which are said again and again
         self._transaction = 0
 
     @property
@@ -116,14 +130,14 @@ class Endpoint:
         """Put a message into the outbox, through the gate; nothing, once we have ended the session."""
         if self.session.has_ended(self.role):
             return
-        kind = KIND_OF[type(message)]
-        self.session.message(self.role, kind)
-        self.count_said(kind)
+        saying = _saying(message)
+        self.session.message(self.role, saying)
+        self.count_said(saying)
         self.outbox.append(self.settings.codec.encode(message, transaction))
 
-    def count_said(self, kind: Kind) -> None:
+    def count_said(self, saying: Saying) -> None:
         """One more that did not go through the outbox, or is about to."""
-        self.said[kind] = self.said.get(kind, 0) + 1
+        self.said[saying] = self.said.get(saying, 0) + 1
 
     def control_untrusted(self, control: Control, now_ns: int) -> None:
         """Take one message that is not a measurement notification.
@@ -133,23 +147,28 @@ class Endpoint:
         """
         self.last_heard_ns = now_ns
         message = self.settings.codec.decode_untrusted(control.msg_id, control.body)
-        kind, turn = KIND_OF[type(message)], self.session.expected
-        self.session.message(self.peer, kind)
-        self.heard[kind] = self.heard.get(kind, 0) + 1
-        if kind is Kind.UNSUPPORTED:
+        saying, turn = _saying(message), self.session.expected
+        self.session.message(self.peer, saying)
+        self.heard[saying] = self.heard.get(saying, 0) + 1
+        if isinstance(saying, str):
+            self.settings.recorder.count("messages.opaque")
+        if saying is Kind.UNSUPPORTED:
             self.settings.recorder.count("messages.unsupported")
         elif turn is not None:
             self._take_turn(turn, message, control.transaction, now_ns)
             self._go_on(now_ns)
         elif self.left:
             pass  # its last message; the driver closes
-        elif kind is Kind.ECHO_REQUEST:
+        elif isinstance(saying, str):
+            if (reply := self.dialogue.replies.get(saying)) is not None:
+                self._say_opaque(reply, control.transaction, now_ns)
+        elif saying is Kind.ECHO_REQUEST:
             self.say(EchoResponse(), control.transaction)
             self.settings.recorder.count("echo.answered")
-        elif kind is Kind.ECHO_RESPONSE:
+        elif saying is Kind.ECHO_RESPONSE:
             self._take_echo(control.transaction, now_ns)
         else:
-            self.on_running(kind, message, control.transaction, now_ns)
+            self.on_running(saying, message, control.transaction, now_ns)
 
     def notifications_untrusted(self, count: int, now_ns: int) -> bool:
         """Let so many measurement notifications pass the gate; False: they came early, and are not taken.
@@ -178,12 +197,18 @@ class Endpoint:
             elif turn.asks:
                 transaction = self._request()
             self.transactions += (transaction,)
-            self.say(self.opening_message(turn), transaction)
+            if isinstance(turn.saying, str):
+                self._say_opaque(turn.saying, transaction, now_ns)
+            else:
+                self.say(self.opening_message(turn), transaction)
             self.on_said(now_ns)
         if self.session.state is State.ACTIVE:
             if self.role in self.dialogue.askers:
                 timers = self.settings.timers
                 self.echoes = Echoes(self.settings.recorder, timers, now_ns, self.echo_patience_ns())
+            if self.dialogue.periodic[self.role]:
+                opaque = self.settings.codec.profile.opaque
+                self._periods = {name: now_ns + opaque[name].every_ns for name in self.dialogue.periodic[self.role]}
             if not self.remembers_opening:
                 self.transactions = ()
             self.on_up(now_ns)
@@ -205,7 +230,7 @@ class Endpoint:
 
     def opening_message(self, turn: Turn) -> Message:
         """What we say in this turn, which is ours."""
-        match turn.kind:
+        match turn.saying:
             case Kind.VERSION_REQUEST:
                 return VersionRequest(PROTOCOL_VERSION, PROTOCOL_VERSION)
             case Kind.VERSION_RESPONSE:
@@ -241,15 +266,36 @@ class Endpoint:
         """
         raise NotImplementedError
 
-    def say_end(self) -> None:
+    def say_end(self, now_ns: int) -> None:
         """Say what ends the session, if the dialogue has us say something, and nobody has ended it yet."""
-        kind = self.dialogue.ending_of(self.role)
-        if kind is not None and self.session.state is State.ACTIVE:
-            self.say(self.ending(kind), self._request())
+        saying = self.dialogue.ending_of(self.role)
+        if saying is None or self.session.state is not State.ACTIVE:
+            return
+        if isinstance(saying, str):
+            self._say_opaque(saying, self._request(), now_ns)
+        else:
+            self.say(self.ending(saying), self._request())
 
     def ending(self, kind: Kind) -> Message:
         """What we say when we end a session."""
         raise AssertionError(f"{kind.label}: `nmsp.dialogue` lets it end no session from this side")
+
+    def _say_opaque(self, name: str, transaction: int, now_ns: int) -> None:
+        """Say an opaque message, with what differs from time to time filled in."""
+        opaque, settings = self.settings.codec.profile.opaque[name], self.settings
+        unix_ns, since_ns = now_ns + settings.to_unix_ns, now_ns - self.started_ns
+        body = opaque.filled(transaction, self.mac, self.said.get(name, 0), unix_ns, since_ns)
+        self.say(Opaque(name, body), transaction)
+
+    def _say_periodic(self, periods: dict[str, int], now_ns: int) -> int:
+        """Say what is due again and again; returns when the next one is. Those that were missed are not made up for."""
+        for name, due_ns in periods.items():
+            if due_ns <= now_ns:
+                opaque = self.settings.codec.profile.opaque[name]
+                transaction = self._request() if opaque.has_transaction or name in self.dialogue.replies else 0
+                self._say_opaque(name, transaction, now_ns)
+                periods[name] = due_ns + opaque.every_ns * (1 + (now_ns - due_ns) // opaque.every_ns)
+        return min(periods.values())
 
     def _request(self) -> int:
         """A transaction of our own; never 0, which is that of unasked messages."""
@@ -322,4 +368,6 @@ class Endpoint:
             echoes.tend(now_ns)
             self._echo(now_ns)
             deadline = min(deadline, echoes.next_ns, echoes.given_up_ns())
+        if self._periods is not None:
+            deadline = min(deadline, self._say_periodic(self._periods, now_ns))
         return deadline

@@ -57,7 +57,7 @@ class MseEndpoint(Endpoint):
         self._round_trip: tuple[int, int] | None = None
 
     def opening_message(self, turn: Turn) -> Message:
-        if turn.kind is Kind.SUBSCRIBE_REQUEST:
+        if turn.saying is Kind.SUBSCRIBE_REQUEST:
             return SubscribeRequest(self.settings.mask)
         return super().opening_message(turn)
 

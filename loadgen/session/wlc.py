@@ -72,7 +72,7 @@ class WlcEndpoint(Endpoint):
             self._grant(message.subservices)
 
     def opening_message(self, turn: Turn) -> Message:
-        if turn.kind is Kind.SUBSCRIBE_RESPONSE:
+        if turn.saying is Kind.SUBSCRIBE_RESPONSE:
             return self._granting()
         return super().opening_message(turn)
 

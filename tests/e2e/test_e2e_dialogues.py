@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL, Ended, Identities, Start, free_port
-from dialogue_samples import ENDED, SHORT, UNANSWERED, UNASKED, WLC_FIRST, toml_with
+from dialogue_samples import ENDED, OPAQUE, SHORT, UNANSWERED, UNASKED, WLC_FIRST, toml_with
 from test_e2e_two_sides import LONG, interrupted, write_scenario
 
 OVER = pytest.mark.parametrize("transport", ["tls", "dtls"])
@@ -86,6 +86,17 @@ def test_each_side_in_a_process_of_its_own_and_a_message_that_ends_the_session(
     assert ours["echo.answered"] >= theirs["echo.received"]
     assert "echo.answered" not in theirs
     assert theirs["echo.sent"] == theirs["echo.received"] + theirs["echo.withdrawn"]
+
+
+@OVER
+def test_opaque_messages(start: Start, tmp_path: Path, transport: str) -> None:
+    """A hail and its answer, one that is said every 100 ms and answered, and a goodbye of the WLCs, who leave first."""
+    file = OPAQUE.replace('hex = "cc0000"', 'file = "back.bin"')
+    (tmp_path / "back.bin").write_bytes(b"\xcc\0\0")
+    counters = run(start, tmp_path, file, transport).counters
+    # 8 sessions: hail and answer, and about five of the others in half a second, each answered; and each goodbye.
+    assert counters["messages.opaque"] >= 8 * (2 + 2)
+    assert counters["messages.unsupported"] == 0
 
 
 def test_over_datagrams_both_sides_have_to_say_something(start: Start, tmp_path: Path) -> None:

@@ -320,6 +320,133 @@ BAD |= {
 }
 
 
+def opaque(**changes: Any) -> Edit:
+    """An opaque message that would be in order, with these changes; None takes a key away."""
+
+    def edit(document: dict[str, Any]) -> None:
+        table = {"id": 0x900, "sender": "wlc", "hex": "00 11 22 33"} | changes
+        document["opaque"] = {"hail": {key: value for key, value in table.items() if value is not None}}
+
+    return edit
+
+
+def _fill(name: str, kind: str, offset: int, **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": kind, "offset": offset, **more}
+
+
+def _asked(**changes: Any) -> Edit:
+    """One that answers another."""
+
+    def edit(document: dict[str, Any]) -> None:
+        hail = {"id": 0x900, "sender": "wlc", "hex": "00"}
+        back = {"id": 0x901, "sender": "mse", "hex": "00", "answers": "hail"}
+        document["opaque"] = {"hail": hail, "back": back | changes}
+
+    return edit
+
+
+BAD |= {
+    "an opaque message with the name of another": (
+        lambda d: (opaque()(d), d["opaque"].update(capability=d["opaque"].pop("hail"))),
+        ["opaque.capability: expected a name that no message has, found capability"],
+    ),
+    "an opaque message with the id of another": (
+        opaque(id=3),
+        ["opaque.hail.id: expected an id of its own, found 3, the id of capability"],
+    ),
+    "an opaque message whose id does not fit": (
+        opaque(id=0x10000),
+        ["opaque.hail.id: expected a uint16, found 65536"],
+    ),
+    "an opaque message without bytes": (
+        opaque(hex=None),
+        ["opaque.hail: expected its bytes, as hex or file, found neither"],
+    ),
+    "an opaque message with bytes twice": (
+        opaque(file="hail.bin"),
+        ["opaque.hail.file: expected either hex, or the name of a file beside the profile, found both"],
+    ),
+    "an opaque message from a file somewhere else": (
+        opaque(hex=None, file="../hail.bin"),
+        ['opaque.hail.file: expected either hex, or the name of a file beside the profile, found "../hail.bin"'],
+    ),
+    "an opaque message that is no hex": (
+        opaque(hex="0x00"),
+        ['opaque.hail.hex: expected pairs of hexadecimal digits, found "0x00"'],
+    ),
+    "an opaque message that is too long": (
+        opaque(hex="00" * 16385),
+        ["opaque.hail.hex: expected at most 16384 bytes, found 16385"],
+    ),
+    "an opaque message for which a frame has no room": (
+        lambda d: (opaque(hex="00" * 1000)(d), d.update(max_frame_bytes=1011)),
+        ["max_frame_bytes: expected room for opaque.hail, 1012 bytes, found 1011"],
+    ),
+    "two fills of the same bytes": (
+        opaque(fields=[_fill("transaction", "u16", 1), _fill("counter", "u8", 2)]),
+        ["opaque.hail.fields[1] (counter): expected bytes of its own, found an overlap with transaction"],
+    ),
+    "a fill behind the end": (
+        opaque(fields=[_fill("counter", "u16", 3)]),
+        ["opaque.hail.fields[0] (counter): expected to end within the record of 4 bytes, found an end at byte 5"],
+    ),
+    "a fill of something unknown": (
+        opaque(fields=[_fill("weather", "u8", 0)]),
+        ["opaque.hail.fields[0] (weather): expected one of transaction, mac, time, counter, or a constant"],
+    ),
+    "a fill of the wrong type": (
+        opaque(fields=[_fill("counter", "i8", 0)]),
+        ["opaque.hail.fields[0] (counter).type: expected u8 or u16 or u32 or u64, found i8"],
+    ),
+    "a period that is none": (
+        opaque(every="often"),
+        ['opaque.hail.every: expected a duration such as "250ms", "30s" or "1m30s", found "often"'],
+    ),
+    "a period of nothing": (
+        opaque(every="0s"),
+        ['opaque.hail.every: expected a duration such as "250ms", "30s" or "1m30s", found "0s"'],
+    ),
+    "an opaque message with another constant than the header has": (
+        opaque(header={"flags": 300}),
+        ["opaque.hail.header.flags: expected a value that fits u8, found 300"],
+    ),
+    "an answer to nothing": (
+        opaque(answers="nobody"),
+        ['opaque.hail.answers: expected another opaque message, found "nobody"'],
+    ),
+    "an answer to what is not there": (
+        _asked(answers="heil"),
+        ['opaque.back.answers: expected one of hail, found "heil"'],
+    ),
+    "an answer from the side that has asked": (
+        _asked(sender="wlc"),
+        ['opaque.back.sender: expected "mse", who hears hail from the other side, found "wlc"'],
+    ),
+    "an answer that is said anyway": (
+        _asked(every="1s"),
+        ['opaque.back.answers: expected a message that answers nothing, and has no period here, found "hail"'],
+    ),
+    "an opaque answer before its question": (
+        lambda d: (_asked()(d), dialogue(opening=[("mse", "back"), ("wlc", "hail")])(d)),
+        ["dialogue.opening[0]: expected hail from the other side before its response, found back without it"],
+    ),
+    "an end that is said again and again": (
+        lambda d: (opaque(every="1s")(d), dialogue(end={"sender": "wlc", "message": "hail"})(d)),
+        [
+            "dialogue.end.message: expected a message that is said at the end alone, found "
+            '"hail", which has a period or answers another'
+        ],
+    ),
+    "an end that the opening has": (
+        lambda d: (
+            opaque()(d),
+            dialogue(opening=[("wlc", "hail")], end={"sender": "wlc", "message": "hail"})(d),
+        ),
+        ['dialogue.end.message: expected a message that the opening does not have, found "hail"'],
+    ),
+}
+
+
 def _unsubscribing() -> dict[str, Any]:
     messages = reference_document()["messages"]
     return {name: messages[name] for name in ("unsubscribe_request", "unsubscribe_response")}

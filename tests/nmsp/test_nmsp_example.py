@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
+from nmsp_samples import REFERENCE_TOML
 
 from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing, Stations
 from loadgen.nmsp.codec import Codec
@@ -25,7 +28,7 @@ from loadgen.nmsp.messages import (
     VersionRequest,
     VersionResponse,
 )
-from loadgen.nmsp.profile import WireProfile, load_profile
+from loadgen.nmsp.profile import WireProfile, load_profile, profile_untrusted
 from loadgen.nmsp.records import ClientInfo
 from loadgen.nmsp.services import CATALYST_9800, Subservice, mask_of
 from loadgen.nmsp.session import Session, State
@@ -175,3 +178,22 @@ def test_a_ring_stamps_what_varies_and_leaves_the_heads_of_elements(tern: WirePr
         ]
         assert done == wanted
         assert bytes(view) == b"".join(map(codec.encode, messages))
+
+
+# -- the dialogues of the page -----------------------------------------------------------------------------------------
+
+
+def _blocks(page: str) -> list[str]:
+    """Its examples in TOML that have a dialogue."""
+    blocks = re.findall(r"(?m)(?:^(?: {4}.*)?\n)+", page)
+    return [dedent(block) for block in blocks if "    [dialogue]" in block]
+
+
+@pytest.mark.parametrize(("number", "turns", "ends"), [(0, 4, {"hail"}), (1, 4, {"unsubscribe_request"})])
+def test_an_example_of_a_dialogue_is_one(number: int, turns: int, ends: set[str]) -> None:
+    blocks = _blocks(PAGE)
+    assert len(blocks) == 2
+    document = tomllib.loads(REFERENCE_TOML.read_text("utf-8") + "\n" + blocks[number])
+    profile = profile_untrusted(document, "page")
+    assert len(profile.dialogue.opening) == turns
+    assert ends <= profile.dialogue.labels_of(Role.MSE) | profile.dialogue.labels_of(Role.WLC)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from nmsp_bad_profiles import ALL_BAD, BAD, Edit, by_id, elements, field, payload, reading
-from nmsp_samples import OTHER_TOML, core_document, reference_document, to_toml
+from nmsp_samples import OTHER_TOML, REFERENCE_TOML, core_document, reference_document, to_toml
 
 from loadgen.errors import ExitCode, InputError
 from loadgen.nmsp import field_check, framing_check, profile_check
@@ -175,3 +175,27 @@ def test_the_second_profile_of_these_tests_has_another_digest(tmp_path: Path) ->
     path = tmp_path / "other.toml"
     path.write_text(OTHER_TOML, "utf-8")
     assert load_profile(path).digest != reference_profile().digest
+
+
+# -- the bytes of opaque messages, in files ----------------------------------------------------------------------------
+
+_HAIL = '\n[opaque.hail]\nid = 0x900\nsender = "wlc"\nfile = "hail.bin"\n'
+
+
+def test_a_file_beside_the_profile_is_as_good_as_hex(tmp_path: Path) -> None:
+    text = REFERENCE_TOML.read_text("utf-8")
+    (tmp_path / "hail.bin").write_bytes(b"\x00\x11\xff")
+    (tmp_path / "a.toml").write_text(text + _HAIL, "utf-8")
+    (tmp_path / "b.toml").write_text(text + _HAIL.replace('file = "hail.bin"', 'hex = "0011ff"'), "utf-8")
+    by_file, by_hex = (load_profile(tmp_path / name) for name in ("a.toml", "b.toml"))
+    assert by_file.opaque["hail"].body == b"\x00\x11\xff"
+    assert by_file.digest == by_hex.digest != reference_profile().digest
+
+
+@pytest.mark.parametrize(("held", "found"), [(None, "no such file"), (b"", "an empty file"), (bytes(16385), "longer")])
+def test_a_file_that_cannot_be_it(tmp_path: Path, held: bytes | None, found: str) -> None:
+    if held is not None:
+        (tmp_path / "hail.bin").write_bytes(held)
+    (tmp_path / "a.toml").write_text(REFERENCE_TOML.read_text("utf-8") + _HAIL, "utf-8")
+    with pytest.raises(InputError, match=rf"hail\.bin: expected the bytes of opaque\.hail.*{found}"):
+        load_profile(tmp_path / "a.toml")

@@ -91,9 +91,10 @@ class Side:
     def said(self) -> list[tuple[Message, int]]:
         """What is in the outbox, as messages with their transactions; taken out."""
         data, out = memoryview(self.take_outbox()), []
+        decode = self.endpoint.settings.codec.decode_untrusted
         while data:
             msg_id, size = int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:8], "big")
-            out.append((CODEC.decode_untrusted(msg_id, data[12:size]), int.from_bytes(data[8:12], "big")))
+            out.append((decode(msg_id, data[12:size]), int.from_bytes(data[8:12], "big")))
             data = data[size:]
         return out
 

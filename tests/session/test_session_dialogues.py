@@ -8,6 +8,7 @@ from dialogue_samples import (
     ENDED,
     HAIL,
     NOTHING,
+    OPAQUE,
     SHORT,
     UNANSWERED,
     UNASKED,
@@ -29,6 +30,7 @@ from loadgen.nmsp.messages import (
     Kind,
     MeasurementRequest,
     Message,
+    Opaque,
     ResponseStatus,
     Role,
     SubscribeRequest,
@@ -66,8 +68,8 @@ def test_both_become_active_and_have_said_what_the_dialogue_has(name: str, piece
     opening = profile_with(DIALOGUES[name]).dialogue.opening
     for side in (pair.wlc, pair.mse):
         assert side.endpoint.active
-        assert [*side.endpoint.said] == [turn.kind for turn in opening if turn.sender is side.endpoint.role]
-        assert [*side.endpoint.heard] == [turn.kind for turn in opening if turn.sender is side.endpoint.peer]
+        assert [*side.endpoint.said] == [turn.saying for turn in opening if turn.sender is side.endpoint.role]
+        assert [*side.endpoint.heard] == [turn.saying for turn in opening if turn.sender is side.endpoint.peer]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,7 @@ def test_both_become_active_and_have_said_what_the_dialogue_has(name: str, piece
         (UNANSWERED, 0x21, 0x21),
         (HAIL, OFFERS, 0x21),
         (NOTHING, OFFERS, 0x21),
+        (OPAQUE, 0x21, 0x21),
     ],
 )
 def test_what_is_granted(dialogue: str, at_wlc: int, at_mse: int) -> None:
@@ -173,7 +176,7 @@ def test_out_of_turn_is_a_fault_of_the_peer_s(name: str, role: Role) -> None:
         side = wlc_side(codec=codec) if role is Role.WLC else mse_side(codec=codec)
         expected = side.endpoint.session.expected
         side.take_outbox()
-        if expected is None or (expected.sender, expected.kind) == (side.endpoint.peer, kind):
+        if expected is None or (expected.sender, expected.saying) == (side.endpoint.peer, kind):
             continue
         side.hear(message, 0, 1)
         assert side.fault is not None, kind
@@ -238,8 +241,8 @@ def test_whoever_ends_says_so_and_nothing_more(dialogue: str) -> None:
     pair = pair_of(dialogue)
     pair.settle()
     wlc, mse = pair.wlc.endpoint, pair.mse.endpoint
-    mse.say_end()
-    mse.say_end()  # once is enough
+    mse.say_end(4)
+    mse.say_end(4)  # once is enough
     ((message, _),) = pair.mse.said()
     assert message == UnsubscribeRequest(mse.granted)
     wlc.say(notify(0))  # is under way
@@ -262,7 +265,7 @@ def test_a_side_that_the_dialogue_has_say_nothing_at_the_end() -> None:
     for dialogue in (USUAL, ENDED):
         pair = pair_of(dialogue)
         pair.settle()
-        pair.wlc.endpoint.say_end()
+        pair.wlc.endpoint.say_end(0)
         assert pair.wlc.take_outbox() == b""
         assert pair.wlc.endpoint.session.state is State.ACTIVE
 
@@ -382,3 +385,102 @@ def test_an_echo_that_a_wlc_asks_for_is_repeated() -> None:
     wlc.endpoint.on_timer(deadline)
     assert wlc.take_outbox() == said != b""
     assert wlc.recorder.counters["messages.retransmitted"] == 1
+
+
+# -- opaque messages ---------------------------------------------------------------------------------------------------
+
+MAC = b"\x02\x53\x00\x00\x00\x07"
+
+
+def test_what_is_filled_in() -> None:
+    codec = codec_of(OPAQUE)
+    hail = codec.profile.opaque["hail"]
+    body = hail.filled(0x1_0203_0405, MAC, 0x1FE, 0x1122_3344_5566_7788, 5)
+    assert body == b"\xaa\x02\x03\x04\x05" + MAC + bytes.fromhex("1122334455667788") + b"\xfe\xbb"
+    frame = codec.encode(Opaque("hail", body), 9)
+    assert frame == bytes.fromhex("4e000900 00000021 00000009") + body
+    assert codec.decode_untrusted(0x900, memoryview(body)) == Opaque("hail", body)
+
+
+def test_an_opening_with_opaque_messages() -> None:
+    codec = codec_of(OPAQUE)
+    settings = settings_of(OFFERS, Recorder(), codec)
+    settings.to_unix_ns = 1_700_000_000 * NS_PER_S
+    wlc = type(wlc_side(codec=codec).endpoint)(settings, 0)
+    wlc.mac = MAC
+    wlc.start(3)
+    (frame,) = wlc.outbox
+    asked = int.from_bytes(frame[8:12], "big")
+    assert asked != 0
+    assert (
+        frame[12:]
+        == b"\xaa" + asked.to_bytes(4, "big") + MAC + (settings.to_unix_ns + 3).to_bytes(8, "big") + b"\0\xbb"
+    )
+    mse = mse_side(WANTS, codec=codec)
+    mse.feed(frame, 4)
+    ((back, transaction), (request, _)) = mse.said()
+    assert back == Opaque("hail_back", b"\xcc" + asked.to_bytes(2, "big"))
+    assert (transaction, request) == (asked, SubscribeRequest(WANTS))
+    assert mse.recorder.counters["messages.opaque"] == 1
+    other = mse_side(WANTS, codec=codec)
+    other.hear(SubscribeResponse(1, 0), 0)
+    assert other.fault is not None
+    assert "expected hail from the WLC" in str(other.fault)
+
+
+def test_what_is_said_again_and_again_and_answered() -> None:
+    pair = pair_of(OPAQUE)
+    pair.run_until(NS_PER_S // 10 * 7)
+    assert (pair.wlc.fault, pair.mse.fault) == (None, None)
+    assert pair.mse.endpoint.said["alive"] == pair.wlc.endpoint.heard["alive"] == 7
+    assert pair.wlc.endpoint.said["alive_back"] == pair.mse.endpoint.heard["alive_back"] == 7
+    assert pair.wlc.recorder.counters["messages.opaque"] == 1 + 7
+    pair.mse.tick(NS_PER_S * 10 + 1)  # late: what was missed is not made up for
+    ((message, transaction),) = (said for said in pair.mse.said() if isinstance(said[0], Opaque))
+    assert message == Opaque("alive", b"\x00\x07\xdd")
+    assert transaction != 0
+    assert pair.mse.deadline_ns == NS_PER_S * 10 + NS_PER_S // 10
+
+
+def test_an_opaque_message_of_another_length() -> None:
+    """Fixed unless the profile says that it varies."""
+    codec = codec_of(OPAQUE)
+    pair = pair_of(OPAQUE)
+    pair.settle()
+    pair.wlc.feed(codec.encode(Opaque("alive", b"\0\0"), 3), 5)
+    assert pair.wlc.fault is not None
+    assert pair.wlc.fault.kind == "malformed"
+    assert "expected alive of 3 bytes, found 2" in str(pair.wlc.fault)
+    pair.mse.feed(codec.encode(Opaque("bye", b"any length"), 3), 5)
+    assert (pair.mse.fault, pair.mse.endpoint.left) == (None, True)
+
+
+def test_both_end_at_the_same_time() -> None:
+    pair = pair_of(OPAQUE)
+    pair.settle()
+    for side in (pair.wlc, pair.mse):
+        side.endpoint.say_end(5)
+    byes = pair.wlc.take_outbox(), pair.mse.take_outbox()
+    pair.mse.feed(byes[0], 6)
+    pair.wlc.feed(byes[1], 6)
+    for side in (pair.wlc, pair.mse):
+        assert (side.fault, side.endpoint.session.state) == (None, State.ENDED)
+
+
+def test_an_opaque_message_from_the_other_side_is_a_fault() -> None:
+    pair = pair_of(OPAQUE)
+    pair.settle()
+    pair.mse.feed(codec_of(OPAQUE).encode(Opaque("alive", b"\0\0\0"), 3), 5)
+    assert pair.mse.fault is not None
+    assert pair.mse.fault.kind == "unexpected_message"
+    assert "found alive from the WLC" in str(pair.mse.fault)
+
+
+def test_over_a_line_that_loses_what_is_said_again_is_no_repetition() -> None:
+    line = Line("opaque", [])
+    line.come_up()
+    wlc, frames = line.sides[1], codec_of(OPAQUE)
+    for count in range(3):
+        wlc.feed(frames.encode(Opaque("alive", bytes((0, count, 0xDD))), 0), 5)
+    assert (wlc.fault, wlc.recorder.counters["messages.repeated"]) == (None, 0)
+    assert wlc.endpoint.heard["alive"] == 3
