@@ -116,6 +116,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "reference-1.2": ("reference", {"tls": {"version": "1.2"}}),
     "tern-1.3": ("tern", {"tls": {"version": "1.3"}}),
     "length-first-1.2": ("length-first", {"tls": {"version": "1.2"}}),
+    "heron-1.2": ("heron", {"tls": {"version": "1.2"}}),
     "tern-dtls": ("tern", {"transport": "dtls"}),
 }
 
