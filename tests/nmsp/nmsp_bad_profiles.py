@@ -794,7 +794,7 @@ BAD_LAYOUTS: dict[str, tuple[Edit, list[str]]] = {
         lambda d: (
             stations(d, elements={"type": "u8", "length": "u8"}, length="spare", align=4)["fields"][2].pop("value"),
             stations_of(d)["repeat"].pop("count"),
-            stations_of(d)["repeat"].update(id=0),
+            stations_of(d)["repeat"].update(id=0, max=8),
             stations_of(d)["fields"].pop(1),
         ),
         ["records.station.elements: expected ids that are not 0, where zeros fill up, found its records with id 0"],
