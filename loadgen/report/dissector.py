@@ -23,6 +23,7 @@ from loadgen.nmsp.profile_document import (
     ElementsDocument,
     FieldDocument,
     MessageDocument,
+    OpaqueDocument,
     RecordDocument,
     RepeatDocument,
     width_of,
@@ -37,7 +38,7 @@ Lua: TypeAlias = "str | int | bool | list[Lua] | Mapping[str, Lua] | Mapping[int
 _TEMPLATE = files("loadgen.report").joinpath("templates", "dissector.lua")
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ ")
 # Names that the code has for what is no field of any profile.
-_OWN = frozenset({"message", "element", "response_in", "response_to"})
+_OWN = frozenset({"message", "body", "element", "response_in", "response_to"})
 _NS_PER_UNIT = {"s": NS_PER_S, "ms": NS_PER_MS, "us": 1_000, "ns": 1}
 _ADDRESS_BYTES = 16
 
@@ -84,7 +85,10 @@ class _Tables:
             "transaction": _place(by_name["transaction"]) if "transaction" in by_name else None,
             "trailer": None if document.trailer is None else self._record(document.trailer.fields),
             "checksum": self._checksum(),
-            "messages": {self._profile.ids[kind]: self._message(kind) for kind in self._profile.layouts},
+            "messages": {
+                **{self._profile.ids[kind]: self._message(kind) for kind in self._profile.layouts},
+                **{each.id: self._opaque(name, each) for name, each in document.opaque.items()},
+            },
         }
         self._strings()
         return {**found, "fields": self._fields}
@@ -92,15 +96,32 @@ class _Tables:
     def _message(self, kind: Kind) -> Lua:
         asked = [other.label for other in CATALOGUE[kind].answers]
         answered = {other for entry in CATALOGUE.values() for other in entry.answers}
-        constants = self._profile.framing.constants[kind]
-        named = {field.name for field in self._document.header.fields if field.value is not None or field.values}
         return {
             "name": kind.label,
             "asks": kind in answered,
             "answers": list[Lua](asked) if asked else None,
-            "constants": {name: str(value) for name, value in constants.items() if name in named},
+            "constants": self._constants(kind),
             "part": self._part(self._document.messages[kind.label], self._profile.layouts[kind], kind.label),
         }
+
+    def _opaque(self, name: str, document: OpaqueDocument) -> Lua:
+        """A message that is known as bytes, with what is filled in."""
+        return {
+            "name": name,
+            "asks": any(other.answers == name for other in self._document.opaque.values()),
+            "answers": list[Lua]([document.answers]) if document.answers else None,
+            "constants": self._constants(name),
+            "opaque": True,
+            "size": len(self._profile.opaque[name].body),
+            "varies": document.varies,
+            "fields": self._record(document.fields),
+        }
+
+    def _constants(self, saying: Kind | str) -> Mapping[str, Lua]:
+        """The constants of a message's header."""
+        named = {field.name for field in self._document.header.fields if field.value is not None or field.values}
+        found = self._profile.framing.constants[saying]
+        return {name: str(value) for name, value in found.items() if name in named}
 
     def _part(self, document: MessageDocument | RecordDocument, part: Section, name: str) -> Mapping[str, Lua]:
         """Args: part: what the document is compiled into."""
@@ -208,7 +229,8 @@ class _Tables:
     def _strings(self) -> None:
         """What numbers mean."""
         strings: dict[str, dict[int, str]] = {
-            "msg_id": {number: kind.label for kind, number in self._profile.ids.items()},
+            "msg_id": {number: kind.label for kind, number in self._profile.ids.items()}
+            | {each.id: name for name, each in self._document.opaque.items()},
             "subservice": {service.value: service.label for service in Subservice},
             "status": {status.value: status.name.lower().replace("_", " ") for status in ResponseStatus},
         }

@@ -198,6 +198,55 @@ def test_a_run_is_read_with_its_key_log(name: str, tmp_path: Path, monkeypatch: 
     assert len(notified) == result.counters["notify.sent"]
 
 
+# -- opaque messages ---------------------------------------------------------------------------------------------------
+
+
+def test_opaque_messages_have_their_names_and_what_is_filled_in(tmp_path: Path) -> None:
+    document = layouts.reference()
+    document |= {"name": "opaque", "byte_order": "little"}
+    document["opaque"] = {
+        "hail": {
+            "id": 0x300,
+            "sender": "mse",
+            "hex": "aa" * 30,
+            "fields": [
+                layouts.field("transaction", "u16", 1),
+                layouts.field("mac", "mac", 4),
+                layouts.field("time", "time", 11, size=8, unit="s+us"),
+                layouts.field("counter", "u32", 20),
+            ],
+        },
+        "hail_back": {"id": 0x301, "sender": "wlc", "hex": "0102", "answers": "hail"},
+        "drivel": {"id": 0x302, "sender": "wlc", "hex": "", "varies": True},
+    }
+    profile = layouts.compiled(document)
+    around, mac, now_ns = profile.framing.around, bytes(range(6)), 1_796_032_397_123_456_000
+    hail = profile.opaque["hail"].filled(77, mac, 5, now_ns, 0)
+    parts = [
+        (False, around("hail", hail, 9)),
+        (True, around("hail_back", b"\1\2", 9)),
+        (True, around("drivel", b"xyz")),
+        (True, around("drivel", b"")),
+        (True, around("hail_back", b"\1")),
+        (True, around("hail_back", b"\1\2\3")),
+    ]
+    captured = capture(tmp_path / "opaque.pcap", parts)
+    found = dissect(profile, captured, *plain(), "-2")
+    names = ["hail", "hail_back", "drivel", "drivel", "hail_back", "hail_back"]
+    assert [each.leaves["message"][0].get("show") for each in found] == names
+    assert [each.experts for each in found[:4]] == [[], [], [], []]
+    assert all(text.startswith("nmsp.malformed: hail_back") for each in found[4:] for text in each.experts)
+    assert [len(each.experts) for each in found[4:]] == [1, 1]
+    assert links(found)[:2] == [(2, None), (None, 1)]
+    bodies = [each.leaves["body"][0].get("show", "").replace(":", "") for each in found if "body" in each.leaves]
+    assert bodies == [hail.hex(), "0102", b"xyz".hex(), "01", "010203"]
+    shown = found[0].leaves
+    assert [int(field.get("show", "")) for field in shown["transaction"]] == [9, 77]
+    assert found[0].number("counter") == 5
+    assert shown["mac"][0].get("show") == "00:01:02:03:04:05"
+    assert captures.same(shown["time"][0], now_ns)
+
+
 # -- requests and responses --------------------------------------------------------------------------------------------
 
 

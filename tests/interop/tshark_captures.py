@@ -242,7 +242,7 @@ def _assert_part(part: Section, value: Any, found: Dissected, known: set[str]) -
             if shown is None:  # an element with nothing in it is not sent
                 assert wanted[name] in ("", b""), name
             else:
-                assert _same(shown, wanted[name]), f"{name}: {shown.attrib} is not {wanted[name]!r}"
+                assert same(shown, wanted[name]), f"{name}: {shown.attrib} is not {wanted[name]!r}"
     for name, constant in part.fixed.constants.items():
         assert found.number(name) == constant
     counters = {part.repeat.counter} if part.repeat is not None else set()
@@ -275,7 +275,7 @@ def _name(key: str) -> str:
     return key if key.startswith(("element.", "checksum.")) else key.partition(".")[0]
 
 
-def _same(field: ET.Element, value: Any) -> bool:
+def same(field: ET.Element, value: Any) -> bool:
     shown = field.get("show", "")
     if isinstance(value, bytes):
         if field.get("name") in ("nmsp.address", "nmsp.anchor"):

@@ -15,6 +15,7 @@ for key, field in pairs(PROFILE.fields) do
   end
 end
 FIELDS["message"] = ProtoField.string("nmsp.message", "message")
+FIELDS["body"] = ProtoField.bytes("nmsp.body", "body")
 FIELDS["element"] = ProtoField.none("nmsp.element", "element")
 FIELDS["element.type"] = ProtoField.uint32("nmsp.element.type", "type")
 FIELDS["element.length"] = ProtoField.uint32("nmsp.element.length", "length")
@@ -280,6 +281,24 @@ show_part = function(tree, part, tvb, start, stop, constants)
   return padded
 end
 
+-- A message that is known as bytes alone, but for what is filled in. Returns where it ends.
+local function show_opaque(tree, message, tvb, start, stop)
+  if stop > start then
+    tree:add(FIELDS["body"], tvb(start, stop - start))
+  end
+  for _, field in ipairs(message.fields) do
+    if start + field.at + field.size <= stop then
+      show(tree, field, tvb(start + field.at, field.size))
+    end
+  end
+  if message.varies then
+    return stop
+  elseif stop - start < message.size then
+    fault(message.name .. " of " .. message.size .. " bytes, there are " .. stop - start)
+  end
+  return start + message.size
+end
+
 -- -- checksums ---------------------------------------------------------------------------------------------------------
 
 local function unsigned(value)
@@ -455,7 +474,8 @@ local function dissect_frame(tvb, pinfo, root, place)
   local body_end = tvb:len() - PROFILE.foot
   if message then
     local well, problem = pcall(function()
-      local reached = show_part(tree, message.part, tvb, PROFILE.head, body_end)
+      local show_body = message.opaque and show_opaque or show_part
+      local reached = show_body(tree, message.part or message, tvb, PROFILE.head, body_end)
       if body_end - reached >= PROFILE.align then
         fault(message.name .. " ends at byte " .. reached .. ", its frame goes on to byte " .. body_end)
       end
@@ -469,7 +489,7 @@ local function dissect_frame(tvb, pinfo, root, place)
   else
     tree:add_proto_expert_info(UNKNOWN, name)
     if body_end > PROFILE.head then
-      tree:add(FIELDS["element.value"], tvb(PROFILE.head, body_end - PROFILE.head))
+      tree:add(FIELDS["body"], tvb(PROFILE.head, body_end - PROFILE.head))
     end
   end
   if PROFILE.trailer then
