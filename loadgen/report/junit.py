@@ -96,7 +96,7 @@ def _document(
         suite.set("time", f"{seconds:.3f}")
     properties = ET.SubElement(suite, "properties")
     for name_of, value in {"plan_digest": digest, **facts}.items():
-        ET.SubElement(properties, "property", {"name": name_of, "value": _clean(value)})
+        ET.SubElement(properties, "property", {"name": _clean(name_of), "value": _clean(value)})
     for case in cases:
         # Some readers show only the text, others only the message.
         element = ET.SubElement(suite, "testcase", {"name": _clean(case.name), "classname": name})

@@ -259,3 +259,20 @@ def test_figures_are_shown_with_their_unit(value: float | None, unit: str, shown
 def test_changes_are_shown_in_percent() -> None:
     assert (change_shown(None), change_shown(-0.125)) == ("-", "-12.5%")
     assert (interval_shown(None), interval_shown((-0.01, 0.2))) == ("-", "-1.0% … +20.0%")
+
+
+# -- what a layout cannot give -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("why", ["the layout carries no sent time", HOSTILE], ids=["a reason", "hostile"])
+def test_what_is_missing_is_named_where_there_is_room_for_words(why: str) -> None:
+    result = msgspec.structs.replace(run(), missing={"notify.service": why})
+    assert "not measured, as " in run_markdown(result)
+    assert "notify.service" in run_markdown(result)
+    suite = ET.fromstring(run_junit(result)).find("testsuite")  # noqa: S314 - our own
+    assert suite is not None
+    properties = {each.get("name"): each.get("value") for each in suite.iter("property")}
+    assert (properties["missing: notify.service"] or "").startswith(why[:6])
+    rows = list(csv.DictReader(io.StringIO(run_csv([("a", result)]))))
+    (row,) = [row for row in rows if row["unit"] == "missing"]
+    assert (row["figure"], row["value"]) == ("notify.service", why)
