@@ -61,14 +61,14 @@ def work(profile: WireProfile) -> dict[str, Work]:
         receiver, starts, ends = brought
         receiver.reset()
         receiver.sweep_untrusted(starts, ends, wanted)
-        return len(receiver.columns().sequence)
+        return receiver.columns().notifications
 
     def scan() -> int:
         receiver, starts, ends = singles
         receiver.reset()
         for start, end in zip(starts, ends, strict=True):
             receiver.scan_untrusted(start, end)
-        return len(receiver.columns().sequence)
+        return receiver.columns().notifications
 
     return {
         f"patch {_BATCH}": (lambda: many.patch(0, _BATCH, 7, _DUE_NS, _DUE_NS)[1], _BATCH),
