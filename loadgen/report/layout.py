@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import fill
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from loadgen.nmsp.layout import Description, FieldRow, LayoutPart
+
+_COLUMNS = 80
 
 
 def layout_tables(described: Description, only: Sequence[LayoutPart]) -> RenderableType:
@@ -46,7 +48,8 @@ def _part(part: LayoutPart) -> Iterator[RenderableType]:
 
 
 def _remark(text: str) -> RenderableType:
-    return Padding(Text(text, style="dim"), (0, 0, 0, 2), expand=False)
+    indent = "  "
+    return Text(fill(text, _COLUMNS, initial_indent=indent, subsequent_indent=2 * indent), style="dim")
 
 
 def _table(rows: Sequence[FieldRow]) -> Table:
