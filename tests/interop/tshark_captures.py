@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import time
@@ -168,6 +170,8 @@ def dissect(profile: WireProfile, captured: Path, *options: object) -> list[Diss
     found = []
     for packet in ET.fromstring(text):  # noqa: S314 - tshark's
         protocols = packet.findall("proto")
+        if not any(proto.get("name") == "nmsp" for proto in protocols):
+            continue
         below = {field.get("name", ""): field.get("show", "") for proto in protocols for field in proto}
         carrier = "tcp" if "tcp.stream" in below else "udp"
         of = Packet(int(below[f"{carrier}.stream"]), int(below[f"{carrier}.srcport"]) == PORT)
@@ -353,7 +357,7 @@ class Recording:
     """
 
     def __init__(self, path: Path, network: str) -> None:
-        self.path = path
+        self.path, self._network = path, network
         self._err = path.with_suffix(".stderr")
         with self._err.open("wb") as err:
             words = ["dumpcap", "-i", "lo", "-f", f"net {network}", "-B", "64", "-w", str(path)]
@@ -369,6 +373,12 @@ class Recording:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # What it has in its ring when it is told to end is lost: so until something that came last is in the file.
+        last, end = os.urandom(16), time.monotonic() + PATIENCE_S
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(last, (self._network.replace(".0/24", ".1"), 9))
+        while last not in self.path.read_bytes() and time.monotonic() < end:
+            time.sleep(0.02)
         self._process.send_signal(signal.SIGINT)
         self._process.wait(PATIENCE_S)
 
