@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
+# What the tests share, as pytest finds it.
+sys.path[1:1] = [str(ROOT / "tests"), str(ROOT / "tests" / "nmsp")]
 FOUND = ROOT / "results" / "fuzz"
 _GRACE_S = 120
 _MOST_MEMORY_MIB = 2048

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import fuzz_datagrams
+import fuzz_dialogues
 import fuzz_files
 import fuzz_sessions
 import fuzz_shards
@@ -25,6 +26,7 @@ TARGETS = {
     "framing": Target(fuzz_wire.framing, fuzz_wire.framing_seeds, 3, 8192),
     "bodies": Target(fuzz_wire.bodies, fuzz_wire.bodies_seeds, 3, 4096),
     "sessions": Target(fuzz_sessions.sessions, fuzz_sessions.sessions_seeds, 4),
+    "dialogue": Target(fuzz_dialogues.dialogues, fuzz_dialogues.dialogues_seeds, 3, 512),
     "mse-shard": Target(fuzz_shards.mse_shard, fuzz_shards.mse_shard_seeds, 4),
     "wlc-shard": Target(fuzz_shards.wlc_shard, fuzz_shards.wlc_shard_seeds, 4),
     "site-shard": Target(fuzz_shards.site_shard, fuzz_shards.site_shard_seeds, 3),
