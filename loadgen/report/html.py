@@ -177,6 +177,8 @@ def headline(result: RunResult) -> list[Card]:
         done = None if count(f"notify.{word}") is None else once(result.counters, f"notify.{word}")
         add(rate(f"notify.{word}_per_s"), f"notifications/s {word}", _of(done, count("notify.due")))
         names = ("notify.latency", "notify.service", "notify.lag")
+        if "notify.latency" in result.missing:
+            names = ("notify.gap", *names)
         up = count("sessions.established")
         add(up, "sessions set up", _of(up, count("sessions.attempted"), "attempted"))
         lacks = (
@@ -187,12 +189,14 @@ def headline(result: RunResult) -> list[Card]:
         latency(name)
     known = {name: value for name in lacks if (value := count(name)) is not None}
     total = sum(known.values())
-    note = (
-        " · ".join(f"{value:,}\N{NO-BREAK SPACE}{name}" for name, value in known.items() if value)
-        or "nothing failed, nothing lost"
-    )
+    told = " · ".join(f"{value:,}\N{NO-BREAK SPACE}{name}" for name, value in known.items() if value)
+    # What was lost, not every layout tells.
+    untold = "notify.lost" in result.missing
+    label, none = "failed, dropped or lost", "nothing failed, nothing lost"
+    if untold:
+        label, none = "failed or dropped", "nothing failed; what was lost is not known"
     if known:
-        add(total, "failed, dropped or lost", note, "bad" if total else "good")
+        add(total, label, told or none, "bad" if total else "good")
     return cards
 
 

@@ -42,7 +42,9 @@ def ended(start_shared: Start, fleet: Path) -> dict[str, Ended]:
     calls = {
         "reference": start_shared("run", fleet),
         "bare": start_shared("run", fleet, *PROFILE, "--threshold", "notify.latency.p50 < 1h"),
-        "dtls": start_shared("run", fleet, *PROFILE, "--set", "transport=dtls", "--set", "load.rate=500"),
+        "dtls": start_shared(
+            "run", fleet, *PROFILE, "--set", "transport=dtls", "--set", "wlc.count=10", "--set", "load.rate=500"
+        ),
     }
     return side_by_side({name: running.end for name, running in calls.items()})
 
@@ -115,6 +117,9 @@ def test_either_side_alone(start: Start, fleet: Path) -> None:
     assert not {*result["missing"]} & {*heard.counters, *result["metrics"]}
     assert result["metrics"]["notify.gap"]["count"] == pytest.approx(heard.counters["notify.received"], rel=0.6)
     assert result["rates"]["notify.received_per_s"] > 0
+    page = (heard.folder / "report.html").read_text("utf-8")
+    assert "what was lost is not known" in page
+    assert "nothing lost" not in page
     assert told.result["missing"] == {}
     assert told.result["metrics"]["notify.lag"]["count"] > 0
 
