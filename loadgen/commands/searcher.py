@@ -29,12 +29,12 @@ from loadgen.commands.runner import ready
 from loadgen.commands.source import read_duration, read_source, read_wait
 from loadgen.errors import ExitCode, InputError, Problem, noting
 from loadgen.measure.hlog import IntervalLog
-from loadgen.prepare.job import Source, check_source, plan_of, refuse_missing
+from loadgen.prepare.job import Source, check_source, plan_of
 from loadgen.report import capacity as shown
 from loadgen.report.folder import ResultFolder
 from loadgen.report.html import capacity_page
 from loadgen.results.document import as_json
-from loadgen.results.missing import missing_figures
+from loadgen.results.missing import missing_figures, refuse_missing
 from loadgen.results.result import environment
 from loadgen.results.thresholds import Threshold, parse_thresholds
 from loadgen.run.forkserver import fork_server

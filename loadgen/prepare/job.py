@@ -15,7 +15,7 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.prepare.forecast import forecast
 from loadgen.prepare.keys import Keys, check_keys, make_keys
 from loadgen.prepare.limits import allow_descriptors, check_local_ports, check_memory
-from loadgen.results.missing import instead_of, missing_figures
+from loadgen.results.missing import refuse_missing
 from loadgen.results.thresholds import Threshold, parse_thresholds
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.schema import Scenario
@@ -119,24 +119,6 @@ def check_source(source: Source, thresholds: Sequence[str] = ()) -> Checked:
     if problems:
         raise InputError(problems)
     return Checked(source, plan, workers, demands)
-
-
-def refuse_missing(demands: Sequence[Threshold], plan: Plan, where: str) -> None:
-    """Nothing is demanded of a figure that the plan's wire profile cannot give.
-
-    Raises:
-        InputError: each that is, with what there is instead.
-    """
-    missing = missing_figures(plan)
-    problems = []
-    for demand in demands:
-        for name in (demand.name, demand.over):
-            if name is not None and name in missing:
-                given = " or ".join(instead_of(name, missing))
-                expected = f"a figure that profile {plan.profile} can give, such as {given}"
-                problems.append(Problem(f'{where} "{demand.text}"', expected, f"{name}: {missing[name]}"))
-    if problems:
-        raise InputError(problems)
 
 
 def make_job(source: Source, now: datetime) -> Job:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from loadgen.errors import InputError, Problem
 from loadgen.loads import LoadKind
 from loadgen.measure.names import BETWEEN_CLOCKS, SUBSERVICES
+from loadgen.results.thresholds import Threshold
 from loadgen.scenario.plan import Plan, Use, is_placed
 
 # What the numbers in a session's notifications tell, and what is known without them where both sides are ours.
@@ -70,3 +72,21 @@ def instead_of(name: str, missing: Mapping[str, str]) -> list[str]:
     others = ("notify.latency", "notify.service", "echo.latency")
     gap = ["notify.gap"] if "notify.latency" in missing else []
     return gap + [each for each in others if each not in missing]
+
+
+def refuse_missing(demands: Sequence[Threshold], plan: Plan, where: str) -> None:
+    """Nothing is demanded of a figure that the plan's wire profile cannot give.
+
+    Raises:
+        InputError: each that is, with what there is instead.
+    """
+    missing = missing_figures(plan)
+    problems = []
+    for demand in demands:
+        for name in (demand.name, demand.over):
+            if name is not None and name in missing:
+                given = " or ".join(instead_of(name, missing))
+                expected = f"a figure that profile {plan.profile} can give, such as {given}"
+                problems.append(Problem(f'{where} "{demand.text}"', expected, f"{name}: {missing[name]}"))
+    if problems:
+        raise InputError(problems)

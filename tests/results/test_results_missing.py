@@ -13,9 +13,8 @@ from loadgen.loads import LoadKind
 from loadgen.measure.books import imbalances
 from loadgen.measure.names import COUNTERS, METRICS
 from loadgen.nmsp.profile import load_profile, reference_profile
-from loadgen.prepare.job import refuse_missing
 from loadgen.results.figures import make_counters
-from loadgen.results.missing import instead_of, missing_figures
+from loadgen.results.missing import instead_of, missing_figures, refuse_missing
 from loadgen.results.thresholds import parse_thresholds
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.reading import scenario_untrusted

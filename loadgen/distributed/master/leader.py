@@ -28,6 +28,7 @@ from loadgen.report.html import run_page
 from loadgen.report.live import Moment, RunPhase
 from loadgen.results.document import as_json
 from loadgen.results.health import Verdict
+from loadgen.results.missing import refuse_missing
 from loadgen.results.result import RunResult
 from loadgen.results.thresholds import Threshold, parse_thresholds
 from loadgen.scenario.plan import Plan
@@ -112,8 +113,7 @@ class Leader:
         chosen = None
         try:
             chosen = choose(options, self._default_scenario, tuple(options.get("user_classes") or ()))
-            chosen.plan(users)
-            demands_of(chosen)
+            refuse_missing(demands_of(chosen), chosen.plan(users), "threshold")
         except InputError as error:
             problems += error.problems
         if (problem := _not_writable(self._results)) is not None:
