@@ -86,7 +86,7 @@ class OneLink:
             timer_ns = endpoint.on_timer(now)
             # First, because a write that fails leaves nothing to be read, not even the alert that says why.
             came = self._read(endpoint, profile)
-            self._send(endpoint.outbox, deadline_ns)
+            self._send(endpoint, deadline_ns)
             if until():
                 return
             if came:
@@ -132,10 +132,9 @@ class OneLink:
             return self._socket.recv(PEEK_BYTES, socket.MSG_PEEK)
         return b""
 
-    def _send(self, outbox: list[bytes], deadline_ns: int) -> None:
-        for frame in outbox:
-            self.send(frame, deadline_ns)
-        outbox.clear()
+    def _send(self, endpoint: Endpoint, deadline_ns: int) -> None:
+        while endpoint.outbox:
+            self.send(endpoint.next_frame(), deadline_ns)
 
     def _read(self, endpoint: Endpoint, profile: WireProfile) -> bool:
         receiver = self._receiver

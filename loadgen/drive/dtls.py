@@ -68,7 +68,7 @@ class DtlsLink:
         self.phase = HANDSHAKING
         self.started_ns = self.heard_ns = started_ns
         self.read = False
-        self.farewell = b""
+        self.farewell: bytes | memoryview = b""
         self.scope = trio.CancelScope()
         self.timer = 0
         self.peer: Peer | None = None  # once its tunnel is up
@@ -360,7 +360,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
             async with link.association.sending:
                 if datagram := _datagram_of(endpoint.outbox, link.association.most_bytes):
                     self._sent += 1
-                    await link.association.send(datagram)
+                    await link.association.send(endpoint.numbered(datagram))
 
     async def send(self, link: DtlsLinkT, data: memoryview) -> None:
         """Send a datagram of notifications; the association's `sending` is held.
@@ -369,7 +369,8 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
             TransportFault
         """
         self._sent += 1
-        await link.association.send(data)
+        assert link.endpoint is not None
+        await link.association.send(link.endpoint.numbered(data))
 
     def take_of(self, link: DtlsLinkT) -> None:
         """Before a link ends, or is judged: what it brought counts."""
@@ -423,7 +424,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
             assert link.endpoint is not None
             link.endpoint.outbox.clear()  # of answers nobody wants any more
             link.endpoint.say_end(self.clock())
-            link.farewell = b"".join(link.endpoint.outbox)
+            link.farewell = link.endpoint.numbered(b"".join(link.endpoint.outbox))
             link.endpoint.outbox.clear()
             self.end(link, orderly=True)
 

@@ -167,7 +167,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         assert tunnel is not None
         assert endpoint is not None
         while endpoint.outbox and not tunnel.blocked:
-            tunnel.write(endpoint.outbox.pop(0))
+            tunnel.write(endpoint.next_frame())
         self.watch(link)
 
     def fault(self, link: LinkT, kind: str) -> None:
@@ -213,7 +213,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         assert link.tunnel is not None
         assert link.endpoint is not None
         while link.endpoint.outbox and not link.tunnel.blocked:
-            frame = link.endpoint.outbox.pop(0)
+            frame = link.endpoint.next_frame()
             link.tunnel.write(frame)
             self.on_farewell(link, len(frame))
         if not link.tunnel.blocked and link.tunnel.close_notify():

@@ -95,11 +95,12 @@ class SiteShard(ServingShard[SiteLink]):
         queue, tunnel = link.queue, link.tunnel
         assert queue is not None
         assert tunnel is not None
+        assert link.endpoint is not None
         while queue.waiting and not tunnel.blocked:
             now = self.clock() + self._to_unix_ns
             taken = queue.take(now)
             try:
-                tunnel.write(taken.data)
+                tunnel.write(link.endpoint.numbered(taken.data))
             except TransportFault as error:
                 self.sites.unsent += taken.notifications
                 self.fault(link, error.kind)

@@ -196,9 +196,10 @@ class WlcShard(ServingShard[WlcLink]):
         """
         ring, tunnel, notifiers = self.controllers[link.number].ring, link.tunnel, self.notifiers
         assert tunnel is not None
+        assert link.endpoint is not None
         owing, ledger, row = self.owing, self.owing.ledger, link.row
         owed = ledger.owed(row, due_now)
-        held_up = bool(ledger.behind[row])
+        held_up, numbered = bool(ledger.behind[row]), link.endpoint.numbered
         if owed > self.plan.load.burst:
             owing.drop_expired(link, self.clock(), ours=not held_up)
             owed = ledger.owed(row, due_now)
@@ -209,7 +210,7 @@ class WlcShard(ServingShard[WlcLink]):
                 wanted = min(owed, _MAX_BATCH)
                 due = owing.due_ns(link.number, done, wanted)
                 view, count = ring.patch(done, wanted, sequence, due, now)
-                tunnel.write(view)
+                tunnel.write(numbered(view))
                 writes += 1
                 notifiers.sent_bytes += len(view)
                 notifiers.writes += 1

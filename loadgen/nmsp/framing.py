@@ -74,6 +74,7 @@ class Framing:
         self.checksum = None if document.checksum is None else Checksum(document, self, order)
         self._common_at = [(self.header.names.index(name), name, value) for name, value in self.common.items()]
         self._length_at = self.header.names.index("length")
+        self._length, self._length_offset = self.header.field_struct("length"), self.header.offsets["length"]
         self._id_at = [self.header.names.index(name) for name in self.id_fields]
         self._transaction_at = self.header.names.index("transaction") if self.has_transaction else None
 
@@ -105,10 +106,13 @@ class Framing:
             and not any(self.varied.values())
         )
 
+    def frame_bytes(self, body_bytes: int) -> int:
+        """The size of a frame with such a body."""
+        return up_to(self.head + body_bytes + self.foot, self.align)
+
     def padding(self, body_bytes: int) -> int:
         """Zeros at the end of a body of so many bytes."""
-        size = self.head + body_bytes + self.foot
-        return up_to(size, self.align) - size
+        return self.frame_bytes(body_bytes) - self.head - body_bytes - self.foot
 
     def head_of(self, kind: Kind | str, body_bytes: int, transaction: int = 0) -> bytes:
         """The header of a frame whose body has `body_bytes` bytes (with its padding), without numbers and checksum."""
@@ -136,13 +140,22 @@ class Framing:
     def number(self, frame: bytes, number: int, acknowledged: int) -> bytes:
         """A frame with its numbers in: how many its sender has sent before it, and how many it has received."""
         numbered = bytearray(frame)
+        self.put_numbers(memoryview(numbered), number, acknowledged)
+        return bytes(numbered)
+
+    def put_numbers(self, frame: memoryview, number: int, acknowledged: int) -> None:
+        """The same of a frame in place."""
         for name, value in zip(_NUMBERS, (number + self.first, acknowledged + self.first - 1), strict=True):
             if name in self.numbers:
                 layout, offset = self.numbers[name]
-                layout.pack_into(numbered, offset, value & (1 << 8 * layout.size) - 1)
+                layout.pack_into(frame, offset, value & (1 << 8 * layout.size) - 1)
         if self.checksum is not None:
-            self.checksum.put(memoryview(numbered))
-        return bytes(numbered)
+            self.checksum.put(frame)
+
+    def size_of(self, data: memoryview, position: int) -> int:
+        """The size of a frame of our own that begins there."""
+        counted: int = self._length.unpack_from(data, position + self._length_offset)[0]
+        return counted * self.unit + self.added
 
     @property
     def skeleton(self) -> list[tuple[int, int]]:

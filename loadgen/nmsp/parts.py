@@ -123,6 +123,10 @@ class Elements:
         self.kinds = {field.name: wire_type(field) for field in document.fields}
         self.times = {field.name: DeviceTime(field, order) for field in document.fields if field.type == "time"}
 
+    def whole(self, size: int) -> int:
+        """Bytes of an element with a value of `size`, up to where the next one begins."""
+        return up_to(self.head + self.filled(size), self.align)
+
     def filled(self, size: int) -> int:
         """Bytes of a value of `size`, with the zeros that fill up a unit of its length."""
         return up_to(size + self.head_bytes, self.unit) - self.head_bytes
@@ -171,6 +175,21 @@ class Section:
         self.size = None
         if self.repeat is None and self.elements is None:
             self.size = up_to(document.size + (0 if self.tail is None else self.tail.size), self.align)
+
+    def bytes_of(self, counts: Sequence[int]) -> int:
+        """Its bytes with so many records, so many records of each of those, and so on; elements with text are empty."""
+        size, repeat, elements = (
+            self.fixed.size + (0 if self.tail is None else self.tail.size),
+            self.repeat,
+            self.elements,
+        )
+        if elements is not None:
+            sizes = (elements.values.get(field.name) for field in elements.fields.values())
+            size += sum(elements.whole(0 if layout is None else layout.size) for layout in sizes)
+        if repeat is not None:
+            each = repeat.part.bytes_of(counts[1:])
+            size += counts[0] * (each if repeat.id is None or elements is None else elements.whole(each))
+        return up_to(size, self.align)
 
 
 class Repeat(NamedTuple):

@@ -119,8 +119,11 @@ class WireProfile:
         return self.opaque[saying].id if isinstance(saying, str) else self.ids[saying]
 
     def notify_bytes(self, readings: int) -> int:
-        """Size of a measurement notification's frame."""
-        return self.notify_fixed_bytes + readings * self.reading.size
+        """Size of a measurement notification's frame, with so many readings of each of its stations."""
+        if self.notify_is_table:
+            return self.notify_fixed_bytes + readings * self.reading.size
+        counts = (readings,) if self.stations == 1 else (self.stations, readings)
+        return self.framing.frame_bytes(self.layouts[Kind.MEASUREMENT_NOTIFY].bytes_of(counts))
 
     def notify_struct(self, readings: int) -> struct.Struct:
         """The whole frame of one measurement notification: header, fixed part, readings."""

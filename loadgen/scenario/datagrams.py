@@ -29,6 +29,9 @@ def check_datagrams(scenario: Scenario, profile: WireProfile, readings: int) -> 
         yield Problem("dtls.retransmit", "more than 0", "0")
     if scenario.load.kind == "handshake":
         return  # no frame is sent
+    if not profile.framing.has_transaction:
+        found = f"{profile.name}, in which nothing tells an answer that comes twice"
+        yield Problem("profile", "a header with a transaction (datagrams)", found)
     if len(speakers := {turn.sender.name for turn in profile.dialogue.opening}) == 1:
         found = f"{profile.name}, in which only the {min(speakers)} does: what gets lost stays lost"
         yield Problem("profile", "an opening in which both sides say something (datagrams)", found)
@@ -53,14 +56,5 @@ def _frame_bytes(profile: WireProfile, kind: Kind, records: int) -> int:
     """Size of a frame with that number of records, at most; texts in elements of their own count as empty."""
     if (layout := profile.layouts.get(kind)) is None:  # that is a problem of its own
         return 0
-    size, repeat, elements = profile.header.size + layout.body.size, layout.repeat, layout.elements
-    heads = 0
-    if repeat is not None:
-        records = min(records, repeat.max)
-        size += records * repeat.record.size
-        heads = 0 if repeat.id is None else records
-    if elements is not None:
-        heads += len(elements.fields)
-        size += sum(value.size for value in elements.values.values())
-        size += heads * (elements.type.size + elements.length.size)
-    return size
+    most = 0 if layout.repeat is None else min(records, layout.repeat.max)
+    return profile.framing.frame_bytes(layout.bytes_of((most,)))

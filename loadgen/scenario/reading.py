@@ -139,8 +139,6 @@ def check_scenario(scenario: Scenario, profile: WireProfile) -> list[Problem]:
 
 
 def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
-    if profile.framing.numbers or not profile.framing.has_transaction:
-        yield Problem("profile", "a header with a transaction, and without frame_number and acknowledged", profile.name)
     yield from _check_wlc(scenario, profile)
     yield from _check_subservices("wlc.subservices", scenario.wlc.subservices)
     yield from _check_subservices("mse.subscribe", scenario.mse.subscribe)

@@ -14,7 +14,7 @@ from typing import Protocol
 from loadgen.measure.names import MSE_COUNTERS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp import messages as m
-from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF
 from loadgen.nmsp.messages import Kind, Message, ResponseStatus
 from loadgen.nmsp.records import NO_MAC, ApGroup, Mac, WipsSignature
 from loadgen.scenario.requests import ASKED, PlannedRequest
@@ -197,6 +197,10 @@ class AskingEnd(Protocol):
 
     def ask(self, message: Message) -> int:
         """Put a request into the outbox; returns its transaction."""
+        ...
+
+    def say_again(self, kind: Kind, frame: bytes, transaction: int) -> None:
+        """Put a request into the outbox that was not answered."""
         ...
 
 
@@ -444,7 +448,7 @@ class Asker:
             self.is_owed(endpoint)
             return
         pending.retransmits += 1
-        endpoint.outbox.append(pending.frame)
+        endpoint.say_again(KIND_OF[type(pending.message)], pending.frame, transaction)
         self._recorder.count("requests.retransmitted")
         self._ready[endpoint.number] = None
         self._wait_for_answer(endpoint, transaction, pending, now_ns)

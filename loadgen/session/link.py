@@ -28,6 +28,7 @@ from loadgen.nmsp.records import NO_MAC, Mac
 from loadgen.nmsp.session import Session, State
 from loadgen.scenario.schema import SessionTable
 from loadgen.session.echoes import Echoes
+from loadgen.session.order import FrameNumbers, RequestOrder
 from loadgen.units import NEVER_NS
 
 # Behind the message that ends a session nothing is due any more, but that its tunnel is closed.
@@ -85,7 +86,7 @@ class Endpoint:
 
     __slots__ = (
         *("_periods", "_transaction", "echoes", "granted", "heard", "last_heard_ns", "mac", "offered", "outbox"),
-        *("refuses_version", "said", "session", "settings", "started_ns", "transactions"),
+        *("refuses_version", "said", "session", "settings", "started_ns", "transactions", "_numbers", "_order"),
     )
 
     role: Role
@@ -108,6 +109,9 @@ class Endpoint:
         self.mac: Mac = NO_MAC
         self._periods: dict[str, int] | None = None  # when opaque messages are due, which are said again and again
         self._transaction = 0
+        framing = settings.codec.profile.framing
+        self._order = None if framing.has_transaction else RequestOrder()
+        self._numbers = FrameNumbers(framing) if framing.numbers else None
 
     @property
     def active(self) -> bool:
@@ -133,7 +137,24 @@ class Endpoint:
         saying = _saying(message)
         self.session.message(self.role, saying)
         self.count_said(saying)
-        self.outbox.append(self.settings.codec.encode(message, transaction))
+        self._put(saying, self.settings.codec.encode(message, transaction), transaction)
+
+    def say_again(self, kind: Kind, frame: bytes, transaction: int) -> None:
+        """Put a request into the outbox once more that was not answered."""
+        self._put(kind, frame, transaction)
+
+    def _put(self, saying: Saying, frame: bytes, transaction: int) -> None:
+        if self._order is not None and isinstance(saying, Kind):
+            self._order.said(saying, transaction)
+        self.outbox.append(frame)
+
+    def next_frame(self) -> bytes | memoryview:
+        """Take the frame out of the outbox that is to be written now."""
+        return self.numbered(self.outbox.pop(0))
+
+    def numbered(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Frames of this session that are about to be written, with their numbers in if the layout has any."""
+        return data if self._numbers is None else self._numbers.put(data)
 
     def count_said(self, saying: Saying) -> None:
         """One more that did not go through the outbox, or is about to."""
@@ -150,25 +171,36 @@ class Endpoint:
         saying, turn = _saying(message), self.session.expected
         self.session.message(self.peer, saying)
         self.heard[saying] = self.heard.get(saying, 0) + 1
+        if self._numbers is not None:
+            self._numbers.heard += 1
+        transaction = control.transaction if self._order is None else self._transaction_by_order(saying, turn)
         if isinstance(saying, str):
             self.settings.recorder.count("messages.opaque")
         if saying is Kind.UNSUPPORTED:
             self.settings.recorder.count("messages.unsupported")
         elif turn is not None:
-            self._take_turn(turn, message, control.transaction, now_ns)
+            self._take_turn(turn, message, transaction, now_ns)
             self._go_on(now_ns)
         elif self.left:
             pass  # its last message; the driver closes
         elif isinstance(saying, str):
             if (reply := self.dialogue.replies.get(saying)) is not None:
-                self._say_opaque(reply, control.transaction, now_ns)
+                self._say_opaque(reply, transaction, now_ns)
         elif saying is Kind.ECHO_REQUEST:
-            self.say(EchoResponse(), control.transaction)
+            self.say(EchoResponse(), transaction)
             self.settings.recorder.count("echo.answered")
         elif saying is Kind.ECHO_RESPONSE:
-            self._take_echo(control.transaction, now_ns)
+            self._take_echo(transaction, now_ns)
         else:
-            self.on_running(saying, message, control.transaction, now_ns)
+            self.on_running(saying, message, transaction, now_ns)
+
+    def _transaction_by_order(self, saying: Saying, turn: Turn | None) -> int:
+        """What a message would carry, if the layout had transactions."""
+        assert self._order is not None
+        by_order = self._order.came(saying) if isinstance(saying, Kind) else 0
+        if turn is not None and turn.answers is not None:
+            return self.transactions[turn.answers]
+        return by_order
 
     def notifications_untrusted(self, count: int, now_ns: int) -> bool:
         """Let so many measurement notifications pass the gate; False: they came early, and are not taken.
@@ -178,6 +210,8 @@ class Endpoint:
         """
         self.last_heard_ns = now_ns
         self.session.message(self.peer, Kind.MEASUREMENT_NOTIFY)
+        if self._numbers is not None:
+            self._numbers.heard += count
         return True
 
     # -- the opening ---------------------------------------------------------------------------------------------

@@ -56,19 +56,20 @@ class Measurements:
 class Notice:
     """One notification of any other kind. Attributes: as above, and its kind and subservice."""
 
-    __slots__ = ("_codec", "_frame", "_message", "_places", "count", "due_ns", "kind", "subservice")
+    __slots__ = ("_checksum", "_codec", "_frame", "_message", "_places", "count", "due_ns", "kind", "subservice")
 
     def __init__(self, codec: Codec, message: ServiceNotify) -> None:
         self.count = 1
         self.due_ns = message.due_ns
         self.subservice = message.subservice
+        message = msgspec.structs.replace(message, time=message.due_ns)
         self._codec, self._message = codec, message
         self._frame = bytearray(codec.encode(message))
         self.kind = KIND_OF[type(message)]
-        layout, head = codec.profile.layouts[self.kind], codec.profile.header.size
-        body, carried = layout.body, carried_by(codec.profile, self.kind)
+        body, head = codec.profile.layouts[self.kind].body, codec.profile.header.size
+        carried, self._checksum = carried_by(codec.profile, self.kind), codec.profile.framing.checksum
         self._places = None
-        if layout.elements is None or not any(field.name in STAMPS for field in layout.elements.fields.values()):
+        if all(name in body.offsets for name, bits in zip(STAMPS, carried, strict=True) if bits):
             self._places = [
                 (body.field_struct(name), head + body.offsets[name], index, (1 << bits) - 1)
                 for index, (name, bits) in enumerate(zip(STAMPS, carried, strict=True))
@@ -82,11 +83,13 @@ class Notice:
 
     def frame(self, sequence: int, sent_ns: int) -> bytes | memoryview:
         """The frame with these numbers, valid until the next call."""
-        if self._places is None:  # a profile that has them in elements
+        if self._places is None:  # a profile that has them in elements, or behind all else
             return self._codec.encode(msgspec.structs.replace(self._message, sequence=sequence, sent_ns=sent_ns))
         values = (sequence, self.due_ns, sent_ns)
         for field, offset, index, mask in self._places:
             field.pack_into(self._frame, offset, values[index] & mask)
+        if self._checksum is not None:
+            self._checksum.put(memoryview(self._frame))
         return memoryview(self._frame)
 
 
