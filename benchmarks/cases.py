@@ -186,7 +186,8 @@ def _handshake_case(key: str, target: float) -> Case:
 # -- notifications -------------------------------------------------------------------------------------------------
 
 
-def _notify_figures(result: dict[str, Any]) -> Figures:
+def notify_figures(result: dict[str, Any]) -> Figures:
+    """Of a run of both sides: what arrived, and each worker's CPU time for it."""
     counters, load_s = result["counters"], result["load_s"]
     wlc, mse = result["workers"]
     received = counters["notify.received"]
@@ -236,7 +237,7 @@ def _with_pem() -> Iterator[Path]:
 
 def _bulk_variants(pem: Path) -> dict[str, Measure]:
     return {
-        "loadgen": lambda: _notify_figures(processes.loadgen_both("notifications")),
+        "loadgen": lambda: notify_figures(processes.loadgen_both("notifications")),
         "Locust user": lambda: _locust_variant(pem, 100, "--set", "load.rate=500000"),
         "AES-128-GCM": lambda: processes.script("benchmarks.crypto", "gcm"),
     }
@@ -254,7 +255,7 @@ def _single_variants(pem: Path) -> dict[str, Measure]:
 
     def ours(per_s: int) -> Figures:
         options = (*single, *count, "--set", f"load.rate={per_s}")
-        return _notify_figures(processes.loadgen_both("notifications", *options))
+        return notify_figures(processes.loadgen_both("notifications", *options))
 
     return {
         "loadgen": lambda: ours(_EVEN_PER_S),
@@ -322,7 +323,7 @@ def _sessions_variants(_: None) -> dict[str, Measure]:
         counters = result["counters"]
         wlc, mse = result["workers"]
         return {
-            **_notify_figures(result),
+            **notify_figures(result),
             "echo_sent": counters["echo.sent"],
             "echo_answered": counters["echo.answered"],
             "dropped": counters["notify.dropped"],
@@ -376,7 +377,7 @@ def _scale_variants(_: None) -> dict[str, Measure]:
     def run(sessions: int) -> Figures:
         mses = sessions // 100
         options = ("--set", f"mse.count={mses}", "--set", f"load.rate={_TOTAL_PER_S / mses}", "--duration", "6s")
-        return _notify_figures(processes.loadgen_both("sessions", *options))
+        return notify_figures(processes.loadgen_both("sessions", *options))
 
     return {f"{sessions:,} sessions": lambda sessions=sessions: run(sessions) for sessions in SCALE}  # type: ignore[misc]
 
@@ -398,31 +399,11 @@ def _scale_rows(measured: Measured) -> list[Row]:
     return found
 
 
-# -- wire profiles -------------------------------------------------------------------------------------------------
-
-
-def _profile_variants(_: None) -> dict[str, Measure]:
-    return {"both": lambda: processes.script("benchmarks.profiles")}
-
-
-def _profile_rows(measured: Measured) -> list[Row]:
-    both = measured["both"]
-    found = []
-    for name in (key.removesuffix(" ratio") for key in both[0] if key.endswith(" ratio")):
-        values = [figures[f"{name} ratio"] for figures in both]
-        ours, theirs = (f"{median(both, f'{name} {which}_ns'):,.0f} ns" for which in ("other", "reference"))
-        met = statistics.median(values) <= 1.1
-        label = f"CPU of a notification's frame with a very different wire profile, {name}"
-        found.append(Row(label, ours, "the reference profile", theirs, shown_ratio(values), "≤ 1.1 x", met))
-    return found
-
-
 CASES = (
     _handshake_case("p256", 2.0),
     _handshake_case("rsa-2048", 1.7),
     Case("bulk", 3, _with_pem, _bulk_variants, _bulk_rows),
     Case("single", 3, _with_pem, _single_variants, _single_rows),
     Case("sessions", 1, nullcontext, _sessions_variants, _sessions_rows),
-    Case("profile", 5, nullcontext, _profile_variants, _profile_rows),
     Case("scale", 2, nullcontext, _scale_variants, _scale_rows),
 )

@@ -21,6 +21,7 @@ from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage, Schedule
 from loadgen.session.sequence import NOTHING_DUE_NS
+from loadgen.session.told import expected_of
 
 # Statements of a session that are kept. A WLC makes one when it has given up something, and its MSE needs them for what
 # was sent before that and is not read yet.
@@ -138,13 +139,35 @@ class Placing:
             rows: of the sessions; counts: how many of each; ends: where each one's end; None: it is one each.
             numbers: of the notifications, in their sessions.
         """
-        stated = np.array_equal(self._placings.counts(self._sessions[rows]), self._seen[rows])
-        if not stated:
+        if not self._is_stated(rows):
             return self._look(rows, counts, numbers)
         ahead, starts, wlcs = self._ahead[rows], self._start_ns[rows], self._wlcs[rows]
         if ends is not None:
             ahead, starts, wlcs = (np.repeat(column, counts) for column in (ahead, starts, wlcs))
-        return self._due_ns(numbers + ahead, starts, wlcs)
+        return self._due_ns((numbers + ahead) // self._burst, starts, wlcs)
+
+    def due_in_order_ns(self, rows: Int64s, counts: Int64s, ends: Int64s | None, first: Int64s) -> Int64s:
+        """The same of notifications without a gap. Args: first: number of each session's first one.
+
+        Cost: that of `due_ns` for a notification of each burst, because all of a burst are due together.
+        """
+        if not self._is_stated(rows):
+            return self._look(rows, counts, expected_of(first, counts, ends))
+        begin, starts, wlcs = first + self._ahead[rows], self._start_ns[rows], self._wlcs[rows]
+        if ends is None:
+            return self._due_ns(begin // self._burst, starts, wlcs)
+        end, turn = begin + counts, begin // self._burst
+        turns = (end - 1) // self._burst - turn + 1
+        row = np.repeat(np.arange(len(rows)), turns)
+        turn = np.arange(len(row)) - (np.cumsum(turns) - turns - turn)[row]
+        # Of the first and last burst of each there may be only some.
+        count = np.minimum((turn + 1) * self._burst, end[row]) - np.maximum(turn * self._burst, begin[row])
+        due: Int64s = np.repeat(self._due_ns(turn, starts[row], wlcs[row]), count)
+        return due
+
+    def _is_stated(self, rows: Int64s) -> bool:
+        """Whether what was stated of these sessions is known, and nothing newer."""
+        return np.array_equal(self._placings.counts(self._sessions[rows]), self._seen[rows])
 
     def _look(self, rows: Int64s, counts: Int64s, numbers: Int64s) -> Int64s:
         """The same, by all statements of each session."""
@@ -164,20 +187,21 @@ class Placing:
                 self._ahead[row] = found[-1, 1] - found[-1, 0]
             else:
                 self._seen[row] = -1
-        return self._due_ns(index, starts, np.repeat(self._wlcs[rows], counts))
+        return self._due_ns(index // self._burst, starts, np.repeat(self._wlcs[rows], counts))
 
-    def _due_ns(self, index: Int64s, starts: Int64s, wlcs: Int64s) -> Int64s:
-        due = np.full(len(index), NOTHING_DUE_NS)
+    def _due_ns(self, turns: Int64s, starts: Int64s, wlcs: Int64s) -> Int64s:
+        """Args: turns: of the schedule, each of a WLC."""
+        due = np.full(len(turns), NOTHING_DUE_NS)
         first = int(starts[0])
         if (starts == first).all():
-            return due if (found := self._of_load(first, index, wlcs)) is None else found
+            return due if (found := self._of_load(first, turns, wlcs)) is None else found
         for start in np.unique(starts).tolist():
             chosen: NDArray[np.bool_] = starts == start
-            if (found := self._of_load(start, index[chosen], wlcs[chosen])) is not None:
+            if (found := self._of_load(start, turns[chosen], wlcs[chosen])) is not None:
                 due[chosen] = found
         return due
 
-    def _of_load(self, start_ns: int, index: Int64s, wlcs: Int64s) -> Int64s | None:
+    def _of_load(self, start_ns: int, turns: Int64s, wlcs: Int64s) -> Int64s | None:
         if (schedule := self._schedules.get(start_ns)) is None:
             return None
-        return schedule.due_column_ns(index // self._burst * schedule.members + wlcs) + (start_ns + self._to_unix_ns)
+        return schedule.due_column_ns(turns * schedule.members + wlcs) + (start_ns + self._to_unix_ns)

@@ -155,7 +155,7 @@ class Reception:
         ends = None if len(numbers) == columns.notifications else np.cumsum(counts)
         told = self._reader.read(columns, self._expected[numbers], counts, ends, numbers, self._checks)
         if self._placing is not None:
-            told = told._replace(due_ns=self._placing.due_ns(numbers, counts, ends, told.sequence))
+            told = told._replace(due_ns=self._placed_ns(self._placing, told, numbers, counts, ends))
         if self._gaps is not None:
             self._record_gaps(self._gaps, numbers, counts, done_ns)
         chosen = self._check_sequence(told, numbers, counts, ends, done_ns, wanted)
@@ -173,6 +173,18 @@ class Reception:
             )
         elif self._recorder.clocks is not None:
             self._recorder.clocks.settle()
+
+    def _placed_ns(
+        self,
+        placing: Placing,
+        told: ToldColumns,
+        numbers: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        ends: NDArray[np.int64] | None,
+    ) -> NDArray[np.int64]:
+        if self._reader.counts:
+            return placing.due_ns(numbers, counts, ends, told.sequence)
+        return placing.due_in_order_ns(numbers, counts, ends, self._expected[numbers])
 
     def _record_gaps(
         self, gathered: Gathered, numbers: NDArray[np.int64], counts: NDArray[np.int64], done_ns: Sequence[int]

@@ -18,7 +18,7 @@ Int64s = NDArray[np.int64]
 
 
 class ToldColumns(NamedTuple):
-    """The columns of a batch. A time that is not known is 0, and in no figure."""
+    """The columns of a batch. What is not known is 0, and in no figure."""
 
     sequence: Int64s
     due_ns: Int64s
@@ -83,7 +83,7 @@ class Reader:
         due = columns.due_ns if self.due and columns.due_ns is not None else nothing
         sent = columns.sent_ns if self.sent and columns.sent_ns is not None else nothing
         if columns.sequence is None:
-            return ToldColumns(expected_of(first, counts, ends), due, sent, columns.subservice)
+            return ToldColumns(nothing, due, sent, columns.subservice)
         sequence = (
             columns.sequence
             if self._bits == 64

@@ -95,7 +95,11 @@ class Pair:
         each = [told for row in rows for told in taken[row]]
         ends = None if len(each) == len(rows) else np.cumsum(counts)
         numbers = np.array([number for number, _ in each])
-        placed = self.placing.due_ns(np.array(rows), counts, ends, numbers)
+        if len(each) % 2:  # one or the other; both remember what they were told
+            placed = self.placing.due_ns(np.array(rows), counts, ends, numbers)
+        else:
+            first = np.array([taken[row][0][0] for row in rows])
+            placed = self.placing.due_in_order_ns(np.array(rows), counts, ends, first)
         return list(zip([due for _, due in each], placed.tolist(), strict=True))
 
 
