@@ -29,7 +29,7 @@ $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
-# CASE=delay, pause, faults, handshakes, queue, sessions, slow, merge, busy, stopped; all of them without it.
+# CASE=delay, pause, faults, handshakes, queue, sessions, slow, merge, busy, order, stopped; all of them without it.
 # CASE=limits: searches for planted limits, TRIES=10 times each.
 calibrate: install
 	$(BIN)/python -m benchmarks.calibrate $(CASE) --tries $(or $(TRIES),10)

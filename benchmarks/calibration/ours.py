@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.calibration.figures import Figure, exactly, holds
+from benchmarks.calibration.figures import Figure, below, exactly, holds, within
 from benchmarks.calibration.programs import Run, counterpart, loadgen
 from loadgen.errors import ExitCode
 from loadgen.units import format_duration
@@ -43,6 +43,8 @@ stages = [{ hold = "10s" }]
 """
 _LOOPS = 3
 _STOPPED_S = 3.0
+_BACKLOG_S = 2.0  # what is due is given up when it has waited for so long
+_BARE = Path(__file__).parents[2] / "tests" / "profiles" / "bare.toml"
 # What else may be said of a pause under load.
 _GARBAGE = r"(?:, .* of it garbage collection)?"
 
@@ -111,9 +113,28 @@ def _told(run: Run, name: str, when: str) -> list[Figure]:
     ]
 
 
+def _by_order(folder: Path) -> list[Figure]:
+    """A layout without due times, and a sender that gives up what waited too long: what comes later was due when it was
+    due. If that went by how many had come, all of it would be a second later.
+    """
+    with loadgen(folder, _BOTH, "--set", f"profile={_BARE}") as running:
+        running.until_line(r"received [1-9]")
+        running.pause_worker(0, _STOPPED_S)
+        run = running.end()
+    given_up, dropped = (_STOPPED_S - _BACKLOG_S) * 400, run.counter("notify.dropped")
+    return [
+        exactly("notify.lost", 0, run.counter("notify.lost")),
+        exactly("not placed", 0, run.result["counters"].get("notify.unplaced", 0)),
+        holds("notify.dropped", f"{given_up:.0f} ± 10 %", f"{dropped}", met=abs(dropped - given_up) <= 0.1 * given_up),
+        within("notify.latency max", _BACKLOG_S * 1000 * _MS, run.metric("notify.latency", "max"), 0.05),
+        below("notify.latency p50", 50 * _MS, run.metric("notify.latency", "p50")),
+    ]
+
+
 _SETUP = " before the load, while sessions are set up"
 CASES: list[tuple[str, Callable[[Path], list[Figure]]]] = [
     ("busy", _busy_machine),
+    ("order", _by_order),
     ("stopped-mse", _stopped(1, "mse-0", "", r"received [1-9]")),
     ("stopped-wlc", _stopped(0, "wlc-0", "", r"received [1-9]")),
     ("stopped-mse-setup", _stopped(1, "mse-0", _SETUP, r"connecting: sessions [1-9]")),

@@ -212,7 +212,7 @@ class Batch:
             "max_response_time": summary.max / NS_PER_MS,
             "min_response_time": summary.min / NS_PER_MS if summary.count else None,
             # What a request or a handshake takes, nobody counts.
-            "total_content_length": self._take_octets() if row in (NOTIFY, SENT) else 0,
+            "total_content_length": self._take_octets() if row in (NOTIFY, GAP, SENT) else 0,
             "response_times": dict(times),
             "num_reqs_per_sec": dict(per_second),
             "num_fail_per_sec": dict(self._failures_per_second[row]),

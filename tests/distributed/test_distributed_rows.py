@@ -73,6 +73,22 @@ def test_rows_have_what_happened_since_the_last_report_and_no_more() -> None:
     assert again["errors"] == {}
 
 
+def test_where_nobody_knows_how_old_they_are_the_row_has_the_gaps_between_them() -> None:
+    batch = Batch(receiving=True)
+    batch.add("mse-0", interval(1, {"hold/notify.gap": [MS, 3 * MS]}, notify__sent_bytes=200), 11.0, 1.0)
+    (row,) = by_name(batch.take(10.0)).values()
+    assert (row["name"], row["num_requests"], row["total_content_length"]) == ("measurement notify gap", 2, 200)
+    assert row["response_times"] == {1.0: 1, 3.0: 1}
+
+
+def test_where_it_is_known_gaps_are_no_second_row() -> None:
+    batch = Batch(receiving=True)
+    both = {"hold/notify.gap": [MS, 3 * MS], "hold/notify.latency": [2 * MS] * 2}
+    batch.add("mse-0", interval(1, both), 11.0, 1.0)
+    batch.add("mse-0", interval(2, {"hold/notify.gap": [MS]}), 12.0, 1.0)
+    assert by_name(batch.take(10.0)).keys() == {"measurement notify"}
+
+
 def test_notifications_have_the_size_that_they_were_sent_with() -> None:
     batch = Batch(receiving=True)
     batch.add("wlc-0", interval(1, notify__sent_bytes=500), 11.0, 1.0)
