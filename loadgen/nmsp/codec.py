@@ -346,7 +346,7 @@ def _unpack_element(place: _Place, elements: Elements, field: ElementDocument, v
         most = field.size or 0
         if size > elements.filled(most):
             raise _malformed(place, f"{most} bytes of {field.name}", str(size))
-        found = bytes(value.body[value.start : value.end])
+        found = bytes(value.body[value.start : value.start + min(size, most)])  # behind it: what fills up a unit
         if field.type == "bytes":
             return found
         return (found if elements.unit == 1 else found.rstrip(b"\0")).decode("utf-8", "replace")

@@ -260,6 +260,8 @@ def _elements(elements: ElementsDocument, part: Section) -> Iterator[str]:
     counts = "the value alone" if elements.length_counts == "value" else "the whole element"
     end = "the end" if part.tail is None else "the tail"
     yield f"then elements to {end}: type {elements.type}, length {elements.length} ({counts}), value"
+    if elements.order == "any":
+        yield "elements come in another order each time"
     if part.slack > 1:
         yield f"fewer than {part.slack} bytes at {end}, all of them zeros, are no element"
     if elements.length_unit > 1:

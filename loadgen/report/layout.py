@@ -24,7 +24,7 @@ def layout_tables(described: Description, only: Sequence[LayoutPart]) -> Rendera
     if described.dialogue and whole:
         lines += [Text(), Text("dialogue", "bold"), *(Text(f"  {line}") for line in described.dialogue)]
     if described.missing and whole:
-        lines += [Text(), Text(f"without {', '.join(described.missing)}", style="dim")]
+        lines += [Text(), Text(fill(f"without {', '.join(described.missing)}", _COLUMNS), style="dim")]
     lines += [Text(), Text("public: that the field exists is; where it lies is this profile's.", style="dim")]
     return Group(*lines)
 

@@ -22,7 +22,7 @@ from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_check import check
 from loadgen.nmsp.profile_document import ProfileDocument
-from loadgen.strict import convert_leniently_untrusted
+from loadgen.strict import convert_leniently_untrusted, convert_untrusted
 
 Document = dict[str, Any]
 Draw = Callable[..., Any]
@@ -56,6 +56,7 @@ NAMES = (
     "",
 )
 DOCUMENTS = {"reference": reference_document(), "other": tomllib.loads(OTHER_TOML)}
+BASES = {name: convert_untrusted(document, ProfileDocument, name) for name, document in DOCUMENTS.items()}
 
 
 def tables(value: Any) -> list[Document]:
@@ -300,6 +301,22 @@ def test_what_passes_reads_what_it_wrote(name: str, data: st.DataObject) -> None
     around = 1 if document.trailer is None else 2
     assert len(described.parts) == around + len(document.messages) + len(document.records)
     assert differences(profile, profile) == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+@given(data=st.data())
+@settings(REPEATABLE, max_examples=examples(300))
+def test_what_is_laid_out_differently_is_told(name: str, data: st.DataObject) -> None:
+    """Where two profiles make different frames of one message, `profile diff` says so, and so `profile show` must."""
+    before, after = WireProfile(BASES[name]), compiled(data.draw(documents(DOCUMENTS[name])))
+    if after is None:
+        return
+    told = differences(before, after)
+    for kind in before.layouts.keys() & after.layouts.keys():
+        message = data.draw(messages(before, kind))
+        if after.layouts[kind].struct is before.layouts[kind].struct:
+            made = [frame_by_hand(profile, message, 7, (3, 5)) for profile in (before, after)]
+            assert told or made[0] == made[1], kind.label
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
