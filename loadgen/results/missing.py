@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from loadgen.errors import InputError, Problem
 from loadgen.loads import LoadKind
@@ -37,6 +37,14 @@ def missing_figures(plan: Plan) -> dict[str, str]:
     if not sequence_bits:
         counted = _BY_COUNT if plan.use is Use.BOTH else ()
         missing |= {name: _lacks("sequence number", 0) for name in _BY_NUMBER if name not in counted}
+    return missing
+
+
+def missing_of_run(plan: Plan, measured: Collection[str], unplaced: int) -> dict[str, str]:
+    """The same once it was run. Args: measured: durations that there are. unplaced: notifications that have none."""
+    missing = missing_figures(plan)
+    if unplaced and "notify.latency" not in measured:
+        missing["notify.latency"] = f"{_lacks('due time', plan.carried[1])}, and no order was told"
     return missing
 
 

@@ -29,7 +29,7 @@ from loadgen.results.figures import (
     waits_of,
 )
 from loadgen.results.health import MachineHealth, Verdict, judge, key_log_trouble
-from loadgen.results.missing import missing_figures
+from loadgen.results.missing import missing_figures, missing_of_run
 from loadgen.results.record import AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.results.result import Limit, RunResult, StageResult, environment
 from loadgen.results.thresholds import Figures, Status
@@ -122,7 +122,7 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         ),
         metrics=dict(figures.metrics),
         clocks=figures.clocks,
-        missing=missing_figures(plan),
+        missing=missing_of_run(plan, figures.metrics, counters.get("notify.unplaced", 0)),
         counters=counters,
         rates=dict(figures.rates),
         costs=dict(figures.costs),

@@ -30,8 +30,13 @@ class SharedPlacings:
 
 
 def placings_at(path: str, plan: Plan) -> Placings | None:
-    """A worker's view of them."""
+    """A worker's view of them. Where it may not look into another process, it has none that others see: then nothing is
+    stated, and what comes cannot be placed, which is counted.
+    """
     if not path:
         return None
-    with open(path, "r+b") as file:  # noqa: PTH123 - no file, but memory
-        return Placings(plan, memoryview(mmap.mmap(file.fileno(), bytes_for(plan))))
+    try:
+        with open(path, "r+b") as file:  # noqa: PTH123 - no file, but memory
+            return Placings(plan, memoryview(mmap.mmap(file.fileno(), bytes_for(plan))))
+    except OSError:
+        return Placings(plan, bytearray(bytes_for(plan)))

@@ -35,12 +35,8 @@ def expected_of(first: Int64s, counts: Int64s, ends: Int64s | None) -> Int64s:
     """
     if ends is None:
         return first
-    numbers: Int64s = np.repeat(first - (ends - counts), counts) + np.arange(len_of(ends))
+    numbers: Int64s = np.repeat(first - (ends - counts), counts) + np.arange(int(ends[-1]))
     return numbers
-
-
-def len_of(ends: Int64s) -> int:
-    return int(ends[-1]) if len(ends) else 0
 
 
 def nearest_number(read: int, expected: int, bits: int) -> int:

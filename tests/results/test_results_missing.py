@@ -14,7 +14,7 @@ from loadgen.measure.books import imbalances
 from loadgen.measure.names import COUNTERS, METRICS
 from loadgen.nmsp.profile import load_profile, reference_profile
 from loadgen.results.figures import make_counters
-from loadgen.results.missing import instead_of, missing_figures, refuse_missing
+from loadgen.results.missing import instead_of, missing_figures, missing_of_run, refuse_missing
 from loadgen.results.thresholds import parse_thresholds
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.reading import scenario_untrusted
@@ -126,3 +126,10 @@ def test_what_is_demanded_of_what_is_missing_is_refused_with_what_there_is(use: 
         assert problem.found == f"{name}: {missing[name]}"
         assert all(each in problem.expected for each in given)
     refuse_missing(parse_thresholds(["notify.received > 1", "echo.latency.p50 < 1s"], "--threshold"), plan, "threshold")
+
+
+def test_what_could_not_be_placed_has_no_latency_and_it_is_said_why() -> None:
+    plan = plan_of(BOTH, (0, 0, 0))
+    assert "notify.latency" not in missing_of_run(plan, {"notify.latency"}, 3)
+    assert missing_of_run(plan, (), 3)["notify.latency"] == f"{NO_DUE}, and no order was told"
+    assert missing_of_run(plan, (), 0) == missing_figures(plan)
