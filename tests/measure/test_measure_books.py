@@ -37,6 +37,8 @@ MSE = {
     "echo.due": 9,
     "echo.sent": 7,
     "echo.received": 6,
+    # Whoever asks for echoes, or sends requests, counts all that can become of them from the start.
+    **{f"echo.{what}": 0 for what in ("dropped", "unanswered", "withdrawn")},
     "requests.due": 4,
     "requests.sent": 3,
     **{f"requests.{what}": 0 for what in ("dropped", "answered", "timed_out", "abandoned", "withdrawn")},
