@@ -119,6 +119,7 @@ _ROWS = (
     ComparedFigure("echo.lag", "ns", "lower", Gate.REPORT),
     *(ComparedFigure(f"request.{name}.lag", "ns", "lower", Gate.REPORT) for name in REQUESTS),
     ComparedFigure("notify.lag", "ns", "lower", Gate.REPORT),
+    ComparedFigure("notify.age", "ns", "lower", Gate.REPORT),
     ComparedFigure("notify.gap", "ns", "lower", Gate.REPORT),
     *(ComparedFigure(f"service.{name}.latency", "ns", "lower", Gate.REPORT) for name in SUBSERVICES),
     ComparedFigure("generator.lag", "ns", "lower", Gate.REPORT),

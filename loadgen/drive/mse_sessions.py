@@ -15,6 +15,7 @@ from loadgen.drive.presence import presence_of_sessions
 from loadgen.drive.redialing import Redialing
 from loadgen.drive.term import Term
 from loadgen.nmsp.carried import Carried
+from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.records import mac_bytes
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.scenario.schedule import RateStage
@@ -74,6 +75,9 @@ class MseSessions(Generic[EndpointT]):
         self.placing: Placing | None = None
         if equipment.placings is not None:
             self.placing = Placing(equipment.placings, share.worker, share.workers, to_unix_ns)
+        device_time = None if ours else equipment.profile.layouts[Kind.MEASUREMENT_NOTIFY].time
+        if device_time is not None and device_time.since_began:
+            device_time = None  # when its sessions began, a device does not say
         self.reception = Reception(
             recorder,
             len(self._sessions),
@@ -82,8 +86,9 @@ class MseSessions(Generic[EndpointT]):
             by_service=plan.mse.subscription.bit_count() > 1,
             carried=carried,
             placing=self.placing,
+            device_time=device_time,
         )
-        if carried.tells_sent:
+        if carried.tells_sent or device_time is not None:
             recorder.clocks = peer_clocks(plan, self._sessions, addresses)
         self.notices = Notices(
             recorder, to_unix_ns, our_schedule=ours, lulls=self.reception.lulls, profile=equipment.profile

@@ -24,6 +24,7 @@ METRICS = {
     "handshake.service": "dialed to TLS done, of handshake load",
     "notify.latency": "due until received",
     "notify.service": "handed to TLS to received",
+    "notify.age": "received - the time that a device which is not ours put into it, by its clock",
     "notify.gap": "received after the one before it in its session, where WLCs are not ours or no due time is known",
     "notify.lag": "due until handed to TLS",
     "echo.latency": "echo request due until its response",
@@ -39,7 +40,9 @@ METRICS = {
     **{f"request.{name}.lag": f"{name} request due until first sent" for name in REQUESTS},
 }
 # What begins by the clock of a WLC and ends by that of an MSE.
-BETWEEN_CLOCKS = frozenset({"notify.latency", "notify.service", *(f"service.{name}.latency" for name in SUBSERVICES)})
+BETWEEN_CLOCKS = frozenset(
+    {"notify.latency", "notify.service", "notify.age", *(f"service.{name}.latency" for name in SUBSERVICES)}
+)
 COUNTERS = {
     "sessions.attempted": "dialed, or accepted when only the WLC is ours",
     "sessions.established": "subscription answered",

@@ -156,7 +156,11 @@ class Section:
     ) -> None:
         shape = shape_of(value)
         # What has a default need not be in the layout; if it is, every notification has it.
-        ours = () if document.elements is None else (f.name for f in document.elements.fields if f.name in STAMPS)
+        ours = (
+            ()
+            if document.elements is None
+            else (f.name for f in document.elements.fields if f.name in (*STAMPS, "time"))
+        )
         self.struct, self.needed = value, frozenset((*shape.needed, *ours))
         self.fixed = Record(document.fields, document.size, order)
         self.repeat: Repeat | None = None

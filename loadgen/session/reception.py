@@ -12,6 +12,7 @@ from loadgen.measure.recorder import Gathered, Recorder
 from loadgen.nmsp.bulk import Columns
 from loadgen.nmsp.carried import WHOLE, Carried
 from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.device_time import DeviceTime
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.services import Subservice, mask_of
 from loadgen.scenario.schedule import RateStage
@@ -53,11 +54,13 @@ class Reception:
         by_service: bool = False,
         carried: Carried = WHOLE,
         placing: Placing | None = None,
+        device_time: DeviceTime | None = None,
     ) -> None:
         """Args:
         our_schedule: what is due is due by our clock; otherwise stages go by when things came, and so do waits.
         by_service: each subservice has figures of its own, too.
         carried: what of ours the notifications' layout carries.
+        device_time: how a device that is not ours tells when it was, in a layout without our sent time; since 1970.
         placing: knows when they were due, where the layout does not carry that; None: nobody does.
         """
         self._recorder = recorder
@@ -69,8 +72,12 @@ class Reception:
         self._placing = None if self._reader.due else placing
         self._knows_latency = self._placing is not None or (self._reader.due and (our_schedule or self._reader.sent))
         latency, service = ("notify.latency",) if self._knows_latency else (), ("notify.service",)
+        self._device_time = None if self._reader.sent else device_time
+        if self._device_time is not None:
+            service = ("notify.age",)
         what = "received" if our_schedule else "came"
-        self._gathered = recorder.gather([latency, service] if self._reader.sent else [latency], what)
+        self._tells_sent = self._reader.sent or self._device_time is not None
+        self._gathered = recorder.gather([latency, service] if self._tells_sent else [latency], what)
         self._unplaced = recorder.gather([()], what)
         self._gaps = None if our_schedule and self._knows_latency else recorder.gather([("notify.gap",)])
         self._last_ns = np.zeros(rows, np.int64)  # when the last one came; 0: none has
@@ -156,6 +163,9 @@ class Reception:
         told = self._reader.read(columns, self._expected[numbers], counts, ends, numbers, self._checks)
         if self._placing is not None:
             told = told._replace(due_ns=self._placed_ns(self._placing, told, numbers, counts, ends))
+        if self._device_time is not None and columns.time is not None:
+            done = np.repeat(np.array(done_ns, np.int64) + self._to_unix_ns, counts)
+            told = told._replace(sent_ns=done - self._device_time.age_ns(done, columns.time))
         if self._gaps is not None:
             self._record_gaps(self._gaps, numbers, counts, done_ns)
         chosen = self._check_sequence(told, numbers, counts, ends, done_ns, wanted)
@@ -262,7 +272,7 @@ class Reception:
         service: NDArray[np.int64],
     ) -> None:
         first = latency if self._knows_latency else 0
-        self._gathered.add(len(times), times, *((first, service) if self._reader.sent else (first,)))
+        self._gathered.add(len(times), times, *((first, service) if self._tells_sent else (first,)))
         if self._by_service:
             for part in self._recorder.stages.split(times):
                 self._record_services(subservice[part.rows], latency[part.rows], part.stage)

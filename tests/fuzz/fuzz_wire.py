@@ -99,11 +99,11 @@ def _check_sweep(profile: WireProfile, chunks: list[bytes]) -> None:
         plain = scanned == (len(chunk), scanned.notifications, None, None) and len(set(alone._sizes)) == 1
         wanted.append(scanned.notifications if plain else 0)
         if plain:
-            rows += zip(*(column.tolist() for column in alone.columns()), strict=True)
+            rows += zip(*(column.tolist() for column in alone.columns()[:4]), strict=True)
     counts = receiver.sweep_untrusted(starts, ends, [True] * len(chunks))
     assert counts.tolist() == wanted
     assert receiver.notifications == len(rows)
-    assert list(zip(*(column.tolist() for column in receiver.columns()), strict=True)) == rows
+    assert list(zip(*(column.tolist() for column in receiver.columns()[:4]), strict=True)) == rows
 
 
 def _check_witness(codec: Codec, whole: Received, stream: bytes) -> None:

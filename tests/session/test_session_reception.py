@@ -13,6 +13,9 @@ from session_samples import REPEATABLE, histogram_values
 
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Columns
+from loadgen.nmsp.carried import Carried
+from loadgen.nmsp.device_time import DeviceTime
+from loadgen.nmsp.profile_document import FieldDocument
 from loadgen.session.reception import Reception
 from loadgen.session.sequence import SequenceCheck
 from loadgen.units import NS_PER_MS, NS_PER_S
@@ -647,3 +650,22 @@ def test_hostile_numbers_and_times_raise_nothing(hostile: int) -> None:
     assert counters["notify.duplicated"] + counters.get("errors.stream.sequence_jump", 0) > 0
     # What comes again has no durations.
     assert counters["clock.clamped"] == 2 * 2
+
+
+@pytest.mark.parametrize(("unit", "size", "per_ns"), [("ms", 8, 10**6), ("us", 4, 10**3)])
+def test_what_a_device_says_of_the_time_is_how_old_its_notifications_are(unit: str, size: int, per_ns: int) -> None:
+    """In 64 bits, and in 32 that go round after 71 minutes."""
+    time = DeviceTime(FieldDocument("time", "time", 0, size=size, unit=unit), ">")  # type: ignore[arg-type]
+    recorder = Recorder()
+    reception = Reception(recorder, 1, 10**18, our_schedule=False, carried=Carried(0, 0, 0), device_time=time)
+    reception.open(0, 1)
+    for number in range(200):
+        done = number * 50 * 10**6
+        told = time.to_wire(np.array([10**18 + done - 7 * 10**6], np.int64))
+        columns = Columns(None, None, None, np.zeros(1, np.int64), told)
+        reception.absorb(columns, [0], [1], [done])
+    count, least, most = histogram_values(recorder, "notify.age")
+    assert count == 200
+    # Histograms keep three digits.
+    assert 0.99 * 7 * 10**6 <= least <= most < 1.01 * (7 * 10**6 + per_ns)
+    assert not recorder.counters["notify.lost"]
