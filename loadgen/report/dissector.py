@@ -249,7 +249,8 @@ def _kind_of(field: FieldDocument | ElementDocument) -> str:
         case "time":
             return "absolute_time" if field.epoch == "unix" else "relative_time"
         case "bytes":
-            is_address = unit_of(field.name).startswith("IPv6") and field.size == _ADDRESS_BYTES
+            fixed = isinstance(field, FieldDocument) and field.size == _ADDRESS_BYTES  # an element may be shorter
+            is_address = fixed and unit_of(field.name).startswith("IPv6")
             return "ipv6" if is_address else "bytes"
         case _:
             return "signed" if TYPES[wire_type(field)][0].islower() else "unsigned"

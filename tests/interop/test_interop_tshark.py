@@ -33,18 +33,13 @@ CHECKSUMS = {
 }
 
 
-def tern() -> WireProfile:
-    return load_profile(ROOT / "docs" / "wire-profile" / "tern.toml")
-
-
-# Layouts that come with the package as examples are tried, too.
-EXAMPLES = [*(ROOT / "tests" / "profiles").glob("*.toml"), *(ROOT / "scenarios" / "profiles").glob("*.toml")]
+# The page's examples, and what other tests load.
+EXAMPLES = [*(ROOT / "docs" / "wire-profile").glob("*.toml"), *(ROOT / "tests" / "profiles").glob("*.toml")]
 PROFILES: dict[str, Callable[[], WireProfile]] = {
     "reference": reference_profile,
-    "tern": tern,
     "quill": layouts.quill,
-    "heron": layouts.heron,
-    "wren": layouts.wren,
+    "anvil": layouts.anvil,
+    "bellows": layouts.bellows,
     **{path.stem: partial(load_profile, path) for path in sorted(EXAMPLES)},
 }
 
@@ -114,9 +109,12 @@ def test_messages_have_their_names_in_the_info_column(tmp_path: Path) -> None:
 
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "reference-1.2": ("reference", {"tls": {"version": "1.2"}}),
-    "tern-1.3": ("tern", {"tls": {"version": "1.3"}}),
     "length-first-1.2": ("length-first", {"tls": {"version": "1.2"}}),
-    "heron-1.2": ("heron", {"tls": {"version": "1.2"}}),
+    "quill-1.3": ("quill", {"tls": {"version": "1.3"}}),
+    "heron-1.3": ("heron", {"tls": {"version": "1.3"}}),
+    "wren-1.2": ("wren", {"tls": {"version": "1.2"}}),
+    "stork-1.3": ("stork", {"tls": {"version": "1.3"}}),
+    "plover-1.2": ("plover", {"tls": {"version": "1.2"}}),
     "tern-dtls": ("tern", {"transport": "dtls"}),
 }
 
@@ -304,7 +302,7 @@ def test_requests_and_responses_are_linked(tmp_path: Path) -> None:
 
 
 def test_without_a_transaction_responses_answer_in_order(tmp_path: Path) -> None:
-    profile = layouts.wren()
+    profile = layouts.bellows()
     kinds = [
         *(Kind.ECHO_REQUEST, Kind.ECHO_REQUEST, Kind.INFORMATION_REQUEST, Kind.ECHO_RESPONSE),
         *(Kind.CLIENT_INFO_RESPONSE, Kind.ECHO_RESPONSE, Kind.ECHO_RESPONSE),

@@ -72,12 +72,12 @@ def quill() -> WireProfile:
     return compiled(document)
 
 
-def heron() -> WireProfile:
+def anvil() -> WireProfile:
     """Big endian in words of four bytes; elements, aligned, whose lengths count words and their heads; a checksum in
     the header; fractions of seconds.
     """
     document = reference("tag_info_notify", "interferer_notify", "wips_alarm_notify", "handover_notify")
-    document |= {"name": "heron-1", "max_frame_bytes": 16384}
+    document |= {"name": "anvil-1", "max_frame_bytes": 16384}
     document["header"] = {
         "size": 16,
         "length_counts": "body",
@@ -109,12 +109,12 @@ def heron() -> WireProfile:
     return compiled(document)
 
 
-def wren() -> WireProfile:
+def bellows() -> WireProfile:
     """Little endian; ids of a byte; no transaction; a sum of bytes; records with lengths, elements and tails of their
     own; times since the session began.
     """
     document = reference("client_info_response", "information_request", "attachment_notify")
-    document |= {"name": "wren-1", "byte_order": "little"}
+    document |= {"name": "bellows-1", "byte_order": "little"}
     document["header"] = {"size": 4, "fields": [field("msg_id", "u8", 3), field("length", "u16", 1)]}
     document["trailer"] = {"size": 1, "fields": [field("checksum", "u8", 0)]}
     document["checksum"] = {"kind": "sum", "over": ["body"]}
@@ -155,12 +155,16 @@ def to_toml(profile: WireProfile) -> str:
 
 
 def _table(tables: dict[str, Any]) -> str:
-    return "\n".join(f"{json.dumps(key)} = {_inline(value)}" for key, value in tables.items())
+    return "\n".join(f"{json.dumps(key)} = {_inline(value)}" for key, value in tables.items() if value is not None)
 
 
 def _inline(value: object) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_inline(each)}" for key, each in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(key)} = {_inline(each)}" for key, each in value.items() if each is not None)
+            + "}"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_inline, value)) + "]"
     return json.dumps(value)
