@@ -120,7 +120,7 @@ class AnyRing:
 
 def _frames(profile: WireProfile, stations: Stations) -> list[bytes]:
     """A frame of each notification, with zeros for what varies."""
-    codec, names = Codec(profile), profile.reading.names
+    codec, names = Codec(profile), profile.readings_dtype.names or ()
     heard = []
     for mac, count, row in zip(stations.macs, stations.counts.tolist(), stations.readings, strict=True):
         readings = []

@@ -38,7 +38,7 @@ class Stations(NamedTuple):
     Attributes:
         macs: shape (stations, 6), uint8.
         counts: shape (stations,), how many AP readings each one's notification carries.
-        readings: shape (stations, max(counts)), the profile's reading dtype.
+        readings: shape (stations, max(counts)), the profile's `readings_dtype`.
         subservice: bit number that their notifications carry.
     """
 

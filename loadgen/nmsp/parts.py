@@ -195,6 +195,18 @@ class Section:
             size += counts[0] * (each if repeat.id is None or elements is None else elements.whole(each))
         return up_to(size, self.align)
 
+    def dtype_of_all(self, order: str) -> np.dtype[np.void]:
+        """For arrays of these: as they lie on the wire, if all do at places of their own; otherwise side by side."""
+        if self.elements is None and self.tail is None:
+            return self.fixed.dtype
+        types: dict[str, str] = {}
+        for record in (self.fixed, self.tail):
+            if record is not None:
+                types |= {name: kind for name, kind in record.types.items() if name not in record.constants}
+        if self.elements is not None:
+            types |= {field.name: wire_type(field) for field in self.elements.fields.values()}
+        return np.dtype([(name, order + TYPES[kind][1]) for name, kind in types.items()])
+
 
 class Repeat(NamedTuple):
     """What a message or a record repeats: in which of its fields, as what, how often at most, and how that is said.

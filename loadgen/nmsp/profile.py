@@ -65,6 +65,7 @@ class WireProfile:
         dialogue: what is said in which order.
         opaque: messages that are known as bytes alone, by name.
         stations: how many a measurement notification has at most; reading: of one of them, at most `max_readings`.
+        readings_dtype: all that a reading has, for arrays of them.
         notify_is_table: everything of a measurement notification but its readings has a place of its own, so that many
             are columns as they lie; `count_field` then says how many readings follow.
     """
@@ -97,6 +98,7 @@ class WireProfile:
         if repeat.part.repeat is not None:
             self.stations, repeat = repeat.max, repeat.part.repeat
         self.reading = repeat.record
+        self.readings_dtype = repeat.part.dtype_of_all(self.order)
         self.count_field = repeat.counter or ""
         self.max_readings = repeat.max
         self.notify = notify.body

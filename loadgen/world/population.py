@@ -234,7 +234,7 @@ class Population:
         width = int(counts.max())
         best, loud = best[:, :width], loud[:, :width]
         band = self._band[rows[:, None], best]
-        readings = np.zeros(best.shape, self._profile.reading.dtype)
+        readings = np.zeros(best.shape, self._profile.readings_dtype)
         readings["ap_mac"] = self.floor.macs[best]
         readings["slot"] = band  # radio 0 is the one for 2.4 GHz, radio 1 for 5 GHz
         readings["band"] = band

@@ -35,7 +35,7 @@ def make_stations(
     """
     rng, counts, macs = _begin(seed, wlc, count, readings)
     most = int(counts.max())
-    table = np.zeros((count, most), profile.reading.dtype)
+    table = np.zeros((count, most), profile.readings_dtype)
     ap_macs = rng.integers(0, 256, (count, most, 6), np.uint8)
     ap_macs[..., :2] = _AP_OUI
     table["ap_mac"] = ap_macs.view("V6")[..., 0]

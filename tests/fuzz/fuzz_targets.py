@@ -8,6 +8,7 @@ from typing import NamedTuple
 import fuzz_datagrams
 import fuzz_dialogues
 import fuzz_files
+import fuzz_layouts
 import fuzz_sessions
 import fuzz_shards
 import fuzz_wire
@@ -31,6 +32,9 @@ TARGETS = {
     "wlc-shard": Target(fuzz_shards.wlc_shard, fuzz_shards.wlc_shard_seeds, 4),
     "site-shard": Target(fuzz_shards.site_shard, fuzz_shards.site_shard_seeds, 3),
     "datagrams": Target(fuzz_datagrams.datagrams, fuzz_datagrams.datagrams_seeds, 3),
+    "layouts": Target(fuzz_layouts.layouts, fuzz_layouts.layouts_seeds, 3, 512),
+    "nesting": Target(fuzz_layouts.nesting, fuzz_layouts.nesting_seeds, 3, 2048),
+    "shapes": Target(fuzz_layouts.shapes, fuzz_layouts.shapes_seeds, 3, 512),
     "profiles": Target(fuzz_files.profiles, fuzz_files.profiles_seeds, 3, 256),
     "scenarios": Target(fuzz_files.scenarios, fuzz_files.scenarios_seeds, 2, 256),
     "toml": Target(fuzz_files.toml, fuzz_files.toml_seeds, 1, 8192),

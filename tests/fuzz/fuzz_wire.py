@@ -16,7 +16,7 @@ from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, MeasurementNotify, Message, Unsupported
-from loadgen.nmsp.parts import Record
+from loadgen.nmsp.parts import Record, Section
 from loadgen.nmsp.profile import Layout, WireProfile
 from loadgen.nmsp.records import NO_MAC
 
@@ -28,11 +28,15 @@ _REFERENCE = 0  # the profile that tests/wire_decoder.py reads as well
 
 def sample(layout: Layout, records: int = 2) -> Message:
     """A message of a layout in which every field has a value that it can hold."""
-    fields: dict[str, Any] = _fill(layout.struct, 1)
-    if (repeat := layout.repeat) is not None:
+    return _sample_of(layout, 1, records)
+
+
+def _sample_of(part: Section, number: int, records: int) -> msgspec.Struct:
+    fields: dict[str, Any] = _fill(part.struct, number)
+    if (repeat := part.repeat) is not None:
         some = range(1, min(records, repeat.max) + 1)
-        fields[repeat.name] = tuple(repeat.struct(**_fill(repeat.struct, number)) for number in some)
-    return layout.struct(**fields)
+        fields[repeat.name] = tuple(_sample_of(repeat.part, each, records) for each in some)
+    return part.struct(**fields)
 
 
 def _fill(struct: type[msgspec.Struct], number: int) -> dict[str, Any]:

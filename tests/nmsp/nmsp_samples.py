@@ -337,7 +337,7 @@ def stations(profile: WireProfile, counts: list[int], subservice: int = 0) -> tu
     """Stations with these numbers of readings; and (mac, readings) of each one as plain values."""
     rng = np.random.default_rng(len(counts))
     macs = rng.integers(0, 256, (len(counts), 6), np.uint8)
-    table = np.zeros((len(counts), max(counts)), profile.reading.dtype)
+    table = np.zeros((len(counts), max(counts)), profile.readings_dtype)
     plain = []
     for row, count in enumerate(counts):
         readings = []

@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nmsp_by_hand import frame_by_hand
-from nmsp_samples import REPEATABLE, messages, read_frame
+from nmsp_samples import REPEATABLE, messages, read_frame, stations
+from test_nmsp_any_bulk import by_codec, by_receiver
 from thoroughness import examples
 
 from loadgen.errors import RemoteProtocolError
+from loadgen.nmsp.any_bulk import AnyReceiver, ring_of
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import STAMPS, Kind
 from loadgen.nmsp.profile import WireProfile, load_profile
+from loadgen.nmsp.records import Reading
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMES = ("heron", "wren", "stork", "plover", "swift")
@@ -93,3 +96,23 @@ def test_any_bit_that_is_another_is_a_wrong_checksum_or_no_frame_at_all(name: st
     assert fault.value.kind in ("checksum", "garbage", "malformed", "oversized")
     in_header = at // 8 < profile.framing.head
     assert fault.value.kind == "checksum" or in_header
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not PROFILES[name].framing.numbers])
+def test_many_are_sent_and_received_at_once(name: str) -> None:
+    """Wherever the fields of a reading are: a ring's stations come back with all of them."""
+    profile = PROFILES[name]
+    told, plain = stations(profile, [0, 3, 1, 2, 3, 1, 0], 3)
+    ring = ring_of(profile, told, 4)
+    heard: dict[bytes, tuple[Reading, ...]] = {}
+    for cursor in range(ring.slots):
+        view, count = ring.patch(cursor, 1, 0, 1_795_000_000_000_000_000, 0)
+        assert count == 1
+        stream = bytes(view)
+        message, _ = read_frame(profile, stream)
+        for each in getattr(message, "stations", (message,)):
+            heard[each.station_mac] = each.readings
+        assert by_receiver(AnyReceiver(profile, len(stream) + 1), stream) == by_codec(profile, stream)
+    assert {mac: sorted(readings, key=repr) for mac, readings in heard.items()} == {
+        mac: sorted(readings, key=repr) for mac, readings in plain
+    }
