@@ -96,6 +96,7 @@ class NotifyRing:
         self._segments: list[_Segment] = []
         carried = carried_by(profile)
         self._due_mask, self._sent_mask = (1 << carried.due_ns) - 1, (1 << carried.sent_ns) - 1
+        self._is_narrow = carried.due_ns < 64 or carried.sent_ns < 64
         offset = 0
         for first, end in runs:
             frames = self._lay_out(profile, stations, who[first:end], offset)
@@ -158,6 +159,9 @@ class NotifyRing:
             due = due_ns if isinstance(due_ns, int) else int(due_ns[0])
             self._stamp(self.buffer, start, sequence, due, sent_ns)
             return self._view[start : start + segment.frame_bytes], 1
+        if self._is_narrow:  # arrays go round in narrow columns by themselves, numbers do not
+            sent_ns &= self._sent_mask
+            due_ns = due_ns & self._due_mask if isinstance(due_ns, int) else due_ns
         count = used = 0
         for index in range(begin, len(self._segments)):
             segment = self._segments[index]
@@ -166,16 +170,12 @@ class NotifyRing:
             more = min(wanted - count, segment.end - segment.first - first, room)
             if more:
                 last = first + more
-                # Arrays go round in narrow columns by themselves, numbers do not.
                 if segment.sequence is not None:
                     segment.sequence[first:last] = np.arange(sequence + count, sequence + count + more)
                 if segment.due_ns is not None:
-                    if isinstance(due_ns, int):
-                        segment.due_ns[first:last] = due_ns & self._due_mask
-                    else:
-                        segment.due_ns[first:last] = due_ns[count : count + more]
+                    segment.due_ns[first:last] = due_ns if isinstance(due_ns, int) else due_ns[count : count + more]
                 if segment.sent_ns is not None:
-                    segment.sent_ns[first:last] = sent_ns & self._sent_mask
+                    segment.sent_ns[first:last] = sent_ns
             count += more
             used += more * segment.frame_bytes
             if count == wanted or more == room:
