@@ -76,7 +76,7 @@ class Description(msgspec.Struct, frozen=True):
     """A whole profile: header and trailer first, then messages by id, then records.
 
     Attributes:
-        dialogue: who says what when, a line each.
+        dialogue: who says what when, a line each. notes: what types mean that need to be told.
     """
 
     profile: str
@@ -86,6 +86,7 @@ class Description(msgspec.Struct, frozen=True):
     parts: tuple[LayoutPart, ...]
     missing: tuple[str, ...] = ()
     dialogue: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def describe(profile: WireProfile) -> Description:
@@ -111,7 +112,21 @@ def describe(profile: WireProfile) -> Description:
         tuple(parts),
         lacking,
         told(profile.dialogue),
+        tuple(_notes(parts)),
     )
+
+
+def _notes(parts: list[LayoutPart]) -> Iterator[str]:
+    """What the types mean that these parts have, and integers do not say."""
+    rows = [row for part in parts for row in (*part.rows, *part.tail)]
+    if any(part.what == "trailer" for part in parts):
+        yield "a frame is the header, the body of a message, and the trailer"
+    if any(row.type in SIZED and row.id is None for row in rows):
+        yield "text is UTF-8; text and bytes that are shorter than their field are filled up with zeros"
+    if any(row.type in SIZED and row.id is not None for row in rows):
+        yield "text and bytes in an element are as long as they are"
+    if any(row.type == "time" and ", then " in row.unit for row in rows):
+        yield "a time in two units is two numbers of 4 bytes, seconds first"
 
 
 def _collect(

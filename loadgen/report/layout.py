@@ -25,7 +25,10 @@ def layout_tables(described: Description, only: Sequence[LayoutPart]) -> Rendera
         lines += [Text(), Text("dialogue", "bold"), *(Text(f"  {line}") for line in described.dialogue)]
     if described.missing and whole:
         lines += [Text(), Text(fill(f"without {', '.join(described.missing)}", _COLUMNS), style="dim")]
-    lines += [Text(), Text("public: that the field exists is; where it lies is this profile's.", style="dim")]
+    lines.append(Text())
+    if whole:
+        lines += [Text(fill(note, _COLUMNS), style="dim") for note in described.notes]
+    lines += [Text("public: that the field exists is; where it lies is this profile's.", style="dim")]
     return Group(*lines)
 
 

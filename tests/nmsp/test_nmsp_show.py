@@ -22,6 +22,8 @@ LINES = {
     "heron": [
         "0 8 time time s, then µs since 1970 ours",
         "length counts header, body and trailer",
+        "a frame is the header, the body of a message, and the trailer",
+        "a time in two units is two numbers of 4 bytes, seconds first",
         "trailer 4 bytes",
         "checksum crc-32, over header and body: polynomial 0x04C11DB7, least significant bit first, begins with "
         "0xFFFFFFFF, inverted at the end",
@@ -32,11 +34,13 @@ LINES = {
         "each record in an element with id 32, at most 40",
         "then elements to the end: type u8, length u8 (the value alone), value",
         "elements come in another order each time",
+        "text and bytes in an element are as long as they are",
         "id 48 ≤ 500 bytes payload bytes public",
     ],
     "stork": [
         "a message's number is msg_type * 256 + msg_subtype",
         "1 1 u8 flags by message ours",
+        "text is UTF-8; text and bytes that are shorter than their field are filled up with zeros",
         "message 257 version_request 2 bytes in its header: flags 0x1, msg_type 0x1, msg_subtype 0x1",
         "message 511 echo_response 0 bytes in its header: flags 0x82, msg_type 0x1, msg_subtype 0xff",
         "9 1 u8 station_count records ours",
