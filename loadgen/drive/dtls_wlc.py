@@ -128,7 +128,7 @@ class DtlsWlcDriver(ServingDriver[DtlsWlcLink]):
         due = self.owing.due_ns(position, done, wanted)
         now = self.clock() + self._to_unix_ns
         view, count = self.controllers[position].ring.patch(
-            done, wanted, sequence, due, now, link.association.most_bytes
+            done, wanted, sequence, due, now, link.association.most_bytes, link.started_ns + self._to_unix_ns
         )
         if not count:
             raise TransportFault("mtu")

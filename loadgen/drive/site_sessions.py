@@ -278,7 +278,8 @@ class SiteSessions(Generic[L]):
         """What the endpoint has to say waits for its turn: answers have high priority, and a limit like the others."""
         assert link.endpoint is not None
         if link.queue is None:
-            link.queue = TransmitQueue(self._site.high_queue, self._site.normal_queue)
+            began_ns = link.endpoint.started_ns + self._to_unix_ns
+            link.queue = TransmitQueue(self._site.high_queue, self._site.normal_queue, began_ns)
         for frame in link.endpoint.outbox:
             link.queue.put(frame, Priority.HIGH)
         link.endpoint.outbox.clear()

@@ -200,6 +200,7 @@ class WlcShard(ServingShard[WlcLink]):
         owing, ledger, row = self.owing, self.owing.ledger, link.row
         owed = ledger.owed(row, due_now)
         held_up, numbered = bool(ledger.behind[row]), link.endpoint.numbered
+        began_ns = link.endpoint.started_ns + self._to_unix_ns
         if owed > self.plan.load.burst:
             owing.drop_expired(link, self.clock(), ours=not held_up)
             owed = ledger.owed(row, due_now)
@@ -209,7 +210,7 @@ class WlcShard(ServingShard[WlcLink]):
                 now = self.clock() + self._to_unix_ns
                 wanted = min(owed, _MAX_BATCH)
                 due = owing.due_ns(link.number, done, wanted)
-                view, count = ring.patch(done, wanted, sequence, due, now)
+                view, count = ring.patch(done, wanted, sequence, due, now, began_ns=began_ns)
                 tunnel.write(numbered(view))
                 writes += 1
                 notifiers.sent_bytes += len(view)

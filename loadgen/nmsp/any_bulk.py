@@ -86,6 +86,7 @@ class AnyRing:
         due_ns: int | NDArray[np.integer],
         sent_ns: int,
         most_bytes: int = MAX_WRITE_BYTES,
+        began_ns: int = 0,
     ) -> tuple[memoryview, int]:
         """As `NotifyRing.patch`."""
         slot = cursor % self.slots
@@ -106,7 +107,7 @@ class AnyRing:
             elif name == "sent_ns":
                 value = sent_ns
             elif name == "time" and self._time is not None:
-                value = self._time.to_wire(np.asarray(due, np.int64))
+                value = self._time.to_wire(np.asarray(due, np.int64) - (began_ns if self._time.since_began else 0))
             else:
                 continue
             self._numbers.write(kind, places[chosen], value)

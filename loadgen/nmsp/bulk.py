@@ -135,6 +135,7 @@ class NotifyRing:
         due_ns: int | NDArray[np.integer],
         sent_ns: int,
         most_bytes: int = MAX_WRITE_BYTES,
+        began_ns: int = 0,
     ) -> tuple[memoryview, int]:
         """Make the next frames ready to be written.
 
@@ -145,6 +146,7 @@ class NotifyRing:
             due_ns: when they are due (ns since the epoch): one for all, or an array of at least `wanted`.
             sent_ns: now.
             most_bytes: that the view may have; no frame has more, and no TLS record either.
+            began_ns: when the session began (since the epoch), for layouts that count from there: none that is a table.
 
         Returns:
             A view of whole frames, as many as go into `most_bytes`, valid until the next call; and how many (>= 1).

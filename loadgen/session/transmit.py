@@ -45,18 +45,35 @@ class Measurements:
         self._ring = ring_of(profile, stations)
 
     def frames(
-        self, first: int, wanted: int, sequence: int, sent_ns: int, most_bytes: int = MAX_WRITE_BYTES
+        self,
+        first: int,
+        wanted: int,
+        sequence: int,
+        sent_ns: int,
+        most_bytes: int = MAX_WRITE_BYTES,
+        began_ns: int = 0,
     ) -> tuple[memoryview, int]:
         """From number `first` on: a view of whole frames, as many as go into `most_bytes`, valid until the next call;
         and how many (>= 1).
         """
-        return self._ring.patch(first, wanted, sequence, self.due_ns, sent_ns, most_bytes)
+        return self._ring.patch(first, wanted, sequence, self.due_ns, sent_ns, most_bytes, began_ns)
 
 
 class Notice:
     """One notification of any other kind. Attributes: as above, and its kind and subservice."""
 
-    __slots__ = ("_checksum", "_codec", "_frame", "_message", "_places", "count", "due_ns", "kind", "subservice")
+    __slots__ = (
+        "_checksum",
+        "_codec",
+        "_frame",
+        "_message",
+        "_places",
+        "_since_began",
+        "count",
+        "due_ns",
+        "kind",
+        "subservice",
+    )
 
     def __init__(self, codec: Codec, message: ServiceNotify) -> None:
         self.count = 1
@@ -66,10 +83,14 @@ class Notice:
         self._codec, self._message = codec, message
         self._frame = bytearray(codec.encode(message))
         self.kind = KIND_OF[type(message)]
-        body, head = codec.profile.layouts[self.kind].body, codec.profile.header.size
+        layout, head = codec.profile.layouts[self.kind], codec.profile.header.size
+        self._since_began = layout.time is not None and layout.time.since_began
+        body = layout.body
         carried, self._checksum = carried_by(codec.profile, self.kind), codec.profile.framing.checksum
         self._places = None
-        if all(name in body.offsets for name, bits in zip(STAMPS, carried, strict=True) if bits):
+        if not self._since_began and all(
+            name in body.offsets for name, bits in zip(STAMPS, carried, strict=True) if bits
+        ):
             self._places = [
                 (body.field_struct(name), head + body.offsets[name], index, (1 << bits) - 1)
                 for index, (name, bits) in enumerate(zip(STAMPS, carried, strict=True))
@@ -81,10 +102,12 @@ class Notice:
         """Of the frame, in bytes."""
         return len(self._frame)
 
-    def frame(self, sequence: int, sent_ns: int) -> bytes | memoryview:
-        """The frame with these numbers, valid until the next call."""
-        if self._places is None:  # a profile that has them in elements, or behind all else
-            return self._codec.encode(msgspec.structs.replace(self._message, sequence=sequence, sent_ns=sent_ns))
+    def frame(self, sequence: int, sent_ns: int, began_ns: int = 0) -> bytes | memoryview:
+        """The frame with these numbers, valid until the next call. Args: began_ns: when its session did."""
+        if self._places is None:  # a profile that has them in elements, or behind all else; or a time of the session's
+            time = self.due_ns - (began_ns if self._since_began else 0)
+            message = msgspec.structs.replace(self._message, sequence=sequence, sent_ns=sent_ns, time=time)
+            return self._codec.encode(message)
         values = (sequence, self.due_ns, sent_ns)
         for field, offset, index, mask in self._places:
             field.pack_into(self._frame, offset, values[index] & mask)
@@ -133,10 +156,11 @@ class TransmitQueue:
         sequence, service_sequence: numbers of the next measurement notification and of the next other one.
     """
 
-    __slots__ = ("_items", "_limits", "deepest", "depth", "dropped", "sequence", "service_sequence")
+    __slots__ = ("_began_ns", "_items", "_limits", "deepest", "depth", "dropped", "sequence", "service_sequence")
 
-    def __init__(self, high: int, normal: int) -> None:
-        """Args: limits, in messages."""
+    def __init__(self, high: int, normal: int, began_ns: int = 0) -> None:
+        """Args: high, normal: limits, in messages. began_ns: when the session began, since the epoch."""
+        self._began_ns = began_ns
         self._limits = (high, normal)
         self._items: tuple[deque[_Entry], ...] = (deque(), deque())
         self.depth = [0, 0]
@@ -179,7 +203,9 @@ class TransmitQueue:
         entry = queue[0]
         item = entry.item
         if isinstance(item, Measurements):
-            view, count = item.frames(entry.first, entry.end - entry.first, self.sequence, sent_ns, most_bytes)
+            view, count = item.frames(
+                entry.first, entry.end - entry.first, self.sequence, sent_ns, most_bytes, self._began_ns
+            )
             self.sequence += count
             entry.first += count
             if entry.first == entry.end:
@@ -190,7 +216,7 @@ class TransmitQueue:
         self.depth[priority] -= 1
         if isinstance(item, bytes):
             return Taken(item, 0, 0)
-        frame = item.frame(self.service_sequence, sent_ns)
+        frame = item.frame(self.service_sequence, sent_ns, self._began_ns)
         self.service_sequence += 1
         return Taken(frame, 1, item.due_ns, item.kind)
 

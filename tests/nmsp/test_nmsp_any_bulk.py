@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nmsp_samples import REPEATABLE, stations
-from nmsp_shapes import DOCUMENTS, shape_profile
+from nmsp_shapes import DOCUMENTS, in_elements, shape_profile
 from test_nmsp_walk import message
 from thoroughness import examples
 
@@ -21,7 +21,7 @@ from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing
 from loadgen.nmsp.carried import carried_by
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import EchoRequest, Kind
-from loadgen.nmsp.profile import WireProfile, reference_profile
+from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
 
 PROFILES = {name: shape_profile(name) for name in DOCUMENTS}
 DUE_NS = 1_795_000_000_123_000_000
@@ -132,6 +132,18 @@ def test_what_a_ring_sends_the_codec_reads(name: str, wanted: int) -> None:
         assert position == len(stream)
         cursor += count
     assert sorted(macs[:31]) == sorted(mac for mac, _ in plain)
+
+
+def test_a_time_since_the_session_began_is_counted_from_there() -> None:
+    document = in_elements()
+    document["messages"]["measurement_notify"]["elements"]["fields"][1] |= {"epoch": "session", "size": 4}
+    profile = profile_untrusted(document, "session")
+    ring = ring_of(profile, stations(profile, [1, 2])[0], 2)
+    view, count = ring.patch(0, 2, 0, DUE_NS, DUE_NS, began_ns=DUE_NS - 5_000_000_000)
+    size = profile.framing.size_untrusted(profile.header.struct.unpack_from(view))
+    found = Codec(profile).decode_untrusted(profile.ids[Kind.MEASUREMENT_NOTIFY], view[profile.framing.head : size])
+    assert count == 2
+    assert found.time == 5_000_000_000
 
 
 def streams(profile: WireProfile) -> st.SearchStrategy[list[bytes]]:
