@@ -50,7 +50,15 @@ _OF_SENDERS = re.compile(
     r"no transaction: responses come in the order of their requests"
     r"|frame_number is \d+ in the first frame of a direction, then one more in each"
     r"|acknowledged is the number of the last frame that was received, before any 0x[0-9a-f]+"
+    r"|elements come in another order each time"
 )
+# What the document says of all of its parts.
+_NOTES = {
+    "a frame is the header, the body of a message, and the trailer",
+    "a time in two units is two numbers of 4 bytes, seconds first",
+    "text is UTF-8; text and bytes that are shorter than their field are filled up with zeros",
+    "text and bytes in an element are as long as they are",
+}
 
 
 class Elements(NamedTuple):
@@ -105,8 +113,8 @@ class Remarks:
         return None
 
     def end(self) -> None:
-        if self._left:
-            raise ValueError(f"{self._where}: expected remarks that are known, found {self._left}")
+        if left := [remark for remark in self._left if not _OF_SENDERS.fullmatch(remark)]:
+            raise ValueError(f"{self._where}: expected remarks that are known, found {left}")
 
 
 def _number(found: dict[str, str | None] | None, key: str, default: int = 1) -> int:
@@ -203,6 +211,8 @@ class Layout:
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
+        if others := set(document["notes"]) - _NOTES:
+            raise ValueError(f"notes: expected some that are known, found {others}")
         self.name: str = document["profile"]
         self.max_frame_bytes: int = document["max_frame_bytes"]
         self._order = document["byte_order"]
@@ -234,8 +244,6 @@ class Layout:
         self._length_counts, self._length_unit = length["what"], _number(length, "unit")
         self._frame_align = _number(remarks.take(_FRAME_ALIGN), "align")
         self._number_of = remarks.take(_NUMBER)
-        while remarks.take(_OF_SENDERS) is not None:
-            pass
 
     def _take_checksum(self, part: Part, found: dict[str, str | None]) -> None:
         over = frozenset(re.findall(r"header|body|trailer", f"{found['over']}{found['more']}"))
