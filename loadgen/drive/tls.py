@@ -451,6 +451,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         self.remove(link)
         link.tail = b""  # its timer may keep the link for long: nothing that the peer has sent or asked for stays
         if link.endpoint is not None:
+            link.endpoint.stop(self.clock())  # what is under way now is judged by now
             link.endpoint.session.close()
             link.endpoint.outbox.clear()
         self.release(link)

@@ -58,15 +58,15 @@ class PeerClocks:
         places = {name: place for place, name in enumerate(self._names)}
         self._wlc = np.array([places[wlc] for wlc in wlcs], np.int64)
         self._slack_ns = slack_ns
+        self.usual: Int64s | None = None  # see `correct`
         # A clock is ahead by no less than the negative of the least raw duration.
         self._leasts = Leasts(rows)
         self._grain = Grain(rows)
         # And by no more than this: as it was at time 0, had it been found then; now it is that and `_slewed`. So with
         # the bound by which round trips are compared.
         self._most = np.full(rows, FAR_NS)
-        self._once = np.zeros(
-            rows, bool
-        )  # the first read of a session says so, and there was nothing to hold it against
+        # The first read of a session says so, and there was nothing to hold it against.
+        self._once = np.zeros(rows, bool)
         self._round, self._round_bound = np.full(rows, FAR_NS), np.full(rows, FAR_NS)
         self._setting_up = np.zeros(rows, bool)  # no round trip of a running session is known
         self._asked = np.zeros(rows, np.int64)  # since this time what comes was sent; 0: no question is open
@@ -157,8 +157,11 @@ class PeerClocks:
             sent_ns: when the last one of each row was sent, by its WLC's clock.
 
         Returns:
-            What is to be added to each duration; None: nothing, to any.
+            What is to be added to each duration since something was sent; None: nothing, to any. Where that is more
+            than the clocks say, because it would be below 0 otherwise, `usual` is what they say: it is what durations
+            since another time get, unless those are below 0 as well.
         """
+        self.usual = None
         back = self._stamps.fell_back(rows, sent_ns)
         if self._stamps.overtaken is not None:
             self._refute(rows[self._stamps.overtaken])
@@ -176,6 +179,8 @@ class PeerClocks:
         if starts is not None:
             ends = np.append(starts[1:], len(raw))
             offset = np.repeat(offset, ends - starts)
+        if some:
+            self.usual = offset.copy()
         for place in np.flatnonzero(early).tolist() if some else ():
             mine = slice(place, place + 1) if starts is None or ends is None else slice(starts[place], ends[place])
             wrong = raw[mine] + offset[mine] < 0

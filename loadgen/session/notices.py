@@ -104,8 +104,9 @@ class Notices:
         told = NoticeFigures(wanted, subservice, stage, at_ns, due_ns, latency_ns, service_ns)
         if recorder.clocks is not None and service_ns is not None:
             offset_ns = recorder.clocks.correct_one(endpoint.number, service_ns, now_ns, sent_ns)
-            if latency_ns is not None:
-                latency_ns = max(-_LATEST_NS, latency_ns + offset_ns)
+            if latency_ns is not None:  # a sent time that is wrong says nothing of when it was due
+                usual_ns = latency_ns + recorder.clocks.offset_of(endpoint.number)
+                latency_ns = usual_ns if usual_ns >= 0 else max(-_LATEST_NS, latency_ns + offset_ns)
             told = told._replace(latency_ns=latency_ns, service_ns=service_ns + offset_ns)
         if not carried.sequence or self._is_new(endpoint, self._number(endpoint, message, carried), told, now_ns):
             self._record(told)

@@ -236,7 +236,10 @@ class Reception:
             starts, last = (None, columns.sent_ns) if ends is None else (ends - counts, columns.sent_ns[ends - 1])
             offset = clocks.correct(numbers, starts, service, done_ns, last)
             if offset is not None:
-                latency, service = latency + offset, service + offset
+                service = service + offset
+                late, usual = latency + offset, clocks.usual
+                # A sent time that is wrong says nothing of when it was due.
+                latency = late if usual is None else np.where(latency + usual >= 0, latency + usual, late)
         known = self._our_schedule and self._knows_latency
         times = columns.due_ns if known else self._moments(done, latency)
         self._gather(columns.subservice, times, latency, service)

@@ -152,6 +152,23 @@ def timed() -> Timed:
     return Timed()
 
 
+class TestWeight:
+    def test_a_lag_stands_for_all_that_came_since_the_one_before(self) -> None:
+        """400 notifications that all came 80 ms late, between 400 that came in time: whatever is looked at of them."""
+        timed = Timed()
+        total = 0
+        for number in range(800):
+            burst = 300 <= number < 700
+            timed.now_ns += MS // 20 if burst else 10 * MS
+            lag = 80 * MS if burst else MS // 10
+            timed.look(Waiting(lag, more=False))
+            total += 1
+        found = timed.recorded()
+        assert abs(found.count - total) <= 60  # those behind the last one that was looked at
+        late = sum(count for value, count in zip(*found.buckets(), strict=True) if value > 40 * MS)
+        assert 0.4 < late / found.count < 0.6
+
+
 class TestLag:
     def test_is_what_the_kernel_tells(self, timed: Timed) -> None:
         timed.look(Waiting(7 * MS, more=False))

@@ -414,6 +414,22 @@ def test_an_echo_that_is_under_way_at_our_goodbye(make: Callable[..., Fleet]) ->
     assert count["echo.withdrawn"] == LINKS - 1
 
 
+def test_an_echo_that_is_under_way_when_the_other_end_leaves(make: Callable[..., Fleet]) -> None:
+    """In order, and between a request and its answer: nobody's failure."""
+    fleet = make(use=Use.TARGET_WLC, echo_ns=NS_PER_S)
+    fleet.clock.advance(1.001)
+    fleet.shard.turn([])
+    assert fleet.recorder.counters["echo.sent"] == LINKS
+    fleet.clock.advance(0.2)
+    for index in range(LINKS):
+        fleet.tunnel(index).incoming.append(EndOfStream(orderly=True))
+    fleet.turn()
+    fleet.turn()
+    count = fleet.recorder.counters
+    assert count["sessions.closed"] == LINKS
+    assert (count["echo.withdrawn"], count["echo.unanswered"]) == (LINKS, 0)
+
+
 def test_a_session_that_is_refused_after_our_side_of_tls_was_done_has_no_time_of_it(make: Callable[..., Fleet]) -> None:
     fleet = make()
     tls = fleet.recorder.bins("handshake.tls").take()

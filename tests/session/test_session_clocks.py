@@ -576,6 +576,24 @@ def test_a_read_with_a_wrong_time_in_it_is_shown_as_it_is_but_for_that() -> None
     assert (survey.lone, survey.corrected, survey.readings[0].steps) == (1, 0, 0)
 
 
+def test_a_wrong_sent_time_says_nothing_of_when_it_was_due() -> None:
+    """One in 40 says that it was sent 0.9 s later: how late it came after it was due is as of all others."""
+    recorder = Recorder()
+    recorder.clocks = clocks = PeerClocks(["192.0.2.1:1"])
+    clocks.set_up(0, BEGIN_NS - 3 * NS_PER_MS, BEGIN_NS - 2 * NS_PER_MS)
+    reception = Reception(recorder, 1, 0, our_schedule=False)
+    reception.open(0, 1)
+    for number in range(399):
+        done = due_at(number, 50)
+        sent = done - NS_PER_MS + (WRONG_NS if number % 40 == 39 else 0)
+        columns = Columns(*(np.array([each]) for each in (number, done - 3 * NS_PER_MS, sent, 0)))
+        reception.absorb(columns, [0], [1], [done])
+    count, least, most = histogram_values(recorder, "notify.latency")
+    assert count == 399
+    assert 2.9 * NS_PER_MS < least <= most < 3.1 * NS_PER_MS
+    assert clocks.survey().lone == 9
+
+
 @pytest.mark.parametrize("notices", [False, True])
 def test_two_reads_are_enough_to_prove_a_clock_ahead(notices: bool) -> None:
     clocks = PeerClocks(["192.0.2.1:1"])
