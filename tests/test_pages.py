@@ -88,9 +88,9 @@ def test_every_folder_of_tests_is_told_of() -> None:
 
 
 def test_the_readers_above_find_what_is_not_there() -> None:
-    assert is_there("nmsp/bulk.NotifyRing")
+    assert is_there("nmsp/ring.NotifyRing")
     assert is_there("drive/tls*")
-    assert not is_there("nmsp/bulk.NotifyRang")
+    assert not is_there("nmsp/ring.NotifyRang")
     assert not is_there("endpoint/wlc")
     assert NAMED.findall("in `nmsp/hot.py`, `./x` and `tests/nmsp`") == ["nmsp/hot.py", "tests/nmsp"]
     assert has_member("Shard._read_failed")

@@ -62,9 +62,9 @@ class WlcShard(ServingShard[WlcLink]):
         batch = min(max(plan.load.burst, _CATCH_UP_BATCH), _MAX_BATCH)
         self.notifiers = Notifiers[WlcLink](equipment, batch)
         self.owing, self.controllers = self.notifiers.owing, self.notifiers.controllers
-        # Of a layout that is no table each visit finds its own places.
+        # What else varies each visit puts in by itself.
         self._singles = None
-        if equipment.profile.notify_is_table:
+        if equipment.profile.notify_is_stamped:
             self._singles = Singles(equipment.profile, [controller.ring for controller in self.controllers])
 
     # -- the load ------------------------------------------------------------------------------------------------

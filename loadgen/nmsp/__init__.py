@@ -9,7 +9,7 @@ wrong with it), `profile` (compiled) of `parts` (fields, records, elements, into
 (header, trailer, how long a frame is), `checksum` and `device_time`; `layout` (one as rows, two as differences),
 `fields` (units and labels), `carried` (what a layout carries that is ours).
 
-`codec` (one message), `bulk` (notifications of a layout that is a table, many at once: framing is inseparable from
-finding runs of equal frames), `any_bulk` (of any other) with `shapes` (frames like one that was seen) and `walk` (all
-others, side by side).
+`codec` (one message), `ring` and `bulk` (notifications of a layout that is a table, many at once, sent and received:
+framing is inseparable from finding runs of equal frames), `any_bulk` (of any other) with `shapes` (frames like one that
+was seen) and `walk` (all others, side by side), `sums` (the checksums of many frames).
 """

@@ -1,6 +1,6 @@
 """Measurement notifications in bulk, of layouts that are no tables: elements, several stations, checksums, times.
 
-    AnyRing      as `bulk.NotifyRing`; each frame has its places, and a send patches them, all frames at once
+    AnyRing      as `ring.NotifyRing`; each frame has its places, and a send patches them, all frames at once
     AnyReceiver  as `bulk.NotifyReceiver`; frames are found one by one, and walked through side by side
 
 Which of the two kinds a profile needs, `ring_of` and `receiver_of` know.
@@ -15,24 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.bulk import (
-    MAX_WRITE_BYTES,
-    Columns,
-    Control,
-    Int64s,
-    Mark,
-    NotifyReceiver,
-    NotifyRing,
-    Scanned,
-    Stations,
-)
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES, Columns, Control, Int64s, Mark, NotifyReceiver, Scanned, Stations
 from loadgen.nmsp.codec import Codec, Trace
-from loadgen.nmsp.framing import Checksum
 from loadgen.nmsp.messages import STAMPS, Kind, MeasurementNotify, Message, StationsNotify
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import MAX_NOTIFY_BYTES
 from loadgen.nmsp.records import HeardStation, Reading
+from loadgen.nmsp.ring import NotifyRing
 from loadgen.nmsp.shapes import FrameShape, ShapeTable
+from loadgen.nmsp.sums import FrameSums
 from loadgen.nmsp.walk import READ, Numbers, Walked, Walker
 
 _NOT_SEEN = -1
@@ -165,6 +156,8 @@ class AnyReceiver:
         self._buffer = bytearray(capacity + self._walker.beyond + profile.framing.head)
         self.view = memoryview(self._buffer)[:capacity]
         self._numbers = Numbers(self._buffer, profile.order)
+        checksum = profile.framing.checksum
+        self._sums = None if checksum is None else FrameSums(checksum, self._buffer)
         self._header = profile.header.struct
         self._length, self._length_at = profile.header.field_struct("length"), profile.header.offsets["length"]
         self._notify_id = profile.ids[Kind.MEASUREMENT_NOTIFY]
@@ -239,8 +232,9 @@ class AnyReceiver:
             fine &= numbers.read(types[name], at + framing.header.offsets[name]) == value
         found = self._walker.walk(numbers, at + framing.head, at + sizes - framing.foot)
         fine &= found.good
-        if framing.checksum is not None:
-            fine &= self._sums_are_right(framing.checksum, at, at + sizes)
+        if self._sums is not None:
+            taken = np.flatnonzero(counts)
+            fine &= self._sums.are_right(begin[taken], size[taken], counts[taken])
         columns = self._columns(found.places, found.stations)
         if not fine.all():
             counts[which[~fine]] = 0
@@ -361,8 +355,8 @@ class AnyReceiver:
                 for name, column in places.items():
                     column[chosen] = walked.places[name]
             good[chosen] &= walked.good
-        if self._framing.checksum is not None:
-            good &= self._sums_are_right(self._framing.checksum, begin, end)
+        if self._sums is not None:
+            good &= self._sums.are_right(begin, end - begin, np.ones(len(begin), np.int64))
         return good, self._columns(places, stations)
 
     def _learn(self, frames: _Frames, new: list[int], good: NDArray[np.bool_]) -> None:
@@ -398,21 +392,6 @@ class AnyReceiver:
             record = framing.header
             found.good[:] &= numbers.read(record.types[name], begin + record.offsets[name]) == value
         return found
-
-    def _sums_are_right(self, checksum: Checksum, begin: Int64s, end: Int64s) -> NDArray[np.bool_]:
-        numbers, view, of_bytes = self._numbers, self.view, checksum.of_bytes
-        at = (begin if checksum.offset >= 0 else end) + checksum.offset
-        told = numbers.read(checksum.kind, at)
-        if checksum.covers_itself:
-            numbers.write(checksum.kind, at, 0)
-        first, last = checksum.covered.start, checksum.covered.stop
-        starts = (begin if first >= 0 else end) + first
-        stops = end if last is None else (begin if last >= 0 else end) + last
-        sums = [of_bytes(view[start:stop]) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
-        right: NDArray[np.bool_] = np.array(sums) == told
-        if checksum.covers_itself:
-            numbers.write(checksum.kind, at, told)
-        return right
 
     def _columns(self, places: dict[str, Int64s], stations: Int64s) -> Columns:
         values: dict[str, Int64s | None] = dict.fromkeys(READ)

@@ -1,15 +1,14 @@
-"""Measurement notifications in bulk: laid out, patched, found and read without an object or a copy per message.
+"""Measurement notifications in bulk: found and read without an object or a copy per message, where they are a table.
 
-    NotifyRing      a WLC's stations as finished frames in one buffer; a send patches three columns and hands out a view
     NotifyReceiver  one receive buffer of a shard; frames of any size and kind are found in it, notifications become
                     columns
 
-Both are compiled from the same wire profile as `nmsp.codec`, and tests hold the bytes of the two together.
+What is sent `nmsp.ring` lays out. Both are compiled from the same wire profile as `nmsp.codec`, and tests hold the
+bytes together.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.carried import carried_by, stamp_of
 from loadgen.nmsp.messages import STAMPS, Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import MAX_NOTIFY_BYTES
+from loadgen.nmsp.sums import FrameSums
 
 Int64s: TypeAlias = NDArray[np.int64]
 
@@ -46,143 +45,6 @@ class Stations(NamedTuple):
     counts: NDArray[np.int64]
     readings: NDArray[np.void]
     subservice: int
-
-
-class _Segment(NamedTuple):
-    """Neighbouring slots of a ring whose frames have one size, with the columns that vary."""
-
-    first: int
-    end: int
-    byte_offset: int
-    frame_bytes: int
-    sequence: NDArray[np.unsignedinteger] | None
-    due_ns: NDArray[np.unsignedinteger] | None
-    sent_ns: NDArray[np.unsignedinteger] | None
-
-
-class NotifyRing:
-    """The notifications of one WLC as frames in one buffer, in the order in which its stations report.
-
-    Stations are sorted by number of readings, so that frames of one size lie side by side and are columns. Behind the
-    last station the first ones come again, far enough that a batch never has to be cut where the ring closes.
-
-    Attributes:
-        slots: notifications in the ring.
-        buffer: the frames. offsets, sizes: where each slot's frame begins in it, and how long it is.
-    """
-
-    def __init__(self, profile: WireProfile, stations: Stations, batch: int = 1) -> None:
-        """Lay the frames out.
-
-        Args:
-            batch: how many notifications at least shall fit into one write, wherever it begins (if a TLS record does).
-        """
-        order = np.argsort(stations.counts, kind="stable")
-        # A batch that is longer than the list of stations would walk through all sizes several times: repeat the
-        # stations within their size instead.
-        repeats = -(-batch // len(order))
-        if repeats > 1:
-            sizes = np.unique(stations.counts)
-            order = np.concatenate([np.tile(order[stations.counts[order] == size], repeats) for size in sizes])
-        self.slots = len(order)
-        who = order[np.arange(self.slots + batch - 1) % self.slots]
-        counts = stations.counts[who]
-        firsts = np.flatnonzero(np.diff(counts, prepend=-1)).tolist()
-        runs = list(zip(firsts, [*firsts[1:], len(who)], strict=True))
-        self.sizes = profile.notify_fixed_bytes + counts * profile.reading.size
-        self.offsets = np.cumsum(self.sizes) - self.sizes
-        self.buffer = bytearray(int(self.sizes.sum()))
-        self._view = memoryview(self.buffer)
-        self._segments: list[_Segment] = []
-        carried = carried_by(profile)
-        self._due_mask, self._sent_mask = (1 << carried.due_ns) - 1, (1 << carried.sent_ns) - 1
-        self._is_narrow = carried.due_ns < 64 or carried.sent_ns < 64
-        offset = 0
-        for first, end in runs:
-            frames = self._lay_out(profile, stations, who[first:end], offset)
-            columns = (frames[name] if bits else None for name, bits in zip(STAMPS, carried, strict=True))
-            self._segments.append(_Segment(first, end, offset, frames.itemsize, *columns))
-            offset += frames.nbytes
-        self._ends = [segment.end for segment in self._segments]
-        self._stamp = stamp_of(profile)
-
-    def _lay_out(
-        self, profile: WireProfile, stations: Stations, who: NDArray[np.int64], offset: int
-    ) -> NDArray[np.void]:
-        """Fill in everything that does not vary, for stations of one reading count."""
-        readings = int(stations.counts[who[0]])
-        frames = np.frombuffer(self.buffer, profile.notify_dtype(readings), len(who), offset)
-        for record in (profile.header, profile.notify):
-            for name, value in record.constants.items():
-                frames[name] = value
-        frames["msg_id"] = profile.ids[Kind.MEASUREMENT_NOTIFY]
-        frames["length"] = frames.itemsize - profile.length_of_header
-        frames["station_mac"] = np.ascontiguousarray(stations.macs[who]).view("V6")[:, 0]
-        if "subservice" in profile.notify.offsets:
-            frames["subservice"] = stations.subservice
-        frames[profile.count_field] = readings
-        if readings:
-            frames["readings"] = stations.readings[who, :readings]
-            for name, value in profile.reading.constants.items():
-                frames["readings"][name] = value
-        return frames
-
-    def patch(
-        self,
-        cursor: int,
-        wanted: int,
-        sequence: int,
-        due_ns: int | NDArray[np.integer],
-        sent_ns: int,
-        most_bytes: int = MAX_WRITE_BYTES,
-        began_ns: int = 0,
-    ) -> tuple[memoryview, int]:
-        """Make the next frames ready to be written.
-
-        Args:
-            cursor: notifications handed out so far; says whose turn it is.
-            wanted: how many are due.
-            sequence: sequence number of the first.
-            due_ns: when they are due (ns since the epoch): one for all, or an array of at least `wanted`.
-            sent_ns: now.
-            most_bytes: that the view may have; no frame has more, and no TLS record either.
-            began_ns: when the session began (since the epoch), for layouts that count from there: none that is a table.
-
-        Returns:
-            A view of whole frames, as many as go into `most_bytes`, valid until the next call; and how many (>= 1).
-
-        Cost: no allocation that grows with the number of frames but one `arange` per run of frames of one size.
-        """
-        slot = cursor % self.slots
-        begin = bisect_right(self._ends, slot)
-        segment = self._segments[begin]
-        start = segment.byte_offset + (slot - segment.first) * segment.frame_bytes
-        if wanted == 1:
-            due = due_ns if isinstance(due_ns, int) else int(due_ns[0])
-            self._stamp(self.buffer, start, sequence, due, sent_ns)
-            return self._view[start : start + segment.frame_bytes], 1
-        if self._is_narrow:  # arrays go round in narrow columns by themselves, numbers do not
-            sent_ns &= self._sent_mask
-            due_ns = due_ns & self._due_mask if isinstance(due_ns, int) else due_ns
-        count = used = 0
-        for index in range(begin, len(self._segments)):
-            segment = self._segments[index]
-            first = slot + count - segment.first
-            room = (most_bytes - used) // segment.frame_bytes
-            more = min(wanted - count, segment.end - segment.first - first, room)
-            if more:
-                last = first + more
-                if segment.sequence is not None:
-                    segment.sequence[first:last] = np.arange(sequence + count, sequence + count + more)
-                if segment.due_ns is not None:
-                    segment.due_ns[first:last] = due_ns if isinstance(due_ns, int) else due_ns[count : count + more]
-                if segment.sent_ns is not None:
-                    segment.sent_ns[first:last] = sent_ns
-            count += more
-            used += more * segment.frame_bytes
-            if count == wanted or more == room:
-                break
-        return self._view[start : start + used], count
 
 
 class Control(NamedTuple):
@@ -249,13 +111,14 @@ class NotifyReceiver:
         self.view = memoryview(self._buffer)[:capacity]
         # Header and fixed part of the notification that may begin at each byte of the buffer: items that overlap, so
         # that one index expression gathers any set of them.
-        read = [name for name in (*STAMPS, "subservice") if name in profile.notify.offsets]
-        self._fixed_dtype = profile.notify_fixed_dtype[[*profile.header.names, profile.count_field, *read]]
+        read = [name for name in (*STAMPS, "subservice", "time") if name in profile.notify.offsets]
+        self._fixed_dtype = profile.notify_fixed_dtype([*profile.header.names, profile.count_field, *read])
         self._stamps = tuple(name if name in read else None for name in STAMPS)
-        self._carries_subservice = "subservice" in read
+        self._carries_subservice, self._carries_time = "subservice" in read, "time" in read
         self._anywhere = np.ndarray((capacity + 1,), f"V{fixed_bytes}", self._buffer, strides=(1,))
         header = profile.header
-        self._header = header.struct
+        self._header, self._least = header.struct, profile.notify_bytes(0)
+        self._least_frame = profile.framing.head + profile.framing.foot
         self._msg_id, self._length, self._transaction = (
             header.names.index(name) for name in ("msg_id", "length", "transaction")
         )
@@ -264,6 +127,8 @@ class NotifyReceiver:
         self._count_at = header.size + profile.notify.offsets[profile.count_field]
         self._count = profile.notify.field_struct(profile.count_field)
         self._dtypes: dict[int, np.dtype[np.void]] = {}
+        checksum = profile.framing.checksum
+        self._sums = None if checksum is None else FrameSums(checksum, self._buffer)
         # Runs of notifications of one size: byte offset, frame size, how many.
         self._offsets: list[int] = []
         self._sizes: list[int] = []
@@ -307,7 +172,7 @@ class NotifyReceiver:
         # A chunk that is shorter than a notification is compared with whatever follows it, and then refused.
         heads = self._gather(begin)
         size = heads["length"].astype(np.int64) + profile.length_of_header
-        readings, rest = np.divmod(size - profile.notify_fixed_bytes, profile.reading.size)
+        readings, rest = np.divmod(size - self._least, profile.reading.size)
         good = self._alike(heads, size - profile.length_of_header, readings)
         good &= (rest == 0) & (readings >= 0) & (readings <= profile.max_readings)
         whole, rest = np.divmod(length, np.maximum(size, 1))
@@ -317,6 +182,8 @@ class NotifyReceiver:
             self._swept = self._only(heads, counts > 0)
         else:
             self._swept = self._expand(begin, size, readings, counts)
+        if self._sums is not None and len(self._swept):
+            self._swept = self._sealed(self._sums, self._swept, (begin, size, counts))
         self.notifications = len(self._swept)
         return counts
 
@@ -341,6 +208,23 @@ class NotifyReceiver:
             found = self._only(found, counts[which] > 0)
         return found
 
+    def _sealed(
+        self, sums: FrameSums, found: NDArray[np.void], chunks: tuple[Int64s, Int64s, Int64s]
+    ) -> NDArray[np.void]:
+        """Those of chunks whose checksums are all right; sets the counts of the others to 0.
+
+        Args:
+            found: of all of them. chunks: where each begins, the size of its frames, and how many they are.
+        """
+        begin, size, counts = chunks
+        chosen = np.flatnonzero(counts)
+        right = sums.are_right(begin[chosen], size[chosen], counts[chosen])
+        if right.all():
+            return found
+        which = np.repeat(chosen, counts[chosen])
+        counts[which[~right]] = 0
+        return self._only(found, counts[which] > 0)
+
     def _only(self, frames: NDArray[np.void], chosen: NDArray[np.bool_]) -> NDArray[np.void]:
         """Some of these; copied as they lie, because numpy copies structured items field by field."""
         return frames.view(self._anywhere.dtype)[chosen].view(self._fixed_dtype)
@@ -364,22 +248,28 @@ class NotifyReceiver:
     def scan_untrusted(self, start: int, end: int) -> Scanned:
         """Find the frames in `view[start:end]`, in order, up to and including the first control frame.
 
-        Faults are `garbage` (constant header fields differ), `oversized` and `malformed`.
+        Faults are `garbage` (constant header fields differ), `oversized`, `malformed` and `checksum`.
         """
         position, found = start, 0
-        header_size = self._profile.header.size
+        framing, sums = self._profile.framing, self._sums
+        header_size = framing.head
         try:
             while end - position >= header_size:
                 header = self._header.unpack_from(self.view, position)
                 size = self._frame_size_untrusted(header)
                 if end - position < size:
                     break
+                if sums is not None:
+                    framing.check_untrusted(None, header, self.view[position : position + size])
                 msg_id = header[self._msg_id]
                 if msg_id != self._notify_id:
-                    body = self.view[position + header_size : position + size]
+                    body = self.view[position + header_size : position + size - framing.foot]
                     return Scanned(position + size, found, Control(msg_id, header[self._transaction], body))
                 self._check_notify_untrusted(position, size)
                 count = self._run_untrusted(position, size, (end - position) // size)
+                if sums is not None and count > 1:
+                    right = sums.are_right(np.array([position]), np.array([size]), np.array([count]))
+                    count = count if right.all() else int(right.argmin())
                 self._add_run(position, size, count)
                 position += count * size
                 found += count
@@ -402,7 +292,8 @@ class NotifyReceiver:
         subservice = (
             fixed["subservice"].astype(np.int64) if self._carries_subservice else np.zeros(len(fixed), np.int64)
         )
-        return Columns(sequence, due, sent, subservice)
+        time = fixed["time"].astype(np.int64) if self._carries_time else None
+        return Columns(sequence, due, sent, subservice, time)
 
     def _frame_size_untrusted(self, header: tuple[int, ...]) -> int:
         profile = self._profile
@@ -410,15 +301,16 @@ class NotifyReceiver:
             if header[index] != value:
                 raise RemoteProtocolError("garbage", f"expected {name} {value:#x}, found {header[index]:#x}")
         size = header[self._length] + profile.length_of_header
-        if not profile.header.size <= size <= profile.max_frame_bytes:
-            kind = "malformed" if size < profile.header.size else "oversized"
-            expected = f"a frame of {profile.header.size} to {profile.max_frame_bytes} bytes"
+        least = self._least_frame
+        if not least <= size <= profile.max_frame_bytes:
+            kind = "malformed" if size < least else "oversized"
+            expected = f"a frame of {least} to {profile.max_frame_bytes} bytes"
             raise RemoteProtocolError(kind, f"expected {expected}, found {size}")
         return size
 
     def _check_notify_untrusted(self, position: int, size: int) -> None:
         profile = self._profile
-        readings, rest = divmod(size - profile.notify_fixed_bytes, profile.reading.size)
+        readings, rest = divmod(size - self._least, profile.reading.size)
         if rest or not 0 <= readings <= profile.max_readings:
             raise RemoteProtocolError(
                 "malformed",
@@ -457,6 +349,6 @@ class NotifyReceiver:
     def _dtype(self, size: int) -> np.dtype[np.void]:
         dtype = self._dtypes.get(size)
         if dtype is None:
-            readings = (size - self._profile.notify_fixed_bytes) // self._profile.reading.size
+            readings = (size - self._least) // self._profile.reading.size
             dtype = self._dtypes[size] = self._profile.notify_dtype(readings)
         return dtype

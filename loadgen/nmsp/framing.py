@@ -95,13 +95,16 @@ class Framing:
 
     @property
     def is_plain(self) -> bool:
-        """A header with one id, a transaction and constants; nothing behind the body, nothing to be calculated."""
+        """A header with one id, a transaction and constants; behind the body at most a trailer, with a checksum of what
+        is in front of it.
+        """
+        checksum = self.checksum
         return (
             self.has_transaction
             and len(self.id_fields) == 1
             and self.common.keys() == self.header.constants.keys()
-            and not (self.numbers or self.foot)
-            and self.checksum is None
+            and not self.numbers
+            and (checksum is None or (checksum.offset < 0 and not checksum.covers_itself))
             and self.align == 1
             and not any(self.varied.values())
         )
@@ -221,7 +224,8 @@ class Checksum:
     Attributes:
         layout: of the field, of integer type `kind`. offset: from the frame's beginning; or, negative, from its end.
         covered: the bytes that it is made of. covers_itself: its own are among them, as zeros.
-        of_bytes: what makes it of them.
+        of_bytes: what makes it of them. is_linear: where two pieces of bytes differ in the same bits as two others do,
+            their checksums do, too.
     """
 
     def __init__(self, document: ProfileDocument, framing: Framing, order: str) -> None:
@@ -236,6 +240,7 @@ class Checksum:
         end = None if "trailer" in over else framing.head if "body" not in over else -framing.foot or None
         self.covered = slice(begin, end)
         self.of_bytes = sum_of(document.checksum.kind, 8 * self.layout.size, document.byte_order)
+        self.is_linear = document.checksum.kind.startswith("crc-")
         self.covers_itself = ("header" if in_header else "trailer") in over
 
     def _at(self, frame: memoryview) -> int:

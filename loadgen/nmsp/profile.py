@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,8 @@ class WireProfile:
         stations: how many a measurement notification has at most; reading: of one of them, at most `max_readings`.
         readings_dtype: all that a reading has, for arrays of them.
         notify_is_table: everything of a measurement notification but its readings has a place of its own, so that many
-            are columns as they lie; `count_field` then says how many readings follow.
+            are columns as they lie; `count_field` then says how many readings follow. notify_is_stamped: it is, and
+            nothing of it varies but what is ours.
     """
 
     def __init__(self, document: ProfileDocument) -> None:
@@ -94,6 +95,7 @@ class WireProfile:
         repeat = notify.repeat
         assert repeat is not None  # `check` has seen to it
         self.notify_is_table = _is_table(notify, self.framing)
+        self.notify_is_stamped = self.notify_is_table and notify.time is None and self.framing.checksum is None
         self.stations = 1
         if repeat.part.repeat is not None:
             self.stations, repeat = repeat.max, repeat.part.repeat
@@ -123,16 +125,16 @@ class WireProfile:
     def notify_bytes(self, readings: int) -> int:
         """Size of a measurement notification's frame, with so many readings of each of its stations."""
         if self.notify_is_table:
-            return self.notify_fixed_bytes + readings * self.reading.size
+            return self.notify_fixed_bytes + readings * self.reading.size + self.framing.foot
         counts = (readings,) if self.stations == 1 else (self.stations, readings)
         return self.framing.frame_bytes(self.layouts[Kind.MEASUREMENT_NOTIFY].bytes_of(counts))
 
     def notify_struct(self, readings: int) -> struct.Struct:
-        """The whole frame of one measurement notification: header, fixed part, readings."""
+        """The whole frame of one measurement notification but for its trailer: header, fixed part, readings."""
         return struct.Struct(self.order + self.header.format + self.notify.format + self.reading.format * readings)
 
     def notify_dtype(self, readings: int) -> np.dtype[np.void]:
-        """The same frame for an array of them: fields of header and fixed part, and `readings` as a sub-array."""
+        """The whole frame for an array of them: fields of header and fixed part, and `readings` as a sub-array."""
         names: list[str] = []
         formats: list[Any] = []
         offsets: list[int] = []
@@ -149,10 +151,14 @@ class WireProfile:
             {"names": names, "formats": formats, "offsets": offsets, "itemsize": self.notify_bytes(readings)}
         )
 
-    @property
-    def notify_fixed_dtype(self) -> np.dtype[np.void]:
-        """The same without readings."""
-        return self.notify_dtype(0)
+    def notify_fixed_dtype(self, names: Sequence[str]) -> np.dtype[np.void]:
+        """Some fields of header and fixed part, for an array of these without readings and trailer."""
+        fields = self.notify_dtype(0)[[*names]].fields
+        assert fields is not None
+        formats, offsets = zip(*(fields[name][:2] for name in names), strict=True)
+        return np.dtype(
+            {"names": [*names], "formats": formats, "offsets": offsets, "itemsize": self.notify_fixed_bytes}
+        )
 
 
 def _is_table(notify: Layout, framing: Framing) -> bool:
@@ -166,7 +172,7 @@ def _is_table(notify: Layout, framing: Framing) -> bool:
         and not repeat.unit
         and notify.elements is None
         and notify.tail is None
-        and notify.time is None
+        and (notify.time is None or not notify.time.since_began)
         and framing.is_plain
     )
 

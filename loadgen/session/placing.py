@@ -21,7 +21,6 @@ from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage, Schedule
 from loadgen.session.sequence import NOTHING_DUE_NS
-from loadgen.session.told import expected_of
 
 # Statements of a session that are kept. A WLC makes one when it has given up something, and its MSE needs them for what
 # was sent before that and is not read yet.
@@ -31,6 +30,7 @@ _KEPT = 16
 _KEY, _COUNT, _FIRST, _COLUMNS = 0, 1, 2, 3
 _WIDTH = _FIRST + _COLUMNS * _KEPT
 _READS = 3  # of a row that is being written
+_NEVER = np.iinfo(np.int64).max
 
 
 def bytes_for(plan: Plan) -> int:
@@ -80,6 +80,26 @@ class Placings:
             if int(row[_COUNT]) == count:
                 return count, found
         return 0, np.empty((0, _COLUMNS), np.int64)
+
+    def statements_of(self, sessions: Int64s) -> tuple[Int64s, Int64s]:
+        """The same of many sessions: how many of each, and as many rows, the newest last; -1 where there is none."""
+        counts, found = np.zeros(len(sessions), np.int64), np.full((len(sessions), _KEPT, _COLUMNS), -1)
+        left = np.arange(len(sessions))
+        for _ in range(_READS):
+            rows = sessions[left]
+            before = self._table[rows, _COUNT]
+            which = before[:, np.newaxis] + np.arange(-_KEPT, 0)
+            which[:, 0] = -1  # may be written over now
+            stated = np.take_along_axis(
+                self._table[rows, _FIRST:].reshape(-1, _KEPT, _COLUMNS), (which % _KEPT)[..., np.newaxis], 1
+            )
+            stated[which < 0] = -1
+            same = self._table[rows, _COUNT] == before
+            counts[left[same]], found[left[same]] = before[same], stated[same]
+            left = left[~same]
+            if not len(left):
+                break
+        return counts, found
 
     # -- the WLC ---------------------------------------------------------------------------------------------------
 
@@ -152,18 +172,40 @@ class Placing:
         Cost: that of `due_ns` for a notification of each burst, because all of a burst are due together.
         """
         if not self._is_stated(rows):
-            return self._look(rows, counts, expected_of(first, counts, ends))
-        begin, starts, wlcs = first + self._ahead[rows], self._start_ns[rows], self._wlcs[rows]
-        if ends is None:
-            return self._due_ns(begin // self._burst, starts, wlcs)
+            begin, counts, starts, wlcs = self._look_in_order(rows, counts, first)
+        else:
+            begin, starts, wlcs = first + self._ahead[rows], self._start_ns[rows], self._wlcs[rows]
+            if ends is None:
+                return self._due_ns(begin // self._burst, starts, wlcs)
         end, turn = begin + counts, begin // self._burst
         turns = (end - 1) // self._burst - turn + 1
-        row = np.repeat(np.arange(len(rows)), turns)
+        row = np.repeat(np.arange(len(turns)), turns)
         turn = np.arange(len(row)) - (np.cumsum(turns) - turns - turn)[row]
         # Of the first and last burst of each there may be only some.
         count = np.minimum((turn + 1) * self._burst, end[row]) - np.maximum(turn * self._burst, begin[row])
         due: Int64s = np.repeat(self._due_ns(turn, starts[row], wlcs[row]), count)
         return due
+
+    def _look_in_order(self, rows: Int64s, counts: Int64s, first: Int64s) -> tuple[Int64s, Int64s, Int64s, Int64s]:
+        """The same by all statements: parts of what each session brought that are without a gap in the schedule, too.
+
+        Returns:
+            Of each part: index of the first one, how many they are, of which load, and of which WLC.
+        """
+        stated, found = self._placings.statements_of(self._sessions[rows])
+        number = found[..., 0]
+        # What was sent behind a statement, and before the next one.
+        begin = np.maximum(number, first[:, np.newaxis])
+        end = np.empty_like(begin)
+        end[:, :-1], end[:, -1] = number[:, 1:], _NEVER
+        many = np.minimum(end, (first + counts)[:, np.newaxis]) - begin
+        row, which = np.nonzero(many > 0)
+        # Whatever comes next is later than the last statement, too.
+        is_last = (many[:, -1] > 0) & (stated > 0)
+        self._seen[rows] = np.where(is_last, stated, -1)
+        self._start_ns[rows], self._ahead[rows] = found[:, -1, 2], found[:, -1, 1] - number[:, -1]
+        index = begin + found[..., 1] - number
+        return index[row, which], many[row, which], found[row, which, 2], self._wlcs[rows][row]
 
     def _is_stated(self, rows: Int64s) -> bool:
         """Whether what was stated of these sessions is known, and nothing newer."""

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from thoroughness import examples
 
 from loadgen.drive.ring_table import Singles
-from loadgen.nmsp.bulk import NotifyRing
 from loadgen.nmsp.profile import reference_profile
+from loadgen.nmsp.ring import NotifyRing
 from loadgen.transport.openssl import pin
 from loadgen.world.stations import make_stations
 

@@ -15,8 +15,8 @@ from loadgen.drive.phase import Phase
 from loadgen.drive.tls_dial import MseLink
 from loadgen.drive.tls_mse import MseShard
 from loadgen.measure.recorder import Recorder
-from loadgen.nmsp.bulk import NotifyRing
 from loadgen.nmsp.messages import Kind, Role
+from loadgen.nmsp.ring import NotifyRing
 from loadgen.nmsp.session import State
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario

@@ -25,12 +25,12 @@ from loadgen.identity.devices import decode_device_text, ios_xe_config, read_dev
 from loadgen.identity.keyhash import key_hash
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import IntervalLog, LogLine, read_hlog_untrusted
-from loadgen.nmsp.bulk import NotifyRing
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.dialogue import needed
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
+from loadgen.nmsp.ring import NotifyRing
 from loadgen.results.thresholds import parse_thresholds
 from loadgen.scenario.plan import make_plan
 from loadgen.scenario.reading import scenario_untrusted

@@ -1,4 +1,4 @@
-"""Layouts of measurement notifications that are no tables: elements, several stations, records within records."""
+"""Layouts of measurement notifications: elements, several stations, records within records; tables with a trailer."""
 
 from __future__ import annotations
 
@@ -135,9 +135,76 @@ def words() -> Document:
     )
 
 
+def _placed(name: str, kind: str, offset: int, **more: Any) -> Document:
+    return {"name": name, "type": kind, "offset": offset, **more}
+
+
+def _sealed(varying: list[Document], over: list[str], kind: str, size: int, **top: Any) -> Document:
+    """A table behind which there is a trailer. Args: varying: its fields beside the usual ones."""
+    usual = [
+        {"name": "station_mac", "type": "mac", "offset": 16},
+        {"name": "subservice", "type": "u8", "offset": 23},
+        {"name": "heard", "type": "u8", "offset": 22},
+    ]
+    trailer = [
+        {"name": "heard", "type": "u8", "offset": 1, "value": 0x5A},  # called like a field of the body
+        {"name": "checksum", "type": f"u{8 * size}", "offset": 2},
+    ]
+    notify = {
+        "id": 16,
+        "size": 25,
+        "fields": [*varying, *usual],
+        "repeat": {"record": "reading", "count": "heard", "max": 5},
+    }
+    return _with_notify(
+        notify,
+        {"reading": {"size": 14, "fields": _READING}},
+        trailer={"size": size + 3, "fields": trailer},
+        checksum={"kind": kind, "over": over},
+        **top,
+    )
+
+
+def time_and_crc() -> Document:
+    """A device's time alone: frames that are due together differ alike."""
+    return _sealed([_placed("time", "time", 3, size=8, unit="us")], ["header", "body"], "crc-32", 4)
+
+
+def pair_and_crc() -> Document:
+    """A time in two halves and narrow times of ours; little endian, a length of the body, a CRC of the body alone."""
+    time = _placed("time", "time", 0, size=8, unit="s+frac")
+    ours = [_placed("due_ns", "u16", 8), _placed("sent_ns", "u32", 12)]
+    top = {"byte_order": "little", "header": {"length_counts": "body"}}
+    return _sealed([time, *ours], ["body"], "crc-16/kermit", 2, **top)
+
+
+def numbers_and_crc() -> Document:
+    """A number in each."""
+    ours = [_placed("sequence", "u16", 0), _placed("due_ns", "u64", 8)]
+    return _sealed(ours, ["body", "header"], "crc-16/xmodem", 2)
+
+
+def time_and_sum() -> Document:
+    """What is no CRC is made anew of each."""
+    time = _placed("time", "time", 0, size=4, unit="s")
+    return _sealed([time, _placed("sent_ns", "u64", 8)], ["body"], "sum", 1)
+
+
+def internet_sum() -> Document:
+    """Nothing that varies, and a checksum all the same."""
+    return _sealed([], ["header", "body"], "internet", 2)
+
+
+TABLES = {
+    "time and CRC": time_and_crc,
+    "pair and CRC": pair_and_crc,
+    "numbers and CRC": numbers_and_crc,
+    "time and sum": time_and_sum,
+    "internet sum": internet_sum,
+}
 DOCUMENTS = {"in elements": in_elements, "nested": nested, "words": words}
 
 
 def shape_profile(name: str) -> WireProfile:
     """One of these, compiled."""
-    return profile_untrusted(DOCUMENTS[name](), name)
+    return profile_untrusted((DOCUMENTS | TABLES)[name](), name)

@@ -12,8 +12,9 @@ import pytest
 from nmsp_samples import stations
 
 import loadgen.nmsp.bulk as bulk
-from loadgen.nmsp.bulk import Columns, NotifyReceiver, NotifyRing
+from loadgen.nmsp.bulk import Columns, NotifyReceiver
 from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.ring import NotifyRing
 
 SMALL, LARGE = 64, 4096
 # Readings of the stations: long runs of few sizes, so that what is counted per run does not hide what is per message.

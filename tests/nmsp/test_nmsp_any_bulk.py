@@ -11,21 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nmsp_samples import REPEATABLE, stations
-from nmsp_shapes import DOCUMENTS, in_elements, shape_profile
+from nmsp_shapes import DOCUMENTS, TABLES, in_elements, shape_profile
 from test_nmsp_walk import message
 from thoroughness import examples
 
 from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.any_bulk import AnyReceiver, AnyRing, receiver_of, ring_of
-from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing
+from loadgen.nmsp.any_bulk import AnyReceiver, AnyRing, Receiver, receiver_of, ring_of
+from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.carried import carried_by
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import EchoRequest, Kind
 from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
+from loadgen.nmsp.ring import NotifyRing
 
-PROFILES = {name: shape_profile(name) for name in DOCUMENTS}
+PROFILES = {name: shape_profile(name) for name in DOCUMENTS | TABLES}
 DUE_NS = 1_795_000_000_123_000_000
-NAMES = ("sequence", "due_ns", "sent_ns", "subservice")
+NAMES = ("sequence", "due_ns", "sent_ns", "subservice", "time")
 
 
 class Read(NamedTuple):
@@ -68,7 +69,7 @@ def by_codec(profile: WireProfile, stream: bytes) -> Read:
     return Read(rows, controls, None, len(stream) - position)
 
 
-def by_receiver(receiver: AnyReceiver, stream: bytes, *, sweep: bool = False) -> Read:
+def by_receiver(profile: WireProfile, receiver: Receiver, stream: bytes, *, sweep: bool = False) -> Read:
     receiver.reset()
     receiver.view[: len(stream)] = stream
     controls: list[tuple[int, int]] = []
@@ -88,42 +89,42 @@ def by_receiver(receiver: AnyReceiver, stream: bytes, *, sweep: bool = False) ->
         else:
             break
     columns = receiver.columns()
-    of_each = [
-        [None] * columns.notifications if column is None else column.tolist()
-        for column in (*columns[:4], columns.stations)
-    ]
+    of_each = [[None] * columns.notifications if column is None else column.tolist() for column in columns]
+    if columns.stations is None:
+        of_each[-1] = [1] * columns.notifications
+    if (time := profile.layouts[Kind.MEASUREMENT_NOTIFY].time) is not None:
+        of_each[-2] = [time.from_wire(number & (1 << 64) - 1) for number in of_each[-2]]
     return Read(list(zip(*of_each, strict=True)), controls, fault, len(stream) - position)
 
 
 @pytest.mark.parametrize("name", PROFILES)
 @pytest.mark.parametrize("wanted", [1, 7, 64])
-def test_what_a_ring_sends_the_codec_reads(name: str, wanted: int) -> None:
+@pytest.mark.parametrize("burst", [1, 20, None])
+def test_what_a_ring_sends_the_codec_reads(name: str, wanted: int, burst: int | None) -> None:
+    """Args: burst: so many are due together; None: all, and that is told as one number."""
     profile = PROFILES[name]
     told, plain = stations(profile, [1 + number % 5 for number in range(31)], 3)
     ring = ring_of(profile, told, wanted)
-    assert isinstance(ring, AnyRing)
-    assert ring.slots == -(-31 // profile.stations)
+    assert isinstance(ring, NotifyRing if name in TABLES else AnyRing)
     codec, framing, cursor = Codec(profile), profile.framing, 0
     macs: list[bytes] = []
-    while cursor < ring.slots:
-        due = np.arange(DUE_NS + cursor, DUE_NS + cursor + wanted)
-        view, count = ring.patch(cursor, wanted, cursor, due, DUE_NS + 9)
+    while cursor < 2 * ring.slots:
+        dues = [DUE_NS + (number // burst * 1_000_003 if burst else 0) for number in range(cursor, cursor + wanted)]
+        view, count = ring.patch(cursor, wanted, cursor, np.array(dues) if burst else DUE_NS, DUE_NS + 9 + cursor)
         stream, position = bytes(view), 0
         assert 0 < count <= wanted
-        for number in range(cursor, cursor + count):
+        for number, due in zip(range(cursor, cursor + count), dues, strict=False):
             header = profile.header.struct.unpack_from(stream, position)
             size = framing.size_untrusted(header)
             frame = memoryview(stream)[position : position + size]
             framing.check_untrusted(Kind.MEASUREMENT_NOTIFY, header, frame)
             found = codec.decode_untrusted(framing.id_of(header), frame[framing.head : size - framing.foot])
-            for field, value in {"sequence": number, "due_ns": DUE_NS + number, "sent_ns": DUE_NS + 9}.items():
+            for field, value in {"sequence": number, "due_ns": due, "sent_ns": DUE_NS + 9 + cursor}.items():
                 if bits := getattr(carried_by(profile), field):
                     assert getattr(found, field) == value & (1 << bits) - 1, field
             if (time := profile.layouts[Kind.MEASUREMENT_NOTIFY].time) is not None:
-                assert 0 <= DUE_NS + number - found.time < time.step_ns
+                assert 0 <= due - found.time < time.step_ns
             each = getattr(found, "stations", (found,))
-            who = [mac for mac, _ in plain][(number % ring.slots) * profile.stations :][: profile.stations]
-            assert sorted(station.station_mac for station in each) == sorted(who)
             macs += [station.station_mac for station in each]
             for station in each:
                 told_of = dict(plain)[station.station_mac]
@@ -131,7 +132,23 @@ def test_what_a_ring_sends_the_codec_reads(name: str, wanted: int) -> None:
             position += size
         assert position == len(stream)
         cursor += count
-    assert sorted(macs[:31]) == sorted(mac for mac, _ in plain)
+    assert {*macs} == {mac for mac, _ in plain}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_stations_report_in_their_order(name: str) -> None:
+    """Where frames of one size need not lie side by side."""
+    profile = PROFILES[name]
+    told, plain = stations(profile, [1 + number % 5 for number in range(31)], 3)
+    ring, codec, framing = ring_of(profile, told), Codec(profile), profile.framing
+    assert ring.slots == -(-31 // profile.stations)
+    for slot in range(ring.slots):
+        frame, _ = ring.patch(slot, 1, slot, DUE_NS, DUE_NS)
+        body = frame[framing.head : len(frame) - framing.foot]
+        found = codec.decode_untrusted(profile.ids[Kind.MEASUREMENT_NOTIFY], body)
+        each = getattr(found, "stations", (found,))
+        who = [mac for mac, _ in plain][slot * profile.stations :][: profile.stations]
+        assert sorted(station.station_mac for station in each) == sorted(who)
 
 
 def test_a_time_since_the_session_began_is_counted_from_there() -> None:
@@ -164,10 +181,10 @@ def test_a_receiver_finds_what_the_codec_finds(name: str, data: st.DataObject) -
     """New, and when it has seen all of the stream before; in a sweep too."""
     profile = PROFILES[name]
     stream = b"".join(data.draw(streams(profile)))
-    receiver = AnyReceiver(profile, len(stream) + 1)
+    receiver = receiver_of(profile, len(stream) + 1)
     expected = by_codec(profile, stream)
     for sweep in (False, True, False):
-        assert by_receiver(receiver, stream, sweep=sweep) == expected
+        assert by_receiver(profile, receiver, stream, sweep=sweep) == expected
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -187,12 +204,12 @@ def test_a_receiver_refuses_what_the_codec_refuses(name: str, data: st.DataObjec
             del broken[at : at + data.draw(st.integers(1, 8))]
         else:
             broken[at:at] = bytes(data.draw(st.integers(1, 4)))
-    receiver = AnyReceiver(profile, len(good) + 64)
+    receiver = receiver_of(profile, len(good) + 64)
     if data.draw(st.booleans()):
-        by_receiver(receiver, good)
+        by_receiver(profile, receiver, good)
     expected = by_codec(profile, bytes(broken))
     for sweep in (False, True):
-        assert by_receiver(receiver, bytes(broken), sweep=sweep) == expected
+        assert by_receiver(profile, receiver, bytes(broken), sweep=sweep) == expected
 
 
 def test_shapes_without_end_take_no_memory_without_end() -> None:
@@ -210,7 +227,7 @@ def test_shapes_without_end_take_no_memory_without_end() -> None:
             frame[length : length + 4] = size.to_bytes(4, "little")
             frames.append(bytes(frame) + fill + extra)
         stream = b"".join(frames)
-        assert by_receiver(receiver, stream, sweep=True) == by_codec(profile, stream)
+        assert by_receiver(profile, receiver, stream, sweep=True) == by_codec(profile, stream)
     assert receiver.shapes_seen <= 2048
 
 
@@ -218,3 +235,25 @@ def test_a_table_has_the_receiver_and_the_ring_for_tables() -> None:
     profile = reference_profile()
     assert isinstance(receiver_of(profile, 1000), NotifyReceiver)
     assert isinstance(ring_of(profile, stations(profile, [1])[0]), NotifyRing)
+
+
+@pytest.mark.parametrize("name", [name for name in PROFILES if PROFILES[name].framing.checksum is not None])
+@pytest.mark.parametrize("wrong", [0, 1, 11, 19])
+def test_one_wrong_checksum_among_many_frames_is_found(name: str, wrong: int) -> None:
+    profile = PROFILES[name]
+    frames = [bytearray(Codec(profile).encode(message(profile, 3, (2,)), turn=0)) for _ in range(20)]
+    broken = frames[wrong]
+    broken[profile.framing.checksum.offset + len(broken)] ^= 1  # type: ignore[union-attr]
+    stream = b"".join(frames)
+    receiver = receiver_of(profile, 2 * len(stream))
+    expected = by_codec(profile, stream)
+    assert (len(expected.rows), expected.fault) == (wrong, "checksum")
+    for sweep in (False, True):
+        assert by_receiver(profile, receiver, stream, sweep=sweep) == expected
+    # What another link brought in the same turn is taken.
+    receiver.reset()
+    good = b"".join(frames[:wrong] + frames[wrong + 1 :])
+    receiver.view[: len(stream) + len(good)] = stream + good
+    counts = receiver.sweep_untrusted([0, len(stream)], [len(stream), len(stream) + len(good)], [True, True])
+    assert counts.tolist() == [0, 19]
+    assert receiver.columns().notifications == receiver.notifications == 19

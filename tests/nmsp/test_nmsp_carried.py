@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from nmsp_samples import reference_document
 
-from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing, Stations
+from loadgen.nmsp.bulk import NotifyReceiver, Stations
 from loadgen.nmsp.carried import STAMPS, WHOLE, Carried, carried_by, stamp_of
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, MeasurementNotify
 from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
 from loadgen.nmsp.records import Reading
+from loadgen.nmsp.ring import NotifyRing
 
 NOON = 1_795_000_000_000_000_000
 KINDS = (None, "u8", "u16", "u32", "u64")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nmsp_samples import REFERENCE_TOML
 
-from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing, Stations
+from loadgen.nmsp.bulk import NotifyReceiver, Stations
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import (
     Capability,
@@ -30,6 +30,7 @@ from loadgen.nmsp.messages import (
 )
 from loadgen.nmsp.profile import WireProfile, load_profile, profile_untrusted
 from loadgen.nmsp.records import ClientInfo
+from loadgen.nmsp.ring import NotifyRing
 from loadgen.nmsp.services import CATALYST_9800, Subservice, mask_of
 from loadgen.nmsp.session import Session, State
 

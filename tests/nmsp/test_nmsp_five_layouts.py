@@ -14,7 +14,7 @@ from test_nmsp_any_bulk import by_codec, by_receiver
 from thoroughness import examples
 
 from loadgen.errors import RemoteProtocolError
-from loadgen.nmsp.any_bulk import AnyReceiver, ring_of
+from loadgen.nmsp.any_bulk import receiver_of, ring_of
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import STAMPS, Kind
 from loadgen.nmsp.profile import WireProfile, load_profile
@@ -112,7 +112,7 @@ def test_many_are_sent_and_received_at_once(name: str) -> None:
         message, _ = read_frame(profile, stream)
         for each in getattr(message, "stations", (message,)):
             heard[each.station_mac] = each.readings
-        assert by_receiver(AnyReceiver(profile, len(stream) + 1), stream) == by_codec(profile, stream)
+        assert by_receiver(profile, receiver_of(profile, len(stream) + 1), stream) == by_codec(profile, stream)
     assert {mac: sorted(readings, key=repr) for mac, readings in heard.items()} == {
         mac: sorted(readings, key=repr) for mac, readings in plain
     }

@@ -15,13 +15,14 @@ from nmsp_by_hand import frame_by_hand
 from nmsp_samples import OTHER_TOML, REPEATABLE, messages, notify, read_frame, receive, reference_document
 from thoroughness import examples
 
-from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing, Stations
+from loadgen.nmsp.bulk import NotifyReceiver, Stations
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.layout import describe, differences
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_check import check
 from loadgen.nmsp.profile_document import ProfileDocument
+from loadgen.nmsp.ring import NotifyRing
 from loadgen.strict import convert_leniently_untrusted, convert_untrusted
 
 Document = dict[str, Any]

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from nmsp_by_hand import frame_by_hand
 from nmsp_samples import REPEATABLE, stations
 
-from loadgen.nmsp.bulk import MAX_WRITE_BYTES, NotifyRing
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, MeasurementNotify
 from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.ring import NotifyRing
 
 EPOCH = 1_795_000_000_000_000_000
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from site_samples import PROFILE, clock_of, measured, plan_of, rounds, site_of
 
-from loadgen.nmsp.bulk import NotifyReceiver, NotifyRing
+from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import MeasurementNotify
+from loadgen.nmsp.ring import NotifyRing
 from loadgen.nmsp.services import Subservice
 from loadgen.units import NEVER_NS, NS_PER_S
 from loadgen.world.floor import SILENT, Floor, Walk
