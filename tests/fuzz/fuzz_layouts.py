@@ -16,7 +16,7 @@ from nmsp_samples import read_frame
 from test_nmsp_any_bulk import by_codec, by_receiver
 
 from loadgen.errors import InputError, RemoteProtocolError
-from loadgen.nmsp.any_bulk import AnyReceiver
+from loadgen.nmsp.any_bulk import receiver_of
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, Message
@@ -175,12 +175,12 @@ def shapes(data: bytes) -> None:
         frame = frames[source.below(len(frames))]
         frame[source.number(2) % len(frame)] = source.byte()
     stream = b"".join(_sealed(profile, bytes(frame)) if seals else bytes(frame) for frame in frames)
-    receiver = AnyReceiver(profile, len(good) + 64)
+    receiver = receiver_of(profile, len(good) + 64)
     if shown:
-        assert by_receiver(receiver, good).fault is None
+        assert by_receiver(profile, receiver, good).fault is None
     expected = by_codec(profile, stream)
     for sweep in (False, True):
-        assert by_receiver(receiver, stream, sweep=sweep) == expected
+        assert by_receiver(profile, receiver, stream, sweep=sweep) == expected
 
 
 def shapes_seeds() -> Iterator[bytes]:
