@@ -22,6 +22,7 @@ PARTS = {name: samples_for(name) for name in PERCENTILES}
 # Histograms that only a long run, or one with an echo in it, has.
 _SELDOM = {
     *("echo.latency", "echo.service", "echo.lag"),
+    "notify.age",  # of a device that is not ours
     "notify.gap",  # where nobody knows when notifications were due
     *("handshake.tls_resumed", "handshake.latency", "handshake.lag", "handshake.service"),
     *(name for name in METRICS if name.startswith(OPTIONAL_PREFIXES)),
