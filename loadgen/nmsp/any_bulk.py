@@ -8,8 +8,8 @@ Which of the two kinds a profile needs, `ring_of` and `receiver_of` know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from loadgen.nmsp.records import HeardStation, Reading
 from loadgen.nmsp.ring import NotifyRing
 from loadgen.nmsp.shapes import FrameShape, ShapeTable
 from loadgen.nmsp.sums import FrameSums
-from loadgen.nmsp.walk import READ, Numbers, Walked, Walker
+from loadgen.nmsp.walk import READ, Numbers, Walked, Walker, types_of
 
 _NOT_SEEN = -1
 # Fewer frames of new shapes than this are read by the codec, one by one; of more, as many as this, so that their shapes
@@ -46,21 +46,22 @@ class AnyRing:
 
     def __init__(self, profile: WireProfile, stations: Stations, batch: int = 1) -> None:
         """Lay the frames out. Args: batch: how many notifications at least shall fit into one write (if they do)."""
-        frames = _frames(profile, stations)
+        framing, layout = profile.framing, profile.layouts[Kind.MEASUREMENT_NOTIFY]
+        frames, traces = _frames(profile, stations)
         self.slots = len(frames)
-        frames = [frames[slot % self.slots] for slot in range(self.slots + batch - 1)]
-        framing = profile.framing
-        self.sizes = np.array([len(frame) for frame in frames], np.int64)
+        who = np.arange(self.slots + batch - 1) % self.slots
+        self.sizes = np.array([len(frame) for frame in frames], np.int64)[who]
         self._ends = np.cumsum(self.sizes)
         self.offsets = self._ends - self.sizes
-        layout = profile.layouts[Kind.MEASUREMENT_NOTIFY]
-        walker = Walker(layout, profile.order)
-        self.buffer = bytearray(b"".join(frames) + bytes(walker.beyond))
+        types = types_of(layout)
+        self.buffer = bytearray(b"".join(frames[slot] for slot in who.tolist()))
         self._view = memoryview(self.buffer)
         self._numbers = Numbers(self.buffer, profile.order)
-        found = walker.walk(self._numbers, self.offsets + framing.head, self._ends - framing.foot)
-        assert found.good.all()  # a frame of our own
-        self._places = {name: (walker.types[name], found.places[name]) for name in found.places}
+        self._places = {
+            name: (kind, self.offsets + np.array([trace.places[name] for trace in traces], np.int64)[who])
+            for name, kind in types.items()
+            if name in (*STAMPS, "time")
+        }
         self._time = layout.time
         self._checksum = framing.checksum
         if self._checksum is not None:
@@ -110,31 +111,40 @@ class AnyRing:
         return self._view[start : int(self._ends[slot + count - 1])], count
 
 
-def _frames(profile: WireProfile, stations: Stations) -> list[bytes]:
-    """A frame of each notification, with zeros for what varies."""
-    codec, names = Codec(profile), profile.readings_dtype.names or ()
-    heard = []
-    for mac, count, row in zip(stations.macs, stations.counts.tolist(), stations.readings, strict=True):
-        readings = []
-        for values in row[:count].tolist():
-            known = {
-                name: value for name, value in zip(names, values, strict=True) if name in Reading.__struct_fields__
-            }
-            readings.append(Reading(**known))
-        heard.append(HeardStation(mac.tobytes(), tuple(readings)))
+def _frames(profile: WireProfile, stations: Stations) -> tuple[list[bytes], list[Trace]]:
+    """A frame of each notification, with zeros for what varies; and where that is."""
+    codec, readings_of = Codec(profile), _readings_of(profile, stations)
+    told: list[HeardStation] = []
+    for which, (mac, count) in enumerate(zip(stations.macs, stations.counts.tolist(), strict=True)):
+        told.append(HeardStation(mac.tobytes(), readings_of(which, count)))
+    messages: list[Message]
+    common = {"subservice": stations.subservice}
     if profile.stations == 1:
-        return [
-            codec.encode(
-                MeasurementNotify(station_mac=each.station_mac, readings=each.readings, subservice=stations.subservice),
-                turn=slot,
-            )
-            for slot, each in enumerate(heard)
-        ]
-    groups = [tuple(heard[first : first + profile.stations]) for first in range(0, len(heard), profile.stations)]
-    return [
-        codec.encode(StationsNotify(stations=group, subservice=stations.subservice), turn=slot)
-        for slot, group in enumerate(groups)
-    ]
+        messages = [MeasurementNotify(station_mac=each.station_mac, readings=each.readings, **common) for each in told]
+    else:
+        groups = range(0, len(told), profile.stations)
+        messages = [StationsNotify(tuple(told[first : first + profile.stations]), **common) for first in groups]
+    traces = [Trace(profile.framing.head) for _ in messages]
+    pairs = zip(messages, traces, strict=True)
+    return [codec.encode(message, turn=slot, trace=trace) for slot, (message, trace) in enumerate(pairs)], traces
+
+
+def _readings_of(profile: WireProfile, stations: Stations) -> Callable[[int, int], Any]:
+    """What gives the first so many readings of a station; as bytes, where they lie in the table as on the wire."""
+    names, table = profile.readings_dtype.names or (), stations.readings
+    if profile.readings_lie_as_sent:
+        filled = bytearray(table.tobytes())
+        for name, value in profile.reading.constants.items():
+            np.frombuffer(filled, table.dtype)[name] = value
+        size, row_bytes, packed = table.itemsize, table.itemsize * table.shape[1], bytes(filled)
+        return lambda which, count: tuple(
+            packed[at : at + size] for at in range(which * row_bytes, which * row_bytes + count * size, size)
+        )
+    known = [(index, name) for index, name in enumerate(names) if name in Reading.__struct_fields__]
+    rows = table.tolist()
+    return lambda which, count: tuple(
+        Reading(**{name: values[index] for index, name in known}) for values in rows[which][:count]
+    )
 
 
 class AnyReceiver:

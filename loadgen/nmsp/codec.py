@@ -22,13 +22,14 @@ class Codec:
     def __init__(self, profile: WireProfile) -> None:
         self.profile = profile
 
-    def encode(self, message: Message, transaction: int = 0, turn: int = 0) -> bytes:
+    def encode(self, message: Message, transaction: int = 0, turn: int = 0, trace: Trace | None = None) -> bytes:
         """The frame of a message. Text and bytes that are longer than their field are cut off; a number that does not
         fit its field becomes the nearest that does, one that counts up or tells a time goes round.
 
         Args:
             transaction: correlates a response with its request; 0 for what is neither.
             turn: which one of many it is: elements that may come in any order come in another for each.
+            trace: is told where the message's own fields are.
 
         Raises:
             LocalProtocolError: kind `no_layout`, the profile has no such message; `too_many_records`.
@@ -39,7 +40,7 @@ class Codec:
         layout = self.profile.layouts.get(kind)
         if layout is None:
             raise LocalProtocolError("no_layout", f"profile {self.profile.name} has no {kind.label}")
-        return self.profile.framing.around(kind, _pack_part(layout, message, kind.label, turn), transaction)
+        return self.profile.framing.around(kind, _pack_part(layout, message, kind.label, turn, trace), transaction)
 
     def decode_untrusted(self, msg_id: int, body: memoryview, trace: Trace | None = None) -> Message:
         """The message in a frame's body.
@@ -116,28 +117,40 @@ def _text(text: str, most_bytes: int) -> bytes:
 # -- whole messages and records ----------------------------------------------------------------------------------------
 
 
-def _pack_part(part: Section, value: msgspec.Struct, label: str, turn: int) -> bytes:
+def _pack_part(part: Section, value: msgspec.Struct, label: str, turn: int, trace: Trace | None = None) -> bytes:
+    """A message's body, or a record; those in it may be given as what they are packed into."""
     repeat, known, records = part.repeat, dict[str, int](), list[bytes]()
+    behind = b""
     if repeat is not None:
         repeated = getattr(value, repeat.name)
         if len(repeated) > repeat.max:
             raise LocalProtocolError("too_many_records", f"{len(repeated)} in a {label} of {repeat.max}")
-        records = [_pack_part(repeat.part, record, repeat.name, turn) for record in repeated]
+        inner, name = repeat.part, repeat.name
+        records = [each if isinstance(each, bytes) else _pack_part(inner, each, name, turn) for each in repeated]
         if repeat.counter is not None:
-            known[repeat.counter] = sum(map(len, records)) // repeat.unit if repeat.unit else len(records)
-    behind = b"" if part.elements is None else _pack_elements(part, part.elements, value, records, turn)
-    if repeat is not None and repeat.counter is not None:
-        behind = b"".join(records) + behind
+            behind = b"".join(records)
+            known[repeat.counter] = len(behind) // repeat.unit if repeat.unit else len(records)
+    if part.elements is not None:
+        body, places = _pack_elements(part, part.elements, value, records, turn)
+        if trace is not None:
+            for name, at in places.items():
+                trace.finds_value(name, part.fixed.size + len(behind) + at)
+        behind += body
     if part.tail is not None:
+        if trace is not None:
+            trace.finds(part.tail, part.fixed.size + len(behind))
         behind += _pack(part.tail, value, known)
     behind += bytes(-(part.fixed.size + len(behind)) % part.align)
     if part.length is not None:
         known[part.length] = (part.fixed.size + len(behind)) // part.length_unit
+    if trace is not None:
+        trace.finds(part.fixed, 0)
     return _pack(part.fixed, value, known) + behind
 
 
 class Trace:
-    """What a reading of one frame has depended on, and where its own fields are; offsets are those of the frame.
+    """What a reading of one frame has depended on, and where its own fields are; offsets are those of the frame. Of one
+    that is written, the latter alone.
 
     Attributes:
         skeleton: offset and size of each number that says where something else is: another frame with the same ones has
@@ -261,8 +274,10 @@ def _unpack_counted(place: _Place, repeat: Repeat, span: _Span, number: int, rec
 # -- elements ----------------------------------------------------------------------------------------------------------
 
 
-def _pack_elements(part: Section, elements: Elements, value: msgspec.Struct, records: list[bytes], turn: int) -> bytes:
-    """Elements; one without anything in it is left out if it may be."""
+def _pack_elements(
+    part: Section, elements: Elements, value: msgspec.Struct, records: list[bytes], turn: int
+) -> tuple[bytes, dict[str, int]]:
+    """Elements, and where the values of fields begin; one without anything in it is left out if it may be."""
     repeat, found = part.repeat, list[tuple[int, bytes]]()
     if repeat is not None and repeat.id is not None:
         found = [(repeat.id, record) for record in records]
@@ -277,20 +292,25 @@ def _pack_elements(part: Section, elements: Elements, value: msgspec.Struct, rec
         turns, first = divmod(turn, len(found))
         found = found[first:] + found[:first]
         found = found[::-1] if turns & 1 else found
-    body = b""
+    body, places, fields = b"", dict[str, int](), elements.fields
     for number, packed in found:
         counted = up_to(len(packed) + elements.head_bytes, elements.unit)
         body += elements.type.pack(number) + elements.length.pack(counted // elements.unit)
+        if number in fields:
+            places[fields[number].name] = len(body)
         body += packed.ljust(counted - elements.head_bytes, b"\0")
         body += bytes(-len(body) % elements.align)
-    return body
+    return body, places
 
 
 def _pack_element(elements: Elements, field: ElementDocument, value: Any) -> bytes:
     layout = elements.values[field.name]
     if field.name in elements.times:
         return layout.pack(elements.times[field.name].to_wire(value))
-    return layout.pack(_fitting(field.name, value, field.type) if isinstance(value, int) else value)
+    try:
+        return layout.pack(value)
+    except struct.error:
+        return layout.pack(_fitting(field.name, value, field.type))
 
 
 def _unpack_elements(place: _Place, part: Section, elements: Elements, span: _Span, values: dict[str, Any]) -> None:

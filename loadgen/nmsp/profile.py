@@ -65,7 +65,8 @@ class WireProfile:
         dialogue: what is said in which order.
         opaque: messages that are known as bytes alone, by name.
         stations: how many a measurement notification has at most; reading: of one of them, at most `max_readings`.
-        readings_dtype: all that a reading has, for arrays of them.
+        readings_dtype: all that a reading has, for arrays of them. readings_lie_as_sent: there they do, but for
+            constants.
         notify_is_table: everything of a measurement notification but its readings has a place of its own, so that many
             are columns as they lie; `count_field` then says how many readings follow. notify_is_stamped: it is, and
             nothing of it varies but what is ours.
@@ -101,6 +102,7 @@ class WireProfile:
             self.stations, repeat = repeat.max, repeat.part.repeat
         self.reading = repeat.record
         self.readings_dtype = repeat.part.dtype_of_all(self.order)
+        self.readings_lie_as_sent = repeat.part.size == repeat.record.size and repeat.part.length is None
         self.count_field = repeat.counter or ""
         self.max_readings = repeat.max
         self.notify = notify.body

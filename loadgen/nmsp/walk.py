@@ -97,14 +97,7 @@ class Walker:
     def __init__(self, layout: Section, order: str) -> None:
         self._layout = layout
         self._order = order
-        self.types: dict[str, str] = {}
-        for record in (layout.fixed, layout.tail):
-            if record is not None:
-                self.types |= {name: kind for name, kind in record.types.items() if name in READ}
-        if layout.elements is not None:
-            for field in layout.elements.fields.values():
-                if field.name in READ:
-                    self.types[field.name] = layout.elements.kinds[field.name]
+        self.types = types_of(layout)
         self._several = layout.repeat is not None and layout.repeat.part.repeat is not None
         self.is_short = layout.elements is None and (layout.repeat is None or layout.repeat.part.size is not None)
         self.beyond = _largest_fixed(layout) + 8
@@ -268,6 +261,18 @@ class Walker:
             inside = step < room[few]
             few = few[~inside | (numbers.read("u8", at[few] + step) == 0)]
         return few
+
+
+def types_of(layout: Section) -> dict[str, str]:
+    """The integer types of those of `READ` that a layout has."""
+    types: dict[str, str] = {}
+    for record in (layout.fixed, layout.tail):
+        if record is not None:
+            types |= {name: kind for name, kind in record.types.items() if name in READ}
+    if layout.elements is not None:
+        fields = layout.elements.fields.values()
+        types |= {field.name: layout.elements.kinds[field.name] for field in fields if field.name in READ}
+    return types
 
 
 def _largest_fixed(part: Section) -> int:
