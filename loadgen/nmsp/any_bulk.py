@@ -21,7 +21,7 @@ from loadgen.nmsp.messages import STAMPS, Kind, MeasurementNotify, Message, Stat
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import MAX_NOTIFY_BYTES
 from loadgen.nmsp.records import HeardStation, Reading
-from loadgen.nmsp.ring import NotifyRing
+from loadgen.nmsp.ring import NotifyRing, SealedRing
 from loadgen.nmsp.shapes import FrameShape, ShapeTable
 from loadgen.nmsp.sums import FrameSums
 from loadgen.nmsp.walk import READ, Numbers, Walked, Walker, types_of
@@ -476,7 +476,9 @@ Receiver: TypeAlias = NotifyReceiver | AnyReceiver
 
 def ring_of(profile: WireProfile, stations: Stations, batch: int = 1) -> Ring:
     """The ring that a profile's notifications need."""
-    return (NotifyRing if profile.notify_is_table else AnyRing)(profile, stations, batch)
+    if profile.notify_is_stamped:
+        return NotifyRing(profile, stations, batch)
+    return (SealedRing if profile.notify_is_table else AnyRing)(profile, stations, batch)
 
 
 def receiver_of(profile: WireProfile, capacity: int) -> Receiver:

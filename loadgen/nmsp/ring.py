@@ -19,7 +19,7 @@ from loadgen.nmsp.sums import RunOfSums
 
 
 class _Segment(NamedTuple):
-    """Neighbouring slots of a ring whose frames have one size, with what varies of them: columns, and checksums."""
+    """Neighbouring slots of a ring whose frames have one size, with the columns of ours that vary."""
 
     first: int
     end: int
@@ -28,8 +28,6 @@ class _Segment(NamedTuple):
     sequence: NDArray[np.unsignedinteger] | None
     due_ns: NDArray[np.unsignedinteger] | None
     sent_ns: NDArray[np.unsignedinteger] | None
-    time: NDArray[np.unsignedinteger] | None
-    sums: RunOfSums | None
 
 
 class NotifyRing:
@@ -66,18 +64,14 @@ class NotifyRing:
         self.buffer = bytearray(int(self.sizes.sum()))
         self._view = memoryview(self.buffer)
         self._segments: list[_Segment] = []
-        self._carried = carried = carried_by(profile)
+        carried = carried_by(profile)
         self._due_mask, self._sent_mask = (1 << carried.due_ns) - 1, (1 << carried.sent_ns) - 1
         self._is_narrow = carried.due_ns < 64 or carried.sent_ns < 64
-        self._time, self._checksum = profile.layouts[Kind.MEASUREMENT_NOTIFY].time, profile.framing.checksum
-        if self._time is not None:
-            self._time_at = profile.header.size + profile.notify.offsets["time"]
-            self._time_layout = profile.notify.field_struct("time")
-        self._finishes = not profile.notify_is_stamped
         offset = 0
         for first, end in runs:
             frames = self._lay_out(profile, stations, who[first:end], offset)
-            self._segments.append(self._segment(frames, first, offset))
+            columns = (frames[name] if bits else None for name, bits in zip(STAMPS, carried, strict=True))
+            self._segments.append(_Segment(first, end, offset, frames.itemsize, *columns))
             offset += frames.nbytes
         self._ends = [segment.end for segment in self._segments]
         self._stamp = stamp_of(profile)
@@ -107,37 +101,6 @@ class NotifyRing:
             for name, value in trailer.constants.items():
                 ends[name] = value
         return frames
-
-    def _segment(self, frames: NDArray[np.void], first: int, offset: int) -> _Segment:
-        """Args: frames: that were laid out. first: slot of the first one, which begins at `offset`."""
-        sequence, due_ns, sent_ns = (
-            frames[name] if bits else None for name, bits in zip(STAMPS, self._carried, strict=True)
-        )
-        time = None if self._time is None else frames["time"]
-        sums = None
-        if self._checksum is not None:
-            # Numbers are others in each frame.
-            alike = not self._carried.sequence
-            sums = RunOfSums(self._checksum, self.buffer, offset, frames.itemsize, len(frames), alike=alike)
-        end = first + len(frames)
-        return _Segment(first, end, offset, frames.itemsize, sequence, due_ns, sent_ns, time, sums)
-
-    def _finish_one(self, start: int, size: int, due_ns: int) -> None:
-        """Put into a frame what varies and is not ours."""
-        if self._time is not None:
-            self._time_layout.pack_into(self.buffer, start + self._time_at, self._time.to_wire(due_ns))
-        if self._checksum is not None:
-            self._checksum.put(self._view[start : start + size])
-
-    def _finish(self, segment: _Segment, first: int, last: int, due_ns: int | NDArray[np.integer]) -> None:
-        """The same of some frames of a segment."""
-        if self._time is not None and segment.time is not None:
-            if isinstance(due_ns, int):
-                segment.time[first:last] = self._time.to_wire(due_ns)
-            else:
-                segment.time[first:last] = self._time.to_wire(due_ns.astype(np.int64))
-        if segment.sums is not None:
-            segment.sums.put(first, last, due_ns)
 
     def patch(
         self,
@@ -172,13 +135,10 @@ class NotifyRing:
         if wanted == 1:
             due = due_ns if isinstance(due_ns, int) else int(due_ns[0])
             self._stamp(self.buffer, start, sequence, due, sent_ns)
-            if self._finishes:
-                self._finish_one(start, segment.frame_bytes, due)
             return self._view[start : start + segment.frame_bytes], 1
-        stamped = due_ns
         if self._is_narrow:  # arrays go round in narrow columns by themselves, numbers do not
             sent_ns &= self._sent_mask
-            stamped = due_ns & self._due_mask if isinstance(due_ns, int) else due_ns
+            due_ns = due_ns & self._due_mask if isinstance(due_ns, int) else due_ns
         count = used = 0
         for index in range(begin, len(self._segments)):
             segment = self._segments[index]
@@ -190,14 +150,65 @@ class NotifyRing:
                 if segment.sequence is not None:
                     segment.sequence[first:last] = np.arange(sequence + count, sequence + count + more)
                 if segment.due_ns is not None:
-                    segment.due_ns[first:last] = stamped if isinstance(stamped, int) else stamped[count : count + more]
+                    segment.due_ns[first:last] = due_ns if isinstance(due_ns, int) else due_ns[count : count + more]
                 if segment.sent_ns is not None:
                     segment.sent_ns[first:last] = sent_ns
-                if self._finishes:
-                    theirs = due_ns if isinstance(due_ns, int) else due_ns[count : count + more]
-                    self._finish(segment, first, last, theirs)
             count += more
             used += more * segment.frame_bytes
             if count == wanted or more == room:
                 break
         return self._view[start : start + used], count
+
+
+class SealedRing(NotifyRing):
+    """The same of a table of which more varies than what is ours: the device's time, a checksum."""
+
+    def __init__(self, profile: WireProfile, stations: Stations, batch: int = 1) -> None:
+        super().__init__(profile, stations, batch)
+        self._time, self._checksum = profile.layouts[Kind.MEASUREMENT_NOTIFY].time, profile.framing.checksum
+        self._times: list[NDArray[np.unsignedinteger]] = []
+        self._sums: list[RunOfSums] = []
+        alike = not carried_by(profile).sequence  # numbers are others in each frame
+        if self._time is not None:
+            self._time_at, self._time_layout = profile.header.size, profile.notify.field_struct("time")
+            self._time_at += profile.notify.offsets["time"]
+        for first, end, offset, size, *_ in self._segments:
+            if self._time is not None:
+                form, at = self._time_layout.format, offset + self._time_at
+                self._times.append(np.ndarray((end - first,), form, self.buffer, at, (size,)))
+            if self._checksum is not None:
+                self._sums.append(RunOfSums(self._checksum, self.buffer, offset, size, end - first, alike=alike))
+
+    def patch(
+        self,
+        cursor: int,
+        wanted: int,
+        sequence: int,
+        due_ns: int | NDArray[np.integer],
+        sent_ns: int,
+        most_bytes: int = MAX_WRITE_BYTES,
+        began_ns: int = 0,
+    ) -> tuple[memoryview, int]:
+        """As `NotifyRing.patch`."""
+        view, count = super().patch(cursor, wanted, sequence, due_ns, sent_ns, most_bytes, began_ns)
+        slot = cursor % self.slots
+        if count == 1:
+            due = due_ns if isinstance(due_ns, int) else int(due_ns[0])
+            if self._time is not None:
+                self._time_layout.pack_into(view, self._time_at, self._time.to_wire(due))
+            if self._checksum is not None:
+                self._checksum.put(view)
+            return view, count
+        done, index = 0, bisect_right(self._ends, slot)
+        while done < count:
+            segment = self._segments[index]
+            first = slot + done - segment.first
+            more = min(count - done, segment.end - segment.first - first)
+            theirs = due_ns if isinstance(due_ns, int) else due_ns[done : done + more].astype(np.int64)
+            if self._time is not None:
+                self._times[index][first : first + more] = self._time.to_wire(theirs)  # type: ignore[type-var]
+            if self._checksum is not None:
+                self._sums[index].put(first, first + more, theirs)
+            done += more
+            index += 1
+        return view, count

@@ -25,12 +25,12 @@ from loadgen.identity.devices import decode_device_text, ios_xe_config, read_dev
 from loadgen.identity.keyhash import key_hash
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import IntervalLog, LogLine, read_hlog_untrusted
+from loadgen.nmsp.any_bulk import ring_of
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.dialogue import needed
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
-from loadgen.nmsp.ring import NotifyRing
 from loadgen.results.thresholds import parse_thresholds
 from loadgen.scenario.plan import make_plan
 from loadgen.scenario.reading import scenario_untrusted
@@ -172,7 +172,7 @@ def _check_largest(codec: Codec, profile: WireProfile, kind: Kind) -> None:
 
 def _check_bulk(profile: WireProfile) -> None:
     most = min(3, profile.max_readings)
-    ring = NotifyRing(profile, make_stations(profile, 1, 0, 4, (0, most), 1), batch=2)
+    ring = ring_of(profile, make_stations(profile, 1, 0, 4, (0, most), 1), batch=2)
     view, count = ring.patch(0, 2, 7, 1 << 40, 1 << 41)
     found = receive(profile, [bytes(view)])
     rows = [row[:3] for row in found.rows]
