@@ -251,8 +251,7 @@ class NotifyReceiver:
         Faults are `garbage` (constant header fields differ), `oversized`, `malformed` and `checksum`.
         """
         position, found = start, 0
-        framing, sums = self._profile.framing, self._sums
-        header_size = framing.head
+        header_size, sums = self._profile.header.size, self._sums
         try:
             while end - position >= header_size:
                 header = self._header.unpack_from(self.view, position)
@@ -260,10 +259,10 @@ class NotifyReceiver:
                 if end - position < size:
                     break
                 if sums is not None:
-                    framing.check_untrusted(None, header, self.view[position : position + size])
+                    self._profile.framing.check_untrusted(None, header, self.view[position : position + size])
                 msg_id = header[self._msg_id]
                 if msg_id != self._notify_id:
-                    body = self.view[position + header_size : position + size - framing.foot]
+                    body = self.view[position + header_size : position + size - self._profile.framing.foot]
                     return Scanned(position + size, found, Control(msg_id, header[self._transaction], body))
                 self._check_notify_untrusted(position, size)
                 count = self._run_untrusted(position, size, (end - position) // size)

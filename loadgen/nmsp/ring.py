@@ -147,12 +147,12 @@ class NotifyRing:
             more = min(wanted - count, segment.end - segment.first - first, room)
             if more:
                 last = first + more
-                if segment.sequence is not None:
-                    segment.sequence[first:last] = np.arange(sequence + count, sequence + count + more)
-                if segment.due_ns is not None:
-                    segment.due_ns[first:last] = due_ns if isinstance(due_ns, int) else due_ns[count : count + more]
-                if segment.sent_ns is not None:
-                    segment.sent_ns[first:last] = sent_ns
+                if (numbers := segment.sequence) is not None:
+                    numbers[first:last] = np.arange(sequence + count, sequence + count + more)
+                if (dues := segment.due_ns) is not None:
+                    dues[first:last] = due_ns if isinstance(due_ns, int) else due_ns[count : count + more]
+                if (sents := segment.sent_ns) is not None:
+                    sents[first:last] = sent_ns
             count += more
             used += more * segment.frame_bytes
             if count == wanted or more == room:
