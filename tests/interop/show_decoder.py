@@ -216,7 +216,9 @@ class Layout:
         self.name: str = document["profile"]
         self.max_frame_bytes: int = document["max_frame_bytes"]
         self._order = document["byte_order"]
-        self.opening = [_turn(line) for line in document["dialogue"] if line[0].isdigit()]
+        dialogue = [line for line in document["dialogue"] if line != "then the session is active"]
+        self.opening = [_turn(line) for line in dialogue[:-1]]
+        self.echo = _who_asks(dialogue[-1])
         self._messages: dict[int, Part] = {}
         self._records: dict[str, Part] = {}
         self._trailer = Part("trailer", 0, [], [], 0, {}, None)
@@ -471,3 +473,10 @@ def _turn(line: str) -> tuple[str, str]:
     if match is None:
         raise ValueError(f"dialogue: expected a turn, found {line}")
     return match[2].lower(), match[1]
+
+
+def _who_asks(line: str) -> str:
+    match = re.fullmatch(r"echoes are asked for by the (MSE|WLC)", line)
+    if match is None:
+        raise ValueError(f"dialogue: expected who asks for echoes, found {line}")
+    return match[1].lower()

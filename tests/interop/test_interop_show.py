@@ -127,6 +127,7 @@ def test_who_speaks_in_which_order(name: str) -> None:
         ("mse", "subscribe_request"),
         ("wlc", "subscribe_response"),
     ]
+    assert layout_of(name).echo == first
 
 
 def test_what_the_decoder_does_not_know_it_does_not_guess() -> None:
