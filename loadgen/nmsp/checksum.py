@@ -16,7 +16,7 @@ from fastcrc import crc16, crc32
 
 from loadgen.nmsp.profile_document import ChecksumKind
 
-Sum: TypeAlias = Callable[[memoryview], int]
+Sum: TypeAlias = Callable[[bytes | memoryview], int]
 
 # The types that a field `checksum` may have.
 CHECKSUM_TYPES: dict[ChecksumKind, tuple[str, ...]] = {
@@ -42,13 +42,13 @@ CHECKSUM_WORDS: dict[ChecksumKind, str] = {
 _ADLER_BYTES = 256
 
 
-def _sum(data: memoryview) -> int:
+def _sum(data: bytes | memoryview) -> int:
     if len(data) <= _ADLER_BYTES:
         return (zlib.adler32(data) & 0xFFFF) - 1
     return sum((zlib.adler32(data[at : at + _ADLER_BYTES]) & 0xFFFF) - 1 for at in range(0, len(data), _ADLER_BYTES))
 
 
-def _internet(data: memoryview, order: Literal["big", "little"]) -> int:
+def _internet(data: bytes | memoryview, order: Literal["big", "little"]) -> int:
     # 2^16 is 1 modulo 0xFFFF, so the number that the bytes are has the same remainder as the sum of its words. A byte
     # that is missing at the end would be the last one: the upper one of a word in little-endian order.
     whole = int.from_bytes(data, order) << (8 * (len(data) & 1) if order == "big" else 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +13,7 @@ from loadgen.nmsp.framing import Checksum
 Int64s = NDArray[np.int64]
 
 # Fewer frames than this that are due together are not worth finding out how they differ.
-_MIN_TOGETHER = 4
+_MIN_TOGETHER = 12
 
 
 class FrameSums:
@@ -23,22 +26,27 @@ class FrameSums:
             (len(buffer) - checksum.layout.size + 1,), checksum.layout.format, buffer, strides=(1,)
         )
 
-    def of_run(self, start: int, size: int, count: int) -> list[int]:
-        """What they must be of frames of one size that lie side by side."""
-        of_bytes = self._checksum.of_bytes
+    def of_one(self, start: int, size: int) -> int:
+        """What that of a frame must be."""
         first, last, _ = self._checksum.covered.indices(size)
-        if count == 1:
-            return [of_bytes(self._view[start + first : start + last])]
-        pieces = np.ndarray((count,), f"V{last - first}", self._buffer, start + first, (size,))
-        return [*map(of_bytes, pieces.tolist())]
+        return self._checksum.of_bytes(self._view[start + first : start + last])
 
-    def _of_each(self, starts: Int64s, ends: Int64s) -> list[int]:
+    def of_run(self, start: int, size: int, count: int) -> list[int]:
+        """The same of frames of one size that lie side by side."""
+        return [*map(self._checksum.of_bytes, self._covered(start, size, count))]
+
+    def _covered(self, start: int, size: int, count: int) -> list[bytes]:
+        """What each of them is made of."""
+        first, last, _ = self._checksum.covered.indices(size)
+        pieces: list[bytes] = np.ndarray((count,), f"V{last - first}", self._buffer, start + first, (size,)).tolist()
+        return pieces
+
+    def _covered_of_each(self, starts: Int64s, ends: Int64s) -> Iterator[memoryview]:
         """The same of frames anywhere."""
-        of_bytes, view = self._checksum.of_bytes, self._view
         first, last = self._checksum.covered.start, self._checksum.covered.stop
         begins = (starts if first >= 0 else ends) + first
         stops = ends if last is None else (starts if last >= 0 else ends) + last
-        return [of_bytes(view[begin:stop]) for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)]
+        return map(self._view.__getitem__, map(slice, begins.tolist(), stops.tolist()))
 
     def are_right(self, starts: Int64s, sizes: Int64s, counts: Int64s) -> NDArray[np.bool_]:
         """Of each frame, whether its checksum is what it must be.
@@ -51,15 +59,16 @@ class FrameSums:
         told = self._anywhere[at]
         if self._checksum.covers_itself:
             self._anywhere[at] = 0
-        made: list[int] = []
+        pieces: Iterable[bytes | memoryview]
         if len(at) == len(starts):
-            made = self._of_each(starts, starts + sizes)
+            pieces = self._covered_of_each(starts, starts + sizes)
         else:
-            for start, size, count in zip(starts.tolist(), sizes.tolist(), counts.tolist(), strict=True):
-                made += self.of_run(start, size, count)
+            runs = zip(starts.tolist(), sizes.tolist(), counts.tolist(), strict=True)
+            pieces = chain.from_iterable(self._covered(*run) for run in runs)
+        made = np.fromiter(map(self._checksum.of_bytes, pieces), np.int64, len(at))
         if self._checksum.covers_itself:
             self._anywhere[at] = told
-        right: NDArray[np.bool_] = np.array(made) == told
+        right: NDArray[np.bool_] = made == told
         return right
 
     def _places(self, starts: Int64s, sizes: Int64s, counts: Int64s) -> Int64s:
@@ -89,10 +98,7 @@ class RunOfSums:
         self._column = np.ndarray((count,), form, buffer, offset + size + checksum.offset, (size,))
         self._before: NDArray[np.int64] | None = None
         if alike and checksum.is_linear:
-            self._before = np.array(self._of(0, count), np.int64)
-
-    def _of(self, first: int, count: int) -> list[int]:
-        return self._sums.of_run(self._offset + first * self._size, self._size, count)
+            self._before = np.array(self._sums.of_run(offset, size, count), np.int64)
 
     def put(self, first: int, last: int, due_ns: int | NDArray[np.integer]) -> None:
         """Put those of some frames in. Args: due_ns: when they are due, one for all or of each."""
@@ -100,13 +106,10 @@ class RunOfSums:
         if not isinstance(due_ns, int):
             begins += (np.flatnonzero(due_ns[1:] != due_ns[:-1]) + (first + 1)).tolist()
         if self._before is None or len(begins) * _MIN_TOGETHER > last - first:
-            self._column[first:last] = self._of(first, last - first)
+            start = self._offset + first * self._size
+            self._column[first:last] = self._sums.of_run(start, self._size, last - first)
             return
         # Frames that differ in the same bits from what they were have checksums that do, too.
-        before = self._before[first:last]
-        if len(begins) == 1:
-            self._column[first:last] = before ^ (self._of(first, 1)[0] ^ int(before[0]))
-            return
-        made = np.array([self._of(begin, 1)[0] for begin in begins], np.int64)
-        lengths = np.array([*begins[1:], last], np.int64) - np.array(begins, np.int64)
-        self._column[first:last] = before ^ np.repeat(made ^ self._before[begins], lengths)
+        for begin, end in pairwise([*begins, last]):
+            made = self._sums.of_one(self._offset + begin * self._size, self._size)
+            self._column[begin:end] = self._before[begin:end] ^ (made ^ int(self._before[begin]))

@@ -4,6 +4,7 @@ finds is what the codec finds, whether frames like them were seen before or not.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,9 +22,10 @@ from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.carried import carried_by
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import EchoRequest, Kind
-from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
-from loadgen.nmsp.ring import NotifyRing
+from loadgen.nmsp.profile import WireProfile, load_profile, profile_untrusted, reference_profile
+from loadgen.nmsp.ring import NotifyRing, SealedRing
 
+LAYOUTS = Path(__file__).parents[2] / "benchmarks" / "layouts"
 PROFILES = {name: shape_profile(name) for name in DOCUMENTS | TABLES}
 DUE_NS = 1_795_000_000_123_000_000
 NAMES = ("sequence", "due_ns", "sent_ns", "subservice", "time")
@@ -257,3 +259,18 @@ def test_one_wrong_checksum_among_many_frames_is_found(name: str, wrong: int) ->
     counts = receiver.sweep_untrusted([0, len(stream)], [len(stream), len(stream) + len(good)], [True, True])
     assert counts.tolist() == [0, 19]
     assert receiver.columns().notifications == receiver.notifications == 19
+
+
+def test_the_layouts_of_the_benchmark_are_what_its_table_says() -> None:
+    fixed, sealed, elements = (load_profile(LAYOUTS / f"{name}.toml") for name in ("fixed", "sealed", "elements"))
+    assert fixed.notify_is_stamped
+    assert (sealed.notify_is_table, sealed.notify_is_stamped) == (True, False)
+    assert (elements.notify_is_table, elements.stations) == (False, 4)
+    for profile in (fixed, sealed, elements):
+        assert carried_by(profile) == (0, 0, 0)
+        told, _ = stations(profile, [4] * 8)
+        ring, receiver = ring_of(profile, told, 64), receiver_of(profile, 1 << 15)
+        view, count = ring.patch(0, 64, 0, DUE_NS, 0)
+        receiver.view[: len(view)] = view
+        assert receiver.sweep_untrusted([0], [len(view)], [True]).tolist() == [count]
+    assert isinstance(ring_of(sealed, told), SealedRing)
