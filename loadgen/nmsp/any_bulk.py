@@ -314,20 +314,22 @@ class AnyReceiver:
         begin, stop, which, find = frames.begin, frames.end, frames.shape, self._shapes.find
         position, before = start, frames.last
         while end - position >= head:
-            size = length.unpack_from(view, position + length_at)[0] * unit + added
-            if head <= size <= MAX_NOTIFY_BYTES and position + size <= end:
+            expected, shape = before.following, None
+            size = expected.size  # which is in what is compared, too
+            if position + size <= end:
                 frame = from_bytes(view[position : position + size], "little")
-                shape: FrameShape | None = before.following
-                if shape is None or size != shape.size or frame & shape.mask != shape.pattern:
-                    shape = find(frame, size)
-                if shape is not None:
-                    before.following = shape
-                    before = shape
-                    begin.append(position)
-                    which.append(shape.index)
-                    position += size
-                    stop.append(position)
-                    continue
+                shape = expected if frame & expected.mask == expected.pattern else None
+            if shape is None:
+                size = length.unpack_from(view, position + length_at)[0] * unit + added
+                if head <= size <= MAX_NOTIFY_BYTES and position + size <= end:
+                    shape = find(from_bytes(view[position : position + size], "little"), size)
+            if shape is not None:
+                before.following = before = shape
+                begin.append(position)
+                which.append(shape.index)
+                position += size
+                stop.append(position)
+                continue
             header = self._header.unpack_from(view, position)
             try:
                 size = framing.size_untrusted(header)
