@@ -119,7 +119,8 @@ class TestQuick:
         _check_keys(plan, json.loads(schema.stdout), {}, "$")
 
     def test_summary_shows_the_figures(self, quick: Ended) -> None:
-        assert quick.stdout.startswith("PASSED")
+        # 4: this machine was busy; the figures are shown all the same.
+        assert quick.stdout.startswith({0: "PASSED", 4: "THE GENERATOR WAS SATURATED"}[quick.code])
         for text in ("9,000", "established", "notify.latency", "p99.9", "quick"):
             assert text in quick.stdout
         assert str(quick.folder) in quick.stdout
@@ -382,17 +383,17 @@ class TestThresholds:
 
     def test_one_that_fails(self, batch: dict[str, Ended]) -> None:
         ended = batch["threshold fails"]
-        assert ended.code == 1
         result = ended.result
         assert [threshold["status"] for threshold in result["thresholds"]] == ["passed", "failed", "error"]
-        assert result["verdict"]["exit_code"] == 1
+        assert ended.code in (1, 4)  # 4: this machine was busy, which weighs more than any threshold
+        assert result["verdict"]["exit_code"] == ended.code
         assert any("notify.received < 7" in reason for reason in result["verdict"]["reasons"])
         # Nothing was measured: that is no pass.
         assert result["thresholds"][2]["shown"].endswith(" was not measured")
         assert "FAIL" in ended.stdout
 
     def test_of_the_scenario(self, batch: dict[str, Ended]) -> None:
-        assert batch["other rate"].code == 1
+        assert batch["other rate"].code in (1, 4)
         assert batch["other rate"].result["thresholds"][0]["figure"] == 8
 
 
