@@ -197,6 +197,8 @@ def _checksum(kind: str, how: str, width: int) -> Callable[[bytes], int]:
         return _crc(match.groupdict(), width)
     if kind == "internet":
         return _internet
+    if how == "the sum of the bytes, of which the field holds the lower end":
+        return lambda data: sum(data) & (1 << width) - 1
     raise ValueError(f"expected a checksum that is known, found {kind}: {how}")
 
 
@@ -455,9 +457,11 @@ class Layout:
         """In ns since 1970."""
         if match := re.fullmatch(r"(\w+) since (1970|session began)", unit):
             return self._integer(data) * _NS[match[1]] + (began_ns if match[2] == "session began" else 0)
-        if match := re.fullmatch(r"s, then (\w+) since 1970", unit):
-            half = len(data) // 2
-            return self._integer(data[:half]) * _NS["s"] + self._integer(data[half:]) * _NS[match[1]]
+        if match := re.fullmatch(r"s, then (\w+|s / 2\^32) since (1970|session began)", unit):
+            seconds, rest = self._integer(data[:4]), self._integer(data[4:])
+            # Of 2^-32 s a ns has four: the nearest one is meant.
+            rest = rest * _NS["s"] + (1 << 31) >> 32 if match[1] == "s / 2^32" else rest * _NS[match[1]]
+            return seconds * _NS["s"] + rest + (began_ns if match[2] == "session began" else 0)
         raise ValueError(f"time: expected a unit that is known, found {unit}")
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import prepared
 import pytest
 from hypothesis import given, settings
@@ -17,12 +18,15 @@ from show_decoder import Layout
 from thoroughness import examples
 
 from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.layout import describe
 from loadgen.nmsp.messages import Capability, Kind
 from loadgen.nmsp.profile import WireProfile, load_profile
 
 # Messages are made as tests/nmsp does it.
 sys.path.append(str(Path(__file__).parents[1] / "nmsp"))
+import test_nmsp_random_profiles as at_random
 from nmsp_samples import REPEATABLE, messages
+from nmsp_shapes import DOCUMENTS, TABLES, shape_profile
 
 FOLDER = Path(__file__).parents[2] / "docs" / "wire-profile"
 PATIENCE_S = 90.0
@@ -57,12 +61,8 @@ def written(profile: WireProfile, message: Any, transaction: int, frames: tuple[
     return profile.framing.number(frame, *frames) if profile.framing.numbers else frame
 
 
-def assert_same(found: dict[str, Any], wanted: Struct, counts: set[str]) -> None:
-    """Every field of a message or a record.
-
-    Args:
-        counts: fields of the layout that count something, and are no fields of a message.
-    """
+def assert_same(found: dict[str, Any], wanted: Struct, others: set[str]) -> None:
+    """Every field of a message or a record. Args: others: what may be found beside them."""
     values = structs.asdict(wanted)
     defaults = {each.name: each.default for each in structs.fields(wanted)}
     records = [name for name, value in values.items() if isinstance(value, tuple)]
@@ -70,18 +70,21 @@ def assert_same(found: dict[str, Any], wanted: Struct, counts: set[str]) -> None
     for name in records:
         pairs = zip(found["records"], values.pop(name), strict=True)
         for one, other in pairs:
-            assert_same(one, other, counts)
+            assert_same(one, other, others)
     told = {name: value for name, value in found.items() if name in values and name != "records"}
     # What the layout has no place for is at its default; so is an element that was empty, and not sent.
     assert {**{name: defaults[name] for name in values if name not in told}, **told} == values
-    assert set(found) - set(told) - {"records"} <= counts
+    assert set(found) - set(told) - {"records"} <= others
 
 
-def counts_of(name: str) -> set[str]:
-    units = {"records", "bytes", "bytes of records", "4 bytes each"}
-    parts = (part for part in shown(name)["parts"] if part["what"] in ("message", "record"))
+def others_of(document: dict[str, Any]) -> set[str]:
+    """Fields that are no fields of a message: what counts, and constants."""
+    rows = [row for part in document["parts"] for row in (*part["rows"], *part["tail"])]
+    counts = {"records", "bytes", "bytes of records"}
     return {
-        row["name"] for part in parts for row in part["rows"] if row["unit"] in units and row["type"] in ("u8", "u16")
+        row["name"]
+        for row in rows
+        if row["value"] is not None or row["unit"] in counts or row["unit"].endswith(" bytes each")
     }
 
 
@@ -99,11 +102,44 @@ def test_every_field_of_every_message(name: str, kind: Kind, data: st.DataObject
     found = layout.decode(frame)
     assert found["message"] == kind.label
     assert found["checksum"] is (True if name in SEALED else None)
-    assert_same(found["body"], message, counts_of(name))
+    assert_same(found["body"], message, others_of(shown(name)))
     header = found["header"]
     assert header.get("transaction", 0) == transaction
     if name == "plover":
         assert (header["frame_number"], header["acknowledged"]) == (1 + before, received)
+
+
+def assert_all_is_read(profile: WireProfile, data: st.DataObject) -> None:
+    """Every message of a layout, by a decoder of what is printed of it."""
+    document = json.loads(msgspec.json.encode(describe(profile)))
+    layout = Layout(document)
+    for kind in profile.layouts:
+        message = data.draw(messages(profile, kind), label=kind.label)
+        frame = written(profile, message, 7 if profile.framing.has_transaction else 0, (300, 9))
+        found = layout.decode(frame)
+        assert found["message"] == kind.label
+        assert found["checksum"] is not False
+        assert_same(found["body"], message, others_of(document))
+
+
+@pytest.mark.parametrize("name", at_random.DOCUMENTS)
+@given(data=st.data())
+@settings(REPEATABLE, max_examples=examples(300))
+def test_whatever_a_layout_is_what_is_printed_of_it_is_enough(name: str, data: st.DataObject) -> None:
+    profile = at_random.compiled(data.draw(at_random.documents(at_random.DOCUMENTS[name])))
+    if profile is not None:
+        assert_all_is_read(profile, data)
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, *TABLES])
+@given(data=st.data())
+@settings(REPEATABLE, max_examples=examples(120))
+def test_shapes_that_no_example_has(name: str, data: st.DataObject) -> None:
+    assert_all_is_read(shape_profile(name), data)
+
+
+def test_what_is_described_is_what_the_command_prints() -> None:
+    assert json.loads(msgspec.json.encode(describe(PROFILES["plover"]))) == shown("plover")
 
 
 @pytest.mark.parametrize("name", SEALED)
