@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 _NS = {"s": 10**9, "ms": 10**6, "µs": 10**3, "ns": 1}
 _INTEGER = re.compile(r"([ui])(8|16|32|64)")
@@ -35,8 +35,8 @@ _COUNTED = re.compile(r"then (?P<count>\w+) records, at most (?P<max>\d+)")
 _FILLED = re.compile(r"then records that fill (?P<count>\w+)(?: \* (?P<unit>\d+))? bytes, at most (?P<max>\d+)")
 _IN_ELEMENTS = re.compile(r"each record in an element with id (?P<id>\d+), at most (?P<max>\d+)")
 _ELEMENTS = re.compile(
-    r"then elements to the end: type (?P<type>u\d+), length (?P<length>u\d+) \((?P<counts>the value alone|the whole "
-    r"element)\), value"
+    r"then elements to the (?:end|tail): type (?P<type>u\d+), length (?P<length>u\d+) \((?P<counts>the value alone|the "
+    r"whole element)\), value"
 )
 _REST = re.compile(r"fewer than (?P<rest>\d+) bytes at the end, all of them zeros, are no element")
 _ELEMENT_UNIT = re.compile(r"an element's length counts units of (?P<unit>\d+) bytes: zeros at the end of its value")
@@ -184,19 +184,24 @@ def _crc(how: dict[str, str | None], width: int) -> Callable[[bytes], int]:
     return least_first if how["first"] == "least" else most_first
 
 
-def _internet(data: bytes) -> int:
-    data += bytes(len(data) % 2)
-    total = sum(int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+def _internet(order: Literal["big", "little"]) -> Callable[[bytes], int]:
+    """Of u16 as the layout has them, whatever its order is."""
+
+    def complement(data: bytes) -> int:
+        data += bytes(len(data) % 2)
+        total = sum(int.from_bytes(data[at : at + 2], order) for at in range(0, len(data), 2))
+        while total >> 16:
+            total = (total & 0xFFFF) + (total >> 16)
+        return ~total & 0xFFFF
+
+    return complement
 
 
-def _checksum(kind: str, how: str, width: int) -> Callable[[bytes], int]:
+def _checksum(kind: str, how: str, width: int, order: Literal["big", "little"]) -> Callable[[bytes], int]:
     if match := _CRC.fullmatch(how):
         return _crc(match.groupdict(), width)
     if kind == "internet":
-        return _internet
+        return _internet(order)
     if how == "the sum of the bytes, of which the field holds the lower end":
         return lambda data: sum(data) & (1 << width) - 1
     raise ValueError(f"expected a checksum that is known, found {kind}: {how}")
@@ -217,7 +222,7 @@ class Layout:
             raise ValueError(f"notes: expected some that are known, found {others}")
         self.name: str = document["profile"]
         self.max_frame_bytes: int = document["max_frame_bytes"]
-        self._order = document["byte_order"]
+        self._order: Literal["big", "little"] = document["byte_order"]
         dialogue = [line for line in document["dialogue"] if line != "then the session is active"]
         self.opening = [_turn(line) for line in dialogue[:-1]]
         self.echo = _who_asks(dialogue[-1])
@@ -255,7 +260,7 @@ class Layout:
         if part.name in over and not found["zeros"]:
             raise ValueError(f"{part.name}: expected its checksum to say how it is over itself, found {found}")
         (row,) = (row for row in part.rows if row["name"] == "checksum")
-        self._check = _checksum(found["kind"] or "", found["how"] or "", 8 * row["size"]), over
+        self._check = _checksum(found["kind"] or "", found["how"] or "", 8 * row["size"], self._order), over
 
     @property
     def header_size(self) -> int:
