@@ -22,6 +22,7 @@ WENT_ON = "beyond "
 # long a stage will be is not known everywhere.
 SLOTS = 64
 FINEST = 24
+_MOST_NS = 1 << 62  # of a sum
 _COARSEST = 57  # there, a slot for every time that 64 bits can be
 # A stage is cut into this number of stretches, which are compared each with each.
 _STRETCHES = 16
@@ -108,7 +109,9 @@ class Waits:
         self._sums[slot] += wait_ns
 
     def waited(self) -> Waited:
-        return Waited(self._shift, self._counts.copy(), self._sums.copy())
+        # Times that a peer makes up add up to more than any message between processes can hold.
+        sums = [min(max(total, -_MOST_NS), _MOST_NS) for total in self._sums]
+        return Waited(self._shift, self._counts.copy(), sums)
 
     def _halve(self) -> None:
         self._counts, self._sums = _halved(self._counts), _halved(self._sums)

@@ -24,6 +24,9 @@ from loadgen.session.told import Reader, ToldColumns, expected_of
 # What measurement notifications may be about.
 MEASURED = mask_of(CATALOGUE[Kind.MEASUREMENT_NOTIFY].subservices)
 
+# 13 days: further from now than this no notification was due.
+_FARTHEST_NS = 1 << 50
+
 
 class _Doubtful(NamedTuple):
     """A notification that was taken for a duplicate, and may be none. done_ns: when it came."""
@@ -240,6 +243,8 @@ class Reception:
                 late, usual = latency + offset, clocks.usual
                 # A sent time that is wrong says nothing of when it was due.
                 latency = late if usual is None else np.where(latency + usual >= 0, latency + usual, late)
+        if not self._our_schedule:  # whatever a peer makes up can be added up
+            latency = np.clip(latency, -_FARTHEST_NS, _FARTHEST_NS)
         known = self._our_schedule and self._knows_latency
         times = columns.due_ns if known else self._moments(done, latency)
         self._gather(columns.subservice, times, latency, service)
