@@ -15,10 +15,14 @@ def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
         return []
     off = [reading for reading in clocks.readings if reading.corrected or reading.steps or _apart(reading)]
     lines = [_line(reading) for reading in off[:most]]
+    says_less = clocks.less_ns > _NOT_SAID * max(_said_ns(off, clocks), NS_PER_MS)
+    if not off and clocks.wlcs and not clocks.corrected:
+        within = max(0 if says_less else clocks.less_ns, clocks.more_ns - clocks.held_ns - clocks.lone_ns)
+        lines.append(f"clocks of WLCs: {clocks.wlcs:,} agree with ours, to within {format_duration(within)}")
     if clocks.held_ns:
         held = format_duration(clocks.held_ns)
         lines.append(f"durations of notifications may be {held} longer, if that was held which was taken for a clock")
-    if clocks.less_ns > _NOT_SAID * max(_said_ns(off, clocks), NS_PER_MS):
+    if says_less:
         less = format_duration(clocks.less_ns)
         why = "a clock was set before that was known, or a wrong time was taken for that"
         lines.append(f"durations of notifications may be {less} less, if {why}")
@@ -34,7 +38,7 @@ def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
         lines.append(f"clocks of WLCs: {rest:,} more are not ours")
     if clocks.unsteady:
         lines.append(f"sessions whose WLC's clock was set again and again: {clocks.unsteady:,}, not corrected")
-    return lines or [f"clocks of WLCs: {clocks.wlcs:,} agree with ours, to within {format_duration(clocks.more_ns)}"]
+    return lines
 
 
 def _said_ns(off: list[ClockReading], clocks: Clocks) -> int:

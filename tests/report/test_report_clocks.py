@@ -40,7 +40,7 @@ LESS = (
         ),
         (
             Clocks(3, less_ns=2_000_000_000, more_ns=120_000, readings=(FINE,)),
-            [LESS],
+            ["clocks of WLCs: 3 agree with ours, to within 120 µs", LESS],
         ),
         # It was put back, and durations are corrected by that, from when it was known on.
         (
@@ -67,8 +67,17 @@ LESS = (
         (
             Clocks(1, 0, 0, 100_000, 80_120_000, (FINE,), lone=3, lone_ns=80_000_000),
             [
+                "clocks of WLCs: 1 agree with ours, to within 120 µs",
                 "reads of notifications that alone have a WLC's clock further ahead: 3, taken for wrong times",
                 "durations of notifications may be 80.0 ms longer, if one that was faster than all others is right",
+            ],
+        ),
+        # A clock in whole seconds, and a read that stands alone: how far it may be off is said beside that.
+        (
+            Clocks(1, less_ns=1_005_000_000, more_ns=1_018_400_000, readings=(FINE,), lone_ns=18_400_000),
+            [
+                "clocks of WLCs: 1 agree with ours, to within 1.00 s",
+                "durations of notifications may be 18.4 ms longer, if one that was faster than all others is right",
             ],
         ),
         (Clocks(3, more_ns=120_000, readings=(FINE,)), ["clocks of WLCs: 3 agree with ours, to within 120 µs"]),
