@@ -115,7 +115,8 @@ def test_either_side_alone(start: Start, fleet: Path) -> None:
     assert result["missing"]["notify.latency"] == "the layout carries no due time"
     assert result["missing"]["notify.lost"] == "the layout carries no sequence number"
     assert not {*result["missing"]} & {*heard.counters, *result["metrics"]}
-    assert result["metrics"]["notify.gap"]["count"] == pytest.approx(heard.counters["notify.received"], rel=0.6)
+    # The first of a session has none, nor has what came outside of the holds of this side, however many those were.
+    assert 0 < result["metrics"]["notify.gap"]["count"] <= heard.counters["notify.received"] - 10
     assert result["rates"]["notify.received_per_s"] > 0
     page = (heard.folder / "report.html").read_text("utf-8")
     assert "what was lost is not known" in page
