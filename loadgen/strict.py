@@ -206,10 +206,10 @@ def _struct_alternative(args: tuple[Any, ...], data: object) -> Any:
 
 
 def _choices(kind: Any, *, elements: bool) -> list[str]:
-    """The texts that a value may be: all that is not free. Args: elements: of those of the array that it may be."""
+    """What a value may be that is not free. Args: elements: of those of the array that it may be."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Literal:
-        return [] if elements else [arg for arg in args if isinstance(arg, str)]
+        return [] if elements else [str(arg) for arg in args]
     if origin is tuple:
         return _choices(args[0], elements=False) if elements else []
     if origin in (Union, UnionType):

@@ -201,6 +201,10 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         lambda d: d["messages"]["echo_request"].update(size=-1),
         ["messages.echo_request.size: expected 0 to 16777216, found -1"],
     ),
+    "a length in words of three bytes": (
+        lambda d: d["header"].update(length_unit=3),
+        ["header.length_unit: expected one of 1, 2, 4, 8, found 3"],
+    ),
     "a byte order that does not exist": (lambda d: d.update(byte_order="middle"), ["byte_order: expected"]),
     "a text for a number": (lambda d: d["header"].update(size="12"), ['header.size: expected int, found "12"']),
     "no header": (lambda d: d.pop("header"), ["header: expected a value, found nothing"]),
