@@ -20,7 +20,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module may import its own room and rooms to its left.
 ROOMS = [
-    *("base", "nmsp", "identity", "scenario", "measure", "session", "world", "results", "compare", "transport"),
+    *("base", "nmsp", "identity", "capture", "infer", "scenario", "measure", "session", "world", "results"),
+    *("compare", "transport"),
     *("status", "prepare", "drive", "run", "diagnosis", "capacity", "report", "commands"),
     *("distributed", "distributed.node", "distributed.master", "cli"),
 ]
@@ -37,11 +38,15 @@ BASE = {
     "loads",
     "transports",
 }
-SANS_IO = {"base", "nmsp", "identity", "scenario", "measure", "session", "world", "results"}
+SANS_IO = {
+    *("base", "nmsp", "identity", "capture", "infer", "scenario", "measure", "session", "world", "results"),
+}
 # Rooms that may know less than their place in the row allows.
 NARROW = {
     "nmsp": {"base", "nmsp"},
     "identity": {"base", "identity"},
+    "capture": {"base", "capture"},
+    "infer": {"base", "nmsp", "capture", "infer"},
     "scenario": {"base", "nmsp", "scenario"},
     "measure": {"base", "measure"},
     "session": {"base", "nmsp", "scenario", "measure", "session"},

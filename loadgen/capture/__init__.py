@@ -1,0 +1,9 @@
+"""What was captured on the wire, read back as streams: packets, TCP reassembly, decryption. Sans-I/O, and streaming.
+
+From the file to the streams, a module a step; each takes what the one before gives:
+
+- `events`: what the last step gives, with and without TLS: `Opened`, `Data`, `Hole`, `Closed` of conversations;
+- `streams`: events collected: the bytes of each direction, when each came, and where bytes are missing.
+
+Addresses are text, ports integers, times integer nanoseconds since the epoch, as the capture has them.
+"""
