@@ -3,6 +3,8 @@
 From the file to the streams, a module a step; each takes what the one before gives:
 
 - `events`: what the last step gives, with and without TLS: `Opened`, `Data`, `Hole`, `Closed` of conversations;
+- `blocks`: what a pcapng file is made of;
+- `writing`: the other way, plaintext of tunnels as a pcapng file, packet headers and all;
 - `streams`: events collected: the bytes of each direction, when each came, and where bytes are missing.
 
 Addresses are text, ports integers, times integer nanoseconds since the epoch, as the capture has them.
