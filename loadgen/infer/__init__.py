@@ -1,4 +1,7 @@
 """From captured streams to a layout: what frames look like, proposed with evidence.
 
 - `frames`: what all steps work on: frames, cut out of streams.
+- `bodies`: what is in the body of a message: fields, records, elements, from all bodies of its kind.
+- `samples`, `costs`, `tiling`, `roles`: of it, tables of rows; what a reading of columns costs in bits; the cheapest
+  tiling of columns by fields; what a field is for.
 """

@@ -1,0 +1,217 @@
+"""What it costs to tell the values of some columns, in bits, if they are taken for this or that.
+
+The reading under which all columns together cost least is the one that explains most: a number whose high bytes never
+change, a MAC address that comes again, a counter that goes on from row to row. Costs of all readings are comparable:
+each is what the rows need beyond what tells the reading itself (`tiling` has the prices of those).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.infer.samples import Codes, Numbers, Table
+
+__all__ = ["Clock", "address_cost", "clock_of", "entropy", "integer_cost", "mac_cost", "text_cost"]
+
+NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+DAY_NS = 86_400 * NS["s"]
+
+
+def entropy(codes: Codes) -> float:
+    """Bits for all rows, if how often each value comes is known."""
+    counts = np.bincount(codes)
+    counts = counts[counts > 0]
+    n = len(codes)
+    return float(n * np.log2(n) - (counts * np.log2(counts)).sum()) if n else 0.0
+
+
+def _lengths(values: NDArray[np.float64]) -> Codes:
+    """Bits of each number: of 0 none, of 1 one, of 2 and 3 two."""
+    return np.frexp(values)[1].astype(np.int64)
+
+
+def _by_length(values: NDArray[np.float64]) -> float:
+    lengths = _lengths(values)
+    return entropy(lengths) + float(np.maximum(lengths - 1, 0).sum()) + 3.0 * len(np.unique(lengths))
+
+
+def _differences(values: Numbers, order: Codes, first: NDArray[np.bool_], size: int) -> float:
+    """Bits of numbers that go on from row to row within their groups."""
+    ordered = values[order]
+    steps = (ordered[1:] - ordered[:-1]).view(np.int64)[~first[1:]]
+    shift = np.int64(64 - 8 * size)
+    steps = steps << shift >> shift
+    if not len(steps):
+        return float("inf")
+    start = ordered[first]
+    spread = float(start.max() - start.min()) + 1
+    begun = len(start) * np.log2(spread + 1) + 8
+    # As 0 or up, which costs no sign, or in both directions.
+    negative = (steps < 0).astype(np.int64)
+    by_length = _by_length(np.abs(steps).astype(np.float64)) + entropy(negative) + (8 if negative.any() else 0)
+    different, codes = np.unique(steps, return_inverse=True)
+    largest = float(np.abs(different).max())
+    by_value = entropy(codes) + len(different) * (np.log2(largest + 1) + 2)
+    return float(begun + min(by_length, by_value))
+
+
+def _given(codes: Codes, kinds: int, table: Table, at: int, size: int, novelty: float) -> float:
+    """Bits of a few values, given the best of the columns before: what follows from it is not paid for twice."""
+    best = entropy(codes)
+    found = 0.0
+    for column in range(max(0, at - 12), at):
+        if not 2 <= table.distinct[column] <= 64:
+            continue
+        context = table.codes[column]
+        pairs = np.unique(context * kinds + codes, return_inverse=True)[1]
+        bits = entropy(pairs) - entropy(context) + (int(pairs.max()) + 1 - kinds) * (np.log2(kinds) + 1)
+        best, found = min(best, bits), 2.0
+    return best + found + kinds * novelty
+
+
+def integer_cost(table: Table, at: int, size: int, order: str) -> float:
+    """Bits of all rows as integers of a size and order: the cheapest of what numbers are like."""
+    values = table.numbers(at, size, order)
+    low, high = values.min(), values.max()
+    if low == high:
+        return 0.0
+    n = len(values)
+    spread = float(high - low) + 1
+    costs = [n * np.log2(spread) + 2 * np.log2(spread), _by_length(values.astype(np.float64))]
+    half = np.uint64(1 << (8 * size - 1))
+    if (values >= half).any():
+        turned = values ^ half if size == 8 else (values + half) & np.uint64((1 << 8 * size) - 1)
+        signed = float(turned.max() - turned.min()) + 1
+        costs.append(n * np.log2(signed) + 2 * np.log2(signed) + 4)
+    different, codes = np.unique(values, return_inverse=True)
+    if len(different) <= max(2, n // 2):
+        novelty = np.log2(spread) + 2
+        kinds = len(different)
+        if kinds <= 64:
+            costs.append(_given(codes.astype(np.int64), kinds, table, at, size, novelty))
+        else:
+            costs.append(entropy(codes) + kinds * novelty)
+    everything = np.arange(n), np.arange(n) == 0
+    costs.append(_differences(values, *everything, size) + 2)
+    costs.extend(_differences(values, *grouping, size) + 3 for grouping in table.groupings.values())
+    return float(min(costs))
+
+
+class Clock:
+    """How numbers go with the time of the capture."""
+
+    __slots__ = ("bits", "epoch", "good", "unit")
+
+    def __init__(self, bits: float, unit: str, epoch: bool, good: bool) -> None:
+        self.bits = bits  # for all rows
+        self.unit = unit  # s, ms, us or ns
+        self.epoch = epoch  # since 1970; else since something of the session
+        self.good = good  # it follows the capture's time, and is not only near it
+
+
+def clock_of(table: Table, at: int, size: int, order: str) -> Clock | None:
+    """The clock that some columns are, if they are one: they advance with the capture, or lie near it since 1970."""
+    if size not in (4, 8):
+        return None
+    values = table.numbers(at, size, order)
+    if values.max() >= 1 << 62 or not values.any():
+        return None
+    signed = values.astype(np.int64)
+    best: Clock | None = None
+    for unit, ns in NS.items():
+        if size == 4 and unit == "ns":
+            continue
+        times = table.ns // ns
+        off = times - signed
+        here = signed > 0
+        if not here.any():
+            continue
+        near = off[here]
+        epoch = bool((near > -2 * DAY_NS // ns).all() and (near < 400 * DAY_NS // ns).all())
+        base = np.full(int(table.session.max()) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(base, table.session, off)
+        lag = (off - base[table.session]).astype(np.float64)
+        span = float(times.max() - times.min())
+        spread = float(lag.max()) + 1
+        sessions = len(np.unique(table.session))
+        good = span >= 4 and spread <= max(2.0, 0.1 * span) and len(table) > sessions + 2
+        if not (good or epoch):
+            continue
+        starts = sessions * np.log2(float(np.ptp(base[np.unique(table.session)])) + 2)
+        bits = _by_length(lag) + (16 if epoch else 24) + starts
+        if best is None or (good, -bits) > (best.good, -best.bits):
+            best = Clock(float(bits), unit, epoch, good)
+    return best
+
+
+def mac_cost(table: Table, at: int, known: frozenset[bytes]) -> float:
+    """Bits of all rows as MAC addresses: what comes again is cheap, and so are addresses of a maker seen before."""
+    codes, kinds = table.joined(at, 6)
+    rows = np.ascontiguousarray(table.cells[:, at : at + 6])
+    different = np.unique(rows, axis=0)
+    real = different[~((different == 0).all(axis=1) | (different == 255).all(axis=1))]
+    if not len(real):
+        return float("inf")
+    texts = [row.tobytes() for row in real]
+    seen = sum(text in known for text in texts)
+    groupish = (real[:, 0] & 1).astype(bool).sum()
+    low = ((real[:, 0] == 0) & (real[:, 1] == 0)).sum()
+    flat = (real == real[:, :1]).all(axis=1).sum() + ((real[:, 3:] == 0).all(axis=1)).sum()
+    if seen * 2 < len(real) and (groupish * 20 > len(real) or low * 4 > len(real) or flat * 4 > len(real)):
+        return float("inf")
+    new = [text for text in texts if text not in known]
+    makers = {text[:3] for text in new}
+    local = sum(bool(text[0] & 2) for text in new)
+    bits = seen * 5.0 + max(len(makers) - 1, 0) * 21.0 + len(new) * 24.0
+    bits = min(bits, seen * 5.0 + len(new) * 46.0) if local * 2 > len(new) else bits
+    if ((real >= 32) & (real < 127)).all():
+        bits += 24
+    costs = [entropy(codes)]
+    for order, first in table.groupings.values():
+        steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
+        costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(kinds + 1) + 3)
+    return float(min(costs) + bits)
+
+
+def address_cost(table: Table, at: int, known: frozenset[bytes]) -> float:
+    """Bits of all rows as IPv4 addresses."""
+    codes, _ = table.joined(at, 4)
+    different = np.unique(table.cells[:, at : at + 4], axis=0)
+    real = different[(different != 0).any(axis=1)]
+    if not len(real):
+        return float("inf")
+    seen = sum(row.tobytes() in known for row in real)
+    a, b = real[:, 0], real[:, 1]
+    private = (a == 10) | ((a == 192) & (b == 168)) | ((a == 172) & (b >= 16) & (b < 32)) | ((a == 100) & (b >= 64))
+    if (private.sum() + seen) * 20 < 19 * len(real):
+        return float("inf")
+    few = len(np.unique(real[:, :2], axis=0))
+    costs = [entropy(codes)]
+    for order, first in table.groupings.values():
+        steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
+        costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(len(real) + 1) + 3)
+    return float(min(costs) + seen * 5.0 + few * 8.0 + (len(real) - seen) * 14.0)
+
+
+def text_cost(table: Table, at: int, size: int) -> float:
+    """Bits of all rows as texts that NULs fill up; infinite where they are none."""
+    part = table.cells[:, at : at + size]
+    zero = part == 0
+    if (zero[:, :-1] & ~zero[:, 1:]).any():
+        return float("inf")
+    different = np.unique(part, axis=0)
+    letters = int((different != 0).sum())
+    longest = int((different != 0).sum(axis=1).max())
+    if longest < 3:
+        return float("inf")
+    alphabetic = ((different >= 48) & (different < 58)) | ((different | 32) >= 97) & ((different | 32) < 123)
+    if alphabetic.sum() * 10 < letters * 6:
+        return float("inf")
+    codes, _ = table.joined(at, size)
+    costs = [entropy(codes)]
+    for order, first in table.groupings.values():
+        steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
+        costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(len(different) + 1) + 3)
+    news = sum(table.distinct[column] - 1 for column in range(at, at + size))
+    return float(min(costs) + 5.0 * news + len(different) * 3 - min(1.2 * (news + longest), 40.0))

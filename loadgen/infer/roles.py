@@ -1,0 +1,183 @@
+"""What a field is for, by what its values do: the role, how sure that is, and the evidence in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.infer.samples import Context, Table
+from loadgen.infer.tiling import Piece
+
+__all__ = ["Verdict", "judge"]
+
+CHANNELS = frozenset([*range(15), *range(36, 65, 4), *range(100, 145, 4), *range(149, 178, 4)])
+SUBSERVICES = 23
+MASKED = ("capability", "subscribe", "unsubscribe")
+Signed = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    role: str
+    type: str
+    confidence: float  # 0 to 1
+    evidence: str
+
+
+def _signed(values: NDArray[np.uint64], size: int) -> Signed:
+    shift = np.int64(64 - 8 * size)
+    out: Signed = values.view(np.int64) << shift >> shift
+    return out
+
+
+def _steps(table: Table, values: Signed, name: str) -> Signed:
+    order, first = table.groupings[name]
+    ordered = values[order]
+    out: Signed = (ordered[1:] - ordered[:-1])[~first[1:]]
+    return out
+
+
+def _is_mask(table: Table, values: NDArray[np.uint64], size: int, context: Context) -> str | None:
+    if size not in (4, 8):
+        return None
+    top = int(values.max())
+    if top >= 1 << SUBSERVICES or top < 2:
+        return None
+    different = [int(value) for value in np.unique(values) if value]
+    if context.masks and all(any(value & ~mask == 0 for mask in context.masks) for value in different):
+        several = sum(value.bit_count() > 1 for value in different)
+        if several * 2 >= len(different) and len(different) <= 32:
+            return "bits among those that a capability offers"
+    if context.name and context.name.startswith(MASKED):
+        return "bits 0 to 22 in a message about subservices"
+    several = sum(value.bit_count() > 2 for value in different)
+    widest = max(different, key=int.bit_count)
+    if 1 < len(different) <= 12 and several * 2 > len(different) and all(v & ~widest == 0 for v in different):
+        return "few values, each with some of the same bits, all below bit 23"
+    return None
+
+
+def _sequence(table: Table, values: Signed) -> tuple[str, float, str] | None:
+    """Numbers that go on in their session, or device by device."""
+    for name in ("session", "device", "pair", "two devices", "group"):
+        if name not in table.groupings:
+            continue
+        steps = _steps(table, values, name)
+        if len(steps) < 3 or (steps < 0).mean() > 0.02 or (steps > 0).mean() < 0.5:
+            continue
+        if name == "session" and (steps == 0).mean() < 0.02:
+            step, times = max(zip(*np.unique(steps, return_counts=True), strict=True), key=lambda pair: pair[1])
+            if times >= 0.5 * len(steps) and step <= 4:
+                return "sequence", 0.95, f"one more each time in its session ({times} of {len(steps)} steps)"
+        if name == "session" and len(np.unique(values)) * 3 < len(values):
+            continue
+        where = "in its session" if name == "session" else "for the same device"
+        return "counter", 0.85, f"never goes back {where} ({len(steps)} steps)"
+    return None
+
+
+def _is_age(table: Table, values: Signed) -> str | None:
+    """Ages grow as time goes on, as long as nothing new is heard."""
+    for name in ("pair", "two devices", "device"):
+        if name not in table.groupings:
+            continue
+        order, first = table.groupings[name]
+        steps = _steps(table, values, name)
+        passed = (table.ns[order][1:] - table.ns[order][:-1])[~first[1:]]
+        for unit in (1_000_000_000, 1_000_000):
+            whole = passed // unit
+            later = whole >= 2
+            if later.sum() >= 8:
+                same = (np.abs(steps[later] - whole[later]) <= 1 + whole[later] // 100).mean()
+                if same >= 0.3:
+                    return f"grows as time passes for the same device ({same:.0%} of {int(later.sum())} steps)"
+    return None
+
+
+def _loudness(table: Table, values: Signed, distinct: int) -> tuple[str, float, str] | None:
+    low, high = int(values.min()), int(values.max())
+    inside = ((values >= -100) & (values <= -15)) | (values == 0) | (values == -128) | (values == 127)
+    level = values[(values >= -110) & (values <= -10)]
+    if inside.mean() < 0.97 or len(level) * 2 < len(values) or distinct < 3:
+        return None
+    if level.mean() < -84 and level.max() <= -75 and level.min() >= -106:
+        return "noise", 0.7, f"{low} to {high}, as noise in dBm is"
+    return "rssi", min(0.95, 0.6 + distinct / 40), f"{low} to {high}, as RSSI in dBm is"
+
+
+def judge(table: Table, piece: Piece, context: Context, loud: Signed | None = None) -> Verdict:
+    """The verdict on a field. `loud`: RSSI of the same rows, where that is known."""
+    n, size = len(table), piece.size
+    sure = n / (n + 6.0)
+    if piece.kind == "constant":
+        cells = table.cells[0, piece.at : piece.at + size]
+        role = "constant" if cells.any() else "padding"
+        kind = f"u{8 * size}" if size in (1, 2, 4, 8) and cells.any() else "bytes" if cells.any() else "pad"
+        return Verdict(role, kind, sure, f"{cells.tobytes().hex()} in all {n}")
+    different = table.joined(piece.at, size)[1]
+    if piece.kind == "mac":
+        rows = {row.tobytes() for row in np.unique(table.cells[:, piece.at : piece.at + 6], axis=0)}
+        known = sum(row in context.macs for row in rows)
+        evidence = f"{len(rows)} addresses of {len({row[:3] for row in rows})} makers, {known} known from elsewhere"
+        return Verdict("mac", "mac", max(sure, 0.95 if known * 2 >= len(rows) else 0.0), evidence)
+    if piece.kind == "ipv4":
+        return Verdict("ipv4", "ipv4", 0.9 * sure, f"{different} addresses of private networks")
+    if piece.kind == "text":
+        return Verdict("text", "text", max(sure, 0.8), f"printable, {different} different, filled up with NULs")
+    if piece.kind == "opaque":
+        return Verdict("unknown", "bytes", 0.3 * sure, f"{different} different of {n}, and nothing that explains them")
+    return _number(table, piece, context, loud, different)
+
+
+def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, different: int) -> Verdict:
+    n, size = len(table), piece.size
+    sure = n / (n + 6.0)
+    values = table.numbers(piece.at, size, piece.order)
+    signed = _signed(values, size)
+    kind, low, high = f"u{8 * size}", int(values.min()), int(values.max())
+    asked = [(a, int(b)) for a, b in zip(table.transactions, values, strict=True) if a is not None]
+    if len(asked) * 2 > n and different > 1 and all(a == b for a, b in asked):
+        return Verdict("transaction", kind, sure, f"the header's transaction in all {len(asked)}")
+    if piece.clock is not None:
+        since = "since 1970" if piece.clock.epoch else "of its own"
+        how = "advances with the capture" if piece.clock.good else "lies near the capture"
+        return Verdict(
+            "timestamp", kind, sure if piece.clock.good else 0.85 * sure, f"{piece.clock.unit} {since}, {how}"
+        )
+    if why := _is_mask(table, values, size, context):
+        return Verdict("mask", kind, 0.9, why)
+    if size <= 2 and (heard := _loudness(table, signed, different)) is not None:
+        role, confidence, evidence = heard
+        return Verdict(role, f"i{8 * size}", confidence * max(sure, 0.5), evidence)
+    if size >= 2 and different > 2 and (goes_on := _sequence(table, signed)) is not None:
+        role, confidence, evidence = goes_on
+        return Verdict(role, kind, confidence * sure, evidence)
+    if (
+        signed.min() < 0
+        and size <= 4
+        and abs(int(signed.min())) < 1 << 8 * size - 2
+        and signed.max() < 1 << 8 * size - 2
+    ):
+        kind, low, high = f"i{8 * size}", int(signed.min()), int(signed.max())
+    if different <= 2 or (different <= 16 and different * 4 <= n and size <= 2):
+        return Verdict("enum", kind, 0.7 * sure, f"{different} values in {n}: {low} to {high}")
+    if (
+        size == 1
+        and different <= 32
+        and different * 2 <= n
+        and set(np.unique(values).tolist()) <= CHANNELS
+        and high > 11
+    ):
+        return Verdict("enum", kind, 0.7 * sure, "all of them numbers of channels")
+    if loud is not None and size <= 2 and signed.min() >= 0 and 10 <= signed.max() <= 100 and different > 4:
+        together = float(np.corrcoef(loud.astype(float), signed.astype(float))[0, 1]) if np.ptp(loud) else 0.0
+        if together > 0.5:
+            return Verdict("snr", f"i{8 * size}", 0.8 * sure, f"goes with RSSI (correlation {together:.2f})")
+    if size >= 2 and (why := _is_age(table, signed)):
+        return Verdict("age", kind, 0.8 * sure, why)
+    if size in (2, 4) and loud is not None and different > 8 and low * 4 < high and high < 1 << 8 * size - 4:
+        return Verdict("age", kind, 0.4 * sure, f"{low} to {high} beside an RSSI, up and down")
+    role = "number" if n >= 4 else "unknown"
+    return Verdict(role, kind, 0.5 * sure, f"{different} different in {n}, {low} to {high}")

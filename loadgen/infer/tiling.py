@@ -1,0 +1,162 @@
+"""Columns cut into fields: the tiling under which the rows cost least (`costs`), by dynamic programming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadgen.infer.costs import Clock, address_cost, clock_of, entropy, integer_cost, mac_cost, text_cost
+from loadgen.infer.samples import Context, Table
+
+__all__ = ["Piece", "devices", "tile"]
+
+# What a field costs before any of its values, in bits: rarer things cost more. By bytes, of integers.
+INTEGER = {1: 5.0, 2: 6.0, 4: 7.0, 8: 9.0}
+OTHER_ORDER = 7.0
+UNALIGNED = 1.5
+CONSTANT = 5.0
+MAC = 7.0
+ADDRESS = 8.0
+TEXT = 8.0
+OPAQUE = 18.0
+TEXT_SIZES = frozenset({4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64})
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One field of a tiling."""
+
+    at: int
+    size: int
+    kind: str  # constant, integer, mac, ipv4, text, opaque; count and length: what the structure says
+    order: str
+    cost: float
+    clock: Clock | None = None
+
+
+def _integers(table: Table, at: int) -> Iterator[Piece]:
+    for size, price in INTEGER.items():
+        if at + size > table.width:
+            break
+        varies = [table.distinct[i] > 1 for i in range(at, at + size)]
+        if not any(varies):
+            continue
+        for order in ("big", "little") if size > 1 else (table.order,):
+            top = range(at, at + size) if order == "big" else range(at + size - 1, at - 1, -1)
+            cost = price + (UNALIGNED if (table.offset + at) % min(size, 4) else 0.0)
+            cost += OTHER_ORDER if order != table.order else 0.0
+            if not table.distinct[top[-1]] > 1:
+                cost += 4.0  # the lowest byte never changes
+            clock = clock_of(table, at, size, order)
+            bits = integer_cost(table, at, size, order)
+            if clock is not None:
+                bits = min(bits, clock.bits) - (8.0 if clock.good or clock.epoch else 0.0)
+            elif size > 1 and not varies[top[0] - at] and table.cells[0, top[0]]:
+                negative = table.cells[0, top[0]] == 255 and bool((table.cells[:, top[1]] >= 128).all())
+                cost += 0.0 if negative else 6.0  # a constant stands in front of something smaller
+            yield Piece(at, size, "integer", order, cost + bits, clock)
+
+
+def _texts(table: Table, at: int) -> Iterator[Piece]:
+    if not table.printable[at] or not (table.cells[:, at] != 0).any():
+        return
+    end = at
+    while end < table.width and table.printable[end] and end - at < 256:
+        end += 1
+        size = end - at
+        if size < 4 or (size > 64 and size % 8):
+            continue
+        # It ends where something else begins, or where all of it is NUL.
+        goes_on = end < table.width and table.printable[end] and (table.cells[:, end] != 0).any()
+        if size not in TEXT_SIZES and goes_on and (table.cells[:, end - 1] != 0).any():
+            continue
+        bits = text_cost(table, at, size)
+        if bits == float("inf"):
+            break
+        yield Piece(at, size, "text", table.order, TEXT + (0.0 if size in TEXT_SIZES else 3.0) + bits)
+
+
+def _opaque(table: Table, at: int) -> Iterator[Piece]:
+    """Bytes of which nothing is known."""
+    for size in range(3, min(table.width - at, 64) + 1):
+        if table.distinct[at] == 1 or table.distinct[at + size - 1] == 1:
+            continue
+        codes, kinds = table.joined(at, size)
+        varying = sum(table.distinct[i] > 1 for i in range(at, at + size))
+        bits = entropy(codes) + kinds * 8.0 * varying
+        yield Piece(at, size, "opaque", table.order, OPAQUE + (0.0 if size % 4 == 0 else 2.0) + bits)
+
+
+def _pieces(table: Table, at: int, context: Context) -> Iterator[Piece]:
+    if table.distinct[at] == 1:
+        end = at
+        while end < table.width and table.distinct[end] == 1:
+            end += 1
+            yield Piece(at, end - at, "constant", table.order, CONSTANT + 0.05 * (end - at))
+    yield from _integers(table, at)
+    if at + 6 <= table.width:
+        constant = all(table.distinct[i] == 1 for i in range(at, at + 6))
+        if not constant or table.cells[0, at : at + 6].tobytes() in context.macs:
+            bits = mac_cost(table, at, context.macs)
+            uneven = UNALIGNED if (table.offset + at) % 2 else 0.0
+            if bits < float("inf"):
+                yield Piece(at, 6, "mac", table.order, MAC + uneven + (bits if not constant else -8.0))
+    if at + 4 <= table.width:
+        constant = all(table.distinct[i] == 1 for i in range(at, at + 4))
+        if not constant or table.cells[0, at : at + 4].tobytes() in context.addresses:
+            bits = address_cost(table, at, context.addresses)
+            if bits < float("inf"):
+                yield Piece(at, 4, "ipv4", table.order, ADDRESS + (bits if not constant else -4.0))
+    yield from _texts(table, at)
+    yield from _opaque(table, at)
+
+
+def tile(table: Table, context: Context, given: Sequence[Piece] = ()) -> list[Piece]:
+    """The cheapest tiling that has the given pieces."""
+    if not len(table) or not table.width:
+        return []
+    fixed = {piece.at: piece for piece in given}
+    taken = {piece.at + i for piece in given for i in range(piece.size)}
+    best: list[tuple[float, Piece | None]] = [
+        (0.0 if end == 0 else float("inf"), None) for end in range(table.width + 1)
+    ]
+    for at in range(table.width):
+        here = best[at][0]
+        if here == float("inf"):
+            continue
+        if at in fixed:
+            pieces: Iterator[Piece] = iter([fixed[at]])
+        elif at in taken:
+            continue
+        else:
+            pieces = _pieces(table, at, context)
+        for piece in pieces:
+            end = at + piece.size
+            if at not in fixed and any(i in taken for i in range(at, end)):
+                continue
+            if here + piece.cost < best[end][0]:
+                best[end] = here + piece.cost, piece
+    out: list[Piece] = []
+    end = table.width
+    while end > 0:
+        last = best[end][1]
+        assert last is not None
+        out.append(last)
+        end = last.at
+    return out[::-1]
+
+
+def devices(table: Table, pieces: list[Piece]) -> None:
+    """Group a table's rows by the MAC addresses in them, so that numbers may go on device by device."""
+    macs = [piece for piece in pieces if piece.kind == "mac"]
+    if not macs:
+        return
+    first, _ = table.joined(macs[0].at, 6)
+    table.group_by("device", first)
+    both = np.unique(table.group * (int(first.max()) + 1) + first, return_inverse=True)[1].astype(np.int64)
+    table.group_by("pair", both)
+    if len(macs) > 1:
+        second, kinds = table.joined(macs[1].at, 6)
+        table.group_by("two devices", np.unique(first * kinds + second, return_inverse=True)[1].astype(np.int64))
