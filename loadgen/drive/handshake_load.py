@@ -11,6 +11,7 @@ from typing import Protocol
 from OpenSSL import SSL
 
 from loadgen.drive.equipment import Equipment
+from loadgen.measure.waits import FIRST, FIRST_FAILED
 from loadgen.scenario.schedule import RateStage, Share
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
@@ -224,6 +225,10 @@ class HandshakeLoad:
     def ended(self, handshake: Handshake, *, orderly: bool) -> None:
         """It was completed, or has failed."""
         self._recorder.count("handshakes.completed" if orderly else "handshakes.failed")
-        if not self._paced:
-            due_ns, now = handshake.due_ns + self._to_unix_ns, self._clock()
-            self._recorder.went_on("handshake", handshake.stage, due_ns, now + self._to_unix_ns)
+        if self._paced:
+            return
+        due_ns, now = handshake.due_ns + self._to_unix_ns, self._clock()
+        self._recorder.went_on("handshake", handshake.stage, due_ns, now + self._to_unix_ns)
+        if handshake.index < self.at_once:
+            what = FIRST if orderly else FIRST_FAILED
+            self._recorder.wait(what + "handshake", handshake.stage, due_ns, now - handshake.due_ns)

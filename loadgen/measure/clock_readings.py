@@ -20,7 +20,8 @@ class ClockReading(msgspec.Struct, frozen=True):
     Attributes:
         wlc: its address.
         sessions: that brought notifications; corrected: of those, whose durations are corrected.
-        offset_ns: how far it is ahead of ours, give or take `uncertainty_ns`; by the session that tells it best.
+        offset_ns: how far it is ahead of ours, give or take `uncertainty_ns`; by the session that tells it best, and
+            rather one that is corrected: an address may be that of several machines.
         drift_ppb: how fast it gains on ours, in ns a second, give or take `drift_uncertainty_ppb`; None: not known.
         steps: how often it was set meanwhile.
     """
@@ -71,7 +72,7 @@ def merged(parts: Iterable[Clocks]) -> Clocks:
         again += 1
         again_corrected += bool(known.corrected and reading.corrected)
         best[reading.wlc] = msgspec.structs.replace(
-            min(known, reading, key=lambda each: each.uncertainty_ns),
+            min(known, reading, key=lambda each: (not each.corrected, each.uncertainty_ns)),
             sessions=known.sessions + reading.sessions,
             corrected=known.corrected + reading.corrected,
             steps=max(known.steps, reading.steps),
@@ -108,7 +109,7 @@ class OfWlcs:
     ) -> None:
         """Args: wlc: a number of the one that each session is with."""
         self._wlc, self._offset, self._uncertainty = wlc, offset, uncertainty
-        order = np.lexsort((uncertainty, wlc))
+        order = np.lexsort((uncertainty, ~corrected, wlc))
         self.best = order[np.flatnonzero(np.diff(wlc[order], prepend=-1))]
         wlcs = int(wlc.max(initial=-1)) + 1
         self._sessions, self._corrected, self._steps = (np.zeros(wlcs, np.int64) for _ in range(3))

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from loadgen.measure.clock_readings import Clocks, OfWlcs
 from loadgen.measure.drift import SLEW_PER, Drift
 from loadgen.measure.grain import Grain
+from loadgen.measure.growth import Growth
 from loadgen.measure.leasts import Leasts
 from loadgen.measure.stages import Int64s
 from loadgen.measure.stamps import FAR_NS, Stamps
@@ -62,6 +63,7 @@ class PeerClocks:
         # A clock is ahead by no less than the negative of the least raw duration.
         self._leasts = Leasts(rows)
         self._grain = Grain(rows)
+        self._growth = Growth(rows)
         # And by no more than this: as it was at time 0, had it been found then; now it is that and `_slewed`. So with
         # the bound by which round trips are compared.
         self._most = np.full(rows, FAR_NS)
@@ -104,6 +106,7 @@ class PeerClocks:
     def set_up(self, row: int, asked_ns: int, answered_ns: int) -> None:
         """A session begins; this is the round trip of its subscription."""
         self._let_go(np.array([row]))
+        self._growth.end(np.array([row]))
         self._leasts.begin(row)
         self._grain.begin(row)
         self._most[row] = FAR_NS
@@ -201,6 +204,7 @@ class PeerClocks:
         if np.count_nonzero(less):
             self._learn_least(rows[less], least[less])
         self._leasts.seen_ns[rows] = now_ns
+        self._growth.take(rows, least, now_ns)
         if self._claims:
             self._try_claims(rows, least)
         if self._waiting:
@@ -228,6 +232,7 @@ class PeerClocks:
             self._learn(rows, raw, raw, (done_ns,), back)
         else:
             self._leasts.seen_ns[row] = done_ns
+            self._growth.take_one(row, raw_ns, done_ns)
         offset = self.offset_of(row)
         return offset if raw_ns + offset >= 0 else self._by_itself(row, raw_ns)
 
@@ -345,6 +350,7 @@ class PeerClocks:
                 if known >= FAR_NS:
                     self._correct_on_trial(row, most)
                 continue
+            self._growth.spoken_for(row)
             if most - slewed < self._most[row]:
                 self._most[row], self._once[row] = most - slewed, known >= FAR_NS
         if told.size:
@@ -413,6 +419,7 @@ class PeerClocks:
         self._leaps -= int(np.count_nonzero(self._leap[rows]))
         self._leap[rows] = False
         self._leasts.put(rows, least)
+        self._growth.begin(rows)
 
     def _step(self, rows: Int64s) -> None:
         self._steps[rows] += 1
@@ -469,18 +476,18 @@ class PeerClocks:
         )
         raw = found.uncorrected  # shown as they came, though their clocks may be anywhere in the range
         lone, lone_ns = self._doubts(rows)
-        lone_ns = max(lone_ns, self._lone_ns)
         apart = _most_of(uncertainty[corrected])
+        overstated = max(_most_of(self._overstated[rows]), self._growth.most_ns(rows))
         return Clocks(
             wlcs=len(found.best),
             corrected=len(found.best) - len(raw),
             unsteady=int(np.count_nonzero(steps > _MOST_STEPS)),
-            less_ns=max(apart, _most_of((grain - lowest)[raw]), _most_of(self._overstated[rows])),
-            more_ns=max(apart, _most_of((highest + grain)[raw])) + self._held_ns + lone_ns,
+            less_ns=max(apart, _most_of((grain - lowest)[raw]), overstated),
+            more_ns=max(apart, _most_of((highest + grain)[raw])) + self._held_ns + max(lone_ns, self._lone_ns),
             readings=readings,
             held_ns=self._held_ns,
             lone=self._lone + lone,
-            lone_ns=lone_ns,
+            lone_ns=max(lone_ns, self._lone_ns),
         )
 
 

@@ -14,7 +14,7 @@ from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.histogram import Bins, Filled
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
-from loadgen.measure.waits import WENT_ON, Waited, Waits
+from loadgen.measure.waits import OUTLASTED, WENT_ON, Waited, Waits
 
 _GATHERED_ROWS = 4096
 
@@ -112,8 +112,11 @@ class Recorder:
         """What was begun in a stage has ended: note for how long it went on after that. Of loads in which the next of
         it is not begun before that.
         """
-        if stage not in OUTSIDE and (over_ns := done_ns - self.stages.end_ns(stage)) > 0:
-            self._waits_of(stage, WENT_ON + what).add_one(due_ns, over_ns)
+        if stage in OUTSIDE:
+            return
+        for name, stages in ((WENT_ON, 1), (OUTLASTED, 2)):
+            if (over_ns := done_ns - self.stages.end_ns(stage, stages)) > 0:
+                self._waits_of(stage, name + what).add_one(due_ns, over_ns)
 
     def _waits_of(self, stage: str, what: str) -> Waits:
         key = (stage, what)

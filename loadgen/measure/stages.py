@@ -68,9 +68,9 @@ class StageClock:
         """When a stage began."""
         return self._starts_ns[self._names.index(stage)]
 
-    def end_ns(self, stage: str) -> int:
-        """When the next one began, or will."""
-        following = self._names.index(stage) + 1
+    def end_ns(self, stage: str, stages: int = 1) -> int:
+        """When the next one began, or will. Args: stages: so many, from this one on, are over then."""
+        following = self._names.index(stage) + stages
         return self._starts_ns[following] if following < len(self._names) else NEVER_NS
 
     def at(self, time_ns: int) -> str:

@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 
 # Before the name of what waits: for how long it went on after the end of its stage.
 WENT_ON = "beyond "
+# And after the end of the stage behind it: nothing of that had this place, then.
+OUTLASTED = "beyond the next "
+# The first one of each place, for which a target with a queue takes less time than for all that follow; completed and
+# failed.
+FIRST, FIRST_FAILED = "first ", "first failed "
 # Slots of due times, from the start of a stage. They are 17 ms long at first, and twice as long when they run out: how
 # long a stage will be is not known everywhere.
 SLOTS = 64

@@ -24,7 +24,7 @@ def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
         lines.append(f"durations of notifications may be {held} longer, if that was held which was taken for a clock")
     if says_less:
         less = format_duration(clocks.less_ns)
-        why = "a clock was set before that was known, or a wrong time was taken for that"
+        why = "a clock was set or stood still before that was known, or a wrong time was taken for that"
         lines.append(f"durations of notifications may be {less} less, if {why}")
     if clocks.lone:
         alone = "reads of notifications that alone have a WLC's clock further ahead"
@@ -64,6 +64,9 @@ def _line(reading: ClockReading) -> str:
     if reading.steps:
         parts.append(f"was set {reading.steps:,} times" if reading.steps > 1 else "was set once")
     told = ", ".join(parts)
+    if 0 < reading.corrected < reading.sessions:
+        some = f"in {reading.corrected:,} of {reading.sessions:,} sessions, and only there"
+        return f"{told}, {some}: durations of notifications are corrected as for a clock"
     if reading.corrected:
         return f"{told}: durations of notifications are corrected as for a clock"
     return f"{told}: not corrected" if _apart(reading) else told

@@ -336,7 +336,8 @@ def came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Short
     nothing = counters.get("echo.dropped", 0) + counters.get("echo.unanswered", 0)
     due = counters.get("echo.due", 0)
     if nothing > due * TOLERANCE and not {"echo.dropped", "echo.unanswered"} & {*asked.judged}:
-        yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered", True, _UNJUDGED)
+        unasked = f", {counters['echo.dropped']:,} of them not asked" if counters.get("echo.dropped") else ""
+        yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered{unasked}", True, _UNJUDGED)
 
 
 def _refused(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:

@@ -22,7 +22,7 @@ from loadgen.measure.names import (
     WLC_COUNTERS,
 )
 from loadgen.measure.stages import NO_STAGE
-from loadgen.measure.waits import WENT_ON, Waited, growth_ns, went_on_ns
+from loadgen.measure.waits import FIRST, FIRST_FAILED, OUTLASTED, WENT_ON, Waited, growth_ns, went_on_ns
 from loadgen.results.health import WorkerHealth
 from loadgen.results.result import StageResult
 from loadgen.units import NS_PER_S
@@ -33,6 +33,8 @@ _STAGE_RATES = (
     ("notify.received_per_s", "notify.latency", "received"),
     ("handshake.completed_per_s", "handshake.service", "handshake"),
 )
+# Of places that are always taken: where fewer follow the first ones, and not one at each, these count as well.
+_LEAST_AFTER_FIRST = 10
 # With fewer, what a worker takes once weighs more than its sessions.
 _MIN_SESSIONS = 100
 _DONE = {"notify.lag": "notify.sent", "notify.latency": "notify.received", "handshake.service": "handshakes.completed"}
@@ -223,10 +225,27 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
             # From when each place was free for it until what was begun there last has ended.
             length_ns += _went_on_ns(merger, what, span, told_ns)
             if span.before is not None:
-                length_ns -= _went_on_ns(merger, what, span.before, span.before.length_ns)
+                taken_ns = _went_on_ns(merger, what, span.before, span.before.length_ns)
+                length_ns -= max(0.0, taken_ns - _per_place_ns(merger, OUTLASTED + what, span.before))
+                continue
+            # Or, as nothing was begun before, from when its first one has ended: a target with a queue had none then.
+            first, first_ns = _first_round(merger, what, span)
+            if told - first >= min(span.places, _LEAST_AFTER_FIRST):
+                count -= first
+                length_ns -= first_ns
         if count and length_ns > 0:
             rates[rate] = count * NS_PER_S / length_ns
     return rates
+
+
+def _first_round(merger: Merger, what: str, span: StageSpan) -> tuple[int, float]:
+    """Of the first ones of all places: how many were completed, and how long they took, as a mean over places."""
+    took_ns = sum(_per_place_ns(merger, first + what, span) for first in (FIRST, FIRST_FAILED))
+    return sum(sum(waited.counts) for waited in merger.waits(FIRST + what, span.name)), took_ns
+
+
+def _per_place_ns(merger: Merger, what: str, span: StageSpan) -> float:
+    return sum(sum(waited.sums) for waited in merger.waits(what, span.name)) / span.places
 
 
 def _went_on_ns(merger: Merger, what: str, span: StageSpan, length_ns: int) -> float:

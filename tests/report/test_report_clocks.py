@@ -25,7 +25,7 @@ BACK_LINE = (
     "drift not known, was set once"
 )
 LESS = (
-    "durations of notifications may be 2.00 s less, if a clock was set before that was known, "
+    "durations of notifications may be 2.00 s less, if a clock was set or stood still before that was known, "
     "or a wrong time was taken for that"
 )
 

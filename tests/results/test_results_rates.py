@@ -14,7 +14,7 @@ from loadgen.measure.merge import Merger
 from loadgen.measure.moments import Moments
 from loadgen.measure.recorder import Interval, Recorder
 from loadgen.measure.stages import AFTER
-from loadgen.measure.waits import FINEST, SLOTS, Waited, Waits, growth_ns, stayed_ns, typical_ns
+from loadgen.measure.waits import FINEST, FIRST, SLOTS, Waited, Waits, growth_ns, stayed_ns, typical_ns
 from loadgen.results.figures import StageSpan, backlog_growth_ns, make_rates, make_stages
 
 MS, S = 10**6, 10**9
@@ -351,6 +351,8 @@ def closed_loop(places: int, length_s: float, takes: Takes, warmup_s: float = 0.
         recorder.record("handshake.service", 7, stage)
         recorder.wait("handshake", stage, due, done - due)
         recorder.went_on("handshake", stage, due, done)
+        if number <= places:
+            recorder.wait(FIRST + "handshake", stage, due, done - due)
         heapq.heappush(free, (done, place))
     merger = Merger()
     merger.add("mse-0", recorder.take(0))
@@ -379,9 +381,25 @@ def test_as_fast_as_it_goes_is_that_however_long_each_takes(seed: int) -> None:
     assert closed_loop(32, 10, takes, 1.0) == pytest.approx(160, rel=0.03)
 
 
+@pytest.mark.parametrize("warmup_s", [0.0, 5.0])
+@pytest.mark.parametrize(("places", "length_s", "per_s"), [(64, 6, 20), (64, 2, 20), (16, 6, 100), (200, 5, 50)])
+def test_as_fast_as_it_goes_a_target_with_a_queue_does_what_it_does(
+    places: int, length_s: float, per_s: int, warmup_s: float
+) -> None:
+    """One after the other: the first ones meet no queue, and all others one of as many as there are places."""
+    free = START_NS
+
+    def takes(_: int, at: int) -> int:
+        nonlocal free
+        free = max(free, START_NS + at) + S // per_s
+        return free - START_NS - at
+
+    assert closed_loop(places, length_s, takes, warmup_s) == pytest.approx(per_s, rel=0.01)
+
+
 def test_as_fast_as_it_goes_one_that_is_very_late_is_a_tail() -> None:
     takes: Takes = lambda number, _: 30 * S if number == 159 else 100 * MS  # noqa: E731
-    assert closed_loop(4, 4, takes) == pytest.approx(160 / 4.1)  # the length of one more, and not of 30 s
+    assert closed_loop(4, 4, takes) == pytest.approx(156 / 4.0)  # the length of one more, and not of 30 s
 
 
 def test_columns_are_sums_like_single_ones() -> None:

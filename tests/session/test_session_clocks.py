@@ -702,3 +702,53 @@ def test_a_clock_that_ntp_puts_back_is_noticed_by_its_times() -> None:
     assert found.clocks.less_ns == pytest.approx(300 * NS_PER_MS, rel=0.01)
     assert found.metrics["notify.latency"].max == pytest.approx(300 * NS_PER_MS, rel=0.01)
     assert any("durations of notifications may be 300 ms less" in line for line in clock_lines(found.clocks))
+
+
+def stops(after_s: int) -> Callable[[int], int]:
+    """A clock that stands still from then on."""
+    return lambda now_ns: min(0, BEGIN_NS + after_s * NS_PER_S - now_ns)
+
+
+@pytest.mark.parametrize(
+    "ahead_ns",
+    [
+        stops(0),
+        stops(4),
+        lambda now_ns: -now_ns - TO_UNIX_NS,  # always 0
+        lambda now_ns: (BEGIN_NS - now_ns) // 20,  # loses 5 %
+    ],
+)
+@pytest.mark.parametrize("echo_ns", [15 * NS_PER_S, 4 * NS_PER_S])
+def test_what_a_clock_that_loses_makes_of_durations_fails_nothing(ahead_ns: Callable[[int], int], echo_ns: int) -> None:
+    """As long as no question was answered since, nobody can tell; once one was, by how much too long some were."""
+    found = measured([Wlc(ahead_ns)], seconds=10, echo_ns=echo_ns)
+    shown = found.metrics["notify.latency"].p99
+    assert shown - found.clocks.less_ns <= 5 * NS_PER_MS, (shown, found.clocks)
+
+
+def test_a_growth_that_an_echo_has_spoken_for_was_one() -> None:
+    """A queue that only grows, with echoes in it: nothing of that can have been the clock's."""
+    wlc = Wlc(stretch=lambda now_ns: (now_ns - BEGIN_NS) // 10)
+    found = measured([wlc], seconds=20, echo_ns=2 * NS_PER_S)
+    assert found.clocks.less_ns <= 400 * NS_PER_MS  # since the last of them
+    assert found.metrics["notify.latency"].p99 > 1.5 * NS_PER_S
+    assert_true(found, 20 * NS_PER_MS)
+
+
+def test_what_was_late_and_is_not_any_more_was_late() -> None:
+    wlc = Wlc(stretch=lambda now_ns: max(0, 2 * NS_PER_S - abs(now_ns - BEGIN_NS - 5 * NS_PER_S) * 4 // 5))
+    found = measured([wlc], seconds=10, echo_ns=15 * NS_PER_S)
+    assert found.clocks.less_ns < NS_PER_MS
+    assert found.metrics["notify.latency"].max > 1.5 * NS_PER_S
+
+
+def test_the_growth_of_a_session_that_is_over_is_in_what_was_shown() -> None:
+    clocks = PeerClocks(["192.0.2.1:16113"])
+    clocks.set_up(0, BEGIN_NS, BEGIN_NS + NS_PER_MS)
+    for number in range(300):
+        now_ns = BEGIN_NS + number * 10 * NS_PER_MS
+        clocks.correct(np.array([0]), None, np.array([now_ns - BEGIN_NS]), (now_ns,), np.array([BEGIN_NS]))
+    grown_ns = clocks.survey().less_ns
+    assert grown_ns > 2.4 * NS_PER_S
+    clocks.set_up(0, BEGIN_NS + 9 * NS_PER_S, BEGIN_NS + 9 * NS_PER_S + NS_PER_MS)
+    assert clocks.survey().less_ns == grown_ns
