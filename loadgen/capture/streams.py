@@ -38,6 +38,10 @@ class Stream:
             raise KeyError(offset)
         return self._times[index]
 
+    def pieces(self) -> list[tuple[int, int]]:
+        """How the bytes came, in order: (offset of a packet's first byte, when it was captured)."""
+        return [*zip(self._offsets, self._times, strict=True)]
+
     def __len__(self) -> int:
         """Bytes that there are."""
         return sum(len(run) for _, run in self.runs)

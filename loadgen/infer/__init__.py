@@ -4,4 +4,5 @@
 - `bodies`: what is in the body of a message: fields, records, elements, from all bodies of its kind.
 - `samples`, `costs`, `tiling`, `roles`: of it, tables of rows; what a reading of columns costs in bits; the cheapest
   tiling of columns by fields; what a field is for.
+- `framing`, `cutting`: where a length lies and what it counts; frames cut out by it, also behind holes.
 """
