@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = [
     *("base", "nmsp", "identity", "capture", "infer", "scenario", "measure", "session", "world", "results"),
     *("compare", "transport"),
-    *("status", "prepare", "drive", "run", "diagnosis", "capacity", "report", "commands"),
+    *("status", "prepare", "drive", "run", "diagnosis", "relay", "capacity", "report", "commands"),
     *("distributed", "distributed.node", "distributed.master", "cli"),
 ]
 BASE = {
@@ -56,6 +56,7 @@ NARROW = {
     "compare": {"base", "measure", "results", "compare"},
     "status": {"base", "nmsp", "status"},
     "prepare": {"base", "nmsp", "identity", "scenario", "measure", "results", "transport", "prepare"},
+    "relay": {"base", "identity", "capture", "transport", "diagnosis", "relay"},
 }
 # Rooms that never share a process.
 APART = {"distributed.master": "distributed.node", "distributed.node": "distributed.master"}
@@ -65,6 +66,7 @@ NEVER = {
     "results": {"trio", "OpenSSL"},
     "drive": {"subprocess"},
     "run": {"OpenSSL"},
+    "relay": {"trio", "subprocess"},
     "distributed": {"trio", "gevent", "locust"},
     "distributed.master": {"trio", "OpenSSL"},
     "distributed.node": {"gevent", "locust"},
@@ -300,13 +302,16 @@ def others_insides(path: Path) -> set[str]:
     return {name[0] for name in names if name[0] != "loadgen" and any(part.startswith("_") for part in name)}
 
 
-def test_the_wall_clock_is_read_at_three_places() -> None:
-    """Everything else is monotonic, and becomes wall-clock time by an anchor; a Locust master has other machines', and
-    the kernel dates packets by it.
+def test_the_wall_clock_is_read_at_four_places() -> None:
+    """Everything else is monotonic, and becomes wall-clock time by an anchor, in a run and in a recording; a Locust
+    master has other machines', and the kernel dates packets by it.
     """
     wall = {"time", "time_ns", "localtime", "gmtime", "ctime"}
     found = [(name_of(path), what) for path in MODULES for _, what in calls_on(path, "time") if what in wall]
-    places = ("loadgen.distributed.master.leader", "loadgen.run.supervisor", "loadgen.transport.waiting")
+    places = (
+        *("loadgen.distributed.master.leader", "loadgen.relay.recording"),
+        *("loadgen.run.supervisor", "loadgen.transport.waiting"),
+    )
     assert found == [(place, "time_ns") for place in places]
 
 

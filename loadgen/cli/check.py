@@ -97,7 +97,8 @@ def wlc(address: str, identity: Path, trust: Path | None, subscribe: str, **opti
 
     host, port = _host_and_port(address)
     trusted = None if trust is None else read_trust(trust)
-    settings = _settings("mse", _load_identity(identity, options), trusted, _mask(subscribe), options)
+    ours = _identity(identity, options)
+    settings = _settings("mse", ours, trusted, _mask(subscribe), options)
     _begin(options, f"as the MSE {settings.identity.mac or identity}, at the WLC {host} port {port}")
     return _end(check_wlc(host, port, settings), options)
 
@@ -113,13 +114,14 @@ def mse(listen: str, identity: Path | None, offer: str, **options: Any) -> int:
 
     Exit code 0: every step passed; 3: one failed, and likely causes were told; 2: bad input.
     """
+    from loadgen.commands.identities import new_wlc
     from loadgen.diagnosis.mse_check import check_mse, listen_at
     from loadgen.transport.address import host_and_port
 
     if options["auth_list"] is None and not options["unauthenticated"]:
         raise InputError(Problem("--auth-list", "a file with the MSE's key hash, or --unauthenticated", "neither"))
     host, port = _host_and_port(listen)
-    ours = _new_wlc() if identity is None else _load_identity(identity, options)
+    ours = new_wlc() if identity is None else _identity(identity, options)
     settings = _settings("wlc", ours, None, _mask(offer), options)
     with listen_at(host, port, options["transport"]) as listener:
         at = host_and_port(listener.getsockname())
@@ -241,25 +243,7 @@ def _duration(text: str) -> int:
         raise InputError(Problem("--timeout", Duration.EXPECTED, repr(text))) from error
 
 
-def _load_identity(path: Path, options: dict[str, Any]) -> Identity:
-    from loadgen.identity.credentials import load_identity, refused_certificates
-    from loadgen.prepare.keys import refused_by_openssl
+def _identity(path: Path, options: dict[str, Any]) -> Identity:
+    from loadgen.commands.identities import usable_identity
 
-    identity = load_identity(path)
-    allows_old = options["old_certificates"] or options["strong_cipher"] == "off"
-    problems = list(refused_certificates(identity, str(path), allows_old=allows_old, remedy="--old-certificates"))
-    problems += refused_by_openssl(identity, str(path))
-    if problems:
-        raise InputError(problems)
-    return identity
-
-
-def _new_wlc() -> Identity:
-    """RSA, because with strong cipher off the key exchange is static RSA."""
-    import secrets
-    from datetime import UTC, datetime
-
-    from loadgen.identity.credentials import new_key, self_signed
-    from loadgen.identity.mac import local_mac
-
-    return self_signed(local_mac(secrets.randbits(48)), new_key("rsa-2048"), datetime.now(UTC))
+    return usable_identity(path, allows_old=options["old_certificates"] or options["strong_cipher"] == "off")

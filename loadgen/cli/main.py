@@ -21,6 +21,7 @@ from loadgen.cli.locust_worker import locust_worker
 from loadgen.cli.metrics import metrics
 from loadgen.cli.plan import plan
 from loadgen.cli.profile import profile
+from loadgen.cli.record import record
 from loadgen.cli.report import report
 from loadgen.cli.run import run
 from loadgen.cli.schema import schema
@@ -49,6 +50,7 @@ cli.add_command(locust_worker)
 cli.add_command(identity)
 cli.add_command(profile)
 cli.add_command(check)
+cli.add_command(record)
 cli.add_command(schema)
 
 

@@ -6,8 +6,9 @@ them is light; they import what they need when they are called. docs/python.md h
 Behind them: `options` (what is asked for, as values) and `source` (from there to a scenario that was read); `runner`,
 `searcher` and `saved` do it, and `onlooker` is whoever is told meanwhile. Commands of the command line, from options to
 an exit code: `showing_run` (`loadgen run`), `showing_search` (`capacity`), `results` (`compare`, `export`), `pairing`
-(`ab`) with `target` (a command that is one), `inquiry` (`status`); `watching` (a run as it goes on), `tracing` (its
-handshakes), `key_log` (the secrets of its tunnels), `advice` (what to try next), `output` (what is printed).
+(`ab`) with `target` (a command that is one), `inquiry` (`status`), `recorder` and `showing_record` (`record`);
+`watching` (a run as it goes on), `tracing` (its handshakes), `key_log` (the secrets of its tunnels), `identities` (that
+options name), `advice` (what to try next), `output` (what is printed).
 """
 
 from __future__ import annotations

@@ -54,3 +54,38 @@ class CapacityOptions(NamedTuple):
     wait: str | None
     results: Path | None
     key_log: Path | None = None
+
+
+class RecordOptions(NamedTuple):
+    """Of a recording.
+
+    Attributes:
+        listen, target: where MSEs dial, and the WLC ("wlc=HOST:PORT").
+        identity: shown to the WLC; wlc_identity: shown to MSEs; None: a new one.
+        trust: authorities of the WLC; None: any will do.
+        demand_certificate, auth_list: what MSEs must show; neither: anybody is let in.
+        key_hash, hash_over: what a list compares, and what is told of certificates.
+        max_size, max_time: when it ends; rotate_size, rotate_time, files: when the next file begins, how many are kept.
+        timeout: how long a session may take to come up, for each side.
+        force: a file that is there may go.
+    """
+
+    listen: str
+    target: str
+    identity: Path
+    out: Path
+    wlc_identity: Path | None = None
+    trust: Path | None = None
+    demand_certificate: bool = False
+    auth_list: Path | None = None
+    key_hash: str = "sha256"
+    hash_over: str = "spki"
+    strong_cipher: bool = True
+    old_certificates: bool = False
+    max_size: str | None = None
+    max_time: str | None = None
+    rotate_size: str | None = None
+    rotate_time: str | None = None
+    files: int | None = None
+    timeout: str = "10s"
+    force: bool = False

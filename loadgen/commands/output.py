@@ -40,6 +40,12 @@ def say(text: str = "", *, nl: bool = True) -> None:
         give_up(error)
 
 
+def announce(text: str) -> None:
+    """Tell whatever program has started us, `loadgen ab` for one; a person reads it on stderr."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        say(text)
+
+
 def _visible(line: str) -> str:
     """Documents of some formats have tabs, and lines that end with a carriage return."""
     body = line.removesuffix("\r")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from loadgen.commands.options import RunOptions
-from loadgen.commands.output import complain, complain_of, display, say
+from loadgen.commands.output import announce, complain, complain_of, display, say
 from loadgen.commands.runner import Addresses, prepare_run, ready
 from loadgen.commands.tracing import STDERR, trace_file
 from loadgen.commands.watching import watching
@@ -27,7 +25,7 @@ def run_scenario(options: RunOptions, *, json: bool, quiet: bool, trace: str | N
 
     def listening(addresses: Addresses) -> None:
         if plan.use is Use.SERVE_WLC and not json:
-            _announce(ready(addresses))
+            announce(ready(addresses))
 
     with (
         trace_file(trace, trace_limit) as file,
@@ -57,9 +55,3 @@ def _in_vain(result: RunResult) -> bool:
     done = any(result.counters.get(name) for name in ("sessions.established", "handshakes.completed"))
     code = result.verdict.exit_code
     return not done and (code == ExitCode.UNREACHABLE or (code == ExitCode.INTERRUPTED and tried))
-
-
-def _announce(text: str) -> None:
-    """Tell whatever program has started us, `loadgen ab` for one; a person reads it on stderr."""
-    if sys.stdout is None or not sys.stdout.isatty():
-        say(text)

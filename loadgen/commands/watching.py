@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from loadgen.commands.onlooker import Onlooker
 from loadgen.commands.output import plainly
 from loadgen.foreign import visible
 from loadgen.measure.progress import Snapshot
 from loadgen.run.supervisor import Watcher
+
+if TYPE_CHECKING:
+    from loadgen.relay.recording import RecordProgress
 
 # Without a terminal: a line this often.
 _LINE_S = 5.0
@@ -42,6 +46,39 @@ def watching(title: str, *, quiet: bool, plain: bool = False) -> Iterator[Onlook
                 lambda snapshot: view.update(terminal.live(snapshot, visible(title)), refresh=True),
                 lambda line: console.print(Text(line)),
             )
+
+
+@contextmanager
+def watching_record(*, quiet: bool) -> Iterator[tuple[Callable[[RecordProgress], None], Callable[[str], None]]]:
+    """The same of a recording: who is shown how far it is, and who is told a line."""
+    if quiet or sys.stderr is None:
+        yield lambda _: None, lambda _: None
+        return
+    from rich.console import Console
+
+    from loadgen.report.recording import progress_line
+
+    console = Console(stderr=True, highlight=False)
+    plainly(console)
+    if not console.is_terminal:
+        last = time.monotonic()
+
+        def show(progress: RecordProgress) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _LINE_S:
+                last = time.monotonic()
+                _log(progress_line(progress))
+
+        yield show, _log
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console, transient=True, auto_refresh=False) as view:
+        yield (
+            lambda progress: view.update(Text(progress_line(progress)), refresh=True),
+            lambda line: console.print(Text(line)),
+        )
 
 
 def _log(line: str) -> None:

@@ -26,6 +26,9 @@ _SPARE_DESCRIPTORS = MOST_STRANGERS + MOST_PARTINGS
 # Two pipes, what it says on stderr, its process: held by the supervisor, plus the far ends while it starts.
 _DESCRIPTORS_PER_WORKER = 8
 
+# Where their number is not known before.
+_MOST_DESCRIPTORS = 1 << 16
+
 
 def descriptors_needed(plan: Plan, workers: int) -> int:
     """File descriptors of the process that needs most of them."""
@@ -67,6 +70,14 @@ def allow_descriptors(plan: Plan, workers: int) -> None:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and wanted > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def allow_all_descriptors() -> None:
+    """As many as this process may have: nobody knows how many peers will come."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def check_memory(expected_bytes: int, available_bytes: int) -> None:

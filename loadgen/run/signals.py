@@ -7,6 +7,7 @@ ends.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,19 @@ def noted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def awaited() -> Iterator[int]:
+    """Within, they interrupt nothing: a descriptor that is given becomes readable."""
+    descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    before = _handle(lambda _number, _frame: os.eventfd_write(descriptor, 1))
+    try:
+        yield descriptor
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(descriptor)
 
 
 def asked() -> bool:
