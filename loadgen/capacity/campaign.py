@@ -14,7 +14,7 @@ from loadgen.capacity.result import DimensionResult, LoadTried, Outcome, Probe, 
 from loadgen.capacity.search import Search, Trial
 from loadgen.measure.books import to_come
 from loadgen.measure.histogram import samples_for
-from loadgen.measure.waits import Growth, Waited, growth_of
+from loadgen.measure.waits import Growth, Waited, growth_of, stayed_ns
 from loadgen.results.asked import Asked, came_to_nothing
 from loadgen.results.faults import faults
 from loadgen.results.health import GeneratorVerdict, Verdict
@@ -24,6 +24,8 @@ from loadgen.units import NS_PER_S, format_duration
 # What the target did, of what was offered; and the most that what is due may wait longer at the end of a hold than at
 # its beginning is the rest of the hold. More is a queue that grows: above the limit an open load measures that.
 _ACHIEVED = 0.99
+# Nor is a run passed of which a stage was late by more than that to its end.
+_STAYED = 0.05
 # What must not happen under a load that holds ("the largest rate with no failures", as RFC 7501 has it), but for a few
 # strays; and the counter of how many it could have happened to. Of notifications that were lost, `to_come` says that.
 _NEVER = {
@@ -134,6 +136,7 @@ class Campaign:
         # That what may not fail is judged by itself, and how much of what an SLO is about there may be, has been said.
         of_slos = {name for slo in settings.slos for name in (slo.name, slo.over) if name}
         self._judged_otherwise = Asked(judged={*_NEVER, *of_slos})
+        self._judges_latency = any(name.endswith(".latency") for name in of_slos)
         self._search = Search(settings.start, settings.maximum, settings.resolution, step=settings.step)
         self._again: Trial | None = None  # the load that is tried once more
         self._evidence: dict[tuple[float, bool], Evidence] = {}  # of loads, for holds as long as a confirmation, or not
@@ -302,6 +305,11 @@ class Campaign:
         if seen.growth_ns > seen.hold_s * NS_PER_S * (1 - _ACHIEVED):
             longer = format_duration(round(seen.growth_ns))
             others.append(f"a growing backlog: at the end of the hold, what was due waited {longer} longer")
+        elif not self._judges_latency:
+            stayed = stayed_ns(seen.waits, _hold_ns(seen))
+            if stayed > _hold_ns(seen) * _STAYED:
+                longer = format_duration(round(stayed))
+                others.append(f"a backlog that stayed: to the end of the hold, what was due waited {longer} longer")
         others += [each.what for each in came_to_nothing(self._judged_otherwise, seen.figures.counters)]
         unjudged = [f"{r.text}: {r.shown}" for r in results if r.status is Status.ERROR]
         if seen.due == 0:

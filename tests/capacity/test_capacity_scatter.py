@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 import pytest
 import test_capacity_evidence as evidence
+from measure_samples import summary
 from test_capacity_evidence import VALID
 
 from loadgen.capacity.campaign import Campaign, Observation, Settings
 from loadgen.capacity.result import DimensionResult, Outcome, Step
 from loadgen.capacity.search import Trial
 from loadgen.measure.waits import Waited, Waits, growth_ns, growth_of
-from loadgen.results.thresholds import Figures
-from loadgen.units import NS_PER_S
+from loadgen.results.thresholds import Figures, parse_thresholds
+from loadgen.units import NS_PER_MS, NS_PER_S
 
 CAPACITY = 200
 
@@ -97,6 +98,33 @@ def test_a_target_that_stands_still_for_as_long_as_a_hold_is_not_flattered() -> 
     limits = [searched(Mood(still=1, every=2), 1, seed).limit for seed in range(24)]
     assert all(limit is not None and limit <= CAPACITY * 1.1 for limit in limits), limits
     assert sorted(limits)[12] == pytest.approx(CAPACITY, rel=0.1)
+
+
+@pytest.mark.parametrize(("slos", "broke"), [((), True), (("handshake.latency.p99 < 10s",), False)])
+def test_a_backlog_that_grew_early_and_stays_breaks_a_load(slos: tuple[str, ...], broke: bool) -> None:
+    """All is done in the end, but for half of a hold nothing was caught up with. How late that may be, an SLO says."""
+    hold_ns, waits = 4 * NS_PER_S, Waits(0)
+    for number in range(400):
+        due = number * NS_PER_S // 100
+        waits.add_one(due, NS_PER_MS + min(max(0, due - NS_PER_S), 300 * NS_PER_MS))
+    late = Observation(
+        offered=100.0,
+        achieved=100.0,
+        figures=Figures(
+            {"handshake.latency": summary(count=400, p99=300 * NS_PER_MS)}, {"handshakes.attempted": 400}, {}, {}
+        ),
+        generator=VALID,
+        start_s=0,
+        hold_s=4,
+        due=400,
+        waits=(waits.waited(),),
+    )
+    campaign = Campaign(settings(hold_ns // NS_PER_S)._replace(slos=parse_thresholds(slos, "slos")))
+    trial = campaign.next()
+    assert trial is not None
+    probe = campaign.tell(trial, late)
+    assert probe.passed is not broke
+    assert any("waited 300 ms longer" in why for why in probe.broke) is broke
 
 
 def test_a_try_that_scatters_says_nothing_and_is_made_again() -> None:
