@@ -4,6 +4,10 @@ From the file to the streams, a module a step; each takes what the one before gi
 
 - `events`: what the last step gives, with and without TLS: `Opened`, `Data`, `Hole`, `Closed` of conversations;
 - `blocks`: what a pcapng file is made of;
+- `packets`: packets of a file, pcap or pcapng, and the key logs inside;
+- `network`, `fragments`: of packets the segments of TCP;
+- `connections`, `directions`: of segments the events of connections;
+- `reading`: all of it in one, from bytes to events; `tally`: what it met and left out;
 - `writing`: the other way, plaintext of tunnels as a pcapng file, packet headers and all;
 - `streams`: events collected: the bytes of each direction, when each came, and where bytes are missing.
 

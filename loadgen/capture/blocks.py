@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
-__all__ = ["BYTE_ORDER_MAGIC", "TLS_KEY_LOG", "Block", "Link", "Option", "block", "option"]
+__all__ = ["BYTE_ORDER_MAGIC", "TLS_KEY_LOG", "Block", "LinkLayer", "Option", "block", "option"]
 
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 # The kind of secrets that is a key log in NSS's format.
@@ -33,7 +33,7 @@ class Option(IntEnum):
     OFFSET = 14
 
 
-class Link(IntEnum):
+class LinkLayer(IntEnum):
     """What packets of an interface begin with."""
 
     NULL = 0

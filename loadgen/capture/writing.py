@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, ip_address
 
-from loadgen.capture.blocks import BYTE_ORDER_MAGIC, Block, Link, Option, block, option
+from loadgen.capture.blocks import BYTE_ORDER_MAGIC, Block, LinkLayer, Option, block, option
 from loadgen.capture.events import Address, How
 
 __all__ = ["TunnelWriter", "file_header"]
@@ -35,7 +35,7 @@ def file_header(*, application: str, interface: str, description: str, comment: 
     section = struct.pack("<IHHq", BYTE_ORDER_MAGIC, 1, 0, -1)
     section += _options({Option.COMMENT: comment, Option.APPLICATION: application})
     # No limit of the length of a packet.
-    described = struct.pack("<HHI", Link.RAW, 0, 0)
+    described = struct.pack("<HHI", LinkLayer.RAW, 0, 0)
     described += _options({Option.NAME: interface, Option.DESCRIPTION: description}, {Option.RESOLUTION: b"\x09"})
     return block(Block.SECTION, section) + block(Block.INTERFACE, described)
 

@@ -1,0 +1,43 @@
+"""A capture's bytes to events, all steps in one."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from loadgen.capture.events import Closed, Data, How, Opened
+from loadgen.capture.reading import events_of
+from loadgen.capture.streams import collect
+from loadgen.capture.writing import TunnelWriter, file_header
+
+BEGAN_NS = 1_800_000_000_123_456_789
+
+
+@pytest.mark.parametrize("size", [1, 1000, 1 << 24])
+@pytest.mark.parametrize("how", [How.FIN, How.RESET])
+def test_what_is_written_is_read(how: How, size: int) -> None:
+    rng = random.Random(f"{how}")
+    ends = (("2001:db8::1", 40001), ("2001:db8::7", 16113))
+    tunnel, ns = TunnelWriter(*ends), BEGAN_NS
+    parts = [file_header(application="a", interface="b", description="c"), tunnel.open(ns, "who")]
+    said: list[tuple[bool, int, bytes]] = []
+    for _ in range(30):
+        ns += rng.randrange(2_000_000)
+        said.append((rng.random() < 0.3, ns, rng.randbytes(rng.choice([1, 5, 300, 32_768]))))
+        parts.append(tunnel.data(*said[-1]))
+    parts += [tunnel.close(True, ns + 1, how), tunnel.close(False, ns + 2, how)]
+    whole = b"".join(parts)
+
+    events = list(events_of(whole[start : start + size] for start in range(0, len(whole), size)))
+    assert [(event.of_client, event.ns, event.data) for event in events if isinstance(event, Data)] == said
+    opened, *_, before, last = events
+    assert isinstance(opened, Opened)
+    assert (opened.conversation.client, opened.conversation.server) == ends
+    assert opened.conversation.began_ns == BEGAN_NS
+    assert isinstance(before, Closed)
+    assert isinstance(last, Closed)
+    assert {(each.of_client, each.how) for each in (before, last)} == {(True, how), (False, how)}
+    assert last.ns == ns + (2 if how is How.FIN else 1)
+    (exchange,) = collect(events)
+    assert bytes(exchange.client.runs[0][1]) == b"".join(data for of_client, _, data in said if of_client)
