@@ -5,4 +5,5 @@
 - `samples`, `costs`, `tiling`, `roles`: of it, tables of rows; what a reading of columns costs in bits; the cheapest
   tiling of columns by fields; what a field is for.
 - `framing`, `cutting`: where a length lies and what it counts; frames cut out by it, also behind holes.
+- `layout_document`: a layout as data, the shape "layout-1"; `layout_reading` and `layout_writing`: frames by it.
 """
