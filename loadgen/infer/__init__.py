@@ -1,9 +1,10 @@
 """From captured streams to a layout: what frames look like, proposed with evidence.
 
 - `frames`: what all steps work on: frames, cut out of streams.
+- `framing`, `cutting`: where a length lies and what it counts; frames cut out by it, also behind holes.
 - `bodies`: what is in the body of a message: fields, records, elements, from all bodies of its kind.
 - `samples`, `costs`, `tiling`, `roles`: of it, tables of rows; what a reading of columns costs in bits; the cheapest
   tiling of columns by fields; what a field is for.
-- `framing`, `cutting`: where a length lies and what it counts; frames cut out by it, also behind holes.
 - `layout_document`: a layout as data, the shape "layout-1"; `layout_reading` and `layout_writing`: frames by it.
+- `shapes`, `shaping`, `pricing`: where a body's parts begin and end; which shapes fit all bodies; what each costs.
 """

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
-import numpy as np
-
+from loadgen.infer.pricing import PRICED, ROWS, given_pieces, is_text, price, slices, thinned
 from loadgen.infer.roles import judge
 from loadgen.infer.samples import Context, Sample, Table, table_of
-from loadgen.infer.tiling import devices, tile
+from loadgen.infer.shapes import Cut, Elements, Place, Records, Run, Shape, cut
+from loadgen.infer.shaping import shapes_of
+from loadgen.infer.tiling import Piece, devices, tile
 
 __all__ = ["BodyFound", "Context", "Sample", "infer_body"]
 
-# Rows that a table is judged by.
-ROWS = 400
+# Bodies that shapes are looked for in, and shapes that are compared.
+SEARCHED = 80
+SHAPES = 24
+DEEPEST = 4
 Node = dict[str, Any]
 
 
@@ -30,31 +34,34 @@ class BodyFound:
     alternatives: list[str] = field(default_factory=list)  # to the structure as a whole
 
 
-def thinned(samples: Sequence[Sample], most: int = ROWS) -> list[Sample]:
-    """Some of many, in stretches: neighbours tell what goes on from one to the next."""
-    if len(samples) <= most:
-        return list(samples)
-    stretch = most // 4
-    starts = [round(i * (len(samples) - stretch) / 3) for i in range(4)]
-    return [sample for start in starts for sample in samples[start : start + stretch]]
+@dataclass(slots=True)
+class _Share:
+    """Bytes with a role, of all that were looked at."""
+
+    known: float = 0.0
+    total: float = 0.0
+
+    def add(self, known: float, total: float) -> None:
+        self.known += known
+        self.total += total
 
 
-def fields_of(table: Table, context: Context) -> list[dict[str, Any]]:
+def _fields(table: Table, context: Context, given: Sequence[Piece]) -> tuple[list[Node], list[Piece]]:
     """The fields of a table's rows."""
-    pieces = tile(table, context)
+    pieces = tile(table, context, given)
     macs = [piece for piece in pieces if piece.kind == "mac"]
     if macs:
         devices(table, macs)
-        pieces = tile(table, context, macs)
+        pieces = tile(table, context, [*given, *macs])
     verdicts = [judge(table, piece, context) for piece in pieces]
     for piece, verdict in zip(pieces, verdicts, strict=True):
         if verdict.role == "rssi" and piece.size == 1:
-            loud = table.cells[:, piece.at].view(np.int8).astype(np.int64)
+            loud = table.numbers(piece.at, 1, "big").astype("uint8").view("int8").astype("int64")
             verdicts = [judge(table, other, context, loud) for other in pieces]
             break
-    out: list[dict[str, Any]] = []
+    out: list[Node] = []
     for piece, verdict in zip(pieces, verdicts, strict=True):
-        found: dict[str, Any] = {
+        found: Node = {
             "name": f"{verdict.role}_{table.offset + piece.at}",
             "at": table.offset + piece.at,
             "size": piece.size,
@@ -63,19 +70,173 @@ def fields_of(table: Table, context: Context) -> list[dict[str, Any]]:
             "confidence": round(verdict.confidence, 2),
             "evidence": verdict.evidence,
         }
-        if piece.size > 1 and piece.kind in ("integer", "fixed") and piece.order != table.order:
+        if piece.size > 1 and piece.order != table.order:
             found["order"] = piece.order
         out.append(found)
+    return out, pieces
+
+
+def _choose(samples: Sequence[Sample], context: Context) -> tuple[Shape, list[str]]:
+    """The shape that costs least of those that fit, and what fits nearly as well."""
+    some = thinned(samples, SEARCHED)
+    shortest = min(len(sample.data) for sample in samples)
+    varies = any(len(sample.data) != shortest for sample in samples)
+    plain = Shape(shortest, (Run(None),) if varies else ())
+    candidates = [plain]
+    if len(samples) > 1 and shortest <= 4096:
+        longest = sorted(samples, key=lambda sample: len(sample.data))
+        bodies = [sample.data for sample in [*some, *longest[:4], *longest[-4:]]]
+        candidates += islice(shapes_of(bodies, context.order), SHAPES)
+    everything = [shape for shape in candidates if all(cut(shape, s.data, 0, len(s.data)) for s in samples)]
+    if len(everything) == 1:
+        return plain, []
+    priced = thinned(samples, PRICED)
+    costs = sorted(((price(shape, priced, context), index) for index, shape in enumerate(everything)))
+    best = everything[costs[0][1]]
+    near = [_describe(everything[index]) for cost, index in costs[1:] if cost < costs[0][0] + 3]
+    return best, near
+
+
+def _describe(shape: Shape) -> str:
+    parts = [f"{shape.fixed} bytes"]
+    for part in shape.parts:
+        if isinstance(part, Run):
+            parts.append("bytes to the end" if part.length is None else f"bytes counted at {part.length.at}")
+        elif isinstance(part, Records):
+            size = f"{part.stride} bytes" if part.stride else "varying length"
+            parts.append(f"records of {size}" + (f" counted at {part.count.at}" if part.count else " to the end"))
+        else:
+            parts.append(f"elements of type u{8 * part.type_size} and length u{8 * part.length_size}")
+    return ", ".join(parts)
+
+
+def _name_at(fields: Sequence[Node], place: Place) -> str:
+    return next(str(found["name"]) for found in fields if found["at"] == place.at)
+
+
+def _groups(samples: Sequence[Sample], pieces: Sequence[Piece]) -> list[int]:
+    """For what is inside of each sample: which device the sample is about."""
+    macs = [piece for piece in pieces if piece.kind == "mac"]
+    numbers: dict[tuple[int, bytes], int] = {}
+    out = []
+    for sample in samples:
+        about = b"".join(sample.data[piece.at : piece.at + 6] for piece in macs[:2])
+        out.append(numbers.setdefault((sample.group, about), len(numbers) + 1))
     return out
+
+
+def _build(samples: Sequence[Sample], context: Context, shape: Shape, share: _Share, weight: float, depth: int) -> Node:
+    """The node of samples that a shape fits. `weight`: how many real ones each of them stands for."""
+    node: Node = {}
+    pieces: list[Piece] = []
+    chosen = thinned(samples, ROWS)
+    weight *= len(samples) / len(chosen)
+    if shape.fixed:
+        table = table_of(chosen, context.order, 0, shape.fixed)
+        node["fields"], pieces = _fields(table, context, given_pieces(shape, context.order))
+        known = sum(found["size"] for found in node["fields"] if found["role"] != "unknown")
+        share.add(known * len(chosen) * weight, shape.fixed * len(chosen) * weight)
+    groups = _groups(chosen, pieces)
+    cuts = [found[1] for sample in chosen if (found := cut(shape, sample.data, 0, len(sample.data))) is not None]
+    fields: list[Node] = node.setdefault("fields", [])
+    for index, part in enumerate(shape.parts):
+        if isinstance(part, Run):
+            _run(fields, index, part, chosen, cuts, share, weight)
+            continue
+        rows = [
+            (kind, row)
+            for sample, found, group in zip(chosen, cuts, groups, strict=True)
+            for (kind, _, _), row in zip(found[index], slices(sample, found[index], group), strict=True)
+        ]
+        if isinstance(part, Elements):
+            node["elements"] = _elements(part, rows, context, share, weight, depth)
+        else:
+            records: Node = {"name": f"records_{index}", "at": "next"}
+            records["count"] = "rest" if part.count is None else {"field": _name_at(fields, part.count)}
+            records["stride"] = part.stride
+            inner = part.shape or _record_shape([row for _, row in rows], context, part.stride or 0, depth)
+            if rows:
+                records["record"] = _build([row for _, row in rows], context, inner, share, weight, depth + 1)
+            else:
+                records["record"] = {}
+            node.setdefault("repeats", []).append(records)
+    if shape.align > 1:
+        node["rest"] = "padding"
+    if not fields:
+        del node["fields"]
+    return node
+
+
+def _record_shape(rows: Sequence[Sample], context: Context, stride: int, depth: int) -> Shape:
+    """Records of one size are tables, or have elements in them."""
+    if rows and depth < DEEPEST:
+        return _choose(thinned(rows, ROWS), context)[0]
+    return Shape(stride)
+
+
+def _run(
+    fields: list[Node], index: int, part: Run, samples: Sequence[Sample], cuts: list[Cut], share: _Share, weight: float
+) -> None:
+    values = [
+        sample.data[start:stop] for sample, found in zip(samples, cuts, strict=True) for _, start, stop in found[index]
+    ]
+    total = sum(len(value) for value in values) * weight
+    text = is_text(values)
+    share.add(total if text else 0, total)
+    sure = len(values) / (len(values) + 6.0)
+    what = "printable" if text else "nothing that explains them"
+    fields.append(
+        {
+            "name": f"text_{index}" if text else f"bytes_{index}",
+            "at": "next",
+            "size": "rest" if part.length is None else {"field": _name_at(fields, part.length)},
+            "role": "text" if text else "unknown",
+            "type": "text" if text else "bytes",
+            "confidence": round(sure if text else 0.3 * sure, 2),
+            "evidence": f"{len(set(values))} different in {len(values)}, {what}",
+        }
+    )
+
+
+def _elements(
+    part: Elements, rows: Sequence[tuple[int, Sample]], context: Context, share: _Share, weight: float, depth: int
+) -> Node:
+    kinds: dict[int, list[Sample]] = {}
+    for kind, row in rows:
+        kinds.setdefault(kind, []).append(row)
+    head = part.type_size + part.length_size
+    share.add(head * len(rows) * weight, head * len(rows) * weight)
+    known = []
+    for kind in sorted(kinds):
+        found = [row for row in kinds[kind] if row.data]
+        value: Node = {}
+        if found and len(found) == len(kinds[kind]):
+            shape = _choose(found, context)[0] if depth < DEEPEST else Shape(0, (Run(None),))
+            value = _build(found, context, shape, share, weight, depth + 1)
+        elif found:
+            value = _build(found, context, Shape(0, (Run(None),)), share, weight, depth + 1)
+        known.append({"id": kind, "name": f"element_{kind}", "value": value})
+    found_elements: Node = {
+        "at": "next",
+        "type": {"size": part.type_size},
+        "length": {"size": part.length_size, "counts": "element" if part.whole else "value"},
+        "known": known,
+    }
+    if part.order != context.order and part.type_size > 1:
+        found_elements["type"]["order"] = part.order
+    if part.length_order != context.order and part.length_size > 1:
+        found_elements["length"]["order"] = part.length_order
+    return found_elements
 
 
 def infer_body(samples: Sequence[Sample], context: Context) -> BodyFound:
     """The structure of the bodies of one kind of message, of which there is at least one, in the capture's order."""
-    chosen = thinned(samples)
-    shortest = min(len(sample.data) for sample in samples)
-    node: Node = {"fields": fields_of(table_of(chosen, context.order, 0, shortest), context)} if shortest else {}
-    if any(len(sample.data) != shortest for sample in samples):
-        node["rest"] = "unknown"
-    known = sum(found["size"] for found in node.get("fields", ()) if found["role"] != "unknown")
-    total = sum(len(sample.data) for sample in samples)
-    return BodyFound(node, known * len(samples) / total if total else 1.0, 1.0)
+    chosen = thinned(samples, 2 * ROWS)
+    # Every other one is held out, where there are enough.
+    used, held = (chosen[::2], chosen[1::2]) if len(chosen) >= 8 else (chosen, chosen)
+    shape, near = _choose(used, context)
+    good = [sample for sample in held if cut(shape, sample.data, 0, len(sample.data)) is not None]
+    share = _Share()
+    kept = [sample for sample in chosen if cut(shape, sample.data, 0, len(sample.data)) is not None]
+    node = _build(kept, replace(context), shape, share, 1.0, 0)
+    return BodyFound(node, share.known / share.total if share.total else 1.0, len(good) / len(held), near)

@@ -117,6 +117,9 @@ def judge(table: Table, piece: Piece, context: Context, loud: Signed | None = No
         kind = f"u{8 * size}" if size in (1, 2, 4, 8) and cells.any() else "bytes" if cells.any() else "pad"
         return Verdict(role, kind, sure, f"{cells.tobytes().hex()} in all {n}")
     different = table.joined(piece.at, size)[1]
+    if piece.kind in ("count", "length"):
+        what = "records" if piece.kind == "count" else "bytes"
+        return Verdict(piece.kind, f"u{8 * size}", max(sure, 0.8), f"the number of {what} that follow, in all {n}")
     if piece.kind == "mac":
         rows = {row.tobytes() for row in np.unique(table.cells[:, piece.at : piece.at + 6], axis=0)}
         known = sum(row in context.macs for row in rows)

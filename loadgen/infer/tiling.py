@@ -10,7 +10,7 @@ import numpy as np
 from loadgen.infer.costs import Clock, address_cost, clock_of, entropy, integer_cost, mac_cost, text_cost
 from loadgen.infer.samples import Context, Table
 
-__all__ = ["Piece", "devices", "tile"]
+__all__ = ["Piece", "devices", "price_of", "tile"]
 
 # What a field costs before any of its values, in bits: rarer things cost more. By bytes, of integers.
 INTEGER = {1: 5.0, 2: 6.0, 4: 7.0, 8: 9.0}
@@ -111,6 +111,11 @@ def _pieces(table: Table, at: int, context: Context) -> Iterator[Piece]:
                 yield Piece(at, 4, "ipv4", table.order, ADDRESS + (bits if not constant else -4.0))
     yield from _texts(table, at)
     yield from _opaque(table, at)
+
+
+def price_of(table: Table, context: Context, given: Sequence[Piece] = ()) -> float:
+    """Bits of the cheapest tiling that has the given pieces."""
+    return sum(piece.cost for piece in tile(table, context, given))
 
 
 def tile(table: Table, context: Context, given: Sequence[Piece] = ()) -> list[Piece]:

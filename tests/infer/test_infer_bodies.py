@@ -57,3 +57,72 @@ def test_fields_in_fixed_places() -> None:
     }
     assert all(0 <= field["confidence"] <= 1 and field["evidence"] for field in found.node["fields"])
     assert found.explained == 1
+
+
+def a_reading(choose: random.Random) -> bytes:
+    return choose.choice(APS) + struct.pack(">bxH", -40 - choose.randrange(50), choose.randrange(600))
+
+
+def test_records_that_a_field_counts() -> None:
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        count = choose.randrange(7)
+        return choose.choice(STATIONS) + bytes([0, count]) + b"".join(a_reading(choose) for _ in range(count))
+
+    node = infer_body(list(bodies(make)), Context()).node
+    assert places(node) == {0: (6, "mac"), 6: (2, "count")}
+    (repeat,) = node["repeats"]
+    assert repeat["count"] == {"field": node["fields"][1]["name"]}
+    assert repeat["stride"] == 10
+    assert places(repeat["record"]) == {0: (6, "mac"), 6: (1, "rssi"), 7: (1, "padding"), 8: (2, "age")}
+
+
+def test_records_within_records() -> None:
+    def station(choose: random.Random) -> bytes:
+        count = choose.randrange(1, 4)
+        return struct.pack(">B6s", count, choose.choice(STATIONS)) + b"".join(a_reading(choose) for _ in range(count))
+
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        count = choose.randrange(1, 5)
+        return struct.pack(">HB", number, count) + b"".join(station(choose) for _ in range(count))
+
+    node = infer_body(list(bodies(make)), Context()).node
+    assert places(node) == {0: (2, "sequence"), 2: (1, "count")}
+    (repeat,) = node["repeats"]
+    assert repeat["stride"] is None
+    assert places(repeat["record"]) == {0: (1, "count"), 1: (6, "mac")}
+    assert repeat["record"]["repeats"][0]["stride"] == 10
+
+
+def test_texts_of_lengths_that_fields_tell() -> None:
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        name = choose.choice([b"corp", b"guest-net", b"eduroam"])
+        user = b"user%d" % choose.randrange(2000)
+        return struct.pack(">6sBB", choose.choice(STATIONS), len(name), len(user)) + name + user
+
+    node = infer_body(list(bodies(make)), Context()).node
+    texts = [field for field in node["fields"] if field["role"] == "text"]
+    lengths = [field["name"] for field in node["fields"] if field["role"] == "length"]
+    assert [text["size"] for text in texts] == [{"field": name} for name in lengths]
+    assert len(texts) == 2
+
+
+def test_elements_in_any_order() -> None:
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        parts = [struct.pack(">HH6s", 4, 6, choose.choice(STATIONS)), struct.pack(">HHI", 7, 4, number)]
+        parts += [struct.pack(">HH", 9, 10) + a_reading(choose) for _ in range(choose.randrange(1, 4))]
+        choose.shuffle(parts)
+        return b"".join(parts)
+
+    elements = infer_body(list(bodies(make)), Context()).node["elements"]
+    assert (elements["type"]["size"], elements["length"]) == (2, {"size": 2, "counts": "value"})
+    known = {one["id"]: places(one["value"]) for one in elements["known"]}
+    assert known[4] == {0: (6, "mac")}
+    assert known[7] == {0: (4, "sequence")}
+    assert known[9][0] == (6, "mac")
+
+
+def test_any_bytes_get_an_answer() -> None:
+    for seed in range(6):
+        noise = list(bodies(lambda choose, *_: choose.randbytes(choose.randrange(60)), 40, seed))
+        assert 0 <= infer_body(noise, Context()).explained <= 1
+    assert infer_body([Sample(b"", BEGAN, 0, of_client=True)], Context()).node == {}

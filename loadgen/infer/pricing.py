@@ -1,0 +1,145 @@
+"""What bodies cost under a shape: the sum over its tables, runs and elements. The shape that costs least is taken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from loadgen.infer.costs import entropy
+from loadgen.infer.samples import Context, Sample, table_of
+from loadgen.infer.shapes import Elements, Part, Place, Records, Run, Shape, cut
+from loadgen.infer.tiling import INTEGER, OTHER_ORDER, UNALIGNED, Piece, price_of
+
+__all__ = ["given_pieces", "is_text", "price", "slices", "thinned"]
+
+# Rows that a table is judged by, and that it is priced by when shapes are compared.
+ROWS = 400
+PRICED = 120
+RUN = 6.0
+RECORDS = 6.0
+ELEMENTS = 8.0
+
+
+def thinned(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """Some of many, in stretches: neighbours tell what goes on from one to the next."""
+    if len(samples) <= most:
+        return list(samples)
+    stretch = most // 4
+    starts = [round(i * (len(samples) - stretch) / 3) for i in range(4)]
+    taken: dict[int, Sample] = {}
+    for start in starts:
+        taken.update((index, samples[index]) for index in range(start, start + stretch))
+    return [taken[index] for index in sorted(taken)]
+
+
+def slices(sample: Sample, stretches: Sequence[tuple[int, int, int]], group: int) -> list[Sample]:
+    """Parts of a sample as samples of their own."""
+    return [
+        replace(sample, data=sample.data[start:stop], group=group, row=row)
+        for row, (_, start, stop) in enumerate(stretches)
+    ]
+
+
+def is_text(values: Sequence[bytes]) -> bool:
+    """Whether runs of bytes are texts: nearly all of it printable, most of it letters and digits."""
+    letters = sum(byte < 128 and chr(byte).isalnum() for value in values for byte in value)
+    total = sum(len(value.rstrip(b"\0")) for value in values)
+    plain = all(32 <= byte < 127 for value in values for byte in value.rstrip(b"\0"))
+    return plain and total > 0 and letters * 10 >= total * 6
+
+
+def given_pieces(shape: Shape, order: str) -> list[Piece]:
+    """The integers that a shape needs, as pieces of its fixed part."""
+    places: dict[int, tuple[Place, str]] = {}
+    for part in shape.parts:
+        if isinstance(part, Run) and part.length is not None:
+            places[part.length.at] = part.length, "length"
+        elif isinstance(part, Records) and part.count is not None:
+            places[part.count.at] = part.count, "count"
+    out = []
+    for place, kind in places.values():
+        cost = INTEGER[place.size] + (UNALIGNED if place.at % min(place.size, 4) else 0.0)
+        cost += OTHER_ORDER if place.size > 1 and place.order != order else 0.0
+        out.append(Piece(place.at, place.size, kind, place.order, cost))
+    return out
+
+
+def _values(values: Sequence[bytes]) -> float:
+    """Bits of runs of bytes."""
+    counts = Counter(values)
+    bits = _spread(counts)
+    if not is_text(values):
+        return bits + 8.0 * sum(len(value) for value in counts)
+    longest = max(len(value) for value in values)
+    news = sum(len({value[i : i + 1] for value in counts}) - 1 for i in range(longest))
+    return bits + 5.0 * news + 3.0 * len(counts) - min(1.2 * (news + longest), 40.0)
+
+
+def _spread(counts: Counter[Any]) -> float:
+    """Bits that tell which of some values each is."""
+    return entropy(np.repeat(np.arange(len(counts)), list(counts.values())).astype(np.int64))
+
+
+def _open(part: Part) -> bool:
+    if isinstance(part, Elements):
+        return True
+    return (part.length if isinstance(part, Run) else part.count) is None
+
+
+def price(shape: Shape, samples: Sequence[Sample], context: Context) -> float:
+    """Bits of samples that a shape fits. Tables of many rows are priced by some of them."""
+    bits = 0.0
+    if shape.parts and all(_open(part) for part in shape.parts):
+        # Nothing in it tells how long it is.
+        bits += _spread(Counter(len(sample.data) for sample in samples))
+    for part in shape.parts:
+        place = part.length if isinstance(part, Run) else part.count if isinstance(part, Records) else None
+        if place is not None:
+            bits += _spread(Counter(place.read(sample.data, 0) for sample in samples))
+    if shape.fixed:
+        bits += price_of(table_of(samples, context.order, 0, shape.fixed), context, given_pieces(shape, context.order))
+    cuts = [found[1] for sample in samples if (found := cut(shape, sample.data, 0, len(sample.data))) is not None]
+    for index, part in enumerate(shape.parts):
+        inside = [
+            (sample, stretches[index]) for sample, stretches in zip(samples, cuts, strict=True) if stretches[index]
+        ]
+        if isinstance(part, Run):
+            values = [sample.data[start:stop] for sample, ((_, start, stop),) in inside]
+            bits += RUN + _values(values)
+        elif isinstance(part, Records):
+            rows = [row for number, (sample, found) in enumerate(inside) for row in slices(sample, found, number + 1)]
+            some = thinned(rows, PRICED)
+            inner = part.shape or Shape(part.stride or 0)
+            if some:
+                bits += RECORDS + price(inner, some, context) * len(rows) / len(some)
+        else:
+            bits += ELEMENTS + _elements_price(part, inside, context)
+    return bits
+
+
+def _elements_price(part: Elements, inside: list[tuple[Sample, list[tuple[int, int, int]]]], context: Context) -> float:
+    kinds: dict[int, list[Sample]] = {}
+    before: Counter[tuple[int, int]] = Counter()
+    heads: Counter[int] = Counter()
+    for number, (sample, found) in enumerate(inside):
+        last = -1
+        for (kind, _, _), value in zip(found, slices(sample, found, number + 1), strict=True):
+            kinds.setdefault(kind, []).append(value)
+            before[last, kind] += 1
+            heads[last] += 1
+            last = kind
+    bits = sum(-count * np.log2(count / heads[last]) for (last, _), count in before.items())
+    bits += len(kinds) * (4.0 + 4.0 * part.type_size) + (OTHER_ORDER if part.order != context.order else 0.0)
+    for rows in kinds.values():
+        some = thinned(rows, PRICED)
+        sizes = {len(row.data) for row in some}
+        if len(sizes) == 1 and sizes != {0}:
+            cost = price(Shape(sizes.pop()), some, context)
+        else:
+            cost = _values([row.data for row in some])
+        bits += cost * len(rows) / len(some)
+    return float(bits)

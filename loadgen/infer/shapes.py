@@ -1,0 +1,137 @@
+"""Shapes: where the parts of a body begin and end, without what is in them; and how a body is cut by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Cut", "Elements", "Part", "Place", "Records", "Run", "Shape", "cut", "fits"]
+
+# Of a body: the stretches that each part has. Of elements the type stands in front, of all others 0.
+Cut = list[list[tuple[int, int, int]]]
+MOST_PARTS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An integer in the fixed part."""
+
+    at: int
+    size: int
+    order: str
+
+    def read(self, data: bytes, start: int) -> int:
+        raw = data[start + self.at : start + self.at + self.size]
+        return int.from_bytes(raw, "big" if self.order == "big" else "little")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Bytes of a length that a field tells, or all that are left."""
+
+    length: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """As many as a field tells, or to the end; each of a stride, or as long as its own shape has it."""
+
+    count: Place | None
+    stride: int | None
+    shape: Shape | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """Type, length, value, to the end."""
+
+    type_size: int
+    length_size: int
+    order: str
+    length_order: str
+    whole: bool  # the length counts type and length too
+
+
+Part = Run | Records | Elements
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    fixed: int
+    parts: tuple[Part, ...] = ()
+    align: int = 1  # zeros at the end, up to a multiple
+
+
+def cut(shape: Shape, data: bytes, start: int, end: int, *, whole: bool = True) -> tuple[int, Cut] | None:
+    """Where the shape ends and what its parts have; None if it does not fit. `whole`: it has to end at `end`."""
+    at = start + shape.fixed
+    if at > end:
+        return None
+    found: Cut = []
+    for part in shape.parts:
+        stretches: list[tuple[int, int, int]] = []
+        if isinstance(part, Run):
+            stop = end if part.length is None else at + part.length.read(data, start)
+            if stop > end:
+                return None
+            if stop > at:
+                stretches.append((0, at, stop))
+            at = stop
+        elif isinstance(part, Records):
+            stop = _records(part, data, start, at, end, stretches)
+            if stop < 0:
+                return None
+            at = stop
+        else:
+            if not _elements(part, data, at, end, stretches):
+                return None
+            at = end
+        found.append(stretches)
+    if shape.align > 1:
+        padded = at + (start - at) % shape.align
+        if padded > end or any(data[at:padded]):
+            return None
+        at = padded
+    return (at, found) if at == end or not whole else None
+
+
+def _records(part: Records, data: bytes, start: int, at: int, end: int, stretches: list[tuple[int, int, int]]) -> int:
+    count = MOST_PARTS if part.count is None else part.count.read(data, start)
+    if count > MOST_PARTS or (part.count is not None and count > end - at):
+        return -1
+    for _ in range(count):
+        if part.count is None and at == end:
+            break
+        if part.stride is not None:
+            stop = at + part.stride
+        else:
+            assert part.shape is not None
+            record = cut(part.shape, data, at, end, whole=False)
+            stop = at if record is None else record[0]
+        if stop > end or stop <= at:
+            return -1
+        stretches.append((0, at, stop))
+        at = stop
+    return at
+
+
+def _elements(part: Elements, data: bytes, at: int, end: int, stretches: list[tuple[int, int, int]]) -> bool:
+    head = part.type_size + part.length_size
+    order: str = part.order
+    while at < end:
+        value = at + head
+        if value > end or len(stretches) >= MOST_PARTS:
+            return False
+        kind = int.from_bytes(data[at : at + part.type_size], "big" if order == "big" else "little")
+        raw = data[at + part.type_size : value]
+        length = int.from_bytes(raw, "big" if part.length_order == "big" else "little") - (head if part.whole else 0)
+        if length < 0 or value + length > end:
+            return False
+        stretches.append((kind, value, value + length))
+        at = value + length
+    return True
+
+
+def fits(shape: Shape, bodies: Sequence[bytes]) -> bool:
+    """Whether every body is cut from end to end."""
+    return all(cut(shape, body, 0, len(body)) is not None for body in bodies)

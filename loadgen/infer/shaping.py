@@ -1,0 +1,298 @@
+"""Shapes that fit all bodies of a kind: lengths and counts that add up, records that end with the body, elements.
+
+Each search yields every shape that it finds exact on all bodies that it is given; which of them explains most is
+decided by what the fields in them cost (`bodies`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations, permutations
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.infer.shapes import Elements, Part, Place, Records, Run, Shape, cut, fits
+
+__all__ = ["shapes_of"]
+
+# How far into a body counts and lengths are looked for, and how long a record is looked for without a count.
+FAR = 96
+NEAR = 48
+Column = NDArray[np.int64]
+
+
+def _columns(bodies: Sequence[bytes], order: str) -> list[tuple[Place, Column]]:
+    """Integers that could count something: they differ, and none is above its body's length."""
+    lengths = np.array([len(body) for body in bodies], np.int64)
+    shortest = min(int(lengths.min()), FAR)
+    cells = np.array([list(body[:shortest]) for body in bodies], np.int64).reshape(len(bodies), shortest)
+    out: list[tuple[Place, Column]] = []
+    for at in range(shortest):
+        for size in (1, 2, 4):
+            if at + size > shortest:
+                break
+            for way in ("big", "little") if size > 1 else (order,):
+                columns = range(at, at + size) if way == "big" else range(at + size - 1, at - 1, -1)
+                values = np.zeros(len(bodies), np.int64)
+                for column in columns:
+                    values = values << 8 | cells[:, column]
+                if (values <= lengths).all() and values.min() != values.max():
+                    out.append((Place(at, size, way), values))
+    return out
+
+
+def _single(columns: list[tuple[Place, Column]], lengths: Column) -> Iterator[tuple[Place, int, int]]:
+    """(place, bytes for each, bytes without any): a length that one number tells."""
+    for place, values in columns:
+        low, high = int(values.argmin()), int(values.argmax())
+        step, left = divmod(int(lengths[high] - lengths[low]), int(values[high] - values[low]))
+        if left or step < 1:
+            continue
+        base = int(lengths[low]) - step * int(values[low])
+        if (lengths == base + step * values).all():
+            yield place, step, base
+
+
+def _unlike(columns: list[tuple[Place, Column]], most: int) -> list[tuple[Place, Column]]:
+    """One of those that always tell the same; the widest that begins first in its own order."""
+    kept: dict[bytes, tuple[Place, Column]] = {}
+    for place, values in columns:
+        kept.setdefault(values.tobytes(), (place, values))
+    # Small numbers first: counts are.
+    return sorted(kept.values(), key=lambda pair: (int(pair[1].max()), pair[0].at))[:most]
+
+
+def _several(
+    columns: list[tuple[Place, Column]], lengths: Column, how_many: int, most: int
+) -> Iterator[tuple[tuple[Place, ...], tuple[int, ...], int]]:
+    if len(np.unique(lengths)) <= how_many:
+        return
+    for chosen in combinations(_unlike(columns, most), how_many):
+        system = np.column_stack([values for _, values in chosen] + [np.ones(len(lengths), np.int64)])
+        solution = np.linalg.lstsq(system.astype(np.float64), lengths.astype(np.float64), rcond=None)[0]
+        whole = np.rint(solution).astype(np.int64)
+        if (np.abs(solution - whole) > 0.01).any() or (whole[:-1] < 1).any() or (whole[:-1] > 512).any():
+            continue
+        base = int(whole[-1])
+        places = tuple(place for place, _ in chosen)
+        if base < max(place.at + place.size for place in places) or not (system @ whole == lengths).all():
+            continue
+        yield places, tuple(int(step) for step in whole[:-1]), base
+
+
+def _part(place: Place, step: int) -> Part:
+    return Run(place) if step == 1 else Records(place, step)
+
+
+def counted(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
+    """Records and runs of bytes that fields count, with nothing behind them, or zeros up to a multiple."""
+    lengths = np.array([len(body) for body in bodies], np.int64)
+    columns = _columns(bodies, order)
+    alike = False
+    for place, step, base in _single(columns, lengths):
+        if base >= place.at + place.size:
+            alike = True
+            yield Shape(base, (_part(place, step),))
+            if step == 1 and (common := _common(bodies, place)) > 3:
+                yield Shape(base, (Records(None, common),))
+    if alike:
+        return
+    for how_many, most in ((2, 28), (3, 14)):
+        for places, steps, base in _several(columns, lengths, how_many, most):
+            alike = True
+            parts = [_part(place, step) for place, step in zip(places, steps, strict=True)]
+            # Runs stand before records.
+            runs = [part for part in parts if isinstance(part, Run)]
+            rest = [part for part in parts if not isinstance(part, Run)]
+            for one in permutations(runs):
+                for other in permutations(rest):
+                    yield Shape(base, (*one, *other))
+        if alike:
+            return
+    yield from _padded(columns, bodies, lengths)
+
+
+def _common(bodies: Sequence[bytes], place: Place) -> int:
+    common = 0
+    for body in bodies:
+        common = gcd(common, place.read(body, 0))
+    return common
+
+
+def _padded(columns: list[tuple[Place, Column]], bodies: Sequence[bytes], lengths: Column) -> Iterator[Shape]:
+    for align in (4, 2, 8):
+        if (lengths % align).any():
+            continue
+        for place, values in _unlike(columns, 24):
+            if len(np.unique(values)) < 3:
+                continue
+            for step in range(1, 129):
+                low = int((lengths - step * values).max()) - align + 1
+                high = int((lengths - step * values).min())
+                for base in range(max(low, place.at + place.size), high + 1):
+                    shape = Shape(base, (_part(place, step),), align)
+                    if fits(shape, bodies):
+                        yield shape
+
+
+def chained(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
+    """Records of varying length, each with a number of its own that tells it; counted, or to the end."""
+    ordered = sorted(bodies, key=len)
+    short = [body for body in ordered if len(body) <= 8 * NEAR][:40] or ordered[:5]
+    columns = _unlike(_columns(bodies, order), 12)
+    counts: list[Place | None] = [place for place, values in columns if values.max() <= 64]
+    other = "little" if order == "big" else "big"
+    for count in [*counts, None]:
+        found = 0
+        begin = 0 if count is None else count.at + count.size
+        for fixed in range(begin, min(begin + NEAR, len(ordered[0]) + 1)):
+            for size, way in ((1, order), (2, order), (2, other)):
+                for stride, at, step in _chain(short, fixed, count, size, way):
+                    inner = Shape(stride, (_part(Place(at, size, way), step),))
+                    shape = Shape(fixed, (Records(count, None, inner),))
+                    if fits(shape, bodies):
+                        found += 1
+                        yield shape
+                    if found > 6:
+                        break
+        if found:
+            return
+
+
+def _chain(bodies: Sequence[bytes], fixed: int, count: Place | None, size: int, way: str) -> list[tuple[int, int, int]]:
+    """(bytes of a record without what it counts, place of the number in it, bytes for each) that fit all bodies."""
+    records = np.arange(size, NEAR + 1)
+    at, stride, step = (grid.ravel() for grid in np.meshgrid(np.arange(NEAR), records, np.arange(1, NEAR + 1)))
+    keep = at + size <= stride
+    at, stride, step = at[keep], stride[keep], step[keep]
+    any_records = False
+    for body in bodies:
+        length = len(body)
+        padded = np.frombuffer(body + bytes(NEAR + 4), np.uint8).astype(np.int64)
+        many = MOST if count is None else count.read(body, 0)
+        if many > MOST:
+            return []
+        position = np.full(len(at), fixed, np.int64)
+        for _ in range(many):
+            inside = np.minimum(position + at, length + NEAR)
+            value = padded[inside]
+            if size == 2:
+                second = padded[np.minimum(inside + 1, length + NEAR)]
+                value = value << 8 | second if way == "big" else second << 8 | value
+            moved = position + stride + step * value
+            position = np.where(position < length, moved, position if count is None else length + 1)
+            if count is None and (position >= length).all():
+                break
+            # What has run over cannot come back.
+            keep = position <= length
+            if not keep.all():
+                at, stride, step, position = at[keep], stride[keep], step[keep], position[keep]
+            if not len(at):
+                return []
+        keep = position == length
+        at, stride, step = at[keep], stride[keep], step[keep]
+        any_records = any_records or many > 0
+        if not len(at):
+            return []
+    if not any_records or len(at) > 64:
+        return []
+    return [(int(a), int(b), int(c)) for a, b, c in zip(stride, at, step, strict=True)]
+
+
+MOST = 64
+
+
+def to_the_end(bodies: Sequence[bytes]) -> Iterator[Shape]:
+    """Records of one stride that nobody counts."""
+    lengths = [len(body) for body in bodies]
+    shortest = min(lengths)
+    common = 0
+    for length in lengths:
+        common = gcd(common, length - shortest)
+    if common < 3:
+        return
+    strides = [stride for stride in range(3, min(common, 256) + 1) if common % stride == 0]
+    for stride in sorted(strides, reverse=True)[:4]:
+        for fixed in range(shortest % stride, shortest + 1, stride):
+            if fixed <= FAR:
+                yield Shape(fixed, (Records(None, stride),))
+
+
+def _forms(order: str) -> Iterator[Elements]:
+    other = "little" if order == "big" else "big"
+    for way in (order, other):
+        for type_size in (1, 2, 4):
+            for length_size in (1, 2, 4):
+                if way == other and type_size == length_size == 1:
+                    continue
+                for whole in (False, True):
+                    yield Elements(type_size, length_size, way, way, whole)
+
+
+def _sensible(stretches: list[list[tuple[int, int, int]]]) -> bool:
+    """Elements that look like some: not nearly all empty, types that come again, not one around everything."""
+    everything = [stretch for body in stretches for stretch in body]
+    if not everything:
+        return False
+    empty = sum(start == stop for _, start, stop in everything)
+    kinds = {kind for kind, _, _ in everything}
+    if empty * 3 > len(everything) or len(kinds) > 64 or len(kinds) * 2 > len(everything) + 2:
+        return False
+    several = sum(len(body) > 1 for body in stretches)
+    return several * 3 >= len(stretches) or (len(kinds) > 1 and len(stretches) > 8)
+
+
+def elements(bodies: Sequence[bytes], order: str, heads: Sequence[Shape] = ()) -> Iterator[Shape]:
+    """Elements from a place on to the end, in any form."""
+    ordered = sorted(bodies, key=len)
+    first = [ordered[-1], ordered[len(ordered) // 2], ordered[0]]
+    for form in _forms(order):
+        for fixed in range(min(FAR, len(ordered[0])) + 1):
+            shape = Shape(fixed, (form,))
+            if not fits(shape, first) or not fits(shape, bodies):
+                continue
+            cuts = [found[1][0] for body in bodies if (found := cut(shape, body, 0, len(body))) is not None]
+            if _sensible(cuts):
+                yield shape
+                break
+
+
+def behind(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
+    """Elements behind records that a field counts."""
+    ordered = sorted(bodies, key=len)[:: max(1, len(bodies) // 6)]
+    shortest = len(ordered[0])
+    for place, values in _unlike(_columns(bodies, order), 10):
+        if values.max() > 255:
+            continue
+        for form in _forms(order):
+            for fixed in range(place.at + place.size, min(place.at + place.size + NEAR, shortest) + 1):
+                for step in range(1, 129):
+                    shape = Shape(fixed, (_part(place, step), form))
+                    if not fits(shape, ordered) or not fits(shape, bodies):
+                        continue
+                    cuts = [found[1][1] for body in bodies if (found := cut(shape, body, 0, len(body))) is not None]
+                    if _sensible(cuts):
+                        yield shape
+
+
+def shapes_of(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
+    """Shapes that fit all bodies, those of the simpler kinds first."""
+    varies = len({len(body) for body in bodies}) > 1
+    found = False
+    for shape in elements(bodies, order):
+        found = True
+        yield shape
+    if not varies:
+        return
+    for shape in counted(bodies, order):
+        found = True
+        yield shape
+    yield from to_the_end(bodies)
+    if not found:
+        for shape in chained(bodies, order):
+            found = True
+            yield shape
+    if not found:
+        yield from behind(bodies, order)
