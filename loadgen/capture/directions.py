@@ -149,11 +149,8 @@ class Direction:
             if data:
                 self._give(start, data, ns, out)
             return True
-        is_first = not self.is_settled and start == self.acknowledged
         self._insert(start, data, ns)
-        if is_first and self.pieces and self.pieces[0][0] == start:
-            self._settle(out)
-        elif self.is_settled:
+        if self.is_settled:
             self._deliver(out)
         return True
 
