@@ -125,9 +125,9 @@ class Connections:
         return self._begin(segment, out)
 
     def _evict(self, out: Out) -> None:
-        """Those that were silent for the longest time, an eighth of all; those that are over first."""
+        """Those that were silent for the longest time, a quarter of all; those that are over first."""
         known = {id(each): each for each, _, _ in self._flows.values()}
-        chosen = sorted(known.values(), key=lambda each: (not each.is_over, each.last_ns))[: _MOST_CONNECTIONS // 8]
+        chosen = sorted(known.values(), key=lambda each: (not each.is_over, each.last_ns))[: _MOST_CONNECTIONS // 4]
         for connection in chosen:
             if not connection.is_over:
                 self._tally.evicted += 1
