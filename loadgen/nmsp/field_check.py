@@ -31,7 +31,7 @@ TYPES_OF: dict[str, tuple[str, ...]] = {
     "sequence": UNSIGNED,
     "due_ns": UNSIGNED,
     "sent_ns": UNSIGNED,
-    "subservices": ("u64",),
+    "subservices": ("u32", "u64"),
     "rssi": SIGNED,
     "rssi_a": SIGNED,
     "rssi_b": SIGNED,

@@ -42,6 +42,7 @@ class Framing:
         self.unit, self.align = header.length_unit, max(header.align, header.length_unit)
         ends = {name: offset + self.header.widths[name] for name, offset in self.header.offsets.items()}
         self.added = {"frame": 0, "body": self.head + self.foot, "rest": ends["length"]}[header.length_counts]
+        self.added -= header.length_adds
         self.id_fields = ("msg_id",) if "msg_id" in self.header.names else ("msg_type", "msg_subtype")
         self._subtype_bits = 8 * self.header.widths[self.id_fields[-1]] if len(self.id_fields) > 1 else 0
         self.ids = {kinds[name]: message.id for name, message in document.messages.items()}

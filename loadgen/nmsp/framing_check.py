@@ -20,6 +20,7 @@ from loadgen.strict import one_of
 
 _ONE_ID = ("msg_id",)
 _TWO_IDS = ("msg_type", "msg_subtype")
+_MOST_ADDED = 255
 _OPTIONAL = ("transaction", "frame_number", "acknowledged")
 
 
@@ -77,11 +78,13 @@ def check_framing(problems: FieldCheck, document: ProfileDocument) -> FramingFac
     foot = 0 if trailer is None else max(trailer.size, 0)
     length = present.get("length")
     behind_length = 0 if length is None else length.offset + TYPES.get(length.type, ("", "", 0))[2]
-    added = {"frame": 0, "body": header.size + foot, "rest": behind_length}[header.length_counts]
+    added = {"frame": 0, "body": header.size + foot, "rest": behind_length}[header.length_counts] - header.length_adds
+    if not -_MOST_ADDED <= header.length_adds <= _MOST_ADDED:
+        problems.add("header.length_adds", f"{-_MOST_ADDED} to {_MOST_ADDED}", str(header.length_adds))
     align = max(header.align, header.length_unit)
     if added % header.length_unit:
         where = {"body": "header and trailer", "rest": "what is in front of the end of `length`"}
-        what = where.get(header.length_counts, "")
+        what = where.get(header.length_counts, "length_adds")
         problems.add("header.length_unit", f"a divisor of {what}, {added} bytes", str(header.length_unit))
     bits = sum(8 * TYPES[present[name].type][2] for name in ids if name in present and present[name].type in TYPES)
     constant = {name: field for name, field in present.items() if field.value is not None or field.values}

@@ -149,6 +149,8 @@ def _header(profile: WireProfile) -> LayoutPart:
         "body": "the body alone",
         "rest": "what follows it, to the end of the frame",
     }[header.length_counts]
+    if adds := header.length_adds:
+        counts += f", and {adds} more" if adds > 0 else f", but for {-adds}"
     remarks = [f"length counts {counts}{_in_units(header.length_unit)}"]
     if len(framing.id_fields) > 1:
         by = 1 << 8 * framing.header.widths["msg_subtype"]

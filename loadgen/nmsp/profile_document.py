@@ -143,6 +143,7 @@ class HeaderDocument(_Table, frozen=True):
 
     Attributes:
         length_counts: the whole frame, its body alone, or all that follows the length.
+        length_adds: to what the length counts, so many bytes are added (fewer than 0: taken away).
         length_unit: of how many bytes it counts.
         align: a frame's size is a multiple of so many bytes: zeros at the end of its body.
     """
@@ -152,6 +153,7 @@ class HeaderDocument(_Table, frozen=True):
     length_counts: Literal["frame", "body", "rest"] = "frame"
     length_unit: Unit = 1
     align: Unit = 1
+    length_adds: int = 0
 
 
 class TrailerDocument(_Table, frozen=True):

@@ -32,13 +32,13 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     """How one radio of one access point heard a device. Source: Cisco-IOS-XE-wireless-location-oper."""
 
     ap_mac: Mac
-    slot: int
-    band: int
-    source: int
-    rssi_a: int
-    rssi_b: int
-    snr: int
-    age_s: int
+    slot: int = 0
+    band: int = 0
+    source: int = 0
+    rssi_a: int = 0
+    rssi_b: int = 0
+    snr: int = 0
+    age_s: int = 0
 
 
 class HeardStation(msgspec.Struct, frozen=True, gc=False):

@@ -92,9 +92,9 @@ class StationDirectory:
 
 def _readings(stations: Stations, row: int) -> tuple[Reading, ...]:
     cells = stations.readings[row][: int(stations.counts[row])]
+    numbers = [name for name in _READING_NUMBERS if name in (cells.dtype.names or ())]
     return tuple(
-        Reading(ap_mac=cell["ap_mac"].tobytes(), **{name: int(cell[name]) for name in _READING_NUMBERS})
-        for cell in cells
+        Reading(ap_mac=cell["ap_mac"].tobytes(), **{name: int(cell[name]) for name in numbers}) for cell in cells
     )
 
 

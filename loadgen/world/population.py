@@ -17,6 +17,7 @@ from loadgen.nmsp.services import Subservice
 from loadgen.scenario.site_plan import PlannedClass, PlannedSite
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 from loadgen.world.floor import SILENT, Floor, Rows, Walk
+from loadgen.world.stations import put_readings
 
 NOISE_DBM = -95
 _SOURCE_PROBE = 1
@@ -236,13 +237,16 @@ class Population:
         band = self._band[rows[:, None], best]
         readings = np.zeros(best.shape, self._profile.readings_dtype)
         readings["ap_mac"] = self.floor.macs[best]
-        readings["slot"] = band  # radio 0 is the one for 2.4 GHz, radio 1 for 5 GHz
-        readings["band"] = band
-        readings["source"] = _SOURCE_PROBE
-        readings["rssi_a"] = loud
-        readings["rssi_b"] = _other_antenna(loud, rows[:, None], best)
-        readings["snr"] = np.maximum(loud - NOISE_DBM, 0)
-        readings["age_s"] = np.minimum(ages_ms[:, :width] // 1000, 65535)
+        put_readings(
+            readings,
+            slot=band,  # radio 0 is the one for 2.4 GHz, radio 1 for 5 GHz
+            band=band,
+            source=_SOURCE_PROBE,
+            rssi_a=loud,
+            rssi_b=_other_antenna(loud, rows[:, None], best),
+            snr=np.maximum(loud - NOISE_DBM, 0),
+            age_s=np.minimum(ages_ms[:, :width] // 1000, 65535),
+        )
         stations = Stations(self.macs[rows], counts, readings, self.planned.subservice)
         return Found(stations, self.ap[rows] != _NOBODY, best)
 

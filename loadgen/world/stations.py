@@ -24,6 +24,13 @@ _BANDS = 2
 _MOST_ASKED = 256
 
 
+def put_readings(table: NDArray[np.void], **columns: object) -> None:
+    """Columns of readings, as far as the profile has them."""
+    for name, column in columns.items():
+        if name in (table.dtype.names or ()):
+            table[name] = column
+
+
 def make_stations(
     profile: WireProfile, seed: int, wlc: int, count: int, readings: tuple[int, int], granted: int
 ) -> Stations:
@@ -40,13 +47,16 @@ def make_stations(
     ap_macs[..., :2] = _AP_OUI
     table["ap_mac"] = ap_macs.view("V6")[..., 0]
     slots = rng.integers(0, _BANDS, (count, most))
-    table["slot"] = slots
-    table["band"] = slots
-    table["source"] = _SOURCE_PROBE
-    table["rssi_a"] = rng.integers(*_RSSI_DBM, (count, most))
-    table["rssi_b"] = rng.integers(*_RSSI_DBM, (count, most))
-    table["snr"] = rng.integers(*_SNR_DB, (count, most))
-    table["age_s"] = rng.integers(*_AGE_S, (count, most))
+    put_readings(
+        table,
+        slot=slots,
+        band=slots,
+        source=_SOURCE_PROBE,
+        rssi_a=rng.integers(*_RSSI_DBM, (count, most)),
+        rssi_b=rng.integers(*_RSSI_DBM, (count, most)),
+        snr=rng.integers(*_SNR_DB, (count, most)),
+        age_s=rng.integers(*_AGE_S, (count, most)),
+    )
     subservice = next((s for s in MOBILE_STATION if granted >> s & 1), Subservice.RSSI_MS)
     return Stations(macs, counts, table, subservice)
 

@@ -19,7 +19,7 @@ _UNITS = r"(?:, in units of (?P<unit>\d+) bytes)?"
 # What a remark can be, in the words of the document.
 _LENGTH = re.compile(
     r"length counts (?P<what>header, body and trailer|header and body|the body alone|what follows it, to the end of the"
-    rf" frame){_UNITS}"
+    rf" frame)(, and (?P<more>\d+) more|, but for (?P<less>\d+))?{_UNITS}"
 )
 _FRAME_ALIGN = re.compile(r"zeros at the end of the body: the frame is a multiple of (?P<align>\d+) bytes")
 _NUMBER = re.compile(r"a message's number is (?P<upper>\w+) \* (?P<factor>\d+) \+ (?P<lower>\w+)")
@@ -251,6 +251,7 @@ class Layout:
         if length is None:
             raise ValueError("header: expected a remark on what its length counts, found none")
         self._length_counts, self._length_unit = length["what"], _number(length, "unit")
+        self._length_adds = int(length["more"] or 0) - int(length["less"] or 0)
         self._frame_align = _number(remarks.take(_FRAME_ALIGN), "align")
         self._number_of = remarks.take(_NUMBER)
 
@@ -283,6 +284,7 @@ class Layout:
         elif self._length_counts != "header, body and trailer":
             row = self._row("length")
             size += row["offset"] + row["size"]
+        size -= self._length_adds
         if not around <= size <= self.max_frame_bytes:
             raise ValueError(f"length: expected a frame of {around} to {self.max_frame_bytes} bytes, found {size}")
         return size

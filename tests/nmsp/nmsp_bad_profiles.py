@@ -95,7 +95,10 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "an unknown key": (
         lambda d: d["header"].update(length_count="body"),
-        ["header.length_count: expected one of length_counts, length_unit, align, fields, size, found an unknown key"],
+        [
+            "header.length_count: expected one of length_counts, length_unit, length_adds, align, fields, size, "
+            "found an unknown key"
+        ],
     ),
     "an unknown key of a field": (
         lambda d: d["header"]["fields"][2].update(offfset=1),
@@ -742,6 +745,14 @@ BAD_LAYOUTS: dict[str, tuple[Edit, list[str]]] = {
             "acknowledged, or a constant value, found neither",
             "header.fields: expected a field msg_subtype, found none",
         ],
+    ),
+    "a length that counts much that there is not": (
+        lambda d: d["header"].update(length_adds=256),
+        ["header.length_adds: expected -255 to 255, found 256"],
+    ),
+    "a length in words of a frame that is none of them": (
+        lambda d: d["header"].update(length_unit=2, length_adds=3),
+        ["header.length_unit: expected a divisor of length_adds, -3 bytes, found 2"],
     ),
     "a length in units that header and trailer are not": (
         lambda d: d["header"].update(length_unit=8, length_counts="body"),

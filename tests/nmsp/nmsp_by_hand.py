@@ -133,7 +133,7 @@ def frame_by_hand(
         "frame": header.size + len(body) + trailer_size,
         "body": len(body),
         "rest": header.size - length.offset - BITS[length.type] // 8 + len(body) + trailer_size,
-    }[header.length_counts]
+    }[header.length_counts] + header.length_adds
     values = {"length": counted // header.length_unit, "transaction": transaction, "checksum": 0, "msg_id": table.id}
     for field in header.fields:
         if field.name == "msg_subtype":
