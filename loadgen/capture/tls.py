@@ -33,8 +33,8 @@ def decrypted(
     - `Data` has the time of the packet that made its record whole; offsets count plaintext.
     - Of what cannot be decrypted nothing is given out: a `Hole` of length None stands for it, and a notice says why.
     - Behind a hole the records are found again by their tags, and the `Hole` is as long as the plaintext that is
-      missing can be at most (exactly that long for application data of AEAD suites of TLS 1.2); otherwise its length is
-      None.
+      missing can be at most (exactly that long for AEAD suites of TLS 1.2, once the handshake is over); otherwise its
+      length is None.
     - close_notify closes a direction like a FIN, a fatal alert like a reset, each when it came.
 
     Args:

@@ -139,12 +139,12 @@ class Connection:
                 continue
             if len(buffer) < HEADER_SIZE:
                 return
-            if not is_header(buffer):
-                self._broken(direction, "no TLS record begins where one should")
-                return
             kind, version, end = buffer[0], buffer[1] << 8 | buffer[2], HEADER_SIZE + (buffer[3] << 8 | buffer[4])
             if self._waits(direction, kind):
                 direction.waits_with = kind
+                return
+            if not is_header(buffer):
+                self._without_record(direction)
                 return
             if len(buffer) < end:
                 return
@@ -156,6 +156,12 @@ class Connection:
                 self._record_13(direction, kind, version, fragment)
             else:
                 self._record_12(direction, kind, version, fragment)
+
+    def _without_record(self, direction: Direction) -> None:
+        if self._client_hello is None:
+            self._give_up(self._unkeyed("its handshake is not in the capture"))
+        else:
+            self._broken(direction, "no TLS record begins where one should")
 
     def _before_hello(self, direction: Direction, kind: int, fragment: bytes) -> None:
         """A record before the ServerHello is known."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -33,7 +34,9 @@ def identity(key_type: str = "rsa-2048") -> Identity:
 
 @dataclass
 class Session:
-    """Bytes of the wire, in order: (of the client, bytes); what both said; the lines that OpenSSL logged."""
+    """Bytes of the wire, in order: (of the client, bytes); what both said; the lines that OpenSSL logged, also of other
+    sessions of these contexts.
+    """
 
     client: SSL.Connection
     server: SSL.Connection
@@ -77,8 +80,13 @@ class Session:
         return self
 
 
-def contexts(version: str, ciphers: str | None = None, key_type: str = "rsa-2048") -> tuple[SSL.Context, SSL.Context]:
-    """Of the client and of the server, without a key log."""
+class Contexts(NamedTuple):
+    client: SSL.Context
+    server: SSL.Context
+    keylog: bytearray
+
+
+def contexts(version: str, ciphers: str | None = None, key_type: str = "rsa-2048") -> Contexts:
     client, server = SSL.Context(SSL.TLS_CLIENT_METHOD), SSL.Context(SSL.TLS_SERVER_METHOD)
     for context in (client, server):
         context.set_min_proto_version(VERSIONS[version])
@@ -90,19 +98,19 @@ def contexts(version: str, ciphers: str | None = None, key_type: str = "rsa-2048
     own = identity(key_type)
     server.use_certificate(x509.load_pem_x509_certificate(own.certificate_pem))
     server.use_privatekey(load_pem_private_key(own.key_pem, None))  # type: ignore[arg-type]
-    return client, server
+    keylog = bytearray()
+    client.set_keylog_callback(lambda _, line: keylog.extend(line + b"\n"))
+    return Contexts(client, server, keylog)
 
 
-def session(pair: tuple[SSL.Context, SSL.Context], resume: object = None) -> Session:
+def session(pair: Contexts, resume: object = None) -> Session:
     """resume: a session of the client's."""
-    lines = bytearray()
-    pair[0].set_keylog_callback(lambda _, line: lines.extend(line + b"\n"))
-    client, server = SSL.Connection(pair[0], None), SSL.Connection(pair[1], None)
+    client, server = SSL.Connection(pair.client, None), SSL.Connection(pair.server, None)
     client.set_connect_state()
     server.set_accept_state()
     if resume is not None:
         client.set_session(resume)
-    return Session(client, server, lines)
+    return Session(client, server, pair.keylog)
 
 
 def events(wire: Iterable[tuple[bool, bytes]], index: int = 0) -> Iterator[Event]:
