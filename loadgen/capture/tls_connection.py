@@ -7,7 +7,7 @@ from typing import Final
 from loadgen.capture.events import Closed, Conversation, Data, Event, Hole, How
 from loadgen.capture.keylog import APPLICATION, EARLY, MASTER, TunnelKeys
 from loadgen.capture.keylog import HANDSHAKE as HANDSHAKE_SECRETS
-from loadgen.capture.tls_direction import Direction, Epoch, Resynced
+from loadgen.capture.tls_direction import Direction, Epoch
 from loadgen.capture.tls_hello import (
     CLIENT_HELLO,
     END_OF_EARLY_DATA,
@@ -405,8 +405,9 @@ class Connection:
             if direction.is_hopeless(resync):
                 self._broken(direction, "its records are not found again behind a hole")
             return False
-        self._miss_records(direction, found, resync.ns)
-        direction.resync = None
+        if missed := direction.missed(found, is_13=hello.version == TLS13):
+            self._miss(direction, resync.ns, missed)
+        direction.resync, direction.skipped = None, 0
         direction.messages.clear()
         self._enter(direction, found.epoch, found.sequence + 1)
         if hello.version != TLS13 or found.kind != HANDSHAKE:
@@ -425,21 +426,6 @@ class Connection:
         if agreed is not None and (new := agreed[0 if direction.of_client else 1]) not in epochs:
             epochs.append(new)
         return epochs
-
-    def _miss_records(self, direction: Direction, found: Resynced, ns: int) -> None:
-        """Say how many bytes of plaintext may be missing at most, if there may have been any."""
-        before, is_13 = direction.epoch, self._server_hello is not None and self._server_hello.version == TLS13
-        if found.epoch is before:
-            may = before.has_data
-            records = found.sequence - direction.sequence
-        else:
-            # The first record of a key of TLS 1.2 is the end of the handshake.
-            may = (before is not None and before.has_data) or found.sequence > (0 if is_13 else 1)
-            may = (may and found.epoch.has_data) or direction.may_skip > 0
-            records = 1
-        if may:
-            self._miss(direction, ns, max(1, found.passed - records * found.epoch.opener.least))
-        direction.skipped = 0
 
     # -- what is given out ---------------------------------------------------------------------------------------------
 

@@ -136,6 +136,19 @@ class Direction:
         self.cut(min(at, len(self.buffer)))
         return None
 
+    def missed(self, found: Resynced, *, is_13: bool) -> int:
+        """Bytes of plaintext that may be missing before a record at most; 0: there were none."""
+        before = self.epoch
+        if found.epoch is before:
+            may = before.has_data
+            records = found.sequence - self.sequence
+        else:
+            # The first record of a key of TLS 1.2 is the end of the handshake.
+            may = (before is not None and before.has_data) or found.sequence > (0 if is_13 else 1)
+            may = (may and found.epoch.has_data) or self.may_skip > 0
+            records = 1
+        return max(1, found.passed - records * found.epoch.opener.least) if may else 0
+
     def is_hopeless(self, resync: Resync) -> bool:
         return resync.work > _MOST_WORK or self.base - resync.end > _FARTHEST
 
