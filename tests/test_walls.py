@@ -82,8 +82,8 @@ FREE = {
     "distributed.master": {"trio", "OpenSSL"},
     "distributed.node": {"gevent", "locust"},
 }
-# The clock that is given in; and a load knows when it began and ended: `Load` asks for the time itself.
-CLOCKS = {"loadgen.clock", "loadgen.results.record"}
+# The clock that is given in.
+CLOCKS = {"loadgen.clock"}
 # Of what drives links, all but the CPU time of a load is told the time by the clock of its equipment.
 DRIVING_CLOCKS = {"loadgen.drive.cpu_cost"}
 # They alone know the insides of others' packages, each of its own.

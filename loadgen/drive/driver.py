@@ -41,6 +41,9 @@ class Driver(Stalling, Protocol):
     async def run(self) -> None:
         """Drive until told to finish, and everything is closed."""
 
+    def wake_now(self) -> None:
+        """Look at once at what there is to do: it was told something."""
+
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         """Slot 0 of these stages' schedule is due at `at_ns` (monotonic); the load before, if any, is over."""
 

@@ -35,7 +35,7 @@ from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 TICK_NS = NS_PER_MS
 # By how much a sleeping task is woken too late at most, on a machine that has nothing else to do.
 _TIMER_NS = NS_PER_MS
-# The longest sleep; another task of the worker may have changed what there is to do.
+# The longest sleep, whatever there is to do.
 _MAX_SLEEP_NS = 100 * NS_PER_MS
 _RECEIVE_BUFFER_BYTES = 1 << 20
 # A datagram carries at most this much.
@@ -129,6 +129,9 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
             self._wake_ns = NEVER_NS
             self._dropped = self._dropped_by_kernel()
             self.shut()
+
+    def wake_now(self) -> None:
+        self.wake(self.clock())
 
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         self.load_over = trio.Event()

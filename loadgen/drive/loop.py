@@ -15,7 +15,7 @@ from loadgen.transport.tls import Tunnel, Want
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 _MAX_EVENTS = 1024
-# The longest sleep; another task of the worker may have changed what there is to do.
+# The longest sleep, whatever there is to do.
 _MAX_SLEEP_NS = 100 * NS_PER_MS
 # How long the loop may go on without trio: the worker's other tasks wait for it.
 _STRETCH_NS = 4 * NS_PER_MS
@@ -44,6 +44,7 @@ class Loop(Generic[LinkT]):
         self.partings = Partings(self.watch_other, self.unwatch_other)
         self._timers: list[tuple[int, int, LinkT]] = []
         self._timer_serial = 0
+        self._sleep = trio.CancelScope()
 
     async def run(self) -> None:
         """Turn until `finished`."""
@@ -53,7 +54,7 @@ class Loop(Generic[LinkT]):
                 wake = self.wake_ns(now)
                 self._turn_due_ns = max(wake, now)
                 if wake > now:
-                    with trio.move_on_after((wake - now) / NS_PER_S):
+                    with trio.move_on_after((wake - now) / NS_PER_S) as self._sleep:
                         await trio.lowlevel.wait_readable(self._epoll.fileno())
                 else:
                     await trio.lowlevel.checkpoint()
@@ -61,6 +62,10 @@ class Loop(Generic[LinkT]):
         finally:
             self._turn_due_ns = NEVER_NS
             self.shut()
+
+    def wake_now(self) -> None:
+        """Turn at once: another task of the worker has changed what there is to do."""
+        self._sleep.cancel()
 
     def stall_ns(self, now_ns: int) -> int:
         """The longest turn, or the longest time by which one came late or is late now, since `forget_stalls`."""

@@ -26,14 +26,20 @@ class Merger:
         self._waits: defaultdict[str, dict[str, Waited]] = defaultdict(dict)
         self._moments: defaultdict[str, Moments] = defaultdict(Moments)
         self._latest: dict[str, int] = {}
+        self._ahead: set[str] = set()  # workers that told of the interval after that
         self._silent: frozenset[str] = frozenset()
         self._clocks: dict[str, Clocks] = {}
         self._summaries: dict[frozenset[str], dict[str, MetricSummary]] = {}
 
-    def add(self, worker: str, interval: Interval) -> None:
-        """One interval of one worker, in order."""
+    def add(self, worker: str, interval: Interval, *, goes_on: bool = False) -> None:
+        """One interval of one worker, in order. Args: goes_on: it is the part of it that is over."""
         self._counters[worker] = interval.counters
-        self._latest[worker] = interval.index
+        if goes_on:
+            self._latest.setdefault(worker, interval.index - 1)
+            self._ahead.add(worker)
+        else:
+            self._latest[worker] = interval.index
+            self._ahead.discard(worker)
         self._clocks[worker] = interval.clocks
         self._summaries.clear()
         if self._counting_only:
@@ -81,7 +87,7 @@ class Merger:
     def whole_interval(self) -> int | None:
         """The interval up to which every worker has been heard, if none has been heard further."""
         latest = set(self._latest.values())
-        return latest.pop() if len(latest) == 1 else None
+        return latest.pop() if len(latest) == 1 and not self._ahead else None
 
     def waits(self, what: str, stage: str) -> list[Waited]:
         """How long what was due in a stage waited, at each worker."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import chain
 from typing import NamedTuple
 
 from loadgen.loads import LoadKind
@@ -57,17 +58,21 @@ class Recent:
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
-        self._last: dict[str, Interval] = {}
+        self._last: dict[str, list[Interval]] = {}  # in one part or more
+        self._ended: dict[str, Interval] = {}  # the one before
         self._rates: dict[str, dict[str, float]] = {}
 
     def add(self, worker: str, interval: Interval) -> None:
-        before = self._last.get(worker)
-        if before is not None and interval.index > before.index:
+        parts = self._last.setdefault(worker, [])
+        if parts and interval.index > parts[-1].index:
+            self._ended[worker] = parts[-1]
+            parts.clear()
+        parts.append(interval)
+        if (before := self._ended.get(worker)) is not None and interval.index > before.index:
             seconds = (interval.index - before.index) * self._interval_s
             self._rates[worker] = {
                 name: (once(interval.counters, name) - once(before.counters, name)) / seconds for name in self._RATED
             }
-        self._last[worker] = interval
 
     def rates(self) -> dict[str, float]:
         """Per second, summed over the workers."""
@@ -76,7 +81,7 @@ class Recent:
     def percentiles(self, metric: str, *percents: float) -> tuple[int | None, ...]:
         """Of a metric in the last interval, over all stages that it touched."""
         histogram = Histogram()
-        for interval in self._last.values():
+        for interval in chain.from_iterable(self._last.values()):
             for tag, filled in interval.decoded.items():
                 if stage_of(tag)[1] == metric:
                     histogram.fill(filled)

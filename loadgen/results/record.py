@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from typing import NamedTuple, Protocol
 
+from loadgen.clock import CPU, MONOTONIC, Nanoseconds
 from loadgen.measure.merge import Merger
 from loadgen.results.asked import Absence
 from loadgen.results.health import MachineHealth, WorkerHealth
@@ -45,14 +45,21 @@ class Load:
         health: of the workers that handed theirs in.
     """
 
-    def __init__(self, stages: tuple[RateStage, ...], before: Counter[str], watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        stages: tuple[RateStage, ...],
+        before: Counter[str],
+        watch: Watch | None = None,
+        clock: Nanoseconds = MONOTONIC,
+    ) -> None:
         """Args: watch: made now; None: what the machine goes through is not known, or told by others."""
+        self._clock = clock
         self.stages = stages
-        self.start_ns = time.monotonic_ns() + LEAD_NS
+        self.start_ns = clock() + LEAD_NS
         self.end_ns = 0
         self.cut_short = False
         self.before, self.after = before, before
-        self.cpu_s = -time.process_time()  # of the supervisor itself
+        self.cpu_s = -CPU() / NS_PER_S  # of the supervisor itself
         self.watch = watch
         self.machine = MachineHealth()
         self.health: tuple[WorkerHealth, ...] = ()
@@ -82,9 +89,9 @@ class Load:
     def end(self, *, cut_short: bool = False, at_ns: int = 0) -> None:
         """It is over; a second call changes nothing. Args: at_ns: since then; 0: now."""
         if not self.end_ns:
-            self.end_ns = at_ns or time.monotonic_ns()
+            self.end_ns = at_ns or self._clock()
             self.cut_short = cut_short
-            self.cpu_s += time.process_time()
+            self.cpu_s += CPU() / NS_PER_S
             if self.watch is not None:
                 self.machine = self.watch.health()
 

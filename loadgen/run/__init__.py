@@ -4,7 +4,8 @@ worker), `signals` (that end a run), `keeper` (ends what we started when we are 
 (what a worker and the supervisor answer to `loadgen status`).
 
 1. The supervisor has the workers forked, from a process with everything imported. WLC workers listen and tell where;
-   MSE workers dial those addresses at `mse.connect_per_s` until every session is up or has failed.
+   MSE workers dial those addresses at `mse.connect_per_s` until every session is up or has failed, and say so at once.
+   Then all are asked what they have seen until now: the load begins with that, and not with the next interval.
 2. Slot 0 of the schedule is due at one monotonic time that all workers are told. Every worker computes its own due
    times from the slot's index alone: WLC *w* belongs to worker *w* mod *N*, slot *i* to WLC *i* mod *W*.
 3. Whatever ends a run, nobody is dialed any more from then on, and sessions that are being set up have two seconds to

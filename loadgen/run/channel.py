@@ -122,6 +122,12 @@ class AskStatus(_Value, frozen=True):
     question: Question
 
 
+class Tell(_Value, frozen=True):
+    """To all: tell what you have seen until now, in mid-interval. `serial` (above 0) comes back with it."""
+
+    serial: int
+
+
 class Halt(_Value, frozen=True):
     """To all: the run is about to end. Dial no more; what is being set up has a moment to come up, or is withdrawn."""
 
@@ -163,6 +169,20 @@ class Progress(_Value, frozen=True):
     pending: int = 0
 
 
+class Seen(_Value, frozen=True):
+    """From a worker: what it saw of an interval that goes on; asked for, or because somebody waits for just that.
+
+    Attributes:
+        active, queued_bytes: as of `Progress`.
+        serial: of the question, 0: nobody asked.
+    """
+
+    interval: Interval
+    active: int
+    queued_bytes: int
+    serial: int = 0
+
+
 class LoadOver(_Value, frozen=True):
     """From a worker: a load is over, as far as it is concerned; what it saw until now, and how it fared."""
 
@@ -201,8 +221,8 @@ class StatusPart(_Value, frozen=True):
     trouble: str = ""
 
 
-ToWorker = Assignment | Dial | StartLoad | CutLoad | EndLoad | Muster | BeginStage | AskStatus | Halt | Finish
-FromWorker = Ready | Refused | Alive | Progress | LoadOver | Halted | StatusPart | Traced | Done
+ToWorker = Assignment | Dial | StartLoad | CutLoad | EndLoad | Muster | BeginStage | AskStatus | Tell | Halt | Finish
+FromWorker = Ready | Refused | Alive | Progress | Seen | LoadOver | Halted | StatusPart | Traced | Done
 
 Outgoing = TypeVar("Outgoing")
 Incoming = TypeVar("Incoming")

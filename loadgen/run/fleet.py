@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import signal
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
 import trio
 
+from loadgen.clock import MONOTONIC, Nanoseconds
 from loadgen.drive.tracing import Traced
 from loadgen.errors import Problem
 from loadgen.measure.recorder import Interval
@@ -29,7 +29,9 @@ from loadgen.run.channel import (
     Progress,
     Ready,
     Refused,
+    Seen,
     StatusPart,
+    Tell,
     ToWorker,
     worker_name,
 )
@@ -45,10 +47,15 @@ _LAST_WORDS = re.compile(r"^[ |]*((?:[\w.]+)(?:Error|Exception|Fault)\b.*)$", re
 # After SIGKILL: only the kernel can keep a process from ending, and nobody can help that.
 _KILLED_S = 10.0
 
+# Between two questions what workers have seen.
+_ASK_S = 0.05
+
 # What a worker saw: its name, the interval, and of its progress the CPU time (else None).
 Hear = Callable[[str, Interval, float | None], None]
 # Nothing more will come of this worker.
 HearEnd = Callable[[str], None]
+# What a worker saw of an interval that goes on.
+HearSeen = Callable[[str, Interval], None]
 # A part of what a worker tells of its peers.
 HearStatus = Callable[[str, StatusPart], None]
 # A handshake that was traced, and the process id of the worker that did.
@@ -77,6 +84,7 @@ class WorkerProcess:
         self.killed = False  # by Ctrl-C, or by us because the user would not wait
         self.active = 0
         self.queued_bytes = 0
+        self.answered = 0  # the serial of the last `Tell` that it did
 
     def __str__(self) -> str:
         return f"worker {self.name} (pid {self.process.pid})"
@@ -101,8 +109,9 @@ class Fleet:
         interrupted: a signal did.
     """
 
-    def __init__(self, hear: Hear, silence_s: int = SILENCE_S) -> None:
+    def __init__(self, hear: Hear, silence_s: int = SILENCE_S, clock: Nanoseconds = MONOTONIC) -> None:
         """Args: silence_s: for how long nothing may be heard of a worker."""
+        self._clock = clock
         self._silence_s = silence_s
         self.workers: list[WorkerProcess] = []
         self.stopping = False
@@ -110,6 +119,8 @@ class Fleet:
         self.hear_status: HearStatus = lambda _name, _part: None
         self.hear_traced: HearTraced = lambda _traced, _process: None
         self.hear_end: HearEnd = lambda _name: None
+        self.hear_seen: HearSeen = lambda _name, _interval: None
+        self._serial = 0
         self._hear = hear
         self._changed = trio.Event()
 
@@ -144,11 +155,31 @@ class Fleet:
         for worker in self.of(role):
             await self.tell(worker, value)
 
+    async def ask_all(self, seconds: float) -> None:
+        """Have all workers tell what they have seen until now, and hear it, as far as they do in time."""
+        self._serial = serial = self._serial + 1
+        await self.tell_all(Tell(serial))
+        await self.within(seconds, lambda: self.stopping or all(w.ended or w.answered >= serial for w in self.workers))
+
+    async def asked_within(self, seconds: float, predicate: Callable[[], object]) -> bool:
+        """As `within`, for what depends on what workers see: they are asked for it again and again."""
+
+        async def ask() -> None:
+            while True:
+                await self.ask_all(seconds)
+                await trio.sleep(_ASK_S)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            held = await self.within(seconds, predicate)
+            nursery.cancel_scope.cancel()
+        return held
+
     async def cut_load(self, planned_end_ns: int) -> int:
         """End the load before it is over, at one time for all; returns that (monotonic ns), once it has come."""
-        at_ns = min(time.monotonic_ns() + LEAD_NS, planned_end_ns)
+        at_ns = min(self._clock() + LEAD_NS, planned_end_ns)
         await self.tell_all(CutLoad(at_ns))
-        await trio.sleep(max(0, at_ns - time.monotonic_ns()) / NS_PER_S)
+        await trio.sleep(max(0, at_ns - self._clock()) / NS_PER_S)
         return at_ns
 
     async def until(self, predicate: Callable[[], object]) -> None:
@@ -231,6 +262,10 @@ class Fleet:
                         worker.active, worker.queued_bytes, worker.health = active, queued, value.health
                         worker.mustered, worker.pending = value.mustered, value.pending
                         self._hear(worker.name, interval, cpu_s)
+                    case Seen(interval=interval, active=active, queued_bytes=queued, serial=serial):
+                        worker.active, worker.queued_bytes = active, queued
+                        self.hear_seen(worker.name, interval)
+                        worker.answered = max(worker.answered, serial)
                     case StatusPart():
                         self.hear_status(worker.name, value)
                     case Halted():

@@ -1,8 +1,9 @@
-"""What glibc's malloc does with memory that is free again."""
+"""What becomes of a worker's memory: of what is free again, and of what stays."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT_BYTES = 8 << 20
@@ -20,3 +21,9 @@ def keep_freed_memory() -> None:
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+
+
+def settle() -> None:
+    """What was made so far stays: keep the garbage collector from walking it again and again."""
+    gc.collect()
+    gc.freeze()

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import trio
 
+from loadgen.clock import MONOTONIC, Nanoseconds
 from loadgen.drive.redialing import listened_at
 from loadgen.drive.tracing import Tracing
 from loadgen.errors import InputError, Problem
@@ -90,6 +91,7 @@ class Supervisor:
         tracing: Tracing | None = None,
         key_log: Path | None = None,
         silence_s: int = SILENCE_S,
+        clock: Nanoseconds = MONOTONIC,
     ) -> None:
         """Args:
         workers: per side.
@@ -100,6 +102,7 @@ class Supervisor:
         key_log: where the secrets of all tunnels are logged; None: nowhere.
         silence_s: for how long nothing may be heard of a worker.
         """
+        self._clock = clock
         self._plan = plan
         self._profile = profile
         self._keys = keys
@@ -111,12 +114,13 @@ class Supervisor:
         self._aborted = ""
         self._part_of = part_of
         self.merger = Merger(counting_only=part_of is not None)
-        self.fleet = Fleet(self._hear, silence_s)
+        self.fleet = Fleet(self._hear, silence_s, clock)
         self.fleet.hear_end = lambda worker: self._intervals.part_with(worker)
+        self.fleet.hear_seen = partial(self._hear, cpu_s=None, goes_on=True)
         self.loads: list[Load] = []
         self._standing = Standing.PREPARING
         self._prepared = False
-        self._epoch_ns = time.monotonic_ns()
+        self._epoch_ns = clock()
         self._to_unix_ns = time.time_ns() - self._epoch_ns
         self._tracing, self._key_log = tracing, key_log
         if tracing is not None:
@@ -218,7 +222,7 @@ class Supervisor:
     async def load(self, stages: tuple[RateStage, ...]) -> None:
         """Put this load on, and wait for its end. Names of stages are new ones in this run."""
         notify = self._plan.load.kind is LoadKind.NOTIFY
-        load = Load(stages, self.merger.counters(), MachineWatch())
+        load = Load(stages, self.merger.counters(), MachineWatch(), self._clock)
         self.loads.append(load)
         self._standing = Standing.LOAD
         await self.fleet.tell_all(StartLoad(load.start_ns, stages))
@@ -246,7 +250,7 @@ class Supervisor:
         load = self.loads[-1]
         self._standing = Standing.DRAINING
         if self._plan.use.plays_wlc and self._plan.load.kind is LoadKind.NOTIFY:
-            await self.fleet.within(drain_s, lambda: self.fleet.stopping or self._drained())
+            await self.fleet.asked_within(drain_s, lambda: self.fleet.stopping or self._drained())
         for worker in self.fleet.workers:
             if len(worker.loads) < len(self.loads):
                 await self.fleet.tell(worker, EndLoad())
@@ -259,20 +263,20 @@ class Supervisor:
 
     async def begin(self, stages: tuple[RateStage, ...]) -> None:
         """Put a load on that goes on until the run ends; `muster` says for whom."""
-        load = Load(stages, self.merger.counters(), MachineWatch())
+        load = Load(stages, self.merger.counters(), MachineWatch(), self._clock)
         self.loads.append(load)
         self._standing = Standing.LOAD
         await self.fleet.tell_all(StartLoad(load.start_ns, stages))
 
     async def begin_stage(self, name: str) -> int:
         """What is due from now on belongs to another stage, the one that counts; returns its start (unix ns)."""
-        at_ns = time.monotonic_ns() + LEAD_NS
+        at_ns = self._clock() + LEAD_NS
         await self.fleet.tell_all(BeginStage(name, at_ns))
         return at_ns + self._to_unix_ns
 
     async def muster(self, users: int, over_ns: int) -> None:
         """Have the plan's first `users` users there; sessions of new ones are dialed evenly over this time."""
-        await self.fleet.tell_all(Muster(users, time.monotonic_ns(), over_ns))
+        await self.fleet.tell_all(Muster(users, self._clock(), over_ns))
 
     def to_unix_ns(self, monotonic_ns: int) -> int:
         return monotonic_ns + self._to_unix_ns
@@ -299,7 +303,7 @@ class Supervisor:
         if plan.use.plays_mse:
             if not notify and wait_ns:
                 await listened_at(self._addresses(), wait_ns, partial(self.fleet.until, lambda: False))
-            await self.fleet.tell_all(Dial(self._addresses(), time.monotonic_ns() + (wait_ns or 0)), Role.MSE)
+            await self.fleet.tell_all(Dial(self._addresses(), self._clock() + (wait_ns or 0)), Role.MSE)
         if plan.sessions_per_user:
             pass  # whoever leads musters them
         elif plan.use.plays_mse:
@@ -344,6 +348,7 @@ class Supervisor:
                 if left := own - _settled(self.merger.counters_of(worker.name)):
                     worker.give_up(f"has {left:,} of {own:,} sessions neither up nor failed for {patience_s:.0f} s")
             self.fleet.stop()
+        await self.fleet.ask_all(_COLLECT_S)  # the load begins with what both sides had seen before it
 
     def _settled(self) -> int:
         """How many sessions are up or have failed."""
@@ -413,8 +418,8 @@ class Supervisor:
             addresses[worker :: self.workers] = handle.ready.addresses
         return tuple(addresses)
 
-    def _hear(self, name: str, interval: Interval, cpu_s: float | None) -> None:
-        self.merger.add(name, interval)
+    def _hear(self, name: str, interval: Interval, cpu_s: float | None, *, goes_on: bool = False) -> None:
+        self.merger.add(name, interval, goes_on=goes_on)
         if self._part_of is not None:
             self._part_of.hear(name, interval, cpu_s)
             return
@@ -422,7 +427,7 @@ class Supervisor:
         self._intervals.add(name, interval, cpu_s, self.active())
 
     def _take_whole(self, whole: WholeInterval) -> None:
-        self._timeline.add(whole, time.monotonic_ns() - self._epoch_ns)
+        self._timeline.add(whole, self._clock() - self._epoch_ns)
         if self._prepared:
             self.on_whole(whole)
         else:
@@ -436,7 +441,7 @@ class Supervisor:
             await trio.sleep(0.5)
 
     def _snapshot(self) -> Snapshot:
-        now = time.monotonic_ns()
+        now = self._clock()
         counters = self.merger.counters()
         load_ns = max(0, now - self.loads[-1].start_ns) if self.loads else 0
         name = ""

@@ -12,11 +12,12 @@ import resource
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import trio
 
+from loadgen.clock import MONOTONIC, Nanoseconds
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.driver import Driver
 from loadgen.drive.equipment import equip
@@ -33,6 +34,7 @@ from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import compiled
 from loadgen.prepare.machine import memory_in_use_bytes
 from loadgen.results.health import WorkerHealth
+from loadgen.run import heap
 from loadgen.run.answering import answer
 from loadgen.run.channel import (
     Alive,
@@ -53,7 +55,9 @@ from loadgen.run.channel import (
     Progress,
     Ready,
     Refused,
+    Seen,
     StartLoad,
+    Tell,
     ToWorker,
     worker_name,
 )
@@ -67,14 +71,22 @@ from loadgen.units import NS_PER_S
 
 # Intervals may be minutes long: in between, the supervisor is to know that we are there.
 _ALIVE_S = 1.0
-# How often a WLC without MSEs looks for the first, and an MSE whether it was the last.
-_FIRST_S = 0.02
+# How often a WLC without MSEs looks for the first, and an MSE whether all sessions are set up, and whether the last has
+# gone.
+_LOOK_S = 0.02
 
 
 class Worker:
     """One worker's life, from its assignment to its result."""
 
-    def __init__(self, channel: Channel[FromWorker, ToWorker], assignment: Assignment) -> None:
+    def __init__(
+        self,
+        channel: Channel[FromWorker, ToWorker],
+        assignment: Assignment,
+        drivers: TransportDrivers | None = None,
+        clock: Nanoseconds = MONOTONIC,
+    ) -> None:
+        """Args: drivers: None: those of the plan's transport."""
         self._channel = channel
         self._assignment = assignment
         self._recorder = Recorder(BEFORE, assignment.to_unix_ns)
@@ -84,7 +96,7 @@ class Worker:
         self._memory_before_sessions: int | None = None
         self._sessions_memory = 0
         self._profile = compiled(assignment.profile)
-        self._drivers = TRANSPORT_DRIVERS[assignment.plan.transport]
+        self._drivers = drivers or TRANSPORT_DRIVERS[assignment.plan.transport]
         self._equipment = equip(
             assignment.role,
             assignment.plan,
@@ -94,12 +106,13 @@ class Worker:
             assignment.workers,
             assignment.to_unix_ns,
             placings_at(assignment.placings, assignment.plan),
-        )
+        )._replace(clock=clock)
         self._shard: Driver | None = None
         self._pauses = Pauses()
         gc.callbacks.append(self._pauses.note_garbage)
         self._started_ns = self._equipment.clock()
         self._shard_done = trio.Event()
+        self._open: int | None = None  # the interval that is handed in next
         self._tracer: Tracer | None = None
         self._key_log: KeyLog | None = None
         # Without a bound, because what goes through has one: the assignment's.
@@ -107,7 +120,7 @@ class Worker:
 
     async def run(self) -> None:
         """Prepare, run until told to finish or the load is over, hand in the result."""
-        assignment, plan = self._assignment, self._assignment.plan
+        assignment = self._assignment
         addresses: tuple[tuple[str, int], ...] = ()
         try:
             if assignment.key_log is not None:
@@ -118,16 +131,14 @@ class Worker:
         except InputError as error:
             await self._channel.send(Refused(tuple((p.where, p.expected, p.found) for p in error.problems)))
             return
-        _settle()
+        heap.settle()
         self._memory_before_sessions = memory_in_use_bytes()
         await self._channel.send(Ready(addresses))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey, nursery)
             nursery.start_soon(self._report)
-            if not plan.sessions_per_user and plan.use is Use.SERVE_WLC:
-                nursery.start_soon(self._tell_of_the_first)
-            elif not plan.sessions_per_user and plan.use is not Use.BOTH and plan.load.kind is LoadKind.NOTIFY:
-                nursery.start_soon(self._tell_of_the_last)
+            for tell in self._told_at_once():
+                nursery.start_soon(tell)
             nursery.start_soon(self._tell_traces)
             nursery.start_soon(self._live)
             await self._shard_done.wait()
@@ -165,6 +176,8 @@ class Worker:
                 case AskStatus():
                     spread = self._assignment.worker, self._assignment.workers
                     nursery.start_soon(answer, self._shard, order, self._profile, spread, self._channel.send)
+                case Tell(serial=serial):
+                    nursery.start_soon(self._tell_now, serial)
                 case Halt():
                     nursery.start_soon(self._halt)
                 case Finish():
@@ -174,6 +187,8 @@ class Worker:
                         self._shard.finish()
                 case Assignment():
                     raise AssertionError("a worker is assigned once")
+            if self._shard is not None:
+                self._shard.wake_now()
         # The supervisor is gone: nobody would read the result, and nobody would stop this load.
         os._exit(1)
 
@@ -220,7 +235,9 @@ class Worker:
         assignment = self._assignment
         while True:
             index, since = divmod(self._equipment.clock() - assignment.epoch_ns, assignment.interval_ns)
+            self._open = index
             await trio.sleep((assignment.interval_ns - since) / NS_PER_S)
+            self._open = index + 1
             active = queued = mustered = pending = 0
             if (shard := self._shard) is not None:
                 active, queued = shard.active, shard.queued_bytes()
@@ -234,11 +251,32 @@ class Worker:
             await trio.sleep(_ALIVE_S)
             await self._channel.send(Alive())
 
+    def _told_at_once(self) -> Iterator[Callable[[], Awaitable[None]]]:
+        """What tells, as soon as it comes, of what the run waits for."""
+        plan = self._assignment.plan
+        if plan.sessions_per_user:
+            return
+        if plan.use is Use.SERVE_WLC:
+            yield self._tell_of_the_first
+        elif plan.load.kind is LoadKind.NOTIFY:
+            if plan.use is not Use.BOTH:
+                yield self._tell_of_the_last
+            if self._assignment.role is Role.MSE:
+                yield self._tell_of_the_setup
+
     async def _tell_of_the_first(self) -> None:
         """Of somebody else's MSEs, as soon as it comes, and not at the end of the interval: the load begins with it."""
         counters = self._recorder.counters
         while not counters["sessions.established"] + counters["handshakes.attempted"]:  # noqa: ASYNC110 - plain counters
-            await trio.sleep(_FIRST_S)
+            await trio.sleep(_LOOK_S)
+        await self._tell_now()
+
+    async def _tell_of_the_setup(self) -> None:
+        """Of our sessions, as soon as each is up or has failed: the load begins when all are."""
+        assignment, counters = self._assignment, self._recorder.counters
+        own = len(assignment.plan.sessions[assignment.worker :: assignment.workers])
+        while counters["sessions.established"] + counters["sessions.failed"] < own:  # noqa: ASYNC110 - plain counters
+            await trio.sleep(_LOOK_S)
         await self._tell_now()
 
     async def _tell_of_the_last(self) -> None:
@@ -248,12 +286,13 @@ class Worker:
             before, there = there, self._shard is not None and self._shard.active > 0
             if before and not there:
                 await self._tell_now()
-            await trio.sleep(_FIRST_S)
+            await trio.sleep(_LOOK_S)
 
-    async def _tell_now(self) -> None:
-        assert self._shard is not None
-        interval, cpu_s = self._interval(self._now_index()), time.process_time()
-        await self._channel.send(Progress(interval, self._shard.active, cpu_s, self._shard.queued_bytes()))
+    async def _tell_now(self, serial: int = 0) -> None:
+        active = queued = 0
+        if (shard := self._shard) is not None:
+            active, queued = shard.active, shard.queued_bytes()
+        await self._channel.send(Seen(self._interval(self._now_index()), active, queued, serial))
 
     def _trace(self, shard: Driver) -> None:
         """Have a shard trace its first handshakes, if it is to; before there is any."""
@@ -270,7 +309,9 @@ class Worker:
             await self._channel.send(traced)  # whole, even where this task is cancelled
 
     def _now_index(self) -> int:
-        return (self._equipment.clock() - self._assignment.epoch_ns) // self._assignment.interval_ns
+        """Of the interval that goes on. One that is over, and has not been handed in yet, does: they come in order."""
+        now_index = (self._equipment.clock() - self._assignment.epoch_ns) // self._assignment.interval_ns
+        return now_index if self._open is None else self._open
 
     def _count_totals(self) -> None:
         if self._shard is not None:
@@ -322,7 +363,7 @@ class Worker:
     def _begin_load(self) -> None:
         """Between setting up and the load: settling is no part of either."""
         self._pauses.begin_load(self._shard)
-        _settle()
+        heap.settle()
         self._pauses.forget_load(self._shard)
 
     def _wlc_shard(self) -> tuple[Driver, tuple[tuple[str, int], ...]]:
@@ -388,12 +429,6 @@ class Worker:
 def _lags() -> dict[str, Histogram]:
     """What the generator's verdict is about."""
     return {metric: Histogram() for metric in ("generator.lag", "generator.read_lag")}
-
-
-def _settle() -> None:
-    """What was made so far stays: keep the garbage collector from walking it again and again."""
-    gc.collect()
-    gc.freeze()
 
 
 def _listen(drivers: TransportDrivers, addresses: list[tuple[str, int]], *, idle: bool) -> list[socket.socket]:

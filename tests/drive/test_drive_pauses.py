@@ -236,6 +236,26 @@ def test_a_long_turn_is_a_stall(stop: Stopping) -> None:
     assert told.setup_ns == close_to(0.4)
 
 
+@pytest.mark.parametrize("make", [Idle, datagrams], ids=["tls", "dtls"])
+def test_whoever_is_woken_looks_at_once_and_is_not_late(make: Make, stop: Stopping) -> None:
+    driver, told = make(stop.now_ns), stop.pauses()
+    looked_ns: list[int] = []
+    woken_ns: list[int] = []
+
+    def script() -> object:
+        yield 1.017
+        driver.errand = lambda: looked_ns.append(stop.now_ns())
+        for _ in range(3):
+            woken_ns.append(stop.now_ns())
+            driver.wake_now()
+            yield 0.01
+        told.look(driver)
+
+    lived(driver, script)
+    assert set(woken_ns) <= set(looked_ns[:6])
+    assert told.setup_ns == 0
+
+
 def test_a_stop_just_after_the_loop_began_to_wait_is_told_of_as_a_whole(stop: Stopping) -> None:
     """By its own time it is late only since it would have woken by itself; but what it reads had come before that."""
     driver, told = Idle(stop.now_ns), stop.pauses()

@@ -265,6 +265,51 @@ def test_rates_of_the_last_interval_are_summed_over_the_workers() -> None:
     assert recent.percentiles("echo.service", 50.0) == (None,)
 
 
+def test_an_interval_that_is_told_in_parts_is_one_for_whoever_watches() -> None:
+    recent, recorder = Recent(0.5), Recorder()
+    for index, amount in ((0, 10), (1, 3), (1, 4), (1, 5)):
+        recorder.count("notify.sent", amount)
+        recorder.record("notify.lag", 100 * amount)
+        recent.add("wlc-1", recorder.take(index))
+    assert recent.rates()["notify.sent"] == (3 + 4 + 5) / 0.5
+    assert recent.percentiles("notify.lag", 50.0) == (400,)
+    recorder.count("notify.sent", 6)
+    recent.add("wlc-1", recorder.take(2))
+    assert recent.rates()["notify.sent"] == 6 / 0.5
+    recent.add("wlc-1", recorder.take(1))  # late: it changes nothing
+    assert recent.rates()["notify.sent"] == 6 / 0.5
+
+
+def test_no_interval_is_whole_of_which_more_was_told() -> None:
+    """It is counted, but nobody can say until when."""
+    merger, wlc, mse = Merger(), Recorder(), Recorder()
+    for recorder in (wlc, mse):
+        recorder.count("a")
+    merger.add("wlc-0", wlc.take(0))
+    merger.add("mse-0", mse.take(0))
+    assert merger.whole_interval() == 0
+    wlc.count("a")
+    wlc.record("m", 7)
+    merger.add("wlc-0", wlc.take(1), goes_on=True)
+    assert merger.counters()["a"] == 3
+    assert merger.whole_interval() is None
+    merger.settle(["wlc-0"])
+    assert merger.told("wlc") == [0]  # and not until the end of the next one
+    merger.add("mse-0", mse.take(1))
+    assert merger.whole_interval() is None
+    wlc.record("m", 8)
+    merger.add("wlc-0", wlc.take(1))
+    assert merger.whole_interval() == 1
+    assert merger.histograms()["m"].count == 2
+
+
+def test_of_a_worker_that_told_of_a_part_alone_no_interval_is_over() -> None:
+    merger = Merger()
+    merger.add("wlc-0", Recorder().take(3), goes_on=True)
+    merger.settle(["wlc-0"])
+    assert merger.told("wlc") == [2]
+
+
 def test_what_goes_by_the_time_it_happens_belongs_to_the_stage_of_now() -> None:
     """Before the load and after it, there is none."""
     recorder = Recorder(BEFORE, to_unix_ns=1_000)

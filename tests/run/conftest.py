@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from loadgen.run import heap
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "drive"))
 
 
@@ -18,3 +20,9 @@ def noted_garbage() -> Iterator[None]:
     before = list(gc.callbacks)
     yield
     gc.callbacks[:] = before
+
+
+@pytest.fixture(autouse=True)
+def thawed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker would freeze the objects of all tests."""
+    monkeypatch.setattr(heap, "settle", lambda: None)
