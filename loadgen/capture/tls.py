@@ -42,14 +42,14 @@ def decrypted(
         undecrypted: to which is appended what could not be decrypted, and why.
     """
     undecrypted = [] if undecrypted is None else undecrypted
-    known: dict[int, _Known] = {}
+    known: dict[int, _Doubted] = {}
     for event in events:
         if isinstance(event, Opened):
             yield event
             continue
         one = known.get(event.conversation.index)
         if one is None:
-            one = known[event.conversation.index] = _Known(event.conversation, keys, undecrypted)
+            one = known[event.conversation.index] = _Doubted(event.conversation, keys, undecrypted)
         yield from one.take(event)
         if one.is_over:
             yield from one.finish()
@@ -58,7 +58,7 @@ def decrypted(
         yield from one.finish()
 
 
-class _Known:
+class _Doubted:
     """A conversation: in doubt first, then TLS or not."""
 
     def __init__(self, conversation: Conversation, keys: TunnelKeys, undecrypted: list[Undecrypted]) -> None:

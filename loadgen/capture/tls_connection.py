@@ -7,7 +7,7 @@ from typing import Final
 from loadgen.capture.events import Closed, Conversation, Data, Event, Hole, How
 from loadgen.capture.keylog import APPLICATION, EARLY, MASTER, TunnelKeys
 from loadgen.capture.keylog import HANDSHAKE as HANDSHAKE_SECRETS
-from loadgen.capture.tls_direction import Direction, Epoch
+from loadgen.capture.tls_direction import Epoch, RecordStream
 from loadgen.capture.tls_hello import (
     CLIENT_HELLO,
     END_OF_EARLY_DATA,
@@ -47,7 +47,7 @@ class Connection:
         self._conversation = conversation
         self._keys = keys
         self._undecrypted = undecrypted
-        self._directions = (Direction(of_client=True), Direction(of_client=False))
+        self._directions = (RecordStream(of_client=True), RecordStream(of_client=False))
         self._client_hello: HelloOfClient | None = None
         self._server_hello: HelloOfServer | None = None
         self._retried = False
@@ -79,7 +79,7 @@ class Connection:
 
     # -- one direction, and what it waits for --------------------------------------------------------------------------
 
-    def _event(self, direction: Direction, event: Event) -> None:
+    def _event(self, direction: RecordStream, event: Event) -> None:
         if isinstance(event, Data) and not direction.silent:
             direction.ns = event.ns
             direction.buffer += event.data
@@ -90,7 +90,7 @@ class Connection:
         elif isinstance(event, Closed) and not direction.ended:
             self._closed(direction, event)
 
-    def _waits(self, direction: Direction, kind: int) -> bool:
+    def _waits(self, direction: RecordStream, kind: int) -> bool:
         """Whether a record of a type (0: a hole) cannot be read before the other direction's hello is: a server says
         nothing before the client's, a client nothing that is protected before the server's.
         """
@@ -98,14 +98,14 @@ class Connection:
             return self._client_hello is None
         return self._server_hello is None and self._client_hello is not None and kind not in (HANDSHAKE, ALERT)
 
-    def _put_off(self, direction: Direction, event: Event) -> None:
+    def _put_off(self, direction: RecordStream, event: Event) -> None:
         direction.backlog.append(event)
         if isinstance(event, Data):
             direction.backlog_size += len(event.data)
             if direction.backlog_size > _LONGEST_WAIT:
                 self._give_up(self._unkeyed("its handshake is not whole in the capture"))
 
-    def _resume(self, direction: Direction) -> bool:
+    def _resume(self, direction: RecordStream) -> bool:
         if direction.waits_with is None or self._waits(direction, direction.waits_with):
             return False
         direction.waits_with = None
@@ -113,14 +113,14 @@ class Connection:
         self._catch_up(direction)
         return True
 
-    def _catch_up(self, direction: Direction) -> None:
+    def _catch_up(self, direction: RecordStream) -> None:
         while direction.backlog and direction.waits_with is None:
             event = direction.backlog.popleft()
             if isinstance(event, Data):
                 direction.backlog_size -= len(event.data)
             self._event(direction, event)
 
-    def _closed(self, direction: Direction, event: Closed) -> None:
+    def _closed(self, direction: RecordStream, event: Closed) -> None:
         if direction.resync is not None and self._resync(direction, final=True):
             self._read(direction)
         if direction.skipped and direction.epoch is None and not direction.silent:
@@ -130,7 +130,7 @@ class Connection:
 
     # -- records -------------------------------------------------------------------------------------------------------
 
-    def _read(self, direction: Direction) -> None:
+    def _read(self, direction: RecordStream) -> None:
         buffer = direction.buffer
         while not direction.silent:
             if direction.resync is not None:
@@ -157,20 +157,20 @@ class Connection:
             else:
                 self._record_12(direction, kind, version, fragment)
 
-    def _without_record(self, direction: Direction) -> None:
+    def _without_record(self, direction: RecordStream) -> None:
         if self._client_hello is None:
             self._give_up(self._unkeyed("its handshake is not in the capture"))
         else:
             self._broken(direction, "no TLS record begins where one should")
 
-    def _before_hello(self, direction: Direction, kind: int, fragment: bytes) -> None:
+    def _before_hello(self, direction: RecordStream, kind: int, fragment: bytes) -> None:
         """A record before the ServerHello is known."""
         if kind not in (HANDSHAKE, ALERT) and not self._retried:
             self._give_up(self._unkeyed("its handshake is not in the capture"))
         else:
             self._content(direction, kind, fragment)
 
-    def _record_12(self, direction: Direction, kind: int, version: int, fragment: bytes) -> None:
+    def _record_12(self, direction: RecordStream, kind: int, version: int, fragment: bytes) -> None:
         if direction.epoch is None:
             if kind == DATA:
                 self._broken(direction, "application data that is not encrypted")
@@ -185,7 +185,7 @@ class Connection:
         direction.sequence += 1
         self._content(direction, kind, content)
 
-    def _record_13(self, direction: Direction, kind: int, version: int, fragment: bytes) -> None:
+    def _record_13(self, direction: RecordStream, kind: int, version: int, fragment: bytes) -> None:
         if kind == DATA:
             if self._has_keys(direction) and not self._open_13(direction, kind, version, fragment):
                 self._skip(direction, version, fragment)
@@ -196,7 +196,7 @@ class Connection:
             else:
                 self._broken(direction, "a record that is not encrypted among those that are")
 
-    def _open_13(self, direction: Direction, kind: int, version: int, fragment: bytes) -> bool:
+    def _open_13(self, direction: RecordStream, kind: int, version: int, fragment: bytes) -> bool:
         """By the key that is on or the next one: what changes them need not be read for that, as the tag says it."""
         for epoch in (direction.epoch, self._next_13(direction)):
             if epoch is not None:
@@ -211,20 +211,20 @@ class Connection:
                 return True
         return False
 
-    def _enter(self, direction: Direction, epoch: Epoch, sequence: int) -> None:
+    def _enter(self, direction: RecordStream, epoch: Epoch, sequence: int) -> None:
         if direction.epoch is None and direction.skipped:
             self._miss_early_data(direction)
         if epoch in direction.later:
             del direction.later[: direction.later.index(epoch) + 1]
         direction.epoch, direction.sequence = epoch, sequence
 
-    def _next_13(self, direction: Direction) -> Epoch | None:
+    def _next_13(self, direction: RecordStream) -> Epoch | None:
         last = direction.epoch
         if not direction.later and last is not None and last.has_data:
             direction.later.append(last.next(self._suite()))
         return direction.later[0] if direction.later else None
 
-    def _content(self, direction: Direction, kind: int, content: bytes) -> None:
+    def _content(self, direction: RecordStream, kind: int, content: bytes) -> None:
         """What a record has, in the clear."""
         if kind == DATA:
             self._give(direction, direction.ns, content)
@@ -238,7 +238,7 @@ class Connection:
                 if direction.silent:
                     break
 
-    def _alerts(self, direction: Direction, content: bytes) -> None:
+    def _alerts(self, direction: RecordStream, content: bytes) -> None:
         for level, description in zip(content[::2], content[1::2], strict=False):
             is_fatal = level == _FATAL
             if self._server_hello is not None and self._server_hello.version == TLS13:
@@ -253,7 +253,7 @@ class Connection:
 
     # -- the handshake -------------------------------------------------------------------------------------------------
 
-    def _message(self, direction: Direction, message: int, body: bytes) -> None:
+    def _message(self, direction: RecordStream, message: int, body: bytes) -> None:
         if direction.of_client:
             if message == CLIENT_HELLO:
                 self._client_hello = HelloOfClient.read(body)
@@ -270,7 +270,7 @@ class Connection:
             elif what := hello.unreadable():
                 self._give_up(Unreadable(self._conversation, what))
 
-    def _change(self, direction: Direction) -> None:
+    def _change(self, direction: RecordStream) -> None:
         """ChangeCipherSpec; of TLS 1.3 it says nothing."""
         if self._server_hello is None or self._server_hello.version == TLS13:
             return
@@ -302,7 +302,7 @@ class Connection:
         assert suite is not None
         return suite
 
-    def _has_keys(self, direction: Direction) -> bool:
+    def _has_keys(self, direction: RecordStream) -> bool:
         """TLS 1.3. Looks up what a direction goes through; False: nothing of it can be read."""
         if not direction.has_keys:
             self._look_up()
@@ -337,7 +337,7 @@ class Connection:
 
     # -- early data ----------------------------------------------------------------------------------------------------
 
-    def _skip(self, direction: Direction, version: int, fragment: bytes) -> None:
+    def _skip(self, direction: RecordStream, version: int, fragment: bytes) -> None:
         """A record that no key opens: early data, or a handshake that the key log has no secret of."""
         if direction.epoch is not None or not direction.may_skip:
             self._unopened(direction)
@@ -345,7 +345,7 @@ class Connection:
             direction.may_skip -= 1
             direction.skipped += len(fragment)
 
-    def _open_early(self, direction: Direction, version: int, fragment: bytes) -> bool:
+    def _open_early(self, direction: RecordStream, version: int, fragment: bytes) -> bool:
         if direction.early is None:
             return False
         try:
@@ -365,7 +365,7 @@ class Connection:
             direction.early, direction.held, direction.may_skip = None, [], 0
         return True
 
-    def _miss_early_data(self, direction: Direction) -> None:
+    def _miss_early_data(self, direction: RecordStream) -> None:
         """The first record that opens comes after some that did not."""
         client = self._client_hello
         assert client is not None
@@ -375,7 +375,7 @@ class Connection:
 
     # -- holes ---------------------------------------------------------------------------------------------------------
 
-    def _hole(self, direction: Direction, hole: Hole) -> None:
+    def _hole(self, direction: RecordStream, hole: Hole) -> None:
         if self._waits(direction, 0):
             direction.waits_with = 0
             self._put_off(direction, hole)
@@ -392,7 +392,7 @@ class Connection:
             if not direction.silent:
                 direction.begin_resync(hole.offset + hole.length, hole.ns)
 
-    def _resync(self, direction: Direction, *, final: bool) -> bool:
+    def _resync(self, direction: RecordStream, *, final: bool) -> bool:
         """Whether the records are found again."""
         resync, hello = direction.resync, self._server_hello
         assert resync is not None
@@ -414,7 +414,7 @@ class Connection:
             self._content(direction, found.kind, found.content)
         return True
 
-    def _reachable(self, direction: Direction) -> list[Epoch]:
+    def _reachable(self, direction: RecordStream) -> list[Epoch]:
         """Whose records may come behind a hole."""
         assert self._server_hello is not None
         epochs = [] if direction.epoch is None else [direction.epoch]
@@ -429,33 +429,33 @@ class Connection:
 
     # -- what is given out ---------------------------------------------------------------------------------------------
 
-    def _give(self, direction: Direction, ns: int, data: bytes) -> None:
+    def _give(self, direction: RecordStream, ns: int, data: bytes) -> None:
         if data:
             self._out.append(Data(self._conversation, direction.of_client, direction.offset, ns, data))
             direction.offset += len(data)
 
-    def _miss(self, direction: Direction, ns: int, length: int) -> None:
+    def _miss(self, direction: RecordStream, ns: int, length: int) -> None:
         self._out.append(Hole(self._conversation, direction.of_client, direction.offset, length, ns))
         direction.offset += length
 
-    def _end(self, direction: Direction, ns: int, how: How) -> None:
+    def _end(self, direction: RecordStream, ns: int, how: How) -> None:
         self._out.append(Closed(self._conversation, direction.of_client, ns, how))
         direction.silent = direction.ended = True
         direction.buffer.clear()
 
-    def _lose(self, direction: Direction) -> None:
+    def _lose(self, direction: RecordStream) -> None:
         """Nothing more of a direction can be read."""
         if not direction.silent:
             self._out.append(Hole(self._conversation, direction.of_client, direction.offset, None, direction.ns))
             direction.silent = True
             direction.buffer.clear()
 
-    def _broken(self, direction: Direction, why: str) -> None:
+    def _broken(self, direction: RecordStream, why: str) -> None:
         if not direction.silent:
             self._undecrypted.append(Broken(self._conversation, direction.of_client, direction.offset, why))
             self._lose(direction)
 
-    def _unopened(self, direction: Direction) -> None:
+    def _unopened(self, direction: RecordStream) -> None:
         """A record does not open: the first of a key by the key's fault, any other by its own."""
         epoch, assumed = direction.epoch, direction.later[0] if direction.later else None
         if epoch is not None and epoch.label == MASTER and direction.sequence == 0:

@@ -12,7 +12,7 @@ from loadgen.capture.tls_hello import Messages
 from loadgen.capture.tls_records import HEADER_SIZE, LONGEST, BadRecord, Opener, opener_13, updated_secret
 from loadgen.capture.tls_suites import Suite
 
-__all__ = ["Direction", "Epoch", "Resync", "Resynced"]
+__all__ = ["Epoch", "RecordStream", "Resync", "Resynced"]
 
 # How records begin that may be protected.
 _ONES_13: Final = re.compile(rb"\x17\x03\x03")
@@ -63,7 +63,7 @@ class Resynced:
 
 
 @dataclass(slots=True)
-class Direction:
+class RecordStream:
     """Offsets are of the TCP stream, but for `offset`."""
 
     of_client: bool

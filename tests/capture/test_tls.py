@@ -28,7 +28,7 @@ from loadgen.capture.tls import (
     WrongKey,
     decrypted,
 )
-from loadgen.capture.tls_direction import Direction, Resync, Resynced
+from loadgen.capture.tls_direction import RecordStream, Resync, Resynced
 
 # SSL_OP_ALLOW_CLIENT_RENEGOTIATION
 _ALLOW_CLIENT_RENEGOTIATION = 1 << 8
@@ -450,14 +450,14 @@ def test_a_search_for_records_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     given = list(events(tunnel.wire))[:-6]
     of, at = given[0].conversation, sum(len(e.data) for e in given if isinstance(e, Data) and not e.of_client)
     tried = 0
-    real = Direction._try
+    real = RecordStream._try
 
-    def counted(self: Direction, resync: Resync, *others: Any) -> Resynced | None:
+    def counted(self: RecordStream, resync: Resync, *others: Any) -> Resynced | None:
         nonlocal tried
         found, tried = real(self, resync, *others), resync.work
         return found
 
-    monkeypatch.setattr(Direction, "_try", counted)
+    monkeypatch.setattr(RecordStream, "_try", counted)
     fakes = Data(of, False, at + 1_000_000, 99, b"\x17\x03\x03\x00\x20" * 10_000)
     read, (why,) = decrypt([*given, Hole(of, False, at, 1_000_000, 99), fakes], bytes(tunnel.keylog))
     assert isinstance(why, Broken)
