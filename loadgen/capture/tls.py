@@ -15,6 +15,7 @@ from loadgen.capture.keylog import TunnelKeys
 from loadgen.capture.tls_connection import Connection
 from loadgen.capture.tls_hello import CLIENT_HELLO
 from loadgen.capture.tls_records import HANDSHAKE, HEADER_SIZE, seems_header
+from loadgen.capture.tls_resumed import Masters
 from loadgen.capture.tls_undecrypted import Alerted, Broken, Undecrypted, Unkeyed, Unreadable, WrongKey
 
 __all__ = ["Alerted", "Broken", "TunnelKeys", "Undecrypted", "Unkeyed", "Unreadable", "WrongKey", "decrypted"]
@@ -42,6 +43,7 @@ def decrypted(
         undecrypted: to which is appended what could not be decrypted, and why.
     """
     undecrypted = [] if undecrypted is None else undecrypted
+    masters = Masters(keys)
     known: dict[int, _Doubted] = {}
     for event in events:
         if isinstance(event, Opened):
@@ -49,7 +51,7 @@ def decrypted(
             continue
         one = known.get(event.conversation.index)
         if one is None:
-            one = known[event.conversation.index] = _Doubted(event.conversation, keys, undecrypted)
+            one = known[event.conversation.index] = _Doubted(event.conversation, masters, undecrypted)
         yield from one.take(event)
         if one.is_over:
             yield from one.finish()
@@ -61,8 +63,8 @@ def decrypted(
 class _Doubted:
     """A conversation: in doubt first, then TLS or not."""
 
-    def __init__(self, conversation: Conversation, keys: TunnelKeys, undecrypted: list[Undecrypted]) -> None:
-        self._connection = Connection(conversation, keys, undecrypted)
+    def __init__(self, conversation: Conversation, masters: Masters, undecrypted: list[Undecrypted]) -> None:
+        self._connection = Connection(conversation, masters, undecrypted)
         self._beginning: _Beginning | None = _Beginning()
         self._is_tls = False
         self._closed: set[bool] = set()

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from loadgen.capture.events import Closed, Conversation, Data, Event, Hole, How
-from loadgen.capture.keylog import APPLICATION, EARLY, MASTER, TunnelKeys
+from loadgen.capture.keylog import APPLICATION, EARLY, MASTER
 from loadgen.capture.keylog import HANDSHAKE as HANDSHAKE_SECRETS
 from loadgen.capture.tls_direction import Epoch, RecordStream
 from loadgen.capture.tls_hello import (
     CLIENT_HELLO,
     END_OF_EARLY_DATA,
+    NEW_SESSION_TICKET,
     SERVER_HELLO,
     HelloOfClient,
     HelloOfServer,
     alert_name,
+    ticket_in,
 )
 from loadgen.capture.tls_records import (
     ALERT,
@@ -27,6 +29,7 @@ from loadgen.capture.tls_records import (
     opener_13,
     openers_12,
 )
+from loadgen.capture.tls_resumed import Masters
 from loadgen.capture.tls_suites import TLS13, Suite, suite_of
 from loadgen.capture.tls_undecrypted import Alerted, Broken, Undecrypted, Unkeyed, Unreadable, WrongKey
 
@@ -42,10 +45,13 @@ _MOST_SKIPPED: Final = 1 << 10
 class Connection:
     """Takes the events of the ciphertext, gives those of the plaintext."""
 
-    def __init__(self, conversation: Conversation, keys: TunnelKeys, undecrypted: list[Undecrypted]) -> None:
-        """undecrypted: to which it appends."""
+    def __init__(self, conversation: Conversation, masters: Masters, undecrypted: list[Undecrypted]) -> None:
+        """Args:
+        masters: of all connections, and with it their keys.
+        undecrypted: to which it appends.
+        """
         self._conversation = conversation
-        self._keys = keys
+        self._masters, self._keys = masters, masters.keys
         self._undecrypted = undecrypted
         self._directions = (RecordStream(of_client=True), RecordStream(of_client=False))
         self._client_hello: HelloOfClient | None = None
@@ -53,6 +59,8 @@ class Connection:
         self._retried = False
         # TLS 1.2 and before: what the next ChangeCipherSpec of each direction begins; of the hellos beside it.
         self._agreed: tuple[Epoch, Epoch] | None = None
+        self._master: bytes | None = None
+        self._ticket = b""
         self._out: list[Event] = []
 
     def take(self, event: Data | Hole | Closed) -> list[Event]:
@@ -259,12 +267,14 @@ class Connection:
                 self._client_hello = HelloOfClient.read(body)
             if self._client_hello is None:
                 self._give_up(self._unkeyed("its ClientHello is not in the capture"))
+        elif message == NEW_SESSION_TICKET:
+            self._ticket = ticket_in(body)
         elif message == SERVER_HELLO:
             hello = HelloOfServer.read(body)
             if hello is not None and hello.retry:
                 self._retried = True
                 return
-            self._server_hello, self._agreed = hello, None
+            self._server_hello, self._agreed, self._ticket = hello, None, b""
             if hello is None:
                 self._give_up(self._unkeyed("its ServerHello is not in the capture"))
             elif what := hello.unreadable():
@@ -276,6 +286,8 @@ class Connection:
             return
         epochs = self._agreed_12()
         if epochs is not None:
+            if self._master is not None:
+                self._masters.remember(self._ticket, self._master)
             direction.epoch, direction.sequence = epochs[0 if direction.of_client else 1], 0
             direction.messages.clear()
 
@@ -285,13 +297,13 @@ class Connection:
         assert client is not None
         assert server is not None
         if self._agreed is None:
-            master = self._keys.secret(MASTER, client.random)
-            if master is None:
+            self._master = self._masters.of(client, server)
+            if self._master is None:
                 self._give_up(self._unkeyed("the key log lacks a line", MASTER))
                 return None
             mac_after = server.mac_after
             openers = openers_12(
-                self._suite(), server.version, master, client.random, server.random, mac_after=mac_after
+                self._suite(), server.version, self._master, client.random, server.random, mac_after=mac_after
             )
             self._agreed = Epoch(MASTER, openers[0], True), Epoch(MASTER, openers[1], True)
         return self._agreed

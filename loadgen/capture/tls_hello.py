@@ -11,15 +11,17 @@ from loadgen.capture.tls_suites import TLS10, TLS11, TLS12, TLS13, TLS13_SUITES,
 __all__ = [
     "CLIENT_HELLO",
     "END_OF_EARLY_DATA",
+    "NEW_SESSION_TICKET",
     "SERVER_HELLO",
     "HelloOfClient",
     "HelloOfServer",
     "Messages",
     "alert_name",
+    "ticket_in",
 ]
 
-CLIENT_HELLO, SERVER_HELLO, END_OF_EARLY_DATA = 1, 2, 5
-_ENCRYPT_THEN_MAC, _EARLY_DATA, _SUPPORTED_VERSIONS = 22, 42, 43
+CLIENT_HELLO, SERVER_HELLO, NEW_SESSION_TICKET, END_OF_EARLY_DATA = 1, 2, 4, 5
+_ENCRYPT_THEN_MAC, _TICKET, _EARLY_DATA, _SUPPORTED_VERSIONS = 22, 35, 42, 43
 _TRUNCATED_MAC: Final = 4
 _VERSIONS: Final = {0x0300: "SSL 3.0", TLS10: "TLS 1.0", TLS11: "TLS 1.1", TLS12: "TLS 1.2", TLS13: "TLS 1.3"}
 _READ: Final = (TLS10, TLS11, TLS12, TLS13)
@@ -81,6 +83,7 @@ class Messages:
 class HelloOfClient:
     random: bytes
     session: bytes
+    ticket: bytes
     early_data: bool
 
     @classmethod
@@ -92,7 +95,7 @@ class HelloOfClient:
         reader.vector(2)
         reader.vector(1)
         extensions = reader.extensions()
-        return None if reader.short else cls(random, session, _EARLY_DATA in extensions)
+        return None if reader.short else cls(random, session, extensions.get(_TICKET, b""), _EARLY_DATA in extensions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,13 @@ class HelloOfServer:
         if self.compressed:
             return f"{name} with compression"
         return f"{name} with truncated MACs" if self.truncated else ""
+
+
+def ticket_in(body: bytes) -> bytes:
+    """What a NewSessionTicket of TLS 1.2 brings; empty: nothing."""
+    reader = _Reader(body)
+    reader.take(4)
+    return reader.vector(2)
 
 
 class _Reader:
