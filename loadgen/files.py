@@ -24,7 +24,7 @@ def read_bounded(path: Path, max_bytes: int, expected: str) -> bytes:
             # Read, not stat: a pipe or a device has no size.
             data = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
-        raise InputError(Problem(str(path), expected, _reason(error))) from error
+        raise InputError(Problem(str(path), expected, reason_of(error))) from error
     if not data:
         raise InputError(Problem(str(path), expected, "an empty file"))
     if len(data) > max_bytes:
@@ -60,13 +60,13 @@ def write_new(path: Path, data: bytes, mode: int, *, replace: bool = False) -> N
     except FileExistsError as error:
         raise InputError(already_there(path)) from error
     except (OSError, ValueError) as error:
-        raise InputError(Problem(str(path), "a file that can be created", _reason(error))) from error
+        raise InputError(Problem(str(path), "a file that can be created", reason_of(error))) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise InputError(Problem(str(path), "a file that can be written", _reason(error))) from error
+        raise InputError(Problem(str(path), "a file that can be written", reason_of(error))) from error
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:
@@ -77,7 +77,7 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise InputError(Problem(str(path), "a file that can be replaced", _reason(error))) from error
+        raise InputError(Problem(str(path), "a file that can be replaced", reason_of(error))) from error
 
 
 def open_private_log(path: Path, where: str) -> int:
@@ -98,7 +98,7 @@ def open_private_log(path: Path, where: str) -> int:
     try:
         descriptor = os.open(path, flags, 0o600)
     except (OSError, ValueError) as error:
-        raise InputError(Problem(where, expected, f"{path}: {_reason(error)}")) from error
+        raise InputError(Problem(where, expected, f"{path}: {reason_of(error)}")) from error
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -108,7 +108,7 @@ def open_private_log(path: Path, where: str) -> int:
         os.fchmod(descriptor, 0o600)
     except OSError as error:
         os.close(descriptor)
-        raise InputError(Problem(where, expected, f"{path}: {_reason(error)}")) from error
+        raise InputError(Problem(where, expected, f"{path}: {reason_of(error)}")) from error
     except InputError:
         os.close(descriptor)
         raise
@@ -121,6 +121,6 @@ def already_there(path: Path) -> Problem:
     return Problem(str(path), "a path where no file is yet", "an existing file")
 
 
-def _reason(error: OSError | ValueError) -> str:
+def reason_of(error: OSError | ValueError) -> str:
     """The system's own words: "no such file or directory"."""
     return ((isinstance(error, OSError) and error.strerror) or str(error)).lower()

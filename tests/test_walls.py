@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module may import its own room and rooms to its left.
 ROOMS = [
-    *("base", "nmsp", "identity", "capture", "infer", "scenario", "measure", "session", "world", "results"),
+    *("base", "nmsp", "identity", "capture", "infer", "scenario", "replay", "measure", "session", "world", "results"),
     *("compare", "transport"),
     *("status", "prepare", "drive", "run", "diagnosis", "relay", "capacity", "report", "commands"),
     *("distributed", "distributed.node", "distributed.master", "cli"),
@@ -39,7 +39,7 @@ BASE = {
     "transports",
 }
 SANS_IO = {
-    *("base", "nmsp", "identity", "capture", "infer", "scenario", "measure", "session", "world", "results"),
+    *("base", "nmsp", "identity", "capture", "infer", "scenario", "replay", "measure", "session", "world", "results"),
 }
 # Rooms that may know less than their place in the row allows.
 NARROW = {
@@ -48,6 +48,7 @@ NARROW = {
     "capture": {"base", "capture"},
     "infer": {"base", "nmsp", "capture", "infer"},
     "scenario": {"base", "nmsp", "scenario"},
+    "replay": {"base", "nmsp", "capture", "scenario", "replay"},
     "measure": {"base", "measure"},
     "session": {"base", "nmsp", "scenario", "measure", "session"},
     "world": {"base", "nmsp", "scenario", "session", "world"},
@@ -55,7 +56,7 @@ NARROW = {
     "transport": {"base", "transport"},
     "compare": {"base", "measure", "results", "compare"},
     "status": {"base", "nmsp", "status"},
-    "prepare": {"base", "nmsp", "identity", "scenario", "measure", "results", "transport", "prepare"},
+    "prepare": {"base", "nmsp", "identity", "scenario", "replay", "measure", "results", "transport", "prepare"},
     "relay": {"base", "identity", "capture", "transport", "diagnosis", "relay"},
 }
 # Rooms that never share a process.

@@ -12,7 +12,7 @@ from loadgen.errors import InputError, Problem
 from loadgen.loads import LoadKind
 from loadgen.prepare.job import Source
 from loadgen.scenario.plan import Plan, Use
-from loadgen.scenario.reading import check_scenario
+from loadgen.scenario.reading import check_scenario, scaled
 from loadgen.scenario.schedule import RateStage
 from loadgen.scenario.schema import LoadTable, Scenario, StageTable
 from loadgen.units import Duration
@@ -25,6 +25,8 @@ class Dimension(StrEnum):
     NOTIFICATIONS = "notify.per_s"
     SESSIONS = "sessions"
     STATIONS = "stations"
+    SCALE = "scale"
+    SPEED = "speed"
 
 
 # Figures of loads with sessions, whatever is raised; and of those that set the sessions up, too.
@@ -104,7 +106,24 @@ ABOUT = {
         achieved=None,
         prefixes=_SESSIONS,
     ),
+    Dimension.SCALE: About(
+        "endpoints",
+        LoadKind.NOTIFY,
+        live=False,
+        maximum=100_000,
+        achieved=None,
+        prefixes=_SESSIONS,
+    ),
+    Dimension.SPEED: About(
+        "times as recorded",
+        LoadKind.NOTIFY,
+        live=True,
+        maximum=100,
+        achieved=None,
+        prefixes=_RUNNING,
+    ),
 }
+_OF_A_REPLAY = (Dimension.SCALE, Dimension.SPEED)
 _DEFAULT = {
     Use.BOTH: (Dimension.HANDSHAKES, Dimension.NOTIFICATIONS),
     Use.TARGET_WLC: (Dimension.HANDSHAKES,),
@@ -122,7 +141,8 @@ def check_use(dimension: Dimension, use: Use) -> None:
     """Raises: InputError: that load is made by the side that is not ours."""
     if dimension is Dimension.HANDSHAKES and not use.plays_mse:
         raise InputError(Problem("--dimension", "handshake.per_s only where the MSEs are ours: they dial", str(use)))
-    if dimension in (Dimension.NOTIFICATIONS, Dimension.STATIONS) and not use.plays_wlc:
+    telling = (Dimension.NOTIFICATIONS, Dimension.STATIONS, *_OF_A_REPLAY)
+    if dimension in telling and not use.plays_wlc:
         raise InputError(Problem("--dimension", f"{dimension} only where the WLCs are ours: they notify", str(use)))
 
 
@@ -133,6 +153,12 @@ def check_load(dimension: Dimension, scenario: Scenario) -> None:
         raise InputError(
             Problem("--dimension", f"{others}: the rate of a site follows from what is on it", f'"{dimension}"')
         )
+    replays = scenario.load.kind == "replay"
+    if dimension in _OF_A_REPLAY and not replays:
+        raise InputError(Problem("load.kind", f'"replay", to search along {dimension}', f'"{scenario.load.kind}"'))
+    if dimension is Dimension.STATIONS and replays:
+        found = Problem("--dimension", "scale or speed: stations are those of the capture", f'"{dimension}"')
+        raise InputError(found)
 
 
 def latency_of(dimension: Dimension, use: Use, missing: Collection[str] = ()) -> str:
@@ -174,6 +200,11 @@ def _varied(dimension: Dimension, source: Source, load: float, stages: tuple[Sta
     varied = msgspec.structs.replace(scenario, load=msgspec.structs.replace(base, stages=stages), thresholds=())
     if dimension is Dimension.NOTIFICATIONS:
         return msgspec.structs.replace(varied, load=_of_rate(varied.load, load))
+    if dimension is Dimension.SPEED:
+        return msgspec.structs.replace(varied, load=msgspec.structs.replace(varied.load, rate=None, speed=load))
+    if dimension is Dimension.SCALE:
+        replayed = msgspec.structs.replace(varied.load, scale=round(load))
+        return scaled(msgspec.structs.replace(varied, load=replayed))
     if dimension is Dimension.SESSIONS:
         return _with_sessions(varied, round(load), source.use, len(source.targets))
     return _with_stations(varied, round(load))
@@ -185,8 +216,16 @@ def sizes_of(dimension: Dimension, plan: Plan) -> float:
         return len(plan.sessions)
     if dimension is Dimension.STATIONS:
         return len(plan.wlcs) * plan.wlc.stations
+    if dimension is Dimension.SCALE:
+        return len(plan.wlcs)
     peak = max(max(stage.start_per_s, stage.end_per_s) for stage in plan.load.stages)
-    return peak * plan.copies
+    return peak / _natural_per_s(plan) if dimension is Dimension.SPEED else peak * plan.copies
+
+
+def _natural_per_s(plan: Plan) -> float:
+    """Slots per second of a capture as it was recorded."""
+    assert plan.replay is not None  # `check_load` has seen to it
+    return plan.replay.natural_per_s(len(plan.wlcs))
 
 
 def step_of(dimension: Dimension, source: Source) -> float:
@@ -194,6 +233,8 @@ def step_of(dimension: Dimension, source: Source) -> float:
     scenario = source.scenario
     if dimension is Dimension.STATIONS:
         return scenario.wlc.count
+    if dimension is Dimension.SCALE:
+        return 1
     if dimension is not Dimension.SESSIONS:
         return 0
     if source.use.plays_wlc:
@@ -202,7 +243,7 @@ def step_of(dimension: Dimension, source: Source) -> float:
 
 
 def stages_for(
-    plan: Plan, number: int, load: float, hold_ns: int, warmup_ns: int, crowd: float = 1.0
+    dimension: Dimension, plan: Plan, number: int, load: float, hold_ns: int, warmup_ns: int, crowd: float = 1.0
 ) -> tuple[RateStage, ...]:
     """The stages of one load of a live dimension.
 
@@ -210,15 +251,18 @@ def stages_for(
         number: of the load; makes the names new ones.
         crowd: how many times as many notifications are due as to the plan's sessions, because more MSEs came.
     """
-    per_s = load / (plan.copies * crowd)
+    if dimension is Dimension.SPEED:
+        per_s, size = load * _natural_per_s(plan), f"{load:.2f}"
+    else:
+        per_s, size = load / (plan.copies * crowd), f"{load:.0f}"
     return (
-        RateStage(f"{number:02d}-warmup-{load:.0f}", 0, warmup_ns, per_s, per_s, counted=False),
-        RateStage(f"{number:02d}-hold-{load:.0f}", warmup_ns, hold_ns, per_s, per_s),
+        RateStage(f"{number:02d}-warmup-{size}", 0, warmup_ns, per_s, per_s, counted=False),
+        RateStage(f"{number:02d}-hold-{size}", warmup_ns, hold_ns, per_s, per_s),
     )
 
 
 def _of_rate(load: LoadTable, per_s: float) -> LoadTable:
-    return msgspec.structs.replace(load, rate=per_s, wire_rate=None, interval=None)
+    return msgspec.structs.replace(load, rate=per_s, wire_rate=None, interval=None, speed=None)
 
 
 def _with_sessions(scenario: Scenario, sessions: int, use: Use, targets: int) -> Scenario:
@@ -228,7 +272,9 @@ def _with_sessions(scenario: Scenario, sessions: int, use: Use, targets: int) ->
         raise InputError(Problem("mse.assign", '"all" or "round-robin", to search along sessions', "a list of pairs"))
     if use.plays_wlc:
         each = mse.count if mse.assign == "all" else 1
-        return msgspec.structs.replace(scenario, wlc=msgspec.structs.replace(wlc, count=max(1, sessions // each)))
+        load = msgspec.structs.replace(scenario.load, scale=None)  # WLCs are counted
+        wlc = msgspec.structs.replace(wlc, count=max(1, sessions // each))
+        return msgspec.structs.replace(scenario, wlc=wlc, load=load)
     if mse.assign != "all":
         # There, a WLC has one session, however many MSEs there are.
         raise InputError(Problem("mse.assign", '"all", to search along sessions of a target', f'"{mse.assign}"'))

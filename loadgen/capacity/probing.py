@@ -166,7 +166,11 @@ class Prober:
         start_s = time.monotonic() - self._began
         hold_ns, number = campaign.hold_ns(trial), len(campaign.probes) + self._crowded + 1
         crowd = self._crowd = max(self._crowd, crowd_of(plan, supervisor.merger.counters()))
-        await supervisor.load(stages_for(plan, number, trial.load, hold_ns, campaign.settings.warmup_ns, crowd))
+        await supervisor.load(
+            stages_for(
+                campaign.settings.dimension, plan, number, trial.load, hold_ns, campaign.settings.warmup_ns, crowd
+            )
+        )
         load = await supervisor.settle(_DRAIN_S)
         if not supervisor.fleet.stopping:
             if plan.use is Use.SERVE_WLC and (really := load_crowd(plan, load)) > crowd * _CROWDED:
@@ -249,7 +253,16 @@ class Prober:
                 supervisor.on_whole = lambda whole: log.append(whole.lines(supervisor.interval_s))
 
         document, key_log = job.profile.document, self._key_log
-        supervisor = Supervisor(job.plan, document, job.keys, job.workers, self._watcher, prepared, key_log=key_log)
+        supervisor = Supervisor(
+            job.plan,
+            document,
+            job.keys,
+            job.workers,
+            self._watcher,
+            prepared,
+            key_log=key_log,
+            recording=job.recording,
+        )
         return supervisor
 
 

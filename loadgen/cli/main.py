@@ -22,6 +22,7 @@ from loadgen.cli.metrics import metrics
 from loadgen.cli.plan import plan
 from loadgen.cli.profile import profile
 from loadgen.cli.record import record
+from loadgen.cli.replay import replay
 from loadgen.cli.report import report
 from loadgen.cli.run import run
 from loadgen.cli.schema import schema
@@ -38,6 +39,7 @@ def cli() -> None:
 
 
 cli.add_command(run)
+cli.add_command(replay)
 cli.add_command(status)
 cli.add_command(plan)
 cli.add_command(capacity)

@@ -141,6 +141,7 @@ def run_job(
         abort,
         tracing=tracing,
         key_log=key_log,
+        recording=job.recording,
     )
     with noted():
         record = trio.run(supervisor.run, None, wait_ns)

@@ -28,6 +28,7 @@ from loadgen.commands.options import CapacityOptions
 from loadgen.commands.runner import ready
 from loadgen.commands.source import read_duration, read_source, read_wait
 from loadgen.errors import ExitCode, InputError, Problem, noting
+from loadgen.loads import LoadKind
 from loadgen.measure.hlog import IntervalLog
 from loadgen.prepare.job import Source, check_source, plan_of
 from loadgen.report import capacity as shown
@@ -232,6 +233,8 @@ def _start(dimension: Dimension, source: Source, hold_ns: int, warmup_ns: int) -
     """The scenario's own size: whoever wrote it thought that it would hold."""
     about, load = ABOUT[dimension], source.scenario.load
     if not about.live:
+        return sizes_of(dimension, plan_of(source)[0])
+    if load.kind == "replay" and about.kind is LoadKind.NOTIFY:  # as it would be run
         return sizes_of(dimension, plan_of(source)[0])
     if load.kind == about.kind and load.wire_rate is not None:
         return max(1.0, load.wire_rate)

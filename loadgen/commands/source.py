@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.commands.options import SourceOptions
+from loadgen.commands.recorded import read_recorded
 from loadgen.errors import InputError, Problem
 from loadgen.prepare.addresses import read_targets
 from loadgen.prepare.job import Source
-from loadgen.scenario.plan import Use
-from loadgen.scenario.reading import load_scenario, scenario_untrusted
+from loadgen.scenario.plan import Use, length_ns
+from loadgen.scenario.reading import load_scenario, relative_to, scenario_untrusted
+from loadgen.scenario.schema import DEFAULT_STAGES
 from loadgen.strict import one_of, shown
 from loadgen.units import Duration
 
@@ -32,7 +34,18 @@ def read_source(options: SourceOptions, duration: str | None = None) -> Source:
         scenario, profile = load_scenario(path, options.overrides)
     else:
         scenario, profile = scenario_untrusted(_tables(options.scenario), path, options.overrides)
-    return Source(path, scenario, profile, use, targets, options.workers, duration_ns)
+    recorded = None
+    if scenario.load.kind == "replay":
+        assert scenario.load.capture is not None  # it was checked
+        key_log = scenario.load.capture_keylog
+        recorded = read_recorded(
+            relative_to(path, scenario.load.capture),
+            profile,
+            None if key_log is None else relative_to(path, key_log),
+        )
+        if duration_ns is None and scenario.load.stages is DEFAULT_STAGES:  # none were given
+            duration_ns = length_ns(recorded.plan, scenario)
+    return Source(path, scenario, profile, use, targets, options.workers, duration_ns, recorded=recorded)
 
 
 def _tables(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@
 - TLS: `loop` (epoll and timers), `links`, `tls` (`Shard`) with `happenings` (what it tells its subclasses),
   `tls_accept` and `tls_dial` (how links come about), `tls_serve` (what all WLCs with sessions do; `asides`: what of a
   tail that was not taken is notifications),
-  `tls_wlc`, `tls_site` and `tls_mse` (sessions, notifications, requests), `tls_handshakes` (both sides of
-  handshake-only load), `ring_table` (the next frame of many WLCs), `reading` (how late it reads), `segments` (what TCP
+  `tls_wlc`, `tls_site`, `tls_replay` (what was recorded) and `tls_mse` (sessions, notifications, requests),
+  `tls_handshakes` (both sides of handshake-only load), `ring_table` (the next frame of many WLCs), `reading` (how late
+  it reads), `segments` (what TCP
   sent again).
 - DTLS: `dtls`, `dtls_accept` and `dtls_dial` (how associations come about), `dtls_serve`
   (what all WLCs with sessions do), `dtls_wlc`, `dtls_site`, `dtls_mse`, `dtls_handshakes`: the same over datagrams

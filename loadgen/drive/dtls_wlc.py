@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
+from loadgen.drive.controllers import make_controllers
 from loadgen.drive.dtls import TICK_NS
 from loadgen.drive.dtls_serve import ServedLink, ServingDriver
 from loadgen.drive.equipment import Equipment
@@ -55,8 +56,10 @@ class DtlsWlcDriver(ServingDriver[DtlsWlcLink]):
         aaa: Aaa | None = None,
     ) -> None:
         super().__init__(equipment, sockets, contexts, aaa)
-        self.notifiers = Notifiers[DtlsWlcLink](equipment, min(equipment.plan.load.burst, _MAX_BATCH))
-        self.owing, self.controllers = self.notifiers.owing, self.notifiers.controllers
+        plan, batch = equipment.plan, min(equipment.plan.load.burst, _MAX_BATCH)
+        self.controllers = make_controllers(plan, equipment.profile, equipment.share.members, batch)
+        self.notifiers = Notifiers[DtlsWlcLink](equipment, self.controllers)
+        self.owing = self.notifiers.owing
         self._counted = 0  # slots of the schedule whose WLCs were visited, or are in `_visits`
         self._visits: dict[int, None] = {}  # positions, in the order of their turns
 

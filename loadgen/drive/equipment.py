@@ -11,6 +11,7 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.dialogue import other_side
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import WireProfile
+from loadgen.replay.recording import Tracks
 from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.schedule import Share
 from loadgen.session.link import EndpointSettings
@@ -25,6 +26,7 @@ class Equipment(NamedTuple):
         share: which worker of how many it is, and which members of the schedule's fleet are its.
         placings: where the workers of both sides say and read which notification is which; None: nowhere.
         to_unix_ns: what has to be added to the clock's time for that since the epoch.
+        recording: what WLCs of a plan that replays say.
     """
 
     plan: Plan
@@ -35,6 +37,7 @@ class Equipment(NamedTuple):
     to_unix_ns: int = 0
     clock: Nanoseconds = MONOTONIC
     placings: Placings | None = None
+    recording: Tracks | None = None
 
 
 def equip(
@@ -46,6 +49,7 @@ def equip(
     workers: int,
     to_unix_ns: int,
     placings: Placings | None = None,
+    recording: Tracks | None = None,
 ) -> Equipment:
     """The equipment of a worker of this side."""
     settings = EndpointSettings(
@@ -62,4 +66,4 @@ def equip(
     for name in counted:
         recorder.count(name, 0)  # measured, even if none ever is
     share = Share(plan.schedule(), worker, workers)
-    return Equipment(plan, profile, recorder, settings, share, to_unix_ns, placings=placings)
+    return Equipment(plan, profile, recorder, settings, share, to_unix_ns, placings=placings, recording=recording)

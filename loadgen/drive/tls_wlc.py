@@ -11,6 +11,7 @@ import numpy as np
 from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
+from loadgen.drive.controllers import Telling, make_controllers
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.phase import ACTIVE, Phase
 from loadgen.drive.ring_table import Singles
@@ -60,12 +61,27 @@ class WlcShard(ServingShard[WlcLink]):
         self._weighing = plan.use is Use.SERVE_WLC
         self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, 0
         batch = min(max(plan.load.burst, _CATCH_UP_BATCH), _MAX_BATCH)
-        self.notifiers = Notifiers[WlcLink](equipment, batch)
-        self.owing, self.controllers = self.notifiers.owing, self.notifiers.controllers
+        self._singles: Singles | None = None
+        self._telling = self._make_controllers(equipment, batch)
+        self.notifiers = Notifiers[WlcLink](equipment, self._telling)
+        self.owing = self.notifiers.owing
+
+    def _make_controllers(self, equipment: Equipment, batch: int) -> Sequence[Telling]:
+        """The worker's. Args: batch: most notifications that are laid out at once."""
+        profile = equipment.profile
+        self.controllers = make_controllers(equipment.plan, profile, equipment.share.members, batch)
         # What else varies each visit puts in by itself.
-        self._singles = None
-        if equipment.profile.notify_is_stamped:
-            self._singles = Singles(equipment.profile, [controller.ring for controller in self.controllers])
+        if profile.notify_is_stamped:
+            self._singles = Singles(profile, [controller.ring for controller in self.controllers])
+        return self.controllers
+
+    def _frames(
+        self, link: WlcLink, done: int, wanted: int, sequence: int, due: int | Int64s, now: int
+    ) -> tuple[memoryview, int]:
+        """What a link is sent next. Args: as of `NotifyRing.patch`."""
+        assert link.endpoint is not None
+        began_ns = link.endpoint.started_ns + self._to_unix_ns
+        return self.controllers[link.number].ring.patch(done, wanted, sequence, due, now, began_ns=began_ns)
 
     # -- the load ------------------------------------------------------------------------------------------------
 
@@ -83,7 +99,7 @@ class WlcShard(ServingShard[WlcLink]):
     def _unsent_within(self, length_s: float, stages: Sequence[RateStage]) -> int:
         """Bytes that a WLC has to tell a subscriber in so much of the load, where that is largest."""
         slots_per_s = max((max(stage.start_per_s, stage.end_per_s) for stage in stages), default=0.0)
-        each = max((controller.frame_bytes for controller in self.controllers), default=0.0)
+        each = max((controller.frame_bytes for controller in self._telling), default=0.0)
         return math.ceil(length_s * slots_per_s / self.owing.share.schedule.members * self.plan.load.burst * each)
 
     def stop_load(self, at_ns: int) -> None:
@@ -194,13 +210,12 @@ class WlcShard(ServingShard[WlcLink]):
         Returns:
             Whether more is owed and could be sent.
         """
-        ring, tunnel, notifiers = self.controllers[link.number].ring, link.tunnel, self.notifiers
+        tunnel, notifiers = link.tunnel, self.notifiers
         assert tunnel is not None
         assert link.endpoint is not None
         owing, ledger, row = self.owing, self.owing.ledger, link.row
         owed = ledger.owed(row, due_now)
         held_up, numbered = bool(ledger.behind[row]), link.endpoint.numbered
-        began_ns = link.endpoint.started_ns + self._to_unix_ns
         if owed > self.plan.load.burst:
             owing.drop_expired(link, self.clock(), ours=not held_up)
             owed = ledger.owed(row, due_now)
@@ -210,7 +225,7 @@ class WlcShard(ServingShard[WlcLink]):
                 now = self.clock() + self._to_unix_ns
                 wanted = min(owed, _MAX_BATCH)
                 due = owing.due_ns(link.number, done, wanted)
-                view, count = ring.patch(done, wanted, sequence, due, now, began_ns=began_ns)
+                view, count = self._frames(link, done, wanted, sequence, due, now)
                 tunnel.write(numbered(view))
                 writes += 1
                 notifiers.sent_bytes += len(view)
@@ -235,7 +250,7 @@ class WlcShard(ServingShard[WlcLink]):
 
     # -- links ---------------------------------------------------------------------------------------------------
 
-    def directory_of(self, position: int) -> Directory:
+    def directory_of(self, position: int) -> Directory | None:
         return self.controllers[position].directory
 
     def on_active(self, link: WlcLink, now_ns: int) -> None:
@@ -285,7 +300,7 @@ class WlcShard(ServingShard[WlcLink]):
         return link.notifications or self.notified(link)
 
     def bytes_of_told(self, link: WlcLink) -> tuple[float, float]:
-        each = self.controllers[link.number].frame_bytes
+        each = self._telling[link.number].frame_bytes
         return each, each + self.record_bytes * self.notifiers.writes / self.notifiers.sent
 
     def send_outbox(self, link: WlcLink) -> None:

@@ -18,6 +18,7 @@ from loadgen.drive.equipment import Equipment
 from loadgen.drive.tls_accept import listener
 from loadgen.drive.tls_handshakes import HandshakeMseShard, HandshakeWlcShard
 from loadgen.drive.tls_mse import MseShard
+from loadgen.drive.tls_replay import ReplayShard
 from loadgen.drive.tls_site import SiteShard
 from loadgen.drive.tls_wlc import WlcShard
 from loadgen.loads import LoadKind
@@ -51,7 +52,7 @@ class TransportDrivers(NamedTuple):
         bind: a WLC's socket; idle: nobody is to be able to connect yet. Raises OSError.
         make_context: of OpenSSL's.
         wlcs, site_wlcs, shaking_wlcs: the driver of WLCs that notify at a rate, that have a site, and of which
-            nothing but handshakes is wanted.
+            nothing but handshakes is wanted. replaying_wlcs: of those that say what was recorded; None: none can.
         mses, shaking_mses: the same of MSEs; those at a site are as all that have sessions.
     """
 
@@ -62,11 +63,15 @@ class TransportDrivers(NamedTuple):
     shaking_wlcs: WlcMaker
     mses: SessionMaker
     shaking_mses: MseMaker
+    replaying_wlcs: WlcMaker | None = None
 
     def wlc_maker(self, plan: Plan) -> WlcMaker:
         """What drives the WLCs of this plan."""
         if plan.load.kind is LoadKind.HANDSHAKE:
             return self.shaking_wlcs
+        if plan.replay is not None:
+            assert self.replaying_wlcs is not None  # a capture is of TCP
+            return self.replaying_wlcs
         return self.wlcs if plan.site is None else self.site_wlcs
 
 
@@ -79,6 +84,7 @@ TRANSPORT_DRIVERS = {
         shaking_wlcs=HandshakeWlcShard,
         mses=MseShard,
         shaking_mses=HandshakeMseShard,
+        replaying_wlcs=ReplayShard,
     ),
     "dtls": TransportDrivers(
         bind=lambda address, _idle: dtls.listen(address),

@@ -8,19 +8,16 @@ import socket
 from collections.abc import Collection, Sequence
 from typing import Generic
 
-from loadgen.drive.controllers import make_controllers
+from loadgen.drive.controllers import Telling
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.peers import Peer
 from loadgen.drive.phase import ACTIVE, SETTING_UP, Phase
 from loadgen.drive.presence import presence_of_visitors
 from loadgen.drive.term import Term
 from loadgen.nmsp.records import mac_bytes
-from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.ledger import Owing, SubscriberT
 from loadgen.session.wlc import WlcEndpoint
-
-_STATION_MASK = mask_of(MOBILE_STATION)
 
 
 class WlcSessions:
@@ -130,32 +127,32 @@ class Notifiers(Generic[SubscriberT]):
         sent, sent_bytes, writes: notifications so far, and in how many pieces.
     """
 
-    def __init__(self, equipment: Equipment, batch: int) -> None:
-        """Args: batch: most notifications that are laid out at once."""
+    def __init__(self, equipment: Equipment, controllers: Sequence[Telling]) -> None:
+        """Args: controllers: the worker's, in order."""
         plan, share = equipment.plan, equipment.share
         self.owing = Owing[SubscriberT](plan, share, equipment.to_unix_ns, equipment.placings)
-        self.controllers = make_controllers(plan, equipment.profile, share.members, batch)
+        self.controllers = controllers
         self.sent = self.sent_bytes = self.writes = 0
 
     def came_up(self, link: SubscriberT, granted: int, now_ns: int) -> None:
-        """A session is up: its MSE is told from now on, if it has subscribed to stations."""
-        if granted & _STATION_MASK:
+        """A session is up: its MSE is told from now on, if it has subscribed to what that tells."""
+        if granted & self.controllers[link.number].subscribers:
             self.owing.subscribe(link, now_ns, _address_of(link))
 
     def told(self, link: SubscriberT, granted: int) -> bool:
         """Whether an MSE with this grant is told of its WLC's stations."""
-        return bool(granted >> self.controllers[link.number].subservice & 1)
+        return bool(granted & self.controllers[link.number].told)
 
     def unsubscribes(self, link: SubscriberT, before: int, granted: int, now_ns: int) -> bool:
         """A running session's grant has changed. One that subscribes is told from now on; True: a subscriber wants
         nothing any more, and what is due by now goes out ahead of the answer, before `owing.unsubscribe`.
         """
-        told = self.told(link, granted)
-        if link.row >= 0 and (not granted & _STATION_MASK or (self.told(link, before) and not told)):
+        told, subscribes = self.told(link, granted), granted & self.controllers[link.number].subscribers
+        if link.row >= 0 and (not subscribes or (self.told(link, before) and not told)):
             return True
         if link.left_row >= 0 and told:
             self.owing.subscribe_again(link, now_ns)
-        elif link.row < 0 and link.left_row < 0 and granted & _STATION_MASK:
+        elif link.row < 0 and link.left_row < 0 and subscribes:
             self.owing.subscribe(link, now_ns, _address_of(link))
         return False
 

@@ -25,10 +25,12 @@ class DeviceTime:
         since_began: it counts from when the session began; otherwise since 1970.
         range_ns: after so long it is the same number again; 0: never.
         step_ns: what its last digit is worth.
+        size, unit: as the profile has them.
     """
 
     def __init__(self, field: FieldDocument | ElementDocument, order: str) -> None:
         bits, unit = 8 * (field.size or 0), field.unit or "s"
+        self.size, self.unit = field.size or 0, unit
         self.since_began = field.epoch == "session"
         self._seconds_first = order == ">"
         self._is_pair = "+" in unit

@@ -22,6 +22,7 @@ from loadgen.units import NS_PER_S
 _PROCESS_BYTES = 72 * 1024 * 1024
 # Key, certificate, TLS context and Python objects of one of our WLCs, without its stations.
 _WLC_BYTES = 40 * 1024
+_CHUNK_BYTES = 1 << 17  # of a capture that a WLC lays out at once
 # A site without what it hears; and for each pair of access point and whatever it may hear (world/population).
 _SITE_BYTES = 64 * 1024
 _READING_BYTES = 8
@@ -89,6 +90,8 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
     sends = notify and plan.offers
     low, high = (profile.notify_bytes(readings) for readings in plan.wlc.readings)
     size = (low + high) / 2
+    if plan.replay is not None:
+        size = plan.replay.frame_bytes
     stages = tuple(
         StageForecast(
             name=stage.name,
@@ -161,6 +164,10 @@ def _memory_bytes(plan: Plan, profile: WireProfile, workers: int) -> int:
     if plan.use.plays_wlc and plan.site is not None:
         heard = sum(planned.count for planned in plan.site.classes) * plan.site.aps
         total += len(plan.wlcs) * (_WLC_BYTES + _SITE_BYTES + heard * _READING_BYTES)
+    elif plan.use.plays_wlc and (replay := plan.replay) is not None:
+        # Each worker has the whole capture and what is known of it; each WLC a chunk of it, and its devices.
+        total += workers * 4 * replay.total_bytes
+        total += len(plan.wlcs) * (_WLC_BYTES + min(_CHUNK_BYTES, replay.total_bytes))
     elif plan.use.plays_wlc:
         stations = (
             plan.wlc.stations * profile.notify_bytes(plan.wlc.readings[1]) if plan.load.kind is LoadKind.NOTIFY else 0

@@ -15,6 +15,7 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.prepare.forecast import forecast
 from loadgen.prepare.keys import Keys, check_keys, make_keys
 from loadgen.prepare.limits import allow_descriptors, check_local_ports, check_memory
+from loadgen.replay.recording import Recorded, Tracks
 from loadgen.results.missing import refuse_missing
 from loadgen.results.thresholds import Threshold, parse_thresholds
 from loadgen.scenario.plan import Plan, Use, make_plan
@@ -30,6 +31,7 @@ class Source(NamedTuple):
         targets: addresses of somebody else's WLCs, instead of the scenario's.
         workers: per side: "auto" or a number.
         first, sessions_per_user: see `Plan`.
+        recorded: the capture that the scenario replays.
     """
 
     path: Path
@@ -41,6 +43,12 @@ class Source(NamedTuple):
     duration_ns: int | None = None
     first: int = 0
     sessions_per_user: int = 0
+    recorded: Recorded | None = None
+
+    @property
+    def recording(self) -> Tracks | None:
+        """What WLCs of ours say, if it is that of a capture."""
+        return None if self.recorded is None else self.recorded.recording
 
 
 class Job(NamedTuple):
@@ -50,6 +58,7 @@ class Job(NamedTuple):
     profile: WireProfile
     keys: Keys
     workers: int
+    recording: Tracks | None = None
 
 
 def plan_of(source: Source) -> tuple[Plan, int]:
@@ -66,6 +75,7 @@ def plan_of(source: Source) -> tuple[Plan, int]:
         duration_ns=source.duration_ns,
         first=source.first,
         sessions_per_user=source.sessions_per_user,
+        replay=None if source.recorded is None else source.recorded.plan,
     )
     _check_plan(source.scenario, plan, source.path)
     workers = _workers(source.workers, plan)
@@ -87,7 +97,8 @@ class Checked(NamedTuple):
     def job(self, now: datetime) -> Job:
         """With keys made for it."""
         source = self.source
-        return Job(self.plan, source.profile, make_keys(source.scenario, source.path, self.plan, now), self.workers)
+        keys = make_keys(source.scenario, source.path, self.plan, now)
+        return Job(self.plan, source.profile, keys, self.workers, source.recording)
 
 
 def check_source(source: Source, thresholds: Sequence[str] = ()) -> Checked:
@@ -128,7 +139,7 @@ def make_job(source: Source, now: datetime) -> Job:
         InputError
     """
     plan, workers = plan_of(source)
-    return Job(plan, source.profile, make_keys(source.scenario, source.path, plan, now), workers)
+    return Job(plan, source.profile, make_keys(source.scenario, source.path, plan, now), workers, source.recording)
 
 
 def _check_plan(scenario: Scenario, plan: Plan, source: Path) -> None:
@@ -138,7 +149,7 @@ def _check_plan(scenario: Scenario, plan: Plan, source: Path) -> None:
         if beyond:
             expected = f"WLCs 0 to {len(plan.wlcs) - 1}, one for each --target"
             raise InputError(Problem(f"{source}: mse.assign", expected, f"WLC {min(beyond)}"))
-    notify = plan.load.kind is LoadKind.NOTIFY
+    notify = plan.load.kind is LoadKind.NOTIFY and plan.replay is None
     told = services.MOBILE_STATION if plan.site is None else told_by(plan.site)
     if notify and plan.use.plays_wlc and not plan.wlc.capability & plan.mse.subscription & services.mask_of(told):
         classes = ", ".join(service.label for service in told)

@@ -62,6 +62,8 @@ def _no_latency(plan: Plan, due_bits: int, sent_bits: int) -> str:
     why = _lacks("due time", due_bits)
     if not both:
         return why
+    if plan.replay is not None:
+        return f"{why}, and a capture no order of one kind"
     return f"{why}, and a site no schedule" if plan.site is not None else f"{why}, and datagrams keep no order"
 
 

@@ -13,6 +13,7 @@ from loadgen.identity.credentials import Identity
 from loadgen.measure.recorder import Interval
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile_document import ProfileDocument
+from loadgen.replay.recording import Tracks
 from loadgen.results.asked import Absence
 from loadgen.results.health import WorkerHealth
 from loadgen.scenario.plan import Plan
@@ -47,6 +48,7 @@ class Assignment(_Value, frozen=True):
         trace_limit: how many handshakes to trace.
         key_log: the file to write the secrets of all tunnels to; None: none.
         placings: where `session.placing` has its table; empty: nowhere.
+        recording: what the plan's WLCs say, if it replays.
     """
 
     role: Role
@@ -63,6 +65,7 @@ class Assignment(_Value, frozen=True):
     trace_limit: int = 0
     key_log: str | None = None
     placings: str = ""
+    recording: Tracks | None = None
 
 
 class Dial(_Value, frozen=True):

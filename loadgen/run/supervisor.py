@@ -33,6 +33,7 @@ from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile_document import ProfileDocument
 from loadgen.prepare.keys import Keys
 from loadgen.prepare.machine import MachineWatch
+from loadgen.replay.recording import Tracks
 from loadgen.results.record import LEAD_NS, AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.results.timeline import TimelineBuilder
 from loadgen.run.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Halt, Muster, StartLoad
@@ -92,6 +93,7 @@ class Supervisor:
         key_log: Path | None = None,
         silence_s: int = SILENCE_S,
         clock: Nanoseconds = MONOTONIC,
+        recording: Tracks | None = None,
     ) -> None:
         """Args:
         workers: per side.
@@ -101,9 +103,10 @@ class Supervisor:
         tracing: None: no handshake is traced.
         key_log: where the secrets of all tunnels are logged; None: nowhere.
         silence_s: for how long nothing may be heard of a worker.
+        recording: what the plan's WLCs say, if it replays.
         """
         self._clock = clock
-        self._plan = plan
+        self._plan, self._recording = plan, recording
         self._profile = profile
         self._keys = keys
         self._placings = SharedPlacings(plan)
@@ -406,6 +409,7 @@ class Supervisor:
             trace_limit=0 if self._tracing is None else self._tracing.limit,
             key_log=None if self._key_log is None else str(self._key_log),
             placings=self._placings.path,
+            recording=self._recording if wlc else None,
         )
 
     def _addresses(self) -> tuple[tuple[str, int], ...]:

@@ -106,6 +106,7 @@ class Worker:
             assignment.workers,
             assignment.to_unix_ns,
             placings_at(assignment.placings, assignment.plan),
+            assignment.recording,
         )._replace(clock=clock)
         self._shard: Driver | None = None
         self._pauses = Pauses()

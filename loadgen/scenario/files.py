@@ -19,6 +19,8 @@ def files_of(scenario: Scenario) -> Iterator[tuple[str, str]]:
     named = [
         ("wlc.auth_list", wlc.auth_list),
         *((f"wlc.aaa.lists[{index}].auth_list", source.auth_list) for index, source in enumerate(wlc.aaa.lists)),
+        ("load.capture", scenario.load.capture),
+        ("load.capture_keylog", scenario.load.capture_keylog),
         *((f"mse.identities[{index}]", name) for index, name in enumerate(mse.identities)),
     ]
     trusted = [("wlc.trust", wlc.trust), ("tls.trust", scenario.tls.trust)]

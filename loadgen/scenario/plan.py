@@ -6,6 +6,7 @@ place where it ran (target addresses, files) or the keys that were made for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from loadgen.scenario.reading import (
     stage_kind,
     too_many_sessions,
 )
+from loadgen.scenario.replay_plan import PlannedReplay, ReplaySchedule
 from loadgen.scenario.requests import PlannedRequest, given, plan_requests
 from loadgen.scenario.schedule import RateStage, Schedule
 from loadgen.scenario.schema import (
@@ -155,6 +157,7 @@ class Plan(msgspec.Struct, frozen=True):
             where only the WLCs are ours, a WLC), and users come and go while the load is on.
         carried: what of ours the profile's measurement notifications carry, as `nmsp.carried.Carried` has it.
         carried_of: the same by subservice ("info_ms"), where it is less than all.
+        replay: the capture that notifications are taken from, and their times.
     """
 
     scenario: str
@@ -179,11 +182,15 @@ class Plan(msgspec.Struct, frozen=True):
     dtls: Dtls = Dtls()
     carried: tuple[int, int, int] = WHOLE
     carried_of: tuple[tuple[str, int, int, int], ...] = ()
+    replay: PlannedReplay | None = None
 
     def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
         """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
         fleet = self.wlcs if self.load.kind is LoadKind.NOTIFY else self.sessions
-        return Schedule(self.load.stages if stages is None else stages, len(fleet))
+        stages = self.load.stages if stages is None else stages
+        if self.replay is not None:
+            return ReplaySchedule(stages, len(fleet), self.replay)
+        return Schedule(stages, len(fleet))
 
     def with_addresses(self, addresses: Sequence[tuple[str, int]]) -> Plan:
         """The same plan with the addresses where the WLCs really listen."""
@@ -231,6 +238,7 @@ def make_plan(
     duration_ns: int | None = None,
     first: int = 0,
     sessions_per_user: int = 0,
+    replay: PlannedReplay | None = None,
 ) -> Plan:
     """Resolve a scenario that was checked.
 
@@ -238,6 +246,7 @@ def make_plan(
         targets: addresses of somebody else's WLCs, instead of the scenario's.
         duration_ns: instead of the length of the scenario's last stage.
         first, sessions_per_user: see `Plan`.
+        replay: the capture that the scenario names, if it does.
 
     Raises:
         InputError: more sessions with these targets than a plan may have.
@@ -250,6 +259,14 @@ def make_plan(
         sessions.sort(key=lambda session: session.mse)
     switch = scenario.switch if scenario.wlc.kind == "switch" else None
     site = plan_site(scenario.site, scenario.wlc.stations, switch) if scenario.load.kind == "site" else None
+    load = scenario.load
+    if load.kind != "replay":
+        replay = None  # a search may put on another load
+    elif replay is not None:
+        replay = msgspec.structs.replace(replay, macs=load.macs or replay.macs, aps=load.aps or replay.aps)
+    wlc, subscription = _wlc(scenario), mask_of(scenario.mse.subscribe)
+    if replay is not None:  # whatever was recorded shall be told
+        wlc, subscription = msgspec.structs.replace(wlc, capability=replay.offered), replay.granted
     return Plan(
         scenario=scenario.name,
         description=scenario.description,
@@ -261,20 +278,20 @@ def make_plan(
         ),
         mse_macs=tuple(_mac(_MSE_MAC_BASE + first + index) for index in range(scenario.mse.count)),
         sessions=tuple(sessions),
-        wlc=_wlc(scenario),
-        mse=PlannedMses(subscription=mask_of(scenario.mse.subscribe), **_of(scenario.mse, MseShape)),
+        wlc=wlc,
+        mse=PlannedMses(subscription=subscription, **_of(scenario.mse, MseShape)),
         tls=TlsShape(**_of(scenario.tls, TlsShape)),
         session=_session(scenario),
-        load=_load(scenario, len(endpoints), duration_ns),
+        load=_load(scenario, len(endpoints), duration_ns, replay),
         thresholds=tuple(map(_threshold, scenario.thresholds)),
         first=first,
         sessions_per_user=sessions_per_user,
         requests=tuple(
             plan_requests(
                 scenario.requests,
-                mask_of(scenario.mse.subscribe),
+                subscription,
                 len(sessions),
-                stations_are_known=use.plays_wlc and site is None,
+                stations_are_known=use.plays_wlc and site is None and replay is None,
             )
         ),
         site=site,
@@ -282,6 +299,7 @@ def make_plan(
         dtls=scenario.dtls,
         carried=carried_by(profile),
         carried_of=_carried_of(profile),
+        replay=replay,
     )
 
 
@@ -295,8 +313,8 @@ def is_placed(plan: Plan) -> bool:
     """The layout carries no due times, and they follow from the order all the same: both sides are ours, TCP keeps the
     order, and a schedule says when each is due.
     """
-    scheduled = plan.load.kind is LoadKind.NOTIFY and plan.site is None and plan.use is Use.BOTH
-    return scheduled and plan.transport == "tls" and not Carried(*plan.carried).tells_due
+    scheduled = plan.load.kind is LoadKind.NOTIFY and plan.site is None and plan.replay is None
+    return scheduled and plan.use is Use.BOTH and plan.transport == "tls" and not Carried(*plan.carried).tells_due
 
 
 def _of(table: S, shape: type[S]) -> dict[str, Any]:
@@ -346,22 +364,31 @@ def _sessions(scenario: Scenario, wlcs: int) -> list[PlannedSession]:
     return [PlannedSession(wlc, mse) for wlc in range(wlcs) for mse in range(mses)]
 
 
-def _load(scenario: Scenario, wlcs: int, duration_ns: int | None) -> PlannedLoad:
+def _load(scenario: Scenario, wlcs: int, duration_ns: int | None, replay: PlannedReplay | None) -> PlannedLoad:
     table = scenario.load
-    paced = any(rate is not None for rate in (table.rate, table.wire_rate, table.interval))
+    paced = replay is not None or any(rate is not None for rate in (table.rate, table.wire_rate, table.interval))
     return PlannedLoad(
-        # What a site has to tell are notifications, too: only the time at which they are due comes from elsewhere.
-        kind=LoadKind.NOTIFY if table.kind == "site" else LoadKind(table.kind),
+        # What a site has to tell are notifications, too, and what was recorded: only the time at which they are due
+        # comes from elsewhere.
+        kind=LoadKind.NOTIFY if table.kind in ("site", "replay") else LoadKind(table.kind),
         paced=paced,
         concurrency=table.concurrency or (_CONCURRENCY_PACED if paced else _CONCURRENCY),
         resumed=table.resumed or 0.0,
         burst=table.burst or 1,
-        stages=tuple(_stages(scenario, wlcs, duration_ns)),
+        stages=tuple(_stages(scenario, wlcs, duration_ns, replay)),
         **_of(table, LoadShape),
     )
 
 
-def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[RateStage]:
+def length_ns(replay: PlannedReplay, scenario: Scenario) -> int:
+    """How long it takes to play a capture once, as fast as the scenario says."""
+    load, speed = scenario.load, scenario.load.speed or 1.0
+    if load.rate is not None:
+        speed = load.rate / replay.natural_per_s(scenario.wlc.count)
+    return max(1, math.ceil(replay.period_ns / speed))
+
+
+def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None, replay: PlannedReplay | None) -> list[RateStage]:
     load = scenario.load
     burst = load.burst or 1
     # What is told once is sent so often.
@@ -371,6 +398,8 @@ def _stages(scenario: Scenario, wlcs: int, duration_ns: int | None) -> list[Rate
         nominal = load.wire_rate / copies
     if load.interval is not None:
         nominal = wlcs * burst * NS_PER_S / load.interval
+    if replay is not None and load.rate is None:
+        nominal = replay.natural_per_s(wlcs) * (load.speed or 1.0)
     kinds = [stage_kind(stage) for stage in load.stages]
     # Setting the scene is not what is measured; a scenario of nothing but ramps is meant to be.
     counted = [kind == "hold" or "hold" not in kinds for kind in kinds]

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from loadgen.errors import InputError, Problem
 from loadgen.hosts import parse_endpoint
 from loadgen.nmsp import services
@@ -31,6 +33,7 @@ _PATH = re.compile(r"\w+(\[\d{1,6}\]|\.\w+)*")
 _ONLY_FOR = {
     **dict.fromkeys(("wire_rate", "interval", "burst"), "notify"),
     **dict.fromkeys(("concurrency", "resumed"), "handshake"),
+    **dict.fromkeys(("capture", "capture_keylog", "scale", "speed", "macs", "aps"), "replay"),
 }
 # Of these a load of notifications has one.
 _RATES = ("rate", "wire_rate", "interval")
@@ -83,6 +86,7 @@ def scenario_untrusted(
                 profile = load_profile(relative_to(path, scenario.profile))
             except InputError as error:
                 problems.extend(error.problems)
+    scenario = scaled(scenario)
     # What follows from a default in the place of a wrong value is not the user's problem.
     if "load.kind" in wrong:
         wrong.append("load")
@@ -254,6 +258,8 @@ def _check_load(scenario: Scenario) -> Iterator[Problem]:
         yield Problem("load", "one of rate, wire_rate and interval", " and ".join(given) or "none of them")
     if load.kind == "site" and load.rate is not None:
         yield Problem("load.rate", "none: what there is to tell follows from [site]", f"{load.rate:g}")
+    if load.kind == "replay":
+        yield from _check_replay(scenario)
     if load.interval is not None and load.interval <= 0:
         yield Problem("load.interval", "more than 0", "0")
     if not load.stages:
@@ -269,10 +275,32 @@ def _check_load(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(where, "rate or wire_rate", "both")
         if load.kind == "site" and (stage.ramp is not None or stage.rate is not None or stage.wire_rate is not None):
             yield Problem(where, "a warmup or a hold without a rate: a site has none that could be set", "not so")
-        elif load.kind == "handshake" and stage.wire_rate is not None:
-            yield Problem(f"{where}.wire_rate", 'load.kind = "notify"', '"handshake"')
+        elif load.kind in ("handshake", "replay") and stage.wire_rate is not None:
+            yield Problem(f"{where}.wire_rate", 'load.kind = "notify"', f'"{load.kind}"')
         if load.kind == "handshake" and load.rate is None and (stage.ramp is not None or stage.rate is not None):
             yield Problem(where, "load.rate, for a stage with a ramp or a rate of its own", "none: as fast as it goes")
+
+
+def _check_replay(scenario: Scenario) -> Iterator[Problem]:
+    load = scenario.load
+    if load.capture is None:
+        yield Problem("load.capture", "the capture that is played", "none")
+    if load.rate is not None and load.speed is not None:
+        yield Problem("load", "rate or speed", "both")
+    if load.scale is not None and scenario.wlc.count not in (1, load.scale):
+        yield Problem("load.scale", "wlc.count or load.scale", "both")
+    if scenario.transport != "tls":
+        yield Problem("transport", "tls: captures are of TCP", f'"{scenario.transport}"')
+    if scenario.wlc.kind == "switch":
+        yield Problem("wlc.kind", "a controller, for a capture that is played", "switch")
+
+
+def scaled(scenario: Scenario) -> Scenario:
+    """With as many endpoints as a replay wants."""
+    if scenario.load.scale is None:
+        return scenario
+    wlc = msgspec.structs.replace(scenario.wlc, count=scenario.load.scale)
+    return msgspec.structs.replace(scenario, wlc=wlc)
 
 
 def _check_capacity(scenario: Scenario) -> Iterator[Problem]:

@@ -189,7 +189,7 @@ def check_requests(
         where = f"requests.{name}"
         if load_kind == "handshake":
             yield Problem(where, "sessions that stay up: another load.kind", '"handshake"')
-        if load_kind == "site" and getattr(request, "device", None) == "known":
+        if load_kind in ("site", "replay") and getattr(request, "device", None) == "known":
             yield Problem(f"{where}.device", '"any" or "unknown": who is at a site changes', '"known"')
         if (request.rate is None) == (request.interval is None):
             yield Problem(where, "either rate or interval", "both" if request.rate is not None else "neither")

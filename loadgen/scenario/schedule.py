@@ -64,6 +64,10 @@ class Schedule:
 
     def due_ns(self, slot: int) -> int:
         """When a slot is due."""
+        return self._time_ns(slot)
+
+    def _time_ns(self, slot: float) -> int:
+        """The same of any place between slots."""
         stage = self._stage_of(slot)
         k = slot - self._bases[stage]
         if pace := self._pace[stage]:
@@ -75,6 +79,9 @@ class Schedule:
 
     def due_column_ns(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """`due_ns` of many slots: same shape, same values."""
+        return self._times_ns(slots)
+
+    def _times_ns(self, slots: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.int64]:
         bases, starts, initials, quarters, paces = self._columns
         stage = np.minimum(np.searchsorted(bases, slots, side="right") - 1, len(starts) - 1)
         k = slots - bases[stage]
@@ -92,18 +99,19 @@ class Schedule:
             return 0
         if time_ns >= self.duration_ns:
             return self.slots
-        stage = max(i for i, start in enumerate(self._starts) if start <= time_ns)
-        x = (time_ns - self._starts[stage]) / NS_PER_S
-        count = min(
-            self.slots,
-            int(self._bases[stage] + (self._initial[stage] + self._quarter[stage] / 4 * x) * x) + 1,
-        )
+        count = min(self.slots, int(self._place_at(time_ns)) + 1)
         # The estimate may be off by rounding; `due_ns` decides, so that the two never disagree.
         while count < self.slots and self.due_ns(count) <= time_ns:
             count += 1
         while count and self.due_ns(count - 1) > time_ns:
             count -= 1
         return count
+
+    def _place_at(self, time_ns: int) -> float:
+        """Where between slots a time in the schedule is."""
+        stage = max(i for i, start in enumerate(self._starts) if start <= time_ns)
+        x = (time_ns - self._starts[stage]) / NS_PER_S
+        return self._bases[stage] + (self._initial[stage] + self._quarter[stage] / 4 * x) * x
 
     def turns(self, member: int, count: int) -> int:
         """How many of the first `count` slots are this member's."""
@@ -117,7 +125,27 @@ class Schedule:
         """The slot of a member's turn (0, 1, 2, ...)."""
         return turn * self.members + member
 
-    def _stage_of(self, slot: int) -> int:
+    def slot_column(self, members: NDArray[np.int64], turns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`slot` of many members, each with its turn."""
+        slots: NDArray[np.int64] = turns * self.members + members
+        return slots
+
+    def members_between(self, first: int, end: int) -> list[range]:
+        """Members with a slot in `first` .. `end - 1`, in ranges; none twice.
+
+        Cost: one range per turn touched, not per slot.
+        """
+        if end - first >= self.members:
+            return [range(self.members)]
+        if end <= first:
+            return []
+        turn = first // self.members
+        spans = [range(first - turn * self.members, min(end - turn * self.members, self.members))]
+        if end > (turn + 1) * self.members:
+            spans.append(range(end - (turn + 1) * self.members))
+        return spans
+
+    def _stage_of(self, slot: float) -> int:
         stage = len(self._starts) - 1
         while stage and self._bases[stage] > slot:
             stage -= 1
@@ -137,20 +165,21 @@ class Share:
         self.members = range(worker, schedule.members, workers)
 
     def positions(self, first: int, end: int) -> list[range]:
-        """Positions in `members` of those with a slot in `first` .. `end - 1`; none twice.
+        """Positions in `members` of those with a slot in `first` .. `end - 1`; none twice."""
+        return [found for span in self.schedule.members_between(first, end) if (found := self._within(span))]
 
-        Cost: one range per turn touched, not per slot.
-        """
-        fleet = self.schedule.members
-        if end - first >= fleet:
-            return [range(len(self.members))]
-        if end <= first:
-            return []
-        turn = first // fleet
-        spans = [(first - turn * fleet, min(end - turn * fleet, fleet))]
-        if end > (turn + 1) * fleet:
-            spans.append((0, end - (turn + 1) * fleet))
-        return [range(self._position_from(low), self._position_from(high)) for low, high in spans]
+    def _within(self, span: range) -> range:
+        """Positions of those of a range of members that are this worker's."""
+        step, worker = span.step, self.worker
+        if step == 1:
+            return range(self._position_from(span.start), self._position_from(span.stop))
+        # The first that is in both, and every so many-th from there on: the steps' least common multiple.
+        both = math.lcm(step, self.workers)
+        first = next((each for each in span[: both // step] if each % self.workers == worker), None)
+        if first is None:
+            return range(0)
+        last = span[-1]
+        return range(self._position_from(first), self._position_from(last + 1), both // self.workers)
 
     def own(self, slots: int) -> int:
         """How many of the first `slots` slots are this worker's."""

@@ -21,7 +21,8 @@ FleetCount = Annotated[int, msgspec.Meta(ge=1, le=MOST_OF_A_FLEET)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
-DimensionName = Literal["handshake.per_s", "notify.per_s", "sessions", "stations"]
+Speed = Annotated[float, msgspec.Meta(ge=0.1, le=100)]
+DimensionName = Literal["handshake.per_s", "notify.per_s", "sessions", "stations", "scale", "speed"]
 DIMENSIONS: tuple[str, ...] = get_args(DimensionName)
 StageRate = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 # "all", the 15 subservices that a live Catalyst 9800 announces, or a list of names.
@@ -161,6 +162,10 @@ class StageTable(msgspec.Struct, frozen=True):
     wire_rate: StageRate | None = None
 
 
+# Of a load that says nothing of its length; a replay without stages is as long as its capture.
+DEFAULT_STAGES = (StageTable(hold=Duration(30 * NS_PER_S)),)
+
+
 class LoadShape(msgspec.Struct, frozen=True):
     """Of `[load]`, what a plan has as it stands."""
 
@@ -173,10 +178,11 @@ class LoadTable(LoadShape, frozen=True):
 
     Notifications: give `rate`, `wire_rate` or `interval`. `rate` counts what the WLC fleet has to tell; a WLC sends
     each notification to every MSE that subscribed, and `wire_rate` counts what is sent. Handshakes: give `rate`, or
-    none for as fast as it goes. A site: none of them; what there is to tell follows from `[site]`.
+    none for as fast as it goes. A site: none of them; what there is to tell follows from `[site]`. A replay: `speed`,
+    or the mean `rate` that gives it; without either, as it was recorded.
     """
 
-    kind: Literal["notify", "handshake", "site"] = "notify"
+    kind: Literal["notify", "handshake", "site", "replay"] = "notify"
     rate: Rate | None = None
     # Of notifications only:
     wire_rate: Rate | None = None
@@ -185,7 +191,16 @@ class LoadTable(LoadShape, frozen=True):
     # Of handshakes only; without it, 64 as fast as it goes, and 1000 at a rate.
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
     resumed: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    stages: tuple[StageTable, ...] = (StageTable(hold=Duration(30 * NS_PER_S)),)
+    # Of a replay only: a capture (pcap or pcapng) and the secrets of its tunnels, beside the scenario; how many
+    # endpoints play it, instead of `wlc.count`; how fast; where MACs of devices are mapped to, and whether those of
+    # access points are, too.
+    capture: str | None = None
+    capture_keylog: str | None = None
+    scale: FleetCount | None = None
+    speed: Speed | None = None
+    macs: Literal["local", "oui"] | None = None
+    aps: bool | None = None
+    stages: tuple[StageTable, ...] = DEFAULT_STAGES
 
 
 class Capacity(msgspec.Struct, frozen=True):

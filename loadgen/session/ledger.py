@@ -265,7 +265,7 @@ class Owing(Generic[SubscriberT]):
             return schedule.due_ns(schedule.slot(number, turn)) + epoch
         if last - turn > _FEW_BURSTS:
             turns = np.arange(first, first + count) // burst
-            return schedule.due_column_ns(turns * schedule.members + number) + epoch
+            return schedule.due_column_ns(schedule.slot_column(np.full(count, number), turns)) + epoch
         due = np.empty(count, np.int64)
         for index in range(turn, last + 1):
             begin = max(0, index * burst - first)
@@ -286,7 +286,7 @@ class Owing(Generic[SubscriberT]):
         """Of each row: when the next one is due (ns since the epoch)."""
         assert self._start_ns is not None
         schedule, turns = self._schedule, self.ledger.done[rows] // self._burst
-        slots = turns * schedule.members + self._numbers[self._positions[rows]]
+        slots = schedule.slot_column(self._numbers[self._positions[rows]], turns)
         return schedule.due_column_ns(slots) + (self._start_ns + self._to_unix_ns)
 
     # -- who comes and goes --------------------------------------------------------------------------------------

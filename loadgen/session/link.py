@@ -156,9 +156,9 @@ class Endpoint:
         """Frames of this session that are about to be written, with their numbers in if the layout has any."""
         return data if self._numbers is None else self._numbers.put(data)
 
-    def count_said(self, saying: Saying) -> None:
-        """One more that did not go through the outbox, or is about to."""
-        self.said[saying] = self.said.get(saying, 0) + 1
+    def count_said(self, saying: Saying, times: int = 1) -> None:
+        """One more, or several, that did not go through the outbox, or are about to."""
+        self.said[saying] = self.said.get(saying, 0) + times
 
     def control_untrusted(self, control: Control, now_ns: int) -> None:
         """Take one message that is not a measurement notification.

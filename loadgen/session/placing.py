@@ -246,4 +246,4 @@ class Placing:
     def _of_load(self, start_ns: int, turns: Int64s, wlcs: Int64s) -> Int64s | None:
         if (schedule := self._schedules.get(start_ns)) is None:
             return None
-        return schedule.due_column_ns(turns * schedule.members + wlcs) + (start_ns + self._to_unix_ns)
+        return schedule.due_column_ns(schedule.slot_column(wlcs, turns)) + (start_ns + self._to_unix_ns)

@@ -60,14 +60,14 @@ def loadgen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 BAD: list[tuple[list[str], list[str]]] = [
-    (["--dimension", "speed"], ["--dimension", "'speed' is not one of", "handshake.per_s", "stations"]),
+    (["--dimension", "pace"], ["--dimension", "'pace' is not one of", "handshake.per_s", "stations"]),
     (["--start", "fast"], ["--start", "DIMENSION=N"]),
     (["--dimension", "sessions", "--start", "0"], ["--start", "a number above 0", '"0"']),
     (["--dimension", "sessions", "--start", "-5"], ["--start", "a number above 0", '"-5"']),
     (["--dimension", "sessions", "--start", "nan"], ["--start", "a number above 0", '"nan"']),
     (["--dimension", "sessions", "--start", "inf"], ["--start", "a number above 0", '"inf"']),
     (["--dimension", "sessions", "--start", ""], ["--start", "a number above 0", '""']),
-    (["--start", "speed=5"], ["--start", "handshake.per_s, notify.per_s, sessions, stations", '"speed=5"']),
+    (["--start", "pace=5"], ["--start", "handshake.per_s, notify.per_s, sessions, stations", '"pace=5"']),
     (["--start", "5"], ["--start", "DIMENSION=N, with one of handshake.per_s, notify.per_s", '"5"']),
     (["--start", "sessions=5"], ["--start", "for what is searched", '"sessions=5"']),
     (["--dimension", "sessions", "--max", "many"], ["--max", "a number above 0", '"many"']),
@@ -97,8 +97,8 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["--workers", "0"], ["--workers", '"auto" or 1 to 256', '"0"']),
     (["--set", "capacity.hold=4"], ["small.toml: capacity.hold"]),
     (["--set", "capacity.resolution=0"], ["small.toml: capacity.resolution", "> 0"]),
-    (["--set", 'capacity.dimensions=["speed"]'], ["small.toml: capacity.dimensions[0]", "speed"]),
-    (["--set", "capacity.start={ speed = 3 }"], ["small.toml: capacity.start.speed", "an unknown key"]),
+    (["--set", 'capacity.dimensions=["pace"]'], ["small.toml: capacity.dimensions[0]", "pace"]),
+    (["--set", "capacity.start={ pace = 3 }"], ["small.toml: capacity.start.pace", "an unknown key"]),
     (["--set", "capacity.max={ sessions = -3 }"], ["small.toml: capacity.max", "> 0"]),
     (["--set", 'capacity.slo=["bogus > 1"]'], ["small.toml: capacity.slo[0]", '"bogus"']),
     (["--set", 'thresholds=["bogus > 1"]'], ["small.toml: thresholds[0]", '"bogus"']),
@@ -130,11 +130,9 @@ def test_bad_input(loadgen: Loadgen, words: list[str], said: list[str]) -> None:
 
 
 def test_all_that_is_wrong_with_an_option_is_told_at_once(loadgen: Loadgen) -> None:
-    ended = loadgen(
-        "capacity", "small.toml", "--start", "speed=5", "--start", "notify.per_s=x", "--start", "stations=1"
-    )
+    ended = loadgen("capacity", "small.toml", "--start", "pace=5", "--start", "notify.per_s=x", "--start", "stations=1")
     assert ended.code == 2
-    for found in ("speed=5", "notify.per_s=x", "stations=1"):
+    for found in ("pace=5", "notify.per_s=x", "stations=1"):
         assert f'"{found}"' in ended.stderr
 
 
@@ -185,7 +183,7 @@ def test_a_plan_with_bad_input(loadgen: Loadgen, words: list[str], said: str) ->
         (["--set", "wlc.aaa.lists=[{}, { auth_list = 'x.txt' }]"], ["x.txt: expected", "no such file"]),
         (["--serve", "wlc"], ["small.toml: wlc.auth_list", "a file of key hashes"]),
         (["--set", 'capacity.slo=["bogus > 1"]'], ["small.toml: capacity.slo[0]", '"bogus"']),
-        (["--set", "capacity.start={ speed = 3 }"], ["small.toml: capacity.start.speed", "an unknown key"]),
+        (["--set", "capacity.start={ pace = 3 }"], ["small.toml: capacity.start.pace", "an unknown key"]),
         (
             ["--set", 'thresholds=["x > 1"]', "--set", "wlc.auth_list=nobody.txt"],
             ["small.toml: thresholds[0]", "nobody.txt: expected"],

@@ -43,7 +43,7 @@ def shaking(tmp_path: Path) -> Plan:
 
 def seen(plan: Plan, trial: Trial, hold_ns: int, number: int, fails: Fails) -> Observation:
     """One load: each slot of its schedule is a handshake of 5 ms."""
-    load = Load(stages_for(plan, number, trial.load, hold_ns, NS_PER_S), Counter())
+    load = Load(stages_for(Dimension.NOTIFICATIONS, plan, number, trial.load, hold_ns, NS_PER_S), Counter())
     load.start_ns, load.end_ns = 0, 1
     recorder, merger, schedule = Recorder(), Merger(), plan.schedule(load.stages)
     recorder.stages.add([*(stage.name for stage in load.stages), ""], [0, NS_PER_S, NS_PER_S + hold_ns])
@@ -134,7 +134,7 @@ def test_where_nothing_was_due_nothing_held(tmp_path: Path) -> None:
     campaign = Campaign(settings(20, 40, dimension=Dimension.NOTIFICATIONS))
     trial = campaign.next()
     assert trial is not None
-    load = Load(stages_for(plan, 1, trial.load, 3 * NS_PER_S, NS_PER_S), Counter())
+    load = Load(stages_for(Dimension.NOTIFICATIONS, plan, 1, trial.load, 3 * NS_PER_S, NS_PER_S), Counter())
     campaign.tell(trial, observe(plan, Merger(), load, Dimension.NOTIFICATIONS, trial.load))
     assert campaign.next() is None
     result = campaign.result()

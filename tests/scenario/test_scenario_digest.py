@@ -130,6 +130,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "transport": "tls",
         "carried": [64, 64, 64],
         "carried_of": [],
+        "replay": None,
     },
     "PlannedWlcs": {"authenticate": True, "clock_skew": "0s", "stations": 50, "list_delays_ns": [0], "poll_tick_ns": 0},
     "PlannedMses": {
@@ -159,6 +160,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "PlannedThreshold": {"abort_on_fail": False, "delay_ns": 0},
     "PlannedRequest": {"subservices": [], "device": "", "groups": [], "signatures": 0, "delay_ns": 0},
     "PlannedSite": {"switch": None},
+    "PlannedReplay": {"macs": "local", "aps": False},
     "Dtls": {"mtu": 1500, "retransmit": "1s"},
 }
 

@@ -44,7 +44,7 @@ BAD: dict[tuple[str, str], list[str]] = {
     (SHAKE, "load.concurrency = 100_001"): ["load.concurrency: expected int <= 100000, found 100001"],
     (SHAKE, "load.concurrency = 1.5"): ["load.concurrency: expected int, found 1.5"],
     (SHAKE, "load.rate = 0"): ["load.rate: expected float > 0"],
-    (SHAKE, "load.concurency = 5"): ["load.concurency: expected one of concurrency, backlog, burst, interval, kind, "],
+    (SHAKE, "load.concurency = 5"): ["load.concurency: expected one of concurrency, aps, backlog, burst, capture, "],
     (SHAKE, "load.stages = []"): ["load.stages: expected at least one stage, found none"],
     # A wrong kind is one problem: which keys belong to it cannot be told.
     (NOTIFY, "load.kind = 'handshakes'"): ["load.kind: expected"],

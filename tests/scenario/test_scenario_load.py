@@ -80,17 +80,18 @@ BAD: dict[str, list[str]] = {
     "load.stages = [{hold = '1s', rate = 5, wire_rate = 5}]": [
         "load.stages[0]: expected rate or wire_rate, found both"
     ],
-    "load.kind = 'notfy'": ['load.kind: expected one of notify, handshake, site, found "notfy"'],
-    "load.kind = 5": ["load.kind: expected one of notify, handshake, site, found 5"],
+    "load.kind = 'notfy'": ['load.kind: expected one of notify, handshake, site, replay, found "notfy"'],
+    "load.kind = 5": ["load.kind: expected one of notify, handshake, site, replay, found 5"],
     "tls.key = 'rsa2048'": ['tls.key: expected one of rsa-2048, p256, found "rsa2048"'],
     "tls.version = 1.4": ["tls.version: expected one of 1.0, 1.1, 1.2, 1.3, found 1.4"],
     "mse.assign = 'round robin'": ['mse.assign: expected one of round-robin, all, or an array, found "round robin"'],
     "wlc.subservices = 7": ["wlc.subservices: expected one of all, catalyst-9800, or an array, found 7"],
     "capacity.dimensions = ['session']": [
-        "capacity.dimensions[0]: expected one of sessions, handshake.per_s, notify.per_s, stations, found"
+        "capacity.dimensions[0]: expected one of sessions, handshake.per_s, notify.per_s, stations, scale, speed, found"
     ],
     "capacity.max = {session = 3}": [
-        "capacity.max.session: expected one of sessions, handshake.per_s, notify.per_s, stations, found an unknown key"
+        "capacity.max.session: expected one of sessions, handshake.per_s, notify.per_s, stations, scale, speed, "
+        "found an unknown key"
     ],
     "load.stages = [{rate = 5}]": ["load.stages[0]: expected either ramp, warmup or hold, found neither"],
     "load.stages = [{ramp = '1s', hold = '1s'}]": [

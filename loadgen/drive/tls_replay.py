@@ -1,0 +1,52 @@
+"""The WLC side of a worker whose controllers say what was recorded, over TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from loadgen.drive.controllers import Telling, make_replayers
+from loadgen.drive.equipment import Equipment
+from loadgen.drive.tls_accept import WlcLink
+from loadgen.drive.tls_wlc import WlcShard
+from loadgen.nmsp.bulk import Int64s
+from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.dialogue import Saying
+
+_KINDS = {kind.label: kind for kind in CATALOGUE}
+
+
+class ReplayShard(WlcShard):
+    """Controllers whose notifications, and when they are due, are those of a capture."""
+
+    def _make_controllers(self, equipment: Equipment, batch: int) -> Sequence[Telling]:
+        assert equipment.recording is not None
+        members = equipment.share.members
+        self._replayers = make_replayers(equipment.plan, equipment.profile, members, batch, equipment.recording)
+        self._series: dict[int, list[int]] = {}  # by row: how many of each series its session was sent
+        return self._replayers
+
+    def directory_of(self, position: int) -> None:
+        """What is not answered as in the capture is not known."""
+
+    def _frames(
+        self, link: WlcLink, done: int, wanted: int, sequence: int, due: int | Int64s, now: int
+    ) -> tuple[memoryview, int]:
+        assert link.endpoint is not None
+        ring = self._replayers[link.number].ring
+        if not sequence or link.row not in self._series:
+            self._series[link.row] = [0, 0, 0]
+        began_ns = link.endpoint.started_ns + self._to_unix_ns
+        view, count = ring.patch(done, wanted, self._series[link.row], due, now, began_ns=began_ns)
+        if ring.tables.sayings:
+            slot = done % ring.slots
+            numbers, counts = np.unique(ring.tables.said[slot : slot + count], return_counts=True)
+            for number, times in zip(numbers.tolist(), counts.tolist(), strict=True):
+                if number >= 0:  # measurements are counted where they are sent
+                    link.endpoint.count_said(_saying(ring.tables.sayings[number]), times)
+        return view, count
+
+
+def _saying(name: str) -> Saying:
+    return _KINDS.get(name, name)

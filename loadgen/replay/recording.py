@@ -1,0 +1,302 @@
+"""What is played of a capture: the messages that WLCs said by themselves, a track for each session, as columns.
+
+Whatever differs from endpoint to endpoint and from time to time has its place noted; all else stays as it was recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.capture.streams import Exchange
+from loadgen.errors import InputError, Problem
+from loadgen.nmsp.catalogue import NOTIFICATIONS
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.dialogue import Dialogue
+from loadgen.nmsp.messages import STAMPS, Capability, Kind, Role, SubscribeRequest, SubscribeResponse
+from loadgen.nmsp.profile import WireProfile
+from loadgen.replay.frames import RecordedSession, Said, read_session_untrusted
+from loadgen.replay.macs import is_mapped
+from loadgen.replay.places import Placed, places_in
+from loadgen.scenario.replay_plan import PlannedReplay, PlannedTrack, packed_times
+
+Int64s = NDArray[np.int64]
+
+# Of access points, as the catalogue's records call them; a MAC that is in one of these anywhere is an access point's.
+_AP_FIELDS = frozenset({"ap_mac", "from_ap", "to_ap"})
+_TOLD = (Kind.MEASUREMENT_NOTIFY, *NOTIFICATIONS)
+# Series that notifications are numbered in.
+MEASURED, SERVICE, UNNUMBERED = 0, 1, 2
+_LONE_PERIOD_NS = 1_000_000_000
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Where one number of ours is in each frame. at: int64, in the track's data; -1: not in that one."""
+
+    name: str
+    type: str
+    at: bytes
+
+
+class Times(msgspec.Struct, frozen=True):
+    """Where times of devices are, of all that tell it alike.
+
+    Attributes:
+        slots, at: int64: of which frame, and where in the track's data.
+        since_ns: int64: how much later than the message they are.
+        size, unit, epoch: as a wire profile has them.
+    """
+
+    type: str
+    size: int
+    unit: str
+    epoch: str
+    slots: bytes
+    at: bytes
+    since_ns: bytes
+
+
+class Track(msgspec.Struct, frozen=True):
+    """What one recorded WLC said by itself in one session.
+
+    Attributes:
+        label: the ends of the session.
+        data, sizes: frames side by side, and how long each is (int64).
+        series: uint8: of each, the series that it is numbered in.
+        sayings, said: names of what is no measurement, and of each frame its number in there (int16; -1: it is one).
+        mac_at, mac: int64: where MACs are, and which of the recording's each is.
+        first_transaction: of frames that are numbered in it; None: they stay as they are.
+    """
+
+    label: str
+    data: bytes
+    sizes: bytes
+    series: bytes
+    sayings: tuple[str, ...]
+    said: bytes
+    places: tuple[Places, ...]
+    times: tuple[Times, ...]
+    mac_at: bytes
+    mac: bytes
+    first_transaction: int | None
+
+
+class Tracks(msgspec.Struct, frozen=True):
+    """What a worker needs to play a capture. macs: six bytes each; ap: uint8, which are access points'."""
+
+    tracks: tuple[Track, ...]
+    macs: bytes
+    ap: bytes
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A capture that was read by a wire profile.
+
+    Attributes:
+        plan: of it, what shapes the load.
+        sessions, silent: how many there are, and in how many of them the WLC said nothing by itself.
+        left_out: see `frames.RecordedSession`.
+    """
+
+    recording: Tracks
+    plan: PlannedReplay
+    sessions: int
+    silent: int
+    messages: int
+    left_out: dict[str, int]
+    holes: int
+
+
+def record_untrusted(exchanges: Sequence[Exchange], profile: WireProfile, source: str) -> Recorded:
+    """Read a capture's exchanges. Args: source: what it is called, for messages.
+
+    Raises:
+        InputError: there is nothing in it that could be played.
+    """
+    codec = Codec(profile)
+    sessions = [read_session_untrusted(codec, exchange) for exchange in exchanges]
+    left_out: Counter[str] = sum((session.left_out for session in sessions), Counter())
+    told = [_told_by_itself(profile.dialogue, session) for session in sessions]
+    chosen = [(session, said) for session, said in zip(sessions, told, strict=True) if said]
+    if not chosen:
+        raise InputError(Problem(source, f"notifications that profile {profile.name} reads", _nothing(sessions)))
+    macs = _Macs()
+    tracks = tuple(_track(profile, session, said, macs) for session, said in chosen)
+    first_ns = min(said[0].ns for _, said in chosen)
+    times = [np.array([each.ns - first_ns for each in said], np.int64) for _, said in chosen]
+    recording = Tracks(tracks, macs.joined(), bytes(mac in macs.of_aps for mac in macs.ranks))
+    digest = hashlib.sha256(msgspec.msgpack.encode(recording)).hexdigest()[:12]
+    offered, granted = _masks(sessions, [said for _, said in chosen])
+    plan = PlannedReplay(
+        capture=digest,
+        period_ns=_period_ns(np.sort(np.concatenate(times))),
+        tracks=tuple(
+            PlannedTrack(each.label, len(when), len(each.data), packed_times(when))
+            for each, when in zip(tracks, times, strict=True)
+        ),
+        offered=offered,
+        granted=granted,
+    )
+    messages = sum(len(said) for _, said in chosen)
+    silent = len(sessions) - len(chosen)
+    return Recorded(
+        recording, plan, len(sessions), silent, messages, dict(left_out), sum(each.holes for each in sessions)
+    )
+
+
+def _nothing(sessions: Sequence[RecordedSession]) -> str:
+    if not sessions:
+        return "no session"
+    said = sum(len(session.wlc) for session in sessions)
+    left = Counter[str]()
+    for session in sessions:
+        left += session.left_out
+    others = "".join(f", {count:,} {what}" for what, count in sorted(left.items()))
+    return f"none in {len(sessions)} sessions ({said:,} other messages of WLCs{others})"
+
+
+def _told_by_itself(dialogue: Dialogue, session: RecordedSession) -> list[Said]:
+    """What the WLC was neither asked for nor says as a matter of course: the session code sees to that."""
+    course = {turn.saying for turn in dialogue.opening} | {*dialogue.replies.values()}
+    course |= {*dialogue.periodic[Role.WLC], *(saying for _, saying in dialogue.endings)}
+    return sorted(
+        (
+            said
+            for said in session.wlc
+            if said.saying not in course and (isinstance(said.saying, str) or said.saying in _TOLD)
+        ),
+        key=lambda said: said.ns,
+    )
+
+
+def _masks(sessions: Sequence[RecordedSession], told: Sequence[Sequence[Said]]) -> tuple[int, int]:
+    """What WLCs offered, and what was granted; of a capture that has not got the opening, what was told."""
+    offered = granted = asked = 0
+    for session in sessions:
+        for said in (*session.wlc, *session.mse):
+            match said.message:
+                case Capability(subservices=mask):
+                    offered |= mask
+                case SubscribeResponse(subservices=mask):
+                    granted |= mask
+                case SubscribeRequest(subservices=mask):
+                    asked |= mask
+    used = 0
+    for said in (each for part in told for each in part):
+        used |= 1 << getattr(said.message, "subservice", 0) if not isinstance(said.saying, str) else 0
+    granted = (granted or asked) | used
+    return offered | granted, granted
+
+
+def _period_ns(times: Int64s) -> int:
+    """After how long the first message comes again: behind the last one there is a gap as a random moment finds it, so
+    that bursts keep their distance.
+    """
+    gaps = np.diff(times).astype(float)
+    usual = float((gaps * gaps).sum() / gaps.sum()) if gaps.sum() else _LONE_PERIOD_NS
+    return int(times[-1]) + max(1, round(usual))
+
+
+class _Macs:
+    """MACs that were found, each once. ranks: in order of appearance. of_aps: those that access points have."""
+
+    def __init__(self) -> None:
+        self.ranks: dict[bytes, int] = {}
+        self.of_aps: set[bytes] = set()
+
+    def rank(self, name: str, mac: bytes) -> int:
+        if name in _AP_FIELDS:
+            self.of_aps.add(mac)
+        return self.ranks.setdefault(mac, len(self.ranks))
+
+    def joined(self) -> bytes:
+        return b"".join(self.ranks)
+
+
+def mapped_macs(recording: Tracks, *, aps: bool) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """All recorded MACs, and which are to become others. Args: aps: also those of access points."""
+    macs = np.frombuffer(recording.macs, np.uint8).reshape(-1, 6)
+    mapped = is_mapped(macs)
+    return macs, mapped if aps else mapped & (np.frombuffer(recording.ap, np.uint8) == 0)
+
+
+def _track(profile: WireProfile, session: RecordedSession, said: Sequence[Said], macs: _Macs) -> Track:
+    framing = profile.framing
+    sizes = np.array([len(each.frame) for each in said], np.int64)
+    offsets = np.cumsum(sizes) - sizes
+    stamps: dict[tuple[str, str], Int64s] = {}
+    times: dict[tuple[str, int, str, str], list[tuple[int, int, int]]] = {}
+    mac_at, mac = [], []
+    sayings: dict[str, int] = {}
+    names, series = np.full(len(said), -1, np.int16), np.zeros(len(said), np.uint8)
+    for slot, (each, offset) in enumerate(zip(said, offsets.tolist(), strict=True)):
+        if each.saying is not Kind.MEASUREMENT_NOTIFY:
+            name = each.saying if isinstance(each.saying, str) else each.saying.label
+            names[slot] = sayings.setdefault(name, len(sayings))
+        if isinstance(each.saying, str):
+            series[slot] = UNNUMBERED
+            continue
+        series[slot] = MEASURED if each.saying is Kind.MEASUREMENT_NOTIFY else SERVICE
+        found = places_in(profile, profile.layouts[each.saying], each.frame)
+        for place in found:
+            if place.type == "mac":
+                mac_at.append(offset + place.at)
+                mac.append(macs.rank(place.name, each.frame[place.at : place.at + 6]))
+            elif place.top and place.name in STAMPS:
+                at = stamps.setdefault((place.name, place.type), np.full(len(said), -1, np.int64))
+                at[slot] = offset + place.at
+        for key, place, since_ns in _times(profile, session, each, found):
+            times.setdefault(key, []).append((slot, offset + place.at, since_ns))
+    numbered = framing.has_transaction and len({each.transaction for each in said}) > 1
+    if numbered:
+        key = ("transaction", framing.header.types["transaction"])
+        stamps[key] = offsets + framing.header.offsets["transaction"]
+    return Track(
+        label=session.label,
+        data=b"".join(each.frame for each in said),
+        sizes=sizes.tobytes(),
+        series=series.tobytes(),
+        sayings=tuple(sayings),
+        said=names.tobytes(),
+        places=tuple(Places(name, kind, at.tobytes()) for (name, kind), at in stamps.items()),
+        times=tuple(
+            Times(*key, *(np.array(column, np.int64).tobytes() for column in zip(*rows, strict=True)))
+            for key, rows in times.items()
+        ),
+        mac_at=np.array(mac_at, np.int64).tobytes(),
+        mac=np.array(mac, np.int64).tobytes(),
+        first_transaction=said[0].transaction if numbered else None,
+    )
+
+
+def _times(profile: WireProfile, session: RecordedSession, said: Said, found: Sequence[Placed]) -> Any:
+    """Of each time in a message: how it is told, where, and how much later than the message's own it is.
+
+    The message's own time becomes that at which it is due; the others keep their distance from it. Where a message has
+    none, that is when it was captured.
+    """
+    moments: list[tuple[Placed, int]] = []
+    own_ns = said.ns
+    for place in found:
+        if place.time is None:
+            continue
+        number = int.from_bytes(
+            said.frame[place.at : place.at + (4 if place.type == "u32" else 8)],
+            "big" if profile.order == ">" else "little",
+        )
+        began_ns = session.began_ns if place.time.since_began else 0
+        at_ns = said.ns - place.time.age_ns(said.ns - began_ns, number)
+        moments.append((place, at_ns))
+        if place.top and place.name == "time":
+            own_ns = at_ns
+    for place, at_ns in moments:
+        time = place.time
+        assert time is not None
+        key = (place.type, time.size, time.unit, "session" if time.since_began else "unix")
+        yield key, place, at_ns - own_ns

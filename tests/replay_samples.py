@@ -1,0 +1,77 @@
+"""Exchanges as a capture would have them, made by our own codec: what a WLC and an MSE said, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from loadgen.capture.events import Closed, Conversation, Data, Event, How, Opened
+from loadgen.capture.streams import Exchange, collect
+from loadgen.nmsp import messages as m
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Role
+from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.records import Reading
+from loadgen.units import NS_PER_MS
+
+BEGAN_NS = 1_795_000_000_000_000_000
+AP = bytes.fromhex("001122aabb01")
+
+# When (ns since the session began), who, what, with which transaction.
+Line = tuple[int, Role, msgspec.Struct, int]
+
+
+def station(number: int) -> bytes:
+    return bytes.fromhex("001b77") + number.to_bytes(3, "big")
+
+
+def reading(rssi: int, ap: bytes = AP, age_s: int = 0) -> Reading:
+    return Reading(ap, 0, 0, 1, rssi, rssi - 3, 20, age_s)
+
+
+def measured(number: int, rssi: int = -60, **fields: int) -> m.MeasurementNotify:
+    """What one station's notification says."""
+    return m.MeasurementNotify(
+        station_mac=station(number), readings=(reading(rssi), reading(rssi - 10, b"\0\x11\x22\xaa\xbb\x02")), **fields
+    )
+
+
+def opening(mask: int = 1, offered: int = 0x68EBE7) -> list[Line]:
+    """Of the usual dialogue, in 5 ms."""
+    said: list[tuple[Role, msgspec.Struct, int]] = [
+        (Role.MSE, m.VersionRequest(1, 1), 1),
+        (Role.WLC, m.VersionResponse(1, 0), 1),
+        (Role.WLC, m.Capability(offered), 0),
+        (Role.MSE, m.SubscribeRequest(mask), 2),
+        (Role.WLC, m.SubscribeResponse(mask, 0), 2),
+    ]
+    return [(index * NS_PER_MS, *each) for index, each in enumerate(said)]
+
+
+def exchange(profile: WireProfile, lines: Iterable[Line], index: int = 0, began_ns: int = BEGAN_NS) -> Exchange:
+    """What a capture has of one session."""
+    codec = Codec(profile)
+    conversation = Conversation(index, ("192.0.2.9", 40_000 + index), ("192.0.2.1", 16_113), began_ns)
+    events: list[Event] = [Opened(conversation)]
+    offsets = {Role.WLC: 0, Role.MSE: 0}
+    numbers = {Role.WLC: 0, Role.MSE: 0}
+    last = began_ns
+    for at_ns, role, message, transaction in lines:
+        frame = codec.encode(message, transaction)
+        if profile.framing.numbers:
+            heard = numbers[Role.MSE if role is Role.WLC else Role.WLC]
+            frame = profile.framing.number(frame, numbers[role], heard)
+        numbers[role] += 1
+        last = began_ns + at_ns
+        events.append(Data(conversation, role is Role.MSE, offsets[role], last, frame))
+        offsets[role] += len(frame)
+    events += [Closed(conversation, of_client, last, How.FIN) for of_client in (True, False)]
+    return collect(events)[0]
+
+
+def notified(count: int, gap_ns: int = 20 * NS_PER_MS, stations: int = 5, first_ns: int = 10 * NS_PER_MS) -> list[Line]:
+    """Measurement notifications at equal distances, of so many stations in turn."""
+    return [
+        (first_ns + index * gap_ns, Role.WLC, measured(index % stations, -50 - index % 40), 0) for index in range(count)
+    ]
