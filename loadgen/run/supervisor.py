@@ -105,10 +105,8 @@ class Supervisor:
         silence_s: for how long nothing may be heard of a worker.
         recording: what the plan's WLCs say, if it replays.
         """
-        self._clock = clock
-        self._plan, self._recording = plan, recording
-        self._profile = profile
-        self._keys = keys
+        self._clock, self._plan, self._recording = clock, plan, recording
+        self._profile, self._keys = profile, keys
         self._placings = SharedPlacings(plan)
         self.workers = workers
         self._watcher = watcher
