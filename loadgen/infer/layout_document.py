@@ -34,6 +34,7 @@ __all__ = [
     "LayoutTrailer",
     "SizedBy",
     "layout_from",
+    "place_of",
     "plain_layout",
 ]
 
@@ -189,12 +190,16 @@ class LayoutTrailer(_LayoutTable, frozen=True):
 class LayoutMessage(_LayoutTable, frozen=True, rename={"sender": "from"}):
     """Attributes:
     sender: whose id this is; None: either side's.
+    header: what fields of the header hold in this message alone, or in no more than some.
+    sample: a body, in hex.
     """
 
     id: int
     name: str
     sender: Literal["mse", "wlc"] | None = None
     body: LayoutNode = LayoutNode()
+    header: dict[str, int] = {}
+    sample: str = ""
 
 
 class LayoutDocument(_LayoutTable, frozen=True):
@@ -204,6 +209,13 @@ class LayoutDocument(_LayoutTable, frozen=True):
     name: str = ""
     byte_order: Order = "big"
     trailer: LayoutTrailer = LayoutTrailer()
+
+
+def place_of(field: LayoutField) -> tuple[int, int]:
+    """(at, size) of a field with a fixed place, as those of headers and trailers have. ValueError: it has none."""
+    if not isinstance(field.at, int) or not isinstance(field.size, int):
+        raise ValueError(f"{field.name}: expected a fixed place and size, found {field.at!r}, {field.size!r}")
+    return field.at, field.size
 
 
 def layout_from(table: object) -> LayoutDocument:

@@ -112,15 +112,15 @@ class ResponseStatus(IntEnum):
 class VersionRequest(msgspec.Struct, frozen=True, gc=False):
     """First message of a session, from the MSE: the versions it speaks."""
 
-    lowest: int
-    highest: int
+    lowest: int = PROTOCOL_VERSION
+    highest: int = PROTOCOL_VERSION
 
 
 class VersionResponse(msgspec.Struct, frozen=True, gc=False):
     """The version the WLC chose, or status UNSUPPORTED_VERSION."""
 
-    version: int
-    status: int
+    version: int = PROTOCOL_VERSION
+    status: int = ResponseStatus.OK
 
 
 class Capability(msgspec.Struct, frozen=True, gc=False):
@@ -150,7 +150,7 @@ class SubscribeResponse(msgspec.Struct, frozen=True, gc=False):
     """The subservices granted (asked for and offered), as a mask."""
 
     subservices: int
-    status: int
+    status: int = ResponseStatus.OK
 
 
 class UnsubscribeRequest(msgspec.Struct, frozen=True, gc=False):
@@ -163,7 +163,7 @@ class UnsubscribeResponse(msgspec.Struct, frozen=True, gc=False):
     """The subservices that are still granted, as a mask."""
 
     subservices: int
-    status: int
+    status: int = ResponseStatus.OK
 
 
 class EchoRequest(msgspec.Struct, frozen=True, gc=False):

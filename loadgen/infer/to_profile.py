@@ -1,0 +1,256 @@
+"""A layout ("layout-1") as a wire profile, and by name what of it such a profile cannot say.
+
+A profile knows NMSP's messages and their fields by name; a layout has roles. A field is taken by its name or another
+name for it, else by its role where that says what it is (`naming.OWN_ROLES`), else, where a message is nothing without
+it, the next integer is: such guesses are told apart. A message that cannot be said in fields is one of bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from loadgen.infer.layout_document import LayoutDocument, LayoutField, LayoutMessage, place_of
+from loadgen.infer.to_profile_bodies import Bodies, Unsayable
+from loadgen.nmsp.catalogue import CATALOGUE, class_of
+from loadgen.nmsp.checksum import CHECKSUM_TYPES
+from loadgen.nmsp.profile_document import CLASSES, SIDES
+
+__all__ = ["MadeProfile", "profile_of"]
+
+Table = dict[str, Any]
+_KINDS = {kind.label: kind for kind in CATALOGUE}
+_CODES = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
+_WITHOUT = "nothing of it is sent, and what comes there is not looked at"
+# The order of an opening, and who says what as a rule.
+_OPENING = (
+    ("version_request", "mse"),
+    ("version_response", "wlc"),
+    ("capability", "wlc"),
+    ("subscribe_request", "mse"),
+    ("subscribe_response", "wlc"),
+)
+
+
+@dataclass(slots=True)
+class MadeProfile:
+    """A profile as tables, as `profile_untrusted` takes it.
+
+    Attributes:
+        unsaid: place in the layout and why, of what the profile does not have.
+        guesses: place in the profile and what was guessed.
+        missing: without what there is no profile: then `table` is refused.
+    """
+
+    table: Table
+    unsaid: list[str] = field(default_factory=list)
+    guesses: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+def profile_of(layout: LayoutDocument, opening: Sequence[tuple[str, str]] | None = None) -> MadeProfile:
+    """Args: opening: who says which message, in the order of a session's beginning; None: as messages are from."""
+    made = MadeProfile({"name": layout.name or "found", "byte_order": layout.byte_order})
+    _framing(layout, made)
+    bodies = Bodies(layout, made.unsaid, made.guesses)
+    messages: Table = {}
+    opaque: Table = {}
+    taken: set[int] = set()
+    for message in layout.messages:
+        where = f"messages.{message.name}"
+        if message.id in taken:
+            # One id for both sides: a profile has one message of each.
+            (made.missing if message.name in _KINDS else made.unsaid).append(
+                f"{where}: its id is another message's too"
+            )
+            continue
+        taken.add(message.id)
+        if message.name in _KINDS:
+            try:
+                messages[message.name] = {"id": message.id, **bodies.message(message)}
+                continue
+            except Unsayable as why:
+                made.unsaid.append(f"{where}: {why}; as bytes")
+        opaque[_opaque_name(message.name)] = _opaque(message)
+    made.table["messages"] = messages
+    if bodies.records:
+        made.table["records"] = bodies.records
+    if opaque:
+        made.table["opaque"] = opaque
+    _constants(layout, made)
+    _dialogue(layout, made, opening)
+    return made
+
+
+def _opaque_name(name: str) -> str:
+    return f"{name}_as_bytes" if name in _KINDS else name
+
+
+def _opaque(message: LayoutMessage) -> Table:
+    node = message.body
+    size = max([node.size, *(sum(place_of(each)) for each in node.fields if _is_placed(each))])
+    varies = bool(
+        node.repeats
+        or node.elements
+        or node.rest not in (None, "padding")
+        or any(not isinstance(f.size, int) for f in node.fields)
+    )
+    table: Table = {"id": message.id, "sender": message.sender or "either", "hex": message.sample or "00" * size}
+    if varies:
+        table["varies"] = True
+    return table
+
+
+def _is_placed(field: LayoutField) -> bool:
+    return isinstance(field.at, int) and isinstance(field.size, int)
+
+
+def _framing(layout: LayoutDocument, made: MadeProfile) -> None:
+    """Header, trailer and checksum."""
+    header, rule = layout.header, layout.header.frame_size
+    table: Table = {"size": header.size}
+    foot = layout.trailer.size
+    length = next(each for each in header.fields if each.name == rule.field)
+    ends = sum(place_of(length))
+    ways = {0: "frame", header.size + foot: "body", ends: "rest"}
+    if (counts := ways.get(rule.add)) is None:
+        table["length_adds"] = -rule.add
+    elif counts != "frame":
+        table["length_counts"] = counts
+    if rule.unit > 1:
+        table["length_unit"] = rule.unit
+    ids = [each for each in header.fields if each.role == "msg_id"]
+    if not 1 <= len(ids) <= 2:
+        made.missing.append(f"header: {len(ids)} fields with the message's id, where a profile has one or two")
+    names = {each.name: name for each, name in zip(ids, ("msg_type", "msg_subtype"), strict=False)}
+    if len(ids) == 1:
+        names[ids[0].name] = "msg_id"
+    names[rule.field] = "length"
+    fields: list[Table] = []
+    for each in header.fields:
+        fields += _framing_field(layout, made, "header", each, names)
+    table["fields"] = fields
+    made.table["header"] = table
+    if foot:
+        behind = [row for each in layout.trailer.fields for row in _framing_field(layout, made, "trailer", each, {})]
+        made.table["trailer"] = {"size": foot, "fields": behind}
+
+
+def _framing_field(
+    layout: LayoutDocument, made: MadeProfile, part: str, field: LayoutField, names: dict[str, str]
+) -> list[Table]:
+    """The profile's fields for one of a header or trailer: mostly one, none, or the pieces of a long constant."""
+    where = f"{part}.{field.name}"
+    at, size = place_of(field)
+    if field.role == "padding":
+        return []
+    name = names.get(field.name) or {"transaction": "transaction"}.get(field.role)
+    if field.role == "sequence" and part == "header":
+        name = "frame_number" if "frame_number" not in names.values() else None
+        if name:
+            names[field.name] = name
+            made.guesses[where] = "numbers every frame of a direction, from 0"
+    if field.name == "acknowledged" and part == "header":
+        name = "acknowledged"
+    if field.role == "checksum":
+        name = _checksum(made, where, field)
+    if name is None and (field.value is not None or any(field.name in m.header for m in layout.messages)):
+        return _constant(field, size, at, layout.byte_order)
+    if name is None or size not in _CODES:
+        made.unsaid.append(f"{where} ({field.role}): {_WITHOUT}")
+        return []
+    if field.order not in (None, layout.byte_order) and size > 1:
+        told = made.missing if name in ("length", "msg_id", "msg_type", "msg_subtype") else made.unsaid
+        told.append(f"{where}: byte order {field.order}, where the rest is {layout.byte_order}")
+        if told is made.unsaid:
+            return []
+    if name == "transaction" and size == 1:
+        made.unsaid.append(f"{where}: a transaction of one byte")
+        return []
+    return [{"name": name, "type": _CODES[size], "offset": at}]
+
+
+def _constant(field: LayoutField, size: int, at: int, order: str) -> list[Table]:
+    if size in _CODES:
+        row = {"name": field.name, "type": _CODES[size], "offset": at}
+        return [row if field.value is None else row | {"value": field.value}]
+    data = (field.value or 0).to_bytes(size, "little" if order == "little" else "big")
+    return [
+        {"name": f"{field.name}_{index}", "type": "u8", "offset": at + index, "value": byte}
+        for index, byte in enumerate(data)
+    ]
+
+
+def _checksum(made: MadeProfile, where: str, field: LayoutField) -> str | None:
+    known: dict[str, tuple[str, ...]] = {str(key): types for key, types in CHECKSUM_TYPES.items()}
+    code = _CODES.get(field.size if isinstance(field.size, int) else 0, "")
+    sum_ = field.sum
+    kind = "" if sum_ is None else "sum" if sum_.kind in ("sum-8", "sum-16", "sum-32") else sum_.kind
+    if sum_ is None or code not in known.get(kind, ()):
+        what = "a checksum" if sum_ is None else f"a checksum {sum_.kind}"
+        made.unsaid.append(f"{where}: {what}, which a profile does not know how to make")
+        return None
+    made.table["checksum"] = {"kind": kind, "over": [*sum_.over]}
+    return "checksum"
+
+
+def _constants(layout: LayoutDocument, made: MadeProfile) -> None:
+    """What the header's constants hold in each message: by classes or by sides where that says it all."""
+    tables: dict[str, Table] = {**made.table["messages"], **made.table.get("opaque", {})}
+    said = {message.name: message.header for message in layout.messages}
+    said |= {_opaque_name(name): header for name, header in said.items() if _opaque_name(name) not in said}
+    for row in made.table["header"]["fields"]:
+        name = row["name"]
+        values = {key: said[key][name] for key in tables if name in said[key]}
+        if not values:
+            continue
+        for groups, group_of in ((CLASSES, _class), (SIDES, _side)):
+            by_group: dict[str, set[int]] = {}
+            for key, value in values.items():
+                by_group.setdefault(group_of(key, tables[key]), set()).add(value)
+            if (
+                "value" not in row
+                and by_group.keys() == {*groups}
+                and all(len(each) == 1 for each in by_group.values())
+            ):
+                row["values"] = {group: by_group[group].pop() for group in groups}
+                break
+        else:
+            row.setdefault("value", Counter(values.values()).most_common(1)[0][0])
+            for key, value in values.items():
+                if value != row["value"]:
+                    tables[key].setdefault("header", {})[name] = value
+
+
+def _class(name: str, table: Table) -> str:
+    if name in _KINDS:
+        return class_of(_KINDS[name])
+    return "response" if table.get("answers") else "request" if table["sender"] == "mse" else "notification"
+
+
+def _side(name: str, table: Table) -> str:
+    if name in _KINDS:
+        return CATALOGUE[_KINDS[name]].sender.name.lower()
+    return "mse" if table["sender"] == "mse" else "wlc"
+
+
+def _dialogue(layout: LayoutDocument, made: MadeProfile, opening: Sequence[tuple[str, str]] | None) -> None:
+    """The table is left out where the dialogue is the usual one."""
+    senders = {message.name: message.sender for message in layout.messages}
+    if opening is None:
+        opening = [(name, senders.get(name) or usual) for name, usual in _OPENING if name in senders]
+    echo = {"mse": "mse", "wlc": "wlc", None: "both"}[senders["echo_request"]] if "echo_request" in senders else "none"
+    if [*opening] == [*_OPENING] and echo == "mse":
+        return
+    turns = [{"sender": sender, "message": name} for name, sender in opening]
+    made.table["dialogue"] = {"opening": turns, "echo": echo}
+
+
+def without_defaults(table: Table) -> Table:
+    """As JSON has it: tuples as lists."""
+    made: Table = msgspec.json.decode(msgspec.json.encode(table))
+    return made

@@ -1,0 +1,177 @@
+"""Layouts from wire profiles and back: what both can say is the same afterwards, and what one cannot say is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.inference.layouts import make_device
+from loadgen.errors import InputError
+from loadgen.infer.from_profile import layout_of
+from loadgen.infer.layout_document import LayoutDocument, layout_from, plain_layout
+from loadgen.infer.layout_reading import LayoutReader
+from loadgen.infer.to_profile import profile_of
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import MeasurementNotify, SubscribeRequest
+from loadgen.nmsp.profile import WireProfile, load_profile, profile_untrusted, reference_profile
+from loadgen.nmsp.records import Reading
+
+PROFILES = Path(__file__).parents[2] / "docs" / "wire-profile"
+# What comes back as something else, or not: as `layout_of` names it.
+WHOLE = {
+    "reference": {"messages.tag_info_notify.elements.payload.size"},
+    "heron": {"max_frame_bytes"},
+    "tern": {"max_frame_bytes"},
+    "wren": {
+        *("max_frame_bytes", "messages.measurement_notify.elements.order"),
+        "messages.tag_info_notify.elements.payload.size",
+    },
+}
+IN_PART = {
+    "plover": {
+        *("max_frame_bytes", "header.frame_number.first", "messages.measurement_notify.repeat.count_unit"),
+        "records.attachment",
+    },
+    "stork": {
+        *("max_frame_bytes", "records.station.repeat.count_unit", "messages.rogue_info_notify.repeat.count_unit"),
+        "messages.client_statistics_notify.repeat.count_unit",
+        "messages.on_demand_response.repeat.count_unit",
+    },
+    "swift": {
+        *("max_frame_bytes", "dialogue", "records.station", "messages.measurement_notify.tail", "records.client"),
+    },
+}
+
+
+def as_json(value: object) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def profile_named(name: str) -> WireProfile:
+    return reference_profile() if name == "reference" else load_profile(PROFILES / f"{name}.toml")
+
+
+def differences(one: Any, other: Any, path: str = "") -> set[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = {*one, *other}
+        return {each for key in keys for each in differences(one.get(key), other.get(key), f"{path}.{key}".lstrip("."))}
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = zip(one, other, strict=True)
+        return {
+            each
+            for mine, theirs in pairs
+            for each in differences(mine, theirs, f"{path}.{mine['name']}" if isinstance(mine, dict) else path)
+        }
+    return set() if one == other else {path.replace(".fields.", ".")}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_there_and_back(name: str) -> None:
+    document = profile_named(name).document
+    layout, unsaid = layout_of(document)
+    assert {each for each in unsaid if not each.endswith(".max")} == WHOLE[name]
+    made = profile_of(layout)
+    assert (made.unsaid, made.guesses, made.missing) == ([], {}, [])
+    back = profile_untrusted(as_json(made.table), name).document
+    found = differences(as_json(document), as_json(back))
+    assert {each for each in found if not each.endswith(".max")} - {"max_frame_bytes"} == WHOLE[name] - {
+        "max_frame_bytes"
+    }
+    assert {each for each in found if each.endswith(".max")} <= {*unsaid}
+
+
+@pytest.mark.parametrize("name", IN_PART)
+def test_what_a_layout_cannot_say_is_named(name: str) -> None:
+    layout, unsaid = layout_of(profile_named(name).document)
+    assert {each for each in unsaid if not each.endswith(".max")} == IN_PART[name]
+    made = profile_of(layout)
+    assert any(each.startswith("messages.measurement_notify: ") and each.endswith("as bytes") for each in made.unsaid)
+    with pytest.raises(InputError, match="measurement_notify"):
+        profile_untrusted(as_json(made.table), name)
+
+
+@pytest.mark.parametrize("name", [*WHOLE, *IN_PART])
+def test_a_layout_of_a_profile_reads_its_frames(name: str) -> None:
+    profile = profile_named(name)
+    layout, _ = layout_of(profile.document)
+    assert layout_from(as_json(plain_layout(layout))) == layout
+    reader = LayoutReader(layout)
+    frame = Codec(profile).encode(SubscribeRequest(subservices=0x201))
+    framed = Codec(profile)
+    assert framed is not None
+    read = reader.read(bytes(frame), of_client=True)
+    assert read.message is not None
+    assert read.message.name == "subscribe_request"
+    assert read.fits
+    assert reader.cut(bytes(frame)) == [(0, len(frame))]
+
+
+@pytest.mark.parametrize("name", ["reference", "heron", "wren", "tern"])
+def test_a_measurement_is_read_with_its_readings(name: str) -> None:
+    profile = profile_named(name)
+    near = Reading(bytes.fromhex("0241000000a1"), 1, 1, 1, -40, -41, 30, 2)
+    message = MeasurementNotify(station_mac=bytes.fromhex("025300000001"), readings=(near, near))
+    read = LayoutReader(layout_of(profile.document)[0]).read(bytes(Codec(profile).encode(message)), of_client=False)
+    assert read.fits
+    spans = [span for span in read.spans if span.name == "ap_mac"]
+    assert len(spans) == 2
+    assert {span.role for span in spans} == {"mac"}
+    assert len([span for span in read.spans if span.role == "rssi"]) >= 4
+
+
+def test_a_name_that_is_not_nmsps_is_taken_by_its_role() -> None:
+    table = as_json(plain_layout(layout_of(profile_named("heron").document)[0]))
+    renamed = {"rssi_a": "rssi_8", "rssi_b": "rssi_9", "snr": "snr_10", "ap_mac": "mac_0", "station_mac": "mac_8"}
+    for message in table["messages"]:
+        for node in (message["body"], *(each["record"] for each in message["body"].get("repeats", ()))):
+            for field in node.get("fields", ()):
+                field["name"] = renamed.get(field["name"], field["name"])
+    made = profile_of(layout_from(table))
+    back = profile_untrusted(as_json(made.table), "renamed").document
+    (repeat,) = [each["repeat"] for name, each in made.table["messages"].items() if name == "measurement_notify"]
+    assert {field.name for field in back.records[repeat["record"]].fields} >= {"ap_mac", "rssi_a", "rssi_b", "snr"}
+    assert (
+        made.guesses["messages.measurement_notify.station_mac"] == "by its role, mac, and its place among those alike"
+    )
+
+
+def test_what_a_profile_cannot_say_is_named() -> None:
+    table = as_json(plain_layout(layout_of(profile_named("heron").document)[0]))
+    table["header"]["fields"].append({"name": "clock", "at": 14, "size": 4, "role": "timestamp", "type": "u32"})
+    table["header"]["size"] = 18
+    table["trailer"]["fields"][0]["sum"]["kind"] = "xor-8"
+    (capability,) = (each for each in table["messages"] if each["name"] == "capability")
+    capability["body"]["fields"].append({"name": "address", "at": 8, "size": 4, "role": "ipv4", "type": "ipv4"})
+    capability["body"]["size"] = 12
+    made = profile_of(layout_from(table))
+    assert made.unsaid == [
+        "header.clock (timestamp): nothing of it is sent, and what comes there is not looked at",
+        "trailer.checksum: a checksum xor-8, which a profile does not know how to make",
+        "trailer.checksum (checksum): nothing of it is sent, and what comes there is not looked at",
+        "messages.capability.address (ipv4): zeros",
+    ]
+    assert profile_untrusted(as_json(made.table), "reduced").name == "heron-1"
+
+
+@given(st.integers(1, 5_000))
+def test_of_any_layout_a_profile_is_made_or_it_is_said_why_not(seed: int) -> None:
+    layout: LayoutDocument = make_device(seed).layout()
+    made = profile_of(layout)
+    fields = {message.name for message in layout.messages}
+    said = {*made.table["messages"], *(name.removesuffix("_as_bytes") for name in made.table.get("opaque", ()))}
+    refused = {each.split(":")[0].removeprefix("messages.") for each in (*made.missing, *made.unsaid)}
+    assert fields <= said | refused
+    try:
+        profile = profile_untrusted(as_json(made.table), "made")
+    except InputError:
+        assert made.unsaid or made.missing or layout.header.frame_size.unit > 1
+        return
+    # What both say is the same afterwards.
+    again = profile_of(layout_of(profile.document)[0])
+    assert as_json(again.table["header"]) == as_json(made.table["header"])
+    assert {*again.table["messages"]} == {*made.table["messages"]}
