@@ -2,6 +2,9 @@
 
 - `frames`: what all steps work on: frames, cut out of streams.
 - `framing`, `cutting`: where a length lies and what it counts; frames cut out by it, also behind holes.
+- `heads`, `header`: frames' beginnings as a table; the header's fields. `clocks`, `checksums`: device times, and sums.
+- `kinds`: which message is which.
+- `inference`: the whole way, from streams to a layout.
 - `bodies`: what is in the body of a message: fields, records, elements, from all bodies of its kind.
 - `samples`, `costs`, `tiling`, `roles`: of it, tables of rows; what a reading of columns costs in bits; the cheapest
   tiling of columns by fields; what a field is for.

@@ -192,7 +192,8 @@ class Session:
             frames = [row for row in self.sent if row[1] is of_client]
             for number, (ns, _, _, data) in enumerate(frames):
                 waiting += data
-                if not of_client and number + 1 < len(frames) and self.rng.random() < merged:
+                soon = number + 1 < len(frames) and frames[number + 1][0] < ns + 60_000_000
+                if not of_client and soon and self.rng.random() < merged:
                     continue
                 if number + 1 == len(frames) and cut:
                     waiting = waiting[:-cut]
@@ -213,7 +214,7 @@ def random_device(seed: int) -> Device:
     id_style = rng.choice(("u8", "u16", "u16", "u32", "two"))
     ids = dict(zip(NAMES, rng.sample(range(1, 90), len(NAMES)), strict=True))
     if id_style == "two":
-        ids = {name: (rng.randrange(1, 5) << 8) | (at + 1) for at, name in enumerate(NAMES)}
+        ids = {name: (1 + at // 4 << 8) | (1 + at % 4) for at, name in enumerate(NAMES)}
     elif id_style == "u16" and rng.random() < 0.5:
         ids = {name: number + 0x100 * rng.randrange(1, 4) for name, number in ids.items()}
     parts = []

@@ -1,0 +1,101 @@
+"""Numbers that advance as the capture does: device times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadgen.infer.framing import Order
+from loadgen.infer.heads import Bools, Heads, Int64s
+
+__all__ = ["Clock", "find_clock"]
+
+SECOND_NS = 1_000_000_000
+_ORDERS: tuple[Order, Order] = ("big", "little")
+_DAY_NS = 86_400 * SECOND_NS
+# Of one field: bytes, and ns for each step.
+_UNITS = (("s", SECOND_NS), ("ms", 1_000_000), ("us", 1_000), ("ns", 1))
+# Of a second, in the second half of a pair.
+_PARTS = (("s+us", 1_000_000), ("s+ns", 1_000_000_000), ("s+frac", 1 << 32))
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    at: int
+    size: int
+    order: Order
+    unit: str  # s, ms, us, ns; s+us, s+ns, s+frac: seconds, and parts of one behind them
+    epoch: bool  # since 1970; else since something else
+
+    def evidence(self) -> str:
+        return f"advances with the capture in {self.unit}, {'since 1970' if self.epoch else 'from a start of its own'}"
+
+
+def find_clock(heads: Heads, end: int, free: Callable[[int], bool], usual: Order | None = None) -> Clock | None:
+    """The likeliest clock among the columns that are free. usual: the byte order of the layout, if it is known."""
+    if len(heads) < 8 or not _spans(heads):
+        return None
+    found: list[Clock] = []
+    for at in range(end):
+        for size in (8, 4):
+            if at + size <= end and all(free(column) for column in range(at, at + size)):
+                found += [clock for order in _ORDERS if (clock := _clock(heads, at, size, order)) is not None]
+    # A part of a clock is one, too, and so is one that begins among zeros in front of it.
+    return max(found, key=lambda c: (c.epoch, c.order == usual, c.at % 4 == 0, c.size, -c.at), default=None)
+
+
+def _spans(heads: Heads) -> bool:
+    return any(int(heads.ns[rows].max() - heads.ns[rows].min()) >= 5 * SECOND_NS for rows in heads.dialogues())
+
+
+def _clock(heads: Heads, at: int, size: int, order: Order) -> Clock | None:
+    top = at if order == "big" else at + size - 1
+    lowest = at + size - 1 if order == "big" else at
+    if heads.distinct[lowest] < 3 or heads.distinct[top] > 4:
+        return None
+    values = heads.number(at, size, order)
+    if size == 8:
+        seconds = heads.number(at, 4, order)
+        parts = heads.number(at + 4, 4, order)
+        if _goes_with(heads, seconds, SECOND_NS, slack=2 * SECOND_NS):
+            for unit, whole in _PARTS:
+                if parts.max() < whole and parts.max() > whole // 4:
+                    ns = seconds * SECOND_NS + (parts.astype(np.float64) * (SECOND_NS / whole)).astype(np.int64)
+                    if _goes_with(heads, ns, 1, slack=SECOND_NS // 4):
+                        return Clock(at, 8, order, unit, _is_epoch(heads, seconds, SECOND_NS))
+    for unit, unit_ns in _UNITS:
+        if size == 4 and unit == "ns":
+            continue
+        slack = max(SECOND_NS // 4, 2 * unit_ns)
+        if _goes_with(heads, values, unit_ns, slack):
+            return Clock(at, size, order, unit, _is_epoch(heads, values, unit_ns))
+    return None
+
+
+def _goes_with(heads: Heads, values: Int64s, unit_ns: int, slack: int) -> bool:
+    """Whether the differences of a session's values are those of the times of capture, nearly always."""
+    near = roughly = total = 0
+    for rows in heads.dialogues():
+        some = values[rows]
+        here: Bools = some > 0
+        # Some messages leave theirs at 0.
+        if here.sum() < 3:
+            continue
+        passed = heads.ns[rows][here] - heads.ns[rows][here][0]
+        told = some[here] - some[here][0]
+        limit = (1 << 62) // unit_ns
+        good = np.abs(told) < limit
+        away = np.where(good, told, 0) * unit_ns - passed
+        away = away - int(np.median(away))
+        near += int((good & (np.abs(away) <= slack)).sum())
+        # What waited to be sent, or was sent again.
+        roughly += int((good & (np.abs(away) <= slack + 5 * SECOND_NS)).sum())
+        total += len(rows)
+    return total >= 8 and near >= 0.7 * total and roughly >= 0.97 * total
+
+
+def _is_epoch(heads: Heads, values: Int64s, unit_ns: int) -> bool:
+    away = values * unit_ns - heads.ns
+    return bool(np.abs(np.median(away)) < 400 * _DAY_NS)

@@ -1,0 +1,84 @@
+"""The beginnings of all frames as a table, and what its columns do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.infer.frames import Frame
+from loadgen.infer.framing import Order
+
+__all__ = ["Heads", "number"]
+
+Int64s = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+# A header is not longer.
+WIDEST = 64
+
+
+class Heads:
+    """Frames as rows: of each its first bytes, as many as the shortest frame has."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self.frames = frames
+        self.size = np.array([len(frame.data) for frame in frames], np.int64)
+        self.shortest = int(self.size.min())
+        self.width = min(self.shortest, WIDEST)
+        joined = b"".join(frame.data[: self.width] for frame in frames)
+        self.cells = np.frombuffer(joined, np.uint8).reshape(len(frames), self.width)
+        self.ns = np.array([frame.ns for frame in frames], np.int64)
+        self.session = np.array([frame.session for frame in frames], np.int64)
+        self.of_client = np.array([frame.of_client for frame in frames], bool)
+        self.stream = np.unique(self.session * 2 + self.of_client, return_inverse=True)[1]
+        offset = np.array([frame.offset for frame in frames], np.int64)
+        # Whether a row's frame follows the row's before without a gap.
+        self.follows = np.zeros(len(frames), bool)
+        self.follows[1:] = (self.stream[1:] == self.stream[:-1]) & (offset[1:] == offset[:-1] + self.size[:-1])
+        self.distinct = [len(np.unique(self.cells[:, column])) for column in range(self.width)]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def number(self, at: int, size: int, order: Order) -> Int64s:
+        """A field of all rows; of 8 bytes modulo 2^63."""
+        return number(self.cells[:, at : at + size], order)
+
+    def is_zero(self, column: int) -> bool:
+        """It is 0 in all frames."""
+        return self.distinct[column] == 1 and self.cells[0, column] == 0
+
+    @cached_property
+    def of_session(self) -> list[bool]:
+        """Of each column, whether it is one value in each session, and not the same in all of them."""
+        sessions = np.unique(self.session, return_inverse=True)[1]
+        several = int(sessions.max()) > 0
+        found = []
+        for column in range(self.width):
+            pairs = len(np.unique(sessions * 256 + self.cells[:, column]))
+            found.append(several and self.distinct[column] > 1 and pairs == int(sessions.max()) + 1)
+        return found
+
+    @cached_property
+    def by_time(self) -> Int64s:
+        """Rows by session, and in it by time of capture."""
+        return np.lexsort((np.arange(len(self)), self.ns, self.session)).astype(np.int64)
+
+    def dialogues(self) -> Iterator[Int64s]:
+        """The rows of each session, by time."""
+        order = self.by_time
+        begins = np.flatnonzero(np.r_[True, self.session[order][1:] != self.session[order][:-1]])
+        yield from np.split(order, begins[1:])
+
+
+def number(cells: NDArray[np.uint8], order: Order) -> Int64s:
+    """Integers of rows of bytes; of 8 bytes modulo 2^63."""
+    total = np.zeros(len(cells), np.int64)
+    size = cells.shape[1]
+    for step in range(size):
+        shift = 8 * (size - 1 - step if order == "big" else step)
+        total |= (cells[:, step].astype(np.int64) & (0x7F if shift == 56 else 0xFF)) << shift
+    return total

@@ -1,0 +1,210 @@
+"""The whole way from streams to a layout: frames, header, trailer, messages, bodies, and how sure each is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from loadgen.capture.streams import Exchange
+from loadgen.infer.bodies import Context, Sample, infer_body
+from loadgen.infer.checksums import Checksum, find_checksum, trailing_constant
+from loadgen.infer.cutting import Cut, cut_frames
+from loadgen.infer.framing import Framing, find_framing, runs_of
+from loadgen.infer.header import HeaderFound, find_header
+from loadgen.infer.heads import Heads
+from loadgen.infer.kinds import Named, name_messages
+from loadgen.infer.layout_document import LayoutDocument
+
+__all__ = ["Hints", "Inference", "infer"]
+
+Table = dict[str, Any]
+
+# Frames that the rest is inferred from: of more, some sessions' and times'.
+_MOST_FRAMES = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the operator knows.
+
+    Attributes:
+        aps, stations: MAC addresses. addresses: IPv4 addresses, such as the MSE's.
+        interval_s: of notifications about one station, in seconds.
+    """
+
+    aps: frozenset[bytes] = frozenset()
+    stations: frozenset[bytes] = frozenset()
+    addresses: frozenset[bytes] = frozenset()
+    interval_s: float | None = None
+
+
+@dataclass(slots=True)
+class Inference:
+    """What was found.
+
+    Attributes:
+        layout: None: there is none; `why` says why.
+        why: in a sentence.
+        framing: other ways to cut frames that fit nearly as well, each in words.
+        frames: that were cut. left_out: bytes that belong to no whole frame. found_again: places behind holes, or in
+            the middle, from where on frames were found. lost: where none were found again.
+        decoded: share of held-out frames that the layout reads from end to end.
+        explained: share of their body bytes with a role that is known.
+        unexplained: bytes of bodies without one, by message, as shares of all body bytes.
+        doubts: what would decide what is open.
+        dialogue: names of messages in the order in which a session begins, as (sender, name).
+        checksum: how it is made; None: there is none.
+    """
+
+    layout: LayoutDocument | None = None
+    why: str = ""
+    framing: list[str] = field(default_factory=list)
+    frames: int = 0
+    left_out: int = 0
+    found_again: int = 0
+    lost: int = 0
+    decoded: float = 0.0
+    explained: float = 0.0
+    unexplained: dict[str, float] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+    dialogue: list[tuple[str, str]] = field(default_factory=list)
+    checksum: Checksum | None = None
+
+
+def infer(exchanges: Sequence[Exchange], hints: Hints | None = None) -> Inference:
+    """The layout that a capture's sessions speak, as far as it can be told from them."""
+    hints = hints or Hints()
+    runs = runs_of(exchanges)
+    if not any(run.data for run in runs):
+        return Inference(why="the capture has no bytes of any session")
+    ways = find_framing(runs)
+    if not ways:
+        return Inference(why="no length was found that cuts the streams into frames")
+    framing = ways[0][0]
+    cut = cut_frames(exchanges, runs, framing)
+    if len(cut.frames) < 4:
+        return Inference(why=f"only {len(cut.frames)} whole frames were found, too few to tell anything")
+    found = Inference(frames=len(cut.frames), left_out=cut.left_out, found_again=cut.found_again, lost=cut.lost)
+    found.framing = [_in_words(way) for way, value in ways[1:4] if value > ways[0][1] - 0.1]
+    _infer_layout(found, cut, framing, hints)
+    return found
+
+
+def _in_words(framing: Framing) -> str:
+    unit = "" if framing.unit == 1 else f" * {framing.unit}"
+    return (
+        f"length of {framing.size} bytes at {framing.at}, {framing.order}-endian: frame = length{unit} + {framing.add}"
+    )
+
+
+def _infer_layout(found: Inference, cut: Cut, framing: Framing, hints: Hints) -> None:
+    heads = Heads(_thinned(cut))
+    in_header: list[Table] = []
+    trailer: list[Table] = []
+    trailer_size = 0
+    made = find_checksum(heads, framing)
+    if made is not None:
+        found.checksum = made[0]
+        field_ = _checksum_field(*made, len(heads))
+        if found.checksum.at >= 0:
+            in_header.append(field_)
+        else:
+            trailer_size = -found.checksum.at
+            trailer.append(field_)
+    if not trailer_size and (size := trailing_constant(heads, framing.at + framing.size)):
+        trailer_size = size
+        evidence = "the same at the end of every frame"
+        trailer.append(
+            {"name": "end", "at": 0, "size": size, "role": "constant", "confidence": 0.9, "evidence": evidence}
+        )
+    header = find_header(heads, framing, in_header, trailer_size)
+    named = name_messages(heads, header, trailer_size)
+    found.doubts += header.doubts
+    found.dialogue = named.dialogue
+    messages = _messages(heads, header, named, trailer_size, hints, found)
+    table: Table = {
+        "format": "layout-1",
+        "name": "inferred",
+        "byte_order": header.order,
+        "header": {
+            "size": header.size,
+            "frame_size": {"field": "length", "unit": framing.unit, "add": framing.add},
+            "fields": header.fields,
+        },
+        "trailer": {"size": trailer_size, "fields": trailer},
+        "messages": messages,
+    }
+    found.layout = msgspec.convert(_documented(table), LayoutDocument)
+
+
+def _thinned(cut: Cut) -> list[Any]:
+    """So many frames at most, in stretches of all streams."""
+    frames = cut.frames
+    if len(frames) <= _MOST_FRAMES:
+        return frames
+    keep = np.arange(len(frames)) * _MOST_FRAMES // len(frames) // 1000 % 2 == 0
+    return [frame for frame, kept in zip(frames, keep.tolist(), strict=True) if kept][:_MOST_FRAMES]
+
+
+def _checksum_field(checksum: Checksum, right: float, frames: int) -> Table:
+    evidence = checksum.evidence(right, frames)
+    at = max(checksum.at, 0)
+    found = {"name": "checksum", "at": at, "size": checksum.size, "role": "checksum", "type": f"u{8 * checksum.size}"}
+    return found | {"confidence": 0.99, "evidence": evidence, "order": checksum.order}
+
+
+def _messages(
+    heads: Heads, header: HeaderFound, named: Named, trailer: int, hints: Hints, found: Inference
+) -> list[Table]:
+    """Each message with its body, and how much of it was explained."""
+    macs = hints.aps | hints.stations
+    messages: list[Table] = []
+    transactions: list[int | None] = [None] * len(heads)
+    if header.transaction is not None:
+        known = header.transaction
+        order = known.get("order") or header.order
+        transactions = [*heads.number(known["at"], known["size"], order).tolist()]
+    total = explained = 0.0
+    decoded = 0.0
+    for number, (of_client, message_id) in enumerate(header.ids):
+        rows = np.flatnonzero(header.kind == number).tolist()
+        samples = [_sample(heads, header, row, trailer, transactions[row]) for row in rows]
+        name = named.names[number]
+        context = Context(order=header.order, name=name, macs=macs, addresses=hints.addresses, masks=named.masks)
+        body = infer_body(samples, context)
+        size = float(sum(len(sample.data) for sample in samples))
+        total += size
+        explained += size * body.explained
+        decoded += len(rows) * body.fits
+        if size and body.explained < 1.0:
+            found.unexplained[name] = size * (1.0 - body.explained)
+        found.doubts += body.alternatives
+        messages.append({"id": message_id, "from": "mse" if of_client else "wlc", "name": name, "body": body.node})
+    found.decoded = decoded / len(heads)
+    found.explained = explained / total if total else 1.0
+    found.unexplained = {name: size / total for name, size in found.unexplained.items()}
+    return messages
+
+
+def _sample(heads: Heads, header: HeaderFound, row: int, trailer: int, transaction: int | None) -> Sample:
+    frame = heads.frames[row]
+    data = frame.data[header.size : len(frame.data) - trailer]
+    return Sample(data, frame.ns, frame.session, frame.of_client, transaction)
+
+
+def _documented(node: Any) -> Any:
+    """As the document has it: evidence as sentences, and nothing that it does not know."""
+    if isinstance(node, list):
+        return [_documented(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    out = {key: _documented(part) for key, part in node.items()}
+    if isinstance(out.get("evidence"), str):
+        out["evidence"] = [out["evidence"]]
+    if "alternatives" in out:
+        out["readings"] = out.pop("alternatives")
+    return out
