@@ -134,7 +134,7 @@ class CaptureFiles:
                 self.paths.popleft()
             self._begin(now_ns)
         except OSError as error:
-            self.trouble = f"{self._next_path()}: {_reason(error)}"
+            self.trouble = f"{error.filename}: {_reason(error)}" if error.filename else _reason(error)
 
     def flush(self) -> None:
         """Write what was put. Where that fails, what was written before is whole, and nothing more is."""
