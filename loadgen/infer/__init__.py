@@ -9,7 +9,7 @@
 - `samples`, `costs`, `tiling`, `roles`: of it, tables of rows; what a reading of columns costs in bits; the cheapest
   tiling of columns by fields; what a field is for.
 - `layout_document`: a layout as data, the shape "layout-1"; `layout_reading` and `layout_writing`: frames by it.
-- `from_profile`, `to_profile` (with `to_profile_bodies`): a layout from a wire profile, and a wire profile from a layout;
+- `from_profile`, `to_profile` (with `to_profile_bodies`): a layout from a wire profile, and one from a layout;
   `naming`: which fields of NMSP a role can be.
 - `shapes`, `shaping`, `pricing`: where a body's parts begin and end; which shapes fit all bodies; what each costs.
 """

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from loadgen.infer.layout_document import LayoutDocument, LayoutField, LayoutMessage, place_of
 from loadgen.infer.to_profile_bodies import Bodies, Unsayable
 from loadgen.nmsp.catalogue import CATALOGUE, class_of
@@ -248,9 +246,3 @@ def _dialogue(layout: LayoutDocument, made: MadeProfile, opening: Sequence[tuple
         return
     turns = [{"sender": sender, "message": name} for name, sender in opening]
     made.table["dialogue"] = {"opening": turns, "echo": echo}
-
-
-def without_defaults(table: Table) -> Table:
-    """As JSON has it: tuples as lists."""
-    made: Table = msgspec.json.decode(msgspec.json.encode(table))
-    return made
