@@ -138,7 +138,7 @@ def _infer_layout(found: Inference, cut: Cut, framing: Framing, hints: Hints) ->
         "trailer": {"size": trailer_size, "fields": trailer},
         "messages": messages,
     }
-    found.layout = msgspec.convert(_documented(table), LayoutDocument)
+    found.layout = msgspec.convert(table, LayoutDocument)
 
 
 def _thinned(cut: Cut) -> list[Any]:
@@ -194,17 +194,3 @@ def _sample(heads: Heads, header: HeaderFound, row: int, trailer: int, transacti
     frame = heads.frames[row]
     data = frame.data[header.size : len(frame.data) - trailer]
     return Sample(data, frame.ns, frame.session, frame.of_client, transaction)
-
-
-def _documented(node: Any) -> Any:
-    """As the document has it: evidence as sentences, and nothing that it does not know."""
-    if isinstance(node, list):
-        return [_documented(part) for part in node]
-    if not isinstance(node, dict):
-        return node
-    out = {key: _documented(part) for key, part in node.items()}
-    if isinstance(out.get("evidence"), str):
-        out["evidence"] = [out["evidence"]]
-    if "alternatives" in out:
-        out["readings"] = out.pop("alternatives")
-    return out
