@@ -85,8 +85,8 @@ class LayoutField(_LayoutTable, frozen=True):
     unit, epoch: of a timestamp, and unit of an age: how it counts ("s", "ms", "us", "ns", and as pairs of 32 bits
         each "s+us", "s+ns", "s+frac"), and since when.
     sum: of a checksum.
-    confidence: 0 to 1: how sure its role is. evidence: why, in sentences. decides: what would make it surer.
-    readings: what fits as well as what is given, in words.
+    confidence: 0 to 1: how sure its role is. evidence: why, a sentence. decides: what would make it surer.
+    alternatives: what fits as well as what is given, in words.
     """
 
     name: str
@@ -100,9 +100,9 @@ class LayoutField(_LayoutTable, frozen=True):
     epoch: Literal["unix", "session"] | None = None
     sum: LayoutSum | None = None
     confidence: float | None = None
-    evidence: tuple[str, ...] = ()
+    evidence: str = ""
     decides: str = ""
-    readings: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
 
 
 class Count(_LayoutTable, frozen=True):
