@@ -6,6 +6,7 @@
 - `kinds`: which message is which.
 - `inference`: the whole way, from streams to a layout.
 - `bodies`: what is in the body of a message: fields, records, elements, from all bodies of its kind.
+- `addresses`: MAC addresses of a whole capture, before any field is known.
 - `samples`, `costs`, `tiling`, `roles`: of it, tables of rows; what a reading of columns costs in bits; the cheapest
   tiling of columns by fields; what a field is for.
 - `layout_document`: a layout as data, the shape "layout-1"; `layout_reading` and `layout_writing`: frames by it.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
+from loadgen.infer.addresses import find_macs, makers_of
 from loadgen.infer.pricing import PRICED, ROWS, given_pieces, is_text, price, slices, thinned
 from loadgen.infer.roles import judge
 from loadgen.infer.samples import Context, Sample, Table, table_of
@@ -14,13 +15,14 @@ from loadgen.infer.shapes import Cut, Elements, Place, Records, Run, Shape, cut
 from loadgen.infer.shaping import shapes_of
 from loadgen.infer.tiling import Piece, devices, tile
 
-__all__ = ["BodyFound", "Context", "Sample", "infer_body"]
+__all__ = ["BodyFound", "Context", "Sample", "infer_bodies", "infer_body"]
 
 # Bodies that shapes are looked for in, and shapes that are compared.
 SEARCHED = 80
 SHAPES = 24
 DEEPEST = 4
 Node = dict[str, Any]
+Kind = TypeVar("Kind", bound=Hashable)
 
 
 @dataclass(slots=True)
@@ -35,9 +37,18 @@ class BodyFound:
 
 
 @dataclass(slots=True)
+class Learnt:
+    """What one message tells about others."""
+
+    networks: set[bytes] = field(default_factory=set)  # the first halves of IPv4 addresses
+    masks: set[int] = field(default_factory=set)  # of subservices
+
+
+@dataclass(slots=True)
 class _Share:
     """Bytes with a role, of all that were looked at."""
 
+    learnt: Learnt
     known: float = 0.0
     total: float = 0.0
 
@@ -83,18 +94,40 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[Shape, list[st
     varies = any(len(sample.data) != shortest for sample in samples)
     plain = Shape(shortest, (Run(None),) if varies else ())
     candidates = [plain]
+    if varies:
+        candidates += [Shape(at, (Run(None),)) for at in _text_ends([sample.data for sample in some], shortest)]
     if len(samples) > 1 and shortest <= 4096:
         longest = sorted(samples, key=lambda sample: len(sample.data))
         bodies = [sample.data for sample in [*some, *longest[:4], *longest[-4:]]]
         candidates += islice(shapes_of(bodies, context.order), SHAPES)
     everything = [shape for shape in candidates if all(cut(shape, s.data, 0, len(s.data)) for s in samples)]
+    # Where numbers tell the lengths of bodies that have many, nothing goes to the end by chance.
+    told = [shape for shape in everything if _is_told(shape)]
+    if told and len({len(sample.data) for sample in samples}) > 3:
+        everything = told + [shape for shape in everything if any(isinstance(part, Elements) for part in shape.parts)]
     if len(everything) == 1:
-        return plain, []
+        return everything[0], []
     priced = thinned(samples, PRICED)
     costs = sorted(((price(shape, priced, context), index) for index, shape in enumerate(everything)))
     best = everything[costs[0][1]]
     near = [_describe(everything[index]) for cost, index in costs[1:] if cost < costs[0][0] + 3]
     return best, near
+
+
+def _is_told(shape: Shape) -> bool:
+    for part in shape.parts:
+        place = part.length if isinstance(part, Run) else part.count if isinstance(part, Records) else None
+        if place is None:
+            return False
+    return bool(shape.parts)
+
+
+def _text_ends(bodies: Sequence[bytes], shortest: int) -> list[int]:
+    """Where a text can begin that goes to the end."""
+    at = shortest
+    while at > 0 and all(32 <= body[at - 1] < 127 for body in bodies):
+        at -= 1
+    return list(range(at, min(shortest, at + 3))) if is_text([body[at:] for body in bodies]) else []
 
 
 def _describe(shape: Shape) -> str:
@@ -136,6 +169,12 @@ def _build(samples: Sequence[Sample], context: Context, shape: Shape, share: _Sh
         node["fields"], pieces = _fields(table, context, given_pieces(shape, context.order))
         known = sum(found["size"] for found in node["fields"] if found["role"] != "unknown")
         share.add(known * len(chosen) * weight, shape.fixed * len(chosen) * weight)
+        for piece, found in zip(pieces, node["fields"], strict=True):
+            if found["role"] == "ipv4" and len(chosen) > 7:
+                halves = {sample.data[piece.at : piece.at + 2] for sample in chosen}
+                share.learnt.networks |= halves - {bytes(2)}
+            elif found["role"] == "mask":
+                share.learnt.masks |= {int(value) for value in table.numbers(piece.at, piece.size, piece.order)}
     groups = _groups(chosen, pieces)
     cuts = [found[1] for sample in chosen if (found := cut(shape, sample.data, 0, len(sample.data))) is not None]
     fields: list[Node] = node.setdefault("fields", [])
@@ -229,14 +268,43 @@ def _elements(
     return found_elements
 
 
-def infer_body(samples: Sequence[Sample], context: Context) -> BodyFound:
-    """The structure of the bodies of one kind of message, of which there is at least one, in the capture's order."""
+def infer_bodies(
+    kinds: Mapping[Kind, Sequence[Sample]], context: Context, names: Mapping[Kind, str] | None = None
+) -> dict[Kind, BodyFound]:
+    """The structure of the bodies of all kinds of a capture: what one shows helps with the others.
+
+    Args:
+        kinds: of each the samples, in the order of the capture; none of them empty.
+        context: what is known of all.
+        names: of the messages, where they are known.
+    """
+    macs = context.macs | find_macs([[sample.data for sample in samples] for samples in kinds.values()])
+    context = replace(context, macs=macs, makers=context.makers | makers_of(macs))
+    names = names or {}
+    found = {}
+    # What is offered comes before what is asked for; then, what there is most of.
+    for kind in sorted(kinds, key=lambda kind: (names.get(kind) != "capability", -len(kinds[kind]))):
+        learnt = Learnt()
+        found[kind] = infer_body(kinds[kind], replace(context, name=names.get(kind)), learnt)
+        masks = context.masks | learnt.masks if names.get(kind) == "capability" else context.masks
+        context = replace(context, networks=context.networks | learnt.networks, masks=masks)
+    return {kind: found[kind] for kind in kinds}
+
+
+def infer_body(samples: Sequence[Sample], context: Context, learnt: Learnt | None = None) -> BodyFound:
+    """The structure of the bodies of one kind of message, of which there is at least one, in the capture's order.
+
+    Args:
+        samples: of the kind.
+        context: what is known.
+        learnt: takes what helps with other messages.
+    """
     chosen = thinned(samples, 2 * ROWS)
     # Every other one is held out, where there are enough.
     used, held = (chosen[::2], chosen[1::2]) if len(chosen) >= 8 else (chosen, chosen)
     shape, near = _choose(used, context)
     good = [sample for sample in held if cut(shape, sample.data, 0, len(sample.data)) is not None]
-    share = _Share()
+    share = _Share(learnt or Learnt())
     kept = [sample for sample in chosen if cut(shape, sample.data, 0, len(sample.data)) is not None]
-    node = _build(kept, replace(context), shape, share, 1.0, 0)
+    node = _build(kept, context, shape, share, 1.0, 0)
     return BodyFound(node, share.known / share.total if share.total else 1.0, len(good) / len(held), near)

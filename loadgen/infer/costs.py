@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 
 from loadgen.infer.samples import Codes, Numbers, Table
 
-__all__ = ["Clock", "address_cost", "clock_of", "entropy", "integer_cost", "mac_cost", "text_cost"]
+__all__ = [
+    "Clock",
+    "address_cost",
+    "byte_by_byte",
+    "clock_of",
+    "constant_cost",
+    "entropy",
+    "integer_cost",
+    "mac_cost",
+    "rough_cost",
+    "text_cost",
+]
 
 NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 DAY_NS = 86_400 * NS["s"]
@@ -75,7 +86,7 @@ def integer_cost(table: Table, at: int, size: int, order: str) -> float:
     values = table.numbers(at, size, order)
     low, high = values.min(), values.max()
     if low == high:
-        return 0.0
+        return constant_cost(table, at, size)
     n = len(values)
     spread = float(high - low) + 1
     costs = [n * np.log2(spread) + 2 * np.log2(spread), _by_length(values.astype(np.float64))]
@@ -86,7 +97,8 @@ def integer_cost(table: Table, at: int, size: int, order: str) -> float:
         costs.append(n * np.log2(signed) + 2 * np.log2(signed) + 4)
     different, codes = np.unique(values, return_inverse=True)
     if len(different) <= max(2, n // 2):
-        novelty = np.log2(spread) + 2
+        # A few large numbers that come again are rather something else: parts of an address, numbers side by side.
+        novelty = (np.log2(spread) + 2) * (1.2 if spread > 4096 else 1.0)
         kinds = len(different)
         if kinds <= 64:
             costs.append(_given(codes.astype(np.int64), kinds, table, at, size, novelty))
@@ -95,7 +107,7 @@ def integer_cost(table: Table, at: int, size: int, order: str) -> float:
     everything = np.arange(n), np.arange(n) == 0
     costs.append(_differences(values, *everything, size) + 2)
     costs.extend(_differences(values, *grouping, size) + 3 for grouping in table.groupings.values())
-    return float(min(costs))
+    return float(min(costs)) + constant_cost(table, at, size)
 
 
 class Clock:
@@ -139,13 +151,13 @@ def clock_of(table: Table, at: int, size: int, order: str) -> Clock | None:
         if not (good or epoch):
             continue
         starts = sessions * np.log2(float(np.ptp(base[np.unique(table.session)])) + 2)
-        bits = _by_length(lag) + (16 if epoch else 24) + starts
+        bits = _by_length(lag) + (0 if epoch else 16) + starts
         if best is None or (good, -bits) > (best.good, -best.bits):
             best = Clock(float(bits), unit, epoch, good)
     return best
 
 
-def mac_cost(table: Table, at: int, known: frozenset[bytes]) -> float:
+def mac_cost(table: Table, at: int, known: frozenset[bytes], known_makers: frozenset[bytes]) -> float:
     """Bits of all rows as MAC addresses: what comes again is cheap, and so are addresses of a maker seen before."""
     codes, kinds = table.joined(at, 6)
     rows = np.ascontiguousarray(table.cells[:, at : at + 6])
@@ -161,9 +173,9 @@ def mac_cost(table: Table, at: int, known: frozenset[bytes]) -> float:
     if seen * 2 < len(real) and (groupish * 20 > len(real) or low * 4 > len(real) or flat * 4 > len(real)):
         return float("inf")
     new = [text for text in texts if text not in known]
-    makers = {text[:3] for text in new}
+    makers = {text[:3] for text in new} - known_makers
     local = sum(bool(text[0] & 2) for text in new)
-    bits = seen * 5.0 + max(len(makers) - 1, 0) * 21.0 + len(new) * 24.0
+    bits = seen * 5.0 + len(makers) * 18.0 + len(new) * 24.0
     bits = min(bits, seen * 5.0 + len(new) * 46.0) if local * 2 > len(new) else bits
     if ((real >= 32) & (real < 127)).all():
         bits += 24
@@ -174,24 +186,61 @@ def mac_cost(table: Table, at: int, known: frozenset[bytes]) -> float:
     return float(min(costs) + bits)
 
 
+def constant_cost(table: Table, at: int, size: int) -> float:
+    """Bits of those columns that never change: once for all rows, zeros for nearly nothing."""
+    cells = table.cells[0]
+    return sum(6.0 if cells[i] else 1.0 for i in range(at, at + size) if table.distinct[i] == 1)
+
+
+def rough_cost(table: Table, skipped: frozenset[int] = frozenset()) -> float:
+    """Bits of all rows, column by column; for tables that are cut in the wrong places it is much."""
+    bits = constant_cost(table, 0, table.width)
+    for column in range(table.width):
+        kinds = table.distinct[column]
+        if column in skipped:
+            continue
+        if kinds == 1:
+            begins = column == 0 or column - 1 in skipped or table.distinct[column - 1] > 1
+            bits += 2.0 if begins else 0.0
+            continue
+        codes = table.codes[column]
+        best = entropy(codes)
+        for before in range(max(0, column - 3), column):
+            if 2 <= table.distinct[before] <= 64:
+                context = table.codes[before]
+                pairs = np.unique(context * kinds + codes, return_inverse=True)[1]
+                found = entropy(pairs) - entropy(context) + (int(pairs.max()) + 1 - kinds) * (np.log2(kinds) + 1)
+                best = min(best, found)
+        steps = np.unique(np.diff(table.cells[:, column]), return_inverse=True)[1].astype(np.int64)
+        going_on = entropy(steps) + 8.0 * (int(steps.max(initial=0)) + 1)
+        bits += 3.0 + min(best + 8.0 * kinds, going_on)
+    return bits
+
+
+def byte_by_byte(table: Table, at: int, size: int) -> float:
+    """Bits of all rows, if each byte is told for itself: nothing that is one field costs more."""
+    return sum(integer_cost(table, column, 1, "big") for column in range(at, at + size))
+
+
 def address_cost(table: Table, at: int, known: frozenset[bytes]) -> float:
-    """Bits of all rows as IPv4 addresses."""
+    """Bits of all rows as IPv4 addresses. Args: known: the first halves of known ones."""
     codes, _ = table.joined(at, 4)
     different = np.unique(table.cells[:, at : at + 4], axis=0)
     real = different[(different != 0).any(axis=1)]
     if not len(real):
         return float("inf")
-    seen = sum(row.tobytes() in known for row in real)
+    seen = sum(row[:2].tobytes() in known for row in real)
     a, b = real[:, 0], real[:, 1]
     private = (a == 10) | ((a == 192) & (b == 168)) | ((a == 172) & (b >= 16) & (b < 32)) | ((a == 100) & (b >= 64))
-    if (private.sum() + seen) * 20 < 19 * len(real):
+    if max(private.sum(), seen) * 20 < 19 * len(real):
         return float("inf")
-    few = len(np.unique(real[:, :2], axis=0))
+    new = sum(float(np.log2(table.distinct[column] + 1)) for column in range(at, at + 4) if table.distinct[column] > 1)
     costs = [entropy(codes)]
     for order, first in table.groupings.values():
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(len(real) + 1) + 3)
-    return float(min(costs) + seen * 5.0 + few * 8.0 + (len(real) - seen) * 14.0)
+    bits = min(min(costs) + len(real) * new + constant_cost(table, at, 4), byte_by_byte(table, at, 4))
+    return float(bits - (6.0 if table.distinct[at] == 1 else 0.0) - (12.0 if seen == len(real) else 0.0))
 
 
 def text_cost(table: Table, at: int, size: int) -> float:
@@ -213,5 +262,5 @@ def text_cost(table: Table, at: int, size: int) -> float:
     for order, first in table.groupings.values():
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(len(different) + 1) + 3)
-    news = sum(table.distinct[column] - 1 for column in range(at, at + size))
+    news = sum(table.distinct[column] - (table.cells[0, column] == 0) for column in range(at, at + size))
     return float(min(costs) + 5.0 * news + len(different) * 3 - min(1.2 * (news + longest), 40.0))

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from loadgen.infer.costs import entropy
+from loadgen.infer.costs import entropy, rough_cost
 from loadgen.infer.samples import Context, Sample, table_of
 from loadgen.infer.shapes import Elements, Part, Place, Records, Run, Shape, cut
-from loadgen.infer.tiling import INTEGER, OTHER_ORDER, UNALIGNED, Piece, price_of
+from loadgen.infer.tiling import INTEGER, OTHER_ORDER, UNALIGNED, Piece
 
 __all__ = ["given_pieces", "is_text", "price", "slices", "thinned"]
 
@@ -101,7 +101,9 @@ def price(shape: Shape, samples: Sequence[Sample], context: Context) -> float:
         if place is not None:
             bits += _spread(Counter(place.read(sample.data, 0) for sample in samples))
     if shape.fixed:
-        bits += price_of(table_of(samples, context.order, 0, shape.fixed), context, given_pieces(shape, context.order))
+        given = given_pieces(shape, context.order)
+        told = frozenset(piece.at + i for piece in given for i in range(piece.size))
+        bits += rough_cost(table_of(samples, context.order, 0, shape.fixed), told) + sum(piece.cost for piece in given)
     cuts = [found[1] for sample in samples if (found := cut(shape, sample.data, 0, len(sample.data))) is not None]
     for index, part in enumerate(shape.parts):
         inside = [

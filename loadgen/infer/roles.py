@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.infer.samples import Context, Table
-from loadgen.infer.tiling import Piece
+from loadgen.infer.tiling import Piece, could_be_mask
 
 __all__ = ["Verdict", "judge"]
 
 CHANNELS = frozenset([*range(15), *range(36, 65, 4), *range(100, 145, 4), *range(149, 178, 4)])
-SUBSERVICES = 23
-MASKED = ("capability", "subscribe", "unsubscribe")
 Signed = NDArray[np.int64]
 
 
@@ -42,15 +40,14 @@ def _steps(table: Table, values: Signed, name: str) -> Signed:
 def _is_mask(table: Table, values: NDArray[np.uint64], size: int, context: Context) -> str | None:
     if size not in (4, 8):
         return None
-    top = int(values.max())
-    if top >= 1 << SUBSERVICES or top < 2:
+    if not could_be_mask(values, context):
         return None
     different = [int(value) for value in np.unique(values) if value]
     if context.masks and all(any(value & ~mask == 0 for mask in context.masks) for value in different):
         several = sum(value.bit_count() > 1 for value in different)
         if several * 2 >= len(different) and len(different) <= 32:
             return "bits among those that a capability offers"
-    if context.name and context.name.startswith(MASKED):
+    if context.of_subservices:
         return "bits 0 to 22 in a message about subservices"
     several = sum(value.bit_count() > 2 for value in different)
     widest = max(different, key=int.bit_count)
@@ -164,7 +161,7 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
         and signed.max() < 1 << 8 * size - 2
     ):
         kind, low, high = f"i{8 * size}", int(signed.min()), int(signed.max())
-    if different <= 2 or (different <= 16 and different * 4 <= n and size <= 2):
+    if different <= 2 or (different <= 16 and size <= 2 and (different * 4 <= n or high < 32)):
         return Verdict("enum", kind, 0.7 * sure, f"{different} values in {n}: {low} to {high}")
     if (
         size == 1
@@ -180,7 +177,19 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
             return Verdict("snr", f"i{8 * size}", 0.8 * sure, f"goes with RSSI (correlation {together:.2f})")
     if size >= 2 and (why := _is_age(table, signed)):
         return Verdict("age", kind, 0.8 * sure, why)
-    if size in (2, 4) and loud is not None and different > 8 and low * 4 < high and high < 1 << 8 * size - 4:
+    measured = context.name is None or context.name.startswith(("measurement", "on_demand"))
+    if (
+        measured
+        and loud is not None
+        and different > 8
+        and low * 4 < high
+        and (size > 1 or high > 100)
+        and high < 1 << 20
+    ):
         return Verdict("age", kind, 0.4 * sure, f"{low} to {high} beside an RSSI, up and down")
-    role = "number" if n >= 4 else "unknown"
-    return Verdict(role, kind, 0.5 * sure, f"{different} different in {n}, {low} to {high}")
+    evidence = f"{different} different in {n}, {low} to {high}"
+    # As if thrown with dice: the highest byte takes all values alike.
+    top = values >> np.uint64(8 * size - 8)
+    if size >= 4 and different == n and n > 7 and int(np.ptp(top)) > 190:
+        return Verdict("unknown", "bytes", 0.3 * sure, f"{evidence}, at random")
+    return Verdict("number" if n >= 4 else "unknown", kind, 0.5 * sure, evidence)

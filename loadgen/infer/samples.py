@@ -35,8 +35,14 @@ class Context:
     order: str = "big"  # of most numbers; single ones may have the other
     name: str | None = None  # of the message, where its place in the dialogue tells
     macs: frozenset[bytes] = frozenset()  # seen in other messages, or hinted at
-    addresses: frozenset[bytes] = frozenset()  # IPv4, likewise
+    makers: frozenset[bytes] = frozenset()  # the first three bytes of many of them
+    networks: frozenset[bytes] = frozenset()  # the first halves of IPv4 addresses
     masks: frozenset[int] = frozenset()  # offered in a capability
+
+    @property
+    def of_subservices(self) -> bool:
+        """Whether the message is one that has a mask of them."""
+        return self.name is not None and self.name.startswith(("capability", "subscribe", "unsubscribe"))
 
 
 @dataclass(eq=False)

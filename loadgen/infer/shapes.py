@@ -19,6 +19,7 @@ class Place:
     at: int
     size: int
     order: str
+    unusual: bool = False  # not the order of the others
 
     def read(self, data: bytes, start: int) -> int:
         raw = data[start + self.at : start + self.at + self.size]

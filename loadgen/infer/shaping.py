@@ -39,7 +39,7 @@ def _columns(bodies: Sequence[bytes], order: str) -> list[tuple[Place, Column]]:
                 for column in columns:
                     values = values << 8 | cells[:, column]
                 if (values <= lengths).all() and values.min() != values.max():
-                    out.append((Place(at, size, way), values))
+                    out.append((Place(at, size, way, size > 1 and way != order), values))
     return out
 
 
@@ -58,7 +58,7 @@ def _single(columns: list[tuple[Place, Column]], lengths: Column) -> Iterator[tu
 def _unlike(columns: list[tuple[Place, Column]], most: int) -> list[tuple[Place, Column]]:
     """One of those that always tell the same; the widest that begins first in its own order."""
     kept: dict[bytes, tuple[Place, Column]] = {}
-    for place, values in columns:
+    for place, values in sorted(columns, key=lambda pair: pair[0].unusual):
         kept.setdefault(values.tobytes(), (place, values))
     # Small numbers first: counts are.
     return sorted(kept.values(), key=lambda pair: (int(pair[1].max()), pair[0].at))[:most]
@@ -241,15 +241,18 @@ def _sensible(stretches: list[list[tuple[int, int, int]]]) -> bool:
     if empty * 3 > len(everything) or len(kinds) > 64 or len(kinds) * 2 > len(everything) + 2:
         return False
     several = sum(len(body) > 1 for body in stretches)
-    return several * 3 >= len(stretches) or (len(kinds) > 1 and len(stretches) > 8)
+    return several * 3 >= len(stretches) or (len(kinds) > 1 and several > 4)
 
 
 def elements(bodies: Sequence[bytes], order: str, heads: Sequence[Shape] = ()) -> Iterator[Shape]:
     """Elements from a place on to the end, in any form."""
     ordered = sorted(bodies, key=len)
+    if len(bodies) < 6:
+        return
+    average = sum(map(len, bodies)) / len(bodies)
     first = [ordered[-1], ordered[len(ordered) // 2], ordered[0]]
     for form in _forms(order):
-        for fixed in range(min(FAR, len(ordered[0])) + 1):
+        for fixed in range(min(FAR, len(ordered[0]), int(0.65 * average)) + 1):
             shape = Shape(fixed, (form,))
             if not fits(shape, first) or not fits(shape, bodies):
                 continue
@@ -279,17 +282,20 @@ def behind(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
 
 def shapes_of(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
     """Shapes that fit all bodies, those of the simpler kinds first."""
-    varies = len({len(body) for body in bodies}) > 1
+    lengths = len({len(body) for body in bodies})
     found = False
     for shape in elements(bodies, order):
         found = True
         yield shape
-    if not varies:
+    if lengths == 1:
         return
+    sure = False
     for shape in counted(bodies, order):
         found = True
+        sure = lengths > 3
         yield shape
-    yield from to_the_end(bodies)
+    if not sure:
+        yield from to_the_end(bodies)
     if not found:
         for shape in chained(bodies, order):
             found = True

@@ -7,20 +7,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen.infer.costs import Clock, address_cost, clock_of, entropy, integer_cost, mac_cost, text_cost
-from loadgen.infer.samples import Context, Table
+from loadgen.infer.costs import (
+    Clock,
+    address_cost,
+    clock_of,
+    constant_cost,
+    entropy,
+    integer_cost,
+    mac_cost,
+    text_cost,
+)
+from loadgen.infer.samples import Context, Numbers, Table
 
-__all__ = ["Piece", "devices", "price_of", "tile"]
+__all__ = ["Piece", "could_be_mask", "devices", "tile"]
 
 # What a field costs before any of its values, in bits: rarer things cost more. By bytes, of integers.
-INTEGER = {1: 5.0, 2: 6.0, 4: 7.0, 8: 9.0}
+INTEGER = {1: 5.0, 2: 5.5, 4: 6.0, 8: 6.5}
 OTHER_ORDER = 7.0
 UNALIGNED = 1.5
 CONSTANT = 5.0
-MAC = 7.0
+MAC = 5.0
 ADDRESS = 8.0
 TEXT = 8.0
 OPAQUE = 18.0
+SUBSERVICES = 23
 TEXT_SIZES = frozenset({4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64})
 
 
@@ -36,23 +46,38 @@ class Piece:
     clock: Clock | None = None
 
 
-def _integers(table: Table, at: int) -> Iterator[Piece]:
+def could_be_mask(values: Numbers, context: Context) -> bool:
+    """Bits 0 to 22, more than the lowest of them; and where it is known what was offered, nothing else."""
+    if not 2 <= int(values.max()) < 1 << SUBSERVICES:
+        return False
+    different = [int(value) for value in np.unique(values)]
+    return not context.masks or all(any(value & ~mask == 0 for mask in context.masks) for value in different)
+
+
+def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
     for size, price in INTEGER.items():
         if at + size > table.width:
             break
         varies = [table.distinct[i] > 1 for i in range(at, at + size)]
-        if not any(varies):
+        masks = context.of_subservices and size >= 4
+        if not any(varies) and not masks:
             continue
         for order in ("big", "little") if size > 1 else (table.order,):
             top = range(at, at + size) if order == "big" else range(at + size - 1, at - 1, -1)
             cost = price + (UNALIGNED if (table.offset + at) % min(size, 4) else 0.0)
             cost += OTHER_ORDER if order != table.order else 0.0
-            if not table.distinct[top[-1]] > 1:
+            if masks and order == table.order and could_be_mask(table.numbers(at, size, order), context):
+                cost -= 14.0
+            elif not any(varies):
+                continue
+            elif not table.distinct[top[-1]] > 1:
                 cost += 4.0  # the lowest byte never changes
             clock = clock_of(table, at, size, order)
             bits = integer_cost(table, at, size, order)
             if clock is not None:
-                bits = min(bits, clock.bits) - (8.0 if clock.good or clock.epoch else 0.0)
+                bits = min(bits, clock.bits + constant_cost(table, at, size)) - (
+                    8.0 if clock.good or clock.epoch else 0.0
+                )
             elif size > 1 and not varies[top[0] - at] and table.cells[0, top[0]]:
                 negative = table.cells[0, top[0]] == 255 and bool((table.cells[:, top[1]] >= 128).all())
                 cost += 0.0 if negative else 6.0  # a constant stands in front of something smaller
@@ -85,7 +110,7 @@ def _opaque(table: Table, at: int) -> Iterator[Piece]:
             continue
         codes, kinds = table.joined(at, size)
         varying = sum(table.distinct[i] > 1 for i in range(at, at + size))
-        bits = entropy(codes) + kinds * 8.0 * varying
+        bits = entropy(codes) + kinds * 8.0 * varying + constant_cost(table, at, size)
         yield Piece(at, size, "opaque", table.order, OPAQUE + (0.0 if size % 4 == 0 else 2.0) + bits)
 
 
@@ -94,28 +119,24 @@ def _pieces(table: Table, at: int, context: Context) -> Iterator[Piece]:
         end = at
         while end < table.width and table.distinct[end] == 1:
             end += 1
-            yield Piece(at, end - at, "constant", table.order, CONSTANT + 0.05 * (end - at))
-    yield from _integers(table, at)
+            bits = constant_cost(table, at, end - at) + 0.4 * (end - at)
+            yield Piece(at, end - at, "constant", table.order, CONSTANT + bits)
+    yield from _integers(table, at, context)
     if at + 6 <= table.width:
         constant = all(table.distinct[i] == 1 for i in range(at, at + 6))
-        if not constant or table.cells[0, at : at + 6].tobytes() in context.macs:
-            bits = mac_cost(table, at, context.macs)
+        if not constant or table.cells[0, at : at + 3].tobytes() in context.makers:
+            bits = mac_cost(table, at, context.macs, context.makers)
             uneven = UNALIGNED if (table.offset + at) % 2 else 0.0
             if bits < float("inf"):
-                yield Piece(at, 6, "mac", table.order, MAC + uneven + (bits if not constant else -8.0))
+                yield Piece(at, 6, "mac", table.order, MAC + uneven + bits)
     if at + 4 <= table.width:
         constant = all(table.distinct[i] == 1 for i in range(at, at + 4))
-        if not constant or table.cells[0, at : at + 4].tobytes() in context.addresses:
-            bits = address_cost(table, at, context.addresses)
+        if not constant or table.cells[0, at : at + 2].tobytes() in context.networks:
+            bits = address_cost(table, at, context.networks)
             if bits < float("inf"):
-                yield Piece(at, 4, "ipv4", table.order, ADDRESS + (bits if not constant else -4.0))
+                yield Piece(at, 4, "ipv4", table.order, ADDRESS + bits)
     yield from _texts(table, at)
     yield from _opaque(table, at)
-
-
-def price_of(table: Table, context: Context, given: Sequence[Piece] = ()) -> float:
-    """Bits of the cheapest tiling that has the given pieces."""
-    return sum(piece.cost for piece in tile(table, context, given))
 
 
 def tile(table: Table, context: Context, given: Sequence[Piece] = ()) -> list[Piece]:
