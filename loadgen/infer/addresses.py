@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["find_macs", "makers_of"]
 
@@ -22,25 +22,40 @@ def _plausible(window: bytes) -> bool:
     return not all(32 <= byte < 127 for byte in window)
 
 
+def _windows(kinds: Iterable[Sequence[bytes]]) -> Iterator[tuple[bytes, list[int]]]:
+    """Some bodies of each kind, and where in them an address could be."""
+    for bodies in kinds:
+        step = max(1, len(bodies) // BODIES)
+        for body in bodies[::step]:
+            data = body[:FAR]
+            yield data, [at for at in range(len(data) - 5) if not data[at] & 1 and _plausible(data[at : at + 6])]
+
+
 def find_macs(kinds: Iterable[Sequence[bytes]]) -> frozenset[bytes]:
     """Six bytes that come again with other bytes before and behind them. Args: kinds: the bodies of each."""
     before: defaultdict[bytes, set[int]] = defaultdict(set)
     behind: defaultdict[bytes, set[int]] = defaultdict(set)
     times: Counter[bytes] = Counter()
-    for bodies in kinds:
-        step = max(1, len(bodies) // BODIES)
-        for body in bodies[::step]:
-            data = body[:FAR]
-            for at in range(len(data) - 5):
-                window = data[at : at + 6]
-                if window[0] & 1 or not _plausible(window):
-                    continue
-                times[window] += 1
-                if len(before[window]) < 2:
-                    before[window].add(data[at - 1] if at else -1)
-                if len(behind[window]) < 2:
-                    behind[window].add(data[at + 6] if at + 6 < len(data) else -1)
+    bodies = [*_windows(kinds)]
+    for data, places in bodies:
+        for at in places:
+            window = data[at : at + 6]
+            times[window] += 1
+            if len(before[window]) < 2:
+                before[window].add(data[at - 1] if at else -1)
+            if len(behind[window]) < 2:
+                behind[window].add(data[at + 6] if at + 6 < len(data) else -1)
     found = {window for window, n in times.items() if n > 1 and len(before[window]) > 1 and len(behind[window]) > 1}
+    # Of two that overlap, the one that comes more often is no part of the other.
+    won: Counter[bytes] = Counter()
+    for data, places in bodies:
+        standing = [at for at in places if data[at : at + 6] in found]
+        taken: list[int] = []
+        for at in sorted(standing, key=lambda at: (-times[data[at : at + 6]], at)):
+            if all(abs(at - other) > 5 for other in taken):
+                taken.append(at)
+                won[data[at : at + 6]] += 1
+    found = {window for window in found if won[window] * 2 > times[window]}
     # What makers share is rarely chance; what has no maker in common has to come more often.
     makers = Counter(window[:3] for window in found)
     return frozenset(w for w in found if makers[w[:3]] > 1 or (w[0] & 2 and times[w] > 2) or times[w] > 4)

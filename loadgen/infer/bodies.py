@@ -279,7 +279,8 @@ def infer_bodies(
         names: of the messages, where they are known.
     """
     macs = context.macs | find_macs([[sample.data for sample in samples] for samples in kinds.values()])
-    context = replace(context, macs=macs, makers=context.makers | makers_of(macs))
+    networks = context.networks | {address[:2] for address in context.addresses}
+    context = replace(context, macs=macs, makers=context.makers | makers_of(macs), networks=networks)
     names = names or {}
     found = {}
     # What is offered comes before what is asked for; then, what there is most of.

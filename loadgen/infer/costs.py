@@ -179,7 +179,7 @@ def mac_cost(table: Table, at: int, known: frozenset[bytes], known_makers: froze
     bits = min(bits, seen * 5.0 + len(new) * 46.0) if local * 2 > len(new) else bits
     if ((real >= 32) & (real < 127)).all():
         bits += 24
-    costs = [entropy(codes)]
+    costs = [_given(codes, kinds, table, at, 6, 0.0) if kinds <= 64 else entropy(codes)]
     for order, first in table.groupings.values():
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(kinds + 1) + 3)
@@ -224,7 +224,7 @@ def byte_by_byte(table: Table, at: int, size: int) -> float:
 
 def address_cost(table: Table, at: int, known: frozenset[bytes]) -> float:
     """Bits of all rows as IPv4 addresses. Args: known: the first halves of known ones."""
-    codes, _ = table.joined(at, 4)
+    codes, kinds = table.joined(at, 4)
     different = np.unique(table.cells[:, at : at + 4], axis=0)
     real = different[(different != 0).any(axis=1)]
     if not len(real):
@@ -235,7 +235,7 @@ def address_cost(table: Table, at: int, known: frozenset[bytes]) -> float:
     if max(private.sum(), seen) * 20 < 19 * len(real):
         return float("inf")
     new = sum(float(np.log2(table.distinct[column] + 1)) for column in range(at, at + 4) if table.distinct[column] > 1)
-    costs = [entropy(codes)]
+    costs = [_given(codes, kinds, table, at, 4, 0.0) if kinds <= 64 else entropy(codes)]
     for order, first in table.groupings.values():
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(len(real) + 1) + 3)
@@ -257,8 +257,8 @@ def text_cost(table: Table, at: int, size: int) -> float:
     alphabetic = ((different >= 48) & (different < 58)) | ((different | 32) >= 97) & ((different | 32) < 123)
     if alphabetic.sum() * 10 < letters * 6:
         return float("inf")
-    codes, _ = table.joined(at, size)
-    costs = [entropy(codes)]
+    codes, kinds = table.joined(at, size)
+    costs = [_given(codes, kinds, table, at, size, 0.0) if kinds <= 64 else entropy(codes)]
     for order, first in table.groupings.values():
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(len(different) + 1) + 3)

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from loadgen.capture.streams import Exchange
-from loadgen.infer.bodies import Context, Sample, infer_body
+from loadgen.infer.bodies import Context, Sample, infer_bodies
 from loadgen.infer.checksums import Checksum, find_checksum, trailing_constant
 from loadgen.infer.cutting import Cut, cut_frames
 from loadgen.infer.framing import Framing, find_framing, runs_of
@@ -170,16 +170,18 @@ def _messages(
         transactions = [*heads.number(known["at"], known["size"], order).tolist()]
     total = explained = 0.0
     decoded = 0.0
-    for number, (of_client, message_id) in enumerate(header.ids):
+    kinds = {}
+    for number in range(len(header.ids)):
         rows = np.flatnonzero(header.kind == number).tolist()
-        samples = [_sample(heads, header, row, trailer, transactions[row]) for row in rows]
-        name = named.names[number]
-        context = Context(order=header.order, name=name, macs=macs, addresses=hints.addresses, masks=named.masks)
-        body = infer_body(samples, context)
+        kinds[number] = [_sample(heads, header, row, trailer, transactions[row]) for row in rows]
+    context = Context(order=header.order, macs=macs, addresses=hints.addresses, masks=named.masks)
+    bodies = infer_bodies(kinds, context, dict(enumerate(named.names)))
+    for number, (of_client, message_id) in enumerate(header.ids):
+        name, samples, body = named.names[number], kinds[number], bodies[number]
         size = float(sum(len(sample.data) for sample in samples))
         total += size
         explained += size * body.explained
-        decoded += len(rows) * body.fits
+        decoded += len(samples) * body.fits
         if size and body.explained < 1.0:
             found.unexplained[name] = size * (1.0 - body.explained)
         found.doubts += body.alternatives

@@ -36,6 +36,7 @@ class Context:
     name: str | None = None  # of the message, where its place in the dialogue tells
     macs: frozenset[bytes] = frozenset()  # seen in other messages, or hinted at
     makers: frozenset[bytes] = frozenset()  # the first three bytes of many of them
+    addresses: frozenset[bytes] = frozenset()  # IPv4, hinted at
     networks: frozenset[bytes] = frozenset()  # the first halves of IPv4 addresses
     masks: frozenset[int] = frozenset()  # offered in a capability
 
