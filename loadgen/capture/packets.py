@@ -181,6 +181,9 @@ class PacketReader:
         while end - at >= 12:
             number, size = struct.unpack_from(f"{self._order}II", whole, at)
             if number == Block.SECTION:
+                if end - at < _SECTION_SIZE:
+                    self._wanted = _SECTION_SIZE
+                    break
                 size = self._section(whole, at)
             if size < 12 or size % 4:
                 raise self._wrong(at, "a block of at least 12 bytes, in fours", f"one of {size}")
@@ -220,10 +223,9 @@ class PacketReader:
         (size,) = struct.unpack_from(f"{order}I", whole, at + 4)
         if size < _SECTION_SIZE:
             raise self._wrong(at, f"a section of at least {_SECTION_SIZE} bytes", f"one of {size}")
-        if len(whole) >= at + 16:
-            (major,) = struct.unpack_from(f"{order}H", whole, at + 12)
-            if major != 1:
-                raise self._wrong(at + 12, "version 1 of pcapng", f"version {major}")
+        (major,) = struct.unpack_from(f"{order}H", whole, at + 12)
+        if major != 1:
+            raise self._wrong(at + 12, "version 1 of pcapng", f"version {major}")
         self._order = order
         self._interfaces = []
         return int(size)

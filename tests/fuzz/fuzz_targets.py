@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import fuzz_captures
 import fuzz_datagrams
 import fuzz_dialogues
 import fuzz_files
@@ -35,6 +36,7 @@ TARGETS = {
     "layouts": Target(fuzz_layouts.layouts, fuzz_layouts.layouts_seeds, 3, 512),
     "nesting": Target(fuzz_layouts.nesting, fuzz_layouts.nesting_seeds, 3, 2048),
     "shapes": Target(fuzz_layouts.shapes, fuzz_layouts.shapes_seeds, 3, 512),
+    "captures": Target(fuzz_captures.captures, fuzz_captures.captures_seeds, 3, 4096),
     "profiles": Target(fuzz_files.profiles, fuzz_files.profiles_seeds, 3, 256),
     "scenarios": Target(fuzz_files.scenarios, fuzz_files.scenarios_seeds, 2, 256),
     "toml": Target(fuzz_files.toml, fuzz_files.toml_seeds, 1, 8192),
