@@ -12,6 +12,8 @@ from loadgen.capture.tally import Tally
 
 __all__ = ["Segment", "SegmentReader"]
 
+_ETHERNET = int(LinkLayer.ETHERNET)
+_RAW = {*map(int, (LinkLayer.RAW, LinkLayer.RAW_12, LinkLayer.RAW_14, LinkLayer.IPV4, LinkLayer.IPV6))}
 _TCP = 6
 _IPV4, _IPV6 = 0x0800, 0x86DD
 _VLAN = {0x8100, 0x88A8, 0x9100, 0x9200}
@@ -44,16 +46,17 @@ class SegmentReader:
     def segment(self, packet: Packet) -> Segment | None:
         """The segment that a packet brings, or makes whole; None, and counted: it brings none."""
         ns, link, data, length = packet
-        if link == LinkLayer.ETHERNET:
+        if link == _ETHERNET:
             kind, at = _after_vlans(data, 12)
+        elif link in _RAW:
+            version = data[0] >> 4 if data else 0
+            kind, at = _IPV4 if version == 4 else _IPV6 if version == 6 else 0, 0
         elif link == LinkLayer.LINUX_COOKED:
             kind, at = _after_vlans(data, 14)
         elif link == LinkLayer.LINUX_COOKED_2:
             kind, at = int.from_bytes(data[:2], "big"), 20
             if kind in _VLAN:
                 kind, at = _after_vlans(data, 22)
-        elif link in (LinkLayer.RAW, LinkLayer.RAW_12, LinkLayer.RAW_14, LinkLayer.IPV4, LinkLayer.IPV6):
-            kind, at = {4: _IPV4, 6: _IPV6}.get(data[0] >> 4 if data else 0, 0), 0
         elif link in (LinkLayer.NULL, LinkLayer.LOOP):
             big, little = int.from_bytes(data[:4], "big"), int.from_bytes(data[:4], "little")
             kind, at = _FAMILIES.get(big) or _FAMILIES.get(little, 0), 4

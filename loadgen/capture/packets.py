@@ -36,7 +36,14 @@ _PCAP = {
 _PCAPNG = struct.pack(">I", Block.SECTION)
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"\xfd7zX": "xz"}
 _SECTION_SIZE = 28  # the least
-_NEEDED = (Block.INTERFACE, Block.PACKET, Block.SIMPLE_PACKET, Block.ENHANCED_PACKET, Block.SECRETS, Block.SECTION)
+_NEEDED = frozenset(map(int, Block))
+# What each block is looked at for: members of an enumeration take as long as the rest.
+_SECTION, _ENHANCED_PACKET, _SECRETS = int(Block.SECTION), int(Block.ENHANCED_PACKET), int(Block.SECRETS)
+
+# By byte order: a number; what a block begins with, and what a packet's goes on with.
+_number, _head, _packet_head = (
+    {order: struct.Struct(f"{order}{count}I").unpack_from for order in "<>"} for count in (1, 2, 5)
+)
 
 
 class Packet(NamedTuple):
@@ -179,8 +186,8 @@ class PacketReader:
         end, at = len(whole), 0
         self._wanted = 12
         while end - at >= 12:
-            number, size = struct.unpack_from(f"{self._order}II", whole, at)
-            if number == Block.SECTION:
+            number, size = _head[self._order](whole, at)
+            if number == _SECTION:
                 if end - at < _SECTION_SIZE:
                     self._wanted = _SECTION_SIZE
                     break
@@ -193,16 +200,16 @@ class PacketReader:
                 self._began = self._offset + at
                 at = after
                 continue
-            most = _MOST_SECRETS if number == Block.SECRETS else _MOST_BLOCK
-            if size > most:
+            if size > _MOST_BLOCK and (number != _SECRETS or size > _MOST_SECRETS):
+                most = _MOST_SECRETS if number == _SECRETS else _MOST_BLOCK
                 raise self._wrong(at, f"a block of at most {most} bytes", f"one of {size}")
             if after > end:
                 self._wanted = size
                 break
-            (again,) = struct.unpack_from(f"{self._order}I", whole, after - 4)
+            (again,) = _number[self._order](whole, after - 4)
             if again != size:
                 raise self._wrong(after - 4, f"the block's length again, {size}", str(again))
-            if number in (Block.ENHANCED_PACKET, Block.PACKET):
+            if number == _ENHANCED_PACKET or number == Block.PACKET:
                 yield self._packet(number, whole, at, after - 4)
             elif number == Block.SIMPLE_PACKET:
                 yield self._simple_packet(whole, at, after - 4)
@@ -265,7 +272,7 @@ class PacketReader:
     def _packet(self, number: int, whole: bytes, at: int, end: int) -> Packet:
         if end - at < 28:
             raise self._wrong(at, "a packet's block of at least 32 bytes", f"one of {end + 4 - at}")
-        interface_id, high, low, captured, length = struct.unpack_from(f"{self._order}IIIII", whole, at + 8)
+        interface_id, high, low, captured, length = _packet_head[self._order](whole, at + 8)
         if number == Block.PACKET:  # and how many were dropped before, in the other two bytes
             (interface_id,) = struct.unpack_from(f"{self._order}H", whole, at + 8)
         if captured > end - at - 28 or captured > _MOST_PACKET:
