@@ -1,4 +1,4 @@
-"""What a command does, as functions of typed values. `run`, `capacity` and `compare` are the public Python API.
+"""What a command does, as functions of typed values. `run`, `capacity`, `compare`, `record` are the public Python API.
 
 They print nothing and end nothing: what came of it is returned, what was wrong with the input is raised. Importing
 them is light; they import what they need when they are called. docs/python.md has examples.
@@ -22,17 +22,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from loadgen.commands.onlooker import Onlooker
-from loadgen.commands.options import CapacityOptions, RunOptions, SourceOptions
+from loadgen.commands.options import CapacityOptions, RecordOptions, RunOptions, SourceOptions
 from loadgen.errors import InputError, NotWritten, Problem
 
 if TYPE_CHECKING:
     from loadgen.capacity.result import CapacityResult
+    from loadgen.commands.recorder import RecordResult
     from loadgen.compare.result import Comparison
     from loadgen.measure.progress import Snapshot
+    from loadgen.relay.recording import RecordProgress
     from loadgen.report.folder import ResultFolder
     from loadgen.results.result import RunResult
 
-__all__ = ["DimensionName", "capacity", "compare", "run"]
+__all__ = ["DimensionName", "capacity", "compare", "record", "run"]
 
 DimensionName = Literal["handshake.per_s", "notify.per_s", "sessions", "stations", "scale", "speed"]
 
@@ -172,6 +174,81 @@ def compare(
             raise InputError(Problem(name, "a share above 0, such as 0.075", repr(share)))
     sides = (_results("baseline", baseline), _results("new", new))
     return compare_results(*sides, Relevant(rate=relevant_rate, latency=relevant_latency))
+
+
+def record(
+    listen: str,
+    target: str,
+    identity: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    wlc_identity: str | PathLike[str] | None = None,
+    trust: str | PathLike[str] | None = None,
+    demand_certificate: bool = False,
+    auth_list: str | PathLike[str] | None = None,
+    key_hash: Literal["sha256", "sha1"] = "sha256",
+    hash_over: Literal["spki", "public-key", "certificate"] = "spki",
+    strong_cipher: bool = True,
+    old_certificates: bool = False,
+    max_size: str | None = None,
+    max_time: str | None = None,
+    rotate_size: str | None = None,
+    rotate_time: str | None = None,
+    files: int | None = None,
+    timeout: str = "10s",
+    force: bool = False,
+    on_progress: Callable[[RecordProgress], None] = _nothing,
+    on_line: Callable[[str], None] = _nothing,
+    on_warning: Callable[[str], None] = _nothing,
+    on_listening: Callable[[Sequence[tuple[str, int]]], None] = _nothing,
+) -> RecordResult:
+    """Record what MSEs and a WLC say, as `loadgen record` does, until a limit or a signal. Called where `run` may be.
+
+    Args:
+        listen: where MSEs dial, "192.0.2.1:16113"; target: the WLC, "wlc=192.0.2.7:16113".
+        identity: key and certificate (PEM) shown to the WLC; wlc_identity: shown to MSEs; None: a new one.
+        out: the file, of pcapng.
+        trust: authorities of the WLC (PEM); None: any certificate will do.
+        demand_certificate, auth_list: what an MSE must show; neither: anybody is let in.
+        max_size, max_time: when it ends, e.g. "500MB", "30m".
+        rotate_size, rotate_time, files: when the next file begins, and how many are kept.
+        timeout: how long a session may take to come up, for each side.
+        force: a file that is there may go.
+        on_progress: told twice a second how far it is.
+        on_line: told a line for people now and then; on_warning: and what nobody should miss.
+        on_listening: told where MSEs can dial.
+
+    Raises:
+        InputError: something is not usable; nobody was listened to, and no file was made.
+        RuntimeError: in another thread.
+    """
+    _check_thread()
+    from loadgen.commands import recorder
+
+    options = RecordOptions(
+        listen=listen,
+        target=target,
+        identity=Path(identity),
+        out=Path(out),
+        wlc_identity=_path(wlc_identity),
+        trust=_path(trust),
+        demand_certificate=demand_certificate,
+        auth_list=_path(auth_list),
+        key_hash=key_hash,
+        hash_over=hash_over,
+        strong_cipher=strong_cipher,
+        old_certificates=old_certificates,
+        max_size=max_size,
+        max_time=max_time,
+        rotate_size=rotate_size,
+        rotate_time=rotate_time,
+        files=files,
+        timeout=timeout,
+        force=force,
+    )
+    return recorder.record(
+        options, on_line=on_line, on_warning=on_warning, on_progress=on_progress, on_listening=on_listening
+    )
 
 
 def _source(

@@ -143,8 +143,8 @@ def record(
         try:
             relay.run()
         finally:
+            recording.flush(clock())
             files.close()
-    recording.turned(clock())
     return RecordResult(recording.progress, tuple(files.paths), relay.interrupted)
 
 

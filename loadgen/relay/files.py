@@ -41,6 +41,7 @@ class CaptureFiles:
 
     Attributes:
         paths: of the files that are there, oldest first.
+        pending_bytes: put, and not written yet.
         written_bytes: of all files, also those that went.
         trouble: why nothing is written any more; empty: it is.
         is_full: the limit of all files together is reached; what does not fit was left out.
@@ -66,7 +67,8 @@ class CaptureFiles:
         self.written_bytes = 0
         self._number = 0
         self._pending: list[bytes] = []  # whole blocks each
-        self._pending_bytes = self._file_bytes = self._began_ns = 0
+        self.pending_bytes = 0
+        self._file_bytes = self._began_ns = 0
         self._descriptor = -1
         try:
             self._begin(now_ns)
@@ -102,7 +104,7 @@ class CaptureFiles:
 
     def _append(self, blocks: bytes) -> None:
         self._pending.append(blocks)
-        self._pending_bytes += len(blocks)
+        self.pending_bytes += len(blocks)
         self._file_bytes += len(blocks)
         self.written_bytes += len(blocks)
 
@@ -111,14 +113,15 @@ class CaptureFiles:
         if self.trouble or self.is_full or not blocks:
             return
         limits = self._limits
-        if limits.total_bytes and self.written_bytes + len(blocks) > limits.total_bytes:
-            self.is_full = True
-            return
-        holds_some = self._file_bytes > len(self._header)
-        if holds_some and (
+        rotates = self._file_bytes > len(self._header) and bool(
             (limits.file_bytes and self._file_bytes + len(blocks) > limits.file_bytes)
             or (limits.file_ns and now_ns - self._began_ns >= limits.file_ns)
-        ):
+        )
+        more = len(blocks) + (len(self._header) if rotates else 0)
+        if limits.total_bytes and self.written_bytes + more > limits.total_bytes:
+            self.is_full = True
+            return
+        if rotates:
             self._rotate(now_ns)
         if not self.trouble:
             self._append(blocks)
@@ -149,7 +152,7 @@ class CaptureFiles:
             self.trouble = _reason(error)
             self._cut(done)
         self._pending.clear()
-        self._pending_bytes = 0
+        self.pending_bytes = 0
 
     def _cut(self, done: int) -> None:
         """Take away the beginning of a block that did not fit."""
@@ -158,7 +161,7 @@ class CaptureFiles:
             if whole + len(blocks) > done:
                 break
             whole += len(blocks)
-        lost = self._pending_bytes - whole
+        lost = self.pending_bytes - whole
         self._file_bytes -= lost
         self.written_bytes -= lost
         with suppress(OSError):

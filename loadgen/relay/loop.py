@@ -25,8 +25,8 @@ _MAX_EVENTS = 256
 _RECORD_BYTES = 16384
 # How long a listener is left alone when accepting has failed.
 _REST_NS = 100 * NS_PER_MS
-# The longest sleep: whoever looks on is told something meanwhile.
-_MAX_SLEEP_NS = NS_PER_S // 4
+# The longest sleep: the witness has something to write, and to tell whoever looks on.
+_MAX_SLEEP_NS = 25 * NS_PER_MS
 # How a peer ended that closed its connection, and did not break it.
 _CLOSED = frozenset({"closed", "closed_without_notify", "unexpected_eof_while_reading"})
 _ABORT = struct.pack("ii", 1, 0)

@@ -14,8 +14,11 @@ from loadgen.relay.files import CaptureFiles
 from loadgen.relay.parties import Parties
 from loadgen.relay.session import RelayedSession, RelayPhase
 from loadgen.relay.witness import RelayEnding
-from loadgen.units import NEVER_NS, NS_PER_S, format_duration
+from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S, format_duration
 
+# How much is written at once, or how old it is: what a kill costs. A write for each message would cost as much as
+# passing it on.
+_FLUSH_BYTES, _FLUSH_NS = 1 << 16, 25 * NS_PER_MS
 # How often whoever looks on is told how far it is.
 _PROGRESS_NS = NS_PER_S // 2
 # Of lines that say the same: these many, and then the tenth, the hundredth, ...
@@ -95,7 +98,7 @@ class Recording:
         self._lines = _Lines(on_line)
         self._on_warning, self._on_progress = on_warning, on_progress
         self._ends_ns = ends_ns
-        self._next_ns = began_ns
+        self._next_ns = self._flushed_ns = began_ns
         self._sessions: dict[int, _Recorded] = {}
         # A clock that is set while we record moves nothing.
         self._to_epoch_ns = time.time_ns() - time.monotonic_ns()
@@ -167,13 +170,19 @@ class Recording:
         )
 
     def turned(self, now_ns: int) -> bool:
-        self._files.flush()
-        self._note_trouble()
-        self.progress.written_bytes = self._files.written_bytes
+        if now_ns - self._flushed_ns >= _FLUSH_NS or self._files.pending_bytes >= _FLUSH_BYTES:
+            self.flush(now_ns)
         if now_ns >= self._next_ns:
             self._next_ns = now_ns + _PROGRESS_NS
             self._on_progress(self.progress)
         return not (self._files.is_full or now_ns >= self._ends_ns)
+
+    def flush(self, now_ns: int) -> None:
+        """Have everything written that was heard."""
+        self._flushed_ns = now_ns
+        self._files.flush()
+        self.progress.written_bytes = self._files.written_bytes
+        self._note_trouble()
 
     # -- files ---------------------------------------------------------------------------------------------------
 
