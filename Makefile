@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/thousand-wlcs.toml
 
-.PHONY: run test bench calibrate fuzz soak gate lint format install clean
+.PHONY: run test bench infer-bench calibrate fuzz soak gate lint format install clean
 
 install: $(VENV)/.installed
 
@@ -28,6 +28,10 @@ bench: $(VENV)/.bench-installed
 $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	@touch $@
+
+# How well `loadgen infer` finds the layouts of made devices; of those that nothing was tuned on, or SEEDS="1 2 3".
+infer-bench: install
+	$(BIN)/python -m benchmarks.inference table $(SEEDS:%=--seed %)
 
 # CASE=delay, pause, faults, handshakes, queue, sessions, slow, merge, busy, order, stopped; all of them without it.
 # CASE=limits: searches for planted limits, TRIES=10 times each.

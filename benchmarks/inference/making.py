@@ -87,7 +87,7 @@ def make_truth(device: Device, frames: list[tuple[Table, bytes]]) -> Table:
         seen = values["", f"header/{field['name']}@{field['at']}"]
         half = field["size"] // 2
         upper = [each[:half] if order == "big" else each[half:] for each in seen]
-        usual = field["role"] in ("length", "transaction", "sequence", "msg_id")
+        usual = field["role"] in ("transaction", "sequence", "msg_id")
         small[field["name"]] = usual and field["size"] > 1 and not any(map(any, upper))
     add_alternatives(document["header"]["fields"], device.order, small)
     return document
