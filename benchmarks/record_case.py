@@ -1,4 +1,4 @@
-"""What `loadgen record` adds between an MSE and a WLC, beside socat, which takes TLS, gives TLS, and records nothing."""
+"""What `loadgen record` adds between an MSE and a WLC, beside socat: that takes TLS, gives TLS, and records nothing."""
 
 from __future__ import annotations
 
