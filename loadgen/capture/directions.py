@@ -136,7 +136,8 @@ class Direction:
         if self.is_closed:
             if end > self._next:
                 self._memory.tally.ended += 1
-            return True
+                self._strays += 1
+            return self._strays < _STRAYS
         if not self._is_near(start):
             self._memory.tally.strays += 1
             self._strays += 1

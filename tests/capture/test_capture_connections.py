@@ -436,6 +436,24 @@ def test_another_connection_whose_syn_was_not_captured() -> None:
         assert len(said_in(events, 1)[side]) > len(second.said[side]) // 3
 
 
+@pytest.mark.parametrize("how", ["fin", "reset"])
+def test_another_connection_behind_one_that_ended(how: str) -> None:
+    """Its SYN was not captured either."""
+    first, second = Talk(6), talk(7, first=(1_000_000, 4_000_000))
+    if how == "fin":
+        first.bye()
+    else:
+        first.parts.append(first.part(True, len(first.said[True]), RST | ACK, b""))
+    tally = Tally()
+    events = read(pcapng(timed([*first.parts, *second.parts[3:]])), tally=tally)
+    assert said_in(events, 0) == first.said
+    assert tally.conversations == 2
+    assert tally.ended >= 8
+    for side in (False, True):
+        assert second.said[side].endswith(said_in(events, 1)[side])
+        assert len(said_in(events, 1)[side]) > len(second.said[side]) // 3
+
+
 def test_strays_do_not_take_a_conversation_along() -> None:
     one = talk(6)
     strays = [one.part(True, 2_000_000_000 + at * 7, PSH | ACK, b"stray") for at in range(7)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
+from capture_samples import Blocks, Talk, pcap, timed
 
 from loadgen.capture.events import Closed, Data, How, Opened
-from loadgen.capture.reading import events_of
+from loadgen.capture.reading import events_of, secrets_of
 from loadgen.capture.streams import collect
 from loadgen.capture.writing import TunnelWriter, file_header
+from loadgen.errors import InputError
 
 BEGAN_NS = 1_800_000_000_123_456_789
 
@@ -20,7 +22,8 @@ def test_what_is_written_is_read(how: How, size: int) -> None:
     rng = random.Random(f"{how}")
     ends = (("2001:db8::1", 40001), ("2001:db8::7", 16113))
     tunnel, ns = TunnelWriter(*ends), BEGAN_NS
-    parts = [file_header(application="a", interface="b", description="c"), tunnel.open(ns, "who")]
+    header = file_header(application="a", interface="b", description="c")
+    parts = [header, tunnel.open(ns, "who")]
     said: list[tuple[bool, int, bytes]] = []
     for _ in range(30):
         ns += rng.randrange(2_000_000)
@@ -41,3 +44,33 @@ def test_what_is_written_is_read(how: How, size: int) -> None:
     assert last.ns == ns + (2 if how is How.FIN else 1)
     (exchange,) = collect(events)
     assert bytes(exchange.client.runs[0][1]) == b"".join(data for of_client, _, data in said if of_client)
+
+
+def test_a_tunnel_in_several_files_is_one_conversation() -> None:
+    """As after a rotation: pcapng files one after the other are sections of one. The second alone goes on as it can."""
+    tunnel = TunnelWriter(("192.0.2.1", 40001), ("192.0.2.7", 16113))
+    header = file_header(application="a", interface="b", description="c")
+    first = header + tunnel.open(BEGAN_NS) + tunnel.data(True, BEGAN_NS, b"in the first, ")
+    second = header + tunnel.data(True, BEGAN_NS + 1, b"in the second") + tunnel.close(True, BEGAN_NS + 2, How.FIN)
+    (exchange,) = collect(events_of([first, second]))
+    assert exchange.client.runs == [(0, b"in the first, in the second")]
+    assert exchange.client.ended is How.FIN
+    (alone,) = collect(events_of([second]))
+    assert alone.client.runs == [(0, b"in the second")]
+    assert alone.conversation.server == ("192.0.2.7", 16113)
+
+
+def test_secrets_are_found_wherever_they_lie() -> None:
+    blocks = Blocks()
+    blocks.secrets(b"first")
+    blocks.interface()
+    for ns, frame in timed(Talk(0).parts):
+        blocks.packet(ns, frame)
+    blocks.secrets(b"last")
+    assert list(secrets_of([bytes(blocks.data)])) == [b"first", b"last"]
+    assert list(secrets_of([pcap(timed(Talk(0).parts))])) == []
+
+
+def test_what_is_wrong_is_told_of_the_file_that_it_is_in() -> None:
+    with pytest.raises(InputError, match=r"^tunnel\.pcap: expected a capture, pcap or pcapng, found an empty file$"):
+        list(events_of([], name="tunnel.pcap"))
