@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: install
 	$(BIN)/loadgen run $(SCENARIO)
 
-# CASE=handshake, bulk, single, sessions, profile, scale, locust, record; all of them without it.
+# CASE=handshake, bulk, single, sessions, profile, replay, scale, locust, record; all of them without it.
 bench: $(VENV)/.bench-installed
 	$(BIN)/python -m benchmarks $(CASE)
 
