@@ -11,10 +11,29 @@ from loadgen.nmsp.any_bulk import Ring
 from loadgen.nmsp.bulk import Int64s
 from loadgen.nmsp.carried import stamp_of
 from loadgen.nmsp.profile import WireProfile
+from loadgen.replay.ring import ReplayRing
 from loadgen.transport.openssl import Pointer, pin
 
 # A frame: its ring's buffer, where that begins in memory, the frame's offset and size.
 Frame: TypeAlias = tuple[bytearray, Pointer, int, int]
+
+
+class ReplaySingles:
+    """The same of what was recorded, where nothing of it varies but what is ours: each ring finds its frame."""
+
+    def __init__(self, profile: WireProfile, rings: Sequence[ReplayRing]) -> None:
+        self.stamp = stamp_of(profile)
+        self._rings = rings
+        self._pointers = [pin(ring.buffer) for ring in rings]
+
+    def frames(self, positions: Int64s, cursors: Int64s) -> list[Frame]:
+        """As of `Singles`."""
+        found = []
+        for position, cursor in zip(positions.tolist(), cursors.tolist(), strict=True):
+            ring = self._rings[position]
+            offset, size = ring.place(cursor)
+            found.append((ring.buffer, self._pointers[position], offset, size))
+        return found
 
 
 class Singles:

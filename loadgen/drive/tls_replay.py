@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from loadgen.drive.controllers import Telling, make_replayers
 from loadgen.drive.equipment import Equipment
+from loadgen.drive.ring_table import ReplaySingles
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_wlc import WlcShard
-from loadgen.nmsp.bulk import Int64s
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES, Int64s
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.dialogue import Saying
 
@@ -24,6 +26,11 @@ class ReplayShard(WlcShard):
         assert equipment.recording is not None
         members = equipment.share.members
         self._replayers = make_replayers(equipment.plan, equipment.profile, members, batch, equipment.recording)
+        rings = [replayer.ring for replayer in self._replayers]
+        frame_bytes = min(replayer.frame_bytes for replayer in self._replayers)
+        self._most_at_once = min(self._most_at_once, math.ceil(MAX_WRITE_BYTES / frame_bytes))
+        if all(ring.tables.is_stamped for ring in rings):
+            self._singles = ReplaySingles(equipment.profile, rings)
         self._series: dict[int, list[int]] = {}  # by row: how many of each series its session was sent
         return self._replayers
 
@@ -37,8 +44,9 @@ class ReplayShard(WlcShard):
         ring = self._replayers[link.number].ring
         if not sequence or link.row not in self._series:
             self._series[link.row] = [0, 0, 0]
+        told = [sequence, 0, 0] if ring.tables.is_stamped else self._series[link.row]
         began_ns = link.endpoint.started_ns + self._to_unix_ns
-        view, count = ring.patch(done, wanted, self._series[link.row], due, now, began_ns=began_ns)
+        view, count = ring.patch(done, wanted, told, due, now, began_ns=began_ns)
         if ring.tables.sayings:
             slot = done % ring.slots
             numbers, counts = np.unique(ring.tables.said[slot : slot + count], return_counts=True)

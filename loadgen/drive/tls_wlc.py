@@ -14,7 +14,7 @@ from loadgen.drive.aaa import Aaa
 from loadgen.drive.controllers import Telling, make_controllers
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.phase import ACTIVE, Phase
-from loadgen.drive.ring_table import Singles
+from loadgen.drive.ring_table import ReplaySingles, Singles
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_serve import ServingShard
@@ -61,7 +61,8 @@ class WlcShard(ServingShard[WlcLink]):
         self._weighing = plan.use is Use.SERVE_WLC
         self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, 0
         batch = min(max(plan.load.burst, _CATCH_UP_BATCH), _MAX_BATCH)
-        self._singles: Singles | None = None
+        self._singles: Singles | ReplaySingles | None = None
+        self._most_at_once = _MAX_BATCH
         self._telling = self._make_controllers(equipment, batch)
         self.notifiers = Notifiers[WlcLink](equipment, self._telling)
         self.owing = self.notifiers.owing
@@ -168,7 +169,7 @@ class WlcShard(ServingShard[WlcLink]):
             self._send_one_each(self._singles, row[chunk], position[chunk])
         return list(dict.fromkeys(visits))
 
-    def _send_one_each(self, singles: Singles, rows: Int64s, positions: Int64s) -> None:
+    def _send_one_each(self, singles: Singles | ReplaySingles, rows: Int64s, positions: Int64s) -> None:
         ledger, due = self.owing.ledger, self.owing.next_due_ns(rows)
         frames = singles.frames(positions, ledger.done[rows])
         sequences = ledger.sent[rows].tolist()
@@ -223,7 +224,7 @@ class WlcShard(ServingShard[WlcLink]):
         try:
             while owed > 0 and writes < _WRITES_PER_VISIT and not tunnel.blocked:
                 now = self.clock() + self._to_unix_ns
-                wanted = min(owed, _MAX_BATCH)
+                wanted = min(owed, self._most_at_once)
                 due = owing.due_ns(link.number, done, wanted)
                 view, count = self._frames(link, done, wanted, sequence, due, now)
                 tunnel.write(numbered(view))

@@ -74,6 +74,7 @@ class TrackTables:
         self.sizes = np.tile(sizes, repeats)
         self.ends = np.cumsum(self.sizes)
         self.offsets = self.ends - self.sizes
+        self.offset_list, self.size_list = self.offsets.tolist(), self.sizes.tolist()
         self.series = np.tile(np.frombuffer(track.series, np.uint8), repeats).astype(np.int64)
         self.ranks = np.zeros((3, self.slots + 1), np.int64)
         for series in range(3):
@@ -87,6 +88,10 @@ class TrackTables:
         self.times = [self._times(profile, each, repeats, size) for each in track.times]
         self.mac_at = _repeated(np.frombuffer(track.mac_at, np.int64), repeats, size)
         self.mac = np.tile(np.frombuffer(track.mac, np.int64), repeats)
+        # Measurements alone, and nothing varies in them but what `stamp_of` puts in.
+        self.is_stamped = (
+            profile.notify_is_stamped and not self.times and track.first_transaction is None and not self.series.any()
+        )
         self.chunks = self._chunks()  # slots that chunks begin with, and the end
 
     def _stamp(self, profile: WireProfile, name: str, kind: str, at: bytes, repeats: int, size: int) -> _Stamp:
@@ -123,24 +128,35 @@ class ReplayRing:
 
     Attributes:
         tables: of its track. slots, sizes: messages in it, and how long each frame is.
+        buffer: the frames that are laid out.
     """
 
     def __init__(self, profile: WireProfile, tables: TrackTables, macs: Macs) -> None:
         """Args: macs: of all that were recorded, as this endpoint has them."""
         self.tables = tables
         self.slots, self.sizes = tables.slots, tables.sizes
+        self._offsets, self._sizes = tables.offset_list, tables.size_list
         self._macs = np.ascontiguousarray(macs).view("V6")[:, 0]
         longest = max(
             int(tables.ends[end - 1] - tables.offsets[first])
             for first, end in zip(tables.chunks, tables.chunks[1:], strict=False)
         )
-        self._buffer = bytearray(longest + 8)  # arrays of overlapping numbers look at what is behind the last one
-        self._view = memoryview(self._buffer)
-        self._numbers = Numbers(self._buffer, profile.order)
-        self._mac_column = np.ndarray((longest + 3,), "V6", self._buffer, strides=(1,))
+        self.buffer = bytearray(longest + 8)  # arrays of overlapping numbers look at what is behind the last one
+        self._view = memoryview(self.buffer)
+        self._numbers = Numbers(self.buffer, profile.order)
+        self._mac_column = np.ndarray((longest + 3,), "V6", self.buffer, strides=(1,))
         # A frame with numbers of its own is sealed when these are put in.
         self._checksum = None if profile.framing.numbers else profile.framing.checksum
         self._first = self._end = self._base = 0  # slots that are laid out, and where the first one is in the data
+
+    def place(self, cursor: int) -> tuple[int, int]:
+        """Where the next frame after `cursor` messages is in `buffer`, and how long it is; valid until another one is
+        asked for.
+        """
+        slot = cursor % self.slots
+        if not self._first <= slot < self._end:
+            self._lay_out(slot)
+        return self._offsets[slot] - self._base, self._sizes[slot]
 
     def patch(
         self,
@@ -193,7 +209,7 @@ class ReplayRing:
                 value = sent_ns
             elif stamp.name == "transaction":
                 value = sum(told) + (tables.first_transaction or 0)
-            stamp.put.layout.pack_into(self._buffer, at - base, value & stamp.put.mask)
+            stamp.put.layout.pack_into(self.buffer, at - base, value & stamp.put.mask)
         for times in tables.times:
             low, high = times.slots.searchsorted((slot, slot + 1))
             if low < high:

@@ -111,6 +111,7 @@ class ReplaySchedule(Schedule):
         self._period = int(self._before[-1])
         self._at = np.concatenate(times)[order] * (self._period / replay.period_ns)
         self._of_track = [np.flatnonzero(self._which == track) for track in range(tracks)]
+        self._at_of_track = [self._at[each] for each in self._of_track]
         self._per_period = np.array([len(each) for each in self._of_track], np.int64)
         # The same for one at a time.
         self._befores: list[int] = self._before.tolist()
@@ -197,6 +198,11 @@ class ReplaySchedule(Schedule):
             message[chosen] = self._of_track[each][rest[chosen]]
         slots: Int64s = period * self._period + self._before[message] + members // self._tracks
         return slots
+
+    def due_of_turns_ns(self, member: int, turns: Int64s) -> Int64s:
+        at = self._at_of_track[member % self._tracks]
+        period, rest = np.divmod(turns, len(at))
+        return self._times_ns(period * self._period + at[rest])
 
     def members_between(self, first: int, end: int) -> list[range]:
         """Those with a slot in `first` .. `end - 1`, a range for each track; none twice."""

@@ -82,6 +82,10 @@ class Schedule:
         return self._times_ns(slots)
 
     def _times_ns(self, slots: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.int64]:
+        first = self._stage_of(float(slots.min())) if len(slots) else 0
+        if len(slots) and first == self._stage_of(float(slots.max())) and (held := self._pace[first]):
+            found: NDArray[np.int64] = ((slots - self._bases[first]) * held).astype(np.int64) + self._starts[first]
+            return found
         bases, starts, initials, quarters, paces = self._columns
         stage = np.minimum(np.searchsorted(bases, slots, side="right") - 1, len(starts) - 1)
         k = slots - bases[stage]
@@ -129,6 +133,10 @@ class Schedule:
         """`slot` of many members, each with its turn."""
         slots: NDArray[np.int64] = turns * self.members + members
         return slots
+
+    def due_of_turns_ns(self, member: int, turns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """When a member's turns are due."""
+        return self.due_column_ns(turns * self.members + member)
 
     def members_between(self, first: int, end: int) -> list[range]:
         """Members with a slot in `first` .. `end - 1`, in ranges; none twice.

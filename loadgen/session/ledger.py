@@ -265,7 +265,7 @@ class Owing(Generic[SubscriberT]):
             return schedule.due_ns(schedule.slot(number, turn)) + epoch
         if last - turn > _FEW_BURSTS:
             turns = np.arange(first, first + count) // burst
-            return schedule.due_column_ns(schedule.slot_column(np.full(count, number), turns)) + epoch
+            return schedule.due_of_turns_ns(number, turns) + epoch
         due = np.empty(count, np.int64)
         for index in range(turn, last + 1):
             begin = max(0, index * burst - first)

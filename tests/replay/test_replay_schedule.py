@@ -56,6 +56,7 @@ def test_everything_is_due_when_it_was_recorded(times: Times, members: int, spee
         column = plan.slot_column(np.full(turns, member), np.arange(turns))
         assert column.tolist() == slots
         assert plan.due_column_ns(column).tolist() == [plan.due_ns(slot) for slot in slots]
+        assert plan.due_of_turns_ns(member, np.arange(turns)).tolist() == [plan.due_ns(slot) for slot in slots]
 
 
 @given(times=TIMES, members=st.integers(1, 7), at_ms=st.integers(0, 2600))
