@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import msgspec
 
 from loadgen.capture.events import Closed, Conversation, Data, Event, How, Opened
-from loadgen.capture.streams import Exchange, collect
+from loadgen.capture.streams import Exchange, Stream, collect
+from loadgen.capture.writing import TunnelWriter, file_header
 from loadgen.nmsp import messages as m
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Role
@@ -68,6 +70,28 @@ def exchange(profile: WireProfile, lines: Iterable[Line], index: int = 0, began_
         offsets[role] += len(frame)
     events += [Closed(conversation, of_client, last, How.FIN) for of_client in (True, False)]
     return collect(events)[0]
+
+
+def captured(exchanges: Iterable[Exchange]) -> bytes:
+    """The same as a pcapng file, one session after the other."""
+    data = file_header(application="tests", interface="0", description="plaintext")
+    for each in exchanges:
+        tunnel = TunnelWriter(each.conversation.client, each.conversation.server)
+        data += tunnel.open(each.conversation.began_ns)
+        parts = []
+        for of_client, stream in ((True, each.client), (False, each.server)):
+            ((_, run),) = stream.runs or [(0, b"")]
+            cuts = sorted({offset for offset in range(len(run)) if _begins(stream, offset)} | {len(run)})
+            parts += [(stream.came_ns(at), of_client, bytes(run[at:end])) for at, end in pairwise(cuts)]
+        parts.sort(key=lambda part: part[0])
+        data += b"".join(tunnel.data(of_client, ns, said) for ns, of_client, said in parts)
+        data += tunnel.close(True, parts[-1][0], How.FIN) + tunnel.close(False, parts[-1][0], How.FIN)
+    return data
+
+
+def _begins(stream: Stream, offset: int) -> bool:
+    """Something came that begins there."""
+    return offset == 0 or stream.came_ns(offset) != stream.came_ns(offset - 1)
 
 
 def notified(count: int, gap_ns: int = 20 * NS_PER_MS, stations: int = 5, first_ns: int = 10 * NS_PER_MS) -> list[Line]:

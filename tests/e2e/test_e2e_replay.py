@@ -1,0 +1,164 @@
+"""`loadgen replay` with processes of its own: captures that are played, and what gets them."""
+
+from __future__ import annotations
+
+import signal
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import e2e_wire as wire
+import pytest
+import replay_samples as samples
+from conftest import SMALL, Identities, Run, Start, free_port
+from e2e_peers import FakeMse
+
+from loadgen.nmsp.profile import load_profile, reference_profile
+from loadgen.units import NS_PER_MS
+
+ROOT = Path(__file__).parents[2]
+STATIONS, MESSAGES = 5, 60
+# RSSI of the first reading tells which message of the capture it was.
+RSSI = [-30 - index for index in range(MESSAGES)]
+
+
+def write_capture(path: Path, layout: Path | None = None) -> Path:
+    """A WLC that tells of five stations, every 20 ms, for 1.2 s."""
+    profile = reference_profile() if layout is None else load_profile(layout)
+    said = [
+        ((10 + 20 * index) * NS_PER_MS, samples.Role.WLC, samples.measured(index % STATIONS, rssi), 0)
+        for index, rssi in enumerate(RSSI)
+    ]
+    opening = samples.opening() if layout is None else []
+    path.write_bytes(samples.captured([samples.exchange(profile, [*opening, *said])]))
+    return path
+
+
+def test_both_sides_come_to_what_arithmetic_says(run: Run, tmp_path: Path) -> None:
+    """Twenty times the capture's 60 messages, three times round, at ten times its speed."""
+    capture = write_capture(tmp_path / "tunnel.pcapng")
+    ended = run(
+        *("replay", capture, "--scale", 20, "--speed", 10, "--duration", "360ms"),
+        *("--listen", "127.78.2.1:0", "--set", "wlc.step=port", "--workers", 1),
+    )
+    ended.check_passed()
+    counters = ended.counters
+    assert counters["sessions.established"] == 20
+    assert counters["notify.due"] == counters["notify.sent"] + counters["notify.dropped"] == 20 * 3 * MESSAGES
+    assert counters["notify.received"] == counters["notify.sent"]
+    assert counters["notify.lost"] == counters["notify.duplicated"] == counters["notify.reordered"] == 0
+    assert ended.errors == {}
+    ended.check_books()
+
+
+def test_a_layout_that_carries_nothing_of_ours_is_played_as_well(run: Run, tmp_path: Path) -> None:
+    layout = ROOT / "benchmarks" / "layouts" / "sealed.toml"
+    capture = write_capture(tmp_path / "tunnel.pcapng", layout)
+    ended = run(
+        *("replay", capture, "--profile", layout, "--scale", 3, "--duration", "1200ms"),
+        *("--listen", "127.78.3.1:0", "--set", "wlc.step=port", "--workers", 1),
+    )
+    ended.check_passed()
+    assert ended.counters["notify.due"] == ended.counters["notify.sent"] + ended.counters["notify.dropped"] == 180
+    assert ended.errors == {}
+
+
+def readings(mse: FakeMse, count: int) -> Iterator[tuple[int, bytes, list[tuple[bytes, int]]]]:
+    """Number, station, and access points with their RSSI, of the next notifications."""
+    for _ in range(count):
+        frame = mse.frames.next()
+        assert frame is not None
+        assert frame.msg_id == wire.MEASUREMENT_NOTIFY
+        sequence, _, _, mac, subservice, number = wire.NOTIFY.unpack_from(frame.body)
+        assert (subservice, len(frame.body)) == (0, wire.NOTIFY.size + number * wire.READING.size)
+        heard = struct.iter_unpack(wire.READING.format, frame.body[wire.NOTIFY.size :])
+        yield sequence, mac, [(each[0], each[4]) for each in heard]
+
+
+def test_somebody_elses_mses_get_what_was_recorded_each_with_devices_of_its_own(
+    start: Start, tmp_path: Path, identities: Identities
+) -> None:
+    capture, port, endpoints = write_capture(tmp_path / "tunnel.pcapng"), free_port("127.78.4.1"), 3
+    running = start(
+        *("replay", capture, "--serve", "wlc", "--scale", endpoints, "--speed", 20, "--duration", "10m"),
+        *("--listen", f"127.78.4.1:{port}", "--set", f"wlc.auth_list={identities.auth_list}", "--workers", 1),
+    )
+    running.wait_for_line("ready: ")
+    with ExitStack() as stack, ThreadPoolExecutor(endpoints) as pool:
+        mses = [
+            stack.enter_context(FakeMse((f"127.78.4.{number}", port), identities.pems[0]))
+            for number in range(1, endpoints + 1)
+        ]
+        for mse in mses:
+            mse.set_up()
+        told = list(pool.map(lambda mse: list(readings(mse, 4 * MESSAGES)), mses))
+        running.signal(signal.SIGINT)
+    ended = running.end()
+    assert ended.code == 130
+    assert ended.errors.keys() <= {"errors.serve.reset"}  # the MSEs had enough
+    seen: dict[bytes, tuple[int, int]] = {}
+    for endpoint, lines in enumerate(told):
+        assert [sequence for sequence, _, _ in lines] == list(range(len(lines)))
+        first = RSSI.index(lines[0][2][0][1])  # who came later begins later
+        for index, (_, mac, heard) in enumerate(lines):
+            message = (first + index) % MESSAGES
+            assert [rssi for _, rssi in heard] == [RSSI[message], RSSI[message] - 10]
+            assert [ap for ap, _ in heard] == [samples.AP, b"\0\x11\x22\xaa\xbb\x02"]
+            assert seen.setdefault(mac, (endpoint, message % STATIONS)) == (endpoint, message % STATIONS)
+    assert len(seen) == endpoints * STATIONS
+
+
+def test_mses_of_the_same_profile_take_it_at_twenty_times_the_speed(
+    start: Start, tmp_path: Path, identities: Identities
+) -> None:
+    capture, port = write_capture(tmp_path / "tunnel.pcapng"), free_port("127.78.5.1")
+    wlc = start(
+        *("replay", capture, "--serve", "wlc", "--scale", 4, "--speed", 20, "--duration", "10m"),
+        *("--listen", f"127.78.5.1:{port}", "--set", f"wlc.auth_list={identities.auth_list}", "--workers", 1),
+    )
+    wlc.wait_for_line("ready: ")
+    scenario = tmp_path / "mse.toml"
+    names = ", ".join(f'"{pem}"' for pem in identities.pems)
+    scenario.write_text(SMALL.replace("[mse]", f"[mse]\nidentities = [{names}]"), "utf-8")
+    target = ",".join(f"127.78.5.{number}:{port}" for number in range(1, 5))
+    mse = start("run", scenario, "--target", f"wlc={target}").end()
+    mse.check_passed()
+    wlc.signal(signal.SIGINT)
+    ended = wlc.end()
+    assert ended.code == 130
+    assert mse.counters["sessions.established"] == ended.counters["sessions.established"] == 8
+    assert mse.counters["notify.received"] == ended.counters["notify.sent"] > 0
+    assert mse.counters["notify.lost"] == mse.counters["notify.duplicated"] == mse.counters["notify.reordered"] == 0
+    assert mse.errors == ended.errors == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.pcapng"], ["nowhere.pcapng: expected a capture, found no such file"]),
+        (["empty.pcapng"], ["empty.pcapng"]),
+        (["text.pcapng"], ["text.pcapng", "expected a capture, pcap or pcapng"]),
+        (["tunnel.pcapng", "--profile", "nowhere.toml"], ["nowhere.toml"]),
+        (
+            ["tunnel.pcapng", "--profile", str(ROOT / "docs" / "wire-profile" / "tern.toml")],
+            ["tunnel.pcapng: expected notifications that profile tern-1 reads, found none in 1 sessions"],
+        ),
+        (["tunnel.pcapng", "--capture-keylog", "nowhere.keys"], ["nowhere.keys: expected a key log"]),
+        (["tunnel.pcapng", "--speed", "1", "--rate", "5"], ["--speed, --rate: expected one of them, found both"]),
+        (["tunnel.pcapng", "--speed", "101"], ["--speed"]),
+        (["tunnel.pcapng", "--scale", "0"], ["--scale"]),
+        (["tunnel.pcapng", "--set", "transport=dtls"], ["transport: expected tls"]),
+        (["tunnel.pcapng", "--set", "load.burst=3"], ['load.burst: expected load.kind = "notify"']),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_gets_one_message(
+    refuse: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_capture(tmp_path / "tunnel.pcapng")
+    (tmp_path / "empty.pcapng").write_bytes(b"")
+    (tmp_path / "text.pcapng").write_text("no capture at all\n", "utf-8")
+    refuse("replay", *words).check_refused(*said)
