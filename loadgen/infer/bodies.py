@@ -19,7 +19,7 @@ __all__ = ["BodyFound", "Context", "Sample", "infer_bodies", "infer_body"]
 
 # Bodies that shapes are looked for in, and shapes that are compared.
 SEARCHED = 80
-SHAPES = 24
+SHAPES = 40
 DEEPEST = 4
 Node = dict[str, Any]
 Kind = TypeVar("Kind", bound=Hashable)
@@ -103,8 +103,9 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[Shape, list[st
     everything = [shape for shape in candidates if all(cut(shape, s.data, 0, len(s.data)) for s in samples)]
     # Where numbers tell the lengths of bodies that have many, nothing goes to the end by chance.
     told = [shape for shape in everything if _is_told(shape)]
-    if told and len({len(sample.data) for sample in samples}) > 3:
-        everything = told + [shape for shape in everything if any(isinstance(part, Elements) for part in shape.parts)]
+    ended = [shape for shape in everything if any(isinstance(part, Elements) for part in shape.parts)]
+    if len({len(sample.data) for sample in samples}) > 3 and (told or ended):
+        everything = told + ended
     if len(everything) == 1:
         return everything[0], []
     priced = thinned(samples, PRICED)

@@ -81,6 +81,18 @@ def _given(codes: Codes, kinds: int, table: Table, at: int, size: int, novelty: 
     return best + found + kinds * novelty
 
 
+def _goes_through(table: Table, at: int, size: int, order: str) -> bool:
+    """Whether all bytes of a number take all values alike but the highest that changes: then it is one number."""
+    upwards = range(at + size - 1, at - 1, -1) if order == "big" else range(at, at + size)
+    changing = [column for column in upwards if table.distinct[column] > 1]
+    expected = 256 * (1 - np.exp(-len(table) / 256))
+    return (
+        len(changing) > 1
+        and changing == list(upwards)[: len(changing)]
+        and all(table.distinct[column] > 0.8 * expected for column in changing[:-1])
+    )
+
+
 def integer_cost(table: Table, at: int, size: int, order: str) -> float:
     """Bits of all rows as integers of a size and order: the cheapest of what numbers are like."""
     values = table.numbers(at, size, order)
@@ -107,7 +119,10 @@ def integer_cost(table: Table, at: int, size: int, order: str) -> float:
     everything = np.arange(n), np.arange(n) == 0
     costs.append(_differences(values, *everything, size) + 2)
     costs.extend(_differences(values, *grouping, size) + 3 for grouping in table.groupings.values())
-    return float(min(costs)) + constant_cost(table, at, size)
+    bits = float(min(costs)) + constant_cost(table, at, size)
+    if size > 1 and _goes_through(table, at, size, order):
+        bits = min(bits, byte_by_byte(table, at, size) - 2.0)
+    return bits
 
 
 class Clock:

@@ -61,6 +61,7 @@ class Shape:
     fixed: int
     parts: tuple[Part, ...] = ()
     align: int = 1  # zeros at the end, up to a multiple
+    phase: int = 0  # and so many bytes
 
 
 def cut(shape: Shape, data: bytes, start: int, end: int, *, whole: bool = True) -> tuple[int, Cut] | None:
@@ -89,7 +90,7 @@ def cut(shape: Shape, data: bytes, start: int, end: int, *, whole: bool = True) 
             at = end
         found.append(stretches)
     if shape.align > 1:
-        padded = at + (start - at) % shape.align
+        padded = at + (start + shape.phase - at) % shape.align
         if padded > end or any(data[at:padded]):
             return None
         at = padded

@@ -7,7 +7,7 @@ decided by what the fields in them cost (`bodies`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations, permutations
+from itertools import combinations, islice, permutations
 from math import gcd
 
 import numpy as np
@@ -122,19 +122,52 @@ def _common(bodies: Sequence[bytes], place: Place) -> int:
 
 
 def _padded(columns: list[tuple[Place, Column]], bodies: Sequence[bytes], lengths: Column) -> Iterator[Shape]:
-    for align in (4, 2, 8):
-        if (lengths % align).any():
-            continue
-        for place, values in _unlike(columns, 24):
-            if len(np.unique(values)) < 3:
+    """The same with zeros behind, up to a multiple."""
+    align = next((align for align in (8, 4, 2) if len(np.unique(lengths % align)) == 1), 1)
+    if align == 1 or len(np.unique(lengths)) < 3:
+        return
+    phase = int(lengths[0]) % align
+    few = [(place, values) for place, values in _unlike(columns, 24) if len(np.unique(values)) > 2]
+    found = 0
+    for place, values in few:
+        for step in range(1, 129):
+            for base in _bases(lengths - step * values, align, place.at + place.size):
+                shape = Shape(base, (_part(place, step),), align, phase)
+                if found < 12 and fits(shape, bodies):
+                    found += 1
+                    yield shape
+    if found:
+        return
+    for (one, first), (other, second) in permutations(few, 2):
+        for base in _bases(lengths - first - second, align, max(one.at + one.size, other.at + other.size)):
+            shape = Shape(base, (Run(one), Run(other)), align, phase)
+            if found < 12 and fits(shape, bodies):
+                found += 1
+                yield shape
+
+
+def _bases(rest: Column, align: int, least: int) -> range:
+    """What the fixed part can be, if the rest of each body has at most a few zeros behind it."""
+    return range(max(int(rest.max()) - align + 1, least), int(rest.min()) + 1)
+
+
+def repeated(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
+    """Records that a field counts, where bodies have so few lengths that they prove little."""
+    different = sorted(set(bodies), key=len)
+    if len({len(body) for body in different}) > 3 or len(different[-1]) > 2048:
+        return
+    shortest = min(len(different[0]), NEAR)
+    for at in range(shortest):
+        for size in (1, 2):
+            place = Place(at, size, order)
+            counts = [place.read(body, 0) for body in different]
+            if at + size > shortest or min(counts) < 2 or max(counts) > MOST:
                 continue
-            for step in range(1, 129):
-                low = int((lengths - step * values).max()) - align + 1
-                high = int((lengths - step * values).min())
-                for base in range(max(low, place.at + place.size), high + 1):
-                    shape = Shape(base, (_part(place, step),), align)
-                    if fits(shape, bodies):
-                        yield shape
+            for fixed in range(at + size, min(at + size + 9, shortest)):
+                strides = {divmod(len(body) - fixed, count) for body, count in zip(different, counts, strict=True)}
+                stride, left = strides.pop()
+                if not strides and not left and stride > 5:
+                    yield Shape(fixed, (Records(place, stride),))
 
 
 def chained(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
@@ -287,6 +320,7 @@ def shapes_of(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
     for shape in elements(bodies, order):
         found = True
         yield shape
+    yield from islice(repeated(bodies, order), 24)
     if lengths == 1:
         return
     sure = False

@@ -10,6 +10,7 @@ import numpy as np
 from loadgen.infer.costs import (
     Clock,
     address_cost,
+    byte_by_byte,
     clock_of,
     constant_cost,
     entropy,
@@ -67,7 +68,7 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
             cost = price + (UNALIGNED if (table.offset + at) % min(size, 4) else 0.0)
             cost += OTHER_ORDER if order != table.order else 0.0
             if masks and order == table.order and could_be_mask(table.numbers(at, size, order), context):
-                cost -= 14.0
+                cost -= 12.0 + 2.0 * int(table.numbers(at, size, order).max()).bit_count()
             elif not any(varies):
                 continue
             elif not table.distinct[top[-1]] > 1:
@@ -75,9 +76,8 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
             clock = clock_of(table, at, size, order)
             bits = integer_cost(table, at, size, order)
             if clock is not None:
-                bits = min(bits, clock.bits + constant_cost(table, at, size)) - (
-                    8.0 if clock.good or clock.epoch else 0.0
-                )
+                told = clock.bits + constant_cost(table, at, size)
+                bits = min(bits, told, byte_by_byte(table, at, size)) - 10.0
             elif size > 1 and not varies[top[0] - at] and table.cells[0, top[0]]:
                 negative = table.cells[0, top[0]] == 255 and bool((table.cells[:, top[1]] >= 128).all())
                 cost += 0.0 if negative else 6.0  # a constant stands in front of something smaller
