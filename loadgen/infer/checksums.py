@@ -130,8 +130,8 @@ def _sums() -> dict[int, list[tuple[str, Sum]]]:
 @dataclass(frozen=True, slots=True)
 class Checksum:
     """at: from the frame's first byte; less than 0: from its end. first, behind: it is made of what lies from the byte
-    `first` on, without the last `behind` bytes. itself: "zeros": its own bytes are taken for zeros; "left out"; or
-    "apart": it does not lie among them."""
+    `first` on, without the last `behind` bytes; less than 0: up to so many bytes of the frame. itself: "zeros": its own
+    bytes are taken for zeros; "left out"; or "apart": it does not lie among them."""
 
     kind: str
     at: int
@@ -144,11 +144,11 @@ class Checksum:
     def of(self, data: bytes) -> bytes:
         """What a frame's must be made of."""
         at = self.at if self.at >= 0 else len(data) + self.at
-        if self.itself == "zeros":
-            data = data[:at] + bytes(self.size) + data[at + self.size :]
-        elif self.itself == "left out":
-            data = data[:at] + data[at + self.size :]
-        return data[self.first : len(data) - self.behind]
+        last = -self.behind if self.behind < 0 else len(data) - self.behind
+        if self.itself == "apart" or not self.first <= at < last:
+            return data[self.first : last]
+        between = bytes(self.size) if self.itself == "zeros" else b""
+        return data[self.first : at] + between + data[at + self.size : last]
 
     def told(self, data: bytes) -> int:
         at = self.at if self.at >= 0 else len(data) + self.at
@@ -156,6 +156,7 @@ class Checksum:
 
     def evidence(self, right: float, frames: int) -> str:
         end = "its end" if not self.behind else f"{self.behind} bytes before its end"
+        end = f"byte {-self.behind}" if self.behind < 0 else end
         how = {"zeros": ", with zeros for itself", "left out": ", itself left out", "apart": ""}[self.itself]
         return f"{self.kind} over byte {self.first} of the frame to {end}{how}: right in {right:.1%} of {frames} frames"
 
@@ -193,7 +194,7 @@ def _sample(heads: Heads) -> list[bytes]:
 
 def _places(heads: Heads, size: int, first: Sequence[bytes], length: range) -> list[int]:
     """Where one may lie: at the end, or in the header; where bytes differ from frame to frame."""
-    least = min(4, len(first) - 1) if size > 1 else 3
+    least = 3
     found = []
     shortest = heads.shortest
     for behind in _BEHIND:
@@ -217,23 +218,24 @@ def _ways(at: int, size: int, sums: Sequence[tuple[str, Sum]], data: bytes) -> I
     told: dict[int, Order] = {}
     for order in reversed(orders):
         told[int.from_bytes(raw, order)] = order
-    starts = [0, *range(1, min(_MOST_SKIPPED, len(data)) + 1)] if size > 1 else [0, 1, 2, 4]
-    behinds = sorted({0, -at - size, -at}) if at < 0 else [0, 1, 2, 4]
-    for first in starts:
-        for behind in behinds:
-            apart = first >= place + size or len(data) - behind <= place
-            for itself in ("apart",) if apart else ("zeros", "left out"):
-                if itself == "left out" and first > place:
-                    continue
-                for order in orders[:1]:
-                    way = Checksum("", at, size, order, first, behind, itself)
-                    part = way.of(data)
-                    if not part:
-                        continue
-                    for kind, made in sums:
-                        value = made(part)
-                        if value in told:
-                            yield Checksum(kind, at, size, told[value], first, behind, itself), made
+    ends = sorted({0, -at - size, -at}) if at < 0 else [0, 1, 2, 4]
+    spans = [(first, behind) for first in range(min(_MOST_SKIPPED, len(data)) + 1) for behind in ends]
+    # The header alone, from its beginning or from behind the sum.
+    least = place + size if at >= 0 else 4
+    spans += [(0, -last) for last in range(least, min(_MOST_SKIPPED, len(data)) + 1)]
+    for first, behind in spans:
+        last = -behind if behind < 0 else len(data) - behind
+        apart = first >= place + size or last <= place
+        if not apart and not first <= place <= last - size:
+            continue
+        for itself in ("apart",) if apart else ("zeros", "left out"):
+            part = Checksum("", at, size, orders[0], first, behind, itself).of(data)
+            if not part:
+                continue
+            for kind, made in sums:
+                value = made(part)
+                if value in told:
+                    yield Checksum(kind, at, size, told[value], first, behind, itself), made
 
 
 def trailing_constant(heads: Heads, least: int) -> int:

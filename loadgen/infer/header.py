@@ -20,11 +20,15 @@ from loadgen.infer.heads import Heads, Int64s
 __all__ = ["HeaderFound", "find_header"]
 
 Field = dict[str, Any]
+# Rows, and for each of them another.
+Rows = tuple[Int64s, Int64s]
 
 _MANY_KINDS = 128
 # Behind a request, an answer comes within this.
 _ANSWERED_NS = 10_000_000_000
 _NUMBERED = 0.95
+# Bits that a column of an id has to tell of each thing that follows from it, on average.
+_TELLS = 8.0
 
 
 @dataclass(slots=True)
@@ -49,6 +53,9 @@ class _Header:
         self.votes: Counter[Order] = Counter()
         self.heads, self.framing = heads, framing
         self.end = min(end, heads.width)  # no header is longer
+        if framing.unit == 1 and framing.add > framing.at + 4:
+            # The length counts the body alone, or body and trailer.
+            self.end = min(self.end, framing.add)
         self.fields: list[Field] = []
         self.taken = [False] * heads.width
         for found in checksums:
@@ -97,14 +104,42 @@ class _Header:
         return best or (first, need)
 
 
-def _successions(heads: Heads, at: int, size: int, order: Order) -> float:
-    """Share of frames whose number is one more than that of the frame before, in its direction of its session."""
-    if not heads.follows.any():
+def _successions(follows: Rows, values: Int64s, bits: int) -> float:
+    """Share of rows whose number is one more than that of the row before it. follows: the rows, and those before."""
+    rows, before = follows
+    if not len(rows):
         return 0.0
-    values = heads.number(at, size, order)
-    steps = (values[1:] - values[:-1])[heads.follows[1:]]
-    mask = (1 << min(8 * size, 63)) - 1
-    return float(((steps & mask) == 1).mean())
+    return float((((values[rows] - values[before]) & ((1 << bits) - 1)) == 1).mean())
+
+
+def _carries(follows: Rows, values: Int64s, size: int) -> bool:
+    """Whether the highest of several bytes goes on where those below it wrap, and stays where they do not."""
+    rows, before = follows
+    low = (1 << 8 * (size - 1)) - 1
+    next_one = ((values[rows] - values[before]) & low) == 1
+    wraps = next_one & ((values[rows] & low) == 0)
+    right = ((values[rows] - values[before]) & (1 << 8 * size) - 1) == 1
+    stays = right[next_one & ~wraps]
+    return bool(stays.mean() > 0.995 if len(stays) else True) and bool(
+        right[wraps].mean() > 0.75 if wraps.any() else True
+    )
+
+
+def _in_direction(heads: Heads) -> Rows:
+    rows = np.flatnonzero(heads.follows)
+    return rows, rows - 1
+
+
+def _in_session(heads: Heads) -> Rows:
+    order = heads.by_time
+    same = heads.session[order][1:] == heads.session[order][:-1]
+    return order[1:][same], order[:-1][same]
+
+
+def _in_kind(heads: Heads, codes: Int64s) -> Rows:
+    order = np.lexsort((np.arange(len(heads)), codes, heads.stream))
+    same = (heads.stream[order][1:] == heads.stream[order][:-1]) & (codes[order][1:] == codes[order][:-1])
+    return order[1:][same], order[:-1][same]
 
 
 def _grown(header: _Header, lowest: int, order: Order, fits: Any) -> tuple[int, int]:
@@ -123,33 +158,39 @@ def _grown(header: _Header, lowest: int, order: Order, fits: Any) -> tuple[int, 
     return first, last
 
 
-def _sequences(header: _Header) -> None:
+def _sequences(header: _Header, follows: Rows, least: float, where: str) -> None:
+    """Numbers that are one more from row to row. where: of what, in words."""
     heads = header.heads
-    streams = int(heads.stream.max()) + 1
+    if len(follows[0]) < 8:
+        return
     for column in range(header.end):
-        if not header.free(column) or heads.distinct[column] < 4 or _successions(heads, column, 1, "big") < _NUMBERED:
+        if not header.free(column) or heads.distinct[column] < 4:
             continue
-        scores: dict[Order, tuple[int, int]] = {}
+        if _successions(follows, heads.number(column, 1, "big"), 8) < least:
+            continue
+        widths: dict[Order, int] = {}
         for order in _ORDERS:
-            width = 1
+            widths[order] = 1
             for size in (2, 3, 4):
                 at = column - size + 1 if order == "big" else column
-                inside = [c for c in range(at, at + size) if c != column]
-                if not all(header.free(c) for c in inside) or _successions(heads, at, size, order) < _NUMBERED:
+                if not all(header.free(c) for c in range(at, at + size) if c != column):
+                    break
+                if not _carries(follows, heads.number(at, size, order), size):
                     break
                 if heads.distinct[at if order == "big" else at + size - 1] > 1:
-                    width = size
-            scores[order] = (column - width + 1 if order == "big" else column), width
-        order = max(_ORDERS, key=lambda order: scores[order][1])
-        if scores["big"][1] == scores["little"][1]:
+                    widths[order] = size
+        order = max(_ORDERS, key=lambda order: widths[order])
+        if widths["big"] == widths["little"]:
             order = _by_zeros(header, column)
         else:
             header.votes[order] += 3
-        first, width = scores[order]
-        at, size = header.widened(first, first + width - 1, order)
-        evidence = f"one more with each frame of its direction, in all {streams} directions"
+        first = column - widths[order] + 1 if order == "big" else column
+        at, size = header.widened(first, first + widths[order] - 1, order)
+        evidence = f"one more with each frame {where}, in {len(follows[0])} steps"
         header.put("sequence", at, size, "sequence", 0.97, evidence, order=order)
-        _acknowledged(header, heads.number(at, size, order), order)
+        if where == _OF_DIRECTION:
+            _acknowledged(header, heads.number(at, size, order), order)
+        return
 
 
 def _acknowledged(header: _Header, numbers: Int64s, order: Order) -> None:
@@ -221,7 +262,11 @@ def _answered(header: _Header, of_client: bool) -> tuple[int, list[tuple[int, in
     best = max(usable, key=lambda column: (len(pairs[column]) - asked[column] // 2, -column), default=-1)
     if best < 0 or len(pairs[best]) < 4 or len(pairs[best]) < 0.7 * asked[best]:
         return -1, []
-    if len(np.unique(heads.cells[[row for row, _ in pairs[best]], best])) < 3:
+    side = np.flatnonzero((heads.of_client == of_client) & (heads.cells[:, best] != 0))
+    different = len(np.unique(heads.session[side] * 256 + heads.cells[side, best]))
+    most = sum(min(int(count), 256) for count in np.unique(heads.session[side], return_counts=True)[1])
+    # Numbers of requests do not come again soon; those of kinds of messages do.
+    if different < 3 or different < 0.6 * most:
         return -1, []
     return best, pairs[best]
 
@@ -279,9 +324,11 @@ def _kinds(header: _Header) -> list[int]:
     direction = heads.of_client.astype(np.int64)
     sizes = np.unique(np.minimum(heads.size, 60_000), return_inverse=True)[1].astype(np.int64)
 
+    targets = [sizes, *(heads.cells[:, column].astype(np.int64) for column in _telling(header))]
+
     def told(codes: Int64s) -> float:
-        """Bits of what follows the header that such a grouping leaves open."""
-        return _left_open(codes, sizes)
+        """Bits of sizes and of all that has few values that such a grouping leaves open."""
+        return sum(_left_open(codes, target) for target in targets)
 
     chosen: list[int] = []
     codes = direction
@@ -292,13 +339,21 @@ def _kinds(header: _Header) -> list[int]:
         joined = {c: np.unique(codes * 256 + heads.cells[:, c], return_inverse=True)[1].astype(np.int64) for c in rest}
         # A column that the others follow from; else, the one that leaves least open.
         following = {c: sum(_follows(joined[c], heads.cells[:, o].astype(np.int64)) for o in rest) for c in rest}
-        best = max(rest, key=lambda c: (following[c], -told(joined[c]), -c))
-        if chosen and told(joined[best]) > 0.98 * told(codes) - 4.0:
-            few.remove(best)
-            continue
+        left = {c: told(joined[c]) for c in rest}
+        best = min(rest, key=lambda c: (-following[c] if not chosen else 0, left[c], c))
+        if left[best] > told(codes) - _TELLS * len(targets):
+            break
         chosen.append(best)
         codes = joined[best]
     return sorted(chosen)
+
+
+def _telling(header: _Header) -> list[int]:
+    """Columns that kinds of messages should tell: of few values, in the header or behind it."""
+    heads = header.heads
+    return [
+        c for c in range(heads.width) if not header.taken[c] and 1 < heads.distinct[c] <= 24 and not heads.of_session[c]
+    ]
 
 
 def _left_open(codes: Int64s, sizes: Int64s) -> float:
@@ -351,9 +406,10 @@ def _end(header: _Header, codes: Int64s, trailer: int) -> tuple[int, str | None]
     most = min(heads.shortest - trailer, heads.width)
     sure = (found for found in header.fields if found["role"] != "enum" and found["at"] >= 0)
     least = max(framing.at + framing.size, *(found["at"] + found["size"] for found in sure))
-    counted = framing.add - trailer
-    if framing.unit == 1 and framing.add and framing.add != framing.at + framing.size and least <= counted <= most:
-        return counted, None
+    counted = [size for size in (framing.add - trailer, framing.add) if least <= size <= most]
+    if framing.unit == 1 and framing.add != framing.at + framing.size and counted:
+        # A length that counts the body, and the trailer or not: a message without a body tells.
+        return (most if most in counted else counted[0]), None
     if least >= most:
         return most, None
     least_rows = heads.size == heads.shortest
@@ -408,12 +464,11 @@ def _nature(header: _Header, codes: Int64s, column: int) -> str:
 
 
 def _flags(header: _Header, first: int, last: int) -> None:
-    """Each byte is one of its own, but where zeros stand in front of it at an even place: then two are one."""
+    """Each byte is one of its own, but where they vary side by side at an even place: then two are one."""
     evidence = "follows from which message it is"
     column = first
     while column <= last:
-        two = column % 2 == 0 and column < last
-        at, size = (column, 2) if two else header.widened(column, column, header.order or "big", widest=2)
+        at, size = column, 2 if column % 2 == 0 and column < last else 1
         name = "flags" if not any(found["name"] == "flags" for found in header.fields) else f"flags_{column}"
         header.put(name, at, size, "enum", 0.85, evidence)
         column = at + size
@@ -451,7 +506,9 @@ def find_header(heads: Heads, framing: Framing, checksums: Sequence[Field] = (),
 def _numbers(header: _Header) -> Field | None:
     """What numbers frames, clocks, and the transaction, which is given back."""
     heads = header.heads
-    _sequences(header)
+    _sequences(header, _in_direction(heads), _NUMBERED, _OF_DIRECTION)
+    # Frames of both sides that pass one another were captured in another order than they were numbered in.
+    _sequences(header, _in_session(heads), 0.75, "of its session")
     while (clock := find_clock(heads, header.end, header.free, header.order)) is not None:
         header.votes[clock.order] += 3
         header.put("time", clock.at, clock.size, "timestamp", 0.9, clock.evidence(), order=clock.order)
@@ -465,6 +522,7 @@ def _messages(header: _Header, transaction: Field | None) -> tuple[Int64s, Int64
     codes = heads.of_client.astype(np.int64)
     for column in columns:
         codes = np.unique(codes * 256 + heads.cells[:, column], return_inverse=True)[1].astype(np.int64)
+    _sequences(header, _in_kind(heads, codes), _NUMBERED, "of its kind")
     columns = _with_groups(header, columns, codes, transaction)
     numbers = np.zeros(len(heads), np.int64)
     parts = _message_ids(header, columns)
@@ -514,3 +572,4 @@ def _enumerations(header: _Header, codes: Int64s) -> None:
 
 
 _ORDERS: tuple[Order, Order] = ("big", "little")
+_OF_DIRECTION = "of its direction"
