@@ -2,7 +2,8 @@
 
 - `frames`: what all steps work on: frames, cut out of streams.
 - `framing`, `cutting`: where a length lies and what it counts; frames cut out by it, also behind holes.
-- `heads`, `header`: frames' beginnings as a table; the header's fields. `clocks`, `checksums`: device times, and sums.
+- `heads`, `columns`, `header`: frames' beginnings as a table, and the fields of the header. `numbering`, `clocks`,
+  `checksums`: of it, what numbers frames, device times, and sums.
 - `kinds`: which message is which.
 - `inference`: the whole way, from streams to a layout.
 - `bodies`: what is in the body of a message: fields, records, elements, from all bodies of its kind.

@@ -10,7 +10,7 @@ import numpy as np
 from loadgen.infer.framing import Order
 from loadgen.infer.heads import Bools, Heads, Int64s
 
-__all__ = ["Clock", "find_clock"]
+__all__ = ["Clock", "find_clock", "find_fraction"]
 
 SECOND_NS = 1_000_000_000
 _ORDERS: tuple[Order, Order] = ("big", "little")
@@ -26,7 +26,7 @@ class Clock:
     at: int
     size: int
     order: Order
-    unit: str  # s, ms, us, ns; s+us, s+ns, s+frac: seconds, and parts of one behind them
+    unit: str  # s, ms, us or ns
     epoch: bool  # since 1970; else since something else
 
     def evidence(self) -> str:
@@ -56,21 +56,31 @@ def _clock(heads: Heads, at: int, size: int, order: Order) -> Clock | None:
     if heads.distinct[lowest] < 3 or heads.distinct[top] > 4:
         return None
     values = heads.number(at, size, order)
-    if size == 8:
-        seconds = heads.number(at, 4, order)
-        parts = heads.number(at + 4, 4, order)
-        if _goes_with(heads, seconds, SECOND_NS, slack=2 * SECOND_NS):
-            for unit, whole in _PARTS:
-                if parts.max() < whole and parts.max() > whole // 4:
-                    ns = seconds * SECOND_NS + (parts.astype(np.float64) * (SECOND_NS / whole)).astype(np.int64)
-                    if _goes_with(heads, ns, 1, slack=SECOND_NS // 4):
-                        return Clock(at, 8, order, unit, _is_epoch(heads, seconds, SECOND_NS))
     for unit, unit_ns in _UNITS:
         if size == 4 and unit == "ns":
             continue
         slack = max(SECOND_NS // 4, 2 * unit_ns)
         if _goes_with(heads, values, unit_ns, slack):
             return Clock(at, size, order, unit, _is_epoch(heads, values, unit_ns))
+    return None
+
+
+def find_fraction(heads: Heads, clock: Clock, end: int, free: Callable[[int], bool]) -> tuple[int, Order, str] | None:
+    """Of a clock of whole seconds, the field with the parts of one: (at, order, unit)."""
+    if clock.unit != "s":
+        return None
+    seconds = heads.number(clock.at, clock.size, clock.order)
+    places = sorted(range(end - 3), key=lambda at: (at != clock.at + clock.size, at))
+    for at in places:
+        if not all(free(column) for column in range(at, at + 4)):
+            continue
+        for order in sorted(_ORDERS, key=lambda order: order != clock.order):
+            parts = heads.number(at, 4, order)
+            for unit, whole in _PARTS:
+                if whole // 4 < parts.max() < whole and len(np.unique(parts)) * 2 > len(parts):
+                    ns = seconds * SECOND_NS + (parts.astype(np.float64) * (SECOND_NS / whole)).astype(np.int64)
+                    if _goes_with(heads, ns, 1, slack=SECOND_NS // 4):
+                        return at, order, unit
     return None
 
 

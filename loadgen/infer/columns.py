@@ -1,0 +1,113 @@
+"""The columns of headers: which are explained, and by what; how wide a number is of which some bytes never vary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from loadgen.infer.framing import Framing, Order
+from loadgen.infer.heads import Heads, Int64s
+
+__all__ = ["ORDERS", "Columns", "Field", "follows_from"]
+
+Field = dict[str, Any]
+ORDERS: tuple[Order, Order] = ("big", "little")
+# Numbers that are longer than a byte lie at even places, in most layouts.
+_NUMBERS = frozenset({"length", "transaction", "sequence", "timestamp"})
+
+
+class Columns:
+    """Which columns are explained, and by what."""
+
+    def __init__(
+        self,
+        heads: Heads,
+        framing: Framing,
+        checksums: Iterable[Field],
+        end: int,
+        order: Order | None = None,
+        *,
+        packed: bool = False,
+    ) -> None:
+        self.order = order  # None: not known yet
+        self.packed = packed  # numbers lie anywhere
+        self.votes: Counter[Order] = Counter()
+        self.heads, self.framing = heads, framing
+        self.end = min(end, heads.width)  # no header is longer
+        behind = framing.add - framing.at
+        if framing.unit == 1 and behind > framing.size and behind not in (1, 2, 4):
+            # The length counts the body alone, or body and trailer.
+            self.end = min(self.end, framing.add)
+        self.fields: list[Field] = []
+        self.taken = [False] * heads.width
+        for found in checksums:
+            self.put(**found)
+        # The bytes of the length that vary; how wide it is, is said when the rest is known.
+        self.length = range(framing.at, framing.at + framing.size)
+        for column in self.length:
+            if column < heads.width:
+                self.taken[column] = True
+
+    def put(self, name: str, at: int, size: int, role: str, confidence: float, evidence: str, **more: Any) -> Field:
+        kind = f"u{8 * size}" if size in (1, 2, 4, 8) else "bytes"
+        found: Field = {"name": name, "at": at, "size": size, "role": role, "type": kind}
+        found |= {"confidence": round(confidence, 2), "evidence": evidence} | more
+        self.fields.append(found)
+        for column in range(at, at + size):
+            if column < len(self.taken):
+                self.taken[column] = True
+        varying = sum(self.heads.distinct[column] > 1 for column in range(at, min(at + size, self.heads.width)))
+        if role in _NUMBERS and varying > 1 and at % min(size, 4):
+            self.packed = True
+        return found
+
+    def free(self, column: int) -> bool:
+        return 0 <= column < self.end and not self.taken[column]
+
+    def widened(self, first: int, last: int, order: Order, widest: int = 8) -> tuple[int, int]:
+        """A field of 1, 2, 4 or 8 bytes around the columns from first to last that vary: (at, size).
+
+        Zeros where its high bytes would be belong to it where it is aligned then, or where nothing is.
+        """
+        need = last - first + 1
+        best: tuple[int, int] | None = None
+        for size in (1, 2, 4, 8):
+            at = first if order == "little" else last - size + 1
+            inside = range(at, at + size)
+            if size < need or at < 0:
+                continue
+            extra = [column for column in inside if not first <= column <= last]
+            if not all(self.free(column) for column in extra):
+                break
+            zero = all(self.heads.is_zero(column) for column in extra)
+            if best is None:
+                # Bytes that are missing to a width must be there, whatever is in them.
+                if not extra or zero or all(self.heads.distinct[column] < 3 for column in extra):
+                    best = at, size
+            elif zero and size <= widest and (self.packed or at % min(size, 4) == 0):
+                best = at, size
+        return best or (first, need)
+
+    def by_zeros(self, column: int) -> Order:
+        """The layout's byte order; where that is not known yet, that in which zeros beside a lowest byte are high."""
+        if self.order is not None:
+            return self.order
+        before = self.free(column - 1) and self.heads.is_zero(column - 1)
+        behind = self.free(column + 1) and self.heads.is_zero(column + 1)
+        order: Order = "little" if behind and not before else "big"
+        if before and behind:
+            # The lowest byte of a little-endian number that is aligned lies at an even place, of others at an odd one.
+            order = "big" if column % 2 else "little"
+        self.votes[order] += before or behind
+        return order
+
+
+def follows_from(codes: Int64s, other: Int64s) -> bool:
+    """Whether the second is the same wherever the first is; but for one frame in a thousand."""
+    pairs, counts = np.unique(codes * 65536 + other, return_counts=True)
+    most = np.zeros(int(codes.max()) + 1, np.int64)
+    np.maximum.at(most, pairs // 65536, counts)
+    return int(most.sum()) >= 0.999 * len(codes)

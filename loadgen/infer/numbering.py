@@ -1,0 +1,223 @@
+"""What numbers frames: transactions, which answers have of what was asked, and sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from loadgen.infer.columns import ORDERS, Columns, Field
+from loadgen.infer.framing import Order
+from loadgen.infer.heads import Heads, Int64s
+
+__all__ = [
+    "NUMBERED",
+    "OF_DIRECTION",
+    "Rows",
+    "find_sequence",
+    "find_transaction",
+    "in_direction",
+    "in_kind",
+    "in_session",
+    "is_of_kind",
+]
+
+# Rows, and for each of them another.
+Rows = tuple[Int64s, Int64s]
+
+# Behind a request, an answer comes within this.
+_ANSWERED_NS = 10_000_000_000
+NUMBERED = 0.95
+OF_DIRECTION = "of its direction"
+
+
+def _successions(follows: Rows, values: Int64s, bits: int) -> float:
+    """Share of rows whose number is one more than that of the row before it. follows: the rows, and those before."""
+    rows, before = follows
+    if not len(rows):
+        return 0.0
+    return float((((values[rows] - values[before]) & ((1 << bits) - 1)) == 1).mean())
+
+
+def _carries(follows: Rows, values: Int64s, size: int) -> bool:
+    """Whether the highest of several bytes goes on where those below it wrap, and stays where they do not."""
+    rows, before = follows
+    low = (1 << 8 * (size - 1)) - 1
+    next_one = ((values[rows] - values[before]) & low) == 1
+    wraps = next_one & ((values[rows] & low) == 0)
+    right = ((values[rows] - values[before]) & (1 << 8 * size) - 1) == 1
+    stays = right[next_one & ~wraps]
+    return bool(stays.mean() > 0.995 if len(stays) else True) and bool(
+        right[wraps].mean() > 0.75 if wraps.any() else True
+    )
+
+
+def in_direction(heads: Heads) -> Rows:
+    rows = np.flatnonzero(heads.follows)
+    return rows, rows - 1
+
+
+def in_session(heads: Heads) -> Rows:
+    order = heads.by_time
+    same = heads.session[order][1:] == heads.session[order][:-1]
+    return order[1:][same], order[:-1][same]
+
+
+def in_kind(heads: Heads, codes: Int64s) -> Rows:
+    order = np.lexsort((np.arange(len(heads)), codes, heads.stream))
+    same = (heads.stream[order][1:] == heads.stream[order][:-1]) & (codes[order][1:] == codes[order][:-1])
+    return order[1:][same], order[:-1][same]
+
+
+def _grown(columns: Columns, lowest: int, order: Order, fits: Any) -> tuple[int, int]:
+    """First and last column of a number whose lowest byte is known: it goes on where `fits` says so and bytes vary."""
+    heads = columns.heads
+    first = last = lowest
+    step = -1 if order == "big" else 1
+    for count in range(2, 9):
+        column = lowest + step * (count - 1)
+        if not columns.free(column) or heads.distinct[column] < 2 or (heads.of_session[column] and not fits(column)):
+            break
+        at = min(lowest, column)
+        if not fits(column) or at < 0:
+            break
+        first, last = min(first, column), max(last, column)
+    return first, last
+
+
+def find_sequence(columns: Columns, follows: Rows, least: float, where: str) -> None:
+    """Numbers that are one more from row to row. where: of what, in words."""
+    heads = columns.heads
+    if len(follows[0]) < 8:
+        return
+    for column in range(columns.end):
+        if not columns.free(column) or heads.distinct[column] < 4:
+            continue
+        if _successions(follows, heads.number(column, 1, "big"), 8) < least:
+            continue
+        widths: dict[Order, int] = {}
+        for order in ORDERS:
+            widths[order] = 1
+            for size in (2, 3, 4):
+                at = column - size + 1 if order == "big" else column
+                if not all(columns.free(c) for c in range(at, at + size) if c != column):
+                    break
+                if not _carries(follows, heads.number(at, size, order), size):
+                    break
+                if heads.distinct[at if order == "big" else at + size - 1] > 1:
+                    widths[order] = size
+        order = max(ORDERS, key=lambda order: widths[order])
+        if widths["big"] == widths["little"]:
+            order = columns.by_zeros(column)
+        else:
+            columns.votes[order] += 3
+        first = column - widths[order] + 1 if order == "big" else column
+        at, size = columns.widened(first, first + widths[order] - 1, order)
+        evidence = f"one more with each frame {where}, in {len(follows[0])} steps"
+        columns.put("sequence", at, size, "sequence", 0.97, evidence, order=order)
+        if where == OF_DIRECTION:
+            _acknowledged(columns, heads.number(at, size, order), order)
+        return
+
+
+def _acknowledged(columns: Columns, numbers: Int64s, order: Order) -> None:
+    """A field that says the number of the last frame of the other side."""
+    heads = columns.heads
+    expected = np.full(len(heads), -1, np.int64)
+    for rows in heads.dialogues():
+        last = {True: -1, False: -1}
+        for row in rows.tolist():
+            side = bool(heads.of_client[row])
+            expected[row] = last[not side]
+            last[side] = int(numbers[row])
+    known = expected >= 0
+    if known.sum() < 8:
+        return
+    for column in range(columns.end):
+        if not columns.free(column) or heads.distinct[column] < 3:
+            continue
+        away = (heads.cells[known, column].astype(np.int64) - expected[known]) & 0xFF
+        # What was under way when a frame was sent was not seen by its sender.
+        if max(float(np.isin(away, near).mean()) for near in ((0, 255, 254), (1, 0, 255))) < NUMBERED:
+            continue
+        first, end = _grown(columns, column, order, lambda _: True)
+        at, size = columns.widened(first, end, order)
+        evidence = "the number of the last frame of the other side"
+        columns.put("acknowledged", at, size, "sequence", 0.9, evidence, order=order)
+        return
+
+
+def _answered(columns: Columns, of_client: bool) -> tuple[int, list[tuple[int, int]]]:
+    """The column in which most answers have what the question had: (column, pairs of rows); -1: none has."""
+    heads = columns.heads
+    usable = [c for c in range(columns.end) if columns.free(c) and heads.distinct[c] > 2 and not heads.of_session[c]]
+    pairs: dict[int, list[tuple[int, int]]] = {column: [] for column in usable}
+    asked = dict.fromkeys(usable, 0)
+    for rows in heads.dialogues():
+        sides = heads.of_client[rows] == of_client
+        for place in np.flatnonzero(sides)[:200].tolist():
+            row = int(rows[place])
+            later = rows[place + 1 : place + 40]
+            later = later[(heads.of_client[later] != of_client) & (heads.ns[later] <= heads.ns[row] + _ANSWERED_NS)]
+            earlier = rows[max(0, place - 40) : place]
+            if not len(later):
+                continue
+            for column in usable:
+                value = heads.cells[row, column]
+                near = heads.cells[earlier, column]
+                # A number that was there before answers nothing.
+                if value == 0 or (len(near) and (near == value).any()):
+                    continue
+                asked[column] += 1
+                hits = np.flatnonzero(heads.cells[later, column] == value)
+                if len(hits):
+                    pairs[column].append((row, int(later[hits[0]])))
+    best = max(usable, key=lambda column: (len(pairs[column]) - asked[column] // 2, -column), default=-1)
+    if best < 0 or len(pairs[best]) < 4 or len(pairs[best]) < 0.7 * asked[best]:
+        return -1, []
+    side = np.flatnonzero((heads.of_client == of_client) & (heads.cells[:, best] != 0))
+    different = len(np.unique(heads.session[side] * 256 + heads.cells[side, best]))
+    most = sum(min(int(count), 256) for count in np.unique(heads.session[side], return_counts=True)[1])
+    # Numbers of requests do not come again soon; those of kinds of messages do.
+    if different < 3 or different < 0.6 * most:
+        return -1, []
+    return best, pairs[best]
+
+
+def find_transaction(columns: Columns) -> Field | None:
+    heads = columns.heads
+    column, pairs = max((_answered(columns, side) for side in (True, False)), key=lambda row: len(row[1]))
+    if column < 0:
+        return None
+    asking, answering = ([pair[side] for pair in pairs] for side in (0, 1))
+
+    def same(other: int) -> bool:
+        return float((heads.cells[asking, other] == heads.cells[answering, other]).mean()) > NUMBERED
+
+    first = last = column
+    while columns.free(first - 1) and heads.distinct[first - 1] > 1 and same(first - 1) and last - first < 7:
+        first -= 1
+    while columns.free(last + 1) and heads.distinct[last + 1] > 1 and same(last + 1) and last - first < 7:
+        last += 1
+    while last > first and heads.of_session[first]:
+        first += 1
+    while last > first and heads.of_session[last]:
+        last -= 1
+    # The lowest byte has most values.
+    low, high = heads.distinct[last], heads.distinct[first]
+    order: Order = columns.by_zeros(column) if first == last else "big" if low >= high else "little"
+    columns.votes[order] += 3 * (first < last)
+    at, size = columns.widened(first, last, order)
+    evidence = f"answers have what the question had, in {len(pairs)} pairs"
+    confidence = min(0.98, len(pairs) / (len(pairs) + 2.0))
+    return columns.put("transaction", at, size, "transaction", confidence, evidence, order=order)
+
+
+def is_of_kind(columns: Columns, found: Field, codes: Int64s) -> bool:
+    """Whether what answers have of questions is no more than that each kind of frames is numbered."""
+    heads = columns.heads
+    rows, before = in_kind(heads, codes)
+    values = heads.number(found["at"], found["size"], found.get("order", "big"))
+    notices = ~np.isin(codes, np.unique(codes[heads.of_client])) & (np.bincount(codes)[codes] > 8)
+    several = len(np.unique(codes[notices])) > 1
+    return several and _successions((rows, before), values, 8 * found["size"]) >= NUMBERED
