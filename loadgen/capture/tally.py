@@ -50,7 +50,36 @@ class Tally:
 
     differing: list[Differing] = field(default_factory=list)  # the first hundred
 
+    def left_out(self) -> list[str]:
+        """In words, what of the capture its conversations do not show; empty: nothing."""
+        said = []
+        if self.cut_at is not None:
+            said.append(f"the file ends within the block or packet at byte {self.cut_at:,}")
+        packets = {
+            **{f"of link type {link}": count for link, count in sorted(self.other_links.items())},
+            "not IP": self.not_ip,
+            "not TCP": self.not_tcp,
+            "malformed": self.malformed,
+            "cut within their headers": self.headers_cut,
+            "fragments of datagrams that are not whole": self.fragments_lost,
+            "of numbers far from their stream": self.strays,
+            "behind the end of their stream": self.ended,
+        }
+        if counted := _counted(packets):
+            said.append(f"packets left out: {counted}")
+        others = {
+            "bytes missing, in holes": self.missing,
+            "packets of which the snapshot length cut data": self.cut,
+            "segments that have another copy with other bytes": self.copies_differ,
+            "conversations given up, because there were too many at once": self.evicted,
+        }
+        return said + [f"{what}: {count:,}" for what, count in others.items() if count]
+
     def differs(self, found: Differing) -> None:
         self.copies_differ += 1
         if len(self.differing) < _MOST_PLACES:
             self.differing.append(found)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)

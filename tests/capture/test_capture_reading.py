@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from dataclasses import fields
 
 import pytest
 from capture_samples import Blocks, Talk, pcap, timed
@@ -10,6 +12,7 @@ from capture_samples import Blocks, Talk, pcap, timed
 from loadgen.capture.events import Closed, Data, How, Opened
 from loadgen.capture.reading import events_of, secrets_of
 from loadgen.capture.streams import collect
+from loadgen.capture.tally import Tally
 from loadgen.capture.writing import TunnelWriter, file_header
 from loadgen.errors import InputError
 
@@ -74,3 +77,24 @@ def test_secrets_are_found_wherever_they_lie() -> None:
 def test_what_is_wrong_is_told_of_the_file_that_it_is_in() -> None:
     with pytest.raises(InputError, match=r"^tunnel\.pcap: expected a capture, pcap or pcapng, found an empty file$"):
         list(events_of([], name="tunnel.pcap"))
+
+
+def test_what_was_left_out_in_words() -> None:
+    assert Tally(packets=9, segments=9, conversations=2, blocks=3).left_out() == []
+    counts = Counter({127: 1200, 9: 1})
+    full = Tally(cut_at=123_456, other_links=counts, not_ip=1, not_tcp=2, strays=3, missing=4000, evicted=5)
+    assert full.left_out() == [
+        "the file ends within the block or packet at byte 123,456",
+        "packets left out: 1 of link type 9, 1,200 of link type 127, 1 not IP, 2 not TCP, "
+        "3 of numbers far from their stream",
+        "bytes missing, in holes: 4,000",
+        "conversations given up, because there were too many at once: 5",
+    ]
+
+
+def test_every_count_of_what_was_left_out_is_told() -> None:
+    others = {"packets", "segments", "conversations", "blocks", "differing"}
+    for field in fields(Tally):
+        if field.name not in others:
+            value: object = Counter({127: 1}) if field.name == "other_links" else 77
+            assert len(Tally(**{field.name: value}).left_out()) == 1, field.name  # type: ignore[arg-type]
