@@ -17,6 +17,7 @@ from loadgen.cli.check import check
 from loadgen.cli.compare import compare
 from loadgen.cli.export import export
 from loadgen.cli.identity import identity
+from loadgen.cli.infer import infer
 from loadgen.cli.locust_worker import locust_worker
 from loadgen.cli.metrics import metrics
 from loadgen.cli.plan import plan
@@ -53,6 +54,7 @@ cli.add_command(identity)
 cli.add_command(profile)
 cli.add_command(check)
 cli.add_command(record)
+cli.add_command(infer)
 cli.add_command(schema)
 
 

@@ -1,4 +1,4 @@
-"""What a command does, as functions of typed values. `run`, `capacity`, `compare`, `record` are the public Python API.
+"""What a command does, as functions of typed values. `run`, `capacity`, `compare`, `record`, `infer`: the public API.
 
 They print nothing and end nothing: what came of it is returned, what was wrong with the input is raised. Importing
 them is light; they import what they need when they are called. docs/python.md has examples.
@@ -7,9 +7,9 @@ Behind them: `options` (what is asked for, as values; `replaying`: of a capture)
 that was read; `recorded`: with its capture); `runner`, `searcher` and `saved` do it, and `onlooker` is whoever is told
 meanwhile. Commands of the command line, from options to an exit code: `showing_run` (`loadgen run`), `showing_search`
 (`capacity`), `results` (`compare`, `export`), `pairing` (`ab`) with `target` (a command that is one), `inquiry`
-(`status`), `recorder` and `showing_record` (`record`); `watching` (a run as it goes on), `tracing` (its handshakes),
-`key_log` (the secrets of its tunnels), `identities` (that options name), `advice` (what to try next), `output` (what is
-printed).
+(`status`), `recorder` and `showing_record` (`record`), `inferrer` and
+`showing_inference` (`infer`); `watching` (a run as it goes on), `tracing` (its handshakes), `key_log` (the secrets of
+its tunnels), `identities` (that options name), `advice` (what to try next), `output` (what is printed).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from loadgen.errors import InputError, NotWritten, Problem
 
 if TYPE_CHECKING:
     from loadgen.capacity.result import CapacityResult
+    from loadgen.commands.inferrer import InferResult
     from loadgen.commands.recorder import RecordResult
     from loadgen.compare.result import Comparison
     from loadgen.measure.progress import Snapshot
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from loadgen.report.folder import ResultFolder
     from loadgen.results.result import RunResult
 
-__all__ = ["DimensionName", "capacity", "compare", "record", "run"]
+__all__ = ["DimensionName", "capacity", "compare", "infer", "record", "run"]
 
 DimensionName = Literal["handshake.per_s", "notify.per_s", "sessions", "stations", "scale", "speed"]
 
@@ -249,6 +250,34 @@ def record(
     return recorder.record(
         options, on_line=on_line, on_warning=on_warning, on_progress=on_progress, on_listening=on_listening
     )
+
+
+def infer(
+    captures: Sequence[str | PathLike[str]],
+    *,
+    hints: str | PathLike[str] | None = None,
+    port: int = 16113,
+    keylog: str | PathLike[str] | None = None,
+    name: str = "found",
+    on_line: Callable[[str], None] = _nothing,
+) -> InferResult:
+    """Find the layout of a device in captures of its sessions, as `loadgen infer` does. In any thread.
+
+    Args:
+        captures: pcap or pcapng, all of one device.
+        hints: a TOML file with what is known of them.
+        port: of the WLCs, where the beginning of a connection was not captured.
+        keylog: the secrets of their tunnels (NSS format), beside those that captures have inside.
+        name: of the profile.
+        on_line: told what is being done.
+
+    Raises:
+        InputError: something is not usable, or all sessions are encrypted and their keys are missing.
+    """
+    from loadgen.commands import inferrer
+
+    given = _texts("captures", [str(each) for each in captures] if not isinstance(captures, str) else captures)
+    return inferrer.infer(given, hints=hints, port=port, keylog=keylog, name=name, on_progress=on_line)
 
 
 def _source(

@@ -89,3 +89,20 @@ class RecordOptions(NamedTuple):
     files: int | None = None
     timeout: str = "10s"
     force: bool = False
+
+
+class InferOptions(NamedTuple):
+    """Of an inference.
+
+    Attributes:
+        out, as_json, report: files for the profile, the layout and the page; force: those that are there may go.
+    """
+
+    captures: tuple[Path, ...]
+    hints: Path | None
+    port: int
+    key_log: Path | None
+    out: Path
+    as_json: Path | None = None
+    report: Path | None = None
+    force: bool = False

@@ -44,12 +44,12 @@ def read_exchanges(path: Path, undecrypted: list[Undecrypted], key_log: Path | N
     """
     keys = TunnelKeys()
     if key_log is not None:
-        for chunk in _lines_of(key_log):
+        for chunk in lines_of(key_log):
             keys.add(chunk)
     name = str(path)
-    for secrets in secrets_of(_chunks_of(path), name=name):
+    for secrets in secrets_of(chunks_of(path), name=name):
         keys.add(secrets)
-    return collect(_bounded(decrypted(events_of(_chunks_of(path), name=name), keys, undecrypted), name))
+    return collect(_bounded(decrypted(events_of(chunks_of(path), name=name), keys, undecrypted), name))
 
 
 def _bounded(events: Iterable[Event], name: str) -> Iterator[Event]:
@@ -60,7 +60,7 @@ def _bounded(events: Iterable[Event], name: str) -> Iterator[Event]:
         yield event
 
 
-def _chunks_of(path: Path) -> Iterator[bytes]:
+def chunks_of(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
@@ -69,7 +69,7 @@ def _chunks_of(path: Path) -> Iterator[bytes]:
         raise InputError(Problem(str(path), "a capture", reason_of(error))) from error
 
 
-def _lines_of(path: Path) -> Iterator[bytes]:
+def lines_of(path: Path) -> Iterator[bytes]:
     """Whole lines, many at a time."""
     try:
         with path.open("rb") as file:

@@ -22,6 +22,7 @@ __all__ = [
     "ElementKind",
     "ElementLength",
     "ElementType",
+    "HowFound",
     "FrameSize",
     "LayoutDocument",
     "LayoutElements",
@@ -202,13 +203,47 @@ class LayoutMessage(_LayoutTable, frozen=True, rename={"sender": "from"}):
     sample: str = ""
 
 
+class HowFound(_LayoutTable, frozen=True):
+    """What came of inferring a layout: of all frames, and of those that nothing was inferred from.
+
+    Attributes:
+        captures: their names. sessions, frames: that were looked at; left_out: bytes that belong to no whole frame.
+        decoded: share of held-out frames that the layout reads from end to end. explained: share of their body bytes
+            with a role that is known; unexplained: what is without one by message, as shares of all body bytes.
+        dialogue: (sender, message) in the order of a session's beginning.
+        others: other ways to cut frames, that fit nearly as well. doubts: what would decide what is open.
+        contradicted: hints that the captures contradict. remarks: what was not looked at, and why.
+        unsaid: what the profile has no words for. guesses: places in it, and why what is there was taken.
+    """
+
+    captures: tuple[str, ...] = ()
+    sessions: int = 0
+    frames: int = 0
+    left_out: int = 0
+    decoded: float = 0.0
+    explained: float = 0.0
+    unexplained: dict[str, float] = {}
+    dialogue: tuple[tuple[str, str], ...] = ()
+    others: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    contradicted: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
+    guesses: dict[str, str] = {}
+
+
 class LayoutDocument(_LayoutTable, frozen=True):
+    """Attributes:
+    findings: how it was found, if it was.
+    """
+
     header: LayoutHeader
     messages: tuple[LayoutMessage, ...]
     format: Literal["layout-1"] = "layout-1"
     name: str = ""
     byte_order: Order = "big"
     trailer: LayoutTrailer = LayoutTrailer()
+    findings: HowFound | None = None
 
 
 def place_of(field: LayoutField) -> tuple[int, int]:

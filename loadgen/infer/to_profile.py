@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loadgen.infer.layout_document import LayoutDocument, LayoutField, LayoutMessage, place_of
-from loadgen.infer.to_profile_bodies import Bodies, Unsayable
+from loadgen.infer.to_profile_bodies import Bodies, Unsayable, why
 from loadgen.nmsp.catalogue import CATALOGUE, class_of
 from loadgen.nmsp.checksum import CHECKSUM_TYPES
 from loadgen.nmsp.profile_document import CLASSES, SIDES
@@ -40,13 +40,14 @@ class MadeProfile:
 
     Attributes:
         unsaid: place in the layout and why, of what the profile does not have.
-        guesses: place in the profile and what was guessed.
+        guesses: place in the profile and what was guessed. notes: the same of why a field is what it is.
         missing: without what there is no profile: then `table` is refused.
     """
 
     table: Table
     unsaid: list[str] = field(default_factory=list)
     guesses: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
 
@@ -54,7 +55,7 @@ def profile_of(layout: LayoutDocument, opening: Sequence[tuple[str, str]] | None
     """Args: opening: who says which message, in the order of a session's beginning; None: as messages are from."""
     made = MadeProfile({"name": layout.name or "found", "byte_order": layout.byte_order})
     _framing(layout, made)
-    bodies = Bodies(layout, made.unsaid, made.guesses)
+    bodies = Bodies(layout, made.unsaid, made.guesses, made.notes)
     messages: Table = {}
     opaque: Table = {}
     taken: set[int] = set()
@@ -71,8 +72,8 @@ def profile_of(layout: LayoutDocument, opening: Sequence[tuple[str, str]] | None
             try:
                 messages[message.name] = {"id": message.id, **bodies.message(message)}
                 continue
-            except Unsayable as why:
-                made.unsaid.append(f"{where}: {why}; as bytes")
+            except Unsayable as error:
+                made.unsaid.append(f"{where}: {error}; as bytes")
         opaque[_opaque_name(message.name)] = _opaque(message)
     made.table["messages"] = messages
     if bodies.records:
@@ -169,6 +170,8 @@ def _framing_field(
     if name == "transaction" and size == 1:
         made.unsaid.append(f"{where}: a transaction of one byte")
         return []
+    if field.evidence:
+        made.notes[f"{part}.{name}"] = why(field)
     return [{"name": name, "type": _CODES[size], "offset": at}]
 
 

@@ -24,7 +24,7 @@ from loadgen.nmsp.messages import Kind, StationsNotify
 from loadgen.nmsp.profile_check import Shape, shape_of
 from loadgen.nmsp.profile_document import MAX_NOTIFY_BYTES
 
-__all__ = ["Bodies", "Unsayable"]
+__all__ = ["Bodies", "Unsayable", "why"]
 
 Table = dict[str, Any]
 _KINDS = {kind.label: kind for kind in CATALOGUE}
@@ -42,9 +42,11 @@ class Bodies:
     records: tables of the records that the messages so far have.
     """
 
-    def __init__(self, layout: LayoutDocument, unsaid: list[str], guesses: dict[str, str]) -> None:
+    def __init__(
+        self, layout: LayoutDocument, unsaid: list[str], guesses: dict[str, str], notes: dict[str, str]
+    ) -> None:
         self._layout = layout
-        self._unsaid, self._guesses = unsaid, guesses
+        self._unsaid, self._guesses, self._notes = unsaid, guesses, notes
         self._align = layout.header.frame_size.unit
         self._in_header = {field.name for field in layout.header.fields} | {"readings", "frame_number"}
         self.records: Table = {}
@@ -93,13 +95,13 @@ class Bodies:
         left = [each for each in fields if each.name != counter]
         found: dict[str, tuple[LayoutField, str]] = {}
 
-        def take(name: str, among: Collection[LayoutField], why: str = "") -> bool:
+        def take(name: str, among: Collection[LayoutField], guess: str = "") -> bool:
             for each in among:
                 if (kind := wire_type_of(each, shape.types[name])) is not None and self._right_order(each):
                     found[name] = each, kind
                     left.remove(each)
-                    if why:
-                        self._guesses[f"{where}.{name}"] = why
+                    if guess:
+                        self._guesses[f"{where}.{name}"] = guess
                     return True
             return False
 
@@ -137,6 +139,8 @@ class Bodies:
             if id(each) in names:
                 name, kind = names[id(each)]
                 rows.append(_row(each, name, kind) | {"offset": at})
+                if each.evidence:
+                    self._notes[f"{where}.{name}"] = why(each)
             elif each.name == counter:
                 if size not in _CODES or not self._right_order(each):
                     raise Unsayable(f"its count {counter} has {size} bytes, or another byte order")
@@ -229,6 +233,8 @@ class Bodies:
             if id(each) in names:
                 name, kind = names[id(each)]
                 rows.append(_row(each, name, kind) | {"id": number})
+                if each.evidence:
+                    self._notes[f"{where}.{name}"] = why(each)
             else:
                 self._unsaid.append(f"{where}.elements.{each.name} ({each.role}): not sent, and skipped")
         repeated = shape.repeated is not None
@@ -246,6 +252,12 @@ class Bodies:
         if self._align > 1 and where.startswith("messages."):
             made["align"] = self._align
         return made | {"fields": rows}
+
+
+def why(field: LayoutField) -> str:
+    """The evidence, and how sure it is."""
+    sure = "" if field.confidence is None else f" ({field.confidence:.0%} sure)"
+    return f"{field.evidence}{sure}"
 
 
 def _row(field: LayoutField, name: str, kind: str) -> Table:

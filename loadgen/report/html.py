@@ -271,6 +271,11 @@ def _page(template: str, *, drawn: bool, **values: object) -> str:
     return environment().get_template(template).render(**values, **known)
 
 
+def page_of(template: str, **values: object) -> str:
+    """A page without charts."""
+    return _page(template, drawn=False, **values)
+
+
 def page_file(name: str) -> str:
     """A script or style sheet of the pages."""
     return resources.files("loadgen.report").joinpath("templates", name).read_text("utf-8")
