@@ -13,6 +13,7 @@ from loadgen.capture.events import Conversation, Data, Event
 from loadgen.capture.keylog import TunnelKeys
 from loadgen.capture.reading import SERVER_PORT, events_of, secrets_of
 from loadgen.capture.streams import Exchange, collect
+from loadgen.capture.tally import Tally
 from loadgen.capture.tls import Undecrypted, decrypted
 from loadgen.commands.recorded import chunks_of, lines_of
 from loadgen.errors import ExitCode, InputError, Problem
@@ -122,6 +123,7 @@ class _Reading:
         self.undecrypted: list[Undecrypted] = []
         self.total = 0
         self.stopped = False
+        self.left_out: list[str] = []
 
     def exchanges(self, paths: Sequence[Path]) -> list[Exchange]:
         found: list[Exchange] = []
@@ -133,11 +135,13 @@ class _Reading:
                     keys.add(lines)
             for secrets in secrets_of(chunks_of(path), name=str(path)):
                 keys.add(secrets)
-            events = decrypted(events_of(chunks_of(path), port=self._port, name=str(path)), keys, self.undecrypted)
-            for exchange in collect(self._bounded(events)):
+            tally = Tally()
+            captured = events_of(chunks_of(path), port=self._port, name=str(path), tally=tally)
+            for exchange in collect(self._bounded(decrypted(captured, keys, self.undecrypted))):
                 index = len(found)
                 exchange.conversation = _numbered(exchange.conversation, index)
                 found.append(exchange)
+            self.left_out += [f"{path.name}: {each}" for each in tally.left_out()]
         if not any(len(exchange.client) + len(exchange.server) for exchange in found) and self.undecrypted:
             named = [Problem(str(paths[0]), "tunnels with their keys", str(each)) for each in self.undecrypted]
             raise InputError(named[:_MOST_NAMED])
@@ -158,7 +162,7 @@ def _numbered(conversation: Conversation, index: int) -> Conversation:
 
 
 def _findings(paths: Sequence[Path], exchanges: Sequence[Exchange], reading: _Reading, found: Inference) -> HowFound:
-    remarks = [f"not decrypted: {each}" for each in reading.undecrypted[:_MOST_NAMED]]
+    remarks = [*reading.left_out, *(f"not decrypted: {each}" for each in reading.undecrypted[:_MOST_NAMED])]
     if len(reading.undecrypted) > _MOST_NAMED:
         remarks.append(f"not decrypted: {len(reading.undecrypted) - _MOST_NAMED:,} more")
     if reading.stopped:
