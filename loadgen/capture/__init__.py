@@ -12,6 +12,7 @@ From the file to the streams, a module a step; each takes what the one before gi
 - `keylog`, `tls`: of what was encrypted the plaintext, as the same events; with `tls_suites` (by number and name),
   `tls_records` (opened), `tls_hello` (what was agreed on), `tls_direction` (its records are found again behind a hole),
   `tls_resumed` (secrets of sessions that go on), `tls_connection`, and `tls_undecrypted` (what could not be, and why);
+- `anonymous`: other names for MACs, addresses and texts, one to one;
 - `streams`: events collected: the bytes of each direction, when each came, and where bytes are missing.
 
 Addresses are text, ports integers, times integer nanoseconds since the epoch, as the capture has them.

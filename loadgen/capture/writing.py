@@ -106,6 +106,10 @@ class TunnelWriter:
                 blocks.append(self._packet(not of_client, ns, _ACK, b""))
         return b"".join(blocks)
 
+    def skip(self, of_client: bool, size: int) -> None:
+        """So many bytes that one end said are not known: they are missing in the file, too."""
+        self._sequence[of_client] = (self._sequence[of_client] + size) % _MODULUS
+
     def close(self, of_client: bool, ns: int, how: How, comment: str = "") -> bytes:
         """How one end ended: after a reset, or the second end, the connection is over. What is over says no more.
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from loadgen.cli.arguments import loading, quiet_option
-from loadgen.commands.options import RecordOptions
+from loadgen.commands.options import AnonymizeOptions, RecordOptions
 from loadgen.errors import InputError, Problem
 
 _NEEDED = ("listen", "target", "identity", "out")
@@ -64,3 +64,30 @@ def record(context: click.Context, /, quiet: bool, **options: Any) -> int:
 
     options["strong_cipher"] = options["strong_cipher"] == "on"
     return record_tunnels(RecordOptions(**options), quiet=quiet)
+
+
+@record.command(short_help="Write a capture anew without MACs, addresses and texts.")
+@click.argument("source", metavar="IN", type=_FILE)
+@click.argument("out", metavar="OUT", type=_FILE)
+@click.option(
+    "--profile",
+    type=_FILE,
+    metavar="FILE",
+    help="How its messages lie: what they name is replaced.",
+)
+@click.option("--list", type=_FILE, metavar="FILE", help="MACs and addresses, a line each: replaced wherever they are.")
+@click.option("--key", type=_FILE, metavar="FILE", help="The same names again for the same key.  [default: a new one]")
+@click.option("--keep-unknown", is_flag=True, help="Keep what the profile does not know.  [default: zeros]")
+@click.option("--keylog", type=_FILE, metavar="FILE", help="Secrets of TLS (NSS format), beside those inside of IN.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def anonymize(**options: Any) -> int:
+    """Write the TCP connections of IN (pcap or pcapng) anew, with other names for who and what they are about.
+
+    The same MAC, address or text becomes the same other one everywhere, as long as before; who has an OUI, a prefix or
+    a beginning in common has one again. Packets are new ones, with the bytes that each end said: addresses and
+    checksums are right. What is encrypted and lacks keys is left out, and so are comments and secrets.
+    """
+    with loading():
+        from loadgen.commands.showing_anonymous import write_anonymous
+
+    return write_anonymous(AnonymizeOptions(**options))

@@ -56,6 +56,27 @@ class CapacityOptions(NamedTuple):
     key_log: Path | None = None
 
 
+class AnonymizeOptions(NamedTuple):
+    """Of a capture that is written anew without names.
+
+    Attributes:
+        profile: how its messages lie; list: file of MACs and addresses. One of them.
+        key: file by which names are made; None: a key that nobody learns, another one each time.
+        keep_unknown: what the profile does not know stays.
+        keylog: beside the secrets that the capture has inside.
+        force: a file that is there may go.
+    """
+
+    source: Path
+    out: Path
+    profile: Path | None = None
+    list: Path | None = None
+    key: Path | None = None
+    keep_unknown: bool = False
+    keylog: Path | None = None
+    force: bool = False
+
+
 class RecordOptions(NamedTuple):
     """Of a recording.
 

@@ -22,6 +22,7 @@ class OpaqueMessage:
         body: its bytes, before anything is filled in.
         every_ns: it is said again and again in a running session; 0: it is not.
         answers: the other side's opaque message to which it is the response; empty: it is none.
+        fills: what is filled in, and where.
         has_mac: the sender's MAC is filled in.
     """
 
@@ -32,9 +33,9 @@ class OpaqueMessage:
         self.every_ns = 0 if document.every is None else int(Duration.parse(document.every))
         self.answers = document.answers
         self.varies = document.varies
-        self._fills = Record(document.fields, len(self.body), order)
-        self.has_mac = "mac" in self._fills.names
-        self.has_transaction = "transaction" in self._fills.names
+        self.fills = Record(document.fields, len(self.body), order)
+        self.has_mac = "mac" in self.fills.names
+        self.has_transaction = "transaction" in self.fills.names
 
     def filled(self, transaction: int, mac: bytes, count: int, unix_ns: int, since_ns: int) -> bytes:
         """Its bytes as they are said now. Numbers that are too large for their place go round.
@@ -43,7 +44,7 @@ class OpaqueMessage:
             mac: of the sender. count: how often it was said before in this session.
             unix_ns, since_ns: the time, since 1970 and since the session began.
         """
-        fills, body = self._fills, bytearray(self.body)
+        fills, body = self.fills, bytearray(self.body)
         numbers = {**fills.constants, "transaction": transaction, "counter": count}
         for name in fills.names:
             at, width = fills.offsets[name], fills.widths[name]
