@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module may import its own room and rooms to its left.
 ROOMS = [
-    *("base", "nmsp", "identity", "capture", "infer", "scenario", "replay", "measure", "session", "world", "results"),
+    *("base", "nmsp", "identity", "capture", "infer", "scenario", "measure", "session", "replay", "world", "results"),
     *("compare", "transport"),
     *("status", "prepare", "drive", "run", "diagnosis", "relay", "capacity", "report", "commands"),
     *("distributed", "distributed.node", "distributed.master", "cli"),
@@ -39,7 +39,7 @@ BASE = {
     "transports",
 }
 SANS_IO = {
-    *("base", "nmsp", "identity", "capture", "infer", "scenario", "replay", "measure", "session", "world", "results"),
+    *("base", "nmsp", "identity", "capture", "infer", "scenario", "measure", "session", "replay", "world", "results"),
 }
 # Rooms that may know less than their place in the row allows.
 NARROW = {
@@ -48,7 +48,7 @@ NARROW = {
     "capture": {"base", "capture"},
     "infer": {"base", "nmsp", "capture", "infer"},
     "scenario": {"base", "nmsp", "scenario"},
-    "replay": {"base", "nmsp", "capture", "scenario", "replay"},
+    "replay": {"base", "nmsp", "capture", "scenario", "session", "replay"},
     "measure": {"base", "measure"},
     "session": {"base", "nmsp", "scenario", "measure", "session"},
     "world": {"base", "nmsp", "scenario", "session", "world"},

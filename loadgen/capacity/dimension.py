@@ -119,7 +119,7 @@ ABOUT = {
         LoadKind.NOTIFY,
         live=True,
         maximum=100,
-        achieved=None,
+        achieved="notify.received_per_s",
         prefixes=_RUNNING,
     ),
 }

@@ -16,7 +16,7 @@ from loadgen.commands.options import CapacityOptions, SourceOptions
     "--dimension",
     "dimensions",
     multiple=True,
-    type=click.Choice(["handshake.per_s", "notify.per_s", "sessions", "stations"]),
+    type=click.Choice(["handshake.per_s", "notify.per_s", "sessions", "stations", "scale", "speed"]),
     help="What to raise; repeatable. Default: handshakes and notifications, as far as our side makes them.",
 )
 @click.option(

@@ -7,10 +7,12 @@ from functools import partial
 from typing import Protocol
 
 from loadgen.nmsp.any_bulk import Ring, ring_of
+from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
+from loadgen.replay.answers import RecordedAnswers
 from loadgen.replay.macs import MacMap
-from loadgen.replay.recording import Tracks, mapped_macs
+from loadgen.replay.recording import Track, Tracks, mapped_macs
 from loadgen.replay.ring import ReplayRing, TrackTables
 from loadgen.scenario.plan import Plan
 from loadgen.session.directory import Directory, StationDirectory
@@ -53,14 +55,18 @@ class Controller:
 
 
 class ReplayController:
-    """One that says what was recorded."""
+    """One that says what was recorded. answers: to what was asked in the capture."""
 
-    __slots__ = ("frame_bytes", "number", "ring", "subscribers", "told")
+    __slots__ = ("answers", "frame_bytes", "number", "ring", "subscribers", "told")
 
-    def __init__(self, plan: Plan, profile: WireProfile, number: int, tables: TrackTables, macs: MacMap) -> None:
+    def __init__(
+        self, plan: Plan, profile: WireProfile, number: int, track: Track, tables: TrackTables, macs: MacMap
+    ) -> None:
         assert plan.replay is not None
         self.number = number
-        self.ring = ReplayRing(profile, tables, macs.of(plan.first + number))
+        own = macs.of(plan.first + number)
+        self.ring = ReplayRing(profile, tables, own)
+        self.answers = RecordedAnswers(Codec(profile), track, own)
         self.frame_bytes = float(tables.sizes.mean())
         self.subscribers = self.told = plan.replay.granted
 
@@ -83,5 +89,5 @@ def make_replayers(
         which = number % len(recording.tracks)
         if which not in tables:
             tables[which] = TrackTables(profile, recording.tracks[which], batch)
-        found.append(ReplayController(plan, profile, number, tables[which], mapping))
+        found.append(ReplayController(plan, profile, number, recording.tracks[which], tables[which], mapping))
     return found

@@ -15,6 +15,7 @@ from loadgen.drive.tls_wlc import WlcShard
 from loadgen.nmsp.bulk import MAX_WRITE_BYTES, Int64s
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.dialogue import Saying
+from loadgen.replay.answers import RecordedAnswers
 
 _KINDS = {kind.label: kind for kind in CATALOGUE}
 
@@ -34,8 +35,11 @@ class ReplayShard(WlcShard):
         self._series: dict[int, list[int]] = {}  # by row: how many of each series its session was sent
         return self._replayers
 
-    def directory_of(self, position: int) -> None:
-        """What is not answered as in the capture is not known."""
+    def directory_of(self, position: int) -> RecordedAnswers:
+        return self._replayers[position].answers
+
+    def recalling_of(self, position: int) -> RecordedAnswers:
+        return self._replayers[position].answers
 
     def _frames(
         self, link: WlcLink, done: int, wanted: int, sequence: int, due: int | Int64s, now: int

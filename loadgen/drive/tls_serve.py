@@ -18,7 +18,7 @@ from loadgen.drive.wlc_sessions import WlcSessions, was_refused
 from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import RateStage
-from loadgen.session.directory import Directory
+from loadgen.session.directory import Directory, Recalling
 from loadgen.session.wlc import NOTHING_GRANTED, WlcEndpoint
 
 # A close_notify of ours; a peer need not answer it.
@@ -152,11 +152,16 @@ class ServingShard(ListeningShard[WlcLinkT]):
         super().on_tunnel(link, now_ns)
         self.wlcs.shaken(now_ns - link.tls_started_ns)
         link.endpoint = WlcEndpoint(self._settings, link.started_ns, self.directory_of(link.number))
+        link.endpoint.recalling = self.recalling_of(link.number)
         self.wlcs.start(link.endpoint, link.number, now_ns)
         self.join(link)
 
     def directory_of(self, position: int) -> Directory | None:
         """What a WLC answers from when it is asked; None: it has no devices."""
+        return None
+
+    def recalling_of(self, position: int) -> Recalling | None:
+        """Who answers as it was answered before; None: nobody does."""
         return None
 
     def on_active(self, link: WlcLinkT, now_ns: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -16,11 +16,23 @@ from numpy.typing import NDArray
 
 from loadgen.capture.streams import Exchange
 from loadgen.errors import InputError, Problem
-from loadgen.nmsp.catalogue import NOTIFICATIONS
+from loadgen.nmsp.catalogue import CATALOGUE, NOTIFICATIONS
 from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.device_time import DeviceTime
 from loadgen.nmsp.dialogue import Dialogue
-from loadgen.nmsp.messages import STAMPS, Capability, Kind, Role, SubscribeRequest, SubscribeResponse
+from loadgen.nmsp.messages import (
+    STAMPS,
+    Capability,
+    DeviceRequest,
+    Kind,
+    Role,
+    SubscribeGroupsRequest,
+    SubscribeRequest,
+    SubscribeResponse,
+)
 from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.profile_document import FieldDocument
+from loadgen.nmsp.records import NO_MAC
 from loadgen.replay.frames import RecordedSession, Said, read_session_untrusted
 from loadgen.replay.macs import is_mapped
 from loadgen.replay.places import Placed, places_in
@@ -33,6 +45,13 @@ _AP_FIELDS = frozenset({"ap_mac", "from_ap", "to_ap"})
 _TOLD = (Kind.MEASUREMENT_NOTIFY, *NOTIFICATIONS)
 # Series that notifications are numbered in.
 MEASURED, SERVICE, UNNUMBERED = 0, 1, 2
+# What is answered as it was, if it was.
+_ASKED = frozenset(
+    {
+        *(Kind.MEASUREMENT_REQUEST, Kind.INFORMATION_REQUEST, Kind.STATISTICS_REQUEST, Kind.ON_DEMAND_REQUEST),
+        Kind.WIPS_CONFIG_REQUEST,
+    }
+)
 _LONE_PERIOD_NS = 1_000_000_000
 
 
@@ -62,6 +81,28 @@ class Times(msgspec.Struct, frozen=True):
     since_ns: bytes
 
 
+# The device of a request about any of its class, or about none.
+ANY_DEVICE = -1
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What was answered to a request of an MSE.
+
+    Attributes:
+        asked, kind: of request and response. subservice: -1: the request has none. device: rank of its MAC.
+        macs: where MACs are in the frame, and which of the recording's each is.
+        times: where times are, how much later than the message they are, and how they are told.
+    """
+
+    asked: int
+    subservice: int
+    device: int
+    kind: int
+    frame: bytes
+    macs: tuple[tuple[int, int], ...]
+    times: tuple[tuple[int, int, str, int, str, str], ...]
+
+
 class Track(msgspec.Struct, frozen=True):
     """What one recorded WLC said by itself in one session.
 
@@ -72,6 +113,8 @@ class Track(msgspec.Struct, frozen=True):
         sayings, said: names of what is no measurement, and of each frame its number in there (int16; -1: it is one).
         mac_at, mac: int64: where MACs are, and which of the recording's each is.
         first_transaction: of frames that are numbered in it; None: they stay as they are.
+        stations: ranks of measured stations, and a frame that tells of each.
+        answers: to what was asked in the session. groups: of access points, that were subscribed to in it.
     """
 
     label: str
@@ -85,6 +128,9 @@ class Track(msgspec.Struct, frozen=True):
     mac_at: bytes
     mac: bytes
     first_transaction: int | None
+    stations: tuple[tuple[int, int], ...]
+    answers: tuple[Answered, ...]
+    groups: tuple[str, ...]
 
 
 class Tracks(msgspec.Struct, frozen=True):
@@ -233,7 +279,7 @@ def _track(profile: WireProfile, session: RecordedSession, said: Sequence[Said],
     stamps: dict[tuple[str, str], Int64s] = {}
     times: dict[tuple[str, int, str, str], list[tuple[int, int, int]]] = {}
     mac_at, mac = [], []
-    sayings: dict[str, int] = {}
+    sayings, stations = dict[str, int](), dict[int, int]()
     names, series = np.full(len(said), -1, np.int16), np.zeros(len(said), np.uint8)
     for slot, (each, offset) in enumerate(zip(said, offsets.tolist(), strict=True)):
         if each.saying is not Kind.MEASUREMENT_NOTIFY:
@@ -248,6 +294,8 @@ def _track(profile: WireProfile, session: RecordedSession, said: Sequence[Said],
             if place.type == "mac":
                 mac_at.append(offset + place.at)
                 mac.append(macs.rank(place.name, each.frame[place.at : place.at + 6]))
+                if place.name == "station_mac" and series[slot] == MEASURED:
+                    stations.setdefault(mac[-1], slot)
             elif place.top and place.name in STAMPS:
                 at = stamps.setdefault((place.name, place.type), np.full(len(said), -1, np.int64))
                 at[slot] = offset + place.at
@@ -272,7 +320,59 @@ def _track(profile: WireProfile, session: RecordedSession, said: Sequence[Said],
         mac_at=np.array(mac_at, np.int64).tobytes(),
         mac=np.array(mac, np.int64).tobytes(),
         first_transaction=said[0].transaction if numbered else None,
+        stations=tuple(stations.items()),
+        answers=tuple(_answers(profile, session, macs)),
+        groups=tuple(dict.fromkeys(_groups(session))),
     )
+
+
+def _groups(session: RecordedSession) -> Iterator[str]:
+    for said in session.mse:
+        if isinstance(said.message, SubscribeGroupsRequest):
+            yield from (group.name for group in said.message.groups)
+
+
+def _answers(profile: WireProfile, session: RecordedSession, macs: _Macs) -> Iterator[Answered]:
+    """Each answer with the request before it that it is the response to: by its transaction, or else by the order."""
+    waiting: dict[tuple[Kind, int], list[Said]] = {}
+    spoken = sorted([*session.mse, *session.wlc], key=lambda said: said.ns)
+    for said in spoken:
+        if not isinstance(said.saying, Kind):
+            continue
+        number = said.transaction if profile.framing.has_transaction else 0
+        if said.saying in _ASKED:
+            waiting.setdefault((said.saying, number), []).append(said)
+            continue
+        for asked in CATALOGUE[said.saying].answers:
+            if asked in _ASKED and (found := waiting.get((asked, number))):
+                yield _answered(profile, session, macs, found.pop(0), said)
+                break
+
+
+def _answered(profile: WireProfile, session: RecordedSession, macs: _Macs, asked: Said, said: Said) -> Answered:
+    assert isinstance(asked.saying, Kind)
+    assert isinstance(said.saying, Kind)
+    subservice, device = -1, ANY_DEVICE
+    if isinstance(asked.message, DeviceRequest):
+        subservice, mac = asked.message.subservice, bytes(asked.message.device_mac)
+        device = ANY_DEVICE if mac == NO_MAC else macs.rank("device_mac", mac)
+    found = places_in(profile, profile.layouts[said.saying], said.frame)
+    places = [place for place in found if place.type == "mac"]
+    return Answered(
+        asked=asked.saying,
+        subservice=subservice,
+        device=device,
+        kind=said.saying,
+        frame=said.frame,
+        macs=tuple((place.at, macs.rank(place.name, said.frame[place.at : place.at + 6])) for place in places),
+        times=tuple((place.at, since_ns, *key) for key, place, since_ns in _times(profile, session, said, found)),
+    )
+
+
+def time_of(profile: WireProfile, size: int, unit: str, epoch: str) -> DeviceTime:
+    """How a time of `Times` is told."""
+    field = FieldDocument("time", "time", 0, size=size, unit=unit, epoch=epoch)  # type: ignore[arg-type]
+    return DeviceTime(field, profile.order)
 
 
 def _times(profile: WireProfile, session: RecordedSession, said: Said, found: Sequence[Placed]) -> Any:

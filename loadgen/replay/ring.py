@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from loadgen.nmsp.bulk import MAX_WRITE_BYTES
 from loadgen.nmsp.device_time import DeviceTime
 from loadgen.nmsp.profile import WireProfile
-from loadgen.nmsp.profile_document import TYPES, FieldDocument
+from loadgen.nmsp.profile_document import TYPES
 from loadgen.nmsp.walk import Numbers
 from loadgen.replay.macs import Macs
-from loadgen.replay.recording import Times, Track
+from loadgen.replay.recording import Times, Track, time_of
 
 Int64s = NDArray[np.int64]
 
@@ -101,11 +101,10 @@ class TrackTables:
         return _Stamp(name, kind, places, bool((places >= 0).all()), put)
 
     def _times(self, profile: WireProfile, times: Times, repeats: int, size: int) -> _Times:
-        field = FieldDocument("time", "time", 0, size=times.size, unit=times.unit, epoch=times.epoch)  # type: ignore[arg-type]
         slots = _repeated(np.frombuffer(times.slots, np.int64), repeats, self.recorded)
         at = _repeated(np.frombuffer(times.at, np.int64), repeats, size)
         since = np.tile(np.frombuffer(times.since_ns, np.int64), repeats)
-        return _Times(times.type, DeviceTime(field, profile.order), slots, at, since)
+        return _Times(times.type, time_of(profile, times.size, times.unit, times.epoch), slots, at, since)
 
     def _chunks(self) -> list[int]:
         """No frame is longer than a chunk may be."""

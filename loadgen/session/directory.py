@@ -42,6 +42,20 @@ class Directory(Protocol):
         ...
 
 
+class Recalling(Protocol):
+    """Who answers requests as they were answered before: `replay.answers.RecordedAnswers`."""
+
+    def answer(
+        self, asked: Kind, request: msgspec.Struct, transaction: int, unix_ns: int, began_ns: int
+    ) -> tuple[Kind, bytes] | None:
+        """The kind of the response, and its frame; None: it is answered by what is known.
+
+        Args:
+            unix_ns: now. began_ns: when the session did; both since the epoch.
+        """
+        ...
+
+
 _READING_NUMBERS = tuple(name for name in Reading.__struct_fields__ if name != "ap_mac")
 # Of these a WLC with fixed stations knows something; tags, rogues and interferers it has none.
 _STATION_SERVICES = frozenset(

@@ -132,12 +132,16 @@ class Endpoint:
 
     def say(self, message: Message, transaction: int = 0) -> None:
         """Put a message into the outbox, through the gate; nothing, once we have ended the session."""
+        if not self.session.has_ended(self.role):
+            self.say_frame(_saying(message), self.settings.codec.encode(message, transaction), transaction)
+
+    def say_frame(self, saying: Saying, frame: bytes, transaction: int) -> None:
+        """The same of a message that is a frame already."""
         if self.session.has_ended(self.role):
             return
-        saying = _saying(message)
         self.session.message(self.role, saying)
         self.count_said(saying)
-        self._put(saying, self.settings.codec.encode(message, transaction), transaction)
+        self._put(saying, frame, transaction)
 
     def say_again(self, kind: Kind, frame: bytes, transaction: int) -> None:
         """Put a request into the outbox once more that was not answered."""

@@ -11,7 +11,7 @@ from loadgen.nmsp.dialogue import Turn
 from loadgen.nmsp.messages import Kind, Message, ResponseStatus, Role, SubscribeRequest, SubscribeResponse
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import Subservice
-from loadgen.session.directory import Directory, Records
+from loadgen.session.directory import Directory, Recalling, Records
 from loadgen.session.link import Endpoint, EndpointSettings
 
 # How a session ends that never was one, because what its MSE asked for is not offered.
@@ -34,10 +34,10 @@ class WlcEndpoint(Endpoint):
     Attributes:
         groups: of access points, as the MSE has subscribed to them last; empty: all. Fixed stations are told of
             whatever their group is.
-        directory: what it answers from.
+        directory: what it answers from. recalling: who is asked before that.
     """
 
-    __slots__ = ("_recent", "_was_granted", "directory", "groups")
+    __slots__ = ("_recent", "_was_granted", "directory", "groups", "recalling")
 
     role = Role.WLC
 
@@ -46,6 +46,7 @@ class WlcEndpoint(Endpoint):
         super().__init__(settings, started_ns)
         self.groups: tuple[str, ...] = ()
         self.directory = directory
+        self.recalling: Recalling | None = None
         self._recent: dict[tuple[int, Kind], None] | None = None
         self._was_granted = False
 
@@ -85,6 +86,12 @@ class WlcEndpoint(Endpoint):
             self.settings.recorder.count("messages.unsupported")
             return
         self._count(kind, transaction)
+        if self.recalling is not None:
+            to_unix_ns = self.settings.to_unix_ns
+            times = (now_ns + to_unix_ns, self.started_ns + to_unix_ns)
+            if (answer := self.recalling.answer(kind, message, transaction, *times)) is not None:
+                self.say_frame(*answer, transaction)
+                return
         match message:
             case m.CapabilityRequest():
                 self.say(m.Capability(self.settings.mask), transaction)
