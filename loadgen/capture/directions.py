@@ -30,6 +30,8 @@ _SETTLING_NS, _SETTLING_BYTES = 2 * _SECOND, 1 << 18
 _PIECE_COST = 200
 # To compare retransmissions with: bytes of all streams, pieces of one.
 _RECENT_BYTES, _MOST_COMPARED = 1 << 23, 64
+# Before all times of captures.
+_NEVER = -1 << 63
 # No piece was given out yet.
 _NONE: deque[tuple[int, bytes]] = deque(maxlen=0)
 
@@ -88,7 +90,8 @@ class Direction:
         self._base = self._next = 0  # of the stream's first byte; of the next one to be given out
         self._top = 0  # behind the last byte that was seen to be sent
         self._fin: int | None = None
-        self._fin_ns = self._last_ns = 0
+        self._fin_ns = 0
+        self._last_ns = _NEVER  # of what was given out
         self._strays = 0
         self.acknowledged: int | None = None
         self.is_settled = self.is_closed = False

@@ -689,3 +689,17 @@ def test_fragments_and_segments_mixed() -> None:
         packets += pieces[::-1]
     events = read(pcapng(timed(packets)))
     assert said_in(events) == one.said
+
+
+def test_times_before_1970() -> None:
+    """Of a clock that was never set."""
+    one = talk(9)
+    blocks = Blocks()
+    blocks.interface(offset_s=-1000)
+    for at, part in enumerate(one.parts):
+        blocks.packet(at * STEP_NS - 900 * 10**9, ethernet(part.packet))
+    events = read(bytes(blocks.data))
+    assert said_in(events) == one.said
+    assert [event.ns for event in events if isinstance(event, Data)] == [
+        at * STEP_NS - 900 * 10**9 for at, part in enumerate(one.parts) if part.data
+    ]
