@@ -42,6 +42,7 @@ class Learnt:
 
     networks: set[bytes] = field(default_factory=set)  # the first halves of IPv4 addresses
     masks: set[int] = field(default_factory=set)  # of subservices
+    mask_size: int | None = None
 
 
 @dataclass(slots=True)
@@ -175,6 +176,7 @@ def _build(samples: Sequence[Sample], context: Context, shape: Shape, share: _Sh
                 halves = {sample.data[piece.at : piece.at + 2] for sample in chosen}
                 share.learnt.networks |= halves - {bytes(2)}
             elif found["role"] == "mask":
+                share.learnt.mask_size = piece.size
                 share.learnt.masks |= {int(value) for value in table.numbers(piece.at, piece.size, piece.order)}
     groups = _groups(chosen, pieces)
     cuts = [found[1] for sample in chosen if (found := cut(shape, sample.data, 0, len(sample.data))) is not None]
@@ -196,7 +198,8 @@ def _build(samples: Sequence[Sample], context: Context, shape: Shape, share: _Sh
             records["stride"] = part.stride
             inner = part.shape or _record_shape([row for _, row in rows], context, part.stride or 0, depth)
             if rows:
-                records["record"] = _build([row for _, row in rows], context, inner, share, weight, depth + 1)
+                within = replace(context, within=True)
+                records["record"] = _build([row for _, row in rows], within, inner, share, weight, depth + 1)
             else:
                 records["record"] = {}
             node.setdefault("repeats", []).append(records)
@@ -289,7 +292,8 @@ def infer_bodies(
         learnt = Learnt()
         found[kind] = infer_body(kinds[kind], replace(context, name=names.get(kind)), learnt)
         masks = context.masks | learnt.masks if names.get(kind) == "capability" else context.masks
-        context = replace(context, networks=context.networks | learnt.networks, masks=masks)
+        size = learnt.mask_size if names.get(kind) == "capability" else context.mask_size
+        context = replace(context, networks=context.networks | learnt.networks, masks=masks, mask_size=size)
     return {kind: found[kind] for kind in kinds}
 
 

@@ -88,6 +88,8 @@ def _goes_through(table: Table, at: int, size: int, order: str) -> bool:
     expected = 256 * (1 - np.exp(-len(table) / 256))
     return (
         len(changing) > 1
+        and order == table.order
+        and int(table.cells[:, changing[-1]].min()) < 4
         and changing == list(upwards)[: len(changing)]
         and all(table.distinct[column] > 0.8 * expected for column in changing[:-1])
     )
@@ -278,4 +280,4 @@ def text_cost(table: Table, at: int, size: int) -> float:
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(len(different) + 1) + 3)
     news = sum(table.distinct[column] - (table.cells[0, column] == 0) for column in range(at, at + size))
-    return float(min(costs) + 5.0 * news + len(different) * 3 - min(1.2 * (news + longest), 40.0))
+    return float(min(costs) + 5.0 * news + len(different) * 3 - 1.4 * (news + longest))

@@ -76,7 +76,7 @@ def _values(values: Sequence[bytes]) -> float:
         return bits + 8.0 * sum(len(value) for value in counts)
     longest = max(len(value) for value in values)
     news = sum(len({value[i : i + 1] for value in counts}) - 1 for i in range(longest))
-    return bits + 5.0 * news + 3.0 * len(counts) - min(1.2 * (news + longest), 40.0)
+    return bits + 5.0 * news + 3.0 * len(counts) - 1.4 * (news + longest)
 
 
 def _spread(counts: Counter[Any]) -> float:

@@ -42,18 +42,9 @@ def _is_mask(table: Table, values: NDArray[np.uint64], size: int, context: Conte
         return None
     if not could_be_mask(values, context):
         return None
-    different = [int(value) for value in np.unique(values) if value]
-    if context.masks and all(any(value & ~mask == 0 for mask in context.masks) for value in different):
-        several = sum(value.bit_count() > 1 for value in different)
-        if several * 2 >= len(different) and len(different) <= 32:
-            return "bits among those that a capability offers"
-    if context.of_subservices:
-        return "bits 0 to 22 in a message about subservices"
-    several = sum(value.bit_count() > 2 for value in different)
-    widest = max(different, key=int.bit_count)
-    if 1 < len(different) <= 12 and several * 2 > len(different) and all(v & ~widest == 0 for v in different):
-        return "few values, each with some of the same bits, all below bit 23"
-    return None
+    if not context.of_subservices:
+        return None
+    return "bits among those that are offered" if context.masks else "bits 0 to 22 in a message about subservices"
 
 
 def _sequence(table: Table, values: Signed) -> tuple[str, float, str] | None:

@@ -39,11 +39,17 @@ class Context:
     addresses: frozenset[bytes] = frozenset()  # IPv4, hinted at
     networks: frozenset[bytes] = frozenset()  # the first halves of IPv4 addresses
     masks: frozenset[int] = frozenset()  # offered in a capability
+    mask_size: int | None = None  # bytes of a mask, there
+    within: bool = False  # records are looked at, and no whole body
 
     @property
     def of_subservices(self) -> bool:
         """Whether the message is one that has a mask of them."""
-        return self.name is not None and self.name.startswith(("capability", "subscribe", "unsubscribe"))
+        return (
+            self.name is not None
+            and not self.within
+            and self.name.startswith(("capability", "subscribe", "unsubscribe"))
+        )
 
 
 @dataclass(eq=False)

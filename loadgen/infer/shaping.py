@@ -176,6 +176,14 @@ def chained(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
     short = [body for body in ordered if len(body) <= 8 * NEAR][:40] or ordered[:5]
     columns = _unlike(_columns(bodies, order), 12)
     counts: list[Place | None] = [place for place, values in columns if values.max() <= 64]
+    if len(set(map(len, bodies))) <= 3:
+        # It may be the same everywhere: a list of what hardly changes.
+        near = [Place(at, 1, order) for at in range(min(12, len(ordered[0])))]
+        counts += [
+            place
+            for place in near
+            if len({body[place.at] for body in bodies}) == 1 and 2 <= bodies[0][place.at] <= MOST
+        ]
     other = "little" if order == "big" else "big"
     for count in [*counts, None]:
         found = 0
@@ -271,7 +279,7 @@ def _sensible(stretches: list[list[tuple[int, int, int]]]) -> bool:
         return False
     empty = sum(start == stop for _, start, stop in everything)
     kinds = {kind for kind, _, _ in everything}
-    if empty * 3 > len(everything) or len(kinds) > 64 or len(kinds) * 2 > len(everything) + 2:
+    if max(kinds) > 0xFFFF or empty * 3 > len(everything) or len(kinds) > 64 or len(kinds) * 2 > len(everything) + 2:
         return False
     several = sum(len(body) > 1 for body in stretches)
     return several * 3 >= len(stretches) or (len(kinds) > 1 and several > 4)
@@ -280,7 +288,7 @@ def _sensible(stretches: list[list[tuple[int, int, int]]]) -> bool:
 def elements(bodies: Sequence[bytes], order: str, heads: Sequence[Shape] = ()) -> Iterator[Shape]:
     """Elements from a place on to the end, in any form."""
     ordered = sorted(bodies, key=len)
-    if len(bodies) < 6:
+    if len(set(bodies)) < 6:
         return
     average = sum(map(len, bodies)) / len(bodies)
     first = [ordered[-1], ordered[len(ordered) // 2], ordered[0]]
@@ -322,6 +330,8 @@ def shapes_of(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
         yield shape
     yield from islice(repeated(bodies, order), 24)
     if lengths == 1:
+        if not found and len(set(bodies)) <= 12:
+            yield from islice(chained(bodies, order), 12)
         return
     sure = False
     for shape in counted(bodies, order):

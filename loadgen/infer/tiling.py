@@ -25,7 +25,7 @@ __all__ = ["Piece", "could_be_mask", "devices", "tile"]
 # What a field costs before any of its values, in bits: rarer things cost more. By bytes, of integers.
 INTEGER = {1: 5.0, 2: 5.5, 4: 6.0, 8: 6.5}
 OTHER_ORDER = 7.0
-UNALIGNED = 1.5
+UNALIGNED = 2.0
 CONSTANT = 5.0
 MAC = 5.0
 ADDRESS = 8.0
@@ -51,8 +51,27 @@ def could_be_mask(values: Numbers, context: Context) -> bool:
     """Bits 0 to 22, more than the lowest of them; and where it is known what was offered, nothing else."""
     if not 2 <= int(values.max()) < 1 << SUBSERVICES:
         return False
-    different = [int(value) for value in np.unique(values)]
-    return not context.masks or all(any(value & ~mask == 0 for mask in context.masks) for value in different)
+    offered = 0
+    for mask in context.masks:
+        offered |= mask
+    return not offered or not (values & ~np.uint64(offered)).any()
+
+
+def _odd(table: Table, top: range) -> float:
+    """What is against columns, from the highest on, as one number: something else stands before what changes."""
+    still = 0
+    while still < len(top) - 1 and table.distinct[top[still]] == 1:
+        still += 1
+    if not still:
+        return 0.0
+    above = {int(table.cells[0, column]) for column in top[:still]}
+    negative = bool((table.cells[:, top[still]] >= 128).all())
+    if above == {255}:
+        return 0.0 if negative else 8.0
+    if above == {0}:
+        # A negative number of one byte, and something reserved.
+        return 6.0 if negative and still == len(top) - 1 else 0.0
+    return 8.0
 
 
 def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
@@ -69,6 +88,7 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
             cost += OTHER_ORDER if order != table.order else 0.0
             if masks and order == table.order and could_be_mask(table.numbers(at, size, order), context):
                 cost -= 12.0 + 2.0 * int(table.numbers(at, size, order).max()).bit_count()
+                cost -= 6.0 if size == context.mask_size else 0.0
             elif not any(varies):
                 continue
             elif not table.distinct[top[-1]] > 1:
@@ -78,9 +98,8 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
             if clock is not None:
                 told = clock.bits + constant_cost(table, at, size)
                 bits = min(bits, told, byte_by_byte(table, at, size)) - 10.0
-            elif size > 1 and not varies[top[0] - at] and table.cells[0, top[0]]:
-                negative = table.cells[0, top[0]] == 255 and bool((table.cells[:, top[1]] >= 128).all())
-                cost += 0.0 if negative else 6.0  # a constant stands in front of something smaller
+            if size > 1 and (clock is None or not clock.epoch):
+                cost += _odd(table, top)
             yield Piece(at, size, "integer", order, cost + bits, clock)
 
 
