@@ -194,6 +194,7 @@ def loadgen() -> Prepared:
         "loadgen.commands.inquiry",
         "loadgen.commands.pairing",
         "loadgen.commands.results",
+        "loadgen.commands.showing_record",
         "loadgen.commands.showing_run",
         "loadgen.commands.showing_search",
         "loadgen.commands.tracing",
