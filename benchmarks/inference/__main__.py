@@ -23,12 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
     make = commands.add_parser("make", help=f"write the files; seeds {TUNING} are for tuning, {HELD_OUT} are held out")
     make.add_argument("--seed", type=int, required=True)
     make.add_argument("--out", type=Path, required=True)
+    make.add_argument("--frames", type=int, help="of each capture, about so many")
     table = commands.add_parser("table", help="make, infer, score")
     table.add_argument("--seed", type=int, action="append")
     table.add_argument("--json", type=Path, help="write the figures there, too")
     asked = parser.parse_args(arguments)
     if asked.command == "make":
-        counted = make_files(asked.seed, asked.out)
+        counted = make_files(asked.seed, asked.out, asked.frames)
         print(", ".join(f"{name}: {frames:,} frames" for name, frames in counted.items()))
         return 0
     measured = bench(asked.seed or HELD_OUT, lambda text: print(text, file=sys.stderr, flush=True))

@@ -23,14 +23,15 @@ HELD_OUT = (101, 102, 103, 104, 105)
 NOON = 1_790_000_000 * SECOND
 
 
-def make_tunnels(device: Device, name: str) -> list[Tunnel]:
+def make_tunnels(device: Device, name: str, frames: int | None = None) -> list[Tunnel]:
     """The sessions of a capture. "training" has all that can go wrong; of "scoring" the frames are known exactly, so
     no session begins before it, and what comes behind a loss is not asked for."""
     rng = random.Random(f"{name} {device.seed}")
     began = NOON + rng.randrange(10_000_000) * SECOND
     lasts = rng.randrange(200, 420) * SECOND
     sessions = rng.randrange(3, 7)
-    frames = rng.randrange(2_500, 8_000)
+    usual = rng.randrange(2_500, 8_000)
+    frames = usual if frames is None else frames
     sites = [Site(rng, began) for _ in range(rng.randrange(1, sessions))]
     tunnels = []
     for index in range(sessions):
@@ -109,18 +110,25 @@ def _mark_single(node: Table, path: str, message: str, values: dict[tuple[str, s
         _mark_single(kind["value"], f"{path}/<{kind['id']:#x}>", message, values)
 
 
-def make_files(seed: int, folder: Path) -> dict[str, int]:
-    """Write `truth.json`, and for each capture NAME.pcapng and NAME.frames.jsonl. Returns: frames of each capture."""
+def make_files(seed: int, folder: Path, frames: int | None = None) -> dict[str, int]:
+    """Write `truth.json`, and for each capture NAME.pcapng and NAME.frames.jsonl.
+
+    Args:
+        frames: of each capture, about so many.
+
+    Returns:
+        Frames of each capture.
+    """
     device = make_device(seed)
     folder.mkdir(parents=True, exist_ok=True)
     every: list[tuple[Table, bytes]] = []
     counted = {}
     for name in ("training", "scoring"):
-        tunnels = make_tunnels(device, name)
+        tunnels = make_tunnels(device, name, frames)
         (folder / f"{name}.pcapng").write_bytes(capture(tunnels, random.Random(f"packets {name} {seed}")))
-        frames = [*_frames(tunnels)]
-        (folder / f"{name}.frames.jsonl").write_text("".join(json.dumps(row) + "\n" for row, _ in frames))
-        counted[name] = len(frames)
-        every += frames
+        rows = [*_frames(tunnels)]
+        (folder / f"{name}.frames.jsonl").write_text("".join(json.dumps(row) + "\n" for row, _ in rows))
+        counted[name] = len(rows)
+        every += rows
     (folder / "truth.json").write_text(json.dumps(make_truth(device, every), indent=1))
     return counted

@@ -157,6 +157,9 @@ def _counting(times: Sequence[tuple[int, int, int]], size: int) -> tuple[Any, An
 def _sum_of(checksum: Checksum, layout: LayoutDocument) -> LayoutSum | None:
     """In words of a profile; None: what it is over is no whole part of a frame."""
     parts = []
+    if checksum.behind < 0:
+        alone = checksum.first == 0 and -checksum.behind == layout.header.size
+        return LayoutSum(checksum.kind.replace("_", "-"), ("header",)) if alone else None
     if checksum.first == 0:
         parts.append("header")
     elif checksum.first != layout.header.size:

@@ -157,6 +157,8 @@ def _framing_field(
         name = "acknowledged"
     if field.role == "checksum":
         name = _checksum(made, where, field)
+        if name is None:
+            return []
     if name is None and (field.value is not None or any(field.name in m.header for m in layout.messages)):
         return _constant(field, size, at, layout.byte_order)
     if name is None or size not in _CODES:

@@ -152,7 +152,6 @@ def test_what_a_profile_cannot_say_is_named() -> None:
     assert made.unsaid == [
         "header.clock (timestamp): nothing of it is sent, and what comes there is not looked at",
         "trailer.checksum: a checksum xor-8, which a profile does not know how to make",
-        "trailer.checksum (checksum): nothing of it is sent, and what comes there is not looked at",
         "messages.capability.address (ipv4): zeros",
     ]
     assert profile_untrusted(as_json(made.table), "reduced").name == "heron-1"
