@@ -96,21 +96,22 @@ def running(
 ) -> Iterator[Running]:
     """A relay with a WLC behind it that listens, and accepts nobody by itself."""
     parties = parties or Parties(identity("mse"), identity("the wlc"))
-    listener, wlc = socket.create_server((host, 0)), socket.create_server((host, 0))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener, wlc = (socket.create_server((host, 0), family=family) for _ in range(2))
     listener.setblocking(False)
     wlc.settimeout(PATIENCE_S)
     told, ender = Told(), os.eventfd(0)
     sockets: list[socket.socket] = []
     relay = Relay(
         listener,
-        wlc.getsockname(),
+        wlc.getsockname()[:2],
         parties.contexts(),
         told,
         timeout_ns=timeout_ns,
         clock=time.monotonic_ns,
         ender=ender,
     )
-    address = listener.getsockname()
+    address = listener.getsockname()[:2]
     thread = threading.Thread(target=relay.run)
     thread.start()
     try:

@@ -61,6 +61,14 @@ def test_old_tls_is_passed_on_where_strong_ciphers_are_off() -> None:
         assert mse.tls.get_cipher_name() == "AES128-SHA"
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_addresses_of_ipv6() -> None:
+    with running(host="::1") as relay:
+        mse, wlc = session(relay)
+        mse.say(b"hello")
+        assert wlc.hear(5) == b"hello"
+
+
 def test_sessions_go_on_beside_each_other() -> None:
     count = 8
     with running() as relay:
