@@ -12,9 +12,9 @@ from loadgen.errors import InputError, Problem
 from loadgen.prepare.addresses import read_targets
 from loadgen.prepare.job import Source
 from loadgen.scenario.plan import Use, length_ns
-from loadgen.scenario.reading import load_scenario, relative_to, scenario_untrusted
+from loadgen.scenario.reading import check_scenario, load_scenario, relative_to, scaled, scenario_untrusted
 from loadgen.scenario.schema import DEFAULT_STAGES
-from loadgen.strict import one_of, shown
+from loadgen.strict import in_source, one_of, shown
 from loadgen.units import Duration
 
 # What stands for its file where a scenario comes as values; files that it names are looked for in the current folder.
@@ -35,6 +35,10 @@ def read_source(options: SourceOptions, duration: str | None = None) -> Source:
     else:
         scenario, profile = scenario_untrusted(_tables(options.scenario), path, options.overrides)
     recorded = None
+    if scenario.load.scale is not None:
+        scenario = scaled(scenario, plays_wlc=use.plays_wlc)
+        if problems := check_scenario(scenario, profile):
+            raise InputError(in_source(problems, str(path)))
     if scenario.load.kind == "replay":
         assert scenario.load.capture is not None  # it was checked
         key_log = scenario.load.capture_keylog

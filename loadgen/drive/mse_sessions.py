@@ -17,9 +17,11 @@ from loadgen.drive.term import Term
 from loadgen.nmsp.carried import Carried
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.records import mac_bytes
+from loadgen.replay.asked import recorded_kinds
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
+from loadgen.session.asking_again import RecordedRequestKind
 from loadgen.session.mse import MseEndpoint
 from loadgen.session.notices import Notices
 from loadgen.session.placing import Placing
@@ -95,7 +97,10 @@ class MseSessions(Generic[EndpointT]):
         )
         macs = known_macs(plan, {session.wlc for session in self._sessions})
         self.asker: Asker | None = None
-        if plan.requests:
+        recorded: list[RecordedRequestKind] = []
+        if equipment.recording is not None and not plan.use.plays_wlc:
+            recorded = recorded_kinds(equipment.settings.codec, equipment.recording, plan)
+        if plan.requests or recorded:
             self.asker = Asker(
                 plan.requests,
                 recorder,
@@ -106,6 +111,7 @@ class MseSessions(Generic[EndpointT]):
                 backlog_ns=plan.load.backlog,
                 to_unix_ns=to_unix_ns,
                 all_owe=not plan.sessions_per_user,
+                recorded=recorded,
             )
         self._to_ask: deque[int] = deque()  # numbers of sessions
         self._term = Term(plan, recorder, equipment.clock)

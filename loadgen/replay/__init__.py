@@ -7,5 +7,6 @@ From the streams of a capture to frames that are due, a module a step:
 - `recording`: of these what is played, as columns that go to workers as they are;
 - `macs`: the devices of each endpoint: one to one, and no other endpoint's;
 - `ring`: the messages of one endpoint as finished frames, patched as columns when they are sent;
-- `answers`: what was answered in the capture, for whoever asks the same.
+- `answers`: what was answered in the capture, for whoever asks the same;
+- `asked`: what MSEs asked in it, for MSEs of ours.
 """

@@ -37,6 +37,7 @@ from loadgen.replay.frames import RecordedSession, Said, read_session_untrusted
 from loadgen.replay.macs import is_mapped
 from loadgen.replay.places import Placed, places_in
 from loadgen.scenario.replay_plan import PlannedReplay, PlannedTrack, packed_times
+from loadgen.scenario.requests import ASKED
 
 Int64s = NDArray[np.int64]
 
@@ -103,6 +104,15 @@ class Answered(msgspec.Struct, frozen=True):
     times: tuple[tuple[int, int, str, int, str, str], ...]
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What an MSE asked in a running session. at_ns: in the capture's period. name: as of `PlannedRequest`."""
+
+    at_ns: int
+    name: str
+    msg_id: int
+    body: bytes
+
+
 class Track(msgspec.Struct, frozen=True):
     """What one recorded WLC said by itself in one session.
 
@@ -115,6 +125,7 @@ class Track(msgspec.Struct, frozen=True):
         first_transaction: of frames that are numbered in it; None: they stay as they are.
         stations: ranks of measured stations, and a frame that tells of each.
         answers: to what was asked in the session. groups: of access points, that were subscribed to in it.
+        asked: in the running session, in order.
     """
 
     label: str
@@ -131,6 +142,7 @@ class Track(msgspec.Struct, frozen=True):
     stations: tuple[tuple[int, int], ...]
     answers: tuple[Answered, ...]
     groups: tuple[str, ...]
+    asked: tuple[Asked, ...]
 
 
 class Tracks(msgspec.Struct, frozen=True):
@@ -173,8 +185,8 @@ def record_untrusted(exchanges: Sequence[Exchange], profile: WireProfile, source
     if not chosen:
         raise InputError(Problem(source, f"notifications that profile {profile.name} reads", _nothing(sessions)))
     macs = _Macs()
-    tracks = tuple(_track(profile, session, said, macs) for session, said in chosen)
     first_ns = min(said[0].ns for _, said in chosen)
+    tracks = tuple(_track(profile, session, said, macs, first_ns) for session, said in chosen)
     times = [np.array([each.ns - first_ns for each in said], np.int64) for _, said in chosen]
     recording = Tracks(tracks, macs.joined(), bytes(mac in macs.of_aps for mac in macs.ranks))
     digest = hashlib.sha256(msgspec.msgpack.encode(recording)).hexdigest()[:12]
@@ -272,7 +284,7 @@ def mapped_macs(recording: Tracks, *, aps: bool) -> tuple[NDArray[np.uint8], NDA
     return macs, mapped if aps else mapped & (np.frombuffer(recording.ap, np.uint8) == 0)
 
 
-def _track(profile: WireProfile, session: RecordedSession, said: Sequence[Said], macs: _Macs) -> Track:
+def _track(profile: WireProfile, session: RecordedSession, said: Sequence[Said], macs: _Macs, first_ns: int) -> Track:
     framing = profile.framing
     sizes = np.array([len(each.frame) for each in said], np.int64)
     offsets = np.cumsum(sizes) - sizes
@@ -323,7 +335,22 @@ def _track(profile: WireProfile, session: RecordedSession, said: Sequence[Said],
         stations=tuple(stations.items()),
         answers=tuple(_answers(profile, session, macs)),
         groups=tuple(dict.fromkeys(_groups(session))),
+        asked=tuple(_asked(profile, session, first_ns)),
     )
+
+
+def _asked(profile: WireProfile, session: RecordedSession, first_ns: int) -> Iterator[Asked]:
+    """What is neither part of the opening nor ends the session."""
+    names = {kind: name for name, kind in ASKED.items()}
+    opening = [turn.saying for turn in profile.dialogue.opening if turn.sender is Role.MSE]
+    endings = {saying for role, saying in profile.dialogue.endings if role is Role.MSE}
+    framing = profile.framing
+    for said in session.mse:
+        if said.saying in opening:
+            opening.remove(said.saying)
+        elif isinstance(said.saying, Kind) and said.saying in names and said.saying not in endings:
+            body = said.frame[framing.head : len(said.frame) - framing.foot]
+            yield Asked(max(0, said.ns - first_ns), names[said.saying], profile.ids[said.saying], body)
 
 
 def _groups(session: RecordedSession) -> Iterator[str]:

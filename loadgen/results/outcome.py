@@ -307,7 +307,7 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
         unsubscribing=plan.use.plays_mse and any(request.name == "unsubscribe" for request in plan.requests),
         # What our own WLCs have nothing to say about, docs/scenario.md says.
         refusable=1.0
-        if plan.use.plays_wlc
+        if plan.use.plays_wlc or plan.replay is not None
         else refusable(plan.requests, plan.mse.subscription, round(load_s * NS_PER_S)),
     )
 

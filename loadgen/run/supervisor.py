@@ -407,7 +407,7 @@ class Supervisor:
             trace_limit=0 if self._tracing is None else self._tracing.limit,
             key_log=None if self._key_log is None else str(self._key_log),
             placings=self._placings.path,
-            recording=self._recording if wlc else None,
+            recording=self._recording if wlc or not self._plan.use.plays_wlc else None,
         )
 
     def _addresses(self) -> tuple[tuple[str, int], ...]:

@@ -86,7 +86,6 @@ def scenario_untrusted(
                 profile = load_profile(relative_to(path, scenario.profile))
             except InputError as error:
                 problems.extend(error.problems)
-    scenario = scaled(scenario)
     # What follows from a default in the place of a wrong value is not the user's problem.
     if "load.kind" in wrong:
         wrong.append("load")
@@ -287,20 +286,19 @@ def _check_replay(scenario: Scenario) -> Iterator[Problem]:
         yield Problem("load.capture", "the capture that is played", "none")
     if load.rate is not None and load.speed is not None:
         yield Problem("load", "rate or speed", "both")
-    if load.scale is not None and scenario.wlc.count not in (1, load.scale):
-        yield Problem("load.scale", "wlc.count or load.scale", "both")
     if scenario.transport != "tls":
         yield Problem("transport", "tls: captures are of TCP", f'"{scenario.transport}"')
     if scenario.wlc.kind == "switch":
         yield Problem("wlc.kind", "a controller, for a capture that is played", "switch")
 
 
-def scaled(scenario: Scenario) -> Scenario:
-    """With as many endpoints as a replay wants."""
-    if scenario.load.scale is None:
+def scaled(scenario: Scenario, *, plays_wlc: bool = True) -> Scenario:
+    """With as many endpoints as a replay wants: WLCs where they are ours, else MSEs."""
+    if (scale := scenario.load.scale) is None:
         return scenario
-    wlc = msgspec.structs.replace(scenario.wlc, count=scenario.load.scale)
-    return msgspec.structs.replace(scenario, wlc=wlc)
+    if plays_wlc:
+        return msgspec.structs.replace(scenario, wlc=msgspec.structs.replace(scenario.wlc, count=scale))
+    return msgspec.structs.replace(scenario, mse=msgspec.structs.replace(scenario.mse, count=scale))
 
 
 def _check_capacity(scenario: Scenario) -> Iterator[Problem]:

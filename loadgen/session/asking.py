@@ -223,13 +223,15 @@ class Asker:
         backlog_ns: int,
         to_unix_ns: int,
         all_owe: bool = True,
+        recorded: Sequence[RequestKind] = (),
     ) -> None:
         """Args:
         fleet: sessions of the plan; every `workers`-th is this worker's, from `worker` on.
         macs: of the devices of a session's WLC, by the session's number in this worker.
         all_owe: a session that is not up owes all the same, and what it owes is dropped; otherwise it has no turns.
+        recorded: kinds of requests beside these, that have schedules of their own.
         """
-        self.questions = [RequestKind(planned) for planned in requests]
+        self.questions = [*(RequestKind(planned) for planned in requests), *recorded]
         self._recorder = recorder
         self._fleet, self._worker, self._workers = fleet, worker, workers
         self._macs = macs

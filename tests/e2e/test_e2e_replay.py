@@ -162,3 +162,31 @@ def test_bad_input_gets_one_message(
     (tmp_path / "empty.pcapng").write_bytes(b"")
     (tmp_path / "text.pcapng").write_text("no capture at all\n", "utf-8")
     refuse("replay", *words).check_refused(*said)
+
+
+def test_our_mses_ask_a_wlc_what_was_asked_in_the_capture(start: Start, tmp_path: Path, identities: Identities) -> None:
+    """Two requests in each of two periods, by each of three MSEs."""
+    said = [
+        *samples.opening(),
+        *samples.notified(10, first_ns=10 * NS_PER_MS),
+        (50 * NS_PER_MS, samples.Role.MSE, samples.m.MeasurementRequest(0), 7),
+        (90 * NS_PER_MS, samples.Role.MSE, samples.m.CapabilityRequest(), 8),
+    ]
+    said.sort(key=lambda line: line[0])
+    capture = tmp_path / "tunnel.pcapng"
+    capture.write_bytes(samples.captured([samples.exchange(reference_profile(), said)]))
+    port = free_port("127.78.6.1")
+    scenario = tmp_path / "wlc.toml"
+    listen = f'listen = "127.78.6.1:{port}"\nauthenticate = false'
+    scenario.write_text(SMALL.replace('listen = "127.77.2.1:0"', listen).replace("count = 4", "count = 1"), "utf-8")
+    wlc = start("run", scenario, "--serve", "wlc", "--duration", "10m")
+    wlc.wait_for_line("ready: ")
+    words = ("--target", f"wlc=127.78.6.1:{port}", "--scale", 3, "--speed", 1, "--duration", "380ms", "--workers", 1)
+    mse = start("replay", capture, *words).end()
+    wlc.signal(signal.SIGINT)
+    ended = wlc.end()
+    mse.check_passed()
+    assert mse.counters["sessions.established"] == 3
+    assert mse.counters["requests.due"] == mse.counters["requests.sent"] + mse.counters["requests.dropped"] == 12
+    assert mse.counters["requests.answered"] == mse.counters["requests.sent"] == ended.counters["requests.served"]
+    assert mse.errors == ended.errors == {}

@@ -1,0 +1,58 @@
+"""What MSEs asked in a capture, asked again at its times: each session asks what one recorded session did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from loadgen.nmsp.messages import Message
+from loadgen.nmsp.records import Mac
+from loadgen.scenario.requests import PlannedRequest
+from loadgen.session.asking import RequestKind
+from loadgen.units import NEVER_NS
+
+
+class RecordedRequest(NamedTuple):
+    """One request. at_ns: in the capture's period. track: of the session that it was asked in."""
+
+    at_ns: int
+    track: int
+    message: Message
+
+
+class RecordedRequestKind(RequestKind):
+    """All of one kind. Session s asks what was asked in track s mod the number of tracks, again and again."""
+
+    def __init__(
+        self, name: str, requests: Sequence[RecordedRequest], tracks: int, period_ns: int, speed: float
+    ) -> None:
+        """Args: name: as of `PlannedRequest`. speed: times as fast as they were recorded."""
+        super().__init__(PlannedRequest(name, 0.0))
+        self._requests, self._tracks, self._period_ns, self._speed = requests, tracks, period_ns, speed
+        self._own: list[tuple[int, int, int]] = []  # (when in the period, session in this worker, which request)
+
+    def start(self, duration_ns: int, fleet: int, worker: int, workers: int) -> None:
+        self.due = 0
+        self._own = sorted(
+            (request.at_ns, number, which)
+            for number, session in enumerate(range(worker, fleet, workers))
+            for which, request in enumerate(self._requests)
+            if request.track == session % self._tracks
+        )
+        end = duration_ns * self._speed
+        self.own = sum(max(0, math.ceil((end - at_ns) / self._period_ns)) for at_ns, _, _ in self._own)
+
+    def next_ns(self) -> int:
+        if self.due == self.own:
+            return NEVER_NS
+        period, index = divmod(self.due, len(self._own))
+        return int((period * self._period_ns + self._own[index][0]) / self._speed)
+
+    def take(self) -> tuple[int, int]:
+        _, number, which = self._own[self.due % len(self._own)]
+        self.due += 1
+        return number, which
+
+    def message(self, turn: int, macs: Sequence[Mac]) -> Message:
+        return self._requests[turn].message
