@@ -18,7 +18,7 @@ import click
 import pytest
 
 from loadgen.capacity.result import CapacityResult
-from loadgen.commands import capacity, compare, run
+from loadgen.commands import capacity, compare, infer, run
 from loadgen.commands.options import SourceOptions
 from loadgen.commands.source import read_source
 from loadgen.compare.result import Comparison
@@ -252,7 +252,9 @@ def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     assert json.loads((folder / "plan.json").read_text("utf-8"))["scenario"] == "nightly"
 
 
-@pytest.mark.parametrize(("function", "command"), [(run, cli.run), (capacity, cli.capacity), (compare, cli.compare)])
+@pytest.mark.parametrize(
+    ("function", "command"), [(run, cli.run), (capacity, cli.capacity), (compare, cli.compare), (infer, cli.infer)]
+)
 def test_a_function_has_every_option_of_its_command_but_those_of_the_page(
     function: Callable[..., object], command: click.Command
 ) -> None:
