@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from loadgen.measure.clock_readings import Clocks, OfWlcs
 from loadgen.measure.drift import SLEW_PER, Drift
 from loadgen.measure.grain import Grain
-from loadgen.measure.growth import Growth
+from loadgen.measure.growth import UnprovenGrowth
 from loadgen.measure.leasts import Leasts
 from loadgen.measure.stages import Int64s
 from loadgen.measure.stamps import FAR_NS, Stamps
@@ -63,7 +63,7 @@ class PeerClocks:
         # A clock is ahead by no less than the negative of the least raw duration.
         self._leasts = Leasts(rows)
         self._grain = Grain(rows)
-        self._growth = Growth(rows)
+        self._growth = UnprovenGrowth(rows)
         # And by no more than this: as it was at time 0, had it been found then; now it is that and `_slewed`. So with
         # the bound by which round trips are compared.
         self._most = np.full(rows, FAR_NS)

@@ -20,7 +20,7 @@ _STRETCH_NS = NS_PER_S // 2
 _LEAST_NS = 10 * NS_PER_MS
 
 
-class Growth:
+class UnprovenGrowth:
     """By row, of raw durations; times are monotonic ns."""
 
     def __init__(self, rows: int) -> None:
