@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.infer.samples import Context, Table
-from loadgen.infer.tiling import Piece, could_be_mask
+from loadgen.infer.tiling import CHANNELS, Piece, could_be_mask
 
 __all__ = ["Verdict", "judge"]
 
-CHANNELS = frozenset([*range(15), *range(36, 65, 4), *range(100, 145, 4), *range(149, 178, 4)])
 Signed = NDArray[np.int64]
 
 

@@ -16,11 +16,12 @@ from loadgen.infer.costs import (
     entropy,
     integer_cost,
     mac_cost,
+    mask_cost,
     text_cost,
 )
 from loadgen.infer.samples import Context, Numbers, Table
 
-__all__ = ["Piece", "could_be_mask", "devices", "tile"]
+__all__ = ["CHANNELS", "Piece", "could_be_mask", "devices", "tile"]
 
 # What a field costs before any of its values, in bits: rarer things cost more. By bytes, of integers.
 INTEGER = {1: 5.0, 2: 5.5, 4: 6.0, 8: 6.5}
@@ -32,6 +33,7 @@ ADDRESS = 8.0
 TEXT = 8.0
 OPAQUE = 18.0
 SUBSERVICES = 23
+CHANNELS = frozenset([*range(15), *range(36, 65, 4), *range(100, 145, 4), *range(149, 178, 4)])
 TEXT_SIZES = frozenset({4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64})
 
 
@@ -74,6 +76,12 @@ def _odd(table: Table, top: range) -> float:
     return 8.0
 
 
+def channels(table: Table, at: int) -> float:
+    """Bits that speak for channels of both bands."""
+    values = set(np.unique(table.cells[:, at]).tolist())
+    return min(2.0 * len(values), 20.0) if values <= CHANNELS and max(values) > 35 and len(values) > 2 else 0.0
+
+
 def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
     for size, price in INTEGER.items():
         if at + size > table.width:
@@ -87,11 +95,13 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
             cost = price + (UNALIGNED if (table.offset + at) % min(size, 4) else 0.0)
             cost += OTHER_ORDER if order != table.order else 0.0
             if masks and order == table.order and could_be_mask(table.numbers(at, size, order), context):
-                cost -= 12.0 + 2.0 * int(table.numbers(at, size, order).max()).bit_count()
-                cost -= 6.0 if size == context.mask_size else 0.0
-            elif not any(varies):
+                values = table.numbers(at, size, order)
+                cost -= 12.0 + 2.0 * int(values.max()).bit_count() + (6.0 if size == context.mask_size else 0.0)
+                yield Piece(at, size, "integer", order, cost + mask_cost(values))
                 continue
-            elif not table.distinct[top[-1]] > 1:
+            if not any(varies):
+                continue
+            if not table.distinct[top[-1]] > 1:
                 cost += 4.0  # the lowest byte never changes
             clock = clock_of(table, at, size, order)
             bits = integer_cost(table, at, size, order)
@@ -100,6 +110,8 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
                 bits = min(bits, told, byte_by_byte(table, at, size)) - 10.0
             if size > 1 and (clock is None or not clock.epoch):
                 cost += _odd(table, top)
+            if size == 1:
+                cost -= channels(table, at)
             yield Piece(at, size, "integer", order, cost + bits, clock)
 
 
