@@ -173,7 +173,11 @@ def clock_of(table: Table, at: int, size: int, order: str) -> Clock | None:
         base = np.full(int(table.session.max()) + 1, np.iinfo(np.int64).max)
         np.minimum.at(base, table.session, off)
         lag = (off - base[table.session]).astype(np.float64)
-        span = float(times.max() - times.min())
+        # Of one session: what stands still in a short stretch of each has gone with no time.
+        first, last = np.full(len(base), np.iinfo(np.int64).max), np.full(len(base), np.iinfo(np.int64).min)
+        np.minimum.at(first, table.session, times)
+        np.maximum.at(last, table.session, times)
+        span = float((last - first)[last >= first].max())
         spread = float(lag.max()) + 1
         sessions = len(np.unique(table.session))
         good = span >= 4 and spread <= max(2.0, 0.1 * span) and len(table) > sessions + 2
