@@ -60,11 +60,14 @@ class _Share:
 
 def _fields(table: Table, context: Context, given: Sequence[Piece]) -> tuple[list[Node], list[Piece]]:
     """The fields of a table's rows."""
-    pieces = tile(table, context, given)
+    different = table.once() if not given else table
+    pieces = tile(different, context, given)
     macs = [piece for piece in pieces if piece.kind == "mac"]
     if macs:
         devices(table, macs)
-        pieces = tile(table, context, [*given, *macs])
+        if different is not table:
+            devices(different, macs)
+        pieces = tile(different, context, [*given, *macs])
     verdicts = [judge(table, piece, context) for piece in pieces]
     for piece, verdict in zip(pieces, verdicts, strict=True):
         if verdict.role == "rssi" and piece.size == 1:

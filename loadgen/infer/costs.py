@@ -7,6 +7,8 @@ each is what the rows need beyond what tells the reading itself (`tiling` has th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -209,14 +211,25 @@ def mac_cost(table: Table, at: int, known: frozenset[bytes], known_makers: froze
     makers = {text[:3] for text in new} - known_makers
     local = sum(bool(text[0] & 2) for text in new)
     bits = seen * 5.0 + len(makers) * 18.0 + len(new) * 24.0
-    bits = min(bits, seen * 5.0 + len(new) * 46.0) if local * 2 > len(new) else bits
+    alike = 0
+    if local * 2 > len(new):
+        # Who numbers devices without a maker begins all numbers alike, or draws them.
+        alike = _alike(new)
+        bits = min(bits, seen * 5.0 + len(new) * (46.0 - 8.0 * alike) + 8.0 * alike)
     if ((real >= 32) & (real < 127)).all():
         bits += 24
     costs = [_given(codes, kinds, table, at, 6, 0.0) if kinds <= 64 else entropy(codes)]
+    if alike > 1:  # what comes for the first time needs no pointing at
+        costs.append((len(codes) - kinds) * (np.log2(kinds) + 1) + len(codes))
     for order, first in table.groupings.values():
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(kinds + 1) + 3)
     return float(min(costs) + bits)
+
+
+def _alike(texts: Sequence[bytes]) -> int:
+    """How many bytes all of them begin with, three at most."""
+    return next((i for i in range(3) if any(text[i] != texts[0][i] for text in texts)), 3)
 
 
 def constant_cost(table: Table, at: int, size: int) -> float:

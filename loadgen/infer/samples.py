@@ -52,6 +52,10 @@ class Context:
         )
 
 
+# Of rows that differ, to be looked at alone.
+_FEWEST_ROWS = 24
+
+
 @dataclass(eq=False)
 class Table:
     """Rows of equal width, in the order of the capture."""
@@ -104,6 +108,27 @@ class Table:
         rows = np.ascontiguousarray(self.cells[:, at : at + size]).view(np.dtype((np.void, size))).ravel()
         values, codes = np.unique(rows, return_inverse=True)
         return codes.astype(np.int64), len(values)
+
+    def once(self) -> Table:
+        """The rows without those that have come before, byte for byte, if these are most of them: a row that comes
+        again tells nothing more of what it is made of.
+        """
+        codes, kinds = self.joined(0, self.width)
+        if not _FEWEST_ROWS <= kinds <= len(self) // 2:
+            return self
+        rows = np.sort(np.unique(codes, return_index=True)[1])
+        again = Table(
+            self.cells[rows],
+            self.ns[rows],
+            self.session[rows],
+            self.group[rows],
+            self.row[rows],
+            [self.transactions[row] for row in rows],
+            self.order,
+            self.offset,
+        )
+        again.group_by("session", again.session)
+        return again
 
     def group_by(self, name: str, keys: Codes) -> None:
         """Let numbers go on among rows of the same key; not where that is no grouping at all."""
