@@ -30,6 +30,7 @@ _TELLING = 200
 _UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 # How far a device's clock may be off, to be one that counts since 1970; and one of the session from the capture's.
 _WRONG_NS = 400 * 86_400 * 1_000_000_000
+_MEASURED = "measurement_notify"
 _NEAR_NS = 5_000_000_000
 
 
@@ -50,6 +51,7 @@ class _Seen:
         counted: dict[tuple[bool, int], int] = defaultdict(int)
         began: dict[int, int] = {}
         self.values: dict[int, set[Any]] = defaultdict(set)  # by the id() of fields
+        self.macs: dict[int, set[int]] = defaultdict(set)
         self.times: dict[int, list[tuple[int, int, int]]] = defaultdict(list)  # value, captured at, session's beginning
         self.in_header: dict[tuple[bool, int], dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
         self.samples: dict[tuple[bool, int], str] = {}
@@ -69,6 +71,8 @@ class _Seen:
                 raw = int.from_bytes(frame.data[span.start : span.end], _order(span.order))
                 if len(self.values[id(span.field)]) < 2:
                     self.values[id(span.field)].add(raw)
+                if span.role == "mac":
+                    self.macs[id(span.field)].add(raw)
                 if span.role == "timestamp":
                     self.times[id(span.field)].append((raw, frame.ns, began[frame.session]))
                 if span.path.startswith("header"):
@@ -82,8 +86,11 @@ def _order(order: str) -> Any:
 def completed(layout: LayoutDocument, frames: Sequence[Frame], checksum: Checksum | None = None) -> LayoutDocument:
     """The layout with values of constants, units of times, what a checksum is over, and headers by message."""
     seen = _Seen(layout, frames)
+    called = _called(layout, seen.macs)
 
     def complete(field: LayoutField) -> LayoutField:
+        if id(field) in called:
+            return msgspec.structs.replace(field, name=called[id(field)])
         values = seen.values.get(id(field), set())
         size = field.size if isinstance(field.size, int) else 0
         if field.role == "constant" and field.value is None and len(values) == 1 and size:
@@ -134,6 +141,37 @@ def _with_fields(node: LayoutNode, change: Callable[[LayoutField], LayoutField])
     return msgspec.structs.replace(
         node, fields=tuple(map(change, node.fields)), repeats=tuple(repeats), elements=elements
     )
+
+
+def _called(layout: LayoutDocument, macs: dict[int, set[int]]) -> dict[int, str]:
+    """Which addresses are those of access points, and which of stations: of the two that a measurement has, the access
+    points' are fewer; elsewhere by which of them come again. By the id() of fields."""
+    bodies = {message.name: message.body for message in layout.messages}
+    measured = [each for each in _all_fields(bodies.get(_MEASURED, LayoutNode())) if len(macs[id(each)]) > 1]
+    if len(measured) != 2:
+        return {}
+    few, many = sorted(measured, key=lambda each: len(macs[id(each)]))
+    known = {"ap_mac": macs[id(few)], "station_mac": macs[id(many)] - macs[id(few)]}
+    called = {}
+    for body in bodies.values():
+        taken: set[str] = set()
+        for each in _all_fields(body):
+            seen = macs[id(each)]
+            for name, addresses in known.items():
+                if each.role == "mac" and name not in taken and len(seen & addresses) * 2 > len(seen) > 0:
+                    called[id(each)] = name
+                    taken.add(name)
+                    break
+    return called
+
+
+def _all_fields(node: LayoutNode) -> Iterator[LayoutField]:
+    yield from node.fields
+    for repeat in node.repeats:
+        yield from _all_fields(repeat.record)
+    if node.elements is not None:
+        for kind in node.elements.known:
+            yield from _all_fields(kind.value)
 
 
 def _counting(times: Sequence[tuple[int, int, int]], size: int) -> tuple[Any, Any] | None:

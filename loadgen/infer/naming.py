@@ -44,7 +44,7 @@ _BY_UNIT: dict[str, Role] = {
     "channel": "enum",
 }
 # Roles that a field of any name would not have by chance: by them alone a field may be given a name.
-OWN_ROLES = frozenset({"mac", "rssi", "snr", "noise", "timestamp", "age", "mask", "text", "counter"})
+OWN_ROLES = frozenset({"sequence", "mac", "rssi", "snr", "noise", "timestamp", "age", "mask", "text", "counter"})
 # What an integer may be that only had to get some name.
 INTEGER_ROLES = frozenset(
     {"enum", "number", "counter", "age", "snr", "noise", "constant", "padding", "unknown", "mask"}

@@ -20,7 +20,7 @@ from loadgen.infer.layout_document import (
 from loadgen.infer.naming import ALIASES, INTEGER_ROLES, OWN_ROLES, role_of, wire_type_of
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.field_check import INTEGERS
-from loadgen.nmsp.messages import Kind, StationsNotify
+from loadgen.nmsp.messages import STAMPS, Kind, StationsNotify
 from loadgen.nmsp.profile_check import Shape, shape_of
 from loadgen.nmsp.profile_document import MAX_NOTIFY_BYTES
 
@@ -109,10 +109,14 @@ class Bodies:
             take(name, [each for each in left if each.name == name])
         for name in [name for name in shape.types if name not in found]:
             take(name, [each for each in left if ALIASES.get(each.name) == name])
-        names = [name for name in shape.types if name not in found and role_of(name) in OWN_ROLES]
+        names = [
+            name for name in shape.types if name not in found and role_of(name) in OWN_ROLES and name not in STAMPS[1:]
+        ]
         for name in sorted(names, key=lambda name: name not in shape.needed):
             role = role_of(name)
             alike = [each for each in left if each.role == role and each.name not in shape.types]
+            if name.endswith("_s"):
+                alike = [each for each in alike if each.unit in ("s", None)]
             take(name, alike, f"by its role, {role}, and its place among those alike" if alike else "")
         for name in [name for name in shape.needed if name not in found]:
             usable = [each for each in left if each.role in INTEGER_ROLES]
@@ -148,6 +152,13 @@ class Bodies:
             elif each.value is not None and size in _CODES and self._right_order(each):
                 kind = each.type if each.type in INTEGERS else _CODES[size]
                 rows.append({"name": self._free(each.name, shape), "type": kind, "offset": at, "value": each.value})
+            elif each.value is not None:
+                data = each.value.to_bytes(size, "little" if self._layout.byte_order == "little" else "big")
+                rows += [
+                    {"name": f"{each.name}_{index}", "type": "u8", "offset": at + index, "value": byte}
+                    for index, byte in enumerate(data)
+                    if byte
+                ]
             elif each.role != "padding":
                 self._unsaid.append(f"{where}.{each.name} ({each.role}): zeros")
         return rows
