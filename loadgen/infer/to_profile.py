@@ -132,7 +132,7 @@ def _framing(layout: LayoutDocument, made: MadeProfile) -> None:
     fields: list[Table] = []
     for each in header.fields:
         fields += _framing_field(layout, made, "header", each, names)
-    table["fields"] = fields
+    table["fields"] = sorted(fields, key=lambda row: row["offset"])
     made.table["header"] = table
     if foot:
         behind = [row for each in layout.trailer.fields for row in _framing_field(layout, made, "trailer", each, {})]

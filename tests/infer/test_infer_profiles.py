@@ -56,6 +56,12 @@ def profile_named(name: str) -> WireProfile:
     return reference_profile() if name == "reference" else load_profile(PROFILES / f"{name}.toml")
 
 
+def in_places(document: Any) -> Any:
+    """With the header's fields in the order of their places."""
+    document["header"]["fields"].sort(key=lambda field: field["offset"])
+    return document
+
+
 def differences(one: Any, other: Any, path: str = "") -> set[str]:
     if isinstance(one, dict) and isinstance(other, dict):
         keys = {*one, *other}
@@ -78,7 +84,7 @@ def test_there_and_back(name: str) -> None:
     made = profile_of(layout)
     assert (made.unsaid, made.guesses, made.missing) == ([], {}, [])
     back = profile_untrusted(as_json(made.table), name).document
-    found = differences(as_json(document), as_json(back))
+    found = differences(in_places(as_json(document)), as_json(back))
     assert {each for each in found if not each.endswith(".max")} - {"max_frame_bytes"} == WHOLE[name] - {
         "max_frame_bytes"
     }
@@ -171,6 +177,9 @@ def test_of_any_layout_a_profile_is_made_or_it_is_said_why_not(seed: int) -> Non
         assert made.unsaid or made.missing or layout.header.frame_size.unit > 1
         return
     # What both say is the same afterwards.
-    again = profile_of(layout_of(profile.document)[0])
+    back, unsaid = layout_of(profile.document)
+    again = profile_of(back)
     assert as_json(again.table["header"]) == as_json(made.table["header"])
-    assert {*again.table["messages"]} == {*made.table["messages"]}
+    lost = {*made.table["messages"]} - {*again.table["messages"]}
+    assert {*again.table["messages"]} <= {*made.table["messages"]}
+    assert lost <= {each.split(".")[1] for each in unsaid if each.startswith("messages.")}
