@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 from loadgen.nmsp.fields import UNITS
@@ -91,10 +92,24 @@ class _Walk:
 
 
 def _of_record(record: Record, start: int) -> Iterator[ValuePlace]:
-    for name, offset in record.offsets.items():
+    for at, size, what in _places_of(record):
+        yield ValuePlace(start + at, size, what)
+
+
+@lru_cache(1024)
+def _places_of(record: Record) -> tuple[ValuePlace, ...]:
+    """In order; numbers that lie side by side are one."""
+    places: list[ValuePlace] = []
+    for name, at in record.offsets.items():
+        size = record.widths[name]
         # Constants are the layout's, whatever they look like.
-        kind = "number" if name in record.constants else record.types[name]
-        yield ValuePlace(start + offset, record.widths[name], _type_of(name, kind, record.widths[name]))
+        what: ValueType = "number" if name in record.constants else _type_of(name, record.types[name], size)
+        last = places[-1] if places else None
+        if last is not None and last.type == what == "number" and last.at + last.size == at:
+            places[-1] = ValuePlace(last.at, last.size + size, "number")
+        else:
+            places.append(ValuePlace(at, size, what))
+    return tuple(places)
 
 
 def _type_of(name: str, kind: str, size: int) -> ValueType:
