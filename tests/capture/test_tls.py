@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from thoroughness import examples
+from tls_by_hand import DATA, FINISHED, KEY_UPDATE, Tls12, Tls13, hellos
+from tls_by_hand import HANDSHAKE as HANDSHAKE_RECORD
 from tls_sessions import MSE, WLC, Session, contents, contexts, events, plaintext, session
 
 from loadgen.capture.events import Closed, Conversation, Data, Event, Hole, How, Opened
@@ -25,6 +27,7 @@ from loadgen.capture.tls import (
     TunnelKeys,
     Undecrypted,
     Unkeyed,
+    Unreadable,
     WrongKey,
     decrypted,
 )
@@ -226,6 +229,72 @@ def test_a_fatal_alert_ends_a_direction_like_a_reset(version: str, alert: str) -
         (False, How.RESET),
         (True, How.FIN),
     }
+
+
+# -- what OpenSSL would not say ----------------------------------------------------------------------------------------
+
+
+def new(name: str) -> Tls13:
+    return Tls13(name).next_key(False, FINISHED).next_key(True, FINISHED)
+
+
+def test_padding_tickets_and_new_keys() -> None:
+    tunnel = new("padded").say(False, HANDSHAKE_RECORD, b"\4\0\0\1t")
+    for number in range(5):
+        tunnel.say(number % 2 == 0, DATA, b"say %d" % number, padding=1000 * number)
+        tunnel.next_key(number < 3, KEY_UPDATE)
+    given, whys = decrypt(events(tunnel.wire), tunnel.keylog)
+    assert (contents(given), whys) == ({True: b"say 0say 2say 4", False: b"say 1say 3"}, [])
+
+
+def test_a_hole_over_new_keys() -> None:
+    """As long as there are no newer ones yet."""
+    tunnel = new("hidden")
+    for number in range(6):
+        tunnel.say(False, DATA, b"say %d" % number)
+        if number == 2:
+            tunnel.next_key(False, KEY_UPDATE)
+    sizes = list(accumulate(len(data) for of_client, data in tunnel.wire if not of_client))
+    # ServerHello, Finished, three, KeyUpdate, three.
+    read = decrypt(with_holes(tunnel.wire, False, [(sizes[3] + 1, sizes[6] - 1)]), tunnel.keylog)
+    (exchange,) = collect(read[0])
+    assert [bytes(run) for _, run in exchange.server.runs] == [b"say 0say 1", b"say 4say 5"]
+    assert read[1] == []
+
+
+@pytest.mark.parametrize(("gcm", "mac_after"), [(True, False), (False, False), (False, True)])
+def test_how_much_is_missing(gcm: bool, mac_after: bool) -> None:
+    tunnel = Tls12("hole", gcm=gcm, mac_after=mac_after).start(True).start(False)
+    for size in (10, 20, 30, 40):
+        tunnel.say(False, DATA, bytes(size))
+    ends = list(accumulate(len(data) for of_client, data in tunnel.wire if not of_client))
+    (exchange,) = collect(decrypt(with_holes(tunnel.wire, False, [(ends[3] + 7, ends[4] + 7)]), tunnel.keylog)[0])
+    ((offset, length),) = exchange.server.holes
+    assert offset == 10
+    # Of blocks it is not known how many bytes fill up the last one.
+    assert length == 50 if gcm else 50 <= length <= 50 + 2 * 16
+    assert exchange.server.runs == [(0, bytes(10)), (10 + length, bytes(40))]
+
+
+@pytest.mark.parametrize(
+    ("extensions", "suite", "what"),
+    [
+        (b"\0\x2b\0\2\3\4", 0x1306, "0x1306 (TLS 1.3)"),
+        (b"\0\x2b\0\2\3\4", 0xC02F, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 (TLS 1.3)"),
+        (b"", 0x1301, "TLS_AES_128_GCM_SHA256 (TLS 1.2)"),
+        (b"", 0x0005, "TLS_RSA_WITH_RC4_128_SHA (TLS 1.2)"),
+        (b"\0\x2b\0\2\x7f\x1c", 0x1301, "TLS version 0x7F1C"),
+        (b"\0\x2b\0\2\3\0", 0x0005, "SSL 3.0"),
+        (b"\0\4\0\0", 0x003C, "TLS 1.2 with truncated MACs"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_decrypted_is_named(extensions: bytes, suite: int, what: str) -> None:
+    client, server = hellos("odd", suite, extensions)
+    given, (why,) = decrypt(events([(True, client), (False, server), (True, b"\x17\3\3\0\1x")]), b"")
+    assert_nothing_is_given(given)
+    assert why == Unreadable(given[0].conversation, what)
+    assert str(why) == f"192.0.2.1:40001 to 192.0.2.7:16113: {what} cannot be decrypted"
 
 
 # -- what lacks keys ---------------------------------------------------------------------------------------------------

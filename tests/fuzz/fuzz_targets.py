@@ -12,6 +12,7 @@ import fuzz_files
 import fuzz_layouts
 import fuzz_sessions
 import fuzz_shards
+import fuzz_tunnels
 import fuzz_wire
 
 
@@ -37,6 +38,7 @@ TARGETS = {
     "nesting": Target(fuzz_layouts.nesting, fuzz_layouts.nesting_seeds, 3, 2048),
     "shapes": Target(fuzz_layouts.shapes, fuzz_layouts.shapes_seeds, 3, 512),
     "captures": Target(fuzz_captures.captures, fuzz_captures.captures_seeds, 3, 4096),
+    "tunnels": Target(fuzz_tunnels.tunnels, fuzz_tunnels.tunnels_seeds, 3, 4096),
     "profiles": Target(fuzz_files.profiles, fuzz_files.profiles_seeds, 3, 256),
     "scenarios": Target(fuzz_files.scenarios, fuzz_files.scenarios_seeds, 2, 256),
     "toml": Target(fuzz_files.toml, fuzz_files.toml_seeds, 1, 8192),
