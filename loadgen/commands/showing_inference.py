@@ -12,8 +12,8 @@ from loadgen.files import already_there, write_new
 from loadgen.report.inference import inference_page
 from loadgen.report.inference_tables import found_tables, summary
 
-# A profile and a layout tell of a device; a page has frames in it, with what people's devices said.
-_PUBLIC, _PRIVATE = 0o644, 0o600
+# All of them have bytes in them that people's devices said.
+_MODE = 0o600
 
 
 def infer_captures(options: InferOptions, *, quiet: bool) -> int:
@@ -35,8 +35,8 @@ def infer_captures(options: InferOptions, *, quiet: bool) -> int:
         on_progress=(lambda _: None) if quiet else announce,
     )
 
-    def write(path: Path, data: bytes, mode: int) -> None:
-        write_new(path, data, mode, replace=options.force)
+    def write(path: Path, data: bytes) -> None:
+        write_new(path, data, _MODE, replace=options.force)
         if not quiet:
             announce(f"wrote {path}")
 
@@ -46,11 +46,11 @@ def infer_captures(options: InferOptions, *, quiet: bool) -> int:
         for line in summary(result.findings):
             say(line)
     if result.profile is not None:
-        write(options.out, result.profile.encode(), _PUBLIC)
+        write(options.out, result.profile.encode())
     if result.layout is not None and options.as_json is not None:
-        write(options.as_json, result.as_json(), _PUBLIC)
+        write(options.as_json, result.as_json())
     if result.layout is not None and options.report is not None:
-        write(options.report, inference_page(result.layout, result.frames).encode(), _PRIVATE)
+        write(options.report, inference_page(result.layout, result.frames).encode())
     if result.layout is None:
         complain(f"no layout was found: {result.why}")
     elif result.profile is None:

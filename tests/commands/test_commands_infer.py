@@ -14,6 +14,7 @@ import fastjsonschema
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from tls_sessions import Session, contexts, session
 
 from loadgen.capture.events import How
 from loadgen.capture.writing import TunnelWriter, file_header
@@ -40,15 +41,27 @@ def heron() -> WireProfile:
     return load_profile(ROOT / "docs" / "wire-profile" / "heron.toml")
 
 
-def captured(profile: WireProfile) -> bytes:
-    """A session: its opening, an echo, a notification every two seconds."""
+def captured(profile: WireProfile, tls: Session | None = None) -> bytes:
+    """A session: its opening, an echo, a notification every two seconds. Args: tls: what it goes through."""
     codec, tunnel = Codec(profile), TunnelWriter(MSE, WLC)
     parts = [file_header(application="tests", interface="tunnel", description="plain"), tunnel.open(BEGAN)]
-    number = 0
+
+    def pass_on(at_ns: int) -> None:
+        assert tls is not None
+        parts.extend(tunnel.data(of_client, at_ns, data) for of_client, data in tls.wire)
+        tls.wire.clear()
+
+    if tls is not None:
+        tls.shake()
+        pass_on(BEGAN)
 
     def say(of_client: bool, at_s: float, message: Any, transaction: int = 0) -> None:
-        frame = codec.encode(message, transaction)
-        parts.append(tunnel.data(of_client, BEGAN + int(at_s * SECOND), frame))
+        frame, at_ns = bytes(codec.encode(message, transaction)), BEGAN + int(at_s * SECOND)
+        if tls is None:
+            parts.append(tunnel.data(of_client, at_ns, frame))
+        else:
+            tls.say(of_client, frame)
+            pass_on(at_ns)
 
     say(True, 0.1, m.VersionRequest(1, 1), 1)
     say(False, 0.2, m.VersionResponse(1, 0), 1)
@@ -103,7 +116,7 @@ def test_a_profile_a_layout_and_a_page(capture: Path, heron: WireProfile) -> Non
     assert f'title="rssi_a: rssi, bytes {14 + 16 + 8} to {14 + 16 + 8}' in page
     assert "capture a session with two access points" in page
     assert not re.search(r'(src|href)="?http', page)
-    assert Path("found.html").stat().st_mode & 0o777 == 0o600
+    assert {path.stat().st_mode & 0o777 for path in Path.cwd().glob("found.*")} == {0o600}
     for said in (
         "message 0x4001 measurement_notify",
         "80 frames of 1 sessions",
@@ -197,6 +210,24 @@ def test_captures_are_taken_together_up_to_a_bound(capture: Path, monkeypatch: p
     fewer = infer(["tunnel.pcapng", "second.pcapng"])
     assert len(fewer.frames) < len(both.frames) // 2
     assert "only the first 0 MiB of plaintext were looked at" in fewer.findings.remarks
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_what_is_encrypted_gives_the_same_with_its_key_log(heron: WireProfile, tmp_path: Path, version: str) -> None:
+    tls = session(contexts(version))
+    (tmp_path / "plain.pcapng").write_bytes(captured(heron))
+    (tmp_path / "tls.pcapng").write_bytes(captured(heron, tls))
+    (tmp_path / "keys.log").write_bytes(tls.keylog)
+    plain = infer([tmp_path / "plain.pcapng"])
+    assert plain.layout is not None
+    opened = infer([tmp_path / "tls.pcapng"], keylog=tmp_path / "keys.log")
+    assert opened.layout is not None
+    assert [frame.data for frame in opened.frames] == [frame.data for frame in plain.frames]
+    findings = msgspec.structs.replace(opened.findings, captures=plain.findings.captures)
+    assert findings == plain.findings
+    assert msgspec.structs.replace(opened.layout, findings=plain.findings) == plain.layout
+    with pytest.raises(InputError, match=r"tls\.pcapng: expected tunnels with their keys"):
+        infer([tmp_path / "tls.pcapng"])
 
 
 def test_a_file_that_is_no_capture(capture: Path) -> None:
