@@ -33,6 +33,13 @@ from loadgen.commands.replaying import ReplayOptions, source_of
 @click.option(
     "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Any other key of a scenario; repeatable."
 )
+@click.option("--raw", is_flag=True, help="Without a profile: bytes as they were, one session for each recorded one.")
+@click.option(
+    "--identity",
+    type=click.Path(path_type=Path),
+    metavar="PEM",
+    help="What --raw shows.  [default: a new one]",
+)
 @click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="Processes per side.")
 @wait_option
 @results_option
@@ -60,6 +67,8 @@ def replay(
     capture_keylog: Path | None,
     listen: str | None,
     overrides: tuple[str, ...],
+    raw: bool,
+    identity: Path | None,
     workers: str,
     wait_for_target: str | None,
     results: Path,
@@ -73,12 +82,21 @@ def replay(
     Both sides are ours by default. Exit codes are those of `loadgen run`; docs/replay.md has what is as recorded, and
     what is not.
     """
-    with loading():
-        from loadgen.commands.showing_run import run_scenario
-
     played = ReplayOptions(
         *(capture, profile, scale, speed, rate, macs, aps, capture_keylog),
         *(listen, overrides, target, serve, workers),
     )
+    if identity is not None and not raw:
+        raise click.UsageError(
+            "--identity is of --raw; otherwise --set mse.identities has the MSEs', and WLCs' are made"
+        )
+    if raw:
+        with loading():
+            from loadgen.commands.replaying_raw import play_raw
+
+        return play_raw(played, identity)
+    with loading():
+        from loadgen.commands.showing_run import run_scenario
+
     options = RunOptions(source_of(played), duration, wait_for_target, results, thresholds, keylog)
     return run_scenario(options, json=as_json, quiet=quiet, trace=None, trace_limit=None)

@@ -3,14 +3,14 @@
 They print nothing and end nothing: what came of it is returned, what was wrong with the input is raised. Importing
 them is light; they import what they need when they are called. docs/python.md has examples.
 
-Behind them: `options` (what is asked for, as values; `replaying`: of a capture) and `source` (from there to a scenario
-that was read; `recorded`: with its capture); `runner`, `searcher` and `saved` do it, and `onlooker` is whoever is told
-meanwhile. Commands of the command line, from options to an exit code: `showing_run` (`loadgen run`), `showing_search`
-(`capacity`), `results` (`compare`, `export`), `pairing` (`ab`) with `target` (a command that is one), `inquiry`
-(`status`), `recorder` and `showing_record` (`record`), `anonymizer` with `anonymous_frames` and `showing_anonymous`
-(`record anonymize`), `inferrer` and `showing_inference` (`infer`); `watching` (a run as it goes on), `tracing` (its
-handshakes), `key_log` (the secrets of its tunnels), `identities` (that options name), `advice` (what to try next),
-`output` (what is printed).
+Behind them: `options` (what is asked for, as values; `replaying`: of a capture; `replaying_raw`: without a profile) and
+`source` (from there to a scenario that was read; `recorded`: with its capture); `runner`, `searcher` and `saved` do it,
+and `onlooker` is whoever is told meanwhile. Commands of the command line, from options to an exit code: `showing_run`
+(`loadgen run`), `showing_search` (`capacity`), `results` (`compare`, `export`), `pairing` (`ab`) with `target` (a
+command that is one), `inquiry` (`status`), `recorder` and `showing_record` (`record`), `anonymizer` with
+`anonymous_frames` and `showing_anonymous` (`record anonymize`), `inferrer` and `showing_inference` (`infer`);
+`watching` (a run as it goes on), `tracing` (its handshakes), `key_log` (the secrets of its tunnels), `identities` (that
+options name), `advice` (what to try next), `output` (what is printed).
 """
 
 from __future__ import annotations

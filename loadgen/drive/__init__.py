@@ -14,7 +14,7 @@
   tail that was not taken is notifications),
   `tls_wlc`, `tls_site`, `tls_replay` (what was recorded) and `tls_mse` (sessions, notifications, requests),
   `tls_handshakes` (both sides of handshake-only load), `ring_table` (the next frame of many WLCs), `reading` (how late
-  it reads), `segments` (what TCP
+  it reads), `blind` (recorded bytes as they were, without endpoints), `segments` (what TCP
   sent again).
 - DTLS: `dtls`, `dtls_accept` and `dtls_dial` (how associations come about), `dtls_serve`
   (what all WLCs with sessions do), `dtls_wlc`, `dtls_site`, `dtls_mse`, `dtls_handshakes`: the same over datagrams

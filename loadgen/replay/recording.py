@@ -104,7 +104,7 @@ class Answered(msgspec.Struct, frozen=True):
     times: tuple[tuple[int, int, str, int, str, str], ...]
 
 
-class Question(msgspec.Struct, frozen=True):
+class PastRequest(msgspec.Struct, frozen=True):
     """What an MSE asked in a running session. at_ns: in the capture's period. name: as of `PlannedRequest`."""
 
     at_ns: int
@@ -142,7 +142,7 @@ class Track(msgspec.Struct, frozen=True):
     stations: tuple[tuple[int, int], ...]
     answers: tuple[Answered, ...]
     groups: tuple[str, ...]
-    asked: tuple[Question, ...]
+    asked: tuple[PastRequest, ...]
 
 
 class Tracks(msgspec.Struct, frozen=True):
@@ -339,7 +339,7 @@ def _track(profile: WireProfile, session: RecordedSession, said: Sequence[Said],
     )
 
 
-def _asked(profile: WireProfile, session: RecordedSession, first_ns: int) -> Iterator[Question]:
+def _asked(profile: WireProfile, session: RecordedSession, first_ns: int) -> Iterator[PastRequest]:
     """What is neither part of the opening nor ends the session."""
     names = {kind: name for name, kind in ASKED.items()}
     opening = [turn.saying for turn in profile.dialogue.opening if turn.sender is Role.MSE]
@@ -350,7 +350,7 @@ def _asked(profile: WireProfile, session: RecordedSession, first_ns: int) -> Ite
             opening.remove(said.saying)
         elif isinstance(said.saying, Kind) and said.saying in names and said.saying not in endings:
             body = said.frame[framing.head : len(said.frame) - framing.foot]
-            yield Question(max(0, said.ns - first_ns), names[said.saying], profile.ids[said.saying], body)
+            yield PastRequest(max(0, said.ns - first_ns), names[said.saying], profile.ids[said.saying], body)
 
 
 def _groups(session: RecordedSession) -> Iterator[str]:

@@ -233,7 +233,7 @@ def make_start(base: Path, started: list[Running]) -> Start:
         number = next(numbers)
         folder = base / f"results-{number}" if results is None else results
         words = [str(argument) for argument in arguments]
-        if words[:1] in (["run"], ["replay"], ["ab"], ["capacity"]):
+        if words[:1] in (["run"], ["replay"], ["ab"], ["capacity"]) and "--raw" not in words:
             words += ["--results", str(folder)]
         running = Running(words, folder, base / f"output-{number}", **options)
         started.append(running)

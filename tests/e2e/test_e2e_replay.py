@@ -12,7 +12,7 @@ from pathlib import Path
 import e2e_wire as wire
 import pytest
 import replay_samples as samples
-from conftest import SMALL, Identities, Run, Start, free_port
+from conftest import SMALL, Identities, Run, Start, eventually, free_port
 from e2e_peers import FakeMse
 
 from loadgen.nmsp.profile import load_profile, reference_profile
@@ -148,6 +148,9 @@ def test_mses_of_the_same_profile_take_it_at_twenty_times_the_speed(
         (["tunnel.pcapng", "--capture-keylog", "nowhere.keys"], ["nowhere.keys: expected a key log"]),
         (["tunnel.pcapng", "--speed", "1", "--rate", "5"], ["--speed, --rate: expected one of them, found both"]),
         (["tunnel.pcapng", "--speed", "101"], ["--speed"]),
+        (["tunnel.pcapng", "--raw"], ["--raw: expected --serve wlc or --target, one of them, found neither"]),
+        (["tunnel.pcapng", "--raw", "--serve", "wlc", "--scale", "2"], ["--scale: expected a profile, and not --raw"]),
+        (["text.pcapng", "--raw", "--serve", "wlc"], ["expected a capture, pcap or pcapng"]),
         (["tunnel.pcapng", "--scale", "0"], ["--scale"]),
         (["tunnel.pcapng", "--set", "transport=dtls"], ["transport: expected tls"]),
         (["tunnel.pcapng", "--set", "load.burst=3"], ['load.burst: expected load.kind = "notify"']),
@@ -190,3 +193,46 @@ def test_our_mses_ask_a_wlc_what_was_asked_in_the_capture(start: Start, tmp_path
     assert mse.counters["requests.due"] == mse.counters["requests.sent"] + mse.counters["requests.dropped"] == 12
     assert mse.counters["requests.answered"] == mse.counters["requests.sent"] == ended.counters["requests.served"]
     assert mse.errors == ended.errors == {}
+
+
+# -- without a profile -------------------------------------------------------------------------------------------------
+
+
+def test_raw_bytes_of_a_wlc_are_what_they_were(start: Start, tmp_path: Path, identities: Identities) -> None:
+    """An MSE that says nothing at all gets what the recorded one got."""
+    capture, port = write_capture(tmp_path / "tunnel.pcapng"), free_port("127.78.7.1")
+    running = start("replay", capture, "--raw", "--serve", "wlc", "--speed", 50, "--listen", f"127.78.7.1:{port}")
+    eventually(lambda: "ready: 1 WLC at " in running.stdout, "its listener")
+    with FakeMse(("127.78.7.1", port), identities.pems[0]) as mse:
+        frames = [mse.frames.next() for _ in range(3 + MESSAGES)]
+        assert mse.frames.next() is None
+    assert [frame.msg_id for frame in frames[:3] if frame] == [
+        wire.VERSION_RESPONSE, wire.CAPABILITY, wire.SUBSCRIBE_RESPONSE,
+    ]  # fmt: skip
+    macs = [wire.NOTIFY.unpack_from(frame.body)[3] for frame in frames[3:] if frame]
+    assert macs == [samples.station(index % STATIONS) for index in range(MESSAGES)]
+    ended = running.end()
+    assert ended.code == 0, ended.stderr
+    assert "192.0.2.9:40000 -> 192.0.2.1:16113: played" in ended.stdout
+    assert "nothing is fitted to the other end" in ended.stderr
+
+
+def test_raw_bytes_of_an_mse_go_to_a_wlc(start: Start, tmp_path: Path) -> None:
+    capture, port = write_capture(tmp_path / "tunnel.pcapng"), free_port("127.78.8.1")
+    scenario = tmp_path / "wlc.toml"
+    listen = f'listen = "127.78.8.1:{port}"\nauthenticate = false'
+    scenario.write_text(SMALL.replace('listen = "127.77.2.1:0"', listen).replace("count = 4", "count = 1"), "utf-8")
+    wlc = start("run", scenario, "--serve", "wlc", "--duration", "10m")
+    wlc.wait_for_line("ready: ")
+    ended = start("replay", capture, "--raw", "--target", f"wlc=127.78.8.1:{port}").end()
+    assert ended.code == 0, ended.stderr
+    assert ": played, " in ended.stdout
+    wlc.signal(signal.SIGINT)
+    assert wlc.end().counters["sessions.established"] == 1
+
+
+def test_raw_bytes_to_nobody_are_unreachable(run: Run, tmp_path: Path) -> None:
+    capture, port = write_capture(tmp_path / "tunnel.pcapng"), free_port("127.78.8.2")
+    ended = run("replay", capture, "--raw", "--target", f"wlc=127.78.8.2:{port}")
+    assert ended.code == 3
+    assert "refused, 0 of " in ended.stdout
