@@ -9,7 +9,7 @@ from typing import Protocol
 from loadgen.capture.anonymous import ListedNames, Pseudonyms
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.places import ValuePlace, ValueType, opaque_places, places_in
+from loadgen.nmsp.places import ValuePlace, ValueType, opaque_places, places_in, record_places
 from loadgen.nmsp.profile import WireProfile
 
 __all__ = ["AnonymousCount", "FrameAnonymizer", "ListAnonymizer", "StreamAnonymizer"]
@@ -21,7 +21,8 @@ class AnonymousCount:
 
     Attributes:
         unknown_frames: of messages that the profile does not know, or in another form than it has.
-        replaced: MACs, addresses and texts. blanked: bytes that became zeros, as the profile does not know them.
+        replaced: MACs, addresses and texts.
+        blanked: bytes that became zeros, as the profile does not know them, and were none.
         left_out: bytes of which nothing was written.
     """
 
@@ -130,21 +131,26 @@ class FrameAnonymizer:
         del self._buffer[:at]
 
     def _anonymize(self, msg_id: int, frame: bytearray) -> None:
-        framing = self._profile.framing
+        framing, foot = self._profile.framing, len(frame) - self._profile.framing.foot
         self._count.frames += 1
-        inside = slice(framing.head, len(frame) - framing.foot)
-        body = bytes(frame[inside])
-        done = bytearray(body) if self._keeps_unknown else bytearray(len(body))
-        known = 0
-        for at, size, what in self._places(msg_id, memoryview(body)):
-            if what != "bytes":
-                done[at : at + size] = self._other(what, body[at : at + size])
-                known += size
-        if not self._keeps_unknown:
-            self._count.blanked += len(body) - known
-        frame[inside] = done
+        head, body = bytes(frame[: framing.head]), bytes(frame[framing.head : foot])
+        frame[: framing.head] = self._known(head, record_places(framing.header))
+        frame[framing.head : foot] = self._known(body, self._places(msg_id, memoryview(body)))
+        if framing.trailer is not None:
+            frame[foot:] = self._known(bytes(frame[foot:]), record_places(framing.trailer))
         if framing.checksum is not None:
             framing.checksum.put(memoryview(frame))
+
+    def _known(self, data: bytes, places: Iterable[ValuePlace]) -> bytes:
+        """Bytes with other names; the places are those that the profile knows."""
+        done, unknown = bytearray(data if self._keeps_unknown else len(data)), bytearray(data)
+        for at, size, what in places:
+            if what != "bytes":
+                done[at : at + size] = self._other(what, data[at : at + size])
+                unknown[at : at + size] = bytes(size)
+        if not self._keeps_unknown:
+            self._count.blanked += len(unknown) - unknown.count(0)
+        return bytes(done)
 
     def _places(self, msg_id: int, body: memoryview) -> Iterable[ValuePlace]:
         """Of a message that the profile does not know, or in another form: none."""

@@ -92,13 +92,13 @@ class _Walk:
 
 
 def _of_record(record: Record, start: int) -> Iterator[ValuePlace]:
-    for at, size, what in _places_of(record):
+    for at, size, what in record_places(record):
         yield ValuePlace(start + at, size, what)
 
 
 @lru_cache(1024)
-def _places_of(record: Record) -> tuple[ValuePlace, ...]:
-    """In order; numbers that lie side by side are one."""
+def record_places(record: Record) -> tuple[ValuePlace, ...]:
+    """Of a record's fields, in order; numbers that lie side by side are one."""
     places: list[ValuePlace] = []
     for name, at in record.offsets.items():
         size = record.widths[name]

@@ -1,0 +1,83 @@
+"""Frames of any layout without names: what was a name is another one, numbers stay, the rest is blank or as it was."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from thoroughness import examples
+
+sys.path.append(str(Path(__file__).parents[1] / "nmsp"))
+
+from nmsp_samples import messages
+
+from loadgen.capture.anonymous import Pseudonyms
+from loadgen.commands.anonymous_frames import AnonymousCount, FrameAnonymizer
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import EchoRequest, Message
+from loadgen.nmsp.places import places_in
+from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
+
+FIVE = sorted((Path(__file__).parents[2] / "docs" / "wire-profile").glob("*.toml"))
+PROFILES = {"reference": reference_profile(), **{path.stem: load_profile(path) for path in FIVE}}
+NAMES = Pseudonyms(b"of a test")
+
+
+def read(profile: WireProfile, frame: bytes) -> Message:
+    framing, view = profile.framing, memoryview(frame)
+    header = framing.header.struct.unpack_from(frame)
+    number = framing.id_of(header)
+    framing.check_untrusted(profile.kinds[number], header, view)
+    return Codec(profile).decode_untrusted(number, view[framing.head : len(frame) - framing.foot])
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@settings(deadline=None, max_examples=examples(200))
+@given(data=st.data(), keeps=st.booleans())
+def test_each_value_is_its_other_one(name: str, data: st.DataObject, keeps: bool) -> None:
+    profile = PROFILES[name]
+    framing, codec = profile.framing, Codec(profile)
+    kind = data.draw(st.sampled_from(sorted(profile.layouts)))
+    frame = framing.number(codec.encode(data.draw(messages(profile, kind)), 0), 3, 4)
+    count = AnonymousCount()
+    stream = FrameAnonymizer(profile, NAMES, count, keeps_unknown=keeps)
+    # In two pieces.
+    cut = data.draw(st.integers(0, len(frame)))
+    other = stream.data(frame[:cut]) + stream.data(frame[cut:]) + stream.end()
+    assert len(other) == len(frame)
+    read(profile, other)
+    foot = len(frame) - framing.foot
+    before, after = frame[framing.head : foot], other[framing.head : foot]
+    places = list(places_in(profile.layouts[kind], memoryview(before)))
+    assert places == list(places_in(profile.layouts[kind], memoryview(after)))
+    for at, size, what in places:
+        value, found = before[at : at + size], after[at : at + size]
+        if what == "mac":
+            assert found == NAMES.mac(value)
+        elif what == "address":
+            assert found == NAMES.address(value)
+        elif what == "text":
+            assert found.rstrip(b"\0") == NAMES.text(value.rstrip(b"\0"))
+        else:
+            assert found == (bytes(size) if what == "bytes" and not keeps else value)
+    covered = {byte for at, size, _ in places for byte in range(at, at + size)}
+    rest = [at for at in range(len(before)) if at not in covered]
+    assert bytes(after[at] for at in rest) == bytes(before[at] if keeps else 0 for at in rest)
+    assert (count.frames, count.unknown_frames, count.left_out) == (1, 0, 0)
+
+
+def test_bytes_of_a_header_that_no_field_has_are_blank() -> None:
+    profile = PROFILES["reference"]
+    gaps = {*range(profile.framing.head)}
+    header = profile.framing.header
+    for name, at in header.offsets.items():
+        gaps -= {*range(at, at + header.widths[name])}
+    frame = bytearray(read_frame := Codec(profile).encode(EchoRequest(), 5))
+    for at in gaps:
+        frame[at] = 7
+    other = FrameAnonymizer(profile, NAMES, count := AnonymousCount(), keeps_unknown=False).data(bytes(frame))
+    assert other == read_frame
+    assert count.blanked == len(gaps)
