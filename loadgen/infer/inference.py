@@ -16,7 +16,7 @@ from loadgen.infer.cutting import Cut, cut_frames
 from loadgen.infer.framing import Framing, find_framing, runs_of
 from loadgen.infer.header import HeaderFound, find_header
 from loadgen.infer.heads import Heads
-from loadgen.infer.kinds import Named, name_messages
+from loadgen.infer.kinds import Named, by_bodies, name_messages
 from loadgen.infer.layout_document import LayoutDocument
 
 __all__ = ["Hints", "Inference", "infer"]
@@ -176,8 +176,10 @@ def _messages(
         kinds[number] = [_sample(heads, header, row, trailer, transactions[row]) for row in rows]
     context = Context(order=header.order, macs=macs, addresses=hints.addresses, masks=named.masks)
     bodies = infer_bodies(kinds, context, dict(enumerate(named.names)))
+    nodes = [bodies[number].node for number in range(len(header.ids))]
+    names = by_bodies(named, nodes, [of_client for of_client, _ in header.ids])
     for number, (of_client, message_id) in enumerate(header.ids):
-        name, samples, body = named.names[number], kinds[number], bodies[number]
+        name, samples, body = names[number], kinds[number], bodies[number]
         size = float(sum(len(sample.data) for sample in samples))
         total += size
         explained += size * body.explained
