@@ -20,6 +20,7 @@ __all__ = ["BodyFound", "Context", "Sample", "infer_bodies", "infer_body"]
 # Bodies that shapes are looked for in, and shapes that are compared.
 SEARCHED = 80
 SHAPES = 40
+CLOSE = 6
 DEEPEST = 4
 Node = dict[str, Any]
 Kind = TypeVar("Kind", bound=Hashable)
@@ -113,10 +114,15 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[Shape, list[st
     if len(everything) == 1:
         return everything[0], []
     priced = thinned(samples, PRICED)
-    costs = sorted(((price(shape, priced, context), index) for index, shape in enumerate(everything)))
-    best = everything[costs[0][1]]
-    near = [_describe(everything[index]) for cost, index in costs[1:] if cost < costs[0][0] + 3]
-    return best, near
+    costs = sorted((price(shape, priced, context) - _favour(shape), index) for index, shape in enumerate(everything))
+    close = [everything[index] for cost, index in costs[:CLOSE] if cost < costs[0][0] + 24]
+    if len(close) == 1:
+        return close[0], []
+    finer = sorted(
+        ((price(shape, priced, context, exact=True) - _favour(shape), index) for index, shape in enumerate(close)),
+    )
+    near = [_describe(close[index]) for cost, index in finer[1:] if cost < finer[0][0] + 3]
+    return close[finer[0][1]], near
 
 
 def _is_told(shape: Shape) -> bool:
@@ -125,6 +131,16 @@ def _is_told(shape: Shape) -> bool:
         if place is None:
             return False
     return bool(shape.parts)
+
+
+def _favour(shape: Shape) -> float:
+    """Bits that speak for a shape: what a number tells is rarely chance, the less if the number is far away."""
+    if not _is_told(shape):
+        return 0.0
+    places = [
+        part.length if isinstance(part, Run) else part.count for part in shape.parts if not isinstance(part, Elements)
+    ]
+    return 20.0 - 2.0 * max((shape.fixed - place.at - place.size for place in places if place is not None), default=0)
 
 
 def _text_ends(bodies: Sequence[bytes], shortest: int) -> list[int]:
@@ -294,9 +310,11 @@ def infer_bodies(
     for kind in sorted(kinds, key=lambda kind: (names.get(kind) != "capability", -len(kinds[kind]))):
         learnt = Learnt()
         found[kind] = infer_body(kinds[kind], replace(context, name=names.get(kind)), learnt)
-        masks = context.masks | learnt.masks if names.get(kind) == "capability" else context.masks
-        size = learnt.mask_size if names.get(kind) == "capability" else context.mask_size
-        context = replace(context, networks=context.networks | learnt.networks, masks=masks, mask_size=size)
+        context = replace(context, networks=context.networks | learnt.networks)
+        if names.get(kind) == "capability":
+            listed = "repeats" in found[kind].node
+            masks = context.masks | learnt.masks
+            context = replace(context, masks=masks, mask_size=learnt.mask_size, listed=listed)
     return {kind: found[kind] for kind in kinds}
 
 

@@ -95,18 +95,15 @@ def _given(codes: Codes, kinds: int, table: Table, at: int, size: int, novelty: 
     return best + found + kinds * novelty
 
 
-def _goes_through(table: Table, at: int, size: int, order: str) -> bool:
-    """Whether all bytes of a number take all values alike but the highest that changes: then it is one number."""
+def _goes_through(table: Table, at: int, size: int, order: str) -> int:
+    """How many bytes of a number change, if all but the highest of them take all values alike: then it is one."""
     upwards = range(at + size - 1, at - 1, -1) if order == "big" else range(at, at + size)
     changing = [column for column in upwards if table.distinct[column] > 1]
+    if len(changing) < 2 or order != table.order or changing != list(upwards)[: len(changing)]:
+        return 0
     expected = 256 * (1 - np.exp(-len(table) / 256))
-    return (
-        len(changing) > 1
-        and order == table.order
-        and int(table.cells[:, changing[-1]].min()) < 4
-        and changing == list(upwards)[: len(changing)]
-        and all(table.distinct[column] > 0.8 * expected for column in changing[:-1])
-    )
+    alike = all(table.distinct[column] > 0.8 * expected for column in changing[:-1])
+    return len(changing) if alike and int(table.cells[:, changing[-1]].min()) < 4 else 0
 
 
 def integer_cost(table: Table, at: int, size: int, order: str) -> float:
@@ -136,8 +133,8 @@ def integer_cost(table: Table, at: int, size: int, order: str) -> float:
     costs.append(_differences(values, *everything, size) + 2)
     costs.extend(_differences(values, *grouping, size) + 3 for grouping in table.groupings.values())
     bits = float(min(costs)) + constant_cost(table, at, size)
-    if size > 1 and _goes_through(table, at, size, order):
-        bits = min(bits, byte_by_byte(table, at, size) - 2.0)
+    if size > 1 and (changing := _goes_through(table, at, size, order)):
+        bits = min(bits, byte_by_byte(table, at, size) - 8.0 * (changing - 1))
     return bits
 
 
@@ -309,4 +306,4 @@ def text_cost(table: Table, at: int, size: int) -> float:
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(len(different) + 1) + 3)
     news = sum(table.distinct[column] - (table.cells[0, column] == 0) for column in range(at, at + size))
-    return float(min(costs) + 5.0 * news + len(different) * 3 - 1.4 * (news + longest))
+    return float(min(costs) + 5.0 * news + len(different) - 1.6 * (news + longest))

@@ -12,7 +12,7 @@ import numpy as np
 from loadgen.infer.costs import entropy, rough_cost
 from loadgen.infer.samples import Context, Sample, table_of
 from loadgen.infer.shapes import Elements, Part, Place, Records, Run, Shape, cut
-from loadgen.infer.tiling import INTEGER, OTHER_ORDER, UNALIGNED, Piece
+from loadgen.infer.tiling import INTEGER, OTHER_ORDER, UNALIGNED, Piece, tile
 
 __all__ = ["given_pieces", "is_text", "price", "slices", "thinned"]
 
@@ -76,7 +76,7 @@ def _values(values: Sequence[bytes]) -> float:
         return bits + 8.0 * sum(len(value) for value in counts)
     longest = max(len(value) for value in values)
     news = sum(len({value[i : i + 1] for value in counts}) - 1 for i in range(longest))
-    return bits + 5.0 * news + 3.0 * len(counts) - 1.4 * (news + longest)
+    return bits + 5.0 * news + len(counts) - 1.6 * (news + longest)
 
 
 def _spread(counts: Counter[Any]) -> float:
@@ -90,8 +90,11 @@ def _open(part: Part) -> bool:
     return (part.length if isinstance(part, Run) else part.count) is None
 
 
-def price(shape: Shape, samples: Sequence[Sample], context: Context) -> float:
-    """Bits of samples that a shape fits. Tables of many rows are priced by some of them."""
+def price(shape: Shape, samples: Sequence[Sample], context: Context, *, exact: bool = False) -> float:
+    """Bits of samples that a shape fits. Tables of many rows are priced by some of them.
+
+    Args: exact: tables are cut into fields; else columns are priced for themselves, which is quick.
+    """
     bits = 0.0
     if shape.parts and all(_open(part) for part in shape.parts):
         # Nothing in it tells how long it is.
@@ -103,7 +106,11 @@ def price(shape: Shape, samples: Sequence[Sample], context: Context) -> float:
     if shape.fixed:
         given = given_pieces(shape, context.order)
         told = frozenset(piece.at + i for piece in given for i in range(piece.size))
-        bits += rough_cost(table_of(samples, context.order, 0, shape.fixed), told) + sum(piece.cost for piece in given)
+        table = table_of(samples, context.order, 0, shape.fixed)
+        if exact:
+            bits += sum(piece.cost for piece in tile(table, context, given))
+        else:
+            bits += rough_cost(table, told) + sum(piece.cost for piece in given)
     cuts = [found[1] for sample in samples if (found := cut(shape, sample.data, 0, len(sample.data))) is not None]
     for index, part in enumerate(shape.parts):
         inside = [
@@ -117,7 +124,7 @@ def price(shape: Shape, samples: Sequence[Sample], context: Context) -> float:
             some = thinned(rows, PRICED)
             inner = part.shape or Shape(part.stride or 0)
             if some:
-                bits += RECORDS + price(inner, some, context) * len(rows) / len(some)
+                bits += RECORDS + price(inner, some, context, exact=exact) * len(rows) / len(some)
         else:
             bits += ELEMENTS + _elements_price(part, inside, context)
     return bits

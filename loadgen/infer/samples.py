@@ -40,6 +40,7 @@ class Context:
     networks: frozenset[bytes] = frozenset()  # the first halves of IPv4 addresses
     masks: frozenset[int] = frozenset()  # offered in a capability
     mask_size: int | None = None  # bytes of a mask, there
+    listed: bool = False  # subservices are told in records there, and not as a mask
     within: bool = False  # records are looked at, and no whole body
 
     @property

@@ -95,6 +95,11 @@ def counted(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
         if base >= place.at + place.size:
             alike = True
             yield Shape(base, (_part(place, step),))
+            if step % 4 == 0 and len(set((lengths % 4).tolist())) == 1:
+                # What always is behind the records may be zeros up to a multiple, and not before them.
+                for zeros in range(1, 4):
+                    if base - zeros >= place.at + place.size and not any(any(body[-zeros:]) for body in bodies):
+                        yield Shape(base - zeros, (_part(place, step),), 4, int(lengths[0]) % 4)
             if step == 1 and (common := _common(bodies, place)) > 3:
                 yield Shape(base, (Records(None, common),))
     if alike:

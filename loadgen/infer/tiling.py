@@ -69,7 +69,7 @@ def _odd(table: Table, top: range) -> float:
     above = {int(table.cells[0, column]) for column in top[:still]}
     negative = bool((table.cells[:, top[still]] >= 128).all())
     if above == {255}:
-        return 0.0 if negative else 8.0
+        return -levels(table, top[still]) if negative else 8.0
     if above == {0}:
         # A negative number of one byte, and something reserved.
         return 6.0 if negative and still == len(top) - 1 else 0.0
@@ -80,6 +80,13 @@ def channels(table: Table, at: int) -> float:
     """Bits that speak for channels of both bands."""
     values = set(np.unique(table.cells[:, at]).tolist())
     return min(2.0 * len(values), 20.0) if values <= CHANNELS and max(values) > 35 and len(values) > 2 else 0.0
+
+
+def levels(table: Table, at: int) -> float:
+    """Bits that speak for levels in dBm."""
+    cells = table.cells[:, at]
+    inside = int(cells.min()) >= 156 and int(cells.max()) <= 240
+    return min(table.distinct[at] * 1.0, 10.0) if inside and table.distinct[at] > 7 else 0.0
 
 
 def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
@@ -107,17 +114,19 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
             bits = integer_cost(table, at, size, order)
             if clock is not None:
                 told = clock.bits + constant_cost(table, at, size)
-                bits = min(bits, told, byte_by_byte(table, at, size)) - 10.0
+                bits = min(bits, told, byte_by_byte(table, at, size)) - 16.0
             if size > 1 and (clock is None or not clock.epoch):
                 cost += _odd(table, top)
             if size == 1:
-                cost -= channels(table, at)
+                cost -= channels(table, at) + levels(table, at)
             yield Piece(at, size, "integer", order, cost + bits, clock)
 
 
 def _texts(table: Table, at: int) -> Iterator[Piece]:
     if not table.printable[at] or not (table.cells[:, at] != 0).any():
         return
+    # Its first letter stands alone before none.
+    begun = at > 0 and table.distinct[at - 1] > 1 and bool(((table.cells[:, at - 1] | 32) - 97 < 26).all())
     end = at
     while end < table.width and table.printable[end] and end - at < 256:
         end += 1
@@ -131,7 +140,9 @@ def _texts(table: Table, at: int) -> Iterator[Piece]:
         bits = text_cost(table, at, size)
         if bits == float("inf"):
             break
-        yield Piece(at, size, "text", table.order, TEXT + (0.0 if size in TEXT_SIZES else 3.0) + bits)
+        yield Piece(
+            at, size, "text", table.order, TEXT + (0.0 if size in TEXT_SIZES else 3.0) + (15.0 if begun else 0.0) + bits
+        )
 
 
 def _opaque(table: Table, at: int) -> Iterator[Piece]:
