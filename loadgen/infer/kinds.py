@@ -18,9 +18,8 @@ from loadgen.infer.heads import Heads, Int64s
 
 __all__ = ["Named", "by_bodies", "name_messages"]
 
-# An answer comes soon, and before so many other frames of its side.
+# An answer comes soon.
 _SOON_NS = 3_000_000_000
-_LOOKED_AT = 24
 # Of requests, this share is answered by one kind of message; and of those, by few others.
 _ANSWERED = 0.75
 # An opening has no more frames than this, and is the same in most sessions.
@@ -78,49 +77,41 @@ class _Talk:
 
     def answers(self) -> dict[int, int]:
         """By the kind of a request, that of its response."""
-        followed: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        waits: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for rows in self._sessions:
-            for one, other in self._pairs(rows):
-                followed[one][other] += 1
+            self._wait(rows.tolist(), waits)
+        likely = []
+        for (one, other), taken_ns in waits.items():
+            share = min(len(taken_ns) / self._counts[one], len(taken_ns) / self._counts[other])
+            if share >= _ANSWERED:
+                likely.append((-round(share, 1), float(np.median(taken_ns)), one, other))
         found: dict[int, int] = {}
         taken: set[int] = set()
-        for one, others in sorted(followed.items(), key=lambda row: -row[1].total()):
-            other, times = others.most_common(1)[0]
-            if times < _ANSWERED * self._counts[one] or times < _ANSWERED * self._counts[other]:
-                continue
-            if one in taken or other in taken or other in found:
-                continue
-            found[one] = other
-            taken |= {one, other}
+        for *_, one, other in sorted(likely):
+            if one not in taken and other not in taken:
+                found[one] = other
+                taken |= {one, other}
         return found
 
-    def _pairs(self, rows: Int64s) -> Iterator[tuple[int, int]]:
-        """What is followed soon by something of the other side: with the same transaction, where there are any."""
+    def _wait(self, rows: Sequence[int], waits: dict[tuple[int, int], list[int]]) -> None:
+        """For each two kinds of both sides: how long the second one came behind the first, where it came soon, with the
+        same transaction, and before the first came again."""
         heads, kind = self._heads, self._header.kind
-        used: set[int] = set()
-        for place, row in enumerate(rows.tolist()):
-            if row in used or (self._numbers is not None and not self._usable(row)):
-                continue
-            for later in rows[place + 1 : place + 1 + _LOOKED_AT].tolist():
-                if heads.ns[later] - heads.ns[row] > _SOON_NS:
-                    break
-                if heads.of_client[later] == heads.of_client[row] or later in used:
-                    continue
-                if self._numbers is not None and self._numbers[later] != self._numbers[row]:
-                    continue
-                used.add(later)
-                yield int(kind[row]), int(kind[later])
-                break
+        last: dict[int, int] = {}
+        for row in rows:
+            here = int(kind[row])
+            for before, at in [*last.items()]:
+                waited = int(heads.ns[row] - heads.ns[at])
+                if waited > _SOON_NS:
+                    del last[before]
+                elif heads.of_client[at] != heads.of_client[row] and self._alike(at, row):
+                    waits[before, here].append(waited)
+                    del last[before]
+            last[here] = row
 
-    def _usable(self, row: int) -> bool:
-        """Whether a transaction of 0 is one: it is where nothing of its kind has another."""
-        assert self._numbers is not None
-        if self._numbers[row]:
-            return True
-        return bool(not self._numbers[self._header.kind == self._header.kind[row]].any()) or row in self._firsts()
-
-    def _firsts(self) -> set[int]:
-        return {int(row) for rows in self._sessions for row in rows[:2]}
+    def _alike(self, one: int, other: int) -> bool:
+        """Whether a transaction does not speak against it."""
+        return self._numbers is None or bool(self._numbers[one] == self._numbers[other])
 
     def echo(self, answers: Mapping[int, int]) -> int | None:
         """The request that comes back most regularly, and says next to nothing."""
