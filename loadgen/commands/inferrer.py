@@ -108,7 +108,7 @@ def infer(
         return InferResult(None, findings, found.why)
     on_progress(f"{found.frames:,} frames: making a profile")
     layout = msgspec.structs.replace(completed(found.layout, frames, found.checksum), name=name)
-    made = profile_of(layout, found.dialogue or None)
+    made = profile_of(layout, [(name, sender) for sender, name in found.dialogue] or None)
     findings = msgspec.structs.replace(findings, unsaid=tuple(made.unsaid), guesses=made.guesses)
     layout = msgspec.structs.replace(layout, findings=findings)
     text, problems = _checked(made, findings)

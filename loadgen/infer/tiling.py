@@ -50,8 +50,8 @@ class Piece:
 
 
 def could_be_mask(values: Numbers, context: Context) -> bool:
-    """Bits 0 to 22, more than the lowest of them; and where it is known what was offered, nothing else."""
-    if not 2 <= int(values.max()) < 1 << SUBSERVICES:
+    """Bits 0 to 22, more than the lowest of them; and where it is known what was offered, any of that, nothing else."""
+    if not (1 if context.masks else 2) <= int(values.max()) < 1 << SUBSERVICES:
         return False
     offered = 0
     for mask in context.masks:

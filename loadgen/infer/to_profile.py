@@ -52,7 +52,7 @@ class MadeProfile:
 
 
 def profile_of(layout: LayoutDocument, opening: Sequence[tuple[str, str]] | None = None) -> MadeProfile:
-    """Args: opening: who says which message, in the order of a session's beginning; None: as messages are from."""
+    """Args: opening: messages in the order of a session's beginning, each with who says it; None: as they are from."""
     made = MadeProfile({"name": layout.name or "found", "byte_order": layout.byte_order})
     _framing(layout, made)
     bodies = Bodies(layout, made.unsaid, made.guesses, made.notes)
@@ -169,12 +169,20 @@ def _framing_field(
         told.append(f"{where}: byte order {field.order}, where the rest is {layout.byte_order}")
         if told is made.unsaid:
             return []
+    if name == "transaction" and size == 1 and _is_padding(layout, at + (1 if layout.byte_order == "little" else -1)):
+        # What is 0 beside it is its upper half: no session was long enough to need it.
+        at, size = (at, 2) if layout.byte_order == "little" else (at - 1, 2)
     if name == "transaction" and size == 1:
         made.unsaid.append(f"{where}: a transaction of one byte")
         return []
     if field.evidence:
         made.notes[f"{part}.{name}"] = why(field)
     return [{"name": name, "type": _CODES[size], "offset": at}]
+
+
+def _is_padding(layout: LayoutDocument, at: int) -> bool:
+    places = [(place_of(each), each.role) for each in layout.header.fields]
+    return any(role == "padding" and start <= at < start + size for (start, size), role in places)
 
 
 def _constant(field: LayoutField, size: int, at: int, order: str) -> list[Table]:
