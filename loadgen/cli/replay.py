@@ -77,9 +77,9 @@ def replay(
     quiet: bool,
     keylog: Path | None,
 ) -> int:
-    """Play what WLCs said in CAPTURE (pcap or pcapng), with devices of their own for each endpoint.
+    """Play what WLCs said in CAPTURE, from any number of them.
 
-    Both sides are ours by default. Exit codes are those of `loadgen run`; docs/replay.md has what is as recorded, and
+    CAPTURE is a pcap or pcapng file. Each endpoint has devices of its own. Both sides are ours by default. Exit codes are those of `loadgen run`; docs/replay.md has what is as recorded, and
     what is not.
     """
     played = ReplayOptions(

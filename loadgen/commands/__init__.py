@@ -98,6 +98,63 @@ def run(
     return result
 
 
+def replay(
+    capture: str | PathLike[str],
+    *,
+    profile: str | PathLike[str] | None = None,
+    scale: int | None = None,
+    speed: float | None = None,
+    rate: float | None = None,
+    macs: Literal["local", "oui"] | None = None,
+    aps: bool = False,
+    capture_keylog: str | PathLike[str] | None = None,
+    listen: str | None = None,
+    overrides: Sequence[str] = (),
+    target: str | None = None,
+    serve: Literal["wlc", "mse"] | None = None,
+    workers: int | Literal["auto"] = "auto",
+    duration: str | None = None,
+    wait_for_target: str | None = None,
+    thresholds: Sequence[str] = (),
+    results: str | PathLike[str] | None = None,
+    keylog: str | PathLike[str] | None = None,
+    on_progress: Callable[[Snapshot], None] = _nothing,
+    on_line: Callable[[str], None] = _nothing,
+    on_listening: Callable[[Sequence[tuple[str, int]]], None] = _nothing,
+) -> RunResult:
+    """Play what WLCs said in a capture, as `loadgen replay` does. What is not said here is as for `run`.
+
+    Args:
+        capture: a pcap or pcapng file.
+        profile: the wire profile that reads it; None: the one that comes with this package.
+        scale: endpoints that play it.
+        speed: times as fast as recorded, 0.1 to 100; or `rate`: notifications per second of all of them.
+        macs: where MACs of devices are mapped to; aps: and those of access points.
+        capture_keylog: the secrets of the tunnels in the capture, where they are not inside.
+        listen: where the first of our WLCs does, e.g. "192.0.2.1:16113".
+        duration: e.g. "30s"; None: as long as the capture.
+
+    Raises:
+        InputError, NotWritten, RuntimeError: as `run`.
+    """
+    _check_thread()
+    from loadgen.commands.replaying import ReplayOptions, source_of
+    from loadgen.commands.runner import prepare_run
+
+    paths = Path(capture), _path(profile), _path(capture_keylog)
+    source = source_of(
+        ReplayOptions(
+            *(paths[0], paths[1], scale, speed, rate, macs, aps, paths[2]),
+            *(listen, _texts("overrides", overrides), target, serve, str(workers)),
+        )
+    )
+    demands = _texts("thresholds", thresholds)
+    prepared = prepare_run(RunOptions(source, duration, wait_for_target, _path(results), demands, _path(keylog)))
+    result = prepared.execute(Onlooker(on_progress, on_line), listening=on_listening)
+    _check_written(prepared.folder, result)
+    return result
+
+
 def capacity(
     scenario: str | PathLike[str] | Mapping[str, Any],
     *,

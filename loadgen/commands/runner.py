@@ -59,6 +59,8 @@ class PreparedRun(NamedTuple):
     ) -> RunResult:
         """Do it. Arguments and what is raised: as of `run_job`."""
         job = self.job
+        if self.source.recorded is not None:
+            onlooker.say(self.source.recorded.in_words)
         if warning := beyond_this_machine(forecast(job.plan, job.profile, job.workers)):
             onlooker.say(warning)
         return run_job(

@@ -38,6 +38,7 @@ from loadgen.replay.macs import is_mapped
 from loadgen.replay.places import Placed, places_in
 from loadgen.scenario.replay_plan import PlannedReplay, PlannedTrack, packed_times
 from loadgen.scenario.requests import ASKED
+from loadgen.units import NS_PER_S
 
 Int64s = NDArray[np.int64]
 
@@ -159,9 +160,11 @@ class Recorded(msgspec.Struct, frozen=True):
     Attributes:
         plan: of it, what shapes the load.
         sessions, silent: how many there are, and in how many of them the WLC said nothing by itself.
+        source: what it is called.
         left_out: see `frames.RecordedSession`.
     """
 
+    source: str
     recording: Tracks
     plan: PlannedReplay
     sessions: int
@@ -169,6 +172,17 @@ class Recorded(msgspec.Struct, frozen=True):
     messages: int
     left_out: dict[str, int]
     holes: int
+
+    @property
+    def in_words(self) -> str:
+        """What there is to play, and what was left out, in one line."""
+        length_s = self.plan.period_ns / NS_PER_S
+        told = self.sessions - self.silent
+        text = f"{self.source}: {self.messages:,} messages of {told} of {self.sessions} sessions in {length_s:.1f} s"
+        units = {"bytes": "bytes in no frame", "malformed": "that do not decode", "unknown": "that are not known"}
+        left = [f"{count:,} {units[name]}" for name, count in sorted(self.left_out.items())]
+        left += [f"what lies beside {self.holes} holes"] if self.holes else []
+        return f"{text}; left out: {', '.join(left)}" if left else text
 
 
 def record_untrusted(exchanges: Sequence[Exchange], profile: WireProfile, source: str) -> Recorded:
@@ -203,9 +217,8 @@ def record_untrusted(exchanges: Sequence[Exchange], profile: WireProfile, source
     )
     messages = sum(len(said) for _, said in chosen)
     silent = len(sessions) - len(chosen)
-    return Recorded(
-        recording, plan, len(sessions), silent, messages, dict(left_out), sum(each.holes for each in sessions)
-    )
+    holes = sum(each.holes for each in sessions)
+    return Recorded(source, recording, plan, len(sessions), silent, messages, dict(left_out), holes)
 
 
 def _nothing(sessions: Sequence[RecordedSession]) -> str:

@@ -18,14 +18,13 @@ from click.testing import CliRunner
 from loadgen.cli.main import cli
 from loadgen.cli.main import main as command_line
 from loadgen.commands import output
-from loadgen.commands.output import display, printed, say
-from loadgen.commands.showing_run import _announce
+from loadgen.commands.output import announce, display, printed, say
 from loadgen.errors import ExitCode
 
 main = importlib.import_module("loadgen.cli.main")
 TELLING = pytest.mark.parametrize(
     "tell",
-    [lambda: say("found"), lambda: display("found"), lambda: _announce("ready")],
+    [lambda: say("found"), lambda: display("found"), lambda: announce("ready")],
     ids=["say", "display", "ready"],
 )
 

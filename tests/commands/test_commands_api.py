@@ -174,8 +174,8 @@ def test_arguments_are_refused_as_options_are(options: dict[str, Any], where: st
 @pytest.mark.parametrize(
     ("options", "where"),
     [
-        ({"dimensions": ["speed"]}, "--dimension"),
-        ({"start": {"speed": 3.0}}, "--start"),
+        ({"dimensions": ["pace"]}, "--dimension"),
+        ({"start": {"pace": 3.0}}, "--start"),
         ({"maximum": {"notify.per_s": float("nan")}}, "--max"),
         ({"resolution": 5}, "--resolution"),
         ({"hold": "0s"}, "--hold"),

@@ -85,6 +85,10 @@ def test_behind_a_hole_the_stream_is_taken_up_where_frames_begin() -> None:
     assert made.messages == 5
     assert made.left_out == {"bytes": 30 + len(cut) - 50}
     assert made.holes == 1
+    assert made.in_words == (
+        f"c: 5 messages of 1 of 1 sessions in 0.0 s; left out: {30 + len(cut) - 50} bytes in no frame, "
+        "what lies beside 1 holes"
+    )
 
 
 def test_a_capture_that_begins_in_the_midst_of_a_frame_loses_that_one() -> None:
