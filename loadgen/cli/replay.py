@@ -79,8 +79,8 @@ def replay(
 ) -> int:
     """Play what WLCs said in CAPTURE, from any number of them.
 
-    CAPTURE is a pcap or pcapng file. Each endpoint has devices of its own. Both sides are ours by default. Exit codes are those of `loadgen run`; docs/replay.md has what is as recorded, and
-    what is not.
+    CAPTURE is a pcap or pcapng file. Each endpoint has devices of its own. Both sides are ours by default. Exit
+    codes are those of `loadgen run`; docs/replay.md has what is as recorded, and what is not.
     """
     played = ReplayOptions(
         *(capture, profile, scale, speed, rate, macs, aps, capture_keylog),
