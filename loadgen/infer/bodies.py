@@ -113,7 +113,9 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[Shape, list[st
         everything = told + ended
     if len(everything) == 1:
         return everything[0], []
-    priced = thinned(samples, PRICED)
+    # A body that comes again tells nothing new of where its parts are.
+    different = list({sample.data: sample for sample in reversed(samples)}.values())[::-1]
+    priced = thinned(different if len(different) * 2 < len(samples) else samples, PRICED)
     costs = sorted((price(shape, priced, context) - _favour(shape), index) for index, shape in enumerate(everything))
     close = [everything[index] for cost, index in costs[:CLOSE] if cost < costs[0][0] + 24]
     if len(close) == 1:
@@ -135,6 +137,8 @@ def _is_told(shape: Shape) -> bool:
 
 def _favour(shape: Shape) -> float:
     """Bits that speak for a shape: what a number tells is rarely chance, the less if the number is far away."""
+    if any(isinstance(part, Elements) for part in shape.parts):
+        return 40.0 if shape.fixed <= 8 else 0.0
     if not _is_told(shape):
         return 0.0
     places = [

@@ -51,8 +51,10 @@ def _by_length(values: NDArray[np.float64]) -> float:
 
 
 def _base(values: Numbers) -> float:
-    """Bits of what all have in common: paid as a constant is."""
-    return 0.75 * float(np.log2(float(values.min()) + 1))
+    """Bits of what all have in common, but for bytes that never change: those are paid as constants."""
+    low, high = int(values.min()), int(values.max())
+    changing = (low ^ high).bit_length() + 7 & ~7
+    return 0.75 * float(np.log2((low & (1 << changing) - 1) + 1))
 
 
 def mask_cost(values: Numbers) -> float:

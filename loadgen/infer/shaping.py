@@ -190,14 +190,18 @@ def chained(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
             if len({body[place.at] for body in bodies}) == 1 and 2 <= bodies[0][place.at] <= MOST
         ]
     other = "little" if order == "big" else "big"
+    padded = len({len(body) % 4 for body in bodies}) == 1
+    align, phase = (4, len(bodies[0]) % 4) if padded else (1, 0)
     for count in [*counts, None]:
         found = 0
         begin = 0 if count is None else count.at + count.size
         for fixed in range(begin, min(begin + NEAR, len(ordered[0]) + 1)):
             for size, way in ((1, order), (2, order), (2, other)):
-                for stride, at, step in _chain(short, fixed, count, size, way):
+                for stride, at, step in _chain(short, fixed, count, size, way, 3 if padded else 0):
                     inner = Shape(stride, (_part(Place(at, size, way), step),))
                     shape = Shape(fixed, (Records(count, None, inner),))
+                    if padded and count is not None and not fits(shape, bodies):
+                        shape = Shape(fixed, shape.parts, align, phase)
                     if fits(shape, bodies):
                         found += 1
                         yield shape
@@ -207,8 +211,13 @@ def chained(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
             return
 
 
-def _chain(bodies: Sequence[bytes], fixed: int, count: Place | None, size: int, way: str) -> list[tuple[int, int, int]]:
-    """(bytes of a record without what it counts, place of the number in it, bytes for each) that fit all bodies."""
+def _chain(
+    bodies: Sequence[bytes], fixed: int, count: Place | None, size: int, way: str, zeros: int
+) -> list[tuple[int, int, int]]:
+    """(bytes of a record without what it counts, place of the number in it, bytes for each) that fit all bodies.
+
+    Args: zeros: as many may be behind the records, where they are counted.
+    """
     records = np.arange(size, NEAR + 1)
     at, stride, step = (grid.ravel() for grid in np.meshgrid(np.arange(NEAR), records, np.arange(1, NEAR + 1)))
     keep = at + size <= stride
@@ -237,7 +246,8 @@ def _chain(bodies: Sequence[bytes], fixed: int, count: Place | None, size: int, 
                 at, stride, step, position = at[keep], stride[keep], step[keep], position[keep]
             if not len(at):
                 return []
-        keep = position == length
+        behind = 0 if count is None else min(zeros, length - len(body.rstrip(b"\0")))
+        keep = (position <= length) & (position >= length - behind)
         at, stride, step = at[keep], stride[keep], step[keep]
         any_records = any_records or many > 0
         if not len(at):
@@ -335,7 +345,7 @@ def shapes_of(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
         yield shape
     yield from islice(repeated(bodies, order), 24)
     if lengths == 1:
-        if not found and len(set(bodies)) <= 12:
+        if not found and len(set(bodies)) <= 12 and len(bodies[0]) >= 40:
             yield from islice(chained(bodies, order), 12)
         return
     sure = False
