@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -15,7 +15,7 @@ from loadgen.capture.reading import events_of, secrets_of
 from loadgen.capture.tally import Tally
 from loadgen.capture.tls import TunnelKeys, Undecrypted, decrypted
 from loadgen.capture.writing import TunnelWriter, file_header
-from loadgen.commands.anonymous_frames import AnonymousCount, FrameAnonymizer, ListAnonymizer, StreamAnonymizer
+from loadgen.commands.anonymous_frames import AnonymousCount, FrameAnonymizer, ListAnonymizer, Part, StreamAnonymizer
 from loadgen.commands.options import AnonymizeOptions
 from loadgen.errors import InputError, NotWritten, Problem
 from loadgen.files import read_bounded
@@ -112,17 +112,27 @@ def _said(event: Data | Hole | Closed, tunnel: _Tunnel) -> bytes:
     if way in tunnel.closed:
         return b""
     if isinstance(event, Data):
-        return writer.data(way, event.ns, stream.data(event.data))
+        return _put(tunnel, way, event.ns, stream.data(event.data))
     if isinstance(event, Hole):
-        blocks = writer.data(way, event.ns, stream.hole())
+        blocks = _put(tunnel, way, event.ns, stream.hole())
         writer.skip(way, event.length or 0)
         if event.length is None:
             tunnel.lost.add(way)
         return blocks
     tunnel.closed.add(way)
-    rest = writer.data(way, event.ns, stream.end())
+    rest = _put(tunnel, way, event.ns, stream.end())
     is_whole = way not in tunnel.lost and not stream.is_lost
     return rest + writer.close(way, event.ns, event.how if is_whole else How.CUT)
+
+
+def _put(tunnel: _Tunnel, way: bool, ns: int, parts: Iterable[Part]) -> bytes:
+    blocks = b""
+    for part in parts:
+        if isinstance(part, int):
+            tunnel.writer.skip(way, part)
+        else:
+            blocks += tunnel.writer.data(way, ns, part)
+    return blocks
 
 
 def _other_end(end: Address, names: Pseudonyms) -> Address:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias
 
 from loadgen.capture.anonymous import ListedNames, Pseudonyms
 from loadgen.errors import RemoteProtocolError
@@ -12,7 +12,13 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.places import ValuePlace, ValueType, opaque_places, places_in, record_places
 from loadgen.nmsp.profile import WireProfile
 
-__all__ = ["AnonymousCount", "FrameAnonymizer", "ListAnonymizer", "StreamAnonymizer"]
+__all__ = ["AnonymousCount", "FrameAnonymizer", "ListAnonymizer", "Part", "StreamAnonymizer"]
+
+
+# So many frames in a row have to be without fault, for a place to be where one begins.
+_IN_A_ROW: Final = 3
+# What is not found in so many bytes is no NMSP.
+_LONGEST_SEARCH: Final = 1 << 20
 
 
 @dataclass(slots=True)
@@ -34,22 +40,26 @@ class AnonymousCount:
     left_out: int = 0
 
 
+# What may be written: bytes, or how many are left out there.
+Part: TypeAlias = bytes | int
+
+
 class StreamAnonymizer(Protocol):
     """Takes one direction's bytes in order.
 
     Attributes:
-        is_lost: nothing more can be written.
+        is_lost: what comes now is not written, unless frames are found again.
     """
 
     is_lost: bool
 
-    def data(self, data: bytes) -> bytes:
+    def data(self, data: bytes) -> Iterator[Part]:
         """What may be written now."""
 
-    def hole(self) -> bytes:
+    def hole(self) -> Iterator[Part]:
         """Bytes are missing here: what may be written of those before."""
 
-    def end(self) -> bytes:
+    def end(self) -> Iterator[Part]:
         """The rest."""
 
 
@@ -63,23 +73,26 @@ class ListAnonymizer:
         self._count = count
         self._kept = b""
 
-    def data(self, data: bytes) -> bytes:
+    def data(self, data: bytes) -> Iterator[Part]:
         return self._replaced(data, final=False)
 
-    def hole(self) -> bytes:
+    def hole(self) -> Iterator[Part]:
         return self._replaced(b"", final=True)
 
-    def end(self) -> bytes:
+    def end(self) -> Iterator[Part]:
         return self._replaced(b"", final=True)
 
-    def _replaced(self, data: bytes, *, final: bool) -> bytes:
+    def _replaced(self, data: bytes, *, final: bool) -> Iterator[Part]:
         done, self._kept, count = self._names.replace(self._kept + data, final=final)
         self._count.replaced += count
-        return done
+        yield done
 
 
 class FrameAnonymizer:
-    """Cuts frames by a profile, and replaces what their fields name. What is no whole frame is left out."""
+    """Cuts frames by a profile, and replaces what their fields name. What is no whole frame is left out.
+
+    Behind a hole, or where a capture begins within a frame, they begin again where so many in a row are without fault.
+    """
 
     def __init__(self, profile: WireProfile, names: Pseudonyms, count: AnonymousCount, *, keeps_unknown: bool) -> None:
         """keeps_unknown: what the profile does not know stays as it is; else it becomes zeros."""
@@ -88,40 +101,43 @@ class FrameAnonymizer:
         self._count = count
         self._keeps_unknown = keeps_unknown
         self._buffer = bytearray()
+        self._searched = 0  # bytes in vain since frames were lost
         self.is_lost = False
 
-    def data(self, data: bytes) -> bytes:
-        if self.is_lost:
-            self._count.left_out += len(data)
-            return b""
+    def data(self, data: bytes) -> Iterator[Part]:
         self._buffer += data
-        return b"".join(self._frames())
+        while True:
+            if self.is_lost:
+                yield from self._search()
+            if self.is_lost:
+                return
+            yield from self._frames()
+            if not self.is_lost:
+                return
 
-    def hole(self) -> bytes:
-        """Where the next frame begins is not known."""
-        return self._lose()
-
-    def end(self) -> bytes:
-        self._count.left_out += len(self._buffer)
-        self._buffer.clear()
-        return b""
-
-    def _lose(self) -> bytes:
-        self._count.left_out += len(self._buffer)
-        self._buffer.clear()
+    def hole(self) -> Iterator[Part]:
+        yield from self.end()
         self.is_lost = True
-        return b""
+
+    def end(self) -> Iterator[Part]:
+        return self._leave_out(len(self._buffer))
+
+    def _leave_out(self, size: int) -> Iterator[Part]:
+        if size:
+            self._count.left_out += size
+            self._searched += size
+            del self._buffer[:size]
+            yield size
 
     def _frames(self) -> Iterator[bytes]:
-        framing = self._profile.framing
-        at = 0
+        framing, at = self._profile.framing, 0
         while len(self._buffer) - at >= framing.head:
             header = framing.header.struct.unpack_from(self._buffer, at)
             try:
                 size = framing.size_untrusted(header)
             except RemoteProtocolError:
-                self._lose()
-                return
+                self.is_lost = True
+                break
             if len(self._buffer) - at < size:
                 break
             frame = self._buffer[at : at + size]
@@ -129,6 +145,47 @@ class FrameAnonymizer:
             yield bytes(frame)
             at += size
         del self._buffer[:at]
+
+    def _search(self) -> Iterator[Part]:
+        """For the place from which on frames are without fault."""
+        at, most = 0, _IN_A_ROW * self._profile.framing.max_bytes
+        if self._searched > _LONGEST_SEARCH:
+            at = len(self._buffer)
+        while self.is_lost and len(self._buffer) - at >= self._profile.framing.head:
+            begins = self._begins(at)
+            if begins is None and len(self._buffer) - at < most:
+                break
+            if begins:
+                self.is_lost = False
+            elif self._searched + at > _LONGEST_SEARCH:
+                at = len(self._buffer)
+            else:
+                at += 1
+        yield from self._leave_out(at)
+        if not self.is_lost:
+            self._searched = 0
+
+    def _begins(self, at: int) -> bool | None:
+        """Whether frames do there; None: there is too little to tell."""
+        framing = self._profile.framing
+        for _ in range(_IN_A_ROW):
+            if len(self._buffer) - at < framing.head:
+                return None
+            header = framing.header.struct.unpack_from(self._buffer, at)
+            number = framing.id_of(header)
+            try:
+                size = framing.size_untrusted(header)
+                if number not in self._profile.kinds and number not in self._profile.opaque_by_id:
+                    return False
+                if len(self._buffer) - at < size:
+                    return None
+                frame = memoryview(bytes(self._buffer[at : at + size]))
+                framing.check_untrusted(self._profile.kinds.get(number), header, frame)
+                self._codec.decode_untrusted(number, frame[framing.head : size - framing.foot])
+            except RemoteProtocolError:
+                return False
+            at += size
+        return True
 
     def _anonymize(self, msg_id: int, frame: bytearray) -> None:
         framing, foot = self._profile.framing, len(frame) - self._profile.framing.foot

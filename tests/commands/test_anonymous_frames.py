@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import sys
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,8 @@ sys.path.append(str(Path(__file__).parents[1] / "nmsp"))
 from nmsp_samples import messages
 
 from loadgen.capture.anonymous import Pseudonyms
-from loadgen.commands.anonymous_frames import AnonymousCount, FrameAnonymizer
+from loadgen.commands import anonymous_frames
+from loadgen.commands.anonymous_frames import AnonymousCount, FrameAnonymizer, Part
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import EchoRequest, Message
 from loadgen.nmsp.places import places_in
@@ -34,6 +38,15 @@ def read(profile: WireProfile, frame: bytes) -> Message:
     return Codec(profile).decode_untrusted(number, view[framing.head : len(frame) - framing.foot])
 
 
+def whole(parts: Iterable[Part]) -> bytes:
+    """Of which nothing is left out."""
+    found = b""
+    for part in parts:
+        assert isinstance(part, bytes)
+        found += part
+    return found
+
+
 @pytest.mark.parametrize("name", PROFILES)
 @settings(deadline=None, max_examples=examples(200))
 @given(data=st.data(), keeps=st.booleans())
@@ -46,7 +59,7 @@ def test_each_value_is_its_other_one(name: str, data: st.DataObject, keeps: bool
     stream = FrameAnonymizer(profile, NAMES, count, keeps_unknown=keeps)
     # In two pieces.
     cut = data.draw(st.integers(0, len(frame)))
-    other = stream.data(frame[:cut]) + stream.data(frame[cut:]) + stream.end()
+    other = whole([*stream.data(frame[:cut]), *stream.data(frame[cut:]), *stream.end()])
     assert len(other) == len(frame)
     read(profile, other)
     foot = len(frame) - framing.foot
@@ -78,6 +91,51 @@ def test_bytes_of_a_header_that_no_field_has_are_blank() -> None:
     frame = bytearray(read_frame := Codec(profile).encode(EchoRequest(), 5))
     for at in gaps:
         frame[at] = 7
-    other = FrameAnonymizer(profile, NAMES, count := AnonymousCount(), keeps_unknown=False).data(bytes(frame))
-    assert other == read_frame
+    stream = FrameAnonymizer(profile, NAMES, count := AnonymousCount(), keeps_unknown=False)
+    assert whole(stream.data(bytes(frame))) == read_frame
     assert count.blanked == len(gaps)
+
+
+def echoes(count: int) -> list[bytes]:
+    return [Codec(PROFILES["reference"]).encode(EchoRequest(), number) for number in range(count)]
+
+
+def merged(parts: Iterable[Part]) -> list[Part]:
+    """Neighbours of a kind together."""
+    return [
+        sum(each) if kind is int else b"".join(each)  # type: ignore[arg-type]
+        for kind, each in groupby((part for part in parts if part), key=type)
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_frames_are_found_again_where_some_in_a_row_are_without_fault(size: int) -> None:
+    """Begun within a frame, with a hole within another one, and two frames alone between two holes."""
+    stream = FrameAnonymizer(PROFILES["reference"], NAMES, count := AnonymousCount(), keeps_unknown=False)
+    frames = echoes(20)
+    length = len(frames[0])
+    parts: list[Part] = []
+    for piece in (b"".join(frames[:8])[5:-3], b"".join(frames[8:10]), b"".join(frames[10:])):
+        for at in range(0, len(piece), size):
+            parts += stream.data(piece[at : at + size])
+        parts += stream.hole()
+    # Nothing comes behind the last hole.
+    assert merged(parts) == [
+        length - 5,
+        b"".join(frames[1:7]),
+        (length - 3) + 2 * length,
+        b"".join(frames[10:]),
+    ]
+    assert (count.frames, count.left_out) == (16, length - 5 + length - 3 + 2 * length)
+
+
+def test_what_is_no_nmsp_is_not_searched_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anonymous_frames, "_LONGEST_SEARCH", 1 << 14)
+    stream = FrameAnonymizer(PROFILES["reference"], NAMES, count := AnonymousCount(), keeps_unknown=False)
+    noise = random.Random(1).randbytes(1 << 10)
+    parts: list[Part] = []
+    for _ in range(32):
+        parts += stream.data(noise)
+    parts += stream.data(b"".join(echoes(20)))
+    assert merged(parts) == [count.left_out]
+    assert count.left_out == 32 * len(noise) + 20 * len(echoes(1)[0])

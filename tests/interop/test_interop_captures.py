@@ -34,6 +34,9 @@ from loadgen.capture.reading import events_of, secrets_of
 from loadgen.capture.streams import collect
 from loadgen.capture.tally import Tally
 from loadgen.capture.writing import TunnelWriter, file_header
+from loadgen.commands.anonymizer import anonymize
+from loadgen.commands.options import AnonymizeOptions
+from loadgen.nmsp.profile import reference_profile
 
 pytestmark = pytest.mark.skipif(not captures.HAS_TSHARK, reason=captures.WHY_NOT)
 
@@ -254,3 +257,31 @@ def test_what_dumpcap_writes_of_real_ends(tmp_path: Path) -> None:
 def called(*words: object) -> None:
     done = subprocess.run([*map(str, words)], capture_output=True, timeout=captures.PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+# -- without names -----------------------------------------------------------------------------------------------------
+
+
+def test_a_capture_without_names_is_one_without_fault(tmp_path: Path) -> None:
+    """Of all messages of the reference profile; tshark names them with the dissector of the same profile."""
+    profile = reference_profile()
+    tunnel, ns = TunnelWriter(*IPV6), BEGAN_NS
+    parts, sent = (
+        [file_header(**HEADER), tunnel.open(ns)],
+        [captures.sample(profile, kind, seed) for kind in profile.layouts for seed in (1, 2)],
+    )
+    for each in sent:
+        ns += 1_000_000
+        parts.append(tunnel.data(not each.by_wlc, ns, each.frame))
+    parts += [tunnel.close(way, ns, How.FIN) for way in (True, False)]
+    source, out = tmp_path / "in.pcapng", tmp_path / "out.pcapng"
+    source.write_bytes(b"".join(parts))
+    result = anonymize(AnonymizeOptions(source, out, profile=Path("reference")))
+    assert (result.count.frames, result.count.unknown_frames, result.count.left_out) == (len(sent), 0, 0)
+    faults = "_ws.malformed or tcp.analysis.flags or !(tcp.checksum.status == 1)"
+    assert fields(out, "frame.number", only=faults) == []
+    decoded = ("-d", f"tcp.port=={IPV6[1][1]},nmsp")
+    before, after = (captures.dissect(profile, path, *decoded) for path in (source, out))
+    assert [each.number("msg_id") for each in after] == [each.number("msg_id") for each in before]
+    assert len(after) == len(sent)
+    assert [each.experts for each in after] == [each.experts for each in before]
