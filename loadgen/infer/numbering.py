@@ -36,7 +36,7 @@ def _successions(follows: Rows, values: Int64s, bits: int) -> float:
     rows, before = follows
     if not len(rows):
         return 0.0
-    return float((((values[rows] - values[before]) & ((1 << bits) - 1)) == 1).mean())
+    return float((((values[rows] - values[before]) & ((1 << min(bits, 63)) - 1)) == 1).mean())
 
 
 def _carries(follows: Rows, values: Int64s, size: int) -> bool:
