@@ -68,7 +68,7 @@ class ReplayController:
         self.ring = ReplayRing(profile, tables, own)
         self.answers = RecordedAnswers(Codec(profile), track, own)
         self.frame_bytes = float(tables.sizes.mean())
-        self.subscribers = self.told = plan.replay.granted
+        self.subscribers = self.told = tables.subservices or plan.replay.granted
 
 
 def make_controllers(plan: Plan, profile: WireProfile, members: Sequence[int], batch: int) -> list[Controller]:

@@ -41,6 +41,18 @@ class ReplayShard(WlcShard):
     def recalling_of(self, position: int) -> RecordedAnswers:
         return self._replayers[position].answers
 
+    def _wanted(self, link: WlcLink, done: int, owed: int) -> tuple[int, int]:
+        """An MSE is told of what it has subscribed to, and no more."""
+        assert link.endpoint is not None
+        tables, granted = self._replayers[link.number].ring.tables, link.endpoint.granted
+        if not tables.subservices & ~granted:
+            return 0, owed
+        slot = done % tables.slots
+        wanted = tables.bits[slot : slot + owed] & granted != 0
+        others = np.flatnonzero(wanted != wanted[0])
+        length = int(others[0]) if len(others) else len(wanted)
+        return (0, length) if wanted[0] else (length, 0)
+
     def _frames(
         self, link: WlcLink, done: int, wanted: int, sequence: int, due: int | Int64s, now: int
     ) -> tuple[memoryview, int]:

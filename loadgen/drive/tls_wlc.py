@@ -76,6 +76,10 @@ class WlcShard(ServingShard[WlcLink]):
             self._singles = Singles(profile, [controller.ring for controller in self.controllers])
         return self.controllers
 
+    def _wanted(self, link: WlcLink, done: int, owed: int) -> tuple[int, int]:
+        """How many of what is owed next are not for this link; where none are, how many are before one that is not."""
+        return 0, owed
+
     def _frames(
         self, link: WlcLink, done: int, wanted: int, sequence: int, due: int | Int64s, now: int
     ) -> tuple[memoryview, int]:
@@ -223,8 +227,13 @@ class WlcShard(ServingShard[WlcLink]):
         done, sequence, writes = int(ledger.done[row]), int(ledger.sent[row]), 0
         try:
             while owed > 0 and writes < _WRITES_PER_VISIT and not tunnel.blocked:
+                passed, wanted = self._wanted(link, done, owed)
+                if passed:
+                    ledger.pass_over(row, passed)
+                    done, owed = done + passed, owed - passed
+                    continue
                 now = self.clock() + self._to_unix_ns
-                wanted = min(owed, self._most_at_once)
+                wanted = min(wanted, self._most_at_once)
                 due = owing.due_ns(link.number, done, wanted)
                 view, count = self._frames(link, done, wanted, sequence, due, now)
                 tunnel.write(numbered(view))

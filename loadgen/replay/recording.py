@@ -83,6 +83,7 @@ class Times(msgspec.Struct, frozen=True):
     since_ns: bytes
 
 
+ABOUT_NONE = 255
 # The device of a request about any of its class, or about none.
 ANY_DEVICE = -1
 
@@ -121,6 +122,7 @@ class Track(msgspec.Struct, frozen=True):
         label: the ends of the session.
         data, sizes: frames side by side, and how long each is (int64).
         series: uint8: of each, the series that it is numbered in.
+        subservices: uint8: that each is about; `ABOUT_NONE`: none that is known.
         sayings, said: names of what is no measurement, and of each frame its number in there (int16; -1: it is one).
         mac_at, mac: int64: where MACs are, and which of the recording's each is.
         first_transaction: of frames that are numbered in it; None: they stay as they are.
@@ -133,6 +135,7 @@ class Track(msgspec.Struct, frozen=True):
     data: bytes
     sizes: bytes
     series: bytes
+    subservices: bytes
     sayings: tuple[str, ...]
     said: bytes
     places: tuple[Places, ...]
@@ -335,6 +338,7 @@ def _track(profile: WireProfile, session: RecordedSession, said: Sequence[Said],
         data=b"".join(each.frame for each in said),
         sizes=sizes.tobytes(),
         series=series.tobytes(),
+        subservices=bytes(min(getattr(each.message, "subservice", ABOUT_NONE), ABOUT_NONE) for each in said),
         sayings=tuple(sayings),
         said=names.tobytes(),
         places=tuple(Places(name, kind, at.tobytes()) for (name, kind), at in stamps.items()),

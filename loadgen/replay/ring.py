@@ -19,10 +19,12 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import TYPES
 from loadgen.nmsp.walk import Numbers
 from loadgen.replay.macs import Macs
-from loadgen.replay.recording import Times, Track, time_of
+from loadgen.replay.recording import ABOUT_NONE, Times, Track, time_of
 
 Int64s = NDArray[np.int64]
 
+# A number that shifts do not go beyond.
+_MOST_BITS = 62
 # Of frames that are laid out at once; of a recording that is longer, one is laid out after the other.
 CHUNK_BYTES = 1 << 17
 
@@ -61,7 +63,7 @@ class TrackTables:
         slots: messages in it. sizes, offsets: of each frame, in `data`.
         series: of each, the series that it is numbered in. ranks: how many of its series are before each (a row for
             each series), and in all of it (the last column).
-        sayings, said: see `recording.Track`.
+        sayings, said: see `recording.Track`. bits, subservices: masks of the subservices of each, and of all.
     """
 
     def __init__(self, profile: WireProfile, track: Track, batch: int) -> None:
@@ -80,6 +82,10 @@ class TrackTables:
         for series in range(3):
             np.cumsum(self.series == series, out=self.ranks[series, 1:])
         self.is_uniform = bool((self.series == self.series[0]).all())
+        # Which subservice each is about, as a mask; of opaque ones: whichever. And all of them together.
+        about = np.tile(np.frombuffer(track.subservices, np.uint8), repeats).astype(np.int64)
+        self.bits = np.where(about == ABOUT_NONE, -1, np.int64(1) << np.minimum(about, _MOST_BITS))
+        self.subservices = int(np.bitwise_or.reduce(self.bits[about != ABOUT_NONE], initial=0))
         self.sayings = track.sayings
         self.said = np.tile(np.frombuffer(track.said, np.int16), repeats)
         self.first_transaction = track.first_transaction

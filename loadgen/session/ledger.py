@@ -93,6 +93,13 @@ class Ledger:
             self.done[row] += count
             self.on_skip(row)
 
+    def pass_over(self, row: int, count: int) -> None:
+        """The next so many are not for this subscriber: they were never owed."""
+        self.done[row] += count
+        self.base[row] += count
+        if self.planned[row]:
+            self.declined[row] += count
+
     def cease(self, row: int, due_now: int) -> None:
         """End a row: nothing more becomes due; what is owed still is."""
         # What was sent was due, even if whoever tells how much is due now looked at the clock before that.

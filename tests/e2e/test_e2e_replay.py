@@ -16,6 +16,7 @@ from conftest import SMALL, Identities, Run, Start, eventually, free_port
 from e2e_peers import FakeMse
 
 from loadgen.nmsp.profile import load_profile, reference_profile
+from loadgen.nmsp.records import ClientInfo
 from loadgen.units import NS_PER_MS
 
 ROOT = Path(__file__).parents[2]
@@ -236,3 +237,29 @@ def test_raw_bytes_to_nobody_are_unreachable(run: Run, tmp_path: Path) -> None:
     ended = run("replay", capture, "--raw", "--target", f"wlc=127.78.8.2:{port}")
     assert ended.code == 3
     assert "refused, 0 of " in ended.stdout
+
+
+def test_an_mse_is_told_of_what_it_has_subscribed_to(start: Start, tmp_path: Path, identities: Identities) -> None:
+    """Of measurements and information in turn, only the former, numbered without gaps."""
+    information = samples.m.ClientInfoNotify(
+        subservice=9, records=(ClientInfo(samples.station(1), samples.AP, ssid="a"),)
+    )
+    said = samples.opening(mask=1 | 1 << 9)
+    for index in range(20):
+        said.append(((10 + 20 * index) * NS_PER_MS, samples.Role.WLC, samples.measured(index % STATIONS, -40), 0))
+        said.append(((15 + 20 * index) * NS_PER_MS, samples.Role.WLC, information, 0))
+    capture, port = tmp_path / "tunnel.pcapng", free_port("127.78.9.1")
+    capture.write_bytes(samples.captured([samples.exchange(reference_profile(), said)]))
+    running = start(
+        *("replay", capture, "--serve", "wlc", "--speed", 20, "--duration", "10m", "--workers", 1),
+        *("--listen", f"127.78.9.1:{port}", "--set", f"wlc.auth_list={identities.auth_list}"),
+    )
+    running.wait_for_line("ready: ")
+    with FakeMse(("127.78.9.1", port), identities.pems[0]) as mse:
+        mse.set_up()
+        assert [sequence for sequence, _, _ in readings(mse, 50)] == list(range(50))
+        running.signal(signal.SIGINT)
+    ended = running.end()
+    assert ended.code == 130
+    assert ended.counters["notify.declined"] > 0
+    assert ended.counters["notify.due"] == ended.counters["notify.sent"] + ended.counters["notify.dropped"]
