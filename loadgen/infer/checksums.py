@@ -150,9 +150,13 @@ class Checksum:
         between = bytes(self.size) if self.itself == "zeros" else b""
         return data[self.first : at] + between + data[at + self.size : last]
 
-    def told(self, data: bytes) -> int:
+    def raw(self, data: bytes) -> bytes:
+        """What a frame has."""
         at = self.at if self.at >= 0 else len(data) + self.at
-        return int.from_bytes(data[at : at + self.size], self.order)
+        return data[at : at + self.size]
+
+    def told(self, data: bytes) -> int:
+        return int.from_bytes(self.raw(data), self.order)
 
     def evidence(self, right: float, frames: int) -> str:
         end = "its end" if not self.behind else f"{self.behind} bytes before its end"
@@ -177,11 +181,16 @@ def find_checksum(heads: Heads, framing: Framing) -> tuple[Checksum, float] | No
                     if right >= _RIGHT:
                         found.append((checksum, right))
         if found:
-            # Zeros in front of or behind what is summed up do not matter: the simplest of equal ones.
-            return min(
-                found, key=lambda row: (row[0].at % size, row[0].itself == "left out", row[0].first, row[0].behind)
-            )
+            return min(found, key=lambda row: _doubt(row[0], chosen))
     return None
+
+
+def _doubt(checksum: Checksum, frames: Sequence[bytes]) -> tuple[int, int, bool, int]:
+    """Of several that are right, the least: zeros in front of what is summed up do not matter, nor which word of an
+    Internet checksum's is made of the others. A checksum has any value in each of its bytes."""
+    raw = [checksum.raw(data) for data in frames]
+    various = min(len({part[step] for part in raw}) for step in range(checksum.size))
+    return -(various // 16), checksum.at % checksum.size, checksum.itself == "left out", checksum.first
 
 
 def _sample(heads: Heads) -> list[bytes]:

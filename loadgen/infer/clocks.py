@@ -56,6 +56,8 @@ def _clock(heads: Heads, at: int, size: int, order: Order) -> Clock | None:
     if heads.distinct[lowest] < 3 or heads.distinct[top] > 4:
         return None
     values = heads.number(at, size, order)
+    if size == 8 and int(values.max()) >> 32 == 0:
+        return None  # four bytes of it are enough
     for unit, unit_ns in _UNITS:
         if size == 4 and unit == "ns":
             continue

@@ -64,10 +64,15 @@ class Columns:
             self.packed = True
         return found
 
+    def explained(self) -> int:
+        """Where the last field ends that is known."""
+        ends = (found["at"] + found["size"] for found in self.fields)
+        return int(max(self.framing.at + self.framing.size, *ends, 0))
+
     def free(self, column: int) -> bool:
         return 0 <= column < self.end and not self.taken[column]
 
-    def widened(self, first: int, last: int, order: Order, widest: int = 8) -> tuple[int, int]:
+    def widened(self, first: int, last: int, order: Order, widest: int = 8, *, packed: bool = False) -> tuple[int, int]:
         """A field of 1, 2, 4 or 8 bytes around the columns from first to last that vary: (at, size).
 
         Zeros where its high bytes would be belong to it where it is aligned then, or where nothing is.
@@ -87,21 +92,29 @@ class Columns:
                 # Bytes that are missing to a width must be there, whatever is in them.
                 if not extra or zero or all(self.heads.distinct[column] < 3 for column in extra):
                     best = at, size
-            elif zero and size <= widest and (self.packed or at % min(size, 4) == 0):
+            elif zero and size <= widest and (packed or self.packed or at % min(size, 4) == 0):
                 best = at, size
         return best or (first, need)
 
-    def by_zeros(self, column: int) -> Order:
-        """The layout's byte order; where that is not known yet, that in which zeros beside a lowest byte are high."""
-        if self.order is not None:
+    def by_zeros(self, column: int, *, wide: bool = False) -> Order:
+        """The layout's byte order; where that is not known yet, that in which zeros beside a lowest byte are high.
+
+        wide: the number has more than one byte, for certain: then it is in the other order where only that fits.
+        """
+        even: Order = "big" if column % 2 else "little"
+        if self.order is not None and (self.packed or not wide or self.order == even):
             return self.order
         before = self.free(column - 1) and self.heads.is_zero(column - 1)
         behind = self.free(column + 1) and self.heads.is_zero(column + 1)
         order: Order = "little" if behind and not before else "big"
         if before and behind:
             # The lowest byte of a little-endian number that is aligned lies at an even place, of others at an odd one.
-            order = "big" if column % 2 else "little"
-        self.votes[order] += before or behind
+            order = even
+        if self.order is not None and not (before or behind):
+            return self.order
+        if before or behind:
+            # Zeros at the side where an aligned number has them tell more.
+            self.votes[order] += 2 if order == even else 1
         return order
 
 

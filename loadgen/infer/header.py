@@ -19,12 +19,13 @@ from loadgen.infer.heads import Heads, Int64s
 from loadgen.infer.numbering import (
     NUMBERED,
     OF_DIRECTION,
+    find_answered,
     find_sequence,
-    find_transaction,
     in_direction,
     in_kind,
     in_session,
     is_of_kind,
+    put_transaction,
 )
 
 __all__ = ["HeaderFound", "find_header"]
@@ -79,7 +80,12 @@ def _kinds(header: Columns) -> list[int]:
         following = {c: sum(follows_from(joined[c], heads.cells[:, o].astype(np.int64)) for o in rest) for c in rest}
         left = {c: told(joined[c]) for c in rest}
         best = min(rest, key=lambda c: (-following[c] if not chosen else 0, left[c], c))
-        if left[best] > told(codes) - _TELLS * len(targets):
+        # A byte beside one that is chosen needs less to say for itself, one behind all that is known more.
+        beside = any(abs(best - column) == 1 for column in chosen)
+        needed = 0.0 if beside else _TELLS * len(targets)
+        if chosen and best > header.explained() + 2:
+            needed = max(needed, 0.3 * told(codes))
+        if left[best] > told(codes) - needed:
             break
         chosen.append(best)
         codes = joined[best]
@@ -108,14 +114,9 @@ def _message_ids(header: Columns, columns: list[int]) -> list[tuple[int, int, Or
     left = list(columns)
     while left:
         first = last = left.pop(0)
-        if left and left[0] == first + 1 and (header.packed or first % 2 == 0):
+        if left and left[0] == first + 1:
             last = left.pop(0)
         order = header.by_zeros(first) if first == last else header.order or "big"
-        if len(columns) > 1 and columns == [*range(columns[0], columns[-1] + 1)] and first == last:
-            # Type and subtype side by side, of a byte each.
-            header.taken[first] = True
-            found.append((first, 1, order))
-            continue
         at, size = header.widened(first, last, order, widest=4)
         if size == 4 and last == first and at % 4:
             at, size = header.widened(first, last, order, widest=2)
@@ -161,8 +162,11 @@ def _end(header: Columns, codes: Int64s, trailer: int) -> tuple[int, str | None]
     if "unknown" not in natures:
         return most, None
     # A body may begin with what is the same in all messages, but seldom does; headers end at even places.
-    end = least + natures.index("unknown")
-    return max(least, end - end % 2), "a message without a body would tell where the header ends"
+    known = natures.index("unknown")
+    end = least + known
+    if known and end % 2 and natures[known - 1] in ("constant", "padding"):
+        end -= 1
+    return end, "a message without a body would tell where the header ends"
 
 
 def _leftovers(header: Columns, codes: Int64s, end: int) -> None:
@@ -256,11 +260,17 @@ def _numbers(header: Columns) -> Field | None:
             at, order, unit = parts
             evidence = f"with the seconds at {clock.at} it advances as the capture does ({unit})"
             header.put("time_parts", at, 4, "timestamp", 0.9, evidence, order=order)
-    transaction = find_transaction(header)
+    answered, pairs = find_answered(header)
+    if answered >= 0:
+        header.taken[answered] = True
     find_sequence(header, in_direction(heads), NUMBERED, OF_DIRECTION)
     # Frames of both sides that pass one another were captured in another order than they were numbered in.
     find_sequence(header, in_session(heads), 0.75, "of its session")
-    return transaction
+    if answered < 0:
+        return None
+    # What else belongs to it is told when sequences are known: they may lie beside it.
+    header.taken[answered] = False
+    return put_transaction(header, answered, pairs)
 
 
 def _messages(header: Columns, transaction: Field | None) -> tuple[Int64s, Int64s]:
@@ -303,7 +313,9 @@ def _with_groups(header: Columns, columns: list[int], codes: Int64s, transaction
     if transaction is not None:
         asked = (heads.number(transaction["at"], transaction["size"], "big") != 0).astype(np.int64)
     role = heads.of_client.astype(np.int64) * 2 + asked
-    return columns if follows_from(role, heads.cells[:, other].astype(np.int64)) else sorted([column, other])
+    values = heads.cells[:, other].astype(np.int64)
+    high_bit = set(np.unique(values).tolist()) == {0, 0x80}
+    return columns if follows_from(role, values) and not high_bit else sorted([column, other])
 
 
 def _enumerations(header: Columns, codes: Int64s) -> None:

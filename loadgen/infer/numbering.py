@@ -14,12 +14,13 @@ __all__ = [
     "NUMBERED",
     "OF_DIRECTION",
     "Rows",
+    "find_answered",
     "find_sequence",
-    "find_transaction",
     "in_direction",
     "in_kind",
     "in_session",
     "is_of_kind",
+    "put_transaction",
 ]
 
 # Rows, and for each of them another.
@@ -27,6 +28,8 @@ Rows = tuple[Int64s, Int64s]
 
 # Behind a request, an answer comes within this.
 _ANSWERED_NS = 10_000_000_000
+# It is among the first frames of the other side.
+_SOON = 4
 NUMBERED = 0.95
 OF_DIRECTION = "of its direction"
 
@@ -152,13 +155,14 @@ def _answered(columns: Columns, of_client: bool) -> tuple[int, list[tuple[int, i
     heads = columns.heads
     usable = [c for c in range(columns.end) if columns.free(c) and heads.distinct[c] > 2 and not heads.of_session[c]]
     pairs: dict[int, list[tuple[int, int]]] = {column: [] for column in usable}
-    asked = dict.fromkeys(usable, 0)
+    asked: dict[int, list[int]] = {column: [] for column in usable}
     for rows in heads.dialogues():
         sides = heads.of_client[rows] == of_client
         for place in np.flatnonzero(sides)[:200].tolist():
             row = int(rows[place])
             later = rows[place + 1 : place + 40]
             later = later[(heads.of_client[later] != of_client) & (heads.ns[later] <= heads.ns[row] + _ANSWERED_NS)]
+            later = later[:_SOON]
             earlier = rows[max(0, place - 40) : place]
             if not len(later):
                 continue
@@ -168,27 +172,39 @@ def _answered(columns: Columns, of_client: bool) -> tuple[int, list[tuple[int, i
                 # A number that was there before answers nothing.
                 if value == 0 or (len(near) and (near == value).any()):
                     continue
-                asked[column] += 1
+                asked[column].append(row)
                 hits = np.flatnonzero(heads.cells[later, column] == value)
                 if len(hits):
                     pairs[column].append((row, int(later[hits[0]])))
-    best = max(usable, key=lambda column: (len(pairs[column]) - asked[column] // 2, -column), default=-1)
-    if best < 0 or len(pairs[best]) < 4 or len(pairs[best]) < 0.7 * asked[best]:
+    worth = {
+        column: len(pairs[column]) - 3 * len(asked[column]) * _SOON / heads.distinct[column]
+        for column in usable
+        if _comes_anew(heads, of_client, column)
+    }
+    most = max(worth.values(), default=0.0)
+    if most < 4:
         return -1, []
-    side = np.flatnonzero((heads.of_client == of_client) & (heads.cells[:, best] != 0))
-    different = len(np.unique(heads.session[side] * 256 + heads.cells[side, best]))
-    most = sum(min(int(count), 256) for count in np.unique(heads.session[side], return_counts=True)[1])
-    # Numbers of requests do not come again soon; those of kinds of messages do.
-    if different < 3 or different < 0.6 * most:
-        return -1, []
+    # What is asked about comes again in answers, too: behind the header.
+    best = min(column for column, value in worth.items() if value >= 0.5 * most)
     return best, pairs[best]
 
 
-def find_transaction(columns: Columns) -> Field | None:
+def _comes_anew(heads: Heads, of_client: bool, column: int) -> bool:
+    """Numbers of requests do not come again soon; those of kinds of messages do."""
+    side = np.flatnonzero((heads.of_client == of_client) & (heads.cells[:, column] != 0))
+    different = len(np.unique(heads.session[side] * 256 + heads.cells[side, column]))
+    most = sum(min(int(count), 256) for count in np.unique(heads.session[side], return_counts=True)[1])
+    return different >= 3 and different >= 0.6 * most
+
+
+def find_answered(columns: Columns) -> tuple[int, list[tuple[int, int]]]:
+    """The column in which answers have what the question had, and pairs of rows: (question, answer); -1: none is."""
+    return max((_answered(columns, side) for side in (True, False)), key=lambda row: len(row[1]))
+
+
+def put_transaction(columns: Columns, column: int, pairs: list[tuple[int, int]]) -> Field:
+    """The field that such a column belongs to."""
     heads = columns.heads
-    column, pairs = max((_answered(columns, side) for side in (True, False)), key=lambda row: len(row[1]))
-    if column < 0:
-        return None
     asking, answering = ([pair[side] for pair in pairs] for side in (0, 1))
 
     def same(other: int) -> bool:
@@ -205,9 +221,10 @@ def find_transaction(columns: Columns) -> Field | None:
         last -= 1
     # The lowest byte has most values.
     low, high = heads.distinct[last], heads.distinct[first]
-    order: Order = columns.by_zeros(column) if first == last else "big" if low >= high else "little"
+    order: Order = columns.by_zeros(column, wide=True) if first == last else "big" if low >= high else "little"
     columns.votes[order] += 3 * (first < last)
-    at, size = columns.widened(first, last, order)
+    # None has but one byte.
+    at, size = columns.widened(first, last, order, packed=first == last)
     evidence = f"answers have what the question had, in {len(pairs)} pairs"
     confidence = min(0.98, len(pairs) / (len(pairs) + 2.0))
     return columns.put("transaction", at, size, "transaction", confidence, evidence, order=order)
