@@ -119,4 +119,4 @@ def _type_of(name: str, kind: str, size: int) -> ValueType:
         return "text"
     if kind != "bytes":
         return "number"
-    return "address" if size == 16 and "IPv6" in UNITS.get(name, "") else "bytes"
+    return "address" if size in (4, 16) and "IPv" in UNITS.get(name, "") else "bytes"

@@ -18,7 +18,8 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.fields import UNITS
 from loadgen.nmsp.messages import Message
 from loadgen.nmsp.opaque import OpaqueMessage
-from loadgen.nmsp.places import ValuePlace, opaque_places, places_in
+from loadgen.nmsp.parts import Record
+from loadgen.nmsp.places import ValuePlace, opaque_places, places_in, record_places
 from loadgen.nmsp.profile import WireProfile, profile_untrusted
 from loadgen.nmsp.profile_document import FieldDocument, OpaqueDocument
 
@@ -93,3 +94,12 @@ def test_of_what_is_known_as_bytes_alone_the_profiles_bytes_and_what_is_filled_i
         ValuePlace(8, 1, "number"),
     ]
     assert list(opaque_places(opaque, memoryview(body[:11]))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "what"),
+    [("address", 4, "address"), ("anchor", 16, "address"), ("address", 5, "bytes"), ("payload", 16, "bytes")],
+)
+def test_which_bytes_are_addresses(name: str, size: int, what: str) -> None:
+    record = Record([FieldDocument(name=name, offset=1, type="bytes", size=size)], 20, ">")
+    assert record_places(record) == (ValuePlace(1, size, what),)
