@@ -276,6 +276,7 @@ class Association:
     async def _shake(self, timeout_s: float, retransmit_s: float) -> None:
         self._scope.deadline = self._setup_ends = trio.current_time() + timeout_s
         trio_dtls.send_by(self._channel, self._speak)
+        trio_dtls.keep_answers(self._channel)
         with self._scope:
             try:
                 await self._channel.do_handshake(initial_retransmit_timeout=retransmit_s)
@@ -291,6 +292,7 @@ class Association:
                 raise _fault(error) from error
             finally:
                 trio_dtls.send_as_before(self._channel)
+                trio_dtls.keep_no_more(self._channel)
             return
         raise TransportFault(self._why(_TIMEOUT))
 

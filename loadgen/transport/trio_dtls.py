@@ -7,6 +7,8 @@ trio promises to keep none of it, so it has an upper bound in pyproject.toml, an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import dropwhile
 from typing import Any, TypeAlias
 
 import trio
@@ -15,6 +17,8 @@ from trio._dtls import HandshakeMessage, HandshakeType, decode_volley_trusted
 
 # Some messages of a handshake that go out together; trio keeps them decoded, to send them again.
 Flight: TypeAlias = list[Any]
+_HANDSHAKE, _RECORD_HEAD = 22, 13  # content type; bytes before a record's content, the last two of which are its length
+_MOST = 65536
 FlightSender: TypeAlias = Callable[[Flight], Awaitable[None]]
 
 
@@ -43,6 +47,73 @@ def send_by(channel: trio.DTLSChannel, sender: FlightSender) -> None:
 def send_as_before(channel: trio.DTLSChannel) -> None:
     """Have flights sent by trio again: the class has its own way."""
     del channel._send_volley
+
+
+class _Said:
+    """What OpenSSL says in a handshake, without what it says again by itself before it goes on.
+
+    OpenSSL has a timer of its own (a second, then two, ...). When that has run out, it says its flight again before it
+    reads what came next, and answers that in the same breath. trio, which says flights again by its own timer, knows
+    the beginning, and throws all of it away: the last flight of a WLC would never be sent.
+    """
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self._read = connection.bio_read
+        self._number = -1  # of the last message that was said in plain
+        self._encrypts = False  # something was said behind that
+        self._left = b""
+
+    def __call__(self, bufsiz: int) -> bytes:
+        if not self._left:
+            data = _everything(self._read)
+            self._left = self._without_what_is_said_again(data)
+        part, self._left = self._left[:bufsiz], self._left[bufsiz:]
+        return part
+
+    def _without_what_is_said_again(self, data: bytes) -> bytes:
+        """All of it, if there is nothing else: trio knows that."""
+        records = _records_of(data)
+        new = list(dropwhile(lambda record: 0 <= _number_of(record) <= self._number, records))
+        if not new or (len(new) < len(records) and self._encrypts and _number_of(new[0]) < 0):
+            return data
+        self._number = max(self._number, *map(_number_of, new))
+        self._encrypts = self._encrypts or (new[-1][0] == _HANDSHAKE and _number_of(new[-1]) < 0)
+        return b"".join(new)
+
+
+def _number_of(record: bytes) -> int:
+    """Of the handshake message in it; -1: it has none, or is encrypted."""
+    in_plain = record[0] == _HANDSHAKE and not int.from_bytes(record[3:5], "big")
+    return int.from_bytes(record[_RECORD_HEAD + 4 : _RECORD_HEAD + 6], "big") if in_plain else -1
+
+
+def _everything(read: Callable[[int], bytes]) -> bytes:
+    """All that there is. Raises SSL.WantReadError: nothing."""
+    data = read(_MOST)
+    with suppress(SSL.WantReadError):
+        while True:
+            data += read(_MOST)
+    return data
+
+
+def _records_of(data: bytes) -> list[bytes]:
+    """Cut after each; we wrote them."""
+    records, begin = [], 0
+    while begin < len(data):
+        end = begin + _RECORD_HEAD + int.from_bytes(data[begin + _RECORD_HEAD - 2 : begin + _RECORD_HEAD], "big")
+        records.append(data[begin:end])
+        begin = end
+    return records
+
+
+def keep_answers(channel: trio.DTLSChannel) -> None:
+    """Have what OpenSSL answers in the handshake reach the peer, however late that which it answers came."""
+    channel._ssl.bio_read = _Said(channel._ssl)  # type: ignore[method-assign]
+
+
+def keep_no_more(channel: trio.DTLSChannel) -> None:
+    """The handshake is over: `keep_answers` is."""
+    del channel._ssl.bio_read
 
 
 def is_hello(flight: Flight) -> bool:

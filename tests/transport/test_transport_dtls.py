@@ -12,6 +12,7 @@ import trio
 from OpenSSL import SSL
 
 from loadgen.identity.credentials import new_key, self_signed
+from loadgen.transport import trio_dtls
 from loadgen.transport.contexts import client_context, server_context
 from loadgen.transport.dtls import (
     MAX_RECORD_OVERHEAD_BYTES,
@@ -45,12 +46,14 @@ class _Echo:
         self.address = self.endpoint.socket.getsockname()[:2]
         self._context, self._retransmit_s = server, retransmit_s
         self._ended, self.ended = trio.open_memory_channel[str](10)
+        self.channels: list[trio.DTLSChannel] = []
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await self.endpoint.serve(self._context, self._answer, task_status=task_status)
 
     async def _answer(self, channel: trio.DTLSChannel) -> None:
         association = Association(channel, _MTU)
+        self.channels.append(channel)
         try:
             await association.handshake(PATIENCE_S, self._retransmit_s)
             while True:
@@ -89,6 +92,53 @@ def test_many_associations_with_one_context_a_side(host: str) -> None:
                 channel.endpoint.close()
             nursery.cancel_scope.cancel()
         echo.endpoint.close()
+
+    trio.run(main)
+
+
+def test_what_comes_after_openssl_s_own_patience_is_answered() -> None:
+    """It says its flight again then, and its last one behind that: trio took both for the first, and sent neither, now
+    and whenever it was asked. The client never came in.
+    """
+    server, client = _contexts()
+
+    async def main() -> None:
+        echo = _Echo("127.0.0.1", server, retransmit_s=PATIENCE_S)
+        front, back = (trio.socket.socket(type=trio.socket.SOCK_DGRAM) for _ in range(2))
+        await front.bind(("127.0.0.1", 0))
+        await back.connect(echo.address)
+        clients: list[tuple[str, int]] = []
+
+        async def to_server() -> None:
+            while True:
+                packet, address = await front.recvfrom(2000)
+                clients.append(address)
+                if packet[0] == 22 and packet[13] != 1:  # the client's last flight
+                    connection = trio_dtls.connection_of(echo.channels[0])
+                    while connection.DTLSv1_get_timeout() != 0:  # noqa: ASYNC110 - OpenSSL's clock sets no event
+                        await trio.sleep(0.01)
+                await back.send(packet)
+
+        async def to_client() -> None:
+            while True:
+                await front.sendto(await back.recv(2000), clients[-1])
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(echo.run)
+            nursery.start_soon(to_server)
+            nursery.start_soon(to_client)
+            channel = dial(front.getsockname(), client)
+            association = Association(channel, _MTU)
+            await association.handshake(PATIENCE_S, PATIENCE_S)
+            async with association.sending:
+                await association.send(memoryview(b"heard"))
+            with trio.fail_after(PATIENCE_S):
+                assert await association.receive() == b"heard"
+            association.close()
+            channel.endpoint.close()
+            nursery.cancel_scope.cancel()
+        for end in (front, back, echo.endpoint):
+            end.close()
 
     trio.run(main)
 
