@@ -16,6 +16,7 @@ import diagnosis_peers as peers
 import pytest
 from diagnosis_peers import GOOD_LIST, MSE, OTHER_MSE, PATIENCE_S, SHORT_NS, WLC, both, hash_of, listed
 from OpenSSL import SSL
+from ports import free_port
 
 from loadgen.diagnosis.carrier import CARRIERS
 from loadgen.diagnosis.contexts import mse_context, wlc_context
@@ -309,12 +310,6 @@ def running(*command: str, stdin: int = subprocess.PIPE) -> Iterator[subprocess.
             yield process
         finally:
             process.kill()
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def openssl_server(pems: dict[str, str], port: int, *options: str) -> list[str]:

@@ -21,18 +21,13 @@ from types import TracebackType
 from typing import Any
 
 import prepared
+from ports import free_port
 
 LOCUST = (sys.executable, "-m", "locust")
 REPO = Path(__file__).parents[2]
 LOCUSTFILE = REPO / "scenarios" / "locustfile.py"
 PATIENCE_S = 60.0  # only reached by a test that has failed
 _POLL_S = 0.02
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def locust(*options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

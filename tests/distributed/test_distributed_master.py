@@ -18,7 +18,8 @@ import pytest
 from distributed_samples import MS, health, histogram
 from fake_worker import FakeWorker
 from hdrh.histogram import HdrHistogram
-from master_process import PATIENCE_S, REPO, Master, free_port, locust, wait_gone
+from master_process import PATIENCE_S, REPO, Master, locust, wait_gone
+from ports import free_port
 
 from loadgen.compare.metrics import not_counted
 from loadgen.distributed.messages import Ending, NodeReport, WorkerInterval

@@ -215,13 +215,6 @@ def is_listening(address: tuple[str, int]) -> bool:
     return any(row[1] == wanted and row[3] == "0A" for row in rows)
 
 
-def free_port(host: str) -> int:
-    """A port that nothing uses at that loopback address now."""
-    with socket.create_server((host, 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 Start = Callable[..., Running]
 Run = Callable[..., Ended]
 

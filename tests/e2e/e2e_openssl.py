@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import PATIENCE_S, SMALL, Identities, Running, Start, eventually, free_port, is_listening
+from conftest import PATIENCE_S, SMALL, Identities, Running, Start, eventually, is_listening
+from ports import free_port
 
 
 class OpenSsl:

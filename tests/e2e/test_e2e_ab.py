@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PATIENCE_S, REPO, Identities, Run, Start, eventually, free_port, process_is_gone
+from conftest import PATIENCE_S, REPO, Identities, Run, Start, eventually, process_is_gone
+from ports import free_port
 
 WLC = shlex.join([sys.executable, "-m", "benchmarks.counterparts.wlc", "--duration", "120s", "--rate", "200"])
 FEW = ("--pairs", "2", "--control", "0", "--workers", "1")

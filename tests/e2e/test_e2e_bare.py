@@ -6,7 +6,8 @@ import csv
 from pathlib import Path
 
 import pytest
-from conftest import REPO, Ended, Run, Start, free_port, side_by_side
+from conftest import REPO, Ended, Run, Start, side_by_side
+from ports import free_port
 
 BARE = REPO / "tests" / "profiles" / "bare.toml"
 PROFILE = ("--set", f"profile={BARE}")

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S, REPO, Ended, Run, Running, Start, eventually, free_port, side_by_side
+from conftest import PATIENCE_S, REPO, Ended, Run, Running, Start, eventually, side_by_side
+from ports import free_port
 
 from loadgen.capacity.result import Step
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import e2e_wire as wire
 import pytest
-from conftest import PATIENCE_S, REPO, SMALL, Identities, Running, Start, eventually, free_port
+from conftest import PATIENCE_S, REPO, SMALL, Identities, Running, Start, eventually
 from e2e_peers import make_certificate
+from ports import free_port
 
 OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
 DTLS = ("--set", "transport=dtls")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from conftest import PATIENCE_S, Ended, Identities, Start, eventually, new_identities, side_by_side
-from test_e2e_dtls import _end, _is_bound, _serve, free_port, make_certificate
+from ports import free_port
+from test_e2e_dtls import _end, _is_bound, _serve, make_certificate
 
 OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
 SHAKE = """

@@ -25,13 +25,13 @@ from conftest import (
     Running,
     Start,
     eventually,
-    free_port,
     is_listening,
     new_identities,
     process_is_gone,
     side_by_side,
 )
 from e2e_peers import FakeMse, FakeWlc, WlcSession, make_certificate, reset, until_closed
+from ports import free_port
 
 from loadgen.measure.hlog import read_hlog_untrusted
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import e2e_wire as wire
 import pytest
-from conftest import REPO, SMALL, Ended, Identities, Run, Start, free_port
+from conftest import REPO, SMALL, Ended, Identities, Run, Start
 from e2e_peers import FakeMse, FakeWlc, WlcSession, make_certificate
+from ports import free_port
 
 # docs/wire-profile.md: ids and layouts written down once more.
 CAPABILITY_REQUEST, UNSUBSCRIBE_RESPONSE = 8, 10

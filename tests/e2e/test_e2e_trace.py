@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import SMALL, Identities, Run, Start, eventually, free_port, new_identities
+from conftest import SMALL, Identities, Run, Start, eventually, new_identities
 from e2e_openssl import OpenSsl, serve_wlc
+from ports import free_port
 
 _LINE = re.compile(
     r"(WLC|MSE) (\d+) (\S+:\d+) \[\d\d/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3} UTC ([0-9a-f]+) \d+\] (.+)", re.ASCII

@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Ended, Identities, Run, Running, Start, free_port, new_identities
+from conftest import SMALL, Ended, Identities, Run, Running, Start, new_identities
+from ports import free_port
 
 from loadgen.measure.hlog import read_hlog_untrusted
 

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
 from stacks_built import BUILT
 from stacks_libraries import LIBRARIES
 from stacks_peers import MSE, PATIENCE_S, WLC, serving
-from stacks_programs import HERE, REFUSAL_S, Calls, Make, Waits, free_port, needs, needs_module, said, started
+from stacks_programs import HERE, REFUSAL_S, Calls, Make, Waits, needs, needs_module, said, started
 
 from loadgen.identity.credentials import Identity
 

@@ -7,7 +7,6 @@ import contextlib
 import importlib.util
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,9 +99,3 @@ def needs(program: str) -> str:
 
 def needs_module(name: str) -> str:
     return "" if importlib.util.find_spec(name) else f"{name} is not installed"
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from OpenSSL import SSL
+from ports import free_port
 from stacks_peers import PATIENCE_S, serving
-from stacks_programs import free_port, needs, needs_module, started
+from stacks_programs import needs, needs_module, started
 from tls_sessions import Contexts, contents, contexts, events, identity
 
 from loadgen.capture.tls import TunnelKeys, decrypted
