@@ -33,6 +33,7 @@ from loadgen.nmsp.messages import (
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import FieldDocument
 from loadgen.nmsp.records import NO_MAC
+from loadgen.nmsp.services import ALL, Subservice
 from loadgen.replay.frames import RecordedSession, Said, read_session_untrusted
 from loadgen.replay.macs import is_mapped
 from loadgen.replay.places import Placed, places_in
@@ -263,9 +264,10 @@ def _masks(sessions: Sequence[RecordedSession], told: Sequence[Sequence[Said]]) 
                     asked |= mask
     used = 0
     for said in (each for part in told for each in part):
-        used |= 1 << getattr(said.message, "subservice", 0) if not isinstance(said.saying, str) else 0
-    granted = (granted or asked) | used
-    return offered | granted, granted
+        about = getattr(said.message, "subservice", None)
+        used |= 1 << about if about is not None and about < len(Subservice) else 0
+    granted = ((granted or asked) | used) & ALL
+    return (offered | granted) & ALL, granted
 
 
 def _period_ns(times: Int64s) -> int:
