@@ -114,9 +114,10 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def imports(path: Path) -> tuple[tuple[int, str], ...]:
     """Every import of a module, also those inside functions: (line, dotted name)."""
-    return imports_in(ast.walk(tree_of(path)), path)
+    return tuple(imports_in(ast.walk(tree_of(path)), path))
 
 
 def imports_in(nodes: Iterator[ast.AST], path: Path) -> Iterator[tuple[int, str]]:

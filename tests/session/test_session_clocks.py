@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -511,6 +512,17 @@ def test_a_result_names_the_worst_of_many() -> None:
 WRONG_NS = 80 * NS_PER_MS
 
 
+def names_of(sessions: int) -> list[str]:
+    return [f"192.0.2.{number}:1" for number in range(sessions)]
+
+
+@cache
+def measured_without(ahead_ns: int, sessions: int, seconds: int, per_s: int) -> Measured:
+    """The same without the one that is wrong, whichever that is."""
+    wlcs = [Wlc(always(ahead_ns), name=name) for name in names_of(sessions)]
+    return measured(wlcs, seconds=seconds, per_s=per_s)
+
+
 @pytest.mark.parametrize("sessions", [1, 3])
 @pytest.mark.parametrize("per_s", [50, 1])
 @pytest.mark.parametrize("at_s", [0, 0.3, 10])
@@ -519,11 +531,10 @@ WRONG_NS = 80 * NS_PER_MS
 def test_one_wrong_time_moves_nothing(wrong_ns: int, ahead_ns: int, at_s: float, per_s: int, sessions: int) -> None:
     """Of each session one: all others are shown as without it, and so is what is known of the clock."""
     at_ns = due_at(int(at_s * per_s), per_s)
-    names = [f"192.0.2.{number}:1" for number in range(sessions)]
     seconds = 12 if per_s > 1 else 60
-    wlcs = [Wlc(lambda now_ns: ahead_ns + wrong_ns * (now_ns == at_ns), name=name) for name in names]
+    wlcs = [Wlc(lambda now_ns: ahead_ns + wrong_ns * (now_ns == at_ns), name=name) for name in names_of(sessions)]
     found = measured(wlcs, seconds=seconds, per_s=per_s)
-    plain = measured([Wlc(always(ahead_ns), name=name) for name in names], seconds=seconds, per_s=per_s)
+    plain = measured_without(ahead_ns, sessions, seconds, per_s)
     assert_most_true(found)
     for reading, other in zip(found.clocks.readings, plain.clocks.readings, strict=True):
         assert reading.steps == 0
