@@ -283,3 +283,13 @@ def captured(
         session.run(seconds, rate)
         found.append(session)
     return found
+
+
+def exchange_of(client: bytes, server: bytes) -> Exchange:
+    """A session of these bytes, in packets of 100 bytes."""
+    exchange = Exchange(Conversation(0, ("192.0.2.1", 4000), ("192.0.2.2", 16113), 0))
+    for of_client, stream, data in ((True, exchange.client, client), (False, exchange.server, server)):
+        for at in range(0, len(data), 100):
+            stream.add(Data(exchange.conversation, of_client, at, at * 10**6, data[at : at + 100]))
+        stream.ended = How.FIN
+    return exchange

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from infer_synthetic import Device, Part, Session, captured, random_device
+from infer_synthetic import Device, Part, Session, captured, exchange_of, random_device
 
-from loadgen.capture.events import Conversation, Data, How
 from loadgen.capture.streams import Exchange
 from loadgen.infer.cutting import Cut, cut_frames
 from loadgen.infer.framing import find_framing, runs_of
@@ -63,15 +62,6 @@ def test_a_length_is_as_wide_as_the_longest_frame_takes() -> None:
         session.say(session.sent[-1][0] + 10**9, "client_info_notify", bytes(1000), 0)
     framing = find_framing(runs_of([session.exchange() for session in sessions]))[0][0]
     assert (framing.at, framing.size, framing.order, framing.unit, framing.add) == (2, 2, "big", 1, 0)
-
-
-def exchange_of(client: bytes, server: bytes) -> Exchange:
-    exchange = Exchange(Conversation(0, ("192.0.2.1", 4000), ("192.0.2.2", 16113), 0))
-    for of_client, stream, data in ((True, exchange.client, client), (False, exchange.server, server)):
-        for at in range(0, len(data), 100):
-            stream.add(Data(exchange.conversation, of_client, at, at * 10**6, data[at : at + 100]))
-        stream.ended = How.FIN
-    return exchange
 
 
 @settings(deadline=None, max_examples=30)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from infer_synthetic import captured, random_device
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from infer_synthetic import captured, exchange_of, random_device
 
 from loadgen.infer.inference import infer
 from loadgen.infer.layout_reading import LayoutReader
@@ -24,3 +26,24 @@ def test_nothing_to_infer_from_is_said_so() -> None:
     found = infer([])
     assert found.layout is None
     assert found.why == "the capture has no bytes of any session"
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.binary(min_size=8, max_size=40), min_size=1, max_size=40), st.integers(0, 3), st.booleans())
+def test_frames_of_any_bytes_end_with_a_layout_or_a_reason(bodies: list[bytes], kinds: int, answered: bool) -> None:
+    """Lengths that are right, and nothing else that is."""
+    frames = [bytes([len(body) + 2, number % (kinds + 1)]) + body for number, body in enumerate(bodies)]
+    found = infer([exchange_of(b"".join(frames[:5] if answered else []), b"".join(frames))])
+    assert (found.layout is None) == bool(found.why)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.binary(max_size=800), st.binary(max_size=800))
+def test_streams_of_any_bytes_end_with_a_layout_or_a_reason(client: bytes, server: bytes) -> None:
+    found = infer([exchange_of(client, server)])
+    assert (found.layout is None) == bool(found.why)
+
+
+def test_the_same_capture_gives_the_same_layout() -> None:
+    exchanges = [session.exchange() for session in captured(random_device(101), seed=101)]
+    assert infer(exchanges).layout == infer(exchanges).layout

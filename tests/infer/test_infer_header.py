@@ -1,0 +1,112 @@
+"""The fields of headers, one rule after the other: on devices made for it."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import pytest
+from infer_synthetic import NAMES, SECOND, Device, Part, captured, crc16, internet, random_device
+
+from loadgen.infer.checksums import find_checksum
+from loadgen.infer.cutting import cut_frames
+from loadgen.infer.framing import find_framing, runs_of
+from loadgen.infer.header import HeaderFound, find_header
+from loadgen.infer.heads import Heads
+
+IDS = {name: 0x11 + number for number, name in enumerate(NAMES)}
+PAGED = {name: ((1 + number % 3) << 8) | (0x20 + number) for number, name in enumerate(NAMES)}
+FLAGS = {name: 4 if "notify" in name else 1 if name.endswith("request") else 2 for name in NAMES}
+ID, LENGTH = Part("msg_id", 2, "msg_id"), Part("length", 2, "length")
+
+
+def found_in(device: Device, seconds: int = 120) -> tuple[HeaderFound, Heads]:
+    exchanges = [session.exchange() for session in captured(device, seconds=seconds)]
+    runs = runs_of(exchanges)
+    framing = find_framing(runs)[0][0]
+    heads = Heads(cut_frames(exchanges, runs, framing).frames)
+    return find_header(heads, framing, [], device.trailer), heads
+
+
+def device(*parts: Part, order: Any = "big", **more: Any) -> Device:
+    return Device(order, parts, 0, **({"ids": IDS, "flags": FLAGS} | more))
+
+
+def roles(header: HeaderFound) -> list[tuple[int, int, str]]:
+    return [(found["at"], found["size"], found["role"]) for found in header.fields]
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_ids_length_and_transaction_are_as_wide_as_their_zeros(order: Any) -> None:
+    header, _ = found_in(
+        device(Part("version", 2, "constant", 0x0203), ID, Part("x", 4, "transaction"), LENGTH, order=order)
+    )
+    assert roles(header) == [(0, 2, "constant"), (2, 2, "msg_id"), (4, 4, "transaction"), (8, 2, "length")]
+    assert (header.size, header.order) == (10, order)
+    assert len(header.ids) == len(NAMES)
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_an_id_of_two_bytes_that_both_vary_is_one_field(order: Any) -> None:
+    header, _ = found_in(device(ID, LENGTH, Part("x", 4, "transaction"), order=order, ids=PAGED))
+    assert roles(header)[0] == (0, 2, "msg_id")
+    assert sorted(number for _, number in header.ids) == sorted(PAGED.values())
+
+
+def test_type_and_subtype_that_lie_apart_are_two_fields() -> None:
+    kind, part = Part("msg_type", 1, "msg_id"), Part("msg_subtype", 1, "msg_id")
+    ids = {name: ((1 + number // 4) << 8) | (1 + number % 4) for number, name in enumerate(NAMES)}
+    header, _ = found_in(
+        device(kind, Part("version", 1, "constant", 7), LENGTH, part, Part("v", 1, "constant", 9), ids=ids)
+    )
+    assert [row for row in roles(header) if row[2] == "msg_id"] == [(0, 1, "msg_id"), (4, 1, "msg_id")]
+    assert sorted(number for _, number in header.ids) == sorted(ids.values())
+
+
+def test_what_follows_from_the_message_is_flags() -> None:
+    header, _ = found_in(device(ID, LENGTH, Part("flags", 1, "enum"), Part("version", 1, "constant", 3)))
+    assert (4, 1, "enum") in roles(header)
+
+
+def test_numbers_of_frames_are_told_from_transactions() -> None:
+    header, _ = found_in(device(ID, LENGTH, Part("s", 2, "sequence"), Part("x", 4, "transaction")))
+    assert roles(header)[2:] == [(4, 2, "sequence"), (6, 4, "transaction")]
+    assert header.transaction is not None
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "boot", "told"),
+    [(4, SECOND, False, ("s", "unix")), (4, 1_000_000, True, ("ms", "session")), (8, 1, False, ("ns", "unix"))],
+)
+def test_what_advances_as_the_capture_does_is_a_clock(size: int, unit: int, boot: bool, told: tuple[str, str]) -> None:
+    time = Part("time", size, "timestamp", unit=unit, boot=boot)
+    header, _ = found_in(device(ID, LENGTH, time, Part("x", 4, "transaction")))
+    clock = next(found for found in header.fields if found["role"] == "timestamp")
+    assert (clock["at"], clock["size"], clock["unit"], clock["epoch"]) == (4, size, *told)
+
+
+@pytest.mark.parametrize(
+    ("size", "made", "kind"), [(4, zlib.crc32, "crc-32"), (2, crc16, "crc-16/xmodem"), (2, internet, "internet")]
+)
+@pytest.mark.parametrize("in_header", [True, False])
+def test_a_checksum_is_found_with_what_it_is_made_of(size: int, made: Any, kind: str, in_header: bool) -> None:
+    parts = [ID, LENGTH, *([Part("checksum", size, "checksum")] if in_header else [])]
+    summed = device(*parts, checksum=made, trailer=0 if in_header else size)
+    exchanges = [session.exchange() for session in captured(summed)]
+    runs = runs_of(exchanges)
+    framing = find_framing(runs)[0][0]
+    found = find_checksum(Heads(cut_frames(exchanges, runs, framing).frames), framing)
+    assert found is not None
+    checksum, right = found
+    assert (checksum.kind, checksum.at, checksum.size, right) == (kind, 4 if in_header else -size, size, 1.0)
+
+
+def test_no_checksum_is_found_where_there_is_none() -> None:
+    for seed in range(200, 206):
+        made = random_device(seed)
+        if made.checksum is not None:
+            continue
+        exchanges = [session.exchange() for session in captured(made, seed=seed)]
+        runs = runs_of(exchanges)
+        framing = find_framing(runs)[0][0]
+        assert find_checksum(Heads(cut_frames(exchanges, runs, framing).frames), framing) is None
