@@ -32,6 +32,8 @@ _UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _WRONG_NS = 400 * 86_400 * 1_000_000_000
 _MEASURED = "measurement_notify"
 _NEAR_NS = 5_000_000_000
+# Of stations, one in so many is heard by several access points, at least.
+_SHARED = 8
 
 
 def frames_by(layout: LayoutDocument, exchanges: Sequence[Exchange]) -> list[Frame]:
@@ -52,6 +54,8 @@ class _Seen:
         began: dict[int, int] = {}
         self.values: dict[int, set[Any]] = defaultdict(set)  # by the id() of fields
         self.macs: dict[int, set[int]] = defaultdict(set)
+        # Of each field and address in it, the addresses that its messages begin with.
+        self.beside: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
         self.times: dict[int, list[tuple[int, int, int]]] = defaultdict(list)  # value, captured at, session's beginning
         self.in_header: dict[tuple[bool, int], dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
         self.samples: dict[tuple[bool, int], str] = {}
@@ -65,6 +69,7 @@ class _Seen:
                 continue
             read = reader.read(frame.data, of_client=frame.of_client)
             self.samples.setdefault(key, frame.data[layout.header.size : len(frame.data) - layout.trailer.size].hex())
+            first: int | None = None
             for span in read.spans:
                 if span.field is None:
                     continue
@@ -73,6 +78,8 @@ class _Seen:
                     self.values[id(span.field)].add(raw)
                 if span.role == "mac":
                     self.macs[id(span.field)].add(raw)
+                    first = raw if first is None else first
+                    self.beside[id(span.field)][raw].add(first)
                 if span.role == "timestamp":
                     self.times[id(span.field)].append((raw, frame.ns, began[frame.session]))
                 if span.path.startswith("header"):
@@ -86,7 +93,7 @@ def _order(order: str) -> Any:
 def completed(layout: LayoutDocument, frames: Sequence[Frame], checksum: Checksum | None = None) -> LayoutDocument:
     """The layout with values of constants, units of times, what a checksum is over, and headers by message."""
     seen = _Seen(layout, frames)
-    called = _called(layout, seen.macs)
+    called = _called(layout, seen)
 
     def complete(field: LayoutField) -> LayoutField:
         if id(field) in called:
@@ -143,22 +150,30 @@ def _with_fields(node: LayoutNode, change: Callable[[LayoutField], LayoutField])
     )
 
 
-def _called(layout: LayoutDocument, macs: dict[int, set[int]]) -> dict[int, str]:
+def _called(layout: LayoutDocument, seen: _Seen) -> dict[int, str]:
     """Which addresses are those of access points, and which of stations: of the two that a measurement has, the access
-    points' are fewer; elsewhere by which of them come again. By the id() of fields."""
+    points' are fewer; elsewhere by which of them come again. By the id() of fields.
+
+    Where what a message begins with is fewer, stations would be what follows it; but then some would be heard by
+    several access points. If next to none are, a message begins with its station, as NMSP's do by their public model.
+    """
+    macs = seen.macs
     bodies = {message.name: message.body for message in layout.messages}
     measured = [each for each in _all_fields(bodies.get(_MEASURED, LayoutNode())) if len(macs[id(each)]) > 1]
     if len(measured) != 2:
         return {}
     few, many = sorted(measured, key=lambda each: len(macs[id(each)]))
+    beside = seen.beside[id(many)].values()
+    if few is measured[0] and sum(len(firsts) > 1 for firsts in beside) * _SHARED < len(beside):
+        few, many = many, few
     known = {"ap_mac": macs[id(few)], "station_mac": macs[id(many)] - macs[id(few)]}
     called = {}
     for body in bodies.values():
         taken: set[str] = set()
         for each in _all_fields(body):
-            seen = macs[id(each)]
+            held = macs[id(each)]
             for name, addresses in known.items():
-                if each.role == "mac" and name not in taken and len(seen & addresses) * 2 > len(seen) > 0:
+                if each.role == "mac" and name not in taken and len(held & addresses) * 2 > len(held) > 0:
                     called[id(each)] = name
                     taken.add(name)
                     break

@@ -169,8 +169,12 @@ def _framing_field(
         told.append(f"{where}: byte order {field.order}, where the rest is {layout.byte_order}")
         if told is made.unsaid:
             return []
-    if name == "transaction" and size == 1 and _is_padding(layout, at + (1 if layout.byte_order == "little" else -1)):
-        # What is 0 beside it is its upper half: no session was long enough to need it.
+    if (
+        name in ("transaction", "length")
+        and size == 1
+        and _is_padding(layout, at + (1 if layout.byte_order == "little" else -1))
+    ):
+        # What is 0 beside it is its upper half: nothing was long enough to need it.
         at, size = (at, 2) if layout.byte_order == "little" else (at - 1, 2)
     if name == "transaction" and size == 1:
         made.unsaid.append(f"{where}: a transaction of one byte")

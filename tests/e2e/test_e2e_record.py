@@ -14,9 +14,10 @@ from pathlib import Path
 
 import prepared
 import pytest
-from conftest import LOADGEN, PATIENCE_S, SMALL, Identities, Run, Running, Start, eventually, free_port
+from conftest import LOADGEN, PATIENCE_S, SMALL, Identities, Run, Running, Start, eventually
 from e2e_openssl import OpenSsl, serve_openssl, serve_wlc
 from e2e_peers import FakeMse, make_certificate, until_closed
+from ports import free_port
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="needs Debian's tshark")
