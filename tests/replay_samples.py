@@ -12,9 +12,9 @@ from loadgen.capture.streams import Exchange, Stream, collect
 from loadgen.capture.writing import TunnelWriter, file_header
 from loadgen.nmsp import messages as m
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import Role
+from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.profile import WireProfile
-from loadgen.nmsp.records import Reading
+from loadgen.nmsp.records import HeardStation, Reading
 from loadgen.units import NS_PER_MS
 
 BEGAN_NS = 1_795_000_000_000_000_000
@@ -99,3 +99,22 @@ def notified(count: int, gap_ns: int = 20 * NS_PER_MS, stations: int = 5, first_
     return [
         (first_ns + index * gap_ns, Role.WLC, measured(index % stations, -50 - index % 40), 0) for index in range(count)
     ]
+
+
+def lines(profile: WireProfile, count: int = 12) -> list[Line]:
+    """Notifications as the layout can have them; with device times 100 ms before they are captured."""
+    found: list[Line] = []
+    for index in range(count):
+        at_ns = (10 + 20 * index) * NS_PER_MS
+        began = profile.layouts[Kind.MEASUREMENT_NOTIFY].time
+        time = at_ns - 100 * NS_PER_MS + (0 if began is not None and began.since_began else BEGAN_NS)
+        readings = (reading(-50 - index), reading(-70, b"\0\x11\x22\xaa\xbb\x02"))
+        readings = readings[: profile.max_readings]
+        message: msgspec.Struct = m.MeasurementNotify(
+            sequence=900 + index, station_mac=station(index % 5), readings=readings, time=time
+        )
+        if profile.stations > 1:
+            heard = tuple(HeardStation(station((index + each) % 5), readings) for each in range(2))
+            message = m.StationsNotify(heard, sequence=900 + index, time=time)
+        found.append((at_ns, Role.WLC, message, 0))
+    return found

@@ -12,8 +12,9 @@ from pathlib import Path
 import e2e_wire as wire
 import pytest
 import replay_samples as samples
-from conftest import SMALL, Identities, Run, Start, eventually, free_port
+from conftest import SMALL, Identities, Run, Start, eventually
 from e2e_peers import FakeMse
+from ports import free_port
 
 from loadgen.nmsp.profile import load_profile, reference_profile
 from loadgen.nmsp.records import ClientInfo
@@ -25,15 +26,13 @@ STATIONS, MESSAGES = 5, 60
 RSSI = [-30 - index for index in range(MESSAGES)]
 
 
-def write_capture(path: Path, layout: Path | None = None) -> Path:
+def write_capture(path: Path) -> Path:
     """A WLC that tells of five stations, every 20 ms, for 1.2 s."""
-    profile = reference_profile() if layout is None else load_profile(layout)
     said = [
         ((10 + 20 * index) * NS_PER_MS, samples.Role.WLC, samples.measured(index % STATIONS, rssi), 0)
         for index, rssi in enumerate(RSSI)
     ]
-    opening = samples.opening() if layout is None else []
-    path.write_bytes(samples.captured([samples.exchange(profile, [*opening, *said])]))
+    path.write_bytes(samples.captured([samples.exchange(reference_profile(), [*samples.opening(), *said])]))
     return path
 
 
@@ -54,15 +53,26 @@ def test_both_sides_come_to_what_arithmetic_says(run: Run, tmp_path: Path) -> No
     ended.check_books()
 
 
-def test_a_layout_that_carries_nothing_of_ours_is_played_as_well(run: Run, tmp_path: Path) -> None:
-    layout = ROOT / "benchmarks" / "layouts" / "sealed.toml"
-    capture = write_capture(tmp_path / "tunnel.pcapng", layout)
+@pytest.mark.parametrize(
+    "layout",
+    [
+        *(ROOT / "docs" / "wire-profile" / f"{name}.toml" for name in ("plover", "swift", "wren")),
+        *(ROOT / "benchmarks" / "layouts" / f"{name}.toml" for name in ("elements", "sealed")),
+    ],
+    ids=lambda path: path.stem,
+)
+def test_layouts_with_dialogues_and_numbers_of_their_own(run: Run, tmp_path: Path, layout: Path) -> None:
+    """Frame numbers, device times, checksums, several stations in a message: nothing that a receiver minds."""
+    profile, capture = load_profile(layout), tmp_path / "tunnel.pcapng"
+    capture.write_bytes(samples.captured([samples.exchange(profile, samples.lines(profile, 20))]))
     ended = run(
-        *("replay", capture, "--profile", layout, "--scale", 3, "--duration", "1200ms"),
+        *("replay", capture, "--profile", layout, "--scale", 3, "--speed", 2, "--duration", "400ms"),
         *("--listen", "127.78.3.1:0", "--set", "wlc.step=port", "--workers", 1),
     )
     ended.check_passed()
-    assert ended.counters["notify.due"] == ended.counters["notify.sent"] + ended.counters["notify.dropped"] == 180
+    assert ended.counters["sessions.established"] == 3
+    assert ended.counters["notify.due"] == ended.counters["notify.sent"] + ended.counters["notify.dropped"] == 120
+    assert ended.counters["notify.received"] == ended.counters["notify.sent"]
     assert ended.errors == {}
 
 

@@ -9,8 +9,7 @@ import pytest
 import replay_samples as samples
 from hypothesis import given
 from hypothesis import strategies as st
-from replay_samples import BEGAN_NS
-from test_replay_ring import lines
+from replay_samples import BEGAN_NS, lines
 
 from loadgen.capture.events import Conversation, Data, Event, Opened
 from loadgen.capture.streams import Exchange, collect

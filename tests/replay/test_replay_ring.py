@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 import replay_samples as samples
-from replay_samples import BEGAN_NS, Line
+from replay_samples import BEGAN_NS, Line, lines
 
 from loadgen.nmsp import messages as m
 from loadgen.nmsp import records as r
@@ -27,25 +27,6 @@ LAYOUTS = [*(ROOT / "benchmarks" / "layouts").glob("*.toml"), *(ROOT / "docs" / 
 LAYOUTS += (ROOT / "tests" / "profiles").glob("*.toml")
 # Due so much later than it was recorded.
 LATER_NS = 3_600 * NS_PER_S
-
-
-def lines(profile: WireProfile, count: int = 12) -> list[Line]:
-    """Notifications as the layout can have them; with device times 100 ms before they are captured."""
-    found: list[Line] = []
-    for index in range(count):
-        at_ns = (10 + 20 * index) * NS_PER_MS
-        began = profile.layouts[Kind.MEASUREMENT_NOTIFY].time
-        time = at_ns - 100 * NS_PER_MS + (0 if began is not None and began.since_began else BEGAN_NS)
-        readings = (samples.reading(-50 - index), samples.reading(-70, b"\0\x11\x22\xaa\xbb\x02"))
-        readings = readings[: profile.max_readings]
-        message: msgspec.Struct = m.MeasurementNotify(
-            sequence=900 + index, station_mac=samples.station(index % 5), readings=readings, time=time
-        )
-        if profile.stations > 1:
-            heard = tuple(r.HeardStation(samples.station((index + each) % 5), readings) for each in range(2))
-            message = m.StationsNotify(heard, sequence=900 + index, time=time)
-        found.append((at_ns, Role.WLC, message, 0))
-    return found
 
 
 def recorded(profile: WireProfile, said: Sequence[Line]) -> Recorded:
