@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -315,6 +316,14 @@ def test_the_wall_clock_is_read_at_four_places() -> None:
         *("loadgen.run.supervisor", "loadgen.transport.waiting"),
     )
     assert found == [(place, "time_ns") for place in places]
+
+
+def test_no_test_gives_a_module_another_time() -> None:
+    """What is to be told the time is given a clock."""
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if "node_modules" not in path.parts]
+    assert len(tests) > 100
+    replaced = re.compile(r"""setattr\(\s*[\w.]+,\s*["']time["']""")
+    assert [path.name for path in tests if replaced.search(path.read_text("utf-8"))] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -157,7 +156,7 @@ class _MseCheck:
     # -- the conversation ----------------------------------------------------------------------------------------
 
     def _talk(self, link: OneLink) -> None:
-        endpoint = self._check.carrier.wlc(self._check.endpoint_settings(), time.monotonic_ns())
+        endpoint = self._check.carrier.wlc(self._check.endpoint_settings(), self._settings.clock())
         self._check.start(endpoint)
         self._evidence.note(None, offered=told_mask(self._settings.mask))
         dialogue = endpoint.dialogue
@@ -200,9 +199,9 @@ class _MseCheck:
         try:
             link.send(frames, deadline)
             while link.tunnel.unacknowledged_bytes():
-                if time.monotonic_ns() >= deadline:
+                if self._settings.clock() >= deadline:
                     raise TransportFault("timeout")
-                time.sleep(_TAKEN_POLL_S)
+                self._settings.sleep(_TAKEN_POLL_S)
         except TransportFault as fault:
             self._check.fail(CheckStep.NOTIFICATION, fault)
         self._walk.passed(CheckStep.NOTIFICATION, self._check.carrier.taken)

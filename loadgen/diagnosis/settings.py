@@ -10,6 +10,7 @@ from typing import NamedTuple, NoReturn
 
 from OpenSSL import SSL
 
+from loadgen.clock import MONOTONIC, Nanoseconds
 from loadgen.diagnosis.carrier import CARRIERS, Transport
 from loadgen.diagnosis.causes import Findings, likely_causes
 from loadgen.diagnosis.handshake import HandshakeLog
@@ -73,6 +74,7 @@ class CheckSettings(NamedTuple):
         timeout_ns: how long any one step may take.
         transport: what the tunnel is; DTLS goes over datagrams.
         key_log: gets the secrets of the tunnel.
+        clock, sleep: what time it is, and what lets it pass (s), where a WLC waits for its notification to be taken.
     """
 
     identity: Identity
@@ -90,6 +92,8 @@ class CheckSettings(NamedTuple):
     trace: Sink | None = None
     transport: Transport = "tls"
     key_log: KeyLog | None = None
+    clock: Nanoseconds = MONOTONIC
+    sleep: Callable[[float], None] = time.sleep
 
     def observed(self, context: SSL.Context) -> SSL.Context:
         """A context of which the key log, if there is one, gets to know all tunnels."""

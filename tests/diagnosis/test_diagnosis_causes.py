@@ -8,14 +8,13 @@ import socket
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import diagnosis_peers as peers
 import pytest
 from diagnosis_peers import MSE, SHORT_NS, WLC, Talker
 from OpenSSL import SSL
 
-from loadgen.diagnosis import carrier, mse_check
+from loadgen.diagnosis import carrier
 from loadgen.diagnosis.cause_table import CAUSES
 from loadgen.diagnosis.steps import CheckReport, CheckStep
 from loadgen.diagnosis.wlc_check import check_wlc
@@ -121,10 +120,9 @@ def test_an_mse_that_does_not_take_what_it_is_sent(monkeypatch: pytest.MonkeyPat
         nonlocal waited_ns
         waited_ns += 2 * peers.PATIENT_NS
 
-    clock = SimpleNamespace(monotonic_ns=lambda: time.monotonic_ns() + waited_ns, sleep=sleep)
-    monkeypatch.setattr(mse_check, "time", clock)
     monkeypatch.setattr(Tunnel, "unacknowledged_bytes", lambda _: 1)
-    report = peers.both().at_wlc
+    waits = {"clock": lambda: time.monotonic_ns() + waited_ns, "sleep": sleep}
+    report = peers.both(at_wlc=waits).at_wlc
     assert (report.failed, report.kind) == (CheckStep.NOTIFICATION.value, "timeout")
     assert _names(report)[0] == "mse_reads_nothing"
 
