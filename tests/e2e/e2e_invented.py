@@ -3,60 +3,72 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
-_ORDERS = ("big", "little")
-_STATUS = ("status", "u16")
+
+class _Field(NamedTuple):
+    name: str
+    kind: str
+    size: int
+    more: str = ""  # of its row
+
+
+def _field(name: str, kind: str, more: str = "") -> _Field:
+    return _Field(name, kind, {"u8": 1, "i8": 1, "u16": 2, "u32": 4, "u64": 8, "mac": 6}[kind], more)
 
 
 def invented(seed: int) -> str:
     """The TOML of a wire profile."""
     rng = random.Random(seed)
-    length, ids = rng.choice(("u16", "u32")), rng.choice(("u8", "u16"))
-    header: list[tuple[str, str, int | None]] = [
-        ("length", length, None),
-        ("msg_id", ids, None),
-        ("transaction", rng.choice(("u16", "u32")), None),
-        ("flags", "u8", rng.choice((0, 1, 0x40))),
+    header = [
+        _field("length", rng.choice(("u16", "u32"))),
+        _field("msg_id", rng.choice(("u8", "u16"))),
+        _field("transaction", rng.choice(("u16", "u32"))),
+        # Not 0: beside the upper half of a length that no frame needs, nobody could tell which end of it comes first.
+        _field("flags", "u8", f", value = {rng.choice((1, 0x40, 0x81))}"),
     ]
     rng.shuffle(header)
-    header.insert(0, ("magic", "u16", rng.randrange(0x1001, 0xFFFF)))
-    numbers = iter(rng.sample(range(1, 250), 16))
-    mask = rng.choice(("u32", "u64"))
-    station = [("station_mac", "mac"), ("subservice", "u8"), ("time", "time")]
+    header.insert(0, _field("magic", "u16", f", value = {rng.randrange(0x1001, 0xFFFF)}"))
+    numbers = iter(rng.sample(range(1, 250), 8))
+    mask = _field("subservices", rng.choice(("u32", "u64")))
+    size, unit = rng.choice(((4, "s"), (8, "ms"), (8, "us")))
+    time = _Field("time", "time", size, f', size = {size}, unit = "{unit}"')
+    station = [_field("station_mac", "mac"), _field("subservice", "u8"), time]
     rng.shuffle(station)
-    reading = [("ap_mac", "mac"), ("rssi_a", "i8"), ("rssi_b", "i8"), ("slot", "u8"), ("band", "u8")]
+    reading = [
+        *(_field("ap_mac", "mac"), _field("rssi_a", "i8"), _field("rssi_b", "i8")),
+        *(_field("slot", "u8"), _field("band", "u8")),
+    ]
     rng.shuffle(reading)
+    status = _field("status", "u16")
     lines = [
         'name = "invented"',
-        f'byte_order = "{rng.choice(_ORDERS)}"',
+        f'byte_order = "{rng.choice(("big", "little"))}"',
         "max_frame_bytes = 8192",
         *_section("header", header),
-        *_message("version_request", next(numbers), [("lowest", "u16"), ("highest", "u16")]),
-        *_message("version_response", next(numbers), [("version", "u16"), _STATUS]),
-        *_message("capability", next(numbers), [("subservices", mask)]),
-        *_message("subscribe_request", next(numbers), [("subservices", mask)]),
-        *_message("subscribe_response", next(numbers), [("subservices", mask), _STATUS]),
+        *_message("version_request", next(numbers), [_field("lowest", "u16"), _field("highest", "u16")]),
+        *_message("version_response", next(numbers), [_field("version", "u16"), status]),
+        *_message("capability", next(numbers), [mask]),
+        *_message("subscribe_request", next(numbers), [mask]),
+        *_message("subscribe_response", next(numbers), [mask, status]),
         *_message("echo_request", next(numbers), []),
         *_message("echo_response", next(numbers), []),
-        *_message("measurement_notify", next(numbers), [*station, ("reading_count", "u8")]),
+        *_message("measurement_notify", next(numbers), [*station, _field("reading_count", "u8")]),
         'repeat = { record = "reading", count = "reading_count", max = 24 }',
-        *_section("records.reading", [(name, kind, None) for name, kind in reading]),
+        *_section("records.reading", reading),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _message(name: str, number: int, fields: Sequence[tuple[str, str]]) -> list[str]:
-    head, *rest = _section(f"messages.{name}", [(field, kind, None) for field, kind in fields])
+def _message(name: str, number: int, fields: Sequence[_Field]) -> list[str]:
+    head, *rest = _section(f"messages.{name}", fields)
     return [head, f"id = {number}", *rest]
 
 
-def _section(name: str, fields: Iterable[tuple[str, str, int | None]]) -> list[str]:
-    sizes = {"u8": 1, "i8": 1, "u16": 2, "u32": 4, "u64": 8, "mac": 6, "time": 8}
+def _section(name: str, fields: Sequence[_Field]) -> list[str]:
     lines, offset = [], 0
-    for field, kind, value in fields:
-        more = ', size = 8, unit = "s+us"' if kind == "time" else ""
-        fixed = f", value = {value}" if value is not None else ""
-        lines.append(f'  {{ name = "{field}", type = "{kind}", offset = {offset}{more}{fixed} }},')
-        offset += sizes[kind]
+    for field in fields:
+        lines.append(f'  {{ name = "{field.name}", type = "{field.kind}", offset = {offset}{field.more} }},')
+        offset += field.size
     return [f"[{name}]", f"size = {offset}", "fields = [", *lines, "]"]

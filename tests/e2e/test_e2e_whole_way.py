@@ -1,0 +1,154 @@
+"""From two fleets that speak a layout which nobody has seen to a load in that layout: recorded, inferred, replayed.
+
+What is inferred is known from the recording alone; what is replayed is heard by a fleet that has the true profile.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import Identities, Run, Running, Start, eventually
+from e2e_invented import invented
+from ports import free_port
+
+from loadgen.capture.reading import events_of
+from loadgen.capture.streams import Stream, collect
+from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Kind, MeasurementNotify
+from loadgen.nmsp.profile import WireProfile, load_profile
+
+SCALE = 20
+WLC, RECORDER, REPLAYED = "127.77.63.7", "127.77.63.1", "127.77.63.2"
+
+
+def told_in(profile: WireProfile, stream: Stream) -> list[MeasurementNotify]:
+    """The notifications that a WLC said, by the true profile; everything else of it decodes, too."""
+    framing, codec, found = profile.framing, Codec(profile), []
+    ((start, run),) = stream.runs
+    assert (start, stream.holes) == (0, [])
+    position = 0
+    while position < len(run):
+        header = framing.header.struct.unpack_from(run, position)
+        end = position + framing.size_untrusted(header)
+        number = framing.id_of(header)
+        message = codec.decode_untrusted(number, memoryview(run)[position + framing.head : end - framing.foot])
+        if profile.kinds[number] is Kind.MEASUREMENT_NOTIFY:
+            assert isinstance(message, MeasurementNotify)
+            found.append(message)
+        position = end
+    assert position == len(run)
+    return found
+
+
+def tracks_in(profile: WireProfile, path: Path) -> list[list[MeasurementNotify]]:
+    """What the WLC told in each session, in the order in which they began."""
+    return [told_in(profile, exchange.server) for exchange in collect(events_of([path.read_bytes()]))]
+
+
+def record(start: Start, target: str, identity: Path, out: Path) -> tuple[Running, str]:
+    running = start(
+        "record", "--listen", f"{RECORDER}:0", "--target", f"wlc={target}", "--identity", identity, "--out", out
+    )
+
+    def ready() -> str | None:
+        assert running.process.poll() is None, running.stderr
+        lines = running.stdout.splitlines()
+        return lines[0].removeprefix("ready: recording at ") if lines else None
+
+    return running, eventually(ready, "a recorder that is ready")
+
+
+def scenario(path: Path, wlc: str, mse: str, hold: str) -> Path:
+    path.write_text(
+        f"""
+name = "fleets"
+profile = "true.toml"
+[wlc]
+stations = 30
+readings = [1, 6]
+{wlc}
+[mse]
+assign = "all"
+{mse}
+[session]
+echo_interval = "2200ms"
+[load]
+rate = 60
+stages = [{{ hold = "{hold}" }}]
+""",
+        "utf-8",
+    )
+    return path
+
+
+def recorded(start: Start, run: Run, folder: Path, identities: Identities) -> Path:
+    """Two MSEs at one WLC, with a recorder between."""
+    target, out = f"{WLC}:{free_port(WLC)}", folder / "tunnel.pcapng"
+    wlc = f'count = 1\nlisten = "{target}"\nauth_list = "{identities.auth_list}"'
+    fleets = scenario(folder / "fleets.toml", wlc, "count = 2", "30s")
+    wlcs = start("run", fleets, "--serve", "wlc")
+    wlcs.wait_for_listener((WLC, int(target.rpartition(":")[2])))
+    recorder, at = record(start, target, identities.pems[0], out)
+    run("run", fleets, "--target", f"wlc={at}").check_passed()
+    wlcs.end().check_passed()
+    recorder.signal(signal.SIGINT)
+    assert recorder.end().code == 130
+    return out
+
+
+@pytest.mark.parametrize("seed", [1, 6])
+def test_from_a_tunnel_to_a_load(start: Start, run: Run, tmp_path: Path, identities: Identities, seed: int) -> None:
+    (tmp_path / "true.toml").write_text(invented(seed), "utf-8")
+    true, found = load_profile(tmp_path / "true.toml"), tmp_path / "found.toml"
+    capture = recorded(start, run, tmp_path, identities)
+    port = capture_port(capture)
+    inferred = run("infer", capture, "--out", found, "--port", port)
+    assert inferred.code == 0, inferred.stderr + inferred.stdout
+    assert run("profile", "check", found).code == 0
+
+    first = free_port(REPLAYED)
+    ports = [*range(first, first + SCALE)]  # of an address of this test's own
+    replay = start(
+        *("replay", capture, "--profile", found, "--serve", "wlc", "--scale", SCALE, "--speed", 4),
+        *("--listen", f"{REPLAYED}:{first}", "--set", "wlc.step=port", "--set", "wlc.authenticate=false"),
+    )
+    replay.wait_for_listener(*((REPLAYED, port) for port in ports))
+    # Endpoints 0 and 2 play the same track; what they say is recorded, too.
+    recorders = [
+        record(start, f"{REPLAYED}:{ports[i]}", identities.pems[0], tmp_path / f"endpoint-{i}.pcapng") for i in (0, 2)
+    ]
+    addresses = [f"{REPLAYED}:{port}" for port in ports]
+    addresses[0], addresses[2] = (at for _, at in recorders)
+    mses = scenario(tmp_path / "mses.toml", f"count = {SCALE}", "count = 1", "60s")
+    heard = run("run", mses, "--target", f"wlc={','.join(addresses)}")
+    played = replay.end()
+    for recorder, _ in recorders:
+        recorder.signal(signal.SIGINT)
+        recorder.end()
+
+    tracks = tracks_in(true, capture)
+    counted = sum(len(tracks[i % len(tracks)]) for i in range(SCALE))
+    assert played.code in (0, 4), played.stderr + played.stdout
+    assert heard.counters["sessions.established"] == SCALE
+    assert heard.counters["notify.received"] == played.counters["notify.sent"]
+    # A replay is as long as the capture: where a track is a moment shorter, its first message is due once more.
+    assert counted <= heard.counters["notify.received"] <= counted + SCALE
+    assert heard.errors == {}
+    count = len(tracks[0])
+    one, other = (tracks_in(true, tmp_path / f"endpoint-{i}.pcapng")[0][:count] for i in (0, 2))
+    for said in (one, other):
+        assert [each.readings for each in said] == [each.readings for each in tracks[0]]
+        renamed = dict(zip((each.station_mac for each in tracks[0]), (each.station_mac for each in said), strict=True))
+        assert [renamed[each.station_mac] for each in tracks[0]] == [each.station_mac for each in said]
+        assert len(set(renamed.values())) == len(renamed) == 30
+    macs = [{each.station_mac for each in said} for said in (tracks[0], one, other)]
+    assert len(macs[0] | macs[1] | macs[2]) == 3 * 30
+
+
+def capture_port(capture: Path) -> int:
+    """Of the WLC."""
+    ports = {exchange.conversation.server[1] for exchange in collect(events_of([capture.read_bytes()]))}
+    (port,) = ports
+    return port
