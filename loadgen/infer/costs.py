@@ -105,7 +105,8 @@ def _goes_through(table: Table, at: int, size: int, order: str) -> int:
         return 0
     expected = 256 * (1 - np.exp(-len(table) / 256))
     alike = all(table.distinct[column] > 0.8 * expected for column in changing[:-1])
-    return len(changing) if alike and int(table.cells[:, changing[-1]].min()) < 4 else 0
+    begins = int(table.cells[:, changing[-1]].min()) < 4 or table.distinct[changing[-1]] == 2
+    return len(changing) if alike and begins else 0
 
 
 def integer_cost(table: Table, at: int, size: int, order: str) -> float:
@@ -136,7 +137,7 @@ def integer_cost(table: Table, at: int, size: int, order: str) -> float:
     costs.extend(_differences(values, *grouping, size) + 3 for grouping in table.groupings.values())
     bits = float(min(costs)) + constant_cost(table, at, size)
     if size > 1 and (changing := _goes_through(table, at, size, order)):
-        bits = min(bits, byte_by_byte(table, at, size) - 8.0 * (changing - 1))
+        bits = min(bits, byte_by_byte(table, at, size)) - 8.0 * (changing - 1)
     return bits
 
 

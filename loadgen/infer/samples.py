@@ -49,6 +49,7 @@ class Context:
         return (
             self.name is not None
             and not self.within
+            and not self.listed
             and self.name.startswith(("capability", "subscribe", "unsubscribe"))
         )
 

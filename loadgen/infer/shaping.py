@@ -7,6 +7,7 @@ decided by what the fields in them cost (`bodies`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import combinations, islice, permutations
 from math import gcd
 
@@ -20,6 +21,9 @@ __all__ = ["shapes_of"]
 # How far into a body counts and lengths are looked for, and how long a record is looked for without a count.
 FAR = 96
 NEAR = 48
+# Records that a field counts, where they are few; and shapes that one search tries.
+MOST = 64
+TRIED = 150_000
 Column = NDArray[np.int64]
 
 
@@ -179,7 +183,7 @@ def chained(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
     """Records of varying length, each with a number of its own that tells it; counted, or to the end."""
     ordered = sorted(bodies, key=len)
     short = [body for body in ordered if len(body) <= 8 * NEAR][:40] or ordered[:5]
-    columns = _unlike(_columns(bodies, order), 12)
+    columns = _unlike(_columns(bodies, order), 8)
     counts: list[Place | None] = [place for place, values in columns if values.max() <= 64]
     if len(set(map(len, bodies))) <= 3:
         # It may be the same everywhere: a list of what hardly changes.
@@ -211,6 +215,16 @@ def chained(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
             return
 
 
+@cache
+def _grid(size: int) -> tuple[Column, Column, Column]:
+    """All records that are looked for: bytes without what is counted, place of the number in them, bytes for each."""
+    at, stride, step = (
+        grid.ravel() for grid in np.meshgrid(np.arange(NEAR), np.arange(size, NEAR + 1), np.arange(1, NEAR + 1))
+    )
+    keep = at + size <= stride
+    return stride[keep], at[keep], step[keep]
+
+
 def _chain(
     bodies: Sequence[bytes], fixed: int, count: Place | None, size: int, way: str, zeros: int
 ) -> list[tuple[int, int, int]]:
@@ -218,10 +232,7 @@ def _chain(
 
     Args: zeros: as many may be behind the records, where they are counted.
     """
-    records = np.arange(size, NEAR + 1)
-    at, stride, step = (grid.ravel() for grid in np.meshgrid(np.arange(NEAR), records, np.arange(1, NEAR + 1)))
-    keep = at + size <= stride
-    at, stride, step = at[keep], stride[keep], step[keep]
+    stride, at, step = _grid(size)
     any_records = False
     for body in bodies:
         length = len(body)
@@ -255,9 +266,6 @@ def _chain(
     if not any_records or len(at) > 64:
         return []
     return [(int(a), int(b), int(c)) for a, b, c in zip(stride, at, step, strict=True)]
-
-
-MOST = 64
 
 
 def to_the_end(bodies: Sequence[bytes]) -> Iterator[Shape]:
@@ -322,12 +330,17 @@ def behind(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
     """Elements behind records that a field counts."""
     ordered = sorted(bodies, key=len)[:: max(1, len(bodies) // 6)]
     shortest = len(ordered[0])
+    shorter = min(range(len(bodies)), key=lambda index: len(bodies[index]))
+    tried = 0
     for place, values in _unlike(_columns(bodies, order), 10):
-        if values.max() > 255:
+        if values.max() > 255 or tried > TRIED:
             continue
         for form in _forms(order):
             for fixed in range(place.at + place.size, min(place.at + place.size + NEAR, shortest) + 1):
-                for step in range(1, 129):
+                # What is longer than the shortest body allows fits nothing.
+                least = max(1, int(values[shorter]))
+                for step in range(1, min(128, (shortest - fixed) // least if values[shorter] else 128) + 1):
+                    tried += 1
                     shape = Shape(fixed, (_part(place, step), form))
                     if not fits(shape, ordered) or not fits(shape, bodies):
                         continue

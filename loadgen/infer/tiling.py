@@ -73,13 +73,15 @@ def _odd(table: Table, top: range) -> float:
     if above == {0}:
         # A negative number of one byte, and something reserved.
         return 6.0 if negative and still == len(top) - 1 else 0.0
-    return 8.0
+    # A counter has not gone far enough for its high bytes to change.
+    steps = np.diff(table.cells[:, top[still]].astype(np.int64))
+    return 0.0 if table.distinct[top[still]] > 8 and (steps >= 0).mean() > 0.95 else 8.0
 
 
 def channels(table: Table, at: int) -> float:
     """Bits that speak for channels of both bands."""
     values = set(np.unique(table.cells[:, at]).tolist())
-    return min(2.0 * len(values), 20.0) if values <= CHANNELS and max(values) > 35 and len(values) > 2 else 0.0
+    return min(2.7 * len(values), 30.0) if values <= CHANNELS and max(values) > 35 and len(values) > 2 else 0.0
 
 
 def levels(table: Table, at: int) -> float:
