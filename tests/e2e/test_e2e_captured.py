@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE_S, Identities, Start, free_port
+from conftest import PATIENCE_S, Identities, Start
+from ports import free_port
 from test_e2e_two_sides import LONG, write_scenario
 
 from loadgen.capture.events import How
