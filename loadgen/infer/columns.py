@@ -34,6 +34,7 @@ class Columns:
     ) -> None:
         self.order = order  # None: not known yet
         self.packed = packed  # numbers lie anywhere
+        self.unanswered: set[int] = set()  # columns that are no transaction's
         self.votes: Counter[Order] = Counter()
         self.heads, self.framing = heads, framing
         self.end = min(end, heads.width)  # no header is longer
@@ -102,16 +103,17 @@ class Columns:
         wide: the number has more than one byte, for certain: then it is in the other order where only that fits.
         """
         even: Order = "big" if column % 2 else "little"
-        if self.order is not None and (self.packed or not wide or self.order == even):
-            return self.order
         before = self.free(column - 1) and self.heads.is_zero(column - 1)
         behind = self.free(column + 1) and self.heads.is_zero(column + 1)
+        if self.order is not None:
+            has, other = (before, behind) if self.order == "big" else (behind, before)
+            fits = has and (self.packed or self.order == even)
+            if not wide or fits or not other:
+                return self.order
         order: Order = "little" if behind and not before else "big"
         if before and behind:
             # The lowest byte of a little-endian number that is aligned lies at an even place, of others at an odd one.
             order = even
-        if self.order is not None and not (before or behind):
-            return self.order
         if before or behind:
             # Zeros at the side where an aligned number has them tell more.
             self.votes[order] += 2 if order == even else 1

@@ -79,17 +79,24 @@ def _kinds(header: Columns) -> list[int]:
         # A column that the others follow from; else, the one that leaves least open.
         following = {c: sum(follows_from(joined[c], heads.cells[:, o].astype(np.int64)) for o in rest) for c in rest}
         left = {c: told(joined[c]) for c in rest}
-        best = min(rest, key=lambda c: (-following[c] if not chosen else 0, left[c], c))
-        # A byte beside one that is chosen needs less to say for itself, one behind all that is known more.
-        beside = any(abs(best - column) == 1 for column in chosen)
-        needed = 0.0 if beside else _TELLS * len(targets)
-        if chosen and best > header.explained() + 2:
-            needed = max(needed, 0.3 * told(codes))
-        if left[best] > told(codes) - needed:
+        open_now = told(codes)
+        needed = {c: _needed(header, c, chosen, len(targets), open_now) for c in rest}
+        good = [c for c in rest if left[c] <= open_now - needed[c]]
+        if not good:
             break
+        best = min(good, key=lambda c: (-following[c] if not chosen else 0, left[c], c))
         chosen.append(best)
         codes = joined[best]
     return sorted(chosen)
+
+
+def _needed(header: Columns, column: int, chosen: list[int], targets: int, open_now: float) -> float:
+    """Bits that a column has to tell to be part of an id."""
+    # A byte beside one that is chosen needs less to say for itself, one behind all that is known more.
+    if any(abs(column - other) == 1 for other in chosen):
+        return 0.0
+    needed = _TELLS * targets
+    return max(needed, 0.3 * open_now) if chosen and column > header.explained() + 2 else needed
 
 
 def _telling(header: Columns) -> list[int]:
@@ -164,7 +171,7 @@ def _end(header: Columns, codes: Int64s, trailer: int) -> tuple[int, str | None]
     # A body may begin with what is the same in all messages, but seldom does; headers end at even places.
     known = natures.index("unknown")
     end = least + known
-    if known and end % 2 and natures[known - 1] in ("constant", "padding"):
+    if known and end % 2 and natures[known - 1] == "padding" and not header.packed:
         end -= 1
     return end, "a message without a body would tell where the header ends"
 
@@ -231,6 +238,13 @@ def find_header(heads: Heads, framing: Framing, checksums: Sequence[Field] = (),
     transaction = _numbers(header)
     header.framing = _length(header)
     codes, numbers = _messages(header, transaction)
+    if transaction is not None and transaction["role"] == "sequence":
+        # What seemed to be answered was numbered kind by kind: what is answered may lie elsewhere.
+        header = Columns(heads, framing, checksums, heads.shortest - trailer, order, packed=trial.packed)
+        header.unanswered = set(range(transaction["at"], transaction["at"] + transaction["size"]))
+        transaction = _numbers(header)
+        header.framing = _length(header)
+        codes, numbers = _messages(header, transaction)
     _enumerations(header, codes)
     end, doubt = _end(header, codes, trailer)
     header.fields = [found for found in header.fields if found["at"] < end]

@@ -153,7 +153,11 @@ def _acknowledged(columns: Columns, numbers: Int64s, order: Order) -> None:
 def _answered(columns: Columns, of_client: bool) -> tuple[int, list[tuple[int, int]]]:
     """The column in which most answers have what the question had: (column, pairs of rows); -1: none has."""
     heads = columns.heads
-    usable = [c for c in range(columns.end) if columns.free(c) and heads.distinct[c] > 2 and not heads.of_session[c]]
+    usable = [
+        c
+        for c in range(columns.end)
+        if columns.free(c) and c not in columns.unanswered and heads.distinct[c] > 2 and not heads.of_session[c]
+    ]
     pairs: dict[int, list[tuple[int, int]]] = {column: [] for column in usable}
     asked: dict[int, list[int]] = {column: [] for column in usable}
     for rows in heads.dialogues():
