@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from loadgen.infer.bodies import infer_body
+from loadgen.infer.bodies import infer_bodies, infer_body
 from loadgen.infer.samples import Context, Sample
 
 BEGAN = 1_736_164_800_000_000_000  # ns since 1970
@@ -126,3 +126,36 @@ def test_any_bytes_get_an_answer() -> None:
         noise = list(bodies(lambda choose, *_: choose.randbytes(choose.randrange(60)), 40, seed))
         assert 0 <= infer_body(noise, Context()).explained <= 1
     assert infer_body([Sample(b"", BEGAN, 0, of_client=True)], Context()).node == {}
+
+
+def test_a_mask_is_wider_than_what_changes_of_it() -> None:
+    kinds = {
+        "capability": list(bodies(lambda *_: struct.pack(">Q", 0x68EBE7), 3)),
+        "subscribe_request": list(
+            bodies(lambda choose, *_: struct.pack(">HQ", 0, choose.choice([0x201, 0x602001])), 12)
+        ),
+    }
+    found = infer_bodies(kinds, Context(), {name: name for name in kinds})
+    assert places(found["capability"].node) == {0: (8, "mask")}
+    assert places(found["subscribe_request"].node)[2] == (8, "mask")
+
+
+def test_addresses_of_other_messages_are_known_where_they_are_few() -> None:
+    def seldom(choose: random.Random, number: int, ns: int) -> bytes:
+        return struct.pack(">B6sB", number & 1, choose.choice(APS[:2]), 7)
+
+    kinds = {"told": list(bodies(a_table)), "seldom": list(bodies(seldom, 6))}
+    assert places(infer_bodies(kinds, Context())["seldom"].node)[1] == (6, "mac")
+
+
+def test_zeros_up_to_words_behind_two_texts() -> None:
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        name = choose.choice([b"corp", b"guest-net", b"eduroam"])
+        user = b"user%d" % choose.randrange(2000)
+        data = struct.pack(">6sBB", choose.choice(STATIONS), len(name), len(user)) + name + user
+        return data + bytes(-len(data) % 4)
+
+    found = infer_body(list(bodies(make)), Context())
+    assert found.node["rest"] == "padding"
+    assert [field["role"] for field in found.node["fields"]] == ["mac", "length", "length", "text", "text"]
+    assert found.fits == 1
