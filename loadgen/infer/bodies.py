@@ -11,7 +11,7 @@ from loadgen.infer.addresses import find_macs, makers_of
 from loadgen.infer.pricing import PRICED, ROWS, given_pieces, is_text, price, slices, thinned
 from loadgen.infer.roles import judge
 from loadgen.infer.samples import Context, Sample, Table, table_of
-from loadgen.infer.shapes import Cut, Elements, Place, Records, Run, Shape, cut
+from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Place, Records, cut
 from loadgen.infer.shaping import shapes_of
 from loadgen.infer.tiling import Piece, devices, tile
 
@@ -92,15 +92,15 @@ def _fields(table: Table, context: Context, given: Sequence[Piece]) -> tuple[lis
     return out, pieces
 
 
-def _choose(samples: Sequence[Sample], context: Context) -> tuple[Shape, list[str]]:
+def _choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list[str]]:
     """The shape that costs least of those that fit, and what fits nearly as well."""
     some = thinned(samples, SEARCHED)
     shortest = min(len(sample.data) for sample in samples)
     varies = any(len(sample.data) != shortest for sample in samples)
-    plain = Shape(shortest, (Run(None),) if varies else ())
+    plain = BodyShape(shortest, (ByteRun(None),) if varies else ())
     candidates = [plain]
     if varies:
-        candidates += [Shape(at, (Run(None),)) for at in _text_ends([sample.data for sample in some], shortest)]
+        candidates += [BodyShape(at, (ByteRun(None),)) for at in _text_ends([sample.data for sample in some], shortest)]
     if len(samples) > 1 and shortest <= 4096:
         longest = sorted(samples, key=lambda sample: len(sample.data))
         bodies = [sample.data for sample in [*some, *longest[:4], *longest[-4:]]]
@@ -108,7 +108,7 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[Shape, list[st
     everything = [shape for shape in candidates if all(cut(shape, s.data, 0, len(s.data)) for s in samples)]
     # Where numbers tell the lengths of bodies that have many, nothing goes to the end by chance.
     told = [shape for shape in everything if _is_told(shape)]
-    ended = [shape for shape in everything if any(isinstance(part, Elements) for part in shape.parts)]
+    ended = [shape for shape in everything if any(isinstance(part, ElementRun) for part in shape.parts)]
     if len({len(sample.data) for sample in samples}) > 3 and (told or ended):
         everything = told + ended
     if len(everything) == 1:
@@ -127,24 +127,22 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[Shape, list[st
     return close[finer[0][1]], near
 
 
-def _is_told(shape: Shape) -> bool:
+def _is_told(shape: BodyShape) -> bool:
     for part in shape.parts:
-        place = part.length if isinstance(part, Run) else part.count if isinstance(part, Records) else None
+        place = part.length if isinstance(part, ByteRun) else part.count if isinstance(part, Records) else None
         if place is None:
             return False
     return bool(shape.parts)
 
 
-def _favour(shape: Shape) -> float:
+def _favour(shape: BodyShape) -> float:
     """Bits that speak for a shape: what a number tells is rarely chance, the less if the number is far away."""
-    if any(isinstance(part, Elements) for part in shape.parts):
+    if any(isinstance(part, ElementRun) for part in shape.parts):
         return 40.0 if shape.fixed <= 8 else 0.0
     if not _is_told(shape):
         return 0.0
-    places = [
-        part.length if isinstance(part, Run) else part.count for part in shape.parts if not isinstance(part, Elements)
-    ]
-    return 20.0 - 2.0 * max((shape.fixed - place.at - place.size for place in places if place is not None), default=0)
+    far = max((shape.fixed - piece.at - piece.size for piece in given_pieces(shape, "big")), default=0)
+    return 20.0 - 2.0 * far
 
 
 def _text_ends(bodies: Sequence[bytes], shortest: int) -> list[int]:
@@ -155,10 +153,10 @@ def _text_ends(bodies: Sequence[bytes], shortest: int) -> list[int]:
     return list(range(at, min(shortest, at + 3))) if is_text([body[at:] for body in bodies]) else []
 
 
-def _describe(shape: Shape) -> str:
+def _describe(shape: BodyShape) -> str:
     parts = [f"{shape.fixed} bytes"]
     for part in shape.parts:
-        if isinstance(part, Run):
+        if isinstance(part, ByteRun):
             parts.append("bytes to the end" if part.length is None else f"bytes counted at {part.length.at}")
         elif isinstance(part, Records):
             size = f"{part.stride} bytes" if part.stride else "varying length"
@@ -183,7 +181,9 @@ def _groups(samples: Sequence[Sample], pieces: Sequence[Piece]) -> list[int]:
     return out
 
 
-def _build(samples: Sequence[Sample], context: Context, shape: Shape, share: _Share, weight: float, depth: int) -> Node:
+def _build(
+    samples: Sequence[Sample], context: Context, shape: BodyShape, share: _Share, weight: float, depth: int
+) -> Node:
     """The node of samples that a shape fits. `weight`: how many real ones each of them stands for."""
     node: Node = {}
     pieces: list[Piece] = []
@@ -205,7 +205,7 @@ def _build(samples: Sequence[Sample], context: Context, shape: Shape, share: _Sh
     cuts = [found[1] for sample in chosen if (found := cut(shape, sample.data, 0, len(sample.data))) is not None]
     fields: list[Node] = node.setdefault("fields", [])
     for index, part in enumerate(shape.parts):
-        if isinstance(part, Run):
+        if isinstance(part, ByteRun):
             _run(fields, index, part, chosen, cuts, share, weight)
             continue
         rows = [
@@ -213,7 +213,7 @@ def _build(samples: Sequence[Sample], context: Context, shape: Shape, share: _Sh
             for sample, found, group in zip(chosen, cuts, groups, strict=True)
             for (kind, _, _), row in zip(found[index], slices(sample, found[index], group), strict=True)
         ]
-        if isinstance(part, Elements):
+        if isinstance(part, ElementRun):
             node["elements"] = _elements(part, rows, context, share, weight, depth)
         else:
             records: Node = {"name": f"records_{index}", "at": "next"}
@@ -233,15 +233,21 @@ def _build(samples: Sequence[Sample], context: Context, shape: Shape, share: _Sh
     return node
 
 
-def _record_shape(rows: Sequence[Sample], context: Context, stride: int, depth: int) -> Shape:
+def _record_shape(rows: Sequence[Sample], context: Context, stride: int, depth: int) -> BodyShape:
     """Records of one size are tables, or have elements in them."""
     if rows and depth < DEEPEST:
         return _choose(thinned(rows, ROWS), context)[0]
-    return Shape(stride)
+    return BodyShape(stride)
 
 
 def _run(
-    fields: list[Node], index: int, part: Run, samples: Sequence[Sample], cuts: list[Cut], share: _Share, weight: float
+    fields: list[Node],
+    index: int,
+    part: ByteRun,
+    samples: Sequence[Sample],
+    cuts: list[Cut],
+    share: _Share,
+    weight: float,
 ) -> None:
     values = [
         sample.data[start:stop] for sample, found in zip(samples, cuts, strict=True) for _, start, stop in found[index]
@@ -265,7 +271,7 @@ def _run(
 
 
 def _elements(
-    part: Elements, rows: Sequence[tuple[int, Sample]], context: Context, share: _Share, weight: float, depth: int
+    part: ElementRun, rows: Sequence[tuple[int, Sample]], context: Context, share: _Share, weight: float, depth: int
 ) -> Node:
     kinds: dict[int, list[Sample]] = {}
     for kind, row in rows:
@@ -277,10 +283,10 @@ def _elements(
         found = [row for row in kinds[kind] if row.data]
         value: Node = {}
         if found and len(found) == len(kinds[kind]):
-            shape = _choose(found, context)[0] if depth < DEEPEST else Shape(0, (Run(None),))
+            shape = _choose(found, context)[0] if depth < DEEPEST else BodyShape(0, (ByteRun(None),))
             value = _build(found, context, shape, share, weight, depth + 1)
         elif found:
-            value = _build(found, context, Shape(0, (Run(None),)), share, weight, depth + 1)
+            value = _build(found, context, BodyShape(0, (ByteRun(None),)), share, weight, depth + 1)
         known.append({"id": kind, "name": f"element_{kind}", "value": value})
     found_elements: Node = {
         "at": "next",

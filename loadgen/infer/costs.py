@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from loadgen.infer.samples import Codes, Numbers, Table
 
 __all__ = [
-    "Clock",
+    "NumberClock",
     "address_cost",
     "byte_by_byte",
     "clock_of",
@@ -141,7 +141,7 @@ def integer_cost(table: Table, at: int, size: int, order: str) -> float:
     return bits
 
 
-class Clock:
+class NumberClock:
     """How numbers go with the time of the capture."""
 
     __slots__ = ("bits", "epoch", "good", "unit")
@@ -153,7 +153,7 @@ class Clock:
         self.good = good  # it follows the capture's time, and is not only near it
 
 
-def clock_of(table: Table, at: int, size: int, order: str) -> Clock | None:
+def clock_of(table: Table, at: int, size: int, order: str) -> NumberClock | None:
     """The clock that some columns are, if they are one: they advance with the capture, or lie near it since 1970."""
     if size not in (4, 8):
         return None
@@ -161,7 +161,7 @@ def clock_of(table: Table, at: int, size: int, order: str) -> Clock | None:
     if values.max() >= 1 << 62 or not values.any():
         return None
     signed = values.astype(np.int64)
-    best: Clock | None = None
+    best: NumberClock | None = None
     for unit, ns in NS.items():
         if size == 4 and unit == "ns":
             continue
@@ -188,7 +188,7 @@ def clock_of(table: Table, at: int, size: int, order: str) -> Clock | None:
         starts = sessions * np.log2(float(np.ptp(base[np.unique(table.session)])) + 2)
         bits = _by_length(lag) + (0 if epoch else 16) + starts
         if best is None or (good, -bits) > (best.good, -best.bits):
-            best = Clock(float(bits), unit, epoch, good)
+            best = NumberClock(float(bits), unit, epoch, good)
     return best
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from loadgen.infer.costs import entropy, rough_cost
 from loadgen.infer.samples import Context, Sample, table_of
-from loadgen.infer.shapes import Elements, Part, Place, Records, Run, Shape, cut
+from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Part, Place, Records, cut
 from loadgen.infer.tiling import INTEGER, OTHER_ORDER, UNALIGNED, Piece, tile
 
 __all__ = ["given_pieces", "is_text", "price", "slices", "thinned"]
@@ -52,11 +52,11 @@ def is_text(values: Sequence[bytes]) -> bool:
     return plain and total > 0 and letters * 10 >= total * 6
 
 
-def given_pieces(shape: Shape, order: str) -> list[Piece]:
+def given_pieces(shape: BodyShape, order: str) -> list[Piece]:
     """The integers that a shape needs, as pieces of its fixed part."""
     places: dict[int, tuple[Place, str]] = {}
     for part in shape.parts:
-        if isinstance(part, Run) and part.length is not None:
+        if isinstance(part, ByteRun) and part.length is not None:
             places[part.length.at] = part.length, "length"
         elif isinstance(part, Records) and part.count is not None:
             places[part.count.at] = part.count, "count"
@@ -85,12 +85,12 @@ def _spread(counts: Counter[Any]) -> float:
 
 
 def _open(part: Part) -> bool:
-    if isinstance(part, Elements):
+    if isinstance(part, ElementRun):
         return True
-    return (part.length if isinstance(part, Run) else part.count) is None
+    return (part.length if isinstance(part, ByteRun) else part.count) is None
 
 
-def price(shape: Shape, samples: Sequence[Sample], context: Context, *, exact: bool = False) -> float:
+def price(shape: BodyShape, samples: Sequence[Sample], context: Context, *, exact: bool = False) -> float:
     """Bits of samples that a shape fits. Tables of many rows are priced by some of them.
 
     Args: exact: tables are cut into fields; else columns are priced for themselves, which is quick.
@@ -100,7 +100,7 @@ def price(shape: Shape, samples: Sequence[Sample], context: Context, *, exact: b
         # Nothing in it tells how long it is.
         bits += _spread(Counter(len(sample.data) for sample in samples))
     for part in shape.parts:
-        place = part.length if isinstance(part, Run) else part.count if isinstance(part, Records) else None
+        place = part.length if isinstance(part, ByteRun) else part.count if isinstance(part, Records) else None
         if place is not None:
             bits += _spread(Counter(place.read(sample.data, 0) for sample in samples))
     if shape.fixed:
@@ -116,13 +116,13 @@ def price(shape: Shape, samples: Sequence[Sample], context: Context, *, exact: b
         inside = [
             (sample, stretches[index]) for sample, stretches in zip(samples, cuts, strict=True) if stretches[index]
         ]
-        if isinstance(part, Run):
+        if isinstance(part, ByteRun):
             values = [sample.data[start:stop] for sample, ((_, start, stop),) in inside]
             bits += RUN + _values(values)
         elif isinstance(part, Records):
             rows = [row for number, (sample, found) in enumerate(inside) for row in slices(sample, found, number + 1)]
             some = thinned(rows, PRICED)
-            inner = part.shape or Shape(part.stride or 0)
+            inner = part.shape or BodyShape(part.stride or 0)
             if some:
                 bits += RECORDS + price(inner, some, context, exact=exact) * len(rows) / len(some)
         else:
@@ -130,7 +130,9 @@ def price(shape: Shape, samples: Sequence[Sample], context: Context, *, exact: b
     return bits
 
 
-def _elements_price(part: Elements, inside: list[tuple[Sample, list[tuple[int, int, int]]]], context: Context) -> float:
+def _elements_price(
+    part: ElementRun, inside: list[tuple[Sample, list[tuple[int, int, int]]]], context: Context
+) -> float:
     kinds: dict[int, list[Sample]] = {}
     before: Counter[tuple[int, int]] = Counter()
     heads: Counter[int] = Counter()
@@ -147,7 +149,7 @@ def _elements_price(part: Elements, inside: list[tuple[Sample, list[tuple[int, i
         some = thinned(rows, PRICED)
         sizes = {len(row.data) for row in some}
         if len(sizes) == 1 and sizes != {0}:
-            cost = price(Shape(sizes.pop()), some, context)
+            cost = price(BodyShape(sizes.pop()), some, context)
         else:
             cost = _values([row.data for row in some])
         bits += cost * len(rows) / len(some)

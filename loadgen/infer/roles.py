@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from loadgen.infer.samples import Context, Table
 from loadgen.infer.tiling import CHANNELS, Piece, could_be_mask
 
-__all__ = ["Verdict", "judge"]
+__all__ = ["FieldVerdict", "judge"]
 
 Signed = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FieldVerdict:
     role: str
     type: str
     confidence: float  # 0 to 1
@@ -94,7 +94,7 @@ def _loudness(table: Table, values: Signed, distinct: int) -> tuple[str, float, 
     return "rssi", min(0.95, 0.6 + distinct / 40), f"{low} to {high}, as RSSI in dBm is"
 
 
-def judge(table: Table, piece: Piece, context: Context, loud: Signed | None = None) -> Verdict:
+def judge(table: Table, piece: Piece, context: Context, loud: Signed | None = None) -> FieldVerdict:
     """The verdict on a field. `loud`: RSSI of the same rows, where that is known."""
     n, size = len(table), piece.size
     sure = n / (n + 6.0)
@@ -102,26 +102,28 @@ def judge(table: Table, piece: Piece, context: Context, loud: Signed | None = No
         cells = table.cells[0, piece.at : piece.at + size]
         role = "constant" if cells.any() else "padding"
         kind = f"u{8 * size}" if size in (1, 2, 4, 8) and cells.any() else "bytes" if cells.any() else "pad"
-        return Verdict(role, kind, sure, f"{cells.tobytes().hex()} in all {n}")
+        return FieldVerdict(role, kind, sure, f"{cells.tobytes().hex()} in all {n}")
     different = table.joined(piece.at, size)[1]
     if piece.kind in ("count", "length"):
         what = "records" if piece.kind == "count" else "bytes"
-        return Verdict(piece.kind, f"u{8 * size}", max(sure, 0.8), f"the number of {what} that follow, in all {n}")
+        return FieldVerdict(piece.kind, f"u{8 * size}", max(sure, 0.8), f"the number of {what} that follow, in all {n}")
     if piece.kind == "mac":
         rows = {row.tobytes() for row in np.unique(table.cells[:, piece.at : piece.at + 6], axis=0)}
         known = sum(row in context.macs for row in rows)
         evidence = f"{len(rows)} addresses of {len({row[:3] for row in rows})} makers, {known} known from elsewhere"
-        return Verdict("mac", "mac", max(sure, 0.95 if known * 2 >= len(rows) else 0.0), evidence)
+        return FieldVerdict("mac", "mac", max(sure, 0.95 if known * 2 >= len(rows) else 0.0), evidence)
     if piece.kind == "ipv4":
-        return Verdict("ipv4", "ipv4", 0.9 * sure, f"{different} addresses of private networks")
+        return FieldVerdict("ipv4", "ipv4", 0.9 * sure, f"{different} addresses of private networks")
     if piece.kind == "text":
-        return Verdict("text", "text", max(sure, 0.8), f"printable, {different} different, filled up with NULs")
+        return FieldVerdict("text", "text", max(sure, 0.8), f"printable, {different} different, filled up with NULs")
     if piece.kind == "opaque":
-        return Verdict("unknown", "bytes", 0.3 * sure, f"{different} different of {n}, and nothing that explains them")
+        return FieldVerdict(
+            "unknown", "bytes", 0.3 * sure, f"{different} different of {n}, and nothing that explains them"
+        )
     return _number(table, piece, context, loud, different)
 
 
-def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, different: int) -> Verdict:
+def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, different: int) -> FieldVerdict:
     n, size = len(table), piece.size
     sure = n / (n + 6.0)
     values = table.numbers(piece.at, size, piece.order)
@@ -129,21 +131,21 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
     kind, low, high = f"u{8 * size}", int(values.min()), int(values.max())
     asked = [(a, int(b)) for a, b in zip(table.transactions, values, strict=True) if a is not None]
     if len(asked) * 2 > n and different > 1 and all(a == b for a, b in asked):
-        return Verdict("transaction", kind, sure, f"the header's transaction in all {len(asked)}")
+        return FieldVerdict("transaction", kind, sure, f"the header's transaction in all {len(asked)}")
     if piece.clock is not None:
         since = "since 1970" if piece.clock.epoch else "of its own"
         how = "advances with the capture" if piece.clock.good else "lies near the capture"
-        return Verdict(
+        return FieldVerdict(
             "timestamp", kind, sure if piece.clock.good else 0.85 * sure, f"{piece.clock.unit} {since}, {how}"
         )
     if why := _is_mask(table, values, size, context):
-        return Verdict("mask", kind, 0.9, why)
+        return FieldVerdict("mask", kind, 0.9, why)
     if size <= 2 and (heard := _loudness(table, signed, different)) is not None:
         role, confidence, evidence = heard
-        return Verdict(role, f"i{8 * size}", confidence * max(sure, 0.5), evidence)
+        return FieldVerdict(role, f"i{8 * size}", confidence * max(sure, 0.5), evidence)
     if size >= 2 and different > 2 and (goes_on := _sequence(table, signed)) is not None:
         role, confidence, evidence = goes_on
-        return Verdict(role, kind, confidence * sure, evidence)
+        return FieldVerdict(role, kind, confidence * sure, evidence)
     if (
         signed.min() < 0
         and size <= 4
@@ -152,7 +154,7 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
     ):
         kind, low, high = f"i{8 * size}", int(signed.min()), int(signed.max())
     if different <= 2 or (different <= 16 and size <= 2 and (different * 4 <= n or high < 32)):
-        return Verdict("enum", kind, 0.7 * sure, f"{different} values in {n}: {low} to {high}")
+        return FieldVerdict("enum", kind, 0.7 * sure, f"{different} values in {n}: {low} to {high}")
     if (
         size == 1
         and different <= 32
@@ -160,13 +162,13 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
         and set(np.unique(values).tolist()) <= CHANNELS
         and high > 11
     ):
-        return Verdict("enum", kind, 0.7 * sure, "all of them numbers of channels")
+        return FieldVerdict("enum", kind, 0.7 * sure, "all of them numbers of channels")
     if loud is not None and size <= 2 and signed.min() >= 0 and 10 <= signed.max() <= 100 and different > 4:
         together = float(np.corrcoef(loud.astype(float), signed.astype(float))[0, 1]) if np.ptp(loud) else 0.0
         if together > 0.5:
-            return Verdict("snr", f"i{8 * size}", 0.8 * sure, f"goes with RSSI (correlation {together:.2f})")
+            return FieldVerdict("snr", f"i{8 * size}", 0.8 * sure, f"goes with RSSI (correlation {together:.2f})")
     if size >= 2 and (why := _is_age(table, signed)):
-        return Verdict("age", kind, 0.8 * sure, why)
+        return FieldVerdict("age", kind, 0.8 * sure, why)
     measured = context.name is None or context.name.startswith(("measurement", "on_demand"))
     if (
         measured
@@ -176,10 +178,10 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
         and (size > 1 or high > 100)
         and high < 1 << 20
     ):
-        return Verdict("age", kind, 0.4 * sure, f"{low} to {high} beside an RSSI, up and down")
+        return FieldVerdict("age", kind, 0.4 * sure, f"{low} to {high} beside an RSSI, up and down")
     evidence = f"{different} different in {n}, {low} to {high}"
     # As if thrown with dice: the highest byte takes all values alike.
     top = values >> np.uint64(8 * size - 8)
     if size >= 4 and different == n and n > 7 and int(np.ptp(top)) > 190:
-        return Verdict("unknown", "bytes", 0.3 * sure, f"{evidence}, at random")
-    return Verdict("number" if n >= 4 else "unknown", kind, 0.5 * sure, evidence)
+        return FieldVerdict("unknown", "bytes", 0.3 * sure, f"{evidence}, at random")
+    return FieldVerdict("number" if n >= 4 else "unknown", kind, 0.5 * sure, evidence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Cut", "Elements", "Part", "Place", "Records", "Run", "Shape", "cut", "fits"]
+__all__ = ["BodyShape", "ByteRun", "Cut", "ElementRun", "Part", "Place", "Records", "cut", "fits"]
 
 # Of a body: the stretches that each part has. Of elements the type stands in front, of all others 0.
 Cut = list[list[tuple[int, int, int]]]
@@ -27,7 +27,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ByteRun:
     """Bytes of a length that a field tells, or all that are left."""
 
     length: Place | None
@@ -39,11 +39,11 @@ class Records:
 
     count: Place | None
     stride: int | None
-    shape: Shape | None = None
+    shape: BodyShape | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Elements:
+class ElementRun:
     """Type, length, value, to the end."""
 
     type_size: int
@@ -53,18 +53,18 @@ class Elements:
     whole: bool  # the length counts type and length too
 
 
-Part = Run | Records | Elements
+Part = ByteRun | Records | ElementRun
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class BodyShape:
     fixed: int
     parts: tuple[Part, ...] = ()
     align: int = 1  # zeros at the end, up to a multiple
     phase: int = 0  # and so many bytes
 
 
-def cut(shape: Shape, data: bytes, start: int, end: int, *, whole: bool = True) -> tuple[int, Cut] | None:
+def cut(shape: BodyShape, data: bytes, start: int, end: int, *, whole: bool = True) -> tuple[int, Cut] | None:
     """Where the shape ends and what its parts have; None if it does not fit. `whole`: it has to end at `end`."""
     at = start + shape.fixed
     if at > end:
@@ -72,7 +72,7 @@ def cut(shape: Shape, data: bytes, start: int, end: int, *, whole: bool = True) 
     found: Cut = []
     for part in shape.parts:
         stretches: list[tuple[int, int, int]] = []
-        if isinstance(part, Run):
+        if isinstance(part, ByteRun):
             stop = end if part.length is None else at + part.length.read(data, start)
             if stop > end:
                 return None
@@ -117,7 +117,7 @@ def _records(part: Records, data: bytes, start: int, at: int, end: int, stretche
     return at
 
 
-def _elements(part: Elements, data: bytes, at: int, end: int, stretches: list[tuple[int, int, int]]) -> bool:
+def _elements(part: ElementRun, data: bytes, at: int, end: int, stretches: list[tuple[int, int, int]]) -> bool:
     head = part.type_size + part.length_size
     order: str = part.order
     while at < end:
@@ -134,6 +134,6 @@ def _elements(part: Elements, data: bytes, at: int, end: int, stretches: list[tu
     return True
 
 
-def fits(shape: Shape, bodies: Sequence[bytes]) -> bool:
+def fits(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
     """Whether every body is cut from end to end."""
     return all(cut(shape, body, 0, len(body)) is not None for body in bodies)

@@ -14,7 +14,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.infer.shapes import Elements, Part, Place, Records, Run, Shape, cut, fits
+from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Part, Place, Records, cut, fits
 
 __all__ = ["shapes_of"]
 
@@ -87,10 +87,10 @@ def _several(
 
 
 def _part(place: Place, step: int) -> Part:
-    return Run(place) if step == 1 else Records(place, step)
+    return ByteRun(place) if step == 1 else Records(place, step)
 
 
-def counted(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
+def counted(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
     """Records and runs of bytes that fields count, with nothing behind them, or zeros up to a multiple."""
     lengths = np.array([len(body) for body in bodies], np.int64)
     columns = _columns(bodies, order)
@@ -98,14 +98,14 @@ def counted(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
     for place, step, base in _single(columns, lengths):
         if base >= place.at + place.size:
             alike = True
-            yield Shape(base, (_part(place, step),))
+            yield BodyShape(base, (_part(place, step),))
             if step % 4 == 0 and len(set((lengths % 4).tolist())) == 1:
                 # What always is behind the records may be zeros up to a multiple, and not before them.
                 for zeros in range(1, 4):
                     if base - zeros >= place.at + place.size and not any(any(body[-zeros:]) for body in bodies):
-                        yield Shape(base - zeros, (_part(place, step),), 4, int(lengths[0]) % 4)
+                        yield BodyShape(base - zeros, (_part(place, step),), 4, int(lengths[0]) % 4)
             if step == 1 and (common := _common(bodies, place)) > 3:
-                yield Shape(base, (Records(None, common),))
+                yield BodyShape(base, (Records(None, common),))
     if alike:
         return
     for how_many, most in ((2, 28), (3, 14)):
@@ -113,11 +113,11 @@ def counted(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
             alike = True
             parts = [_part(place, step) for place, step in zip(places, steps, strict=True)]
             # Runs stand before records.
-            runs = [part for part in parts if isinstance(part, Run)]
-            rest = [part for part in parts if not isinstance(part, Run)]
+            runs = [part for part in parts if isinstance(part, ByteRun)]
+            rest = [part for part in parts if not isinstance(part, ByteRun)]
             for one in permutations(runs):
                 for other in permutations(rest):
-                    yield Shape(base, (*one, *other))
+                    yield BodyShape(base, (*one, *other))
         if alike:
             return
     yield from _padded(columns, bodies, lengths)
@@ -130,7 +130,7 @@ def _common(bodies: Sequence[bytes], place: Place) -> int:
     return common
 
 
-def _padded(columns: list[tuple[Place, Column]], bodies: Sequence[bytes], lengths: Column) -> Iterator[Shape]:
+def _padded(columns: list[tuple[Place, Column]], bodies: Sequence[bytes], lengths: Column) -> Iterator[BodyShape]:
     """The same with zeros behind, up to a multiple."""
     align = next((align for align in (8, 4, 2) if len(np.unique(lengths % align)) == 1), 1)
     if align == 1 or len(np.unique(lengths)) < 3:
@@ -141,7 +141,7 @@ def _padded(columns: list[tuple[Place, Column]], bodies: Sequence[bytes], length
     for place, values in few:
         for step in range(1, 129):
             for base in _bases(lengths - step * values, align, place.at + place.size):
-                shape = Shape(base, (_part(place, step),), align, phase)
+                shape = BodyShape(base, (_part(place, step),), align, phase)
                 if found < 12 and fits(shape, bodies):
                     found += 1
                     yield shape
@@ -149,7 +149,7 @@ def _padded(columns: list[tuple[Place, Column]], bodies: Sequence[bytes], length
         return
     for (one, first), (other, second) in permutations(few, 2):
         for base in _bases(lengths - first - second, align, max(one.at + one.size, other.at + other.size)):
-            shape = Shape(base, (Run(one), Run(other)), align, phase)
+            shape = BodyShape(base, (ByteRun(one), ByteRun(other)), align, phase)
             if found < 12 and fits(shape, bodies):
                 found += 1
                 yield shape
@@ -160,7 +160,7 @@ def _bases(rest: Column, align: int, least: int) -> range:
     return range(max(int(rest.max()) - align + 1, least), int(rest.min()) + 1)
 
 
-def repeated(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
+def repeated(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
     """Records that a field counts, where bodies have so few lengths that they prove little."""
     different = sorted(set(bodies), key=len)
     if len({len(body) for body in different}) > 3 or len(different[-1]) > 2048:
@@ -176,10 +176,10 @@ def repeated(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
                 strides = {divmod(len(body) - fixed, count) for body, count in zip(different, counts, strict=True)}
                 stride, left = strides.pop()
                 if not strides and not left and stride > 5:
-                    yield Shape(fixed, (Records(place, stride),))
+                    yield BodyShape(fixed, (Records(place, stride),))
 
 
-def chained(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
+def chained(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
     """Records of varying length, each with a number of its own that tells it; counted, or to the end."""
     ordered = sorted(bodies, key=len)
     short = [body for body in ordered if len(body) <= 8 * NEAR][:40] or ordered[:5]
@@ -202,10 +202,10 @@ def chained(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
         for fixed in range(begin, min(begin + NEAR, len(ordered[0]) + 1)):
             for size, way in ((1, order), (2, order), (2, other)):
                 for stride, at, step in _chain(short, fixed, count, size, way, 3 if padded else 0):
-                    inner = Shape(stride, (_part(Place(at, size, way), step),))
-                    shape = Shape(fixed, (Records(count, None, inner),))
+                    inner = BodyShape(stride, (_part(Place(at, size, way), step),))
+                    shape = BodyShape(fixed, (Records(count, None, inner),))
                     if padded and count is not None and not fits(shape, bodies):
-                        shape = Shape(fixed, shape.parts, align, phase)
+                        shape = BodyShape(fixed, shape.parts, align, phase)
                     if fits(shape, bodies):
                         found += 1
                         yield shape
@@ -268,7 +268,7 @@ def _chain(
     return [(int(a), int(b), int(c)) for a, b, c in zip(stride, at, step, strict=True)]
 
 
-def to_the_end(bodies: Sequence[bytes]) -> Iterator[Shape]:
+def to_the_end(bodies: Sequence[bytes]) -> Iterator[BodyShape]:
     """Records of one stride that nobody counts."""
     lengths = [len(body) for body in bodies]
     shortest = min(lengths)
@@ -281,10 +281,10 @@ def to_the_end(bodies: Sequence[bytes]) -> Iterator[Shape]:
     for stride in sorted(strides, reverse=True)[:4]:
         for fixed in range(shortest % stride, shortest + 1, stride):
             if fixed <= FAR:
-                yield Shape(fixed, (Records(None, stride),))
+                yield BodyShape(fixed, (Records(None, stride),))
 
 
-def _forms(order: str) -> Iterator[Elements]:
+def _forms(order: str) -> Iterator[ElementRun]:
     other = "little" if order == "big" else "big"
     for way in (order, other):
         for type_size in (1, 2, 4):
@@ -292,7 +292,7 @@ def _forms(order: str) -> Iterator[Elements]:
                 if way == other and type_size == length_size == 1:
                     continue
                 for whole in (False, True):
-                    yield Elements(type_size, length_size, way, way, whole)
+                    yield ElementRun(type_size, length_size, way, way, whole)
 
 
 def _sensible(stretches: list[list[tuple[int, int, int]]]) -> bool:
@@ -308,7 +308,7 @@ def _sensible(stretches: list[list[tuple[int, int, int]]]) -> bool:
     return several * 3 >= len(stretches) or (len(kinds) > 1 and several > 4)
 
 
-def elements(bodies: Sequence[bytes], order: str, heads: Sequence[Shape] = ()) -> Iterator[Shape]:
+def elements(bodies: Sequence[bytes], order: str, heads: Sequence[BodyShape] = ()) -> Iterator[BodyShape]:
     """Elements from a place on to the end, in any form."""
     ordered = sorted(bodies, key=len)
     if len(set(bodies)) < 6:
@@ -317,7 +317,7 @@ def elements(bodies: Sequence[bytes], order: str, heads: Sequence[Shape] = ()) -
     first = [ordered[-1], ordered[len(ordered) // 2], ordered[0]]
     for form in _forms(order):
         for fixed in range(min(FAR, len(ordered[0]), int(0.65 * average)) + 1):
-            shape = Shape(fixed, (form,))
+            shape = BodyShape(fixed, (form,))
             if not fits(shape, first) or not fits(shape, bodies):
                 continue
             cuts = [found[1][0] for body in bodies if (found := cut(shape, body, 0, len(body))) is not None]
@@ -326,7 +326,7 @@ def elements(bodies: Sequence[bytes], order: str, heads: Sequence[Shape] = ()) -
                 break
 
 
-def behind(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
+def behind(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
     """Elements behind records that a field counts."""
     ordered = sorted(bodies, key=len)[:: max(1, len(bodies) // 6)]
     shortest = len(ordered[0])
@@ -341,7 +341,7 @@ def behind(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
                 least = max(1, int(values[shorter]))
                 for step in range(1, min(128, (shortest - fixed) // least if values[shorter] else 128) + 1):
                     tried += 1
-                    shape = Shape(fixed, (_part(place, step), form))
+                    shape = BodyShape(fixed, (_part(place, step), form))
                     if not fits(shape, ordered) or not fits(shape, bodies):
                         continue
                     cuts = [found[1][1] for body in bodies if (found := cut(shape, body, 0, len(body))) is not None]
@@ -349,7 +349,7 @@ def behind(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
                         yield shape
 
 
-def shapes_of(bodies: Sequence[bytes], order: str) -> Iterator[Shape]:
+def shapes_of(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
     """Shapes that fit all bodies, those of the simpler kinds first."""
     lengths = len({len(body) for body in bodies})
     found = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadgen.infer.costs import (
-    Clock,
+    NumberClock,
     address_cost,
     byte_by_byte,
     clock_of,
@@ -46,7 +46,7 @@ class Piece:
     kind: str  # constant, integer, mac, ipv4, text, opaque; count and length: what the structure says
     order: str
     cost: float
-    clock: Clock | None = None
+    clock: NumberClock | None = None
 
 
 def could_be_mask(values: Numbers, context: Context) -> bool:
