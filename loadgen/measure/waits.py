@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 WENT_ON = "beyond "
 # And after the end of the stage behind it: nothing of that had this place, then.
 OUTLASTED = "beyond the next "
+# Of somebody else's notifications, what came when the load was over, and was due in it: it is late, and no part of the
+# pace at which they came.
+TAIL = "tail"
 # The first one of each place, for which a target with a queue takes less time than for all that follow; completed and
 # failed.
 FIRST, FIRST_FAILED = "first ", "first failed "

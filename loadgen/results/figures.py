@@ -22,7 +22,7 @@ from loadgen.measure.names import (
     WLC_COUNTERS,
 )
 from loadgen.measure.stages import NO_STAGE
-from loadgen.measure.waits import FIRST, FIRST_FAILED, OUTLASTED, WENT_ON, Waited, growth_ns, went_on_ns
+from loadgen.measure.waits import FIRST, FIRST_FAILED, OUTLASTED, TAIL, WENT_ON, Waited, growth_ns, went_on_ns
 from loadgen.results.health import WorkerHealth
 from loadgen.results.result import StageResult
 from loadgen.units import NS_PER_S
@@ -216,7 +216,7 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
             summary = merger.metrics({span.name}).get(metric)
             told = 0 if summary is None else summary.count
             if metric == "notify.latency":  # where the layout does not tell how old they are, they came all the same
-                told = max(told, notifications_of(merger, span.name))
+                told = max(told, notifications_of(merger, span.name)) - _count(merger, TAIL, span)
             count += told
             length_ns += told_ns
             if span.paced:
@@ -241,7 +241,11 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
 def _first_round(merger: Merger, what: str, span: StageSpan) -> tuple[int, float]:
     """Of the first ones of all places: how many were completed, and how long they took, as a mean over places."""
     took_ns = sum(_per_place_ns(merger, first + what, span) for first in (FIRST, FIRST_FAILED))
-    return sum(sum(waited.counts) for waited in merger.waits(FIRST + what, span.name)), took_ns
+    return _count(merger, FIRST + what, span), took_ns
+
+
+def _count(merger: Merger, what: str, span: StageSpan) -> int:
+    return sum(sum(waited.counts) for waited in merger.waits(what, span.name))
 
 
 def _per_place_ns(merger: Merger, what: str, span: StageSpan) -> float:

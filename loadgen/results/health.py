@@ -56,6 +56,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
         rss_bytes: at most, so far.
         sessions_rss_bytes: what its sessions made it grow by, without what malloc had free; 0 where that is not known.
         longest_stall_ns, longest_gc_pause_ns, gc_pauses_ns: during the load; the last one is their sum.
+        began_late_ns: after the load had begun, it was told that it would.
         setup_stall_ns, closing_stall_ns: before the load, while sessions were set up, and after it.
         lag: of sends that count and that the peer did not hold up.
         read_lag: from received by the kernel to read, in stages that count.
@@ -83,6 +84,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     descriptor_limit: int = 0
     setup_stall_ns: int = 0
     closing_stall_ns: int = 0
+    began_late_ns: int = 0
     lag: Spread = Spread()
     read_lag: Spread = Spread()
     key_log_trouble: str = ""
@@ -168,6 +170,9 @@ def judge(
             if stall_ns > STALL_DEGRADED_NS:
                 bad = invalid if stall_ns >= STALL_INVALID_NS else blemishes
                 bad.append(f"{w.worker}'s loop stood still for {format_duration(stall_ns)}{when}")
+        if w.began_late_ns > STALL_DEGRADED_NS:
+            bad = invalid if w.began_late_ns >= STALL_INVALID_NS else blemishes
+            bad.append(f"{w.worker} was told of the load {format_duration(w.began_late_ns)} after it had begun")
         if w.load_wall_s and w.gc_pauses_ns / NS_PER_S > w.load_wall_s * GC_DEGRADED:
             share = w.gc_pauses_ns / NS_PER_S / w.load_wall_s
             degraded.append(f"{w.worker} spent {share:.0%} of the load on garbage collection")

@@ -142,10 +142,13 @@ def _spans(plan: Plan, record: RunRecord, *, excused: bool) -> list[StageSpan]:
     ends = [load.judged_end_ns for load in record.loads]
     if record.loads and excused:
         ends[-1] = record.loads[-1].end_ns
+    # What came before a worker knew that it belongs to a stage is in none; what is due, is so however late it is sent.
+    late = [worker.began_late_ns for worker in record.health]
+    late_ns = 0 if plan.use.plays_wlc or not late else sum(late) // len(late)
     return [
         span
         for load, at_ns, until in zip(record.loads, ends, told, strict=False)
-        for span in stage_spans(plan, load, at_ns, until)
+        for span in stage_spans(plan, load, at_ns, until, late_ns if load is record.loads[-1] else 0)
     ]
 
 
@@ -214,9 +217,13 @@ def _told_until(plan: Plan, record: RunRecord) -> dict[str, int]:
 
 
 def stage_spans(
-    plan: Plan, load: Load, end_ns: int, told_until: Mapping[str, int] = MappingProxyType({})
+    plan: Plan, load: Load, end_ns: int, told_until: Mapping[str, int] = MappingProxyType({}), late_ns: int = 0
 ) -> list[StageSpan]:
-    """The stages of a load as they were until `end_ns`. Args: told_until: see `_told_until`."""
+    """The stages of a load as they were until `end_ns`.
+
+    Args:
+        told_until: see `_told_until`. late_ns: after its beginning, what came was seen to be in it.
+    """
     spans: list[StageSpan] = []
     copies = plan.copies if plan.offers else 0.0
     scheduled_at = _scheduled(plan, load)
@@ -225,13 +232,17 @@ def stage_spans(
         start_ns = load.start_ns + stage.start_ns
         end_of = max(stage.start_ns, min(stage.start_ns + stage.duration_ns, end_ns - load.start_ns))
         scheduled = scheduled_at(end_of) - scheduled_at(stage.start_ns)
+        length_ns = max(0, min(stage.duration_ns, end_ns - start_ns))
+        told_ns = {what: max(0, min(length_ns, until_ns - start_ns)) for what, until_ns in told_until.items()}
+        if missed_ns := max(0, min(stage.start_ns + stage.duration_ns, late_ns) - stage.start_ns):
+            told_ns["received"] = max(0, told_ns.get("received", length_ns) - missed_ns)
         spans.append(
             StageSpan(
                 name=stage.name,
                 counted=stage.counted,
                 start_ns=start_ns,
                 load_ns=load.start_ns,
-                length_ns=max(0, min(stage.duration_ns, end_ns - start_ns)),
+                length_ns=length_ns,
                 start_per_s=stage.start_per_s * copies,
                 end_per_s=stage.end_per_s * copies,
                 # Of strangers' MSEs, nobody knows which are there.
@@ -240,10 +251,7 @@ def stage_spans(
                 scheduled=scheduled,
                 places=plan.load.concurrency,
                 before=spans[-1] if spans else None,
-                told_ns={
-                    what: max(0, min(stage.duration_ns, end_ns - start_ns, until_ns - start_ns))
-                    for what, until_ns in told_until.items()
-                },
+                told_ns=told_ns,
             )
         )
     return spans

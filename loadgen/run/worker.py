@@ -94,7 +94,7 @@ class Worker:
         self._counted: dict[str, str] = {}  # tags of their series, and whose they are
         self._before_load: Counter[str] = Counter()
         self._memory_before_sessions: int | None = None
-        self._sessions_memory = 0
+        self._sessions_memory = self._began_late_ns = 0
         self._profile = compiled(assignment.profile)
         self._drivers = drivers or TRANSPORT_DRIVERS[assignment.plan.transport]
         self._equipment = equip(
@@ -194,6 +194,7 @@ class Worker:
         os._exit(1)
 
     def _start_load(self, order: StartLoad) -> None:
+        self._began_late_ns = max(0, self._equipment.clock() - order.at_ns)
         self._begin_load()
         if not self._sessions_memory and (in_use := memory_in_use_bytes()) is not None:
             self._sessions_memory = max(0, in_use - (self._memory_before_sessions or 0))
@@ -348,6 +349,7 @@ class Worker:
             longest_stall_ns=pauses.load_ns,
             setup_stall_ns=pauses.setup_ns,
             closing_stall_ns=pauses.closing_ns,
+            began_late_ns=self._began_late_ns,
             longest_gc_pause_ns=pauses.longest_gc_ns,
             gc_pauses_ns=pauses.gc_ns,
             lag_p99_ns=lag.p99,

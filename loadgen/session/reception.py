@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.measure.recorder import Gathered, Recorder
+from loadgen.measure.waits import TAIL
 from loadgen.nmsp.bulk import Columns
 from loadgen.nmsp.carried import WHOLE, Carried
 from loadgen.nmsp.catalogue import CATALOGUE
@@ -81,7 +82,7 @@ class Reception:
         what = "received" if our_schedule else "came"
         self._tells_sent = self._reader.sent or self._device_time is not None
         self._gathered = recorder.gather([latency, service] if self._tells_sent else [latency], what)
-        self._unplaced = recorder.gather([()], what)
+        self._unplaced, self._tail = recorder.gather([()], what), recorder.gather([()], TAIL)
         self._gaps = None if our_schedule and self._knows_latency else recorder.gather([("notify.gap",)])
         self._last_ns = np.zeros(rows, np.int64)  # when the last one came; 0: none has
         self._expected = np.zeros(rows, np.int64)  # the number; where a check knows that, how many came
@@ -270,7 +271,10 @@ class Reception:
         if not self._knows_latency:
             return np.minimum(done, over_ns - 1) if self._our_schedule else done
         due = done - latency
-        return np.where((done >= over_ns) & (due < over_ns), due, done)
+        tail = (done >= over_ns) & (due < over_ns)
+        if count := np.count_nonzero(tail):
+            self._tail.add(int(count), due[tail], 0)
+        return np.where(tail, due, done)
 
     def _gather(
         self,

@@ -11,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from session_samples import REPEATABLE, histogram_values
 
+from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
+from loadgen.measure.stages import AFTER
 from loadgen.nmsp.bulk import Columns
 from loadgen.nmsp.carried import Carried
 from loadgen.nmsp.device_time import DeviceTime
 from loadgen.nmsp.profile_document import FieldDocument
+from loadgen.results.figures import StageSpan, make_rates
 from loadgen.session.reception import Reception
 from loadgen.session.sequence import SequenceCheck
 from loadgen.units import NS_PER_MS, NS_PER_S
@@ -298,6 +301,25 @@ def test_every_number_is_received_lost_or_withdrawn(seed: int) -> None:
     assert counters["notify.received"] == len(came)
     assert counters["notify.lost"] + counters["notify.withdrawn"] == missing
     assert min(counters["notify.lost"], counters["notify.withdrawn"]) >= 0
+
+
+@pytest.mark.parametrize("late_s", [0, 0.3, 1.5])
+def test_what_comes_after_the_load_is_late_and_no_part_of_the_rate(late_s: float) -> None:
+    """A stranger's WLC sends 100/s, all of it late: what was due in the warm-up comes in the hold, and is in its rate."""
+    recorder, merger = Recorder(), Merger()
+    recorder.stages.add(["warmup", "hold", AFTER], [0, 3 * NS_PER_S, 7 * NS_PER_S])
+    reception = Reception(recorder, 1, 0, our_schedule=False)
+    reception.open(0, 1)
+    for number in range(900):
+        due = number * NS_PER_S // 100
+        told = [np.array([value]) for value in (number, due, due)]
+        reception.absorb(Columns(*told, np.zeros(1, np.int64)), [0], [1], [due + round(late_s * NS_PER_S)])
+    merger.add("mse-0", recorder.take(0))
+    hold = StageSpan("hold", True, 3 * NS_PER_S, 0, 4 * NS_PER_S, 0.0, 0.0, {}, True)
+    rates = make_rates(merger, {}, [hold])
+    assert rates["notify.received_per_s"] == pytest.approx(100, rel=0.005)
+    # The percentiles have the tail all the same.
+    assert merger.metrics({"hold"})["notify.latency"].count == pytest.approx(400 + late_s * 100, abs=1)
 
 
 # -- a shard's reception -----------------------------------------------------------------------------------------------
