@@ -839,6 +839,17 @@ def test_a_stall_is_a_blemish_and_no_limit() -> None:
     assert (judged.generator, judged.limiting) == (Verdict.DEGRADED, "")
 
 
+@pytest.mark.parametrize(
+    ("late_ms", "verdict"), [(249, Verdict.VALID), (260, Verdict.DEGRADED), (1000, Verdict.INVALID)]
+)
+def test_a_worker_that_was_told_too_late_of_the_load_says_so(late_ms: int, verdict: Verdict) -> None:
+    judged = judge_generator([healthy(began_late_ns=late_ms * MS)], MachineHealth(), {})
+    assert judged.generator == verdict
+    assert ["wlc-1" in reason and "after it had begun" in reason for reason in judged.reasons] == [
+        True for _ in range(verdict is not Verdict.VALID)
+    ]
+
+
 BUSY = GeneratorVerdict(Verdict.DEGRADED, ("busy",), "busy")
 TCP, AGAIN = {"tcp.segments_sent": 1000}, "TCP segments of our own connections were sent again"
 

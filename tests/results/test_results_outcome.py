@@ -55,6 +55,17 @@ def test_a_stage_offers_what_is_ours_to_offer(text: str, use: Use, offered: floa
     assert (span.start_per_s, span.end_per_s, span.length_ns) == (offered, offered, 2 * NS_PER_S)
 
 
+def test_what_came_before_a_worker_knew_of_the_load_is_in_no_length(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text('name = "s"\n[load]\nstages = [{ hold = "1s" }, { name = "more", hold = "3s" }]', "utf-8")
+    plan = make_plan(*load_scenario(path), use=Use.TARGET_WLC, targets=[("127.0.0.1", 16113)])
+    load = Load(plan.load.stages, Counter())
+    end_ns = load.start_ns + 4 * NS_PER_S
+    told = [span.told_ns for span in stage_spans(plan, load, end_ns, late_ns=1_600_000_000)]
+    assert told == [{"received": 0}, {"received": 2_400_000_000}]
+    assert [span.told_ns for span in stage_spans(plan, load, end_ns)] == [{}, {}]
+
+
 def left_early(
     tmp_path: Path, counters: dict[str, int], *, cut_short: bool, absences: tuple[Absence, ...] = ()
 ) -> dict[str, float]:

@@ -305,7 +305,7 @@ def test_every_number_is_received_lost_or_withdrawn(seed: int) -> None:
 
 @pytest.mark.parametrize("late_s", [0, 0.3, 1.5])
 def test_what_comes_after_the_load_is_late_and_no_part_of_the_rate(late_s: float) -> None:
-    """A stranger's WLC sends 100/s, all of it late: what was due in the warm-up comes in the hold, and is in its rate."""
+    """A stranger's WLC sends 100/s, all of it late: what was due in the warm-up comes in the hold, and is its rate."""
     recorder, merger = Recorder(), Merger()
     recorder.stages.add(["warmup", "hold", AFTER], [0, 3 * NS_PER_S, 7 * NS_PER_S])
     reception = Reception(recorder, 1, 0, our_schedule=False)
