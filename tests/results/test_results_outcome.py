@@ -57,7 +57,7 @@ def test_a_stage_offers_what_is_ours_to_offer(text: str, use: Use, offered: floa
 
 def test_what_came_before_a_worker_knew_of_the_load_is_in_no_length(tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
-    path.write_text('name = "s"\n[load]\nstages = [{ hold = "1s" }, { name = "more", hold = "3s" }]', "utf-8")
+    path.write_text('name = "s"\n[load]\nrate = 5\nstages = [{ hold = "1s" }, { rate = 9, hold = "3s" }]', "utf-8")
     plan = make_plan(*load_scenario(path), use=Use.TARGET_WLC, targets=[("127.0.0.1", 16113)])
     load = Load(plan.load.stages, Counter())
     end_ns = load.start_ns + 4 * NS_PER_S
