@@ -88,8 +88,26 @@ def _fields(table: Table, context: Context, given: Sequence[Piece]) -> tuple[lis
         }
         if piece.size > 1 and piece.order != table.order:
             found["order"] = piece.order
+        if still := _still(table, piece):
+            found["alternatives"] = [f"{8 * (piece.size - still)} bits, and {still} reserved bytes of zeros"]
+            found["decides"] = "a value that does not fit into fewer bytes"
+        elif verdict.confidence < 0.5 and verdict.role in ("age", "number"):
+            found["alternatives"] = ["an age" if verdict.role == "number" else "a number of something else"]
         out.append(found)
     return out, pieces
+
+
+def _still(table: Table, piece: Piece) -> int:
+    """How many high bytes of a number are zero in all rows: it may be narrower, with something reserved beside it."""
+    if piece.kind not in ("integer", "count", "length") or piece.clock is not None:
+        return 0
+    downwards = range(piece.at, piece.at + piece.size)
+    still = 0
+    for column in downwards if piece.order == "big" else downwards[::-1]:
+        if table.cells[:, column].any():
+            break
+        still += 1
+    return still if still < piece.size else 0
 
 
 def _choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list[str]]:
@@ -341,6 +359,11 @@ def infer_body(samples: Sequence[Sample], context: Context, learnt: Learnt | Non
     used, held = (chosen[::2], chosen[1::2]) if len(chosen) >= 8 else (chosen, chosen)
     shape, near = _choose(used, context)
     good = [sample for sample in held if cut(shape, sample.data, 0, len(sample.data)) is not None]
+    if len(good) * 50 < len(held) * 49:
+        # It does not hold: what does hold for all of them is looked for, and tried on others.
+        shape, near = _choose(chosen, context)
+        held = list(samples)
+        good = [sample for sample in held if cut(shape, sample.data, 0, len(sample.data)) is not None]
     share = _Share(learnt or Learnt())
     kept = [sample for sample in chosen if cut(shape, sample.data, 0, len(sample.data)) is not None]
     node = _build(kept, context, shape, share, 1.0, 0)

@@ -72,6 +72,7 @@ def test_records_that_a_field_counts() -> None:
     assert places(node) == {0: (6, "mac"), 6: (2, "count")}
     (repeat,) = node["repeats"]
     assert repeat["count"] == {"field": node["fields"][1]["name"]}
+    assert node["fields"][1]["alternatives"] == ["8 bits, and 1 reserved bytes of zeros"]
     assert repeat["stride"] == 10
     assert places(repeat["record"]) == {0: (6, "mac"), 6: (1, "rssi"), 7: (1, "padding"), 8: (2, "age")}
 
