@@ -201,8 +201,7 @@ def _checked(made: MadeProfile, findings: HowFound) -> tuple[str | None, tuple[s
     try:
         profile_untrusted(parse_toml_untrusted(text), "found")
     except InputError as error:
-        return None, tuple(
-            f"{each.where.removeprefix('found: ')}: expected {each.expected}, found {each.found}"
-            for each in error.problems
-        )
+        said = [(each.where.removeprefix("found: "), each.expected, each.found) for each in error.problems]
+        why = [each for each in made.unsaid if any(each.startswith(f"{where}: ") for where, *_ in said)]
+        return None, (*(f"{where}: expected {expected}, found {found}" for where, expected, found in said), *why)
     return text, ()

@@ -43,7 +43,7 @@ def infer_captures(options: InferOptions, *, quiet: bool) -> int:
     if not quiet and result.layout is not None:
         display(found_tables(result.layout))
     if not quiet:
-        for line in summary(result.findings):
+        for line in summary(result.findings, found=result.layout is not None):
             say(line)
     if result.profile is not None:
         write(options.out, result.profile.encode())

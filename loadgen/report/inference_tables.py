@@ -63,11 +63,12 @@ def _table(rows: list[tuple[str, LayoutField]]) -> Table:
     return table
 
 
-def summary(findings: HowFound) -> Iterator[str]:
-    """Lines at the end: how much was read, how much explained, and what is open."""
+def summary(findings: HowFound, *, found: bool) -> Iterator[str]:
+    """Lines at the end: how much was read, how much explained, and what is open. Args: found: there is a layout."""
     yield f"{findings.frames:,} frames of {findings.sessions:,} sessions; {findings.left_out:,} bytes belong to none"
-    yield f"of frames that were held out, {findings.decoded:.2%} are read from end to end"
-    yield f"of the bytes of their bodies, {findings.explained:.1%} have a role"
+    if found:
+        yield f"of frames that were held out, {findings.decoded:.2%} are read from end to end"
+        yield f"of the bytes of their bodies, {findings.explained:.1%} have a role"
     shares = sorted(findings.unexplained.items(), key=lambda row: -row[1])
     if shares:
         named = ", ".join(f"{name} {share:.1%}" for name, share in shares[:_MOST_LINES])

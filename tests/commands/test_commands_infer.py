@@ -185,6 +185,7 @@ def test_nothing_found(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = command("tunnel.pcapng", "--out", "found.toml", "--json", "found.json", "--report", "found.html")
     assert found.return_value == ExitCode.INCONCLUSIVE
     assert "no layout was found: no length was found" in found.stderr
+    assert "held out" not in found.output
     assert [path.name for path in Path.cwd().iterdir()] == ["tunnel.pcapng"]
     with pytest.raises(ValueError, match="no length was found"):
         infer(["tunnel.pcapng"]).as_json()
