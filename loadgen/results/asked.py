@@ -332,6 +332,8 @@ def came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Short
     ended = counters.get("sessions.lost", 0) + counters.get("sessions.left_early", 0)
     if unanswered > sent * TOLERANCE + ended and not {*_UNANSWERED} & {*asked.judged}:
         yield Shortfall(f"{unanswered:,} of {sent:,} requests were not answered", True, _UNJUDGED)
+    if (again := counters.get("requests.retransmitted", 0)) and "requests.retransmitted" not in asked.judged:
+        yield Shortfall(f"requests were sent again {again:,} times: no answer had come in time", False)
     # The same of echoes.
     nothing = counters.get("echo.dropped", 0) + counters.get("echo.unanswered", 0)
     due = counters.get("echo.due", 0)
