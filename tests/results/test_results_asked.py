@@ -156,7 +156,7 @@ ECHOES = {"echo.due": 6, "echo.sent": 1, "echo.dropped": 4, "echo.unanswered": 1
         (Asked(), 0, UNKNOWN | {"messages.unsupported": 11, "sessions.established": 1}, [], "", False),
         (Asked(judged={"messages.unsupported"}), 0, UNKNOWN | {"messages.unsupported": 63}, [], "", False),
         (Asked(), 0, {"requests.sent": 100, "requests.timed_out": 2}, [], "2 of 100 requests were not", True),
-        (Asked(), 0, {"requests.sent": 100, "requests.retransmitted": 9}, [], "requests were sent again 9 times", False),
+        (Asked(), 0, {"requests.sent": 100, "requests.retransmitted": 9}, [], "requests were sent again 9", False),
         (Asked(judged={"requests.retransmitted"}), 0, {"requests.sent": 9, "requests.retransmitted": 9}, [], "", False),
         (Asked(), 0, ECHOES | {"sessions.established": 1}, [], "5 of 6 echoes were not answered", True),
         # One WLC of 20 answers none: what the other sessions had under way does not make up for it.
