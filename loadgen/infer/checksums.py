@@ -13,7 +13,7 @@ import numpy as np
 from loadgen.infer.framing import Framing, Order
 from loadgen.infer.heads import Heads
 
-__all__ = ["Checksum", "find_checksum", "trailing_constant"]
+__all__ = ["Checksum", "find_checksum", "trailing_constant", "zeros_before"]
 
 Sum = Callable[[bytes], int]
 
@@ -256,4 +256,15 @@ def trailing_constant(heads: Heads, least: int) -> int:
         size += 1
     while size and not ends[0, most - size]:
         size -= 1
+    return size
+
+
+def zeros_before(heads: Heads, trailer: int, least: int) -> int:
+    """How many bytes in front of a trailer are 0 in every frame, of many: at most 4."""
+    if len(heads) < 50:
+        return 0
+    most = min(4, heads.shortest - trailer - least)
+    size = 0
+    while size < most and not any(frame.data[len(frame.data) - trailer - size - 1] for frame in heads.frames):
+        size += 1
     return size

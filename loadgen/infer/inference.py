@@ -11,7 +11,7 @@ import numpy as np
 
 from loadgen.capture.streams import Exchange
 from loadgen.infer.bodies import Context, Sample, infer_bodies
-from loadgen.infer.checksums import Checksum, find_checksum, trailing_constant
+from loadgen.infer.checksums import Checksum, find_checksum, trailing_constant, zeros_before
 from loadgen.infer.cutting import Cut, cut_frames
 from loadgen.infer.framing import Framing, find_framing, runs_of
 from loadgen.infer.header import HeaderFound, find_header
@@ -115,6 +115,11 @@ def _infer_layout(found: Inference, cut: Cut, framing: Framing, hints: Hints) ->
         else:
             trailer_size = -found.checksum.at
             trailer.append(field_)
+    if trailer_size and (size := zeros_before(heads, trailer_size, framing.at + framing.size)):
+        trailer = [field_ | {"at": field_["at"] + size} for field_ in trailer]
+        zeros: Table = {"name": "trailer_reserved", "at": 0, "size": size, "role": "padding", "type": "pad"}
+        trailer.insert(0, zeros | {"confidence": 0.7, "evidence": "0 in all frames, in front of the checksum"})
+        trailer_size += size
     if not trailer_size and (size := trailing_constant(heads, framing.at + framing.size)):
         trailer_size = size
         evidence = "the same at the end of every frame"

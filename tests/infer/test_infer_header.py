@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from infer_synthetic import NAMES, SECOND, Device, Part, captured, crc16, internet, random_device
 
-from loadgen.infer.checksums import find_checksum
+from loadgen.infer.checksums import find_checksum, zeros_before
 from loadgen.infer.cutting import cut_frames
+from loadgen.infer.frames import Frame
 from loadgen.infer.framing import find_framing, runs_of
 from loadgen.infer.header import HeaderFound, find_header
 from loadgen.infer.heads import Heads
@@ -110,3 +111,10 @@ def test_no_checksum_is_found_where_there_is_none() -> None:
         runs = runs_of(exchanges)
         framing = find_framing(runs)[0][0]
         assert find_checksum(Heads(cut_frames(exchanges, runs, framing).frames), framing) is None
+
+
+def test_zeros_in_front_of_every_checksum_belong_to_the_trailer() -> None:
+    bodies = [bytes([number % 7 + 1] * (1 + number % 5)) for number in range(60)]
+    frames = [Frame(0, False, 0, number, b"\1\2\3\4" + body + b"\0\0\x55\xaa") for number, body in enumerate(bodies)]
+    assert zeros_before(Heads(frames), 2, 4) == 2
+    assert zeros_before(Heads(frames[:40]), 2, 4) == 0  # too few to say so
