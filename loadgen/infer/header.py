@@ -92,11 +92,11 @@ def _kinds(header: Columns) -> list[int]:
 
 def _needed(header: Columns, column: int, chosen: list[int], targets: int, open_now: float) -> float:
     """Bits that a column has to tell to be part of an id."""
-    # A byte beside one that is chosen needs less to say for itself, one behind all that is known more.
+    # A byte beside one that is chosen needs less to say for itself, one behind all that is known far more.
     if any(abs(column - other) == 1 for other in chosen):
         return 0.0
     needed = _TELLS * targets
-    return max(needed, 0.3 * open_now) if chosen and column > header.explained() + 2 else needed
+    return max(needed, 0.3 * open_now) if chosen and column >= header.explained() else needed
 
 
 def _telling(header: Columns) -> list[int]:
