@@ -119,11 +119,20 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, lis
     candidates = [plain]
     if varies:
         candidates += [BodyShape(at, (ByteRun(None),)) for at in _text_ends([sample.data for sample in some], shortest)]
+    everything = [shape for shape in candidates if _holds(shape, samples)]
     if len(samples) > 1 and shortest <= 4096:
-        longest = sorted(samples, key=lambda sample: len(sample.data))
-        bodies = [sample.data for sample in [*some, *longest[:4], *longest[-4:]]]
-        candidates += islice(shapes_of(bodies, context.order), SHAPES)
-    everything = [shape for shape in candidates if all(cut(shape, s.data, 0, len(s.data)) for s in samples)]
+        ordered = sorted(samples, key=lambda sample: len(sample.data))
+        # The shortest and longest prove most; but a few frames may have been cut out wrongly, so without them again.
+        for searched in (
+            [*some, *ordered[:4], *ordered[-4:]],
+            some,
+            thinned(ordered[len(ordered) // 20 :], SEARCHED // 4),
+        ):
+            bodies = [sample.data for sample in searched]
+            found = [s for s in islice(shapes_of(bodies, context.order), SHAPES) if _holds(s, samples)]
+            everything += found
+            if found or len(samples) < 50:
+                break
     # Where numbers tell the lengths of bodies that have many, nothing goes to the end by chance.
     told = [shape for shape in everything if _is_told(shape)]
     ended = [shape for shape in everything if any(isinstance(part, ElementRun) for part in shape.parts)]
@@ -134,12 +143,18 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, lis
     # A body that comes again tells nothing new of where its parts are.
     different = list({sample.data: sample for sample in reversed(samples)}.values())[::-1]
     priced = thinned(different if len(different) * 2 < len(samples) else samples, PRICED)
-    costs = sorted((price(shape, priced, context) - _favour(shape), index) for index, shape in enumerate(everything))
+    costs = sorted(
+        (price(shape, _fitting(shape, priced), context) - _favour(shape), index)
+        for index, shape in enumerate(everything)
+    )
     close = [everything[index] for cost, index in costs[:CLOSE] if cost < costs[0][0] + 24]
     if len(close) == 1:
         return close[0], []
     finer = sorted(
-        ((price(shape, priced, context, exact=True) - _favour(shape), index) for index, shape in enumerate(close)),
+        (
+            (price(shape, _fitting(shape, priced), context, exact=True) - _favour(shape), index)
+            for index, shape in enumerate(close)
+        ),
     )
     near = [_describe(close[index]) for cost, index in finer[1:] if cost < finer[0][0] + 3]
     return close[finer[0][1]], near
@@ -169,6 +184,15 @@ def _text_ends(bodies: Sequence[bytes], shortest: int) -> list[int]:
     while at > 0 and all(32 <= body[at - 1] < 127 for body in bodies):
         at -= 1
     return list(range(at, min(shortest, at + 3))) if is_text([body[at:] for body in bodies]) else []
+
+
+def _fitting(shape: BodyShape, samples: Sequence[Sample]) -> list[Sample]:
+    return [sample for sample in samples if cut(shape, sample.data, 0, len(sample.data)) is not None]
+
+
+def _holds(shape: BodyShape, samples: Sequence[Sample]) -> bool:
+    """Whether all bodies are cut from end to end; of many, all but one in a hundred."""
+    return len(samples) - len(_fitting(shape, samples)) <= len(samples) // 100
 
 
 def _describe(shape: BodyShape) -> str:
@@ -205,6 +229,7 @@ def _build(
     """The node of samples that a shape fits. `weight`: how many real ones each of them stands for."""
     node: Node = {}
     pieces: list[Piece] = []
+    samples = _fitting(shape, samples)
     chosen = thinned(samples, ROWS)
     weight *= len(samples) / len(chosen)
     if shape.fixed:
@@ -364,7 +389,18 @@ def infer_body(samples: Sequence[Sample], context: Context, learnt: Learnt | Non
         shape, near = _choose(chosen, context)
         held = list(samples)
         good = [sample for sample in held if cut(shape, sample.data, 0, len(sample.data)) is not None]
+    tail = min((len(sample.data) - len(sample.data.rstrip(b"\0")) for sample in chosen), default=0)
+    if tail and not _is_told(shape) and len(chosen) > 20 and len({len(sample.data) for sample in chosen}) > 3:
+        # All end with zeros, and nothing tells how long they are: perhaps it does without them.
+        bare = [replace(sample, data=sample.data[: -min(tail, 4)]) for sample in chosen]
+        other, others = _choose(bare[::2], context)
+        if _is_told(other):
+            shape, near, chosen, held = other, others, bare, bare[1::2]
+            good = _fitting(shape, held)
+            tail = -1
     share = _Share(learnt or Learnt())
     kept = [sample for sample in chosen if cut(shape, sample.data, 0, len(sample.data)) is not None]
     node = _build(kept, context, shape, share, 1.0, 0)
+    if tail < 0:
+        node["rest"] = "padding"
     return BodyFound(node, share.known / share.total if share.total else 1.0, len(good) / len(held), near)
