@@ -10,10 +10,10 @@ from typing import Any
 import fastcrc
 import numpy as np
 
-from loadgen.infer.framing import Framing, Order
+from loadgen.infer.framing import FrameCut, Order
 from loadgen.infer.heads import Heads
 
-__all__ = ["Checksum", "find_checksum", "trailing_constant", "zeros_before"]
+__all__ = ["FrameSum", "find_checksum", "trailing_constant", "zeros_before"]
 
 Sum = Callable[[bytes], int]
 
@@ -128,7 +128,7 @@ def _sums() -> dict[int, list[tuple[str, Sum]]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Checksum:
+class FrameSum:
     """at: from the frame's first byte; less than 0: from its end. first, behind: it is made of what lies from the byte
     `first` on, without the last `behind` bytes; less than 0: up to so many bytes of the frame. itself: "zeros": its own
     bytes are taken for zeros; "left out"; or "apart": it does not lie among them."""
@@ -165,7 +165,7 @@ class Checksum:
         return f"{self.kind} over byte {self.first} of the frame to {end}{how}: right in {right:.1%} of {frames} frames"
 
 
-def find_checksum(heads: Heads, framing: Framing) -> tuple[Checksum, float] | None:
+def find_checksum(heads: Heads, framing: FrameCut) -> tuple[FrameSum, float] | None:
     """The checksum of frames, and the share of frames in which it is right. None: none was found."""
     chosen = _sample(heads)
     if len(chosen) < _FIRST:
@@ -185,7 +185,7 @@ def find_checksum(heads: Heads, framing: Framing) -> tuple[Checksum, float] | No
     return None
 
 
-def _doubt(checksum: Checksum, frames: Sequence[bytes]) -> tuple[int, int, bool, int]:
+def _doubt(checksum: FrameSum, frames: Sequence[bytes]) -> tuple[int, int, bool, int]:
     """Of several that are right, the least: zeros in front of what is summed up do not matter, nor which word of an
     Internet checksum's is made of the others. A checksum has any value in each of its bytes."""
     raw = [checksum.raw(data) for data in frames]
@@ -219,7 +219,7 @@ def _places(heads: Heads, size: int, first: Sequence[bytes], length: range) -> l
     return found
 
 
-def _ways(at: int, size: int, sums: Sequence[tuple[str, Sum]], data: bytes) -> Iterator[tuple[Checksum, Sum]]:
+def _ways(at: int, size: int, sums: Sequence[tuple[str, Sum]], data: bytes) -> Iterator[tuple[FrameSum, Sum]]:
     """Those that hold for one frame. One byte is too little to try everything on."""
     place = at if at >= 0 else len(data) + at
     raw = data[place : place + size]
@@ -238,13 +238,13 @@ def _ways(at: int, size: int, sums: Sequence[tuple[str, Sum]], data: bytes) -> I
         if not apart and not first <= place <= last - size:
             continue
         for itself in ("apart",) if apart else ("zeros", "left out"):
-            part = Checksum("", at, size, orders[0], first, behind, itself).of(data)
+            part = FrameSum("", at, size, orders[0], first, behind, itself).of(data)
             if not part:
                 continue
             for kind, made in sums:
                 value = made(part)
                 if value in told:
-                    yield Checksum(kind, at, size, told[value], first, behind, itself), made
+                    yield FrameSum(kind, at, size, told[value], first, behind, itself), made
 
 
 def trailing_constant(heads: Heads, least: int) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from loadgen.infer.framing import Framing, Order
+from loadgen.infer.framing import FrameCut, Order
 from loadgen.infer.heads import Heads, Int64s
 
-__all__ = ["ORDERS", "Columns", "Field", "follows_from"]
+__all__ = ["ORDERS", "Field", "HeadColumns", "follows_from"]
 
 Field = dict[str, Any]
 ORDERS: tuple[Order, Order] = ("big", "little")
@@ -19,13 +19,13 @@ ORDERS: tuple[Order, Order] = ("big", "little")
 _NUMBERS = frozenset({"length", "transaction", "sequence", "timestamp"})
 
 
-class Columns:
+class HeadColumns:
     """Which columns are explained, and by what."""
 
     def __init__(
         self,
         heads: Heads,
-        framing: Framing,
+        framing: FrameCut,
         checksums: Iterable[Field],
         end: int,
         order: Order | None = None,

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from loadgen.capture.streams import Exchange
-from loadgen.infer.checksums import Checksum
+from loadgen.infer.checksums import FrameSum
 from loadgen.infer.cutting import cut_frames
 from loadgen.infer.frames import Frame
-from loadgen.infer.framing import Framing, runs_of
+from loadgen.infer.framing import FrameCut, runs_of
 from loadgen.infer.layout_document import (
     LayoutDocument,
     LayoutField,
@@ -41,7 +41,7 @@ def frames_by(layout: LayoutDocument, exchanges: Sequence[Exchange]) -> list[Fra
     rule = layout.header.frame_size
     length = next(each for each in layout.header.fields if each.name == rule.field)
     at, size = place_of(length)
-    framing = Framing(at, size, length.order or layout.byte_order, rule.unit, rule.add)
+    framing = FrameCut(at, size, length.order or layout.byte_order, rule.unit, rule.add)
     return cut_frames(exchanges, runs_of(exchanges), framing).frames
 
 
@@ -90,7 +90,7 @@ def _order(order: str) -> Any:
     return "little" if order == "little" else "big"
 
 
-def completed(layout: LayoutDocument, frames: Sequence[Frame], checksum: Checksum | None = None) -> LayoutDocument:
+def completed(layout: LayoutDocument, frames: Sequence[Frame], checksum: FrameSum | None = None) -> LayoutDocument:
     """The layout with values of constants, units of times, what a checksum is over, and headers by message."""
     seen = _Seen(layout, frames)
     called = _called(layout, seen)
@@ -207,7 +207,7 @@ def _counting(times: Sequence[tuple[int, int, int]], size: int) -> tuple[Any, An
     return None
 
 
-def _sum_of(checksum: Checksum, layout: LayoutDocument) -> LayoutSum | None:
+def _sum_of(checksum: FrameSum, layout: LayoutDocument) -> LayoutSum | None:
     """In words of a profile; None: what it is over is no whole part of a frame."""
     parts = []
     if checksum.behind < 0:

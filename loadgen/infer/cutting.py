@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from loadgen.capture.streams import Exchange
 from loadgen.infer.frames import Frame
-from loadgen.infer.framing import Framing, Run, fitting_runs
+from loadgen.infer.framing import FrameCut, Run, fitting_runs
 
 __all__ = ["Cut", "cut_frames"]
 
@@ -37,7 +37,7 @@ class Cut:
     lost: int = 0  # runs, or rests of runs, in which none was found again
 
 
-def cut_frames(exchanges: Sequence[Exchange], runs: Sequence[Run], framing: Framing) -> Cut:
+def cut_frames(exchanges: Sequence[Exchange], runs: Sequence[Run], framing: FrameCut) -> Cut:
     """All frames that there are for certain."""
     known = _Known(framing, runs)
     streams = {
@@ -54,7 +54,7 @@ def cut_frames(exchanges: Sequence[Exchange], runs: Sequence[Run], framing: Fram
     return cut
 
 
-def _of_run(run: Run, framing: Framing, known: _Known, cut: Cut, fits: bool) -> list[tuple[int, int]]:
+def _of_run(run: Run, framing: FrameCut, known: _Known, cut: Cut, fits: bool) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     at = 0
     if not fits:
@@ -87,7 +87,7 @@ def _again(run: Run, known: _Known, start: int, cut: Cut) -> int:
 class _Known:
     """What the beginnings of frames look like, learnt from streams that were there from their beginning."""
 
-    def __init__(self, framing: Framing, runs: Sequence[Run]) -> None:
+    def __init__(self, framing: FrameCut, runs: Sequence[Run]) -> None:
         self._framing = framing
         heads: list[bytes] = []
         sizes: list[int] = []

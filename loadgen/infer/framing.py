@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from loadgen.capture.events import How
 from loadgen.capture.streams import Exchange, Stream
 
-__all__ = ["Framing", "Run", "find_framing", "fitting_runs", "runs_of"]
+__all__ = ["FrameCut", "Run", "find_framing", "fitting_runs", "runs_of"]
 
 Order = Literal["big", "little"]
 Int64s = NDArray[np.int64]
@@ -54,7 +54,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Framing:
+class FrameCut:
     """Whole frame = length * unit + add, in bytes. at: of the length, from the frame's first byte."""
 
     at: int
@@ -130,9 +130,9 @@ class _Candidates:
     def kept(self, which: Int64s) -> _Candidates:
         return _Candidates(self.format[which], self.at[which], self.unit[which], self.add[which])
 
-    def framing(self, index: int) -> Framing:
+    def framing(self, index: int) -> FrameCut:
         size, order = _FORMATS[int(self.format[index])]
-        return Framing(int(self.at[index]), size, order, int(self.unit[index]), int(self.add[index]))
+        return FrameCut(int(self.at[index]), size, order, int(self.unit[index]), int(self.add[index]))
 
 
 def _all_candidates() -> _Candidates:
@@ -234,7 +234,7 @@ def _trials(runs: Sequence[Run]) -> list[_Trial]:
     return by_turns
 
 
-def find_framing(runs: Sequence[Run]) -> list[tuple[Framing, float]]:
+def find_framing(runs: Sequence[Run]) -> list[tuple[FrameCut, float]]:
     """Ways to cut all streams into frames, the best first, each with how well it fits (0 to 3).
 
     Those that cut everything alike are given once, with the narrowest length of them. Nothing: no way was found.
@@ -251,7 +251,7 @@ def find_framing(runs: Sequence[Run]) -> list[tuple[Framing, float]]:
         candidates, score = candidates.kept(best), score[best]
     found = _apart(candidates, score, trials)
     # What is alike at the beginnings may be too narrow for a longer frame, further on.
-    apart: dict[tuple[object, ...], tuple[Framing, float]] = {}
+    apart: dict[tuple[object, ...], tuple[FrameCut, float]] = {}
     for framing, value in [(_widened(framing, runs), value) for framing, value in found[:8]]:
         fit = sorted(fitting_runs(runs, framing))
         key = (*fit, *(tuple(framing.cut(runs[number].data[:8192])) for number in fit[:12]))
@@ -263,7 +263,7 @@ def find_framing(runs: Sequence[Run]) -> list[tuple[Framing, float]]:
     return [*apart.values()]
 
 
-def _widened(framing: Framing, runs: Sequence[Run]) -> Framing:
+def _widened(framing: FrameCut, runs: Sequence[Run]) -> FrameCut:
     """The narrowest length with the same lowest byte that cuts most of all the runs."""
     if framing.size > 1:
         orders: tuple[Order, ...] = (framing.order,)
@@ -274,12 +274,12 @@ def _widened(framing: Framing, runs: Sequence[Run]) -> Framing:
         for size in (2, 4):
             at = framing.at if order == "little" else framing.at + framing.size - size
             if size > framing.size and at >= 0:
-                ways.append(Framing(at, size, order, framing.unit, framing.add))
+                ways.append(FrameCut(at, size, order, framing.unit, framing.add))
     fit = [len(fitting_runs(runs, way)) for way in ways]
     return ways[fit.index(max(fit))]
 
 
-def fitting_runs(runs: Sequence[Run], framing: Framing) -> set[int]:
+def fitting_runs(runs: Sequence[Run], framing: FrameCut) -> set[int]:
     """Runs that, cut from their beginnings, come to their ends, and have frames begin where silence ended.
 
     As often as in most runs: one that began in the middle may be cut right from somewhere on, by chance.
@@ -302,9 +302,9 @@ def fitting_runs(runs: Sequence[Run], framing: Framing) -> set[int]:
 
 def _apart(
     candidates: _Candidates, score: NDArray[np.float64], trials: Sequence[_Trial]
-) -> list[tuple[Framing, float]]:
+) -> list[tuple[FrameCut, float]]:
     """Those that differ in what they cut, by how well they fit, and by how alike the beginnings of their frames are."""
-    found: dict[tuple[tuple[int, int], ...], tuple[Framing, float]] = {}
+    found: dict[tuple[tuple[int, int], ...], tuple[FrameCut, float]] = {}
     for index in range(len(score)):
         if score[index] < score[0] - 0.5:
             break

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadgen.infer.clocks import find_clock, find_fraction
-from loadgen.infer.columns import Columns, Field, follows_from
-from loadgen.infer.framing import Framing, Order
+from loadgen.infer.columns import Field, HeadColumns, follows_from
+from loadgen.infer.framing import FrameCut, Order
 from loadgen.infer.heads import Heads, Int64s
 from loadgen.infer.numbering import (
     NUMBERED,
@@ -40,14 +40,14 @@ class HeaderFound:
     size: int
     order: Order
     fields: list[Field]
-    framing: Framing  # with the length as wide as it is taken to be
+    framing: FrameCut  # with the length as wide as it is taken to be
     kind: Int64s  # of each row: number of its message among `ids`
     ids: list[tuple[bool, int]]  # (of the client, message id)
     transaction: Field | None = None
     doubts: list[str] = field(default_factory=list)  # what would decide what
 
 
-def _kinds(header: Columns) -> list[int]:
+def _kinds(header: HeadColumns) -> list[int]:
     """The columns that tell messages apart: as few as it takes for all others to follow from them."""
     heads = header.heads
     few = [
@@ -90,7 +90,7 @@ def _kinds(header: Columns) -> list[int]:
     return sorted(chosen)
 
 
-def _needed(header: Columns, column: int, chosen: list[int], targets: int, open_now: float) -> float:
+def _needed(header: HeadColumns, column: int, chosen: list[int], targets: int, open_now: float) -> float:
     """Bits that a column has to tell to be part of an id."""
     # A byte beside one that is chosen needs less to say for itself, one behind all that is known far more.
     if any(abs(column - other) == 1 for other in chosen):
@@ -99,8 +99,8 @@ def _needed(header: Columns, column: int, chosen: list[int], targets: int, open_
     return max(needed, 0.3 * open_now) if chosen and column >= header.explained() else needed
 
 
-def _telling(header: Columns) -> list[int]:
-    """Columns that kinds of messages should tell: of few values, in the header or behind it."""
+def _telling(header: HeadColumns) -> list[int]:
+    """HeadColumns that kinds of messages should tell: of few values, in the header or behind it."""
     heads = header.heads
     return [
         c for c in range(heads.width) if not header.taken[c] and 1 < heads.distinct[c] <= 24 and not heads.of_session[c]
@@ -115,7 +115,7 @@ def _left_open(codes: Int64s, sizes: Int64s) -> float:
     return bits + 8.0 * len(pairs)
 
 
-def _message_ids(header: Columns, columns: list[int]) -> list[tuple[int, int, Order]]:
+def _message_ids(header: HeadColumns, columns: list[int]) -> list[tuple[int, int, Order]]:
     """Fields that the columns of an id belong to: (at, size, order)."""
     found: list[tuple[int, int, Order]] = []
     left = list(columns)
@@ -134,19 +134,19 @@ def _message_ids(header: Columns, columns: list[int]) -> list[tuple[int, int, Or
     return found
 
 
-def _length(header: Columns) -> Framing:
+def _length(header: HeadColumns) -> FrameCut:
     """The length, as wide as it is taken to be."""
     old = header.framing
     order = old.order if old.size > 1 else header.by_zeros(old.at)
     at, size = header.widened(old.at, old.at + old.size - 1, order, widest=4)
-    framing = Framing(at, size, order, old.unit, old.add)
+    framing = FrameCut(at, size, order, old.unit, old.add)
     unit = "" if old.unit == 1 else f" * {old.unit}"
     evidence = f"frame = length{unit} + {old.add} cuts the streams to their ends"
     header.put("length", at, size, "length", 0.99, evidence, order=order)
     return framing
 
 
-def _end(header: Columns, codes: Int64s, trailer: int) -> tuple[int, str | None]:
+def _end(header: HeadColumns, codes: Int64s, trailer: int) -> tuple[int, str | None]:
     """Where the header ends, and what would decide that, if something has to."""
     heads, framing = header.heads, header.framing
     most = min(heads.shortest - trailer, heads.width)
@@ -176,7 +176,7 @@ def _end(header: Columns, codes: Int64s, trailer: int) -> tuple[int, str | None]
     return end, "a message without a body would tell where the header ends"
 
 
-def _leftovers(header: Columns, codes: Int64s, end: int) -> None:
+def _leftovers(header: HeadColumns, codes: Int64s, end: int) -> None:
     """Flags, constants, and what nothing explains."""
     heads = header.heads
     column = 0
@@ -204,7 +204,7 @@ def _leftovers(header: Columns, codes: Int64s, end: int) -> None:
         column = last + 1
 
 
-def _nature(header: Columns, codes: Int64s, column: int) -> str:
+def _nature(header: HeadColumns, codes: Int64s, column: int) -> str:
     heads = header.heads
     if heads.distinct[column] == 1:
         return "constant" if heads.cells[0, column] else "padding"
@@ -213,7 +213,7 @@ def _nature(header: Columns, codes: Int64s, column: int) -> str:
     return "enum" if follows_from(codes, heads.cells[:, column].astype(np.int64)) else "unknown"
 
 
-def _flags(header: Columns, first: int, last: int) -> None:
+def _flags(header: HeadColumns, first: int, last: int) -> None:
     """Each byte is one of its own, but where they vary side by side at an even place: then two are one."""
     evidence = "follows from which message it is"
     column = first
@@ -224,23 +224,23 @@ def _flags(header: Columns, first: int, last: int) -> None:
         column = at + size
 
 
-def find_header(heads: Heads, framing: Framing, checksums: Sequence[Field] = (), trailer: int = 0) -> HeaderFound:
+def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = (), trailer: int = 0) -> HeaderFound:
     """The header of frames that were cut. checksums: fields of it that are known already. trailer: its bytes."""
     votes: Counter[Order] = Counter()
     if framing.size > 1:
         votes[framing.order] += 3
-    trial = Columns(heads, framing, checksums, heads.shortest - trailer)
+    trial = HeadColumns(heads, framing, checksums, heads.shortest - trailer)
     _numbers(trial)
     _length(trial)
     votes += trial.votes
     order: Order = "little" if votes["little"] > votes["big"] else "big"
-    header = Columns(heads, framing, checksums, heads.shortest - trailer, order, packed=trial.packed)
+    header = HeadColumns(heads, framing, checksums, heads.shortest - trailer, order, packed=trial.packed)
     transaction = _numbers(header)
     header.framing = _length(header)
     codes, numbers = _messages(header, transaction)
     if transaction is not None and transaction["role"] == "sequence":
         # What seemed to be answered was numbered kind by kind: what is answered may lie elsewhere.
-        header = Columns(heads, framing, checksums, heads.shortest - trailer, order, packed=trial.packed)
+        header = HeadColumns(heads, framing, checksums, heads.shortest - trailer, order, packed=trial.packed)
         header.unanswered = set(range(transaction["at"], transaction["at"] + transaction["size"]))
         transaction = _numbers(header)
         header.framing = _length(header)
@@ -262,7 +262,7 @@ def find_header(heads: Heads, framing: Framing, checksums: Sequence[Field] = (),
     return HeaderFound(end, order, header.fields, header.framing, kind.reshape(-1), ids, transaction, doubts)
 
 
-def _numbers(header: Columns) -> Field | None:
+def _numbers(header: HeadColumns) -> Field | None:
     """What numbers frames, clocks, and the transaction, which is given back."""
     heads = header.heads
     while (clock := find_clock(heads, header.end, header.free, header.order)) is not None:
@@ -287,7 +287,7 @@ def _numbers(header: Columns) -> Field | None:
     return put_transaction(header, answered, pairs)
 
 
-def _messages(header: Columns, transaction: Field | None) -> tuple[Int64s, Int64s]:
+def _messages(header: HeadColumns, transaction: Field | None) -> tuple[Int64s, Int64s]:
     """Which message each row's is, apart by direction, and its id."""
     heads = header.heads
     columns = _kinds(header)
@@ -309,7 +309,7 @@ def _messages(header: Columns, transaction: Field | None) -> tuple[Int64s, Int64
     return codes, numbers
 
 
-def _with_groups(header: Columns, columns: list[int], codes: Int64s, transaction: Field | None) -> list[int]:
+def _with_groups(header: HeadColumns, columns: list[int], codes: Int64s, transaction: Field | None) -> list[int]:
     """The columns of an id, with that of its high byte where this is beside it and is no flags.
 
     Flags tell requests, responses and notifications apart, and no more.
@@ -332,7 +332,7 @@ def _with_groups(header: Columns, columns: list[int], codes: Int64s, transaction
     return columns if follows_from(role, values) and not high_bit else sorted([column, other])
 
 
-def _enumerations(header: Columns, codes: Int64s) -> None:
+def _enumerations(header: HeadColumns, codes: Int64s) -> None:
     """Flags, as far as the header goes for certain, and up to where something else begins."""
     heads = header.heads
     column = 0

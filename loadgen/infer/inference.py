@@ -11,9 +11,9 @@ import numpy as np
 
 from loadgen.capture.streams import Exchange
 from loadgen.infer.bodies import Context, Sample, infer_bodies
-from loadgen.infer.checksums import Checksum, find_checksum, trailing_constant, zeros_before
+from loadgen.infer.checksums import FrameSum, find_checksum, trailing_constant, zeros_before
 from loadgen.infer.cutting import Cut, cut_frames
-from loadgen.infer.framing import Framing, find_framing, runs_of
+from loadgen.infer.framing import FrameCut, find_framing, runs_of
 from loadgen.infer.header import HeaderFound, find_header
 from loadgen.infer.heads import Heads
 from loadgen.infer.kinds import Named, by_bodies, name_messages
@@ -72,7 +72,7 @@ class Inference:
     unexplained: dict[str, float] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
     dialogue: list[tuple[str, str]] = field(default_factory=list)
-    checksum: Checksum | None = None
+    checksum: FrameSum | None = None
 
 
 def infer(exchanges: Sequence[Exchange], hints: Hints | None = None) -> Inference:
@@ -94,14 +94,14 @@ def infer(exchanges: Sequence[Exchange], hints: Hints | None = None) -> Inferenc
     return found
 
 
-def _in_words(framing: Framing) -> str:
+def _in_words(framing: FrameCut) -> str:
     unit = "" if framing.unit == 1 else f" * {framing.unit}"
     return (
         f"length of {framing.size} bytes at {framing.at}, {framing.order}-endian: frame = length{unit} + {framing.add}"
     )
 
 
-def _infer_layout(found: Inference, cut: Cut, framing: Framing, hints: Hints) -> None:
+def _infer_layout(found: Inference, cut: Cut, framing: FrameCut, hints: Hints) -> None:
     heads = Heads(_thinned(cut))
     in_header: list[Table] = []
     trailer: list[Table] = []
@@ -155,7 +155,7 @@ def _thinned(cut: Cut) -> list[Any]:
     return [frame for frame, kept in zip(frames, keep.tolist(), strict=True) if kept][:_MOST_FRAMES]
 
 
-def _checksum_field(checksum: Checksum, right: float, frames: int) -> Table:
+def _checksum_field(checksum: FrameSum, right: float, frames: int) -> Table:
     evidence = checksum.evidence(right, frames)
     at = max(checksum.at, 0)
     found = {"name": "checksum", "at": at, "size": checksum.size, "role": "checksum", "type": f"u{8 * checksum.size}"}

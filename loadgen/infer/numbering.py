@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from loadgen.infer.columns import ORDERS, Columns, Field
+from loadgen.infer.columns import ORDERS, Field, HeadColumns
 from loadgen.infer.framing import Order
 from loadgen.infer.heads import Heads, Int64s
 
@@ -72,7 +72,7 @@ def in_kind(heads: Heads, codes: Int64s) -> Rows:
     return order[1:][same], order[:-1][same]
 
 
-def _grown(columns: Columns, lowest: int, order: Order, fits: Any) -> tuple[int, int]:
+def _grown(columns: HeadColumns, lowest: int, order: Order, fits: Any) -> tuple[int, int]:
     """First and last column of a number whose lowest byte is known: it goes on where `fits` says so and bytes vary."""
     heads = columns.heads
     first = last = lowest
@@ -88,7 +88,7 @@ def _grown(columns: Columns, lowest: int, order: Order, fits: Any) -> tuple[int,
     return first, last
 
 
-def find_sequence(columns: Columns, follows: Rows, least: float, where: str) -> None:
+def find_sequence(columns: HeadColumns, follows: Rows, least: float, where: str) -> None:
     """Numbers that are one more from row to row. where: of what, in words."""
     heads = columns.heads
     if len(follows[0]) < 8:
@@ -123,7 +123,7 @@ def find_sequence(columns: Columns, follows: Rows, least: float, where: str) -> 
         return
 
 
-def _acknowledged(columns: Columns, numbers: Int64s, order: Order) -> None:
+def _acknowledged(columns: HeadColumns, numbers: Int64s, order: Order) -> None:
     """A field that says the number of the last frame of the other side."""
     heads = columns.heads
     expected = np.full(len(heads), -1, np.int64)
@@ -150,7 +150,7 @@ def _acknowledged(columns: Columns, numbers: Int64s, order: Order) -> None:
         return
 
 
-def _answered(columns: Columns, of_client: bool) -> tuple[int, list[tuple[int, int]]]:
+def _answered(columns: HeadColumns, of_client: bool) -> tuple[int, list[tuple[int, int]]]:
     """The column in which most answers have what the question had: (column, pairs of rows); -1: none has."""
     heads = columns.heads
     usable = [
@@ -201,12 +201,12 @@ def _comes_anew(heads: Heads, of_client: bool, column: int) -> bool:
     return different >= 3 and different >= 0.6 * most
 
 
-def find_answered(columns: Columns) -> tuple[int, list[tuple[int, int]]]:
+def find_answered(columns: HeadColumns) -> tuple[int, list[tuple[int, int]]]:
     """The column in which answers have what the question had, and pairs of rows: (question, answer); -1: none is."""
     return max((_answered(columns, side) for side in (True, False)), key=lambda row: len(row[1]))
 
 
-def put_transaction(columns: Columns, column: int, pairs: list[tuple[int, int]]) -> Field:
+def put_transaction(columns: HeadColumns, column: int, pairs: list[tuple[int, int]]) -> Field:
     """The field that such a column belongs to."""
     heads = columns.heads
     asking, answering = ([pair[side] for pair in pairs] for side in (0, 1))
@@ -234,7 +234,7 @@ def put_transaction(columns: Columns, column: int, pairs: list[tuple[int, int]])
     return columns.put("transaction", at, size, "transaction", confidence, evidence, order=order)
 
 
-def is_of_kind(columns: Columns, found: Field, codes: Int64s) -> bool:
+def is_of_kind(columns: HeadColumns, found: Field, codes: Int64s) -> bool:
     """Whether what answers have of questions is no more than that each kind of frames is numbered."""
     heads = columns.heads
     rows, before = in_kind(heads, codes)

@@ -98,7 +98,7 @@ class Table:
         return np.asarray((((cells >= 32) & (cells < 127)) | (cells == 0)).all(axis=0))
 
     def numbers(self, at: int, size: int, order: str) -> Numbers:
-        """Columns read as unsigned integers."""
+        """HeadColumns read as unsigned integers."""
         out = np.zeros(len(self), np.uint64)
         columns = range(at, at + size) if order == "big" else range(at + size - 1, at - 1, -1)
         for column in columns:

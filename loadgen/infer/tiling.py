@@ -1,4 +1,4 @@
-"""Columns cut into fields: the tiling under which the rows cost least (`costs`), by dynamic programming."""
+"""HeadColumns cut into fields: the tiling under which the rows cost least (`costs`), by dynamic programming."""
 
 from __future__ import annotations
 

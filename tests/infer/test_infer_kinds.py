@@ -11,7 +11,7 @@ from benchmarks.inference.bodies import CORE
 from benchmarks.inference.layouts import Device, make_device
 from benchmarks.inference.making import make_tunnels
 from loadgen.infer.frames import Frame
-from loadgen.infer.framing import Framing
+from loadgen.infer.framing import FrameCut
 from loadgen.infer.header import HeaderFound
 from loadgen.infer.heads import Heads
 from loadgen.infer.kinds import Named, by_bodies, name_messages
@@ -43,7 +43,7 @@ def named_of(device: Device, keep: Keep = lambda name, at: True, *, transaction:
         if each.role == "transaction" and transaction:
             at, size = place_of(each)
             known = {"at": at, "size": size, "order": each.order or device.order}
-    framing = Framing(0, 2, "big", 1, 0)
+    framing = FrameCut(0, 2, "big", 1, 0)
     header = HeaderFound(reader.layout.header.size, device.order, [], framing, kind, ids, known)  # type: ignore[arg-type]
     named = name_messages(Heads(frames), header, reader.layout.trailer.size)
     given = dict(zip((name for _, name in kinds), named.names, strict=True))
