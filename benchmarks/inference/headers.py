@@ -148,9 +148,12 @@ def _mixed_order(style: Style, fields: list[Table]) -> None:
 
 
 def add_alternatives(fields: list[Table], order: str, small: dict[str, bool]) -> None:
-    """Of integers whose upper half is always zero: the half alone is as right, with a constant for the other."""
+    """Of integers whose upper half is always zero: the half alone is as right, with a constant for the other.
+
+    The length has one name, by which the size of a frame refers to it, and so no other description.
+    """
     for each in fields:
-        if not small.get(each["name"]) or each["size"] not in (2, 4):
+        if not small.get(each["name"]) or each["size"] not in (2, 4) or each["role"] == "length":
             continue
         half = each["size"] // 2
         if (each.get("order") or order) == "big":

@@ -24,6 +24,8 @@ Table = dict[str, Any]
 _KINDS = {kind.label: kind for kind in CATALOGUE}
 _CODES = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 _WITHOUT = "nothing of it is sent, and what comes there is not looked at"
+# As a session asks that is set up by NMSP's own echoes.
+_ECHO_EVERY = "15s"
 # The order of an opening, and who says what as a rule.
 _OPENING = (
     ("version_request", "mse"),
@@ -75,14 +77,59 @@ def profile_of(layout: LayoutDocument, opening: Sequence[tuple[str, str]] | None
             except Unsayable as error:
                 made.unsaid.append(f"{where}: {error}; as bytes")
         opaque[_opaque_name(message.name)] = _opaque(message)
+    _pair(layout, made, messages, opaque)
     made.table["messages"] = messages
-    if bodies.records:
-        made.table["records"] = bodies.records
+    if records := _used(messages, bodies.records):
+        made.table["records"] = records
     if opaque:
         made.table["opaque"] = opaque
     _constants(layout, made)
     _dialogue(layout, made, opening)
     return made
+
+
+def _pair(layout: LayoutDocument, made: MadeProfile, messages: Table, opaque: Table) -> None:
+    """A request whose response is one of bytes is one of bytes, too, and the other way round."""
+    found = {message.name: message for message in layout.messages if message.name in _KINDS}
+
+    def as_bytes(name: str, other: str) -> None:
+        del messages[name]
+        opaque[_opaque_name(name)] = _opaque(found[name])
+        made.unsaid.append(f"messages.{name}: nothing without {other}, which is said as bytes; as bytes")
+
+    responses = [name for name in found if _KINDS[name] in CATALOGUE and CATALOGUE[_KINDS[name]].answers]
+    requests: dict[str, list[str]] = {}
+    for name in responses:
+        for kind in CATALOGUE[_KINDS[name]].answers:
+            if kind.label in found:
+                requests.setdefault(kind.label, []).append(name)
+    for request, answers in requests.items():
+        if request in messages and not any(each in messages for each in answers):
+            as_bytes(request, answers[0])
+    for name in responses:
+        asked = [kind.label for kind in CATALOGUE[_KINDS[name]].answers if kind.label in found]
+        if name in messages and name != "capability" and asked and not any(each in messages for each in asked):
+            as_bytes(name, asked[0])
+    for request, answers in requests.items():
+        table = opaque.get(_opaque_name(request))
+        said = [opaque[_opaque_name(each)] for each in answers if _opaque_name(each) in opaque and each != "capability"]
+        if table is not None and said and {table["sender"], said[0]["sender"]} == {*SIDES}:
+            said[0]["answers"] = _opaque_name(request)
+            if request == "echo_request":
+                table["every"] = _ECHO_EVERY
+                made.guesses[f"opaque.{_opaque_name(request)}.every"] = "as often as a side asks that is ours"
+
+
+def _used(messages: Table, records: Table) -> Table:
+    """Those records that messages in fields repeat, and records of those."""
+    used: Table = {}
+    left = [each["repeat"]["record"] for each in messages.values() if "repeat" in each]
+    while left:
+        name = left.pop()
+        if name not in used:
+            used[name] = records[name]
+            left += [records[name]["repeat"]["record"]] if "repeat" in records[name] else []
+    return {name: table for name, table in records.items() if name in used}
 
 
 def _opaque_name(name: str) -> str:
@@ -256,9 +303,14 @@ def _side(name: str, table: Table) -> str:
 def _dialogue(layout: LayoutDocument, made: MadeProfile, opening: Sequence[tuple[str, str]] | None) -> None:
     """The table is left out where the dialogue is the usual one."""
     senders = {message.name: message.sender for message in layout.messages}
+    said, opaque = made.table["messages"], made.table.get("opaque", {})
     if opening is None:
         opening = [(name, senders.get(name) or usual) for name, usual in _OPENING if name in senders]
-    echo = {"mse": "mse", "wlc": "wlc", None: "both"}[senders["echo_request"]] if "echo_request" in senders else "none"
+    named = {name: name if name in said or _opaque_name(name) not in opaque else _opaque_name(name) for name in senders}
+    opening = [(named.get(name, name), sender) for name, sender in opening]
+    echo = "none"
+    if "echo_request" in said and "echo_response" in said:
+        echo = {"mse": "mse", "wlc": "wlc", None: "both"}[senders["echo_request"]]
     if [*opening] == [*_OPENING] and echo == "mse":
         return
     turns = [{"sender": sender, "message": name} for name, sender in opening]

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from loadgen.infer.elements_in_place import elements_in_place
 from loadgen.infer.layout_document import (
     Count,
     LayoutDocument,
@@ -55,11 +56,17 @@ class Bodies:
         """Size, fields and what else a message's table has. Unsayable: it cannot be said in fields."""
         kind = _KINDS[message.name]
         struct: type[msgspec.Struct] = CATALOGUE[kind].message
-        if kind is Kind.MEASUREMENT_NOTIFY and any(_has_records(each) for each in _repeated(message.body)):
-            struct = StationsNotify
+        body, where = message.body, f"messages.{message.name}"
         unsaid, guesses, records = [*self._unsaid], {**self._guesses}, {**self.records}
+        if kind is Kind.MEASUREMENT_NOTIFY:
+            sample = bytes.fromhex(message.sample)
+            body, placed = elements_in_place(body, self._layout.byte_order, self._align, sample)
+            for name in placed:
+                self._guesses[f"{where}.{name}_type"] = "an element that always comes, and in this place"
+            if any(_has_records(each) for each in _repeated(body)):
+                struct = StationsNotify
         try:
-            return self._part(f"messages.{message.name}", message.body, struct)
+            return self._part(where, body, struct)
         except Unsayable:
             # What was said on the way is of no use.
             self._unsaid[:], self.records = unsaid, records

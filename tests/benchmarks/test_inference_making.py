@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.inference.bodies import CORE
-from benchmarks.inference.headers import SUMS
+from benchmarks.inference.headers import SUMS, add_alternatives
 from benchmarks.inference.layouts import Device, make_device
 from benchmarks.inference.making import HELD_OUT, TUNING, make_files, make_tunnels
 from loadgen.infer.layout_reading import LayoutReader
@@ -84,6 +84,16 @@ def test_no_two_messages_of_a_side_have_the_same_number(devices: list[Device]) -
         assert {message["name"] for message in device.messages if message.get("core")} == {*CORE}
         bits = sum(device.framing.id_bits)
         assert all(0 < number < 1 << bits for _, number in numbers)
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_the_length_has_no_other_description_than_its_own(order: str) -> None:
+    roles = ("length", "transaction", "sequence", "msg_id")
+    fields = [
+        {"name": role, "at": 4 * place, "size": 4, "role": role, "type": "u32"} for place, role in enumerate(roles)
+    ]
+    add_alternatives(fields, order, dict.fromkeys(roles, True))
+    assert ["alternatives" in each for each in fields] == [False, True, True, True]
 
 
 @pytest.mark.parametrize("seed", [7])

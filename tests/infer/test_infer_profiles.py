@@ -15,9 +15,10 @@ from loadgen.errors import InputError
 from loadgen.infer.from_profile import layout_of
 from loadgen.infer.layout_document import LayoutDocument, layout_from, plain_layout
 from loadgen.infer.layout_reading import LayoutReader
+from loadgen.infer.layout_writing import body_bytes
 from loadgen.infer.to_profile import profile_of
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import MeasurementNotify, SubscribeRequest
+from loadgen.nmsp.messages import MeasurementNotify, Role, SubscribeRequest
 from loadgen.nmsp.profile import WireProfile, load_profile, profile_untrusted, reference_profile
 from loadgen.nmsp.records import Reading
 
@@ -161,6 +162,85 @@ def test_what_a_profile_cannot_say_is_named() -> None:
         "messages.capability.address (ipv4): zeros",
     ]
     assert profile_untrusted(as_json(made.table), "reduced").name == "heron-1"
+
+
+def heron_layout(**bodies: Any) -> LayoutDocument:
+    """Of heron, with other bodies of some messages."""
+    table = as_json(plain_layout(layout_of(profile_named("heron").document)[0]))
+    for message in table["messages"]:
+        message["body"] = bodies.get(message["name"], message["body"])
+    return layout_from(table)
+
+
+def test_what_a_session_begins_with_is_said_as_bytes_with_its_answer() -> None:
+    listed = {
+        "size": 1,
+        "fields": [{"name": "services_count", "at": 0, "size": 1, "role": "count", "type": "u8"}],
+        "repeats": [
+            {
+                "name": "services",
+                "count": {"field": "services_count"},
+                "record": {"fields": [{"name": "service", "at": 0, "size": 2, "role": "enum", "type": "u16"}]},
+                "stride": 2,
+            }
+        ],
+    }
+    empty = {"size": 0, "rest": "unknown"}
+    made = profile_of(heron_layout(subscribe_request=listed, echo_response=empty))
+    profile = profile_untrusted(as_json(made.table), "made")
+    assert [str(turn) for turn in profile.dialogue.opening][-2:] == [
+        "subscribe_request_as_bytes from the MSE",
+        "subscribe_response_as_bytes from the WLC",
+    ]
+    assert profile.dialogue.replies == {
+        "subscribe_request_as_bytes": "subscribe_response_as_bytes",
+        "echo_request_as_bytes": "echo_response_as_bytes",
+    }
+    assert not profile.dialogue.askers
+    assert profile.dialogue.periodic[Role.MSE] == ("echo_request_as_bytes",)
+    assert profile.opaque["subscribe_request_as_bytes"].varies
+    assert "messages.subscribe_response: nothing without subscribe_request, which is said as bytes; as bytes" in (
+        made.unsaid
+    )
+
+
+@pytest.mark.parametrize("with_padding", [False, True])
+def test_elements_of_several_fields_are_heads_in_their_places(with_padding: bool) -> None:
+    fields = [
+        {"name": "station_mac", "at": 0, "size": 6, "role": "mac", "type": "mac"},
+        {"name": "subservice", "at": 6, "size": 1, "role": "enum", "type": "u8"},
+    ]
+    reading = [
+        {"name": "ap_mac", "at": 0, "size": 6, "role": "mac", "type": "mac"},
+        {"name": "rssi_a", "at": 6, "size": 1, "role": "rssi", "type": "i8"},
+    ]
+    station_size = 9 if with_padding else 7
+    body = {
+        "elements": {
+            "at": "next",
+            "type": {"size": 1},
+            "length": {"size": 2, "counts": "element"},
+            "known": [
+                {"id": 33, "name": "reading", "value": {"fields": reading, "size": 7}},
+                {"id": 1, "name": "station", "value": {"fields": fields, "size": station_size}},
+            ],
+        }
+    }
+    layout = heron_layout(measurement_notify=body)
+    made = profile_of(layout)
+    profile = profile_untrusted(as_json(made.table), "made")
+    (message,) = (each for each in layout.messages if each.name == "measurement_notify")
+    station, near = bytes.fromhex("025300000001"), bytes.fromhex("0241000000a1")
+    heard = {"ap_mac": near, "rssi_a": -40}
+    told = [(1, {"station_mac": station, "subservice": 3}), (33, heard), (33, heard | {"rssi_a": -50})]
+    data = body_bytes(message.body, {"elements": told}, layout.byte_order)
+    read = Codec(profile).decode_untrusted(message.id, memoryview(data))
+    assert read == MeasurementNotify(
+        station_mac=station, subservice=3, readings=(Reading(near, rssi_a=-40), Reading(near, rssi_a=-50))
+    )
+    frame = Codec(profile).encode(read)
+    assert frame[profile.framing.head : -profile.framing.foot] == data
+    assert made.guesses["messages.measurement_notify.station_type"] == "an element that always comes, and in this place"
 
 
 @given(st.integers(1, 5_000))
