@@ -27,12 +27,17 @@ from loadgen.infer.numbering import (
     is_of_kind,
     put_transaction,
 )
+from loadgen.infer.orders import little_saves
 
 __all__ = ["HeaderFound", "find_header"]
 
 _MANY_KINDS = 128
 # Bits that a column of an id has to tell of each thing that follows from it, on average.
 _TELLS = 8.0
+# Bits of bodies that a vote of the header for a byte order is worth.
+_VOTE = 6.0
+# With fewer bits than these between them, the other byte order fits as well.
+_SURE = 10.0
 
 
 @dataclass(slots=True)
@@ -82,12 +87,23 @@ def _kinds(header: HeadColumns) -> list[int]:
         open_now = told(codes)
         needed = {c: _needed(header, c, chosen, len(targets), open_now) for c in rest}
         good = [c for c in rest if left[c] <= open_now - needed[c]]
-        if not good:
+        reached = [c for c in good if _is_reached(header, c, joined[c])]
+        if not reached:
             break
-        best = min(good, key=lambda c: (-following[c] if not chosen else 0, left[c], c))
+        best = min(reached, key=lambda c: (-following[c] if not chosen else 0, left[c], c))
         chosen.append(best)
         codes = joined[best]
     return sorted(chosen)
+
+
+def _is_reached(header: HeadColumns, column: int, codes: Int64s) -> bool:
+    """Whether all between what is known of the header and a column is explained: else the header ended before."""
+    heads = header.heads
+    return all(
+        heads.of_session[between] or follows_from(codes, heads.cells[:, between].astype(np.int64))
+        for between in range(header.explained(), column)
+        if header.free(between)
+    )
 
 
 def _needed(header: HeadColumns, column: int, chosen: list[int], targets: int, open_now: float) -> float:
@@ -224,16 +240,20 @@ def _flags(header: HeadColumns, first: int, last: int) -> None:
         column = at + size
 
 
-def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = (), trailer: int = 0) -> HeaderFound:
-    """The header of frames that were cut. checksums: fields of it that are known already. trailer: its bytes."""
-    votes: Counter[Order] = Counter()
-    if framing.size > 1:
-        votes[framing.order] += 3
-    trial = HeadColumns(heads, framing, checksums, heads.shortest - trailer)
-    _numbers(trial)
-    _length(trial)
-    votes += trial.votes
-    order: Order = "little" if votes["little"] > votes["big"] else "big"
+@dataclass(slots=True)
+class _Reading:
+    """The header as it is in one byte order."""
+
+    header: HeadColumns
+    transaction: Field | None
+    codes: Int64s
+    numbers: Int64s
+    end: int
+    doubt: str | None
+
+
+def _read(trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: Order) -> _Reading:
+    heads, framing = trial.heads, trial.framing
     header = HeadColumns(heads, framing, checksums, heads.shortest - trailer, order, packed=trial.packed)
     transaction = _numbers(header)
     header.framing = _length(header)
@@ -246,17 +266,40 @@ def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = ()
         header.framing = _length(header)
         codes, numbers = _messages(header, transaction)
     _enumerations(header, codes)
-    end, doubt = _end(header, codes, trailer)
+    return _Reading(header, transaction, codes, numbers, *_end(header, codes, trailer))
+
+
+def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = (), trailer: int = 0) -> HeaderFound:
+    """The header of frames that were cut. checksums: fields of it that are known already. trailer: its bytes."""
+    votes: Counter[Order] = Counter()
+    if framing.size > 1:
+        votes[framing.order] += 3
+    trial = HeadColumns(heads, framing, checksums, heads.shortest - trailer)
+    _numbers(trial)
+    _length(trial)
+    votes += trial.votes
+    order: Order = "little" if votes["little"] > votes["big"] else "big"
+    reading = _read(trial, checksums, trailer, order)
+    saved = little_saves(heads, reading.codes, reading.end, trailer)
+    told = saved + _VOTE * (votes["little"] - votes["big"])
+    by_bodies: Order = "little" if told > 0 else "big"
+    if by_bodies != order:
+        order = by_bodies
+        reading = _read(trial, checksums, trailer, order)
+    header, transaction, codes, end = reading.header, reading.transaction, reading.codes, reading.end
     header.fields = [found for found in header.fields if found["at"] < end]
     _leftovers(header, codes, end)
     header.fields.sort(key=lambda found: int(found["at"]))
     for found in header.fields:
         if found.get("order") == order or found["size"] == 1:
             found.pop("order", None)
-    rows = np.stack([heads.of_client.astype(np.int64), numbers], 1)
+    rows = np.stack([heads.of_client.astype(np.int64), reading.numbers], 1)
     found_ids, kind = np.unique(rows, axis=0, return_inverse=True)
     ids = [(bool(side), int(number)) for side, number in found_ids.tolist()]
-    doubts = [] if doubt is None else [doubt]
+    doubts = [] if reading.doubt is None else [reading.doubt]
+    if abs(told) < _SURE:
+        other = "big" if order == "little" else "little"
+        doubts.append(f"the byte order may be {other}-endian: a frame of more than 255 bytes would tell")
     if transaction is not None and transaction["role"] != "transaction":
         transaction = None
     return HeaderFound(end, order, header.fields, header.framing, kind.reshape(-1), ids, transaction, doubts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 from typing import Any
 
@@ -11,7 +12,7 @@ from infer_synthetic import NAMES, SECOND, Device, Part, captured, crc16, intern
 from loadgen.infer.checksums import find_checksum, zeros_before
 from loadgen.infer.cutting import cut_frames
 from loadgen.infer.frames import Frame
-from loadgen.infer.framing import find_framing, runs_of
+from loadgen.infer.framing import FrameCut, find_framing, runs_of
 from loadgen.infer.header import HeaderFound, find_header
 from loadgen.infer.heads import Heads
 
@@ -118,3 +119,27 @@ def test_zeros_in_front_of_every_checksum_belong_to_the_trailer() -> None:
     frames = [Frame(0, False, 0, number, b"\1\2\3\4" + body + b"\0\0\x55\xaa") for number, body in enumerate(bodies)]
     assert zeros_before(Heads(frames), 2, 4) == 2
     assert zeros_before(Heads(frames[:40]), 2, 4) == 0  # too few to say so
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_bodies_tell_the_byte_order_where_zeros_are_on_both_sides_of_all_that_varies(order: Any) -> None:
+    # No frame needs the upper half of a length, no id that of an id, and nobody asks more than 255 times.
+    gap = Part("reserved", 1, "padding")
+    header, _ = found_in(device(gap, ID, gap, Part("x", 2, "transaction"), gap, LENGTH, gap, order=order))
+    assert header.order == order
+
+
+def test_behind_a_byte_that_nothing_explains_no_part_of_an_id_is_looked_for() -> None:
+    rng = random.Random(5)
+    frames, offset = [], 0
+    for number in range(600):
+        kind = rng.randrange(1, 6)
+        # A number at random, and behind it what tells the sizes of frames better than their message does.
+        sort = rng.randrange(1, 5)
+        body = bytes([rng.randrange(256), sort, *rng.randbytes(3 * kind + 17 * sort)])
+        data = bytes([0, kind, 0, 4 + len(body)]) + body
+        frames.append(Frame(0, False, offset, number * SECOND, data))
+        offset += len(data)
+    header = find_header(Heads(frames), FrameCut(2, 2, "big", 1, 0))
+    assert all(at < 2 for at, _, role in roles(header) if role == "msg_id")
+    assert [number for _, number in header.ids] == [1, 2, 3, 4, 5]
