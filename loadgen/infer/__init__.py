@@ -10,7 +10,8 @@
 - `addresses`: MAC addresses of a whole capture, before any field is known.
 - `samples`, `costs`, `tiling`, `roles`: of it, tables of rows; what a reading of columns costs in bits; the cheapest
   tiling of columns by fields; what a field is for.
-- `shapes`, `shaping`, `pricing`: where a body's parts begin and end; which shapes fit all bodies; what each costs.
+- `shapes`, `shaping`, `alike`, `pricing`: where a body's parts begin and end; which shapes fit all bodies; records of
+  which there are always as many; what each costs.
 - `layout_document`: a layout as data, the shape "layout-1"; `layout_reading` and `layout_writing`: frames by it.
 - `from_profile`, `to_profile` (with `to_profile_bodies`): a layout from a wire profile, and one from a layout;
   `naming`: which fields of NMSP a role can be; `profile_text`: its file, with guesses as comments.
