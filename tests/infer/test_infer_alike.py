@@ -1,4 +1,4 @@
-"""Records of which there are always as many: found by being alike, and not where fields only stand beside a constant."""
+"""Records of which there are always as many are found by being alike; fields beside a constant are none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def bodies(readings: int, *, seed: int = 1) -> list[bytes]:
 
 
 def _reading(rng: random.Random) -> bytes:
-    return b"\x02\x41" + rng.randbytes(4) + bytes([rng.randrange(2), 1]) + struct.pack(">bb", -rng.randrange(40, 90), -90)
+    heard = struct.pack(">bb", -rng.randrange(40, 90), -90)
+    return b"\x02\x41" + rng.randbytes(4) + bytes([rng.randrange(2), 1]) + heard
 
 
 def samples(datas: list[bytes]) -> list[Sample]:
