@@ -69,7 +69,7 @@ COUNTERS = {
     "notify.unacknowledged_bytes": "bytes written, not taken by its TCP when a link went, or the load was over",
     "notify.untaken_bytes": "bytes of them that a peer's TCP had not taken when its link went",
     "notify.unacknowledged_before_bytes": "bytes of them under way when the last of several stages began",
-    "notify.received": "decoded at an MSE; duplicates, and what was not subscribed to, too",
+    "notify.received": "decoded at an MSE; duplicates, what was not subscribed to, and opaque ones, too",
     "notify.dropped": "due, but given up: no session, or blocked for too long (load.backlog) or until it unsubscribed",
     "notify.declined": "not due, because their MSE, one of the plan's, had unsubscribed; as many as it would have been",
     "notify.lost": "sent and not received; or missing in a session's sequence",

@@ -81,6 +81,7 @@ class Dialogue:
         subscribed: what is granted is said, in a subscribe response of the opening.
         periodic: opaque messages that are said again and again, by who does.
         replies: opaque messages that are said when another one was heard, by that one's name.
+        course: what WLCs say as the dialogue has it; any other opaque message of theirs is a notification.
     """
 
     def __init__(self, document: DialogueDocument, opaque: Mapping[str, OpaqueDocument]) -> None:
@@ -111,6 +112,14 @@ class Dialogue:
             for role in Role
         }
         self.replies = {each.answers: name for name, each in opaque.items() if each.answers}
+        self.course: frozenset[Saying] = frozenset(
+            {
+                *(turn.saying for turn in turns),
+                *self.replies.values(),
+                *self.periodic[Role.WLC],
+                *(saying for _, saying in self.endings),
+            }
+        )
 
     def has(self, saying: Saying) -> bool:
         """The opening has this message."""

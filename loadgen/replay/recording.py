@@ -238,13 +238,11 @@ def _nothing(sessions: Sequence[RecordedSession]) -> str:
 
 def _told_by_itself(dialogue: Dialogue, session: RecordedSession) -> list[Said]:
     """What the WLC was neither asked for nor says as a matter of course: the session code sees to that."""
-    course = {turn.saying for turn in dialogue.opening} | {*dialogue.replies.values()}
-    course |= {*dialogue.periodic[Role.WLC], *(saying for _, saying in dialogue.endings)}
     return sorted(
         (
             said
             for said in session.wlc
-            if said.saying not in course and (isinstance(said.saying, str) or said.saying in _TOLD)
+            if said.saying not in dialogue.course and (isinstance(said.saying, str) or said.saying in _TOLD)
         ),
         key=lambda said: said.ns,
     )

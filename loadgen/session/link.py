@@ -188,6 +188,8 @@ class Endpoint:
         elif self.left:
             pass  # its last message; the driver closes
         elif isinstance(saying, str):
+            if self.role is Role.MSE and saying not in self.dialogue.course:
+                self.settings.recorder.count("notify.received")
             if (reply := self.dialogue.replies.get(saying)) is not None:
                 self._say_opaque(reply, transaction, now_ns)
         elif saying is Kind.ECHO_REQUEST:
