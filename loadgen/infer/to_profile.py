@@ -76,7 +76,7 @@ def profile_of(layout: LayoutDocument, opening: Sequence[tuple[str, str]] | None
                 continue
             except Unsayable as error:
                 made.unsaid.append(f"{where}: {error}; as bytes")
-        opaque[_opaque_name(message.name)] = _opaque(message)
+        opaque[_opaque_name(message.name)] = _opaque(message, layout.byte_order)
     _pair(layout, made, messages, opaque)
     made.table["messages"] = messages
     if records := _used(messages, bodies.records):
@@ -94,7 +94,7 @@ def _pair(layout: LayoutDocument, made: MadeProfile, messages: Table, opaque: Ta
 
     def as_bytes(name: str, other: str) -> None:
         del messages[name]
-        opaque[_opaque_name(name)] = _opaque(found[name])
+        opaque[_opaque_name(name)] = _opaque(found[name], layout.byte_order)
         made.unsaid.append(f"messages.{name}: nothing without {other}, which is said as bytes; as bytes")
 
     responses = [name for name in found if _KINDS[name] in CATALOGUE and CATALOGUE[_KINDS[name]].answers]
@@ -136,7 +136,7 @@ def _opaque_name(name: str) -> str:
     return f"{name}_as_bytes" if name in _KINDS else name
 
 
-def _opaque(message: LayoutMessage) -> Table:
+def _opaque(message: LayoutMessage, order: str) -> Table:
     node = message.body
     size = max([node.size, *(sum(place_of(each)) for each in node.fields if _is_placed(each))])
     varies = bool(
@@ -148,7 +148,26 @@ def _opaque(message: LayoutMessage) -> Table:
     table: Table = {"id": message.id, "sender": message.sender or "either", "hex": message.sample or "00" * size}
     if varies:
         table["varies"] = True
+    if fields := _said_anew(message, order, len(table["hex"]) // 2):
+        table["fields"] = fields
     return table
+
+
+def _said_anew(message: LayoutMessage, order: str, size: int) -> list[Table]:
+    """What is filled in each time: the time; and the one address of a message of the opening, which is its sender's."""
+    placed = [each for each in message.body.fields if _is_placed(each) and sum(place_of(each)) <= size]
+    rows: list[Table] = []
+    for each in placed:
+        at, width = place_of(each)
+        fits = each.unit is not None and width in ((8,) if "+" in each.unit else (4, 8))
+        if each.role == "timestamp" and fits and each.order in (None, order):
+            rows.append({"name": "time", "type": "time", "size": width, "unit": each.unit, "offset": at})
+            rows[-1] |= {"epoch": "session"} if each.epoch == "session" else {}
+            break
+    macs = [each for each in placed if each.role == "mac" and each.size == 6]
+    if len(macs) == 1 and message.name in dict(_OPENING):
+        rows.append({"name": "mac", "type": "mac", "offset": place_of(macs[0])[0]})
+    return rows
 
 
 def _is_placed(field: LayoutField) -> bool:

@@ -204,6 +204,28 @@ def test_what_a_session_begins_with_is_said_as_bytes_with_its_answer() -> None:
     )
 
 
+def test_time_and_address_of_a_message_in_bytes_are_filled_in() -> None:
+    hail = {
+        "fields": [
+            {"name": "mac_0", "at": 0, "size": 6, "role": "mac", "type": "mac"},
+            {
+                "name": "time_6",
+                "at": 6,
+                "size": 8,
+                "role": "timestamp",
+                "type": "u64",
+                "unit": "ms",
+                "epoch": "session",
+            },
+            {"name": "model", "at": 14, "size": "rest", "role": "text", "type": "text"},
+        ]
+    }
+    profile = profile_untrusted(as_json(profile_of(heron_layout(version_response=hail)).table), "made")
+    said = profile.opaque["version_response_as_bytes"].filled(7, bytes(range(6)), 0, 1, 1_234_000_000)
+    assert said == bytes(range(6)) + (1_234).to_bytes(8, "big")
+    assert profile.opaque["version_response_as_bytes"].varies
+
+
 @pytest.mark.parametrize("with_padding", [False, True])
 def test_elements_of_several_fields_are_heads_in_their_places(with_padding: bool) -> None:
     fields = [
