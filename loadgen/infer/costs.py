@@ -73,7 +73,8 @@ def _differences(values: Numbers, order: Codes, first: NDArray[np.bool_], size: 
         return float("inf")
     start = ordered[first]
     spread = float(start.max() - start.min()) + 1
-    begun = len(start) * np.log2(spread + 1) + 8 + _base(values)
+    # Counters of devices that differ in how much they talk begin at numbers of all lengths.
+    begun = min(len(start) * np.log2(spread + 1), _by_length(start.astype(np.float64))) + 8 + _base(values)
     # As 0 or up, which costs no sign, or in both directions.
     negative = (steps < 0).astype(np.int64)
     by_length = _by_length(np.abs(steps).astype(np.float64)) + entropy(negative) + (8 if negative.any() else 0)
@@ -98,15 +99,20 @@ def _given(codes: Codes, kinds: int, table: Table, at: int, size: int, novelty: 
 
 
 def _goes_through(table: Table, at: int, size: int, order: str) -> int:
-    """How many bytes of a number change, if all but the highest of them take all values alike: then it is one."""
+    """How many bytes of a number have one that changes above them, if the lowest take all values alike: the more, the
+    more it is one number, however seldom its highest bytes change."""
     upwards = range(at + size - 1, at - 1, -1) if order == "big" else range(at, at + size)
     changing = [column for column in upwards if table.distinct[column] > 1]
     if len(changing) < 2 or order != table.order or changing != list(upwards)[: len(changing)]:
         return 0
     expected = 256 * (1 - np.exp(-len(table) / 256))
-    alike = all(table.distinct[column] > 0.8 * expected for column in changing[:-1])
+    alike = 0
+    while alike < len(changing) - 1 and table.distinct[changing[alike]] > 0.8 * expected:
+        alike += 1
+    if alike < min(2, len(changing) - 1):
+        return 0
     begins = int(table.cells[:, changing[-1]].min()) < 4 or table.distinct[changing[-1]] == 2
-    return len(changing) if alike and begins else 0
+    return alike if begins else 0
 
 
 def integer_cost(table: Table, at: int, size: int, order: str) -> float:
@@ -136,8 +142,15 @@ def integer_cost(table: Table, at: int, size: int, order: str) -> float:
     costs.append(_differences(values, *everything, size) + 2)
     costs.extend(_differences(values, *grouping, size) + 3 for grouping in table.groupings.values())
     bits = float(min(costs)) + constant_cost(table, at, size)
-    if size > 1 and (changing := _goes_through(table, at, size, order)):
-        bits = min(bits, byte_by_byte(table, at, size)) - 8.0 * (changing - 1)
+    if size > 1 and (carried := _goes_through(table, at, size, order)):
+        bits = min(bits, byte_by_byte(table, at, size)) - 8.0 * carried
+        width = size // 2
+        upper = range(at, at + width) if order == "big" else range(at + width, at + size)
+        still = all(table.distinct[column] == 1 for column in upper)
+        if width > 1 and (still or carried >= width):
+            # Nothing that goes on from one half to the other costs more than the halves.
+            halves = integer_cost(table, at, width, order) + integer_cost(table, at + width, width, order)
+            bits = min(bits, halves - (0.0 if still else 8.0))
     return bits
 
 
@@ -148,7 +161,7 @@ class NumberClock:
 
     def __init__(self, bits: float, unit: str, epoch: bool, good: bool) -> None:
         self.bits = bits  # for all rows
-        self.unit = unit  # s, ms, us or ns
+        self.unit = unit  # s, ms, us or ns; s+us, s+ns: seconds and parts of one, in four bytes each
         self.epoch = epoch  # since 1970; else since something of the session
         self.good = good  # it follows the capture's time, and is not only near it
 
@@ -158,38 +171,47 @@ def clock_of(table: Table, at: int, size: int, order: str) -> NumberClock | None
     if size not in (4, 8):
         return None
     values = table.numbers(at, size, order)
-    if values.max() >= 1 << 62 or not values.any():
+    if not values.any():
         return None
-    signed = values.astype(np.int64)
-    best: NumberClock | None = None
-    for unit, ns in NS.items():
-        if size == 4 and unit == "ns":
-            continue
-        times = table.ns // ns
-        off = times - signed
-        here = signed > 0
-        if not here.any():
-            continue
-        near = off[here]
-        epoch = bool((near > -2 * DAY_NS // ns).all() and (near < 400 * DAY_NS // ns).all())
-        base = np.full(int(table.session.max()) + 1, np.iinfo(np.int64).max)
-        np.minimum.at(base, table.session, off)
-        lag = (off - base[table.session]).astype(np.float64)
-        # Of one session: what stands still in a short stretch of each has gone with no time.
-        first, last = np.full(len(base), np.iinfo(np.int64).max), np.full(len(base), np.iinfo(np.int64).min)
-        np.minimum.at(first, table.session, times)
-        np.maximum.at(last, table.session, times)
-        span = float((last - first)[last >= first].max())
-        spread = float(lag.max()) + 1
-        sessions = len(np.unique(table.session))
-        good = span >= 4 and spread <= max(2.0, 0.1 * span) and len(table) > sessions + 2
-        if not (good or epoch):
-            continue
-        starts = sessions * np.log2(float(np.ptp(base[np.unique(table.session)])) + 2)
-        bits = _by_length(lag) + (0 if epoch else 16) + starts
-        if best is None or (good, -bits) > (best.good, -best.bits):
-            best = NumberClock(float(bits), unit, epoch, good)
-    return best
+    found = []
+    if values.max() < 1 << 62:
+        signed = values.astype(np.int64)
+        found += [_clock_in(table, signed, ns, unit) for unit, ns in NS.items() if size == 8 or unit != "ns"]
+    if size == 8:
+        seconds, part = (table.numbers(place, 4, order).astype(np.int64) for place in (at, at + 4))
+        for unit, whole in (("us", 1_000_000), ("ns", 1_000_000_000)):
+            if whole // 4 < part.max() < whole and len(np.unique(part)) * 2 > len(part):
+                pair = _clock_in(table, seconds * whole + part, NS[unit], f"s+{unit}")
+                # Since anything else, an uptime may stand beside any number.
+                found.append(pair if pair is not None and pair.epoch else None)
+    clocks = [clock for clock in found if clock is not None]
+    return min(clocks, key=lambda clock: (not clock.good, clock.bits), default=None)
+
+
+def _clock_in(table: Table, signed: Codes, ns: int, unit: str) -> NumberClock | None:
+    """The clock that numbers are, if each step of it takes so many ns."""
+    times = table.ns // ns
+    off = times - signed
+    here = signed > 0
+    if not here.any():
+        return None
+    near = off[here]
+    epoch = bool((near > -2 * DAY_NS // ns).all() and (near < 400 * DAY_NS // ns).all())
+    base = np.full(int(table.session.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(base, table.session, off)
+    lag = (off - base[table.session]).astype(np.float64)
+    # Of one session: what stands still in a short stretch of each has gone with no time.
+    first, last = np.full(len(base), np.iinfo(np.int64).max), np.full(len(base), np.iinfo(np.int64).min)
+    np.minimum.at(first, table.session, times)
+    np.maximum.at(last, table.session, times)
+    span = float((last - first)[last >= first].max())
+    spread = float(lag.max()) + 1
+    sessions = len(np.unique(table.session))
+    good = span >= 4 and spread <= max(2.0, 0.1 * span) and len(table) > sessions + 2
+    if not (good or epoch):
+        return None
+    starts = sessions * np.log2(float(np.ptp(base[np.unique(table.session)])) + 2)
+    return NumberClock(float(_by_length(lag) + (0 if epoch else 16) + starts), unit, epoch, good)
 
 
 def mac_cost(table: Table, at: int, known: frozenset[bytes], known_makers: frozenset[bytes]) -> float:
@@ -204,6 +226,8 @@ def mac_cost(table: Table, at: int, known: frozenset[bytes], known_makers: froze
     seen = sum(text in known for text in texts)
     groupish = (real[:, 0] & 1).astype(bool).sum()
     low = ((real[:, 0] == 0) & (real[:, 1] == 0)).sum()
+    if _old_maker(real):
+        low = np.intp(0)
     flat = (real == real[:, :1]).all(axis=1).sum() + ((real[:, 3:] == 0).all(axis=1)).sum()
     if seen * 2 < len(real) and (groupish * 20 > len(real) or low * 4 > len(real) or flat * 4 > len(real)):
         return float("inf")
@@ -224,7 +248,21 @@ def mac_cost(table: Table, at: int, known: frozenset[bytes], known_makers: froze
     for order, first in table.groupings.values():
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(kinds + 1) + 3)
-    return float(min(costs) + bits)
+    told = float(min(costs) + bits)
+    few = len(texts) > 5 and len({text[:3] for text in texts}) * 2 <= len(texts)
+    if few and (table.width == 6 or not makers):
+        # Of few makers, and alone in an element or all makers known: addresses cost no more than any six bytes would.
+        told = min(told, byte_by_byte(table, at, 6))
+        told = min(told, integer_cost(table, at, 2, "big") + byte_by_byte(table, at + 2, 4))
+    return told
+
+
+def _old_maker(real: NDArray[np.uint8]) -> bool:
+    """Whether addresses are of the oldest makers, 00:00:0c or the like: one for all, with different numbers behind."""
+    if len(real) < 3 or not real[0, 2] or (real[:, :3] != real[0, :3]).any():
+        return False
+    # A number with zeros in front has few values in the byte behind them, and no byte that is everywhere the same.
+    return all(len(np.unique(real[:, column])) * 2 > min(len(real), 24) for column in (3, 4))
 
 
 def _alike(texts: Sequence[bytes]) -> int:

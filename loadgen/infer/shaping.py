@@ -60,9 +60,10 @@ def _single(columns: list[tuple[Place, Column]], lengths: Column) -> Iterator[tu
 
 
 def _unlike(columns: list[tuple[Place, Column]], most: int) -> list[tuple[Place, Column]]:
-    """One of those that always tell the same; the widest that begins first in its own order."""
+    """One of those that always tell the same, in the order of the others: the widest that begins first, or, where the
+    low byte stands in front, two bytes at an even place (what is reserved beside a number is rarer)."""
     kept: dict[bytes, tuple[Place, Column]] = {}
-    for place, values in sorted(columns, key=lambda pair: pair[0].unusual):
+    for place, values in sorted(columns, key=lambda pair: (pair[0].unusual, pair[0].size != 2 or pair[0].at % 2)):
         kept.setdefault(values.tobytes(), (place, values))
     # Small numbers first: counts are.
     return sorted(kept.values(), key=lambda pair: (int(pair[1].max()), pair[0].at))[:most]

@@ -116,7 +116,12 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
             bits = integer_cost(table, at, size, order)
             if clock is not None:
                 told = clock.bits + constant_cost(table, at, size)
-                bits = min(bits, told, byte_by_byte(table, at, size)) - 16.0
+                bits = min(bits, told, byte_by_byte(table, at, size))
+                if size == 8:
+                    # Nor does it cost more than its halves would.
+                    bits = min(bits, sum(integer_cost(table, half, 4, order) for half in (at, at + 4)))
+                # A clock of four bytes may be the lower half of one of eight.
+                bits -= 28.0 if size == 8 else 16.0
             if size > 1 and (clock is None or not clock.epoch):
                 cost += _odd(table, top)
             if size == 1:

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 from loadgen.infer.bodies import infer_bodies, infer_body
 from loadgen.infer.samples import Context, Sample
 
@@ -160,3 +162,69 @@ def test_zeros_up_to_words_behind_two_texts() -> None:
     assert found.node["rest"] == "padding"
     assert [field["role"] for field in found.node["fields"]] == ["mac", "length", "length", "text", "text"]
     assert found.fits == 1
+
+
+@pytest.mark.parametrize(("order", "sign"), [("big", ">"), ("little", "<")])
+def test_a_time_of_seconds_and_parts_of_one_is_one_field(order: str, sign: str) -> None:
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        return struct.pack(sign + "II", ns // 10**9, ns // 1000 % 10**6) + choose.choice(STATIONS)
+
+    (time, mac) = infer_body(list(bodies(make)), Context(order=order)).node["fields"]
+    assert (time["size"], time["role"], mac["role"]) == (8, "timestamp", "mac")
+    assert time["evidence"].startswith("s+us since 1970")
+
+
+def test_an_uptime_beside_any_number_is_no_pair() -> None:
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        return struct.pack(">II", (ns - BEGAN) // 10**9 + 5000, choose.randrange(10**6))
+
+    assert [field["size"] for field in infer_body(list(bodies(make)), Context()).node["fields"]] == [4, 4]
+
+
+def test_a_clock_of_eight_bytes_is_not_cut_where_its_upper_half_moves() -> None:
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        return struct.pack("<Q", (ns - BEGAN) // 1000 + (0x2FF << 32) - 20_000_000) + bytes([choose.randrange(3)])
+
+    found = infer_body(list(bodies(make)), Context(order="little")).node
+    assert places(found)[0] == (8, "timestamp")
+
+
+def test_addresses_of_few_makers_alone_in_an_element() -> None:
+    choice = random.Random(4)
+    devices = [bytes.fromhex(maker) + choice.randbytes(2) + b"\x40" for maker in ("00a289", "0027e3") for _ in range(9)]
+
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        parts = [struct.pack("<HH6s", 1, 6, choose.choice(devices[9 * (number % 2) :][:9]))]
+        parts += [struct.pack("<HHI", 7, 4, number)] * choose.randrange(2)
+        return b"".join(parts)
+
+    known = {
+        one["id"]: one for one in infer_body(list(bodies(make)), Context(order="little")).node["elements"]["known"]
+    }
+    assert places(known[1]["value"]) == {0: (6, "mac")}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_counters_that_differ_between_devices_are_whole(seed: int) -> None:
+    choice = random.Random(seed)
+    begun = {station: [int(2 ** choice.uniform(18, 26)) for _ in range(3)] for station in STATIONS}
+
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        station = choose.choice(STATIONS)
+        begun[station] = [value + choose.randrange(40_000) for value in begun[station]]
+        return station + struct.pack("<3I", *begun[station])
+
+    found = infer_body(list(bodies(make, 160, seed)), Context(order="little")).node
+    assert [(field["at"], field["size"]) for field in found["fields"]] == [(0, 6), (6, 4), (10, 4), (14, 4)]
+
+
+def test_a_count_at_an_even_place_has_the_zeros_behind_it() -> None:
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        out = choose.choice(STATIONS) + struct.pack("<H", count := choose.randrange(1, 4))
+        for _ in range(count):
+            inner = choose.randrange(1, 4)
+            out += choose.choice(STATIONS) + bytes([inner]) + b"".join(a_reading(choose) for _ in range(inner))
+        return out
+
+    found = infer_body(list(bodies(make)), Context(order="little")).node
+    assert places(found)[6] == (2, "count")
