@@ -11,12 +11,16 @@ import numpy as np
 from loadgen.infer.framing import FrameCut, Order
 from loadgen.infer.heads import Heads, Int64s
 
-__all__ = ["ORDERS", "Field", "HeadColumns", "follows_from"]
+__all__ = ["CERTAIN", "ORDERS", "Field", "HeadColumns", "follows_from"]
 
 Field = dict[str, Any]
+# Votes for a byte order of a number that has but one; zeros beside a number have one or two.
+CERTAIN = 12
 ORDERS: tuple[Order, Order] = ("big", "little")
 # Numbers that are longer than a byte lie at even places, in most layouts.
 _NUMBERS = frozenset({"length", "transaction", "sequence", "timestamp"})
+# These are as wide as the zeros beside them let them be.
+_WIDENED = frozenset({"length", "msg_id", "transaction", "sequence"})
 
 
 class HeadColumns:
@@ -56,6 +60,9 @@ class HeadColumns:
         kind = f"u{8 * size}" if size in (1, 2, 4, 8) else "bytes"
         found: Field = {"name": name, "at": at, "size": size, "role": role, "type": kind}
         found |= {"confidence": round(confidence, 2), "evidence": evidence} | more
+        if role in _WIDENED and (still := self._still(at, size, more.get("order", self.order))):
+            found["alternatives"] = [f"{8 * (size - still)} bits, and {still} reserved bytes of zeros"]
+            found["decides"] = "a value that does not fit into fewer bytes"
         self.fields.append(found)
         for column in range(at, at + size):
             if column < len(self.taken):
@@ -64,6 +71,15 @@ class HeadColumns:
         if role in _NUMBERS and varying > 1 and at % min(size, 4):
             self.packed = True
         return found
+
+    def _still(self, at: int, size: int, order: Order | None) -> int:
+        """How many high bytes of a number are 0 in all frames."""
+        still = 0
+        for column in range(at + size - 1, at - 1, -1) if order == "little" else range(at, at + size):
+            if column >= self.heads.width or not self.heads.is_zero(column):
+                break
+            still += 1
+        return still if still < size else 0
 
     def explained(self) -> int:
         """Where the last field ends that is known."""
@@ -107,8 +123,7 @@ class HeadColumns:
         behind = self.free(column + 1) and self.heads.is_zero(column + 1)
         if self.order is not None:
             has, other = (before, behind) if self.order == "big" else (behind, before)
-            fits = has and (self.packed or self.order == even)
-            if not wide or fits or not other:
+            if not wide or has or not other:
                 return self.order
         order: Order = "little" if behind and not before else "big"
         if before and behind:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadgen.infer.clocks import find_clock, find_fraction
-from loadgen.infer.columns import Field, HeadColumns, follows_from
+from loadgen.infer.columns import CERTAIN, Field, HeadColumns, follows_from
 from loadgen.infer.framing import FrameCut, Order
 from loadgen.infer.heads import Heads, Int64s
 from loadgen.infer.numbering import (
@@ -27,7 +27,7 @@ from loadgen.infer.numbering import (
     is_of_kind,
     put_transaction,
 )
-from loadgen.infer.orders import little_saves
+from loadgen.infer.orders import bits_of_bodies
 
 __all__ = ["HeaderFound", "find_header"]
 
@@ -35,9 +35,11 @@ _MANY_KINDS = 128
 # Bits that a column of an id has to tell of each thing that follows from it, on average.
 _TELLS = 8.0
 # Bits of bodies that a vote of the header for a byte order is worth.
-_VOTE = 6.0
+_VOTE = 2.0
 # With fewer bits than these between them, the other byte order fits as well.
 _SURE = 10.0
+# Bits of bodies that are needed for a header to end with a zero more than seemed likely.
+_EVEN = 8.0
 
 
 @dataclass(slots=True)
@@ -269,23 +271,37 @@ def _read(trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: O
     return _Reading(header, transaction, codes, numbers, *_end(header, codes, trailer))
 
 
+def _ended(reading: _Reading, trailer: int) -> dict[Order, float]:
+    """What bodies cost in each byte order. The header is made longer by a byte of zeros, where they cost less then."""
+    heads, end = reading.header.heads, reading.end
+    bits = bits_of_bodies(heads, reading.codes, end, trailer)
+    if reading.doubt is None or end >= heads.shortest - trailer or end >= heads.width or not heads.is_zero(end):
+        return bits
+    beyond = bits_of_bodies(heads, reading.codes, end + 1, trailer)
+    if min(beyond.values()) + _EVEN > min(bits.values()):
+        return bits
+    reading.end = end + 1
+    return beyond
+
+
 def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = (), trailer: int = 0) -> HeaderFound:
     """The header of frames that were cut. checksums: fields of it that are known already. trailer: its bytes."""
     votes: Counter[Order] = Counter()
     if framing.size > 1:
-        votes[framing.order] += 3
+        votes[framing.order] += CERTAIN
     trial = HeadColumns(heads, framing, checksums, heads.shortest - trailer)
     _numbers(trial)
     _length(trial)
     votes += trial.votes
     order: Order = "little" if votes["little"] > votes["big"] else "big"
     reading = _read(trial, checksums, trailer, order)
-    saved = little_saves(heads, reading.codes, reading.end, trailer)
-    told = saved + _VOTE * (votes["little"] - votes["big"])
+    bits = _ended(reading, trailer)
+    told = bits["big"] - bits["little"] + _VOTE * (votes["little"] - votes["big"])
     by_bodies: Order = "little" if told > 0 else "big"
     if by_bodies != order:
         order = by_bodies
         reading = _read(trial, checksums, trailer, order)
+        _ended(reading, trailer)
     header, transaction, codes, end = reading.header, reading.transaction, reading.codes, reading.end
     header.fields = [found for found in header.fields if found["at"] < end]
     _leftovers(header, codes, end)
@@ -309,7 +325,7 @@ def _numbers(header: HeadColumns) -> Field | None:
     """What numbers frames, clocks, and the transaction, which is given back."""
     heads = header.heads
     while (clock := find_clock(heads, header.end, header.free, header.order)) is not None:
-        header.votes[clock.order] += 3
+        header.votes[clock.order] += CERTAIN
         epoch = "unix" if clock.epoch else "session"
         more = {"order": clock.order, "unit": clock.unit, "epoch": epoch}
         header.put("time", clock.at, clock.size, "timestamp", 0.9, clock.evidence(), **more)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from loadgen.infer.columns import ORDERS, Field, HeadColumns
+from loadgen.infer.columns import CERTAIN, ORDERS, Field, HeadColumns
 from loadgen.infer.framing import Order
 from loadgen.infer.heads import Heads, Int64s
 
@@ -113,7 +113,7 @@ def find_sequence(columns: HeadColumns, follows: Rows, least: float, where: str)
         if widths["big"] == widths["little"]:
             order = columns.by_zeros(column)
         else:
-            columns.votes[order] += 3
+            columns.votes[order] += CERTAIN
         first = column - widths[order] + 1 if order == "big" else column
         at, size = columns.widened(first, first + widths[order] - 1, order)
         evidence = f"one more with each frame {where}, in {len(follows[0])} steps"
@@ -226,7 +226,7 @@ def put_transaction(columns: HeadColumns, column: int, pairs: list[tuple[int, in
     # The lowest byte has most values.
     low, high = heads.distinct[last], heads.distinct[first]
     order: Order = columns.by_zeros(column, wide=True) if first == last else "big" if low >= high else "little"
-    columns.votes[order] += 3 * (first < last)
+    columns.votes[order] += CERTAIN * (first < last)
     # None has but one byte.
     at, size = columns.widened(first, last, order, packed=first == last)
     evidence = f"answers have what the question had, in {len(pairs)} pairs"

@@ -6,6 +6,7 @@ import random
 import zlib
 from typing import Any
 
+import numpy as np
 import pytest
 from infer_synthetic import NAMES, SECOND, Device, Part, captured, crc16, internet, random_device
 
@@ -15,6 +16,7 @@ from loadgen.infer.frames import Frame
 from loadgen.infer.framing import FrameCut, find_framing, runs_of
 from loadgen.infer.header import HeaderFound, find_header
 from loadgen.infer.heads import Heads
+from loadgen.infer.orders import bits_of_bodies
 
 IDS = {name: 0x11 + number for number, name in enumerate(NAMES)}
 PAGED = {name: ((1 + number % 3) << 8) | (0x20 + number) for number, name in enumerate(NAMES)}
@@ -143,3 +145,44 @@ def test_behind_a_byte_that_nothing_explains_no_part_of_an_id_is_looked_for() ->
     header = find_header(Heads(frames), FrameCut(2, 2, "big", 1, 0))
     assert all(at < 2 for at, _, role in roles(header) if role == "msg_id")
     assert [number for _, number in header.ids] == [1, 2, 3, 4, 5]
+
+
+def test_a_number_between_zeros_is_in_the_order_of_the_layout_though_it_lies_at_an_odd_place() -> None:
+    magic, kind, flags = (
+        Part("magic", 2, "constant", 0xAB09),
+        Part("msg_id", 1, "msg_id"),
+        Part("f", 1, "constant", 129),
+    )
+    header, _ = found_in(device(magic, kind, LENGTH, Part("x", 4, "transaction"), flags, order="little"))
+    assert header.order == "little"
+    assert (5, 4, "transaction") in roles(header)
+    (found,) = (found for found in header.fields if found["role"] == "transaction")
+    assert "order" not in found
+    assert found["alternatives"] == ["8 bits, and 3 reserved bytes of zeros"]
+
+
+@pytest.mark.parametrize(("order", "less"), [("little", False), ("big", True)])
+def test_small_numbers_at_the_ends_of_bodies_tell_the_byte_order(order: Any, less: bool) -> None:
+    frames = []
+    for number in range(8):
+        numbers = [(number % 2 + 1).to_bytes(2, order), (3).to_bytes(2, order)]
+        frames.append(Frame(0, False, 9 * number, number, b"\1\2\3\4" + b"".join(numbers)))
+    heads = Heads(frames)
+    bits = bits_of_bodies(heads, np.zeros(8, np.int64), 4, 0)
+    assert (bits["big"] < bits["little"]) is less
+    assert bits["big"] != bits["little"]
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_bodies_tell_whether_a_zero_is_the_last_byte_of_the_header(size: int) -> None:
+    rng = random.Random(3)
+    frames, offset = [], 0
+    for number in range(400):
+        kind = rng.randrange(1, 5)
+        first, second = rng.randrange(256 if size == 4 else 40_000).to_bytes(2, "big"), rng.randbytes(4)
+        # Either a zero in front of numbers that lie at even places of bodies, or the upper half of the first of them.
+        body = (b"\0" if size == 5 else b"") + first + second + rng.randbytes(2 * kind)
+        data = bytes([0, kind, 0, 4 + len(body)]) + body
+        frames.append(Frame(0, False, offset, number * SECOND, data))
+        offset += len(data)
+    assert find_header(Heads(frames), FrameCut(2, 2, "big", 1, 0)).size == size
