@@ -198,9 +198,11 @@ def _counting(times: Sequence[tuple[int, int, int]], size: int) -> tuple[Any, An
             return unit, "unix"
     if size == 8:
         pairs = [(value >> 32, value & 0xFFFFFFFF, captured) for value, captured, _ in times]
-        if all(abs(upper * 1_000_000_000 - captured) < _WRONG_NS for upper, _, captured in pairs):
-            lower = max(each for _, each, _ in pairs)
-            return ("s+us" if lower < 1_000_000 else "s+ns" if lower < 1_000_000_000 else "s+frac"), "unix"
+        # Seconds stand first: of eight little-endian bytes they are the lower half.
+        for halves in (pairs, [(lower, upper, captured) for upper, lower, captured in pairs]):
+            if all(abs(seconds * 1_000_000_000 - captured) < _WRONG_NS for seconds, _, captured in halves):
+                part = max(each for _, each, _ in halves)
+                return ("s+us" if part < 1_000_000 else "s+ns" if part < 1_000_000_000 else "s+frac"), "unix"
     for unit, ns in _UNITS.items():
         if all(abs(value * ns - (captured - began)) < _NEAR_NS for value, captured, began in times):
             return unit, "session"
