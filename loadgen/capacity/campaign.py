@@ -83,6 +83,7 @@ class Observation(NamedTuple):
         due: how much was, in the hold; None: nobody counted, and it was what is offered in that time.
         unlike_pass: why a run like that would not pass, where the load was one.
         sessions: that were up when it began.
+        sessions_alone: it was a load of sessions at WLCs that are not ours, whose notifications are theirs to send.
         uninvited: why it was another load than was to be tried, because more MSEs came; empty if it was not.
     """
 
@@ -101,6 +102,7 @@ class Observation(NamedTuple):
     waits: tuple[Waited, ...] = ()
     sessions: int = 0
     uninvited: str = ""
+    sessions_alone: bool = False
 
 
 class _Judgement(NamedTuple):
@@ -136,6 +138,7 @@ class Campaign:
         # That what may not fail is judged by itself, and how much of what an SLO is about there may be, has been said.
         of_slos = {name for slo in settings.slos for name in (slo.name, slo.over) if name}
         self._judged_otherwise = Asked(judged={*_NEVER, *of_slos})
+        self._has_told = False  # a load in which notifications came
         self._judges_latency = any(name.endswith(".latency") for name in of_slos)
         self._search = Search(settings.start, settings.maximum, settings.resolution, step=settings.step)
         self._again: Trial | None = None  # the load that is tried once more
@@ -316,6 +319,10 @@ class Campaign:
             unjudged.append(f"nothing was due in a hold of {seen.hold_s:.4g} s: make --hold longer, or the load larger")
         if seen.uninvited:
             unjudged.append(seen.uninvited)
+        came = seen.figures.counters.get("notify.received", 0)
+        if self._has_told and not came and seen.sessions_alone:
+            others.append("no notification came, and under another load some did")
+        self._has_told |= came > 0
         if few and not others and not unjudged:
             others += seen.unlike_pass
         return _Judgement(

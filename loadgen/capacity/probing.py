@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +20,17 @@ from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.merge import Merger
 from loadgen.measure.waits import Waited
 from loadgen.prepare.job import Job, Source, make_job, plan_of
+from loadgen.results.asked import Asked, mute_sessions
 from loadgen.results.health import GeneratorVerdict, Verdict, judge, key_log_trouble
-from loadgen.results.outcome import load_crowd, load_due, load_figures, load_growth_ns, load_waits, make_result
+from loadgen.results.outcome import (
+    load_crowd,
+    load_due,
+    load_figures,
+    load_growth_ns,
+    load_waits,
+    make_result,
+    unsubscribes,
+)
 from loadgen.results.record import Load, RunRecord
 from loadgen.results.result import ResultVerdict
 from loadgen.results.thresholds import Figures
@@ -216,7 +225,8 @@ class Prober:
             cpu_s=sum(worker.load_share for worker in record.health),
             growth_ns=_growth_ns(job.plan, record),
             due=sizes_of(settings.dimension, job.plan),
-            unlike_pass=_unlike_pass(result.verdict, generator, result.counters),
+            unlike_pass=(*_unlike_pass(result.verdict, generator, result.counters), *_mute(job.plan, record)),
+            sessions_alone=settings.dimension is Dimension.SESSIONS and job.plan.use is Use.TARGET_WLC,
             uninvited=_uninvited(job.plan, result.counters) if settings.dimension is Dimension.SESSIONS else "",
             waits=_waits(job.plan, record),
         )
@@ -322,6 +332,12 @@ def _unlike_pass(verdict: ResultVerdict, generator: GeneratorVerdict, counters: 
     if verdict.exit_code != ExitCode.INCONCLUSIVE or not told:
         return ()
     return tuple(reason for reason in verdict.reasons if reason not in generator.reasons)
+
+
+def _mute(plan: Plan, record: RunRecord) -> Iterator[str]:
+    """Sessions that were told nothing where others were: a run names them, and that its target was the limit."""
+    told = mute_sessions(Asked(unsubscribing=unsubscribes(plan)), record.absences)
+    return (shortfall.what for shortfall in told if shortfall.theirs)
 
 
 def _uninvited(plan: Plan, counters: Mapping[str, int]) -> str:

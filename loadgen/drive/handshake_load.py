@@ -11,7 +11,7 @@ from typing import Protocol
 from OpenSSL import SSL
 
 from loadgen.drive.equipment import Equipment
-from loadgen.measure.waits import FIRST, FIRST_FAILED
+from loadgen.measure.waits import FIRST
 from loadgen.scenario.schedule import RateStage, Share
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
@@ -227,8 +227,9 @@ class HandshakeLoad:
         self._recorder.count("handshakes.completed" if orderly else "handshakes.failed")
         if self._paced:
             return
-        due_ns, now = handshake.due_ns + self._to_unix_ns, self._clock()
-        self._recorder.went_on("handshake", handshake.stage, due_ns, now + self._to_unix_ns)
-        if handshake.index < self.at_once:
-            what = FIRST if orderly else FIRST_FAILED
-            self._recorder.wait(what + "handshake", handshake.stage, due_ns, now - handshake.due_ns)
+        begin_ns, end_ns = handshake.due_ns + self._to_unix_ns, self._clock() + self._to_unix_ns
+        is_first = handshake.index < self.at_once
+        if orderly:
+            self._recorder.share((FIRST if is_first else "") + "handshake", begin_ns, end_ns)
+        if is_first:
+            self._recorder.took_first("handshake", begin_ns, end_ns)

@@ -14,7 +14,8 @@ from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.histogram import Bins, Filled
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
-from loadgen.measure.waits import OUTLASTED, WENT_ON, Waited, Waits
+from loadgen.measure.waits import FIRST_TOOK, SHARE, Waited, Waits
+from loadgen.units import NS_PER_S
 
 _GATHERED_ROWS = 4096
 
@@ -108,15 +109,19 @@ class Recorder:
         if stage not in OUTSIDE:
             self._waits_of(stage, what).add_one(due_ns, wait_ns)
 
-    def went_on(self, what: str, stage: str, due_ns: int, done_ns: int) -> None:
-        """What was begun in a stage has ended: note for how long it went on after that. Of loads in which the next of
-        it is not begun before that.
-        """
-        if stage in OUTSIDE:
-            return
-        for name, stages in ((WENT_ON, 1), (OUTLASTED, 2)):
-            if (over_ns := done_ns - self.stages.end_ns(stage, stages)) > 0:
-                self._waits_of(stage, name + what).add_one(due_ns, over_ns)
+    def share(self, what: str, begin_ns: int, end_ns: int) -> None:
+        """One was done, and this is when it went on: each stage has its share of it."""
+        for stage, share in self.stages.shares(begin_ns, end_ns):
+            if stage not in OUTSIDE:
+                start_ns = self.stages.start_ns(stage)
+                self._waits_of(stage, SHARE + what).add_one(start_ns, round(share * NS_PER_S))
+
+    def took_first(self, what: str, begin_ns: int, end_ns: int) -> None:
+        """The first one at its place has ended, however: each stage has the time that it took of it."""
+        for stage, share in self.stages.shares(begin_ns, end_ns):
+            if stage not in OUTSIDE:
+                took_ns = round(share * (end_ns - begin_ns))
+                self._waits_of(stage, FIRST_TOOK + what).add_one(self.stages.start_ns(stage), took_ns)
 
     def _waits_of(self, stage: str, what: str) -> Waits:
         key = (stage, what)

@@ -68,10 +68,21 @@ class StageClock:
         """When a stage began."""
         return self._starts_ns[self._names.index(stage)]
 
-    def end_ns(self, stage: str, stages: int = 1) -> int:
-        """When the next one began, or will. Args: stages: so many, from this one on, are over then."""
-        following = self._names.index(stage) + stages
+    def end_ns(self, stage: str) -> int:
+        """When the next one began, or will."""
+        following = self._names.index(stage) + 1
         return self._starts_ns[following] if following < len(self._names) else NEVER_NS
+
+    def shares(self, begin_ns: int, end_ns: int) -> Iterable[tuple[str, float]]:
+        """Each stage that something went on in, and how much of its time that was, from 0 to 1."""
+        first = bisect_right(self._starts_ns, begin_ns) - 1
+        for name, start_ns, stop_ns in zip(
+            self._names[first:], self._starts_ns[first:], [*self._starts_ns[first + 1 :], NEVER_NS], strict=True
+        ):
+            if start_ns >= end_ns and start_ns > begin_ns:
+                break
+            inside_ns = min(end_ns, stop_ns) - max(begin_ns, start_ns)
+            yield name, inside_ns / (end_ns - begin_ns) if end_ns > begin_ns else 1.0
 
     def at(self, time_ns: int) -> str:
         """The stage of one time."""

@@ -16,16 +16,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-# Before the name of what waits: for how long it went on after the end of its stage.
-WENT_ON = "beyond "
-# And after the end of the stage behind it: nothing of that had this place, then.
-OUTLASTED = "beyond the next "
+# Before the name of what waits, in ns for a whole one: as much of each as was done in a stage.
+SHARE = "share "
 # Of somebody else's notifications, what came when the load was over, and was due in it: it is late, and no part of the
 # pace at which they came.
 TAIL = "tail"
-# The first one of each place, for which a target with a queue takes less time than for all that follow; completed and
-# failed.
-FIRST, FIRST_FAILED = "first ", "first failed "
+# The same of the first one of each place, for which a target with a queue takes less time than for all that follow; and
+# how much of the stage it took.
+FIRST, FIRST_TOOK = "first ", "first took "
 # Slots of due times, from the start of a stage. They are 17 ms long at first, and twice as long when they run out: how
 # long a stage will be is not known everywhere.
 SLOTS = 64
@@ -253,19 +251,6 @@ def _over_ns(stretches: list[_Stretch]) -> float:
     """When all of it was done: whatever pace was kept, it did not take longer than that."""
     *_, before, last = sorted(each.done_ns for each in stretches)
     return last + (last - before) / 2
-
-
-def went_on_ns(over: Iterable[Waited], all_waited: Iterable[Waited], length_ns: int, places: int) -> float:
-    """For how long, of `places` that are always taken, each was taken on average after the end of a stage by what
-    had been begun in it. What a tail adds to that is left out: not more than what is due waits usually.
-    """
-    return min(sum(sum(each.sums) for each in over) / places, typical_ns(all_waited, length_ns))
-
-
-def typical_ns(all_waited: Iterable[Waited], length_ns: int) -> float:
-    """How long what is due waits, but for a tail."""
-    stretches = _stretches(list(all_waited), length_ns)
-    return statistics.median(each.wait_ns for each in stretches) if stretches else 0.0
 
 
 class _Stretch(NamedTuple):

@@ -214,7 +214,7 @@ def shortfalls(
     return (
         *_sessions(asked, counters, absences),
         *_silences(asked, absences),
-        *_mute(asked, absences),
+        *mute_sessions(asked, absences),
         *_services(asked, absences),
         *_length(asked, load_s),
         *counts,
@@ -253,7 +253,7 @@ def _sessions(asked: Asked, counters: Mapping[str, int], absences: Sequence[Abse
     yield Shortfall(f"sessions were missing for {_share(away)} of {whole}, {at_end}", away > TOLERANCE, who)
 
 
-def _mute(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:
+def mute_sessions(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:
     """They are subscribed to something, and say nothing; how much they should say is theirs to know."""
     up, mute = sum(absence.up for absence in absences), sum(absence.mute for absence in absences)
     # Our own MSEs may have unsubscribed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -22,7 +23,7 @@ from loadgen.measure.names import (
     WLC_COUNTERS,
 )
 from loadgen.measure.stages import NO_STAGE
-from loadgen.measure.waits import FIRST, FIRST_FAILED, OUTLASTED, TAIL, WENT_ON, Waited, growth_ns, went_on_ns
+from loadgen.measure.waits import FIRST, FIRST_TOOK, SHARE, TAIL, Waited, growth_ns
 from loadgen.results.health import WorkerHealth
 from loadgen.results.result import StageResult
 from loadgen.units import NS_PER_S
@@ -51,7 +52,6 @@ class StageSpan(NamedTuple):
         length_ns: less than planned only if we ended the load early; 0 if it never began.
         due: counters of what was due in it, where that is known.
         places: how many are always under way, where it is not paced.
-        before: the stage whose last ones had these places at its beginning.
         scheduled: how much the schedule has in it for all that there are to be; 0 where it has nothing.
         told_ns: of that length, how much whoever counts something told of, by what is counted: a worker that died told
             until its last report. What is not there was told of to the end.
@@ -70,7 +70,6 @@ class StageSpan(NamedTuple):
     told_ns: Mapping[str, int] = MappingProxyType({})
     scheduled: int = 0
     places: int = 1
-    before: StageSpan | None = None
 
 
 def make_counters(
@@ -206,11 +205,15 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
     """What was due in stages and done, in time or later, per second of them, and of what their backlogs grew by."""
     rates = {}
     for rate, metric, what in _STAGE_RATES:
-        count = 0
-        length_ns = 0.0
+        count = 0.0
+        busy: list[tuple[float, float]] = []  # from when to when, each
         for span in spans:
             told_ns = span.told_ns.get(what, span.length_ns)
             if told_ns < _LEAST_STAGE_NS:
+                continue
+            if not span.paced:
+                count += _as_fast_as_it_goes(merger, what, span, told_ns)
+                busy.append((span.start_ns, span.start_ns + told_ns))
                 continue
             # A stage in which nothing was done took its time all the same.
             summary = merger.metrics({span.name}).get(metric)
@@ -218,40 +221,39 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
             if metric == "notify.latency":  # where the layout does not tell how old they are, they came all the same
                 told = max(told, notifications_of(merger, span.name)) - _count(merger, TAIL, span)
             count += told
-            length_ns += told_ns
-            if span.paced:
-                length_ns += growth_ns(merger.waits(what, span.name), told_ns)
-                continue
-            # From when each place was free for it until what was begun there last has ended.
-            length_ns += _went_on_ns(merger, what, span, told_ns)
-            if span.before is not None:
-                taken_ns = _went_on_ns(merger, what, span.before, span.before.length_ns)
-                length_ns -= max(0.0, taken_ns - _per_place_ns(merger, OUTLASTED + what, span.before))
-                continue
-            # Or, as nothing was begun before, from when its first one has ended: a target with a queue had none then.
-            first, first_ns = _first_round(merger, what, span)
-            if told - first >= min(span.places, _LEAST_AFTER_FIRST):
-                count -= first
-                length_ns -= first_ns
+            busy.append((span.start_ns, span.start_ns + told_ns + growth_ns(merger.waits(what, span.name), told_ns)))
+        length_ns = _length_ns(busy)
         if count and length_ns > 0:
             rates[rate] = count * NS_PER_S / length_ns
     return rates
 
 
-def _first_round(merger: Merger, what: str, span: StageSpan) -> tuple[int, float]:
-    """Of the first ones of all places: how many were completed, and how long they took, as a mean over places."""
-    took_ns = sum(_per_place_ns(merger, first + what, span) for first in (FIRST, FIRST_FAILED))
-    return _count(merger, FIRST + what, span), took_ns
+def _length_ns(busy: Sequence[tuple[float, float]]) -> float:
+    """Of all these times together: what one stage left is done while the next one goes on."""
+    length_ns, until_ns = 0.0, -math.inf
+    for start_ns, end_ns in sorted(busy):
+        length_ns += max(0.0, end_ns - max(start_ns, until_ns))
+        until_ns = max(until_ns, end_ns)
+    return length_ns
+
+
+def _as_fast_as_it_goes(merger: Merger, what: str, span: StageSpan, told_ns: int) -> float:
+    """How many were done in a stage in which places are always taken: of each, the share of its time that was in it.
+
+    The first ones of all places come to a target that has no queue yet: where enough follow, it is no more than these
+    would be in all that time.
+    """
+    following, first = (_sum_ns(merger, SHARE + which + what, span) / NS_PER_S for which in ("", FIRST))
+    done, all_ns = following + first, span.places * told_ns
+    left_ns = all_ns - _sum_ns(merger, FIRST_TOOK + what, span)
+    if 0 < left_ns < all_ns and following >= min(span.places, _LEAST_AFTER_FIRST):
+        return min(done, following * all_ns / left_ns)
+    return done
+
+
+def _sum_ns(merger: Merger, what: str, span: StageSpan) -> int:
+    return sum(sum(waited.sums) for waited in merger.waits(what, span.name))
 
 
 def _count(merger: Merger, what: str, span: StageSpan) -> int:
     return sum(sum(waited.counts) for waited in merger.waits(what, span.name))
-
-
-def _per_place_ns(merger: Merger, what: str, span: StageSpan) -> float:
-    return sum(sum(waited.sums) for waited in merger.waits(what, span.name)) / span.places
-
-
-def _went_on_ns(merger: Merger, what: str, span: StageSpan, length_ns: int) -> float:
-    over, waits = merger.waits(WENT_ON + what, span.name), merger.waits(what, span.name)
-    return went_on_ns(over, waits, length_ns, span.places)

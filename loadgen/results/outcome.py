@@ -184,6 +184,11 @@ def load_waits(plan: Plan, merger: Merger, load: Load, rate: str) -> tuple[Waite
     return tuple(waited for span in spans for waited in waits_of(merger, rate, span))
 
 
+def unsubscribes(plan: Plan) -> bool:
+    """Whether our own MSEs do."""
+    return plan.use.plays_mse and any(request.name == "unsubscribe" for request in plan.requests)
+
+
 def load_due(plan: Plan, load: Load) -> int:
     """What was due in the stages of a load that count."""
     return sum(span.scheduled for span in stage_spans(plan, load, load.judged_end_ns) if span.counted)
@@ -250,7 +255,6 @@ def stage_spans(
                 paced=plan.load.paced or plan.load.kind is LoadKind.NOTIFY,
                 scheduled=scheduled,
                 places=plan.load.concurrency,
-                before=spans[-1] if spans else None,
                 told_ns=told_ns,
             )
         )
@@ -312,7 +316,7 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
         allowed_s=max((absence.before_s for absence in record.absences), default=0.0),
         judged=judged,
         late=min(0.5, dialing_s / load_s) if load_s else 0.0,
-        unsubscribing=plan.use.plays_mse and any(request.name == "unsubscribe" for request in plan.requests),
+        unsubscribing=unsubscribes(plan),
         # What our own WLCs have nothing to say about, docs/scenario.md says.
         refusable=1.0
         if plan.use.plays_wlc or plan.replay is not None

@@ -243,6 +243,20 @@ def test_what_came_to_nothing_breaks_a_load(counters: Mapping[str, int], broke: 
     assert of_sessions(counters).broke == ((broke,) if broke else ())
 
 
+@pytest.mark.parametrize("strangers", [True, False])
+def test_a_wlc_that_falls_silent_from_some_load_on_has_its_limit_there(strangers: bool) -> None:
+    campaign = Campaign(settings(Dimension.SESSIONS, start=2, step=1))
+    probes = []
+    for received in (140, 0, 280):
+        trial = campaign.next()
+        assert trial is not None
+        counters = {"sessions.established": 4, "sessions.attempted": 4, "notify.received": received}
+        seen = Observation(4, 4, Figures({}, counters, {}, {}), VALID, 0, 3, due=4, sessions_alone=strangers)
+        probes.append(campaign.tell(trial, seen))
+    assert [probe.passed for probe in probes] == [True, not strangers, True]
+    assert probes[1].broke == (("no notification came, and under another load some did",) if strangers else ())
+
+
 def test_an_slo_decides_how_much_may_come_to_nothing() -> None:
     probe = of_sessions({"echo.due": 12, "echo.unanswered": 8}, slo="echo.unanswered / echo.due < 80%")
     assert (probe.passed, probe.broke) == (True, ())

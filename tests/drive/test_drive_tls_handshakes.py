@@ -139,10 +139,10 @@ def test_as_fast_as_it_goes_rests_when_dialing_fails_at_once(tmp_path: Path, mon
 
 @pytest.mark.parametrize("orderly", [True, False])
 @pytest.mark.parametrize(
-    ("pace", "done_s", "beyond"), [("", 1.5, [500_000_000]), ("", 0.9, []), ("rate = 100\n", 1.5, [])]
+    ("pace", "done_s", "share", "took_s"), [("", 1.5, 0.2 / 0.7, 0.2), ("", 0.9, 1, 0.1), ("rate = 100\n", 1.5, 0, 0)]
 )
-def test_as_fast_as_it_goes_what_ends_after_its_stage_had_its_place_until_then(
-    tmp_path: Path, *, orderly: bool, pace: str, done_s: float, beyond: list[int]
+def test_as_fast_as_it_goes_a_stage_has_its_share_of_what_went_on_in_it(
+    tmp_path: Path, *, orderly: bool, pace: str, done_s: float, share: float, took_s: float
 ) -> None:
     path = tmp_path / "h.toml"
     path.write_text(SCENARIO + pace, "utf-8")
@@ -153,7 +153,10 @@ def test_as_fast_as_it_goes_what_ends_after_its_stage_had_its_place_until_then(
         link.stage, link.due_ns = "hold", 800_000_000
         shard.on_gone(link, Phase.SETTING_UP, orderly=orderly)
     waits = shard.recorder.take(0).waits
-    assert [sum(waited.sums) for name, waited in waits.items() if name == "hold/beyond handshake"] == beyond
+    found = {name: sum(waited.sums) / NS_PER_S for name, waited in waits.items()}
+    assert found.get("hold/share first handshake", 0) == pytest.approx(share if orderly else 0)
+    assert found.get("hold/first took handshake", 0) == pytest.approx(took_s)
+    assert found.keys() <= {"hold/share first handshake", "hold/first took handshake"}
     shard.shut()
 
 
