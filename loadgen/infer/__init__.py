@@ -3,7 +3,7 @@
 - `frames`: what all steps work on: frames, cut out of streams.
 - `framing`, `cutting`: where a length lies and what it counts; frames cut out by it, also behind holes.
 - `heads`, `columns`, `header`: frames' beginnings as a table, and the fields of the header. `numbering`, `clocks`,
-  `checksums`: of it, what numbers frames, device times, and sums.
+  `checksums`, `orders`: of it, what numbers frames, device times, sums, and the byte order as bodies tell it.
 - `kinds`: which message is which.
 - `inference`: the whole way, from streams to a layout.
 - `bodies`: what is in the body of a message: fields, records, elements, from all bodies of its kind.
@@ -13,7 +13,7 @@
 - `shapes`, `shaping`, `alike`, `pricing`: where a body's parts begin and end; which shapes fit all bodies; records of
   which there are always as many; what each costs.
 - `layout_document`: a layout as data, the shape "layout-1"; `layout_reading` and `layout_writing`: frames by it.
-- `from_profile`, `to_profile` (with `to_profile_bodies`): a layout from a wire profile, and one from a layout;
+- `from_profile`, `to_profile` (with `to_profile_bodies`, `elements_in_place`): a layout from a wire profile, and one from a layout;
   `naming`: which fields of NMSP a role can be; `profile_text`: its file, with guesses as comments.
 - `completing`: what a profile needs beside a layout, read from frames; `hinting`: what the operator knows.
 """

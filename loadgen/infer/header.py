@@ -243,7 +243,7 @@ def _flags(header: HeadColumns, first: int, last: int) -> None:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _HeaderReading:
     """The header as it is in one byte order."""
 
     header: HeadColumns
@@ -254,7 +254,7 @@ class _Reading:
     doubt: str | None
 
 
-def _read(trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: Order) -> _Reading:
+def _read(trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: Order) -> _HeaderReading:
     heads, framing = trial.heads, trial.framing
     header = HeadColumns(heads, framing, checksums, heads.shortest - trailer, order, packed=trial.packed)
     transaction = _numbers(header)
@@ -268,10 +268,10 @@ def _read(trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: O
         header.framing = _length(header)
         codes, numbers = _messages(header, transaction)
     _enumerations(header, codes)
-    return _Reading(header, transaction, codes, numbers, *_end(header, codes, trailer))
+    return _HeaderReading(header, transaction, codes, numbers, *_end(header, codes, trailer))
 
 
-def _ended(reading: _Reading, trailer: int) -> dict[Order, float]:
+def _ended(reading: _HeaderReading, trailer: int) -> dict[Order, float]:
     """What bodies cost in each byte order. The header is made longer by a byte of zeros, where they cost less then."""
     heads, end = reading.header.heads, reading.end
     bits = bits_of_bodies(heads, reading.codes, end, trailer)
