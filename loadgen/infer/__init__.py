@@ -13,7 +13,7 @@
 - `shapes`, `shaping`, `alike`, `pricing`: where a body's parts begin and end; which shapes fit all bodies; records of
   which there are always as many; what each costs.
 - `layout_document`: a layout as data, the shape "layout-1"; `layout_reading` and `layout_writing`: frames by it.
-- `from_profile`, `to_profile` (with `to_profile_bodies`, `elements_in_place`): a layout from a wire profile, and one from a layout;
-  `naming`: which fields of NMSP a role can be; `profile_text`: its file, with guesses as comments.
+- `from_profile`, `to_profile` (with `to_profile_bodies`, `elements_in_place`): a layout from a wire profile, and one
+  from a layout; `naming`: which fields of NMSP a role can be; `profile_text`: its file, with guesses as comments.
 - `completing`: what a profile needs beside a layout, read from frames; `hinting`: what the operator knows.
 """

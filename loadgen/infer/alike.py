@@ -9,48 +9,64 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadgen.infer.shapes import BodyShape, Records
 
-__all__ = ["is_alike", "unproven"]
+__all__ = ["is_alike", "is_unlike"]
 
 # Two fields of the same form beside a 2 are nothing special.
 _LEAST_RECORDS = 3
 _LEAST_STRIDE = 7  # more than an address
 _LEAST_BODIES = 8  # different ones
 _VARYING = 2  # of the bytes of a record
-_AS_MANY = 0.5  # of the values that a byte has in one record, it has in any other
-
-
-def unproven(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
-    """Whether its records are as many as a number says that is always the same, in bodies of one length: it may be any
-    other constant, then. False as well where too few bodies differ to tell more."""
-    if len({len(body) for body in bodies}) != 1 or len(set(bodies)) < _LEAST_BODIES:
-        return False
-    return any(
-        isinstance(part, Records) and part.count is not None and len({part.count.read(body, 0) for body in bodies}) == 1
-        for part in shape.parts
-    )
+# Of the values that a byte has in one record, it has so many in any other: to be alike; or not to be unlike, where that
+# are many. A list that hardly changes has constants of its own in each place.
+_ALIKE, _UNLIKE, _MANY = 0.5, 0.1, 10
 
 
 def is_alike(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
-    """Whether such bodies are nothing but these records behind a fixed part, and each byte of a record is the same
-    constant in all of them, or differs in all of them: in ranges that overlap, and in about as many values."""
-    if len(shape.parts) != 1 or not unproven(shape, bodies):
+    """Whether bodies of one length are nothing but records behind a fixed part, as many as a number says that is always
+    the same, and each byte of a record is the same constant in all of them, or differs in all of them: in ranges that
+    overlap, and in about as many values."""
+    rows = _rows(shape, bodies)
+    if rows is None or rows.shape[1] < _LEAST_RECORDS or rows.shape[2] < _LEAST_STRIDE:
         return False
-    (part,) = shape.parts
-    if not isinstance(part, Records) or part.count is None or part.stride is None or part.stride < _LEAST_STRIDE:
-        return False
-    count = part.count.read(bodies[0], 0)
-    if count < _LEAST_RECORDS or shape.fixed + count * part.stride != len(bodies[0]):
-        return False
-    cells = np.frombuffer(b"".join(body[shape.fixed :] for body in bodies), np.uint8)
-    rows = cells.reshape(len(bodies), count, part.stride)
     low, high = rows.min(axis=0), rows.max(axis=0)  # of each byte of each record
     varies = low != high
     if not (varies.all(axis=0) | ~varies.any(axis=0)).all() or varies[0].sum() < _VARYING:
         return False
-    if (low.max(axis=0) > high.min(axis=0)).any():
+    values = _values(rows)
+    return bool(
+        (low.max(axis=0) <= high.min(axis=0)).all() and (values.min(axis=0) >= _ALIKE * values.max(axis=0)).all()
+    )
+
+
+def is_unlike(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
+    """Whether such records are none: the number may be any other constant, and what follows differs too much."""
+    rows = _rows(shape, bodies)
+    if rows is None:
         return False
-    values = np.array([[len(np.unique(rows[:, i, j])) for j in range(part.stride)] for i in range(count)])
-    return bool((values.min(axis=0) >= _AS_MANY * values.max(axis=0)).all())
+    values = _values(rows)
+    least, most = values.min(axis=0), values.max(axis=0)
+    return bool(((most >= _MANY) & (least < _UNLIKE * most)).any())
+
+
+def _rows(shape: BodyShape, bodies: Sequence[bytes]) -> NDArray[np.uint8] | None:
+    """The bytes of the records by body, record, place; None: they are no such, or too few bodies differ to tell."""
+    if len({len(body) for body in bodies}) != 1 or len(set(bodies)) < _LEAST_BODIES or len(shape.parts) != 1:
+        return None
+    (part,) = shape.parts
+    if not isinstance(part, Records) or part.count is None or part.stride is None:
+        return None
+    counts = {part.count.read(body, 0) for body in bodies}
+    count = min(counts)
+    if len(counts) != 1 or not count or shape.fixed + count * part.stride != len(bodies[0]):
+        return None
+    cells = np.frombuffer(b"".join(body[shape.fixed :] for body in bodies), np.uint8)
+    return cells.reshape(len(bodies), count, part.stride)
+
+
+def _values(rows: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many different ones each byte of each record has."""
+    return np.array([[len(np.unique(column)) for column in record.T] for record in rows.transpose(1, 0, 2)], np.int64)

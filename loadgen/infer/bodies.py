@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from loadgen.infer.addresses import find_macs, makers_of
-from loadgen.infer.alike import is_alike, unproven
+from loadgen.infer.alike import is_alike, is_unlike
 from loadgen.infer.pricing import PRICED, ROWS, given_pieces, is_text, price, slices, thinned
 from loadgen.infer.roles import judge
 from loadgen.infer.samples import Context, Sample, Table, table_of
@@ -140,7 +140,7 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, lis
     if len({len(sample.data) for sample in samples}) > 3 and (told or ended):
         everything = told + ended
     datas = [sample.data for sample in some]
-    everything = [shape for shape in everything if not unproven(shape, datas) or is_alike(shape, datas)]
+    everything = [shape for shape in everything if not is_unlike(shape, datas)]
     if alike := [shape for shape in everything if is_alike(shape, datas)]:
         everything = alike
     if len(everything) == 1:
