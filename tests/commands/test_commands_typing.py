@@ -57,7 +57,7 @@ BAD = {
     'run("x.toml", on_progress=5)': "arg-type",
     'run("x.toml").verdict.outcom': "attr-defined",
     'x: int = run("x.toml").load_s': "assignment",
-    'capacity("x.toml", dimensions=["speed"])': "list-item",
+    'capacity("x.toml", dimensions=["tempo"])': "list-item",
     'capacity("x.toml", maximum=5)': "arg-type",
     'capacity("x.toml").limit': "attr-defined",
     "compare([3], [4])": "list-item",
