@@ -23,7 +23,7 @@ from loadgen.measure.names import (
     WLC_COUNTERS,
 )
 from loadgen.measure.stages import NO_STAGE
-from loadgen.measure.waits import FIRST, FIRST_TOOK, SHARE, TAIL, Waited, growth_ns
+from loadgen.measure.waits import FIRST, FIRST_TOOK, SHARE, TAIL, Waited, growth_ns, growth_of
 from loadgen.results.health import WorkerHealth
 from loadgen.results.result import StageResult
 from loadgen.units import NS_PER_S
@@ -206,14 +206,14 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
     rates = {}
     for rate, metric, what in _STAGE_RATES:
         count = 0.0
-        busy: list[tuple[float, float]] = []  # from when to when, each
+        row: list[tuple[float, float, float]] = []
         for span in spans:
             told_ns = span.told_ns.get(what, span.length_ns)
             if told_ns < _LEAST_STAGE_NS:
                 continue
             if not span.paced:
                 count += _as_fast_as_it_goes(merger, what, span, told_ns)
-                busy.append((span.start_ns, span.start_ns + told_ns))
+                row.append((span.start_ns, span.start_ns + told_ns, 0.0))
                 continue
             # A stage in which nothing was done took its time all the same.
             summary = merger.metrics({span.name}).get(metric)
@@ -221,20 +221,29 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
             if metric == "notify.latency":  # where the layout does not tell how old they are, they came all the same
                 told = max(told, notifications_of(merger, span.name)) - _count(merger, TAIL, span)
             count += told
-            busy.append((span.start_ns, span.start_ns + told_ns + growth_ns(merger.waits(what, span.name), told_ns)))
-        length_ns = _length_ns(busy)
+            growth = growth_of(merger.waits(what, span.name), told_ns)
+            grown_ns = growth.ns if growth.steady or growth.ns < 0 else 0.0
+            row.append((span.start_ns, span.start_ns + told_ns, grown_ns))
+        length_ns = _length_ns(row)
         if count and length_ns > 0:
             rates[rate] = count * NS_PER_S / length_ns
     return rates
 
 
-def _length_ns(busy: Sequence[tuple[float, float]]) -> float:
-    """Of all these times together: what one stage left is done while the next one goes on."""
-    length_ns, until_ns = 0.0, -math.inf
-    for start_ns, end_ns in sorted(busy):
-        length_ns += max(0.0, end_ns - max(start_ns, until_ns))
-        until_ns = max(until_ns, end_ns)
-    return length_ns
+def _length_ns(row: Sequence[tuple[float, float, float]]) -> float:
+    """Of stages together, and of what is left at their ends. A stage right behind another one has its backlog: it makes
+    that longer, or catches up with it.
+
+    Args: row: of each, from when to when, and by how much longer what is due waits at its end.
+    """
+    length_ns = backlog_ns = 0.0
+    until_ns = -math.inf
+    for start_ns, end_ns, growth in sorted(row):
+        if start_ns > until_ns:
+            length_ns, backlog_ns = length_ns + backlog_ns, 0.0
+        length_ns += end_ns - start_ns
+        backlog_ns, until_ns = max(0.0, backlog_ns + growth), end_ns
+    return length_ns + backlog_ns
 
 
 def _as_fast_as_it_goes(merger: Merger, what: str, span: StageSpan, told_ns: int) -> float:

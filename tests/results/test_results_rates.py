@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import msgspec
 import numpy as np
@@ -320,22 +321,36 @@ def test_a_target_that_stands_still_at_the_end_and_goes_on_has_done_all_the_same
     assert rate(100, 8, takes) == pytest.approx(100, rel=0.01)
 
 
-def test_what_one_hold_leaves_and_the_next_one_catches_up_with_takes_no_time_twice() -> None:
-    """30/s done of 20, 60 and 5/s due, 3, 3 and 6 s long: all of it when these are over."""
+@pytest.mark.parametrize(
+    ("served_per_s", "holds", "all_s"),
+    [
+        (30, [(3, 20), (3, 60), (6, 5)], 12),  # caught up with in the last one
+        (40, [(1, 50)] * 6, 7.5),
+        (40, [(3, 60), (3, 45)], 7.875),
+        (40, [(1, 60)] * 10, 15),
+        (40, [(2, 50), (2, 40), (2, 50)], 7),  # the one in the middle has the backlog, and no longer one
+    ],
+)
+def test_what_one_hold_leaves_is_the_backlog_of_the_next(
+    served_per_s: int, holds: list[tuple[int, int]], all_s: float
+) -> None:
     recorder, free = Recorder(), START_NS
-    holds = [("one", 0, 3, 20), ("two", 3, 3, 60), ("three", 6, 6, 5)]
-    recorder.stages.add([*(hold[0] for hold in holds), AFTER], [START_NS + at * S for at in (0, 3, 6, 12)])
-    for name, at, length, per_s in holds:
+    ends = list(accumulate((length * S for length, _ in holds), initial=START_NS))
+    names = [f"hold-{index}" for index in range(len(holds))]
+    recorder.stages.add([*names, AFTER], ends)
+    for name, at, (length, per_s) in zip(names, ends, holds, strict=False):
         for index in range(length * per_s):
-            due = START_NS + at * S + index * S // per_s
-            free = max(free, due) + S // 30
+            due = at + index * S // per_s
+            free = max(free, due) + S // served_per_s
             recorder.record("handshake.service", 7, name)
             recorder.wait("handshake", name, due, free - due)
     merger = Merger()
     merger.add("mse-0", recorder.take(0))
-    spans = [span(length)._replace(name=name, start_ns=START_NS + at * S) for name, at, length, _ in holds]
-    assert make_rates(merger, {}, spans)[RATE] == pytest.approx(270 / 12, rel=0.01)
-    assert make_rates(merger, {}, spans[:2])[RATE] == pytest.approx(240 / 9, rel=0.02)  # nothing counts behind them
+    spans = [
+        span(length)._replace(name=name, start_ns=at) for name, at, (length, _) in zip(names, ends, holds, strict=False)
+    ]
+    done = sum(length * per_s for length, per_s in holds)
+    assert make_rates(merger, {}, spans)[RATE] == pytest.approx(done / all_s, rel=0.02)
 
 
 def test_the_backlog_of_a_stage_is_told_in_ns() -> None:
