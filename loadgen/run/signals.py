@@ -16,6 +16,9 @@ from typing import Any
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_IMPORTING = "<frozen importlib._bootstrap>"
+_LATER_S = 0.01
+
 _noted = False
 
 
@@ -25,8 +28,20 @@ def ending() -> list[signal.Signals]:
 
 
 def interrupt() -> None:
-    """From now on they raise KeyboardInterrupt."""
-    _handle(signal.default_int_handler)
+    """From now on they raise KeyboardInterrupt; while something is imported, once that is done: raised within a module
+    of compiled code that begins, it is lost, or ends the process without a word.
+    """
+    _handle(_interrupt)
+    signal.signal(signal.SIGALRM, _interrupt)
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTING:
+            signal.setitimer(signal.ITIMER_REAL, _LATER_S)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def ignore() -> None:
