@@ -277,7 +277,7 @@ class Supervisor:
 
     async def muster(self, users: int, over_ns: int) -> None:
         """Have the plan's first `users` users there; sessions of new ones are dialed evenly over this time."""
-        await self.fleet.tell_all(Muster(users, self._clock(), over_ns))
+        await self.fleet.tell_all(Muster(users, self._clock() + LEAD_NS, over_ns))  # WLCs close what is one too many
 
     def to_unix_ns(self, monotonic_ns: int) -> int:
         return monotonic_ns + self._to_unix_ns
