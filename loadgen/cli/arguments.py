@@ -45,6 +45,14 @@ key_log_option = click.option(
     metavar="FILE",
     help="Append the secrets of all tunnels to FILE, for Wireshark.  [default: what SSLKEYLOGFILE names, or nothing]",
 )
+threshold_option = click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    metavar='"NAME OP VALUE"',
+    help="What the run must reach; repeatable.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, on stdout.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress and no summary.")
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.arguments import key_log_option, loading, quiet_option, results_option, source_options, wait_option
+from loadgen.cli.arguments import (
+    json_option,
+    key_log_option,
+    loading,
+    quiet_option,
+    results_option,
+    source_options,
+    wait_option,
+)
 from loadgen.commands.options import CapacityOptions, SourceOptions
 
 
@@ -33,7 +41,7 @@ from loadgen.commands.options import CapacityOptions, SourceOptions
 @click.option("--confirm", metavar="12s", help="How long the limit is held in the end.")
 @wait_option
 @results_option
-@click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, on stdout.")
+@json_option
 @quiet_option
 @key_log_option
 def capacity(

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.arguments import key_log_option, loading, quiet_option, results_option, wait_option
+from loadgen.cli.arguments import (
+    json_option,
+    key_log_option,
+    loading,
+    quiet_option,
+    results_option,
+    threshold_option,
+    wait_option,
+)
 from loadgen.commands.options import RunOptions
 from loadgen.commands.replaying import ReplayOptions, source_of
 
@@ -43,14 +51,8 @@ from loadgen.commands.replaying import ReplayOptions, source_of
 @click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="Processes per side.")
 @wait_option
 @results_option
-@click.option(
-    "--threshold",
-    "thresholds",
-    multiple=True,
-    metavar='"NAME OP VALUE"',
-    help="What the run must reach; repeatable.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, on stdout.")
+@threshold_option
+@json_option
 @quiet_option
 @key_log_option
 def replay(

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.arguments import key_log_option, loading, quiet_option, results_option, source_options, wait_option
+from loadgen.cli.arguments import (
+    json_option,
+    key_log_option,
+    loading,
+    quiet_option,
+    results_option,
+    source_options,
+    threshold_option,
+    wait_option,
+)
 from loadgen.commands.options import RunOptions, SourceOptions
 
 
@@ -15,14 +24,8 @@ from loadgen.commands.options import RunOptions, SourceOptions
 @click.option("--duration", metavar="30s", help="Length of the load's last stage, instead of the scenario's.")
 @wait_option
 @results_option
-@click.option(
-    "--threshold",
-    "thresholds",
-    multiple=True,
-    metavar='"NAME OP VALUE"',
-    help="What the run must reach; repeatable.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, on stdout.")
+@threshold_option
+@json_option
 @quiet_option
 @click.option(
     "--trace",
