@@ -25,7 +25,7 @@ class Framing:
             header that is always the same.
         common: those of them that are the same in all messages: what is not like that is garbage. varied: of each kind,
             the others, but for its id.
-        align: a frame's size is a multiple of so many bytes.
+        align: a frame's size is a multiple of so many bytes, and `over` more.
         unit, added: the frame has `length` times `unit` plus `added` bytes.
         id_fields: where a message's id is: in one field, or in two with the type in the upper bits.
         numbers: layouts and offsets of `frame_number` and `acknowledged`, where there are any; first: of the former.
@@ -43,6 +43,7 @@ class Framing:
         ends = {name: offset + self.header.widths[name] for name, offset in self.header.offsets.items()}
         self.added = {"frame": 0, "body": self.head + self.foot, "rest": ends["length"]}[header.length_counts]
         self.added -= header.length_adds
+        self.over = self.added % self.align if self.align == self.unit else 0
         self.id_fields = ("msg_id",) if "msg_id" in self.header.names else ("msg_type", "msg_subtype")
         self._subtype_bits = 8 * self.header.widths[self.id_fields[-1]] if len(self.id_fields) > 1 else 0
         self.ids = {kinds[name]: message.id for name, message in document.messages.items()}
@@ -112,7 +113,7 @@ class Framing:
 
     def frame_bytes(self, body_bytes: int) -> int:
         """The size of a frame with such a body."""
-        return up_to(self.head + body_bytes + self.foot, self.align)
+        return up_to(self.head + body_bytes + self.foot - self.over, self.align) + self.over
 
     def padding(self, body_bytes: int) -> int:
         """Zeros at the end of a body of so many bytes."""

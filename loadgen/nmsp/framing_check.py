@@ -37,7 +37,8 @@ class FramingFacts(NamedTuple):
     def largest(self, body_bytes: int) -> int:
         """The size of a frame with such a body."""
         size = self.around + body_bytes
-        return size + -size % self.align
+        over = self.added % self.align if self.align == self.unit else 0
+        return size + -(size - over) % self.align
 
     def counted(self, frame_bytes: int) -> int:
         """What its length says."""
@@ -82,7 +83,7 @@ def check_framing(problems: FieldCheck, document: ProfileDocument) -> FramingFac
     if not -_MOST_ADDED <= header.length_adds <= _MOST_ADDED:
         problems.add("header.length_adds", f"{-_MOST_ADDED} to {_MOST_ADDED}", str(header.length_adds))
     align = max(header.align, header.length_unit)
-    if added % header.length_unit:
+    if added % header.length_unit and header.align > header.length_unit:
         where = {"body": "header and trailer", "rest": "what is in front of the end of `length`"}
         what = where.get(header.length_counts, "length_adds")
         problems.add("header.length_unit", f"a divisor of {what}, {added} bytes", str(header.length_unit))

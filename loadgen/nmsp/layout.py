@@ -156,7 +156,8 @@ def _header(profile: WireProfile) -> LayoutPart:
         by = 1 << 8 * framing.header.widths["msg_subtype"]
         remarks.append(f"a message's number is msg_type * {by} + msg_subtype")
     if framing.align > 1:
-        remarks.append(f"zeros at the end of the body: the frame is a multiple of {framing.align} bytes")
+        more = f", and {framing.over} more" if framing.over else ""
+        remarks.append(f"zeros at the end of the body: the frame is a multiple of {framing.align} bytes{more}")
     if "frame_number" in framing.numbers:
         remarks.append(f"frame_number is {framing.first} in the first frame of a direction, then one more in each")
     if "acknowledged" in framing.numbers:

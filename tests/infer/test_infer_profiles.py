@@ -18,7 +18,7 @@ from loadgen.infer.layout_reading import LayoutReader
 from loadgen.infer.layout_writing import body_bytes
 from loadgen.infer.to_profile import profile_of
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import MeasurementNotify, Role, SubscribeRequest
+from loadgen.nmsp.messages import Kind, MeasurementNotify, Role, SubscribeRequest
 from loadgen.nmsp.profile import WireProfile, load_profile, profile_untrusted, reference_profile
 from loadgen.nmsp.records import Reading
 
@@ -202,6 +202,24 @@ def test_what_a_session_begins_with_is_said_as_bytes_with_its_answer() -> None:
     assert "messages.subscribe_response: nothing without subscribe_request, which is said as bytes; as bytes" in (
         made.unsaid
     )
+
+
+@pytest.mark.parametrize("add", [18, 7, -1])
+def test_a_length_in_words_of_what_is_behind_a_header_of_none(add: int) -> None:
+    table = as_json(plain_layout(layout_of(profile_named("heron").document)[0]))
+    table["header"]["frame_size"] = {"field": table["header"]["frame_size"]["field"], "unit": 4, "add": add}
+    made = profile_of(layout_from(table))
+    profile = profile_untrusted(as_json(made.table), "words")
+    frames = [Codec(profile).encode(SubscribeRequest(subservices=1)), profile.framing.around(Kind.ECHO_REQUEST, b"")]
+    reader = LayoutReader(layout_from(table))
+    for frame in frames:
+        assert (len(frame) - add) % 4 == 0
+        assert reader.cut(frame) == [(0, len(frame))]
+        assert profile.framing.size_of(memoryview(frame), 0) == len(frame)
+    least = profile.framing.head + profile.framing.foot
+    assert {profile.framing.frame_bytes(body) % 4 for body in range(9)} == {add % 4}
+    assert all(0 <= profile.framing.padding(body) < 4 for body in range(9))
+    assert least <= min(map(len, frames))
 
 
 def test_time_and_address_of_a_message_in_bytes_are_filled_in() -> None:

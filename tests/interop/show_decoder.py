@@ -21,7 +21,9 @@ _LENGTH = re.compile(
     r"length counts (?P<what>header, body and trailer|header and body|the body alone|what follows it, to the end of the"
     rf" frame)(, and (?P<more>\d+) more|, but for (?P<less>\d+))?{_UNITS}"
 )
-_FRAME_ALIGN = re.compile(r"zeros at the end of the body: the frame is a multiple of (?P<align>\d+) bytes")
+_FRAME_ALIGN = re.compile(
+    r"zeros at the end of the body: the frame is a multiple of (?P<align>\d+) bytes(, and (?P<over>\d+) more)?"
+)
 _NUMBER = re.compile(r"a message's number is (?P<upper>\w+) \* (?P<factor>\d+) \+ (?P<lower>\w+)")
 _CHECKSUM = re.compile(
     r"checksum (?P<kind>\S+), over (?P<over>header|body|trailer)(?P<more>(?: and (?:header|body|trailer))*)"
@@ -252,7 +254,9 @@ class Layout:
             raise ValueError("header: expected a remark on what its length counts, found none")
         self._length_counts, self._length_unit = length["what"], _number(length, "unit")
         self._length_adds = int(length["more"] or 0) - int(length["less"] or 0)
-        self._frame_align = _number(remarks.take(_FRAME_ALIGN), "align")
+        aligned = remarks.take(_FRAME_ALIGN)
+        self._frame_align = _number(aligned, "align")
+        self._frame_over = int((aligned or {}).get("over") or 0)
         self._number_of = remarks.take(_NUMBER)
 
     def _take_checksum(self, part: Part, found: dict[str, str | None]) -> None:
@@ -302,8 +306,9 @@ class Layout:
         size = self.size_of(frame)
         if size != len(frame):
             raise ValueError(f"length: expected a frame of {size} bytes, found {len(frame)}")
-        if len(frame) % self._frame_align:
-            raise ValueError(f"length: expected a multiple of {self._frame_align} bytes, found {len(frame)}")
+        if (len(frame) - self._frame_over) % self._frame_align:
+            whole = f"a multiple of {self._frame_align} bytes and {self._frame_over}"
+            raise ValueError(f"length: expected {whole}, found {len(frame)}")
         header = self._fields(self._header.rows, frame, began_ns)
         number = self._number(header)
         part = self._messages.get(number)

@@ -750,16 +750,16 @@ BAD_LAYOUTS: dict[str, tuple[Edit, list[str]]] = {
         ["header.length_adds: expected -255 to 255, found 256"],
     ),
     "a length in words of a frame that is none of them": (
-        lambda d: d["header"].update(length_unit=2, length_adds=3),
+        lambda d: d["header"].update(length_unit=2, align=4, length_adds=3),
         ["header.length_unit: expected a divisor of length_adds, -3 bytes, found 2"],
     ),
     "a length in units that header and trailer are not": (
-        lambda d: d["header"].update(length_unit=8, length_counts="body"),
-        ["header.length_unit: expected a divisor of header and trailer, 12 bytes, found 8"],
+        lambda d: d["header"].update(length_unit=4, align=8, length_counts="body", size=14),
+        ["header.length_unit: expected a divisor of header and trailer, 14 bytes, found 4"],
     ),
     "a length in units that what is in front of it is not": (
         lambda d: (
-            d["header"].update(length_unit=4, length_counts="rest", size=14),
+            d["header"].update(length_unit=4, align=8, length_counts="rest", size=14),
             field(d, "header", "length").update(offset=6),
             field(d, "header", "transaction").update(offset=10),
         ),

@@ -126,9 +126,12 @@ def frame_by_hand(
     header, table, order = document.header, document.messages[kind.label], document.byte_order
     trailer_size = 0 if document.trailer is None else document.trailer.size
     body = table_by_hand(document, table, message)
-    while (header.size + len(body) + trailer_size) % max(header.align, header.length_unit):
-        body += b"\0"
     length = next(field for field in header.fields if field.name == "length")
+    # What the length leaves out is in no unit of it.
+    out = {"frame": 0, "body": header.size + trailer_size, "rest": length.offset + BITS[length.type] // 8}
+    left_out = out[header.length_counts] - header.length_adds if header.align <= header.length_unit else 0
+    while (header.size + len(body) + trailer_size - left_out) % max(header.align, header.length_unit):
+        body += b"\0"
     counted = {
         "frame": header.size + len(body) + trailer_size,
         "body": len(body),

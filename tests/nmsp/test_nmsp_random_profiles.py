@@ -151,7 +151,7 @@ def _header(document: Document, draw: Draw) -> None:
     header["length_counts"] = draw(st.sampled_from(("frame", "body", "rest")))
     header["align"] = draw(st.sampled_from(WORDS))
     header["length_unit"] = draw(st.sampled_from((1, 1, 2, 4)))
-    header["length_adds"] = draw(st.sampled_from((0, 0, 4, -2)))
+    header["length_adds"] = draw(st.sampled_from((0, 0, 4, -2, 3)))
     fields = {f.get("name"): f for f in header.get("fields", ())}
     if draw(st.booleans()) and "msg_id" in fields and "offset" in fields["msg_id"]:
         at = fields["msg_id"]["offset"]
