@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import PATIENCE_S, SMALL, Identities, Running, Start, eventually, is_listening
+from e2e_loadgen import PATIENCE_S, SMALL, Identities, Running, Start, eventually, is_listening
 from ports import free_port
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PATIENCE_S, REPO, Identities, Run, Start, eventually, process_is_gone
+from e2e_loadgen import PATIENCE_S, REPO, Identities, Run, Start, eventually, process_is_gone
 from ports import free_port
 
 WLC = shlex.join([sys.executable, "-m", "benchmarks.counterparts.wlc", "--duration", "120s", "--rate", "200"])

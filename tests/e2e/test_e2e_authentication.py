@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import odd_certificates as odd
 import pytest
-from conftest import SMALL, Ended, Identities, Run, Start, eventually, new_identities, side_by_side
 from cryptography.hazmat.primitives.hashes import SHA1
+from e2e_loadgen import SMALL, Ended, Identities, Run, Start, eventually, new_identities, side_by_side
 from e2e_openssl import OpenSsl, serve_openssl, serve_wlc
 from e2e_peers import make_certificate
 

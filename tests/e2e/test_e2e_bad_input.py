@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, REPO, SMALL, Run, Running, Start, new_identities
+from e2e_loadgen import QUICK, REPO, SMALL, Run, Running, Start, new_identities
 
 MAC = "02:4d:53:00:00:01"
 HASH = "ab" * 32

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from conftest import REPO, Ended, Run, Start, side_by_side
+from e2e_loadgen import REPO, Ended, Run, Start, side_by_side
 from ports import free_port
 
 BARE = REPO / "tests" / "profiles" / "bare.toml"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S, REPO, Ended, Run, Running, Start, eventually, side_by_side
+from e2e_loadgen import PATIENCE_S, REPO, Ended, Run, Running, Start, eventually, side_by_side
 from ports import free_port
 
 from loadgen.capacity.result import Step

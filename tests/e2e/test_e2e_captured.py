@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE_S, Identities, Start
+from e2e_loadgen import PATIENCE_S, Identities, Start
 from ports import free_port
 from test_e2e_two_sides import LONG, write_scenario
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Ended, Identities, Start
 from dialogue_samples import ENDED, OPAQUE, SHORT, UNANSWERED, UNASKED, WLC_FIRST, toml_with
+from e2e_loadgen import SMALL, Ended, Identities, Start
 from ports import free_port
 from test_e2e_two_sides import LONG, interrupted, write_scenario
 

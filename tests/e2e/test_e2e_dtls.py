@@ -15,7 +15,7 @@ from pathlib import Path
 
 import e2e_wire as wire
 import pytest
-from conftest import PATIENCE_S, REPO, SMALL, Identities, Running, Start, eventually
+from e2e_loadgen import PATIENCE_S, REPO, SMALL, Identities, Running, Start, eventually
 from e2e_peers import make_certificate
 from ports import free_port
 

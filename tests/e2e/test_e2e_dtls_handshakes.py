@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE_S, Ended, Identities, Start, eventually, new_identities, side_by_side
+from e2e_loadgen import PATIENCE_S, Ended, Identities, Start, eventually, new_identities, side_by_side
 from ports import free_port
 from test_e2e_dtls import _end, _is_bound, _serve, make_certificate
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import LOADGEN, SMALL, Ended, Running, Start, eventually, process_is_gone
+from e2e_loadgen import LOADGEN, SMALL, Ended, Running, Start, eventually, process_is_gone
 
 from benchmarks.descendants import worker_pids
 from loadgen.measure.hlog import read_hlog_untrusted

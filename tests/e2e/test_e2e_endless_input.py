@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE_S, QUICK
+from e2e_loadgen import PATIENCE_S, QUICK
 
 # Far above what all commands' libraries take, and far below what an endless file or a million endpoints would.
 _MEMORY_BYTES = 2 << 30

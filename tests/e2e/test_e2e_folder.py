@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LOADGEN, SMALL, Running, Start, eventually
+from e2e_loadgen import LOADGEN, SMALL, Running, Start, eventually
 
 from loadgen.commands.options import RunOptions, SourceOptions
 from loadgen.commands.showing_run import run_scenario

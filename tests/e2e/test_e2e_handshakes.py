@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import (
+from e2e_loadgen import (
     PATIENCE_S,
     Ended,
     Identities,

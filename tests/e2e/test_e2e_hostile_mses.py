@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import e2e_wire as wire
 import pytest
-from conftest import SMALL, Ended, Identities, Running, Start, eventually, new_identities
+from e2e_loadgen import SMALL, Ended, Identities, Running, Start, eventually, new_identities
 from e2e_peers import PATIENCE_S, FakeMse, reset, until_closed
 from ports import free_port
 

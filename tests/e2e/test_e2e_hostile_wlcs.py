@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import e2e_wire as wire
 import pytest
-from conftest import SMALL, Ended, Run, Start
+from e2e_loadgen import SMALL, Ended, Run, Start
 from e2e_peers import PATIENCE_S, FakeWlc, WlcSession, make_certificate, numbered, reset, until_closed, well_behaved
 
 _GOOD = 50  # notifications of the WLC that behaves

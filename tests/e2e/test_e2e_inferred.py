@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import replay_samples as samples
-from conftest import Run
+from e2e_loadgen import Run
 
 from loadgen.commands import infer
 from loadgen.nmsp import messages as m

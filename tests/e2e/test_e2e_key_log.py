@@ -10,7 +10,7 @@ from pathlib import Path
 import e2e_wire as wire
 import prepared
 import pytest
-from conftest import PATIENCE_S, Identities, Start
+from e2e_loadgen import PATIENCE_S, Identities, Start
 from e2e_openssl import OpenSsl, serve_wlc
 from e2e_peers import make_certificate
 from ports import free_port

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Start
+from e2e_loadgen import Start
 
 FOLDER = Path(__file__).parents[2] / "docs" / "wire-profile"
 # What each layout has a request for; swift's responses have nothing but their order.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from e2e_loadgen import Run
 
 SCENARIO = """
 name = "many-links"

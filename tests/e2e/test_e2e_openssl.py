@@ -10,7 +10,7 @@ from pathlib import Path
 
 import e2e_wire as wire
 import pytest
-from conftest import SMALL, Identities, Start, eventually, new_identities
+from e2e_loadgen import SMALL, Identities, Start, eventually, new_identities
 from e2e_openssl import OpenSsl, serve_openssl, serve_wlc
 from e2e_peers import make_certificate
 

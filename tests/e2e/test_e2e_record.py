@@ -14,7 +14,7 @@ from pathlib import Path
 
 import prepared
 import pytest
-from conftest import LOADGEN, PATIENCE_S, SMALL, Identities, Run, Running, Start, eventually
+from e2e_loadgen import LOADGEN, PATIENCE_S, SMALL, Identities, Run, Running, Start, eventually
 from e2e_openssl import OpenSsl, serve_openssl, serve_wlc
 from e2e_peers import FakeMse, make_certificate, until_closed
 from ports import free_port

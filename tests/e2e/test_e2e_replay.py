@@ -12,7 +12,7 @@ from pathlib import Path
 import e2e_wire as wire
 import pytest
 import replay_samples as samples
-from conftest import SMALL, Identities, Run, Start, eventually
+from e2e_loadgen import SMALL, Identities, Run, Start, eventually
 from e2e_peers import FakeMse
 from ports import free_port
 

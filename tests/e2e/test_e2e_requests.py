@@ -11,7 +11,7 @@ from pathlib import Path
 
 import e2e_wire as wire
 import pytest
-from conftest import REPO, SMALL, Ended, Identities, Run, Start
+from e2e_loadgen import REPO, SMALL, Ended, Identities, Run, Start
 from e2e_peers import FakeMse, FakeWlc, WlcSession, make_certificate
 from ports import free_port
 

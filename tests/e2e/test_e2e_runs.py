@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import LOADGEN, QUICK, REPO, SMALL, THOUSAND, Ended, Run, Start, side_by_side
+from e2e_loadgen import LOADGEN, QUICK, REPO, SMALL, THOUSAND, Ended, Run, Start, side_by_side
 
 from loadgen.measure.histogram import PERCENTILES, samples_for
 from loadgen.measure.names import COUNTERS, DTLS_ONLY, METRICS, MSE_ALONE_COUNTERS, OPTIONAL_PREFIXES, RATES

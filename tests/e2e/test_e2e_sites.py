@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from conftest import REPO, Ended, Run, Start
+from e2e_loadgen import REPO, Ended, Run, Start
 
 CAMPUS = REPO / "scenarios" / "campus.toml"
 SWITCHES = REPO / "scenarios" / "switches.toml"

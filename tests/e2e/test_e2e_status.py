@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S, Ended, Running, Start, eventually
+from e2e_loadgen import PATIENCE_S, Ended, Running, Start, eventually
 
 WLC, MSE = "wlc", "mse"
 # What there is to send is sent in half a second; sessions stay for as long as a test needs them.

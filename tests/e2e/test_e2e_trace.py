@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import SMALL, Identities, Run, Start, eventually, new_identities
+from e2e_loadgen import SMALL, Identities, Run, Start, eventually, new_identities
 from e2e_openssl import OpenSsl, serve_wlc
 from ports import free_port
 

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Ended, Identities, Run, Running, Start, new_identities
+from e2e_loadgen import SMALL, Ended, Identities, Run, Running, Start, new_identities
 from ports import free_port
 
 from loadgen.measure.hlog import read_hlog_untrusted

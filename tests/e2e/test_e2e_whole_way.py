@@ -9,8 +9,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import Identities, Run, Running, Start, eventually
 from e2e_invented import invented
+from e2e_loadgen import Identities, Run, Running, Start, eventually
 from ports import free_port
 
 from loadgen.capture.reading import events_of
