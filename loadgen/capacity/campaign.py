@@ -352,6 +352,7 @@ class Campaign:
             strays=judged.strays,
             scattered=_scattered(growth) if went is Went.SCATTERED else "",
             sessions=seen.sessions,
+            strayed=went is Went.STRAYED,
         )
 
     def _why_none(self) -> str:

@@ -42,6 +42,7 @@ class Probe(msgspec.Struct, frozen=True):
         strays: what failed and broke nothing, because it was so little.
         scattered: why it says nothing: waits scattered by more than a backlog makes them grow; empty if they did not.
         sessions: that were up when it began, and shared it; 0 where loads are runs of their own, or handshakes.
+        strayed: what `broke` it is failures, and so few that they may be strays: all tries of the load tell.
     """
 
     step: Step
@@ -59,11 +60,19 @@ class Probe(msgspec.Struct, frozen=True):
     strays: tuple[str, ...] = ()
     scattered: str = ""
     sessions: int = 0
+    strayed: bool = False
 
     @property
     def void(self) -> bool:
-        """It says nothing about the target."""
-        return bool(self.scattered) or self.generator is Verdict.INVALID
+        """It says nothing about the target, or not by itself."""
+        return bool(self.undecided) or self.generator is Verdict.INVALID
+
+    @property
+    def undecided(self) -> str:
+        """Why it neither held nor broke, taken by itself; empty if it did one of them."""
+        if not self.strayed:
+            return self.scattered
+        return f"so few failed that they may be strays, which all tries of this load tell: {'; '.join(self.broke)}"
 
 
 class LoadTried(msgspec.Struct, frozen=True):

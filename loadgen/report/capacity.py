@@ -37,8 +37,8 @@ def probe_line(probe: Probe, unit: str) -> str:
     latency = "" if probe.p99 is None else f", p99 {format_duration(probe.p99)}"
     if probe.passed:
         how = f"held, with strays: {probe.strays[0]}" if probe.strays else "held"
-    elif probe.scattered:
-        how = f"says nothing: {probe.scattered}"
+    elif probe.undecided:
+        how = f"says nothing by itself: {probe.undecided}"
     elif probe.generator is Verdict.INVALID or not probe.broke:
         how = f"not the target's limit: {'; '.join(probe.reasons)}"
     else:
@@ -88,7 +88,7 @@ def _curve(d: DimensionResult) -> RenderableType:
     low, high = (math.log(min(known)), math.log(max(known))) if known else (0.0, 0.0)
     for probe in ordered:
         hidden = outvoted(d, probe)
-        style = "yellow" if hidden or probe.scattered or _ours(probe) else "green" if probe.passed else "red"
+        style = "yellow" if hidden or probe.undecided or _ours(probe) else "green" if probe.passed else "red"
         length = 0 if not probe.p99 else 1 + round((_BAR - 1) * (math.log(probe.p99) - low) / ((high - low) or 1))
         table.add_row(
             _amount(probe.offered),
@@ -102,13 +102,14 @@ def _curve(d: DimensionResult) -> RenderableType:
 
 
 def _word(probe: Probe, *, hidden: bool) -> str:
-    if probe.scattered:
-        return "scattered"
+    if probe.undecided:
+        return "strays, or not" if probe.strayed else "scattered"
     if not probe.passed:
         return "generator" if _ours(probe) else "broke"
     if hidden:
         return "held, unlike others"
-    return "held (confirmed)" if probe.step is Step.CONFIRM else "held"
+    word = "held (confirmed)" if probe.step is Step.CONFIRM else "held"
+    return f"{word}, with strays" if probe.strays else word
 
 
 def _ours(probe: Probe) -> bool:

@@ -92,10 +92,10 @@ def capacity_markdown(result: CapacityResult) -> str:
                 p.step,
                 _load(p.offered),
                 "-" if outvoted(d, p) else _load(p.achieved),
-                "✅" if p.passed else "?" if p.scattered else "❌",
+                "✅" if p.passed else "?" if p.undecided else "❌",
                 p.generator,
                 figure_shown(p.p99, "ns"),
-                _text("; ".join(p.broke) or p.scattered or "-"),
+                _text(p.undecided or "; ".join((*p.broke, *(f"stray: {each}" for each in p.strays))) or "-"),
             )
             for p in d.probes
         ]

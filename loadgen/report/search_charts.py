@@ -15,8 +15,9 @@ PASSED = ("held", "circle", "var(--good)")
 FAILED = ("did not hold", "x", "var(--bad)")
 VOID = ("generator INVALID", "triangle-up-open", "var(--muted)")
 SCATTERED = ("waits scattered", "diamond-open", "var(--muted)")
+STRAYED = ("strays, or not", "square-open", "var(--muted)")
 # In the order in which they are drawn: where tries of one load lie upon each other, each is still seen.
-_SIZES = {FAILED: 14, PASSED: 8, VOID: 12, SCATTERED: 12}
+_SIZES = {FAILED: 14, PASSED: 8, VOID: 12, SCATTERED: 12, STRAYED: 12}
 _DECISIONS = {
     Decision.PASS: ("circle", "var(--good)"),
     Decision.REGRESSION: ("x", "var(--bad)"),
@@ -28,8 +29,8 @@ _SHOWN_ONLY = ("circle-open", "var(--muted)")
 
 def mark_of(probe: Probe) -> tuple[str, str, str]:
     """Word, symbol and colour of a probe."""
-    if probe.scattered:
-        return SCATTERED
+    if probe.undecided:
+        return STRAYED if probe.strayed else SCATTERED
     return VOID if probe.generator is Verdict.INVALID else PASSED if probe.passed else FAILED
 
 
@@ -253,8 +254,8 @@ def _over_load(
 
 
 def _reasons(probe: Probe) -> tuple[str, ...]:
-    if probe.scattered:
-        return (probe.scattered,)
+    if probe.undecided:
+        return (probe.undecided,)
     return probe.reasons if probe.generator is Verdict.INVALID else probe.broke
 
 

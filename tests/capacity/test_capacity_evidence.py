@@ -153,6 +153,7 @@ def test_one_of_200_closed_at_the_first_load_is_a_stray() -> None:
     assert 900 / 1.05 < result.limit <= 900 / 0.99
     assert [(probe.offered, probe.passed) for probe in result.probes[:3]] == [(50, False), (50, True), (100, True)]
     assert result.probes[0].broke == ("handshakes.failed: 1", "errors.tls.closed: 1")
+    assert [probe.strayed for probe in result.probes[:3]] == [True, False, False]
     tried = next(each for each in result.loads if each.load == 50)
     assert (tried.held, tried.tries, tried.times_held, tried.strays) == (True, 2, 1, 1)
 

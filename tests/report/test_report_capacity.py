@@ -57,6 +57,7 @@ def test_what_it_seemed_to_achieve_is_in_no_table(shown: object, rate: str) -> N
 
 
 SCATTERED = "waits scattered so much that a backlog may have grown by 340 ms in the hold, and was not seen"
+MAYBE = "they may be strays, which all tries of this load tell"
 
 
 @pytest.mark.parametrize(
@@ -78,5 +79,30 @@ def test_a_try_that_scattered_is_neither_held_nor_broken(
     text = shown(msgspec.structs.replace(of, dimensions=(dimension,)))
     for word in words:
         assert word in text
-    assert probe_line(tried, "/s").endswith(f"says nothing: {SCATTERED}")
+    assert probe_line(tried, "/s").endswith(f"says nothing by itself: {SCATTERED}")
     assert mark_of(tried)[0] == "waits scattered"
+
+
+@pytest.mark.parametrize(
+    ("shown", "undecided", "held"),
+    [
+        (terminal, "strays, or not", "held, with strays"),
+        (capacity_markdown, f"{MAYBE}: sessions.failed: 2", "stray: sessions.failed: 1"),
+        (html, f"{MAYBE}: sessions.failed: 2", "sessions.failed: 1"),
+    ],
+)
+def test_a_try_whose_failures_may_be_strays_neither_held_nor_broke(
+    shown: Callable[[CapacityResult], str], undecided: str, held: str
+) -> None:
+    of = samples.capacity()
+    one = samples.probe(Step.BRACKET, 100.0, 9.0, limit=200)
+    tried = msgspec.structs.replace(one, passed=False, strayed=True, broke=("sessions.failed: 2",))
+    again = msgspec.structs.replace(one, strays=("sessions.failed: 1",))
+    load = LoadTried(100.0, True, False, 2, 1, 0, 0, 0, 3)
+    dimension = msgspec.structs.replace(of.dimensions[0], probes=(tried, again), loads=(load,), broke=())
+    text = shown(msgspec.structs.replace(of, dimensions=(dimension,)))
+    assert undecided in text
+    assert held in text
+    assert (tried.void, again.void) == (True, False)
+    assert probe_line(tried, "/s").endswith("tell: sessions.failed: 2")
+    assert mark_of(tried)[0] == "strays, or not"
