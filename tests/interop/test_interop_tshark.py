@@ -11,7 +11,19 @@ from typing import Any
 import pytest
 import tshark_captures as captures
 import tshark_layouts as layouts
-from tshark_captures import Sent, assert_same, capture, cut, dissect, kinds_of, plain, sample, tshark
+from tshark_captures import (
+    Flow,
+    Sent,
+    assert_same,
+    capture,
+    capture_all,
+    cut,
+    dissect,
+    kinds_of,
+    plain,
+    sample,
+    tshark,
+)
 
 from loadgen.commands import run
 from loadgen.errors import RemoteProtocolError
@@ -44,7 +56,7 @@ PROFILES: dict[str, Callable[[], WireProfile]] = {
 }
 
 
-@pytest.fixture(params=PROFILES)
+@pytest.fixture(scope="module", params=PROFILES)
 def profile(request: pytest.FixtureRequest) -> WireProfile:
     made: WireProfile = PROFILES[request.param]()
     return made
@@ -57,37 +69,91 @@ def everything(profile: WireProfile, each: int = 4) -> list[Sent]:
     return sent
 
 
+def parts_of(sent: list[Sent]) -> list[tuple[bool, bytes]]:
+    return [(each.by_wlc, each.frame) for each in sent]
+
+
 def assert_all(profile: WireProfile, sent: list[Sent], found: list[captures.Dissected]) -> None:
     assert len(found) == len(sent)
     for one, other in zip(sent, found, strict=True):
         assert_same(profile, one, other)
 
 
-# -- fields ------------------------------------------------------------------------------------------------------------
+# What every profile is tried with. A tshark takes longer to start than to read all of it: these are connections of one
+# capture, and each test looks at one or two.
 
 
-def test_every_field_of_every_message(profile: WireProfile, tmp_path: Path) -> None:
-    sent = everything(profile)
-    captured = capture(tmp_path / "all.pcap", [(each.by_wlc, each.frame) for each in sent])
-    assert_all(profile, sent, dissect(profile, captured, *plain()))
-
-
-def test_frames_across_segments(profile: WireProfile, tmp_path: Path) -> None:
+def across_segments(profile: WireProfile) -> Flow:
     """Cut anywhere, within headers too; several frames in one segment, one frame in many."""
-    sent = [each for each in everything(profile) if each.by_wlc]
-    stream = b"".join(each.frame for each in sent)
+    stream = b"".join(each.frame for each in everything(profile) if each.by_wlc)
     rng = random.Random(profile.digest)
     places = sorted(rng.sample(range(1, len(stream)), 60))
     places += range(places[-1] + 1, min(places[-1] + 30, len(stream)))  # byte by byte
-    captured = capture(tmp_path / "cut.pcap", [(True, piece) for piece in cut(stream, *places)])
-    assert_all(profile, sent, dissect(profile, captured, *plain()))
+    return Flow([(True, piece) for piece in cut(stream, *places)])
 
 
-def test_datagrams(profile: WireProfile, tmp_path: Path) -> None:
-    sent = everything(profile, each=2)
-    parts = [(each.by_wlc, each.frame) for each in sent]
-    captured = capture(tmp_path / "datagrams.pcap", parts, datagrams=True)
-    assert_all(profile, sent, dissect(profile, captured, *plain(datagrams=True)))
+def spoilt(profile: WireProfile) -> list[tuple[bytes, bool]]:
+    """Bodies with bytes changed, cut off and put in; whether our codec refuses them."""
+    rng = random.Random(profile.digest)
+    codec, framing, frames = Codec(profile), profile.framing, []
+    for each in everything(profile, each=8):
+        for _ in range(3):
+            body = bytearray(each.frame[framing.head : len(each.frame) - framing.foot])
+            for _ in range(rng.randint(0, 3)):
+                at = rng.randint(0, len(body))
+                body[at : at + rng.choice([0, 1, 1, 1, 4])] = rng.choice([b"", b"\0", b"\xff", rng.randbytes(1)])
+            frame = framing.around(each.kind, bytes(body), each.transaction)
+            try:
+                codec.decode_untrusted(
+                    profile.ids[each.kind], memoryview(frame)[framing.head : len(frame) - framing.foot]
+                )
+            except RemoteProtocolError:
+                frames.append((frame, True))
+            else:
+                frames.append((frame, False))
+    return frames
+
+
+def noise(profile: WireProfile) -> list[tuple[bool, bytes]]:
+    """Anything, and in it the beginnings of frames."""
+    rng = random.Random(3)
+    good = sample(profile, Kind.MEASUREMENT_NOTIFY, 1).frame
+    some = [rng.randbytes(rng.choice([1, 3, 40, 1400])) for _ in range(40)]
+    return [(True, rng.choice([good[: rng.randint(0, len(good))] + each, each])) for each in some]
+
+
+FLOWS: dict[str, Callable[[WireProfile], Flow]] = {
+    "all": lambda profile: Flow(parts_of(everything(profile))),
+    "across segments": across_segments,
+    "datagrams": lambda profile: Flow(parts_of(everything(profile, each=2)), datagrams=True),
+    "spoilt": lambda profile: Flow([(True, frame) for frame, _ in spoilt(profile)], datagrams=True),
+    "noise": lambda profile: Flow(noise(profile)),
+    "noise in datagrams": lambda profile: Flow(noise(profile), datagrams=True),
+}
+
+
+@pytest.fixture(scope="module")
+def shown(profile: WireProfile, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[captures.Dissected]]:
+    """What tshark says of each of them."""
+    path = tmp_path_factory.mktemp("shown") / "flows.pcap"
+    captured = capture_all(path, [make(profile) for make in FLOWS.values()])
+    found = captures.dissect_all(profile, captured, *plain(), *plain(datagrams=True))
+    return dict(zip(FLOWS, found, strict=True))
+
+
+# -- fields ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_field_of_every_message(profile: WireProfile, shown: dict[str, list[captures.Dissected]]) -> None:
+    assert_all(profile, everything(profile), shown["all"])
+
+
+def test_frames_across_segments(profile: WireProfile, shown: dict[str, list[captures.Dissected]]) -> None:
+    assert_all(profile, [each for each in everything(profile) if each.by_wlc], shown["across segments"])
+
+
+def test_datagrams(profile: WireProfile, shown: dict[str, list[captures.Dissected]]) -> None:
+    assert_all(profile, everything(profile, each=2), shown["datagrams"])
 
 
 def test_messages_have_their_names_in_the_info_column(tmp_path: Path) -> None:
@@ -204,7 +270,7 @@ def test_a_run_is_read_with_its_key_log(name: str, tmp_path: Path, monkeypatch: 
     options = ("-o", f"tls.keylog_file:{tmp_path / 'keys.log'}")
     found = dissect(profile, recording.path, *options)
     read, streams = 0, captures.datagram_streams if "transport" in tables else captures.streams
-    for number, sides in enumerate(streams(recording.path, *options)):
+    for number, sides in enumerate(streams(recording.path, 2, *options)):
         for by_wlc in (False, True):
             sent = captures.frames_of(profile, bytes(sides[by_wlc]), by_wlc=by_wlc)
             assert_all(profile, sent, [each for each in found if each.packet == (number, by_wlc)])
@@ -338,46 +404,22 @@ def test_checksums_are_shown_as_good_or_bad(kind: str, order: str, tmp_path: Pat
 # -- what bad input gets -----------------------------------------------------------------------------------------------
 
 
-def test_what_our_codec_refuses_is_marked(profile: WireProfile, tmp_path: Path) -> None:
-    """Bodies with bytes changed, cut off and put in, a frame in each datagram: tshark marks what we refuse, no more."""
-    rng = random.Random(profile.digest)
-    codec, framing, frames, refused = Codec(profile), profile.framing, list[bytes](), list[bool]()
-    for each in everything(profile, each=8):
-        for _ in range(3):
-            body = bytearray(each.frame[framing.head : len(each.frame) - framing.foot])
-            for _ in range(rng.randint(0, 3)):
-                at = rng.randint(0, len(body))
-                body[at : at + rng.choice([0, 1, 1, 1, 4])] = rng.choice([b"", b"\0", b"\xff", rng.randbytes(1)])
-            frame = framing.around(each.kind, bytes(body), each.transaction)
-            frames.append(frame)
-            try:
-                codec.decode_untrusted(
-                    profile.ids[each.kind], memoryview(frame)[framing.head : len(frame) - framing.foot]
-                )
-            except RemoteProtocolError:
-                refused.append(True)
-            else:
-                refused.append(False)
-    captured = capture(tmp_path / "hostile.pcap", [(True, frame) for frame in frames], datagrams=True)
-    found = dissect(profile, captured, *plain(datagrams=True))
+def test_what_our_codec_refuses_is_marked(profile: WireProfile, shown: dict[str, list[captures.Dissected]]) -> None:
+    """A frame in each datagram: tshark marks what we refuse, no more."""
+    frames, found = spoilt(profile), shown["spoilt"]
     assert len(found) == len(frames)
     marked = [any(text.startswith("nmsp.malformed") for text in each.experts) for each in found]
-    assert [frame.hex() for frame, one, other in zip(frames, refused, marked, strict=True) if one != other] == []
-    assert 50 < sum(refused) < len(refused) - 50
+    differ = [frame.hex() for (frame, refused), other in zip(frames, marked, strict=True) if refused != other]
+    assert differ == []
+    assert 50 < sum(marked) < len(marked) - 50
 
 
-def test_arbitrary_bytes_end(profile: WireProfile, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flow", ["noise", "noise in datagrams"])
+def test_arbitrary_bytes_end(flow: str, shown: dict[str, list[captures.Dissected]]) -> None:
     """A stream of anything: marked, and no error of the script's."""
-    rng = random.Random(3)
-    good = sample(profile, Kind.MEASUREMENT_NOTIFY, 1).frame
-    noise = [rng.randbytes(rng.choice([1, 3, 40, 1400])) for _ in range(40)]
-    parts = [(True, rng.choice([good[: rng.randint(0, len(good))] + each, each])) for each in noise]
-    for datagrams in (False, True):
-        captured = capture(tmp_path / f"noise-{datagrams}.pcap", parts, datagrams=datagrams)
-        found = dissect(profile, captured, *plain(datagrams=datagrams))
-        text = "".join(text for each in found for text in each.experts)
-        assert "nmsp.malformed: " in text
-        assert ".lua:" not in text
+    text = "".join(text for each in shown[flow] for text in each.experts)
+    assert "nmsp.malformed: " in text
+    assert ".lua:" not in text
 
 
 def test_a_profile_is_no_program(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import IPv6Address
@@ -120,22 +120,37 @@ def _field(rng: random.Random, kind: str, size: int, *, is_time: bool) -> Any:
 # -- captures ----------------------------------------------------------------------------------------------------------
 
 
+class Flow(NamedTuple):
+    """A connection. parts: a packet for each: whether the WLC sent it, and its bytes; datagrams: by UDP."""
+
+    parts: Sequence[tuple[bool, bytes]]
+    datagrams: bool = False
+
+
 def capture(path: Path, parts: Iterable[tuple[bool, bytes]], *, datagrams: bool = False) -> Path:
-    """A capture of what both sides sent, a packet for each part. `parts`: whether the WLC sent it, and its bytes."""
-    packets = []
-    sent = {True: 1000, False: 5000}  # sequence numbers
-    for number, (by_wlc, data) in enumerate(parts):
-        (source, source_port), (target, target_port) = (WLC, MSE) if by_wlc else (MSE, WLC)
-        if datagrams:
-            above = struct.pack(">HHHH", source_port, target_port, 8 + len(data), 0) + data
-        else:
-            head = (source_port, target_port, sent[by_wlc], sent[not by_wlc], 5 << 12 | 0x18, 65535, 0, 0)
-            above = struct.pack(">HHIIHHHH", *head) + data
-            sent[by_wlc] += len(data)
-        addresses = b"".join(bytes(map(int, address.split("."))) for address in (source, target))
-        below = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(above), number, 0, 64, 17 if datagrams else 6, 0)
-        packet = below + addresses + above
-        packets.append(struct.pack("<IIII", 1_800_000_000 + number, 0, len(packet), len(packet)) + packet)
+    """A capture of one connection."""
+    return capture_all(path, [Flow([*parts], datagrams)])
+
+
+def capture_all(path: Path, flows: Sequence[Flow]) -> Path:
+    """A capture of some, one after the other, each with a port of its own at the MSE."""
+    packets: list[bytes] = []
+    for at, flow in enumerate(flows):
+        mse = (MSE[0], MSE[1] + at)
+        sent = {True: 1000, False: 5000}  # sequence numbers
+        for by_wlc, data in flow.parts:
+            (source, source_port), (target, target_port) = (WLC, mse) if by_wlc else (mse, WLC)
+            if flow.datagrams:
+                above = struct.pack(">HHHH", source_port, target_port, 8 + len(data), 0) + data
+            else:
+                head = (source_port, target_port, sent[by_wlc], sent[not by_wlc], 5 << 12 | 0x18, 65535, 0, 0)
+                above = struct.pack(">HHIIHHHH", *head) + data
+                sent[by_wlc] += len(data)
+            addresses = b"".join(bytes(map(int, address.split("."))) for address in (source, target))
+            protocol, number = 17 if flow.datagrams else 6, len(packets)
+            below = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(above), number, 0, 64, protocol, 0)
+            packet = below + addresses + above
+            packets.append(struct.pack("<IIII", 1_800_000_000 + number, 0, len(packet), len(packet)) + packet)
     path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, _LINKTYPE_RAW) + b"".join(packets))
     return path
 
@@ -165,9 +180,22 @@ def lua_file(profile: WireProfile, folder: Path) -> Path:
 
 def dissect(profile: WireProfile, captured: Path, *options: object) -> list[Dissected]:
     """Every frame of NMSP that tshark finds, in the order of the packets."""
+    return [each for _, each in _dissected_by_port(profile, captured, *options)]
+
+
+def dissect_all(profile: WireProfile, captured: Path, *options: object) -> list[list[Dissected]]:
+    """The same of each connection that `capture_all` wrote."""
+    found: list[list[Dissected]] = []
+    for port, each in _dissected_by_port(profile, captured, *options):
+        found += [[] for _ in range(port - MSE[1] + 1 - len(found))]
+        found[port - MSE[1]].append(each)
+    return found
+
+
+def _dissected_by_port(profile: WireProfile, captured: Path, *options: object) -> Iterator[tuple[int, Dissected]]:
+    """With the MSE's ports."""
     script = f"lua_script:{lua_file(profile, captured.parent)}"
     text = tshark("-X", script, "-r", captured, "-T", "pdml", *options)
-    found = []
     for packet in ET.fromstring(text):  # noqa: S314 - tshark's
         protocols = packet.findall("proto")
         if not any(proto.get("name") == "nmsp" for proto in protocols):
@@ -175,8 +203,8 @@ def dissect(profile: WireProfile, captured: Path, *options: object) -> list[Diss
         below = {field.get("name", ""): field.get("show", "") for proto in protocols for field in proto}
         carrier = "tcp" if "tcp.stream" in below else "udp"
         of = Packet(int(below[f"{carrier}.stream"]), int(below[f"{carrier}.srcport"]) == PORT)
-        found += [_dissected(of, proto) for proto in protocols if proto.get("name") == "nmsp"]
-    return found
+        port = int(below[f"{carrier}.{'dstport' if of.by_wlc else 'srcport'}"])
+        yield from ((port, _dissected(of, proto)) for proto in protocols if proto.get("name") == "nmsp")
 
 
 def plain(*, datagrams: bool = False) -> tuple[str, str]:
@@ -388,33 +416,30 @@ class Recording:
 Sides = tuple[bytearray, bytearray]
 
 
-def streams(captured: Path, *options: object) -> list[Sides]:
-    """Of every TCP stream what MSE and WLC said inside of TLS, as tshark decrypts it without our script."""
-    listed = tshark("-r", captured, *options, "-T", "fields", "-e", "tcp.stream")
-    found = []
-    for number in sorted({int(line) for line in listed.split()}):
-        # A dissector that guesses wrong, and then fails, would take its bytes out of the stream.
-        follow = ("--disable-protocol", "rdpmt", "-q", "-z", f"follow,tls,raw,{number}")
-        said = (bytearray(), bytearray())
-        first_is_wlc = False
-        for line in tshark("-r", captured, *options, *follow).splitlines():
-            if line.startswith("Node 0: "):  # whoever had said something first
-                first_is_wlc = line.endswith(f":{PORT}")
-            elif re.fullmatch(r"\t?([0-9a-f]{2})+", line):
-                said[line.startswith("\t") != first_is_wlc].extend(bytes.fromhex(line))
-        found.append(said)
+def streams(captured: Path, count: int, *options: object) -> list[Sides]:
+    """Of each of so many TCP streams what MSE and WLC said inside of TLS, as tshark decrypts it without our script."""
+    # A dissector that guesses wrong, and then fails, would take its bytes out of the stream.
+    follow = [word for number in range(count) for word in ("-z", f"follow,tls,raw,{number}")]
+    found: list[Sides] = [(bytearray(), bytearray()) for _ in range(count)]
+    said, first_is_wlc = found[0], False
+    for line in tshark("-r", captured, *options, "--disable-protocol", "rdpmt", "-q", *follow).splitlines():
+        if line.startswith("Filter: "):
+            said = found[int(line.rpartition(" ")[2])]
+        elif line.startswith("Node 0: "):  # whoever had said something first
+            first_is_wlc = line.endswith(f":{PORT}")
+        elif re.fullmatch(r"\t?([0-9a-f]{2})+", line):
+            said[line.startswith("\t") != first_is_wlc].extend(bytes.fromhex(line))
     return found
 
 
-def datagram_streams(captured: Path, *options: object) -> list[Sides]:
+def datagram_streams(captured: Path, count: int, *options: object) -> list[Sides]:
     """The same of UDP and DTLS, for which tshark has no `follow`: from its dumps in hexadecimal."""
     columns = 'gui.column.format:"s","%Cus:udp.stream:0:R","p","%Cus:udp.srcport:0:R"'
-    found: list[Sides] = []
+    found: list[Sides] = [(bytearray(), bytearray()) for _ in range(count)]
     side, inside = bytearray(), False
     for line in tshark("-r", captured, *options, "-P", "-x", "-o", columns, "-Y", "dtls.app_data").splitlines():
         if match := re.fullmatch(r"(\d+) (\d+)", line.strip()):
             stream, port = map(int, match.groups())
-            found += [(bytearray(), bytearray()) for _ in range(stream + 1 - len(found))]
             side, inside = found[stream][port == PORT], False
         elif line.endswith(" bytes):"):
             inside = line.startswith("Decrypted DTLS")
