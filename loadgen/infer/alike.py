@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.infer.shapes import BodyShape, Records
+from loadgen.infer.shapes import BodyShape, Records, cut
 
-__all__ = ["is_alike", "is_unlike"]
+__all__ = ["begins_earlier", "is_alike", "is_unlike", "lists_devices", "shortest_records"]
 
 # Two fields of the same form beside a 2 are nothing special.
 _LEAST_RECORDS = 3
@@ -23,6 +23,8 @@ _VARYING = 2  # of the bytes of a record
 # Of the values that a byte has in one record, it has so many in any other: to be alike; or not to be unlike, where that
 # are many. A list that hardly changes has constants of its own in each place.
 _ALIKE, _UNLIKE, _MANY = 0.5, 0.1, 10
+# A byte of records tells what they look like, if its values are no further apart; so many have to.
+_NARROW, _TELLING = 64, 3
 
 
 def is_alike(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
@@ -50,6 +52,61 @@ def is_unlike(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
     values = _values(rows)
     least, most = values.min(axis=0), values.max(axis=0)
     return bool(((most >= _MANY) & (least < _UNLIKE * most)).any())
+
+
+def lists_devices(shape: BodyShape, bodies: Sequence[bytes], macs: frozenset[bytes]) -> bool:
+    """Whether a shape is a list of devices, where bodies have so few lengths that they prove little: each record has a
+    known address in the same place, another one in each record of a body."""
+    if len({len(body) for body in bodies}) > 3 or not shape.parts or not isinstance(shape.parts[-1], Records):
+        return False
+    several = False
+    places: set[int] | None = None
+    for body in set(bodies):
+        found = cut(shape, body, 0, len(body))
+        stretches = found[1][-1] if found is not None else []
+        several = several or len(stretches) > 1
+        for _, start, stop in stretches:
+            here = {at for at in range(stop - start - 5) if body[start + at : start + at + 6] in macs}
+            places = here if places is None else places & here
+        different = {at: {body[start + at : start + at + 6] for _, start, _ in stretches} for at in places or ()}
+        places = None if places is None else {at for at in places if len(different[at]) == len(stretches)}
+        if places is not None and not places:
+            return False
+    return several and bool(places)
+
+
+def shortest_records(shapes: Sequence[BodyShape]) -> list[BodyShape]:
+    """Of shapes whose last parts are records, those with the shortest: each device is a record, and not three of them
+    are one; and those whose records tell their lengths themselves."""
+    strides = [part.stride for shape in shapes if isinstance(part := shape.parts[-1], Records) and part.stride]
+    return [
+        shape
+        for shape in shapes
+        if isinstance(part := shape.parts[-1], Records) and part.stride in (None, min(strides, default=None))
+    ]
+
+
+def begins_earlier(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
+    """Whether records to the end begin earlier than a shape says: what is in front of the first looks as they do."""
+    if len(shape.parts) != 1 or not isinstance(part := shape.parts[0], Records) or part.count is not None:
+        return False
+    stride = part.stride
+    if stride is None or shape.fixed < stride or stride < _LEAST_STRIDE:
+        return False
+    heads, rows = [], []
+    for body in bodies:
+        heads.append(body[shape.fixed - stride : shape.fixed])
+        rows += [body[at : at + stride] for at in range(shape.fixed, len(body) - stride + 1, stride)]
+    if not rows:
+        return False
+    before = np.frombuffer(b"".join(heads), np.uint8).reshape(-1, stride).astype(np.int64)
+    inside = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, stride).astype(np.int64)
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    wide = (high - low) // 2
+    fit = (before.min(axis=0) >= low - wide) & (before.max(axis=0) <= high + wide)
+    # A byte that takes all values fits anything, and tells nothing.
+    telling = high - low < _NARROW
+    return bool(fit.all() and telling.sum() >= _TELLING)
 
 
 def _rows(shape: BodyShape, bodies: Sequence[bytes]) -> NDArray[np.uint8] | None:

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from loadgen.infer.addresses import find_macs, makers_of
-from loadgen.infer.alike import is_alike, is_unlike
-from loadgen.infer.pricing import PRICED, ROWS, given_pieces, is_text, price, slices, thinned
+from loadgen.infer.alike import begins_earlier, is_alike, is_unlike, lists_devices, shortest_records
+from loadgen.infer.pricing import PRICED, ROWS, gaps_of, given_pieces, is_text, price, slices, thinned
 from loadgen.infer.roles import judge
 from loadgen.infer.samples import Context, Sample, Table, table_of
-from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Place, Records, cut
+from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Gap, Place, Records, cut
 from loadgen.infer.shaping import shapes_of
 from loadgen.infer.tiling import Piece, devices, tile
 
@@ -130,7 +130,7 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, lis
             thinned(ordered[len(ordered) // 20 :], SEARCHED // 4),
         ):
             bodies = [sample.data for sample in searched]
-            found = [s for s in islice(shapes_of(bodies, context.order), SHAPES) if _holds(s, samples)]
+            found = [s for s in islice(shapes_of(bodies, context), SHAPES) if _holds(s, samples)]
             everything += found
             if found or len(samples) < 50:
                 break
@@ -141,7 +141,9 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, lis
         everything = told + ended
     datas = [sample.data for sample in some]
     everything = [shape for shape in everything if not is_unlike(shape, datas)]
-    if alike := [shape for shape in everything if is_alike(shape, datas)]:
+    everything = [shape for shape in everything if not begins_earlier(shape, datas)]
+    listed = shortest_records([shape for shape in everything if lists_devices(shape, datas, context.macs)])
+    if alike := [shape for shape in everything if is_alike(shape, datas)] or listed:
         everything = alike
     if len(everything) == 1:
         return everything[0], []
@@ -167,6 +169,8 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, lis
 
 def _is_told(shape: BodyShape) -> bool:
     for part in shape.parts:
+        if isinstance(part, Gap):
+            continue
         place = part.length if isinstance(part, ByteRun) else part.count if isinstance(part, Records) else None
         if place is None:
             return False
@@ -208,13 +212,36 @@ def _describe(shape: BodyShape) -> str:
         elif isinstance(part, Records):
             size = f"{part.stride} bytes" if part.stride else "varying length"
             parts.append(f"records of {size}" + (f" counted at {part.count.at}" if part.count else " to the end"))
+        elif isinstance(part, Gap):
+            parts.append(f"{part.size} bytes")
         else:
             parts.append(f"elements of type u{8 * part.type_size} and length u{8 * part.length_size}")
     return ", ".join(parts)
 
 
 def _name_at(fields: Sequence[Node], place: Place) -> str:
-    return next(str(found["name"]) for found in fields if found["at"] == place.at)
+    at = place.at if not place.part else "next"
+    ending = f"_{place.at}_of_{place.part}" if place.part else ""
+    return next(str(found["name"]) for found in fields if found["at"] == at and str(found["name"]).endswith(ending))
+
+
+def _in_gap(
+    fields: list[Node],
+    number: int,
+    shape: BodyShape,
+    rows: Sequence[Sample],
+    context: Context,
+    share: _Share,
+    weight: float,
+) -> None:
+    """The fields of a gap, each behind what came before."""
+    table = table_of(rows, context.order)
+    found, _ = _fields(table, context, given_pieces(shape, context.order, number))
+    for each in found:
+        fields.append(each | {"at": "next", "name": f"{each['name']}_of_{number}"})
+        share.add(
+            each["size"] * len(rows) * weight if each["role"] != "unknown" else 0, each["size"] * len(rows) * weight
+        )
 
 
 def _groups(samples: Sequence[Sample], pieces: Sequence[Piece]) -> list[int]:
@@ -255,6 +282,9 @@ def _build(
     for index, part in enumerate(shape.parts):
         if isinstance(part, ByteRun):
             _run(fields, index, part, chosen, cuts, share, weight)
+            continue
+        if isinstance(part, Gap):
+            _in_gap(fields, index + 1, shape, gaps_of(shape, index + 1, chosen), context, share, weight)
             continue
         rows = [
             (kind, row)
@@ -395,7 +425,13 @@ def infer_body(samples: Sequence[Sample], context: Context, learnt: Learnt | Non
         held = list(samples)
         good = [sample for sample in held if cut(shape, sample.data, 0, len(sample.data)) is not None]
     tail = min((len(sample.data) - len(sample.data.rstrip(b"\0")) for sample in chosen), default=0)
-    if tail and not _is_told(shape) and len(chosen) > 20 and len({len(sample.data) for sample in chosen}) > 3:
+    if (
+        tail
+        and context.unit != 1
+        and not _is_told(shape)
+        and len(chosen) > 20
+        and len({len(sample.data) for sample in chosen}) > 3
+    ):
         # All end with zeros, and nothing tells how long they are: perhaps it does without them.
         bare = [replace(sample, data=sample.data[: -min(tail, 4)]) for sample in chosen]
         other, others = _choose(bare[::2], context)

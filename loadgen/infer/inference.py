@@ -179,7 +179,7 @@ def _messages(
     for number in range(len(header.ids)):
         rows = np.flatnonzero(header.kind == number).tolist()
         kinds[number] = [_sample(heads, header, row, trailer, transactions[row]) for row in rows]
-    context = Context(order=header.order, macs=macs, addresses=hints.addresses, masks=named.masks)
+    context = Context(order=header.order, macs=macs, addresses=hints.addresses, masks=named.masks, unit=_unit(heads))
     bodies = infer_bodies(kinds, context, dict(enumerate(named.names)))
     nodes = [bodies[number].node for number in range(len(header.ids))]
     names = by_bodies(named, nodes, [of_client for of_client, _ in header.ids])
@@ -197,6 +197,11 @@ def _messages(
     found.explained = explained / total if total else 1.0
     found.unexplained = {name: size / total for name, size in found.unexplained.items()}
     return messages
+
+
+def _unit(heads: Heads) -> int:
+    """Bytes that the sizes of all frames are multiples of, 8 at most; a few may have been cut out wrongly."""
+    return next((unit for unit in (8, 4, 2) if np.mean(heads.size % unit == 0) > 0.999), 1)
 
 
 def _sample(heads: Heads, header: HeaderFound, row: int, trailer: int, transaction: int | None) -> Sample:

@@ -11,10 +11,10 @@ import numpy as np
 
 from loadgen.infer.costs import entropy, rough_cost
 from loadgen.infer.samples import Context, Sample, table_of
-from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Part, Place, Records, cut
+from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Gap, Part, Place, Records, cut
 from loadgen.infer.tiling import INTEGER, OTHER_ORDER, UNALIGNED, Piece, tile
 
-__all__ = ["given_pieces", "is_text", "price", "slices", "thinned"]
+__all__ = ["gaps_of", "given_pieces", "is_text", "price", "slices", "thinned"]
 
 # Rows that a table is judged by, and that it is priced by when shapes are compared.
 ROWS = 400
@@ -52,13 +52,13 @@ def is_text(values: Sequence[bytes]) -> bool:
     return plain and total > 0 and letters * 10 >= total * 6
 
 
-def given_pieces(shape: BodyShape, order: str) -> list[Piece]:
-    """The integers that a shape needs, as pieces of its fixed part."""
+def given_pieces(shape: BodyShape, order: str, within: int = 0) -> list[Piece]:
+    """The integers that a shape needs, as pieces of its fixed part. Args: within: or of that gap, as a place has it."""
     places: dict[int, tuple[Place, str]] = {}
     for part in shape.parts:
-        if isinstance(part, ByteRun) and part.length is not None:
+        if isinstance(part, ByteRun) and part.length is not None and part.length.part == within:
             places[part.length.at] = part.length, "length"
-        elif isinstance(part, Records) and part.count is not None:
+        elif isinstance(part, Records) and part.count is not None and part.count.part == within:
             places[part.count.at] = part.count, "count"
     out = []
     for place, kind in places.values():
@@ -85,6 +85,8 @@ def _spread(counts: Counter[Any]) -> float:
 
 
 def _open(part: Part) -> bool:
+    if isinstance(part, Gap):
+        return True
     if isinstance(part, ElementRun):
         return True
     return (part.length if isinstance(part, ByteRun) else part.count) is None
@@ -102,21 +104,19 @@ def price(shape: BodyShape, samples: Sequence[Sample], context: Context, *, exac
     for part in shape.parts:
         place = part.length if isinstance(part, ByteRun) else part.count if isinstance(part, Records) else None
         if place is not None:
-            bits += _spread(Counter(place.read(sample.data, 0) for sample in samples))
+            read = samples if not place.part else gaps_of(shape, place.part, samples)
+            bits += _spread(Counter(place.read(sample.data, 0) for sample in read))
     if shape.fixed:
-        given = given_pieces(shape, context.order)
-        told = frozenset(piece.at + i for piece in given for i in range(piece.size))
-        table = table_of(samples, context.order, 0, shape.fixed)
-        if exact:
-            bits += sum(piece.cost for piece in tile(table, context, given))
-        else:
-            bits += rough_cost(table, told) + sum(piece.cost for piece in given)
+        bits += _table_price(samples, shape.fixed, given_pieces(shape, context.order), context, exact)
     cuts = [found[1] for sample in samples if (found := cut(shape, sample.data, 0, len(sample.data))) is not None]
     for index, part in enumerate(shape.parts):
         inside = [
             (sample, stretches[index]) for sample, stretches in zip(samples, cuts, strict=True) if stretches[index]
         ]
-        if isinstance(part, ByteRun):
+        if isinstance(part, Gap):
+            given = given_pieces(shape, context.order, index + 1)
+            bits += _table_price(gaps_of(shape, index + 1, samples), part.size, given, context, exact)
+        elif isinstance(part, ByteRun):
             values = [sample.data[start:stop] for sample, ((_, start, stop),) in inside]
             bits += RUN + _values(values)
         elif isinstance(part, Records):
@@ -128,6 +128,20 @@ def price(shape: BodyShape, samples: Sequence[Sample], context: Context, *, exac
         else:
             bits += ELEMENTS + _elements_price(part, inside, context)
     return bits
+
+
+def gaps_of(shape: BodyShape, number: int, samples: Sequence[Sample]) -> list[Sample]:
+    """What stands in a gap (its number among the parts, from 1) of samples that the shape fits."""
+    cuts = [(sample, found[1]) for sample in samples if (found := cut(shape, sample.data, 0, len(sample.data)))]
+    return [slices(sample, found[number - 1], sample.group)[0] for sample, found in cuts]
+
+
+def _table_price(samples: Sequence[Sample], size: int, given: Sequence[Piece], context: Context, exact: bool) -> float:
+    table = table_of(samples, context.order, 0, size)
+    if exact:
+        return sum(piece.cost for piece in tile(table, context, given))
+    told = frozenset(piece.at + i for piece in given for i in range(piece.size))
+    return rough_cost(table, told) + sum(piece.cost for piece in given)
 
 
 def _elements_price(

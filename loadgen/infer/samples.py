@@ -41,6 +41,7 @@ class Context:
     masks: frozenset[int] = frozenset()  # offered in a capability
     mask_size: int | None = None  # bytes of a mask, there
     listed: bool = False  # subservices are told in records there, and not as a mask
+    unit: int | None = None  # bytes that the sizes of all frames are multiples of; None: not known
     within: bool = False  # records are looked at, and no whole body
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["BodyShape", "ByteRun", "Cut", "ElementRun", "Part", "Place", "Records", "cut", "fits"]
+__all__ = ["BodyShape", "ByteRun", "Cut", "ElementRun", "Gap", "Part", "Place", "Records", "cut", "fits"]
 
 # Of a body: the stretches that each part has. Of elements the type stands in front, of all others 0.
 Cut = list[list[tuple[int, int, int]]]
@@ -14,12 +14,13 @@ MOST_PARTS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An integer in the fixed part."""
+    """An integer in the fixed part, or in a gap."""
 
     at: int
     size: int
     order: str
     unusual: bool = False  # not the order of the others
+    part: int = 0  # 0: in the fixed part; else in the gap that is so-manieth of the parts, from 1
 
     def read(self, data: bytes, start: int) -> int:
         raw = data[start + self.at : start + self.at + self.size]
@@ -53,7 +54,14 @@ class ElementRun:
     whole: bool  # the length counts type and length too
 
 
-Part = ByteRun | Records | ElementRun
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Bytes of a fixed number between other parts: fields of their own, such as the length of what follows."""
+
+    size: int
+
+
+Part = ByteRun | Records | ElementRun | Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +78,28 @@ def cut(shape: BodyShape, data: bytes, start: int, end: int, *, whole: bool = Tr
     if at > end:
         return None
     found: Cut = []
+    starts = [start]
     for part in shape.parts:
+        starts.append(at)
         stretches: list[tuple[int, int, int]] = []
         if isinstance(part, ByteRun):
-            stop = end if part.length is None else at + part.length.read(data, start)
+            stop = end if part.length is None else at + part.length.read(data, starts[part.length.part])
             if stop > end:
                 return None
             if stop > at:
                 stretches.append((0, at, stop))
             at = stop
         elif isinstance(part, Records):
-            stop = _records(part, data, start, at, end, stretches)
+            counting = start if part.count is None else starts[part.count.part]
+            stop = _records(part, data, counting, at, end, stretches)
             if stop < 0:
                 return None
             at = stop
+        elif isinstance(part, Gap):
+            if at + part.size > end:
+                return None
+            stretches.append((0, at, at + part.size))
+            at += part.size
         else:
             if not _elements(part, data, at, end, stretches):
                 return None

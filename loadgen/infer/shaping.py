@@ -6,6 +6,7 @@ decided by what the fields in them cost (`bodies`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import combinations, islice, permutations
@@ -14,7 +15,9 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.infer.samples import Context
 from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Part, Place, Records, cut, fits
+from loadgen.infer.texts import texts_in_records, told_texts
 
 __all__ = ["shapes_of"]
 
@@ -24,6 +27,8 @@ NEAR = 48
 # Records that a field counts, where they are few; and shapes that one search tries.
 MOST = 64
 TRIED = 150_000
+# Bytes of a body in which addresses are looked for.
+LISTED = 4096
 Column = NDArray[np.int64]
 
 
@@ -91,8 +96,11 @@ def _part(place: Place, step: int) -> Part:
     return ByteRun(place) if step == 1 else Records(place, step)
 
 
-def counted(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
-    """Records and runs of bytes that fields count, with nothing behind them, or zeros up to a multiple."""
+def counted(bodies: Sequence[bytes], order: str, unit: int | None = None) -> Iterator[BodyShape]:
+    """Records and runs of bytes that fields count, with nothing behind them, or zeros up to a multiple.
+
+    Args: unit: bytes that frames are multiples of; of 1 there is nothing to fill up; None: not known.
+    """
     lengths = np.array([len(body) for body in bodies], np.int64)
     columns = _columns(bodies, order)
     alike = False
@@ -100,7 +108,7 @@ def counted(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
         if base >= place.at + place.size:
             alike = True
             yield BodyShape(base, (_part(place, step),))
-            if step % 4 == 0 and len(set((lengths % 4).tolist())) == 1:
+            if unit != 1 and step % 4 == 0 and len(set((lengths % 4).tolist())) == 1:
                 # What always is behind the records may be zeros up to a multiple, and not before them.
                 for zeros in range(1, 4):
                     if base - zeros >= place.at + place.size and not any(any(body[-zeros:]) for body in bodies):
@@ -121,7 +129,8 @@ def counted(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
                     yield BodyShape(base, (*one, *other))
         if alike:
             return
-    yield from _padded(columns, bodies, lengths)
+    if unit != 1:
+        yield from _padded(columns, bodies, lengths)
 
 
 def _common(bodies: Sequence[bytes], place: Place) -> int:
@@ -180,7 +189,7 @@ def repeated(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
                     yield BodyShape(fixed, (Records(place, stride),))
 
 
-def chained(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
+def chained(bodies: Sequence[bytes], order: str, unit: int | None = None) -> Iterator[BodyShape]:
     """Records of varying length, each with a number of its own that tells it; counted, or to the end."""
     ordered = sorted(bodies, key=len)
     short = [body for body in ordered if len(body) <= 8 * NEAR][:40] or ordered[:5]
@@ -195,7 +204,7 @@ def chained(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
             if len({body[place.at] for body in bodies}) == 1 and 2 <= bodies[0][place.at] <= MOST
         ]
     other = "little" if order == "big" else "big"
-    padded = len({len(body) % 4 for body in bodies}) == 1
+    padded = unit != 1 and len({len(body) % 4 for body in bodies}) == 1
     align, phase = (4, len(bodies[0]) % 4) if padded else (1, 0)
     for count in [*counts, None]:
         found = 0
@@ -350,27 +359,87 @@ def behind(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
                         yield shape
 
 
-def shapes_of(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
+def listed(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
+    """Records of one stride that each have a device's address in the same place, where bodies have few lengths: what
+    comes again at equal distances are addresses that are known from other messages."""
+    different = sorted(set(bodies), key=len)
+    if len({len(body) for body in different}) > 3:
+        return
+    longest = different[-1][:LISTED]
+    known = [at for at in range(len(longest) - 5) if longest[at : at + 6] in context.macs]
+    apart = Counter(
+        other - at for index, at in enumerate(known) for other in known[index + 1 : index + 4] if other - at > 6
+    )
+    found = False
+    for stride, _ in apart.most_common(4):
+        if found:
+            return
+        firsts = [at for at in known if at - stride not in known and at + stride in known]
+        for zeros in range(context.unit or 4) if context.unit != 1 else range(1):
+            for shape in _in_steps(different, context, stride, firsts, zeros):
+                found = True
+                yield shape
+
+
+def _in_steps(
+    bodies: Sequence[bytes], context: Context, stride: int, firsts: Sequence[int], zeros: int
+) -> Iterator[BodyShape]:
+    """Args: firsts: where a first record may have its address. zeros: behind the last record of the longest body."""
+    end = len(bodies[-1]) - zeros
+    for first in firsts[:4]:
+        fixed = first - (first - end) % stride
+        if fixed < 0 or any(bodies[-1][end:]):
+            continue
+        align, phase = ((context.unit or 4), len(bodies[-1]) % (context.unit or 4)) if zeros else (1, 0)
+        many = (end - fixed) // stride
+        counts = [
+            Place(at, size, way)
+            for at in range(fixed)
+            for size in (1, 2)
+            for way in (("big", "little") if size > 1 else (context.order,))
+            if at + size <= fixed and Place(at, size, way).read(bodies[-1], 0) == many
+        ]
+        # As wide as its zeros let it be, in the usual order.
+        for place in sorted(counts, key=lambda place: (place.order != context.order, -place.size, fixed - place.at)):
+            shape = BodyShape(fixed, (Records(place, stride),), align, phase)
+            if fits(shape, bodies):
+                yield shape
+                return
+        shape = BodyShape(fixed, (Records(None, stride),))
+        if not zeros and many > 1 and fits(shape, bodies):
+            yield shape
+
+
+def shapes_of(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
     """Shapes that fit all bodies, those of the simpler kinds first."""
+    order, unit = context.order, context.unit
     lengths = len({len(body) for body in bodies})
     found = False
     for shape in elements(bodies, order):
         found = True
         yield shape
+    for shape in listed(bodies, context):
+        found = True
+        yield shape
+    if lengths < 4 or not found:
+        for shape in islice(texts_in_records(bodies, order, unit), 6):
+            found = True
+            yield shape
+    yield from islice(told_texts(bodies, order, unit), 12)
     yield from islice(repeated(bodies, order), 24)
     if lengths == 1:
         if not found and len(set(bodies)) <= 12 and len(bodies[0]) >= 40:
-            yield from islice(chained(bodies, order), 12)
+            yield from islice(chained(bodies, order, unit), 12)
         return
     sure = False
-    for shape in counted(bodies, order):
+    for shape in counted(bodies, order, unit):
         found = True
         sure = lengths > 3
         yield shape
     if not sure:
         yield from to_the_end(bodies)
     if not found:
-        for shape in chained(bodies, order):
+        for shape in chained(bodies, order, unit):
             found = True
             yield shape
     if not found:

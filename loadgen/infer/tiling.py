@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loadgen.infer.constants import cut_constant
 from loadgen.infer.costs import (
     NumberClock,
     address_cost,
@@ -220,7 +221,17 @@ def tile(table: Table, context: Context, given: Sequence[Piece] = ()) -> list[Pi
         assert last is not None
         out.append(last)
         end = last.at
-    return out[::-1]
+    return [part for piece in out[::-1] for part in _parts(table, piece, context)]
+
+
+def _parts(table: Table, piece: Piece, context: Context) -> list[Piece]:
+    """What never changes, cut where fields in it are likely to begin."""
+    if piece.kind != "constant" or piece.size < 2:
+        return [piece]
+    run = table.cells[0, piece.at : piece.at + piece.size].tobytes()
+    parts = cut_constant(run, table.order, table.offset + piece.at, context.makers)
+    share = piece.cost / len(parts)
+    return [Piece(piece.at + part.at, part.size, part.kind, piece.order, share) for part in parts]
 
 
 def devices(table: Table, pieces: list[Piece]) -> None:
