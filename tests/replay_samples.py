@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import msgspec
+from tls_sessions import Session
 
-from loadgen.capture.events import Closed, Conversation, Data, Event, How, Opened
+from loadgen.capture.events import Closed, Conversation, Data, Event, Hole, How, Opened
 from loadgen.capture.streams import Exchange, Stream, collect
 from loadgen.capture.writing import TunnelWriter, file_header
 from loadgen.nmsp import messages as m
@@ -72,6 +73,31 @@ def exchange(profile: WireProfile, lines: Iterable[Line], index: int = 0, began_
     return collect(events)[0]
 
 
+def events(exchanges: Iterable[Exchange]) -> Iterator[Event]:
+    """What a reader of the capture is told: a session after the other, of each the bytes as they came."""
+    for each in exchanges:
+        yield Opened(each.conversation)
+        said = [
+            (stream.came_ns(at), Data(each.conversation, of_client, at, stream.came_ns(at), run))
+            for of_client, stream in ((True, each.client), (False, each.server))
+            for at, run in _parts(stream)
+        ]
+        holes = [
+            (stream.came_ns(at - 1) if at else each.conversation.began_ns, Hole(each.conversation, way, at, length, 0))
+            for way, stream in ((True, each.client), (False, each.server))
+            for at, length in stream.holes
+        ]
+        happened: list[tuple[int, Data | Hole]] = [*said, *holes]
+        yield from (event for _, event in sorted(happened, key=lambda pair: (pair[0], pair[1].offset)))
+
+
+def _parts(stream: Stream) -> Iterator[tuple[int, bytes]]:
+    """What came, a packet's bytes each."""
+    for start, run in stream.runs:
+        at = [offset for offset, _ in stream.pieces() if start <= offset < start + len(run)] + [start + len(run)]
+        yield from ((each, bytes(run[each - start : end - start])) for each, end in pairwise(at))
+
+
 def captured(exchanges: Iterable[Exchange]) -> bytes:
     """The same as a pcapng file, one session after the other."""
     data = file_header(application="tests", interface="0", description="plaintext")
@@ -87,6 +113,21 @@ def captured(exchanges: Iterable[Exchange]) -> bytes:
         data += b"".join(tunnel.data(of_client, ns, said) for ns, of_client, said in parts)
         data += tunnel.close(True, parts[-1][0], How.FIN) + tunnel.close(False, parts[-1][0], How.FIN)
     return data
+
+
+def encrypted(each: Exchange, tls: Session) -> bytes:
+    """One session as a pcapng file with what OpenSSL makes of it on the wire; the secrets are in `tls.keylog`."""
+    data = file_header(application="tests", interface="0", description="TLS")
+    tunnel, ns = TunnelWriter(each.conversation.client, each.conversation.server), each.conversation.began_ns
+    data += tunnel.open(ns)
+    tls.shake()
+    for event in events([each]):
+        if isinstance(event, Data):
+            ns = event.ns
+            tls.say(event.of_client, event.data)
+        data += b"".join(tunnel.data(of_client, ns, said) for of_client, said in tls.wire)
+        tls.wire.clear()
+    return data + tunnel.close(True, ns, How.FIN) + tunnel.close(False, ns, How.FIN)
 
 
 def _begins(stream: Stream, offset: int) -> bool:

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from loadgen.capture.tls import Undecrypted
+from loadgen.capture.streams import collect
 from loadgen.commands.identities import new_wlc, usable_identity
 from loadgen.commands.output import announce, complain, say
-from loadgen.commands.recorded import read_exchanges
+from loadgen.commands.recorded import CaptureReader
 from loadgen.commands.replaying import ReplayOptions
 from loadgen.diagnosis.contexts import mse_context, wlc_context
 from loadgen.drive.blind import Blindly, Script, scripts_of, serve, visit
@@ -35,12 +35,14 @@ def play_raw(options: ReplayOptions, identity: Path | None) -> int:
     """
     _check(options)
     shown = new_wlc() if identity is None else usable_identity(identity, allows_old=False)
-    undecrypted: list[Undecrypted] = []
-    exchanges = read_exchanges(options.capture, undecrypted, options.capture_keylog)
+    reader = CaptureReader(options.capture, options.capture_keylog)
+    exchanges = collect(reader.events())
     scripts = scripts_of(exchanges, of_client=options.target is not None)
     if not scripts:
-        found = str(undecrypted[0]) if undecrypted else "none"
+        found = str(reader.undecrypted[0]) if reader.undecrypted else "none"
         raise InputError(Problem(str(options.capture), "a session in which that side says something", found))
+    for remark in reader.remarks():
+        complain(remark)
     if any(stream.holes for each in exchanges for stream in (each.client, each.server)):
         complain(f"{options.capture}: it lacks bytes; what lies behind a hole is played all the same")
     complain(_MAY_GO_WRONG)

@@ -60,7 +60,8 @@ class PreparedRun(NamedTuple):
         """Do it. Arguments and what is raised: as of `run_job`."""
         job = self.job
         if self.source.recorded is not None:
-            onlooker.say(self.source.recorded.in_words)
+            for line in (self.source.recorded.in_words, *self.source.recorded.remarks):
+                onlooker.say(line)
         if warning := beyond_this_machine(forecast(job.plan, job.profile, job.workers)):
             onlooker.say(warning)
         return run_job(

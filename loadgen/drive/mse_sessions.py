@@ -5,7 +5,7 @@ how they leave. A driver has one, and keeps readiness, writing and closing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from loadgen.drive.equipment import Equipment
@@ -16,8 +16,8 @@ from loadgen.drive.redialing import Redialing
 from loadgen.drive.term import Term
 from loadgen.nmsp.carried import Carried
 from loadgen.nmsp.messages import Kind
-from loadgen.nmsp.records import mac_bytes
-from loadgen.replay.asked import recorded_kinds
+from loadgen.nmsp.records import Mac, mac_bytes
+from loadgen.replay.asked import recorded_kinds, recorded_macs
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
@@ -95,11 +95,13 @@ class MseSessions(Generic[EndpointT]):
         self.notices = Notices(
             recorder, to_unix_ns, our_schedule=ours, lulls=self.reception.lulls, profile=equipment.profile
         )
-        macs = known_macs(plan, {session.wlc for session in self._sessions})
+        known = known_macs(plan, {session.wlc for session in self._sessions})
+        macs_of: Callable[[int], Sequence[Mac] | None] = known.get
         self.asker: Asker | None = None
         recorded: list[RecordedRequestKind] = []
-        if equipment.recording is not None and not plan.use.plays_wlc:
+        if equipment.recording is not None:
             recorded = recorded_kinds(equipment.settings.codec, equipment.recording, plan)
+            macs_of = recorded_macs(equipment.recording, plan)
         if plan.requests or recorded:
             self.asker = Asker(
                 plan.requests,
@@ -107,7 +109,7 @@ class MseSessions(Generic[EndpointT]):
                 fleet=len(plan.sessions),
                 worker=share.worker,
                 workers=share.workers,
-                macs=lambda number: macs.get(self._sessions[number].wlc, ()),
+                macs=lambda number: macs_of(self._sessions[number].wlc) or (),
                 backlog_ns=plan.load.backlog,
                 to_unix_ns=to_unix_ns,
                 all_owe=not plan.sessions_per_user,

@@ -15,7 +15,8 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.prepare.forecast import forecast
 from loadgen.prepare.keys import Keys, check_keys, make_keys
 from loadgen.prepare.limits import allow_descriptors, check_local_ports, check_memory
-from loadgen.replay.recording import Recorded, Tracks
+from loadgen.replay.reading import Recorded
+from loadgen.replay.recording import Tracks
 from loadgen.results.missing import refuse_missing
 from loadgen.results.thresholds import Threshold, parse_thresholds
 from loadgen.scenario.plan import Plan, Use, make_plan

@@ -1,4 +1,5 @@
-"""The messages of a recorded session, read by a wire profile. What does not decode is left out, and counted.
+"""The messages of a recorded session, read by a wire profile as their bytes come. What does not decode is left out, and
+counted.
 
 Behind a hole, or behind bytes that are no frame, a stream is taken up again where that is certain: where two frames
 that decode lie side by side, or one that ends where the bytes do.
@@ -6,12 +7,12 @@ that decode lie side by side, or one that ends where the bytes do.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import msgspec
 
-from loadgen.capture.streams import Exchange, Stream
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
@@ -36,129 +37,155 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     message: msgspec.Struct
 
 
-@dataclass(slots=True)
-class RecordedSession:
-    """What both ends of a recorded session said, in order of each.
+class DirectionReader:
+    """What one end says: bytes in, messages out. It holds what is no whole frame yet, or not certain to be one.
 
     Attributes:
-        began_ns: its first packet. label: its ends, for people.
         left_out: messages that are not known ("unknown") or do not decode ("malformed"), and bytes that are in no frame
-            ("bytes"). holes: places where the capture lacks some.
+            ("bytes").
     """
 
-    label: str
-    client: str
-    server: str
-    began_ns: int
-    wlc: list[Said] = field(default_factory=list)
-    mse: list[Said] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    holes: int = 0
+    def __init__(self, codec: Codec, left_out: Counter[str]) -> None:
+        self._codec, self.left_out = codec, left_out
+        self._run = bytearray()
+        # When its bytes came: from `_at[i]` on at `_ns[i]`.
+        self._at: list[int] = []
+        self._ns: list[int] = []
+        self._skipped = 0
+        # Where frames begin is known. At its beginning a stream has one if the first bytes decode: a capture may begin
+        # in the middle of a session.
+        self._certain = False
+        self._is_first = True
+        self._given_up = False
+        framing = codec.profile.framing
+        # With so many bytes it shows whether a frame begins: two of the longest.
+        self._enough = framing.head + 2 * framing.max_bytes
 
+    def data_untrusted(self, data: bytes, ns: int) -> Iterator[Said]:
+        """The messages that these bytes make whole. They follow on those before."""
+        if self._given_up:
+            self.left_out["bytes"] += len(data)
+            return
+        self._at.append(len(self._run))
+        self._ns.append(ns)
+        self._run += data
+        yield from self._read_untrusted(final=False)
 
-def read_session_untrusted(codec: Codec, exchange: Exchange) -> RecordedSession:
-    """The messages of an exchange."""
-    conversation = exchange.conversation
-    client, server = (f"{host}:{port}" for host, port in (conversation.client, conversation.server))
-    session = RecordedSession(f"{client} -> {server}", conversation.client[0], server, conversation.began_ns)
-    _read_untrusted(codec, exchange.server, session.wlc, session)
-    _read_untrusted(codec, exchange.client, session.mse, session)
-    return session
+    def end_untrusted(self) -> Iterator[Said]:
+        """The messages that there are still, with nothing behind them: a hole, or the end."""
+        yield from self._read_untrusted(final=True)
+        self.left_out["bytes"] += len(self._run)  # the end of a frame that was not captured
+        self._run.clear()
+        self._at, self._ns = [], []
+        self._skipped, self._certain, self._is_first, self._given_up = 0, False, False, False
 
-
-def _read_untrusted(codec: Codec, stream: Stream, said: list[Said], session: RecordedSession) -> None:
-    session.holes += len(stream.holes)
-    for index, (offset, data) in enumerate(stream.runs):
-        run, position, skipped = bytes(data), 0, 0
-        # A capture may begin in the middle of a session: its first bytes are a frame if they decode.
-        certain = index == 0 and offset == 0 and _is_known(_first_untrusted(codec, run))
+    def _read_untrusted(self, *, final: bool) -> Iterator[Said]:
+        run, position = self._run, 0
         while position < len(run):
-            size = _size_untrusted(codec, run, position)
-            if size is not None and not certain:
-                certain = _is_certain_untrusted(codec, run, position, size)
-            if size is None or not certain:
-                certain = False
-                step = _next_header(codec, run, position)
-                session.left_out["bytes"] += step
-                skipped += step
-                position += step
-                if skipped > _MOST_SKIPPED:
-                    session.left_out["bytes"] += len(run) - position
+            size = self._size_untrusted(position)
+            if not self._certain:
+                if not final and len(run) - position < self._enough:
+                    break
+                if self._is_first:
+                    self._certain = _is_known(self._frame_message_untrusted(position))
+                    self._is_first = False
+                if size is not None and not self._certain:
+                    self._certain = self._is_certain_untrusted(position, size)
+            if size is None and not final and len(run) - position < self._codec.profile.framing.head:
+                break
+            if size is None or not self._certain:
+                self._certain = False
+                position += self._skip(position, final=final)
+                if self._given_up:
                     break
                 continue
-            skipped = 0
-            if position + size > len(run):  # its end was not captured
-                session.left_out["bytes"] += len(run) - position
+            self._skipped = 0
+            if position + size > len(run):
                 break
-            ns = stream.came_ns(offset + position + size - 1)
-            _take_untrusted(codec, run[position : position + size], ns, said, session)
+            ns = self._ns[bisect_right(self._at, position + size - 1) - 1]
+            if (said := self._said_untrusted(bytes(run[position : position + size]), ns)) is not None:
+                yield said
             position += size
+        self._forget(position)
 
+    def _skip(self, position: int, *, final: bool) -> int:
+        """To where a frame might begin; returns how far that is."""
+        step = self._next_header(position)
+        if not final:  # the end may be a header's beginning
+            step = max(1, min(step, len(self._run) - position - self._codec.profile.framing.head + 1))
+        self.left_out["bytes"] += step
+        self._skipped += step
+        if self._skipped > _MOST_SKIPPED:
+            self._given_up = True
+            self.left_out["bytes"] += len(self._run) - position - step
+            return len(self._run) - position
+        return step
 
-def _take_untrusted(codec: Codec, frame: bytes, ns: int, said: list[Said], session: RecordedSession) -> None:
-    framing = codec.profile.framing
-    message = _message_untrusted(codec, frame)
-    if message is None:
-        session.left_out["malformed"] += 1
-    elif isinstance(message, Unsupported):
-        session.left_out["unknown"] += 1
-    else:
+    def _forget(self, position: int) -> None:
+        """What was read."""
+        if not position:
+            return
+        del self._run[:position]
+        first = max(0, bisect_right(self._at, position) - 1)
+        self._at = [max(0, at - position) for at in self._at[first:]]
+        self._ns = self._ns[first:]
+
+    def _said_untrusted(self, frame: bytes, ns: int) -> Said | None:
+        framing = self._codec.profile.framing
+        message = self._message_untrusted(frame)
+        if message is None:
+            self.left_out["malformed"] += 1
+            return None
+        if isinstance(message, Unsupported):
+            self.left_out["unknown"] += 1
+            return None
         saying: Saying = message.name if isinstance(message, Opaque) else KIND_OF[type(message)]
-        transaction = framing.transaction_of(framing.header.struct.unpack_from(frame))
-        said.append(Said(ns, saying, transaction, frame, message))
+        return Said(ns, saying, framing.transaction_of(framing.header.struct.unpack_from(frame)), frame, message)
 
+    def _size_untrusted(self, position: int) -> int | None:
+        """The size of a frame that could begin there; None: none does."""
+        framing = self._codec.profile.framing
+        if len(self._run) - position < framing.head:
+            return None
+        try:
+            return framing.size_untrusted(framing.header.struct.unpack_from(self._run, position))
+        except RemoteProtocolError:
+            return None
 
-def _size_untrusted(codec: Codec, run: bytes, position: int) -> int | None:
-    """The size of a frame that could begin there; None: none does."""
-    framing = codec.profile.framing
-    if len(run) - position < framing.head:
-        return None
-    try:
-        return framing.size_untrusted(framing.header.struct.unpack_from(run, position))
-    except RemoteProtocolError:
-        return None
+    def _message_untrusted(self, frame: bytes) -> msgspec.Struct | None:
+        """None: it does not decode."""
+        profile, framing = self._codec.profile, self._codec.profile.framing
+        header = framing.header.struct.unpack_from(frame)
+        try:
+            number = framing.id_of(header)
+            framing.check_untrusted(profile.kinds.get(number), header, memoryview(frame))
+            return self._codec.decode_untrusted(number, memoryview(frame)[framing.head : len(frame) - framing.foot])
+        except RemoteProtocolError:
+            return None
 
+    def _frame_message_untrusted(self, position: int) -> msgspec.Struct | None:
+        """None: no whole frame that decodes is there."""
+        size = self._size_untrusted(position)
+        if size is None or position + size > len(self._run):
+            return None
+        return self._message_untrusted(bytes(self._run[position : position + size]))
 
-def _message_untrusted(codec: Codec, frame: bytes) -> msgspec.Struct | None:
-    """None: it does not decode."""
-    profile, framing = codec.profile, codec.profile.framing
-    header = framing.header.struct.unpack_from(frame)
-    try:
-        number = framing.id_of(header)
-        framing.check_untrusted(profile.kinds.get(number), header, memoryview(frame))
-        return codec.decode_untrusted(number, memoryview(frame)[framing.head : len(frame) - framing.foot])
-    except RemoteProtocolError:
-        return None
+    def _is_certain_untrusted(self, position: int, size: int) -> bool:
+        """Whether a frame begins there, and not what only looks like one."""
+        if not _is_known(self._frame_message_untrusted(position)):
+            return False
+        position += size
+        return position == len(self._run) or _is_known(self._frame_message_untrusted(position))
 
-
-def _first_untrusted(codec: Codec, run: bytes) -> msgspec.Struct | None:
-    size = _size_untrusted(codec, run, 0)
-    return None if size is None or size > len(run) else _message_untrusted(codec, run[:size])
-
-
-def _is_certain_untrusted(codec: Codec, run: bytes, position: int, size: int) -> bool:
-    """Whether a frame begins there, and not what only looks like one."""
-    frame = run[position : position + size]
-    if len(frame) < size or not _is_known(_message_untrusted(codec, frame)):
-        return False
-    position += size
-    if position == len(run):
-        return True
-    following = _size_untrusted(codec, run, position)
-    if following is None or position + following > len(run):
-        return False
-    return _is_known(_message_untrusted(codec, run[position : position + following]))
+    def _next_header(self, position: int) -> int:
+        """How far it is to where the next frame might begin: to the next place with the constants of a header."""
+        framing, run = self._codec.profile.framing, self._run
+        for name in framing.common:
+            value = framing.header.field_struct(name).pack(framing.common[name])
+            found = run.find(value, position + 1 + framing.header.offsets[name])
+            return (len(run) if found < 0 else found - framing.header.offsets[name]) - position
+        return 1
 
 
 def _is_known(message: msgspec.Struct | None) -> bool:
     return message is not None and not isinstance(message, Unsupported)
-
-
-def _next_header(codec: Codec, run: bytes, position: int) -> int:
-    """How far it is to where the next frame might begin: to the next place with the constants of a header."""
-    framing = codec.profile.framing
-    for name in framing.common:
-        value = framing.header.field_struct(name).pack(framing.common[name])
-        found = run.find(value, position + 1 + framing.header.offsets[name])
-        return (len(run) if found < 0 else found - framing.header.offsets[name]) - position
-    return 1

@@ -48,7 +48,7 @@ class Assignment(_Value, frozen=True):
         trace_limit: how many handshakes to trace.
         key_log: the file to write the secrets of all tunnels to; None: none.
         placings: where `session.placing` has its table; empty: nowhere.
-        recording: what the plan's WLCs say, if it replays.
+        recording: what was recorded, if the plan replays.
     """
 
     role: Role

@@ -33,7 +33,7 @@ from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile_document import ProfileDocument
 from loadgen.prepare.keys import Keys
 from loadgen.prepare.machine import MachineWatch
-from loadgen.replay.recording import Tracks
+from loadgen.replay.recording import Tracks, asked_of
 from loadgen.results.record import LEAD_NS, AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.results.timeline import TimelineBuilder
 from loadgen.run.channel import Assignment, BeginStage, Dial, EndLoad, Finish, Halt, Muster, StartLoad
@@ -103,7 +103,7 @@ class Supervisor:
         tracing: None: no handshake is traced.
         key_log: where the secrets of all tunnels are logged; None: nowhere.
         silence_s: for how long nothing may be heard of a worker.
-        recording: what the plan's WLCs say, if it replays.
+        recording: what was recorded, if the plan replays.
         """
         self._clock, self._plan, self._recording = clock, plan, recording
         self._profile, self._keys = profile, keys
@@ -407,7 +407,7 @@ class Supervisor:
             trace_limit=0 if self._tracing is None else self._tracing.limit,
             key_log=None if self._key_log is None else str(self._key_log),
             placings=self._placings.path,
-            recording=self._recording if wlc or not self._plan.use.plays_wlc else None,
+            recording=self._recording if wlc else asked_of(self._recording),
         )
 
     def _addresses(self) -> tuple[tuple[str, int], ...]:

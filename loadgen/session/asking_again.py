@@ -1,12 +1,14 @@
-"""What MSEs asked in a capture, asked again at its times: each session asks what one recorded session did."""
+"""What MSEs asked in a capture, asked again at its times: each session asks what one track's MSE did."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from loadgen.nmsp.messages import Message
+import msgspec
+
+from loadgen.nmsp.messages import DeviceRequest, Message
 from loadgen.nmsp.records import Mac
 from loadgen.scenario.requests import PlannedRequest
 from loadgen.session.asking import RequestKind
@@ -14,22 +16,33 @@ from loadgen.units import NEVER_NS
 
 
 class RecordedRequest(NamedTuple):
-    """One request. at_ns: in the capture's period. track: of the session that it was asked in."""
+    """One request.
+
+    Attributes:
+        at_ns: in the capture's period. track: that it was asked in.
+        device: which of the recorded MACs it is about; None: about none of them.
+    """
 
     at_ns: int
     track: int
     message: Message
+    device: int | None = None
 
 
 class RecordedRequestKind(RequestKind):
-    """All of one kind. Session s asks what was asked in track s mod the number of tracks, again and again."""
+    """All of one kind. Each session asks what was asked in its track, again and again."""
 
     def __init__(
-        self, name: str, requests: Sequence[RecordedRequest], tracks: int, period_ns: int, speed: float
+        self,
+        name: str,
+        requests: Sequence[RecordedRequest],
+        track_of: Callable[[int], int],
+        period_ns: int,
+        speed: float,
     ) -> None:
-        """Args: name: as of `PlannedRequest`. speed: times as fast as they were recorded."""
+        """Args: name: as of `PlannedRequest`. track_of: a session. speed: times as fast as they were recorded."""
         super().__init__(PlannedRequest(name, 0.0))
-        self._requests, self._tracks, self._period_ns, self._speed = requests, tracks, period_ns, speed
+        self._requests, self._track_of, self._period_ns, self._speed = requests, track_of, period_ns, speed
         self._own: list[tuple[int, int, int]] = []  # (when in the period, session in this worker, which request)
 
     def start(self, duration_ns: int, fleet: int, worker: int, workers: int) -> None:
@@ -38,7 +51,7 @@ class RecordedRequestKind(RequestKind):
             (request.at_ns, number, which)
             for number, session in enumerate(range(worker, fleet, workers))
             for which, request in enumerate(self._requests)
-            if request.track == session % self._tracks
+            if request.track == self._track_of(session)
         )
         end = duration_ns * self._speed
         self.own = sum(max(0, math.ceil((end - at_ns) / self._period_ns)) for at_ns, _, _ in self._own)
@@ -55,4 +68,8 @@ class RecordedRequestKind(RequestKind):
         return number, which
 
     def message(self, turn: int, macs: Sequence[Mac]) -> Message:
-        return self._requests[turn].message
+        """As recorded. Args: macs: all recorded ones, as its WLC has them; none: that is not known."""
+        request = self._requests[turn]
+        if request.device is None or not macs or not isinstance(request.message, DeviceRequest):
+            return request.message
+        return msgspec.structs.replace(request.message, device_mac=macs[request.device])

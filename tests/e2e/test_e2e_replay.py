@@ -207,6 +207,31 @@ def test_our_mses_ask_a_wlc_what_was_asked_in_the_capture(start: Start, tmp_path
     assert mse.errors == ended.errors == {}
 
 
+def test_our_wlcs_are_asked_what_was_asked_and_answer_as_they_did(run: Run, tmp_path: Path) -> None:
+    """A request in each of two periods, by an MSE at each of three WLCs, about a device told of nowhere else."""
+    m = samples.m
+    answer = m.MeasurementResponse(0, 0, samples.station(77), (samples.reading(-42),))
+    said = [
+        *samples.opening(),
+        *samples.notified(10, first_ns=10 * NS_PER_MS),
+        (55 * NS_PER_MS, samples.Role.MSE, m.MeasurementRequest(0, samples.station(77)), 7),
+        (56 * NS_PER_MS, samples.Role.WLC, answer, 7),
+    ]
+    said.sort(key=lambda line: line[0])
+    capture = tmp_path / "tunnel.pcapng"
+    capture.write_bytes(samples.captured([samples.exchange(reference_profile(), said)]))
+    ended = run(
+        *("replay", capture, "--scale", 3, "--duration", "380ms", "--workers", 2),
+        *("--listen", "127.78.10.1:0", "--set", "wlc.step=port"),
+    )
+    ended.check_passed()
+    counters = ended.counters
+    assert counters["requests.due"] == counters["requests.sent"] + counters["requests.dropped"] == 6
+    assert counters["requests.answered"] == counters["requests.served"] == counters["requests.sent"] > 0
+    assert counters["requests.refused"] == 0  # whom nobody knows is refused
+    assert ended.errors == {}
+
+
 # -- without a profile -------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,8 @@ from loadgen.nmsp.records import NO_MAC
 from loadgen.nmsp.services import Subservice
 from loadgen.replay.answers import RecordedAnswers
 from loadgen.replay.macs import MacMap
-from loadgen.replay.recording import mapped_macs, record_untrusted
+from loadgen.replay.reading import record_untrusted
+from loadgen.replay.recording import mapped_macs
 from loadgen.units import NS_PER_MS
 
 PROFILE = reference_profile()
@@ -55,7 +56,7 @@ class Endpoint:
     """What one endpoint says, and the MACs that it has for recorded ones."""
 
     def __init__(self, number: int) -> None:
-        made = record_untrusted([samples.exchange(PROFILE, SAID)], PROFILE, "c")
+        made = record_untrusted(samples.events([samples.exchange(PROFILE, SAID)]), PROFILE, "c")
         macs, mapped = mapped_macs(made.recording, aps=False)
         own = MacMap(macs, mapped, "local", 10).of(number)
         self.mac = {bytes(before): bytes(after) for before, after in zip(macs, own, strict=True)}
@@ -149,7 +150,7 @@ def test_answers_are_found_by_their_order_where_a_layout_has_no_transactions() -
         response = m.MeasurementResponse(0, Subservice.RSSI_MS, samples.station(number), found)
         said += [(at_ms * NS_PER_MS, Role.MSE, request, 0), ((at_ms + 20) * NS_PER_MS, Role.WLC, response, 0)]
     said.sort(key=lambda line: line[0])
-    made = record_untrusted([samples.exchange(profile, said)], profile, "c")
+    made = record_untrusted(samples.events([samples.exchange(profile, said)]), profile, "c")
     answers = made.recording.tracks[0].answers
     macs = [made.recording.macs[6 * each.device : 6 * each.device + 6] for each in answers]
     assert [Kind(each.asked) for each in answers] == [Kind.MEASUREMENT_REQUEST] * 2

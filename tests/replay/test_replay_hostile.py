@@ -18,7 +18,8 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.replay.macs import MacMap
-from loadgen.replay.recording import Recorded, mapped_macs, record_untrusted
+from loadgen.replay.reading import Recorded, record_untrusted
+from loadgen.replay.recording import mapped_macs
 from loadgen.replay.ring import ReplayRing, TrackTables
 from loadgen.units import NS_PER_MS
 
@@ -91,7 +92,7 @@ def test_a_stream_with_other_bytes_in_it_is_played_or_refused(path: Path | None,
         if not server:
             break
     try:
-        made = record_untrusted([of_bytes(bytes(client), bytes(server))], profile, "c")
+        made = record_untrusted(samples.events([of_bytes(bytes(client), bytes(server))]), profile, "c")
     except InputError:
         return
     assert made.plan.granted < 1 << 23
@@ -101,7 +102,7 @@ def test_a_stream_with_other_bytes_in_it_is_played_or_refused(path: Path | None,
 @given(client=st.binary(max_size=200), server=st.binary(max_size=400))
 def test_any_bytes_are_refused(client: bytes, server: bytes) -> None:
     with pytest.raises(InputError, match="c: expected notifications"):
-        record_untrusted([of_bytes(client, server)], reference_profile(), "c")
+        record_untrusted(samples.events([of_bytes(client, server)]), reference_profile(), "c")
 
 
 def test_a_long_stream_of_garbage_ends_soon() -> None:
@@ -109,7 +110,7 @@ def test_a_long_stream_of_garbage_ends_soon() -> None:
     profile = reference_profile()
     fake = profile.framing.head_of(Kind.MEASUREMENT_NOTIFY, 40)
     made = record_untrusted(
-        [samples.exchange(profile, samples.notified(2)), of_bytes(b"", fake * 20_000)], profile, "c"
+        samples.events([samples.exchange(profile, samples.notified(2), 1), of_bytes(b"", fake * 20_000)]), profile, "c"
     )
     assert made.messages == 2
     assert made.left_out["bytes"] == 20_000 * len(fake)

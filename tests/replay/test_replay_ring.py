@@ -18,7 +18,8 @@ from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 from loadgen.replay import ring as rings
 from loadgen.replay.macs import MacMap
-from loadgen.replay.recording import Recorded, mapped_macs, record_untrusted
+from loadgen.replay.reading import Recorded, record_untrusted
+from loadgen.replay.recording import mapped_macs
 from loadgen.replay.ring import ReplayRing, TrackTables
 from loadgen.units import NS_PER_MS, NS_PER_S
 
@@ -30,7 +31,7 @@ LATER_NS = 3_600 * NS_PER_S
 
 
 def recorded(profile: WireProfile, said: Sequence[Line]) -> Recorded:
-    return record_untrusted([samples.exchange(profile, said)], profile, "a capture")
+    return record_untrusted(samples.events([samples.exchange(profile, said)]), profile, "a capture")
 
 
 def ring_of(profile: WireProfile, made: Recorded, endpoint: int, *, aps: bool = False, batch: int = 1) -> ReplayRing:
