@@ -17,7 +17,7 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.services import ALL
 from loadgen.replay.recording import PastRequest, Places, Times, Track, Tracks
-from loadgen.replay.sessions import Macs, SessionReader, Told
+from loadgen.replay.sessions import Macs, SaidColumns, SessionReader
 from loadgen.scenario.replay_plan import PlannedReplay, PlannedTrack, packed_times
 from loadgen.scenario.requests import ASKED
 from loadgen.units import NS_PER_S
@@ -212,7 +212,7 @@ def _asked(profile: WireProfile, chain: Sequence[SessionReader], macs: Macs, fir
 
 
 def _joined(
-    parts: Sequence[Told], column: Callable[[Told], Sequence[int]], shifts: Sequence[int] | None = None
+    parts: Sequence[SaidColumns], column: Callable[[SaidColumns], Sequence[int]], shifts: Sequence[int] | None = None
 ) -> Int64s:
     """A column of all parts. Args: shifts: of each part, what its numbers are to be raised by."""
     arrays = [np.array(column(part), np.int64) for part in parts]
@@ -221,7 +221,7 @@ def _joined(
     return np.concatenate(arrays)
 
 
-def _stamped(parts: Sequence[Told], key: tuple[str, str], starts: Sequence[int]) -> Int64s:
+def _stamped(parts: Sequence[SaidColumns], key: tuple[str, str], starts: Sequence[int]) -> Int64s:
     """Where one of our numbers is, of each message; -1: not in that one."""
     found = []
     for part, start in zip(parts, starts, strict=False):
@@ -232,7 +232,7 @@ def _stamped(parts: Sequence[Told], key: tuple[str, str], starts: Sequence[int])
     return np.concatenate(found)
 
 
-def _times(parts: Sequence[Told], slots: Sequence[int], starts: Sequence[int]) -> Iterable[Times]:
+def _times(parts: Sequence[SaidColumns], slots: Sequence[int], starts: Sequence[int]) -> Iterable[Times]:
     nothing: tuple[array[int], ...] = (array("q"), array("q"), array("q"))
     for key in sorted({key for part in parts for key in part.times}):
         columns = [

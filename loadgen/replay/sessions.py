@@ -69,7 +69,7 @@ class Macs:
         return b"".join(self.ranks)
 
 
-class Told:
+class SaidColumns:
     """What was told, message after message; places are in `data`. Names as of `recording.Track`.
 
     Attributes:
@@ -118,7 +118,7 @@ class SessionReader:
         client, server = (f"{host}:{port}" for host, port in (conversation.client, conversation.server))
         self.label, self.ends = f"{client} -> {server}", (conversation.client[0], server)
         self.began_ns = self.last_ns = conversation.began_ns
-        self.told, self.others = Told(), 0
+        self.told, self.others = SaidColumns(), 0
         self.offered = self.granted = self.asked_for = 0
         self.asked: list[Said] = []
         self.groups: list[str] = []
