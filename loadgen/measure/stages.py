@@ -56,13 +56,18 @@ class StageClock:
         # A list: to look one time up in a column takes numpy ten times as long.
         self._starts_ns = [int(np.iinfo(np.int64).min)]
         self.over_ns = NEVER_NS
+        self._latest_ns = self._starts_ns[0]  # of the columns that were split so far
 
-    def add(self, names: Sequence[str], starts_ns: Sequence[int]) -> None:
-        """More stages; their names are new ones. Those that would begin later than these never will."""
+    def add(self, names: Sequence[str], starts_ns: Sequence[int]) -> int:
+        """More stages; their names are new ones. Those that would begin later than these never will.
+
+        Returns: how long (ns) after the first of them begins columns were split as if it did not.
+        """
         known = bisect_left(self._starts_ns, starts_ns[0])
         self._names = [*self._names[:known], *names]
         self._starts_ns = [*self._starts_ns[:known], *starts_ns]
         self.over_ns = self._starts_ns[-1] if names[-1] == AFTER else NEVER_NS
+        return max(0, self._latest_ns - starts_ns[0])
 
     def start_ns(self, stage: str) -> int:
         """When a stage began."""
@@ -91,6 +96,7 @@ class StageClock:
     def split(self, times_ns: Int64s) -> Iterable[Part]:
         """Each stage that occurs in a column. Nearly always it is one, and all rows."""
         low_ns, high_ns = int(np.minimum.reduce(times_ns)), int(np.maximum.reduce(times_ns))
+        self._latest_ns = max(self._latest_ns, high_ns)
         low = bisect_right(self._starts_ns, low_ns)
         if low == len(self._names) or high_ns < self._starts_ns[low]:
             return (Part(self._names[low - 1], slice(None), low_ns, high_ns),)

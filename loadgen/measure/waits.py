@@ -56,6 +56,9 @@ _ERRORS = 2
 # more than they differ by themselves. Of exponential waits as long as 1 s in 10 s, one in 1,500 does that.
 _STAYS = 4
 _LEVEL = 3
+# Where less than that of a rise came from one stretch to the next but one, it grew bit by bit: a backlog. Otherwise all
+# at once: something stood still, or takes longer from then on.
+_AT_ONCE = 0.6
 
 
 class Waited(msgspec.Struct, frozen=True):
@@ -181,6 +184,35 @@ def growth_of(all_waited: Iterable[Waited], length_ns: int) -> Growth:
     if late and (not steady or late > slope * length_ns):
         return Growth(min(late, longest), hidden)
     return Growth(min(slope * length_ns, longest) if steady else slope * length_ns, hidden, steady)
+
+
+class Level(NamedTuple):
+    """How long (ns) what is due waits at the end of a stage, and the least that a stretch of it did.
+
+    Attributes:
+        left_ns: by how much longer it waits at the end than at the beginning, where that grew bit by bit, whatever was
+            caught up with since; less than 0 where more was caught up with.
+    """
+
+    end_ns: float = 0.0
+    least_ns: float = 0.0
+    left_ns: float = 0.0
+
+
+def level_of(all_waited: Iterable[Waited], length_ns: int) -> Level:
+    """Args: as of `growth_ns`."""
+    waits = [each.wait_ns for each in _stretches(list(all_waited), length_ns)]
+    if len(waits) < _LEAST_STRETCHES:
+        return Level(waits[-1], min(waits)) if waits else Level()
+    end_ns = statistics.median(waits[-(len(waits) // 4) :])
+    left_ns = end_ns - waits[0]
+    if left_ns > 0:
+        rise = max(waits) - waits[0]
+        at_once = max(b - a for a, b in zip(waits, waits[2:], strict=False))
+        usual = statistics.median(abs(b - a) for a, b in pairwise(waits))
+        if at_once >= _AT_ONCE * rise or left_ns <= _BEYOND_USUAL * usual:
+            left_ns = 0.0
+    return Level(end_ns, min(waits), left_ns)
 
 
 def stayed_ns(all_waited: Iterable[Waited], length_ns: int) -> float:

@@ -39,13 +39,30 @@ _CAME_TO_NOTHING: tuple[tuple[str, Callable[[Mapping[str, int]], int], str], ...
     ("requests.dropped", lambda counters: counters.get("requests.due", 0), "requests were dropped"),
     ("handshakes.dropped", lambda counters: counters.get("handshakes.due", 0), "handshakes were dropped"),
 )
-# The same of what came, but not as it is to come.
+# The same of what came, but not as it is to come: its counter, that of all that came, and how it is said.
 _CAME_ODDLY = (
-    ("notify.duplicated", "notifications had come before"),
-    ("notify.reordered", "notifications came after later ones"),
-    ("errors.stream.sequence_restart", "notifications began the sequence numbers again"),
-    ("errors.stream.sequence_jump", "notifications jumped ahead in the sequence numbers"),
-    ("errors.stream.not_subscribed", "notifications were of something that was not subscribed to"),
+    ("notify.duplicated", "notify.received", "{count:,} of {came:,} notifications had come before"),
+    ("notify.reordered", "notify.received", "{count:,} of {came:,} notifications came after later ones"),
+    (
+        "errors.stream.sequence_restart",
+        "notify.received",
+        "{count:,} of {came:,} notifications began the sequence numbers again",
+    ),
+    (
+        "errors.stream.sequence_jump",
+        "notify.received",
+        "{count:,} of {came:,} notifications jumped ahead in the sequence numbers",
+    ),
+    (
+        "errors.stream.not_subscribed",
+        "notify.received",
+        "{count:,} of {came:,} notifications were of something that was not subscribed to",
+    ),
+    (
+        "requests.unmatched",
+        "requests.answered",
+        "{count:,} responses that nobody had asked for came beside {came:,} answers",
+    ),
 )
 # ... and at least that many: of a few, one is a large share.
 _LEAST_ODD = 10
@@ -355,11 +372,10 @@ def _refused(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
 
 def _came_oddly(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
     """It came, but not as it is to come."""
-    received = counters.get("notify.received", 0)
-    for name, what in _CAME_ODDLY:
-        count = counters.get(name, 0)
-        if count > max(received * TOLERANCE, _LEAST_ODD - 1) and name not in asked.judged:
-            yield Shortfall(f"{count:,} of {received:,} {what}", True, _UNJUDGED)
+    for name, all_of, what in _CAME_ODDLY:
+        count, came = counters.get(name, 0), counters.get(all_of, 0)
+        if count > max(came * TOLERANCE, _LEAST_ODD - 1) and name not in asked.judged:
+            yield Shortfall(what.format(count=count, came=came), True, _UNJUDGED)
     # A peer that is newer than the profile may say one such thing in each session.
     unknown, messages = counters.get("messages.unsupported", 0), sum(counters.get(each, 0) for each in _MESSAGES)
     sessions = counters.get("sessions.established", 0)

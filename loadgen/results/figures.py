@@ -23,7 +23,7 @@ from loadgen.measure.names import (
     WLC_COUNTERS,
 )
 from loadgen.measure.stages import NO_STAGE
-from loadgen.measure.waits import FIRST, FIRST_TOOK, SHARE, TAIL, Waited, growth_ns, growth_of
+from loadgen.measure.waits import FIRST, FIRST_TOOK, SHARE, TAIL, Level, Waited, growth_ns, growth_of, level_of
 from loadgen.results.health import WorkerHealth
 from loadgen.results.result import StageResult
 from loadgen.units import NS_PER_S
@@ -206,14 +206,14 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
     rates = {}
     for rate, metric, what in _STAGE_RATES:
         count = 0.0
-        row: list[tuple[float, float, float]] = []
+        row: list[_Left] = []
         for span in spans:
             told_ns = span.told_ns.get(what, span.length_ns)
             if told_ns < _LEAST_STAGE_NS:
                 continue
             if not span.paced:
                 count += _as_fast_as_it_goes(merger, what, span, told_ns)
-                row.append((span.start_ns, span.start_ns + told_ns, 0.0))
+                row.append(_Left(span.start_ns, span.start_ns + told_ns, 0.0, Level()))
                 continue
             # A stage in which nothing was done took its time all the same.
             summary = merger.metrics({span.name}).get(metric)
@@ -221,28 +221,39 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
             if metric == "notify.latency":  # where the layout does not tell how old they are, they came all the same
                 told = max(told, notifications_of(merger, span.name)) - _count(merger, TAIL, span)
             count += told
-            growth = growth_of(merger.waits(what, span.name), told_ns)
-            grown_ns = growth.ns if growth.steady or growth.ns < 0 else 0.0
-            row.append((span.start_ns, span.start_ns + told_ns, grown_ns))
+            waits = merger.waits(what, span.name)
+            growth, level = growth_of(waits, told_ns), level_of(waits, told_ns)
+            grown_ns = growth.ns if growth.steady else level.left_ns
+            row.append(_Left(span.start_ns, span.start_ns + told_ns, grown_ns, level))
         length_ns = _length_ns(row)
         if count and length_ns > 0:
             rates[rate] = count * NS_PER_S / length_ns
     return rates
 
 
-def _length_ns(row: Sequence[tuple[float, float, float]]) -> float:
-    """Of stages together, and of what is left at their ends. A stage right behind another one has its backlog: it makes
-    that longer, or catches up with it.
+class _Left(NamedTuple):
+    """Of a stage: from when to when it was, by how much longer what is due waits at its end, and how long."""
 
-    Args: row: of each, from when to when, and by how much longer what is due waits at its end.
+    start_ns: float
+    end_ns: float
+    grown_ns: float
+    level: Level
+
+
+def _length_ns(row: Sequence[_Left]) -> float:
+    """Of stages together, and of what is left at their ends. A stage right behind another one has its backlog: it makes
+    that longer, or catches up with it; as far as what is due at its end waits no longer than it ever did in them.
     """
-    length_ns = backlog_ns = 0.0
+    length_ns = backlog_ns = least_ns = 0.0
     until_ns = -math.inf
-    for start_ns, end_ns, growth in sorted(row):
-        if start_ns > until_ns:
-            length_ns, backlog_ns = length_ns + backlog_ns, 0.0
-        length_ns += end_ns - start_ns
-        backlog_ns, until_ns = max(0.0, backlog_ns + growth), end_ns
+    for stage in sorted(row):
+        if stage.start_ns > until_ns:
+            length_ns, backlog_ns, least_ns = length_ns + backlog_ns, 0.0, math.inf
+        length_ns += stage.end_ns - stage.start_ns
+        backlog_ns, until_ns = max(0.0, backlog_ns + stage.grown_ns), stage.end_ns
+        least_ns = min(least_ns, stage.level.least_ns)
+        if stage.grown_ns <= 0:
+            backlog_ns = min(backlog_ns, stage.level.end_ns - least_ns)
     return length_ns + backlog_ns
 
 

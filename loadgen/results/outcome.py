@@ -143,7 +143,7 @@ def _spans(plan: Plan, record: RunRecord, *, excused: bool) -> list[StageSpan]:
     if record.loads and excused:
         ends[-1] = record.loads[-1].end_ns
     # What came before a worker knew that it belongs to a stage is in none; what is due, is so however late it is sent.
-    late = [worker.began_late_ns for worker in record.health]
+    late = [worker.missed_ns for worker in record.health]
     late_ns = 0 if plan.use.plays_wlc or not late else sum(late) // len(late)
     return [
         span

@@ -94,7 +94,7 @@ class Worker:
         self._counted: dict[str, str] = {}  # tags of their series, and whose they are
         self._before_load: Counter[str] = Counter()
         self._memory_before_sessions: int | None = None
-        self._sessions_memory = self._began_late_ns = 0
+        self._sessions_memory = self._began_late_ns = self._missed_ns = 0
         self._profile = compiled(assignment.profile)
         self._drivers = drivers or TRANSPORT_DRIVERS[assignment.plan.transport]
         self._equipment = equip(
@@ -202,7 +202,8 @@ class Worker:
         stages = order.stages
         # What comes after the end, from a sender that has a schedule of its own, came in none of them.
         names = [*(stage.name for stage in stages), AFTER]
-        self._recorder.stages.add(names, [unix_ns + at_ns for at_ns in (*(s.start_ns for s in stages), end_ns(stages))])
+        starts_ns = [unix_ns + at_ns for at_ns in (*(stage.start_ns for stage in stages), end_ns(stages))]
+        self._missed_ns = self._recorder.stages.add(names, starts_ns)
         self._count_lags([stage.name for stage in stages if stage.counted])
         self._count_totals()
         self._before_load = Counter(self._recorder.counters)
@@ -350,6 +351,7 @@ class Worker:
             setup_stall_ns=pauses.setup_ns,
             closing_stall_ns=pauses.closing_ns,
             began_late_ns=self._began_late_ns,
+            missed_ns=self._missed_ns,
             longest_gc_pause_ns=pauses.longest_gc_ns,
             gc_pauses_ns=pauses.gc_ns,
             lag_p99_ns=lag.p99,

@@ -126,6 +126,16 @@ ECHOES = {"echo.due": 6, "echo.sent": 1, "echo.dropped": 4, "echo.unanswered": 1
         (Asked(), 0, DOUBLED, [], "549 of 1,098 notifications had come before", True),
         (Asked(), 0, {"notify.received": 626, "notify.reordered": 62}, [], "62 of 626 notifications came after", True),
         (Asked(), 0, {"notify.received": 626, "notify.reordered": 6}, [], "", False),
+        (
+            Asked(),
+            0,
+            {"requests.answered": 360, "requests.unmatched": 36},
+            [],
+            "36 responses that nobody had asked for came beside 360 answers",
+            True,
+        ),
+        (Asked(), 0, {"requests.answered": 360, "requests.unmatched": 9}, [], "", False),
+        (Asked(judged={"requests.unmatched"}), 0, {"requests.answered": 9, "requests.unmatched": 36}, [], "", False),
         (Asked(judged={"notify.reordered"}), 0, {"notify.received": 626, "notify.reordered": 62}, [], "", False),
         (
             Asked(),

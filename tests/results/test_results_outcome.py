@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measure_samples import healthy
 
 from loadgen.compare.metrics import not_counted
 from loadgen.errors import ExitCode
@@ -19,7 +20,7 @@ from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Columns
 from loadgen.results.asked import Absence, Asked, Pace, shortfalls
-from loadgen.results.health import Verdict
+from loadgen.results.health import Verdict, WorkerHealth
 from loadgen.results.outcome import _delays, _paces, load_figures, make_result, stage_spans
 from loadgen.results.record import Load, RunRecord
 from loadgen.results.result import Limit, RunResult, StageResult
@@ -284,6 +285,7 @@ def result_of(
     text: str = NOTIFY,
     use: Use = Use.TARGET_WLC,
     demands: tuple[str, ...] = (),
+    health: tuple[WorkerHealth, ...] = (),
 ) -> RunResult:
     """Of a run whose one worker recorded this, in a hold of 2 s with one session; `recorder` knows its stage."""
     path = tmp_path / "s.toml"
@@ -296,7 +298,9 @@ def result_of(
     recorder.counters.update({"sessions.attempted": 1, "sessions.established": 1, "sessions.closed": 1})
     merger = Merger()
     merger.add("mse-0", recorder.take(0))
-    record = RunRecord(merger, TimelineBuilder(NS_PER_S), (load,), (), (), True, True, False, "", True, load.start_ns)
+    record = RunRecord(
+        merger, TimelineBuilder(NS_PER_S), (load,), health, (), True, True, False, "", True, load.start_ns
+    )
     return make_result(plan, record, parse_thresholds(demands, "thresholds"), datetime.now(UTC))
 
 
@@ -374,6 +378,15 @@ def test_that_a_backlog_of_somebody_elses_grew_is_told(
     assert result.rates == {"notify.received_per_s": pytest.approx(100)}
     if code is ExitCode.INCONCLUSIVE:
         assert (result.verdict.limited_by, result.verdict.limit_reason) == (Limit.TARGET, f"{said}: a backlog grew")
+
+
+@pytest.mark.parametrize(("missed_s", "per_s"), [(0, 100), (0.5, 100 / 0.75)])
+def test_a_rate_is_of_the_time_in_which_what_came_was_counted(missed_s: float, per_s: float, tmp_path: Path) -> None:
+    """A worker was told of the load 0.5 s late: what waited for it to read is in the stage, what it had read is not."""
+    health = healthy(began_late_ns=NS_PER_S // 2, missed_ns=round(missed_s * NS_PER_S))
+    result = result_of(tmp_path, told_of(lambda _: 0), health=(health,))
+    assert result.rates == {"notify.received_per_s": pytest.approx(per_s)}
+    assert any("was told of the load 500 ms after it had begun" in line for line in result.verdict.reasons)
 
 
 def late_from(start_ns: int, longer_ns: int) -> Callable[[int], int]:

@@ -249,6 +249,25 @@ def test_a_backlog_that_begins_late_is_one(
     assert rate(per_s, length_s, takes) == pytest.approx(per_s * length_s / (length_s + late_s), rel=0.02)
 
 
+@pytest.mark.parametrize(("slow_s", "length_s", "all_s"), [((2, 4), 8, 12.0), ((2, 4), 26, 26.0), ((1, 3), 8, 11.67)])
+def test_a_backlog_that_grew_for_a_while_and_is_caught_up_with_too_slowly_takes_its_time(
+    slow_s: tuple[float, float], length_s: float, all_s: float
+) -> None:
+    """What is due at these times takes 0.1 s each, one after the other; before and after that 60/s are done of 40."""
+    free = 0
+
+    def takes(_: int, at: int) -> int:
+        nonlocal free
+        slow = slow_s[0] * S <= at < slow_s[1] * S
+        free = max(free, at) + (S // 10 if slow else S // 60)
+        return free - at
+
+    last_s = max(at + takes(0, at) for at in (number * S // 40 for number in range(round(40 * length_s)))) / S
+    free = 0
+    assert max(last_s, length_s) == pytest.approx(all_s, rel=0.1)
+    assert rate(40, length_s, takes) == pytest.approx(40 * length_s / max(last_s, length_s), rel=0.03)
+
+
 @pytest.mark.parametrize("from_s", [1, 2.5, 3.6, 4.2, 4.7])
 @pytest.mark.parametrize("longer_ms", [80, 600])
 def test_what_takes_longer_from_some_moment_on_is_no_backlog(from_s: float, longer_ms: int) -> None:
@@ -329,6 +348,13 @@ def test_a_target_that_stands_still_at_the_end_and_goes_on_has_done_all_the_same
         (40, [(3, 60), (3, 45)], 7.875),
         (40, [(1, 60)] * 10, 15),
         (40, [(2, 50), (2, 40), (2, 50)], 7),  # the one in the middle has the backlog, and no longer one
+        # Caught up with at the beginning of the last one, or of none.
+        (30, [(2, 60), (12, 2)], 14),
+        (30, [(3, 40), (6, 5)], 9),
+        (30, [(4, 36), (12, 10)], 16),
+        (30, [(3, 20), (3, 40), (4, 10)], 10),
+        (30, [(2, 60), (1, 10)], 3 + 4 / 3),
+        (40, [(2, 60), (2, 40), (12, 5)], 16),
     ],
 )
 def test_what_one_hold_leaves_is_the_backlog_of_the_next(
