@@ -56,8 +56,8 @@ class WorkerHealth(msgspec.Struct, frozen=True):
         rss_bytes: at most, so far.
         sessions_rss_bytes: what its sessions made it grow by, without what malloc had free; 0 where that is not known.
         longest_stall_ns, longest_gc_pause_ns, gc_pauses_ns: during the load; the last one is their sum.
-        began_late_ns: after the load had begun, it was told that it would. missed_ns: of that, from the load's beginning
-            on, what came was read, and is in none of its stages.
+        began_late_ns: after the load had begun, it was told that it would. missed_ns: of the load, from its beginning
+            on, what had been read, and is in none of its stages.
         setup_stall_ns, closing_stall_ns: before the load, while sessions were set up, and after it.
         lag: of sends that count and that the peer did not hold up.
         read_lag: from received by the kernel to read, in stages that count.
