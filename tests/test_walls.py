@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -93,6 +94,8 @@ INSIDES = {"loadgen.transport.openssl": {"OpenSSL"}, "loadgen.transport.trio_dtl
 # It writes by `click.echo` whatever commands print, whoever called them.
 CLICK = {"loadgen.commands.output"}
 MAX_LINES = 500
+# In these rooms, tests turn what they test from outside: by public hooks, in virtual time.
+TURNED = ("drive", "dtls", "session", "world")
 
 
 def room_of(module: str) -> str:
@@ -195,6 +198,32 @@ def places(found: Iterator[tuple[int, str]], path: Path) -> list[str]:
 def of(path: Path, packages: Collection[str]) -> list[str]:
     """Where a module imports any of these packages."""
     return places(((line, name) for line, name in imports(path) if name.split(".")[0] in packages), path)
+
+
+def reaches_into(path: Path) -> Iterator[tuple[int, str]]:
+    """Names with an underscore that a test reads, calls, replaces or imports, and that are not its own."""
+    tree = tree_of(path)
+    nodes = list(ast.walk(tree))
+    made = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    made |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    made |= {node.target.id for node in nodes if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            mine = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") and node.attr in made
+            if not mine:
+                yield node.lineno, node.attr
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, alias.name) for alias in node.names if is_private(alias.name))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            called = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            words = [word.value for word in node.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+            if called in ("getattr", "setattr", "delattr"):
+                yield from ((node.lineno, word) for word in words[:2] if is_private(word.rpartition(".")[2]))
+
+
+def is_private(name: str) -> bool:
+    """One underscore: the language's own names have two, and those of named tuples are no fields because of it."""
+    return name.startswith("_") and not name.startswith("__") and name not in dir(NamedTuple("Any", []))
 
 
 def in_rooms(rooms: Collection[str]) -> list[Path]:
@@ -324,6 +353,30 @@ def test_no_test_gives_a_module_another_time() -> None:
     assert len(tests) > 100
     replaced = re.compile(r"""setattr\(\s*[\w.]+,\s*["']time["']""")
     assert [path.name for path in tests if replaced.search(path.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for room in TURNED for path in (ROOT / "tests" / room).glob("*.py")], ids=name_of
+)
+def test_what_has_time_is_turned_from_outside(path: Path) -> None:
+    """And not by what it keeps to itself."""
+    assert places(reaches_into(path), path) == []
+
+
+def test_what_a_test_reaches_into_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(
+        "from loadgen.drive.tls import _MIN, Shard\nfrom loadgen import drive\n\n\nclass Mine(Shard):\n"
+        "    _made = 1\n    def _own(self):\n        self._kept = self._made_by_shard\n"
+        "        return super()._own(), self._kept, self.__dict__\n\n\ndef test(shard, monkeypatch, row):\n"
+        "    shard._go_on(0)\n    shard._rows[0] = row._replace(a=1)\n    monkeypatch.setattr(shard, '_send', None)\n"
+        "    monkeypatch.setattr('loadgen.drive._MOST', 1)\n    getattr(shard, 'turn')\n",
+        "utf-8",
+    )
+    assert sorted(reaches_into(path)) == [
+        *((1, "_MIN"), (8, "_made_by_shard"), (9, "_own"), (13, "_go_on"), (14, "_rows"), (15, "_send")),
+        (16, "loadgen.drive._MOST"),
+    ]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

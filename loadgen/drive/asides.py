@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Of one link, until every two neighbours become one: what is long ago need not be told to the frame.
-_MOST = 256
+MOST = 256
 # What TLS adds to what is written at once: header and tag; before 1.3 a nonce, too. Of AES-GCM, which is what today's
 # two sides agree on.
 RECORD_BYTES = {"1.3": 22}
@@ -28,10 +28,14 @@ class Asides:
             self._said[-1][2] += size
             return
         self._said.append([told, told, size])
-        if len(self._said) > _MOST:
+        if len(self._said) > MOST:
             pairs = zip(self._said[::2], self._said[1::2], strict=False)
             odd = self._said[len(self._said) & ~1 :]
             self._said = [*([one[0], other[1], one[2] + other[2]] for one, other in pairs), *odd]
+
+    def __len__(self) -> int:
+        """How many are kept, of those that became one."""
+        return len(self._said)
 
     def told_within(self, waiting: float, told: int, each: float) -> float:
         """How much of what was told lies in the last `waiting` bytes.

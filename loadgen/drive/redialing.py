@@ -12,7 +12,7 @@ from loadgen.transport.address import socket_address
 from loadgen.units import NEVER_NS, NS_PER_S
 
 # Between two tries: soon enough for a person, and few packets for a network.
-_AGAIN_NS = NS_PER_S // 4
+AGAIN_NS = NS_PER_S // 4
 
 
 class Redialing:
@@ -30,7 +30,7 @@ class Redialing:
         """Whether this session is dialed again. Args: kind: of the fault that it had before it met anybody."""
         if kind not in ("refused", "unreachable", "timeout") or now_ns >= self._until_ns:
             return False
-        self._waiting.append((now_ns + _AGAIN_NS, number))
+        self._waiting.append((now_ns + AGAIN_NS, number))
         return True
 
     def next_ns(self) -> int:
@@ -44,7 +44,7 @@ class Redialing:
 
     def postpone(self, number: int, now_ns: int) -> None:
         """Not yet: the try before is not over."""
-        self._waiting.append((now_ns + _AGAIN_NS, number))
+        self._waiting.append((now_ns + AGAIN_NS, number))
 
     def end(self) -> int:
         """Dial nobody any more; returns how many were still to be dialed."""
@@ -75,6 +75,6 @@ async def _listened_at(host: str, port: int) -> None:
             try:
                 await sock.connect(socket_address(host, port))
             except OSError:
-                await trio.sleep(_AGAIN_NS / NS_PER_S)
+                await trio.sleep(AGAIN_NS / NS_PER_S)
             else:
                 return

@@ -8,9 +8,9 @@ from loadgen.drive.links import Link
 from loadgen.measure.recorder import Recorder
 
 # Looked at in each interval, in turn: at up to 10 us each, a thousandth of a second.
-_MOST_AT_ONCE = 100
+MOST_AT_ONCE = 100
 # Links that end without a session are short and many (handshakes): of these, every so-and-so-many-th.
-_OF_SHORT_LINKS = 8
+OF_SHORT_LINKS = 8
 
 
 class SegmentWatch:
@@ -25,15 +25,15 @@ class SegmentWatch:
         """Look at some of these links, those that were not looked at for longest first."""
         if not self._turn:
             self._turn = list(links)
-        for link in self._turn[-_MOST_AT_ONCE:]:
+        for link in self._turn[-MOST_AT_ONCE:]:
             self.look_at(link)
-        del self._turn[-_MOST_AT_ONCE:]
+        del self._turn[-MOST_AT_ONCE:]
 
     def ends(self, link: Link) -> None:
         """A link is about to be closed: nobody can look at it later."""
         if link.endpoint is None:
             self._short += 1
-            if self._short % _OF_SHORT_LINKS:
+            if self._short % OF_SHORT_LINKS:
                 return
         self.look_at(link)
 

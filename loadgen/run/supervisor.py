@@ -213,7 +213,7 @@ class Supervisor:
                 self.on_whole(whole)
             if self._part_of is None:
                 nursery.start_soon(self._show)
-            if await self._connect(wait_ns):
+            if await self.connect(wait_ns):
                 await (self.load(self._plan.load.stages) if lead is None else lead(self))
         await self._collect()
         return []
@@ -296,7 +296,7 @@ class Supervisor:
         await self.fleet.until(lambda: all(worker.ready or worker.ended for worker in self.fleet.workers))
         return [Problem(*p) for worker in self.fleet.workers if worker.refused for p in worker.refused.problems]
 
-    async def _connect(self, wait_ns: int | None) -> bool:
+    async def connect(self, wait_ns: int | None) -> bool:
         """Dial, or wait to be dialed; False if there is nobody to put a load on."""
         plan = self._plan
         self._standing = Standing.CONNECTING

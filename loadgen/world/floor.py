@@ -74,6 +74,9 @@ class Walk:
     """Random waypoints: everybody walks straight to a place, stays a while, and then to the next.
 
     Whoever does not move has one place for good.
+
+    Attributes:
+        from_m, to_m: shape (count, 2): from where to where each goes now, or where it stays.
     """
 
     def __init__(self, site: PlannedSite, count: int, rng: np.random.Generator, *, moves: bool) -> None:
@@ -82,8 +85,8 @@ class Walk:
         self._speeds_m_per_s = site.walk_m_per_s
         self._pause_s = site.pause_ns / NS_PER_S
         self._moves = moves
-        self._to = rng.random((count, 2)) * self._size_m
-        self._from = self._to.copy()
+        self.to_m = rng.random((count, 2)) * self._size_m
+        self.from_m = self.to_m.copy()
         # A leg: from when, to when, and from when on there is another one. The first is a stay.
         self._start_ns = np.zeros(count, np.int64)
         self._end_ns = np.zeros(count, np.int64)
@@ -92,19 +95,19 @@ class Walk:
     def at(self, rows: Rows, time_ns: Rows) -> tuple[Floats, Floats]:
         """Where these are at these times, in m; times of one of them never go back."""
         if not self._moves:
-            return self._to[rows, 0], self._to[rows, 1]
+            return self.to_m[rows, 0], self.to_m[rows, 1]
         while len(late := np.flatnonzero(self._until_ns[rows] <= time_ns)):
             self._next_leg(rows[late])
         length = np.maximum(self._end_ns[rows] - self._start_ns[rows], 1)
         part = np.minimum((time_ns - self._start_ns[rows]) / length, 1.0)[:, None]
-        place = self._from[rows] + part * (self._to[rows] - self._from[rows])
+        place = self.from_m[rows] + part * (self.to_m[rows] - self.from_m[rows])
         return place[:, 0], place[:, 1]
 
     def _next_leg(self, rows: Rows) -> None:
         count = len(rows)
-        self._from[rows] = self._to[rows]
-        self._to[rows] = self._rng.random((count, 2)) * self._size_m
-        way = self._to[rows] - self._from[rows]
+        self.from_m[rows] = self.to_m[rows]
+        self.to_m[rows] = self._rng.random((count, 2)) * self._size_m
+        way = self.to_m[rows] - self.from_m[rows]
         seconds = np.hypot(way[:, 0], way[:, 1]) / self._rng.uniform(*self._speeds_m_per_s, count)
         self._start_ns[rows] = self._until_ns[rows]
         self._end_ns[rows] = self._start_ns[rows] + (seconds * NS_PER_S).astype(np.int64)

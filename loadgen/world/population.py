@@ -76,6 +76,8 @@ class Population:
 
     Attributes:
         macs: shape (count, 6). there: who is. ap: the access point that each is associated with, or -1.
+        next_ns, until_ns: when each sends next, and until when it is there, or away. walk: where each is.
+        rssi_dbm: shape (count, access points): how each was heard last; SILENT: not at all.
         keep_changes: whether somebody asks for `changes`. now_ns: until when everything has happened.
     """
 
@@ -87,7 +89,7 @@ class Population:
         self.floor = floor
         self._profile = profile
         self._rng = rng
-        self._walk = Walk(site, count, rng, moves=planned.moves)
+        self.walk = Walk(site, count, rng, moves=planned.moves)
         self._reported_aps = min(site.reported_aps, site.aps)
         self._expiry_ms = planned.expiry_ns // NS_PER_MS
         low, high = planned.every_ns
@@ -98,18 +100,18 @@ class Population:
         self._randomises = rng.random(count) < (site.randomised if planned.leaves else 0.0)
         self._associates = rng.random(count) < (site.associated if planned.associates else 0.0)
         shape = (count, site.aps)
-        self._rssi = np.full(shape, SILENT, np.int8)
+        self.rssi_dbm = np.full(shape, SILENT, np.int8)
         self._sent = np.full(shape, SILENT, np.int8)  # RSSI when it was last told; SILENT: never
         self._band = np.zeros(shape, np.uint8)
         self._heard_ms = np.zeros(shape, np.int32)
         self._news = np.zeros(count, bool)  # heard since it was last looked at
         # How things stand is memoryless, so a floor that begins like this has no time to settle.
         self.there = rng.random(count) < (site.present if planned.leaves else 1.0)
-        self._until_ns = np.full(count, NEVER_NS)
+        self.until_ns = np.full(count, NEVER_NS)
         if planned.leaves:
-            self._until_ns = np.where(self.there, self._some(self._stay_s, count), self._some(self._away_s, count))
+            self.until_ns = np.where(self.there, self._some(self._stay_s, count), self._some(self._away_s, count))
         self._new_macs(np.flatnonzero(self._randomises))
-        self._next_ns = np.where(self.there, (rng.random(count) * self._every_ns).astype(np.int64), NEVER_NS)
+        self.next_ns = np.where(self.there, (rng.random(count) * self._every_ns).astype(np.int64), NEVER_NS)
         self.ap = np.full(count, _NOBODY)
         self._sends = np.zeros(count, np.int64)
         self._last_ns = np.full(count, -1)
@@ -126,7 +128,7 @@ class Population:
 
     def known(self) -> list[int]:
         """Rows of those who are there and were heard."""
-        rows: list[int] = np.flatnonzero(self.there & (self._rssi != SILENT).any(axis=1)).tolist()
+        rows: list[int] = np.flatnonzero(self.there & (self.rssi_dbm != SILENT).any(axis=1)).tolist()
         return rows
 
     def row_of(self, mac: bytes) -> int | None:
@@ -136,20 +138,20 @@ class Population:
 
     def readings(self, row: int) -> tuple[Reading, ...]:
         """The latest of each access point, however old, loudest first; as many as a notification has at most."""
-        order = np.argsort(-self._rssi[row].astype(np.int16), kind="stable")[: self._reported_aps]
+        order = np.argsort(-self.rssi_dbm[row].astype(np.int16), kind="stable")[: self._reported_aps]
         return tuple(
             Reading(
                 ap_mac=self.floor.macs[ap].tobytes(),
                 slot=int(self._band[row, ap]),
                 band=int(self._band[row, ap]),
                 source=_SOURCE_PROBE,
-                rssi_a=int(self._rssi[row, ap]),
-                rssi_b=int(_other_antenna(self._rssi[row, ap], row, ap)),
-                snr=max(int(self._rssi[row, ap]) - NOISE_DBM, 0),
+                rssi_a=int(self.rssi_dbm[row, ap]),
+                rssi_b=int(_other_antenna(self.rssi_dbm[row, ap], row, ap)),
+                snr=max(int(self.rssi_dbm[row, ap]) - NOISE_DBM, 0),
                 age_s=min((self.now_ns // NS_PER_MS - int(self._heard_ms[row, ap])) // 1000, 65535),
             )
             for ap in order.tolist()
-            if self._rssi[row, ap] != SILENT
+            if self.rssi_dbm[row, ap] != SILENT
         )
 
     def mac(self, row: int) -> bytes:
@@ -158,14 +160,14 @@ class Population:
 
     def loudest_dbm(self, row: int) -> int:
         """The best that any access point last heard of it."""
-        return int(self._rssi[row].max())
+        return int(self.rssi_dbm[row].max())
 
     def loudest_ap(self, row: int) -> int:
-        return int(self._rssi[row].argmax())
+        return int(self.rssi_dbm[row].argmax())
 
     def aps_hearing(self, row: int) -> int:
         """How many access points have heard it."""
-        return int(np.count_nonzero(self._rssi[row] != SILENT))
+        return int(np.count_nonzero(self.rssi_dbm[row] != SILENT))
 
     def every_s(self, row: int) -> float:
         """Its own interval."""
@@ -186,11 +188,11 @@ class Population:
         self.now_ns = now_ns
         while True:
             # Who is about to leave still sends what it had to before.
-            senders = np.flatnonzero(self._next_ns <= np.minimum(self._until_ns, now_ns))
+            senders = np.flatnonzero(self.next_ns <= np.minimum(self.until_ns, now_ns))
             if len(senders):
                 self._send(senders)
                 continue
-            turning = np.flatnonzero(self._until_ns <= now_ns)
+            turning = np.flatnonzero(self.until_ns <= now_ns)
             if not len(turning):
                 return
             here = self.there[turning]
@@ -207,7 +209,7 @@ class Population:
         if not len(rows):
             return None
         self._news[rows] = False
-        rssi = self._rssi[rows]
+        rssi = self.rssi_dbm[rows]
         age_ms = now_ns // NS_PER_MS - self._heard_ms[rows]
         rssi[age_ms > self._expiry_ms] = SILENT
         aps = rssi.shape[1]
@@ -254,13 +256,13 @@ class Population:
 
     def _send(self, rows: Rows) -> None:
         """Each of these sends once, at its own time."""
-        rng, time_ns, count = self._rng, self._next_ns[rows], len(rows)
+        rng, time_ns, count = self._rng, self.next_ns[rows], len(rows)
         jitter = rng.uniform(1 - _JITTER, 1 + _JITTER, count)
-        self._next_ns[rows] = time_ns + (self._every_ns[rows] * jitter).astype(np.int64)
+        self.next_ns[rows] = time_ns + (self._every_ns[rows] * jitter).astype(np.int64)
         band = (rng.random(count) < self.planned.share_of_5_ghz).astype(np.uint8)
-        rssi = self.floor.rssi_dbm(*self._walk.at(rows, time_ns), band, rng)
+        rssi = self.floor.rssi_dbm(*self.walk.at(rows, time_ns), band, rng)
         heard = rssi != SILENT
-        self._rssi[rows] = np.where(heard, rssi, self._rssi[rows])
+        self.rssi_dbm[rows] = np.where(heard, rssi, self.rssi_dbm[rows])
         self._band[rows] = np.where(heard, band[:, None], self._band[rows])
         self._heard_ms[rows] = np.where(heard, (time_ns // NS_PER_MS)[:, None], self._heard_ms[rows])
         self._news[rows] |= heard.any(axis=1)
@@ -288,8 +290,8 @@ class Population:
         if not len(rows):
             return
         self.there[rows] = False
-        self._next_ns[rows] = NEVER_NS
-        self._until_ns[rows] += self._some(self._away_s, len(rows))
+        self.next_ns[rows] = NEVER_NS
+        self.until_ns[rows] += self._some(self._away_s, len(rows))
         clients = rows[self.ap[rows] != _NOBODY]
         self.ap[rows] = _NOBODY
         self._note("left", clients)
@@ -299,10 +301,8 @@ class Population:
         if not len(rows):
             return
         self.there[rows] = True
-        self._next_ns[rows] = self._until_ns[rows] + (self._rng.random(len(rows)) * self._every_ns[rows]).astype(
-            np.int64
-        )
-        self._until_ns[rows] += self._some(self._stay_s, len(rows))
+        self.next_ns[rows] = self.until_ns[rows] + (self._rng.random(len(rows)) * self._every_ns[rows]).astype(np.int64)
+        self.until_ns[rows] += self._some(self._stay_s, len(rows))
         self._new_macs(rows[self._randomises[rows]])
         self._note("came", rows)
 
@@ -310,7 +310,7 @@ class Population:
         macs = self._rng.integers(0, 256, (len(rows), 6), np.uint8)
         macs[:, 0] = macs[:, 0] & _UNICAST | _LOCAL
         self.macs[rows] = macs
-        self._rssi[rows] = SILENT
+        self.rssi_dbm[rows] = SILENT
         self._sent[rows] = SILENT
         self._news[rows] = False
 

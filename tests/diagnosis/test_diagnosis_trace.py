@@ -93,8 +93,8 @@ def tunnel(server: SSL.Context, client: SSL.Context, *, trace_client: bool = Fal
     try:
         yield Ends(ours, theirs, events)
     finally:
-        for end in (ours, theirs):
-            if end._socket.fileno() >= 0:
+        for sock, end in ((near, ours), (far, theirs)):
+            if sock.fileno() >= 0:
                 end.close()
 
 

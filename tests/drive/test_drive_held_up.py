@@ -34,6 +34,7 @@ class Wlcs(Fleet):
         """What this MSE says in one flight, as so many slots are due."""
         codec = Codec(self.profile)
         flight = b"".join(codec.encode(message, 7 + index) for index, message in enumerate(messages))
+        self.clock.now_ns = max(self.clock(), self.at(slots))
         self._take(self.links[number], flight, self.at(slots))
 
     def _take(self, link: WlcLink, flight: bytes, now_ns: int) -> None:

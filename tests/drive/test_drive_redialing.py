@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 import trio
-from drive_samples import PATIENT, equipped
+from drive_samples import PATIENT, VirtualClock, equipped
 from trio.testing import MockClock
 
 from loadgen.drive import redialing
-from loadgen.drive.redialing import Redialing, listened_at
+from loadgen.drive.redialing import AGAIN_NS, Redialing, listened_at
 from loadgen.drive.tls_dial import MseLink
 from loadgen.drive.tls_mse import MseShard
 from loadgen.measure.books import imbalances
@@ -31,6 +31,7 @@ from loadgen.units import NEVER_NS, NS_PER_S
 
 FOR_EVER_NS = 1 << 60
 MSES = 3
+HASTE = 1000
 
 
 # -- whom, and when ----------------------------------------------------------------------------------------------------
@@ -42,12 +43,12 @@ def test_sessions_that_nobody_answered_come_again_in_their_order() -> None:
     assert again.next_ns() == NEVER_NS
     assert again.takes("refused", 7, 0)
     assert again.takes("unreachable", 3, 1)
-    assert again.next_ns() == redialing._AGAIN_NS
-    assert list(again.due(redialing._AGAIN_NS - 1)) == []
-    assert list(again.due(redialing._AGAIN_NS)) == [7]
-    again.postpone(7, redialing._AGAIN_NS)
-    assert list(again.due(redialing._AGAIN_NS + 1)) == [3]
-    assert list(again.due(2 * redialing._AGAIN_NS)) == [7]
+    assert again.next_ns() == AGAIN_NS
+    assert list(again.due(AGAIN_NS - 1)) == []
+    assert list(again.due(AGAIN_NS)) == [7]
+    again.postpone(7, AGAIN_NS)
+    assert list(again.due(AGAIN_NS + 1)) == [3]
+    assert list(again.due(2 * AGAIN_NS)) == [7]
 
 
 @pytest.mark.parametrize("kind", ["reset", "no_local_port", "no_descriptor", "alert_unknown_ca"])
@@ -71,7 +72,7 @@ def test_not_for_longer_than_was_asked_for_and_not_at_all_by_default() -> None:
 
 
 class Dialing:
-    """A worker's shard that dials an address where nobody listens."""
+    """A worker's shard that dials an address where nobody listens; in every fourth turn it is time to dial again."""
 
     def __init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -79,8 +80,8 @@ class Dialing:
         document = {"name": "m", "mse": {"count": MSES, "connect_per_s": 1e6}, "load": {"rate": 100}}
         scenario, profile = scenario_untrusted(document, Path("m.toml"))
         plan = make_plan(scenario, profile, use=Use.TARGET_WLC, targets=[self.address])
-        self.recorder = Recorder()
-        equipment = equipped(Role.MSE, plan, profile, self.recorder, **PATIENT)
+        self.recorder, self.clock = Recorder(), VirtualClock()
+        equipment = equipped(Role.MSE, plan, profile, self.recorder, clock=self.clock, **PATIENT)
         self.shard = MseShard(equipment, [self.address], [])
         self.shard.new_tunnel = self._meet  # type: ignore[method-assign]
 
@@ -89,7 +90,7 @@ class Dialing:
         raise TransportFault("met")
 
     def dial(self, again_ns: int) -> None:
-        now = time.monotonic_ns()
+        now = self.clock()
         self.shard.start_dialing(now, now + again_ns)
 
     def turn_until(self, done: Callable[[], object]) -> None:
@@ -98,6 +99,7 @@ class Dialing:
             assert time.monotonic() < until
             _, ready, _ = select.select([], [fd for fd in self.shard.links if fd >= 0], [], 0)
             self.shard.turn([(fd, select.EPOLLOUT) for fd in ready])
+            self.clock.now_ns += AGAIN_NS // 4
 
     def counter(self, name: str) -> int:
         return int(self.recorder.counters[name])
@@ -107,12 +109,11 @@ class Dialing:
 
 
 @pytest.fixture
-def dialing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dialing]:
-    monkeypatch.setattr(redialing, "_AGAIN_NS", 1_000_000)
+def dialing() -> Iterator[Dialing]:
     made = Dialing()
     yield made
     for link in list(made.shard.links.values()):
-        made.shard.withdraw(link, time.monotonic_ns())
+        made.shard.withdraw(link, made.clock())
 
 
 def test_whoever_comes_late_is_met_and_nothing_has_failed(dialing: Dialing) -> None:
@@ -137,7 +138,7 @@ def test_by_default_each_is_tried_once(dialing: Dialing) -> None:
 
 
 def test_who_does_not_come_in_time_has_failed_once(dialing: Dialing) -> None:
-    dialing.dial(20_000_000)
+    dialing.dial(20 * AGAIN_NS)
     dialing.turn_until(lambda: dialing.counter("sessions.failed") == MSES)
     assert dialing.errors() == {"errors.tcp.refused": MSES}
     assert dialing.counter("sessions.attempted") == MSES
@@ -156,8 +157,8 @@ def test_a_run_that_ends_meanwhile_gives_them_up(dialing: Dialing) -> None:
 
 
 def test_handshakes_begin_once_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tried 1,000 times as often as it is."""
     tried: list[tuple[str, int]] = []
-    monkeypatch.setattr(redialing, "_AGAIN_NS", 1_000_000)
     monkeypatch.setattr(
         redialing, "socket_address", lambda host, port: (tried.append((host, port)), socket_address(host, port))[1]
     )
@@ -173,27 +174,25 @@ def test_handshakes_begin_once_somebody_listens(monkeypatch: pytest.MonkeyPatch)
                 over.set()
 
             nursery.start_soon(wait)
-            with trio.fail_after(30):
+            with trio.fail_after(30 * HASTE):
                 while len(tried) < 2:  # noqa: ASYNC110 - counted by code under test, which sets no event
-                    await trio.sleep(0.001)
+                    await trio.sleep(AGAIN_NS / NS_PER_S)
             assert not over.is_set()
             with socket.create_server(address):
-                with trio.fail_after(30):
+                with trio.fail_after(30 * HASTE):
                     await over.wait()
 
-    trio.run(main)
+    trio.run(main, clock=MockClock(rate=HASTE))
 
 
 @pytest.mark.parametrize("how", ["the time is over", "the run is to end"])
-def test_or_not(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    async def refuse(host: str, port: int) -> None:
-        await trio.sleep_forever()
-
-    monkeypatch.setattr(redialing, "_listened_at", refuse)
+def test_or_not(how: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
 
     async def main() -> float:
         end = trio.lowlevel.checkpoint if how == "the run is to end" else trio.sleep_forever
-        await listened_at([("127.0.0.1", 1)], 30 * NS_PER_S, end)
+        await listened_at([address], 30 * NS_PER_S, end)
         return trio.current_time()
 
     ended_s = trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -218,7 +217,7 @@ def test_wlcs_wait_until_somebody_comes_or_as_long_as_was_asked_for(wait_ns: int
             ended_s: list[float] = []
 
             async def connect() -> None:
-                assert await supervisor._connect(wait_ns)
+                assert await supervisor.connect(wait_ns)
                 ended_s.append(trio.current_time())
 
             nursery.start_soon(connect)

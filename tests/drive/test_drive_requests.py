@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from drive_samples import PATIENT, equipped
+from drive_samples import PATIENT, VirtualClock, equipped
 
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_accept import WlcLink
@@ -30,7 +29,7 @@ from loadgen.session import asking
 from loadgen.session.mse import MseEndpoint
 from loadgen.transport.openssl import Pointer, bytes_at
 from loadgen.transport.tls import TransportFault, Want
-from loadgen.units import NEVER_NS, NS_PER_S, Duration
+from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S, Duration
 
 SCENARIO = """
 name = "asked"
@@ -48,6 +47,7 @@ stages = [{{ hold = "{seconds}s" }}]
 {requests}
 """
 LINKS = 16
+TO_UNIX_NS = 1_795_000_000_000_000_000
 
 
 class Wire:
@@ -112,19 +112,19 @@ class Fleets:
         self.codec = Codec(self.profile)
         self.said, self.counted = Recorder(), Recorder()
         self.sockets = [socket.socket() for _ in range(2 + 2 * LINKS)]
-        to_unix_ns = time.time_ns() - time.monotonic_ns()
+        self.clock = VirtualClock()
         self.wlc = WlcShard(
-            equipped(Role.WLC, plan, self.profile, self.said, to_unix_ns=to_unix_ns, **PATIENT),
+            equipped(Role.WLC, plan, self.profile, self.said, clock=self.clock, to_unix_ns=TO_UNIX_NS, **PATIENT),
             self.sockets[:2],
             [None, None],  # type: ignore[list-item]
         )
         self.mse = MseShard(
-            equipped(Role.MSE, plan, self.profile, self.counted, to_unix_ns=to_unix_ns, **PATIENT),
+            equipped(Role.MSE, plan, self.profile, self.counted, clock=self.clock, to_unix_ns=TO_UNIX_NS, **PATIENT),
             [("127.0.0.1", 1)] * len(plan.wlcs),
             [],
         )
         self.links: list[tuple[MseLink, WlcLink]] = []
-        now = time.monotonic_ns()
+        now = self.clock()
         for number, session in enumerate(plan.sessions):
             here, there = Wire(), Wire()
             here.other, there.other = there, here
@@ -141,7 +141,7 @@ class Fleets:
         self.turn_until(lambda: self.mse.active == self.wlc.active == LINKS)
 
     def start(self) -> None:
-        now = time.monotonic_ns()
+        now = self.clock()
         for shard in (self.wlc, self.mse):
             shard.start_load(now, self.plan.load.stages)
 
@@ -153,12 +153,15 @@ class Fleets:
                 if link.phase is not Phase.CLOSED and self.wire(pair[side]).incoming:
                     ready.append((link.fd, select.EPOLLIN))
             shard.turn(ready)
+        self.clock.now_ns += NS_PER_MS
 
     def turn_until(self, done: Callable[[], bool]) -> None:
-        until = time.monotonic() + 20.0
-        while not done():
-            assert time.monotonic() < until, (self.counted.counters, self.said.counters)
+        """A turn of both takes a millisecond."""
+        for _ in range(20_000):
+            if done():
+                return
             self.turn()
+        raise AssertionError((self.counted.counters, self.said.counters))
 
     def settle(self) -> None:
         """Until nothing is on its way, and what was read has been taken."""
@@ -180,6 +183,19 @@ class Fleets:
         for message in messages:
             data += self.codec.encode(*message) if isinstance(message, tuple) else self.codec.encode(message)
         self.wire(self.links[number][0]).incoming.append(data)
+
+    def asks(self, number: int, *kinds: type[Message]) -> list[int]:
+        """An MSE asks these, and no WLC hears any of it. Returns: the transactions."""
+        self.mse.start_load(self.clock(), self.plan.load.stages)
+        self.clock.advance(1)
+        self.mse.turn([])
+        asked = self.endpoint(number).asked
+        assert asked is not None
+        found = {type(each.message): transaction for transaction, each in asked.pending.items()}
+        self.mse.end_load()
+        for _, wlc in self.links:
+            self.wire(wlc).incoming.clear()
+        return [found[kind] for kind in kinds]
 
     def endpoint(self, number: int) -> MseEndpoint:
         found = self.links[number][0].endpoint
@@ -257,7 +273,7 @@ def test_an_unsubscribed_session_is_told_nothing_and_owed_nothing_until_it_subsc
     fleets.wlc.finish()
     fleets.turn_until(fleets.wlc.load_over.is_set)
     fleets.settle()
-    totals = fleets.wlc.totals(time.monotonic_ns())
+    totals = fleets.wlc.totals(fleets.clock())
     assert totals["notify.due"] == totals["notify.sent"] == fleets.counters["notify.received"]
     assert totals["notify.dropped"] == 0
     # Its numbers went on, so nothing looks lost or new.
@@ -277,46 +293,33 @@ def test_subscribing_and_unsubscribing_all_the_time_loses_and_invents_nothing(ma
     fleets.wlc.finish()
     fleets.turn_until(fleets.wlc.load_over.is_set)
     fleets.settle()
-    totals = fleets.wlc.totals(time.monotonic_ns())
+    totals = fleets.wlc.totals(fleets.clock())
     assert totals["notify.due"] == totals["notify.sent"] == fleets.counters["notify.received"] > 0
     assert not {name for name in fleets.counters if name.startswith(("errors.", "notify.lost", "requests.unmatched"))}
     assert fleets.wlc.owing.ledger.rows == LINKS  # a row is used again
 
 
 def test_the_grant_changes_where_the_response_stands_in_the_stream(make: Callable[..., Fleets]) -> None:
-    fleets = make()
-    endpoint = fleets.endpoint(3)
-    endpoint._asker = None
-    asker_of_nobody = _Everything()
-    endpoint._asker = asker_of_nobody  # type: ignore[assignment]
+    fleets = make('[requests]\nunsubscribe = { rate = 800, subservices = ["rssi-ms"] }\nsubscribe = { rate = 800 }\n')
+    unsubscribe, subscribe = fleets.asks(3, m.UnsubscribeRequest, m.SubscribeRequest)
     notify = [
         m.MeasurementNotify(
             sequence=number, due_ns=1000, sent_ns=2000, station_mac=b"\x02\x53ABCD", subservice=0, readings=()
         )
         for number in range(6)
     ]
-    fleets.hear(3, notify[0], notify[1], (m.UnsubscribeResponse(0, 0), 7), notify[2], notify[3], notify[4])
+    fleets.hear(3, notify[0], notify[1], (m.UnsubscribeResponse(0, 0), unsubscribe), notify[2], notify[3], notify[4])
     fleets.hear(4, notify[0], notify[1])
     fleets.settle()
     assert fleets.counters["notify.received"] == 7
     assert fleets.counters["errors.stream.not_subscribed"] == 3
     # A grant alone, and notifications behind it in the next piece; and both again in one.
-    fleets.hear(3, (m.SubscribeResponse(1, 0), 8))
+    fleets.hear(3, (m.SubscribeResponse(1, 0), subscribe))
     fleets.settle()
     fleets.hear(3, notify[5])
     fleets.settle()
     assert fleets.counters["errors.stream.not_subscribed"] == 3
     assert "notify.lost" not in fleets.counters
-
-
-class _Everything:
-    """Takes every response for one to what was asked."""
-
-    def answered(self, *_: object) -> bool:
-        return True
-
-    def close(self, _: int) -> None:
-        pass
 
 
 def test_a_peer_that_takes_nothing_holds_its_own_requests_up_only(make: Callable[..., Fleets]) -> None:
@@ -363,8 +366,9 @@ def test_a_shard_halts_once_what_it_asked_is_answered(
             fleets.endpoint(number).settings.timers, response_timeout=Duration(1 << 60)
         )
     fleets.start()
-    while not fleets.counters.get("requests.sent"):
-        fleets.mse.turn([])
+    fleets.clock.advance(0.1)
+    fleets.mse.turn([])
+    assert fleets.counters["requests.sent"] > 0
     monkeypatch.setattr(asking, "LONGEST_WAIT_NS", (1 << 60) if answered else 0)
     fleets.mse.halt()
     fleets.mse.turn([])
@@ -413,11 +417,11 @@ def test_a_second_load_begins_the_schedules_anew(make: Callable[..., Fleets]) ->
 def test_a_shard_without_requests_has_nothing_to_wake_for(make: Callable[..., Fleets]) -> None:
     fleets = make()
     fleets.mse.mses.dialed = fleets.mse.mses.wanted
-    assert fleets.mse.next_wake_ns(time.monotonic_ns()) == NEVER_NS
+    assert fleets.mse.next_wake_ns(fleets.clock()) == NEVER_NS
     asking = make("[requests]\ncapability = { rate = 1 }\n")
     asking.mse.mses.dialed = asking.mse.mses.wanted
-    assert asking.mse.next_wake_ns(time.monotonic_ns()) == NEVER_NS
+    assert asking.mse.next_wake_ns(asking.clock()) == NEVER_NS
     asking.start()
     asking.settle()
-    now = time.monotonic_ns()
+    now = asking.clock()
     assert now < asking.mse.next_wake_ns(now) <= now + NS_PER_S

@@ -12,7 +12,7 @@ import pytest
 
 from loadgen.drive.links import Link
 from loadgen.drive.phase import Phase
-from loadgen.drive.segments import _MOST_AT_ONCE, _OF_SHORT_LINKS, SegmentWatch
+from loadgen.drive.segments import MOST_AT_ONCE, OF_SHORT_LINKS, SegmentWatch
 from loadgen.measure.recorder import Recorder
 from loadgen.transport.tcp_info import Segments, parse, segments_of
 
@@ -148,16 +148,16 @@ def test_what_a_link_has_sent_counts_once() -> None:
 
 
 def test_of_many_links_some_are_looked_at_each_time_and_all_in_turn() -> None:
-    links, tunnels = links_of(2 * _MOST_AT_ONCE + 7)
+    links, tunnels = links_of(2 * MOST_AT_ONCE + 7)
     watch = SegmentWatch(Recorder())
-    for asked in (_MOST_AT_ONCE, 2 * _MOST_AT_ONCE, len(links)):
+    for asked in (MOST_AT_ONCE, 2 * MOST_AT_ONCE, len(links)):
         watch.look_around(links)
         assert sum(tunnel.asked for tunnel in tunnels) == asked
     assert {tunnel.asked for tunnel in tunnels} == {1}
 
 
 def test_of_short_links_a_share_is_looked_at() -> None:
-    links, tunnels = links_of(10 * _OF_SHORT_LINKS)
+    links, tunnels = links_of(10 * OF_SHORT_LINKS)
     watch = SegmentWatch(Recorder())
     for link in links:
         link.endpoint = None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import select
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from drive_samples import equipped
+from drive_samples import VirtualClock, equipped
 
 from loadgen.clock import MONOTONIC, Nanoseconds
-from loadgen.drive import handshake_load
 from loadgen.drive.handshake_load import resumes
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_dial import DialingShard, MseLink
@@ -36,14 +35,16 @@ class Dialed:
 
 
 @pytest.fixture
-def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HandshakeMseShard]:
-    """One whose handshakes never end, 100 of which are due."""
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: VirtualClock) -> Iterator[HandshakeMseShard]:
+    """One whose handshakes never end, 100 of which are due, while time stands still."""
     path = tmp_path / "h.toml"
     path.write_text(SCENARIO + "rate = 100\n", "utf-8")
-    made = _shard(path)
-    monkeypatch.setattr(
-        handshake_load, "DIAL_BUDGET_NS", 3600 * NS_PER_S
-    )  # a machine that stands still changes nothing
+    made = _shard(path, clock)
 
     def dial(number: int, started_ns: int) -> Dialed:
         link = Dialed()
@@ -51,7 +52,7 @@ def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Handshake
         return link
 
     monkeypatch.setattr(made, "dial", dial)
-    made.start_load(time.monotonic_ns() - 1_000_000_000, made.plan.load.stages)
+    made.start_load(clock() - NS_PER_S, made.plan.load.stages)
     yield made
     made.links.clear()
     made.shut()
@@ -63,57 +64,58 @@ def _shard(path: Path, clock: Nanoseconds = MONOTONIC) -> HandshakeMseShard:
     return HandshakeMseShard(equipped(Role.MSE, plan, profile, Recorder(), clock=clock), [("127.0.0.1", 1)], [])
 
 
-def test_what_waits_for_those_under_way_is_held_up(shard: HandshakeMseShard) -> None:
-    shard.on_turn(time.monotonic_ns())
+def late_turn(shard: HandshakeMseShard, clock: VirtualClock) -> None:
+    """A turn that has no time for what it has to do: a second goes by before it looks."""
+    began_ns = clock()
+    clock.advance(1)
+    shard.on_turn(began_ns)
+
+
+def test_what_waits_for_those_under_way_is_held_up(shard: HandshakeMseShard, clock: VirtualClock) -> None:
+    shard.on_turn(clock())
     assert len(shard.links) == 3
     assert shard.load.held_up
     lag = shard.recorder.bins("generator.lag").take()
     assert lag is not None
     assert lag.count == 3
     shard.links.clear()
-    shard.on_turn(time.monotonic_ns())
+    shard.on_turn(clock())
     assert shard.recorder.bins("handshake.lag").take().count == 6  # type: ignore[union-attr]
     assert shard.recorder.bins("generator.lag").take() is None
 
 
-def test_without_time_to_dial_nobody_else_is_to_blame(
-    shard: HandshakeMseShard, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_time_to_dial_nobody_else_is_to_blame(shard: HandshakeMseShard, clock: VirtualClock) -> None:
     shard.load.held_up = True
-    monkeypatch.setattr(handshake_load, "DIAL_BUDGET_NS", -1)
-    shard.on_turn(time.monotonic_ns())
+    late_turn(shard, clock)
     assert not shard.links
     assert not shard.load.held_up
 
 
-def test_our_own_lateness_begins_when_the_peer_let_a_place_go(
-    shard: HandshakeMseShard, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_our_own_lateness_begins_when_the_peer_let_a_place_go(shard: HandshakeMseShard, clock: VirtualClock) -> None:
     """A hundred wait since a second; when all places are free again, the first turn has no time to dial."""
-    now = time.monotonic_ns()
-    shard.on_turn(now)
+    shard.on_turn(clock())
     shard.recorder.bins("generator.lag").take()
     shard.links.clear()
-    with monkeypatch.context() as patched:
-        patched.setattr(handshake_load, "DIAL_BUDGET_NS", -1)
-        shard.on_turn(now + 1)
+    late_turn(shard, clock)
     assert not shard.links
-    shard.on_turn(time.monotonic_ns())
+    shard.on_turn(clock())
     assert len(shard.links) == 3
     own = shard.recorder.bins("generator.lag").take()
     assert own is not None
     assert own.count == 3
-    assert own.max_ns <= (time.monotonic_ns() - now) * 1.01  # and not the second before; a bucket has its upper end
+    assert own.max_ns == pytest.approx(NS_PER_S, rel=0.01)  # that turn's; and not the second before
     # What waited for a place while it was due is not dropped for us, either.
     shard.links.clear()
-    shard.on_turn(now + 2 * 60 * 1_000_000_000)
-    assert shard.totals(now)["handshakes.dropped"] > 0
-    assert shard.totals(now)["generator.shortfall"] < shard.totals(now)["handshakes.dropped"]
+    shard.on_turn(clock() + 2 * 60 * NS_PER_S)
+    assert shard.totals(clock())["handshakes.dropped"] > 0
+    assert shard.totals(clock())["generator.shortfall"] < shard.totals(clock())["handshakes.dropped"]
 
 
-def test_without_time_for_those_under_way_nobody_else_is_to_blame(shard: HandshakeMseShard) -> None:
+def test_without_time_for_those_under_way_nobody_else_is_to_blame(
+    shard: HandshakeMseShard, clock: VirtualClock
+) -> None:
     shard.handshakes_wait = True
-    shard.on_turn(time.monotonic_ns())
+    shard.on_turn(clock())
     assert len(shard.links) == 3
     assert not shard.load.held_up
 
@@ -121,8 +123,8 @@ def test_without_time_for_those_under_way_nobody_else_is_to_blame(shard: Handsha
 def test_as_fast_as_it_goes_rests_when_dialing_fails_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "h.toml"
     path.write_text(SCENARIO, "utf-8")
-    now = time.monotonic_ns()
-    shard = _shard(path, lambda: now)
+    shard = _shard(path, VirtualClock())
+    now = shard.clock()
 
     def dial(number: int, started_ns: int) -> Dialed:
         raise TransportFault("no_local_port")
@@ -183,6 +185,8 @@ class Target:
 class Resuming:
     """Stands for a client's tunnel at such a target."""
 
+    broken = ""
+
     def __init__(self, target: Target) -> None:
         self._target = target
         self.resumed = False
@@ -195,6 +199,9 @@ class Resuming:
     def ticket(self) -> str | None:
         return "ticket" if self._target.gives else None
 
+    def close_notify(self) -> bool:
+        return True
+
 
 def _shake(shard: HandshakeMseShard, index: int, *, done: bool = True) -> None:
     link = MseLink(socket.socket(), 0, index % len(shard.sessions))
@@ -202,14 +209,16 @@ def _shake(shard: HandshakeMseShard, index: int, *, done: bool = True) -> None:
     link.tunnel = shard.new_tunnel(link)
     link.socket.close()
     if done:
-        shard._complete(link)
+        shard.on_tunnel(link, 0)
 
 
 @pytest.fixture
 def resuming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Target], HandshakeMseShard]:
+    """With TLS 1.2: a handshake is done when our side of it is."""
+
     def make(added: str, target: Target) -> HandshakeMseShard:
         path = tmp_path / "h.toml"
-        path.write_text(SCENARIO + added, "utf-8")
+        path.write_text(SCENARIO + added + '[tls]\nversion = "1.2"\n', "utf-8")
         shard = _shard(path)
         monkeypatch.setattr(DialingShard, "new_tunnel", lambda _self, _link: Resuming(target))
         monkeypatch.setattr(shard, "end", lambda _link, *, orderly: None)
@@ -261,6 +270,16 @@ class Hello:
 
     resumed = refused = False
     broken = ""
+    ends: TransportFault
+
+    def waiting(self) -> None:
+        """The kernel does not tell."""
+
+    def read_into(self, view: memoryview) -> int:
+        raise self.ends
+
+    def segments(self) -> None:
+        return None
 
     def close_notify(self) -> bool:
         return True
@@ -350,7 +369,8 @@ def test_with_tls_1_3_a_connection_that_just_ends_has_let_nobody_in_but_behind_a
     link.due_ns, link.tls_started_ns, link.phase = 2_000, 6_000, Phase.SETTING_UP
     shard.add(link, NEVER_NS, 0)
     shard.on_tunnel(link, 10_000)
-    shard._read_failed(link, end)
+    link.tunnel.ends = end  # type: ignore[union-attr]
+    shard.turn([(link.fd, select.EPOLLIN)])
     link.socket.close()
     counters = shard.recorder.counters
     assert (counters["handshakes.completed"], counters["handshakes.failed"]) == (done, 1 - done)

@@ -264,13 +264,16 @@ def test_it_does_not_matter_how_many_workers_there_are(tmp_path: Path) -> None:
 
 
 def test_ticks_that_are_late_are_not_left_out(fleet: Fleet) -> None:
+    turns = 0
     for second in range(1, SECONDS):
         fleet.shard.sites.stop_at_ns = fleet.start_ns + second * NS_PER_S
         while fleet.shard.sites.ready or fleet.shard.sites.ticks[0][0] < second * NS_PER_S:
             before = fleet.shard.sites.ticks[0], len(fleet.shard.sites.ready)
-            fleet.shard._go_on(0)  # no time for more than one step
+            fleet.shard.on_turn(0)  # no time for more than one step
+            turns += 1
             if before == (fleet.shard.sites.ticks[0], len(fleet.shard.sites.ready)):
                 break
+    assert turns > 10 * SECONDS
     got = measurements(fleet.got(fleet.links[2, 0]))
     assert len(got) == len(expected(fleet.plan, fleet.profile, 2, SECONDS - 1))
 
@@ -428,23 +431,44 @@ def test_what_waits_when_a_link_goes_is_dropped(path: Path) -> None:
         fleet.shut()
 
 
-def test_the_load_ends_when_all_was_told(fleet: Fleet) -> None:
+@pytest.mark.parametrize("reads", [True, False])
+def test_the_load_ends_when_all_was_told(fleet: Fleet, *, reads: bool) -> None:
+    """Or what waits for a peer has waited for long enough."""
     shard, end = fleet.shard, fleet.start_ns + SECONDS * NS_PER_S
     shard.sites.end_ns = SECONDS * NS_PER_S
     fleet.go_on(1)
     assert not shard.sites.everything_done(end + 1)  # however late: ticks are owed
-    fleet.clock.now_ns = end
-    shard._go_on(1 << 62)
-    assert shard.sites.everything_done(end + 1)
-    assert not shard.sites.everything_done(end - 1)
-    blocked = fleet.links[1, 0]
-    assert blocked.queue is not None
-    blocked.queue.put(b"echo", 0)  # type: ignore[arg-type]
-    assert not shard.sites.everything_done(end + 1)
-    assert shard.sites.everything_done(end + fleet.plan.load.backlog)
-    shard._wind_up()
-    assert shard.load_over.is_set()
+    fleet.go_on(SECONDS - 1)
+    slow = fleet.links[1, 0]
+    fleet.tunnel(slow).block_next = True
+
+    def over_at(ns: int) -> bool:
+        fleet.clock.now_ns = ns
+        shard.turn([])
+        return shard.load_over.is_set()
+
+    assert not over_at(end - 1)
+    assert fleet.tunnel(slow).blocked
+    assert not over_at(end)
+    if reads:
+        fleet.tunnel(slow).block_next = False
+        fleet.writable(slow)
+        assert shard.load_over.is_set()
+    else:
+        assert not over_at(end + fleet.plan.load.backlog - 1)
+        assert over_at(end + fleet.plan.load.backlog)
     assert shard.queued_bytes() == 7 * len(fleet.links)
+    assert (fleet.totals()["notify.dropped"] == 0) is reads
+
+
+def test_the_load_ends_at_once_when_nobody_was_held_up(fleet: Fleet) -> None:
+    fleet.shard.sites.end_ns = SECONDS * NS_PER_S
+    fleet.clock.now_ns = fleet.start_ns + SECONDS * NS_PER_S - 1
+    fleet.shard.turn([])
+    assert not fleet.shard.load_over.is_set()
+    fleet.go_on(SECONDS)
+    assert fleet.shard.load_over.is_set()
+    assert fleet.totals()["notify.dropped"] == 0
 
 
 def test_the_next_load_begins_like_the_first(fleet: Fleet) -> None:
@@ -482,8 +506,9 @@ def test_it_answers_about_who_is_at_its_site(fleet: Fleet) -> None:
 
 
 def test_after_a_second_load_has_begun_it_answers_about_the_new_one(fleet: Fleet) -> None:
-    fleet.go_on(SECONDS - 1)
-    fleet.shard._wind_up()
+    fleet.shard.sites.end_ns = SECONDS * NS_PER_S
+    fleet.go_on(SECONDS)
+    assert fleet.shard.load_over.is_set()
     fleet.shard.start_load(fleet.clock(), fleet.plan.load.stages)
     answer = ask(fleet, fleet.links[0, 0], MeasurementRequest(Subservice.RSSI_MS, NO_MAC))
     assert isinstance(answer, MeasurementResponse)
@@ -532,8 +557,7 @@ def test_what_waits_when_it_is_unsubscribed_is_dropped_and_the_rest_declined(fle
     gone = after["notify.dropped"] - before["notify.dropped"]
     assert 0 < gone <= waiting
     assert (after["notify.due"], after["notify.declined"]) == (before["notify.due"], 0)
-    fleet.tunnel(link).blocked = False
-    fleet.shard._send(link)
+    fleet.writable(link)
     fleet.go_on(SECONDS - 1)
     assert measurements(fleet.got(link)) == []
     assert services(fleet.got(link)) == []

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from drive_samples import FOR_EVER_NS, PATIENT, VirtualClock, equipped
 
+from loadgen.drive.aaa import Aaa
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_wlc import WlcShard
@@ -87,9 +88,18 @@ class FakeTunnel:
 class Fleet:
     """A worker with two WLCs, all of whose sessions are up, with time in the test's hands."""
 
-    def __init__(self, path: Path, use: Use = Use.BOTH, mses: int = MSES, planned: int = MSES) -> None:
-        """Args: mses: at each WLC. planned: of those, or more."""
-        path.write_text(SCENARIO.replace(f"count = {MSES}", f"count = {planned}"), "utf-8")
+    def __init__(
+        self,
+        path: Path,
+        use: Use = Use.BOTH,
+        mses: int = MSES,
+        planned: int = MSES,
+        per_s: int = 100,
+        aaa: Aaa | None = None,
+    ) -> None:
+        """Args: mses: at each WLC. planned: of those, or more. per_s: slots."""
+        scenario = SCENARIO.replace(f"count = {MSES}", f"count = {planned}").replace("rate = 100", f"rate = {per_s}")
+        path.write_text(scenario, "utf-8")
         scenario, self.profile = load_scenario(path)
         self.plan = make_plan(scenario, self.profile, use=use)
         self.recorder = Recorder()
@@ -99,7 +109,7 @@ class Fleet:
             Role.WLC, self.plan, self.profile, self.recorder, clock=self.clock, to_unix_ns=5_000, **PATIENT
         )
         contexts = [None, None]  # never asked: the tunnels are fakes
-        self.shard = WlcShard(equipment, self.sockets[:2], contexts)  # type: ignore[arg-type]
+        self.shard = WlcShard(equipment, self.sockets[:2], contexts, aaa)  # type: ignore[arg-type]
         self.links: list[WlcLink] = []
         for index, sock in enumerate(self.sockets[2:]):
             link = WlcLink(sock, 0, index % 2)
@@ -111,8 +121,7 @@ class Fleet:
             link.phase = Phase.ACTIVE
             self.shard.on_active(link, 0)
             self.links.append(link)
-        # A second ago, so that the first hundred slots are due already.
-        self.start(self.clock() - 10**9)
+        self.start(self.clock())
 
     def start(self, at_ns: int) -> None:
         self.start_ns = at_ns
@@ -134,8 +143,11 @@ class Fleet:
         assert isinstance(found, FakeTunnel)
         return found
 
-    def send(self, slots: int, budget_ns: int = 1 << 40) -> None:
-        self.shard._send_until(slots, self.clock() + budget_ns)
+    def send(self, slots: int, *, hurried: bool = False) -> None:
+        """So many are due, in a turn for which time stands still. Args: hurried: its time is over as it sends."""
+        now_ns = self.at(slots)
+        self.clock.now_ns = now_ns + (NS_PER_S if hurried else 0)
+        self.shard.on_turn(now_ns)
 
     def sequences(self, index: int) -> list[int]:
         """What went over a link, in order; every write must be whole frames with the due times of the schedule."""
@@ -213,29 +225,34 @@ def test_a_link_that_breaks_costs_itself_only(fleet: Fleet) -> None:
 
 
 def test_without_time_the_rest_is_visited_later(fleet: Fleet) -> None:
-    fleet.send(2, budget_ns=-1)
-    assert fleet.totals()["notify.sent"] <= MSES  # one visit of one WLC at most
-    assert fleet.shard._visits
+    fleet.send(2, hurried=True)
+    assert fleet.totals()["notify.sent"] == MSES  # one visit of one WLC
+    assert fleet.shard.next_wake_ns(fleet.at(2)) == fleet.at(2)
     fleet.send(2)
-    assert not fleet.shard._visits
+    assert fleet.shard.next_wake_ns(fleet.at(2)) > fleet.at(2)
     assert [fleet.sequences(index) for index in range(2 * MSES)] == [[0]] * (2 * MSES)
 
 
-def test_a_wlc_that_is_always_owed_more_keeps_no_other_waiting(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    visited: list[int] = []
+def test_a_wlc_that_is_always_owed_more_keeps_no_other_waiting(tmp_path: Path) -> None:
+    """WLC 0's MSE has read nothing for 0.4 s, and is owed more than some visits can send."""
+    fleet = Fleet(tmp_path / "fast.toml", mses=1, planned=1, per_s=10_000)
+    fleet.tunnel(0).blocked = True
+    fleet.send(4_000)
+    assert (fleet.tunnel(0).written, fleet.sequences(1)) == ([], [*range(2_000)])
+    fleet.tunnel(0).blocked = False
 
-    def send_due(position: int, slots: int) -> bool:
-        visited.append(position)
-        return position == 0
+    def visited(slots: int) -> list[int]:
+        """In a turn that has time for no more than one."""
+        before = [len(fleet.tunnel(number).written) for number in range(2)]
+        fleet.send(slots, hurried=True)
+        return [number for number in range(2) if len(fleet.tunnel(number).written) > before[number]]
 
-    monkeypatch.setattr(fleet.shard, "_send_due", send_due)
-    monkeypatch.setattr(fleet.shard, "_send_singles", lambda positions, *_: positions)
-    fleet.send(2, budget_ns=-1)
-    fleet.send(2, budget_ns=-1)
-    assert visited == [0, 1]
-    for _ in range(4):  # WLC 1 is due again
-        fleet.send(4, budget_ns=-1)
-    assert visited[2:] == [0, 1, 0, 0]
+    assert [visited(4_002), visited(4_002)] == [[0], [1]]
+    assert [visited(4_004) for _ in range(4)] == [[0], [1], [0], [0]]  # WLC 1 is due again
+    assert len(fleet.sequences(0)) < 2_000
+    fleet.shard.shut()
+    for sock in fleet.sockets:
+        sock.close()
 
 
 def test_a_session_that_comes_back_begins_at_0_and_gets_what_is_due_from_then_on(fleet: Fleet) -> None:
@@ -267,8 +284,8 @@ def serving(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
     """Somebody else's MSEs."""
     made: list[Fleet] = []
 
-    def make(mses: int, planned: int) -> Fleet:
-        made.append(Fleet(tmp_path / "strangers.toml", Use.SERVE_WLC, mses, planned))
+    def make(mses: int, planned: int, aaa: Aaa | None = None) -> Fleet:
+        made.append(Fleet(tmp_path / "strangers.toml", Use.SERVE_WLC, mses, planned, aaa=aaa))
         return made[-1]
 
     yield make
@@ -300,7 +317,8 @@ def test_an_mse_that_leaves_before_the_end(serving: Callable[..., Fleet]) -> Non
 
 def over(fleet: Fleet) -> dict[str, int]:
     """The load ends with its first second: 100 slots were due, 50 of each WLC."""
-    fleet.shard.owing.give_up(fleet.start_ns + 10**9 - 1)
+    fleet.clock.now_ns = fleet.start_ns + NS_PER_S - 1
+    fleet.shard.owing.give_up(fleet.clock())
     fleet.shard.end_load()
     totals = fleet.totals()
     assert totals["notify.due"] == totals["notify.sent"] + totals["notify.dropped"]
@@ -558,31 +576,41 @@ def test_that_it_was_granted_nothing_is_why_it_failed(visitor: Visitor, how: str
 
 
 class Answering(FakeTunnel):
-    """Its client has answered 999 ms ago, and with that the handshake is done."""
+    """Its client answers while the WLC looks elsewhere, and with that the handshake is done."""
 
     verified = True
+    ruling = None
+    waits: Waiting | None = None  # what we have not read, and for how long
 
-    def waiting(self) -> Waiting:  # type: ignore[override]
-        return Waiting(999 * NS_PER_MS, more=False)
+    def waiting(self) -> Waiting | None:  # type: ignore[override]
+        return self.waits
 
     def handshake(self) -> bool:
-        return True
+        return self.waits is not None
 
 
 def test_what_came_while_a_wlc_lets_a_client_alone_on_purpose_has_not_waited_for_us(
     serving: Callable[..., Fleet],
 ) -> None:
-    """It looks once a second, and this time 2 ms later than that."""
-    fleet = serving(0, planned=1)
+    """It looks once a second, and this time 2 ms later than that; the answer came a millisecond after it looked."""
+    fleet = serving(0, planned=1, aaa=Aaa([], [], poll_tick_ns=NS_PER_S))
     fleet.sockets.append(sock := socket.socket())
-    link = WlcLink(sock, fleet.clock(), 0, ("192.0.2.1", 5))
-    link.tunnel = Answering()  # type: ignore[assignment]
+    link, tunnel = WlcLink(sock, fleet.clock(), 0, ("192.0.2.1", 5)), Answering()
+    link.tunnel = tunnel  # type: ignore[assignment]
     fleet.shard.handshake_reads.begins(link)
     fleet.shard.add(link, 1 << 62, 0)
-    fleet.shard._rest(link, 1000 * NS_PER_MS)
-    fleet.clock.now_ns += 1002 * NS_PER_MS
-    fleet.shard.on_timer(link, fleet.clock())
+    fleet.shard.turn([(link.fd, select.EPOLLIN)])
+    fleet.clock.now_ns += NS_PER_S - 1
+    tunnel.waits = Waiting(999 * NS_PER_MS - 1, more=False)
+    fleet.shard.turn([])
+    assert link.phase is Phase.HANDSHAKING
+    fleet.clock.now_ns += 2 * NS_PER_MS + 1
+    tunnel.waits = Waiting(1001 * NS_PER_MS, more=False)
+    fleet.shard.turn([])
     assert link.phase is Phase.SETTING_UP
     assert link.waited_ns == 2 * NS_PER_MS
     # What it has sent in the same breath is read next.
-    assert fleet.shard._read_lag.look(link.tunnel.waiting(), 0, link.rested_ns) == 2 * NS_PER_MS
+    fleet.shard.turn([(link.fd, select.EPOLLIN)])
+    lag = fleet.recorder.bins("generator.read_lag").take()
+    assert lag is not None
+    assert (lag.count, lag.summary().max) == (1, pytest.approx(2 * NS_PER_MS, rel=0.001))

@@ -66,8 +66,8 @@ def tunnel(sides: Sides, client: SSL.Context, server: SSL.Context, *, patient: b
     try:
         yield ends
     finally:
-        for end in ends:
-            if end._socket.fileno() >= 0:
+        for sock, end in zip((near, far), ends, strict=True):
+            if sock.fileno() >= 0:
                 end.close()
 
 

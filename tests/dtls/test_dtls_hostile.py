@@ -52,8 +52,8 @@ class Stranger:
     """An MSE that we play by hand, with an association of its own."""
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self._channel = dial(address, mse_context())
-        self.association = Association(self._channel, 1500)
+        self.channel = dial(address, mse_context())
+        self.association = Association(self.channel, 1500)
 
     async def __aenter__(self) -> Stranger:
         await self.association.handshake(20, 0.2)
@@ -61,7 +61,7 @@ class Stranger:
 
     async def __aexit__(self, *_: object) -> None:
         self.association.close()
-        self._channel.endpoint.close()
+        self.channel.endpoint.close()
 
     async def say(self, data: bytes) -> None:
         async with self.association.sending:
@@ -323,7 +323,7 @@ class TestFromInside:
             await pair.all_up()
             async with Stranger(pair.lines[0].wlc) as first:
                 await first.set_up()
-                channel = first._channel.endpoint.connect(pair.lines[0].wlc, mse_context())
+                channel = first.channel.endpoint.connect(pair.lines[0].wlc, mse_context())
                 second = Association(channel, 1500)
                 await second.handshake(20, 0.2)
                 await until(pair.wlcs.errors)

@@ -123,8 +123,10 @@ def test_who_subscribes_again_in_the_same_datagram_has_declined_nothing(tmp_path
         owing = wlcs.driver.owing
         assert link.row in owing.rows[0]
         assert owing.totals(at_ns)[2:] == (0, 0)
-        assert await wlcs.driver._send_owed(link, 10) is False
+        await wlcs.driver.on_tick(at_ns)
         assert wlcs.driver.notifiers.sent == owing.ledger.done[link.row] == 10
+        await wlcs.driver.on_tick(owing.slot_due_ns(19 * len(plan.wlcs)))
+        assert wlcs.driver.notifiers.sent == owing.ledger.done[link.row] == 20
         wlcs.driver.shut()
 
     run(body)

@@ -25,14 +25,14 @@ def population_of(name: str, site: dict[str, object], stations: int = 1) -> Popu
     """A class of a site, of which nobody sends unless told to."""
     plan = plan_of(site, stations)
     population = site_of(plan).populations[name]
-    population._next_ns[:] = NEVER_NS
+    population.next_ns[:] = NEVER_NS
     return population
 
 
 def send(population: Population, row: int, at_s: float) -> None:
-    population._next_ns[row] = int(at_s * NS_PER_S)
+    population.next_ns[row] = int(at_s * NS_PER_S)
     population.go_on(int(at_s * NS_PER_S))
-    population._next_ns[row] = NEVER_NS
+    population.next_ns[row] = NEVER_NS
 
 
 def look(population: Population, at_s: float) -> Found | None:
@@ -41,7 +41,7 @@ def look(population: Population, at_s: float) -> Found | None:
 
 
 def move(population: Population, row: int, x_m: float, y_m: float) -> None:
-    population._walk._to[row] = population._walk._from[row] = (x_m, y_m)
+    population.walk.to_m[row] = population.walk.from_m[row] = (x_m, y_m)
 
 
 class TestNews:
@@ -136,7 +136,7 @@ class TestRecords:
         assert found.stations.counts.tolist() == [most] * len(found.stations.counts)
         macs = [bytes(mac) for mac in stations.macs]
         for mac, readings in zip(found.stations.macs, found.stations.readings, strict=True):
-            heard = stations._rssi[macs.index(bytes(mac))]
+            heard = stations.rssi_dbm[macs.index(bytes(mac))]
             rssi = readings["rssi_a"].tolist()
             assert rssi == sorted(rssi, reverse=True) == sorted(heard.tolist(), reverse=True)[:most]
             assert len({bytes(each) for each in readings["ap_mac"]}) == most
@@ -215,12 +215,12 @@ class TestComingAndGoing:
         send(stations, 0, 1)
         assert look(stations, 1) is not None
         send(stations, 0, 2)
-        stations._until_ns[0] = 3 * NS_PER_S  # leaves now, and is back before the next look
+        stations.until_ns[0] = 3 * NS_PER_S  # leaves now, and is back before the next look
         old = bytes(stations.macs[0])
         stations.go_on(4 * NS_PER_S)
         assert bytes(stations.macs[0]) != old
         assert look(stations, 4) is None
-        assert np.all(stations._rssi == SILENT)
+        assert np.all(stations.rssi_dbm == SILENT)
 
     def test_as_many_are_there_as_the_plan_says(self) -> None:
         plan = plan_of({"stay": "10m", "away": "5m"}, stations=2000)
