@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 
 from loadgen.infer.addresses import find_macs, makers_of
 from loadgen.infer.alike import begins_earlier, is_alike, is_unlike, lists_devices, shortest_records
+from loadgen.infer.masks import find_masks
 from loadgen.infer.pricing import PRICED, ROWS, gaps_of, given_pieces, is_text, price, slices, thinned
 from loadgen.infer.roles import judge
 from loadgen.infer.samples import Context, Sample, Table, table_of
 from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Gap, Place, Records, cut
 from loadgen.infer.shaping import shapes_of
 from loadgen.infer.tiling import Piece, devices, tile
+from loadgen.infer.widths import Laid, lay, settle
 
 __all__ = ["BodyFound", "Context", "Sample", "infer_bodies", "infer_body"]
 
@@ -45,6 +47,7 @@ class Learnt:
     networks: set[bytes] = field(default_factory=set)  # the first halves of IPv4 addresses
     masks: set[int] = field(default_factory=set)  # of subservices
     mask_size: int | None = None
+    laid: list[Laid] = field(default_factory=list)  # nodes whose numbers' widths are to be settled
 
 
 @dataclass(slots=True)
@@ -116,6 +119,8 @@ def _choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, lis
     some = thinned(samples, SEARCHED)
     shortest = min(len(sample.data) for sample in samples)
     varies = any(len(sample.data) != shortest for sample in samples)
+    if context.mask_at is not None and not varies:
+        return BodyShape(shortest), []
     plain = BodyShape(shortest, (ByteRun(None),) if varies else ())
     candidates = [plain]
     if varies:
@@ -266,7 +271,12 @@ def _build(
     weight *= len(samples) / len(chosen)
     if shape.fixed:
         table = table_of(chosen, context.order, 0, shape.fixed)
-        node["fields"], pieces = _fields(table, context, given_pieces(shape, context.order))
+        given = given_pieces(shape, context.order)
+        if context.mask_at is not None and depth == 0 and not given and sum(context.mask_at) <= shape.fixed:
+            given = [Piece(*context.mask_at, "mask", context.order, 0.0)]
+        node["fields"], pieces = _fields(table, context, given)
+        kind = "record" if context.within else "element" if depth else "body"
+        share.learnt.laid.append(lay(node["fields"], pieces, table, kind))
         known = sum(found["size"] for found in node["fields"] if found["role"] != "unknown")
         share.add(known * len(chosen) * weight, shape.fixed * len(chosen) * weight)
         for piece, found in zip(pieces, node["fields"], strict=True):
@@ -394,16 +404,43 @@ def infer_bodies(
     context = replace(context, macs=macs, makers=context.makers | makers_of(macs), networks=networks)
     names = names or {}
     found = {}
+    laid: list[Laid] = []
+    masks_at = _masks_at(kinds, names, context.order)
     # What is offered comes before what is asked for; then, what there is most of.
     for kind in sorted(kinds, key=lambda kind: (names.get(kind) != "capability", -len(kinds[kind]))):
         learnt = Learnt()
-        found[kind] = infer_body(kinds[kind], replace(context, name=names.get(kind)), learnt)
+        known = replace(context, name=names.get(kind), mask_at=masks_at.get(kind))
+        found[kind] = infer_body(kinds[kind], known, learnt)
+        laid += learnt.laid
         context = replace(context, networks=context.networks | learnt.networks)
         if names.get(kind) == "capability":
             listed = "repeats" in found[kind].node
             masks = context.masks | learnt.masks
             context = replace(context, masks=masks, mask_size=learnt.mask_size, listed=listed)
+    settle(laid)
     return {kind: found[kind] for kind in kinds}
+
+
+def _masks_at(
+    kinds: Mapping[Kind, Sequence[Sample]], names: Mapping[Kind, str], order: str
+) -> dict[Kind, tuple[int, int]]:
+    """Of messages about subservices, where their masks are: (first byte, bytes)."""
+    named = {name: kind for kind, name in names.items()}
+    request, response = named.get("subscribe_request"), named.get("subscribe_response")
+    if request is None or response is None:
+        return {}
+    offer = named.get("capability")
+    asked = kinds[request], kinds[response]
+    # Where what is called a capability has none: there may be another message of an opening, or none in the capture.
+    others = [kind for kind, samples in kinds.items() if len(samples) <= len(asked[0]) and not samples[0].of_client]
+    for kind in [offer, *others, None]:
+        if kind in (request, response):
+            continue
+        found = find_masks([] if kind is None else kinds[kind], *asked, order)
+        if found is not None:
+            places = zip((kind, request, response), found, strict=True)
+            return {each: place for each, place in places if each is not None and place is not None}
+    return {}
 
 
 def infer_body(samples: Sequence[Sample], context: Context, learnt: Learnt | None = None) -> BodyFound:

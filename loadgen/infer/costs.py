@@ -30,6 +30,7 @@ __all__ = [
 
 NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 DAY_NS = 86_400 * NS["s"]
+OLDEST_NS = 150 * 366 * DAY_NS
 
 
 def entropy(codes: Codes) -> float:
@@ -208,6 +209,9 @@ def _clock_in(table: Table, signed: Codes, ns: int, unit: str) -> NumberClock | 
     spread = float(lag.max()) + 1
     sessions = len(np.unique(table.session))
     good = span >= 4 and spread <= max(2.0, 0.1 * span) and len(table) > sessions + 2
+    if not epoch and int(signed.max()) > OLDEST_NS // ns:
+        # Since no time that anybody counts from: what stands still above a clock is no part of it.
+        return None
     if not (good or epoch):
         return None
     starts = sessions * np.log2(float(np.ptp(base[np.unique(table.session)])) + 2)

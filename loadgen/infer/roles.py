@@ -107,6 +107,9 @@ def judge(table: Table, piece: Piece, context: Context, loud: Signed | None = No
     if piece.kind in ("count", "length"):
         what = "records" if piece.kind == "count" else "bytes"
         return FieldVerdict(piece.kind, f"u{8 * size}", max(sure, 0.8), f"the number of {what} that follow, in all {n}")
+    if piece.kind == "mask":
+        evidence = f"{different} different, each bits of what is offered, and granted as it was asked for"
+        return FieldVerdict("mask", f"u{8 * size}", max(sure, 0.8), evidence)
     if piece.kind == "mac":
         rows = {row.tobytes() for row in np.unique(table.cells[:, piece.at : piece.at + 6], axis=0)}
         known = sum(row in context.macs for row in rows)

@@ -43,6 +43,7 @@ class Context:
     listed: bool = False  # subservices are told in records there, and not as a mask
     unit: int | None = None  # bytes that the sizes of all frames are multiples of; None: not known
     within: bool = False  # records are looked at, and no whole body
+    mask_at: tuple[int, int] | None = None  # first byte and bytes of this message's mask, where that is known
 
     @property
     def of_subservices(self) -> bool:
@@ -51,6 +52,7 @@ class Context:
             self.name is not None
             and not self.within
             and not self.listed
+            and self.mask_at is None
             and self.name.startswith(("capability", "subscribe", "unsubscribe"))
         )
 

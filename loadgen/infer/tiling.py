@@ -44,7 +44,7 @@ class Piece:
 
     at: int
     size: int
-    kind: str  # constant, integer, mac, ipv4, text, opaque; count and length: what the structure says
+    kind: str  # constant, integer, mac, ipv4, text, opaque; count, length, mask: what is known before
     order: str
     cost: float
     clock: NumberClock | None = None
@@ -121,8 +121,8 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
                 if size == 8:
                     # Nor does it cost more than its halves would.
                     bits = min(bits, sum(integer_cost(table, half, 4, order) for half in (at, at + 4)))
-                # A clock of four bytes may be the lower half of one of eight.
-                bits -= 28.0 if size == 8 else 16.0
+                # A clock of four bytes may be the lower half of one of eight; seconds are whole in four.
+                bits -= 28.0 if size == 8 and clock.unit != "s" else 16.0
             if size > 1 and (clock is None or not clock.epoch):
                 cost += _odd(table, top)
             if size == 1:

@@ -1,0 +1,121 @@
+"""How wide numbers are beside zeros, and where masks are: what a whole capture says of it."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from loadgen.infer.bodies import infer_bodies
+from loadgen.infer.masks import find_masks
+from loadgen.infer.samples import Context, Sample
+
+BEGAN = 1_736_164_800_000_000_000  # ns since 1970
+APS = [bytes.fromhex("00a1b2") + random.Random(100 + i).randbytes(3) for i in range(8)]
+STATIONS = [bytes.fromhex("3c22fb") + random.Random(i).randbytes(3) for i in range(30)]
+
+
+def samples_of(make: Callable[[random.Random], bytes], count: int = 200) -> list[Sample]:
+    choose = random.Random(5)
+    return [Sample(make(choose), BEGAN + 200_000_000 * i, i % 3, of_client=False) for i in range(count)]
+
+
+def widths(node: dict[str, Any]) -> dict[int, int]:
+    return {each["at"]: each["size"] for each in node["fields"] if each["role"] not in ("padding", "constant")}
+
+
+def small_number(choose: random.Random) -> int:
+    return choose.randrange(200)
+
+
+def aligned_bodies(order: str) -> dict[str, list[Sample]]:
+    """Numbers at multiples of their width; one of a byte with three bytes behind it, up to the next."""
+
+    def wide(choose: random.Random) -> bytes:
+        values = choose.randrange(1 << 32), choose.randrange(70_000), choose.randrange(1 << 16), choose.randrange(9000)
+        return choose.choice(STATIONS) + bytes(2) + struct.pack(f"{order}IIHH", *values)
+
+    def narrow(choose: random.Random) -> bytes:
+        level = bytes([choose.randrange(1, 90)]) + bytes(3)
+        return level + struct.pack(f"{order}I", choose.randrange(1 << 31)) + choose.choice(APS) + b"\x01\x02"
+
+    return {"wide": samples_of(wide), "narrow": samples_of(narrow)}
+
+
+def test_zeros_up_to_the_next_number_are_reserved_where_numbers_are_aligned() -> None:
+    found = infer_bodies(aligned_bodies("<"), Context(order="little"))
+    assert widths(found["narrow"].node) == {0: 1, 4: 4, 8: 6}
+    first = found["narrow"].node["fields"][0]
+    assert "16 bits, and 2 reserved bytes of zeros" in first["alternatives"]
+    assert [(each["at"], each["size"]) for each in found["narrow"].node["fields"][1:2]] == [(1, 3)]
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_zeros_belong_to_a_number_where_nothing_is_ever_reserved(order: str) -> None:
+    sign = ">" if order == "big" else "<"
+
+    def packed(choose: random.Random) -> bytes:
+        numbers = struct.pack(f"{sign}BIHH", choose.randrange(256), choose.randrange(1 << 32), 7000, 9)
+        return b"\x05" + choose.choice(STATIONS) + numbers[:-2] + struct.pack(f"{sign}H", small_number(choose))
+
+    def other(choose: random.Random) -> bytes:
+        return choose.choice(APS) + struct.pack(f"{sign}HB", choose.randrange(1 << 16), choose.randrange(256))
+
+    found = infer_bodies({"packed": samples_of(packed), "other": samples_of(other)}, Context(order=order))
+    assert widths(found["packed"].node)[14] == 2
+
+
+def test_a_byte_that_is_always_negative_below_a_sign_is_wider() -> None:
+    def make(choose: random.Random) -> bytes:
+        return choose.choice(APS) + struct.pack(">h", -40 - choose.randrange(50))
+
+    (level,) = [each for each in infer_bodies({0: samples_of(make)}, Context())[0].node["fields"] if each["at"] > 5]
+    assert (level["at"], level["size"], level["type"]) == (6, 2, "i16")
+
+
+def test_a_text_has_a_usual_width_and_the_rest_is_reserved() -> None:
+    def make(choose: random.Random) -> bytes:
+        return choose.choice([b"corporate", b"guests", b"eduroam", b"warehouse"]).ljust(17, b"\0")
+
+    fields = infer_bodies({0: samples_of(make)}, Context())[0].node["fields"]
+    assert [(each["size"], each["role"]) for each in fields] == [(16, "text"), (1, "padding")]
+
+
+OFFERS = (0x68EBE7, 0x0003E7, 0x7FFDFF)
+ASKS = (0x000201, 0x000207, 0x002201)
+
+
+def of_subservices(order: str, size: int) -> tuple[list[Sample], list[Sample], list[Sample]]:
+    """Behind one byte in an offer, in front of an interval, behind a status."""
+    way: Any = order
+    offers, requests, responses = [], [], []
+    for session, (offered, asked) in enumerate(zip(OFFERS, ASKS, strict=True)):
+        ns = BEGAN + session * 1_000_000_000
+        interval = (2 << session).to_bytes(4, way)
+        offers.append(Sample(b"\x01" + offered.to_bytes(size, way), ns, session, of_client=False))
+        requests.append(Sample((asked & offered).to_bytes(size, way) + interval, ns + 1, session, of_client=True))
+        granted = b"\0" + (asked & offered).to_bytes(size, way)
+        responses.append(Sample(granted, ns + 2, session, of_client=False))
+    return offers, requests, responses
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+@pytest.mark.parametrize("size", [4, 8])
+def test_masks_of_three_messages_are_found_together(order: str, size: int) -> None:
+    offers, requests, responses = of_subservices(order, size)
+    assert find_masks(offers, requests, responses, order) == ((1, size), (0, size), (1, size))
+    assert find_masks([], requests, responses, order) == (None, (0, size), (1, size))
+    names = {0: "capability", 1: "subscribe_request", 2: "subscribe_response"}
+    found = infer_bodies({0: offers, 1: requests, 2: responses}, Context(order=order), names)
+    masks = [[(f["at"], f["size"]) for f in each.node["fields"] if f["role"] == "mask"] for each in found.values()]
+    assert masks == [[(1, size)], [(0, size)], [(1, size)]]
+
+
+def test_no_mask_where_something_is_granted_that_nobody_asked_for() -> None:
+    offers, requests, responses = of_subservices("big", 4)
+    wrong = [Sample(b"\0" + (1 << 20 | 5).to_bytes(4), each.ns, each.session, of_client=False) for each in responses]
+    assert find_masks(offers, requests, wrong, "big") is None
+    assert find_masks(offers, requests, [], "big") is None
