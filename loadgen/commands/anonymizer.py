@@ -20,6 +20,7 @@ from loadgen.commands.options import AnonymizeOptions
 from loadgen.errors import InputError, NotWritten, Problem
 from loadgen.files import read_bounded
 from loadgen.identity.mac import bare_mac, parse_mac
+from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import load_profile, reference_profile
 from loadgen.relay.files import CaptureFiles, Limits
 
@@ -87,7 +88,7 @@ def _written(
     event: Event,
     tunnels: dict[int, _Tunnel],
     names: Pseudonyms,
-    stream_of: Callable[[], StreamAnonymizer],
+    stream_of: Callable[[Role], StreamAnonymizer],
     count: AnonymousCount,
 ) -> bytes:
     """The blocks that an event becomes."""
@@ -98,7 +99,9 @@ def _written(
             return b""
         count.conversations += 1
         ends = (_other_end(end, names) for end in (conversation.client, conversation.server))
-        tunnel = tunnels[conversation.index] = _Tunnel(TunnelWriter(*ends), {True: stream_of(), False: stream_of()})
+        tunnel = tunnels[conversation.index] = _Tunnel(
+            TunnelWriter(*ends), {True: stream_of(Role.MSE), False: stream_of(Role.WLC)}
+        )
         begun = tunnel.writer.open(conversation.began_ns)
         return begun if isinstance(event, Opened) else begun + _said(event, tunnel)
     blocks = b"" if isinstance(event, Opened) else _said(event, tunnel)
@@ -144,7 +147,7 @@ def _other_end(end: Address, names: Pseudonyms) -> Address:
 # -- what is given -----------------------------------------------------------------------------------------------------
 
 
-def _prepare(options: AnonymizeOptions, count: AnonymousCount) -> tuple[Pseudonyms, Callable[[], StreamAnonymizer]]:
+def _prepare(options: AnonymizeOptions, count: AnonymousCount) -> tuple[Pseudonyms, Callable[[Role], StreamAnonymizer]]:
     if (options.profile is None) == (options.list is None):
         found = "neither" if options.profile is None else "both"
         raise InputError([Problem("--profile or --list", "one of them", found)])
@@ -156,10 +159,10 @@ def _prepare(options: AnonymizeOptions, count: AnonymousCount) -> tuple[Pseudony
     names = Pseudonyms(key)
     if options.profile is not None:
         profile = reference_profile() if str(options.profile) == "reference" else load_profile(options.profile)
-        return names, lambda: FrameAnonymizer(profile, names, count, keeps_unknown=options.keep_unknown)
+        return names, lambda role: FrameAnonymizer(profile, role, names, count, keeps_unknown=options.keep_unknown)
     assert options.list is not None
     listed = ListedNames(*_listed(options.list), names)
-    return names, lambda: ListAnonymizer(listed, count)
+    return names, lambda _: ListAnonymizer(listed, count)
 
 
 def _listed(path: Path) -> tuple[list[bytes], list[IPAddress]]:

@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeAlias
 from loadgen.capture.anonymous import ListedNames, Pseudonyms
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Role
 from loadgen.nmsp.places import ValuePlace, ValueType, opaque_places, places_in, record_places
 from loadgen.nmsp.profile import WireProfile
 
@@ -94,9 +95,14 @@ class FrameAnonymizer:
     Behind a hole, or where a capture begins within a frame, they begin again where so many in a row are without fault.
     """
 
-    def __init__(self, profile: WireProfile, names: Pseudonyms, count: AnonymousCount, *, keeps_unknown: bool) -> None:
-        """keeps_unknown: what the profile does not know stays as it is; else it becomes zeros."""
-        self._profile, self._codec = profile, Codec(profile)
+    def __init__(
+        self, profile: WireProfile, sender: Role, names: Pseudonyms, count: AnonymousCount, *, keeps_unknown: bool
+    ) -> None:
+        """Args:
+        sender: who says this.
+        keeps_unknown: what the profile does not know stays as it is; else it becomes zeros.
+        """
+        self._profile, self._sender, self._codec = profile, sender, Codec(profile)
         self._names = names
         self._count = count
         self._keeps_unknown = keeps_unknown
@@ -175,13 +181,14 @@ class FrameAnonymizer:
             number = framing.id_of(header)
             try:
                 size = framing.size_untrusted(header)
-                if number not in self._profile.kinds and number not in self._profile.opaque_by_id:
+                if self._profile.saying_of(number, self._sender) is None:
                     return False
                 if len(self._buffer) - at < size:
                     return None
                 frame = memoryview(bytes(self._buffer[at : at + size]))
-                framing.check_untrusted(self._profile.kinds.get(number), header, frame)
-                self._codec.decode_untrusted(number, frame[framing.head : size - framing.foot])
+                framing.check_untrusted(number, header, frame)
+                body = frame[framing.head : size - framing.foot]
+                self._codec.decode_untrusted(number, body, sender=self._sender)
             except RemoteProtocolError:
                 return False
             at += size
@@ -211,12 +218,12 @@ class FrameAnonymizer:
 
     def _places(self, msg_id: int, body: memoryview) -> Iterable[ValuePlace]:
         """Of a message that the profile does not know, or in another form: none."""
-        if (opaque := self._profile.opaque_by_id.get(msg_id)) is not None:
-            return opaque_places(opaque, body)
-        kind = self._profile.kinds.get(msg_id)
+        kind = self._profile.saying_of(msg_id, self._sender)
+        if isinstance(kind, str):
+            return opaque_places(self._profile.opaque[kind], body)
         if kind is not None:
             try:
-                self._codec.decode_untrusted(msg_id, body)
+                self._codec.decode_untrusted(msg_id, body, sender=self._sender)
             except RemoteProtocolError:
                 kind = None
         if kind is None:

@@ -145,7 +145,7 @@ class OneLink:
         now, end = time.monotonic_ns(), self._held + size
 
         def after(control: Control, _granted: int) -> None:
-            kind = profile.saying_of(control.msg_id) or Kind.UNSUPPORTED
+            kind = profile.saying_of(control.msg_id, endpoint.peer) or Kind.UNSUPPORTED
             self.bodies[kind] = bytes(control.body)
             self.heard.setdefault(kind, now)
 

@@ -33,6 +33,7 @@ from loadgen.identity.any_certificate import AnyCertificate, UnreadableError
 from loadgen.identity.credentials import Identity
 from loadgen.identity.keyhash import HashAlgorithm, HashedBytes
 from loadgen.measure.recorder import Recorder
+from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.dialogue import other_side
 from loadgen.nmsp.messages import Kind, Role
@@ -320,7 +321,8 @@ class Check:
         if body is None:
             return 0
         profile = self.settings.profile
-        message = Codec(profile).decode_untrusted(profile.ids[kind], memoryview(body))
+        sender = CATALOGUE[kind].sender
+        message = Codec(profile).decode_untrusted(profile.ids[kind], memoryview(body), sender=sender)
         return int(getattr(message, "subservices", 0))
 
     def endpoint_settings(self) -> EndpointSettings:

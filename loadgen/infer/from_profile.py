@@ -170,8 +170,8 @@ class _FromProfile:
         repeats: tuple[LayoutRepeat, ...] = ()
         rest: FieldRole | None = "padding" if align > 1 and isinstance(part, MessageDocument) else None
         sayable = True
-        if part.repeat is not None and part.repeat.count is not None:
-            repeat = self._repeat(where, part)
+        if part.repeat is not None and part.repeat.id is None:
+            repeat = self._repeat(where, part, align)
             sayable = repeat is not None
             repeats = (repeat,) if repeat else ()
         if part.tail is not None:
@@ -189,11 +189,14 @@ class _FromProfile:
             rest = None
         return LayoutNode(size, fields, repeats, elements, rest if sayable else "unknown")
 
-    def _repeat(self, where: str, part: MessageDocument | RecordDocument) -> LayoutRepeat | None:
+    def _repeat(self, where: str, part: MessageDocument | RecordDocument, align: int) -> LayoutRepeat | None:
         repeat = part.repeat
         assert repeat is not None
-        assert repeat.count is not None
+        count: Count | Literal["rest"] = "rest" if repeat.count is None else Count(repeat.count)
         self.unsaid.append(f"{where}.repeat.max")
+        if count == "rest" and align > 1:
+            self.unsaid.append(f"{where}.repeat.to_end")
+            return None
         if repeat.count_unit != "record":
             self.unsaid.append(f"{where}.repeat.count_unit")
             return None
@@ -207,7 +210,7 @@ class _FromProfile:
             self.unsaid.append(f"records.{repeat.record}")
             return None
         node = self._node(f"records.{repeat.record}", record, 1)
-        return LayoutRepeat(repeat.record, Count(repeat.count), node, stride=stride)
+        return LayoutRepeat(repeat.record, count, node, stride=stride)
 
     def _elements(
         self, where: str, part: MessageDocument | RecordDocument, elements: ElementsDocument, align: int

@@ -16,6 +16,7 @@ from loadgen.infer.layout_document import LayoutDocument, LayoutField, LayoutMes
 from loadgen.infer.to_profile_bodies import Bodies, Unsayable, why
 from loadgen.nmsp.catalogue import CATALOGUE, class_of
 from loadgen.nmsp.checksum import CHECKSUM_TYPES
+from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile_document import CLASSES, SIDES
 
 __all__ = ["MadeProfile", "profile_of"]
@@ -60,16 +61,18 @@ def profile_of(layout: LayoutDocument, opening: Sequence[tuple[str, str]] | None
     bodies = Bodies(layout, made.unsaid, made.guesses, made.notes)
     messages: Table = {}
     opaque: Table = {}
-    taken: set[int] = set()
+    taken: set[tuple[str, int]] = set()
     for message in layout.messages:
         where = f"messages.{message.name}"
-        if message.id in taken:
-            # One id for both sides: a profile has one message of each.
+        words = {(side, message.id) for side in (SIDES if message.sender is None else (message.sender,))}
+        if message.name == Kind.MEASUREMENT_NOTIFY.label:
+            words |= {(side, message.id) for side in SIDES}  # no other message may have its id, whoever says that
+        if words & taken:
             (made.missing if message.name in _KINDS else made.unsaid).append(
                 f"{where}: its id is another message's too"
             )
             continue
-        taken.add(message.id)
+        taken |= words
         if message.name in _KINDS:
             try:
                 messages[message.name] = {"id": message.id, **bodies.message(message)}

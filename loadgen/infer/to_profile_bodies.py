@@ -22,7 +22,7 @@ from loadgen.infer.naming import ALIASES, INTEGER_ROLES, OWN_ROLES, role_of, wir
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.field_check import INTEGERS
 from loadgen.nmsp.messages import STAMPS, Kind, StationsNotify
-from loadgen.nmsp.profile_check import Shape, shape_of
+from loadgen.nmsp.profile_check import Shape, shape_of, shape_with_record
 from loadgen.nmsp.profile_document import MAX_NOTIFY_BYTES
 
 __all__ = ["Bodies", "Unsayable", "why"]
@@ -63,7 +63,7 @@ class Bodies:
             body, placed = elements_in_place(body, self._layout.byte_order, self._align, sample)
             for name in placed:
                 self._guesses[f"{where}.{name}_type"] = "an element that always comes, and in this place"
-            if any(_has_records(each) for each in _repeated(body)):
+            if any(_has_records(each) or _is_station(body, each) for each in _repeated(body)):
                 struct = StationsNotify
         try:
             return self._part(where, body, struct)
@@ -77,7 +77,7 @@ class Bodies:
     # -- a body or a record ----------------------------------------------------------------------------------------
 
     def _part(self, where: str, node: LayoutNode, struct: type[msgspec.Struct]) -> Table:
-        shape = shape_of(struct)
+        shape = shape_of(struct) if _has_records(node) else shape_with_record(struct)
         fields, size = _fixed(where, node)
         if node.rest not in (None, "padding") or (node.rest == "padding" and self._align == 1):
             raise Unsayable("it has a rest, of which nothing is known")
@@ -183,8 +183,10 @@ class Bodies:
             raise Unsayable("it has two kinds of records side by side")
         repeat = node.repeats[0]
         own = {each.name for each in node.fields}
-        if not isinstance(repeat.count, Count) or repeat.count.field not in own:
+        if isinstance(repeat.count, Count) and repeat.count.field not in own:
             raise Unsayable(f"no field of it counts its records ({repeat.name})")
+        if not isinstance(repeat.count, Count) and node.elements is not None:
+            raise Unsayable(f"its records ({repeat.name}) end where its elements begin")
         return repeat
 
     def _records(self, node: LayoutNode, repeat: LayoutRepeat | None, shape: Shape, room: int) -> Table:
@@ -193,7 +195,9 @@ class Bodies:
         struct = shape.repeated[1]
         if repeat is not None:
             name = self._record(repeat.name, repeat.record, struct, repeat.stride)
-            assert isinstance(repeat.count, Count)
+            if not isinstance(repeat.count, Count):
+                most = _MOST_RECORDS if repeat.count == "rest" else repeat.count
+                return {"repeat": {"record": name, "to_end": True, "max": self._most(name, most, room)}}
             counted = repeat.count.field
             _, size = place_of(next(each for each in node.fields if each.name == counted))
             most = self._most(name, min(_MOST_RECORDS, (1 << 8 * size) - 1), room)
@@ -316,6 +320,12 @@ def _repeated(node: LayoutNode) -> list[LayoutNode]:
     if node.elements is not None:
         found += [kind.value for kind in node.elements.known if not _is_single(kind.value, kind.name)]
     return found
+
+
+def _is_station(body: LayoutNode, record: LayoutNode) -> bool:
+    """Whether records have a station and an access point each: of one station a notification has the address itself."""
+    macs = sum(each.role == "mac" for each in record.fields)
+    return macs > 1 and not any(each.role == "mac" for each in body.fields)
 
 
 def _has_records(node: LayoutNode) -> bool:

@@ -279,7 +279,7 @@ class AnyReceiver:
         frame = self.view[position : position + size]
         try:
             number = framing.id_of(header)
-            framing.check_untrusted(self._profile.kinds.get(number), header, frame)
+            framing.check_untrusted(number, header, frame)
         except RemoteProtocolError as fault:
             return Scanned(position, count, fault=fault)
         body = frame[framing.head : size - framing.foot]
@@ -428,7 +428,7 @@ class AnyReceiver:
         for index in np.flatnonzero(~good).tolist():
             frame = self.view[frames.begin[index] : frames.end[index]]
             try:
-                framing.check_untrusted(Kind.MEASUREMENT_NOTIFY, self._header.unpack_from(frame), frame)
+                framing.check_untrusted(self._notify_id, self._header.unpack_from(frame), frame)
                 body = frame[framing.head : len(frame) - framing.foot]
                 message = self._codec.decode_untrusted(self._notify_id, body)
             except RemoteProtocolError as fault:

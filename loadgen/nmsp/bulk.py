@@ -259,7 +259,9 @@ class NotifyReceiver:
                 if end - position < size:
                     break
                 if sums is not None:
-                    self._profile.framing.check_untrusted(None, header, self.view[position : position + size])
+                    self._profile.framing.check_untrusted(
+                        header[self._msg_id], header, self.view[position : position + size]
+                    )
                 msg_id = header[self._msg_id]
                 if msg_id != self._notify_id:
                     body = self.view[position + header_size : position + size - self._profile.framing.foot]

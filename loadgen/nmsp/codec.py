@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -10,8 +11,8 @@ import msgspec
 from loadgen.errors import LocalProtocolError, RemoteProtocolError
 from loadgen.nmsp.carried import mask_of_type
 from loadgen.nmsp.catalogue import KIND_OF
-from loadgen.nmsp.messages import STAMPS, Message, Opaque, Unsupported
-from loadgen.nmsp.parts import Elements, Record, Repeat, Section, up_to
+from loadgen.nmsp.messages import STAMPS, Message, Opaque, Role, Unsupported
+from loadgen.nmsp.parts import Elements, Inside, Record, Repeat, Section, up_to
 from loadgen.nmsp.profile import Layout, WireProfile
 from loadgen.nmsp.profile_document import ElementDocument, nearest
 
@@ -42,19 +43,23 @@ class Codec:
             raise LocalProtocolError("no_layout", f"profile {self.profile.name} has no {kind.label}")
         return self.profile.framing.around(kind, _pack_part(layout, message, kind.label, turn, trace), transaction)
 
-    def decode_untrusted(self, msg_id: int, body: memoryview, trace: Trace | None = None) -> Message:
+    def decode_untrusted(
+        self, msg_id: int, body: memoryview, trace: Trace | None = None, sender: Role = Role.WLC
+    ) -> Message:
         """The message in a frame's body.
 
         Args:
+            sender: who says it; it matters where two messages have one id.
             trace: is told what this depends on.
 
         Raises:
             RemoteProtocolError: kind `malformed`, a body of the wrong size or a count that does not match it.
         """
-        kind = self.profile.kinds.get(msg_id)
+        kind = self.profile.saying_of(msg_id, sender)
         if kind is None:
-            if (opaque := self.profile.opaque_by_id.get(msg_id)) is None:
-                return Unsupported(msg_id)
+            return Unsupported(msg_id)
+        if isinstance(kind, str):
+            opaque = self.profile.opaque[kind]
             opaque.check_untrusted(len(body), self.profile.framing.align)
             return Opaque(opaque.name, bytes(body))
         layout = self.profile.layouts[kind]
@@ -121,14 +126,17 @@ def _pack_part(part: Section, value: msgspec.Struct, label: str, turn: int, trac
     """A message's body, or a record; those in it may be given as what they are packed into."""
     repeat, known, records = part.repeat, dict[str, int](), list[bytes]()
     behind = b""
+    if part.inside is not None:
+        value = _with_record(part.inside, value, label)
     if repeat is not None:
         repeated = getattr(value, repeat.name)
         if len(repeated) > repeat.max:
             raise LocalProtocolError("too_many_records", f"{len(repeated)} in a {label} of {repeat.max}")
         inner, name = repeat.part, repeat.name
         records = [each if isinstance(each, bytes) else _pack_part(inner, each, name, turn) for each in repeated]
-        if repeat.counter is not None:
+        if repeat.is_beside:
             behind = b"".join(records)
+        if repeat.counter is not None:
             known[repeat.counter] = len(behind) // repeat.unit if repeat.unit else len(records)
     if part.elements is not None:
         body, places = _pack_elements(part, part.elements, value, records, turn)
@@ -146,6 +154,16 @@ def _pack_part(part: Section, value: msgspec.Struct, label: str, turn: int, trac
     if trace is not None:
         trace.finds(part.fixed, 0)
     return _pack(part.fixed, value, known) + behind
+
+
+def _with_record(inside: Inside, value: msgspec.Struct, label: str) -> Any:
+    """A message or a record with the fields of its one record among its own; of none, with what is nothing."""
+    records = getattr(value, inside.name)
+    if len(records) > 1:
+        raise LocalProtocolError("too_many_records", f"{len(records)} in a {label} of 1")
+    values = {name: getattr(value, name) for name in value.__struct_fields__}
+    record = records[0] if records else inside.nothing
+    return SimpleNamespace(**values, **{name: getattr(record, name) for name in inside.names})
 
 
 class Trace:
@@ -225,10 +243,12 @@ def _unpack_part(place: _Place, part: Section, span: _Span) -> tuple[msgspec.Str
         end = start + size
     if part.repeat is not None:
         records: list[msgspec.Struct] = []
+        room = _Span(body, position, end - tail_bytes)
         if (counter := part.repeat.counter) is not None:
             place.depends_on(start + part.fixed.offsets[counter], part.fixed.widths[counter])
-            room = _Span(body, position, end - tail_bytes)
             position = _unpack_counted(place, part.repeat, room, values.pop(counter), records)
+        elif part.repeat.is_beside:
+            position = _unpack_to_end(place, part, part.repeat, room, records)
         values[part.repeat.name] = records
     if part.elements is not None:
         _unpack_elements(place, part, part.elements, _Span(body, position, end - tail_bytes), values)
@@ -243,7 +263,22 @@ def _unpack_part(place: _Place, part: Section, span: _Span) -> tuple[msgspec.Str
     padded = start + up_to(position - start, part.align)
     if padded > end or (part.length is not None and padded != end):
         raise _malformed(place, f"{padded - start} bytes with its padding", str(end - start))
+    if part.inside is not None:
+        own = {name: values.pop(name) for name in part.inside.names & values.keys()}
+        values[part.inside.name] = (part.inside.struct(**own),)
     return part.struct(**values), padded
+
+
+def _unpack_to_end(place: _Place, part: Section, repeat: Repeat, span: _Span, records: list[msgspec.Struct]) -> int:
+    """Read records up to the end of a span, or to what is too little for one and fills it up; returns their end."""
+    body, position, limit = span
+    inner = place._replace(name=repeat.name)
+    while limit - position >= part.slack:
+        if len(records) == repeat.max:
+            raise _malformed(place, f"at most {repeat.max} {repeat.name}", f"more, in {len(body)} bytes")
+        record, position = _unpack_part(inner, repeat.part, _Span(body, position, limit))
+        records.append(record)
+    return position
 
 
 def _unpack_counted(place: _Place, repeat: Repeat, span: _Span, number: int, records: list[msgspec.Struct]) -> int:

@@ -175,6 +175,23 @@ def _asked_before(turns: list[Turn], sender: Role, asked: tuple[Saying, ...]) ->
     return None
 
 
+def senders_of(document: ProfileDocument) -> dict[str, frozenset[Role]]:
+    """Who says each message of a profile at one time or another, by its name."""
+    dialogue = document.dialogue or DialogueDocument()
+    found: dict[str, frozenset[Role]] = {name: _ROLES[each.sender] for name, each in document.opaque.items()}
+    for turn in dialogue.opening:
+        found[turn.message] = found.get(turn.message, frozenset()) | _ROLES[turn.sender]
+    for kind, roles in zip(
+        _ECHO, (_ROLES[dialogue.echo], {other_side(each) for each in _ROLES[dialogue.echo]}), strict=True
+    ):
+        found[kind.label] = found.get(kind.label, frozenset()) | roles
+    for name in document.messages.keys() & _KINDS.keys():
+        kind, usual = _KINDS[name], frozenset({CATALOGUE[_KINDS[name]].sender})
+        own = found.get(name, frozenset())
+        found[name] = (own or usual) if kind in (*_VERSION, *_ECHO) else own | usual
+    return found
+
+
 def dialogue_of(document: ProfileDocument) -> Dialogue:
     """The compiled dialogue of a profile that was checked; the usual one, where it has no other."""
     return Dialogue(document.dialogue or DialogueDocument(), document.opaque)

@@ -47,6 +47,11 @@ class Framing:
         self.id_fields = ("msg_id",) if "msg_id" in self.header.names else ("msg_type", "msg_subtype")
         self._subtype_bits = 8 * self.header.widths[self.id_fields[-1]] if len(self.id_fields) > 1 else 0
         self.ids = {kinds[name]: message.id for name, message in document.messages.items()}
+        self._kinds_of: dict[int, tuple[Kind, ...]] = {}
+        for kind, number in self.ids.items():
+            self._kinds_of[number] = (*self._kinds_of.get(number, ()), kind)
+        for opaque in document.opaque.values():  # whose header nobody looks at
+            self._kinds_of.pop(opaque.id, None)
         self.constants: dict[Kind | str, dict[str, int]] = {}
         for name, message in document.messages.items():
             side, what = CATALOGUE[kinds[name]].sender.name.lower(), class_of(kinds[name])
@@ -193,8 +198,8 @@ class Framing:
         """Its transaction; 0 where the profile has none."""
         return 0 if self._transaction_at is None else header[self._transaction_at]
 
-    def check_untrusted(self, kind: Kind | None, header: Sequence[int], frame: memoryview) -> None:
-        """Look at what only a whole frame shows. Args: kind: None for a message that the profile does not know.
+    def check_untrusted(self, number: int, header: Sequence[int], frame: memoryview) -> None:
+        """Look at what only a whole frame shows. Args: number: the id in its header.
 
         Raises:
             RemoteProtocolError: `checksum`; `garbage`, a constant of this message's header is another.
@@ -205,8 +210,12 @@ class Framing:
                 raise RemoteProtocolError(
                     "checksum", f"expected {expected:#x} over {len(frame)} bytes, found {found:#x}"
                 )
-        if kind is not None:
-            self.check_constants_untrusted(kind, header)
+        kinds = self._kinds_of.get(number, ())
+        if kinds and not any(self._has_constants(kind, header) for kind in kinds[1:]):
+            self.check_constants_untrusted(kinds[0], header)
+
+    def _has_constants(self, kind: Kind, header: Sequence[int]) -> bool:
+        return all(header[self.header.names.index(name)] == value for name, value in self.varied[kind].items())
 
     def check_constants_untrusted(self, kind: Kind, header: Sequence[int]) -> None:
         """What is a constant in the headers of this message alone.

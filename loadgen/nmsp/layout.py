@@ -12,8 +12,9 @@ import msgspec
 
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.checksum import CHECKSUM_WORDS
-from loadgen.nmsp.dialogue import told
+from loadgen.nmsp.dialogue import Saying, told
 from loadgen.nmsp.fields import Label, label_of, unit_of
+from loadgen.nmsp.messages import Role
 from loadgen.nmsp.parts import Section
 from loadgen.nmsp.profile import Layout, WireProfile
 from loadgen.nmsp.profile_document import (
@@ -22,7 +23,6 @@ from loadgen.nmsp.profile_document import (
     ElementsDocument,
     FieldDocument,
     MessageDocument,
-    OpaqueDocument,
     ProfileDocument,
     RecordDocument,
     RepeatDocument,
@@ -98,7 +98,7 @@ def describe(profile: WireProfile) -> Description:
         parts.append(LayoutPart("trailer", "trailer", trailer.size, rows, remarks=(*_checksum(document, "trailer"),)))
     layouts = sorted(profile.layouts.values(), key=lambda layout: profile.ids[layout.kind])
     parts += [_message(profile, layout) for layout in layouts]
-    parts += [_opaque(document.opaque[name], name) for name in sorted(profile.opaque)]
+    parts += [_opaque(profile, name) for name in sorted(profile.opaque)]
     inner: dict[str, Section] = {}
     for layout in layouts:
         _collect(document, document.messages[layout.kind.label], layout, inner)
@@ -197,7 +197,20 @@ def _message(profile: WireProfile, layout: Layout) -> LayoutPart:
     if len(framing.id_fields) == 1:
         del own["msg_id"]
     part = _part(layout.kind.label, "message", message, layout)
-    return msgspec.structs.replace(part, id=message.id, header=own)
+    remarks = (*_shared(profile, layout.kind), *part.remarks)
+    return msgspec.structs.replace(part, id=message.id, header=own, remarks=remarks)
+
+
+def _shared(profile: WireProfile, saying: Saying) -> Iterator[str]:
+    """Whose a message is, where its id does not tell which it is."""
+    number = profile.id_of(saying)
+    sayings = {role: profile.saying_of(number, role) for role in Role}
+    if len({*sayings.values()}) > 1:
+        yield from (
+            f"from the {role.name}; from the other side, its id is another message's"
+            for role in Role
+            if sayings[role] == saying
+        )
 
 
 def _record(name: str, record: RecordDocument, part: Section) -> LayoutPart:
@@ -214,24 +227,26 @@ def _part(name: str, what: str, table: MessageDocument | RecordDocument, part: S
     """A message or a record: both are built alike."""
     units: dict[str, str] = {}
     remarks = []
+    if part.inside is not None:
+        remarks.append("one record, whose fields stand among these")
     if table.repeat is not None:
         remarks.append(_repeat(table.repeat))
         if table.repeat.count is not None:
             units[table.repeat.count] = _counted(table.repeat)
     if part.length is not None:
         units[part.length] = "bytes" if part.length_unit == 1 else f"{part.length_unit} bytes each"
-    rows = [*_rows(table.fields, part.struct, units)]
+    rows = [*_rows(table.fields, part, units)]
     if table.elements is not None:
         remarks += _elements(table.elements, part)
-        rows += [_element_row(field, part.struct) for field in table.elements.fields]
-    tail = () if table.tail is None else tuple(_rows(table.tail.fields, part.struct, {}))
+        rows += [_element_row(field, part) for field in table.elements.fields]
+    tail = () if table.tail is None else tuple(_rows(table.tail.fields, part, {}))
     return LayoutPart(
         name,
         what,
         table.size,
         tuple(rows),
         remarks=tuple(remarks),
-        missing=_missing(part.struct, (*rows, *tail), "" if part.repeat is None else part.repeat.name),
+        missing=_missing(part, (*rows, *tail)),
         record=None if table.repeat is None else table.repeat.record,
         tail=tail,
         tail_size=0 if table.tail is None else table.tail.size,
@@ -245,12 +260,14 @@ def _counted(repeat: RepeatDocument) -> str:
     return "bytes of records" if repeat.count_unit == 1 else f"{repeat.count_unit} bytes each"
 
 
-def _opaque(opaque: OpaqueDocument, name: str) -> LayoutPart:
+def _opaque(profile: WireProfile, name: str) -> LayoutPart:
     """An opaque message: what is filled in as rows, and the rest in words."""
+    opaque = profile.document.opaque[name]
     body = opaque.hex or ""
     held = bytes.fromhex(body)
     more = f"... ({hashlib.sha256(held).hexdigest()[:12]})" if len(held) > _SHOWN_BYTES else ""
-    remarks = [f"from {_BY[opaque.sender]}, as bytes: {held[:_SHOWN_BYTES].hex(' ') or 'none'}{more}"]
+    remarks = [*_shared(profile, name)]
+    remarks += [f"from {_BY[opaque.sender]}, as bytes: {held[:_SHOWN_BYTES].hex(' ') or 'none'}{more}"]
     if opaque.answers:
         remarks.append(f"said whenever {opaque.answers} was heard")
     if opaque.every is not None:
@@ -262,6 +279,8 @@ def _opaque(opaque: OpaqueDocument, name: str) -> LayoutPart:
 
 
 def _repeat(repeat: RepeatDocument) -> str:
+    if repeat.to_end:
+        return f"then records to the end, at most {repeat.max}"
     if repeat.count is None:
         return f"each record in an element with id {repeat.id}, at most {repeat.max}"
     if repeat.count_unit == "record":
@@ -302,25 +321,33 @@ def _unit(field: FieldDocument | ElementDocument) -> str:
 
 
 def _rows(
-    fields: tuple[FieldDocument, ...], struct: type[msgspec.Struct] | None, units: Mapping[str, str] | None = None
+    fields: tuple[FieldDocument, ...], part: Section | None, units: Mapping[str, str] | None = None
 ) -> Iterator[FieldRow]:
-    """Rows by offset. Args: units: of fields whose meaning the profile itself gives."""
+    """Rows by offset. Args: part: None for header and trailer. units: of fields whose meaning the profile gives."""
     units = units or {}
     for field in sorted(fields, key=lambda field: field.offset):
         value = None if field.name in units else field.value
         unit = units.get(field.name) or (_unit(field) if value is None else "constant")
-        label = label_of(struct, field.name)
+        label = label_of(_whose(part, field.name), field.name)
         yield FieldRow(field.offset, width_of(field), field.type, field.name, unit, label, value=value)
 
 
-def _element_row(field: ElementDocument, struct: type[msgspec.Struct]) -> FieldRow:
-    label = label_of(struct, field.name)
+def _whose(part: Section | None, name: str) -> type[msgspec.Struct] | None:
+    """What has such a field: a message or a record, or the one record in it."""
+    if part is not None and part.inside is not None and name in part.inside.names:
+        return part.inside.struct
+    return None if part is None else part.struct
+
+
+def _element_row(field: ElementDocument, part: Section) -> FieldRow:
+    label = label_of(_whose(part, field.name), field.name)
     return FieldRow(None, width_of(field), field.type, field.name, _unit(field), label, id=field.id)
 
 
-def _missing(struct: type[msgspec.Struct], rows: tuple[FieldRow, ...], repeated: str) -> tuple[str, ...]:
-    here = {row.name for row in rows} | {repeated}
-    return tuple(name for name in struct.__struct_fields__ if name not in here)
+def _missing(part: Section, rows: tuple[FieldRow, ...]) -> tuple[str, ...]:
+    here = {row.name for row in rows} | {part.records_name}
+    inside = () if part.inside is None else part.inside.struct.__struct_fields__
+    return tuple(name for name in dict.fromkeys((*part.struct.__struct_fields__, *inside)) if name not in here)
 
 
 # -- two profiles ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 from loadgen.files import read_bounded
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.field_check import UNSIGNED, FieldCheck
+from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile_document import MAX_NOTIFY_BYTES, SIDES, OpaqueDocument, ProfileDocument
 from loadgen.strict import one_of
 from loadgen.units import Duration
@@ -45,9 +46,17 @@ def _is_beside(file: str) -> bool:
 
 
 def check_opaque(
-    problems: FieldCheck, document: ProfileDocument, taken: Mapping[int, str], id_bits: int
+    problems: FieldCheck,
+    document: ProfileDocument,
+    taken: Mapping[tuple[Role, int], str],
+    senders: Mapping[str, frozenset[Role]],
+    id_bits: int,
 ) -> dict[str, int]:
-    """Tell every problem of the opaque messages; returns the bytes of each. Args: taken: ids of the others."""
+    """Tell every problem of the opaque messages; returns the bytes of each.
+
+    Args:
+        taken: ids of the others, each with who says it. senders: who says each message.
+    """
     sizes: dict[str, int] = {}
     ids = dict(taken)
     for name, each in document.opaque.items():
@@ -56,8 +65,9 @@ def check_opaque(
             problems.add(where, "a name that no message has", name)
         if not 0 <= each.id < 1 << id_bits:
             problems.add(f"{where}.id", f"a uint{id_bits}", str(each.id))
-        if (other := ids.setdefault(each.id, name)) != name:
-            problems.add(f"{where}.id", "an id of its own", f"{each.id}, the id of {other}")
+        for role in senders[name]:
+            if (other := ids.setdefault((role, each.id), name)) != name:
+                problems.add(f"{where}.id", "an id of its own", f"{each.id}, the id of {other}")
         sizes[name] = _check_bytes(problems, where, each)
         problems.layout(where, each.fields, sizes[name], _FILLS, [])
         if each.every is not None and (wrong := _why_no_period(each.every)):

@@ -15,7 +15,7 @@ import numpy as np
 
 from loadgen.nmsp.device_time import DeviceTime
 from loadgen.nmsp.messages import STAMPS
-from loadgen.nmsp.profile_check import shape_of
+from loadgen.nmsp.profile_check import shape_of, shape_with_record
 from loadgen.nmsp.profile_document import (
     SIZED,
     TYPES,
@@ -28,6 +28,7 @@ from loadgen.nmsp.profile_document import (
     width_of,
     wire_type,
 )
+from loadgen.nmsp.records import NO_MAC
 
 
 class Record:
@@ -138,13 +139,15 @@ class Section:
     Attributes:
         struct: the value that it is read as. needed: those of its fields that have no default.
         fixed: the fields at the beginning. tail: those behind everything else.
+        repeat: its records. inside: its one record, whose fields stand among its own.
         length: the fixed field that says how many times `length_unit` bytes the whole record has.
         align: its size is a multiple of so many bytes. slack: fewer zeros than this may be behind its elements.
         size: in bytes, where all have the same; None: it varies.
     """
 
     __slots__ = (
-        *("align", "elements", "fixed", "length", "length_unit", "needed", "repeat", "size", "slack", "struct", "tail"),
+        *("align", "elements", "fixed", "inside", "length", "length_unit", "needed", "repeat", "size", "slack"),
+        *("struct", "tail"),
     )
 
     def __init__(
@@ -154,7 +157,7 @@ class Section:
         records: Mapping[str, RecordDocument],
         order: str,
     ) -> None:
-        shape = shape_of(value)
+        shape = shape_of(value) if document.repeat is not None else shape_with_record(value)
         # What has a default need not be in the layout; if it is, every notification has it.
         ours = (
             ()
@@ -164,6 +167,7 @@ class Section:
         self.struct, self.needed = value, frozenset((*shape.needed, *ours))
         self.fixed = Record(document.fields, document.size, order)
         self.repeat: Repeat | None = None
+        self.inside = None if document.repeat is not None else _inside(value)
         if (each := document.repeat) is not None:
             assert shape.repeated is not None  # `check` has seen to it
             name, repeated = shape.repeated
@@ -179,6 +183,17 @@ class Section:
         self.size = None
         if self.repeat is None and self.elements is None:
             self.size = up_to(document.size + (0 if self.tail is None else self.tail.size), self.align)
+
+    @property
+    def most_records(self) -> int:
+        """How many it can have."""
+        return self.repeat.max if self.repeat is not None else 0 if self.inside is None else 1
+
+    @property
+    def records_name(self) -> str:
+        """Which field of its value has them; "": none."""
+        records = self.repeat or self.inside
+        return "" if records is None else records.name
 
     def bytes_of(self, counts: Sequence[int]) -> int:
         """Its bytes with so many records, so many records of each of those, and so on; elements with text are empty."""
@@ -197,7 +212,7 @@ class Section:
 
     def dtype_of_all(self, order: str) -> np.dtype[np.void]:
         """For arrays of these: as they lie on the wire, if all do at places of their own; otherwise side by side."""
-        if self.elements is None and self.tail is None:
+        if self.elements is None and self.tail is None and self.inside is None:
             return self.fixed.dtype
         types: dict[str, str] = {}
         for record in (self.fixed, self.tail):
@@ -205,14 +220,16 @@ class Section:
                 types |= {name: kind for name, kind in record.types.items() if name not in record.constants}
         if self.elements is not None:
             types |= {field.name: wire_type(field) for field in self.elements.fields.values()}
-        return np.dtype([(name, order + TYPES[kind][1]) for name, kind in types.items()])
+        names = types if self.inside is None else types.keys() & self.inside.names
+        return np.dtype([(name, order + TYPES[types[name]][1]) for name in types if name in names])
 
 
 class Repeat(NamedTuple):
     """What a message or a record repeats: in which of its fields, as what, how often at most, and how that is said.
 
     Attributes:
-        counter: the field that counts them; None: each is in an element with this `id`.
+        counter: the field that counts them; None: each is in an element with this `id`, or, without one, they go on to
+            the end.
         record: the fixed fields of `part`, which is all of one.
         unit: bytes that the counter counts in; 0: it counts records.
     """
@@ -225,6 +242,35 @@ class Repeat(NamedTuple):
     id: int | None
     part: Section
     unit: int
+
+    @property
+    def is_beside(self) -> bool:
+        """They lie side by side, behind the fixed fields."""
+        return self.id is None
+
+
+class Inside(NamedTuple):
+    """The one record of a message or a record, whose fields stand among its own.
+
+    Attributes:
+        name: of the field that has it. names: those of its fields that are none of what it stands in.
+        nothing: what is sent where there is no record.
+    """
+
+    name: str
+    struct: type[msgspec.Struct]
+    names: frozenset[str]
+    nothing: msgspec.Struct
+
+
+def _inside(value: type[msgspec.Struct]) -> Inside | None:
+    if (repeated := shape_of(value).repeated) is None:
+        return None
+    name, record = repeated
+    shape = shape_of(record)
+    blanks: dict[tuple[str, ...], object] = {("mac",): NO_MAC, ("text",): "", ("bytes",): b""}
+    nothing = record(**{needed: blanks.get(shape.types[needed], 0) for needed in shape.needed})
+    return Inside(name, record, frozenset(record.__struct_fields__).difference(value.__struct_fields__), nothing)
 
 
 def _unit_of(repeat: RepeatDocument) -> int:

@@ -55,6 +55,10 @@ class _Walk:
             number = self._number(part.fixed, part.repeat.counter, start)
             yield from self._records(part.repeat.part, number, part.repeat.unit, position, end - tail)
             position = self._end
+        elif part.repeat is not None and part.repeat.is_beside:
+            while end - tail - position >= part.slack:
+                yield from self.part(part.repeat.part, position, end - tail)
+                position = self._end
         if part.elements is not None:
             yield from self._elements(part, part.elements, position, end - tail)
             position = end - tail

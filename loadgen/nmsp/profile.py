@@ -19,9 +19,9 @@ import numpy as np
 
 from loadgen.errors import InputError, Problem
 from loadgen.nmsp.catalogue import CATALOGUE
-from loadgen.nmsp.dialogue import Saying, dialogue_of
+from loadgen.nmsp.dialogue import Saying, dialogue_of, senders_of
 from loadgen.nmsp.framing import Framing
-from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.messages import Kind, Role, StationsNotify
 from loadgen.nmsp.opaque import OpaqueMessage
 from loadgen.nmsp.opaque_check import with_files
 from loadgen.nmsp.parts import Elements, Record, Section
@@ -60,11 +60,12 @@ class WireProfile:
         layouts: of every kind that this profile has.
         dialogue: what is said in which order.
         header, body, reading: layouts of the header, of each kind's fixed part, of one AP reading.
-        ids: wire id of each kind; `kinds` is the inverse.
+        ids: wire id of each kind; `kinds` is the inverse, but for two messages with one id, of which it has one.
         length_of_header: what to add to the length field to get the frame's size.
         dialogue: what is said in which order.
         opaque: messages that are known as bytes alone, by name.
-        stations: how many a measurement notification has at most; reading: of one of them, at most `max_readings`.
+        stations: how many a measurement notification has at most; reading: of one of them, `min_readings` to
+            `max_readings`.
         readings_dtype: all that a reading has, for arrays of them. readings_lie_as_sent: there they do, but for
             constants.
         notify_is_table: everything of a measurement notification but its readings has a place of its own, so that many
@@ -79,7 +80,6 @@ class WireProfile:
         self.max_frame_bytes = document.max_frame_bytes
         self.order = ">" if document.byte_order == "big" else "<"
         self.opaque = {name: OpaqueMessage(name, each, self.order) for name, each in document.opaque.items()}
-        self.opaque_by_id = {each.id: each for each in self.opaque.values()}
         self.dialogue = dialogue_of(document)
         kinds = {kind.label: kind for kind in CATALOGUE}
         self.framing = Framing(document, kinds, self.order)
@@ -92,19 +92,22 @@ class WireProfile:
         self.body = {kind: layout.body for kind, layout in self.layouts.items()}
         self.ids = self.framing.ids
         self.kinds = {number: kind for kind, number in self.ids.items()}
+        self._said = {role: self._sayings_of(role) for role in Role}
         notify = self.layouts[Kind.MEASUREMENT_NOTIFY]
-        repeat = notify.repeat
-        assert repeat is not None  # `check` has seen to it
         self.notify_is_table = _is_table(notify, self.framing)
         self.notify_is_stamped = self.notify_is_table and notify.time is None and self.framing.checksum is None
+        station: Section = notify
         self.stations = 1
-        if repeat.part.repeat is not None:
-            self.stations, repeat = repeat.max, repeat.part.repeat
-        self.reading = repeat.record
-        self.readings_dtype = repeat.part.dtype_of_all(self.order)
-        self.readings_lie_as_sent = repeat.part.size == repeat.record.size and repeat.part.length is None
-        self.count_field = repeat.counter or ""
-        self.max_readings = repeat.max
+        if notify.struct is StationsNotify:
+            assert notify.repeat is not None
+            self.stations, station = notify.repeat.max, notify.repeat.part
+        repeat = station.repeat
+        reading = station if repeat is None else repeat.part
+        self.reading = reading.fixed
+        self.readings_dtype = reading.dtype_of_all(self.order)
+        self.readings_lie_as_sent = repeat is not None and reading.size == reading.fixed.size and reading.length is None
+        self.count_field = "" if repeat is None else repeat.counter or ""
+        self.max_readings, self.min_readings = (1, 1) if repeat is None else (repeat.max, 0)
         self.notify = notify.body
         self.notify_fixed_bytes = self.framing.head + self.notify.size
 
@@ -113,12 +116,17 @@ class WireProfile:
         """A message is filled in with its sender's MAC."""
         return any(each.has_mac for each in self.opaque.values())
 
-    def saying_of(self, msg_id: int) -> Saying | None:
-        """Which message has this id; None: the profile knows none."""
-        if (kind := self.kinds.get(msg_id)) is not None:
-            return kind
-        opaque = self.opaque_by_id.get(msg_id)
-        return None if opaque is None else opaque.name
+    def _sayings_of(self, role: Role) -> dict[int, Saying]:
+        """Every message by its id; of two with one id, the one that this side says."""
+        senders = senders_of(self.document)
+        every: list[tuple[int, Saying, str]] = [(number, kind, kind.label) for kind, number in self.ids.items()]
+        every += [(each.id, each.name, each.name) for each in self.opaque.values()]
+        every.sort(key=lambda each: role in senders[each[2]])
+        return {number: saying for number, saying, _ in every}
+
+    def saying_of(self, msg_id: int, sender: Role) -> Saying | None:
+        """Which message has this id, when that side says it; None: the profile knows none."""
+        return self._said[sender].get(msg_id)
 
     def id_of(self, saying: Saying) -> int:
         """The id of a message on the wire."""

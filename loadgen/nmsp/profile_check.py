@@ -13,10 +13,10 @@ import msgspec
 
 from loadgen.errors import Problem
 from loadgen.nmsp.catalogue import CATALOGUE
-from loadgen.nmsp.dialogue import check_dialogue, needed
+from loadgen.nmsp.dialogue import check_dialogue, needed, senders_of
 from loadgen.nmsp.field_check import INTEGERS, TYPES_OF, FieldCheck
 from loadgen.nmsp.framing_check import check_framing
-from loadgen.nmsp.messages import Kind, StationsNotify
+from loadgen.nmsp.messages import Kind, Role, StationsNotify
 from loadgen.nmsp.opaque_check import check_opaque
 from loadgen.nmsp.profile_document import (
     MAX_FRAME_LIMIT,
@@ -61,6 +61,20 @@ def shape_of(struct: type[msgspec.Struct]) -> Shape:
     return Shape(struct)
 
 
+@cache
+def shape_with_record(struct: type[msgspec.Struct]) -> Shape:
+    """What a Struct wants of a layout in which the fields of its one record stand among its own; of a name that both
+    have, it is its own.
+    """
+    shape = Shape(struct)
+    if shape.repeated is not None:
+        inner = shape_of(shape.repeated[1])
+        shape.needed += [name for name in inner.needed if name not in shape.types]
+        shape.types |= {name: types for name, types in inner.types.items() if name not in shape.types}
+        shape.repeated = None
+    return shape
+
+
 def _types_of(name: str, hint: object) -> tuple[str, ...]:
     if get_origin(hint) is Annotated:
         return (get_args(hint)[1],)
@@ -70,14 +84,18 @@ def _types_of(name: str, hint: object) -> tuple[str, ...]:
 
 
 def message_of(kind: Kind, message: MessageDocument, records: Mapping[str, RecordDocument]) -> type[msgspec.Struct]:
-    """The Struct that a message is read as: a notification whose records have records of their own is about several
-    stations.
-    """
+    """The Struct that a message is read as: a notification whose records are stations is about several."""
     if kind is Kind.MEASUREMENT_NOTIFY and message.repeat is not None:
         record = records.get(message.repeat.record)
-        if record is not None and record.repeat is not None:
+        if record is not None and (record.repeat is not None or _has(record, "station_mac")):
             return StationsNotify
     return CATALOGUE[kind].message
+
+
+def _has(part: MessageDocument | RecordDocument, name: str) -> bool:
+    parts = (part.fields, () if part.tail is None else part.tail.fields)
+    elements = () if part.elements is None else part.elements.fields
+    return any(field.name == name for fields in (*parts, elements) for field in fields)
 
 
 def check(document: ProfileDocument) -> list[Problem]:
@@ -103,7 +121,8 @@ class _Check(FieldCheck):
         labels = {kind.label: kind for kind in CATALOGUE}
         for name in sorted(document.messages.keys() - labels.keys()):
             self.add(f"messages.{name}", one_of(name, labels), "an unknown message")
-        seen: dict[int, str] = {}
+        seen: dict[tuple[Role, int], str] = {}
+        senders = senders_of(document)
         needs = needed(document.dialogue)
         for name, kind in labels.items():
             where = f"messages.{name}"
@@ -116,20 +135,18 @@ class _Check(FieldCheck):
                 continue
             if not 0 <= message.id < 1 << self.framing.id_bits:
                 self.add(f"{where}.id", f"a uint{self.framing.id_bits}", str(message.id))
-            if (other := seen.setdefault(message.id, name)) != name:
-                self.add(f"{where}.id", "an id of its own", f"{message.id}, the id of {other}")
+            # Who receives frames of both sides knows a measurement by its id alone.
+            for role in Role if name == _NOTIFY else senders[name]:
+                if (other := seen.setdefault((role, message.id), name)) != name:
+                    self.add(f"{where}.id", "an id of its own", f"{message.id}, the id of {other}")
             self.message(where, message, message_of(kind, message, document.records), is_notify=name == _NOTIFY)
-        for name, size in check_opaque(self, document, seen, self.framing.id_bits).items():
+        for name, size in check_opaque(self, document, seen, senders, self.framing.id_bits).items():
             self.frame(f"opaque.{name}", self.framing.largest(size))
             self.framing.constants(self, f"opaque.{name}", document.opaque[name])
         for name in sorted(document.records.keys() - self.records) if not self.problems else ():
             self.add(f"records.{name}", "a record that a message repeats", "one that none does")
 
     def message(self, where: str, message: MessageDocument, struct: type[msgspec.Struct], *, is_notify: bool) -> None:
-        if shape_of(struct).repeated is not None and message.repeat is None:
-            what = "the AP readings" if is_notify else "its records"
-            self.add(f"{where}.repeat", f"a table ({what})", "nothing")
-            return  # which of its fields would count them is not known
         largest = self.framing.largest(self.part(where, message, struct))
         self.frame(where, largest)
         if largest > MAX_NOTIFY_BYTES and where.endswith("_notify"):
@@ -140,7 +157,12 @@ class _Check(FieldCheck):
 
     def part(self, where: str, part: MessageDocument | RecordDocument, struct: type[msgspec.Struct]) -> int:
         """Check a message's body or a record; returns the most bytes of it."""
-        shape, repeat, elements, tail = shape_of(struct), part.repeat, part.elements, part.tail
+        repeated = shape_of(struct).repeated if part.repeat is None else None
+        if repeated is not None and not any(_has(part, name) for name in shape_of(repeated[1]).needed):
+            self.add(f"{where}.repeat", "a table (its records), or the fields of one record among its own", "nothing")
+            return 0  # which of its fields would count them is not known
+        repeat, elements, tail = part.repeat, part.elements, part.tail
+        shape = shape_of(struct) if repeat is not None else shape_with_record(struct)
         types, needed = dict(shape.types), list(shape.needed)
         counters = []
         if repeat is not None and repeat.count is not None and shape.repeated is not None:
@@ -162,12 +184,14 @@ class _Check(FieldCheck):
             others = elsewhere | {field.name for field in part.fields}
             self.layout(f"{where}.tail", tail.fields, tail.size, shape.types, [], others)
             largest += max(tail.size, 0)
+            to_end = elements is not None or (repeat is not None and repeat.to_end)
+            if to_end and self.align_of(part) > 1:
+                what = "records" if elements is None else "elements"
+                self.add(
+                    f"{where}.tail", f"nothing: where it begins behind {what} is not known with padding", "a table"
+                )
         if elements is not None:
             largest += self.elements(where, part, elements, shape)
-            if tail is not None and (part.align if isinstance(part, RecordDocument) else self.framing.align) > 1:
-                self.add(
-                    f"{where}.tail", "nothing: where it begins behind elements is not known with padding", "a table"
-                )
         if shape.repeated is None:
             if repeat is not None:
                 self.add(f"{where}.repeat", f"nothing: this {_what(part)} has no records", "a table")
@@ -181,6 +205,10 @@ class _Check(FieldCheck):
                 if part.align % part.length_unit and (part.size % part.length_unit or largest != part.size):
                     self.add(f"{where}.align", f"a multiple of length_unit, {part.length_unit}", str(part.align))
         return largest
+
+    def align_of(self, part: MessageDocument | RecordDocument) -> int:
+        """Of how many bytes its size is a multiple, by zeros at its end."""
+        return part.align if isinstance(part, RecordDocument) else self.framing.align
 
     def counts(
         self, at: str, fields: Iterable[FieldDocument], name: str, most_bytes: int, unit: int, what: str
@@ -208,16 +236,33 @@ class _Check(FieldCheck):
             self.add(f"{where}.repeat.max", f"1 to {most}", str(repeat.max))
         elif repeat.count is not None:
             self.counter(where, part, repeat, record, size)
-        if (repeat.count is None) == (repeat.id is None):
-            self.add(f"{where}.repeat", "either count (a field) or id (of its elements)", "both or neither")
+        ways = (repeat.count is not None, repeat.id is not None, repeat.to_end)
+        if sum(ways) != 1:
+            found = "none" if not any(ways) else "several"
+            self.add(f"{where}.repeat", "one of count (a field), id (of its elements) and to_end", found)
+        elif repeat.to_end:
+            self.to_end(where, part, repeat, record)
         elif repeat.id is not None:
             if part.elements is None:
                 self.add(f"{where}.repeat.id", f"nothing without {where}.elements", str(repeat.id))
             else:
                 size = self.element(f"{where}.repeat", part.elements, repeat.id, size)
-        elif record.elements is not None and record.length is None:
+        if repeat.id is None and record.elements is not None and record.length is None:
             self.add(f"records.{repeat.record}.length", "a field that says where its elements end", "nothing")
         return repeat.max * max(size, 0)
+
+    def to_end(
+        self, where: str, part: MessageDocument | RecordDocument, repeat: RepeatDocument, record: RecordDocument
+    ) -> None:
+        """Check records up to the end of what repeats them: where that is, and where the last one begins, is known."""
+        if part.elements is not None:
+            self.add(f"{where}.repeat.to_end", f"nothing: {where}.elements goes to the end", "true")
+        if isinstance(part, RecordDocument) and part.length is None:
+            self.add(f"{where}.length", "a field that says where its records end", "nothing")
+        least, align = record.size + (0 if record.tail is None else record.tail.size), self.align_of(part)
+        if least < align:
+            what = "a byte" if align == 1 else f"{align} bytes, or padding could be one"
+            self.add(f"records.{repeat.record}.size", f"at least {what}", str(record.size))
 
     def counter(
         self,
@@ -270,8 +315,7 @@ class _Check(FieldCheck):
             elif field.type not in allowed:
                 self.add(f"{at}.type", " or ".join(allowed), field.type)
             most += self.element(at, elements, field.id, width_of(field))
-        align = part.align if isinstance(part, RecordDocument) else self.framing.align
-        if 0 in taken and TYPES[elements.type][2] + TYPES[elements.length][2] < align:
+        if 0 in taken and TYPES[elements.type][2] + TYPES[elements.length][2] < self.align_of(part):
             self.add(f"{where}.elements", "ids that are not 0, where zeros fill up", f"{taken[0]} with id 0")
         return most
 

@@ -99,10 +99,11 @@ class ElementsDocument(_Table, frozen=True):
 
 
 class RepeatDocument(_Table, frozen=True):
-    """Records of one kind: side by side and counted by a field, or each in an element with this id.
+    """Records of one kind: side by side and counted by a field, or up to the end; or each in an element with this id.
 
     Attributes:
         count_unit: what the field counts: records, or so many bytes of them.
+        to_end: nothing counts them: they go on to the end of what repeats them.
     """
 
     record: str
@@ -110,6 +111,7 @@ class RepeatDocument(_Table, frozen=True):
     count: str | None = None
     id: int | None = None
     count_unit: Literal["record"] | Unit = "record"
+    to_end: bool = False
 
 
 class TailDocument(_Table, frozen=True):
@@ -179,6 +181,7 @@ class MessageDocument(_Table, frozen=True):
     """A message.
 
     Attributes:
+        repeat: its records. Without, one that has records has one, whose fields stand among its own.
         id: its number; where the header has `msg_type` and `msg_subtype`, the type in the bits above the subtype's.
         header: constants of the header that are others in this message.
     """

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.nmsp.messages import STAMPS
+from loadgen.nmsp.messages import STAMPS, StationsNotify
 from loadgen.nmsp.parts import Elements, Repeat, Section
 from loadgen.nmsp.profile_document import TYPES
 
@@ -98,7 +98,7 @@ class Walker:
         self._layout = layout
         self._order = order
         self.types = types_of(layout)
-        self._several = layout.repeat is not None and layout.repeat.part.repeat is not None
+        self._several = layout.struct is StationsNotify
         self.is_short = layout.elements is None and (layout.repeat is None or layout.repeat.part.size is not None)
         self.beyond = _largest_fixed(layout) + 8
         self._tables: dict[int, _ElementTable] = {}
@@ -127,11 +127,13 @@ class Walker:
                 side.places[name] = start + part.fixed.offsets[name]
         position = np.where(good, start + fixed, end)
         limit = np.where(good, end - tail, end)
-        if (repeat := part.repeat) is not None and repeat.counter is not None:
-            count = numbers.read(part.fixed.types[repeat.counter], start + part.fixed.offsets[repeat.counter])
-            position = self._counted(
-                numbers, side, repeat, _Spans(frame, position, limit), np.where(good, count, 0), is_body
-            )
+        if (repeat := part.repeat) is not None and repeat.is_beside:
+            inner = _Spans(frame, position, limit)
+            if repeat.counter is None:
+                position = self._to_end(numbers, side, part, repeat, inner, is_body=is_body)
+            else:
+                count = numbers.read(part.fixed.types[repeat.counter], start + part.fixed.offsets[repeat.counter])
+                position = self._counted(numbers, side, repeat, inner, np.where(good, count, 0), is_body)
         if part.elements is not None:
             inner = _Spans(frame, position, limit)
             good &= self._elements(numbers, side, part, part.elements, inner, is_body=is_body)
@@ -192,6 +194,31 @@ class Walker:
         if is_body and self._several:
             side.stations[frame] = found
         return stop
+
+    def _to_end(
+        self, numbers: Numbers, side: _Side, part: Section, repeat: Repeat, spans: _Spans, *, is_body: bool
+    ) -> Int64s:
+        """Records side by side, up to the end of each part or to what is too little for one; returns where that is."""
+        frame, position, limit = spans
+        size = repeat.part.size
+        if size is not None:
+            found = (limit - position) // size
+            position = position + found * size
+        else:
+            position, found = position.copy(), np.zeros(len(position), np.int64)
+            for _ in range(repeat.max):
+                chosen = np.flatnonzero(limit - position >= part.slack)
+                if not len(chosen):
+                    break
+                inner = _Spans(frame[chosen], position[chosen], limit[chosen])
+                position[chosen] = self._part(numbers, side, repeat.part, inner)
+                found[chosen] += 1
+        good = (limit - position < part.slack) & (found <= repeat.max)
+        if not good.all():
+            side.good[frame[~good]] = False
+        if is_body and self._several:
+            side.stations[frame] = found
+        return np.where(good, position, limit)
 
     def _elements(
         self, numbers: Numbers, side: _Side, part: Section, elements: Elements, spans: _Spans, *, is_body: bool

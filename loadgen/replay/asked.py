@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.messages import Role
 from loadgen.nmsp.records import Mac
 from loadgen.replay.macs import MacMap
 from loadgen.replay.recording import ANY_DEVICE, Tracks, mapped_macs
@@ -26,7 +27,7 @@ def recorded_kinds(codec: Codec, recording: Tracks, plan: Plan) -> list[Recorded
     found: dict[str, list[RecordedRequest]] = {}
     for number, track in enumerate(recording.tracks):
         for each in track.asked:
-            message = codec.decode_untrusted(each.msg_id, memoryview(each.body))
+            message = codec.decode_untrusted(each.msg_id, memoryview(each.body), sender=Role.MSE)
             device = None if each.device == ANY_DEVICE else each.device
             found.setdefault(each.name, []).append(RecordedRequest(each.at_ns, number, message, device))
     speed = plan.load.stages[-1].end_per_s / plan.replay.natural_per_s(len(plan.wlcs))

@@ -17,7 +17,7 @@ from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.dialogue import Saying
-from loadgen.nmsp.messages import Opaque, Unsupported
+from loadgen.nmsp.messages import Opaque, Role, Unsupported
 
 # Bytes in a row of which no frame is found: what is behind them is not looked at any more.
 _MOST_SKIPPED = 1 << 20
@@ -45,8 +45,8 @@ class DirectionReader:
             ("bytes").
     """
 
-    def __init__(self, codec: Codec, left_out: Counter[str]) -> None:
-        self._codec, self.left_out = codec, left_out
+    def __init__(self, codec: Codec, sender: Role, left_out: Counter[str]) -> None:
+        self._codec, self._sender, self.left_out = codec, sender, left_out
         self._run = bytearray()
         # When its bytes came: from `_at[i]` on at `_ns[i]`.
         self._at: list[int] = []
@@ -154,12 +154,13 @@ class DirectionReader:
 
     def _message_untrusted(self, frame: bytes) -> msgspec.Struct | None:
         """None: it does not decode."""
-        profile, framing = self._codec.profile, self._codec.profile.framing
+        framing = self._codec.profile.framing
         header = framing.header.struct.unpack_from(frame)
         try:
             number = framing.id_of(header)
-            framing.check_untrusted(profile.kinds.get(number), header, memoryview(frame))
-            return self._codec.decode_untrusted(number, memoryview(frame)[framing.head : len(frame) - framing.foot])
+            framing.check_untrusted(number, header, memoryview(frame))
+            body = memoryview(frame)[framing.head : len(frame) - framing.foot]
+            return self._codec.decode_untrusted(number, body, sender=self._sender)
         except RemoteProtocolError:
             return None
 

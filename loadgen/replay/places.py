@@ -47,6 +47,9 @@ def _part(part: Section, frame: bytes, start: int, end: int, found: list[Placed]
         while position < stop if repeat.unit else done < number:
             position = _part(repeat.part, frame, position, end - tail_bytes, found)
             done += 1
+    elif repeat is not None and repeat.is_beside:
+        while end - tail_bytes - position >= part.slack:
+            position = _part(repeat.part, frame, position, end - tail_bytes, found)
     if part.elements is not None:
         _elements(part, part.elements, frame, position, end - tail_bytes, found, top)
         position = end - tail_bytes

@@ -124,7 +124,10 @@ class SessionReader:
         self.groups: list[str] = []
         self.left_out: Counter[str] = Counter()
         self.holes = 0
-        self._readers = {of_client: DirectionReader(codec, self.left_out) for of_client in (True, False)}
+        self._readers = {
+            of_client: DirectionReader(codec, sender, self.left_out)
+            for of_client, sender in ((True, Role.MSE), (False, Role.WLC))
+        }
         dialogue = codec.profile.dialogue
         self._course = dialogue.course
         self._opening = [turn.saying for turn in dialogue.opening if turn.sender is Role.MSE]

@@ -12,8 +12,9 @@ from importlib.resources import files
 from typing import TypeAlias
 
 from loadgen.nmsp.catalogue import CATALOGUE
+from loadgen.nmsp.dialogue import Saying, name_of
 from loadgen.nmsp.fields import unit_of
-from loadgen.nmsp.messages import Kind, ResponseStatus
+from loadgen.nmsp.messages import Kind, ResponseStatus, Role
 from loadgen.nmsp.parts import Section
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import (
@@ -71,6 +72,14 @@ class _Tables:
         by_name = {field.name: field for field in header.fields}
         places = {name: _place(by_name[name]) for name in (*framing.id_fields, "length")}
         self._key("msg_id", "unsigned", sum(width_of(by_name[name]) for name in framing.id_fields))
+        messages: dict[int, Lua] = {}
+        of_mse: dict[int, Lua] = {}
+        numbers = [*self._profile.ids.values(), *(each.id for each in document.opaque.values())]
+        for number in dict.fromkeys(numbers):
+            says, other = (self._profile.saying_of(number, role) for role in (Role.WLC, Role.MSE))
+            messages[number] = self._saying(says)
+            if other != says:
+                of_mse[number] = self._saying(other)
         found: dict[str, Lua] = {
             "name": self._profile.name,
             "digest": self._profile.digest,
@@ -85,13 +94,15 @@ class _Tables:
             "transaction": _place(by_name["transaction"]) if "transaction" in by_name else None,
             "trailer": None if document.trailer is None else self._record(document.trailer.fields),
             "checksum": self._checksum(),
-            "messages": {
-                **{self._profile.ids[kind]: self._message(kind) for kind in self._profile.layouts},
-                **{each.id: self._opaque(name, each) for name, each in document.opaque.items()},
-            },
+            "messages": dict[int, Lua](messages),
+            "of_mse": dict[int, Lua](of_mse),
         }
         self._strings()
         return {**found, "fields": self._fields}
+
+    def _saying(self, saying: Saying | None) -> Lua:
+        assert saying is not None
+        return self._opaque(saying, self._document.opaque[saying]) if isinstance(saying, str) else self._message(saying)
 
     def _message(self, kind: Kind) -> Lua:
         asked = [other.label for other in CATALOGUE[kind].answers]
@@ -151,6 +162,7 @@ class _Tables:
             "max": repeat.max,
             "count": repeat.count,
             "id": repeat.id,
+            "to_end": repeat.to_end,
             "unit": 0 if repeat.count_unit == "record" else repeat.count_unit,
             "part": self._part(self._document.records[repeat.record], part, repeat.record),
         }
@@ -226,11 +238,18 @@ class _Tables:
             known["hex"] = unit_of(name) == "mask"
         return key
 
+    def _names(self) -> dict[int, str]:
+        """Of messages, by their ids; two that have one are both there."""
+        found: dict[int, list[str]] = {}
+        sayings: list[Saying] = [*self._profile.ids, *self._profile.opaque]
+        for saying in sayings:
+            found.setdefault(self._profile.id_of(saying), []).append(name_of(saying))
+        return {number: " or ".join(names) for number, names in found.items()}
+
     def _strings(self) -> None:
         """What numbers mean."""
         strings: dict[str, dict[int, str]] = {
-            "msg_id": {number: kind.label for kind, number in self._profile.ids.items()}
-            | {each.id: name for name, each in self._document.opaque.items()},
+            "msg_id": self._names(),
             "subservice": {service.value: service.label for service in Subservice},
             "status": {status.value: status.name.lower().replace("_", " ") for status in ResponseStatus},
         }

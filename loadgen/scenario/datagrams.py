@@ -56,5 +56,4 @@ def _frame_bytes(profile: WireProfile, kind: Kind, records: int) -> int:
     """Size of a frame with that number of records, at most; texts in elements of their own count as empty."""
     if (layout := profile.layouts.get(kind)) is None:  # that is a problem of its own
         return 0
-    most = 0 if layout.repeat is None else min(records, layout.repeat.max)
-    return profile.framing.frame_bytes(layout.bytes_of((most,)))
+    return profile.framing.frame_bytes(layout.bytes_of((min(records, layout.most_records),)))

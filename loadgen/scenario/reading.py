@@ -201,6 +201,8 @@ def _check_wlc(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
         yield Problem("wlc.readings", "a number or [lowest, highest], 0 or more", shown(wlc.readings))
     if high > profile.max_readings:
         yield Problem("wlc.readings", f"at most {profile.max_readings} (profile {profile.name})", str(high))
+    if 0 <= low < profile.min_readings:
+        yield Problem("wlc.readings", f"at least {profile.min_readings} (profile {profile.name})", str(low))
 
 
 def readings_range(scenario: Scenario) -> tuple[int, int]:

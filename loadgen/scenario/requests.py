@@ -224,11 +224,11 @@ def _check_profile(name: str, request: Request, profile: WireProfile) -> Iterato
         return
     if (Role.MSE, kind) in profile.dialogue.endings:
         yield Problem(f"requests.{name}", f"nothing: {kind.label} ends a session (profile {profile.name})", "a table")
-    repeat = profile.layouts[kind].repeat
+    most = profile.layouts[kind].most_records
     for key in ("groups", "signatures"):
         value = getattr(request, key, None)
-        if value is None or repeat is None:
+        if value is None or not most:
             continue
         count = value if isinstance(value, int) else len(value)
-        if not 1 <= count <= repeat.max:
-            yield Problem(f"requests.{name}.{key}", f"1 to {repeat.max} (profile {profile.name})", str(count))
+        if not 1 <= count <= most:
+            yield Problem(f"requests.{name}.{key}", f"1 to {most} (profile {profile.name})", str(count))

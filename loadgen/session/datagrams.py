@@ -79,16 +79,18 @@ class _DatagramEndpoint(Endpoint):
             self._pending = _Pending(Kind.ECHO_REQUEST.label, said, echo=True)
 
     def control_untrusted(self, control: Control, now_ns: int) -> None:
-        saying = self.settings.codec.profile.saying_of(control.msg_id)
+        saying = self.settings.codec.profile.saying_of(control.msg_id, self.peer)
         if (turn := self._said_before(saying, control.transaction)) is not None or self._echoed_before(saying, control):
-            self.settings.codec.decode_untrusted(control.msg_id, control.body)  # malformed is malformed
+            self.settings.codec.decode_untrusted(
+                control.msg_id, control.body, sender=self.peer
+            )  # malformed is malformed
             self.last_heard_ns = now_ns
             self.settings.recorder.count("messages.repeated")
             if turn is not None:
                 self._say_again(turn + 1)
             return
         if self.early and saying is not None and self._is_early(saying):
-            self.settings.codec.decode_untrusted(control.msg_id, control.body)
+            self.settings.codec.decode_untrusted(control.msg_id, control.body, sender=self.peer)
             self.last_heard_ns = now_ns
             self.settings.recorder.count("notify.early" if saying in NOTIFICATIONS else "messages.repeated")
             return

@@ -171,7 +171,7 @@ class Endpoint:
             RemoteProtocolError: the peer broke the protocol.
         """
         self.last_heard_ns = now_ns
-        message = self.settings.codec.decode_untrusted(control.msg_id, control.body)
+        message = self.settings.codec.decode_untrusted(control.msg_id, control.body, sender=self.peer)
         saying, turn = _saying(message), self.session.expected
         self.session.message(self.peer, saying)
         self.heard[saying] = self.heard.get(saying, 0) + 1

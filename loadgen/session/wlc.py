@@ -142,11 +142,9 @@ class WlcEndpoint(Endpoint):
                 mac, records = found.device_mac, found.records
         if kind is None:
             kind = next(answer for answer, entry in CATALOGUE.items() if asked in entry.answers)
-        repeat = self.settings.codec.profile.layouts[kind].repeat
-        assert repeat is not None
-        response = CATALOGUE[kind].message
+        layout, response = self.settings.codec.profile.layouts[kind], CATALOGUE[kind].message
         values = {"status": int(status), "subservice": request.subservice, "device_mac": mac}
-        self.say(response(**values, **{repeat.name: records[: repeat.max]}), transaction)
+        self.say(response(**values, **{layout.records_name: records[: layout.most_records]}), transaction)
 
     def _count(self, kind: Kind, transaction: int) -> None:
         """A request that comes again, because its answer was late or lost, is answered again."""

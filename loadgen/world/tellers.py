@@ -45,10 +45,10 @@ class Told(NamedTuple):
         bytes, and a tag by itself, with what it sent. None if the profile has no such message.
         """
         layout = codec.profile.layouts.get(KIND_OF[self.kind])
-        if layout is None or layout.repeat is None:
+        if layout is None:
             return []
         tags = self.kind is m.TagInfoNotify
-        most = 1 if tags else layout.repeat.max
+        most = 1 if tags else layout.most_records
         found: list[Notice] = []
         first = 0
         while first < len(self.records):

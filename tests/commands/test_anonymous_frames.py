@@ -21,7 +21,7 @@ from loadgen.capture.anonymous import Pseudonyms
 from loadgen.commands import anonymous_frames
 from loadgen.commands.anonymous_frames import AnonymousCount, FrameAnonymizer, Part
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import EchoRequest, Message
+from loadgen.nmsp.messages import EchoRequest, Message, Role
 from loadgen.nmsp.places import places_in
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 
@@ -34,7 +34,7 @@ def read(profile: WireProfile, frame: bytes) -> Message:
     framing, view = profile.framing, memoryview(frame)
     header = framing.header.struct.unpack_from(frame)
     number = framing.id_of(header)
-    framing.check_untrusted(profile.kinds[number], header, view)
+    framing.check_untrusted(number, header, view)
     return Codec(profile).decode_untrusted(number, view[framing.head : len(frame) - framing.foot])
 
 
@@ -56,7 +56,7 @@ def test_each_value_is_its_other_one(name: str, data: st.DataObject, keeps: bool
     kind = data.draw(st.sampled_from(sorted(profile.layouts)))
     frame = framing.number(codec.encode(data.draw(messages(profile, kind)), 0), 3, 4)
     count = AnonymousCount()
-    stream = FrameAnonymizer(profile, NAMES, count, keeps_unknown=keeps)
+    stream = FrameAnonymizer(profile, Role.WLC, NAMES, count, keeps_unknown=keeps)
     # In two pieces.
     cut = data.draw(st.integers(0, len(frame)))
     other = whole([*stream.data(frame[:cut]), *stream.data(frame[cut:]), *stream.end()])
@@ -91,7 +91,7 @@ def test_bytes_of_a_header_that_no_field_has_are_blank() -> None:
     frame = bytearray(read_frame := Codec(profile).encode(EchoRequest(), 5))
     for at in gaps:
         frame[at] = 7
-    stream = FrameAnonymizer(profile, NAMES, count := AnonymousCount(), keeps_unknown=False)
+    stream = FrameAnonymizer(profile, Role.WLC, NAMES, count := AnonymousCount(), keeps_unknown=False)
     assert whole(stream.data(bytes(frame))) == read_frame
     assert count.blanked == len(gaps)
 
@@ -111,7 +111,7 @@ def merged(parts: Iterable[Part]) -> list[Part]:
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_frames_are_found_again_where_some_in_a_row_are_without_fault(size: int) -> None:
     """Begun within a frame, with a hole within another one, and two frames alone between two holes."""
-    stream = FrameAnonymizer(PROFILES["reference"], NAMES, count := AnonymousCount(), keeps_unknown=False)
+    stream = FrameAnonymizer(PROFILES["reference"], Role.WLC, NAMES, count := AnonymousCount(), keeps_unknown=False)
     frames = echoes(20)
     length = len(frames[0])
     parts: list[Part] = []
@@ -131,7 +131,7 @@ def test_frames_are_found_again_where_some_in_a_row_are_without_fault(size: int)
 
 def test_what_is_no_nmsp_is_not_searched_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anonymous_frames, "_LONGEST_SEARCH", 1 << 14)
-    stream = FrameAnonymizer(PROFILES["reference"], NAMES, count := AnonymousCount(), keeps_unknown=False)
+    stream = FrameAnonymizer(PROFILES["reference"], Role.WLC, NAMES, count := AnonymousCount(), keeps_unknown=False)
     noise = random.Random(1).randbytes(1 << 10)
     parts: list[Part] = []
     for _ in range(32):

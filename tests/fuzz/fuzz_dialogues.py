@@ -140,8 +140,8 @@ class _End:
         while position < receiver.capacity:
             scanned = receiver.scan_untrusted(position, receiver.capacity)
             assert scanned.control is not None
-            position, saying = scanned.position, profile.saying_of(scanned.control.msg_id)
-            self.codec.decode_untrusted(scanned.control.msg_id, scanned.control.body)
+            position, saying = scanned.position, profile.saying_of(scanned.control.msg_id, endpoint.role)
+            self.codec.decode_untrusted(scanned.control.msg_id, scanned.control.body, sender=endpoint.role)
             assert saying is not None
             assert (endpoint.role, saying) in self.words
         assert endpoint.granted & ~MASK == 0

@@ -18,9 +18,9 @@ from loadgen.infer.layout_reading import LayoutReader
 from loadgen.infer.layout_writing import body_bytes
 from loadgen.infer.to_profile import profile_of
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import Kind, MeasurementNotify, Role, SubscribeRequest
+from loadgen.nmsp.messages import Kind, MeasurementNotify, Role, StationsNotify, SubscribeRequest
 from loadgen.nmsp.profile import WireProfile, load_profile, profile_untrusted, reference_profile
-from loadgen.nmsp.records import Reading
+from loadgen.nmsp.records import HeardStation, Reading
 
 PROFILES = Path(__file__).parents[2] / "docs" / "wire-profile"
 # What comes back as something else, or not: as `layout_of` names it.
@@ -220,6 +220,100 @@ def test_a_length_in_words_of_what_is_behind_a_header_of_none(add: int) -> None:
     assert {profile.framing.frame_bytes(body) % 4 for body in range(9)} == {add % 4}
     assert all(0 <= profile.framing.padding(body) < 4 for body in range(9))
     assert least <= min(map(len, frames))
+
+
+STATION = {"name": "station_mac", "at": 8, "size": 6, "role": "mac", "type": "mac"}
+TIME = {"name": "time", "at": 0, "size": 8, "role": "timestamp", "type": "u64", "unit": "ns"}
+READING = [
+    {"name": "ap_mac", "at": 0, "size": 6, "role": "mac", "type": "mac"},
+    {"name": "rssi_a", "at": 6, "size": 1, "role": "rssi", "type": "i8"},
+]
+DEVICE = bytes.fromhex("025300000001")
+HEARD = Reading(bytes.fromhex("0241000000a1"), rssi_a=-40)
+
+
+def moved(fields: list[dict[str, Any]], by: int) -> list[dict[str, Any]]:
+    return [field | {"at": field["at"] + by} for field in fields]
+
+
+UNCOUNTED: dict[str, tuple[dict[str, Any], list[MeasurementNotify | StationsNotify]]] = {
+    "one reading, whose fields stand among the message's": (
+        {"size": 21, "fields": [TIME, STATION, *moved(READING, 14)]},
+        [MeasurementNotify(station_mac=DEVICE, readings=(HEARD,))],
+    ),
+    "as many readings as there is room": (
+        {
+            "size": 14,
+            "fields": [TIME, STATION],
+            "repeats": [{"name": "readings", "count": "rest", "stride": 7, "record": {"size": 7, "fields": READING}}],
+        },
+        [MeasurementNotify(station_mac=DEVICE, readings=(HEARD,) * count) for count in (0, 1, 3)],
+    ),
+    "always two readings": (
+        {
+            "size": 14,
+            "fields": [TIME, STATION],
+            "repeats": [{"name": "readings", "count": 2, "stride": 7, "record": {"size": 7, "fields": READING}}],
+        },
+        [MeasurementNotify(station_mac=DEVICE, readings=(HEARD, HEARD))],
+    ),
+    "stations, each with one reading": (
+        {
+            "size": 8,
+            "fields": [TIME],
+            "repeats": [
+                {
+                    "name": "pairs",
+                    "count": "rest",
+                    "stride": 13,
+                    "record": {"size": 13, "fields": [*READING, STATION | {"at": 7}]},
+                }
+            ],
+        },
+        [StationsNotify(stations=(HeardStation(DEVICE, (HEARD,)),) * count) for count in (0, 1, 3)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNCOUNTED)
+def test_readings_that_nothing_counts(name: str) -> None:
+    body, told = UNCOUNTED[name]
+    layout = heron_layout(measurement_notify=body)
+    made = profile_of(layout)
+    assert (made.unsaid, made.missing) == ([], [])
+    profile = profile_untrusted(as_json(made.table), "made")
+    reader = LayoutReader(layout)
+    for message in told:
+        frame = Codec(profile).encode(message)
+        assert reader.read(frame, of_client=False).fits
+        body_ = memoryview(frame)[profile.framing.head : len(frame) - profile.framing.foot]
+        read = Codec(profile).decode_untrusted(profile.ids[Kind.MEASUREMENT_NOTIFY], body_)
+        assert read == message
+    back, _ = layout_of(profile.document)
+    again = profile_of(back)
+    found = differences(as_json(made.table["messages"]), as_json(again.table["messages"]))
+    assert {each for each in found if not each.endswith(".max")} == set()
+
+
+def test_one_id_for_both_sides() -> None:
+    table = as_json(plain_layout(heron_layout()))
+    ids = {message["name"]: message["id"] for message in table["messages"]}
+    for message in table["messages"]:
+        if message["name"] in ("version_response", "subscribe_response", "echo_response"):
+            message["id"] = ids[message["name"].replace("response", "request")]
+    layout = layout_from(table)
+    made = profile_of(layout)
+    assert (made.unsaid, made.missing) == ([], [])
+    profile = profile_untrusted(as_json(made.table), "made")
+    frame = Codec(profile).encode(SubscribeRequest(subservices=0x201))
+    reader = LayoutReader(layout)
+    for of_client, name in ((True, "subscribe_request"), (False, "subscribe_response")):
+        read = reader.read(frame, of_client=of_client).message
+        assert read is not None
+        assert read.name == name
+    assert {message.name: message.id for message in layout_of(profile.document)[0].messages} == {
+        message["name"]: message["id"] for message in table["messages"]
+    }
 
 
 def test_time_and_address_of_a_message_in_bytes_are_filled_in() -> None:

@@ -35,6 +35,9 @@ _CRC = re.compile(
 )
 _COUNTED = re.compile(r"then (?P<count>\w+) records, at most (?P<max>\d+)")
 _FILLED = re.compile(r"then records that fill (?P<count>\w+)(?: \* (?P<unit>\d+))? bytes, at most (?P<max>\d+)")
+_TO_END = re.compile(r"then records to the end, at most (?P<max>\d+)")
+_INSIDE = re.compile(r"one record, whose fields stand among these")
+_SHARED = re.compile(r"from the (?P<side>MSE|WLC); from the other side, its id is another message's")
 _IN_ELEMENTS = re.compile(r"each record in an element with id (?P<id>\d+), at most (?P<max>\d+)")
 _ELEMENTS = re.compile(
     r"then elements to the (?:end|tail): type (?P<type>u\d+), length (?P<length>u\d+) \((?P<counts>the value alone|the "
@@ -79,7 +82,8 @@ class Part:
     """A table of the document, with what its remarks say. Sizes in bytes.
 
     count, unit: the field that counts the records of this part, and in how many bytes (0: in records).
-    record_id: the id of elements with a record each. length, length_unit: the field that counts the whole of a record.
+    record_id: the id of elements with a record each. to_end: nothing counts the records. is_record_too: it has the
+    fields of its one record. length, length_unit: the field that counts the whole of a record.
     """
 
     name: str
@@ -93,6 +97,8 @@ class Part:
     unit: int = 0
     most: int = 0
     record_id: int | None = None
+    to_end: bool = False
+    is_record_too: bool = False
     elements: Elements | None = None
     length: str | None = None
     length_unit: int = 1
@@ -138,6 +144,9 @@ def _part_of(raw: dict[str, Any], remarks: Remarks) -> Part:
         part.count, part.unit, part.most = found["count"], _number(found, "unit"), _number(found, "max")
     elif found := remarks.take(_IN_ELEMENTS):
         part.record_id, part.most = _number(found, "id"), _number(found, "max")
+    elif found := remarks.take(_TO_END):
+        part.to_end, part.most = True, _number(found, "max")
+    part.is_record_too = remarks.take(_INSIDE) is not None
     if found := remarks.take(_ELEMENTS):
         assert found["type"] is not None
         assert found["length"] is not None
@@ -228,7 +237,7 @@ class Layout:
         dialogue = [line for line in document["dialogue"] if line != "then the session is active"]
         self.opening = [_turn(line) for line in dialogue[:-1]]
         self.echo = _who_asks(dialogue[-1])
-        self._messages: dict[int, Part] = {}
+        self._messages: dict[tuple[str, int], Part] = {}
         self._records: dict[str, Part] = {}
         self._trailer = Part("trailer", 0, [], [], 0, {}, None)
         self._check: tuple[Callable[[bytes], int], frozenset[str]] | None = None
@@ -245,7 +254,9 @@ class Layout:
             elif raw["what"] == "record":
                 self._records[part.name] = part
             else:
-                self._messages[raw["id"]] = part
+                shared = remarks.take(_SHARED)
+                for side in ("mse", "wlc") if shared is None else (str(shared["side"]).lower(),):
+                    self._messages[side, raw["id"]] = part
             remarks.end()
 
     def _take_header(self, remarks: Remarks) -> None:
@@ -293,12 +304,13 @@ class Layout:
             raise ValueError(f"length: expected a frame of {around} to {self.max_frame_bytes} bytes, found {size}")
         return size
 
-    def decode(self, frame: bytes, began_ns: int = 0) -> dict[str, Any]:
+    def decode(self, frame: bytes, began_ns: int = 0, side: str = "wlc") -> dict[str, Any]:
         """One whole frame: message (None: no such message), number, header, body, trailer, and whether its checksum is
         right (None: it has none). Records are a list under `records`; a constant of a body or a trailer is as it came.
 
         Args:
             began_ns: when the session began, in ns since 1970: for times that count from there.
+            side: that sends it.
 
         Raises:
             ValueError: it is no frame of this layout.
@@ -311,7 +323,7 @@ class Layout:
             raise ValueError(f"length: expected {whole}, found {len(frame)}")
         header = self._fields(self._header.rows, frame, began_ns)
         number = self._number(header)
-        part = self._messages.get(number)
+        part = self._messages.get((side, number))
         for row in self._header.rows:
             wanted = row["value"] if part is None else part.header.get(row["name"], row["value"])
             if wanted is not None and header[row["name"]] != wanted:
@@ -360,11 +372,11 @@ class Layout:
     # -- bodies --------------------------------------------------------------------------------------------------------
 
     def _body(self, part: Part, body: bytes, began_ns: int) -> dict[str, Any]:
-        values, end = self._section(part, body, began_ns)
+        values, end = self._section(part, body, began_ns, self._frame_align)
         _must_be_zeros(part.name, body[end:], self._frame_align)
         return values
 
-    def _section(self, part: Part, data: bytes, began_ns: int) -> tuple[dict[str, Any], int]:
+    def _section(self, part: Part, data: bytes, began_ns: int, align: int) -> tuple[dict[str, Any], int]:
         """The fields, records, elements and tail of a message or a record, and where they end."""
         if len(data) < part.size + part.tail_size:
             raise ValueError(f"{part.name}: expected {part.size + part.tail_size} bytes, found {len(data)}")
@@ -374,11 +386,27 @@ class Layout:
             values["records"] = []
         if part.count is not None:
             end = self._records_behind(part, data, values, began_ns)
+        if part.to_end:
+            end = self._records_to_end(part, data, values, began_ns, align)
         if part.elements is not None:
             stop = len(data) - part.tail_size
             end = self._elements(part, part.elements, data[end:stop], values, began_ns) + end
         values |= self._fields(part.tail, data[end:], began_ns)
+        if part.is_record_too:
+            values["records"] = [values]
         return values, end + part.tail_size
+
+    def _records_to_end(self, part: Part, data: bytes, values: dict[str, Any], began_ns: int, align: int) -> int:
+        """Args: align: fewer bytes than this are no record."""
+        assert part.record is not None
+        at, stop, records = part.size, len(data) - part.tail_size, values["records"]
+        while stop - at >= align:
+            record, size = self._record(self._records[part.record], data[at:stop], began_ns)
+            records.append(record)
+            at += size
+        if len(records) > part.most:
+            raise ValueError(f"{part.name}: expected at most {part.most} records, found {len(records)}")
+        return at
 
     def _records_behind(self, part: Part, data: bytes, values: dict[str, Any], began_ns: int) -> int:
         assert part.count is not None
@@ -403,7 +431,7 @@ class Layout:
             if not part.size <= size <= len(data):
                 raise ValueError(f"{part.name}: expected {part.length} of {part.size} to {len(data)}, found {size}")
             data = data[:size]
-        values, end = self._section(part, data, began_ns)
+        values, end = self._section(part, data, began_ns, part.align)
         if part.length is None:
             size = -(-end // part.align) * part.align
         _must_be_zeros(part.name, data[end:size], part.align)

@@ -18,8 +18,9 @@ from show_decoder import Layout
 from thoroughness import examples
 
 from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.dialogue import senders_of
 from loadgen.nmsp.layout import describe
-from loadgen.nmsp.messages import Capability, Kind
+from loadgen.nmsp.messages import Capability, Kind, Role
 from loadgen.nmsp.profile import WireProfile, load_profile
 
 # Messages are made as tests/nmsp does it.
@@ -61,6 +62,11 @@ def written(profile: WireProfile, message: Any, transaction: int, frames: tuple[
     return profile.framing.number(frame, *frames) if profile.framing.numbers else frame
 
 
+def side_of(profile: WireProfile, kind: Kind) -> str:
+    """Who says it, by the dialogue."""
+    return "mse" if Role.MSE in senders_of(profile.document)[kind.label] else "wlc"
+
+
 def assert_same(found: dict[str, Any], wanted: Struct, others: set[str]) -> None:
     """Every field of a message or a record. Args: others: what may be found beside them."""
     values = structs.asdict(wanted)
@@ -99,7 +105,7 @@ def test_every_field_of_every_message(name: str, kind: Kind, data: st.DataObject
     frame = written(profile, message, transaction, (before, received))
     layout = layout_of(name)
     assert layout.size_of(frame + b"more") == len(frame)
-    found = layout.decode(frame)
+    found = layout.decode(frame, side=side_of(profile, kind))
     assert found["message"] == kind.label
     assert found["checksum"] is (True if name in SEALED else None)
     assert_same(found["body"], message, others_of(shown(name)))
@@ -116,7 +122,7 @@ def assert_all_is_read(profile: WireProfile, data: st.DataObject) -> None:
     for kind in profile.layouts:
         message = data.draw(messages(profile, kind), label=kind.label)
         frame = written(profile, message, 7 if profile.framing.has_transaction else 0, (300, 9))
-        found = layout.decode(frame)
+        found = layout.decode(frame, side=side_of(profile, kind))
         assert found["message"] == kind.label
         assert found["checksum"] is not False
         assert_same(found["body"], message, others_of(document))

@@ -25,8 +25,9 @@ from OpenSSL import SSL
 
 from loadgen.identity.credentials import new_key, self_signed
 from loadgen.identity.mac import local_mac
+from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import Kind, Message
+from loadgen.nmsp.messages import Kind, Message, Role
 from loadgen.nmsp.parts import Elements, Record, Section
 from loadgen.nmsp.profile import WireProfile
 from loadgen.report.dissector import dissector
@@ -457,7 +458,7 @@ def frames_of(profile: WireProfile, data: bytes, *, by_wlc: bool) -> list[Sent]:
         data = data[len(frame) :]
         number = framing.id_of(header)
         body = memoryview(frame)[framing.head : len(frame) - framing.foot]
-        kind = profile.kinds[number]
-        message = codec.decode_untrusted(number, body)
+        message = codec.decode_untrusted(number, body, sender=Role.WLC if by_wlc else Role.MSE)
+        kind = KIND_OF[type(message)]
         found.append(Sent(message, kind, framing.transaction_of(header), frame, by_wlc))
     return found

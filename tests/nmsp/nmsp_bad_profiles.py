@@ -128,7 +128,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "no readings": (
         lambda d: notify(d).pop("repeat"),
-        [f"{NOTIFY}.repeat: expected a table (the AP readings), found nothing"],
+        [f"{NOTIFY}.repeat: expected a table (its records), or the fields of one record among its own, found nothing"],
     ),
     "readings where none belong": (
         lambda d: d["messages"]["capability"].update(repeat=copy.deepcopy(notify(d)["repeat"])),
@@ -466,7 +466,10 @@ def _end(sender: str) -> dict[str, str]:
 BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
     "records missing": (
         lambda d: d["messages"]["client_info_response"].pop("repeat"),
-        ["messages.client_info_response.repeat: expected a table (its records), found nothing"],
+        [
+            "messages.client_info_response.repeat: expected a table (its records), or the fields of one record among "
+            "its own, found nothing"
+        ],
     ),
     "a record that there is not": (
         lambda d: d["messages"]["client_info_notify"]["repeat"].update(record="nobody"),
@@ -478,14 +481,65 @@ BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
     ),
     "counted, and in elements": (
         lambda d: d["messages"]["tag_info_notify"]["repeat"].update(id=9),
-        [f"{TAGS}.repeat: expected either count (a field) or id (of its elements), found both or neither"],
+        [f"{TAGS}.repeat: expected one of count (a field), id (of its elements) and to_end, found several"],
     ),
     "neither counted nor in elements": (
         lambda d: d["messages"]["tag_info_notify"]["repeat"].pop("count"),
         [
             f"{TAGS}.fields[4] (record_count): expected one of payload, sequence, due_ns, sent_ns, subservice, "
             "time, or a constant value, found neither",
-            f"{TAGS}.repeat: expected either count (a field) or id (of its elements), found both or neither",
+            f"{TAGS}.repeat: expected one of count (a field), id (of its elements) and to_end, found none",
+        ],
+    ),
+    "records to the end, and elements to the end": (
+        lambda d: d["messages"]["tag_info_notify"].update(repeat={"record": "tag_info", "to_end": True, "max": 3}),
+        [
+            f"{TAGS}.fields[4] (record_count): expected one of payload, sequence, due_ns, sent_ns, subservice, "
+            "time, or a constant value, found neither",
+            f"{TAGS}.repeat.to_end: expected nothing: {TAGS}.elements goes to the end, found true",
+        ],
+    ),
+    "records to the end in front of a tail, and padding": (
+        lambda d: (
+            d["header"].update(align=4),
+            notify(d).update(repeat={"record": "reading", "to_end": True, "max": 3}, tail={"size": 4, "fields": []}),
+            notify(d)["fields"].pop(5),
+        ),
+        [f"{NOTIFY}.tail: expected nothing: where it begins behind records is not known with padding, found a table"],
+    ),
+    "records to the end of nobody knows what": (
+        lambda d: (
+            d["records"].update(
+                station={
+                    "size": 6,
+                    "fields": [{"name": "station_mac", "type": "mac", "offset": 0}],
+                    "repeat": {"record": "reading", "to_end": True, "max": 3},
+                }
+            ),
+            notify(d)["repeat"].update(record="station"),
+            notify(d)["fields"].pop(3),
+        ),
+        ["records.station.length: expected a field that says where its records end, found nothing"],
+    ),
+    "records to the end that are smaller than padding": (
+        lambda d: (
+            d["header"].update(align=8),
+            d["messages"]["wips_config_request"].update(
+                repeat={"record": "wips_signature", "to_end": True, "max": 3}, fields=[]
+            ),
+        ),
+        ["records.wips_signature.size: expected at least 8 bytes, or padding could be one, found 4"],
+    ),
+    "records to the end without a byte": (
+        lambda d: (
+            d["records"].update(wips_signature={"size": 0, "fields": []}),
+            d["messages"]["wips_config_request"].update(
+                repeat={"record": "wips_signature", "to_end": True, "max": 3}, fields=[]
+            ),
+        ),
+        [
+            "records.wips_signature.fields: expected a field signature, found none",
+            "records.wips_signature.size: expected at least a byte, found 0",
         ],
     ),
     "records in elements that there are not": (

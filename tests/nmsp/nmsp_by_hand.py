@@ -83,10 +83,16 @@ def table_by_hand(document: ProfileDocument, table: MessageDocument | RecordDocu
         if repeat.count is not None:
             many = len(records) if repeat.count_unit == "record" else len(b"".join(records)) // repeat.count_unit
             values[repeat.count] = many
+    else:  # its one record has its fields among its own
+        inside = next((values[name][0] for name in values if isinstance(values[name], tuple)), None)
+        if inside is not None:
+            values = {name: getattr(inside, name) for name in inside.__struct_fields__} | values
     behind = b"" if repeat is None or repeat.id is not None else b"".join(records)
     if table.elements is not None:
         found = [(repeat.id, record) for record in records] if repeat is not None and repeat.id is not None else []
         needed = {field.name for field in msgspec.structs.fields(type(value)) if field.required}
+        if repeat is None and inside is not None:
+            needed |= {field.name for field in msgspec.structs.fields(type(inside)) if field.required}
         found += [
             (field.id, raw(order, field, values[field.name]))
             for field in table.elements.fields

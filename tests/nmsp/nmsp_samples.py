@@ -311,12 +311,25 @@ def values_of(
         name, repeated = shape.repeated
         each = values_of(document, document.records[repeat.record], repeated)
         values[name] = st.lists(each, max_size=min(repeat.max, 16)).map(tuple)
+    inside = shape_of(struct).repeated if repeat is None else None
     if table.elements is not None:
         defaults = {field.name: field.default for field in msgspec.structs.fields(struct)}
+        if inside is not None:
+            defaults = {field.name: field.default for field in msgspec.structs.fields(inside[1])} | defaults
         values |= {
             field.name: _element_values(field, table.elements, defaults[field.name]) for field in table.elements.fields
         }
-    return st.fixed_dictionaries(values).map(lambda found: struct(**found))
+    return st.fixed_dictionaries(values).map(lambda found: struct(**_with_record(struct, inside, found)))
+
+
+def _with_record(
+    struct: type[msgspec.Struct], inside: tuple[str, type[msgspec.Struct]] | None, found: dict[str, Any]
+) -> dict[str, Any]:
+    """Values of a message; those of its one record, if that stands in it, in a record."""
+    if inside is None:
+        return found
+    own = {name: value for name, value in found.items() if name in struct.__struct_fields__}
+    return own | {inside[0]: (inside[1](**{name: each for name, each in found.items() if name not in own}),)}
 
 
 def notify(sequence: int, readings: int, subservice: int = 0) -> MeasurementNotify:
@@ -345,7 +358,11 @@ def stations(profile: WireProfile, counts: list[int], subservice: int = 0) -> tu
             reading = Reading(
                 rng.bytes(6), *(int(v) for v in rng.integers(0, 128, 3)), *map(int, rng.integers(-128, 128, 3)), 3
             )
-            for name in reading.__struct_fields__:
+            known = table.dtype.names or ()
+            reading = Reading(
+                **{name: value for name, value in msgspec.structs.asdict(reading).items() if name in known}
+            )
+            for name in known:
                 table[name][row, column] = np.void(reading.ap_mac) if name == "ap_mac" else getattr(reading, name)
             if column < count:
                 readings.append(reading)
@@ -376,7 +393,7 @@ def read_frame(profile: WireProfile, frame: bytes) -> tuple[Message, int]:
     if size != len(frame):
         raise RemoteProtocolError("malformed", f"a frame of {size} bytes in {len(frame)}")
     number, view = framing.id_of(header), memoryview(frame)
-    framing.check_untrusted(profile.kinds.get(number), header, view)
+    framing.check_untrusted(number, header, view)
     body = view[framing.head : len(frame) - framing.foot]
     return Codec(profile).decode_untrusted(number, body), framing.transaction_of(header)
 

@@ -202,7 +202,94 @@ TABLES = {
     "time and sum": time_and_sum,
     "internet sum": internet_sum,
 }
-DOCUMENTS = {"in elements": in_elements, "nested": nested, "words": words}
+
+
+def alone() -> Document:
+    """One reading, whose fields stand among the notification's own."""
+    fields = [
+        {"name": "ap_mac", "type": "mac", "offset": 9},
+        {"name": "time", "type": "time", "unit": "s+us", "size": 8, "offset": 1},
+        {"name": "station_mac", "type": "mac", "offset": 16},
+        {"name": "rssi_a", "type": "i8", "offset": 15},
+        {"name": "always", "type": "u8", "offset": 22, "value": 0x42},
+        {"name": "sequence", "type": "u16", "offset": 23},
+    ]
+    tail = {"size": 3, "fields": [{"name": "age_s", "type": "u16", "offset": 1}]}
+    return _with_notify({"id": 16, "size": 25, "fields": fields, "tail": tail}, {})
+
+
+def alone_in_elements() -> Document:
+    """The same, each field in an element."""
+    fields = [
+        {"name": "station_mac", "type": "mac", "id": 1},
+        {"name": "ap_mac", "type": "mac", "id": 2},
+        {"name": "due_ns", "type": "u64", "id": 3},
+        {"name": "rssi_a", "type": "i16", "id": 4},
+    ]
+    elements = {"type": "u8", "length": "u16", "order": "any", "fields": fields}
+    return _with_notify({"id": 16, "size": 0, "fields": [], "elements": elements}, {}, byte_order="little")
+
+
+def to_the_end() -> Document:
+    """Readings that nothing counts, in front of a tail."""
+    fields = [
+        {"name": "sequence", "type": "u64", "offset": 0},
+        {"name": "station_mac", "type": "mac", "offset": 8},
+    ]
+    notify = {
+        "id": 16,
+        "size": 15,
+        "fields": fields,
+        "repeat": {"record": "reading", "to_end": True, "max": 5},
+        "tail": {"size": 8, "fields": [{"name": "time", "type": "time", "unit": "ms", "size": 8, "offset": 0}]},
+    }
+    return _with_notify(notify, {"reading": {"size": 14, "fields": _READING}})
+
+
+def stations_to_the_end() -> Document:
+    """Stations that nothing counts, each with its readings; filled up to words of four bytes."""
+    station = {
+        "size": 8,
+        "fields": [
+            {"name": "heard", "type": "u8", "offset": 0},
+            {"name": "station_mac", "type": "mac", "offset": 1},
+        ],
+        "repeat": {"record": "reading", "count": "heard", "max": 5},
+    }
+    notify = {
+        "id": 16,
+        "size": 10,
+        "fields": [{"name": "sent_ns", "type": "u64", "offset": 0}],
+        "repeat": {"record": "station", "to_end": True, "max": 4},
+    }
+    records = {"station": station, "reading": {"size": 14, "fields": _READING}}
+    return _with_notify(notify, records, header={"length_unit": 4, "length_adds": 3})
+
+
+def pairs_to_the_end() -> Document:
+    """Stations with one reading each, whose fields stand among theirs."""
+    pair = {"size": 21, "fields": [{"name": "station_mac", "type": "mac", "offset": 14}, *_READING]}
+    notify = {
+        "id": 16,
+        "size": 3,
+        "fields": [{"name": "sequence", "type": "u16", "offset": 1}],
+        "repeat": {"record": "pair", "to_end": True, "max": 4},
+    }
+    return _with_notify(notify, {"pair": pair})
+
+
+DOCUMENTS = {
+    "in elements": in_elements,
+    "nested": nested,
+    "words": words,
+    "alone": alone,
+    "alone in elements": alone_in_elements,
+    "to the end": to_the_end,
+    "stations to the end": stations_to_the_end,
+    "pairs to the end": pairs_to_the_end,
+}
+# Of these, a notification has one reading of each station, no more and no less.
+ALONE = ("alone", "alone in elements", "pairs to the end")
 
 
 def shape_profile(name: str) -> WireProfile:

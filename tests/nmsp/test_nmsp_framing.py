@@ -7,12 +7,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from nmsp_samples import core_document, read_frame
+from nmsp_samples import core_document, read_frame, reference_document
 
-from loadgen.errors import RemoteProtocolError
+from loadgen.errors import InputError, RemoteProtocolError
 from loadgen.nmsp import messages as m
+from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
-from loadgen.nmsp.messages import Capability, EchoRequest, EchoResponse, VersionRequest
+from loadgen.nmsp.messages import (
+    Capability,
+    EchoRequest,
+    EchoResponse,
+    Kind,
+    Role,
+    SubscribeRequest,
+    SubscribeResponse,
+    VersionRequest,
+)
 from loadgen.nmsp.profile import WireProfile, profile_untrusted
 
 Document = dict[str, Any]
@@ -237,3 +247,58 @@ def test_a_checksum_is_made_with_the_numbers_in() -> None:
     assert read_frame(profile, frame) == (EchoRequest(), 0)
     again = profile.framing.number(frame, 2, 1)  # repeated: what was the checksum is not in it
     assert again.hex() == "00060007" + "0301" + "11"
+
+
+ONE_ID = (("version_response", "version_request"), ("subscribe_response", "subscribe_request"))
+
+
+def one_id(**header: Any) -> WireProfile:
+    """Responses have the ids of their requests."""
+    document = reference_document()
+    for response, request in (*ONE_ID, ("echo_response", "echo_request")):
+        document["messages"][response]["id"] = document["messages"][request]["id"]
+    document["header"] |= header
+    return profile_untrusted(document, "one id")
+
+
+def test_one_id_is_another_message_from_the_other_side() -> None:
+    profile = one_id()
+    codec = Codec(profile)
+    for message, sender, name in (
+        (SubscribeRequest(5), Role.MSE, "subscribe_request"),
+        (SubscribeResponse(5), Role.WLC, "subscribe_response"),
+        (EchoResponse(), Role.WLC, "echo_response"),
+        (Capability(5), Role.WLC, "capability"),
+        (Capability(5), Role.MSE, "capability"),  # which no MSE says: that is for the session to refuse
+    ):
+        frame = memoryview(codec.encode(message, 7))
+        number = profile.framing.id_of(profile.header.struct.unpack_from(frame))
+        assert profile.saying_of(number, sender) is KIND_OF[type(message)]
+        assert KIND_OF[type(message)].label == name
+        assert codec.decode_untrusted(number, frame[profile.framing.head :], sender=sender) == message
+
+
+def test_where_two_messages_have_an_id_their_headers_are_checked_as_either() -> None:
+    fields = [*reference_document()["header"]["fields"]]
+    fields[1] = {"name": "flags", "type": "u8", "offset": 1, "values": {"request": 1, "response": 2, "notification": 0}}
+    profile = one_id(fields=fields)
+    frame = bytearray(Codec(profile).encode(EchoRequest(), 7))
+    number = profile.ids[Kind.ECHO_REQUEST]
+    for flags in (1, 2):
+        frame[1] = flags
+        profile.framing.check_untrusted(number, profile.header.struct.unpack_from(frame), memoryview(frame))
+    frame[1] = 0
+    with pytest.raises(RemoteProtocolError, match="flags"):
+        profile.framing.check_untrusted(number, profile.header.struct.unpack_from(frame), memoryview(frame))
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("capability", "subscribe_response"), ("subscribe_request", "measurement_notify")],
+    ids=["of one side", "of measurements"],
+)
+def test_one_id_for_two_messages_that_nothing_tells_apart(name: str, other: str) -> None:
+    document = reference_document()
+    document["messages"][name]["id"] = number = document["messages"][other]["id"]
+    with pytest.raises(InputError, match=rf"id: expected an id of its own, found {number}"):
+        profile_untrusted(document, "one id")

@@ -61,8 +61,7 @@ def walked(profile: WireProfile, bodies: list[bytes]) -> tuple[list[bool], list[
 
 
 def times_of(profile: WireProfile) -> DeviceTime | None:
-    layout = profile.layouts[Kind.MEASUREMENT_NOTIFY]
-    return None if layout.elements is None else layout.elements.times.get("time")
+    return profile.layouts[Kind.MEASUREMENT_NOTIFY].time
 
 
 def read(profile: WireProfile, body: bytes) -> Message | None:

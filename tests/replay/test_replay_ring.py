@@ -51,9 +51,8 @@ def frames(profile: WireProfile, data: memoryview) -> list[bytes]:
 def decoded(profile: WireProfile, frame: bytes) -> msgspec.Struct:
     """Checked as a receiver does."""
     framing, header = profile.framing, profile.framing.header.struct.unpack_from(frame)
-    kind = profile.kinds[framing.id_of(header)]
     if not framing.numbers:  # those are sealed when they are written
-        framing.check_untrusted(kind, header, memoryview(frame))
+        framing.check_untrusted(framing.id_of(header), header, memoryview(frame))
     body = memoryview(frame)[framing.head : len(frame) - framing.foot]
     return Codec(profile).decode_untrusted(framing.id_of(header), body)
 

@@ -176,6 +176,19 @@ local function show_counted(tree, repeated, tvb, position, limit, number)
   return position
 end
 
+-- Records up to the end, or to what is too little for one. Returns where they end.
+local function show_to_end(tree, part, tvb, position, limit)
+  local shown = 0
+  while limit - position >= part.slack do
+    if shown == part.repeated.max then
+      fault("more than " .. part.repeated.max .. " records")
+    end
+    shown = shown + 1
+    position = show_record(tree, part.repeated.part, tvb, position, limit, shown)
+  end
+  return position
+end
+
 local function is_zeros(tvb, position, stop)
   return not tvb(position, stop - position):raw():find("[^%z]")
 end
@@ -262,6 +275,8 @@ show_part = function(tree, part, tvb, start, stop, constants)
   if part.repeated and part.repeated.count then
     local number = counts[part.repeated.count]
     position = show_counted(tree, part.repeated, tvb, position, stop - tail_size, number)
+  elseif part.repeated and part.repeated.to_end then
+    position = show_to_end(tree, part, tvb, position, stop - tail_size)
   end
   if part.elements then
     show_elements(tree, part, tvb, position, stop - tail_size)
@@ -459,11 +474,15 @@ local function transaction_of(tvb)
   return field and tostring(integer(tvb(field.at, field.size))) or ""
 end
 
+local is_ours
+
 -- One whole frame; returns the name of its message.
 local function dissect_frame(tvb, pinfo, root, place)
   local tree = root:add(nmsp, tvb())
   local id = id_of(tvb)
-  local message = PROFILE.messages[id]
+  -- Two messages may have one id, one of each side: WLCs are at the ports.
+  local of_mse = PROFILE.of_mse and is_ours(pinfo.dst_port) and not is_ours(pinfo.src_port) and PROFILE.of_mse[id]
+  local message = of_mse or PROFILE.messages[id]
   local name = message and message.name or "message " .. id
   tree:append_text(", " .. name)
   show_fields(tree, PROFILE.header, tvb, 0, message and message.constants)
@@ -588,7 +607,7 @@ local function look_at(ports)
   end
 end
 
-local function is_ours(port)
+function is_ours(port)
   for _, range in ipairs(ranges) do
     if port >= range[1] and port <= range[2] then
       return true
