@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal
 
+import msgspec
+
 from loadgen.infer.layout_document import (
     Count,
     ElementKind,
@@ -94,16 +96,9 @@ class _FromProfile:
         for field in fields:
             found = self._field(field)
             if field.values or field.name in varied:
-                found = LayoutField(field.name, field.offset, width_of(field), "enum", found.type, value=field.value)
+                found = msgspec.structs.replace(found, role="enum")
             elif field.name == "checksum" and (sum_ := self._document.checksum) is not None:
-                found = LayoutField(
-                    field.name,
-                    field.offset,
-                    width_of(field),
-                    "checksum",
-                    found.type,
-                    sum=LayoutSum(sum_.kind, sum_.over),
-                )
+                found = msgspec.structs.replace(found, role="checksum", sum=LayoutSum(sum_.kind, sum_.over))
             if field.first:
                 self.unsaid.append(f"header.{field.name}.first")
             made.append(found)
@@ -122,13 +117,12 @@ class _FromProfile:
         kind: Type = "bytes"
         if field.type == "time":
             kind = wire_type(field)  # type: ignore[assignment]
-            return LayoutField(
-                field.name, field.offset, width_of(field), "timestamp", kind, unit=field.unit, epoch=field.epoch
-            )
+            row = LayoutField(field.name, field.offset, width_of(field), "timestamp", kind, field.order)
+            return msgspec.structs.replace(row, unit=field.unit, epoch=field.epoch)
         kind = field.type
         role = "constant" if field.value is not None else (counting or {}).get(field.name) or role_of(field.name)
         unit: Literal["s"] | None = "s" if role in ("age", "timestamp") and field.name.endswith("_s") else None
-        return LayoutField(field.name, field.offset, width_of(field), role, kind, value=field.value, unit=unit)
+        return LayoutField(field.name, field.offset, width_of(field), role, kind, field.order, field.value, unit)
 
     def _message(self, name: str, message: MessageDocument) -> LayoutMessage:
         kind = _KINDS[name]
@@ -236,7 +230,13 @@ class _FromProfile:
     def _value(self, where: str, element: ElementDocument) -> LayoutNode:
         width = width_of(element)
         field = self._field(
-            FieldDocument(element.name, element.type, 0, size=element.size, unit=element.unit, epoch=element.epoch)
+            FieldDocument(
+                *(element.name, element.type, 0),
+                size=element.size,
+                unit=element.unit,
+                epoch=element.epoch,
+                order=element.order,
+            )
         )
         if element.type in ("text", "bytes"):
             self.unsaid.append(f"{where}.elements.{element.name}.size")

@@ -33,6 +33,7 @@ __all__ = [
     "LayoutRepeat",
     "LayoutSum",
     "LayoutTrailer",
+    "Order",
     "SizedBy",
     "layout_from",
     "place_of",

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadgen.infer.layout_document import LayoutDocument, LayoutField, LayoutMessage, place_of
-from loadgen.infer.to_profile_bodies import Bodies, Unsayable, why
+from loadgen.infer.layout_document import LayoutDocument, LayoutField, LayoutMessage, Order, place_of
+from loadgen.infer.to_profile_bodies import Bodies, Unsayable, own_order, why
 from loadgen.nmsp.catalogue import CATALOGUE, class_of
 from loadgen.nmsp.checksum import CHECKSUM_TYPES
 from loadgen.nmsp.messages import Kind
@@ -139,7 +139,7 @@ def _opaque_name(name: str) -> str:
     return f"{name}_as_bytes" if name in _KINDS else name
 
 
-def _opaque(message: LayoutMessage, order: str) -> Table:
+def _opaque(message: LayoutMessage, order: Order) -> Table:
     node = message.body
     size = max([node.size, *(sum(place_of(each)) for each in node.fields if _is_placed(each))])
     varies = bool(
@@ -156,15 +156,16 @@ def _opaque(message: LayoutMessage, order: str) -> Table:
     return table
 
 
-def _said_anew(message: LayoutMessage, order: str, size: int) -> list[Table]:
+def _said_anew(message: LayoutMessage, order: Order, size: int) -> list[Table]:
     """What is filled in each time: the time; and the one address of a message of the opening, which is its sender's."""
     placed = [each for each in message.body.fields if _is_placed(each) and sum(place_of(each)) <= size]
     rows: list[Table] = []
     for each in placed:
         at, width = place_of(each)
         fits = each.unit is not None and width in ((8,) if "+" in each.unit else (4, 8))
-        if each.role == "timestamp" and fits and each.order in (None, order):
+        if each.role == "timestamp" and fits:
             rows.append({"name": "time", "type": "time", "size": width, "unit": each.unit, "offset": at})
+            rows[-1] |= own_order(each, order)
             rows[-1] |= {"epoch": "session"} if each.epoch == "session" else {}
             break
     macs = [each for each in placed if each.role == "mac" and each.size == 6]
@@ -233,24 +234,16 @@ def _framing_field(
     if name is None or size not in _CODES:
         made.unsaid.append(f"{where} ({field.role}): {_WITHOUT}")
         return []
-    if field.order not in (None, layout.byte_order) and size > 1:
-        told = made.missing if name in ("length", "msg_id", "msg_type", "msg_subtype") else made.unsaid
-        told.append(f"{where}: byte order {field.order}, where the rest is {layout.byte_order}")
-        if told is made.unsaid:
-            return []
-    if (
-        name in ("transaction", "length")
-        and size == 1
-        and _is_padding(layout, at + (1 if layout.byte_order == "little" else -1))
-    ):
+    order = field.order or layout.byte_order
+    if name in ("transaction", "length") and size == 1 and _is_padding(layout, at + (1 if order == "little" else -1)):
         # What is 0 beside it is its upper half: nothing was long enough to need it.
-        at, size = (at, 2) if layout.byte_order == "little" else (at - 1, 2)
+        at, size = (at, 2) if order == "little" else (at - 1, 2)
     if name == "transaction" and size == 1:
         made.unsaid.append(f"{where}: a transaction of one byte")
         return []
     if field.evidence:
         made.notes[f"{part}.{name}"] = why(field)
-    return [{"name": name, "type": _CODES[size], "offset": at}]
+    return [{"name": name, "type": _CODES[size], "offset": at} | own_order(field, layout.byte_order)]
 
 
 def _is_padding(layout: LayoutDocument, at: int) -> bool:
@@ -258,11 +251,11 @@ def _is_padding(layout: LayoutDocument, at: int) -> bool:
     return any(role == "padding" and start <= at < start + size for (start, size), role in places)
 
 
-def _constant(field: LayoutField, size: int, at: int, order: str) -> list[Table]:
+def _constant(field: LayoutField, size: int, at: int, order: Order) -> list[Table]:
     if size in _CODES:
-        row = {"name": field.name, "type": _CODES[size], "offset": at}
+        row = {"name": field.name, "type": _CODES[size], "offset": at} | own_order(field, order)
         return [row if field.value is None else row | {"value": field.value}]
-    data = (field.value or 0).to_bytes(size, "little" if order == "little" else "big")
+    data = (field.value or 0).to_bytes(size, field.order or order)
     return [
         {"name": f"{field.name}_{index}", "type": "u8", "offset": at + index, "value": byte}
         for index, byte in enumerate(data)

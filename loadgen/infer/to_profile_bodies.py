@@ -16,6 +16,7 @@ from loadgen.infer.layout_document import (
     LayoutMessage,
     LayoutNode,
     LayoutRepeat,
+    Order,
     place_of,
 )
 from loadgen.infer.naming import ALIASES, INTEGER_ROLES, OWN_ROLES, role_of, wire_type_of
@@ -104,7 +105,7 @@ class Bodies:
 
         def take(name: str, among: Collection[LayoutField], guess: str = "") -> bool:
             for each in among:
-                if (kind := wire_type_of(each, shape.types[name])) is not None and self._right_order(each):
+                if (kind := wire_type_of(each, shape.types[name])) is not None:
                     found[name] = each, kind
                     left.remove(each)
                     if guess:
@@ -131,9 +132,6 @@ class Bodies:
                 raise Unsayable(f"no field that can be its {name}")
         return found
 
-    def _right_order(self, field: LayoutField) -> bool:
-        return field.order in (None, self._layout.byte_order) or field.size == 1
-
     def _rows(
         self,
         where: str,
@@ -149,18 +147,20 @@ class Bodies:
             at, size = place_of(each)
             if id(each) in names:
                 name, kind = names[id(each)]
-                rows.append(_row(each, name, kind) | {"offset": at})
+                rows.append(self._row(each, name, kind) | {"offset": at})
                 if each.evidence:
                     self._notes[f"{where}.{name}"] = why(each)
             elif each.name == counter:
-                if size not in _CODES or not self._right_order(each):
-                    raise Unsayable(f"its count {counter} has {size} bytes, or another byte order")
+                if size not in _CODES:
+                    raise Unsayable(f"its count {counter} has {size} bytes")
                 rows.append({"name": self._free(each.name, shape), "type": each.type or _CODES[size], "offset": at})
-            elif each.value is not None and size in _CODES and self._right_order(each):
+                rows[-1] |= own_order(each, self._layout.byte_order)
+            elif each.value is not None and size in _CODES:
                 kind = each.type if each.type in INTEGERS else _CODES[size]
                 rows.append({"name": self._free(each.name, shape), "type": kind, "offset": at, "value": each.value})
+                rows[-1] |= own_order(each, self._layout.byte_order)
             elif each.value is not None:
-                data = each.value.to_bytes(size, "little" if self._layout.byte_order == "little" else "big")
+                data = each.value.to_bytes(size, each.order or self._layout.byte_order)
                 rows += [
                     {"name": f"{each.name}_{index}", "type": "u8", "offset": at + index, "value": byte}
                     for index, byte in enumerate(data)
@@ -169,6 +169,18 @@ class Bodies:
             elif each.role != "padding":
                 self._unsaid.append(f"{where}.{each.name} ({each.role}): zeros")
         return rows
+
+    def _row(self, field: LayoutField, name: str, kind: str) -> Table:
+        row: Table = {"name": name, "type": kind}
+        if kind in ("text", "bytes"):
+            row["size"] = field.size if isinstance(field.size, int) else _MOST_TEXT
+        elif kind != "mac":
+            row |= own_order(field, self._layout.byte_order)
+        if kind == "time":
+            row |= {"size": field.size, "unit": field.unit}
+            if field.epoch == "session":
+                row["epoch"] = "session"
+        return row
 
     def _free(self, name: str, shape: Shape) -> str:
         """A name that is no field's of NMSP."""
@@ -254,7 +266,7 @@ class Bodies:
         for number, each in _single_fields(elements):
             if id(each) in names:
                 name, kind = names[id(each)]
-                rows.append(_row(each, name, kind) | {"id": number})
+                rows.append(self._row(each, name, kind) | {"id": number})
                 if each.evidence:
                     self._notes[f"{where}.{name}"] = why(each)
             else:
@@ -276,21 +288,16 @@ class Bodies:
         return made | {"fields": rows}
 
 
+def own_order(field: LayoutField, order: Order) -> Table:
+    """What a profile says of its byte order; nothing where it is the layout's, or has no meaning."""
+    integer = field.type in INTEGERS or field.type is None
+    return {"order": field.order} if field.order not in (None, order) and integer and field.size != 1 else {}
+
+
 def why(field: LayoutField) -> str:
     """The evidence, and how sure it is."""
     sure = "" if field.confidence is None else f" ({field.confidence:.0%} sure)"
     return f"{field.evidence}{sure}"
-
-
-def _row(field: LayoutField, name: str, kind: str) -> Table:
-    row: Table = {"name": name, "type": kind}
-    if kind in ("text", "bytes"):
-        row["size"] = field.size if isinstance(field.size, int) else _MOST_TEXT
-    if kind == "time":
-        row |= {"size": field.size, "unit": field.unit}
-        if field.epoch == "session":
-            row["epoch"] = "session"
-    return row
 
 
 def _fixed(where: str, node: LayoutNode) -> tuple[list[LayoutField], int]:

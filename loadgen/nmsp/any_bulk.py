@@ -104,7 +104,7 @@ class AnyRing:
                 continue
             self._numbers.write(kind, places[chosen], value)
         if self._checksum is not None:
-            at, kind = self._sum_at[chosen], self._checksum.kind
+            at, kind = self._sum_at[chosen], self._checksum.lie
             if self._checksum.covers_itself:
                 self._numbers.write(kind, at, 0)
             self._numbers.write(kind, at, np.array([*map(self._checksum.of_bytes, self._covered[chosen])]))
@@ -226,9 +226,9 @@ class AnyReceiver:
     def _sweep_columns_untrusted(self, begin: Int64s, end: Int64s, wanted: Sequence[bool]) -> Int64s:
         """The same of chunks whose frames are of one size each, where a walk takes few steps."""
         framing, numbers, length_at = self._framing, self._numbers, self._length_at
-        types = framing.header.types
+        lies = framing.header.lies
         # What is read of a chunk that is shorter than a header is refused with it.
-        size = numbers.read(types["length"], begin + length_at) * framing.unit + framing.added
+        size = numbers.read(lies["length"], begin + length_at) * framing.unit + framing.added
         good = np.array(wanted, np.bool_) & (size >= framing.head + framing.foot) & (size <= framing.max_bytes)
         counts, rest = np.divmod(end - begin, np.where(good, size, 1))
         counts = np.where(good & (rest == 0), counts, 0)
@@ -237,9 +237,9 @@ class AnyReceiver:
             return counts
         sizes = size[which]
         at = begin[which] + (np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)) * sizes
-        fine = numbers.read(types["length"], at + length_at) * framing.unit + framing.added == sizes
+        fine = numbers.read(lies["length"], at + length_at) * framing.unit + framing.added == sizes
         for name, value in framing.constants[Kind.MEASUREMENT_NOTIFY].items():
-            fine &= numbers.read(types[name], at + framing.header.offsets[name]) == value
+            fine &= numbers.read(lies[name], at + framing.header.offsets[name]) == value
         found = self._walker.walk(numbers, at + framing.head, at + sizes - framing.foot)
         fine &= found.good
         if self._sums is not None:
@@ -402,7 +402,7 @@ class AnyReceiver:
         found = self._walker.walk(numbers, begin + framing.head, end - framing.foot)
         for name, value in framing.varied[Kind.MEASUREMENT_NOTIFY].items():
             record = framing.header
-            found.good[:] &= numbers.read(record.types[name], begin + record.offsets[name]) == value
+            found.good[:] &= numbers.read(record.lies[name], begin + record.offsets[name]) == value
         return found
 
     def _columns(self, places: dict[str, Int64s], stations: Int64s) -> Columns:

@@ -93,7 +93,9 @@ class FieldCheck:
                 self.add(f"{where}.fields", f"a field {name}", "none")
 
     def sized(self, at: str, field: FieldDocument | ElementDocument) -> None:
-        """A field's size, and how a time counts."""
+        """A field's size, its byte order, and how a time counts."""
+        if field.order is not None and field.type in ("mac", *SIZED):
+            self.add(f"{at}.order", f"nothing: {field.type} has no byte order", field.order)
         if field.type == "time":
             is_pair = field.unit is not None and "+" in field.unit
             allowed = (8,) if is_pair else tuple(TIME_TYPES)

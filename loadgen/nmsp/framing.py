@@ -103,7 +103,7 @@ class Framing:
     @property
     def is_plain(self) -> bool:
         """A header with one id, a transaction and constants; behind the body at most a trailer, with a checksum of what
-        is in front of it.
+        is in front of it; all in one byte order.
         """
         checksum = self.checksum
         return (
@@ -114,6 +114,8 @@ class Framing:
             and (checksum is None or (checksum.offset < 0 and not checksum.covers_itself))
             and self.align == 1
             and not any(self.varied.values())
+            and not self.header.is_turned
+            and not (self.trailer is not None and self.trailer.is_turned)
         )
 
     def frame_bytes(self, body_bytes: int) -> int:
@@ -233,7 +235,8 @@ class Checksum:
     """Where a frame's checksum is, and over what.
 
     Attributes:
-        layout: of the field, of integer type `kind`. offset: from the frame's beginning; or, negative, from its end.
+        layout: of the field; lie: how it lies (`lie_of`).
+        offset: from the frame's beginning; or, negative, from its end.
         covered: the bytes that it is made of. covers_itself: its own are among them, as zeros.
         of_bytes: what makes it of them. is_linear: where two pieces of bytes differ in the same bits as two others do,
             their checksums do, too.
@@ -245,7 +248,7 @@ class Checksum:
         in_header = "checksum" in framing.header.names
         record = framing.header if in_header else framing.trailer
         assert record is not None  # `check` has seen to it
-        self.layout, self.kind = record.field_struct("checksum"), record.types["checksum"]
+        self.layout, self.lie = record.field_struct("checksum"), record.lies["checksum"]
         self.offset = record.offsets["checksum"] - (0 if in_header else framing.foot)
         begin = 0 if "header" in over else framing.head if "body" in over else -framing.foot
         end = None if "trailer" in over else framing.head if "body" not in over else -framing.foot or None

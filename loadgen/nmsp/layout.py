@@ -19,6 +19,7 @@ from loadgen.nmsp.parts import Section
 from loadgen.nmsp.profile import Layout, WireProfile
 from loadgen.nmsp.profile_document import (
     SIZED,
+    ByteOrder,
     ElementDocument,
     ElementsDocument,
     FieldDocument,
@@ -36,7 +37,9 @@ _BY = {"wlc": "the WLC", "mse": "the MSE", "either": "either side"}
 
 
 class FieldRow(msgspec.Struct, frozen=True):
-    """A field. offset: None in an element, whose `id` is then given. size: bytes; of an element's text, at most."""
+    """A field. offset: None in an element, whose `id` is then given. size: bytes; of an element's text, at most. order:
+    its byte order, where it is not the profile's.
+    """
 
     offset: int | None
     size: int
@@ -46,6 +49,7 @@ class FieldRow(msgspec.Struct, frozen=True):
     label: Label
     id: int | None = None
     value: int | None = None
+    order: ByteOrder | None = None
 
 
 class LayoutPart(msgspec.Struct, frozen=True):
@@ -329,7 +333,9 @@ def _rows(
         value = None if field.name in units else field.value
         unit = units.get(field.name) or (_unit(field) if value is None else "constant")
         label = label_of(_whose(part, field.name), field.name)
-        yield FieldRow(field.offset, width_of(field), field.type, field.name, unit, label, value=value)
+        yield FieldRow(
+            field.offset, width_of(field), field.type, field.name, unit, label, value=value, order=field.order
+        )
 
 
 def _whose(part: Section | None, name: str) -> type[msgspec.Struct] | None:
@@ -341,7 +347,7 @@ def _whose(part: Section | None, name: str) -> type[msgspec.Struct] | None:
 
 def _element_row(field: ElementDocument, part: Section) -> FieldRow:
     label = label_of(_whose(part, field.name), field.name)
-    return FieldRow(None, width_of(field), field.type, field.name, _unit(field), label, id=field.id)
+    return FieldRow(None, width_of(field), field.type, field.name, _unit(field), label, id=field.id, order=field.order)
 
 
 def _missing(part: Section, rows: tuple[FieldRow, ...]) -> tuple[str, ...]:
@@ -410,4 +416,5 @@ def _place(row: FieldRow) -> str:
     unit = f" of {row.size} bytes, {row.unit}," if row.type == "time" else ""
     value = "" if row.value is None else f", always {row.value}"
     by_message = ", by message" if row.unit == "by message" else ""
-    return f"{row.type}{size}{unit} {where}{value}{by_message}"
+    order = "" if row.order is None else f" {row.order}-endian"
+    return f"{row.type}{size}{unit}{order} {where}{value}{by_message}"

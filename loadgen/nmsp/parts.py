@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from loadgen.nmsp.messages import STAMPS
 from loadgen.nmsp.profile_check import shape_of, shape_with_record
 from loadgen.nmsp.profile_document import (
     SIZED,
+    TURNED,
     TYPES,
     ElementDocument,
     ElementsDocument,
@@ -25,10 +26,43 @@ from loadgen.nmsp.profile_document import (
     MessageDocument,
     RecordDocument,
     RepeatDocument,
+    lie_of,
+    number_struct,
+    order_of,
     width_of,
     wire_type,
 )
 from loadgen.nmsp.records import NO_MAC
+
+
+class MixedStruct:
+    """As `struct.Struct`, of fields that are not all of one byte order."""
+
+    def __init__(self, fields: Sequence[FieldDocument], size: int, order: str) -> None:
+        self.size = size
+        self._fields = [
+            (field.offset, struct.Struct(f"{width_of(field)}s") if field.type in SIZED else _struct_of(field, order))
+            for field in fields
+        ]
+
+    def pack(self, *values: Any) -> bytes:
+        packed = bytearray(self.size)
+        for (offset, layout), value in zip(self._fields, values, strict=True):
+            layout.pack_into(packed, offset, value)
+        return bytes(packed)
+
+    def unpack_from(self, buffer: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, ...]:
+        return tuple(layout.unpack_from(buffer, offset + at)[0] for at, layout in self._fields)
+
+
+def _struct_of(field: FieldDocument, order: str) -> struct.Struct:
+    return number_struct(lie_of(field, order), order)
+
+
+def _dtype_of(field: FieldDocument, order: str) -> str:
+    if field.type in SIZED:
+        return f"V{width_of(field)}"
+    return order_of(field, order) + TYPES[wire_type(field)][1]
 
 
 class Record:
@@ -37,6 +71,7 @@ class Record:
     Attributes:
         format: struct format without the byte order; gaps are zero bytes.
         struct: the fields in order of offset, for one record.
+        lies: how each one's integer lies on the wire (`lie_of`). is_turned: of one or more in another byte order.
         dtype: the same for an array of records.
         times: how those fields tell it that are times.
     """
@@ -49,7 +84,9 @@ class Record:
         self.offsets = {field.name: field.offset for field in fields}
         self.constants = {field.name: field.value for field in fields if field.value is not None}
         self.texts = {field.name for field in fields if field.type == "text"}
-        self.times = {field.name: DeviceTime(field, order) for field in fields if field.type == "time"}
+        self.times = {f.name: DeviceTime(f, order_of(f, order)) for f in fields if f.type == "time"}
+        self.lies = {field.name: lie_of(field, order) for field in fields}
+        self.is_turned = any(lie.endswith(TURNED) for lie in self.lies.values())
         self.widths = {field.name: width_of(field) for field in fields}
         self.format, end = "", 0
         for field in fields:
@@ -58,14 +95,11 @@ class Record:
             self.format += "x" * (field.offset - end) + code
             end = field.offset + width
         self.format += "x" * (size - end)
-        self.struct = struct.Struct(order + self.format)
+        self.struct = MixedStruct(fields, size, order) if self.is_turned else struct.Struct(order + self.format)
         self.dtype = np.dtype(
             {
                 "names": list(self.names),
-                "formats": [
-                    f"V{width_of(field)}" if field.type in SIZED else order + TYPES[wire_type(field)][1]
-                    for field in fields
-                ],
+                "formats": [_dtype_of(field, order) for field in fields],
                 "offsets": [field.offset for field in fields],
                 "itemsize": size,
             }
@@ -79,6 +113,8 @@ class Record:
             The layout, and what lies behind each field but the last (perhaps nothing), to be packed as well; None if
             the fields lie in another order, or if what is between them is not the same in every record.
         """
+        if self.is_turned:
+            return None
         same = self.struct.pack(
             *(self.constants.get(name, b"" if kind in ("mac", *SIZED) else 0) for name, kind in self.types.items())
         )
@@ -94,7 +130,7 @@ class Record:
 
     def field_struct(self, name: str) -> struct.Struct:
         """The layout of one field alone, to be read at its offset."""
-        return struct.Struct(self._order + TYPES[self.types[name]][0])
+        return number_struct(self.lies[name], self._order)
 
 
 class Elements:
@@ -105,7 +141,8 @@ class Elements:
             its length counts beside the value.
         unit, align: of lengths, and of where elements begin, in bytes. in_any_order: ours are sent in a varying one.
         fields: by id; values: layout of each one's value, but for text and bytes, which are as long as they are.
-        kinds: integer types of all fields. times: how those fields tell it that are times.
+        kinds: integer types of all fields; lies: how these lie on the wire.
+        times: how those fields tell it that are times.
     """
 
     def __init__(self, document: ElementsDocument, order: str) -> None:
@@ -117,12 +154,13 @@ class Elements:
         self.in_any_order = document.order == "any"
         self.fields: dict[int, ElementDocument] = {field.id: field for field in document.fields}
         self.values = {
-            field.name: struct.Struct(order + TYPES[wire_type(field)][0])
+            field.name: number_struct(lie_of(field, order), order)
             for field in document.fields
             if field.type not in SIZED
         }
+        self.lies = {field.name: lie_of(field, order) for field in document.fields}
         self.kinds = {field.name: wire_type(field) for field in document.fields}
-        self.times = {field.name: DeviceTime(field, order) for field in document.fields if field.type == "time"}
+        self.times = {f.name: DeviceTime(f, order_of(f, order)) for f in document.fields if f.type == "time"}
 
     def whole(self, size: int) -> int:
         """Bytes of an element with a value of `size`, up to where the next one begins."""

@@ -182,6 +182,8 @@ def _is_table(notify: Layout, framing: Framing) -> bool:
         and not repeat.unit
         and notify.elements is None
         and notify.tail is None
+        and not notify.fixed.is_turned
+        and not repeat.record.is_turned
         and (notify.time is None or not notify.time.since_began)
         and framing.is_plain
     )

@@ -17,6 +17,7 @@ from loadgen.nmsp.dialogue_document import DialogueDocument
 FieldType = Literal["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "mac", "text", "bytes", "time"]
 # How a time counts: in one unit, or as a pair of 32 bits each, seconds and what is left of one (2^-32 is "s+frac").
 TimeUnit = Literal["s", "ms", "us", "ns", "s+us", "s+ns", "s+frac"]
+ByteOrder = Literal["big", "little"]
 # Bytes in one of the units that a length or a count may have.
 Unit = Literal[1, 2, 4, 8]
 
@@ -33,6 +34,7 @@ TYPES: dict[str, tuple[str, str, int]] = {
     "mac": ("6s", "V6", 6),
 }
 SIZED = ("text", "bytes")
+TURNED = "!"
 # A time is an unsigned integer on the wire, of one of these sizes.
 TIME_TYPES = {4: "u32", 8: "u64"}
 # Larger frames would not be one TLS record's business any more, and a bound keeps a reader's buffer bounded.
@@ -56,6 +58,7 @@ class FieldDocument(_Table, frozen=True):
         values: of a constant in the header, where it is not the same in all messages: by `CLASSES` or by `SIDES`.
         unit, epoch: of a time: how it counts, and since when (1970, or since the session began).
         first: of `frame_number`: the number of the first frame of a direction.
+        order: its byte order, where it is not the profile's.
     """
 
     name: str
@@ -67,6 +70,7 @@ class FieldDocument(_Table, frozen=True):
     unit: TimeUnit | None = None
     epoch: Literal["unix", "session"] = "unix"
     first: int = 0
+    order: ByteOrder | None = None
 
 
 class ElementDocument(_Table, frozen=True):
@@ -78,6 +82,7 @@ class ElementDocument(_Table, frozen=True):
     size: int | None = None
     unit: TimeUnit | None = None
     epoch: Literal["unix", "session"] = "unix"
+    order: ByteOrder | None = None
 
 
 class ElementsDocument(_Table, frozen=True):
@@ -224,7 +229,7 @@ class ProfileDocument(_Table, frozen=True):
     header: HeaderDocument
     messages: dict[str, MessageDocument]
     records: dict[str, RecordDocument] = {}
-    byte_order: Literal["big", "little"] = "big"
+    byte_order: ByteOrder = "big"
     max_frame_bytes: int = 65536
     trailer: TrailerDocument | None = None
     checksum: ChecksumDocument | None = None
@@ -235,6 +240,23 @@ class ProfileDocument(_Table, frozen=True):
 def wire_type(field: FieldDocument | ElementDocument) -> str:
     """The integer type that carries a field; its own type, but for a time."""
     return TIME_TYPES.get(field.size or 0, "u64") if field.type == "time" else field.type
+
+
+def order_of(field: FieldDocument | ElementDocument, order: str) -> str:
+    """The byte order of a field, as struct and numpy have it. Args: order: the profile's, in the same way."""
+    return order if field.order is None else ">" if field.order == "big" else "<"
+
+
+def lie_of(field: FieldDocument | ElementDocument, order: str) -> str:
+    """How its integer lies on the wire: its type, with `TURNED` behind it if in the other byte order."""
+    kind = wire_type(field)
+    return kind + TURNED if order_of(field, order) != order and width_of(field) > 1 else kind
+
+
+def number_struct(lie: str, order: str) -> struct.Struct:
+    """The layout of an integer that lies so."""
+    turned = ">" if order == "<" else "<"
+    return struct.Struct((turned if lie.endswith(TURNED) else order) + TYPES[lie.removesuffix(TURNED)][0])
 
 
 def width_of(field: FieldDocument | ElementDocument) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from loadgen.nmsp.messages import STAMPS, StationsNotify
 from loadgen.nmsp.parts import Elements, Repeat, Section
-from loadgen.nmsp.profile_document import TYPES
+from loadgen.nmsp.profile_document import TURNED, TYPES
 
 # What is read of a notification; the rest is only checked.
 READ = (*STAMPS, "subservice", "time")
@@ -33,10 +33,12 @@ class Numbers:
 
     def __init__(self, buffer: bytearray, order: str) -> None:
         """Args: buffer: has as many bytes more than what is walked through as `Walker.beyond` says."""
+        turned = ">" if order == "<" else "<"
         self._views = {
-            kind: np.ndarray((len(buffer) - width + 1,), order + code, buffer, strides=(1,))
+            kind + behind: np.ndarray((len(buffer) - width + 1,), by + code, buffer, strides=(1,))
             for kind, (_, code, width) in TYPES.items()
             if kind != "mac"
+            for behind, by in (("", order), (TURNED, turned))
         }
 
     def read(self, kind: str, at: Int64s) -> Int64s:
@@ -89,7 +91,7 @@ class Walker:
     """Finds the fields of measurement notifications of one layout.
 
     Attributes:
-        types: of the fields of `READ` that the layout has.
+        types: of the fields of `READ` that the layout has, as they lie.
         is_short: it takes the same few steps for every frame: there are no elements, and no records of several sizes.
         beyond: as many bytes behind the last body may be looked at, whatever they are.
     """
@@ -118,7 +120,7 @@ class Walker:
         good = end - start >= fixed + tail
         # What is read of one that is too short lies in the buffer all the same, and does not count.
         if part.length is not None:
-            size = numbers.read(part.fixed.types[part.length], start + part.fixed.offsets[part.length])
+            size = numbers.read(part.fixed.lies[part.length], start + part.fixed.offsets[part.length])
             size = np.where((size >= 0) & (size <= _LARGEST), size, 0) * part.length_unit
             good &= (size >= fixed + tail) & (size <= end - start)
             end = np.where(good, start + size, end)
@@ -132,7 +134,7 @@ class Walker:
             if repeat.counter is None:
                 position = self._to_end(numbers, side, part, repeat, inner, is_body=is_body)
             else:
-                count = numbers.read(part.fixed.types[repeat.counter], start + part.fixed.offsets[repeat.counter])
+                count = numbers.read(part.fixed.lies[repeat.counter], start + part.fixed.offsets[repeat.counter])
                 position = self._counted(numbers, side, repeat, inner, np.where(good, count, 0), is_body)
         if part.elements is not None:
             inner = _Spans(frame, position, limit)
@@ -291,14 +293,14 @@ class Walker:
 
 
 def types_of(layout: Section) -> dict[str, str]:
-    """The integer types of those of `READ` that a layout has."""
+    """How those of `READ` lie that a layout has (`lie_of`)."""
     types: dict[str, str] = {}
     for record in (layout.fixed, layout.tail):
         if record is not None:
-            types |= {name: kind for name, kind in record.types.items() if name in READ}
+            types |= {name: kind for name, kind in record.lies.items() if name in READ}
     if layout.elements is not None:
         fields = layout.elements.fields.values()
-        types |= {field.name: layout.elements.kinds[field.name] for field in fields if field.name in READ}
+        types |= {field.name: layout.elements.lies[field.name] for field in fields if field.name in READ}
     return types
 
 

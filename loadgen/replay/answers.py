@@ -7,7 +7,6 @@ the answers come in turn. A station that nobody asked about in the capture is kn
 
 from __future__ import annotations
 
-import struct
 from functools import cached_property
 
 import msgspec
@@ -16,7 +15,7 @@ import numpy as np
 from loadgen.nmsp import messages as m
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind
-from loadgen.nmsp.profile_document import TYPES
+from loadgen.nmsp.profile_document import number_struct
 from loadgen.nmsp.records import NO_MAC
 from loadgen.nmsp.services import Subservice
 from loadgen.replay.macs import Macs
@@ -76,10 +75,10 @@ class RecordedAnswers:
         for at, rank in chosen.macs:
             frame[at : at + 6] = bytes(self._macs[rank])
         for at, since_ns, kind, size, unit, epoch in chosen.times:
-            time = time_of(profile, size, unit, epoch)
+            time = time_of(profile, kind, size, unit, epoch)
             number = time.to_wire(unix_ns + since_ns - (began_ns if time.since_began else 0))
-            code, _, width = TYPES[kind]
-            struct.pack_into(profile.order + code, frame, at, number & (1 << 8 * width) - 1)
+            layout = number_struct(kind, profile.order)
+            layout.pack_into(frame, at, number & (1 << 8 * layout.size) - 1)
         if framing.has_transaction:
             at, layout = framing.header.offsets["transaction"], framing.header.field_struct("transaction")
             layout.pack_into(frame, at, transaction)

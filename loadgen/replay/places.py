@@ -14,7 +14,7 @@ class Placed(NamedTuple):
     """One field of a frame.
 
     Attributes:
-        type: "mac", or the integer type that it has on the wire. at: offset in the frame.
+        type: "mac", or how its integer lies on the wire (`lie_of`). at: offset in the frame.
         top: it is the message's own, and not of a record within.
         time: how it tells a time, if it is one.
     """
@@ -60,7 +60,7 @@ def _part(part: Section, frame: bytes, start: int, end: int, found: list[Placed]
 
 
 def _fixed(record: Record, start: int, top: bool) -> Iterator[Placed]:
-    for name, kind in record.types.items():
+    for name, kind in record.lies.items():
         if kind not in ("text", "bytes") and name not in record.constants:
             yield Placed(name, kind, start + record.offsets[name], top, record.times.get(name))
 
@@ -83,6 +83,6 @@ def _elements(
         if part.repeat is not None and number == record:
             _part(part.repeat.part, frame, value, stop, found)
         elif (field := elements.fields.get(number)) is not None and field.name in elements.values:
-            kind = elements.kinds[field.name]
+            kind = elements.lies[field.name]
             found.append(Placed(field.name, kind, value, top, elements.times.get(field.name)))
         position = begin + up_to(stop - begin, elements.align)

@@ -175,7 +175,7 @@ def _track(
     if numbered:
         header = profile.framing.header
         at = np.cumsum(sizes) - sizes + header.offsets["transaction"]
-        places.append(Places("transaction", header.types["transaction"], at.tobytes()))
+        places.append(Places("transaction", header.lies["transaction"], at.tobytes()))
     said = _joined(parts, lambda part: part.said).astype(np.int16)
     stations: dict[int, int] = {}
     for part, slot in zip(parts, slots, strict=False):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loadgen.nmsp.device_time import DeviceTime
 from loadgen.nmsp.profile import WireProfile
-from loadgen.nmsp.profile_document import FieldDocument
+from loadgen.nmsp.profile_document import FieldDocument, number_struct
 from loadgen.replay.macs import is_mapped
 
 # Series that notifications are numbered in.
@@ -142,7 +142,7 @@ def mapped_macs(recording: Tracks, *, aps: bool) -> tuple[NDArray[np.uint8], NDA
     return macs, mapped if aps else mapped & (np.frombuffer(recording.ap, np.uint8) == 0)
 
 
-def time_of(profile: WireProfile, size: int, unit: str, epoch: str) -> DeviceTime:
+def time_of(profile: WireProfile, lie: str, size: int, unit: str, epoch: str) -> DeviceTime:
     """How a time of `Times` is told."""
     field = FieldDocument("time", "time", 0, size=size, unit=unit, epoch=epoch)  # type: ignore[arg-type]
-    return DeviceTime(field, profile.order)
+    return DeviceTime(field, number_struct(lie, profile.order).format[0])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from loadgen.nmsp.bulk import MAX_WRITE_BYTES
 from loadgen.nmsp.device_time import DeviceTime
 from loadgen.nmsp.profile import WireProfile
-from loadgen.nmsp.profile_document import TYPES
+from loadgen.nmsp.profile_document import number_struct
 from loadgen.nmsp.walk import Numbers
 from loadgen.replay.macs import Macs
 from loadgen.replay.recording import ABOUT_NONE, Times, Track, time_of
@@ -102,15 +102,16 @@ class TrackTables:
 
     def _stamp(self, profile: WireProfile, name: str, kind: str, at: bytes, repeats: int, size: int) -> _Stamp:
         places = _repeated(np.frombuffer(at, np.int64), repeats, size)
-        code, _, width = TYPES[kind]
-        put = _Put(struct.Struct(profile.order + code.upper()), (1 << 8 * width) - 1)
+        layout = number_struct(kind, profile.order)
+        layout = struct.Struct(layout.format.upper())
+        put = _Put(layout, (1 << 8 * layout.size) - 1)
         return _Stamp(name, kind, places, bool((places >= 0).all()), put)
 
     def _times(self, profile: WireProfile, times: Times, repeats: int, size: int) -> _Times:
         slots = _repeated(np.frombuffer(times.slots, np.int64), repeats, self.recorded)
         at = _repeated(np.frombuffer(times.at, np.int64), repeats, size)
         since = np.tile(np.frombuffer(times.since_ns, np.int64), repeats)
-        return _Times(times.type, time_of(profile, times.size, times.unit, times.epoch), slots, at, since)
+        return _Times(times.type, time_of(profile, times.type, times.size, times.unit, times.epoch), slots, at, since)
 
     def _chunks(self) -> list[int]:
         """No frame is longer than a chunk may be."""

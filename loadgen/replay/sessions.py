@@ -23,6 +23,7 @@ from loadgen.nmsp.messages import (
     SubscribeRequest,
     SubscribeResponse,
 )
+from loadgen.nmsp.profile_document import number_struct
 from loadgen.nmsp.records import NO_MAC
 from loadgen.nmsp.services import Subservice
 from loadgen.replay.frames import DirectionReader, Said
@@ -255,12 +256,11 @@ class SessionReader:
         has none, that is when it was captured.
         """
         moments: list[tuple[Placed, int]] = []
-        own_ns, order = said.ns, "big" if self._profile.order == ">" else "little"
+        own_ns = said.ns
         for place in found:
             if place.time is None:
                 continue
-            size = 4 if place.type == "u32" else 8
-            number = int.from_bytes(said.frame[place.at : place.at + size], order)  # type: ignore[arg-type]
+            (number,) = number_struct(place.type, self._profile.order).unpack_from(said.frame, place.at)
             at_ns = said.ns - place.time.age_ns(said.ns - (self.began_ns if place.time.since_began else 0), number)
             moments.append((place, at_ns))
             if place.top and place.name == "time":

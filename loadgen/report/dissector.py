@@ -19,6 +19,7 @@ from loadgen.nmsp.parts import Section
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import (
     SIZED,
+    TURNED,
     TYPES,
     ElementDocument,
     ElementsDocument,
@@ -70,7 +71,10 @@ class _Tables:
         document, framing = self._document, self._profile.framing
         header = document.header
         by_name = {field.name: field for field in header.fields}
-        places = {name: _place(by_name[name]) for name in (*framing.id_fields, "length")}
+        places = {
+            name: {**_place(by_name[name]), "turned": self._is_turned(by_name[name])}
+            for name in (*framing.id_fields, "length", *(("transaction",) if framing.has_transaction else ()))
+        }
         self._key("msg_id", "unsigned", sum(width_of(by_name[name]) for name in framing.id_fields))
         messages: dict[int, Lua] = {}
         of_mse: dict[int, Lua] = {}
@@ -91,7 +95,7 @@ class _Tables:
             "length": {**places["length"], "unit": framing.unit, "added": framing.added},
             "ids": [places[name] for name in framing.id_fields],
             "header": self._record(header.fields),
-            "transaction": _place(by_name["transaction"]) if "transaction" in by_name else None,
+            "transaction": places.get("transaction"),
             "trailer": None if document.trailer is None else self._record(document.trailer.fields),
             "checksum": self._checksum(),
             "messages": dict[int, Lua](messages),
@@ -202,6 +206,7 @@ class _Tables:
             "kind": field.type if field.type in ("mac", "time", *SIZED) else "integer",
             "signed": kind == "signed",
             "varies": isinstance(field, ElementDocument) and field.type in SIZED,
+            "turned": self._is_turned(field),
         }
         if field.type == "time":
             unit = field.unit or "s"
@@ -209,6 +214,10 @@ class _Tables:
             found["ns"] = _NS_PER_UNIT.get(unit.removeprefix("s+"), 1)
             found["per_second"] = NS_PER_S // _NS_PER_UNIT.get(unit, 1)
         return found
+
+    def _is_turned(self, field: FieldDocument | ElementDocument) -> bool:
+        """It is in another byte order than the rest."""
+        return field.order not in (None, self._document.byte_order)
 
     def _checksum(self) -> Lua:
         checksum, document = self._profile.framing.checksum, self._document.checksum
@@ -219,6 +228,7 @@ class _Tables:
             "kind": document.kind,
             "at": checksum.offset,
             "size": checksum.layout.size,
+            "turned": checksum.lie.endswith(TURNED),
             "from": covered.start,
             "stop": covered.stop or 0,
         }

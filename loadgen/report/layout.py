@@ -69,7 +69,7 @@ def _cells(row: FieldRow) -> tuple[str, ...]:
     where = f"  {row.offset}" if row.id is None else f"  id {row.id}"
     size = f"{row.size}" if row.id is None or row.type not in ("text", "bytes") else f"≤ {row.size}"
     unit = row.unit if row.value is None else f"always {_number(row.value)}"
-    return where, size, row.type, row.name, unit, row.label
+    return where, size, row.type if row.order is None else f"{row.type} {row.order}", row.name, unit, row.label
 
 
 def _number(value: int) -> str:

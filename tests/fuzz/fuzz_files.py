@@ -26,7 +26,7 @@ from loadgen.identity.keyhash import key_hash
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.hlog import IntervalLog, LogLine, read_hlog_untrusted
 from loadgen.nmsp.any_bulk import ring_of
-from loadgen.nmsp.catalogue import KIND_OF
+from loadgen.nmsp.catalogue import CATALOGUE, KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.dialogue import needed
 from loadgen.nmsp.messages import Kind
@@ -150,7 +150,7 @@ def profiles(data: bytes) -> None:
         frame = codec.encode(sample(layout, 1), 1)
         assert len(frame) <= profile.max_frame_bytes
         body = memoryview(frame)[profile.header.size :]
-        message = codec.decode_untrusted(profile.ids[kind], body)
+        message = codec.decode_untrusted(profile.ids[kind], body, sender=CATALOGUE[kind].sender)
         assert KIND_OF[type(message)] is kind
         assert codec.encode(message, 1) == frame
         if profile.notify_is_table:

@@ -295,6 +295,36 @@ def test_readings_that_nothing_counts(name: str) -> None:
     assert {each for each in found if not each.endswith(".max")} == set()
 
 
+def test_byte_orders_of_their_own() -> None:
+    table = as_json(plain_layout(heron_layout()))
+    for field in (*table["header"]["fields"], *table["trailer"]["fields"]):
+        if field["role"] in ("length", "transaction", "checksum"):
+            field["order"] = "little"
+    (notify,) = (each for each in table["messages"] if each["name"] == "measurement_notify")
+    (time,) = (each for each in notify["body"]["fields"] if each["role"] == "timestamp")
+    (age,) = (each for each in notify["body"]["repeats"][0]["record"]["fields"] if each["role"] == "age")
+    time["order"] = age["order"] = "little"
+    layout = layout_from(table)
+    made = profile_of(layout)
+    assert (made.unsaid, made.missing) == ([], [])
+    profile = profile_untrusted(as_json(made.table), "made")
+    assert (profile.document.byte_order, profile.framing.header.is_turned) == ("big", True)
+    message = MeasurementNotify(
+        station_mac=DEVICE, time=1_795_000_000_123_456_000, readings=(msgspec.structs.replace(HEARD, age_s=0x102),)
+    )
+    frame = Codec(profile).encode(message, 0x01020304)
+    reader = LayoutReader(layout)
+    assert reader.cut(frame) == [(0, len(frame))]
+    spans = {span.name: frame[span.start : span.end] for span in reader.read(frame, of_client=False).spans}
+    assert spans["transaction"] == bytes((4, 3, 2, 1))
+    assert spans["age_s"] == bytes((2, 1, 0, 0))
+    assert spans["time"] == (1_795_000_000).to_bytes(4, "little") + (123_456).to_bytes(4, "little")
+    back, _ = layout_of(profile.document)
+    orders = {each.name: each.order for each in (*back.header.fields, *back.trailer.fields)}
+    assert {name for name, order in orders.items() if order == "little"} == {"length", "transaction", "checksum"}
+    assert as_json(profile_of(back).table["messages"]) == as_json(made.table["messages"])
+
+
 def test_one_id_for_both_sides() -> None:
     table = as_json(plain_layout(heron_layout()))
     ids = {message["name"]: message["id"] for message in table["messages"]}

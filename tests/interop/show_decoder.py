@@ -474,8 +474,8 @@ class Layout:
         """Those in fixed places; `data` begins where their offsets count from."""
         return {row["name"]: self._value(row, data, began_ns) for row in rows if row["id"] is None}
 
-    def _integer(self, data: bytes, *, signed: bool = False) -> int:
-        return int.from_bytes(data, self._order, signed=signed)
+    def _integer(self, data: bytes, order: Literal["big", "little"] | None = None, *, signed: bool = False) -> int:
+        return int.from_bytes(data, order or self._order, signed=signed)
 
     def _value(self, row: dict[str, Any], data: bytes, began_ns: int = 0) -> Any:
         data = data[row["offset"] : row["offset"] + row["size"]]
@@ -487,18 +487,18 @@ class Layout:
         if kind in ("mac", "bytes"):
             return data
         if kind == "time":
-            return self._time(row["unit"], data, began_ns)
+            return self._time(row["unit"], data, began_ns, row["order"])
         match = _INTEGER.fullmatch(kind)
         if match is None:
             raise ValueError(f"{row['name']}: expected a type that is known, found {kind}")
-        return self._integer(data, signed=match[1] == "i")
+        return self._integer(data, row["order"], signed=match[1] == "i")
 
-    def _time(self, unit: str, data: bytes, began_ns: int) -> int:
+    def _time(self, unit: str, data: bytes, began_ns: int, order: Literal["big", "little"] | None) -> int:
         """In ns since 1970."""
         if match := re.fullmatch(r"(\w+) since (1970|session began)", unit):
-            return self._integer(data) * _NS[match[1]] + (began_ns if match[2] == "session began" else 0)
+            return self._integer(data, order) * _NS[match[1]] + (began_ns if match[2] == "session began" else 0)
         if match := re.fullmatch(r"s, then (\w+|s / 2\^32) since (1970|session began)", unit):
-            seconds, rest = self._integer(data[:4]), self._integer(data[4:])
+            seconds, rest = self._integer(data[:4], order), self._integer(data[4:], order)
             # Of 2^-32 s a ns has four: the nearest one is meant.
             rest = rest * _NS["s"] + (1 << 31) >> 32 if match[1] == "s / 2^32" else rest * _NS[match[1]]
             return seconds * _NS["s"] + rest + (began_ns if match[2] == "session began" else 0)

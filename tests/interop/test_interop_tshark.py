@@ -52,6 +52,7 @@ PROFILES: dict[str, Callable[[], WireProfile]] = {
     "quill": layouts.quill,
     "anvil": layouts.anvil,
     "bellows": layouts.bellows,
+    "cooper": layouts.cooper,
     **{path.stem: partial(load_profile, path) for path in sorted(EXAMPLES)},
 }
 
@@ -196,7 +197,7 @@ def length_first() -> WireProfile:
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-@pytest.mark.parametrize("name", ["reference", "quill", "length-first"])
+@pytest.mark.parametrize("name", ["reference", "quill", "length-first", "cooper"])
 def test_a_tunnel_is_read_with_its_key_log(version: str, name: str, tmp_path: Path) -> None:
     """Nobody needs rights for that: the capture is written from what the tunnel carried. Frames go across records."""
     profile = (PROFILES | {"length-first": length_first})[name]()

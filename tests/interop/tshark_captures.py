@@ -85,16 +85,18 @@ def sample(profile: WireProfile, kind: Kind, seed: int, transaction: int = 0) ->
     if profile.framing.numbers:
         frame = profile.framing.number(frame, seed, seed + 3)
     body = memoryview(frame)[profile.framing.head : len(frame) - profile.framing.foot]
-    read = codec.decode_untrusted(profile.ids[kind], body)
-    return Sent(read, kind, transaction, frame, by_wlc=kind.label.endswith(("_response", "_notify", "capability")))
+    by_wlc = kind.label.endswith(("_response", "_notify", "capability"))
+    read = codec.decode_untrusted(profile.ids[kind], body, sender=Role.WLC if by_wlc else Role.MSE)
+    return Sent(read, kind, transaction, frame, by_wlc)
 
 
 def _value(rng: random.Random, part: Section) -> Any:
     values: dict[str, Any] = {}
+    inside = frozenset[str]() if part.inside is None else part.inside.names
     for record in (part.fixed, part.tail):
         if record is not None:
             for name, kind in record.types.items():
-                if name in part.struct.__struct_fields__ and name not in record.constants:
+                if name in {*part.struct.__struct_fields__, *inside} and name not in record.constants:
                     values[name] = _field(rng, kind, record.widths[name], is_time=name in record.times)
     if part.elements is not None:
         for field in part.elements.fields.values():
@@ -103,6 +105,9 @@ def _value(rng: random.Random, part: Section) -> Any:
     if part.repeat is not None:
         count = rng.randint(0, min(3, part.repeat.max))
         values[part.repeat.name] = tuple(_value(rng, part.repeat.part) for _ in range(count))
+    if part.inside is not None:
+        own = {name: values.pop(name) for name in inside & values.keys()}
+        values[part.inside.name] = (part.inside.struct(**own),)
     return part.struct(**values)
 
 
@@ -255,7 +260,9 @@ def assert_same(profile: WireProfile, sent: Sent, found: Dissected) -> None:
     for name, value in zip(framing.header.names, framing.header.struct.unpack_from(sent.frame), strict=True):
         assert int(leaves[name].pop(0).get("show", ""), 0) == value, name
     if (trailer := framing.trailer) is not None:
-        for name, value in zip(trailer.names, trailer.struct.unpack(sent.frame[-trailer.size :]), strict=True):
+        for name, value in zip(
+            trailer.names, trailer.struct.unpack_from(sent.frame, len(sent.frame) - trailer.size), strict=True
+        ):
             assert int(leaves[name].pop().get("show", ""), 0) == value, name
     body = {name: fields for name, fields in leaves.items() if fields}
     generated = {"msg_id", "message", "checksum.status", "checksum.expected", "response_in", "response_to"}
@@ -266,6 +273,9 @@ def _assert_part(part: Section, value: Any, found: Dissected, known: set[str]) -
     assert found.experts == [], found.experts
     wanted = {name: getattr(value, name) for name in value.__struct_fields__}
     records = () if part.repeat is None else wanted.pop(part.repeat.name)
+    if part.inside is not None:
+        (record,) = wanted.pop(part.inside.name)
+        wanted |= {name: getattr(record, name) for name in part.inside.names}
     carried: set[str] = set()
     for layout in (part.fixed, part.tail, part.elements):
         if layout is None:

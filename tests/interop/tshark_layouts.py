@@ -149,6 +149,54 @@ def bellows() -> WireProfile:
     return compiled(document)
 
 
+def cooper() -> WireProfile:
+    """Big-endian, with numbers that are not; responses with their requests' ids; one reading among a notification's
+    own fields; records that nothing counts.
+    """
+    document = reference("measurement_request", "measurement_response", "client_statistics_notify", "rogue_info_notify")
+    document |= {"name": "cooper-1", "max_frame_bytes": 4000}
+    document["header"] = {
+        "size": 15,
+        "length_unit": 2,
+        "length_counts": "body",
+        "fields": [
+            field("length", "u16", 0, order="little"),
+            field("msg_id", "u16", 2, order="little"),
+            field("transaction", "u32", 4, order="little"),
+            field("mark", "u32", 9, value=0x01020304, order="little"),
+        ],
+    }
+    document["trailer"] = {"size": 4, "fields": [field("checksum", "u32", 0, order="little")]}
+    document["checksum"] = {"kind": "crc-32", "over": ["header", "body"]}
+    messages = document["messages"]
+    for name in ("version", "subscribe", "echo", "measurement"):
+        messages[f"{name}_response"]["id"] = messages[f"{name}_request"]["id"]
+    messages["measurement_notify"] = {
+        "id": 16,
+        "size": 31,
+        "fields": [
+            field("time", "time", 0, size=8, unit="s+us", order="little"),
+            field("ap_mac", "mac", 9),
+            field("station_mac", "mac", 15),
+            field("rssi_a", "i16", 21, order="little"),
+            field("sequence", "u64", 23, order="little"),
+        ],
+    }
+    for name in ("measurement_response", "client_statistics_notify"):
+        table = messages[name]
+        counter = table["repeat"].pop("count")
+        table["repeat"]["to_end"] = True
+        table["fields"] = [each for each in table["fields"] if each["name"] != counter]
+    rogue = messages["rogue_info_notify"]
+    del rogue["repeat"]
+    record = document["records"].pop("rogue_info")
+    rogue["fields"] = [each for each in rogue["fields"] if each["name"] not in ("subservice", "record_count")]
+    rogue["size"] = 26 + record["size"]
+    rogue["elements"] = {"type": "u8", "length": "u8", "fields": [{"name": "subservice", "type": "u8", "id": 1}]}
+    rogue["fields"] += [each | {"offset": 26 + each["offset"]} for each in record["fields"]]
+    return compiled(document)
+
+
 def to_toml(profile: WireProfile) -> str:
     """A profile's file."""
     return _table(msgspec.to_builtins(profile.document))

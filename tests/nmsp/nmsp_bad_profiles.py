@@ -64,8 +64,8 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         ],
     ),
     "one id twice": (
-        lambda d: d["messages"]["echo_response"].update(id=6),
-        ["messages.echo_response.id: expected an id of its own, found 6, the id of echo_request"],
+        lambda d: d["messages"]["echo_response"].update(id=2),
+        ["messages.echo_response.id: expected an id of its own, found 2, the id of version_response"],
     ),
     "an id out of range": (
         lambda d: d["messages"]["capability"].update(id=65536),
@@ -490,6 +490,10 @@ BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
             "time, or a constant value, found neither",
             f"{TAGS}.repeat: expected one of count (a field), id (of its elements) and to_end, found none",
         ],
+    ),
+    "an order of what has none": (
+        lambda d: notify(d)["fields"][3].update(order="little"),
+        [f"{NOTIFY}.fields[3] (station_mac).order: expected nothing: mac has no byte order, found little"],
     ),
     "records to the end, and elements to the end": (
         lambda d: d["messages"]["tag_info_notify"].update(repeat={"record": "tag_info", "to_end": True, "max": 3}),

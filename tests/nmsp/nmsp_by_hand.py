@@ -28,6 +28,7 @@ Order = str
 
 def raw(order: Order, field: FieldDocument | ElementDocument, value: Any) -> bytes:
     """One value's bytes; text and bytes as long as they are."""
+    order = field.order or order
     if field.type == "time":
         return time_bytes(order, field.unit or "", field.size or 0, value)
     if field.type == "text":
@@ -169,7 +170,9 @@ def frame_by_hand(
     in_header = any(field.name == "checksum" for field in header.fields)
     fields = header.fields if in_header or document.trailer is None else document.trailer.fields
     place = next(field for field in fields if field.name == "checksum")
-    seal = number(order, place.type, checksum_by_hand(document.checksum.kind, BITS[place.type], order, data))
+    seal = number(
+        place.order or order, place.type, checksum_by_hand(document.checksum.kind, BITS[place.type], order, data)
+    )
     at = place.offset if in_header else len(front + body) + place.offset
     whole = front + body + foot
     return whole[:at] + seal + whole[at + len(seal) :]

@@ -18,7 +18,7 @@ from loadgen.nmsp.bulk import NotifyReceiver, Stations
 from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.dialogue import needed
-from loadgen.nmsp.messages import Kind, MeasurementNotify, Message, Reading, Unsupported
+from loadgen.nmsp.messages import Kind, MeasurementNotify, Message, Reading, Role, Unsupported
 from loadgen.nmsp.parts import Record
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_check import shape_of
@@ -381,8 +381,8 @@ def outcome(codec: Codec, msg_id: int, body: memoryview) -> Kind | str:
         return fault.kind
 
 
-def read_frame(profile: WireProfile, frame: bytes) -> tuple[Message, int]:
-    """A frame's message and its transaction, read as a session does.
+def read_frame(profile: WireProfile, frame: bytes, sender: Role = Role.WLC) -> tuple[Message, int]:
+    """A frame's message and its transaction, read as a session does. Args: sender: who says it.
 
     Raises:
         RemoteProtocolError: whatever is wrong with it.
@@ -395,7 +395,7 @@ def read_frame(profile: WireProfile, frame: bytes) -> tuple[Message, int]:
     number, view = framing.id_of(header), memoryview(frame)
     framing.check_untrusted(number, header, view)
     body = view[framing.head : len(frame) - framing.foot]
-    return Codec(profile).decode_untrusted(number, body), framing.transaction_of(header)
+    return Codec(profile).decode_untrusted(number, body, sender=sender), framing.transaction_of(header)
 
 
 class Received(NamedTuple):

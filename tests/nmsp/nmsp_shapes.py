@@ -278,7 +278,37 @@ def pairs_to_the_end() -> Document:
     return _with_notify(notify, {"pair": pair})
 
 
+def turned() -> Document:
+    """Big-endian, but for the length, the transaction and the checksum; in bodies a count and times."""
+    document = nested()
+    fields = {field["name"]: field for field in document["header"]["fields"]}
+    for name in ("length", "transaction"):
+        fields[name] |= {"order": "little"}
+    document["trailer"] = {"size": 4, "fields": [{"name": "checksum", "type": "u32", "offset": 0, "order": "little"}]}
+    document["checksum"] = {"kind": "crc-32", "over": ["header", "body", "trailer"]}
+    notify = document["messages"]["measurement_notify"]
+    notify["fields"][0] |= {"order": "little"}
+    time = {"name": "time", "type": "time", "unit": "s+us", "size": 8, "offset": 6, "order": "little"}
+    notify["tail"] = {"size": 14, "fields": [notify["tail"]["fields"][0] | {"order": "little"}, time]}
+    document["records"]["reading"]["fields"] = [
+        field | ({"order": "little"} if field["name"] == "age_s" else {}) for field in _READING
+    ]
+    return document
+
+
+def turned_in_elements() -> Document:
+    """Little-endian, but for two elements and the ids of messages."""
+    document = in_elements()
+    for field in document["messages"]["measurement_notify"]["elements"]["fields"][1:]:
+        field |= {"order": "big"}
+    fields = {field["name"]: field for field in document["header"]["fields"]}
+    fields["msg_id"] |= {"order": "big"}
+    return document
+
+
 DOCUMENTS = {
+    "turned": turned,
+    "turned in elements": turned_in_elements,
     "in elements": in_elements,
     "nested": nested,
     "words": words,

@@ -44,23 +44,29 @@ local function fault(text)
   error({ nmsp = text }, 0)
 end
 
--- An integer: a number, or of 8 bytes a UInt64 or an Int64.
-local function integer(range, signed)
+-- Whether a field, which may be in another byte order than the rest, is big-endian.
+local function is_big(field)
+  return BIG ~= (field ~= nil and field.turned == true)
+end
+
+-- An integer: a number, or of 8 bytes a UInt64 or an Int64. `field`: nil for one without an order of its own.
+local function integer(range, signed, field)
+  local big = is_big(field)
   if range:len() == 8 then
     if signed then
-      return BIG and range:int64() or range:le_int64()
+      return big and range:int64() or range:le_int64()
     end
-    return BIG and range:uint64() or range:le_uint64()
+    return big and range:uint64() or range:le_uint64()
   end
   if signed then
-    return BIG and range:int() or range:le_int()
+    return big and range:int() or range:le_int()
   end
-  return BIG and range:uint() or range:le_uint()
+  return big and range:uint() or range:le_uint()
 end
 
 -- One that is counted with; what is too large for that is too large for any frame.
-local function count(range, signed)
-  local value = integer(range, signed)
+local function count(range, signed, field)
+  local value = integer(range, signed, field)
   if type(value) == "number" then
     return value
   end
@@ -85,7 +91,7 @@ end
 local function time_of(field, range)
   local seconds, rest
   if field.pair then
-    seconds, rest = UInt64.new(integer(range(0, 4))), UInt64.new(integer(range(4, 4)))
+    seconds, rest = UInt64.new(integer(range(0, 4), false, field)), UInt64.new(integer(range(4, 4), false, field))
     if field.fraction then
       rest = (rest * UInt64.new(1000000000) + UInt64.new(0xFFFFFFFF)) / UInt64.new(0, 1)
     else
@@ -93,7 +99,7 @@ local function time_of(field, range)
     end
     seconds, rest = seconds + rest / UInt64.new(1000000000), rest % UInt64.new(1000000000)
   else
-    local value = integer(range)
+    local value = integer(range, false, field)
     value = type(value) == "number" and UInt64.new(value) or value
     local per_second = UInt64.new(field.per_second)
     seconds, rest = value / per_second, value % per_second * UInt64.new(field.ns)
@@ -115,11 +121,11 @@ local function show(tree, field, range)
     local time = time_of(field, range)
     if time == nil then
       local item = tree:add(shown, range, NSTime.new(0, 0))
-      item:append_text(" (no date: " .. tostring(integer(range)) .. ")")
+      item:append_text(" (no date: " .. tostring(integer(range, false, field)) .. ")")
       return item
     end
     return tree:add(shown, range, time)
-  elseif field.kind == "bytes" or field.kind == "mac" or BIG then
+  elseif field.kind == "bytes" or field.kind == "mac" or is_big(field) then
     return tree:add(shown, range)
   end
   return tree:add_le(shown, range)
@@ -133,11 +139,11 @@ local function show_fields(tree, fields, tvb, start, constants)
     local range = tvb(start + field.at, field.size)
     local item = show(tree, field, range)
     local expected = constants and constants[field.name] or field.value
-    if expected and tostring(integer(range, field.signed)) ~= expected then
+    if expected and tostring(integer(range, field.signed, field)) ~= expected then
       item:add_proto_expert_info(GARBAGE, field.name .. " is not " .. expected)
     end
     if field.counts then
-      counts[field.name] = count(range, field.signed)
+      counts[field.name] = count(range, field.signed, field)
     end
   end
   return counts
@@ -394,7 +400,7 @@ local function show_checksum(tree, tvb)
     bytes = bytes:sub(1, at - from) .. ("\0"):rep(sum.size) .. bytes:sub(at - from + sum.size + 1)
   end
   local expected, range = SUMS[sum.kind](bytes, 8 * sum.size), tvb(at, sum.size)
-  local good = integer(range) == expected
+  local good = integer(range, false, sum) == expected
   tree:add(FIELDS["checksum.expected"], range, expected):set_generated()
   local item = tree:add(FIELDS["checksum.status"], range, good and 1 or 0):set_generated()
   if not good then
@@ -457,21 +463,21 @@ end
 -- The size of the frame that begins there; nil where no frame is that long.
 local function frame_size(tvb, offset)
   local length = PROFILE.length
-  local size = integer(tvb(offset + length.at, length.size)) * length.unit + length.added
+  local size = integer(tvb(offset + length.at, length.size), false, length) * length.unit + length.added
   return size >= PROFILE.head + PROFILE.foot and size <= PROFILE.max and size or nil
 end
 
 local function id_of(tvb)
   local id = 0
   for _, part in ipairs(PROFILE.ids) do
-    id = id * 2 ^ (8 * part.size) + integer(tvb(part.at, part.size))
+    id = id * 2 ^ (8 * part.size) + integer(tvb(part.at, part.size), false, part)
   end
   return id
 end
 
 local function transaction_of(tvb)
   local field = PROFILE.transaction
-  return field and tostring(integer(tvb(field.at, field.size))) or ""
+  return field and tostring(integer(tvb(field.at, field.size), false, field)) or ""
 end
 
 local is_ours
