@@ -43,7 +43,7 @@ def main(names: tuple[str, ...], repeats: int | None, results: Path) -> None:
     remarks: list[str] = []
     with stem.with_suffix(".jsonl").open("w", encoding="utf-8") as lines:
         for case in chosen:
-            measured = _measure(case, repeats or case.repeats, lines, remarks)
+            measured = measure_case(case, repeats or case.repeats, lines, remarks)
             try:
                 rows += case.rows(measured)
                 if case.name == "scale":
@@ -52,13 +52,13 @@ def main(names: tuple[str, ...], repeats: int | None, results: Path) -> None:
                 remarks.append(f"{case.name}: no table, nothing was measured of {error}")
             except PeerMissing as error:
                 remarks.append(f"{case.name}: {error}")
-    text = _table(rows, remarks, started)
+    text = table_of(rows, remarks, started)
     stem.with_suffix(".md").write_text(text, "utf-8")
     click.echo(text)
     click.echo(f"in {stem}.md, {stem}.jsonl", err=True)
 
 
-def _measure(case: Case, repeats: int, lines: object, remarks: list[str]) -> Measured:
+def measure_case(case: Case, repeats: int, lines: object, remarks: list[str]) -> Measured:
     """All variants in turn, `repeats` times; a variant that cannot be measured is left out, with a remark."""
     measured: defaultdict[str, list[Figures]] = defaultdict(list)
     given_up: set[str] = set()
@@ -88,7 +88,7 @@ def _measure(case: Case, repeats: int, lines: object, remarks: list[str]) -> Mea
     return {name: found for name, found in measured.items() if len(found) == repeats}
 
 
-def _table(rows: list[Row], remarks: list[str], started: datetime) -> str:
+def table_of(rows: list[Row], remarks: list[str], started: datetime) -> str:
     lines = [f"# Benchmarks of {started:%Y-%m-%d %H:%M} UTC", ""]
     lines += ["| " + " | ".join(_COLUMNS) + " |", "| " + " | ".join("---" for _ in _COLUMNS) + " |"]
     for row in rows:

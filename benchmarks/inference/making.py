@@ -51,7 +51,7 @@ def make_tunnels(device: Device, name: str, frames: int | None = None) -> list[T
     return tunnels
 
 
-def _frames(tunnels: list[Tunnel]) -> Iterator[tuple[Table, bytes]]:
+def frames_of(tunnels: list[Tunnel]) -> Iterator[tuple[Table, bytes]]:
     """Where each frame is in the streams that a reader makes of the capture."""
     order = sorted(tunnels, key=lambda tunnel: max(tunnel.began_ns - 3 * MS, tunnel.skipped_ns))
     for session, tunnel in enumerate(order):
@@ -126,7 +126,7 @@ def make_files(seed: int, folder: Path, frames: int | None = None) -> dict[str, 
     for name in ("training", "scoring"):
         tunnels = make_tunnels(device, name, frames)
         (folder / f"{name}.pcapng").write_bytes(capture(tunnels, random.Random(f"packets {name} {seed}")))
-        rows = [*_frames(tunnels)]
+        rows = [*frames_of(tunnels)]
         (folder / f"{name}.frames.jsonl").write_text("".join(json.dumps(row) + "\n" for row, _ in rows))
         counted[name] = len(rows)
         every += rows

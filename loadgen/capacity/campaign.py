@@ -298,7 +298,7 @@ class Campaign:
         return tuple(found)
 
     def _judge(self, seen: Observation) -> _Judgement:
-        failed, attempted = _failures(seen.figures, seen.sessions)
+        failed, attempted = failures_of(seen.figures, seen.sessions)
         told = _told(seen.figures) if failed else []
         few = failed <= attempted * STRAYS
         results = judge(self.settings.slos, seen.figures)
@@ -444,7 +444,7 @@ def _is_short(seen: Observation, failed: int, least: float) -> bool:
     return seen.achieved / seen.offered + failed / due < least
 
 
-def _failures(figures: Figures, sessions: int = 0) -> tuple[int, int]:
+def failures_of(figures: Figures, sessions: int = 0) -> tuple[int, int]:
     """How much happened that must never happen, and of how many; of several kinds, that which happened to the most.
 
     Args: sessions: that were up before.

@@ -225,9 +225,9 @@ class Prober:
             cpu_s=sum(worker.load_share for worker in record.health),
             growth_ns=_growth_ns(job.plan, record),
             due=sizes_of(settings.dimension, job.plan),
-            unlike_pass=(*_unlike_pass(result.verdict, generator, result.counters), *_mute(job.plan, record)),
+            unlike_pass=(*unlike_pass(result.verdict, generator, result.counters), *_mute(job.plan, record)),
             sessions_alone=settings.dimension is Dimension.SESSIONS and job.plan.use is Use.TARGET_WLC,
-            uninvited=_uninvited(job.plan, result.counters) if settings.dimension is Dimension.SESSIONS else "",
+            uninvited=uninvited_to(job.plan, result.counters) if settings.dimension is Dimension.SESSIONS else "",
             waits=_waits(job.plan, record),
         )
         self._on_probe(campaign.tell(trial, seen))
@@ -297,7 +297,7 @@ def observe(
         load_due(plan, load) * crowd,
         sum(stage.duration_ns for stage in load.stages if stage.counted) / NS_PER_S,
     )
-    untaken = 0.0 if plan.use.plays_mse else _untaken(figures)
+    untaken = 0.0 if plan.use.plays_mse else untaken_share(figures)
     # Of what was due in the hold, as a share: that is a whole number, or whole bursts, and seldom rate times length.
     share = figures.rates.get(rate, 0.0) * hold_s / due * (1 - untaken) if due else 0.0
     return Observation(
@@ -322,7 +322,7 @@ def _rate_of(dimension: Dimension, plan: Plan) -> str:
     return rate if plan.use.plays_mse else "notify.sent_per_s"
 
 
-def _unlike_pass(verdict: ResultVerdict, generator: GeneratorVerdict, counters: Mapping[str, int]) -> tuple[str, ...]:
+def unlike_pass(verdict: ResultVerdict, generator: GeneratorVerdict, counters: Mapping[str, int]) -> tuple[str, ...]:
     """Why a run is neither a pass nor a failure, but for what was the generator's part in it.
 
     Where no notification ever came, a run has nothing to say. A WLC that has nothing to tell may hold sessions all the
@@ -340,7 +340,7 @@ def _mute(plan: Plan, record: RunRecord) -> Iterator[str]:
     return (shortfall.what for shortfall in told if shortfall.theirs)
 
 
-def _uninvited(plan: Plan, counters: Mapping[str, int]) -> str:
+def uninvited_to(plan: Plan, counters: Mapping[str, int]) -> str:
     """What a load of sessions is not, where more of them came than it has."""
     there = counters["sessions.established"] - counters["sessions.lost"] - counters.get("sessions.left_early", 0)
     if plan.use is not Use.SERVE_WLC or there <= len(plan.sessions):
@@ -362,7 +362,7 @@ def _notified(plan: Plan) -> str:
     return "notify.received_per_s" if plan.use.plays_mse else "notify.sent_per_s"
 
 
-def _untaken(figures: Figures) -> float:
+def untaken_share(figures: Figures) -> float:
     """What the target's TCP has not taken of what was sent in the hold, as a share: not done, though we are rid of it.
 
     What was under way when the hold began is so all the time, and no backlog.

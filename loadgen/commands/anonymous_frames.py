@@ -96,12 +96,21 @@ class FrameAnonymizer:
     """
 
     def __init__(
-        self, profile: WireProfile, sender: Role, names: Pseudonyms, count: AnonymousCount, *, keeps_unknown: bool
+        self,
+        profile: WireProfile,
+        sender: Role,
+        names: Pseudonyms,
+        count: AnonymousCount,
+        *,
+        keeps_unknown: bool,
+        longest_search: int = _LONGEST_SEARCH,
     ) -> None:
         """Args:
         sender: who says this.
         keeps_unknown: what the profile does not know stays as it is; else it becomes zeros.
+        longest_search: bytes in which frames are looked for once they were lost; behind that all are left out.
         """
+        self._longest_search = longest_search
         self._profile, self._sender, self._codec = profile, sender, Codec(profile)
         self._names = names
         self._count = count
@@ -155,7 +164,7 @@ class FrameAnonymizer:
     def _search(self) -> Iterator[Part]:
         """For the place from which on frames are without fault."""
         at, most = 0, _IN_A_ROW * self._profile.framing.max_bytes
-        if self._searched > _LONGEST_SEARCH:
+        if self._searched > self._longest_search:
             at = len(self._buffer)
         while self.is_lost and len(self._buffer) - at >= self._profile.framing.head:
             begins = self._begins(at)
@@ -163,7 +172,7 @@ class FrameAnonymizer:
                 break
             if begins:
                 self.is_lost = False
-            elif self._searched + at > _LONGEST_SEARCH:
+            elif self._searched + at > self._longest_search:
                 at = len(self._buffer)
             else:
                 at += 1

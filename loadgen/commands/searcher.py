@@ -69,7 +69,7 @@ def search(options: CapacityOptions, onlooker_of: OnlookerOf) -> Searched:
         InputError: something is not usable; nothing was written and nothing was sent.
     """
     source = read_source(options.source)
-    searches = _settings(options, source)
+    searches = searches_of(options, source)
     plan, _ = plan_of(source)
     wait_ns = read_wait(options.wait, source.use)
     account = _Account(options, plan, wait_ns)
@@ -167,7 +167,7 @@ class _Account:
         )
 
 
-def _settings(options: CapacityOptions, source: Source) -> list[Settings]:
+def searches_of(options: CapacityOptions, source: Source) -> list[Settings]:
     """What to search, from options, the scenario's [capacity], and defaults."""
     asked = source.scenario.capacity
     if unknown := [name for name in options.dimensions if name not in list(Dimension)]:

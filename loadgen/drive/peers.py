@@ -123,7 +123,9 @@ class PeerBook:
         opened, closed: tunnels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _MOST_PEERS) -> None:
+        """Args: most: peers that are known at once."""
+        self._most = most
         self.peers: dict[Peer, None] = {}
         self.opened = self.closed = 0
         self._idle: dict[tuple[int, str], list[Peer]] = {}  # that of the latest departure last
@@ -132,7 +134,7 @@ class PeerBook:
         """A link's tunnel is up. It is that of a peer who was here before, if one of that address has no link now."""
         peer = self._pop((number, address[0]))
         if peer is None:
-            if len(self.peers) >= _MOST_PEERS and not self._forget():
+            if len(self.peers) >= self._most and not self._forget():
                 return
             peer = Peer(number, address)
             self.peers[peer] = None

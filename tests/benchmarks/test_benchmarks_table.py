@@ -36,7 +36,7 @@ def case_of(**variants: object) -> Case:
 
 def test_variants_are_measured_in_turn_and_every_figure_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     lines, remarks = io.StringIO(), []
-    measured = program._measure(case_of(ours=[10.0, 12.0], theirs=[5.0, 6.0]), 2, lines, remarks)
+    measured = program.measure_case(case_of(ours=[10.0, 12.0], theirs=[5.0, 6.0]), 2, lines, remarks)
     assert measured == {"ours": [{"per_s": 10.0}, {"per_s": 12.0}], "theirs": [{"per_s": 5.0}, {"per_s": 6.0}]}
     found = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert [(row["variant"], row["repeat"], row["per_s"]) for row in found] == [
@@ -51,7 +51,7 @@ def test_variants_are_measured_in_turn_and_every_figure_is_a_line(capsys: pytest
 def test_a_missing_peer_costs_its_own_rows_only(capsys: pytest.CaptureFixture[str]) -> None:
     remarks: list[str] = []
     missing = processes.PeerMissing("locust is not installed; the extra `bench` brings it")
-    measured = program._measure(case_of(ours=[1.0, 2.0], theirs=missing), 2, io.StringIO(), remarks)
+    measured = program.measure_case(case_of(ours=[1.0, 2.0], theirs=missing), 2, io.StringIO(), remarks)
     assert list(measured) == ["ours"]
     assert remarks == ["made-up, theirs: locust is not installed; the extra `bench` brings it"]
 
@@ -64,7 +64,7 @@ def test_a_variant_that_failed_once_is_not_compared_with(capsys: pytest.CaptureF
             return super().pop(0)
 
     remarks: list[str] = []
-    measured = program._measure(case_of(ours=[1.0, 2.0], theirs=Once([1.0, 2.0])), 2, io.StringIO(), remarks)
+    measured = program.measure_case(case_of(ours=[1.0, 2.0], theirs=Once([1.0, 2.0])), 2, io.StringIO(), remarks)
     assert list(measured) == ["ours"]
     assert remarks == ["made-up, theirs: exit code 3"]
 
@@ -76,7 +76,7 @@ def test_a_server_that_does_not_start_costs_its_case_only() -> None:
         yield
 
     remarks: list[str] = []
-    assert program._measure(case_of(ours=[1.0])._replace(surroundings=broken), 1, io.StringIO(), remarks) == {}
+    assert program.measure_case(case_of(ours=[1.0])._replace(surroundings=broken), 1, io.StringIO(), remarks) == {}
     assert remarks == ["made-up: the server did not start"]
 
 
@@ -99,7 +99,7 @@ def handshakes(ours: list[float], plain: list[float]) -> Measured:
 
 def rows_of(name: str, measured: Measured) -> list[Row]:
     rows = next(case for case in program.CASES if case.name == name).rows(measured)
-    assert program._table(rows, [], datetime(2026, 1, 2, tzinfo=UTC)).count("\n| ") == len(rows) + 2
+    assert program.table_of(rows, [], datetime(2026, 1, 2, tzinfo=UTC)).count("\n| ") == len(rows) + 2
     return rows
 
 
@@ -212,7 +212,7 @@ def test_what_ten_thousand_sessions_must_reach(figures: dict[str, float], met: b
 
 def test_the_table_has_everything(tmp_path: Path) -> None:
     rows = [Row("a", "1", "b", "2", "0.5", "≥ 1 x", False, "why")]
-    text = program._table(rows, ["c: missing"], datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    text = program.table_of(rows, ["c: missing"], datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     assert "| a | 1 | b | 2 | 0.5 | ≥ 1 x | **missed** | why |" in text
     assert "- c: missing" in text
     assert "2026-01-02 03:04 UTC" in text

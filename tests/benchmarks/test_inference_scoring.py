@@ -13,7 +13,7 @@ import pytest
 from benchmarks.inference import __main__ as program
 from benchmarks.inference import table
 from benchmarks.inference.layouts import TRUTH_KEYS, make_device, without
-from benchmarks.inference.making import _frames, make_truth, make_tunnels
+from benchmarks.inference.making import frames_of, make_truth, make_tunnels
 from benchmarks.inference.scoring import FIGURES, score
 from loadgen.infer.inference import Inference
 from loadgen.infer.layout_document import layout_from
@@ -26,7 +26,7 @@ def made() -> tuple[Table, list[dict[str, bytes]], list[Table]]:
     """A truth, streams and frames; one session's are enough."""
     device = make_device(9)
     tunnels = make_tunnels(device, "scoring")[2:3]
-    frames = [*_frames(tunnels)]
+    frames = [*frames_of(tunnels)]
     streams = [
         {
             side: b"".join(sent.data for sent in tunnels[0].frames if sent.of_mse == (side == "mse"))

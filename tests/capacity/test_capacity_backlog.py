@@ -8,7 +8,7 @@ import pytest
 
 from loadgen.capacity.campaign import Campaign, Observation, Settings
 from loadgen.capacity.dimension import Dimension
-from loadgen.capacity.probing import _untaken, sessions_ended
+from loadgen.capacity.probing import sessions_ended, untaken_share
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.results.health import GeneratorVerdict, Verdict
 from loadgen.results.record import Load
@@ -39,12 +39,12 @@ def test_what_is_under_way_all_the_time_is_no_backlog(before: int, after: int, s
         "notify.unacknowledged_before_bytes": before,
         "notify.unacknowledged_bytes": after,
     }
-    assert _untaken(Figures({"notify.lag": _lag(4_000)}, counters, {}, {})) == share
+    assert untaken_share(Figures({"notify.lag": _lag(4_000)}, counters, {}, {})) == share
 
 
 def test_where_nothing_was_sent_nothing_waits() -> None:
     counters = {"notify.sent": 0, "notify.sent_bytes": 0, "notify.unacknowledged_bytes": 7}
-    assert _untaken(Figures({}, counters, {}, {})) == 0
+    assert untaken_share(Figures({}, counters, {}, {})) == 0
 
 
 @pytest.mark.parametrize(("growth_ns", "holds"), [(0, True), (0.04 * NS_PER_S, True), (0.05 * NS_PER_S, False)])

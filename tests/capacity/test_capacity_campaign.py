@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from loadgen.capacity.campaign import Campaign, Observation, Settings, _failures, applicable, length_of
+from loadgen.capacity.campaign import Campaign, Observation, Settings, applicable, failures_of, length_of
 from loadgen.capacity.dimension import Dimension
-from loadgen.capacity.probing import _unlike_pass
+from loadgen.capacity.probing import unlike_pass
 from loadgen.capacity.result import DimensionResult, Outcome, Probe, Step
 from loadgen.capacity.search import Trial
 from loadgen.errors import ExitCode
@@ -159,14 +159,14 @@ def test_what_must_never_happen_happens_once(name: str) -> None:
 
 def test_what_is_lost_is_a_share_of_what_came_once() -> None:
     counters = {"notify.received": 1098, "notify.duplicated": 549, "notify.lost": 7}
-    assert _failures(Figures({}, counters, {}, {})) == (7, 556)
-    assert _failures(Figures({}, {"notify.received": 980, "notify.lost": 4000}, {}, {})) == (4000, 4980)
+    assert failures_of(Figures({}, counters, {}, {})) == (7, 556)
+    assert failures_of(Figures({}, {"notify.received": 980, "notify.lost": 4000}, {}, {})) == (4000, 4980)
 
 
 def test_sessions_that_were_lost_are_a_share_of_those_that_were_up() -> None:
     """Before the load: none came up in it."""
     counters = {"sessions.established": 0, "sessions.lost": 8}
-    assert _failures(Figures({}, counters, {}, {}), sessions=40) == (8, 40)
+    assert failures_of(Figures({}, counters, {}, {}), sessions=40) == (8, 40)
     campaign = Campaign(settings(Dimension.NOTIFICATIONS))
     while (trial := campaign.next()) is not None:
         seen = Target(1e6, lambda _: counters).seen(trial.load, NS_PER_S, 0)
@@ -282,7 +282,7 @@ def test_why_a_run_would_not_pass_is_not_what_was_our_own_part_in_it(
     code: ExitCode, received: int, why: tuple[str, ...]
 ) -> None:
     verdict = ResultVerdict(Verdict.DEGRADED, ("half of it", *BUSY.reasons), Limit.TARGET, "", "", int(code))
-    assert _unlike_pass(verdict, BUSY, {"notify.received": received}) == why
+    assert unlike_pass(verdict, BUSY, {"notify.received": received}) == why
 
 
 @pytest.mark.parametrize("most", [1, 4])

@@ -15,7 +15,7 @@ import pytest
 from loadgen.capacity.dimension import Dimension
 from loadgen.cli.main import main
 from loadgen.commands.options import CapacityOptions, SourceOptions
-from loadgen.commands.searcher import _settings
+from loadgen.commands.searcher import searches_of
 from loadgen.commands.source import read_source
 from loadgen.units import NS_PER_S
 
@@ -218,7 +218,7 @@ def settings_of(path: Path, *overrides: str, **options: object) -> dict[Dimensio
         **options,
     }
     made = CapacityOptions(**asked)  # type: ignore[arg-type]
-    return {each.dimension: each for each in _settings(made, read_source(source))}
+    return {each.dimension: each for each in searches_of(made, read_source(source))}
 
 
 @pytest.fixture

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 import trio
 
+from loadgen.capacity import probing
 from loadgen.capacity.campaign import Campaign, Settings
 from loadgen.capacity.dimension import Dimension
-from loadgen.capacity.probing import Prober, _uninvited, crowd_of
+from loadgen.capacity.probing import Ended, Prober, crowd_of, uninvited_to
 from loadgen.capacity.result import DimensionResult, Outcome
 from loadgen.errors import ExitCode
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
+from loadgen.prepare.job import Source
 from loadgen.report.tried import shared_by
 from loadgen.results.outcome import load_crowd
 from loadgen.results.record import Load
@@ -42,10 +44,16 @@ SETTINGS = Settings(
 )
 
 
-def planned(tmp_path: Path, wlcs: int = 1, mses: int = 1, use: Use = Use.SERVE_WLC) -> Plan:
+def source_of(tmp_path: Path, wlcs: int = 1, use: Use = Use.SERVE_WLC) -> Source:
     path = tmp_path / "s.toml"
-    path.write_text(f'name = "s"\n[wlc]\ncount = {wlcs}\n[mse]\ncount = {mses}\n[load]\nrate = 100\n', "utf-8")
-    return make_plan(*load_scenario(path), use=use)
+    wlc, mse = f"[wlc]\ncount = {wlcs}\nauthenticate = false\n", "[mse]\ncount = 1\n"
+    path.write_text(f'name = "s"\n{wlc}{mse}[load]\nrate = 100\n', "utf-8")
+    return Source(path, *load_scenario(path), use)
+
+
+def planned(tmp_path: Path, wlcs: int = 1, use: Use = Use.SERVE_WLC) -> Plan:
+    source = source_of(tmp_path, wlcs, use)
+    return make_plan(source.scenario, source.profile, use=use)
 
 
 class Fleet:
@@ -58,8 +66,8 @@ class Fleet:
 
     stopping = False
 
-    def __init__(self, plan: Plan, sessions: Callable[[int], int], capacity: float) -> None:
-        self.plan, self.sessions, self.capacity = plan, sessions, capacity
+    def __init__(self, sessions: Callable[[int], int], capacity: float) -> None:
+        self.sessions, self.capacity = sessions, capacity
         self.merger = Merger()
         self.loads: list[Load] = []
         self.workers = 1
@@ -67,12 +75,20 @@ class Fleet:
         self._recorder = Recorder()
         self._recorder.counters.update(
             {
+                "sessions.attempted": sessions(0),
                 "sessions.established": sessions(0),
                 "notify.unacknowledged_bytes": 0,
                 "notify.unacknowledged_before_bytes": 0,
             }
         )
         self._report()
+
+    async def run(self, lead: Callable[[Fleet], Awaitable[None]], _wait_ns: int | None) -> Any:
+        await lead(self)
+        return SimpleNamespace(health=(), deaths=(), interrupted=False, merger=self.merger, loads=self.loads)
+
+    async def until(self, _done: Callable[[], bool]) -> None:
+        await trio.sleep_forever()
 
     async def load(self, stages: Sequence[RateStage]) -> None:
         before = self.merger.counters()
@@ -98,24 +114,28 @@ class Fleet:
         self.merger.add("wlc-0", self._recorder.take(len(self.loads)))
 
 
-def searched(plan: Plan, fleet: Fleet) -> tuple[DimensionResult, Prober]:
-    campaign = Campaign(SETTINGS)
-    nothing: Any = None
-    prober = Prober(nothing, nothing, nothing, lambda _: None, nothing)
+Search: TypeAlias = Callable[[Fleet], tuple[DimensionResult, Ended]]
 
-    async def make_all() -> None:
-        while (trial := campaign.next()) is not None and len(fleet.loads) < 100:
-            await prober._one_load(campaign, plan, fleet, trial)  # type: ignore[arg-type]
 
-    trio.run(make_all)
-    return campaign.result(), prober
+@pytest.fixture
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
+    """Over the sessions of a fleet like that: what was found, and how the search ended."""
+
+    def search(fleet: Fleet) -> tuple[DimensionResult, Ended]:
+        monkeypatch.setattr(probing, "Supervisor", lambda *_, **__: fleet)
+        campaign, unused = Campaign(SETTINGS), Any
+        ended = Prober(source_of(tmp_path), unused, unused, lambda _: None, unused).run(campaign)
+        return campaign.result(), ended
+
+    return search
 
 
 @pytest.mark.parametrize("sessions", [1, 2, 3])
-def test_the_limit_is_of_what_all_sessions_take_together(sessions: int, tmp_path: Path) -> None:
+def test_the_limit_is_of_what_all_sessions_take_together(sessions: int, search: Search) -> None:
     """Twice as many MSEs as planned do not halve the limit."""
-    plan = planned(tmp_path)
-    result, _ = searched(plan, Fleet(plan, lambda _: sessions, 1000))
+    result, ended = search(fleet := Fleet(lambda _: sessions, 1000))
+    assert ended == (ExitCode.PASSED, "")
+    assert len(fleet.loads) == len(result.probes)  # how many there are is known before the first
     assert result.outcome is Outcome.FOUND
     assert result.limit is not None
     assert 1000 / 1.05 <= result.limit <= 1000 / 0.99
@@ -125,23 +145,21 @@ def test_the_limit_is_of_what_all_sessions_take_together(sessions: int, tmp_path
     assert shared_by(result) == ("" if sessions == 1 else each)
 
 
-def test_a_load_during_which_another_mse_came_is_made_again(tmp_path: Path) -> None:
-    plan = planned(tmp_path)
-    fleet = Fleet(plan, lambda load: 1 if load < 3 else 2, 1000)
-    result, _ = searched(plan, fleet)
+def test_a_load_during_which_another_mse_came_is_made_again(search: Search) -> None:
+    fleet = Fleet(lambda load: 1 if load < 3 else 2, 1000)
+    result, ended = search(fleet)
+    assert ended == (ExitCode.PASSED, "")
     assert result.limit is not None
     assert 1000 / 1.05 <= result.limit <= 1000 / 0.99
     assert len(fleet.loads) == len(result.probes) + 1
     assert all(probe.achieved <= probe.offered * 1.01 for probe in result.probes)
 
 
-def test_mses_that_come_again_and_again_end_the_search(tmp_path: Path) -> None:
-    plan = planned(tmp_path)
-    fleet = Fleet(plan, lambda load: 1 + load, 1e9)
-    _, prober = searched(plan, fleet)
-    assert prober._crowded > 8
-    record: Any = SimpleNamespace(deaths=(), interrupted=False, merger=fleet.merger, loads=fleet.loads)
-    assert prober._ending(record) == (ExitCode.INCONCLUSIVE, "more MSEs came while loads were on, again and again")
+def test_mses_that_come_again_and_again_end_the_search(search: Search) -> None:
+    fleet = Fleet(lambda load: 1 + load, 1e9)
+    result, ended = search(fleet)
+    assert ended == (ExitCode.INCONCLUSIVE, "more MSEs came while loads were on, again and again")
+    assert len(fleet.loads) == 9 > len(result.probes) == 0
 
 
 def test_how_many_times_as_much_is_due_follows_from_what_was(tmp_path: Path) -> None:
@@ -170,6 +188,6 @@ def test_how_many_times_as_much_is_due_follows_from_what_was(tmp_path: Path) -> 
 def test_a_load_of_sessions_to_which_more_came_is_another_one(
     counters: dict[str, int], use: Use, told: str, tmp_path: Path
 ) -> None:
-    said = _uninvited(planned(tmp_path, wlcs=2, use=use), Counter(counters))
+    said = uninvited_to(planned(tmp_path, wlcs=2, use=use), Counter(counters))
     assert said.startswith(told)
     assert bool(said) == bool(told)

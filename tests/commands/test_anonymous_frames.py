@@ -18,7 +18,6 @@ sys.path.append(str(Path(__file__).parents[1] / "nmsp"))
 from nmsp_samples import messages
 
 from loadgen.capture.anonymous import Pseudonyms
-from loadgen.commands import anonymous_frames
 from loadgen.commands.anonymous_frames import AnonymousCount, FrameAnonymizer, Part
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import EchoRequest, Message, Role
@@ -129,9 +128,9 @@ def test_frames_are_found_again_where_some_in_a_row_are_without_fault(size: int)
     assert (count.frames, count.left_out) == (16, length - 5 + length - 3 + 2 * length)
 
 
-def test_what_is_no_nmsp_is_not_searched_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anonymous_frames, "_LONGEST_SEARCH", 1 << 14)
-    stream = FrameAnonymizer(PROFILES["reference"], Role.WLC, NAMES, count := AnonymousCount(), keeps_unknown=False)
+def test_what_is_no_nmsp_is_not_searched_for_ever() -> None:
+    count = AnonymousCount()
+    stream = FrameAnonymizer(PROFILES["reference"], Role.WLC, NAMES, count, keeps_unknown=False, longest_search=1 << 14)
     noise = random.Random(1).randbytes(1 << 10)
     parts: list[Part] = []
     for _ in range(32):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,18 +164,29 @@ def refused(where: str, found: str, **options: Any) -> None:
         assert (problem.where, problem.found) == (where, found)
 
 
+class Context:
+    """Has OpenSSL's callback called by the test."""
+
+    def set_keylog_callback(self, callback: Callable[[None, bytes], None]) -> None:
+        self._callback = callback
+
+    def say(self, line: bytes) -> None:
+        self._callback(None, line)
+
+
 def test_a_disk_that_is_full_ends_the_log_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are forked from a process that is there already: this is of one log, and of what a result says of it."""
-    log = KeyLog(Path("keys.log"), "--keylog")
-    log._take(None, b"one")  # type: ignore[arg-type]
+    log, context = KeyLog(Path("keys.log"), "--keylog"), Context()
+    log.observe([context])  # type: ignore[list-item]
+    context.say(b"one")
 
     def full(_descriptor: int, _data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", full)
-        log._take(None, b"two")  # type: ignore[arg-type]
-    log._take(None, b"three")  # type: ignore[arg-type]
+        context.say(b"two")
+    context.say(b"three")
     assert Path("keys.log").read_text("ascii") == "one\n"
     assert log.trouble == "no space left on device"
 

@@ -143,10 +143,10 @@ def test_mses_are_dialed_from_when_their_worker_is_ready() -> None:
     working: Working
 
     class Slow(Working):
-        def _made(self, *arguments: Any) -> Shard:
+        def made(self, *arguments: Any) -> Shard:
             nonlocal now_ns
             now_ns += NS_PER_S
-            made: Shard = super()._made(*arguments)
+            made: Shard = super().made(*arguments)
             return made
 
     orders = [Dial((("192.0.2.1", 16113),), 7 * NS_PER_S)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,8 +90,16 @@ def test_a_terminal_that_is_closed_does_not_end_what_was_started_with_nohup() ->
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_signal_that_is_noted_interrupts_nothing_and_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "_noted", False)
+@pytest.fixture
+def unasked() -> Iterator[None]:
+    """Of a process that was asked to end, nothing makes one that was not but to begin anew."""
+    importlib.reload(signals)
+    yield
+    importlib.reload(signals)
+
+
+@pytest.mark.usefixtures("unasked")
+def test_a_signal_that_is_noted_interrupts_nothing_and_is_not_forgotten() -> None:
     handlers = [signal.getsignal(number) for number in signals.ending()]
     for number in signals.ending():
         with signals.noted():
@@ -97,5 +107,5 @@ def test_a_signal_that_is_noted_interrupts_nothing_and_is_not_forgotten(monkeypa
             signal.raise_signal(number)
             assert signals.asked()
         assert signals.asked()
-        monkeypatch.setattr(signals, "_noted", False)
+        importlib.reload(signals)
     assert [signal.getsignal(number) for number in signals.ending()] == handlers

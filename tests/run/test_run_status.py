@@ -202,9 +202,8 @@ class TestMses:
 class TestBook:
     """Who is who, and what became of handshakes."""
 
-    def test_strangers_do_not_fill_the_memory(self, wlcs: WlcFleet, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(peers_module, "_MOST_PEERS", 3)
-        book = PeerBook()
+    def test_strangers_do_not_fill_the_memory(self) -> None:
+        book = PeerBook(most=3)
         links = [Link(fd, Phase.SETTING_UP, 0) for fd in range(5)]
         for number, link in enumerate(links):
             book.join(link, 0, (f"192.0.2.{number}", 1))
@@ -223,9 +222,8 @@ class TestBook:
         book.join(links[3], 0, ("192.0.2.5", 1))
         assert links[3].peer is None  # all of them are there
 
-    def test_of_one_address_whoever_left_first_is_forgotten_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(peers_module, "_MOST_PEERS", 2)
-        book = PeerBook()
+    def test_of_one_address_whoever_left_first_is_forgotten_first(self) -> None:
+        book = PeerBook(most=2)
         one, other = (Link(fd, Phase.SETTING_UP, 0) for fd in range(2))
         for link, port in ((one, 1), (other, 2)):
             book.join(link, 0, ("192.0.2.1", port))

@@ -129,11 +129,11 @@ class Working:
         drivers = TransportDrivers(
             bind=lambda *_: listening,  # type: ignore[arg-type, return-value]
             make_context=None,  # type: ignore[arg-type]
-            wlcs=self._made,
-            site_wlcs=self._made,
-            shaking_wlcs=self._made,
-            mses=self._made,  # type: ignore[arg-type]
-            shaking_mses=self._made,
+            wlcs=self.made,
+            site_wlcs=self.made,
+            shaking_wlcs=self.made,
+            mses=self.made,  # type: ignore[arg-type]
+            shaking_mses=self.made,
         )
         self.worker = Worker(self.told, assignment, drivers, clock)  # type: ignore[arg-type]
 
@@ -142,6 +142,6 @@ class Working:
         equipment: Equipment = self.shard.equipment
         return equipment
 
-    def _made(self, equipment: Equipment, *_: object) -> Any:
+    def made(self, equipment: Equipment, *_: object) -> Any:
         self.shard = Shard(equipment)
         return self.shard
