@@ -16,6 +16,7 @@ from loadgen.errors import InputError, Problem
 from loadgen.files import reason_of
 from loadgen.nmsp.profile import WireProfile
 from loadgen.replay.reading import Recorded, record_untrusted
+from loadgen.scenario.plan import Plan
 
 _CHUNK_BYTES = 1 << 20
 # Of what both ends said, as much is played, from the beginning: hours of most tunnels, and half a gigabyte of memory.
@@ -89,6 +90,15 @@ def _reasons(reader: CaptureReader, path: Path) -> Iterator[Problem]:
         yield Problem(str(path), "tunnels with their keys", str(each))
     for left_out in reader.tally.left_out():
         yield Problem(str(path), "TCP, whole", left_out)
+
+
+def played(recorded: Recorded, plan: Plan) -> Iterator[str]:
+    """What a plan plays of a capture, and what not, in lines."""
+    yield recorded.in_words
+    yield from recorded.remarks
+    tracks, endpoints = len(recorded.recording.tracks), len(plan.wlcs)
+    if plan.use.plays_wlc and endpoints < tracks:
+        yield f"only {endpoints} of {tracks} tracks are played: an endpoint plays one of them (--scale, load.scale)"
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ import trio
 from loadgen.commands.key_log import key_log_path
 from loadgen.commands.onlooker import Onlooker
 from loadgen.commands.options import RunOptions
+from loadgen.commands.recorded import played
 from loadgen.commands.source import read_source, read_wait
 from loadgen.drive.tracing import Tracing
 from loadgen.hosts import endpoints_shown
@@ -60,7 +61,7 @@ class PreparedRun(NamedTuple):
         """Do it. Arguments and what is raised: as of `run_job`."""
         job = self.job
         if self.source.recorded is not None:
-            for line in (self.source.recorded.in_words, *self.source.recorded.remarks):
+            for line in played(self.source.recorded, job.plan):
                 onlooker.say(line)
         if warning := beyond_this_machine(forecast(job.plan, job.profile, job.workers)):
             onlooker.say(warning)

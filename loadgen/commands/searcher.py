@@ -25,6 +25,7 @@ from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Pr
 from loadgen.commands.key_log import key_log_path
 from loadgen.commands.onlooker import Onlooker
 from loadgen.commands.options import CapacityOptions
+from loadgen.commands.recorded import played
 from loadgen.commands.runner import ready
 from loadgen.commands.source import read_duration, read_source, read_wait
 from loadgen.errors import ExitCode, InputError, Problem, noting
@@ -77,6 +78,9 @@ def search(options: CapacityOptions, onlooker_of: OnlookerOf) -> Searched:
     for settings in searches:
         campaign = Campaign(settings)
         with onlooker_of(f"{plan.scenario} · {settings.dimension}") as onlooker:
+            if source.recorded is not None and settings is searches[0]:
+                for line in played(source.recorded, plan):
+                    onlooker.say(line)
             onlooker.say(shown.search_line(settings))
             prober = account.prober(source, campaign, onlooker)
             ended = prober.run(campaign)

@@ -10,9 +10,12 @@ from tls_sessions import contexts, session
 
 from loadgen.capture.streams import Exchange
 from loadgen.commands import recorded
-from loadgen.commands.recorded import read_recorded
+from loadgen.commands.recorded import played, read_recorded
+from loadgen.commands.replaying import ReplayOptions, source_of
+from loadgen.commands.source import read_source
 from loadgen.errors import InputError
 from loadgen.nmsp.profile import reference_profile
+from loadgen.prepare.job import plan_of
 
 PROFILE = reference_profile()
 
@@ -72,6 +75,20 @@ def test_of_a_long_capture_the_beginning_is_played(capture: Path, monkeypatch: p
     made = read_recorded(capture, PROFILE)
     assert 10 < made.messages < 30
     assert made.remarks == (f"{capture}: only its first 0 MiB of plaintext are played",)
+
+
+def test_tracks_that_no_endpoint_plays_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "tunnels.pcapng"
+    path.write_bytes(samples.captured([exchange(), samples.exchange(PROFILE, samples.notified(40), 1)]))
+    for scale, said in (
+        (1, ["only 1 of 2 tracks are played: an endpoint plays one of them (--scale, load.scale)"]),
+        (2, []),
+    ):
+        source = read_source(source_of(ReplayOptions(path, scale=scale)))
+        assert source.recorded is not None
+        first, *others = played(source.recorded, plan_of(source)[0])
+        assert first == f"{path}: 80 messages of 2 of 2 sessions in 0.8 s"
+        assert others == said
 
 
 def test_a_capture_of_datagrams_is_refused_with_how_many(tmp_path: Path) -> None:

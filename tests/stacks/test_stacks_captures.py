@@ -115,6 +115,68 @@ def test_new_keys_of_tls_1_3() -> None:
     assert_read([client], bytes(pair.keylog))
 
 
+class Tapped:
+    """A client's socket, and all bytes that pass."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.wire: list[tuple[bool, bytes]] = []
+
+    def send(self, data: bytes) -> int:
+        sent = self._sock.send(data)
+        self.wire.append((True, bytes(data[:sent])))
+        return sent
+
+    def sendall(self, data: bytes) -> None:
+        self._sock.sendall(data)
+        self.wire.append((True, bytes(data)))
+
+    def recv(self, size: int) -> bytes:
+        data = self._sock.recv(size)
+        self.wire.append((False, data))
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+@pytest.mark.skipif(bool(needs_module("tlslite")), reason=needs_module("tlslite"))
+@pytest.mark.parametrize("then", ["MAC-then-encrypt", "encrypt-then-MAC"])
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+@pytest.mark.parametrize("exchange", ["rsa", "ecdhe_rsa"])
+def test_triple_des_which_openssl_has_no_more(version: str, exchange: str, then: str) -> None:
+    import stacks_tlslite as stack
+
+    settings = stack.settings_of(
+        version, cipherNames=["3des"], keyExchangeNames=[exchange], useEncryptThenMAC=then == "encrypt-then-MAC"
+    )
+
+    def echo(sock: socket.socket) -> None:
+        connection = stack.api.TLSConnection(sock)
+        chain, key = stack.shown(identity())
+        connection.handshakeServer(certChain=chain, privateKey=key, settings=settings)
+        for size in sizes:
+            connection.write(connection.read(max=size, min=size)[::-1])
+
+    said, heard, sizes = b"", b"", (1, 7, 8, 9, 1000)
+    with serving(echo) as port, socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.settimeout(PATIENCE_S)
+        tapped = Tapped(sock)
+        connection = stack.api.TLSConnection(tapped)
+        connection.handshakeClientCert(settings=settings)
+        assert connection.getCipherName() == "3des"
+        for size in sizes:
+            said += bytes(range(256))[:size] if size < 256 else bytes(size)
+            connection.write(said[-size:])
+            heard += bytes(connection.read(max=size, min=size))
+    random = tapped.wire[0][1][11:43]  # of the hello: behind the record's head, the message's, and the version
+    line = f"CLIENT_RANDOM {random.hex()} {bytes(connection.session.masterSecret).hex()}\n"
+    whys: list[Any] = []
+    read = contents(decrypted(events(tapped.wire), TunnelKeys(line.encode()), whys))
+    assert whys == []
+    assert read == {True: said, False: heard}
+
+
 # -- mbedTLS -----------------------------------------------------------------------------------------------------------
 
 
