@@ -78,9 +78,9 @@ def _differences(values: Numbers, order: Codes, first: NDArray[np.bool_], size: 
     begun = min(len(start) * np.log2(spread + 1), _by_length(start.astype(np.float64))) + 8 + _base(values)
     # As 0 or up, which costs no sign, or in both directions.
     negative = (steps < 0).astype(np.int64)
-    by_length = _by_length(np.abs(steps).astype(np.float64)) + entropy(negative) + (8 if negative.any() else 0)
+    by_length = _by_length(np.abs(steps.astype(np.float64))) + entropy(negative) + (8 if negative.any() else 0)
     different, codes = np.unique(steps, return_inverse=True)
-    largest = float(np.abs(different).max())
+    largest = float(np.abs(different.astype(np.float64)).max())
     by_value = entropy(codes) + len(different) * (np.log2(largest + 1) + 2)
     return float(begun + min(by_length, by_value))
 

@@ -388,7 +388,11 @@ def _with_groups(header: HeadColumns, columns: list[int], codes: Int64s, transac
     role = heads.of_client.astype(np.int64) * 2 + asked
     values = heads.cells[:, other].astype(np.int64)
     high_bit = set(np.unique(values).tolist()) == {0, 0x80}
-    return columns if follows_from(role, values) and not high_bit else sorted([column, other])
+    # Kinds count, and not how often each is said: a capability is told once, beside thousands of notifications.
+    _, rows = np.unique(codes, return_index=True)
+    told = {(int(role[row]), int(values[row])) for row in rows.tolist()}
+    is_flags = len(told) == len({each for each, _ in told})
+    return columns if is_flags and not high_bit else sorted([column, other])
 
 
 def _enumerations(header: HeadColumns, codes: Int64s) -> None:

@@ -31,6 +31,8 @@ _ANSWERED_NS = 10_000_000_000
 # It is among the first frames of the other side.
 _SOON = 4
 NUMBERED = 0.95
+# So many steps of one are no chance: ids of an opening may lie side by side, echoes all have the same one.
+_COUNTED = 6
 OF_DIRECTION = "of its direction"
 
 
@@ -180,8 +182,10 @@ def _answered(columns: HeadColumns, of_client: bool) -> tuple[int, list[tuple[in
                 hits = np.flatnonzero(heads.cells[later, column] == value)
                 if len(hits):
                     pairs[column].append((row, int(later[hits[0]])))
+    # What others have in common with what was asked, by chance: of what is counted on, next to nothing.
     worth = {
-        column: len(pairs[column]) - 3 * len(asked[column]) * _SOON / heads.distinct[column]
+        column: len(pairs[column])
+        - (0 if _is_counted(heads, of_client, column) else 3 * len(asked[column]) * _SOON / heads.distinct[column])
         for column in usable
         if _comes_anew(heads, of_client, column)
     }
@@ -201,6 +205,18 @@ def _comes_anew(heads: Heads, of_client: bool, column: int) -> bool:
     return different >= 3 and different >= 0.6 * most
 
 
+def _is_counted(heads: Heads, of_client: bool, column: int) -> bool:
+    """Whether each request of a side has one more than the one before it."""
+    steps = right = 0
+    for rows in heads.dialogues():
+        own = rows[heads.of_client[rows] == of_client]
+        numbers = heads.cells[own, column].astype(np.int64)
+        numbers = numbers[numbers != 0]
+        steps += max(0, len(numbers) - 1)
+        right += int((np.diff(numbers) == 1).sum())
+    return steps >= _COUNTED and right >= NUMBERED * steps
+
+
 def find_answered(columns: HeadColumns) -> tuple[int, list[tuple[int, int]]]:
     """The column in which answers have what the question had, and pairs of rows: (question, answer); -1: none is."""
     return max((_answered(columns, side) for side in (True, False)), key=lambda row: len(row[1]))
@@ -211,8 +227,14 @@ def put_transaction(columns: HeadColumns, column: int, pairs: list[tuple[int, in
     heads = columns.heads
     asking, answering = ([pair[side] for pair in pairs] for side in (0, 1))
 
+    unnumbered = heads.cells[:, column] == 0
+
     def same(other: int) -> bool:
-        return float((heads.cells[asking, other] == heads.cells[answering, other]).mean()) > NUMBERED
+        cells = heads.cells[:, other]
+        # What is the same in all questions, and there where nothing was asked, is no part of a number.
+        if len(np.unique(cells[asking])) == 1 and cells[asking[0]] and cells[unnumbered].any():
+            return False
+        return float((cells[asking] == cells[answering]).mean()) > NUMBERED
 
     first = last = column
     while columns.free(first - 1) and heads.distinct[first - 1] > 1 and same(first - 1) and last - first < 7:

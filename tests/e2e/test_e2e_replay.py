@@ -232,6 +232,40 @@ def test_our_wlcs_are_asked_what_was_asked_and_answer_as_they_did(run: Run, tmp_
     assert ended.errors == {}
 
 
+def test_a_search_along_endpoints_and_speed(run: Run, tmp_path: Path) -> None:
+    """Both up to what is asked for at most."""
+    write_capture(tmp_path / "tunnel.pcapng")
+    scenario = tmp_path / "replay.toml"
+    scenario.write_text(
+        """
+name = "replay"
+[wlc]
+listen = "127.78.11.1:0"
+step = "port"
+[load]
+kind = "replay"
+capture = "tunnel.pcapng"
+scale = 2
+[capacity]
+warmup = "200ms"
+hold = "1200ms"
+confirm = "1200ms"
+cooldown = "50ms"
+""",
+        "utf-8",
+    )
+    words = ("--start", "scale=2", "--max", "scale=4", "--start", "speed=1", "--max", "speed=2")
+    ended = run("capacity", scenario, "--dimension", "scale", "--dimension", "speed", *words, "--workers", 1)
+    ended.check_passed()
+    assert "tunnel.pcapng: 60 messages of 1 of 1 sessions" in ended.stderr
+    scale, speed = ended.result["dimensions"]
+    assert (scale["dimension"], speed["dimension"]) == ("scale", "speed")
+    for found in (scale, speed):
+        # A machine that has no time for it is to blame, and not what is searched.
+        assert found["outcome"] in ("not reached", "generator-limited", "inconclusive"), ended.stderr
+        assert {probe["offered"] for probe in found["probes"]} <= {1, 2, 4}
+
+
 # -- without a profile -------------------------------------------------------------------------------------------------
 
 
