@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["find_macs", "makers_of"]
+__all__ = ["find_macs", "makers_of", "may_be_mac"]
 
 # Bytes of a body that are looked at, and bodies of a kind.
 FAR = 512
 BODIES = 120
 
 
-def _plausible(window: bytes) -> bool:
-    """A single device's, and no number, text or IPv4 address."""
+def may_be_mac(window: bytes) -> bool:
+    """Whether six bytes may be a single device's address, and are no number, text or IPv4 address."""
     first, second = window[0], window[1]
     if first & 1 or window.count(0) > 2 or len(set(window)) < 4 or (first == 0 and second == 0):
         return False
@@ -28,7 +28,7 @@ def _windows(kinds: Iterable[Sequence[bytes]]) -> Iterator[tuple[bytes, list[int
         step = max(1, len(bodies) // BODIES)
         for body in bodies[::step]:
             data = body[:FAR]
-            yield data, [at for at in range(len(data) - 5) if not data[at] & 1 and _plausible(data[at : at + 6])]
+            yield data, [at for at in range(len(data) - 5) if not data[at] & 1 and may_be_mac(data[at : at + 6])]
 
 
 def find_macs(kinds: Iterable[Sequence[bytes]]) -> frozenset[bytes]:

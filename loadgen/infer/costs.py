@@ -7,6 +7,7 @@ each is what the rows need beyond what tells the reading itself (`tiling` has th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,11 +86,11 @@ def _differences(values: Numbers, order: Codes, first: NDArray[np.bool_], size: 
     return float(begun + min(by_length, by_value))
 
 
-def _given(codes: Codes, kinds: int, table: Table, at: int, size: int, novelty: float) -> float:
-    """Bits of a few values, given the best of the columns before: what follows from it is not paid for twice."""
+def _given(codes: Codes, kinds: int, table: Table, at: int, size: int, novelty: float, reach: int = 12) -> float:
+    """Bits of a few values, given the best of so many columns before: what follows from it is not paid for twice."""
     best = entropy(codes)
     found = 0.0
-    for column in range(max(0, at - 12), at):
+    for column in range(max(0, at - reach), at):
         if not 2 <= table.distinct[column] <= 64:
             continue
         context = table.codes[column]
@@ -233,8 +234,13 @@ def mac_cost(table: Table, at: int, known: frozenset[bytes], known_makers: froze
     if _old_maker(real):
         low = np.intp(0)
     flat = (real == real[:, :1]).all(axis=1).sum() + ((real[:, 3:] == 0).all(axis=1)).sum()
-    if seen * 2 < len(real) and (groupish * 20 > len(real) or low * 4 > len(real) or flat * 4 > len(real)):
+    empty = ((real == 0).sum(axis=1) > 2).sum()
+    if seen * 2 < len(real) and (
+        groupish * 20 > len(real) or low * 4 > len(real) or flat * 4 > len(real) or empty * 2 > len(real)
+    ):
         return float("inf")
+    if not seen and len(real) > 3 and not real[:, 5].any():
+        return float("inf")  # devices differ at their ends
     new = [text for text in texts if text not in known]
     makers = {text[:3] for text in new} - known_makers
     local = sum(bool(text[0] & 2) for text in new)
@@ -246,19 +252,47 @@ def mac_cost(table: Table, at: int, known: frozenset[bytes], known_makers: froze
         bits = min(bits, seen * 5.0 + len(new) * (46.0 - 8.0 * alike) + 8.0 * alike)
     if ((real >= 32) & (real < 127)).all():
         bits += 24
-    costs = [_given(codes, kinds, table, at, 6, 0.0) if kinds <= 64 else entropy(codes)]
-    if alike > 1:  # what comes for the first time needs no pointing at
+    costs = [_given(codes, kinds, table, at, 6, 0.0, 48) if kinds <= 64 else entropy(codes)]
+    few = len(texts) > 5 and len({text[:3] for text in texts}) * 2 <= len(texts)
+    if alike > 1 or few:  # what comes for the first time needs no pointing at
         costs.append((len(codes) - kinds) * (np.log2(kinds) + 1) + len(codes))
     for order, first in table.groupings.values():
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(kinds + 1) + 3)
     told = float(min(costs) + bits)
-    few = len(texts) > 5 and len({text[:3] for text in texts}) * 2 <= len(texts)
-    if few and (table.width == 6 or not makers):
-        # Of few makers, and alone in an element or all makers known: addresses cost no more than any six bytes would.
-        told = min(told, byte_by_byte(table, at, 6))
-        told = min(told, integer_cost(table, at, 2, "big") + byte_by_byte(table, at + 2, 4))
+    alone = table.width == 6 or (_alone(table, at) and _begin_here(texts))
+    if (few and (not makers or alone or _come_again(texts, len(codes)))) or (seen == len(real) > 1):
+        # Addresses cost no more than any six bytes would.
+        told = min(told, _any_numbers(table, at, 6))
     return told
+
+
+def _alone(table: Table, at: int) -> bool:
+    """Whether nothing beside six columns varies."""
+    return all(table.distinct[column] == 1 for column in range(table.width) if not at <= column < at + 6)
+
+
+def _begin_here(texts: Sequence[bytes]) -> bool:
+    """Whether devices of one maker differ in the byte behind it; if not, addresses would begin a byte earlier."""
+    most = Counter(text[:3] for text in texts).most_common(1)[0][0]
+    return len({text[3] for text in texts if text[:3] == most}) > 1
+
+
+def _come_again(texts: Sequence[bytes], times: int) -> bool:
+    """Whether six bytes are those of devices: of several makers, each with a number of its own, and again and again."""
+    own = len({text[3:] for text in texts}) == len(texts)
+    return len({text[:3] for text in texts}) > 1 and own and times >= 3 * len(texts) and _begin_here(texts)
+
+
+def _any_numbers(table: Table, at: int, size: int) -> float:
+    """Bits of columns as numbers of one, two or four bytes side by side, whichever cost least."""
+    best = [0.0] + [float("inf")] * size
+    for begin in range(size):
+        for width in (1, 2, 4):
+            if begin + width <= size:
+                cost = best[begin] + integer_cost(table, at + begin, width, table.order)
+                best[begin + width] = min(best[begin + width], cost)
+    return best[-1]
 
 
 def _old_maker(real: NDArray[np.uint8]) -> bool:

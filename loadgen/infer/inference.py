@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -78,6 +79,7 @@ class Inference:
 def infer(exchanges: Sequence[Exchange], hints: Hints | None = None) -> Inference:
     """The layout that a capture's sessions speak, as far as it can be told from them."""
     hints = hints or Hints()
+    hints = replace(hints, addresses=hints.addresses | _ends(exchanges))
     runs = runs_of(exchanges)
     if not any(run.data for run in runs):
         return Inference(why="the capture has no bytes of any session")
@@ -92,6 +94,12 @@ def infer(exchanges: Sequence[Exchange], hints: Hints | None = None) -> Inferenc
     found.framing = [_in_words(way) for way, value in ways[1:4] if value > ways[0][1] - 0.1]
     _infer_layout(found, cut, framing, hints)
     return found
+
+
+def _ends(exchanges: Sequence[Exchange]) -> frozenset[bytes]:
+    """The IPv4 addresses of the sessions' ends: what is said of a controller may name its own."""
+    ends = {host for each in exchanges for host, _ in (each.conversation.client, each.conversation.server)}
+    return frozenset(address.packed for address in map(ip_address, ends) if address.version == 4)
 
 
 def _in_words(framing: FrameCut) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.infer.addresses import may_be_mac
 from loadgen.infer.samples import Context, Table
 from loadgen.infer.tiling import CHANNELS, Piece, could_be_mask
 
@@ -100,6 +101,9 @@ def judge(table: Table, piece: Piece, context: Context, loud: Signed | None = No
     sure = n / (n + 6.0)
     if piece.kind == "constant":
         cells = table.cells[0, piece.at : piece.at + size]
+        if size == 6 and may_be_mac(cells.tobytes()):
+            evidence = f"{cells.tobytes().hex()} in all {n}, as an address of one device is"
+            return FieldVerdict("mac", "mac", 0.6 * sure, evidence)
         role = "constant" if cells.any() else "padding"
         kind = f"u{8 * size}" if size in (1, 2, 4, 8) and cells.any() else "bytes" if cells.any() else "pad"
         return FieldVerdict(role, kind, sure, f"{cells.tobytes().hex()} in all {n}")
@@ -148,6 +152,8 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
         return FieldVerdict(role, f"i{8 * size}", confidence * max(sure, 0.5), evidence)
     if size >= 2 and different > 2 and (goes_on := _sequence(table, signed)) is not None:
         role, confidence, evidence = goes_on
+        if context.within:
+            role = "counter"  # of records; what a session counts stands once in a message
         return FieldVerdict(role, kind, confidence * sure, evidence)
     if (
         signed.min() < 0

@@ -32,7 +32,7 @@ _USUAL: dict[str, dict[int, float]] = {
     "counter": {1: 0.02, 2: 0.15, 4: 0.53, 8: 0.3},
     "seconds": {4: 0.9, 8: 0.1},
     "timestamp": {4: 0.3, 8: 0.7},
-    "number": {1: 0.35, 2: 0.33, 4: 0.27, 8: 0.05},
+    "number": {1: 0.35, 2: 0.33, 4: 0.28, 8: 0.04},
 }
 _LIKE = {"rssi": "level", "snr": "level", "noise": "level", "sequence": "counter", "transaction": "counter"}
 _WEIGHT = 3.0
@@ -50,7 +50,9 @@ _GAPS = {1: 0.45, 2: 0.3, 3: 0.15, 4: 0.05}
 _NEVER = 1e-3
 _ASKEW = 0.05  # of an aligned device's numbers, those that seem not to be: what is no number was taken for one
 _TEXTS = (8, 16, 20, 24, 32, 40, 48, 64, 96, 128)
-_OPEN = 0.3
+_OPEN = 0.2
+_LARGE = frozenset({"number", "counter"})
+_ALIKE = 0.8  # of large numbers side by side, those that are as wide as the others
 _TURNS = 6
 
 
@@ -65,7 +67,8 @@ class _Item:
     place: str  # what is on that side of the zeros: field, constant, end (of the node)
     width: int  # as far as it is known
     index: int  # among the node's fields
-    is_wide: bool  # of what has the width that it has: whether it stands at multiples of four where numbers do
+    alike: int = 0  # the widest that most large numbers of the node can be, where there are several
+    is_wide: bool = False  # of what has the width that it has: whether it stands at multiples of four where numbers do
 
     def boundary(self) -> int:
         """Where it would begin on an aligned device: at multiples of this."""
@@ -117,8 +120,8 @@ def lay(fields: list[Node], pieces: Sequence[Piece], table: Table, kind: str) ->
         while 0 <= column < table.width and still[column] and column not in taken:
             zeros += 1
             column += step
-        if number and size == 1 and not zeros and _goes_below_zero(table, at, column, taken):
-            at, size, column = min(at, column), 2, column + step
+        if pieces[index].size == 1 and not zeros and _goes_below_zero(table, at, column, taken):
+            at, size, column, number = min(at, column), 2, column + step, True
         place = "end" if not 0 <= column < table.width else "field" if column in taken else "constant"
         role = str(fields[index]["role"])
         group = _LIKE.get(role, role if role in _USUAL else "number") if number else ""
@@ -128,7 +131,13 @@ def lay(fields: list[Node], pieces: Sequence[Piece], table: Table, kind: str) ->
         if group == "enum" and size == 1 and _are_channels(table, at):
             group = "level"
         wide = not number and (clock is not None or pieces[index].kind == "ipv4")
-        laid.items.append(_Item(at if little else at + size, size, zeros, group, place, size, index, wide))
+        laid.items.append(_Item(at if little else at + size, size, zeros, group, place, size, index, is_wide=wide))
+    large = [item for item in laid.items if item.group in _LARGE and item.used > 1]
+    if len(large) > 1:
+        widest = sorted(max((width for width, _ in item.options()), default=item.used) for item in large)
+        alike = widest[len(widest) // 3]
+        for item in large:
+            item.alike = alike
     return laid
 
 
@@ -208,7 +217,11 @@ class _Style:
         needed = -ends % beyond
         if zeros < needed:
             return _NEVER, None
-        return self.gap(zeros - needed, self.reserved), zeros > needed
+        more = zeros - needed
+        if more and beyond > 1:
+            # What is reserved keeps what is behind it aligned.
+            return self.reserved * (0.7 if more == beyond else 0.1), True
+        return self.gap(more, self.reserved), more > 0
 
     def _at_end(self, laid: Laid, ends: int, zeros: int) -> tuple[float, bool | None]:
         if not laid.little:  # the node's beginning
@@ -229,6 +242,8 @@ class _Style:
                 reached = 0.9 if item.used == 1 or item.group == "mask" else 0.1
             elif item.group in _TIMES:
                 reached = 0.5
+            if item.alike:
+                value *= _ALIKE if width == item.alike else 1 - _ALIKE
             value *= self.usual[item.group].get(width, 0.001) * reached
         return max(value, 1e-12), is_reserved
 

@@ -119,3 +119,14 @@ def test_no_mask_where_something_is_granted_that_nobody_asked_for() -> None:
     wrong = [Sample(b"\0" + (1 << 20 | 5).to_bytes(4), each.ns, each.session, of_client=False) for each in responses]
     assert find_masks(offers, requests, wrong, "big") is None
     assert find_masks(offers, requests, [], "big") is None
+
+
+def test_large_numbers_side_by_side_are_as_wide_as_each_other() -> None:
+    """Zeros in front of one of four counters: reserved, as the others have no room for more."""
+
+    def make(choose: random.Random) -> bytes:
+        counts = [choose.randrange(1_000, 1 << 25) for _ in range(4)]
+        return choose.choice(STATIONS) + b"\x00\x07" + struct.pack(">I4xIII", *counts)
+
+    found = infer_bodies({0: samples_of(make)}, Context())[0].node
+    assert {at: size for at, size in widths(found).items() if at >= 8} == {8: 4, 16: 4, 20: 4, 24: 4}

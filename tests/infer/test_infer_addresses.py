@@ -1,0 +1,60 @@
+"""Addresses where little tells them from numbers: of few makers, single ones, and what only looks like some."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from loadgen.infer.bodies import infer_bodies
+from loadgen.infer.samples import Context, Sample
+from tests.infer.infer_synthetic import BEGAN_NS
+
+MAKERS = [bytes.fromhex("70db98"), bytes.fromhex("0027e3")]
+
+
+def access_points(count: int) -> list[bytes]:
+    """As they are numbered: of few makers, the last digit is zero."""
+    choose = random.Random(8)
+    return [MAKERS[i % 2] + choose.randbytes(2) + bytes([choose.randrange(16) << 4]) for i in range(count)]
+
+
+def roles(make: Callable[[random.Random], bytes], count: int = 300) -> list[tuple[int, int, str]]:
+    choose = random.Random(5)
+    samples = [Sample(make(choose), BEGAN_NS + 200_000_000 * i, i % 3, of_client=False) for i in range(count)]
+    node = infer_bodies({0: samples}, Context())[0].node
+    return [(each["at"], each["size"], each["role"]) for each in node["fields"]]
+
+
+def test_few_devices_that_come_again_and_again_beside_numbers() -> None:
+    aps = access_points(20)
+
+    def make(choose: random.Random) -> bytes:
+        return bytes([choose.randrange(160, 220), 0]) + choose.choice(aps) + bytes([choose.randrange(5, 60), 9])
+
+    assert (2, 6, "mac") in roles(make)
+
+
+def test_many_devices_each_of_which_comes_a_few_times() -> None:
+    aps = access_points(48)
+    assert roles(lambda choose: choose.choice(aps)) == [(0, 6, "mac")]
+
+
+def test_zeros_behind_an_address_are_no_part_of_one() -> None:
+    def make(choose: random.Random) -> bytes:
+        return bytes([10, 97, 1, choose.randrange(10, 90)]) + bytes(2)
+
+    assert (0, 4, "ipv4") in roles(make)
+
+
+def test_small_numbers_with_zeros_between_them_are_no_address() -> None:
+    def make(choose: random.Random) -> bytes:
+        return bytes([choose.choice([100, 10, 20, 230]), 0, 0, 0, choose.randrange(1, 4), 0])
+
+    assert all(role != "mac" for _, _, role in roles(make))
+
+
+def test_what_looks_as_an_address_is_one_where_it_never_changes() -> None:
+    def make(choose: random.Random) -> bytes:
+        return bytes.fromhex("70db989834fe") + bytes([0, choose.randrange(200)])
+
+    assert (0, 6, "mac") in roles(make)
