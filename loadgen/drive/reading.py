@@ -23,7 +23,7 @@ from loadgen.units import NS_PER_MS, NS_PER_S
 # looks at the scheduler as much again: four times as many took 9 % of a worker that receives 2,000 notifications/s.
 _WINDOW_NS = NS_PER_S // 2
 _QUOTA = 25
-_HANDSHAKE_QUOTA = 250
+_HANDSHAKE_QUOTA = 100
 # A thread that waited for the scheduler for less than that in a turn was not held up.
 _LEAST_HELD_NS = NS_PER_MS // 5
 # A read that waited for longer than that tells that we were held up, too. Below, no verdict looks at it.
@@ -175,7 +175,7 @@ class ReadLag:
 class HandshakeLag:
     """Records how late we read a handshake's messages, all together, of handshakes chosen by chance.
 
-    A look costs 6 us, and a handshake of ours 250: where there are many, some 500 a second tell as much.
+    A look costs 6 us, a handshake has two, and takes 400: where there are many, some 200 a second tell as much.
     """
 
     def __init__(self, recorder: Recorder, metric: str, clock: Nanoseconds) -> None:

@@ -105,9 +105,9 @@ class TestHandshakes:
         assert found.count == 1000
         assert found.percentiles(50) == (pytest.approx(4 * MS, rel=0.001),)
 
-    def test_of_many_some_hundreds_a_second(self) -> None:
+    def test_of_many_some_two_hundred_a_second(self) -> None:
         found = self.done(per_s=5000, seconds=10)
-        assert 2500 < found.count < 12_500
+        assert 1000 < found.count < 5000
 
 
 class Timed:
