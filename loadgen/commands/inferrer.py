@@ -172,6 +172,9 @@ def _findings(paths: Sequence[Path], exchanges: Sequence[Exchange], reading: _Re
         remarks.append(
             f"{holes:,} places where the captures miss bytes; frames go on behind them where that is certain"
         )
+    if found.left_alone:
+        named = ", ".join(found.left_alone[:_MOST_NAMED]) + (", ..." if len(found.left_alone) > _MOST_NAMED else "")
+        remarks.append(f"left alone: {len(found.left_alone):,} messages, as there is too much to look for: {named}")
     return HowFound(
         captures=tuple(path.name for path in paths),
         sessions=len(exchanges),

@@ -6,6 +6,7 @@ count that never moves. Then no length proves the records, and fields beside fie
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from loadgen.infer.shapes import BodyShape, Records, cut
 
-__all__ = ["begins_earlier", "is_alike", "is_unlike", "lists_devices", "shortest_records"]
+__all__ = ["begins_earlier", "is_alike", "is_unlike", "lists_devices", "lists_services", "shortest_records"]
 
 # Two fields of the same form beside a 2 are nothing special.
 _LEAST_RECORDS = 3
@@ -25,6 +26,8 @@ _VARYING = 2  # of the bytes of a record
 _ALIKE, _UNLIKE, _MANY = 0.5, 0.1, 10
 # A byte of records tells what they look like, if its values are no further apart; so many have to.
 _NARROW, _TELLING = 64, 3
+# Subservices have these numbers at most; so many records tell as little as any two things.
+_SERVICES, _FEW_ROWS = 32, 3
 
 
 def is_alike(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
@@ -54,25 +57,53 @@ def is_unlike(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
     return bool(((most >= _MANY) & (least < _UNLIKE * most)).any())
 
 
-def lists_devices(shape: BodyShape, bodies: Sequence[bytes], macs: frozenset[bytes]) -> bool:
-    """Whether a shape is a list of devices, where bodies have so few lengths that they prove little: each record has a
-    known address in the same place, another one in each record of a body."""
+def lists_devices(
+    shape: BodyShape, bodies: Sequence[bytes], macs: frozenset[bytes], makers: frozenset[bytes] = frozenset()
+) -> bool:
+    """Whether a shape is a list of devices, where bodies have so few lengths that they prove little: each record has an
+    address in the same place, most of them known and all of known makers, and another one in each record of a body."""
     if len({len(body) for body in bodies}) > 3 or not shape.parts or not isinstance(shape.parts[-1], Records):
         return False
     several = False
     places: set[int] | None = None
+    known: Counter[int] = Counter()
+    records = 0
     for body in set(bodies):
         found = cut(shape, body, 0, len(body))
         stretches = found[1][-1] if found is not None else []
         several = several or len(stretches) > 1
         for _, start, stop in stretches:
-            here = {at for at in range(stop - start - 5) if body[start + at : start + at + 6] in macs}
+            within = range(stop - start - 5)
+            known.update(at for at in within if body[start + at : start + at + 6] in macs)
+            here = {at for at in within if body[start + at : start + at + 3] in makers}
+            here |= {at for at in within if body[start + at : start + at + 6] in macs}
             places = here if places is None else places & here
+            records += 1
         different = {at: {body[start + at : start + at + 6] for _, start, _ in stretches} for at in places or ()}
         places = None if places is None else {at for at in places if len(different[at]) == len(stretches)}
         if places is not None and not places:
             return False
-    return several and bool(places)
+    return several and any(known[at] * 2 > records for at in places or ())
+
+
+def lists_services(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
+    """Whether a shape is a list of subservices, in a message about them: as many records as a number says, each with
+    another small number in the same place, and otherwise of the same form."""
+    if len(shape.parts) != 1 or not isinstance(part := shape.parts[0], Records) or part.count is None:
+        return False
+    lists = []
+    for body in set(bodies):
+        found = cut(shape, body, 0, len(body))
+        lists.append([body[start:stop] for _, start, stop in found[1][0]] if found is not None else [])
+    if not part.stride or max(map(len, lists)) < 2:
+        return False
+    numbers = any(
+        all(len({row[at] for row in rows}) == len(rows) and all(row[at] <= _SERVICES for row in rows) for rows in lists)
+        for at in range(part.stride)
+    )
+    rows = [row for some in lists for row in some]
+    alike = sum(len({row[at] == 0 for row in rows}) == 1 for at in range(part.stride))
+    return numbers and alike * 2 >= part.stride and (alike == part.stride or len(rows) > _FEW_ROWS)
 
 
 def shortest_records(shapes: Sequence[BodyShape]) -> list[BodyShape]:

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any, TypeVar
 
 from loadgen.infer.addresses import find_macs, makers_of
-from loadgen.infer.alike import begins_earlier, is_alike, is_unlike, lists_devices, shortest_records
+from loadgen.infer.choosing import choose, fitting, is_told
 from loadgen.infer.masks import find_masks
-from loadgen.infer.pricing import PRICED, ROWS, gaps_of, given_pieces, is_text, price, slices, thinned
+from loadgen.infer.pricing import ROWS, few_stretches, gaps_of, given_pieces, is_text, slices, thinned
 from loadgen.infer.roles import judge
 from loadgen.infer.samples import Context, Sample, Table, table_of
-from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Gap, Place, Records, cut
-from loadgen.infer.shaping import shapes_of
+from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Gap, Place, cut
 from loadgen.infer.tiling import Piece, devices, tile
 from loadgen.infer.widths import Laid, lay, settle
 
 __all__ = ["BodyFound", "Context", "Sample", "infer_bodies", "infer_body"]
 
-# Bodies that shapes are looked for in, and shapes that are compared.
-SEARCHED = 80
-SHAPES = 40
-CLOSE = 6
 DEEPEST = 4
+# Where there are so many kinds, addresses are looked for in so many bodies of all of them together.
+MANY, ADDRESSED = 50, 6_000
 Node = dict[str, Any]
 Kind = TypeVar("Kind", bound=Hashable)
 
@@ -37,6 +33,7 @@ class BodyFound:
     node: Node
     explained: float  # share of the bytes of all samples with a role that is known
     fits: float  # share of the samples that were not used, and that the node reads from end to end
+    left_alone: bool = False  # there was no work left for all that could have been looked for
     alternatives: list[str] = field(default_factory=list)  # to the structure as a whole
 
 
@@ -48,6 +45,27 @@ class Learnt:
     masks: set[int] = field(default_factory=set)  # of subservices
     mask_size: int | None = None
     laid: list[Laid] = field(default_factory=list)  # nodes whose numbers' widths are to be settled
+    aligned: int = 0  # numbers of which it is certain how wide they are, at multiples of their sizes
+    unaligned: int = 0  # and elsewhere
+
+    def add_numbers(self, table: Table, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            if piece.kind != "integer" or piece.size < 2:
+                continue
+            top = piece.at if piece.order == "big" else piece.at + piece.size - 1
+            if piece.clock is None and table.distinct[top] < 3:
+                continue
+            if (table.offset + piece.at) % min(piece.size, 4):
+                self.unaligned += 1
+            else:
+                self.aligned += 1
+
+    @property
+    def packed(self) -> bool | None:
+        """Whether numbers lie anywhere; None: too few tell."""
+        if self.unaligned:
+            return self.unaligned * 8 > self.aligned or None
+        return False if self.aligned > 3 else None
 
 
 @dataclass(slots=True)
@@ -114,116 +132,6 @@ def _still(table: Table, piece: Piece) -> int:
     return still if still < piece.size else 0
 
 
-def _choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list[str]]:
-    """The shape that costs least of those that fit, and what fits nearly as well."""
-    some = thinned(samples, SEARCHED)
-    shortest = min(len(sample.data) for sample in samples)
-    varies = any(len(sample.data) != shortest for sample in samples)
-    if context.mask_at is not None and not varies:
-        return BodyShape(shortest), []
-    plain = BodyShape(shortest, (ByteRun(None),) if varies else ())
-    candidates = [plain]
-    if varies:
-        candidates += [BodyShape(at, (ByteRun(None),)) for at in _text_ends([sample.data for sample in some], shortest)]
-    everything = [shape for shape in candidates if _holds(shape, samples)]
-    if len(samples) > 1 and shortest <= 4096:
-        ordered = sorted(samples, key=lambda sample: len(sample.data))
-        # The shortest and longest prove most; but a few frames may have been cut out wrongly, so without them again.
-        for searched in (
-            [*some, *ordered[:4], *ordered[-4:]],
-            some,
-            thinned(ordered[len(ordered) // 20 :], SEARCHED // 4),
-        ):
-            bodies = [sample.data for sample in searched]
-            found = [s for s in islice(shapes_of(bodies, context), SHAPES) if _holds(s, samples)]
-            everything += found
-            if found or len(samples) < 50:
-                break
-    # Where numbers tell the lengths of bodies that have many, nothing goes to the end by chance.
-    told = [shape for shape in everything if _is_told(shape)]
-    ended = [shape for shape in everything if any(isinstance(part, ElementRun) for part in shape.parts)]
-    if len({len(sample.data) for sample in samples}) > 3 and (told or ended):
-        everything = told + ended
-    datas = [sample.data for sample in some]
-    everything = [shape for shape in everything if not is_unlike(shape, datas)]
-    everything = [shape for shape in everything if not begins_earlier(shape, datas)]
-    listed = shortest_records([shape for shape in everything if lists_devices(shape, datas, context.macs)])
-    if alike := [shape for shape in everything if is_alike(shape, datas)] or listed:
-        everything = alike
-    if len(everything) == 1:
-        return everything[0], []
-    # A body that comes again tells nothing new of where its parts are.
-    different = list({sample.data: sample for sample in reversed(samples)}.values())[::-1]
-    priced = thinned(different if len(different) * 2 < len(samples) else samples, PRICED)
-    costs = sorted(
-        (price(shape, _fitting(shape, priced), context) - _favour(shape), index)
-        for index, shape in enumerate(everything)
-    )
-    close = [everything[index] for cost, index in costs[:CLOSE] if cost < costs[0][0] + 24]
-    if len(close) == 1:
-        return close[0], []
-    finer = sorted(
-        (
-            (price(shape, _fitting(shape, priced), context, exact=True) - _favour(shape), index)
-            for index, shape in enumerate(close)
-        ),
-    )
-    near = [_describe(close[index]) for cost, index in finer[1:] if cost < finer[0][0] + 3]
-    return close[finer[0][1]], near
-
-
-def _is_told(shape: BodyShape) -> bool:
-    for part in shape.parts:
-        if isinstance(part, Gap):
-            continue
-        place = part.length if isinstance(part, ByteRun) else part.count if isinstance(part, Records) else None
-        if place is None:
-            return False
-    return bool(shape.parts)
-
-
-def _favour(shape: BodyShape) -> float:
-    """Bits that speak for a shape: what a number tells is rarely chance, the less if the number is far away."""
-    if any(isinstance(part, ElementRun) for part in shape.parts):
-        return 40.0 if shape.fixed <= 8 else 0.0
-    if not _is_told(shape):
-        return 0.0
-    far = max((shape.fixed - piece.at - piece.size for piece in given_pieces(shape, "big")), default=0)
-    return 20.0 - 2.0 * far
-
-
-def _text_ends(bodies: Sequence[bytes], shortest: int) -> list[int]:
-    """Where a text can begin that goes to the end."""
-    at = shortest
-    while at > 0 and all(32 <= body[at - 1] < 127 for body in bodies):
-        at -= 1
-    return list(range(at, min(shortest, at + 3))) if is_text([body[at:] for body in bodies]) else []
-
-
-def _fitting(shape: BodyShape, samples: Sequence[Sample]) -> list[Sample]:
-    return [sample for sample in samples if cut(shape, sample.data, 0, len(sample.data)) is not None]
-
-
-def _holds(shape: BodyShape, samples: Sequence[Sample]) -> bool:
-    """Whether all bodies are cut from end to end; of many, all but one in a hundred."""
-    return len(samples) - len(_fitting(shape, samples)) <= len(samples) // 100
-
-
-def _describe(shape: BodyShape) -> str:
-    parts = [f"{shape.fixed} bytes"]
-    for part in shape.parts:
-        if isinstance(part, ByteRun):
-            parts.append("bytes to the end" if part.length is None else f"bytes counted at {part.length.at}")
-        elif isinstance(part, Records):
-            size = f"{part.stride} bytes" if part.stride else "varying length"
-            parts.append(f"records of {size}" + (f" counted at {part.count.at}" if part.count else " to the end"))
-        elif isinstance(part, Gap):
-            parts.append(f"{part.size} bytes")
-        else:
-            parts.append(f"elements of type u{8 * part.type_size} and length u{8 * part.length_size}")
-    return ", ".join(parts)
-
-
 def _name_at(fields: Sequence[Node], place: Place) -> str:
     at = place.at if not place.part else "next"
     ending = f"_{place.at}_of_{place.part}" if place.part else ""
@@ -265,8 +173,10 @@ def _build(
 ) -> Node:
     """The node of samples that a shape fits. `weight`: how many real ones each of them stands for."""
     node: Node = {}
+    if not context.work.spend(1):
+        return _left_alone(samples, share, weight)
     pieces: list[Piece] = []
-    samples = _fitting(shape, samples)
+    samples = fitting(shape, samples)
     chosen = thinned(samples, ROWS)
     weight *= len(samples) / len(chosen)
     if shape.fixed:
@@ -279,6 +189,7 @@ def _build(
         share.learnt.laid.append(lay(node["fields"], pieces, table, kind))
         known = sum(found["size"] for found in node["fields"] if found["role"] != "unknown")
         share.add(known * len(chosen) * weight, shape.fixed * len(chosen) * weight)
+        share.learnt.add_numbers(table, pieces)
         for piece, found in zip(pieces, node["fields"], strict=True):
             if found["role"] == "ipv4" and len(chosen) > 7:
                 halves = {sample.data[piece.at : piece.at + 2] for sample in chosen}
@@ -288,6 +199,7 @@ def _build(
                 share.learnt.masks |= {int(value) for value in table.numbers(piece.at, piece.size, piece.order)}
     groups = _groups(chosen, pieces)
     cuts = [found[1] for sample in chosen if (found := cut(shape, sample.data, 0, len(sample.data))) is not None]
+    chosen, cuts = few_stretches(chosen, cuts)
     fields: list[Node] = node.setdefault("fields", [])
     for index, part in enumerate(shape.parts):
         if isinstance(part, ByteRun):
@@ -321,10 +233,21 @@ def _build(
     return node
 
 
+def _left_alone(samples: Sequence[Sample], share: _Share, weight: float) -> Node:
+    """A node of bytes: there is no work left."""
+    size = sum(len(sample.data) for sample in samples)
+    share.add(0.0, size * weight)
+    if not size:
+        return {}
+    evidence = "left alone: what there is to look for in all messages is more than is looked for"
+    found = {"name": "bytes", "at": "next", "size": "rest", "role": "unknown", "type": "bytes"}
+    return {"fields": [found | {"confidence": 0.0, "evidence": evidence}]}
+
+
 def _record_shape(rows: Sequence[Sample], context: Context, stride: int, depth: int) -> BodyShape:
     """Records of one size are tables, or have elements in them."""
     if rows and depth < DEEPEST:
-        return _choose(thinned(rows, ROWS), context)[0]
+        return choose(thinned(rows, ROWS), context)[0]
     return BodyShape(stride)
 
 
@@ -371,7 +294,7 @@ def _elements(
         found = [row for row in kinds[kind] if row.data]
         value: Node = {}
         if found and len(found) == len(kinds[kind]):
-            shape = _choose(found, context)[0] if depth < DEEPEST else BodyShape(0, (ByteRun(None),))
+            shape = choose(found, context)[0] if depth < DEEPEST else BodyShape(0, (ByteRun(None),))
             value = _build(found, context, shape, share, weight, depth + 1)
         elif found:
             value = _build(found, context, BodyShape(0, (ByteRun(None),)), share, weight, depth + 1)
@@ -399,20 +322,30 @@ def infer_bodies(
         context: what is known of all.
         names: of the messages, where they are known.
     """
-    macs = context.macs | find_macs([[sample.data for sample in samples] for samples in kinds.values()])
+    bodies = [[sample.data for sample in samples] for samples in kinds.values()]
+    if len(kinds) > MANY:
+        most = max(4, ADDRESSED // len(kinds))
+        bodies = [some[:: len(some) // most + 1] for some in bodies]
+    macs = context.macs | find_macs(bodies)
     networks = context.networks | {address[:2] for address in context.addresses}
     context = replace(context, macs=macs, makers=context.makers | makers_of(macs), networks=networks)
     names = names or {}
     found = {}
+    everything, told = Learnt(), context.packed
     laid: list[Laid] = []
     masks_at = _masks_at(kinds, names, context.order)
     # What is offered comes before what is asked for; then, what there is most of.
-    for kind in sorted(kinds, key=lambda kind: (names.get(kind) != "capability", -len(kinds[kind]))):
+    ordered = sorted(kinds, key=lambda kind: (names.get(kind) != "capability", -len(kinds[kind])))
+    for index, kind in enumerate(ordered):
         learnt = Learnt()
+        context.work.share(len(ordered) - index)
         known = replace(context, name=names.get(kind), mask_at=masks_at.get(kind))
         found[kind] = infer_body(kinds[kind], known, learnt)
         laid += learnt.laid
-        context = replace(context, networks=context.networks | learnt.networks)
+        everything.aligned += learnt.aligned
+        everything.unaligned += learnt.unaligned
+        packed = everything.packed if told is None else told
+        context = replace(context, networks=context.networks | learnt.networks, packed=packed)
         if names.get(kind) == "capability":
             listed = "repeats" in found[kind].node
             masks = context.masks | learnt.masks
@@ -454,31 +387,32 @@ def infer_body(samples: Sequence[Sample], context: Context, learnt: Learnt | Non
     chosen = thinned(samples, 2 * ROWS)
     # Every other one is held out, where there are enough.
     used, held = (chosen[::2], chosen[1::2]) if len(chosen) >= 8 else (chosen, chosen)
-    shape, near = _choose(used, context)
+    shape, near = choose(used, context)
     good = [sample for sample in held if cut(shape, sample.data, 0, len(sample.data)) is not None]
     if len(good) * 50 < len(held) * 49:
         # It does not hold: what does hold for all of them is looked for, and tried on others.
-        shape, near = _choose(chosen, context)
+        shape, near = choose(chosen, context)
         held = list(samples)
         good = [sample for sample in held if cut(shape, sample.data, 0, len(sample.data)) is not None]
     tail = min((len(sample.data) - len(sample.data.rstrip(b"\0")) for sample in chosen), default=0)
     if (
         tail
         and context.unit != 1
-        and not _is_told(shape)
+        and not is_told(shape)
         and len(chosen) > 20
         and len({len(sample.data) for sample in chosen}) > 3
     ):
         # All end with zeros, and nothing tells how long they are: perhaps it does without them.
         bare = [replace(sample, data=sample.data[: -min(tail, 4)]) for sample in chosen]
-        other, others = _choose(bare[::2], context)
-        if _is_told(other):
+        other, others = choose(bare[::2], context)
+        if is_told(other):
             shape, near, chosen, held = other, others, bare, bare[1::2]
-            good = _fitting(shape, held)
+            good = fitting(shape, held)
             tail = -1
     share = _Share(learnt or Learnt())
     kept = [sample for sample in chosen if cut(shape, sample.data, 0, len(sample.data)) is not None]
     node = _build(kept, context, shape, share, 1.0, 0)
     if tail < 0:
         node["rest"] = "padding"
-    return BodyFound(node, share.known / share.total if share.total else 1.0, len(good) / len(held), near)
+    explained = share.known / share.total if share.total else 1.0
+    return BodyFound(node, explained, len(good) / len(held), context.work.gave_up, near)

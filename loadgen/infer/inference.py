@@ -26,6 +26,8 @@ Table = dict[str, Any]
 
 # Frames that the rest is inferred from: of more, some sessions' and times'.
 _MOST_FRAMES = 60_000
+# Of fields of the header that have these roles it is certain how wide they are, mostly.
+_WIDE = frozenset({"transaction", "sequence", "timestamp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Inference:
         decoded: share of held-out frames that the layout reads from end to end.
         explained: share of their body bytes with a role that is known.
         unexplained: bytes of bodies without one, by message, as shares of all body bytes.
-        doubts: what would decide what is open.
+        doubts: what would decide what is open. left_alone: messages in which not all was looked for, by their names:
+            that would have been too much work.
         dialogue: names of messages in the order in which a session begins, as (sender, name).
         checksum: how it is made; None: there is none.
     """
@@ -72,6 +75,7 @@ class Inference:
     explained: float = 0.0
     unexplained: dict[str, float] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
+    left_alone: list[str] = field(default_factory=list)
     dialogue: list[tuple[str, str]] = field(default_factory=list)
     checksum: FrameSum | None = None
 
@@ -187,7 +191,14 @@ def _messages(
     for number in range(len(header.ids)):
         rows = np.flatnonzero(header.kind == number).tolist()
         kinds[number] = [_sample(heads, header, row, trailer, transactions[row]) for row in rows]
-    context = Context(order=header.order, macs=macs, addresses=hints.addresses, masks=named.masks, unit=_unit(heads))
+    context = Context(
+        order=header.order,
+        macs=macs,
+        addresses=hints.addresses,
+        masks=named.masks,
+        unit=_unit(heads),
+        packed=_packed(header),
+    )
     bodies = infer_bodies(kinds, context, dict(enumerate(named.names)))
     nodes = [bodies[number].node for number in range(len(header.ids))]
     names = by_bodies(named, nodes, [of_client for of_client, _ in header.ids])
@@ -200,6 +211,8 @@ def _messages(
         if size and body.explained < 1.0:
             found.unexplained[name] = size * (1.0 - body.explained)
         found.doubts += body.alternatives
+        if body.left_alone:
+            found.left_alone.append(name)
         messages.append({"id": message_id, "from": "mse" if of_client else "wlc", "name": name, "body": body.node})
     found.decoded = decoded / len(heads)
     found.explained = explained / total if total else 1.0
@@ -210,6 +223,12 @@ def _messages(
 def _unit(heads: Heads) -> int:
     """Bytes that the sizes of all frames are multiples of, 8 at most; a few may have been cut out wrongly."""
     return next((unit for unit in (8, 4, 2) if np.mean(heads.size % unit == 0) > 0.999), 1)
+
+
+def _packed(header: HeaderFound) -> bool | None:
+    """Whether a number of the header is at no multiple of its size; where all are, bodies may still have others."""
+    numbers = [each for each in header.fields if each["role"] in _WIDE and each["size"] in (2, 4, 8)]
+    return any(each["at"] % min(each["size"], 4) for each in numbers) or None
 
 
 def _sample(heads: Heads, header: HeaderFound, row: int, trailer: int, transaction: int | None) -> Sample:

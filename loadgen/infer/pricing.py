@@ -11,14 +11,16 @@ import numpy as np
 
 from loadgen.infer.costs import entropy, rough_cost
 from loadgen.infer.samples import Context, Sample, table_of
-from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Gap, Part, Place, Records, cut
-from loadgen.infer.tiling import INTEGER, OTHER_ORDER, UNALIGNED, Piece, tile
+from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Gap, Part, Place, Records, cut
+from loadgen.infer.tiling import INTEGER, OTHER_ORDER, Piece, tile, unaligned
 
-__all__ = ["gaps_of", "given_pieces", "is_text", "price", "slices", "thinned"]
+__all__ = ["few_stretches", "gaps_of", "given_pieces", "is_text", "price", "slices", "thinned"]
 
 # Rows that a table is judged by, and that it is priced by when shapes are compared.
 ROWS = 400
 PRICED = 120
+# Records and elements of all bodies that are looked at.
+STRETCHES = 40_000
 RUN = 6.0
 RECORDS = 6.0
 ELEMENTS = 8.0
@@ -52,8 +54,13 @@ def is_text(values: Sequence[bytes]) -> bool:
     return plain and total > 0 and letters * 10 >= total * 6
 
 
-def given_pieces(shape: BodyShape, order: str, within: int = 0) -> list[Piece]:
-    """The integers that a shape needs, as pieces of its fixed part. Args: within: or of that gap, as a place has it."""
+def given_pieces(shape: BodyShape, order: str, within: int = 0, *, packed: bool | None = None) -> list[Piece]:
+    """The integers that a shape needs, as pieces of its fixed part.
+
+    Args:
+        within: or of that gap, as a place has it.
+        packed: whether numbers begin anywhere.
+    """
     places: dict[int, tuple[Place, str]] = {}
     for part in shape.parts:
         if isinstance(part, ByteRun) and part.length is not None and part.length.part == within:
@@ -62,7 +69,7 @@ def given_pieces(shape: BodyShape, order: str, within: int = 0) -> list[Piece]:
             places[part.count.at] = part.count, "count"
     out = []
     for place, kind in places.values():
-        cost = INTEGER[place.size] + (UNALIGNED if place.at % min(place.size, 4) else 0.0)
+        cost = INTEGER[place.size] + (unaligned(packed) if place.at % min(place.size, 4) else 0.0)
         cost += OTHER_ORDER if place.size > 1 and place.order != order else 0.0
         out.append(Piece(place.at, place.size, kind, place.order, cost))
     return out
@@ -98,6 +105,8 @@ def price(shape: BodyShape, samples: Sequence[Sample], context: Context, *, exac
     Args: exact: tables are cut into fields; else columns are priced for themselves, which is quick.
     """
     bits = 0.0
+    if not context.work.spend(10):
+        return float("inf")
     if shape.parts and all(_open(part) for part in shape.parts):
         # Nothing in it tells how long it is.
         bits += _spread(Counter(len(sample.data) for sample in samples))
@@ -107,14 +116,17 @@ def price(shape: BodyShape, samples: Sequence[Sample], context: Context, *, exac
             read = samples if not place.part else gaps_of(shape, place.part, samples)
             bits += _spread(Counter(place.read(sample.data, 0) for sample in read))
     if shape.fixed:
-        bits += _table_price(samples, shape.fixed, given_pieces(shape, context.order), context, exact)
+        given = given_pieces(shape, context.order, packed=context.packed)
+        bits += _table_price(samples, shape.fixed, given, context, exact)
     cuts = [found[1] for sample in samples if (found := cut(shape, sample.data, 0, len(sample.data))) is not None]
+    samples, cuts = few_stretches(samples, cuts)
+    context.work.spend(2 * sum(len(stretches) for found in cuts for stretches in found))
     for index, part in enumerate(shape.parts):
         inside = [
             (sample, stretches[index]) for sample, stretches in zip(samples, cuts, strict=True) if stretches[index]
         ]
         if isinstance(part, Gap):
-            given = given_pieces(shape, context.order, index + 1)
+            given = given_pieces(shape, context.order, index + 1, packed=context.packed)
             bits += _table_price(gaps_of(shape, index + 1, samples), part.size, given, context, exact)
         elif isinstance(part, ByteRun):
             values = [sample.data[start:stop] for sample, ((_, start, stop),) in inside]
@@ -130,6 +142,16 @@ def price(shape: BodyShape, samples: Sequence[Sample], context: Context, *, exac
     return bits
 
 
+def few_stretches(samples: Sequence[Sample], cuts: list[Cut]) -> tuple[list[Sample], list[Cut]]:
+    """The first of samples and how they are cut: as many as have so many records and elements that these tell all."""
+    total = 0
+    for index, found in enumerate(cuts):
+        total += sum(map(len, found))
+        if total > STRETCHES:
+            return list(samples[: index + 1]), cuts[: index + 1]
+    return list(samples), cuts
+
+
 def gaps_of(shape: BodyShape, number: int, samples: Sequence[Sample]) -> list[Sample]:
     """What stands in a gap (its number among the parts, from 1) of samples that the shape fits."""
     cuts = [(sample, found[1]) for sample in samples if (found := cut(shape, sample.data, 0, len(sample.data)))]
@@ -140,6 +162,7 @@ def _table_price(samples: Sequence[Sample], size: int, given: Sequence[Piece], c
     table = table_of(samples, context.order, 0, size)
     if exact:
         return sum(piece.cost for piece in tile(table, context, given))
+    context.work.spend(size * (100 + len(samples) // 4))
     told = frozenset(piece.at + i for piece in given for i in range(piece.size))
     return rough_cost(table, told) + sum(piece.cost for piece in given)
 

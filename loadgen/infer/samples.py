@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.infer.work import Work
+
 __all__ = ["Context", "Sample", "Table", "table_of"]
 
 Codes = NDArray[np.int64]
@@ -42,19 +44,21 @@ class Context:
     mask_size: int | None = None  # bytes of a mask, there
     listed: bool = False  # subservices are told in records there, and not as a mask
     unit: int | None = None  # bytes that the sizes of all frames are multiples of; None: not known
+    packed: bool | None = None  # whether numbers begin anywhere, and not at multiples of their sizes; None: not known
+    work: Work = field(default_factory=Work, compare=False)  # that may still be done, for all kinds together
     within: bool = False  # records are looked at, and no whole body
     mask_at: tuple[int, int] | None = None  # first byte and bytes of this message's mask, where that is known
 
     @property
     def of_subservices(self) -> bool:
         """Whether the message is one that has a mask of them."""
-        return (
-            self.name is not None
-            and not self.within
-            and not self.listed
-            and self.mask_at is None
-            and self.name.startswith(("capability", "subscribe", "unsubscribe"))
-        )
+        return self.named_of_subservices and not self.listed and self.mask_at is None
+
+    @property
+    def named_of_subservices(self) -> bool:
+        """Whether the message is about subservices, by its name."""
+        about = ("capability", "subscribe", "unsubscribe")
+        return self.name is not None and not self.within and self.name.startswith(about)
 
 
 # Of rows that differ, to be looked at alone.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loadgen.infer.work import Work
+
 __all__ = ["BodyShape", "ByteRun", "Cut", "ElementRun", "Gap", "Part", "Place", "Records", "cut", "fits"]
 
 # Of a body: the stretches that each part has. Of elements the type stands in front, of all others 0.
@@ -150,6 +152,10 @@ def _elements(part: ElementRun, data: bytes, at: int, end: int, stretches: list[
     return True
 
 
-def fits(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
-    """Whether every body is cut from end to end."""
-    return all(cut(shape, body, 0, len(body)) is not None for body in bodies)
+def fits(shape: BodyShape, bodies: Sequence[bytes], work: Work) -> bool:
+    """Whether every body is cut from end to end, and there is more work to be done behind that."""
+    for body in bodies:
+        found = cut(shape, body, 0, len(body))
+        if not work.spend(2 if found is None else 2 + sum(map(len, found[1]))) or found is None:
+            return False
+    return True

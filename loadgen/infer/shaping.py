@@ -6,7 +6,6 @@ decided by what the fields in them cost (`bodies`).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import combinations, islice, permutations
@@ -15,9 +14,11 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.infer.lists import listed, services
 from loadgen.infer.samples import Context
 from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Part, Place, Records, cut, fits
 from loadgen.infer.texts import texts_in_records, told_texts
+from loadgen.infer.work import Work
 
 __all__ = ["shapes_of"]
 
@@ -27,8 +28,6 @@ NEAR = 48
 # Records that a field counts, where they are few; and shapes that one search tries.
 MOST = 64
 TRIED = 150_000
-# Bytes of a body in which addresses are looked for.
-LISTED = 4096
 Column = NDArray[np.int64]
 
 
@@ -75,11 +74,13 @@ def _unlike(columns: list[tuple[Place, Column]], most: int) -> list[tuple[Place,
 
 
 def _several(
-    columns: list[tuple[Place, Column]], lengths: Column, how_many: int, most: int
+    columns: list[tuple[Place, Column]], lengths: Column, how_many: int, most: int, work: Work
 ) -> Iterator[tuple[tuple[Place, ...], tuple[int, ...], int]]:
     if len(np.unique(lengths)) <= how_many:
         return
     for chosen in combinations(_unlike(columns, most), how_many):
+        if not work.spend(60 + len(lengths)):
+            return
         system = np.column_stack([values for _, values in chosen] + [np.ones(len(lengths), np.int64)])
         solution = np.linalg.lstsq(system.astype(np.float64), lengths.astype(np.float64), rcond=None)[0]
         whole = np.rint(solution).astype(np.int64)
@@ -96,7 +97,7 @@ def _part(place: Place, step: int) -> Part:
     return ByteRun(place) if step == 1 else Records(place, step)
 
 
-def counted(bodies: Sequence[bytes], order: str, unit: int | None = None) -> Iterator[BodyShape]:
+def counted(bodies: Sequence[bytes], order: str, unit: int | None, work: Work) -> Iterator[BodyShape]:
     """Records and runs of bytes that fields count, with nothing behind them, or zeros up to a multiple.
 
     Args: unit: bytes that frames are multiples of; of 1 there is nothing to fill up; None: not known.
@@ -116,9 +117,12 @@ def counted(bodies: Sequence[bytes], order: str, unit: int | None = None) -> Ite
             if step == 1 and (common := _common(bodies, place)) > 3:
                 yield BodyShape(base, (Records(None, common),))
     if alike:
+        # Zeros up to a multiple may hide that each record is longer, or shorter, by a few bytes.
+        if unit not in (1, None):
+            yield from islice(_padded(columns, bodies, lengths, work), 6)
         return
     for how_many, most in ((2, 28), (3, 14)):
-        for places, steps, base in _several(columns, lengths, how_many, most):
+        for places, steps, base in _several(columns, lengths, how_many, most, work):
             alike = True
             parts = [_part(place, step) for place, step in zip(places, steps, strict=True)]
             # Runs stand before records.
@@ -130,7 +134,7 @@ def counted(bodies: Sequence[bytes], order: str, unit: int | None = None) -> Ite
         if alike:
             return
     if unit != 1:
-        yield from _padded(columns, bodies, lengths)
+        yield from _padded(columns, bodies, lengths, work)
 
 
 def _common(bodies: Sequence[bytes], place: Place) -> int:
@@ -140,7 +144,9 @@ def _common(bodies: Sequence[bytes], place: Place) -> int:
     return common
 
 
-def _padded(columns: list[tuple[Place, Column]], bodies: Sequence[bytes], lengths: Column) -> Iterator[BodyShape]:
+def _padded(
+    columns: list[tuple[Place, Column]], bodies: Sequence[bytes], lengths: Column, work: Work
+) -> Iterator[BodyShape]:
     """The same with zeros behind, up to a multiple."""
     align = next((align for align in (8, 4, 2) if len(np.unique(lengths % align)) == 1), 1)
     if align == 1 or len(np.unique(lengths)) < 3:
@@ -152,7 +158,7 @@ def _padded(columns: list[tuple[Place, Column]], bodies: Sequence[bytes], length
         for step in range(1, 129):
             for base in _bases(lengths - step * values, align, place.at + place.size):
                 shape = BodyShape(base, (_part(place, step),), align, phase)
-                if found < 12 and fits(shape, bodies):
+                if found < 12 and fits(shape, bodies, work):
                     found += 1
                     yield shape
     if found:
@@ -160,7 +166,7 @@ def _padded(columns: list[tuple[Place, Column]], bodies: Sequence[bytes], length
     for (one, first), (other, second) in permutations(few, 2):
         for base in _bases(lengths - first - second, align, max(one.at + one.size, other.at + other.size)):
             shape = BodyShape(base, (ByteRun(one), ByteRun(other)), align, phase)
-            if found < 12 and fits(shape, bodies):
+            if found < 12 and fits(shape, bodies, work):
                 found += 1
                 yield shape
 
@@ -189,7 +195,7 @@ def repeated(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
                     yield BodyShape(fixed, (Records(place, stride),))
 
 
-def chained(bodies: Sequence[bytes], order: str, unit: int | None = None) -> Iterator[BodyShape]:
+def chained(bodies: Sequence[bytes], order: str, unit: int | None, work: Work) -> Iterator[BodyShape]:
     """Records of varying length, each with a number of its own that tells it; counted, or to the end."""
     ordered = sorted(bodies, key=len)
     short = [body for body in ordered if len(body) <= 8 * NEAR][:40] or ordered[:5]
@@ -211,12 +217,12 @@ def chained(bodies: Sequence[bytes], order: str, unit: int | None = None) -> Ite
         begin = 0 if count is None else count.at + count.size
         for fixed in range(begin, min(begin + NEAR, len(ordered[0]) + 1)):
             for size, way in ((1, order), (2, order), (2, other)):
-                for stride, at, step in _chain(short, fixed, count, size, way, 3 if padded else 0):
+                for stride, at, step in _chain(short, fixed, count, size, way, 3 if padded else 0, work):
                     inner = BodyShape(stride, (_part(Place(at, size, way), step),))
                     shape = BodyShape(fixed, (Records(count, None, inner),))
-                    if padded and count is not None and not fits(shape, bodies):
+                    if padded and count is not None and not fits(shape, bodies, work):
                         shape = BodyShape(fixed, shape.parts, align, phase)
-                    if fits(shape, bodies):
+                    if fits(shape, bodies, work):
                         found += 1
                         yield shape
                     if found > 6:
@@ -236,7 +242,7 @@ def _grid(size: int) -> tuple[Column, Column, Column]:
 
 
 def _chain(
-    bodies: Sequence[bytes], fixed: int, count: Place | None, size: int, way: str, zeros: int
+    bodies: Sequence[bytes], fixed: int, count: Place | None, size: int, way: str, zeros: int, work: Work
 ) -> list[tuple[int, int, int]]:
     """(bytes of a record without what it counts, place of the number in it, bytes for each) that fit all bodies.
 
@@ -252,6 +258,8 @@ def _chain(
             return []
         position = np.full(len(at), fixed, np.int64)
         for _ in range(many):
+            if not work.spend(50 + len(at) // 25):
+                return []
             inside = np.minimum(position + at, length + NEAR)
             value = padded[inside]
             if size == 2:
@@ -318,7 +326,13 @@ def _sensible(stretches: list[list[tuple[int, int, int]]]) -> bool:
     return several * 3 >= len(stretches) or (len(kinds) > 1 and several > 4)
 
 
-def elements(bodies: Sequence[bytes], order: str, heads: Sequence[BodyShape] = ()) -> Iterator[BodyShape]:
+def _begins_empty(stretches: list[list[tuple[int, int, int]]]) -> bool:
+    """Whether all begin with one and the same element that has nothing in it: zeros in front of the first are none."""
+    firsts = {(body[0][0], body[0][2] - body[0][1]) for body in stretches if body}
+    return len(firsts) == 1 and firsts.pop()[1] == 0
+
+
+def elements(bodies: Sequence[bytes], order: str, work: Work) -> Iterator[BodyShape]:
     """Elements from a place on to the end, in any form."""
     ordered = sorted(bodies, key=len)
     if len(set(bodies)) < 6:
@@ -328,15 +342,15 @@ def elements(bodies: Sequence[bytes], order: str, heads: Sequence[BodyShape] = (
     for form in _forms(order):
         for fixed in range(min(FAR, len(ordered[0]), int(0.65 * average)) + 1):
             shape = BodyShape(fixed, (form,))
-            if not fits(shape, first) or not fits(shape, bodies):
+            if not fits(shape, first, work) or not fits(shape, bodies, work):
                 continue
             cuts = [found[1][0] for body in bodies if (found := cut(shape, body, 0, len(body))) is not None]
-            if _sensible(cuts):
+            if _sensible(cuts) and not _begins_empty(cuts):
                 yield shape
                 break
 
 
-def behind(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
+def behind(bodies: Sequence[bytes], order: str, work: Work) -> Iterator[BodyShape]:
     """Elements behind records that a field counts."""
     ordered = sorted(bodies, key=len)[:: max(1, len(bodies) // 6)]
     shortest = len(ordered[0])
@@ -351,96 +365,48 @@ def behind(bodies: Sequence[bytes], order: str) -> Iterator[BodyShape]:
                 least = max(1, int(values[shorter]))
                 for step in range(1, min(128, (shortest - fixed) // least if values[shorter] else 128) + 1):
                     tried += 1
+                    if work.out:
+                        return
                     shape = BodyShape(fixed, (_part(place, step), form))
-                    if not fits(shape, ordered) or not fits(shape, bodies):
+                    if not fits(shape, ordered, work) or not fits(shape, bodies, work):
                         continue
                     cuts = [found[1][1] for body in bodies if (found := cut(shape, body, 0, len(body))) is not None]
                     if _sensible(cuts):
                         yield shape
 
 
-def listed(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
-    """Records of one stride that each have a device's address in the same place, where bodies have few lengths: what
-    comes again at equal distances are addresses that are known from other messages."""
-    different = sorted(set(bodies), key=len)
-    if len({len(body) for body in different}) > 3:
-        return
-    longest = different[-1][:LISTED]
-    known = [at for at in range(len(longest) - 5) if longest[at : at + 6] in context.macs]
-    apart = Counter(
-        other - at for index, at in enumerate(known) for other in known[index + 1 : index + 4] if other - at > 6
-    )
-    found = False
-    for stride, _ in apart.most_common(4):
-        if found:
-            return
-        firsts = [at for at in known if at - stride not in known and at + stride in known]
-        for zeros in range(context.unit or 4) if context.unit != 1 else range(1):
-            for shape in _in_steps(different, context, stride, firsts, zeros):
-                found = True
-                yield shape
-
-
-def _in_steps(
-    bodies: Sequence[bytes], context: Context, stride: int, firsts: Sequence[int], zeros: int
-) -> Iterator[BodyShape]:
-    """Args: firsts: where a first record may have its address. zeros: behind the last record of the longest body."""
-    end = len(bodies[-1]) - zeros
-    for first in firsts[:4]:
-        fixed = first - (first - end) % stride
-        if fixed < 0 or any(bodies[-1][end:]):
-            continue
-        align, phase = ((context.unit or 4), len(bodies[-1]) % (context.unit or 4)) if zeros else (1, 0)
-        many = (end - fixed) // stride
-        counts = [
-            Place(at, size, way)
-            for at in range(fixed)
-            for size in (1, 2)
-            for way in (("big", "little") if size > 1 else (context.order,))
-            if at + size <= fixed and Place(at, size, way).read(bodies[-1], 0) == many
-        ]
-        # As wide as its zeros let it be, in the usual order.
-        for place in sorted(counts, key=lambda place: (place.order != context.order, -place.size, fixed - place.at)):
-            shape = BodyShape(fixed, (Records(place, stride),), align, phase)
-            if fits(shape, bodies):
-                yield shape
-                return
-        shape = BodyShape(fixed, (Records(None, stride),))
-        if not zeros and many > 1 and fits(shape, bodies):
-            yield shape
-
-
 def shapes_of(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
     """Shapes that fit all bodies, those of the simpler kinds first."""
-    order, unit = context.order, context.unit
+    order, unit, work = context.order, context.unit, context.work
     lengths = len({len(body) for body in bodies})
     found = False
-    for shape in elements(bodies, order):
+    for shape in elements(bodies, order, work):
         found = True
         yield shape
-    for shape in listed(bodies, context):
-        found = True
-        yield shape
-    if lengths < 4 or not found:
-        for shape in islice(texts_in_records(bodies, order, unit), 6):
+    for search in (listed, services):
+        for shape in search(bodies, context):
             found = True
             yield shape
-    yield from islice(told_texts(bodies, order, unit), 12)
+    if lengths < 4 or not found:
+        for shape in islice(texts_in_records(bodies, order, unit, work), 6):
+            found = True
+            yield shape
+    yield from islice(told_texts(bodies, order, unit, work), 12)
     yield from islice(repeated(bodies, order), 24)
     if lengths == 1:
         if not found and len(set(bodies)) <= 12 and len(bodies[0]) >= 40:
-            yield from islice(chained(bodies, order, unit), 12)
+            yield from islice(chained(bodies, order, unit, work), 12)
         return
     sure = False
-    for shape in counted(bodies, order, unit):
+    for shape in counted(bodies, order, unit, work):
         found = True
         sure = lengths > 3
         yield shape
     if not sure:
         yield from to_the_end(bodies)
     if not found:
-        for shape in chained(bodies, order, unit):
+        for shape in chained(bodies, order, unit, work):
             found = True
             yield shape
     if not found:
-        yield from behind(bodies, order)
+        yield from behind(bodies, order, work)

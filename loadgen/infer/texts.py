@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.infer.shapes import BodyShape, ByteRun, Gap, Part, Place, Records, fits
+from loadgen.infer.work import Work
 
 __all__ = ["texts_in_records", "told_texts"]
 
@@ -24,6 +25,10 @@ _LEAST = 4  # letters of all texts of a field
 # A length that is the same in all bodies stands right before its text, or this near.
 _NEAR = 4
 _MOST_RECORDS = 64
+# Longer bodies are not looked at.
+_WIDEST = 4096
+# What it takes to look at a place in all bodies.
+_STEPS = 20
 Vector = NDArray[np.int64]
 
 
@@ -35,6 +40,7 @@ class _Bodies:
     odd: Vector
     letters: Vector
     lengths: Vector
+    work: Work
     fixed: dict[tuple[int, int, str], Vector] = field(default_factory=dict)  # numbers in fixed places, by the place
 
     @property
@@ -62,6 +68,8 @@ class _Bodies:
         return bool(((self.odd[rows, end] == self.odd[rows, np.minimum(at, end)]) & (end - at == 3)).any())
 
     def is_text(self, at: Vector, sizes: Vector) -> bool:
+        if not self.work.spend(_STEPS):
+            return False
         if (sizes > _LONGEST).any() or (at + sizes > self.lengths).any() or sizes.max() < 3:
             return False
         rows, end = np.arange(len(at)), at + sizes
@@ -71,8 +79,8 @@ class _Bodies:
         return letters >= _LEAST and letters * 10 >= int(sizes.sum()) * 6
 
 
-def _rows_of(bodies: Sequence[bytes]) -> _Bodies:
-    different = list(dict.fromkeys(bodies))
+def _rows_of(bodies: Sequence[bytes], work: Work) -> _Bodies:
+    different = [body for body in dict.fromkeys(bodies) if len(body) <= _WIDEST] or [min(bodies, key=len)[:_WIDEST]]
     some = different[:: max(1, len(different) // _BODIES)][:_BODIES]
     width = max(map(len, some)) + 1
     cells = np.frombuffer(b"".join(body.ljust(width, b"\0") for body in some), np.uint8).reshape(len(some), width)
@@ -85,6 +93,7 @@ def _rows_of(bodies: Sequence[bytes]) -> _Bodies:
         np.hstack([zero, odd]),
         np.hstack([zero, letters]),
         np.array([*map(len, some)], np.int64),
+        work,
     )
 
 
@@ -92,14 +101,14 @@ def _widths(order: str) -> list[tuple[int, str]]:
     return [(1, order), (2, order), (2, "little" if order == "big" else "big")]
 
 
-def told_texts(bodies: Sequence[bytes], order: str, unit: int | None = None) -> Iterator[BodyShape]:
+def told_texts(bodies: Sequence[bytes], order: str, unit: int | None, work: Work) -> Iterator[BodyShape]:
     """Bodies that end with texts, each as long as a number says, or, the last one, as long as is left; or with zeros
     behind the last one, up to the unit."""
-    rows = _rows_of(bodies)
+    rows = _rows_of(bodies, work)
     for fixed in range(1, min(rows.shortest, _FAR) + 1):
         start = np.full(len(rows.lengths), fixed, np.int64)
         for shape in _behind(rows, BodyShape(fixed), start, order, unit, 0):
-            if fits(shape, bodies):
+            if fits(shape, bodies, work):
                 yield shape
 
 
@@ -114,6 +123,8 @@ def _behind(
         if not rows.may_begin(begin):
             continue
         for place, sizes in _lengths(rows, begun, at, gap, order):
+            if rows.work.out:
+                return
             end = begin + sizes
             parts: tuple[Part, ...] = (*begun.parts, ByteRun(place))
             left = rows.lengths - end
@@ -153,9 +164,9 @@ def _lengths(rows: _Bodies, shape: BodyShape, at: Vector, gap: int, order: str) 
                 yield place, sizes
 
 
-def texts_in_records(bodies: Sequence[bytes], order: str, unit: int | None = None) -> Iterator[BodyShape]:
+def texts_in_records(bodies: Sequence[bytes], order: str, unit: int | None, work: Work) -> Iterator[BodyShape]:
     """Records that a number counts, or to the end, each with one or two texts that numbers in it tell."""
-    rows = _rows_of(bodies)
+    rows = _rows_of(bodies, work)
     zero = np.zeros(len(rows.lengths), np.int64)
     counts: list[tuple[Place | None, int]] = [(None, 0)]
     for at in range(min(rows.shortest, 16)):
@@ -173,9 +184,9 @@ def texts_in_records(bodies: Sequence[bytes], order: str, unit: int | None = Non
                 record = BodyShape(begin - fixed, (ByteRun(inside),))
                 for form in (record, *_second(rows, record, begin + sizes, order)):
                     shape = BodyShape(fixed, (Records(count, None, form),))
-                    if align > 1 and count is not None and not fits(shape, shortest):
+                    if align > 1 and count is not None and not fits(shape, shortest, work):
                         shape = BodyShape(fixed, shape.parts, align, phase)
-                    if fits(shape, shortest) and fits(shape, bodies):
+                    if fits(shape, shortest, work) and fits(shape, bodies, work):
                         yield shape
 
 
@@ -183,6 +194,8 @@ def _first_texts(rows: _Bodies, order: str) -> Iterator[tuple[Place, int, int, V
     """(place of a length, its bytes, where the text begins, lengths) of what may be the first record's first text."""
     zero = np.zeros(len(rows.lengths), np.int64)
     for begin in range(1, min(rows.shortest, _FAR)):
+        if rows.work.out:
+            return
         if not rows.may_begin(zero + begin):
             continue
         for size, way in _widths(order):

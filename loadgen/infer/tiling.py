@@ -22,7 +22,7 @@ from loadgen.infer.costs import (
 )
 from loadgen.infer.samples import Context, Numbers, Table
 
-__all__ = ["CHANNELS", "Piece", "could_be_mask", "devices", "tile"]
+__all__ = ["CHANNELS", "Piece", "could_be_mask", "devices", "tile", "unaligned"]
 
 # What a field costs before any of its values, in bits: rarer things cost more. By bytes, of integers.
 INTEGER = {1: 5.0, 2: 5.5, 4: 6.0, 8: 6.5}
@@ -34,6 +34,9 @@ ADDRESS = 8.0
 TEXT = 8.0
 OPAQUE = 18.0
 SUBSERVICES = 23
+# Steps that a column of a table takes, and each row of it.
+COLUMN, COLUMN_ROW = 4000, 8
+LONGEST_CONSTANT = 256
 CHANNELS = frozenset([*range(15), *range(36, 65, 4), *range(100, 145, 4), *range(149, 178, 4)])
 TEXT_SIZES = frozenset({4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64})
 
@@ -48,6 +51,11 @@ class Piece:
     order: str
     cost: float
     clock: NumberClock | None = None
+
+
+def unaligned(packed: bool | None) -> float:
+    """What is against a number at no multiple of its size, if it is known whether the layout's lie anywhere."""
+    return UNALIGNED if packed is None else 0.0 if packed else 4.0 * UNALIGNED
 
 
 def could_be_mask(values: Numbers, context: Context) -> bool:
@@ -102,11 +110,13 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
             continue
         for order in ("big", "little") if size > 1 else (table.order,):
             top = range(at, at + size) if order == "big" else range(at + size - 1, at - 1, -1)
-            cost = price + (UNALIGNED if (table.offset + at) % min(size, 4) else 0.0)
+            cost = price + (unaligned(context.packed) if (table.offset + at) % min(size, 4) else 0.0)
             cost += OTHER_ORDER if order != table.order else 0.0
             if masks and order == table.order and could_be_mask(table.numbers(at, size, order), context):
                 values = table.numbers(at, size, order)
-                cost -= 12.0 + 2.0 * int(values.max()).bit_count() + (6.0 if size == context.mask_size else 0.0)
+                cost -= 12.0 + 2.0 * int(values.max()).bit_count()
+                # What is asked for is as wide as what is offered.
+                cost -= 6.0 if size == context.mask_size else 0.0 if context.mask_size is None else -30.0
                 yield Piece(at, size, "integer", order, cost + mask_cost(values))
                 continue
             if not any(varies):
@@ -149,7 +159,11 @@ def _texts(table: Table, at: int) -> Iterator[Piece]:
         if bits == float("inf"):
             break
         yield Piece(
-            at, size, "text", table.order, TEXT + (0.0 if size in TEXT_SIZES else 3.0) + (15.0 if begun else 0.0) + bits
+            at,
+            size,
+            "text",
+            table.order,
+            TEXT + (0.0 if size in TEXT_SIZES else 10.0) + (15.0 if begun else 0.0) + bits,
         )
 
 
@@ -166,10 +180,10 @@ def _opaque(table: Table, at: int) -> Iterator[Piece]:
 
 def _pieces(table: Table, at: int, context: Context) -> Iterator[Piece]:
     if table.distinct[at] == 1:
-        end = at
-        while end < table.width and table.distinct[end] == 1:
+        end, bits = at, 0.0
+        while end < table.width and table.distinct[end] == 1 and end - at < LONGEST_CONSTANT:
+            bits += constant_cost(table, end, 1) + 0.4
             end += 1
-            bits = constant_cost(table, at, end - at) + 0.4 * (end - at)
             yield Piece(at, end - at, "constant", table.order, CONSTANT + bits)
     yield from _integers(table, at, context)
     if at + 6 <= table.width:
@@ -204,6 +218,8 @@ def tile(table: Table, context: Context, given: Sequence[Piece] = ()) -> list[Pi
             continue
         if at in fixed:
             pieces: Iterator[Piece] = iter([fixed[at]])
+        elif not context.work.spend(COLUMN + COLUMN_ROW * len(table)):
+            pieces = _rest(table, at, taken)
         elif at in taken:
             continue
         else:
@@ -222,6 +238,13 @@ def tile(table: Table, context: Context, given: Sequence[Piece] = ()) -> list[Pi
         out.append(last)
         end = last.at
     return [part for piece in out[::-1] for part in _parts(table, piece, context)]
+
+
+def _rest(table: Table, at: int, taken: set[int]) -> Iterator[Piece]:
+    """All up to what is given next as bytes of which nothing is known: there is no work left."""
+    if at not in taken:
+        end = next((column for column in range(at, table.width) if column in taken), table.width)
+        yield Piece(at, end - at, "opaque", table.order, 0.0)
 
 
 def _parts(table: Table, piece: Piece, context: Context) -> list[Piece]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.infer.bodies import infer_body
+from loadgen.infer.bodies import infer_bodies, infer_body
 from loadgen.infer.samples import Context, Sample
 
 APS = [bytes.fromhex("00a1b2") + random.Random(i).randbytes(3) for i in range(9)]
@@ -102,3 +102,64 @@ def test_records_with_texts_in_a_list_that_hardly_changes(texts: int) -> None:
     (repeat,) = found_in(bodies, unit=1)["repeats"]
     assert repeat["stride"] is None
     assert [field["role"] for field in repeat["record"]["fields"]].count("text") == texts
+
+
+def test_lists_of_subservices_of_one_length_are_found_by_their_numbers() -> None:
+    def entries(*numbers: int) -> bytes:
+        return b"".join(struct.pack(">HH", number, 1 << number) for number in numbers)
+
+    def sent(body: bytes) -> list[Sample]:
+        return [Sample(body, number * 10**9, number, False) for number in range(4)]
+
+    kinds = {
+        "capability": sent(b"\x05" + entries(1, 2, 4, 7, 9)),
+        "subscribe_request": sent(b"\x02" + entries(2, 7)),
+        "subscribe_response": sent(b"\0\x02\0\0" + entries(2, 7)),
+    }
+    found = infer_bodies(kinds, Context(unit=1), {name: name for name in kinds})
+    for body, count_at in zip(found.values(), (0, 0, 1), strict=True):
+        (repeat,) = body.node["repeats"]
+        (count,) = [field for field in body.node["fields"] if field["role"] == "count"]
+        assert (repeat["stride"], repeat["count"]) == (4, {"field": count["name"]})
+        assert count["at"] in (count_at, count_at - 1)
+
+
+def test_zeros_up_to_words_hide_no_byte_of_a_record() -> None:
+    """Of 25 bytes each, so that bodies are 24 longer for each up to the fifth."""
+    choose = random.Random(5)
+
+    def make() -> bytes:
+        count = choose.randrange(1, 5)
+        records = (
+            struct.pack(">6sIIIHIb", ap, *(choose.randrange(1 << 30) for _ in range(3)), 0, 7, -60) for ap in APS
+        )
+        data = struct.pack(">HH", 13, count) + b"".join([*records][:count])
+        return data + bytes(-len(data) % 4)
+
+    node = found_in([make() for _ in range(80)], unit=4)
+    assert node["repeats"][0]["stride"] == 25
+    assert node["rest"] == "padding"
+
+
+def test_zeros_in_front_of_elements_are_no_element() -> None:
+    choose = random.Random(6)
+
+    def make() -> bytes:
+        parts = [b"\1\0\6" + choose.choice(APS), b"\2\0\4" + choose.randbytes(4)]
+        parts += [b"\3\0\5lobby"] * choose.randrange(2)
+        return b"\0\0\0\7\0\x09\0\0" + b"".join(parts)
+
+    node = found_in([make() for _ in range(60)], unit=1)
+    assert [one["id"] for one in node["elements"]["known"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("packed", "size"), [(True, 2), (False, 1)])
+def test_a_count_in_an_odd_place_is_as_wide_as_other_numbers_say(packed: bool, size: int) -> None:
+    choose = random.Random(7)
+
+    def make() -> bytes:
+        heard = choose.sample(APS, choose.randrange(1, 6))
+        return b"\x05" + struct.pack("<BB", len(heard), 0) + b"\1" + b"".join(ap + choose.randbytes(4) for ap in heard)
+
+    node = found_in([make() for _ in range(90)], unit=1, packed=packed, order="little")
+    assert [(field["at"], field["size"]) for field in node["fields"] if field["role"] == "count"] == [(1, size)]

@@ -1,0 +1,151 @@
+"""Which of all shapes that fit the bodies of a kind is taken: that which tells them in the fewest bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from loadgen.infer.alike import begins_earlier, is_alike, is_unlike, lists_devices, lists_services, shortest_records
+from loadgen.infer.pricing import PRICED, given_pieces, is_text, price, thinned
+from loadgen.infer.samples import Context, Sample
+from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Gap, Records, cut
+from loadgen.infer.shaping import shapes_of
+from loadgen.infer.work import Work
+
+__all__ = ["choose", "fitting", "is_told"]
+
+# Bodies that shapes are looked for in, and shapes that are compared.
+SEARCHED = 80
+SHAPES = 40
+CLOSE = 6
+# Bytes of a fixed part, at most.
+WIDEST = 512
+# Shapes are looked for in bodies no longer than this, the shortest of a kind.
+LONGEST = 4096
+
+
+def choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list[str]]:
+    """The shape that costs least of those that fit, and what fits nearly as well."""
+    some = thinned(samples, SEARCHED)
+    shortest = min(len(sample.data) for sample in samples)
+    varies = any(len(sample.data) != shortest for sample in samples)
+    if context.mask_at is not None and not varies:
+        return BodyShape(shortest), []
+    plain = BodyShape(min(shortest, WIDEST), (ByteRun(None),) if varies or shortest > WIDEST else ())
+    if context.work.out:
+        return plain, []
+    candidates = [plain]
+    if varies:
+        candidates += [BodyShape(at, (ByteRun(None),)) for at in _text_ends([sample.data for sample in some], shortest)]
+    everything = [shape for shape in candidates if _holds(shape, samples, context.work)]
+    if len(samples) > 1 and shortest <= LONGEST:
+        ordered = sorted(samples, key=lambda sample: len(sample.data))
+        # The shortest and longest prove most; but a few frames may have been cut out wrongly, so without them again.
+        for searched in (
+            [*some, *ordered[:4], *ordered[-4:]],
+            some,
+            thinned(ordered[len(ordered) // 20 :], SEARCHED // 4),
+        ):
+            bodies = [sample.data for sample in searched]
+            with context.work.part():
+                found = [s for s in islice(shapes_of(bodies, context), SHAPES) if _holds(s, samples, context.work)]
+            everything += found
+            if found or len(samples) < 50:
+                break
+    # Where numbers tell the lengths of bodies that have many, nothing goes to the end by chance.
+    told = [shape for shape in everything if is_told(shape)]
+    ended = [shape for shape in everything if any(isinstance(part, ElementRun) for part in shape.parts)]
+    if len({len(sample.data) for sample in samples}) > 3 and (told or ended):
+        everything = told + ended
+    datas = [sample.data for sample in some]
+    everything = [shape for shape in everything if not is_unlike(shape, datas)]
+    everything = [shape for shape in everything if not begins_earlier(shape, datas)]
+    listed = shortest_records(
+        [shape for shape in everything if lists_devices(shape, datas, context.macs, context.makers)]
+    )
+    if not listed and context.named_of_subservices:
+        listed = [shape for shape in everything if lists_services(shape, datas)]
+    if alike := [shape for shape in everything if is_alike(shape, datas)] or listed:
+        everything = alike
+    if len(everything) < 2 or context.work.out:
+        return everything[0] if everything else plain, []
+    # A body that comes again tells nothing new of where its parts are.
+    different = list({sample.data: sample for sample in reversed(samples)}.values())[::-1]
+    priced = thinned(different if len(different) * 2 < len(samples) else samples, PRICED)
+    costs = _costs(everything, priced, context)
+    close = [everything[index] for cost, index in costs[:CLOSE] if cost < costs[0][0] + 24]
+    if len(close) == 1:
+        return close[0], []
+    finer = _costs(close, priced, context, exact=True)
+    near = [_describe(close[index]) for cost, index in finer[1:] if cost < finer[0][0] + 3]
+    return close[finer[0][1]], near
+
+
+def _costs(
+    shapes: Sequence[BodyShape], samples: Sequence[Sample], context: Context, *, exact: bool = False
+) -> list[tuple[float, int]]:
+    """What shapes cost, with their numbers, the cheapest first: of as many as there is work for, and one at least."""
+    costs: list[tuple[float, int]] = []
+    for index, shape in enumerate(shapes):
+        if costs and context.work.out:
+            break
+        costs.append((price(shape, fitting(shape, samples), context, exact=exact) - _favour(shape), index))
+    return sorted(costs)
+
+
+def is_told(shape: BodyShape) -> bool:
+    for part in shape.parts:
+        if isinstance(part, Gap):
+            continue
+        place = part.length if isinstance(part, ByteRun) else part.count if isinstance(part, Records) else None
+        if place is None:
+            return False
+    return bool(shape.parts)
+
+
+def _favour(shape: BodyShape) -> float:
+    """Bits that speak for a shape: what a number tells is rarely chance, the less if the number is far away."""
+    if any(isinstance(part, ElementRun) for part in shape.parts):
+        return 40.0 if shape.fixed <= 8 else 0.0
+    if not is_told(shape):
+        return 0.0
+    far = max((shape.fixed - piece.at - piece.size for piece in given_pieces(shape, "big")), default=0)
+    return 20.0 - 2.0 * far
+
+
+def _text_ends(bodies: Sequence[bytes], shortest: int) -> list[int]:
+    """Where a text can begin that goes to the end."""
+    at = shortest
+    while at > 0 and all(32 <= body[at - 1] < 127 for body in bodies):
+        at -= 1
+    return list(range(at, min(shortest, at + 3))) if is_text([body[at:] for body in bodies]) else []
+
+
+def fitting(shape: BodyShape, samples: Sequence[Sample]) -> list[Sample]:
+    return [sample for sample in samples if cut(shape, sample.data, 0, len(sample.data)) is not None]
+
+
+def _holds(shape: BodyShape, samples: Sequence[Sample], work: Work) -> bool:
+    """Whether all bodies are cut from end to end; of many, all but one in a hundred."""
+    misfits = 0
+    for sample in samples:
+        found = cut(shape, sample.data, 0, len(sample.data))
+        misfits += found is None
+        if not work.spend(2 if found is None else 2 + sum(map(len, found[1]))) or misfits > len(samples) // 100:
+            return False
+    return True
+
+
+def _describe(shape: BodyShape) -> str:
+    parts = [f"{shape.fixed} bytes"]
+    for part in shape.parts:
+        if isinstance(part, ByteRun):
+            parts.append("bytes to the end" if part.length is None else f"bytes counted at {part.length.at}")
+        elif isinstance(part, Records):
+            size = f"{part.stride} bytes" if part.stride else "varying length"
+            parts.append(f"records of {size}" + (f" counted at {part.count.at}" if part.count else " to the end"))
+        elif isinstance(part, Gap):
+            parts.append(f"{part.size} bytes")
+        else:
+            parts.append(f"elements of type u{8 * part.type_size} and length u{8 * part.length_size}")
+    return ", ".join(parts)

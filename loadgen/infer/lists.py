@@ -1,0 +1,95 @@
+"""Lists of which so few lengths are seen that these prove nothing: of devices whose addresses are known, and of
+subservices. That each record has another one in the same place does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from loadgen.infer.alike import lists_services
+from loadgen.infer.samples import Context
+from loadgen.infer.shapes import BodyShape, Place, Records, fits
+
+__all__ = ["listed", "services"]
+
+# Bytes of a body in which addresses are looked for.
+LISTED = 4096
+# Subservices in a list.
+SERVICES = 23
+
+
+def listed(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
+    """Records of one stride that each have a device's address in the same place, where bodies have few lengths: what
+    comes again at equal distances are addresses that are known from other messages."""
+    different = sorted(set(bodies), key=len)
+    if len({len(body) for body in different}) > 3:
+        return
+    longest = different[-1][:LISTED]
+    known = [at for at in range(len(longest) - 5) if longest[at : at + 6] in context.macs]
+    apart = Counter(
+        other - at for index, at in enumerate(known) for other in known[index + 1 : index + 4] if other - at > 6
+    )
+    found = False
+    for stride, _ in apart.most_common(4):
+        if found:
+            return
+        firsts = [at for at in known if at - stride not in known and at + stride in known]
+        for zeros in range(context.unit or 4) if context.unit != 1 else range(1):
+            for shape in _in_steps(different, context, stride, firsts, zeros):
+                found = True
+                yield shape
+
+
+def _in_steps(
+    bodies: Sequence[bytes], context: Context, stride: int, firsts: Sequence[int], zeros: int
+) -> Iterator[BodyShape]:
+    """Args: firsts: where a first record may have its address. zeros: behind the last record of the longest body."""
+    end = len(bodies[-1]) - zeros
+    begins = [first - (first - end) % stride for first in firsts[:4]]
+    # Addresses that are not known may stand in front of the first that is.
+    for fixed in dict.fromkeys(begin - step * stride for step in range(3) for begin in begins):
+        if fixed < 0 or any(bodies[-1][end:]):
+            continue
+        align, phase = ((context.unit or 4), len(bodies[-1]) % (context.unit or 4)) if zeros else (1, 0)
+        many = (end - fixed) // stride
+        counts = [
+            Place(at, size, way)
+            for at in range(fixed)
+            for size in (1, 2)
+            for way in (("big", "little") if size > 1 else (context.order,))
+            if at + size <= fixed and Place(at, size, way).read(bodies[-1], 0) == many
+        ]
+        # As wide as its zeros let it be, in the usual order.
+        for place in sorted(counts, key=lambda place: (place.order != context.order, -place.size, fixed - place.at)):
+            shape = BodyShape(fixed, (Records(place, stride),), align, phase)
+            if fits(shape, bodies, context.work):
+                yield shape
+                return
+        shape = BodyShape(fixed, (Records(None, stride),))
+        if not zeros and many > 1 and fits(shape, bodies, context.work):
+            yield shape
+
+
+def services(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
+    """Lists of subservices, in messages about them: short, and mostly of one length."""
+    if not context.named_of_subservices or (context.mask_size is not None and not context.listed):
+        return
+    different = list(set(bodies))
+    shortest = min(map(len, different))
+    found = []
+    for at in range(min(8, shortest)):
+        for size in (1, 2):
+            place = Place(at, size, context.order)
+            counts = [place.read(body, 0) for body in different]
+            if at + size > shortest or min(counts) < 1 or max(counts) > SERVICES:
+                continue
+            for fixed in range(at + size, min(at + size + 9, shortest)):
+                strides = {divmod(len(body) - fixed, count) for body, count in zip(different, counts, strict=True)}
+                stride, left = strides.pop()
+                if not strides and not left and 2 <= stride <= 12:
+                    found.append(BodyShape(fixed, (Records(place, stride),)))
+    lists = [shape for shape in found if lists_services(shape, different)]
+    # What is longest leaves least in front of it that would be something else; a count has its zeros.
+    lists.sort(key=lambda shape: shape.fixed)
+    yield from lists[:2]
