@@ -47,7 +47,10 @@ _MARGIN = 1.2
 
 
 class Settings(NamedTuple):
-    """How to search along one dimension. Lengths in ns; `resolution` is a share; `step` as `Search` has it."""
+    """How to search along one dimension.
+
+    Lengths in ns; `resolution` is a share; `step` as `Search` has it; `due_per_s`: see `dimension.due_per_s`.
+    """
 
     dimension: Dimension
     latency: str
@@ -60,6 +63,7 @@ class Settings(NamedTuple):
     hold_ns: int
     confirm_ns: int
     cooldown_ns: int
+    due_per_s: float = 1.0
 
 
 class Length(NamedTuple):
@@ -166,7 +170,8 @@ class Campaign:
         least = max((_samples(slo) for slo in self.settings.slos), default=1)
         if trial.step is Step.CONFIRM:
             least = max(least, self._untried())
-        return max(length, min(_LONGEST_HOLD_NS, math.ceil(least * _MARGIN / trial.load * NS_PER_S)))
+        due_per_s = trial.load * self.settings.due_per_s
+        return max(length, min(_LONGEST_HOLD_NS, math.ceil(least * _MARGIN / due_per_s * NS_PER_S)))
 
     def tell(self, trial: Trial, seen: Observation) -> Probe:
         """Judge a load that was made."""

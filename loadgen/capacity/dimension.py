@@ -180,7 +180,8 @@ def source_for(dimension: Dimension, source: Source, load: float, hold_ns: int, 
     varied = _varied(dimension, source, load, stages)
     if problems := check_scenario(varied, source.profile):
         raise InputError(problems)
-    return source._replace(scenario=varied)
+    # A replay that says nothing of its length is as long as its capture; a load is as long as a hold.
+    return source._replace(scenario=varied, duration_ns=None)
 
 
 def _varied(dimension: Dimension, source: Source, load: float, stages: tuple[StageTable, ...]) -> Scenario:
@@ -220,6 +221,11 @@ def sizes_of(dimension: Dimension, plan: Plan) -> float:
         return len(plan.wlcs)
     peak = max(max(stage.start_per_s, stage.end_per_s) for stage in plan.load.stages)
     return peak / _natural_per_s(plan) if dimension is Dimension.SPEED else peak * plan.copies
+
+
+def due_per_s(dimension: Dimension, plan: Plan) -> float:
+    """How much is due in a second of a load of 1, along a live dimension."""
+    return _natural_per_s(plan) if dimension is Dimension.SPEED else 1.0
 
 
 def _natural_per_s(plan: Plan) -> float:

@@ -15,6 +15,7 @@ from loadgen.capacity.dimension import (
     check_load,
     check_use,
     default_dimensions,
+    due_per_s,
     latency_of,
     sizes_of,
     source_for,
@@ -228,6 +229,7 @@ def searches_of(options: CapacityOptions, source: Source) -> list[Settings]:
                 hold_ns=hold_ns,
                 confirm_ns=confirm_ns,
                 cooldown_ns=int(asked.cooldown),
+                due_per_s=due_per_s(dimension, plan),
             )
         )
     return settings

@@ -7,21 +7,27 @@ from pathlib import Path
 import pytest
 import replay_samples as samples
 
+from loadgen.capacity.campaign import Campaign, Settings
 from loadgen.capacity.dimension import (
     Dimension,
     check_load,
     check_use,
+    due_per_s,
     latency_of,
     sizes_of,
     source_for,
     stages_for,
     step_of,
 )
+from loadgen.capacity.result import Step
+from loadgen.capacity.search import Trial
 from loadgen.commands.options import SourceOptions
 from loadgen.commands.source import read_source
 from loadgen.errors import InputError
+from loadgen.measure.histogram import samples_for
 from loadgen.nmsp.profile import reference_profile
 from loadgen.prepare.job import Source, plan_of
+from loadgen.results.thresholds import parse_thresholds
 from loadgen.scenario.plan import Plan, Use
 from loadgen.units import NS_PER_S
 
@@ -67,6 +73,29 @@ def test_a_speed_is_a_rate_of_the_same_endpoints(source: Source, speed: float) -
     assert warmup.end_per_s == hold.start_per_s == hold.end_per_s == pytest.approx(4 * 50 * speed)
     schedule = plan.schedule((warmup, hold))
     assert schedule.count_at(WARMUP_NS + HOLD_NS) == pytest.approx(5 * 4 * 50 * speed, abs=4)
+
+
+@pytest.mark.parametrize("dimension", [Dimension.SCALE, Dimension.SPEED, Dimension.NOTIFICATIONS])
+def test_a_load_is_as_long_as_a_hold_and_no_longer_for_its_capture(source: Source, dimension: Dimension) -> None:
+    assert source.duration_ns == NS_PER_S
+    assert planned(dimension, source, 3).duration_ns == WARMUP_NS + HOLD_NS
+
+
+def test_holds_are_long_enough_for_a_percentile_at_the_capture_s_rate(source: Source) -> None:
+    """200 notifications/s at the speed that it was recorded with; 1,000 and some for a p99.9."""
+    plan = planned(Dimension.SPEED, source, 1)
+    assert due_per_s(Dimension.SPEED, plan) == pytest.approx(200)
+    assert due_per_s(Dimension.NOTIFICATIONS, plan) == 1
+    slos = parse_thresholds(["notify.latency.p99.9 < 1s"], "--slo")
+    settings = Settings(
+        *(Dimension.SPEED, "notify.latency", slos, 1, 4, 0.05, 0, 0, NS_PER_S, NS_PER_S, 0),
+        due_per_s=due_per_s(Dimension.SPEED, plan),
+    )
+    campaign = Campaign(settings)
+    hold_s = [campaign.hold_ns(Trial(Step.BRACKET, load)) / NS_PER_S for load in (1.0, 2.0)]
+    least_s = samples_for(str(slos[0].statistic)) / 200
+    assert least_s < hold_s[0] < 2 * least_s
+    assert hold_s[1] == pytest.approx(hold_s[0] / 2, rel=1e-6)
 
 
 def test_a_rate_of_notifications_replaces_the_speed(source: Source) -> None:
