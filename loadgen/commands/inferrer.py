@@ -183,6 +183,8 @@ def _findings(paths: Sequence[Path], exchanges: Sequence[Exchange], reading: _Re
         decoded=round(found.decoded, 4),
         explained=round(found.explained, 4),
         unexplained={name: round(share, 4) for name, share in found.unexplained.items()},
+        across_decoded=None if found.across is None else round(found.across.decoded, 4),
+        across_explained=None if found.across is None else round(found.across.explained, 4),
         dialogue=tuple(found.dialogue),
         others=tuple(found.framing),
         doubts=tuple(found.doubts),

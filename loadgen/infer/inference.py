@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from loadgen.capture.streams import Exchange
+from loadgen.infer.across import AcrossSessions, across_sessions
 from loadgen.infer.bodies import Context, Sample, infer_bodies
 from loadgen.infer.checksums import FrameSum, find_checksum, trailing_constant, zeros_before
 from loadgen.infer.cutting import Cut, cut_frames
@@ -58,6 +59,7 @@ class Inference:
         decoded: share of held-out frames that the layout reads from end to end.
         explained: share of their body bytes with a role that is known.
         unexplained: bytes of bodies without one, by message, as shares of all body bytes.
+        across: how well bodies are read that are of other sessions than those that their layout is found from.
         doubts: what would decide what is open. left_alone: messages in which not all was looked for, by their names:
             that would have been too much work.
         dialogue: names of messages in the order in which a session begins, as (sender, name).
@@ -76,6 +78,7 @@ class Inference:
     unexplained: dict[str, float] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
+    across: AcrossSessions | None = None
     dialogue: list[tuple[str, str]] = field(default_factory=list)
     checksum: FrameSum | None = None
 
@@ -214,6 +217,7 @@ def _messages(
         if body.left_alone:
             found.left_alone.append(name)
         messages.append({"id": message_id, "from": "mse" if of_client else "wlc", "name": name, "body": body.node})
+    found.across = across_sessions(kinds, context, dict(enumerate(named.names)))
     found.decoded = decoded / len(heads)
     found.explained = explained / total if total else 1.0
     found.unexplained = {name: size / total for name, size in found.unexplained.items()}

@@ -211,6 +211,8 @@ class HowFound(_LayoutTable, frozen=True):
         captures: their names. sessions, frames: that were looked at; left_out: bytes that belong to no whole frame.
         decoded: share of held-out frames that the layout reads from end to end. explained: share of their body bytes
             with a role that is known; unexplained: what is without one by message, as shares of all body bytes.
+        across_decoded, across_explained: the same of every other session, with bodies as the rest of them show these;
+            none, where there are not two sessions.
         dialogue: (sender, message) in the order of a session's beginning.
         others: other ways to cut frames, that fit nearly as well. doubts: what would decide what is open.
         contradicted: hints that the captures contradict. remarks: what was not looked at, and why.
@@ -224,6 +226,8 @@ class HowFound(_LayoutTable, frozen=True):
     decoded: float = 0.0
     explained: float = 0.0
     unexplained: dict[str, float] = {}
+    across_decoded: float | None = None
+    across_explained: float | None = None
     dialogue: tuple[tuple[str, str], ...] = ()
     others: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()

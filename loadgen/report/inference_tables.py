@@ -69,6 +69,9 @@ def summary(findings: HowFound, *, found: bool) -> Iterator[str]:
     if found:
         yield f"of frames that were held out, {findings.decoded:.2%} are read from end to end"
         yield f"of the bytes of their bodies, {findings.explained:.1%} have a role"
+        if findings.across_decoded is not None and findings.across_explained is not None:
+            yield f"of frames of held-out sessions, {findings.across_decoded:.2%} are read by what the others show"
+            yield f"of the bytes of their bodies, {findings.across_explained:.1%} have a role"
     shares = sorted(findings.unexplained.items(), key=lambda row: -row[1])
     if shares:
         named = ", ".join(f"{name} {share:.1%}" for name, share in shares[:_MOST_LINES])
