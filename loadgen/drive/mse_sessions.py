@@ -139,8 +139,8 @@ class MseSessions(Generic[EndpointT]):
     def end_load(self, up: Iterable[int] | None) -> None:
         """Args: up: numbers of active sessions; None: the load was over before."""
         if self.presence is not None and up is not None:
-            places = self.reception.fallen_silent({*up, *self.presence.stayed})
-            self.presence.fell_silent(places, self.reception.services_fallen_silent())
+            surely, perhaps = self.reception.fallen_silent({*up, *self.presence.stayed})
+            self.presence.fell_silent(surely, perhaps, self.reception.services_fallen_silent())
         self._term.end()
         if self.asker is not None:
             self.asker.stop(self._clock())

@@ -56,6 +56,7 @@ class Presence:
         self._left: dict[int, tuple[str, int]] = {}  # how a place was left last, and when
         self._came: set[int] = set()
         self._lulls: Mapping[int, Lull] = {}
+        self._seeming_lulls: Mapping[int, Lull] = {}
         self._service_lulls: Mapping[str, Lull] = {}
         self._first_ns: int | None = None
         self._start_ns = self._end_ns = self._before_ns = 0
@@ -81,7 +82,7 @@ class Presence:
         self._away_ns = [0] * len(self._wanted)
         self._at_end.clear()
         self.stayed.clear()
-        self._lulls, self._service_lulls = {}, {}
+        self._lulls, self._seeming_lulls, self._service_lulls = {}, {}, {}
         self._heard_ns[:] = start_ns
         self._quiet_ns[:] = 0
         self._listened_ns = 0
@@ -115,9 +116,11 @@ class Presence:
         if not self._start_ns or now_ns < self._end_ns:  # afterwards everybody may leave
             self._left[place] = how, now_ns
 
-    def fell_silent(self, lulls: Mapping[int, Lull], services: Mapping[str, Lull]) -> None:
+    def fell_silent(
+        self, surely: Mapping[int, Lull], perhaps: Mapping[int, Lull], services: Mapping[str, Lull]
+    ) -> None:
         """The load is over. Of places that were there to its end, and subservices, these brought nothing any more."""
-        self._lulls, self._service_lulls = lulls, services
+        self._lulls, self._seeming_lulls, self._service_lulls = surely, perhaps, services
 
     def _change(self, place: int, by: int, now_ns: int) -> None:
         self._away_ns[place] = self._away_until(place, now_ns)
@@ -172,11 +175,14 @@ class Presence:
         mute = [
             place
             for place in there
-            if place not in self._lulls and end_ns - self._heard_ns[place] > _MUTE * self._quiet_ns[place]
+            if place not in self._lulls
+            if place in self._seeming_lulls or end_ns - self._heard_ns[place] > _MUTE * self._quiet_ns[place]
         ]
         return {"up": len(there), "mute": len(mute), "mute_named": tuple(map(self._muted, mute[:MOST_NAMED]))}
 
     def _muted(self, place: int) -> str:
+        if (lull := self._seeming_lulls.get(place)) is not None:
+            return _fallen_silent(self._name_of(place), lull)
         after_s = (int(self._heard_ns[place]) - self._start_ns) / NS_PER_S
         return f"{self._name_of(place)}: nothing" + (f" after {after_s:.0f} s" if self._quiet_ns[place] else "")
 

@@ -1,6 +1,7 @@
 """Streams that fall silent: for how long nothing came in a session at the end of a load, against what is usual in it.
 
-Nothing is done for a message: what a session has received is looked at ten times a second, when a batch comes.
+Nothing is done for a message: what a session has received is looked at ten times a second, when a batch comes. A pause
+is as long as from the last message before it to the last look that still found nothing: no more is known of it.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ TIMES_LONGER = 3
 # Otherwise it may have been a burst: what a WLC has to tell once to who subscribes.
 LEAST_LOOKS = 10
 LONG_FLOW_NS = 10 * NS_PER_S
+# Who has made three pauses, and is silent for three times the longest of them, is named, though it may be by chance.
+LEAST_NAMED_LOOKS = 4
 # However short it flowed, it did so evenly if it is silent now for so many times its longest pause. If its pauses are
 # random, exponential ones, that comes by chance in one of ten million: ten looks have nine pauses between them.
 TIMES_EVEN = 20
 
 
 class Lull(NamedTuple):
-    """A stream that fell silent. longest_ns: of the pauses that it made before."""
+    """A stream that fell silent. longest_ns: of the pauses that it made before, those that a look sees at least."""
 
     silent_ns: int
     longest_ns: int
@@ -43,7 +46,7 @@ class Lulls:
         self._looks = np.zeros(rows, np.int64)  # that found more
         self._first_ns, self._last_ns, self._longest_ns, self._told_ns = (np.zeros(rows, np.int64) for _ in range(4))
         self._look_ns = 0  # when the next one is due
-        self._came_ns = 0  # when the last batch came
+        self._came_ns = self._looked_ns = 0  # when the last batch came, and the first that the last look did not see
         self._until_ns = self._over_ns = NEVER_NS
         self._went_on = np.zeros(rows, bool)  # it brought something after `until`, before the load was over
         self._slower = 1.0  # by that much longer a pause may be at the end
@@ -74,40 +77,53 @@ class Lulls:
         if now_ns <= self._until_ns:
             self._told_ns[row] = now_ns
 
-    def come(self, taken: NDArray[np.int64], now_ns: int) -> None:
-        """A batch has come and is to be taken. Args: taken: how many were taken before, of each row."""
+    def come(self, taken: NDArray[np.int64], now_ns: int, last_ns: NDArray[np.int64] | None = None) -> None:
+        """A batch has come and is to be taken.
+
+        Args:
+            taken: how many were taken before, of each row.
+            last_ns: when the last of them came; None: with the batch after which a look finds them.
+        """
         if now_ns >= self._look_ns:
-            self._look(taken)
+            self._look(taken, last_ns)
+            self._looked_ns = now_ns
             self._look_ns = now_ns + LOOK_NS if now_ns > self._until_ns else min(now_ns + LOOK_NS, self._until_ns)
         self._came_ns = now_ns
 
-    def _look(self, taken: NDArray[np.int64]) -> None:
-        """What is new came with the last batch, or so little before that it does not matter."""
-        now_ns = self._came_ns
+    def _look(self, taken: NDArray[np.int64], last_ns: NDArray[np.int64] | None) -> None:
+        now_ns, before_ns = self._came_ns, self._looked_ns
         rows = np.flatnonzero(taken != self._seen)
         self._seen[rows] = taken[rows]
         if now_ns > self._until_ns:
             self._went_on[rows] |= now_ns <= self._over_ns
             return
-        new = rows[self._looks[rows] == 0]
-        self._first_ns[new] = self._last_ns[new] = now_ns
-        self._longest_ns[rows] = np.maximum(self._longest_ns[rows], now_ns - self._last_ns[rows])
-        self._last_ns[rows] = now_ns
+        came = np.full(len(rows), now_ns) if last_ns is None else last_ns[rows]
+        known = self._looks[rows] > 0
+        self._first_ns[rows[~known]] = came[~known]
+        paused = rows[known]
+        self._longest_ns[paused] = np.maximum(self._longest_ns[paused], before_ns - self._last_ns[paused])
+        self._last_ns[rows] = came
         self._looks[rows] += 1
 
-    def fallen_silent(self, taken: NDArray[np.int64], rows: Iterable[int]) -> dict[int, Lull]:
-        """Which of these rows were silent when the load ended, and should not have been. Args: taken: as of `come`."""
-        self._look(taken)
-        found = {}
+    def fallen_silent(
+        self, taken: NDArray[np.int64], rows: Iterable[int], last_ns: NDArray[np.int64] | None = None
+    ) -> tuple[dict[int, Lull], dict[int, Lull]]:
+        """Which of these rows were silent when the load ended, and should not have been; and which seem so.
+
+        Args: taken, last_ns: as of `come`.
+        """
+        self._look(taken, last_ns)
+        surely, perhaps = {}, {}
         for row in rows:
-            last_ns, longest_ns = int(self._last_ns[row]), int(self._longest_ns[row])
-            silent_ns = self._until_ns - max(last_ns, int(self._told_ns[row]))
-            flow_ns = last_ns - int(self._first_ns[row])
-            times = TIMES_LONGER if flow_ns >= min(silent_ns, LONG_FLOW_NS) else TIMES_EVEN
-            if (
-                self._looks[row] >= LEAST_LOOKS  # so there was a pause
-                and not self._went_on[row]
-                and silent_ns >= max(LEAST_SILENCE_NS, times * self._slower * longest_ns)
-            ):
-                found[row] = Lull(silent_ns, longest_ns)
-        return found
+            came_ns, longest_ns = int(self._last_ns[row]), max(LOOK_NS, int(self._longest_ns[row]))
+            lull = Lull(self._until_ns - max(came_ns, int(self._told_ns[row])), longest_ns)
+            pauses = lull.silent_ns / (self._slower * longest_ns)
+            if self._went_on[row] or lull.silent_ns < LEAST_SILENCE_NS or pauses < TIMES_LONGER:
+                continue
+            flow_ns = came_ns - int(self._first_ns[row])
+            flowed = flow_ns >= min(lull.silent_ns, LONG_FLOW_NS) or pauses >= TIMES_EVEN
+            if self._looks[row] >= LEAST_LOOKS and flowed:
+                surely[row] = lull
+            elif self._looks[row] >= LEAST_NAMED_LOOKS:
+                perhaps[row] = lull
+        return surely, perhaps

@@ -116,12 +116,12 @@ class Reception:
         if self._service_lulls is None:
             return {}
         told = np.flatnonzero(self._of_service).tolist()
-        found = self._service_lulls.fallen_silent(self._of_service, told)
+        found, _ = self._service_lulls.fallen_silent(self._of_service, told)
         return {Subservice(each).name.lower(): found[each] for each in found} if len(found) < len(told) else {}
 
-    def fallen_silent(self, numbers: Iterable[int]) -> dict[int, Lull]:
-        """Which of these endpoints' streams should not have been silent when the load was over."""
-        return {} if self.lulls is None else self.lulls.fallen_silent(self._expected, numbers)
+    def fallen_silent(self, numbers: Iterable[int]) -> tuple[dict[int, Lull], dict[int, Lull]]:
+        """Which of these endpoints' streams should not have been silent when the load was over; and which seem so."""
+        return ({}, {}) if self.lulls is None else self.lulls.fallen_silent(self._expected, numbers, self._last_ns)
 
     def leave(self, number: int, left_ns: int) -> None:
         """We have ended an endpoint's session, and nothing comes any more. Args: left_ns: when we said so."""
@@ -156,7 +156,7 @@ class Reception:
             of_each, done_ns: how many each of them brought, and when.
         """
         if self.lulls is not None:
-            self.lulls.come(self._expected, done_ns[-1])
+            self.lulls.come(self._expected, done_ns[-1], self._last_ns)
         if self._service_lulls is not None:
             self._service_lulls.come(self._of_service, done_ns[-1])
         numbers, counts = np.array(rows, np.int64), np.array(of_each, np.int64)

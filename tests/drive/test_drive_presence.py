@@ -382,7 +382,7 @@ def test_who_surely_fell_silent_is_named_once() -> None:
     of = began(four())
     absence = listened(of, *each_second(lambda s: s, lambda s: s, lambda _: 0, lambda s: 50 * min(s, 2)))
     assert (absence.up, absence.mute, absence.silent) == (4, 2, 0)
-    of.fell_silent({3: Lull(8 * NS_PER_S, NS_PER_S // 10)}, {"rssi_rfid": Lull(4 * NS_PER_S, NS_PER_S // 5)})
+    of.fell_silent({3: Lull(8 * NS_PER_S, NS_PER_S // 10)}, {}, {"rssi_rfid": Lull(4 * NS_PER_S, NS_PER_S // 5)})
     absence = of.absence()
     assert (absence.up, absence.mute, absence.mute_named) == (4, 1, ("WLC 2: nothing",))
     assert (absence.silent, absence.silent_s) == (1, 8.0)
@@ -392,9 +392,15 @@ def test_who_surely_fell_silent_is_named_once() -> None:
     assert absence.services == (
         "rssi_rfid: nothing for the last 4.0 s of the load, its longest pause before was 0.2 s",
     )
+    of.fell_silent({}, {1: Lull(4 * NS_PER_S, NS_PER_S // 4)}, {})
+    absence = of.absence()
+    assert (absence.silent, absence.mute) == (0, 3)
+    assert absence.mute_named[0] == (
+        "WLC 1: nothing for the last 4.0 s of the load, its longest pause before was 0.2 s"
+    )
     began(of)  # the next load
     absence = of.absence()
-    assert (absence.silent, absence.services) == (0, ())
+    assert (absence.silent, absence.mute, absence.services) == (0, 0, ())
 
 
 @pytest.mark.parametrize(

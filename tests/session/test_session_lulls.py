@@ -23,9 +23,13 @@ def silent_s(
     more_s: float = 0.0,
     notices: dict[int, list[float]] | None = None,
     stages: Sequence[RateStage] = (),
+    surely: bool = True,
 ) -> list[float]:
     """For how long the stream of each session was silent at the end, by when its notifications came since the load
-    began; 0: it was not, or nobody can say."""
+    began; 0: it was not, or nobody can say.
+
+    Args: surely: those that surely should not have been silent; otherwise those that may only seem so.
+    """
     reception = Reception(Recorder(), len(times_s), 0, our_schedule=False)
     lulls = reception.lulls
     assert lulls is not None
@@ -43,7 +47,7 @@ def silent_s(
             taken[row] += 1
         else:
             lulls.told(row, at_ns)
-    found = reception.fallen_silent(range(len(times_s)))
+    found = reception.fallen_silent(range(len(times_s)))[not surely]
     return [found[row].silent_ns / NS_PER_S if row in found else 0 for row in range(len(times_s))]
 
 
@@ -191,7 +195,7 @@ def test_numbers_out_of_order_are_a_stream_too(order: Callable[[int], int]) -> N
         columns = Columns(np.array([order(number)]), zeros, zeros, zeros)
         reception.absorb(columns, [0], [1], [BEGIN_NS + number * NS_PER_S // 50])
     assert reception.received(0) == 300
-    assert reception.fallen_silent([0])[0].silent_ns == pytest.approx(4 * NS_PER_S, abs=NS_PER_S // 10)
+    assert reception.fallen_silent([0])[0][0].silent_ns == pytest.approx(4 * NS_PER_S, abs=NS_PER_S // 10)
 
 
 def test_a_session_that_comes_again_is_judged_by_itself() -> None:
@@ -201,6 +205,41 @@ def test_a_session_that_comes_again_is_judged_by_itself() -> None:
     for number in range(300):
         lulls.come(taken, BEGIN_NS + number * NS_PER_S // 50)
         taken[0] += 1
-    assert lulls.fallen_silent(taken, [0])
+    assert lulls.fallen_silent(taken, [0])[0]
     lulls.open(0)
-    assert not lulls.fallen_silent(np.zeros(1, np.int64), [0])
+    assert lulls.fallen_silent(np.zeros(1, np.int64), [0]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("per_s", "last_s", "surely"), [(4, 1.25, False), (4, 1.8, False), (20, 2.0, True), (50, 2.0, True), (8, 1.5, True)]
+)
+def test_one_of_few_messages_is_named_and_one_of_many_is_known_to_be_silent(
+    per_s: float, last_s: float, surely: bool
+) -> None:
+    """Three sessions of four, in a load of 5 s; whether or not others come in the same tenths of a second."""
+    times = [steady(5, per_s), *(steady(last_s + shift, per_s, shift) for shift in (0, 0.03, 0.07))]
+    for wanted in (True, False):
+        found = silent_s(*times, load_s=5.0, surely=wanted)
+        expected = [0, *(5 - came[-1] for came in times[1:])] if wanted is surely else [0] * 4
+        assert found == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("pause_s", [0.09, 0.113, 0.19, 0.5])
+def test_a_pause_is_not_made_longer_by_when_it_is_looked_at(pause_s: float) -> None:
+    """It is in the middle of a stream of 50/s, beside another that goes on."""
+    reception = Reception(Recorder(), 2, 0, our_schedule=False)
+    for row in range(2):
+        reception.open(row, 1)
+    reception.listen(BEGIN_NS + 6 * NS_PER_S, BEGIN_NS + 6 * NS_PER_S, ())
+    first = [*steady(1), *steady(2, since_s=0.98 + pause_s)]
+    events = sorted([*((time_s, 0) for time_s in first), *((time_s + 0.003, 1) for time_s in steady(6, 70))])
+    zeros, taken = np.zeros(1, np.int64), [0, 0]
+    for time_s, row in events:
+        columns = Columns(np.array([taken[row]]), zeros, zeros, zeros)
+        reception.absorb(columns, [row], [1], [BEGIN_NS + int(time_s * NS_PER_S)])
+        taken[row] += 1
+    surely, perhaps = reception.fallen_silent([0, 1])
+    lull = (surely | perhaps)[0]
+    assert max(0.1, pause_s - 0.1) <= lull.longest_ns / NS_PER_S <= max(0.1, pause_s)
+    assert (0 in surely) is (lull.longest_ns < 0.2 * NS_PER_S)
+    assert lull.silent_ns / NS_PER_S == pytest.approx(6 - first[-1], abs=0.001)
