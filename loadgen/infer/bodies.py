@@ -218,6 +218,8 @@ def _build(
         else:
             records: Node = {"name": f"records_{index}", "at": "next"}
             records["count"] = "rest" if part.count is None else {"field": _name_at(fields, part.count)}
+            if part.count is not None and part.of > 1:
+                records["count"]["of"] = part.of
             records["stride"] = part.stride
             inner = part.shape or _record_shape([row for _, row in rows], context, part.stride or 0, depth)
             if rows:

@@ -191,15 +191,19 @@ class _FromProfile:
         if count == "rest" and align > 1:
             self.unsaid.append(f"{where}.repeat.to_end")
             return None
-        if repeat.count_unit != "record":
-            self.unsaid.append(f"{where}.repeat.count_unit")
-            return None
         record = self._document.records[repeat.record]
         plain = record.repeat is None and record.elements is None
         stride = None
         if plain:
             size = record.size + (0 if record.tail is None else record.tail.size)
             stride = -(-size // record.align) * record.align
+        if isinstance(count, Count) and repeat.count_unit != "record":
+            if stride is None or stride % repeat.count_unit:
+                self.unsaid.append(f"{where}.repeat.count_unit")
+                return None
+            count = Count(count.field, stride // repeat.count_unit)
+        if plain:
+            pass
         elif record.length is not None or record.elements is not None or record.align > 1 or record.tail is not None:
             self.unsaid.append(f"records.{repeat.record}")
             return None

@@ -108,9 +108,14 @@ class LayoutField(_LayoutTable, frozen=True):
 
 
 class Count(_LayoutTable, frozen=True):
-    """As many records as a field before says, of the same node or of one around it."""
+    """As many records as a field before says, of the same node or of one around it.
+
+    Attributes:
+        of: what the field counts is a part of a record, such as its bytes: so many are one.
+    """
 
     field: str
+    of: int = 1
 
 
 class LayoutRepeat(_LayoutTable, frozen=True):

@@ -216,7 +216,9 @@ class LayoutReader:
             at = pos if repeat.at == "next" else start + repeat.at
             count = repeat.count
             if not isinstance(count, int | str):
-                count = _number(count.field, scopes)
+                count, left = divmod(_number(count.field, scopes), count.of)
+                if left:
+                    raise _MisfitError
             rows: list[dict[str, Any]] = []
             while at < end if isinstance(count, str) else len(rows) < count:
                 row: dict[str, Any] = {}

@@ -43,7 +43,7 @@ def _made(node: LayoutNode, values: Values) -> dict[str, int]:
     made: dict[str, int] = {}
     for repeat in node.repeats:
         if not isinstance(repeat.count, int | str):
-            made[repeat.count.field] = len(values.get(repeat.name, ()))
+            made[repeat.count.field] = len(values.get(repeat.name, ())) * repeat.count.of
     for field in node.fields:
         if isinstance(field.size, SizedBy):
             made[field.size.field] = len(field_bytes(field, values.get(field.name, b""), "big"))

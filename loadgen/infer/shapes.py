@@ -38,11 +38,14 @@ class ByteRun:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """As many as a field tells, or to the end; each of a stride, or as long as its own shape has it."""
+    """As many as a field tells, or to the end; each of a stride, or as long as its own shape has it. The field counts
+    parts of a record, of which each has `of`.
+    """
 
     count: Place | None
     stride: int | None
     shape: BodyShape | None = None
+    of: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,8 @@ def cut(shape: BodyShape, data: bytes, start: int, end: int, *, whole: bool = Tr
 
 
 def _records(part: Records, data: bytes, start: int, at: int, end: int, stretches: list[tuple[int, int, int]]) -> int:
-    count = MOST_PARTS if part.count is None else part.count.read(data, start)
-    if count > MOST_PARTS or (part.count is not None and count > end - at):
+    count, left = (MOST_PARTS, 0) if part.count is None else divmod(part.count.read(data, start), part.of)
+    if left or count > MOST_PARTS or (part.count is not None and count > end - at):
         return -1
     for _ in range(count):
         if part.count is None and at == end:

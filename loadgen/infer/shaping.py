@@ -28,6 +28,8 @@ NEAR = 48
 # Records that a field counts, where they are few; and shapes that one search tries.
 MOST = 64
 TRIED = 150_000
+# So many different numbers, all of them multiples: that is no chance.
+_DIFFERENT = 4
 Column = NDArray[np.int64]
 
 
@@ -104,16 +106,21 @@ def counted(bodies: Sequence[bytes], order: str, unit: int | None, work: Work) -
     """
     lengths = np.array([len(body) for body in bodies], np.int64)
     columns = _columns(bodies, order)
+    columns_of = dict(columns)
     alike = False
     for place, step, base in _single(columns, lengths):
         if base >= place.at + place.size:
             alike = True
-            yield BodyShape(base, (_part(place, step),))
-            if unit != 1 and step % 4 == 0 and len(set((lengths % 4).tolist())) == 1:
-                # What always is behind the records may be zeros up to a multiple, and not before them.
-                for zeros in range(1, 4):
-                    if base - zeros >= place.at + place.size and not any(any(body[-zeros:]) for body in bodies):
-                        yield BodyShape(base - zeros, (_part(place, step),), 4, int(lengths[0]) % 4)
+            of = _common(bodies, place) if len(np.unique(columns_of[place])) >= _DIFFERENT else 1
+            # What always is a multiple counts parts of records: their bytes, or words.
+            parts = [_part(place, step), *([Records(place, step * of, None, of)] if of > 1 and step * of > 3 else [])]
+            for part in parts:
+                yield BodyShape(base, (part,))
+                if unit != 1 and step * of % 4 == 0 and len(set((lengths % 4).tolist())) == 1:
+                    # What always is behind the records may be zeros up to a multiple, and not before them.
+                    for zeros in range(1, 4):
+                        if base - zeros >= place.at + place.size and not any(any(body[-zeros:]) for body in bodies):
+                            yield BodyShape(base - zeros, (part,), 4, int(lengths[0]) % 4)
             if step == 1 and (common := _common(bodies, place)) > 3:
                 yield BodyShape(base, (Records(None, common),))
     if alike:
@@ -225,10 +232,32 @@ def chained(bodies: Sequence[bytes], order: str, unit: int | None, work: Work) -
                     if fits(shape, bodies, work):
                         found += 1
                         yield shape
+                        if (whole := _of_parts(shape, inner, short)) is not None and fits(whole, bodies, work):
+                            yield whole
                     if found > 6:
                         break
         if found:
             return
+
+
+def _of_parts(shape: BodyShape, inner: BodyShape, bodies: Sequence[bytes]) -> BodyShape | None:
+    """The same, if the number in each record always is a multiple: then it counts parts of what is in that record."""
+    (part,) = inner.parts
+    place = part.length if isinstance(part, ByteRun) else part.count if isinstance(part, Records) else None
+    step = 1 if isinstance(part, ByteRun) else part.stride if isinstance(part, Records) else None
+    if place is None or step is None:
+        return None
+    told: set[int] = set()
+    for body in bodies:
+        if (found := cut(shape, body, 0, len(body))) is not None:
+            told |= {place.read(body, start) for _, start, _ in found[1][0]}
+    of = gcd(*told)
+    if of < 2 or step * of < 4 or len(told) < _DIFFERENT:
+        return None
+    (records,) = shape.parts
+    assert isinstance(records, Records)
+    filled = BodyShape(inner.fixed, (Records(place, step * of, None, of),))
+    return BodyShape(shape.fixed, (Records(records.count, None, filled),), shape.align, shape.phase)
 
 
 @cache

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from loadgen.infer.layout_document import LayoutDocument, LayoutField, LayoutMessage, Order, place_of
 from loadgen.infer.to_profile_bodies import Bodies, Unsayable, own_order, why
 from loadgen.nmsp.catalogue import CATALOGUE, class_of
@@ -56,6 +58,7 @@ class MadeProfile:
 
 def profile_of(layout: LayoutDocument, opening: Sequence[tuple[str, str]] | None = None) -> MadeProfile:
     """Args: opening: messages in the order of a session's beginning, each with who says it; None: as they are from."""
+    layout = _told_apart(layout)
     made = MadeProfile({"name": layout.name or "found", "byte_order": layout.byte_order})
     _framing(layout, made)
     bodies = Bodies(layout, made.unsaid, made.guesses, made.notes)
@@ -64,9 +67,7 @@ def profile_of(layout: LayoutDocument, opening: Sequence[tuple[str, str]] | None
     taken: set[tuple[str, int]] = set()
     for message in layout.messages:
         where = f"messages.{message.name}"
-        words = {(side, message.id) for side in (SIDES if message.sender is None else (message.sender,))}
-        if message.name == Kind.MEASUREMENT_NOTIFY.label:
-            words |= {(side, message.id) for side in SIDES}  # no other message may have its id, whoever says that
+        words = _words(message)
         if words & taken:
             (made.missing if message.name in _KINDS else made.unsaid).append(
                 f"{where}: its id is another message's too"
@@ -89,6 +90,43 @@ def profile_of(layout: LayoutDocument, opening: Sequence[tuple[str, str]] | None
     _constants(layout, made)
     _dialogue(layout, made, opening)
     return made
+
+
+def _told_apart(layout: LayoutDocument) -> LayoutDocument:
+    """Where the id does not tell two messages apart that a profile has to, and another field of the header that follows
+    from the message does, that is the type, and the id the subtype.
+    """
+    header = layout.header
+    ids = [each for each in header.fields if each.role == "msg_id"]
+    words = [word for message in layout.messages for word in _words(message)]
+    if len(ids) != 1 or ids[0].size not in (1, 2) or len(set(words)) == len(words):
+        return layout
+    for each in header.fields:
+        own = [message.header.get(each.name) for message in layout.messages]
+        if each.role != "enum" or each.size not in (1, 2) or None in own:
+            continue
+        messages = tuple(
+            msgspec.structs.replace(
+                message,
+                id=(message.header[each.name] << 8 * int(str(ids[0].size))) + message.id,
+                header={name: value for name, value in message.header.items() if name != each.name},
+            )
+            for message in layout.messages
+        )
+        words = [word for message in messages for word in _words(message)]
+        if len(set(words)) == len(words):
+            others = [other for other in header.fields if other is not each and other is not ids[0]]
+            fields = (msgspec.structs.replace(each, role="msg_id"), ids[0], *others)
+            return msgspec.structs.replace(
+                layout, header=msgspec.structs.replace(header, fields=fields), messages=messages
+            )
+    return layout
+
+
+def _words(message: LayoutMessage) -> set[tuple[str, int]]:
+    """Sides and ids that no other message may have: who says it; of a measurement, whoever says it."""
+    both = message.sender is None or message.name == Kind.MEASUREMENT_NOTIFY.label
+    return {(side, message.id) for side in SIDES if both or side == message.sender}
 
 
 def _pair(layout: LayoutDocument, made: MadeProfile, messages: Table, opaque: Table) -> None:

@@ -31,6 +31,7 @@ __all__ = ["Bodies", "Unsayable", "why"]
 Table = dict[str, Any]
 _KINDS = {kind.label: kind for kind in CATALOGUE}
 _CODES = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
+_UNITS = (1, 2, 4, 8)  # bytes that a count may count in
 _MOST_RECORDS = 255
 _MOST_TEXT = 64
 
@@ -213,7 +214,14 @@ class Bodies:
             counted = repeat.count.field
             _, size = place_of(next(each for each in node.fields if each.name == counted))
             most = self._most(name, min(_MOST_RECORDS, (1 << 8 * size) - 1), room)
-            return {"repeat": {"record": name, "count": self._free(counted, shape), "max": most}}
+            made = {"record": name, "count": self._free(counted, shape), "max": most}
+            if repeat.count.of > 1:
+                unit, left = divmod(repeat.stride or 0, repeat.count.of)
+                if left or unit not in _UNITS:
+                    raise Unsayable(f"{counted} counts {repeat.count.of} for each of its records ({repeat.name})")
+                made["count_unit"] = unit
+                made["max"] = most = min(most, ((1 << 8 * size) - 1) // repeat.count.of)
+            return {"repeat": made}
         if node.elements is not None:
             for kind in node.elements.known:
                 if not _is_single(kind.value, kind.name):

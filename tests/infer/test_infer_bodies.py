@@ -96,6 +96,35 @@ def test_records_within_records() -> None:
     assert repeat["record"]["repeats"][0]["stride"] == 10
 
 
+@pytest.mark.parametrize("unit", [1, 4])
+def test_readings_of_which_bytes_or_words_are_counted(unit: int) -> None:
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        readings = b"".join(a_reading(choose) + b"\0\0" for _ in range(choose.randrange(7)))
+        return choose.choice(STATIONS) + struct.pack(">H", len(readings) // unit) + readings
+
+    node = infer_body(list(bodies(make)), Context()).node
+    assert places(node) == {0: (6, "mac"), 6: (2, "count")}
+    (repeat,) = node["repeats"]
+    assert (repeat["stride"], repeat["count"]["of"]) == (12, 12 // unit)
+    assert places(repeat["record"])[0] == (6, "mac")
+
+
+def test_stations_each_with_its_readings_in_bytes() -> None:
+    def station(choose: random.Random) -> bytes:
+        readings = b"".join(a_reading(choose) for _ in range(choose.randrange(1, 6)))
+        return choose.choice(STATIONS) + struct.pack(">H", len(readings)) + readings
+
+    def make(choose: random.Random, number: int, ns: int) -> bytes:
+        count = choose.randrange(1, 5)
+        return struct.pack(">HB", number, count) + b"".join(station(choose) for _ in range(count))
+
+    node = infer_body(list(bodies(make)), Context()).node
+    (repeat,) = node["repeats"]
+    assert places(repeat["record"]) == {0: (6, "mac"), 6: (2, "count")}
+    (inner,) = repeat["record"]["repeats"]
+    assert (inner["stride"], inner["count"]["of"]) == (10, 10)
+
+
 def test_texts_of_lengths_that_fields_tell() -> None:
     def make(choose: random.Random, number: int, ns: int) -> bytes:
         name = choose.choice([b"corp", b"guest-net", b"eduroam"])
