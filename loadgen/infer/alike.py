@@ -86,24 +86,31 @@ def lists_devices(
     return several and any(known[at] * 2 > records for at in places or ())
 
 
-def lists_services(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
+def lists_services(shape: BodyShape, bodies: Sequence[bytes]) -> float:
     """Whether a shape is a list of subservices, in a message about them: as many records as a number says, each with
-    another small number in the same place, and otherwise of the same form."""
+    another small number in the same place, and otherwise of the same form.
+
+    Returns: the share of a record's bytes that are 0 in all or in none; 0.0: it is no such list.
+    """
     if len(shape.parts) != 1 or not isinstance(part := shape.parts[0], Records) or part.count is None:
-        return False
+        return 0.0
     lists = []
     for body in set(bodies):
         found = cut(shape, body, 0, len(body))
         lists.append([body[start:stop] for _, start, stop in found[1][0]] if found is not None else [])
     if not part.stride or max(map(len, lists)) < 2:
-        return False
+        return 0.0
     numbers = any(
-        all(len({row[at] for row in rows}) == len(rows) and all(row[at] <= _SERVICES for row in rows) for rows in lists)
+        all(
+            len({row[at] for row in rows}) == len(rows) and all(0 < row[at] <= _SERVICES for row in rows)
+            for rows in lists
+        )
         for at in range(part.stride)
     )
     rows = [row for some in lists for row in some]
     alike = sum(len({row[at] == 0 for row in rows}) == 1 for at in range(part.stride))
-    return numbers and alike * 2 >= part.stride and (alike == part.stride or len(rows) > _FEW_ROWS)
+    holds = numbers and alike * 2 >= part.stride and (alike == part.stride or len(rows) > _FEW_ROWS)
+    return alike / part.stride if holds else 0.0
 
 
 def shortest_records(shapes: Sequence[BodyShape]) -> list[BodyShape]:

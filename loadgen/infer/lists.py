@@ -77,7 +77,7 @@ def services(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
         return
     different = list(set(bodies))
     shortest = min(map(len, different))
-    found = []
+    found: list[BodyShape] = []
     for at in range(min(8, shortest)):
         for size in (1, 2):
             place = Place(at, size, context.order)
@@ -85,11 +85,23 @@ def services(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
             if at + size > shortest or min(counts) < 1 or max(counts) > SERVICES:
                 continue
             for fixed in range(at + size, min(at + size + 9, shortest)):
-                strides = {divmod(len(body) - fixed, count) for body, count in zip(different, counts, strict=True)}
-                stride, left = strides.pop()
-                if not strides and not left and 2 <= stride <= 12:
-                    found.append(BodyShape(fixed, (Records(place, stride),)))
-    lists = [shape for shape in found if lists_services(shape, different)]
+                found += _services_in(different, place, fixed, counts, context.unit)
+    likely = [(lists_services(shape, different), shape) for shape in found]
     # What is longest leaves least in front of it that would be something else; a count has its zeros.
-    lists.sort(key=lambda shape: shape.fixed)
-    yield from lists[:2]
+    likely = sorted((pair for pair in likely if pair[0]), key=lambda pair: (-pair[0], pair[1].fixed))
+    yield from (shape for _, shape in likely[:3] if shape.fixed == likely[0][1].fixed)
+
+
+def _services_in(
+    bodies: Sequence[bytes], place: Place, fixed: int, counts: Sequence[int], unit: int | None
+) -> Iterator[BodyShape]:
+    """Records that a place counts, with nothing behind them but zeros up to the unit."""
+    align = unit or 4
+    for stride in range(2, 13):
+        left = [len(body) - fixed - stride * count for body, count in zip(bodies, counts, strict=True)]
+        if not any(left):
+            yield BodyShape(fixed, (Records(place, stride),))
+        elif unit != 1 and 0 <= min(left) <= max(left) < align:
+            filled = [body[len(body) - zeros :] for body, zeros in zip(bodies, left, strict=True)]
+            if not any(map(any, filled)):
+                yield BodyShape(fixed, (Records(place, stride),), align, len(bodies[0]) % align)

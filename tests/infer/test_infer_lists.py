@@ -104,19 +104,21 @@ def test_records_with_texts_in_a_list_that_hardly_changes(texts: int) -> None:
     assert [field["role"] for field in repeat["record"]["fields"]].count("text") == texts
 
 
-def test_lists_of_subservices_of_one_length_are_found_by_their_numbers() -> None:
+@pytest.mark.parametrize("unit", [1, 4])
+def test_lists_of_subservices_of_one_length_are_found_by_their_numbers(unit: int) -> None:
     def entries(*numbers: int) -> bytes:
         return b"".join(struct.pack(">HH", number, 1 << number) for number in numbers)
 
     def sent(body: bytes) -> list[Sample]:
-        return [Sample(body, number * 10**9, number, False) for number in range(4)]
+        filled = body + bytes(-len(body) % unit)
+        return [Sample(filled, number * 10**9, number, False) for number in range(4)]
 
     kinds = {
         "capability": sent(b"\x05" + entries(1, 2, 4, 7, 9)),
         "subscribe_request": sent(b"\x02" + entries(2, 7)),
         "subscribe_response": sent(b"\0\x02\0\0" + entries(2, 7)),
     }
-    found = infer_bodies(kinds, Context(unit=1), {name: name for name in kinds})
+    found = infer_bodies(kinds, Context(unit=unit), {name: name for name in kinds})
     for body, count_at in zip(found.values(), (0, 0, 1), strict=True):
         (repeat,) = body.node["repeats"]
         (count,) = [field for field in body.node["fields"] if field["role"] == "count"]
