@@ -284,10 +284,12 @@ def _with_sessions(scenario: Scenario, sessions: int, use: Use, targets: int) ->
     if mse.assign != "all":
         # There, a WLC has one session, however many MSEs there are.
         raise InputError(Problem("mse.assign", '"all", to search along sessions of a target', f'"{mse.assign}"'))
-    if mse.identities:
-        raise InputError(Problem("mse.identities", "none, to search along sessions: every MSE is made", "files"))
     count = max(1, sessions // (targets or wlc.count))
-    return msgspec.structs.replace(scenario, mse=msgspec.structs.replace(mse, count=count))
+    # Of MSEs that the target knows the first so many come: all of them are the most that there can be.
+    if (known := len(mse.identities)) and count > known:
+        raise InputError(Problem("mse.identities", f"none, or a file for each of {count} MSEs", f"{known}"))
+    mse = msgspec.structs.replace(mse, count=count, identities=mse.identities[:count])
+    return msgspec.structs.replace(scenario, mse=mse)
 
 
 def _with_stations(scenario: Scenario, stations: int) -> Scenario:

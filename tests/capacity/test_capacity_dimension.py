@@ -185,3 +185,12 @@ def test_what_the_other_side_makes_cannot_be_searched(dimension: Dimension, use:
 def test_sessions_at_targets_that_the_scenario_fixes(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         source_for(Dimension.SESSIONS, made(tmp_path, text, Use.TARGET_WLC), 40, HOLD_NS, WARMUP_NS)
+
+
+def test_mses_that_a_target_knows_are_searched_along_as_far_as_there_are(tmp_path: Path) -> None:
+    source = made(tmp_path, '[mse]\ncount = 3\nidentities = ["a.pem", "b.pem", "c.pem"]\n', Use.TARGET_WLC)
+    targets = len(source.targets)
+    two = source_for(Dimension.SESSIONS, source, 2 * targets, HOLD_NS, WARMUP_NS).scenario.mse
+    assert (two.count, two.identities) == (2, ("a.pem", "b.pem"))
+    with pytest.raises(InputError, match=r"mse.identities: expected none, or a file for each of 4 MSEs, found 3"):
+        source_for(Dimension.SESSIONS, source, 4 * targets, HOLD_NS, WARMUP_NS)
