@@ -12,7 +12,7 @@ from loadgen.capacity.campaign import Settings, length_of
 from loadgen.capacity.dimension import ABOUT
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe, Step
 from loadgen.report.terminal import hanging
-from loadgen.report.tried import outvoted, shared_by, unsettled
+from loadgen.report.tried import amount, outvoted, shared_by, unsettled
 from loadgen.results.health import Verdict, key_log_lines
 from loadgen.units import NS_PER_S, format_duration
 
@@ -27,8 +27,8 @@ def search_line(settings: Settings) -> str:
     unit = ABOUT[settings.dimension].unit
     limit = min(settings.maximum, settings.start * _FURTHER)
     loads, ns = length_of(settings, limit)
-    begins = f"{settings.dimension} from {_amount(settings.start)} {unit} on"
-    takes = f"a limit of {_amount(limit)} takes {loads} loads, {_length(ns)} in all"
+    begins = f"{settings.dimension} from {amount(settings.start)} {unit} on"
+    takes = f"a limit of {amount(limit)} takes {loads} loads, {_length(ns)} in all"
     return f"{begins}: {takes}, and more where a load has to be tried again"
 
 
@@ -43,7 +43,7 @@ def probe_line(probe: Probe, unit: str) -> str:
         how = f"not the target's limit: {'; '.join(probe.reasons)}"
     else:
         how = f"broke: {probe.broke[0]}"
-    return f"{probe.step:<8} {_amount(probe.offered):>12} {unit}{latency}: {how}"
+    return f"{probe.step:<8} {amount(probe.offered):>12} {unit}{latency}: {how}"
 
 
 def summary(result: CapacityResult, folder: str | None) -> RenderableType:
@@ -65,8 +65,8 @@ def _headline(d: DimensionResult) -> RenderableType:
     parts: list[RenderableType] = [Text.assemble((d.outcome.upper(), style), f"   {d.dimension}")]
     if d.limit is not None:
         at_least = "at least " if d.outcome is Outcome.GENERATOR_LIMITED else ""
-        between = "" if d.above is None else f"   (did not hold: {_amount(d.above)})"
-        parts.append(Text.assemble("  ", (f"{at_least}{_amount(d.limit)} {d.unit}", "bold"), between))
+        between = "" if d.above is None else f"   (did not hold: {amount(d.above)})"
+        parts.append(Text.assemble("  ", (f"{at_least}{amount(d.limit)} {d.unit}", "bold"), between))
     if shared := shared_by(d):
         parts.append(hanging("  ", shared, "dim"))
     if d.broke:
@@ -91,8 +91,8 @@ def _curve(d: DimensionResult) -> RenderableType:
         style = "yellow" if hidden or probe.undecided or _ours(probe) else "green" if probe.passed else "red"
         length = 0 if not probe.p99 else 1 + round((_BAR - 1) * (math.log(probe.p99) - low) / ((high - low) or 1))
         table.add_row(
-            _amount(probe.offered),
-            "-" if hidden else _amount(probe.achieved),
+            amount(probe.offered),
+            "-" if hidden else amount(probe.achieved),
             _duration(probe.p50),
             _duration(probe.p99),
             Text("━" * length, style=style),
@@ -117,8 +117,6 @@ def _ours(probe: Probe) -> bool:
     return not probe.passed and (probe.generator is Verdict.INVALID or not probe.broke)
 
 
-def _amount(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"
 
 
 def _length(ns: int) -> str:

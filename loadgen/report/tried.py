@@ -7,7 +7,7 @@ from loadgen.capacity.result import DimensionResult, LoadTried, Probe
 
 def unsettled(d: DimensionResult) -> list[str]:
     """The loads that one try did not settle, with all that came of them."""
-    return [f"{each.load:,.0f} {how_tried(each)}" for each in d.loads if each.tries > 1 or each.strays]
+    return [f"{amount(each.load)} {how_tried(each)}" for each in d.loads if each.tries > 1 or each.strays]
 
 
 def shared_by(d: DimensionResult) -> str:
@@ -40,3 +40,8 @@ def word_of(load: LoadTried) -> str:
 def outvoted(d: DimensionResult, probe: Probe) -> bool:
     """It held, and its load did not, by all tries: what seemed to be achieved in it, the target does not do."""
     return probe.passed and any(load.load == probe.offered and not load.held for load in d.loads)
+
+
+def amount(load: float) -> str:
+    """A load, or what was achieved of it: neighbours of a search differ by 1 %."""
+    return f"{load:,.0f}" if load >= 100 else f"{load:.4g}"

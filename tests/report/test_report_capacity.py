@@ -106,3 +106,12 @@ def test_a_try_whose_failures_may_be_strays_neither_held_nor_broke(
     assert (tried.void, again.void) == (True, False)
     assert probe_line(tried, "/s").endswith("tell: sessions.failed: 2")
     assert mark_of(tried)[0] == "strays, or not"
+
+
+def test_loads_that_are_neighbours_are_told_apart() -> None:
+    of = samples.capacity()
+    loads = tuple(LoadTried(load, False, False, 2, 0, 0, 0, 0, 0) for load in (12.08, 12.34, 1208.4))
+    dimension = msgspec.structs.replace(of.dimensions[0], loads=loads)
+    text = terminal(msgspec.structs.replace(of, dimensions=(dimension,)))
+    for load in ("12.08 did not hold", "12.34 did not hold", "1,208 did not hold"):
+        assert load in text
