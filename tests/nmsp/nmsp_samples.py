@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -239,6 +240,10 @@ def raw_frame(
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
+# Strategies are kept: hypothesis looks into a new one, and all that it is made of, before it draws from it.
+
+
+@cache
 def field_values(kind: str, size: int = 6) -> st.SearchStrategy[Any]:
     """Any value that fits a field type, its limits often."""
     if kind in ("mac", "bytes"):
@@ -251,9 +256,9 @@ def field_values(kind: str, size: int = 6) -> st.SearchStrategy[Any]:
     return st.sampled_from((low, high)) | st.integers(low, high)
 
 
-def _time_values(field: FieldDocument | ElementDocument) -> st.SearchStrategy[int]:
+@cache
+def _time_values(unit: str, bits: int) -> st.SearchStrategy[int]:
     """Times that a field tells exactly; an int64 holds them all."""
-    unit, bits = field.unit or "", 8 * (field.size or 0)
     if unit in NS:
         return st.integers(0, min((1 << bits) - 1, ((1 << 63) - 1) // NS[unit])).map(lambda many: many * NS[unit])
     step = 1000 if unit == "s+us" else 1
@@ -274,7 +279,9 @@ def record_values(record: Record) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _value_of(field: FieldDocument | ElementDocument) -> st.SearchStrategy[Any]:
-    return _time_values(field) if field.type == "time" else field_values(field.type, field.size or 6)
+    if field.type == "time":
+        return _time_values(field.unit or "", 8 * (field.size or 0))
+    return field_values(field.type, field.size or 6)
 
 
 def _element_values(field: ElementDocument, elements: ElementsDocument, default: object) -> st.SearchStrategy[Any]:
@@ -289,6 +296,7 @@ def _element_values(field: ElementDocument, elements: ElementsDocument, default:
     return st.just(default if not sizes else b"") if made is None else made
 
 
+@lru_cache(300)
 def messages(profile: WireProfile, kind: Kind) -> st.SearchStrategy[Message]:
     """Any message of a kind that the profile can carry, such that it comes back as it was."""
     return values_of(profile.document, profile.document.messages[kind.label], profile.layouts[kind].struct)

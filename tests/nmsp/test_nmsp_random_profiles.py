@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import tomllib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -58,7 +58,7 @@ NAMES = (
     "",
 )
 DOCUMENTS = {"reference": reference_document(), "other": tomllib.loads(OTHER_TOML)}
-BASES = {name: convert_untrusted(document, ProfileDocument, name) for name, document in DOCUMENTS.items()}
+BASES = {name: WireProfile(convert_untrusted(document, ProfileDocument, name)) for name, document in DOCUMENTS.items()}
 
 
 def tables(value: Any) -> list[Document]:
@@ -302,7 +302,7 @@ CHANGES = (
 
 @st.composite
 def documents(draw: Draw, base: Document) -> Document:
-    document = copy.deepcopy(base)
+    document: Document = msgspec.msgpack.decode(msgspec.msgpack.encode(base))  # a copy, in a tenth of deepcopy's time
     for change in draw(st.lists(st.sampled_from(CHANGES), min_size=1, max_size=5)):
         change(document, draw)
         if not all(isinstance(document.get(key), dict) and document[key] for key in ("header", "messages", "records")):
@@ -347,7 +347,7 @@ def test_what_passes_reads_what_it_wrote(name: str, data: st.DataObject) -> None
 @settings(REPEATABLE, max_examples=examples(300))
 def test_what_is_laid_out_differently_is_told(name: str, data: st.DataObject) -> None:
     """Where two profiles make different frames of one message, `profile diff` says so, and so `profile show` must."""
-    before, after = WireProfile(BASES[name]), compiled(data.draw(documents(DOCUMENTS[name])))
+    before, after = BASES[name], compiled(data.draw(documents(DOCUMENTS[name])))
     if after is None:
         return
     told = differences(before, after)
