@@ -14,14 +14,15 @@ from math import log
 
 __all__ = ["ConstantPart", "cut_constant"]
 
-# How often a field is of a kind, roughly, in what is constant: integers by their bytes; zeros that are reserved.
-_INTEGER = {1: 0.34, 2: 0.25, 4: 0.12, 8: 0.04}
+# How often a field is of a kind, roughly, in what is constant: integers by their bytes (wide ones count and tell times,
+# which varies); zeros that are reserved.
+_INTEGER = {1: 0.34, 2: 0.25, 4: 0.06, 8: 0.01}
 _RESERVED = {1: 0.08, 2: 0.06, 3: 0.02, 4: 0.02, 6: 0.005, 8: 0.005}
 _MAC, _ADDRESS, _TEXT, _OPAQUE = 0.05, 0.03, 0.02, 1e-4
 # How much rarer an integer is off its own alignment: some layouts align, some do not.
 _UNALIGNED = 0.35
 # A boundary has at least this much of all likelihood.
-_LIKELY = 0.5
+_LIKELY = 0.45
 _SURE = 0.85
 _LONGEST = 256
 # A byte's likelihood is about one in this many.
