@@ -186,7 +186,7 @@ def _build(
             given = [Piece(*context.mask_at, "mask", context.order, 0.0)]
         node["fields"], pieces = _fields(table, context, given)
         kind = "record" if context.within else "element" if depth else "body"
-        share.learnt.laid.append(lay(node["fields"], pieces, table, kind))
+        share.learnt.laid.append(lay(node["fields"], pieces, table, kind, context.unit or 1))
         known = sum(found["size"] for found in node["fields"] if found["role"] != "unknown")
         share.add(known * len(chosen) * weight, shape.fixed * len(chosen) * weight)
         share.learnt.add_numbers(table, pieces)
@@ -336,12 +336,16 @@ def infer_bodies(
     everything, told = Learnt(), context.packed
     laid: list[Laid] = []
     masks_at = _masks_at(kinds, names, context.order)
+    # Where they have been looked for together, there are no others.
+    unmasked = _MASKED if masks_at or {*names.values()} >= _MASKED else frozenset()
     # What is offered comes before what is asked for; then, what there is most of.
     ordered = sorted(kinds, key=lambda kind: (names.get(kind) != "capability", -len(kinds[kind])))
     for index, kind in enumerate(ordered):
         learnt = Learnt()
         context.work.share(len(ordered) - index)
         known = replace(context, name=names.get(kind), mask_at=masks_at.get(kind))
+        if known.name in unmasked:
+            known = replace(known, listed=True)
         found[kind] = infer_body(kinds[kind], known, learnt)
         laid += learnt.laid
         everything.aligned += learnt.aligned
@@ -354,6 +358,9 @@ def infer_bodies(
             context = replace(context, masks=masks, mask_size=learnt.mask_size, listed=listed)
     settle(laid)
     return {kind: found[kind] for kind in kinds}
+
+
+_MASKED = frozenset({"capability", "subscribe_request", "subscribe_response"})
 
 
 def _masks_at(

@@ -252,6 +252,8 @@ def mac_cost(table: Table, at: int, known: frozenset[bytes], known_makers: froze
         bits = min(bits, seen * 5.0 + len(new) * (46.0 - 8.0 * alike) + 8.0 * alike)
     if ((real >= 32) & (real < 127)).all():
         bits += 24
+    elif not seen and len(real) > 2 and (((real >= 32) & (real < 127)) | (real == 0)).all():
+        return float("inf")  # a piece of a text
     costs = [_given(codes, kinds, table, at, 6, 0.0, 48) if kinds <= 64 else entropy(codes)]
     few = len(texts) > 5 and len({text[:3] for text in texts}) * 2 <= len(texts)
     if alike > 1 or few:  # what comes for the first time needs no pointing at

@@ -178,6 +178,10 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
             return FieldVerdict("snr", f"i{8 * size}", 0.8 * sure, f"goes with RSSI (correlation {together:.2f})")
     if size >= 2 and (why := _is_age(table, signed)):
         return FieldVerdict("age", kind, 0.8 * sure, why)
+    if size == 2 and high > 60_000 and low < 5_000 and different * 5 > min(n, 40_000) * 4 and n > 30:
+        return FieldVerdict(
+            "unknown", "bytes", 0.3 * sure, f"{different} different in {n}, anything from {low} to {high}"
+        )
     measured = context.name is None or context.name.startswith(("measurement", "on_demand"))
     if (
         measured

@@ -137,6 +137,9 @@ def _integers(table: Table, at: int, context: Context) -> Iterator[Piece]:
                 cost += _odd(table, top)
             if size == 1:
                 cost -= channels(table, at) + levels(table, at)
+            elif size == 2 and all(varies):
+                # Something beside a channel, which it may well follow from.
+                cost += max(channels(table, at), channels(table, at + 1))
             yield Piece(at, size, "integer", order, cost + bits, clock)
 
 

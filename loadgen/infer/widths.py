@@ -23,18 +23,22 @@ Node = dict[str, Any]
 _NUMBERS = frozenset({"integer", "count", "length"})  # kinds of pieces
 # How wide such fields usually are, by role: shares, and how many fields of a capture it takes to outweigh them.
 _USUAL: dict[str, dict[int, float]] = {
-    "count": {1: 0.64, 2: 0.34, 4: 0.02},
+    "count": {1: 0.64, 2: 0.35, 4: 0.01},
     "length": {1: 0.55, 2: 0.38, 4: 0.07},
-    "enum": {1: 0.72, 2: 0.22, 4: 0.06},
-    "level": {1: 0.92, 2: 0.08},  # in dBm; and channels
+    "enum": {1: 0.78, 2: 0.18, 4: 0.04},  # of a device
+    "choice": {1: 0.6, 2: 0.34, 4: 0.06},  # of a message
+    "rssi": {1: 0.85, 2: 0.15},
+    "level": {1: 0.92, 2: 0.08},  # others in dB
     "mask": {1: 0.03, 2: 0.17, 4: 0.45, 8: 0.35},
     "age": {1: 0.17, 2: 0.42, 4: 0.4, 8: 0.01},
     "counter": {1: 0.02, 2: 0.15, 4: 0.53, 8: 0.3},
     "seconds": {4: 0.9, 8: 0.1},
     "timestamp": {4: 0.3, 8: 0.7},
-    "number": {1: 0.35, 2: 0.33, 4: 0.28, 8: 0.04},
+    "channel": {1: 0.97, 2: 0.03},
+    "small": {1: 0.56, 2: 0.3, 4: 0.13, 8: 0.01},  # any number that is below 256 in all rows
+    "number": {2: 0.4, 4: 0.5, 8: 0.1},
 }
-_LIKE = {"rssi": "level", "snr": "level", "noise": "level", "sequence": "counter", "transaction": "counter"}
+_LIKE = {"snr": "level", "noise": "level", "sequence": "counter", "transaction": "counter"}
 _WEIGHT = 3.0
 # Shares of numbers of a width whose highest byte that was ever used is the first, the second and so on.
 _REACHED = {
@@ -44,7 +48,7 @@ _REACHED = {
     8: (0.1, 0.1, 0.2, 0.25, 0.15, 0.1, 0.05, 0.05),
 }
 # What is small whatever room it has.
-_SMALL = frozenset({"count", "length", "enum", "level", "mask"})
+_SMALL = frozenset({"count", "length", "enum", "choice", "rssi", "level", "channel", "small", "mask"})
 _TIMES = frozenset({"seconds", "timestamp"})
 _GAPS = {1: 0.45, 2: 0.3, 3: 0.15, 4: 0.05}
 _NEVER = 1e-3
@@ -96,15 +100,16 @@ class Laid:
     little: bool
     rows: int
     kind: str  # body, record, element
+    unit: int  # bytes that sizes of frames are multiples of
     still: list[bool]  # columns that are 0 in all rows
     items: list[_Item] = field(default_factory=list)
 
 
-def lay(fields: list[Node], pieces: Sequence[Piece], table: Table, kind: str) -> Laid:
+def lay(fields: list[Node], pieces: Sequence[Piece], table: Table, kind: str, unit: int = 1) -> Laid:
     """What `settle` needs of a node's fixed part, of which texts get a usual width at once."""
     little = table.order == "little"
     still = [table.distinct[i] == 1 and not table.cells[0, i] for i in range(table.width)]
-    laid = Laid(fields, len(pieces), table.width, little, len(table), kind, still)
+    laid = Laid(fields, len(pieces), table.width, little, len(table), kind, unit, still)
     spans = []  # (first column, columns, whether it is a number, index)
     for index, (piece, found) in enumerate(zip(pieces, fields, strict=False)):
         if piece.kind == "text":
@@ -129,7 +134,11 @@ def lay(fields: list[Node], pieces: Sequence[Piece], table: Table, kind: str) ->
         if group == "timestamp" and clock is not None and clock.unit == "s":
             group = "seconds"
         if group == "enum" and size == 1 and _are_channels(table, at):
-            group = "level"
+            group = "channel"
+        elif group == "enum" and kind == "body":
+            group = "choice"
+        elif group == "number" and size == 1:
+            group = "small"
         wide = not number and (clock is not None or pieces[index].kind == "ipv4")
         laid.items.append(_Item(at if little else at + size, size, zeros, group, place, size, index, is_wide=wide))
     large = [item for item in laid.items if item.group in _LARGE and item.used > 1]
@@ -226,7 +235,9 @@ class _Style:
     def _at_end(self, laid: Laid, ends: int, zeros: int) -> tuple[float, bool | None]:
         if not laid.little:  # the node's beginning
             return self.gap(zeros, self.reserved), zeros > 0
-        share = self.filled[laid.kind]
+        share = self.filled[laid.kind] if self.aligned or laid.unit > 1 else self.reserved
+        if laid.kind != "record" and zeros < laid.unit:
+            share = max(share, 0.5)  # frames are filled up
         if self.aligned and zeros and zeros == -ends % 4:
             return max(share, 0.4), None
         return (1 - share if not zeros else share * (0.3 if zeros < 4 else 0.02)), None

@@ -58,3 +58,12 @@ def test_what_looks_as_an_address_is_one_where_it_never_changes() -> None:
         return bytes.fromhex("70db989834fe") + bytes([0, choose.randrange(200)])
 
     assert (0, 6, "mac") in roles(make)
+
+
+def test_letters_behind_a_zero_are_no_address() -> None:
+    names = [b"anna", b"b.meyer", b"carlos", b"d.novak", b"elif", b"f.rossi", b"ivan", b"h.tanaka", b"kim"]
+
+    def make(choose: random.Random) -> bytes:
+        return bytes([choose.randrange(200), 0]) + choose.choice(names).ljust(24, b"\0")
+
+    assert all(role != "mac" for _, _, role in roles(make))

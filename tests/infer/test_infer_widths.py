@@ -130,3 +130,30 @@ def test_large_numbers_side_by_side_are_as_wide_as_each_other() -> None:
 
     found = infer_bodies({0: samples_of(make)}, Context())[0].node
     assert {at: size for at, size in widths(found).items() if at >= 8} == {8: 4, 16: 4, 20: 4, 24: 4}
+
+
+def test_a_channel_and_what_follows_from_it_are_two_fields() -> None:
+    channels = [1, 6, 11, 36, 40, 44, 48, 52, 100, 149, 157]
+
+    def make(choose: random.Random) -> bytes:
+        channel = choose.choice(channels)
+        return choose.choice(APS) + bytes([channel > 14, channel])
+
+    assert widths(infer_bodies({0: samples_of(make)}, Context())[0].node) == {0: 6, 6: 1, 7: 1}
+
+
+def test_any_two_bytes_are_unknown() -> None:
+    def make(choose: random.Random) -> bytes:
+        return choose.choice(APS) + struct.pack(">b", -40 - choose.randrange(50)) + choose.randbytes(2)
+
+    fields = infer_bodies({0: samples_of(make, 400)}, Context())[0].node["fields"]
+    assert [(each["at"], each["role"]) for each in fields if each["at"] > 6] == [(7, "unknown")]
+
+
+def test_frames_of_whole_words_are_filled_up() -> None:
+    def make(choose: random.Random) -> bytes:
+        return choose.choice(STATIONS) + bytes([0, choose.randrange(1, 4)]) + bytes(3)
+
+    for unit, width in ((4, 1), (1, 4)):
+        found = infer_bodies({0: samples_of(make)}, Context(order="little", unit=unit))[0].node
+        assert widths(found)[7] == width
