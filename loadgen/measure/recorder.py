@@ -111,17 +111,16 @@ class Recorder:
 
     def share(self, what: str, begin_ns: int, end_ns: int) -> None:
         """One was done, and this is when it went on: each stage has its share of it."""
-        for stage, share in self.stages.shares(begin_ns, end_ns):
+        for stage, start_ns, share in self.stages.shares(begin_ns, end_ns):
             if stage not in OUTSIDE:
-                start_ns = self.stages.start_ns(stage)
                 self._waits_of(stage, SHARE + what).add_one(start_ns, round(share * NS_PER_S))
 
     def took_first(self, what: str, begin_ns: int, end_ns: int) -> None:
         """The first one at its place has ended, however: each stage has the time that it took of it."""
-        for stage, share in self.stages.shares(begin_ns, end_ns):
+        for stage, start_ns, share in self.stages.shares(begin_ns, end_ns):
             if stage not in OUTSIDE:
                 took_ns = round(share * (end_ns - begin_ns))
-                self._waits_of(stage, FIRST_TOOK + what).add_one(self.stages.start_ns(stage), took_ns)
+                self._waits_of(stage, FIRST_TOOK + what).add_one(start_ns, took_ns)
 
     def _waits_of(self, stage: str, what: str) -> Waits:
         key = (stage, what)

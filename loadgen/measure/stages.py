@@ -78,16 +78,24 @@ class StageClock:
         following = self._names.index(stage) + 1
         return self._starts_ns[following] if following < len(self._names) else NEVER_NS
 
-    def shares(self, begin_ns: int, end_ns: int) -> Iterable[tuple[str, float]]:
-        """Each stage that something went on in, and how much of its time that was, from 0 to 1."""
+    def shares(self, begin_ns: int, end_ns: int) -> Iterable[tuple[str, int, float]]:
+        """Each stage that something went on in, when that began, and how much of the time that was, from 0 to 1.
+
+        Nearly always it is one stage.
+        """
         first = bisect_right(self._starts_ns, begin_ns) - 1
+        if first + 1 == len(self._names) or end_ns <= self._starts_ns[first + 1]:
+            return ((self._names[first], self._starts_ns[first], 1.0),)
+        return self._shares(first, begin_ns, end_ns)
+
+    def _shares(self, first: int, begin_ns: int, end_ns: int) -> Iterable[tuple[str, int, float]]:
         for name, start_ns, stop_ns in zip(
             self._names[first:], self._starts_ns[first:], [*self._starts_ns[first + 1 :], NEVER_NS], strict=True
         ):
             if start_ns >= end_ns and start_ns > begin_ns:
                 break
             inside_ns = min(end_ns, stop_ns) - max(begin_ns, start_ns)
-            yield name, inside_ns / (end_ns - begin_ns) if end_ns > begin_ns else 1.0
+            yield name, start_ns, inside_ns / (end_ns - begin_ns) if end_ns > begin_ns else 1.0
 
     def at(self, time_ns: int) -> str:
         """The stage of one time."""

@@ -117,8 +117,6 @@ def _ours(probe: Probe) -> bool:
     return not probe.passed and (probe.generator is Verdict.INVALID or not probe.broke)
 
 
-
-
 def _length(ns: int) -> str:
     minutes = ns / (60 * NS_PER_S)
     return f"{minutes:.0f} minutes" if minutes >= 2 else format_duration(ns)
