@@ -18,6 +18,8 @@ _BYTES = 3
 # A controller offers many of them; a list of services has a few in each entry.
 _OFFERED = 7
 _FAR = 64
+# What is compared of each message: samples, and places in them.
+_SAMPLES, _PLACES = 48, 24
 Place = tuple[int, int]  # first byte, bytes
 
 
@@ -28,6 +30,7 @@ def find_masks(
 
     Args: offers: may be none, then only the other two tell.
     """
+    offers, requests, responses = offers[:_SAMPLES], requests[:_SAMPLES], responses[:_SAMPLES]
     pairs = [*_answered(requests, responses)]
     alike = all(len({len(sample.data) for sample in samples}) < 2 for samples in (offers, requests, responses))
     if not pairs or not alike:
@@ -91,7 +94,7 @@ def _candidates(samples: Sequence[Sample], order: str) -> list[int]:
         low = any(value & 0xFF for value in values)  # what all of them have is among the first: RSSI
         if low and all(0 < value < 1 << _BITS for value in values) and _room(samples, at, order) > _BYTES:
             found.append(at)
-    return found
+    return found[:_PLACES]
 
 
 def _room(samples: Sequence[Sample], at: int, order: str) -> int:
