@@ -267,6 +267,7 @@ def _time_values(unit: str, bits: int) -> st.SearchStrategy[int]:
     )
 
 
+@lru_cache(300)
 def record_values(record: Record) -> st.SearchStrategy[dict[str, Any]]:
     """Values for the fields of a record that are no constants, and no times."""
     return st.fixed_dictionaries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from loadgen.nmsp.profile_document import FieldDocument
 WIRE_KINDS = [kind for kind in Kind if kind is not Kind.UNSUPPORTED]
 
 
+@cache
 def records(profile: WireProfile) -> dict[str, tuple[Record, tuple[FieldDocument, ...], int]]:
     """Every record of a profile with its fields as the document has them."""
     document = profile.document
