@@ -313,6 +313,20 @@ def _checksum(made: MadeProfile, where: str, field: LayoutField) -> str | None:
     return "checksum"
 
 
+def _asked_first(opening: Sequence[tuple[str, str]], made: MadeProfile) -> list[tuple[str, str]]:
+    """Requests in front of their responses: each side's messages are in order, and of both it may not be known."""
+    turns = [*opening]
+    for name, sender in opening:
+        asked = [kind.label for kind in CATALOGUE[_KINDS[name]].answers] if name in _KINDS else []
+        at = turns.index((name, sender))
+        late = next((turn for turn in turns[at:] if turn[0] in asked), None)
+        if late is not None and not any(turn[0] in asked for turn in turns[:at]) and name != "capability":
+            turns.remove(late)
+            turns.insert(at, late)
+            made.guesses["dialogue.opening"] = f"{late[0]} comes in front of its response"
+    return turns
+
+
 def _constants(layout: LayoutDocument, made: MadeProfile) -> None:
     """What the header's constants hold in each message: by classes or by sides where that says it all."""
     tables: dict[str, Table] = {**made.table["messages"], **made.table.get("opaque", {})}
@@ -359,6 +373,7 @@ def _dialogue(layout: LayoutDocument, made: MadeProfile, opening: Sequence[tuple
     said, opaque = made.table["messages"], made.table.get("opaque", {})
     if opening is None:
         opening = [(name, senders.get(name) or usual) for name, usual in _OPENING if name in senders]
+    opening = _asked_first(opening, made)
     named = {name: name if name in said or _opaque_name(name) not in opaque else _opaque_name(name) for name in senders}
     opening = [(named.get(name, name), sender) for name, sender in opening]
     echo = "none"

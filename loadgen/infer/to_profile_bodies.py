@@ -10,6 +10,7 @@ import msgspec
 from loadgen.infer.elements_in_place import elements_in_place
 from loadgen.infer.layout_document import (
     Count,
+    ElementKind,
     LayoutDocument,
     LayoutElements,
     LayoutField,
@@ -224,7 +225,7 @@ class Bodies:
             return {"repeat": made}
         if node.elements is not None:
             for kind in node.elements.known:
-                if not _is_single(kind.value, kind.name):
+                if not _is_single(kind, node.elements):
                     name = self._record(kind.name, kind.value, struct, None)
                     head = node.elements.type.size + node.elements.length.size
                     return {"repeat": {"record": name, "id": kind.id, "max": self._most(name, 64, room, head)}}
@@ -281,13 +282,15 @@ class Bodies:
                 self._unsaid.append(f"{where}.elements.{each.name} ({each.role}): not sent, and skipped")
         repeated = shape.repeated is not None
         for kind_ in elements.known:
-            if not _is_single(kind_.value, kind_.name):
+            if not _is_single(kind_, elements):
                 if not repeated:
                     self._unsaid.append(f"{where}.elements.{kind_.name}: not sent, and skipped")
                 repeated = False
         for part in (elements.type, elements.length):
             if part.order not in (None, self._layout.byte_order) and part.size > 1:
                 raise Unsayable("its elements have another byte order")
+        if any(_has_one_field(each.value) and each.value.rest == "padding" for each in elements.known):
+            self._unsaid.append(f"{where}.elements: zeros at the end of values that lengths count; without them")
         made: Table = {"type": _CODES[elements.type.size], "length": _CODES[elements.length.size]}
         if elements.length.counts != "value":
             made["length_counts"] = elements.length.counts
@@ -320,20 +323,29 @@ def _fixed(where: str, node: LayoutNode) -> tuple[list[LayoutField], int]:
     return out, end
 
 
-def _is_single(node: LayoutNode, name: str) -> bool:
-    """An element's value that is one field; a record of one field has another name than that."""
-    one = len(node.fields) == 1 and not node.repeats and node.elements is None
-    return one and (node.fields[0].name == name or node.fields[0].role != "mac")
+def _is_single(kind: ElementKind, elements: LayoutElements) -> bool:
+    """An element's value that is one field. An address alone may be a record, of another name than its field; not
+    beside an RSSI that stands alone, too: then it says whose that is.
+    """
+    if not _has_one_field(kind.value):
+        return False
+    (field,) = kind.value.fields
+    alone = (each.value.fields[0].role for each in elements.known if _has_one_field(each.value))
+    return field.name == kind.name or field.role != "mac" or "rssi" in alone
+
+
+def _has_one_field(node: LayoutNode) -> bool:
+    return len(node.fields) == 1 and not node.repeats and node.elements is None
 
 
 def _single_fields(elements: LayoutElements) -> list[tuple[int, LayoutField]]:
-    return [(kind.id, kind.value.fields[0]) for kind in elements.known if _is_single(kind.value, kind.name)]
+    return [(kind.id, kind.value.fields[0]) for kind in elements.known if _is_single(kind, elements)]
 
 
 def _repeated(node: LayoutNode) -> list[LayoutNode]:
     found = [repeat.record for repeat in node.repeats]
     if node.elements is not None:
-        found += [kind.value for kind in node.elements.known if not _is_single(kind.value, kind.name)]
+        found += [kind.value for kind in node.elements.known if not _is_single(kind, node.elements)]
     return found
 
 
