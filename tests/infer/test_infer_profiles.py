@@ -18,6 +18,7 @@ from loadgen.infer.layout_reading import LayoutReader
 from loadgen.infer.layout_writing import body_bytes
 from loadgen.infer.to_profile import profile_of
 from loadgen.nmsp.codec import Codec
+from loadgen.nmsp.dialogue import name_of
 from loadgen.nmsp.messages import Kind, MeasurementNotify, Role, StationsNotify, SubscribeRequest
 from loadgen.nmsp.profile import WireProfile, load_profile, profile_untrusted, reference_profile
 from loadgen.nmsp.records import HeardStation, Reading
@@ -340,6 +341,44 @@ def test_byte_orders_of_their_own() -> None:
     orders = {each.name: each.order for each in (*back.header.fields, *back.trailer.fields)}
     assert {name for name, order in orders.items() if order == "little"} == {"length", "transaction", "checksum"}
     assert as_json(profile_of(back).table["messages"]) == as_json(made.table["messages"])
+
+
+def test_a_request_comes_in_front_of_its_response() -> None:
+    """Of two directions it may not be known which message came first."""
+    opening = [
+        *(("version_request", "mse"), ("version_response", "wlc"), ("capability", "wlc")),
+        *(("subscribe_response", "wlc"), ("subscribe_request", "mse")),
+    ]
+    made = profile_of(heron_layout(), opening)
+    profile = profile_untrusted(as_json(made.table), "made")
+    assert [name_of(turn.saying) for turn in profile.dialogue.opening] == [
+        *("version_request", "version_response", "capability", "subscribe_request", "subscribe_response"),
+    ]
+    assert "dialogue.opening" in made.guesses
+
+
+@pytest.mark.parametrize("with_rssi", [True, False])
+def test_an_address_in_an_element_is_a_field_beside_an_rssi(with_rssi: bool) -> None:
+    """Its name is no field's of NMSP; alone it may be a list of access points."""
+    parts = [("element_1", READING[0]), *([("element_3", READING[1] | {"at": 0})] if with_rssi else [])]
+    reading = {
+        "type": {"size": 1},
+        "length": {"size": 1},
+        "known": [{"id": 1 + 2 * i, "name": name, "value": {"fields": [each]}} for i, (name, each) in enumerate(parts)],
+    }
+    told = [
+        {"id": 8, "name": "element_8", "value": {"fields": [STATION | {"at": 0}, TIME | {"at": 6}]}},
+        {"id": 9, "name": "element_9", "value": {"elements": reading}},
+    ]
+    body = {"elements": {"type": {"size": 1}, "length": {"size": 1}, "known": told}}
+    made = profile_of(heron_layout(measurement_notify=body))
+    if not with_rssi:
+        assert any(each.startswith("messages.measurement_notify") for each in made.unsaid)
+        return
+    profile = profile_untrusted(as_json(made.table), "made")
+    message = MeasurementNotify(station_mac=DEVICE, readings=(HEARD, HEARD))
+    assert body_by(profile, message)[:2] == bytes((8, 14))
+    assert body_by(profile, message)[16:] == 2 * (bytes((9, 11, 1, 6)) + HEARD.ap_mac + bytes((3, 1, 256 - 40)))
 
 
 def test_what_tells_messages_apart_is_their_type() -> None:
