@@ -9,7 +9,8 @@
 - `bodies`: what is in the body of a message: fields, records, elements, from all bodies of its kind.
 - `addresses`: MAC addresses of a whole capture, before any field is known.
 - `samples`, `costs`, `tiling`, `roles`: of it, tables of rows; what a reading of columns costs in bits; the cheapest
-  tiling of columns by fields; what a field is for.
+  tiling of columns by fields; what a field is for. `widths`, `masks`: what only all fields of a capture, or three
+  messages together, tell: how wide numbers beside zeros are, and where masks of subservices lie.
 - `shapes`, `shaping`, `alike`, `pricing`: where a body's parts begin and end; which shapes fit all bodies; records of
   which there are always as many; what each costs.
 - `layout_document`: a layout as data, the shape "layout-1"; `layout_reading` and `layout_writing`: frames by it.
