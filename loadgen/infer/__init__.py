@@ -11,8 +11,11 @@
 - `samples`, `costs`, `tiling`, `roles`: of it, tables of rows; what a reading of columns costs in bits; the cheapest
   tiling of columns by fields; what a field is for. `widths`, `masks`: what only all fields of a capture, or three
   messages together, tell: how wide numbers beside zeros are, and where masks of subservices lie.
-- `shapes`, `shaping`, `alike`, `pricing`: where a body's parts begin and end; which shapes fit all bodies; records of
-  which there are always as many; what each costs.
+- `shapes`, `shaping`, `alike`, `pricing`, `choosing`: where a body's parts begin and end; which shapes fit all bodies;
+  records of which there are always as many; what each costs; which is taken. `texts`, `lists`, `constants`: shapes that
+  a few bodies of one length tell; what runs of bytes that never change are made of.
+- `work`: how much may be looked at before a body is left alone; `across`: whether what some sessions show holds for
+  others.
 - `layout_document`: a layout as data, the shape "layout-1"; `layout_reading` and `layout_writing`: frames by it.
 - `from_profile`, `to_profile` (with `to_profile_bodies`, `elements_in_place`): a layout from a wire profile, and one
   from a layout; `naming`: which fields of NMSP a role can be; `profile_text`: its file, with guesses as comments.
