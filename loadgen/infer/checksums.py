@@ -228,6 +228,8 @@ def _ways(at: int, size: int, sums: Sequence[tuple[str, Sum]], data: bytes) -> I
     for order in reversed(orders):
         told[int.from_bytes(raw, order)] = order
     ends = sorted({0, -at - size, -at}) if at < 0 else [0, 1, 2, 4]
+    # A trailer may begin with zeros, and be no part of what is summed up.
+    ends += [filled - at for filled in range(1, 5) if at < 0 and data[place - filled : place] == bytes(filled)]
     spans = [(first, behind) for first in range(min(_MOST_SKIPPED, len(data)) + 1) for behind in ends]
     # The header alone, from its beginning or from behind the sum.
     least = place + size if at >= 0 else 4
