@@ -81,10 +81,14 @@ class _Talk:
         for rows in self._sessions:
             self._wait(rows.tolist(), waits)
         likely = []
+        first = set(self.opening()[:1]) if self._numbers is None else set[int]()
         for (one, other), taken_ns in waits.items():
             share = min(len(taken_ns) / self._counts[one], len(taken_ns) / self._counts[other])
             if share >= _ANSWERED:
-                likely.append((-round(share, 1), float(np.median(taken_ns)), one, other))
+                # Without transactions all that alternates looks asked and answered: what a session begins with is a
+                # question, and behind that the MSE asks.
+                told = self._numbers is not None or one in first or self._header.ids[one][0]
+                likely.append((-round(share, 1), one not in first, not told, float(np.median(taken_ns)), one, other))
         found: dict[int, int] = {}
         taken: set[int] = set()
         for *_, one, other in sorted(likely):
