@@ -15,6 +15,10 @@ __all__ = ["Clock", "find_clock", "find_fraction"]
 SECOND_NS = 1_000_000_000
 _ORDERS: tuple[Order, Order] = ("big", "little")
 _DAY_NS = 86_400 * SECOND_NS
+# Since 1970, or since something later.
+_OLDEST_NS = 100 * 365 * _DAY_NS
+# Nanoseconds of a clock that goes in milliseconds or seconds have lowest bytes that hardly vary.
+_COARSE = 3
 # Of one field: bytes, and ns for each step.
 _UNITS = (("s", SECOND_NS), ("ms", 1_000_000), ("us", 1_000), ("ns", 1))
 # Of a second, in the second half of a pair.
@@ -52,8 +56,8 @@ def _spans(heads: Heads) -> bool:
 
 def _clock(heads: Heads, at: int, size: int, order: Order) -> Clock | None:
     top = at if order == "big" else at + size - 1
-    lowest = at + size - 1 if order == "big" else at
-    if heads.distinct[lowest] < 3 or heads.distinct[top] > 4:
+    lowest = [at + size - 1 - step if order == "big" else at + step for step in range(_COARSE if size == 8 else 1)]
+    if max(heads.distinct[column] for column in lowest) < 3 or heads.distinct[top] > 4:
         return None
     values = heads.number(at, size, order)
     if size == 8 and int(values.max()) >> 32 == 0:
@@ -62,6 +66,8 @@ def _clock(heads: Heads, at: int, size: int, order: Order) -> Clock | None:
         if size == 4 and unit == "ns":
             continue
         slack = max(SECOND_NS // 4, 2 * unit_ns)
+        if size == 8 and int(values.max()) > _OLDEST_NS // unit_ns:
+            continue  # something else in front of one of four bytes
         if _goes_with(heads, values, unit_ns, slack):
             return Clock(at, size, order, unit, _is_epoch(heads, values, unit_ns))
     return None

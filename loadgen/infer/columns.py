@@ -11,7 +11,7 @@ import numpy as np
 from loadgen.infer.framing import FrameCut, Order
 from loadgen.infer.heads import Heads, Int64s
 
-__all__ = ["CERTAIN", "ORDERS", "Field", "HeadColumns", "follows_from"]
+__all__ = ["CERTAIN", "ORDERS", "Field", "HeadColumns", "columns_of", "follows_from"]
 
 Field = dict[str, Any]
 # Votes for a byte order of a number that has but one; zeros beside a number have one or two.
@@ -39,13 +39,19 @@ class HeadColumns:
         self.order = order  # None: not known yet
         self.packed = packed  # numbers lie anywhere
         self.unanswered: set[int] = set()  # columns that are no transaction's
+        self.unnumbered: set[int] = set()  # columns that are no sequence's
         self.votes: Counter[Order] = Counter()
         self.heads, self.framing = heads, framing
         self.end = min(end, heads.width)  # no header is longer
+        self.least = framing.at + framing.size  # no header is shorter
         behind = framing.add - framing.at
-        if framing.unit == 1 and behind > framing.size and behind not in (1, 2, 4):
+        last = min(framing.at + behind, heads.width)
+        zeros = all(heads.is_zero(column) for column in range(framing.at + framing.size, last))
+        # Where only zeros are between, it may be a longer length that counts what follows it.
+        if framing.unit == 1 and behind > framing.size and not (behind in (1, 2, 4) and zeros):
             # The length counts the body alone, or body and trailer.
             self.end = min(self.end, framing.add)
+            self.least = max(self.least, min(self.end, framing.add - (heads.shortest - end)))
         self.fields: list[Field] = []
         self.taken = [False] * heads.width
         for found in checksums:
@@ -95,6 +101,9 @@ class HeadColumns:
         Zeros where its high bytes would be belong to it where it is aligned then, or where nothing is.
         """
         need = last - first + 1
+        if self.order not in (None, order):
+            # Zeros beside a number in another order than all others may be high bytes of one of those.
+            widest = min(widest, max(need, 2))
         best: tuple[int, int] | None = None
         for size in (1, 2, 4, 8):
             at = first if order == "little" else last - size + 1
@@ -109,7 +118,7 @@ class HeadColumns:
                 # Bytes that are missing to a width must be there, whatever is in them.
                 if not extra or zero or all(self.heads.distinct[column] < 3 for column in extra):
                     best = at, size
-            elif zero and size <= widest and (packed or self.packed or at % min(size, 4) == 0):
+            elif zero and size <= widest and ((packed and size < 8) or self.packed or at % min(size, 4) == 0):
                 best = at, size
         return best or (first, need)
 
@@ -133,6 +142,11 @@ class HeadColumns:
             # Zeros at the side where an aligned number has them tell more.
             self.votes[order] += 2 if order == even else 1
         return order
+
+
+def columns_of(fields: Iterable[Field]) -> set[int]:
+    """All that lie in some fields."""
+    return {column for found in fields for column in range(found["at"], found["at"] + found["size"])}
 
 
 def follows_from(codes: Int64s, other: Int64s) -> bool:

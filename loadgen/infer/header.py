@@ -13,19 +13,25 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadgen.infer.clocks import find_clock, find_fraction
-from loadgen.infer.columns import CERTAIN, Field, HeadColumns, follows_from
+from loadgen.infer.columns import CERTAIN, Field, HeadColumns, columns_of, follows_from
 from loadgen.infer.framing import FrameCut, Order
 from loadgen.infer.heads import Heads, Int64s
 from loadgen.infer.numbering import (
     NUMBERED,
     OF_DIRECTION,
+    OF_KIND,
+    OF_SESSION,
+    answered_kinds,
     find_answered,
     find_sequence,
     in_direction,
     in_kind,
     in_session,
+    is_high_byte,
+    is_of_a_body,
     is_of_kind,
     put_transaction,
+    stays_in_kinds,
 )
 from loadgen.infer.orders import bits_of_bodies
 
@@ -40,6 +46,11 @@ _VOTE = 2.0
 _SURE = 10.0
 # Bits of bodies that are needed for a header to end with a zero more than seemed likely.
 _EVEN = 8.0
+# Bits that say of a byte that is the same in all of a kind that it is the header's: of a kind that came often, 1.
+_FEW_ALIKE = 0.3
+_MANY_ALIKE = 8
+# Bits that are needed where it says no more than who asks and who answers, and else.
+_ALIKE_FLAGS, _ALIKE = 1.5, 5.0
 
 
 @dataclass(slots=True)
@@ -70,32 +81,56 @@ def _kinds(header: HeadColumns) -> list[int]:
     direction = heads.of_client.astype(np.int64)
     sizes = np.unique(np.minimum(heads.size, 60_000), return_inverse=True)[1].astype(np.int64)
 
-    targets = [sizes, *(heads.cells[:, column].astype(np.int64) for column in _telling(header))]
+    telling = _telling(header)
+    targets = [sizes, *(heads.cells[:, column].astype(np.int64) for column in telling)]
 
-    def told(codes: Int64s) -> float:
-        """Bits of sizes and of all that has few values that such a grouping leaves open."""
-        return sum(_left_open(codes, target) for target in targets)
+    def told(codes: Int64s, without: int | None = None) -> float:
+        """Bits of sizes and of all that has few values that such a grouping leaves open. without: one of these."""
+        places = (None, *telling)
+        counted = (target for place, target in zip(places, targets, strict=True) if place is None or place != without)
+        return sum(_left_open(codes, target) for target in counted)
 
     chosen: list[int] = []
     codes = direction
     while len(chosen) < 4:
         rest = [c for c in few if c not in chosen and not follows_from(codes, heads.cells[:, c].astype(np.int64))]
+        rest = [c for c in rest if not chosen or not is_high_byte(heads, codes, c)]
         if not rest:
             break
         joined = {c: np.unique(codes * 256 + heads.cells[:, c], return_inverse=True)[1].astype(np.int64) for c in rest}
         # A column that the others follow from; else, the one that leaves least open.
         following = {c: sum(follows_from(joined[c], heads.cells[:, o].astype(np.int64)) for o in rest) for c in rest}
-        left = {c: told(joined[c]) for c in rest}
-        open_now = told(codes)
-        needed = {c: _needed(header, c, chosen, len(targets), open_now) for c in rest}
-        good = [c for c in rest if left[c] <= open_now - needed[c]]
+        beside = {c for c in rest if any(abs(c - other) == 1 for other in chosen)}
+        # That a column tells itself makes it no id, unless it lies beside one.
+        own = {c: None if c in beside or not chosen else c for c in rest}
+        left = {c: told(joined[c], own[c]) for c in rest}
+        open_now = {c: told(codes, own[c]) for c in rest}
+        good = [c for c in rest if left[c] <= open_now[c] - _needed(header, c, chosen, len(targets), open_now[c])]
         reached = [c for c in good if _is_reached(header, c, joined[c])]
         if not reached:
+            # What lies inside of the header for certain has to be explained, too; ids do so at little cost.
+            most = 2 * len(np.unique(codes))
+            reached = [c for c in rest if c < header.least and chosen and joined[c].max() < most]
+        if not reached:
             break
-        best = min(reached, key=lambda c: (-following[c] if not chosen else 0, left[c], c))
+        best = min(reached, key=lambda c: (-following[c] if not chosen else 0, c not in beside, left[c], c))
         chosen.append(best)
         codes = joined[best]
-    return sorted(chosen)
+    return sorted(_without_followers(header, chosen))
+
+
+def _without_followers(header: HeadColumns, chosen: Sequence[int]) -> list[int]:
+    """Columns of an id without those that follow from the others of them: such as flags that told much, at first."""
+    heads = header.heads
+    left = [*chosen]
+    for column in chosen:
+        rest = [other for other in left if other != column]
+        codes = heads.of_client.astype(np.int64)
+        for other in rest:
+            codes = np.unique(codes * 256 + heads.cells[:, other], return_inverse=True)[1].astype(np.int64)
+        if len(rest) > 1 and follows_from(codes, heads.cells[:, column].astype(np.int64)):
+            left = rest
+    return left
 
 
 def _is_reached(header: HeadColumns, column: int, codes: Int64s) -> bool:
@@ -112,9 +147,10 @@ def _needed(header: HeadColumns, column: int, chosen: list[int], targets: int, o
     """Bits that a column has to tell to be part of an id."""
     # A byte beside one that is chosen needs less to say for itself, one behind all that is known far more.
     if any(abs(column - other) == 1 for other in chosen):
-        return 0.0
+        behind = column - 1 in chosen and column >= max(header.explained(), header.least)
+        return (0.05 if header.order == "little" else 0.15) * open_now if behind else 0.0
     needed = _TELLS * targets
-    return max(needed, 0.3 * open_now) if chosen and column >= header.explained() else needed
+    return max(needed, 0.3 * open_now) if chosen and column >= max(header.explained(), header.least) else needed
 
 
 def _telling(header: HeadColumns) -> list[int]:
@@ -139,11 +175,11 @@ def _message_ids(header: HeadColumns, columns: list[int]) -> list[tuple[int, int
     left = list(columns)
     while left:
         first = last = left.pop(0)
-        if left and left[0] == first + 1:
+        if left and left[0] == first + 1 and not _are_two(header, first, last + 1):
             last = left.pop(0)
         order = header.by_zeros(first) if first == last else header.order or "big"
         at, size = header.widened(first, last, order, widest=4)
-        if size == 4 and last == first and at % 4:
+        if size == 4 and last - first < 2 and at % 4 and (last == first or _is_reserved(header, at, order)):
             at, size = header.widened(first, last, order, widest=2)
         for column in range(at, at + size):
             header.taken[column] = True
@@ -152,11 +188,24 @@ def _message_ids(header: HeadColumns, columns: list[int]) -> list[tuple[int, int
     return found
 
 
+def _is_reserved(header: HeadColumns, at: int, order: Order) -> bool:
+    """Whether there are more zeros than a field of four bytes at that place needs: then they may as well be no part."""
+    beyond = at - 1 if order == "big" else at + 4
+    return header.free(beyond) and header.heads.is_zero(beyond)
+
+
+def _are_two(header: HeadColumns, first: int, last: int) -> bool:
+    """Whether two bytes of an id side by side are a type and a subtype: a number's high byte has the fewer values."""
+    high, low = (first, last) if header.order == "big" else (last, first)
+    return header.heads.distinct[high] > header.heads.distinct[low]
+
+
 def _length(header: HeadColumns) -> FrameCut:
     """The length, as wide as it is taken to be."""
     old = header.framing
     order = old.order if old.size > 1 else header.by_zeros(old.at)
-    at, size = header.widened(old.at, old.at + old.size - 1, order, widest=4)
+    # Two bytes of zeros at the side of its high bytes are these far more often than something that is reserved.
+    at, size = header.widened(old.at, old.at + old.size - 1, order, widest=4, packed=True)
     framing = FrameCut(at, size, order, old.unit, old.add)
     unit = "" if old.unit == 1 else f" * {old.unit}"
     evidence = f"frame = length{unit} + {old.add} cuts the streams to their ends"
@@ -164,7 +213,7 @@ def _length(header: HeadColumns) -> FrameCut:
     return framing
 
 
-def _end(header: HeadColumns, codes: Int64s, trailer: int) -> tuple[int, str | None]:
+def _end(header: HeadColumns, codes: Int64s, trailer: int, transaction: Field | None) -> tuple[int, str | None]:
     """Where the header ends, and what would decide that, if something has to."""
     heads, framing = header.heads, header.framing
     most = min(heads.shortest - trailer, heads.width)
@@ -184,6 +233,10 @@ def _end(header: HeadColumns, codes: Int64s, trailer: int) -> tuple[int, str | N
             most = column
             break
     natures = [_nature(header, codes, column) if not header.taken[column] else "enum" for column in range(least, most)]
+    parts = _parts_played(header, codes, transaction)
+    for number, nature in enumerate(natures):
+        if nature == "enum" and not _is_told_by_kinds(header, codes, parts, least + number):
+            natures[number] = "unknown"
     if "unknown" not in natures:
         return most, None
     # A body may begin with what is the same in all messages, but seldom does; headers end at even places.
@@ -192,6 +245,33 @@ def _end(header: HeadColumns, codes: Int64s, trailer: int) -> tuple[int, str | N
     if known and end % 2 and natures[known - 1] == "padding" and not header.packed:
         end -= 1
     return end, "a message without a body would tell where the header ends"
+
+
+def _parts_played(header: HeadColumns, codes: Int64s, transaction: Field | None) -> list[Int64s]:
+    """Of each row who says it, and whether it asks or answers something: as the transaction has it, and as who follows
+    whom has it."""
+    heads = header.heads
+    side = heads.of_client.astype(np.int64)
+    parts = []
+    if transaction is not None:
+        asked = heads.number(transaction["at"], transaction["size"], "big") != 0
+        parts.append(side * 2 + asked)
+    answers = answered_kinds(heads, codes)
+    role = np.zeros(int(codes.max()) + 1, np.int64)
+    role[[*answers]], role[[*answers.values()]] = 1, 2
+    parts.append(side * 3 + role[codes])
+    return parts
+
+
+def _is_told_by_kinds(header: HeadColumns, codes: Int64s, parts: Sequence[Int64s], column: int) -> bool:
+    """Whether a column that follows from the message is no byte of bodies that happen to be alike in this capture.
+
+    A kind that came a few times may well have the same body each time; one that came often has so less often.
+    """
+    counts = np.bincount(codes)
+    told = _FEW_ALIKE * ((counts > 1) & (counts < _MANY_ALIKE)).sum() + (counts >= _MANY_ALIKE).sum()
+    flags = any(follows_from(part, header.heads.cells[:, column].astype(np.int64)) for part in parts)
+    return bool(told >= (_ALIKE_FLAGS if flags else _ALIKE))
 
 
 def _leftovers(header: HeadColumns, codes: Int64s, end: int) -> None:
@@ -213,7 +293,7 @@ def _leftovers(header: HeadColumns, codes: Int64s, end: int) -> None:
             evidence = f"{value.hex()} in all {len(heads)} frames"
             header.put(f"constant_{column}", column, last - column + 1, "constant", 0.95, evidence)
         elif alike == "enum":
-            _flags(header, column, last)
+            _flags(header, codes, column, last)
         elif alike == "session":
             header.put(f"session_{column}", column, last - column + 1, "number", 0.5, "the same in all of a session")
         else:
@@ -231,14 +311,20 @@ def _nature(header: HeadColumns, codes: Int64s, column: int) -> str:
     return "enum" if follows_from(codes, heads.cells[:, column].astype(np.int64)) else "unknown"
 
 
-def _flags(header: HeadColumns, first: int, last: int) -> None:
+def _sure(codes: Int64s) -> float:
+    """How much there is that tells messages apart: frames of all but the most frequent one. 0 to 1."""
+    others = len(codes) - int(np.bincount(codes).max())
+    return others / (others + 2.0)
+
+
+def _flags(header: HeadColumns, codes: Int64s, first: int, last: int) -> None:
     """Each byte is one of its own, but where they vary side by side at an even place: then two are one."""
     evidence = "follows from which message it is"
     column = first
     while column <= last:
         at, size = column, 2 if column % 2 == 0 and column < last else 1
         name = "flags" if not any(found["name"] == "flags" for found in header.fields) else f"flags_{column}"
-        header.put(name, at, size, "enum", 0.85, evidence)
+        header.put(name, at, size, "enum", 0.85 * _sure(codes), evidence)
         column = at + size
 
 
@@ -260,15 +346,20 @@ def _read(trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: O
     transaction = _numbers(header)
     header.framing = _length(header)
     codes, numbers = _messages(header, transaction)
+    unanswered, unnumbered = set[int](), columns_of(f for f in header.fields if stays_in_kinds(header, f, codes))
     if transaction is not None and transaction["role"] == "sequence":
         # What seemed to be answered was numbered kind by kind: what is answered may lie elsewhere.
+        unanswered = columns_of([transaction])
+    elif transaction is not None and is_of_a_body(header, transaction, codes):
+        unanswered = columns_of([transaction])
+    if unanswered or unnumbered:
         header = HeadColumns(heads, framing, checksums, heads.shortest - trailer, order, packed=trial.packed)
-        header.unanswered = set(range(transaction["at"], transaction["at"] + transaction["size"]))
+        header.unanswered, header.unnumbered = unanswered, unnumbered
         transaction = _numbers(header)
         header.framing = _length(header)
         codes, numbers = _messages(header, transaction)
     _enumerations(header, codes)
-    return _HeaderReading(header, transaction, codes, numbers, *_end(header, codes, trailer))
+    return _HeaderReading(header, transaction, codes, numbers, *_end(header, codes, trailer, transaction))
 
 
 def _ended(reading: _HeaderReading, trailer: int) -> dict[Order, float]:
@@ -338,7 +429,7 @@ def _numbers(header: HeadColumns) -> Field | None:
         header.taken[answered] = True
     find_sequence(header, in_direction(heads), NUMBERED, OF_DIRECTION)
     # Frames of both sides that pass one another were captured in another order than they were numbered in.
-    find_sequence(header, in_session(heads), 0.75, "of its session")
+    find_sequence(header, in_session(heads), 0.75, OF_SESSION)
     if answered < 0:
         return None
     # What else belongs to it is told when sequences are known: they may lie beside it.
@@ -353,7 +444,7 @@ def _messages(header: HeadColumns, transaction: Field | None) -> tuple[Int64s, I
     codes = heads.of_client.astype(np.int64)
     for column in columns:
         codes = np.unique(codes * 256 + heads.cells[:, column], return_inverse=True)[1].astype(np.int64)
-    find_sequence(header, in_kind(heads, codes), NUMBERED, "of its kind")
+    find_sequence(header, in_kind(heads, codes), NUMBERED, OF_KIND)
     if transaction is not None and is_of_kind(header, transaction, codes):
         transaction |= {"name": "sequence", "role": "sequence", "evidence": "one more with each frame of its kind"}
     columns = _with_groups(header, columns, codes, transaction)
@@ -364,12 +455,12 @@ def _messages(header: HeadColumns, transaction: Field | None) -> tuple[Int64s, I
     names = ["msg_id"] if len(parts) == 1 else ["msg_type", "msg_subtype", *(f"msg_part_{i}" for i in range(2, 9))]
     for name, (at, size, order) in zip(names, parts, strict=False):
         evidence = f"{int(codes.max()) + 1} kinds of frames, which all else in the header follows from"
-        header.put(name, at, size, "msg_id", 0.9, evidence, order=order)
+        header.put(name, at, size, "msg_id", 0.9 * _sure(codes), evidence, order=order)
     return codes, numbers
 
 
 def _with_groups(header: HeadColumns, columns: list[int], codes: Int64s, transaction: Field | None) -> list[int]:
-    """The columns of an id, with that of its high byte where this is beside it and is no flags.
+    """The columns of an id, with that of its high byte, or of its type, where this is beside it and is no flags.
 
     Flags tell requests, responses and notifications apart, and no more.
     """
@@ -377,22 +468,20 @@ def _with_groups(header: HeadColumns, columns: list[int], codes: Int64s, transac
     if len(columns) != 1:
         return columns
     column = columns[0]
-    other = column - 1 if header.order == "big" else column + 1
-    if not header.free(other) or heads.distinct[other] < 2:
-        return columns
-    if not follows_from(codes, heads.cells[:, other].astype(np.int64)):
-        return columns
-    asked = np.zeros(len(heads), np.int64)
-    if transaction is not None:
-        asked = (heads.number(transaction["at"], transaction["size"], "big") != 0).astype(np.int64)
-    role = heads.of_client.astype(np.int64) * 2 + asked
-    values = heads.cells[:, other].astype(np.int64)
-    high_bit = set(np.unique(values).tolist()) == {0, 0x80}
     # Kinds count, and not how often each is said: a capability is told once, beside thousands of notifications.
-    _, rows = np.unique(codes, return_index=True)
-    told = {(int(role[row]), int(values[row])) for row in rows.tolist()}
-    is_flags = len(told) == len({each for each, _ in told})
-    return columns if is_flags and not high_bit else sorted([column, other])
+    _, firsts = np.unique(codes, return_index=True)
+    for other in (column - 1,) if header.order == "big" else (column + 1, column - 1):
+        if not header.free(other) or heads.distinct[other] < 2:
+            continue
+        values = heads.cells[:, other].astype(np.int64)
+        if not follows_from(codes, values):
+            continue
+        high_bit = set(np.unique(values).tolist()) == {0, 0x80}
+        parts = [part[firsts] for part in _parts_played(header, codes, transaction)]
+        told = [len(np.unique(np.stack([part, values[firsts]]), axis=1).T) == len(np.unique(part)) for part in parts]
+        if high_bit or not any(told):
+            return sorted([column, other])
+    return columns
 
 
 def _enumerations(header: HeadColumns, codes: Int64s) -> None:
@@ -406,5 +495,5 @@ def _enumerations(header: HeadColumns, codes: Int64s) -> None:
         last = column
         while header.free(last + 1) and _nature(header, codes, last + 1) == "enum":
             last += 1
-        _flags(header, column, last)
+        _flags(header, codes, column, last)
         column = last + 1

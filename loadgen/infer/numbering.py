@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,20 @@ from loadgen.infer.heads import Heads, Int64s
 __all__ = [
     "NUMBERED",
     "OF_DIRECTION",
+    "OF_KIND",
+    "OF_SESSION",
     "Rows",
+    "answered_kinds",
     "find_answered",
     "find_sequence",
     "in_direction",
     "in_kind",
     "in_session",
+    "is_high_byte",
+    "is_of_a_body",
     "is_of_kind",
     "put_transaction",
+    "stays_in_kinds",
 ]
 
 # Rows, and for each of them another.
@@ -28,12 +35,21 @@ Rows = tuple[Int64s, Int64s]
 
 # Behind a request, an answer comes within this.
 _ANSWERED_NS = 10_000_000_000
+_SOON_NS = 2_000_000_000
+# So many frames of a session tell who follows whom.
+_MOST_ROWS = 4_000
 # It is among the first frames of the other side.
 _SOON = 4
+# Of so many pairs, their number tells enough.
+_MANY_PAIRS = 16
+# So many answers to a kind of questions, and so many other kinds, tell that what one has is no transaction.
+_FEW_PAIRS, _OTHERS = 3, 2
+# So often does one kind of frames follow another for a number to be seen to go on there.
+_CHANGES = 4
 NUMBERED = 0.95
-# So many steps of one are no chance: ids of an opening may lie side by side, echoes all have the same one.
-_COUNTED = 6
-OF_DIRECTION = "of its direction"
+_HARDLY = 0.2
+_NUMBERED = "one more with each frame"
+OF_DIRECTION, OF_SESSION, OF_KIND = "of its direction", "of its session", "of its kind"
 
 
 def _successions(follows: Rows, values: Int64s, bits: int) -> float:
@@ -96,7 +112,7 @@ def find_sequence(columns: HeadColumns, follows: Rows, least: float, where: str)
     if len(follows[0]) < 8:
         return
     for column in range(columns.end):
-        if not columns.free(column) or heads.distinct[column] < 4:
+        if not columns.free(column) or column in columns.unnumbered or heads.distinct[column] < 4:
             continue
         if _successions(follows, heads.number(column, 1, "big"), 8) < least:
             continue
@@ -109,7 +125,8 @@ def find_sequence(columns: HeadColumns, follows: Rows, least: float, where: str)
                     break
                 if not _carries(follows, heads.number(at, size, order), size):
                     break
-                if heads.distinct[at if order == "big" else at + size - 1] > 1:
+                top = heads.cells[:, at if order == "big" else at + size - 1]
+                if (top[follows[0]] != top[follows[1]]).any():
                     widths[order] = size
         order = max(ORDERS, key=lambda order: widths[order])
         if widths["big"] == widths["little"]:
@@ -117,8 +134,13 @@ def find_sequence(columns: HeadColumns, follows: Rows, least: float, where: str)
         else:
             columns.votes[order] += CERTAIN
         first = column - widths[order] + 1 if order == "big" else column
-        at, size = columns.widened(first, first + widths[order] - 1, order)
-        evidence = f"one more with each frame {where}, in {len(follows[0])} steps"
+        # What begins anew at 0 has no higher bytes; what is 0 beside it is something else.
+        told = heads.number(first, widths[order], order)
+        most = (1 << 8 * widths[order]) - 1
+        anew = bool(((told[follows[1]] == most) & (told[follows[0]] == 0)).any())
+        widest = widths[order] if anew else 4
+        at, size = columns.widened(first, first + widths[order] - 1, order, widest, packed=widths[order] > 1)
+        evidence = f"{_NUMBERED} {where}, in {len(follows[0])} steps"
         columns.put("sequence", at, size, "sequence", 0.97, evidence, order=order)
         if where == OF_DIRECTION:
             _acknowledged(columns, heads.number(at, size, order), order)
@@ -182,12 +204,10 @@ def _answered(columns: HeadColumns, of_client: bool) -> tuple[int, list[tuple[in
                 hits = np.flatnonzero(heads.cells[later, column] == value)
                 if len(hits):
                     pairs[column].append((row, int(later[hits[0]])))
-    # What others have in common with what was asked, by chance: of what is counted on, next to nothing.
     worth = {
-        column: len(pairs[column])
-        - (0 if _is_counted(heads, of_client, column) else 3 * len(asked[column]) * _SOON / heads.distinct[column])
+        column: len(pairs[column]) - 3 * _by_chance(heads, column, not of_client, asked[column], pairs[column])
         for column in usable
-        if _comes_anew(heads, of_client, column)
+        if _comes_anew(heads, of_client, column) and not _is_told_unasked(heads, column, not of_client, pairs[column])
     }
     most = max(worth.values(), default=0.0)
     if most < 4:
@@ -195,6 +215,28 @@ def _answered(columns: HeadColumns, of_client: bool) -> tuple[int, list[tuple[in
     # What is asked about comes again in answers, too: behind the header.
     best = min(column for column, value in worth.items() if value >= 0.5 * most)
     return best, pairs[best]
+
+
+def _by_chance(
+    heads: Heads, column: int, of_client: bool, asked: Sequence[int], pairs: Sequence[tuple[int, int]]
+) -> float:
+    """How many of what was asked would find their value soon, among all that the other side says besides answers."""
+    others = np.bincount(heads.cells[heads.of_client == of_client, column], minlength=256)
+    total = max(int(others.sum()), 1)
+    others = others - np.bincount(heads.cells[[row for _, row in pairs], column], minlength=256)
+    return float(np.minimum(others[heads.cells[asked, column]].clip(0) * _SOON / total, 1.0).sum())
+
+
+def _is_told_unasked(heads: Heads, column: int, of_client: bool, pairs: Sequence[tuple[int, int]]) -> bool:
+    """Whether a side has few values, and these again and again, in what answers nothing: kinds of messages, and no
+    transactions. Those are 0 there, or go on; of many pairs there is no need to ask."""
+    if len(pairs) > _MANY_PAIRS:
+        return False
+    unasked = (heads.of_client == of_client) & (heads.cells[:, column] != 0)
+    unasked[[row for _, row in pairs]] = False
+    rows = np.flatnonzero(unasked)
+    different = len(np.unique(heads.session[rows] * 256 + heads.cells[rows, column]))
+    return len(rows) > len(pairs) and different * 3 < min(len(rows), 256)
 
 
 def _comes_anew(heads: Heads, of_client: bool, column: int) -> bool:
@@ -205,21 +247,58 @@ def _comes_anew(heads: Heads, of_client: bool, column: int) -> bool:
     return different >= 3 and different >= 0.6 * most
 
 
-def _is_counted(heads: Heads, of_client: bool, column: int) -> bool:
-    """Whether each request of a side has one more than the one before it."""
-    steps = right = 0
-    for rows in heads.dialogues():
-        own = rows[heads.of_client[rows] == of_client]
-        numbers = heads.cells[own, column].astype(np.int64)
-        numbers = numbers[numbers != 0]
-        steps += max(0, len(numbers) - 1)
-        right += int((np.diff(numbers) == 1).sum())
-    return steps >= _COUNTED and right >= NUMBERED * steps
-
-
 def find_answered(columns: HeadColumns) -> tuple[int, list[tuple[int, int]]]:
     """The column in which answers have what the question had, and pairs of rows: (question, answer); -1: none is."""
     return max((_answered(columns, side) for side in (True, False)), key=lambda row: len(row[1]))
+
+
+def answered_kinds(heads: Heads, codes: Int64s) -> dict[int, int]:
+    """By the kind of a question that of its answer, told by who follows whom: the other side, soon, and as often."""
+    waits: dict[tuple[int, int], list[int]] = {}
+    looked_at = np.zeros(int(codes.max()) + 1, np.int64)
+    for rows in heads.dialogues():
+        open_now: dict[int, tuple[int, set[int]]] = {}
+        for row in rows[:_MOST_ROWS].tolist():
+            kind, now_ns = int(codes[row]), int(heads.ns[row])
+            looked_at[kind] += 1
+            for before, (at, followed) in [*open_now.items()]:
+                waited = now_ns - int(heads.ns[at])
+                if waited > _SOON_NS:
+                    del open_now[before]
+                elif heads.of_client[at] != heads.of_client[row] and kind not in followed:
+                    followed.add(kind)
+                    waits.setdefault((before, kind), []).append(waited)
+            open_now[kind] = row, set()
+    found: dict[int, int] = {}
+    taken: set[int] = set()
+    likely = sorted((float(np.median(waited)), *pair) for pair, waited in waits.items())
+    for _, one, other in likely:
+        often = len(waits[one, other])
+        if often >= 0.7 * max(looked_at[one], looked_at[other]) and one not in taken and other not in taken:
+            found[one] = other
+            taken |= {one, other}
+    return found
+
+
+def is_of_a_body(columns: HeadColumns, found: Field, codes: Int64s) -> bool:
+    """Whether answers to one kind of questions alone have what these had, as those to echoes do: what all of them have
+    is a transaction."""
+    heads = columns.heads
+    values = heads.number(found["at"], found["size"], "big")
+    shares: list[float] = []
+    for one, other in answered_kinds(heads, codes).items():
+        same: list[bool] = []
+        for rows in heads.dialogues():
+            asked = -1
+            for row in rows[np.isin(codes[rows], (one, other))].tolist():
+                if codes[row] == one:
+                    asked = row
+                elif asked >= 0:
+                    same.append(bool(values[row] == values[asked] != 0))
+                    asked = -1
+        if len(same) >= _FEW_PAIRS:
+            shares.append(sum(same) / len(same))
+    return sum(share > 0.5 for share in shares) == 1 and sum(share < 0.1 for share in shares) >= _OTHERS
 
 
 def put_transaction(columns: HeadColumns, column: int, pairs: list[tuple[int, int]]) -> Field:
@@ -250,10 +329,23 @@ def put_transaction(columns: HeadColumns, column: int, pairs: list[tuple[int, in
     order: Order = columns.by_zeros(column, wide=True) if first == last else "big" if low >= high else "little"
     columns.votes[order] += CERTAIN * (first < last)
     # None has but one byte.
-    at, size = columns.widened(first, last, order, packed=first == last)
+    at, size = columns.widened(first, last, order, packed=True)
     evidence = f"answers have what the question had, in {len(pairs)} pairs"
     confidence = min(0.98, len(pairs) / (len(pairs) + 2.0))
     return columns.put("transaction", at, size, "transaction", confidence, evidence, order=order)
+
+
+def is_high_byte(heads: Heads, codes: Int64s, column: int) -> bool:
+    """Whether a byte goes on, in each kind of frames, where one beside it begins anew: it is a number's high byte."""
+    rows, before = in_kind(heads, codes)
+    goes_on = heads.cells[rows, column] != heads.cells[before, column]
+    rows, before = rows[goes_on], before[goes_on]
+    if not len(rows):
+        return False
+    lower = [other for other in (column - 1, column + 1) if 0 <= other < heads.width]
+    return any(
+        ((heads.cells[before, c] > heads.cells[rows, c]) & (heads.distinct[c] > 128)).mean() > 0.9 for c in lower
+    )
 
 
 def is_of_kind(columns: HeadColumns, found: Field, codes: Int64s) -> bool:
@@ -264,3 +356,25 @@ def is_of_kind(columns: HeadColumns, found: Field, codes: Int64s) -> bool:
     notices = ~np.isin(codes, np.unique(codes[heads.of_client])) & (np.bincount(codes)[codes] > 8)
     several = len(np.unique(codes[notices])) > 1
     return several and _successions((rows, before), values, 8 * found["size"]) >= NUMBERED
+
+
+def stays_in_kinds(columns: HeadColumns, found: Field, codes: Int64s) -> bool:
+    """Whether what seemed to number frames goes on in the most frequent kind of them only: that is its body's."""
+    heads = columns.heads
+    if found["role"] != "sequence" or not found["evidence"].startswith(_NUMBERED):
+        return False
+    values = heads.number(found["at"], found["size"], found.get("order", "big"))
+    told = False
+    for rows, before in (in_direction(heads), in_session(heads)):
+        changes = codes[rows] != codes[before]
+        if changes.sum() >= _CHANGES:
+            told = True
+            if _successions((rows[changes], before[changes]), values, 8 * found["size"]) >= _HARDLY:
+                return False
+    rows, before = in_kind(heads, codes)
+    others = codes[rows] != np.bincount(codes).argmax()
+    if others.sum() >= _CHANGES:
+        told = True
+        if _successions((rows[others], before[others]), values, 8 * found["size"]) >= _HARDLY:
+            return False
+    return told

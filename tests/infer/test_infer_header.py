@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from infer_synthetic import NAMES, SECOND, Device, Part, captured, crc16, internet, random_device
+from infer_synthetic import (
+    BEGAN_NS,
+    NAMES,
+    SECOND,
+    Device,
+    Part,
+    Session,
+    captured,
+    crc16,
+    internet,
+    random_device,
+)
 
 from loadgen.infer.checksums import find_checksum, zeros_before
 from loadgen.infer.cutting import cut_frames
@@ -16,6 +27,7 @@ from loadgen.infer.frames import Frame
 from loadgen.infer.framing import FrameCut, find_framing, runs_of
 from loadgen.infer.header import HeaderFound, find_header
 from loadgen.infer.heads import Heads
+from loadgen.infer.numbering import answered_kinds
 from loadgen.infer.orders import bits_of_bodies
 
 IDS = {name: 0x11 + number for number, name in enumerate(NAMES)}
@@ -116,6 +128,24 @@ def test_no_checksum_is_found_where_there_is_none() -> None:
         assert find_checksum(Heads(cut_frames(exchanges, runs, framing).frames), framing) is None
 
 
+@pytest.mark.parametrize("filled", [1, 2, 4])
+def test_a_checksum_of_the_body_behind_zeros_is_found(filled: int) -> None:
+    bodies = [bytes([number % 7 + 1] * (1 + number % 5)) for number in range(60)]
+    frames = [
+        Frame(
+            0,
+            False,
+            0,
+            number,
+            bytes([1, 5, 0, len(body)]) + body + bytes(filled) + zlib.crc32(body).to_bytes(4, "big"),
+        )
+        for number, body in enumerate(bodies)
+    ]
+    found = find_checksum(Heads(frames), FrameCut(2, 2, "big", 1, 8 + filled))
+    assert found is not None
+    assert (found[0].kind, found[0].at, found[0].first, found[0].behind) == ("crc-32", -4, 4, 4 + filled)
+
+
 def test_zeros_in_front_of_every_checksum_belong_to_the_trailer() -> None:
     bodies = [bytes([number % 7 + 1] * (1 + number % 5)) for number in range(60)]
     frames = [Frame(0, False, 0, number, b"\1\2\3\4" + body + b"\0\0\x55\xaa") for number, body in enumerate(bodies)]
@@ -186,3 +216,99 @@ def test_bodies_tell_whether_a_zero_is_the_last_byte_of_the_header(size: int) ->
         frames.append(Frame(0, False, offset, number * SECOND, data))
         offset += len(data)
     assert find_header(Heads(frames), FrameCut(2, 2, "big", 1, 0)).size == size
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_a_few_requests_tell_the_transaction_and_no_byte_of_bodies_is_taken_for_flags(order: Any) -> None:
+    # Two sessions of which each has but its opening: bodies of a kind are alike there, and every frame has one.
+    parts = (Part("magic", 2, "constant", 0x4E01), ID, Part("length", 4, "length"), Part("x", 4, "transaction"))
+    made = device(*parts, order=order)
+    runs = runs_of(exchanges := [each.exchange() for each in captured(made, sessions=2, seconds=6, rate=30)])
+    framing = find_framing(runs)[0][0]
+    header = find_header(Heads(cut_frames(exchanges, runs, framing).frames), framing)
+    assert roles(header) == [(0, 2, "constant"), (2, 2, "msg_id"), (4, 4, "length"), (8, 4, "transaction")]
+    assert header.size == 12
+    transaction = header.fields[-1]
+    assert transaction["evidence"] == "answers have what the question had, in 4 pairs"
+    assert transaction["confidence"] < 0.7
+
+
+def test_an_id_that_request_and_response_share_is_no_transaction() -> None:
+    # The opening alone: each id is said once by either side, as a transaction is; but notifications have theirs, too.
+    ids = IDS | {name.replace("request", "response"): IDS[name] for name in NAMES if name.endswith("request")}
+    made = device(ID, Part("flags", 1, "enum"), Part("version", 1, "constant", 7), LENGTH, ids=ids)
+    runs = runs_of(exchanges := [each.exchange() for each in captured(made, sessions=4, seconds=6, rate=30)])
+    framing = find_framing(runs)[0][0]
+    header = find_header(Heads(cut_frames(exchanges, runs, framing).frames), framing)
+    assert header.transaction is None
+    assert (0, 2, "msg_id") in roles(header)
+
+
+TYPED = {name: ((1 + number // 4) << 8) | (1 + number % 4) for number, name in enumerate(NAMES)}
+TYPE, SUBTYPE = Part("msg_type", 1, "msg_id"), Part("msg_subtype", 1, "msg_id")
+
+
+def test_a_byte_with_few_values_in_front_of_one_with_more_is_a_type_where_numbers_have_their_low_byte_first() -> None:
+    ids = {name: ((1 + number // 8) << 8) | (1 + number) for number, name in enumerate(NAMES)}
+    header, _ = found_in(device(TYPE, SUBTYPE, LENGTH, Part("x", 4, "transaction"), order="little", ids=ids))
+    assert roles(header)[:2] == [(0, 1, "msg_id"), (1, 1, "msg_id")]
+    assert sorted(number for _, number in header.ids) == sorted(ids.values())
+
+
+def test_an_id_is_told_from_flags_that_tell_more_at_first() -> None:
+    # The length counts the body: where the header ends is known, and all of it has to be explained.
+    parts = (Part("x", 8, "transaction"), Part("flags", 1, "enum"), Part("version", 1, "constant", 1), LENGTH, TYPE)
+    made = Device("big", (*parts, Part("magic", 1, "constant", 0xD4), SUBTYPE), 15, ids=TYPED, flags=FLAGS)
+    header, _ = found_in(made)
+    assert {(8, 1, "enum"), (12, 1, "msg_id"), (14, 1, "msg_id")} <= {*roles(header)}
+    assert sorted(number for _, number in header.ids) == sorted(TYPED.values())
+
+
+def test_a_length_and_a_transaction_are_as_wide_as_their_zeros_at_any_place() -> None:
+    parts = (Part("version", 2, "constant", 0x0203), Part("length", 4, "length"), Part("x", 4, "transaction"), ID)
+    header, _ = found_in(device(*parts))
+    assert roles(header) == [(0, 2, "constant"), (2, 4, "length"), (6, 4, "transaction"), (10, 2, "msg_id")]
+
+
+def test_a_number_that_begins_anew_has_no_higher_bytes() -> None:
+    parts = (ID, LENGTH, Part("reserved", 3, "padding"), Part("s", 1, "sequence"), Part("x", 4, "transaction"))
+    header, _ = found_in(device(*parts), seconds=300)
+    assert roles(header)[2:4] == [(4, 3, "padding"), (7, 1, "sequence")]
+
+
+def test_a_constant_in_front_of_a_clock_is_no_part_of_it() -> None:
+    time = Part("time", 4, "timestamp", unit=1_000_000, boot=True)
+    header, _ = found_in(device(ID, LENGTH, Part("magic", 4, "constant", 0x4E4D5350), time))
+    assert roles(header)[2:] == [(4, 4, "constant"), (8, 4, "timestamp")]
+
+
+def test_questions_are_told_from_answers_by_who_follows_whom() -> None:
+    heads = found_in(device(ID, LENGTH))[1]
+    codes = heads.cells[:, 1].astype(np.int64)
+    answers = answered_kinds(heads, codes)
+    assert answers[IDS["echo_request"]] == IDS["echo_response"]
+    assert answers[IDS["statistics_request"]] == IDS["client_statistics_response"]
+    assert IDS["measurement_notify"] not in {*answers, *answers.values()}
+
+
+def test_what_answers_to_echoes_have_of_them_is_no_transaction() -> None:
+    made = device(ID, Part("flags", 1, "enum"), Part("version", 1, "constant", 7), LENGTH)
+    rng = random.Random(4)
+    sessions = [Session(made, index, rng) for index in range(3)]
+    for session in sessions:
+        at, mask = BEGAN_NS + session.index * SECOND, (0x2201).to_bytes(8, "big")
+        session.ask(at, "version_request", b"\1\0\3\0", "version_response", b"\2\0\0\0")
+        session.ask(at + SECOND, "subscribe_request", mask, "subscribe_response", mask + b"\0\0")
+        for number in range(40):
+            at += 5 * SECOND
+            session.say(at, "measurement_notify", number.to_bytes(4, "big") + rng.randbytes(6), 0)
+            cookie = rng.randbytes(4)
+            session.ask(at + SECOND, "echo_request", cookie, "echo_response", cookie)
+            counters = rng.randbytes(12)
+            session.ask(at + 2 * SECOND, "statistics_request", rng.randbytes(6), "client_statistics_response", counters)
+        session.sent.sort(key=lambda row: row[0])
+    runs = runs_of(exchanges := [session.exchange() for session in sessions])
+    framing = find_framing(runs)[0][0]
+    header = find_header(Heads(cut_frames(exchanges, runs, framing).frames), framing)
+    assert header.transaction is None
+    assert header.size == 6
