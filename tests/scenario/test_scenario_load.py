@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from scenario_samples import SMALL, plan_of, problems_of, write
 
 from loadgen.errors import InputError
 from loadgen.hosts import parse_endpoint
+from loadgen.infer.profile_text import profile_text
+from loadgen.infer.to_profile import MadeProfile
 from loadgen.nmsp.profile import reference_profile
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario, mask_of
@@ -225,6 +228,32 @@ def test_problems_of_the_profile_come_with_those_of_the_scenario(tmp_path: Path)
     texts = [str(problem) for problem in refusal.value.problems]
     assert sum(text.startswith(f"{tmp_path / 'mine.toml'}: ") for text in texts) == len(texts) - 1 == 3
     assert texts[-1].startswith(f"{path}: wlc.listen: ")
+
+
+@pytest.mark.parametrize(
+    ("readings", "wanted"),
+    [
+        ("1", None),
+        ("[0, 1]", "wlc.readings: expected at least 1 (profile lone), found 0"),
+        ("2", "wlc.readings: expected at most 1 (profile lone), found 2"),
+    ],
+)
+def test_a_profile_with_always_one_reading_has_no_other_number(
+    tmp_path: Path, readings: str, wanted: str | None
+) -> None:
+    table = msgspec.to_builtins(reference_profile().document)
+    notify = table["messages"]["measurement_notify"]
+    del notify["repeat"]
+    fields = [field for field in notify["fields"] if field["name"] != "reading_count"]
+    notify |= {"size": 38, "fields": [*fields, {"name": "ap_mac", "type": "mac", "offset": 32}]}
+    (tmp_path / "lone.toml").write_text(profile_text(MadeProfile(table | {"name": "lone"}), []), "utf-8")
+    path = write(tmp_path, SMALL + f"profile = 'lone.toml'\nwlc.readings = {readings}\n")
+    if wanted is None:
+        assert load_scenario(path)[1].min_readings == 1
+        return
+    with pytest.raises(InputError) as refusal:
+        load_scenario(path)
+    assert [str(problem).removeprefix(f"{path}: ") for problem in refusal.value.problems] == [wanted]
 
 
 def test_a_profile_is_looked_for_beside_the_scenario(tmp_path: Path) -> None:
