@@ -13,7 +13,7 @@ from dataclasses import dataclass
 __all__ = ["MOST_STEPS", "Work"]
 
 # Of all kinds of messages of a capture together. Devices that talk sense take a tenth of it.
-MOST_STEPS = 60_000_000
+MOST_STEPS = 30_000_000
 # The first kinds, which have most frames, may take more than their share.
 _AHEAD = 3
 # How often a part of what is left may be parted again.
