@@ -22,6 +22,7 @@ import numpy as np
 from loadgen.nmsp.any_bulk import Receiver, Ring, receiver_of, ring_of
 from loadgen.nmsp.bulk import Stations
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
+from loadgen.nmsp.ring import Timing
 
 LAYOUTS = Path(__file__).parent / "layouts"
 TERN = "tern"
@@ -63,7 +64,7 @@ class _Brought:
         ring = _ring(profile, each)
         writes = []
         for link in range(_LINKS):
-            view, self.each = ring.patch(link, each, 0, _DUE_NS, _DUE_NS)
+            view, self.each = ring.patch(link, each, 0, Timing(_DUE_NS, _DUE_NS))
             writes.append(bytes(view))
         self.receiver: Receiver = receiver_of(profile, sum(map(len, writes)))
         self.ends = np.cumsum([len(write) for write in writes]).tolist()
@@ -75,7 +76,7 @@ def work(profile: WireProfile) -> dict[str, Work]:
     """Pieces of work by name."""
     many, one = _ring(profile, BATCH), _ring(profile, 1)
     bursts, singles = _Brought(profile, BATCH), _Brought(profile, 1)
-    wanted = [True] * _LINKS
+    wanted, timing = [True] * _LINKS, Timing(_DUE_NS, _DUE_NS)
     each = profile.stations
 
     def sweep(brought: _Brought) -> int:
@@ -91,10 +92,10 @@ def work(profile: WireProfile) -> dict[str, Work]:
             receiver.scan_untrusted(start, end)
         return receiver.columns().notifications * each
 
-    batch = many.patch(0, BATCH, 7, _DUE_NS, _DUE_NS)[1]  # of large frames not all go into a write
+    batch = many.patch(0, BATCH, 7, timing)[1]  # of large frames not all go into a write
     return {
-        SENDING: (lambda: many.patch(0, BATCH, 7, _DUE_NS, _DUE_NS)[1] * each, batch * each),
-        "patch one": (lambda: one.patch(0, 1, 7, _DUE_NS, _DUE_NS)[1] * each, each),
+        SENDING: (lambda: many.patch(0, BATCH, 7, timing)[1] * each, batch * each),
+        "patch one": (lambda: one.patch(0, 1, 7, timing)[1] * each, each),
         RECEIVING: (lambda: sweep(bursts), bursts.each * _LINKS * each),
         "sweep one a link": (lambda: sweep(singles), _LINKS * each),
         "scan one a link": (scan, _LINKS * each),

@@ -16,6 +16,7 @@ from loadgen.capture.events import How
 from loadgen.capture.writing import TunnelWriter, file_header
 from loadgen.nmsp.any_bulk import ring_of
 from loadgen.nmsp.profile import reference_profile
+from loadgen.nmsp.ring import Timing
 from loadgen.units import NS_PER_S
 from loadgen.world.stations import make_stations
 
@@ -43,7 +44,7 @@ def _capture(burst: int) -> bytes:
     data = [file_header(application="benchmarks", interface="0", description="plaintext"), tunnel.open(_BEGAN_NS)]
     for number in range(10 * _STATIONS):
         at_ns = _BEGAN_NS + number // burst * burst * NS_PER_S // _STATIONS
-        view, _ = ring.patch(number, 1, number, at_ns, at_ns)
+        view, _ = ring.patch(number, 1, number, Timing(at_ns, at_ns))
         data.append(tunnel.data(False, at_ns, bytes(view)))
     data += [tunnel.close(of_client, at_ns, How.FIN) for of_client in (True, False)]
     return b"".join(data)

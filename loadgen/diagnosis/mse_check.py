@@ -21,6 +21,7 @@ from loadgen.identity.any_certificate import AnyCertificate
 from loadgen.identity.pem import mac_of
 from loadgen.nmsp.any_bulk import ring_of
 from loadgen.nmsp.messages import Kind
+from loadgen.nmsp.ring import Timing
 from loadgen.nmsp.services import MOBILE_STATION, mask_of
 from loadgen.session.wlc import WlcEndpoint
 from loadgen.transport.address import host_and_port
@@ -194,7 +195,7 @@ class _MseCheck:
             return
         stations = make_stations(self._settings.profile, 1, 0, _STATIONS, _READINGS, endpoint.granted)
         now_ns = int(datetime.now(UTC).timestamp() * NS_PER_S)
-        frames, _ = ring_of(self._settings.profile, stations).patch(0, 1, 0, now_ns, now_ns)
+        frames, _ = ring_of(self._settings.profile, stations).patch(0, 1, 0, Timing(now_ns, now_ns))
         deadline = self._check.deadline_ns()
         try:
             link.send(frames, deadline)

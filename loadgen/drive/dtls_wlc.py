@@ -14,6 +14,7 @@ from loadgen.drive.dtls_serve import ServedLink, ServingDriver
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.phase import Phase
 from loadgen.drive.wlc_sessions import Notifiers
+from loadgen.nmsp.ring import Timing
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.directory import Directory
 from loadgen.session.ledger import Ledger
@@ -130,9 +131,8 @@ class DtlsWlcDriver(ServingDriver[DtlsWlcLink]):
         done, sequence = int(ledger.done[row]), int(ledger.sent[row])
         due = self.owing.due_ns(position, done, wanted)
         now = self.clock() + self._to_unix_ns
-        view, count = self.controllers[position].ring.patch(
-            done, wanted, sequence, due, now, link.association.most_bytes, link.started_ns + self._to_unix_ns
-        )
+        timing = Timing(due, now, link.started_ns + self._to_unix_ns)
+        view, count = self.controllers[position].ring.patch(done, wanted, sequence, timing, link.association.most_bytes)
         if not count:
             raise TransportFault("mtu")
         ledger.done[row] += count

@@ -12,9 +12,10 @@ from loadgen.drive.equipment import Equipment
 from loadgen.drive.ring_table import ReplaySingles
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_wlc import WlcShard
-from loadgen.nmsp.bulk import MAX_WRITE_BYTES, Int64s
+from loadgen.nmsp.bulk import MAX_WRITE_BYTES
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.dialogue import Saying
+from loadgen.nmsp.ring import Timing
 from loadgen.replay.answers import RecordedAnswers
 
 _KINDS = {kind.label: kind for kind in CATALOGUE}
@@ -53,16 +54,13 @@ class ReplayShard(WlcShard):
         length = int(others[0]) if len(others) else len(wanted)
         return (0, length) if wanted[0] else (length, 0)
 
-    def _frames(
-        self, link: WlcLink, done: int, wanted: int, sequence: int, due: int | Int64s, now: int
-    ) -> tuple[memoryview, int]:
+    def _frames(self, link: WlcLink, done: int, wanted: int, sequence: int, timing: Timing) -> tuple[memoryview, int]:
         assert link.endpoint is not None
         ring = self._replayers[link.number].ring
         if not sequence or link.row not in self._series:
             self._series[link.row] = [0, 0, 0]
         told = [sequence, 0, 0] if ring.tables.is_stamped else self._series[link.row]
-        began_ns = link.endpoint.started_ns + self._to_unix_ns
-        view, count = ring.patch(done, wanted, told, due, now, began_ns=began_ns)
+        view, count = ring.patch(done, wanted, told, timing)
         if ring.tables.sayings:
             slot = done % ring.slots
             numbers, counts = np.unique(ring.tables.said[slot : slot + count], return_counts=True)

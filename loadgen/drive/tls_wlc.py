@@ -20,6 +20,7 @@ from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_serve import ServingShard
 from loadgen.drive.wlc_sessions import Notifiers
 from loadgen.nmsp.bulk import Int64s
+from loadgen.nmsp.ring import Timing
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.directory import Directory
@@ -80,13 +81,9 @@ class WlcShard(ServingShard[WlcLink]):
         """How many of what is owed next are not for this link; where none are, how many are before one that is not."""
         return 0, owed
 
-    def _frames(
-        self, link: WlcLink, done: int, wanted: int, sequence: int, due: int | Int64s, now: int
-    ) -> tuple[memoryview, int]:
+    def _frames(self, link: WlcLink, done: int, wanted: int, sequence: int, timing: Timing) -> tuple[memoryview, int]:
         """What a link is sent next. Args: as of `NotifyRing.patch`."""
-        assert link.endpoint is not None
-        began_ns = link.endpoint.started_ns + self._to_unix_ns
-        return self.controllers[link.number].ring.patch(done, wanted, sequence, due, now, began_ns=began_ns)
+        return self.controllers[link.number].ring.patch(done, wanted, sequence, timing)
 
     # -- the load ------------------------------------------------------------------------------------------------
 
@@ -225,6 +222,7 @@ class WlcShard(ServingShard[WlcLink]):
             owing.drop_expired(link, self.clock(), ours=not held_up)
             owed = ledger.owed(row, due_now)
         done, sequence, writes = int(ledger.done[row]), int(ledger.sent[row]), 0
+        timing = Timing(0, 0, link.endpoint.started_ns + self._to_unix_ns)
         try:
             while owed > 0 and writes < _WRITES_PER_VISIT and not tunnel.blocked:
                 passed, wanted = self._wanted(link, done, owed)
@@ -232,10 +230,10 @@ class WlcShard(ServingShard[WlcLink]):
                     ledger.pass_over(row, passed)
                     done, owed = done + passed, owed - passed
                     continue
-                now = self.clock() + self._to_unix_ns
+                timing.sent_ns = now = self.clock() + self._to_unix_ns
                 wanted = min(wanted, self._most_at_once)
-                due = owing.due_ns(link.number, done, wanted)
-                view, count = self._frames(link, done, wanted, sequence, due, now)
+                timing.due_ns = due = owing.due_ns(link.number, done, wanted)
+                view, count = self._frames(link, done, wanted, sequence, timing)
                 tunnel.write(numbered(view))
                 writes += 1
                 notifiers.sent_bytes += len(view)

@@ -21,7 +21,7 @@ from loadgen.nmsp.messages import STAMPS, Kind, MeasurementNotify, Message, Stat
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import MAX_NOTIFY_BYTES
 from loadgen.nmsp.records import HeardStation, Reading
-from loadgen.nmsp.ring import NotifyRing, SealedRing
+from loadgen.nmsp.ring import NotifyRing, SealedRing, Timing
 from loadgen.nmsp.shapes import FrameShape, ShapeTable
 from loadgen.nmsp.sums import FrameSums
 from loadgen.nmsp.walk import READ, Numbers, Walked, Walker, types_of
@@ -71,14 +71,7 @@ class AnyRing:
             self._covered = [self._view[start:end][self._checksum.covered] for start, end in spans]
 
     def patch(
-        self,
-        cursor: int,
-        wanted: int,
-        sequence: int,
-        due_ns: int | NDArray[np.integer],
-        sent_ns: int,
-        most_bytes: int = MAX_WRITE_BYTES,
-        began_ns: int = 0,
+        self, cursor: int, wanted: int, sequence: int, timing: Timing, most_bytes: int = MAX_WRITE_BYTES
     ) -> tuple[memoryview, int]:
         """As `NotifyRing.patch`."""
         slot = cursor % self.slots
@@ -89,7 +82,7 @@ class AnyRing:
             count = int(ends.searchsorted(start + most_bytes, "right"))
             if not count:
                 return self._view[start:start], 0
-        chosen = slice(slot, slot + count)
+        chosen, due_ns = slice(slot, slot + count), timing.due_ns
         due: int | Int64s = due_ns if isinstance(due_ns, int) else np.asarray(due_ns[:count], np.int64)
         for name, (kind, places) in self._places.items():
             if name == "sequence":
@@ -97,9 +90,11 @@ class AnyRing:
             elif name == "due_ns":
                 value = due
             elif name == "sent_ns":
-                value = sent_ns
+                value = timing.sent_ns
             elif name == "time" and self._time is not None:
-                value = self._time.to_wire(np.asarray(due, np.int64) - (began_ns if self._time.since_began else 0))
+                value = self._time.to_wire(
+                    np.asarray(due, np.int64) - (timing.began_ns if self._time.since_began else 0)
+                )
             else:
                 continue
             self._numbers.write(kind, places[chosen], value)

@@ -1,5 +1,6 @@
 """Measurement notifications that are a table, in bulk: laid out once, and patched without an object for each.
 
+Timing      when what a session sends next is due, and goes out
 NotifyRing  a WLC's stations as finished frames in one buffer; a send patches columns and hands out a view
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,20 @@ from loadgen.nmsp.carried import carried_by, stamp_of
 from loadgen.nmsp.messages import STAMPS, Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.sums import RunOfSums
+
+
+class Timing(msgspec.Struct, gc=False):
+    """When what a session sends next is due, and when that goes out: kept up to date from one write to the next, and
+    made for many. All since the epoch.
+
+    Attributes:
+        due_ns: one for all, or an array of at least as many as are wanted. sent_ns: now.
+        began_ns: when the session began, for layouts that count from there.
+    """
+
+    due_ns: int | NDArray[np.integer]
+    sent_ns: int
+    began_ns: int = 0
 
 
 class _Segment(NamedTuple):
@@ -103,14 +119,7 @@ class NotifyRing:
         return frames
 
     def patch(
-        self,
-        cursor: int,
-        wanted: int,
-        sequence: int,
-        due_ns: int | NDArray[np.integer],
-        sent_ns: int,
-        most_bytes: int = MAX_WRITE_BYTES,
-        began_ns: int = 0,
+        self, cursor: int, wanted: int, sequence: int, timing: Timing, most_bytes: int = MAX_WRITE_BYTES
     ) -> tuple[memoryview, int]:
         """Make the next frames ready to be written.
 
@@ -118,10 +127,8 @@ class NotifyRing:
             cursor: notifications handed out so far; says whose turn it is.
             wanted: how many are due.
             sequence: sequence number of the first.
-            due_ns: when they are due (ns since the epoch): one for all, or an array of at least `wanted`.
-            sent_ns: now.
+            timing: `began_ns` is none of a table's.
             most_bytes: that the view may have; no frame has more, and no TLS record either.
-            began_ns: when the session began (since the epoch), for layouts that count from there: none that is a table.
 
         Returns:
             A view of whole frames, as many as go into `most_bytes`, valid until the next call; and how many (>= 1).
@@ -132,6 +139,7 @@ class NotifyRing:
         begin = bisect_right(self._ends, slot)
         segment = self._segments[begin]
         start = segment.byte_offset + (slot - segment.first) * segment.frame_bytes
+        due_ns, sent_ns = timing.due_ns, timing.sent_ns
         if wanted == 1:
             due = due_ns if isinstance(due_ns, int) else int(due_ns[0])
             self._stamp(self.buffer, start, sequence, due, sent_ns)
@@ -180,18 +188,11 @@ class SealedRing(NotifyRing):
                 self._sums.append(RunOfSums(self._checksum, self.buffer, offset, size, end - first, alike=alike))
 
     def patch(
-        self,
-        cursor: int,
-        wanted: int,
-        sequence: int,
-        due_ns: int | NDArray[np.integer],
-        sent_ns: int,
-        most_bytes: int = MAX_WRITE_BYTES,
-        began_ns: int = 0,
+        self, cursor: int, wanted: int, sequence: int, timing: Timing, most_bytes: int = MAX_WRITE_BYTES
     ) -> tuple[memoryview, int]:
         """As `NotifyRing.patch`."""
-        view, count = super().patch(cursor, wanted, sequence, due_ns, sent_ns, most_bytes, began_ns)
-        slot = cursor % self.slots
+        view, count = super().patch(cursor, wanted, sequence, timing, most_bytes)
+        slot, due_ns = cursor % self.slots, timing.due_ns
         if count == 1:
             due = due_ns if isinstance(due_ns, int) else int(due_ns[0])
             if self._time is not None:

@@ -17,6 +17,7 @@ from loadgen.nmsp.bulk import MAX_WRITE_BYTES
 from loadgen.nmsp.device_time import DeviceTime
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_document import number_struct
+from loadgen.nmsp.ring import Timing
 from loadgen.nmsp.walk import Numbers
 from loadgen.replay.macs import Macs
 from loadgen.replay.recording import ABOUT_NONE, Times, Track, time_of
@@ -165,14 +166,7 @@ class ReplayRing:
         return self._offsets[slot] - self._base, self._sizes[slot]
 
     def patch(
-        self,
-        cursor: int,
-        wanted: int,
-        told: list[int],
-        due_ns: int | Int64s,
-        sent_ns: int,
-        most_bytes: int = MAX_WRITE_BYTES,
-        began_ns: int = 0,
+        self, cursor: int, wanted: int, told: list[int], timing: Timing, most_bytes: int = MAX_WRITE_BYTES
     ) -> tuple[memoryview, int]:
         """As `NotifyRing.patch`, but for `told`: how many of each series the session was sent so far; it is kept up to
         date.
@@ -185,11 +179,12 @@ class ReplayRing:
         if wanted > 1:
             end = min(slot + wanted, self._end)
             count = max(1, int(tables.ends[slot:end].searchsorted(start + most_bytes, "right")))
+        due_ns = timing.due_ns
         if count == 1:
-            self._patch_one(slot, told, due_ns if isinstance(due_ns, int) else int(due_ns[0]), sent_ns, began_ns)
+            self._patch_one(slot, told, due_ns if isinstance(due_ns, int) else int(due_ns[0]), timing)
         else:
             due = due_ns if isinstance(due_ns, int) else np.asarray(due_ns[:count], np.int64)
-            self._patch_many(slot, count, told, due, sent_ns, began_ns)
+            self._patch_many(slot, count, told, due, timing)
         return self._view[start - self._base : int(tables.ends[slot + count - 1]) - self._base], count
 
     def _lay_out(self, slot: int) -> None:
@@ -203,7 +198,7 @@ class ReplayRing:
         low, high = tables.mac_at.searchsorted((self._base, end))
         self._mac_column[tables.mac_at[low:high] - self._base] = self._macs[tables.mac[low:high]]
 
-    def _patch_one(self, slot: int, told: list[int], due_ns: int, sent_ns: int, began_ns: int) -> None:
+    def _patch_one(self, slot: int, told: list[int], due_ns: int, timing: Timing) -> None:
         tables, base, series = self.tables, self._base, int(self.tables.series[slot])
         for stamp in tables.stamps:
             if (at := int(stamp.at[slot])) < 0:
@@ -212,29 +207,27 @@ class ReplayRing:
             if stamp.name == "sequence":
                 value = told[series]
             elif stamp.name == "sent_ns":
-                value = sent_ns
+                value = timing.sent_ns
             elif stamp.name == "transaction":
                 value = sum(told) + (tables.first_transaction or 0)
             stamp.put.layout.pack_into(self.buffer, at - base, value & stamp.put.mask)
         for times in tables.times:
             low, high = times.slots.searchsorted((slot, slot + 1))
             if low < high:
-                self._put_times(times, slice(low, high), due_ns, began_ns)
+                self._put_times(times, slice(low, high), due_ns, timing.began_ns)
         if self._checksum is not None:
             start = int(tables.offsets[slot]) - base
             self._checksum.put(self._view[start : start + int(tables.sizes[slot])])
         told[series] += 1
 
-    def _patch_many(
-        self, slot: int, count: int, told: list[int], due_ns: int | Int64s, sent_ns: int, began_ns: int
-    ) -> None:
+    def _patch_many(self, slot: int, count: int, told: list[int], due_ns: int | Int64s, timing: Timing) -> None:
         tables, base, end = self.tables, self._base, slot + count
         for stamp in tables.stamps:
             value: int | Int64s = due_ns
             if stamp.name == "sequence":
                 value = self._sequences(slot, end, told)
             elif stamp.name == "sent_ns":
-                value = sent_ns
+                value = timing.sent_ns
             elif stamp.name == "transaction":
                 first = sum(told) + (tables.first_transaction or 0)
                 value = np.arange(first, first + count)
@@ -247,7 +240,7 @@ class ReplayRing:
             low, high = times.slots.searchsorted((slot, end))
             if low < high:
                 due = due_ns if isinstance(due_ns, int) else due_ns[times.slots[low:high] - slot]
-                self._put_times(times, slice(low, high), due, began_ns)
+                self._put_times(times, slice(low, high), due, timing.began_ns)
         if self._checksum is not None:
             ends = (tables.ends[slot:end] - base).tolist()
             start = int(tables.offsets[slot]) - base

@@ -20,6 +20,7 @@ from loadgen.nmsp.catalogue import KIND_OF
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import STAMPS, Kind, ServiceNotify
 from loadgen.nmsp.profile import WireProfile
+from loadgen.nmsp.ring import Timing
 
 
 class Priority(IntEnum):
@@ -45,18 +46,13 @@ class Measurements:
         self._ring = ring_of(profile, stations)
 
     def frames(
-        self,
-        first: int,
-        wanted: int,
-        sequence: int,
-        sent_ns: int,
-        most_bytes: int = MAX_WRITE_BYTES,
-        began_ns: int = 0,
+        self, first: int, wanted: int, sequence: int, timing: Timing, most_bytes: int = MAX_WRITE_BYTES
     ) -> tuple[memoryview, int]:
         """From number `first` on: a view of whole frames, as many as go into `most_bytes`, valid until the next call;
-        and how many (>= 1).
+        and how many (>= 1). Args: timing: gets our `due_ns`.
         """
-        return self._ring.patch(first, wanted, sequence, self.due_ns, sent_ns, most_bytes, began_ns)
+        timing.due_ns = self.due_ns
+        return self._ring.patch(first, wanted, sequence, timing, most_bytes)
 
 
 class Notice:
@@ -156,11 +152,11 @@ class TransmitQueue:
         sequence, service_sequence: numbers of the next measurement notification and of the next other one.
     """
 
-    __slots__ = ("_began_ns", "_items", "_limits", "deepest", "depth", "dropped", "sequence", "service_sequence")
+    __slots__ = ("_items", "_limits", "_timing", "deepest", "depth", "dropped", "sequence", "service_sequence")
 
     def __init__(self, high: int, normal: int, began_ns: int = 0) -> None:
         """Args: high, normal: limits, in messages. began_ns: when the session began, since the epoch."""
-        self._began_ns = began_ns
+        self._timing = Timing(0, 0, began_ns)
         self._limits = (high, normal)
         self._items: tuple[deque[_Entry], ...] = (deque(), deque())
         self.depth = [0, 0]
@@ -203,9 +199,8 @@ class TransmitQueue:
         entry = queue[0]
         item = entry.item
         if isinstance(item, Measurements):
-            view, count = item.frames(
-                entry.first, entry.end - entry.first, self.sequence, sent_ns, most_bytes, self._began_ns
-            )
+            self._timing.sent_ns = sent_ns
+            view, count = item.frames(entry.first, entry.end - entry.first, self.sequence, self._timing, most_bytes)
             self.sequence += count
             entry.first += count
             if entry.first == entry.end:
@@ -216,7 +211,7 @@ class TransmitQueue:
         self.depth[priority] -= 1
         if isinstance(item, bytes):
             return Taken(item, 0, 0)
-        frame = item.frame(self.service_sequence, sent_ns, self._began_ns)
+        frame = item.frame(self.service_sequence, sent_ns, self._timing.began_ns)
         self.service_sequence += 1
         return Taken(frame, 1, item.due_ns, item.kind)
 

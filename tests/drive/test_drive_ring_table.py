@@ -10,7 +10,7 @@ from thoroughness import examples
 
 from loadgen.drive.ring_table import Singles
 from loadgen.nmsp.profile import reference_profile
-from loadgen.nmsp.ring import NotifyRing
+from loadgen.nmsp.ring import NotifyRing, Timing
 from loadgen.transport.openssl import pin
 from loadgen.world.stations import make_stations
 
@@ -41,7 +41,7 @@ def test_a_single_is_what_the_ring_would_patch(shapes: list[tuple[int, int, int,
         assert buffer is rings[position].buffer
         assert pointer == pin(buffer)
         singles.stamp(buffer, offset, 5 * cursor, 1 << 60, (1 << 60) + 7)
-        wanted, count = twins[position].patch(cursor, 1, 5 * cursor, 1 << 60, (1 << 60) + 7)
+        wanted, count = twins[position].patch(cursor, 1, 5 * cursor, Timing(1 << 60, (1 << 60) + 7))
         assert count == 1
         assert buffer[offset : offset + size] == wanted
 

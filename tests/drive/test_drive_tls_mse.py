@@ -16,7 +16,7 @@ from loadgen.drive.tls_dial import MseLink
 from loadgen.drive.tls_mse import MseShard
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Kind, Role
-from loadgen.nmsp.ring import NotifyRing
+from loadgen.nmsp.ring import NotifyRing, Timing
 from loadgen.nmsp.session import State
 from loadgen.scenario.plan import Use, make_plan
 from loadgen.scenario.reading import load_scenario
@@ -127,7 +127,7 @@ class Fleet:
     def bring(self, sequence: int = 0) -> None:
         """Every link that is up has a notification to be read."""
         for index in (index for index in range(LINKS) if self.links[index].tunnel is not None):
-            view, _ = self.ring.patch(sequence, 1, sequence, self.clock(), self.clock())
+            view, _ = self.ring.patch(sequence, 1, sequence, Timing(self.clock(), self.clock()))
             self.tunnel(index).incoming.append(bytes(view))
 
     def turn(self, events: int = select.EPOLLIN) -> None:
@@ -145,7 +145,7 @@ class Fleet:
     def bring_many(self, index: int, count: int) -> None:
         """A link has so many notifications to be read at once."""
         now = self.clock()
-        frames = [bytes(self.ring.patch(0, 1, sequence, now, now)[0]) for sequence in range(count)]
+        frames = [bytes(self.ring.patch(0, 1, sequence, Timing(now, now))[0]) for sequence in range(count)]
         self.tunnel(index).incoming.append(b"".join(frames))
 
     @property

@@ -31,6 +31,7 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.dialogue import needed
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
+from loadgen.nmsp.ring import Timing
 from loadgen.results.thresholds import parse_thresholds
 from loadgen.scenario.plan import make_plan
 from loadgen.scenario.reading import scenario_untrusted
@@ -173,7 +174,7 @@ def _check_largest(codec: Codec, profile: WireProfile, kind: Kind) -> None:
 def _check_bulk(profile: WireProfile) -> None:
     most = min(3, profile.max_readings)
     ring = ring_of(profile, make_stations(profile, 1, 0, 4, (0, most), 1), batch=2)
-    view, count = ring.patch(0, 2, 7, 1 << 40, 1 << 41)
+    view, count = ring.patch(0, 2, 7, Timing(1 << 40, 1 << 41))
     found = receive(profile, [bytes(view)])
     rows = [row[:3] for row in found.rows]
     assert rows == [(7 + index, 1 << 40, 1 << 41) for index in range(count)], found

@@ -14,7 +14,7 @@ from nmsp_samples import stations
 import loadgen.nmsp.bulk as bulk
 from loadgen.nmsp.bulk import Columns, NotifyReceiver
 from loadgen.nmsp.profile import WireProfile
-from loadgen.nmsp.ring import NotifyRing
+from loadgen.nmsp.ring import NotifyRing, Timing
 
 SMALL, LARGE = 64, 4096
 # Readings of the stations: long runs of few sizes, so that what is counted per run does not hide what is per message.
@@ -55,7 +55,7 @@ class Batch:
         receiver, position, left = self.receiver, 0, self.count
         receiver.reset()
         while left:
-            view, sent = self.ring.patch(self.cursor, left, self.cursor, 1 << 60, 1 << 60)
+            view, sent = self.ring.patch(self.cursor, left, self.cursor, Timing(1 << 60, 1 << 60))
             end = position + len(view)
             receiver.view[position:end] = view
             assert receiver.scan_untrusted(position, end).notifications == sent

@@ -23,7 +23,7 @@ from loadgen.nmsp.carried import carried_by
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import EchoRequest, Kind
 from loadgen.nmsp.profile import WireProfile, load_profile, profile_untrusted, reference_profile
-from loadgen.nmsp.ring import NotifyRing, SealedRing
+from loadgen.nmsp.ring import NotifyRing, SealedRing, Timing
 
 LAYOUTS = Path(__file__).parents[2] / "benchmarks" / "layouts"
 PROFILES = {name: shape_profile(name) for name in DOCUMENTS | TABLES}
@@ -117,7 +117,9 @@ def test_what_a_ring_sends_the_codec_reads(name: str, wanted: int, burst: int | 
     macs: list[bytes] = []
     while cursor < 2 * ring.slots:
         dues = [DUE_NS + (number // burst * 1_000_003 if burst else 0) for number in range(cursor, cursor + wanted)]
-        view, count = ring.patch(cursor, wanted, cursor, np.array(dues) if burst else DUE_NS, DUE_NS + 9 + cursor)
+        view, count = ring.patch(
+            cursor, wanted, cursor, Timing(np.array(dues) if burst else DUE_NS, DUE_NS + 9 + cursor)
+        )
         stream, position = bytes(view), 0
         assert 0 < count <= wanted
         for number, due in zip(range(cursor, cursor + count), dues, strict=False):
@@ -150,7 +152,7 @@ def test_stations_report_in_their_order(name: str) -> None:
     ring, codec, framing = ring_of(profile, told), Codec(profile), profile.framing
     assert ring.slots == -(-31 // profile.stations)
     for slot in range(ring.slots):
-        frame, _ = ring.patch(slot, 1, slot, DUE_NS, DUE_NS)
+        frame, _ = ring.patch(slot, 1, slot, Timing(DUE_NS, DUE_NS))
         body = frame[framing.head : len(frame) - framing.foot]
         found = codec.decode_untrusted(profile.ids[Kind.MEASUREMENT_NOTIFY], body)
         each = getattr(found, "stations", (found,))
@@ -163,7 +165,7 @@ def test_a_time_since_the_session_began_is_counted_from_there() -> None:
     document["messages"]["measurement_notify"]["elements"]["fields"][1] |= {"epoch": "session", "size": 4}
     profile = profile_untrusted(document, "session")
     ring = ring_of(profile, stations(profile, [1, 2])[0], 2)
-    view, count = ring.patch(0, 2, 0, DUE_NS, DUE_NS, began_ns=DUE_NS - 5_000_000_000)
+    view, count = ring.patch(0, 2, 0, Timing(DUE_NS, DUE_NS, began_ns=DUE_NS - 5_000_000_000))
     size = profile.framing.size_untrusted(profile.header.struct.unpack_from(view))
     found = Codec(profile).decode_untrusted(profile.ids[Kind.MEASUREMENT_NOTIFY], view[profile.framing.head : size])
     assert count == 2
@@ -275,7 +277,7 @@ def test_the_layouts_of_the_benchmark_are_what_its_table_says() -> None:
         assert carried_by(profile) == (0, 0, 0)
         told, _ = stations(profile, [4] * 8)
         ring, receiver = ring_of(profile, told, 64), receiver_of(profile, 1 << 15)
-        view, count = ring.patch(0, 64, 0, DUE_NS, 0)
+        view, count = ring.patch(0, 64, 0, Timing(DUE_NS, 0))
         receiver.view[: len(view)] = view
         assert receiver.sweep_untrusted([0], [len(view)], [True]).tolist() == [count]
     assert isinstance(ring_of(sealed, told), SealedRing)

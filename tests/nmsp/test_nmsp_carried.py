@@ -15,7 +15,7 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, MeasurementNotify
 from loadgen.nmsp.profile import WireProfile, profile_untrusted, reference_profile
 from loadgen.nmsp.records import Reading
-from loadgen.nmsp.ring import NotifyRing
+from loadgen.nmsp.ring import NotifyRing, Timing
 
 NOON = 1_795_000_000_000_000_000
 KINDS = (None, "u8", "u16", "u32", "u64")
@@ -50,10 +50,12 @@ def test_what_is_carried_is_sent_and_read(types: tuple[str | None, ...]) -> None
     readings = np.zeros((count, 1), profile.reading.dtype)
     ring = NotifyRing(profile, Stations(np.zeros((count, 6), np.uint8), np.ones(count, int), readings, 3), batch=count)
     due = NOON + 7 * np.arange(count)
-    view, patched = ring.patch(0, count, first, due, sent)
+    view, patched = ring.patch(0, count, first, Timing(due, sent))
     together = bytes(view)
     assert patched == count
-    alone = b"".join(bytes(ring.patch(turn, 1, first + turn, due[turn : turn + 1], sent)[0]) for turn in range(count))
+    alone = b"".join(
+        bytes(ring.patch(turn, 1, first + turn, Timing(due[turn : turn + 1], sent))[0]) for turn in range(count)
+    )
     none = Reading(bytes(6), 0, 0, 0, 0, 0, 0, 0)
     written = b"".join(
         codec.encode(
@@ -82,8 +84,8 @@ def test_what_is_carried_is_sent_and_read(types: tuple[str | None, ...]) -> None
             assert column.tolist() == [value & ((1 << bits) - 1) for value in values]
     assert columns.subservice.tolist() == [3] * count
     # One due time for all is no array.
-    assert bytes(ring.patch(0, count, first, NOON, sent)[0]) == bytes(
-        ring.patch(0, count, first, np.full(count, NOON), sent)[0]
+    assert bytes(ring.patch(0, count, first, Timing(NOON, sent))[0]) == bytes(
+        ring.patch(0, count, first, Timing(np.full(count, NOON), sent))[0]
     )
 
 

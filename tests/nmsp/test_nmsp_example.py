@@ -30,7 +30,7 @@ from loadgen.nmsp.messages import (
 )
 from loadgen.nmsp.profile import WireProfile, load_profile, profile_untrusted
 from loadgen.nmsp.records import ClientInfo
-from loadgen.nmsp.ring import NotifyRing
+from loadgen.nmsp.ring import NotifyRing, Timing
 from loadgen.nmsp.services import CATALYST_9800, Subservice, mask_of
 from loadgen.nmsp.session import Session, State
 
@@ -170,7 +170,7 @@ def test_a_ring_stamps_what_varies_and_leaves_the_heads_of_elements(tern: WirePr
     ring = NotifyRing(tern, Stations(np.zeros((count, 6), np.uint8), np.full(count, 2), readings, 0), batch=count)
     heard = (Reading(bytes(6), 0, 0, 0, 0, 0, 0, 0),) * 2
     for wanted in (1, count):
-        view, done = ring.patch(0, wanted, 5, NOON, NOON + 1)
+        view, done = ring.patch(0, wanted, 5, Timing(NOON, NOON + 1))
         messages = [
             MeasurementNotify(
                 sequence=5 + index, due_ns=NOON, sent_ns=NOON + 1, station_mac=bytes(6), subservice=0, readings=heard

@@ -19,6 +19,7 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import STAMPS, Kind
 from loadgen.nmsp.profile import WireProfile, load_profile
 from loadgen.nmsp.records import Reading
+from loadgen.nmsp.ring import Timing
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMES = ("heron", "wren", "stork", "plover", "swift")
@@ -106,7 +107,7 @@ def test_many_are_sent_and_received_at_once(name: str) -> None:
     ring = ring_of(profile, told, 4)
     heard: dict[bytes, tuple[Reading, ...]] = {}
     for cursor in range(ring.slots):
-        view, count = ring.patch(cursor, 1, 0, 1_795_000_000_000_000_000, 0)
+        view, count = ring.patch(cursor, 1, 0, Timing(1_795_000_000_000_000_000, 0))
         assert count == 1
         stream = bytes(view)
         message, _ = read_frame(profile, stream)

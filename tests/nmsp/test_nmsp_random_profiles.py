@@ -24,6 +24,7 @@ from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.profile_check import check
 from loadgen.nmsp.profile_document import ProfileDocument
+from loadgen.nmsp.ring import Timing
 from loadgen.strict import convert_leniently_untrusted, convert_untrusted
 
 Document = dict[str, Any]
@@ -372,7 +373,7 @@ def test_what_passes_is_columns_too(name: str, data: st.DataObject) -> None:
     assert (len(found.rows), found.fault, found.tail) == (12, None, b"")
     readings = np.zeros((2, most), profile.reading.dtype)
     stations = Stations(np.zeros((2, 6), np.uint8), np.full(2, most), readings, 0)
-    view, count = ring_of(profile, stations, batch=2).patch(0, 2, 0, 1, 2)
+    view, count = ring_of(profile, stations, batch=2).patch(0, 2, 0, Timing(1, 2))
     receiver = NotifyReceiver(profile, len(view))
     receiver.view[:] = view
     assert receiver.sweep_untrusted([0], [len(view)], [True]).tolist() == [count]

@@ -15,7 +15,7 @@ from loadgen.nmsp.bulk import MAX_WRITE_BYTES
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, MeasurementNotify
 from loadgen.nmsp.profile import WireProfile
-from loadgen.nmsp.ring import NotifyRing
+from loadgen.nmsp.ring import NotifyRing, Timing
 
 EPOCH = 1_795_000_000_000_000_000
 
@@ -59,7 +59,7 @@ def test_every_frame_equals_the_codec_whatever_is_written_at_once(
         seen: Counter[bytes] = Counter()
         while cursor < 3 * ring.slots:
             due, left = EPOCH + cursor, min(wanted, 3 * ring.slots - cursor)
-            view, count = ring.patch(cursor, left, 1000 + cursor, due, due + 9)
+            view, count = ring.patch(cursor, left, 1000 + cursor, Timing(due, due + 9))
             written = frames(profile, bytes(view))
             assert 1 <= count == len(written) <= left
             for offset, frame in enumerate(written):
@@ -96,7 +96,7 @@ def test_a_due_time_of_its_own_for_each(
     cursor = start
     for wanted in calls:
         due = EPOCH + np.arange(cursor, cursor + wanted) * 17
-        view, count = ring.patch(cursor, wanted, cursor - start, due, EPOCH)
+        view, count = ring.patch(cursor, wanted, cursor - start, Timing(due, EPOCH))
         written = frames(profile, bytes(view))
         assert len(written) == count
         for offset, frame in enumerate(written):
@@ -123,7 +123,7 @@ def test_a_batch_is_one_write_wherever_it_begins(profile: WireProfile, counts: l
     owners, _ = stations(profile, counts)
     ring = NotifyRing(profile, owners, batch)
     for cursor in range(2 * len(counts)):
-        view, count = ring.patch(cursor, batch, 0, EPOCH, EPOCH)
+        view, count = ring.patch(cursor, batch, 0, Timing(EPOCH, EPOCH))
         assert len(view) <= MAX_WRITE_BYTES
         assert len(frames(profile, bytes(view))) == count
         if count < batch:
@@ -135,7 +135,7 @@ def test_one_write_is_whole_frames_within_one_tls_record(profile: WireProfile) -
     ring = NotifyRing(profile, owners)
     cursor, largest = 0, 0
     while cursor < ring.slots:
-        view, count = ring.patch(cursor, 10**6, cursor, EPOCH, EPOCH)
+        view, count = ring.patch(cursor, 10**6, cursor, Timing(EPOCH, EPOCH))
         assert len(frames(profile, bytes(view))) == count
         assert len(view) <= MAX_WRITE_BYTES
         largest = max(largest, len(view))
@@ -148,10 +148,10 @@ def test_a_patch_touches_its_own_slots_only(profile: WireProfile) -> None:
     owners, _ = stations(profile, [2] * 6)
     ring = NotifyRing(profile, owners)
     size = profile.notify_bytes(2)
-    everything, count = ring.patch(0, 6, 0, EPOCH, EPOCH)
+    everything, count = ring.patch(0, 6, 0, Timing(EPOCH, EPOCH))
     assert count == 6
     before = bytes(everything)
-    ring.patch(2, 2, 70, EPOCH + 1, EPOCH + 2)
+    ring.patch(2, 2, 70, Timing(EPOCH + 1, EPOCH + 2))
     after = bytes(everything)
     assert after[: 2 * size] == before[: 2 * size]
     assert after[4 * size :] == before[4 * size :]

@@ -17,6 +17,7 @@ from loadgen.errors import InputError
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
+from loadgen.nmsp.ring import Timing
 from loadgen.replay.macs import MacMap
 from loadgen.replay.reading import Recorded, record_untrusted
 from loadgen.replay.recording import mapped_macs
@@ -49,7 +50,7 @@ def play(profile: WireProfile, made: Recorded) -> None:
     ring, told, sent = ReplayRing(profile, tables, macs.of(2)), [0, 0, 0], 0
     framing = profile.framing
     while sent < 2 * ring.slots:
-        view, count = ring.patch(sent, 8, told, np.full(8, BEGAN_NS), BEGAN_NS, began_ns=BEGAN_NS)
+        view, count = ring.patch(sent, 8, told, Timing(np.full(8, BEGAN_NS), BEGAN_NS, began_ns=BEGAN_NS))
         sent += count
         position = 0
         for _ in range(count):

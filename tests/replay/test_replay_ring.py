@@ -16,6 +16,7 @@ from loadgen.nmsp import records as r
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, Role
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
+from loadgen.nmsp.ring import Timing
 from loadgen.replay import ring as rings
 from loadgen.replay.macs import MacMap
 from loadgen.replay.reading import Recorded, record_untrusted
@@ -91,7 +92,9 @@ def test_frames_are_as_recorded_but_for_what_must_differ(path: Path | None, batc
         while len(sent) < len(due):
             wanted = min(batch, len(due) - len(sent))
             now = due[len(sent)] + 5
-            view, count = ring.patch(len(sent), wanted, told, np.array(due[len(sent) :]), now, began_ns=began_ns)
+            view, count = ring.patch(
+                len(sent), wanted, told, Timing(np.array(due[len(sent) :]), now, began_ns=began_ns)
+            )
             assert 1 <= count <= wanted
             new = frames(profile, view)
             assert len(new) == count
@@ -117,7 +120,7 @@ def test_frames_are_as_recorded_but_for_what_must_differ(path: Path | None, batc
 def test_no_other_byte_changes() -> None:
     profile = reference_profile()
     made = recorded(profile, lines(profile))
-    view, count = ring_of(profile, made, 3, batch=12).patch(0, 12, [0, 0, 0], BEGAN_NS, BEGAN_NS)
+    view, count = ring_of(profile, made, 3, batch=12).patch(0, 12, [0, 0, 0], Timing(BEGAN_NS, BEGAN_NS))
     assert count == 12
     head, notify = profile.framing.head, profile.notify
     ours = {
@@ -135,7 +138,7 @@ def test_access_points_are_mapped_where_that_is_wanted() -> None:
     made = recorded(profile, lines(profile))
     found = []
     for endpoint in range(2):
-        view, _ = ring_of(profile, made, endpoint, aps=True).patch(0, 1, [0, 0, 0], BEGAN_NS, BEGAN_NS)
+        view, _ = ring_of(profile, made, endpoint, aps=True).patch(0, 1, [0, 0, 0], Timing(BEGAN_NS, BEGAN_NS))
         message = decoded(profile, bytes(view))
         found += [bytes(reading.ap_mac) for reading in message.readings]
     assert len(set(found)) == 4
@@ -145,15 +148,15 @@ def test_access_points_are_mapped_where_that_is_wanted() -> None:
 def test_a_long_recording_is_laid_out_a_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     profile = reference_profile()
     made = recorded(profile, lines(profile, 40))
-    whole, _ = ring_of(profile, made, 5, batch=40).patch(0, 40, [0, 0, 0], BEGAN_NS, BEGAN_NS)
+    whole, _ = ring_of(profile, made, 5, batch=40).patch(0, 40, [0, 0, 0], Timing(BEGAN_NS, BEGAN_NS))
     monkeypatch.setattr(rings, "CHUNK_BYTES", 1_000)
     ring, told, sent = ring_of(profile, made, 5, batch=40), [0, 0, 0], b""
     while told[0] < 40:
-        view, _ = ring.patch(told[0], 40 - told[0], told, BEGAN_NS, BEGAN_NS)
+        view, _ = ring.patch(told[0], 40 - told[0], told, Timing(BEGAN_NS, BEGAN_NS))
         assert len(view) <= 1_000
         sent += view
     assert sent == bytes(whole)
-    again, _ = ring.patch(40, 1, told, BEGAN_NS, BEGAN_NS)  # from the beginning
+    again, _ = ring.patch(40, 1, told, Timing(BEGAN_NS, BEGAN_NS))  # from the beginning
     assert decoded(profile, bytes(again)).sequence == 40
     assert without_ours(decoded(profile, bytes(again))) == without_ours(decoded(profile, frames(profile, whole)[0]))
 
@@ -165,7 +168,7 @@ def test_services_are_numbered_in_a_series_of_their_own() -> None:
     said = sorted([*said, *((at + 1, Role.WLC, info, 0) for at, *_ in said[1:3])], key=lambda line: line[0])
     made = recorded(profile, said)
     ring, told = ring_of(profile, made, 0, batch=6), [0, 0, 0]
-    view, count = ring.patch(0, 6, told, BEGAN_NS, BEGAN_NS)
+    view, count = ring.patch(0, 6, told, Timing(BEGAN_NS, BEGAN_NS))
     messages = [decoded(profile, frame) for frame in frames(profile, view)]
     assert count == 6
     assert [each.sequence for each in messages if isinstance(each, m.MeasurementNotify)] == [0, 1, 2, 3]
@@ -173,6 +176,6 @@ def test_services_are_numbered_in_a_series_of_their_own() -> None:
     assert told == [4, 2, 0]
     (first,) = {bytes(each.records[0].station_mac) for each in messages if isinstance(each, m.ClientInfoNotify)}
     assert first == bytes(messages[1].station_mac)  # the same station, wherever it is told of
-    one, _ = ring.patch(7, 1, told, BEGAN_NS, BEGAN_NS)
+    one, _ = ring.patch(7, 1, told, Timing(BEGAN_NS, BEGAN_NS))
     assert decoded(profile, bytes(one)).sequence == 4
     assert told == [5, 2, 0]

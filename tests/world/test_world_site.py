@@ -11,7 +11,7 @@ from site_samples import PROFILE, clock_of, measured, plan_of, rounds, site_of
 from loadgen.nmsp.bulk import NotifyReceiver
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import MeasurementNotify
-from loadgen.nmsp.ring import NotifyRing
+from loadgen.nmsp.ring import NotifyRing, Timing
 from loadgen.nmsp.services import Subservice
 from loadgen.units import NEVER_NS, NS_PER_S
 from loadgen.world.floor import SILENT, Floor, Walk
@@ -164,7 +164,7 @@ class TestRecords:
         ring = NotifyRing(PROFILE, found.stations)
         frames, sequence = b"", 0
         while sequence < ring.slots:
-            view, count = ring.patch(sequence, ring.slots - sequence, 100 + sequence, 7, 9)
+            view, count = ring.patch(sequence, ring.slots - sequence, 100 + sequence, Timing(7, 9))
             frames += view
             sequence += count
         receiver = NotifyReceiver(PROFILE, len(frames))

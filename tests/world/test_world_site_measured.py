@@ -10,6 +10,7 @@ from site_samples import PROFILE, all_rounds, plan_of, site_of
 from loadgen.nmsp.catalogue import CATALOGUE
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind, MeasurementNotify
+from loadgen.nmsp.ring import Timing
 from loadgen.nmsp.services import Subservice
 from loadgen.session.transmit import Measurements
 from loadgen.world.population import Found
@@ -45,7 +46,7 @@ def test_every_class_is_measured_under_its_subservice(name: str, found: dict[int
         notifications = Measurements(PROFILE, each.stations, 77)
         heard = set()
         for number in range(notifications.count):
-            frame, count = notifications.frames(number, 1, number, 99)
+            frame, count = notifications.frames(number, 1, number, Timing(0, 99))
             assert count == 1
             message = codec.decode_untrusted(PROFILE.ids[Kind.MEASUREMENT_NOTIFY], memoryview(bytes(frame))[size:])
             assert isinstance(message, MeasurementNotify)
