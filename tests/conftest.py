@@ -16,8 +16,9 @@ from loadgen.run.forkserver import fork_server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# Of tests that do not say how many examples they want; in CI, hypothesis's own profile for it is the one that is on.
-settings.register_profile("waited-for", max_examples=examples(100))
+# Of tests that do not say how many examples they want; how long one takes is for the machine to decide. In CI,
+# hypothesis's own profile for it is the one that is on, which has no deadline either.
+settings.register_profile("waited-for", max_examples=examples(100), deadline=None)
 if settings.get_current_profile_name() != "ci":
     settings.load_profile("waited-for")
 

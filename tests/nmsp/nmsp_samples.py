@@ -367,7 +367,7 @@ def stations(profile: WireProfile, counts: list[int], subservice: int = 0) -> tu
             reading = Reading(
                 rng.bytes(6), *(int(v) for v in rng.integers(0, 128, 3)), *map(int, rng.integers(-128, 128, 3)), 3
             )
-            known = table.dtype.names or ()
+            known = [name for name in table.dtype.names or () if name in Reading.__struct_fields__]  # no constants
             reading = Reading(
                 **{name: value for name, value in msgspec.structs.asdict(reading).items() if name in known}
             )
