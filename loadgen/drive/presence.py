@@ -55,6 +55,8 @@ class Presence:
         self._at_end: dict[int, int] = {}  # how many were there when the load was over, of those that changed since
         self._left: dict[int, tuple[str, int]] = {}  # how a place was left last, and when
         self._came: set[int] = set()
+        self._most = [0] * len(wanted)  # that were ever there at once
+        self._first_dials_ns = 0  # for how long those that were to come did, while they were still waited for
         self._lulls: Mapping[int, Lull] = {}
         self._seeming_lulls: Mapping[int, Lull] = {}
         self._service_lulls: Mapping[str, Lull] = {}
@@ -80,6 +82,7 @@ class Presence:
         self._all_ns = start_ns + min(self._dialing_ns, length_ns // 2)
         self._dialing_ns = 0
         self._away_ns = [0] * len(self._wanted)
+        self._first_dials_ns = 0
         self._at_end.clear()
         self.stayed.clear()
         self._lulls, self._seeming_lulls, self._service_lulls = {}, {}, {}
@@ -104,6 +107,9 @@ class Presence:
         """A session of this place is up."""
         self._change(place, 1, now_ns)
         self._came.add(place)
+        if self._most[place] < min(self._there[place], self._wanted[place]):
+            self._most[place] += 1
+            self._first_dials_ns += max(0, min(now_ns, self._all_ns) - self._start_ns)
         if self._first_ns is None:
             self._first_ns = now_ns
 
@@ -140,6 +146,7 @@ class Presence:
         away = {place: ns for place in range(len(self._wanted)) if (ns := self._away_until(place, self._end_ns)) > 0}
         missing = sum(max(0, self._wanted[place] - self._at_end.get(place, self._there[place])) for place in away)
         longest = sorted(away, key=lambda place: -away[place])
+        never_came = sum(self._wanted) - sum(self._most)
         silent = sorted(self._lulls, key=lambda place: -self._lulls[place].silent_ns)
         return Absence(
             sessions=sum(self._wanted),
@@ -155,6 +162,7 @@ class Presence:
                 _fallen_silent(self._name_of(place), self._lulls[place]) for place in silent[:MOST_NAMED]
             ),
             services=tuple(_fallen_silent(*each) for each in self._service_lulls.items()),
+            dialing_s=(self._first_dials_ns + never_came * (self._all_ns - self._start_ns)) / NS_PER_S,
             **self._silence(),
         )
 

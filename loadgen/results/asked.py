@@ -89,6 +89,7 @@ class Absence(msgspec.Struct, frozen=True):
             and which are not `silent`.
         mute_named: who, of these, and since when.
         services: subservices of which nothing came any more in all these sessions, while others went on.
+        dialing_s: for how long they may still have been dialing for the first time, all together.
     """
 
     sessions: int
@@ -105,6 +106,7 @@ class Absence(msgspec.Struct, frozen=True):
     mute: int = 0
     mute_named: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
+    dialing_s: float = 0.0
 
 
 class Asked(NamedTuple):
@@ -115,7 +117,8 @@ class Asked(NamedTuple):
         load_s: how long the load is to last.
         allowed_s: how much of that may be missing at its end: see `Absence.before_s`.
         judged: figures that thresholds are about: of those, somebody has said how much there may be.
-        late: share of the load for which somebody else's MSEs may still have been dialing.
+        late: share of what is due that is owed to somebody else's MSEs while these may still be dialing, and have never
+            been there.
         unsubscribing: the plan's own MSEs unsubscribe.
         refusable: share of the requests that the plan itself lets be refused.
     """

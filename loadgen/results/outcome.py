@@ -309,13 +309,13 @@ def _asked(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshold]) -
         return Asked(judged=judged, unsubscribing=True)
     load_s = sum(end_ns(load.stages) for load in record.loads) / NS_PER_S
     sessions = len(plan.sessions) if plan.load.kind is LoadKind.NOTIFY else 0
-    dialing_s = sessions / plan.mse.connect_per_s if plan.use is Use.SERVE_WLC else 0.0
+    dialing_s = sum(absence.dialing_s for absence in record.absences)
     return Asked(
         sessions,
         load_s,
         allowed_s=max((absence.before_s for absence in record.absences), default=0.0),
         judged=judged,
-        late=min(0.5, dialing_s / load_s) if load_s else 0.0,
+        late=dialing_s / (sessions * load_s) if sessions and load_s else 0.0,
         unsubscribing=unsubscribes(plan),
         # What our own WLCs have nothing to say about, docs/scenario.md says.
         refusable=1.0

@@ -141,13 +141,30 @@ def test_those_that_are_still_dialing_when_the_first_has_come_are_not_missing_ye
     of.came(0, at(-0.2))
     began(of)
     of.came(1, at(4))
-    assert of.absence() == Absence(3, 6.0, 6.0, 1, ("WLC 2: no session came up",))
+    assert of.absence() == Absence(3, 6.0, 6.0, 1, ("WLC 2: no session came up",), dialing_s=8.0)
     of.came(2, at(5))
-    assert of.absence() == Absence(3, 6.0, 1.0, 0, ("WLC 2: missing for 1.0 s",))
+    assert of.absence() == Absence(3, 6.0, 1.0, 0, ("WLC 2: missing for 1.0 s",), dialing_s=8.0)
 
 
 def test_but_for_half_of_the_load_all_are_to_be_there() -> None:
-    assert began(dialing(60)).absence() == Absence(1, 5.0, 5.0, 1, ("WLC 0: no session came up",))
+    assert began(dialing(60)).absence() == Absence(1, 5.0, 5.0, 1, ("WLC 0: no session came up",), dialing_s=5.0)
+
+
+def test_only_who_has_never_come_may_still_be_dialing() -> None:
+    """Of a place for two, one was there when the load began, left, and came back while the other was waited for."""
+    of = dialing(4, 2)
+    of.came(0, at(-0.2))
+    began(of)
+    of.went(0, at(0.5), "it left")
+    of.came(0, at(2))
+    assert of.absence().dialing_s == 4
+    of.came(0, at(3))
+    assert of.absence().dialing_s == 3
+    of.went(0, at(3.2), "it left")
+    of.came(0, at(3.8))
+    assert of.absence().dialing_s == 3
+    of.begin(at(20), 10 * NS_PER_S)
+    assert of.absence().dialing_s == 0
 
 
 def test_when_a_second_load_begins_nobody_is_dialing() -> None:
@@ -169,7 +186,9 @@ def test_a_thousand_that_dial_at_the_pace_of_the_plan_are_all_there() -> None:
             began(of)
             begun = True
         of.came(number, come_ns)
-    assert of.absence() == Absence(1000, 6.0)
+    absence = of.absence()
+    assert (absence.sessions, absence.load_s, absence.away_s, absence.missing) == (1000, 6.0, 0.0, 0)
+    assert absence.dialing_s == pytest.approx(945 * 3.776 / 2, rel=0.001)
 
 
 def test_a_second_load_begins_anew() -> None:

@@ -45,6 +45,11 @@ class Read(NamedTuple):
     left: int
 
 
+def _as_column(name: str, value: int) -> int:
+    """Columns are of int64, whatever a peer makes up; devices' times are compared as such."""
+    return value if name == "time" else (value + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
 def by_codec(profile: WireProfile, stream: bytes) -> Read:
     """Frame by frame."""
     framing, codec = profile.framing, Codec(profile)
@@ -64,7 +69,7 @@ def by_codec(profile: WireProfile, stream: bytes) -> Read:
             if profile.kinds.get(number) is Kind.MEASUREMENT_NOTIFY:
                 found = codec.decode_untrusted(number, frame[framing.head : size - framing.foot])
                 known = [
-                    getattr(found, name) if column is not None else None
+                    _as_column(name, getattr(found, name)) if column is not None else None
                     for name, column in zip(NAMES, carried, strict=False)
                 ]
                 rows.append((*known, len(getattr(found, "stations", (None,)))))
