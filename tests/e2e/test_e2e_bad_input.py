@@ -193,8 +193,10 @@ class TestProfile:
         )  # fmt: skip
 
     def test_two_messages_of_one_id(self, refuse: Run, small: Path) -> None:
-        self._profile(small, "id = 7", "id = 6")
-        refuse("run", small, "--set", "profile=mine.toml").check_refused("messages.echo_response.id", "echo_request")
+        self._profile(small, "id = 7", "id = 5")  # both from the WLC
+        refuse("run", small, "--set", "profile=mine.toml").check_refused(
+            "messages.echo_response.id", "subscribe_response"
+        )
 
     def test_unknown_key(self, refuse: Run, small: Path) -> None:
         self._profile(small, 'byte_order = "big"', 'byte_ordr = "big"')
