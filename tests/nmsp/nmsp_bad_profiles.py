@@ -103,8 +103,8 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "an unknown key of a field": (
         lambda d: d["header"]["fields"][2].update(offfset=1),
         [
-            "header.fields[2].offfset: expected one of offset, epoch, first, name, size, type, unit, value, values, "
-            "found an unknown key"
+            "header.fields[2].offfset: expected one of offset, epoch, first, name, order, size, type, unit, value, "
+            "values, found an unknown key"
         ],
     ),
     "a constant that does not fit": (
@@ -671,7 +671,10 @@ BAD_WHOLE: dict[str, tuple[Edit, list[str]]] = {
     ),
     "an element with an offset": (
         lambda d: payload(d).update(offset=1),
-        [f"{TAGS}.elements.fields[0].offset: expected one of epoch, id, name, size, type, unit, found an unknown key"],
+        [
+            f"{TAGS}.elements.fields[0].offset: expected one of epoch, id, name, order, size, type, unit, "
+            "found an unknown key"
+        ],
     ),
     "records without a maximum": (
         lambda d: d["messages"]["tag_info_notify"]["repeat"].pop("max"),

@@ -82,7 +82,7 @@ def test_what_is_not_there_cannot_be_shown() -> None:
 def test_check_says_everything_that_is_wrong(tmp_path: Path) -> None:
     assert run("check", "reference") == (0, f"ok: reference-1 {reference_profile().digest}, 40 messages\n")
     path = tmp_path / "bad.toml"
-    path.write_text(OTHER_TOML.replace("id = 77", "id = 78").replace("max = 11", "max = 0"), "utf-8")
+    path.write_text(OTHER_TOML.replace("id = 77", "id = 0x0101").replace("max = 11", "max = 0"), "utf-8")
     with pytest.raises(InputError) as refusal:
         run("check", path)
     assert len(refusal.value.problems) == 2
