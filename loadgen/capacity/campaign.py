@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from loadgen.capacity.dimension import ABOUT, Dimension
@@ -15,7 +15,7 @@ from loadgen.capacity.search import Search, Trial
 from loadgen.measure.books import to_come
 from loadgen.measure.histogram import samples_for
 from loadgen.measure.waits import Growth, Waited, growth_of, stayed_ns
-from loadgen.results.asked import Asked, came_to_nothing
+from loadgen.results.asked import TOLERANCE, Asked, came_to_nothing
 from loadgen.results.faults import faults
 from loadgen.results.health import GeneratorVerdict, Verdict
 from loadgen.results.thresholds import Figures, Status, Threshold, judge
@@ -36,6 +36,8 @@ _NEVER = {
     "notify.dropped": "notify.due",
     "notify.lost": "",
 }
+# Said of a load that holds.
+_IN_PART = "sessions.granted_in_part"
 # A load that breaks by less than that may have done so by the mood of the machine. And one that holds may have done so
 # by its mood, where waits scatter so much that a backlog which grows by the rest would not show.
 _CLEAR = 0.9
@@ -304,7 +306,7 @@ class Campaign:
 
     def _judge(self, seen: Observation) -> _Judgement:
         failed, attempted = failures_of(seen.figures, seen.sessions)
-        told = _told(seen.figures) if failed else []
+        told = _told(seen.figures)
         few = failed <= attempted * STRAYS
         results = judge(self.settings.slos, seen.figures)
         others = [f"{result.text} ({result.shown})" for result in results if result.status is Status.FAILED]
@@ -319,6 +321,7 @@ class Campaign:
                 longer = format_duration(round(stayed))
                 others.append(f"a backlog that stayed: to the end of the hold, what was due waited {longer} longer")
         others += [each.what for each in came_to_nothing(self._judged_otherwise, seen.figures.counters)]
+        others += _broken_off(seen.figures.counters)
         unjudged = [f"{r.text}: {r.shown}" for r in results if r.status is Status.ERROR]
         if seen.due == 0:
             unjudged.append(f"nothing was due in a hold of {seen.hold_s:.4g} s: make --hold longer, or the load larger")
@@ -463,9 +466,20 @@ def failures_of(figures: Figures, sessions: int = 0) -> tuple[int, int]:
     return worst
 
 
+def _broken_off(counters: Mapping[str, int]) -> list[str]:
+    """Handshakes that are completed, and more of them than is tolerated broken off right behind that: of a run, that is
+    what limited it.
+    """
+    attempted = counters.get("handshakes.attempted", 0)
+    kinds = [error for error in faults(counters).told if error.name.startswith("errors.close.")]
+    if sum(error.count for error in kinds) <= attempted * TOLERANCE or not attempted:
+        return []
+    return [f"{error.name}: {error.count:,} of {attempted:,} handshakes" for error in kinds]
+
+
 def _told(figures: Figures) -> list[str]:
-    """What must never happen and did, with the kinds of errors behind it."""
-    happened = [f"{name}: {count:,}" for name in _NEVER if (count := figures.counters.get(name, 0))]
+    """What must never happen and did, the kinds of errors, and what was granted in part."""
+    happened = [f"{name}: {count:,}" for name in (*_NEVER, _IN_PART) if (count := figures.counters.get(name, 0))]
     return happened + [f"{error.name}: {error.count:,}" for error in faults(figures.counters).told]
 
 

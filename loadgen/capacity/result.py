@@ -39,7 +39,7 @@ class Probe(msgspec.Struct, frozen=True):
         generator: the generator's own verdict; an INVALID probe says nothing about the target.
         start_s: since the search began.
         p50, p99, max: of the dimension's latency metric, in ns; None where nothing was measured.
-        strays: what failed and broke nothing, because it was so little.
+        strays: what failed and broke nothing, because it was so little; and what is said beside a load that holds.
         scattered: why it says nothing: waits scattered by more than a backlog makes them grow; empty if they did not.
         sessions: that were up when it began, and shared it; 0 where loads are runs of their own, or handshakes.
         strayed: what `broke` it is failures, and so few that they may be strays: all tries of the load tell.

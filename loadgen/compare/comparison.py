@@ -108,7 +108,10 @@ def compare(
     reasons = _reasons(every, differing)
     same_cpu = not any(name in SAME_FOR_CPU for name, _, _ in differing)
     metrics = tuple(_metrics(counted, paired, same_cpu, relevant))
+    unlike_pass = _no_pass(counted)
     decision = _overall(metrics)
+    if unlike_pass and decision is Decision.PASS:
+        decision = Decision.INCONCLUSIVE
     order = order_shown(session_order(len(baseline), len(control))) if paired else ""
     return Comparison(
         schema_version=Comparison.VERSION,
@@ -122,7 +125,11 @@ def compare(
         order=order,
         metrics=metrics,
         decision=decision,
-        reasons=(*(f"{m.metric}: {m.reason}" for m in metrics if m.decision is Decision.REGRESSION), *reasons),
+        reasons=(
+            *(f"{m.metric}: {m.reason}" for m in metrics if m.decision is Decision.REGRESSION),
+            *unlike_pass,
+            *reasons,
+        ),
         exit_code=int(_EXIT_CODES[decision]),
     )
 
@@ -161,6 +168,20 @@ def _reasons(runs: Sequence[_ComparedRun], differing: Sequence[tuple[str, str, s
     return reasons + [f"different environment: {name} {before} / {after}" for name, before, after in differing]
 
 
+def _no_pass(runs: Sequence[_ComparedRun]) -> list[str]:
+    """Runs of the new side that did not do what their plan asks, where those of the baseline did: whatever that is, and
+    whether or not a figure tells it.
+    """
+    judged = [run for run in runs if not run.control]
+    if any(run.result.verdict.exit_code == ExitCode.INCONCLUSIVE for run in judged if not run.new):
+        return []
+    return [
+        f"{run.name} is no pass, as all of the baseline are: {run.result.verdict.limit_reason}"
+        for run in judged
+        if run.new and run.result.verdict.exit_code == ExitCode.INCONCLUSIVE
+    ]
+
+
 def _overall(metrics: Sequence[MetricComparison]) -> Decision:
     decisions = {metric.decision for metric in metrics if metric.gate is not Gate.REPORT}
     if Decision.REGRESSION in decisions:
@@ -186,6 +207,8 @@ def _metrics(runs: Sequence[_ComparedRun], paired: bool, same_cpu: bool, relevan
         before, after = sides
         if row.gate is Gate.REPORT:
             judged = _Judged(Decision.PASS, "shown only: not of one session" if row.needs_same_cpu else "shown only")
+        elif row.gate is Gate.EXACT and not row.unit and not any((*before, *after)):
+            judged = _Judged(Decision.PASS, "none in any run")  # where a side does not count it, too
         elif not before or not after:
             judged = _Judged(Decision.INCONCLUSIVE, f"not measured by {'baseline' if not before else 'new'}")
         elif row.gate in _HARD:

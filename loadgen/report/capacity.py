@@ -36,7 +36,7 @@ def probe_line(probe: Probe, unit: str) -> str:
     """One load, for a log."""
     latency = "" if probe.p99 is None else f", p99 {format_duration(probe.p99)}"
     if probe.passed:
-        how = f"held, with strays: {probe.strays[0]}" if probe.strays else "held"
+        how = f"held, with faults: {probe.strays[0]}" if probe.strays else "held"
     elif probe.undecided:
         how = f"says nothing by itself: {probe.undecided}"
     elif probe.generator is Verdict.INVALID or not probe.broke:
@@ -109,7 +109,7 @@ def _word(probe: Probe, *, hidden: bool) -> str:
     if hidden:
         return "held, unlike others"
     word = "held (confirmed)" if probe.step is Step.CONFIRM else "held"
-    return f"{word}, with strays" if probe.strays else word
+    return f"{word}, with faults" if probe.strays else word
 
 
 def _ours(probe: Probe) -> bool:

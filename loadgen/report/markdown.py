@@ -95,7 +95,7 @@ def capacity_markdown(result: CapacityResult) -> str:
                 "✅" if p.passed else "?" if p.undecided else "❌",
                 p.generator,
                 figure_shown(p.p99, "ns"),
-                _text(p.undecided or "; ".join((*p.broke, *(f"stray: {each}" for each in p.strays))) or "-"),
+                _text(p.undecided or "; ".join((*p.broke, *(f"with {each}" for each in p.strays))) or "-"),
             )
             for p in d.probes
         ]

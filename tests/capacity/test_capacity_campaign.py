@@ -257,6 +257,30 @@ def test_a_wlc_that_falls_silent_from_some_load_on_has_its_limit_there(strangers
     assert probes[1].broke == (("no notification came, and under another load some did",) if strangers else ())
 
 
+@pytest.mark.parametrize(
+    ("reset", "broke"), [(0, ()), (1, ()), (2, ("errors.close.reset: 2 of 150 handshakes",)), (150, None)]
+)
+def test_a_load_whose_handshakes_are_broken_off_behind_them_does_not_hold(
+    reset: int, broke: tuple[str, ...] | None
+) -> None:
+    """All are completed. Of a run, more than 1 % of that is what limited it."""
+    campaign = Campaign(settings(start=50))
+    trial = campaign.next()
+    assert trial is not None
+    counters = {"handshakes.attempted": 150, "handshakes.completed": 150}
+    if reset:
+        counters["errors.close.reset"] = reset
+    probe = campaign.tell(trial, Observation(50, 50, Figures({}, counters, {}, {}), VALID, 0, 3))
+    assert probe.broke == (("errors.close.reset: 150 of 150 handshakes",) if broke is None else broke)
+    assert probe.passed is not bool(probe.broke)
+    assert probe.strays == ((f"errors.close.reset: {reset}",) if reset else ())
+
+
+def test_a_load_that_holds_with_less_granted_than_was_asked_for_says_so() -> None:
+    probe = of_sessions({"sessions.granted_in_part": 3})
+    assert (probe.passed, probe.strays) == (True, ("sessions.granted_in_part: 3",))
+
+
 def test_an_slo_decides_how_much_may_come_to_nothing() -> None:
     probe = of_sessions({"echo.due": 12, "echo.unanswered": 8}, slo="echo.unanswered / echo.due < 80%")
     assert (probe.passed, probe.broke) == (True, ())

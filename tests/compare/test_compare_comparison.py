@@ -52,6 +52,25 @@ def test_what_never_happened_before_is_a_regression(counter: str) -> None:
     assert any(reason.startswith(f"{name}: 0 in every run of the baseline") for reason in result.reasons)
 
 
+def test_new_runs_that_are_no_pass_are_none_together_whatever_their_figures() -> None:
+    verdict = msgspec.structs.replace(run().verdict, exit_code=5, limit_reason="18 of 180 echoes were not answered")
+    failed = msgspec.structs.replace(run(), verdict=verdict)
+    assert saved([run()] * 8, [run()] * 8).decision is Decision.PASS
+    found = saved([run()] * 8, [run(), failed, *[run()] * 6])
+    assert found.decision is Decision.INCONCLUSIVE
+    assert [
+        reason for reason in found.reasons if reason.endswith("as all of the baseline are: " + verdict.limit_reason)
+    ]
+    # What the baseline does as well is no change.
+    assert saved([failed, *[run()] * 7], [failed] * 8).decision is Decision.PASS
+
+
+def test_what_one_side_does_not_count_and_the_other_has_none_of_decides_nothing() -> None:
+    counted = run(counters={"requests.in_part": 0})
+    assert saved([run()] * 8, [counted] * 8).decision is Decision.PASS
+    assert saved([run()] * 8, [run(counters={"requests.in_part": 1})] * 8).decision is Decision.INCONCLUSIVE
+
+
 @pytest.mark.parametrize(
     ("before", "after", "decision"),
     [

@@ -86,8 +86,8 @@ def test_a_try_that_scattered_is_neither_held_nor_broken(
 @pytest.mark.parametrize(
     ("shown", "undecided", "held"),
     [
-        (terminal, "strays, or not", "held, with strays"),
-        (capacity_markdown, f"{MAYBE}: sessions.failed: 2", "stray: sessions.failed: 1"),
+        (terminal, "strays, or not", "held, with faults"),
+        (capacity_markdown, f"{MAYBE}: sessions.failed: 2", "with sessions.failed: 1"),
         (html, f"{MAYBE}: sessions.failed: 2", "sessions.failed: 1"),
     ],
 )
