@@ -1,7 +1,8 @@
 """Where masks of subservices are: what a controller offers, what is subscribed to of it, and what it grants.
 
 The three messages are few and short, and say little one by one. Together they do: what is granted comes from what was
-asked for a moment ago, and both are bits of what was offered in the same session.
+asked for a moment ago, and from what was offered in the same session. What is asked for may well be more than what is
+offered: then it is not granted.
 """
 
 from __future__ import annotations
@@ -20,64 +21,128 @@ _OFFERED = 7
 _FAR = 64
 # What is compared of each message: samples, and places in them.
 _SAMPLES, _PLACES = 48, 24
+# Of lists: bytes of a record at most, where the first number can stand, and how many different ones tell.
+_STRIDE, _FIRST, _FEWEST_LISTS = 12, 16, 4
 Place = tuple[int, int]  # first byte, bytes
+Found = tuple[Place | None, Place | None, Place]  # of what is offered, asked for, granted
 
 
 def find_masks(
     offers: Sequence[Sample], requests: Sequence[Sample], responses: Sequence[Sample], order: str
-) -> tuple[Place, Place, Place] | tuple[None, Place, Place] | None:
+) -> Found | None:
     """The mask's place in each of the three messages; None: they have none, or it cannot be told.
 
     Args: offers: may be none, then only the other two tell.
     """
     offers, requests, responses = offers[:_SAMPLES], requests[:_SAMPLES], responses[:_SAMPLES]
     pairs = [*_answered(requests, responses)]
-    alike = all(len({len(sample.data) for sample in samples}) < 2 for samples in (offers, requests, responses))
-    if not pairs or not alike:
+    if not pairs or not _of_one_length(offers) or not _of_one_length(responses):
         return None
+    if not _of_one_length(requests):
+        return _of_lists(offers, pairs, order) if offers else None
     best: tuple[tuple[int, ...], tuple[int | None, int, int]] | None = None
-    granting = _candidates(responses, order)
-    asking = _candidates(requests, order)
-    for a in _offering(offers, order) if offers else [None]:
-        bits = {} if a is None else {sample.session: _read(sample.data, a, order) for sample in offers}
-        for b in asking:
-            for c in granting:
-                both = [
-                    (_read(ask.data, b, order), _read(answer.data, c, order), bits.get(ask.session, -1))
-                    for ask, answer in pairs
-                ]
-                if any(answer & ~ask or ask & ~most for ask, answer, most in both):
+    granting = [(c, [_read(answer.data, c, order) for _, answer in pairs]) for c in _candidates(responses, order)]
+    asking = [(b, [_read(ask.data, b, order) for ask, _ in pairs]) for b in _candidates(requests, order)]
+    for a in [*_offering(offers, order)] if offers else [None]:
+        most = _most(offers, a, pairs, order)
+        for c, granted in granting:
+            if not _within(granted, most):
+                continue
+            for b, asked in asking:
+                if not _within(granted, asked):
                     continue
-                # Of windows that overlap, the one with all bits; what is granted is rarely less than what was asked.
-                same = sum(ask == answer for ask, answer, _ in both)
-                value = (same, min(bits.values(), default=0), sum(ask.bit_count() for ask, _, _ in both))
+                # Mostly all is granted that is asked for and offered. Of windows that overlap, the one with all bits.
+                all_of_it = sum(map(_is_granted, granted, asked, most))
+                bits = min(most), sum(map(int.bit_count, asked)), sum(map(int.bit_count, granted))
+                value = (all_of_it, *bits)
                 if best is None or value > best[0]:
                     best = value, (a, b, c)
     if best is None or (not offers and len({ask.data for ask, _ in pairs}) < 2):
         return None
     first, second, third = best[1]
-    rooms = [_room(requests, second, order), _room(responses, third, order)]
-    rooms += [] if first is None else [_room(offers, first, order)]
-    # Zeros that stand beside it in all of them are its own.
-    size = 8 if min(rooms) >= 8 else 4
-    back = 0 if order == "little" else size - _BYTES
-    last = (second - back, size), (third - back, size)
-    return (None, *last) if first is None else ((first - back, size), *last)
+    places = [(requests, second), (responses, third)]
+    size = _size(places if first is None else [(offers, first), *places], order)
+    offered = None if first is None else _place(first, size, order)
+    return offered, _place(second, size, order), _place(third, size, order)
+
+
+def _within(granted: Sequence[int], bits: Sequence[int]) -> bool:
+    return _nearly_all([not answer & ~each for answer, each in zip(granted, bits, strict=True)])
+
+
+def _nearly_all(right: Sequence[bool]) -> bool:
+    """A few answers may be taken for those of other requests, where several wait for theirs."""
+    return sum(right) * 10 >= len(right) * 9
+
+
+def _is_granted(answer: int, ask: int, most: int) -> bool:
+    return answer == ask & most
+
+
+def _of_one_length(samples: Sequence[Sample]) -> bool:
+    return len({len(sample.data) for sample in samples}) < 2
+
+
+def _most(offers: Sequence[Sample], at: int | None, pairs: Sequence[tuple[Sample, Sample]], order: str) -> list[int]:
+    """What can be granted in each pair's session, if offers have their masks there."""
+    bits = {} if at is None else {sample.session: _read(sample.data, at, order) for sample in offers}
+    return [bits.get(ask.session, (1 << _BITS) - 1) for ask, _ in pairs]
+
+
+def _of_lists(offers: Sequence[Sample], pairs: Sequence[tuple[Sample, Sample]], order: str) -> Found | None:
+    """The same where a subscription is a list of subservices by their numbers, and no mask: just those of them are
+    granted that are offered, always."""
+    responses = [answer for _, answer in pairs]
+    granting = [(c, [_read(answer.data, c, order) for answer in responses]) for c in _candidates(responses, order)]
+    if len({ask.data for ask, _ in pairs}) < _FEWEST_LISTS:
+        return None
+    for asked in _as_lists([ask.data for ask, _ in pairs]):
+        for a in _offering(offers, order):
+            most = _most(offers, a, pairs, order)
+            for c, granted in granting:
+                if _nearly_all([*map(_is_granted, granted, asked, most)]):
+                    size = _size([(offers, a), (responses, c)], order)
+                    return _place(a, size, order), None, _place(c, size, order)
+    return None
+
+
+def _as_lists(bodies: Sequence[bytes]) -> Iterator[list[int]]:
+    """Bits of the subservices that bodies list, by every reading: one number in each record, to the end of the body,
+    from 0 or from 1, and none twice."""
+    shortest = min(map(len, bodies))
+    for stride in range(1, _STRIDE + 1):
+        for at in range(min(_FIRST, shortest)):
+            numbers = [body[at::stride] for body in bodies]
+            if any(max(each) > _BITS or len(set(each)) < len(each) for each in numbers):
+                continue
+            for begin in (0, 1):
+                if all(begin <= min(each) and max(each) < _BITS + begin for each in numbers):
+                    yield [sum(1 << number - begin for number in each) for each in numbers]
+
+
+def _size(places: Sequence[tuple[Sequence[Sample], int]], order: str) -> int:
+    """Bytes of the masks: zeros that stand beside each of them are their own."""
+    return 8 if min(_room(samples, at, order) for samples, at in places) >= 8 else 4
+
+
+def _place(at: int, size: int, order: str) -> Place:
+    return at - (0 if order == "little" else size - _BYTES), size
 
 
 def _answered(requests: Sequence[Sample], responses: Sequence[Sample]) -> Iterator[tuple[Sample, Sample]]:
-    """Each request with the first response behind it in its session."""
+    """Each response with the request that it answers: of its transaction, or else the last one before it."""
     for response in responses:
         before = [each for each in requests if each.session == response.session and each.ns <= response.ns]
+        same = [each for each in before if each.transaction == response.transaction is not None]
         if before:
-            yield max(before, key=lambda each: each.ns), response
+            yield max(same or before, key=lambda each: each.ns), response
 
 
 def _read(data: bytes, at: int, order: str) -> int:
     return int.from_bytes(data[at : at + _BYTES], "little" if order == "little" else "big")
 
 
-def _offering(offers: Sequence[Sample], order: str) -> list[int | None]:
+def _offering(offers: Sequence[Sample], order: str) -> list[int]:
     return [
         at
         for at in _candidates(offers, order)

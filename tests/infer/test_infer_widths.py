@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,6 +120,54 @@ def test_no_mask_where_something_is_granted_that_nobody_asked_for() -> None:
     wrong = [Sample(b"\0" + (1 << 20 | 5).to_bytes(4), each.ns, each.session, of_client=False) for each in responses]
     assert find_masks(offers, requests, wrong, "big") is None
     assert find_masks(offers, requests, [], "big") is None
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_what_is_asked_for_may_be_more_than_what_is_offered(order: str) -> None:
+    """A bit of the low byte that is not offered is not granted: the masks keep that byte."""
+    way: Any = order
+    offers, requests, responses = of_subservices(order, 8)
+    wanted = [
+        replace(each, data=(asked | 0x18).to_bytes(8, way) + each.data[8:])
+        for each, asked in zip(requests, ASKS, strict=True)
+    ]
+    assert find_masks(offers, wanted, responses, order) == ((1, 8), (0, 8), (1, 8))
+
+
+def test_masks_in_elements_leave_them_their_lengths() -> None:
+    """Behind a type of one byte and a length of two, in all three messages."""
+    offers, requests, responses = of_subservices("big", 4)
+    head = b"\x03\x00\x04"
+    in_elements = (
+        [replace(each, data=head + each.data[1:]) for each in offers],
+        [replace(each, data=head + each.data[:4] + b"\x04\x00\x02" + each.data[-2:]) for each in requests],
+        [replace(each, data=b"\x02\x00\x02\0\0" + head + each.data[1:]) for each in responses],
+    )
+    assert find_masks(*in_elements, "big") == ((3, 4), (3, 4), (8, 4))
+
+
+def test_masks_are_granted_to_the_request_of_the_same_transaction() -> None:
+    """Two wait for their answers at once."""
+    offers, requests, responses = of_subservices("big", 4)
+    offers = [replace(offers[0], data=b"\x01" + (0x7FFFFF).to_bytes(4), session=0)]
+    asked = [replace(each, session=0, ns=BEGAN + 1, transaction=number) for number, each in enumerate(requests)]
+    answered = [replace(each, session=0, ns=BEGAN + 2, transaction=number) for number, each in enumerate(responses)]
+    assert find_masks(offers, asked, answered[::-1], "big") == ((1, 4), (0, 4), (1, 4))
+
+
+def test_masks_are_found_beside_a_list_of_what_is_asked_for() -> None:
+    """Each subservice by its number, with an interval; granted is what of them is offered."""
+    asks = ([0, 1, 3, 9], [0, 2, 9, 20, 21], [1, 5, 7], [0, 3, 4, 6, 13])
+    offers, requests, responses = [], [], []
+    for session, numbers in enumerate(asks):
+        ns = BEGAN + session * 1_000_000_000
+        offers.append(Sample((0x68EBE7).to_bytes(8, "little") + b"\x50\xc3\0\0", ns, session, of_client=False))
+        listed = len(numbers).to_bytes(4, "little") + b"".join(struct.pack("<HH", each, 5) for each in numbers)
+        requests.append(Sample(listed, ns + 1, session, of_client=True))
+        granted = sum(1 << each for each in numbers) & 0x68EBE7
+        responses.append(Sample(bytes(4) + granted.to_bytes(8, "little"), ns + 2, session, of_client=False))
+    assert find_masks(offers, requests, responses, "little") == ((0, 8), None, (4, 8))
+    assert find_masks(offers, requests[:2], responses[:2], "little") is None
 
 
 def test_large_numbers_side_by_side_are_as_wide_as_each_other() -> None:
