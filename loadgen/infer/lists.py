@@ -1,22 +1,25 @@
-"""Lists of which so few lengths are seen that these prove nothing: of devices whose addresses are known, and of
-subservices. That each record has another one in the same place does.
+"""Lists that lengths alone do not prove, but what is in them does: those of which few lengths are seen, of devices whose
+addresses are known, and of subservices; and several lists behind each other that one number counts.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from loadgen.infer.alike import lists_services
 from loadgen.infer.samples import Context
 from loadgen.infer.shapes import BodyShape, Place, Records, fits
 
-__all__ = ["listed", "services"]
+__all__ = ["beside_each_other", "listed", "services"]
 
 # Bytes of a body in which addresses are looked for.
 LISTED = 4096
 # Subservices in a list.
 SERVICES = 23
+# Bytes of an address; of so many records all but one in ten have to have one that is known.
+_ADDRESS, _FEWEST = 6, 8
 
 
 def listed(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
@@ -105,3 +108,45 @@ def _services_in(
             filled = [body[len(body) - zeros :] for body, zeros in zip(bodies, left, strict=True)]
             if not any(map(any, filled)):
                 yield BodyShape(fixed, (Records(place, stride),), align, len(bodies[0]) % align)
+
+
+def beside_each_other(shape: BodyShape, bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
+    """The same bytes as two or three lists, each of as many records: addresses first, say, and then the level of each.
+    How long bodies are is the same; where the second address stands is not.
+
+    Args: shape: records that a number counts, and that may be such lists.
+    """
+    if len(shape.parts) != 1 or not isinstance(part := shape.parts[0], Records):
+        return
+    if part.count is None or part.stride is None or part.of > 1 or part.stride <= _ADDRESS:
+        return
+    several = [(body, count) for body in bodies if (count := part.count.read(body, 0)) > 1]
+    if _has_addresses([body[shape.fixed :] for body, _ in several], several, part.stride, context):
+        return
+    for first in range(1, part.stride):
+        second = part.stride - first
+        leading = _has_addresses([body[shape.fixed :] for body, _ in several], several, first, context)
+        trailing = _has_addresses([body[shape.fixed + n * first :] for body, n in several], several, second, context)
+        if not leading and not trailing:
+            continue
+        strides = [(first, second)]
+        strides += [(first, each, second - each) for each in range(1, second) if leading]
+        strides += [(each, first - each, second) for each in range(1, first) if trailing]
+        for each in strides:
+            yield replace(shape, parts=tuple(Records(part.count, stride) for stride in each))
+
+
+def _has_addresses(behind: Sequence[bytes], bodies: Sequence[tuple[bytes, int]], stride: int, context: Context) -> bool:
+    """Whether records of a stride, from there on and as many as each body counts, have addresses that are known in one
+    place."""
+    for at in range(stride - _ADDRESS + 1):
+        found = [
+            data[begin : begin + _ADDRESS]
+            for data, (_, count) in zip(behind, bodies, strict=True)
+            for begin in range(stride + at, stride * count, stride)
+        ]
+        if len(found) < _FEWEST:
+            return False
+        if sum(address in context.macs for address in found) * 10 >= len(found) * 9:
+            return True
+    return False

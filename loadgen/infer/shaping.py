@@ -14,7 +14,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.infer.lists import listed, services
+from loadgen.infer.lists import beside_each_other, listed, services
 from loadgen.infer.samples import Context
 from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Part, Place, Records, cut, fits
 from loadgen.infer.texts import texts_in_records, told_texts
@@ -431,6 +431,7 @@ def shapes_of(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
         found = True
         sure = lengths > 3
         yield shape
+        yield from beside_each_other(shape, bodies, context)
     if not sure:
         yield from to_the_end(bodies)
     if not found:

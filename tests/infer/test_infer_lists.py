@@ -165,3 +165,34 @@ def test_a_count_in_an_odd_place_is_as_wide_as_other_numbers_say(packed: bool, s
 
     node = found_in([make() for _ in range(90)], unit=1, packed=packed, order="little")
     assert [(field["at"], field["size"]) for field in node["fields"] if field["role"] == "count"] == [(1, size)]
+
+
+@pytest.mark.parametrize("levels_first", [False, True])
+def test_lists_behind_each_other_are_counted_by_one_number(levels_first: bool) -> None:
+    """Addresses, and then two levels of each; or the levels first."""
+    choose = random.Random(11)
+
+    def make() -> bytes:
+        heard = choose.sample(APS, choose.randrange(1, 6))
+        levels = b"".join(struct.pack(">bb", -40 - choose.randrange(40), -45 - choose.randrange(40)) for _ in heard)
+        lists = (levels, b"".join(heard)) if levels_first else (b"".join(heard), levels)
+        return bytes([choose.choice([1, 6, 11]), len(heard)]) + b"".join(lists)
+
+    node = found_in([make() for _ in range(200)], unit=1)
+    assert [(each["stride"], each["count"]) for each in node["repeats"]] == [
+        (stride, {"field": "count_1"}) for stride in ((2, 6) if levels_first else (6, 2))
+    ]
+    addresses, levels = [roles(each["record"]) for each in node["repeats"]][:: -1 if levels_first else 1]
+    assert addresses == [(0, 6, "mac")]
+    assert levels == [(0, 1, "rssi"), (1, 1, "rssi")]
+
+
+def test_records_of_two_addresses_are_no_two_lists() -> None:
+    choose = random.Random(12)
+
+    def make() -> bytes:
+        count = choose.randrange(1, 6)
+        return bytes([count]) + b"".join(choose.choice(APS) + choose.choice(APS[4:]) for _ in range(count))
+
+    (repeat,) = found_in([make() for _ in range(200)], unit=1)["repeats"]
+    assert repeat["stride"] == 12
