@@ -1,5 +1,5 @@
-"""Lists that lengths alone do not prove, but what is in them does: those of which few lengths are seen, of devices whose
-addresses are known, and of subservices; and several lists behind each other that one number counts.
+"""Lists that lengths alone do not prove, but what is in them does: those of which few lengths are seen, of devices
+whose addresses are known, and of subservices; and several lists behind each other that one number counts.
 """
 
 from __future__ import annotations

@@ -102,8 +102,8 @@ def _widths(order: str) -> list[tuple[int, str]]:
 
 
 def told_texts(bodies: Sequence[bytes], order: str, unit: int | None, work: Work) -> Iterator[BodyShape]:
-    """Bodies that end with texts, each as long as a number says, or, the last one, as long as is left; or with zeros
-    behind the last one, up to the unit."""
+    """Bodies that end with texts, each as long as a number says, or, the last one of several, as long as is left; or
+    with zeros behind the last one, up to the unit."""
     rows = _rows_of(bodies, work)
     for fixed in range(1, min(rows.shortest, _FAR) + 1):
         start = np.full(len(rows.lengths), fixed, np.int64)
@@ -134,6 +134,9 @@ def _behind(
                 align = unit or 4
                 yield BodyShape(shape.fixed, parts, align, int(rows.lengths[0]) % align)
             elif depth + 1 < _MOST:
+                # Right behind one whose end is told the next one begins, whose end is the body's.
+                if sizes.min() != sizes.max() and rows.is_text(end, left):
+                    yield BodyShape(shape.fixed, (*parts, ByteRun(None)))
                 yield from _behind(rows, BodyShape(shape.fixed, parts), end, order, unit, depth + 1)
 
 

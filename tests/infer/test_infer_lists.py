@@ -196,3 +196,20 @@ def test_records_of_two_addresses_are_no_two_lists() -> None:
 
     (repeat,) = found_in([make() for _ in range(200)], unit=1)["repeats"]
     assert repeat["stride"] == 12
+
+
+def test_a_text_behind_one_whose_length_is_told_goes_to_the_end() -> None:
+    choose = random.Random(13)
+
+    def make() -> bytes:
+        name = choose.choice(NAMES)
+        user = "".join(choose.choices("abcdefghijklmnopqrstuvwxyz", k=choose.randrange(4, 12))).encode()
+        return choose.choice(APS) + bytes([len(name)]) + name + user
+
+    node = found_in([make() for _ in range(120)], unit=1)
+    assert [(each["at"], each["size"], each["role"]) for each in node["fields"]] == [
+        (0, 6, "mac"),
+        (6, 1, "length"),
+        ("next", {"field": "length_6"}, "text"),
+        ("next", "rest", "text"),
+    ]
