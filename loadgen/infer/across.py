@@ -1,5 +1,7 @@
-"""Whether what some sessions show holds for the others: bodies are found again from half of the sessions alone, and
-the rest is read with that. A held-out half of the frames proves less: they are of the same devices, at the same time.
+"""Whether what some WLCs show holds for the others: bodies are found again from the sessions of half of them alone,
+and the rest is read with that. Held-out sessions prove less: those of a WLC that came back are alike. Where there is
+but one WLC, they are what there is. A held-out half of the frames proves least: they are of the same devices, at the
+same time.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class AcrossSessions:
 
 
 def across_sessions(
-    kinds: Mapping[int, Sequence[Sample]], context: Context, names: Mapping[int, str]
+    kinds: Mapping[int, Sequence[Sample]], context: Context, names: Mapping[int, str], wlcs: Mapping[int, str]
 ) -> AcrossSessions | None:
     """None: there are not two sessions.
 
@@ -44,12 +46,12 @@ def across_sessions(
         kinds: of each the samples, in the order of the capture.
         context: what was known before any body was.
         names: of the messages.
+        wlcs: of each session, whose it is.
     """
     sessions = Counter(sample.session for samples in kinds.values() for sample in samples)
     if len(sessions) < 2:
         return None
-    # Every other one, those with most frames first.
-    used = {session for index, (session, _) in enumerate(sessions.most_common()) if not index % 2}
+    used = _half(sessions, wlcs)
     of_used = {kind: [sample for sample in samples if sample.session in used] for kind, samples in kinds.items()}
     of_used = {kind: thinned(samples, _USED) for kind, samples in of_used.items() if samples}
     found = infer_bodies(of_used, replace(context, work=Work(MOST_STEPS // 4)), names)
@@ -68,6 +70,20 @@ def across_sessions(
                 inside = [span for span in frame.spans if not span.path.startswith("header") and span.role != "unknown"]
                 explained += weight * sum(span.end - span.start for span in inside)
     return AcrossSessions(len(used), len(sessions) - len(used), decoded / frames, explained / total if total else 1.0)
+
+
+def _half(sessions: Counter[int], wlcs: Mapping[int, str]) -> set[int]:
+    """The sessions of every other WLC, or, of one WLC, every other session: those with most frames first.
+
+    Args: sessions: how many frames each has.
+    """
+    if len({wlcs[session] for session in sessions}) < 2:
+        return {session for session, _ in sessions.most_common()[::2]}
+    frames: Counter[str] = Counter()
+    for session, count in sessions.items():
+        frames[wlcs[session]] += count
+    chosen = {wlc for wlc, _ in frames.most_common()[::2]}
+    return {session for session in sessions if wlcs[session] in chosen}
 
 
 def _frame(kind: int, body: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
@@ -99,7 +99,8 @@ def infer(exchanges: Sequence[Exchange], hints: Hints | None = None) -> Inferenc
         return Inference(why=f"only {len(cut.frames)} whole frames were found, too few to tell anything")
     found = Inference(frames=len(cut.frames), left_out=cut.left_out, found_again=cut.found_again, lost=cut.lost)
     found.framing = [_in_words(way) for way, value in ways[1:4] if value > ways[0][1] - 0.1]
-    _infer_layout(found, cut, framing, hints)
+    wlcs = {each.conversation.index: each.conversation.server[0] for each in exchanges}
+    _infer_layout(found, cut, framing, hints, wlcs)
     return found
 
 
@@ -116,7 +117,8 @@ def _in_words(framing: FrameCut) -> str:
     )
 
 
-def _infer_layout(found: Inference, cut: Cut, framing: FrameCut, hints: Hints) -> None:
+def _infer_layout(found: Inference, cut: Cut, framing: FrameCut, hints: Hints, wlcs: Mapping[int, str]) -> None:
+    """Args: wlcs: of each session, the address of its WLC."""
     heads = Heads(_thinned(cut))
     in_header: list[Table] = []
     trailer: list[Table] = []
@@ -129,7 +131,7 @@ def _infer_layout(found: Inference, cut: Cut, framing: FrameCut, hints: Hints) -
             in_header.append(field_)
         else:
             trailer_size = -found.checksum.at
-            trailer.append(field_)
+            trailer += [field_, *_behind_checksum(heads, found.checksum, framing)]
     if trailer_size and (size := zeros_before(heads, trailer_size, framing.at + framing.size)):
         trailer = [field_ | {"at": field_["at"] + size} for field_ in trailer]
         zeros: Table = {"name": "trailer_reserved", "at": 0, "size": size, "role": "padding", "type": "pad"}
@@ -137,15 +139,13 @@ def _infer_layout(found: Inference, cut: Cut, framing: FrameCut, hints: Hints) -
         trailer_size += size
     if not trailer_size and (size := trailing_constant(heads, framing.at + framing.size)):
         trailer_size = size
-        evidence = "the same at the end of every frame"
-        trailer.append(
-            {"name": "end", "at": 0, "size": size, "role": "constant", "confidence": 0.9, "evidence": evidence}
-        )
+        trailer.append(_end(0, size))
     header = find_header(heads, framing, in_header, trailer_size)
     named = name_messages(heads, header, trailer_size)
     found.doubts += header.doubts
     found.dialogue = named.dialogue
-    messages = _messages(heads, header, named, trailer_size, hints, found)
+    messages, kinds, context = _messages(heads, header, named, trailer_size, hints, found)
+    found.across = across_sessions(kinds, context, dict(enumerate(named.names)), wlcs)
     table: Table = {
         "format": "layout-1",
         "name": "inferred",
@@ -177,10 +177,21 @@ def _checksum_field(checksum: FrameSum, right: float, frames: int) -> Table:
     return found | {"confidence": 0.99, "evidence": evidence, "order": checksum.order}
 
 
+def _behind_checksum(heads: Heads, checksum: FrameSum, framing: FrameCut) -> list[Table]:
+    """The mark that ends every frame, if what is behind the checksum is the same in all of them."""
+    size = -checksum.at - checksum.size
+    return [_end(checksum.size, size)] if 0 < size <= trailing_constant(heads, framing.at + framing.size) else []
+
+
+def _end(at: int, size: int) -> Table:
+    evidence = "the same at the end of every frame"
+    return {"name": "end", "at": at, "size": size, "role": "constant", "confidence": 0.9, "evidence": evidence}
+
+
 def _messages(
     heads: Heads, header: HeaderFound, named: Named, trailer: int, hints: Hints, found: Inference
-) -> list[Table]:
-    """Each message with its body, and how much of it was explained."""
+) -> tuple[list[Table], dict[int, list[Sample]], Context]:
+    """Each message with its body; the samples of each, and what was known before any of them."""
     macs = hints.aps | hints.stations
     messages: list[Table] = []
     transactions: list[int | None] = [None] * len(heads)
@@ -217,11 +228,10 @@ def _messages(
         if body.left_alone:
             found.left_alone.append(name)
         messages.append({"id": message_id, "from": "mse" if of_client else "wlc", "name": name, "body": body.node})
-    found.across = across_sessions(kinds, context, dict(enumerate(named.names)))
     found.decoded = decoded / len(heads)
     found.explained = explained / total if total else 1.0
     found.unexplained = {name: size / total for name, size in found.unexplained.items()}
-    return messages
+    return messages, kinds, context
 
 
 def _unit(heads: Heads) -> int:

@@ -129,7 +129,7 @@ def beside_each_other(shape: BodyShape, bodies: Sequence[bytes], context: Contex
         trailing = _has_addresses([body[shape.fixed + n * first :] for body, n in several], several, second, context)
         if not leading and not trailing:
             continue
-        strides = [(first, second)]
+        strides: list[tuple[int, ...]] = [(first, second)]
         strides += [(first, each, second - each) for each in range(1, second) if leading]
         strides += [(each, first - each, second) for each in range(1, first) if trailing]
         for each in strides:

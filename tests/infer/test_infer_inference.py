@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fastcrc
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from infer_synthetic import captured, exchange_of, random_device
+from infer_synthetic import Device, Part, captured, exchange_of, random_device
 
 from loadgen.infer.inference import infer
 from loadgen.infer.layout_reading import LayoutReader
@@ -47,3 +48,13 @@ def test_streams_of_any_bytes_end_with_a_layout_or_a_reason(client: bytes, serve
 def test_the_same_capture_gives_the_same_layout() -> None:
     exchanges = [session.exchange() for session in captured(random_device(101), seed=101)]
     assert infer(exchanges).layout == infer(exchanges).layout
+
+
+def test_a_mark_behind_the_checksum_ends_every_frame() -> None:
+    """A CRC of one byte, and 7e behind it."""
+    parts = (Part("msg_id", 2, "msg_id"), Part("length", 2, "length"))
+    ended = Device("big", parts, 0, 1, 2, lambda data: fastcrc.crc8.smbus(data) << 8 | 0x7E, random_device(3).ids)
+    found = infer([session.exchange() for session in captured(ended)])
+    assert found.layout is not None
+    fields = [(each.at, each.size, each.role) for each in found.layout.trailer.fields]
+    assert (found.layout.trailer.size, fields) == (2, [(0, 1, "checksum"), (1, 1, "constant")])
