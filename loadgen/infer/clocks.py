@@ -19,6 +19,8 @@ _DAY_NS = 86_400 * SECOND_NS
 _OLDEST_NS = 100 * 365 * _DAY_NS
 # Nanoseconds of a clock that goes in milliseconds or seconds have lowest bytes that hardly vary.
 _COARSE = 3
+# Values of the highest byte in a stream: it goes on once or twice at most, and may be 0 in some messages.
+_MOST_TOPS = 3
 # Of one field: bytes, and ns for each step.
 _UNITS = (("s", SECOND_NS), ("ms", 1_000_000), ("us", 1_000), ("ns", 1))
 # Of a second, in the second half of a pair.
@@ -57,7 +59,7 @@ def _spans(heads: Heads) -> bool:
 def _clock(heads: Heads, at: int, size: int, order: Order) -> Clock | None:
     top = at if order == "big" else at + size - 1
     lowest = [at + size - 1 - step if order == "big" else at + step for step in range(_COARSE if size == 8 else 1)]
-    if max(heads.distinct[column] for column in lowest) < 3 or heads.distinct[top] > 4:
+    if max(heads.distinct[column] for column in lowest) < 3 or heads.values_in_streams(top) > _MOST_TOPS:
         return None
     values = heads.number(at, size, order)
     if size == 8 and int(values.max()) >> 32 == 0:
@@ -93,9 +95,12 @@ def find_fraction(heads: Heads, clock: Clock, end: int, free: Callable[[int], bo
 
 
 def _goes_with(heads: Heads, values: Int64s, unit_ns: int, slack: int) -> bool:
-    """Whether the differences of a session's values are those of the times of capture, nearly always."""
+    """Whether the differences of a stream's values are those of the times of capture, nearly always.
+
+    Each side may have a clock of its own: one since it started, the other since 1970.
+    """
     near = roughly = total = 0
-    for rows in heads.dialogues():
+    for rows in heads.streams():
         some = values[rows]
         here: Bools = some > 0
         # Some messages leave theirs at 0.

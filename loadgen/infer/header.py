@@ -27,19 +27,19 @@ from loadgen.infer.numbering import (
     in_direction,
     in_kind,
     in_session,
-    is_high_byte,
     is_of_a_body,
     is_of_kind,
     put_transaction,
     stays_in_kinds,
 )
 from loadgen.infer.orders import bits_of_bodies
+from loadgen.infer.senders import find_sender
+from loadgen.infer.telling import id_columns
+from loadgen.infer.transactions import is_by_the_way, is_said_again
+from loadgen.infer.walks import elements_begin
 
 __all__ = ["HeaderFound", "find_header"]
 
-_MANY_KINDS = 128
-# Bits that a column of an id has to tell of each thing that follows from it, on average.
-_TELLS = 8.0
 # Bits of bodies that a vote of the header for a byte order is worth.
 _VOTE = 2.0
 # With fewer bits than these between them, the other byte order fits as well.
@@ -51,6 +51,8 @@ _FEW_ALIKE = 0.3
 _MANY_ALIKE = 8
 # Bits that are needed where it says no more than who asks and who answers, and else.
 _ALIKE_FLAGS, _ALIKE = 1.5, 5.0
+# A header is read again without what turned out to be no number of its own so often.
+_READINGS = 4
 
 
 @dataclass(slots=True)
@@ -63,110 +65,6 @@ class HeaderFound:
     ids: list[tuple[bool, int]]  # (of the client, message id)
     transaction: Field | None = None
     doubts: list[str] = field(default_factory=list)  # what would decide what
-
-
-def _kinds(header: HeadColumns) -> list[int]:
-    """The columns that tell messages apart: as few as it takes for all others to follow from them."""
-    heads = header.heads
-    few = [
-        column
-        for column in range(header.end)
-        if header.free(column)
-        and 1 < heads.distinct[column] <= _MANY_KINDS
-        and heads.distinct[column] * 3 <= len(heads)
-        and not heads.of_session[column]
-    ]
-    if not few:
-        return []
-    direction = heads.of_client.astype(np.int64)
-    sizes = np.unique(np.minimum(heads.size, 60_000), return_inverse=True)[1].astype(np.int64)
-
-    telling = _telling(header)
-    targets = [sizes, *(heads.cells[:, column].astype(np.int64) for column in telling)]
-
-    def told(codes: Int64s, without: int | None = None) -> float:
-        """Bits of sizes and of all that has few values that such a grouping leaves open. without: one of these."""
-        places = (None, *telling)
-        counted = (target for place, target in zip(places, targets, strict=True) if place is None or place != without)
-        return sum(_left_open(codes, target) for target in counted)
-
-    chosen: list[int] = []
-    codes = direction
-    while len(chosen) < 4:
-        rest = [c for c in few if c not in chosen and not follows_from(codes, heads.cells[:, c].astype(np.int64))]
-        rest = [c for c in rest if not chosen or not is_high_byte(heads, codes, c)]
-        if not rest:
-            break
-        joined = {c: np.unique(codes * 256 + heads.cells[:, c], return_inverse=True)[1].astype(np.int64) for c in rest}
-        # A column that the others follow from; else, the one that leaves least open.
-        following = {c: sum(follows_from(joined[c], heads.cells[:, o].astype(np.int64)) for o in rest) for c in rest}
-        beside = {c for c in rest if any(abs(c - other) == 1 for other in chosen)}
-        # That a column tells itself makes it no id, unless it lies beside one.
-        own = {c: None if c in beside or not chosen else c for c in rest}
-        left = {c: told(joined[c], own[c]) for c in rest}
-        open_now = {c: told(codes, own[c]) for c in rest}
-        good = [c for c in rest if left[c] <= open_now[c] - _needed(header, c, chosen, len(targets), open_now[c])]
-        reached = [c for c in good if _is_reached(header, c, joined[c])]
-        if not reached:
-            # What lies inside of the header for certain has to be explained, too; ids do so at little cost.
-            most = 2 * len(np.unique(codes))
-            reached = [c for c in rest if c < header.least and chosen and joined[c].max() < most]
-        if not reached:
-            break
-        best = min(reached, key=lambda c: (-following[c] if not chosen else 0, c not in beside, left[c], c))
-        chosen.append(best)
-        codes = joined[best]
-    return sorted(_without_followers(header, chosen))
-
-
-def _without_followers(header: HeadColumns, chosen: Sequence[int]) -> list[int]:
-    """Columns of an id without those that follow from the others of them: such as flags that told much, at first."""
-    heads = header.heads
-    left = [*chosen]
-    for column in chosen:
-        rest = [other for other in left if other != column]
-        codes = heads.of_client.astype(np.int64)
-        for other in rest:
-            codes = np.unique(codes * 256 + heads.cells[:, other], return_inverse=True)[1].astype(np.int64)
-        if len(rest) > 1 and follows_from(codes, heads.cells[:, column].astype(np.int64)):
-            left = rest
-    return left
-
-
-def _is_reached(header: HeadColumns, column: int, codes: Int64s) -> bool:
-    """Whether all between what is known of the header and a column is explained: else the header ended before."""
-    heads = header.heads
-    return all(
-        heads.of_session[between] or follows_from(codes, heads.cells[:, between].astype(np.int64))
-        for between in range(header.explained(), column)
-        if header.free(between)
-    )
-
-
-def _needed(header: HeadColumns, column: int, chosen: list[int], targets: int, open_now: float) -> float:
-    """Bits that a column has to tell to be part of an id."""
-    # A byte beside one that is chosen needs less to say for itself, one behind all that is known far more.
-    if any(abs(column - other) == 1 for other in chosen):
-        behind = column - 1 in chosen and column >= max(header.explained(), header.least)
-        return (0.05 if header.order == "little" else 0.15) * open_now if behind else 0.0
-    needed = _TELLS * targets
-    return max(needed, 0.3 * open_now) if chosen and column >= max(header.explained(), header.least) else needed
-
-
-def _telling(header: HeadColumns) -> list[int]:
-    """HeadColumns that kinds of messages should tell: of few values, in the header or behind it."""
-    heads = header.heads
-    return [
-        c for c in range(heads.width) if not header.taken[c] and 1 < heads.distinct[c] <= 24 and not heads.of_session[c]
-    ]
-
-
-def _left_open(codes: Int64s, sizes: Int64s) -> float:
-    """Bits to tell the sizes of all frames, and the groups' own costs, if groups are known."""
-    pairs, counts = np.unique(codes * 65536 + sizes, return_counts=True)
-    groups = np.bincount(codes)
-    bits = float((groups[groups > 0] * np.log2(groups[groups > 0])).sum() - (counts * np.log2(counts)).sum())
-    return bits + 8.0 * len(pairs)
 
 
 def _message_ids(header: HeadColumns, columns: list[int]) -> list[tuple[int, int, Order]]:
@@ -213,10 +111,12 @@ def _length(header: HeadColumns) -> FrameCut:
     return framing
 
 
-def _end(header: HeadColumns, codes: Int64s, trailer: int, transaction: Field | None) -> tuple[int, str | None]:
-    """Where the header ends, and what would decide that, if something has to."""
+def _end(
+    header: HeadColumns, codes: Int64s, trailer: int, most: int, transaction: Field | None
+) -> tuple[int, str | None]:
+    """Where the header ends, which is no longer than `most`, and what would decide that, if something has to."""
     heads, framing = header.heads, header.framing
-    most = min(heads.shortest - trailer, heads.width)
+    most = min(most, heads.width)
     sure = (found for found in header.fields if found["role"] != "enum" and found["at"] >= 0)
     least = max(framing.at + framing.size, *(found["at"] + found["size"] for found in sure))
     counted = [size for size in (framing.add - trailer, framing.add) if least <= size <= most]
@@ -306,7 +206,7 @@ def _nature(header: HeadColumns, codes: Int64s, column: int) -> str:
     heads = header.heads
     if heads.distinct[column] == 1:
         return "constant" if heads.cells[0, column] else "padding"
-    if heads.of_session[column]:
+    if heads.of_stream[column]:
         return "session"
     return "enum" if follows_from(codes, heads.cells[:, column].astype(np.int64)) else "unknown"
 
@@ -340,26 +240,29 @@ class _HeaderReading:
     doubt: str | None
 
 
-def _read(trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: Order) -> _HeaderReading:
+def _is_no_transaction(header: HeadColumns, found: Field, codes: Int64s) -> bool:
+    # What seemed to be answered was numbered kind by kind, or frame by frame: what is answered may lie elsewhere.
+    is_sequence = found["role"] == "sequence" or is_by_the_way(header, found)
+    return is_sequence or is_said_again(header, found) or is_of_a_body(header, found, codes)
+
+
+def _read(trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: Order, end: int) -> _HeaderReading:
     heads, framing = trial.heads, trial.framing
-    header = HeadColumns(heads, framing, checksums, heads.shortest - trailer, order, packed=trial.packed)
-    transaction = _numbers(header)
-    header.framing = _length(header)
-    codes, numbers = _messages(header, transaction)
-    unanswered, unnumbered = set[int](), columns_of(f for f in header.fields if stays_in_kinds(header, f, codes))
-    if transaction is not None and transaction["role"] == "sequence":
-        # What seemed to be answered was numbered kind by kind: what is answered may lie elsewhere.
-        unanswered = columns_of([transaction])
-    elif transaction is not None and is_of_a_body(header, transaction, codes):
-        unanswered = columns_of([transaction])
-    if unanswered or unnumbered:
-        header = HeadColumns(heads, framing, checksums, heads.shortest - trailer, order, packed=trial.packed)
+    unanswered, unnumbered = set[int](), set[int]()
+    for _ in range(_READINGS):
+        header = HeadColumns(heads, framing, checksums, end, order, packed=trial.packed)
         header.unanswered, header.unnumbered = unanswered, unnumbered
         transaction = _numbers(header)
         header.framing = _length(header)
+        find_sender(header)
         codes, numbers = _messages(header, transaction)
+        not_numbers = columns_of(f for f in header.fields if stays_in_kinds(header, f, codes))
+        not_answers = columns_of(f for f in (transaction,) if f and _is_no_transaction(header, f, codes))
+        if not_numbers <= unnumbered and not_answers <= unanswered:
+            break
+        unanswered, unnumbered = unanswered | not_answers, unnumbered | not_numbers
     _enumerations(header, codes)
-    return _HeaderReading(header, transaction, codes, numbers, *_end(header, codes, trailer, transaction))
+    return _HeaderReading(header, transaction, codes, numbers, *_end(header, codes, trailer, end, transaction))
 
 
 def _ended(reading: _HeaderReading, trailer: int) -> dict[Order, float]:
@@ -380,18 +283,22 @@ def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = ()
     votes: Counter[Order] = Counter()
     if framing.size > 1:
         votes[framing.order] += CERTAIN
-    trial = HeadColumns(heads, framing, checksums, heads.shortest - trailer)
+    end = heads.shortest - trailer
+    trial = HeadColumns(heads, framing, checksums, end)
+    if (elements := elements_begin(heads, trial.least, trailer)) is not None:
+        end = elements
+        trial = HeadColumns(heads, framing, checksums, end)
     _numbers(trial)
     _length(trial)
     votes += trial.votes
     order: Order = "little" if votes["little"] > votes["big"] else "big"
-    reading = _read(trial, checksums, trailer, order)
+    reading = _read(trial, checksums, trailer, order, end)
     bits = _ended(reading, trailer)
     told = bits["big"] - bits["little"] + _VOTE * (votes["little"] - votes["big"])
     by_bodies: Order = "little" if told > 0 else "big"
     if by_bodies != order:
         order = by_bodies
-        reading = _read(trial, checksums, trailer, order)
+        reading = _read(trial, checksums, trailer, order, end)
         _ended(reading, trailer)
     header, transaction, codes, end = reading.header, reading.transaction, reading.codes, reading.end
     header.fields = [found for found in header.fields if found["at"] < end]
@@ -440,7 +347,7 @@ def _numbers(header: HeadColumns) -> Field | None:
 def _messages(header: HeadColumns, transaction: Field | None) -> tuple[Int64s, Int64s]:
     """Which message each row's is, apart by direction, and its id."""
     heads = header.heads
-    columns = _kinds(header)
+    columns = id_columns(header)
     codes = heads.of_client.astype(np.int64)
     for column in columns:
         codes = np.unique(codes * 256 + heads.cells[:, column], return_inverse=True)[1].astype(np.int64)

@@ -52,15 +52,19 @@ class Heads:
         return self.distinct[column] == 1 and self.cells[0, column] == 0
 
     @cached_property
-    def of_session(self) -> list[bool]:
-        """Of each column, whether it is one value in each session, and not the same in all of them."""
-        sessions = np.unique(self.session, return_inverse=True)[1]
-        several = int(sessions.max()) > 0
-        found = []
-        for column in range(self.width):
-            pairs = len(np.unique(sessions * 256 + self.cells[:, column]))
-            found.append(several and self.distinct[column] > 1 and pairs == int(sessions.max()) + 1)
-        return found
+    def stays(self) -> list[bool]:
+        """Of each column, whether it is one value in each stream: that of who speaks, or of the session."""
+        streams = int(self.stream.max()) + 1
+        return [len(np.unique(self.stream * 256 + self.cells[:, c])) == streams for c in range(self.width)]
+
+    @cached_property
+    def of_stream(self) -> list[bool]:
+        """Of each column, whether it is one value in each stream, and not the same in all streams of a direction."""
+        sides = len(np.unique(self.of_client))
+        return [
+            stays and len(np.unique(self.of_client * 256 + self.cells[:, column])) > sides
+            for column, stays in enumerate(self.stays)
+        ]
 
     @cached_property
     def by_time(self) -> Int64s:
@@ -71,6 +75,17 @@ class Heads:
         """The rows of each session, by time."""
         order = self.by_time
         begins = np.flatnonzero(np.r_[True, self.session[order][1:] != self.session[order][:-1]])
+        yield from np.split(order, begins[1:])
+
+    def values_in_streams(self, column: int) -> int:
+        """How many values a column has in a stream, at most."""
+        pairs = np.unique(self.stream * 256 + self.cells[:, column])
+        return int(np.bincount(pairs // 256).max())
+
+    def streams(self) -> Iterator[Int64s]:
+        """The rows of each stream, by time."""
+        order = np.lexsort((np.arange(len(self)), self.ns, self.stream)).astype(np.int64)
+        begins = np.flatnonzero(np.r_[True, self.stream[order][1:] != self.stream[order][:-1]])
         yield from np.split(order, begins[1:])
 
 

@@ -97,7 +97,7 @@ def _grown(columns: HeadColumns, lowest: int, order: Order, fits: Any) -> tuple[
     step = -1 if order == "big" else 1
     for count in range(2, 9):
         column = lowest + step * (count - 1)
-        if not columns.free(column) or heads.distinct[column] < 2 or (heads.of_session[column] and not fits(column)):
+        if not columns.free(column) or heads.distinct[column] < 2 or (heads.of_stream[column] and not fits(column)):
             break
         at = min(lowest, column)
         if not fits(column) or at < 0:
@@ -180,7 +180,7 @@ def _answered(columns: HeadColumns, of_client: bool) -> tuple[int, list[tuple[in
     usable = [
         c
         for c in range(columns.end)
-        if columns.free(c) and c not in columns.unanswered and heads.distinct[c] > 2 and not heads.of_session[c]
+        if columns.free(c) and c not in columns.unanswered and heads.distinct[c] > 2 and not heads.of_stream[c]
     ]
     pairs: dict[int, list[tuple[int, int]]] = {column: [] for column in usable}
     asked: dict[int, list[int]] = {column: [] for column in usable}
@@ -320,9 +320,9 @@ def put_transaction(columns: HeadColumns, column: int, pairs: list[tuple[int, in
         first -= 1
     while columns.free(last + 1) and heads.distinct[last + 1] > 1 and same(last + 1) and last - first < 7:
         last += 1
-    while last > first and heads.of_session[first]:
+    while last > first and heads.of_stream[first]:
         first += 1
-    while last > first and heads.of_session[last]:
+    while last > first and heads.of_stream[last]:
         last -= 1
     # The lowest byte has most values.
     low, high = heads.distinct[last], heads.distinct[first]
