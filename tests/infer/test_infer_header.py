@@ -22,6 +22,7 @@ from infer_synthetic import (
 )
 
 from loadgen.infer.checksums import find_checksum, zeros_before
+from loadgen.infer.columns import HeadColumns
 from loadgen.infer.cutting import cut_frames
 from loadgen.infer.frames import Frame
 from loadgen.infer.framing import FrameCut, find_framing, runs_of
@@ -29,6 +30,8 @@ from loadgen.infer.header import HeaderFound, find_header
 from loadgen.infer.heads import Heads
 from loadgen.infer.numbering import answered_kinds
 from loadgen.infer.orders import bits_of_bodies
+from loadgen.infer.transactions import is_by_the_way, is_said_again
+from loadgen.infer.walks import elements_begin
 
 IDS = {name: 0x11 + number for number, name in enumerate(NAMES)}
 PAGED = {name: ((1 + number % 3) << 8) | (0x20 + number) for number, name in enumerate(NAMES)}
@@ -312,3 +315,80 @@ def test_what_answers_to_echoes_have_of_them_is_no_transaction() -> None:
     header = find_header(Heads(cut_frames(exchanges, runs, framing).frames), framing)
     assert header.transaction is None
     assert header.size == 6
+
+
+def said(*rows: tuple[int, bool, bytes], session: int = 0) -> list[Frame]:
+    """Frames of one session at seconds, of the client or not, each behind the one before of its side."""
+    offsets = {True: 0, False: 0}
+    found = []
+    for at, of_client, data in rows:
+        found.append(Frame(session, of_client, offsets[of_client], BEGAN_NS + at * SECOND, data))
+        offsets[of_client] += len(data)
+    return found
+
+
+def by_stream(frames: list[Frame]) -> Heads:
+    return Heads(sorted(frames, key=lambda frame: (frame.session, frame.of_client, frame.offset)))
+
+
+def test_bodies_of_elements_begin_where_most_frames_end_exactly() -> None:
+    rng = random.Random(6)
+    rows = []
+    for number in range(200):
+        sizes = [rng.randrange(1, 7) for _ in range(rng.randrange(1, 5))]
+        body = b"".join(bytes([rng.randrange(1, 5), size]) + rng.randbytes(size) for size in sizes)
+        rows.append((number, False, bytes([7, 2, len(body), rng.randrange(3)]) + body))
+    heads = by_stream(said(*rows))
+    assert elements_begin(heads, 3, 0) == 4
+    texts = [(number, False, bytes([7, 2, 9, number % 3]) + rng.randbytes(9)) for number in range(200)]
+    assert elements_begin(by_stream(said(*texts)), 3, 0) is None
+
+
+def test_two_sequences_that_begin_alike_are_no_transaction() -> None:
+    """The WLC says ten frames for each of the MSE's: their numbers meet at the beginning, and no more."""
+    rows = [(number, False, number.to_bytes(2, "big")) for number in range(1, 400)]
+    rows += [(number * 10, True, number.to_bytes(2, "big")) for number in range(1, 40)]
+    asked = {"at": 0, "size": 2}
+    heads = by_stream(said(*sorted(rows)))
+    framing = FrameCut(0, 1, "big", 1, 0)
+    assert is_by_the_way(HeadColumns(heads, framing, [], 2), asked)
+    answers = [(at, side, data) for at, side, data in rows if side] + [
+        (at, False, data) for at, side, data in rows if side
+    ]
+    heads = by_stream(said(*sorted(answers, key=lambda row: (row[0], not row[1]))))
+    assert not is_by_the_way(HeadColumns(heads, framing, [], 2), asked)
+
+
+def test_what_notifications_say_again_and_again_is_no_transaction() -> None:
+    rng = random.Random(8)
+    about = [rng.randbytes(4) for _ in range(12)]
+    heads = by_stream(said(*((number, False, rng.choice(about)) for number in range(200))))
+    framing = FrameCut(0, 1, "big", 1, 0)
+    assert is_said_again(HeadColumns(heads, framing, [], 4), {"at": 0, "size": 4})
+    heads = by_stream(said(*((number, False, number.to_bytes(4, "big")) for number in range(200))))
+    assert not is_said_again(HeadColumns(heads, framing, [], 4), {"at": 0, "size": 4})
+
+
+def test_an_xor_lies_where_nothing_else_explains_the_byte() -> None:
+    """Each byte is the XOR of the others: one that counts is no checksum."""
+    rng = random.Random(9)
+    rows = []
+    for number in range(300):
+        data = bytes([12, 5, number & 0xFF]) + rng.randbytes(8)
+        rows.append((number, False, data + bytes([int(np.bitwise_xor.reduce(np.frombuffer(data, np.uint8)))])))
+    made = find_checksum(by_stream(said(*rows)), FrameCut(0, 1, "big", 1, 0))
+    assert made is not None
+    assert made[0].at != 2
+
+
+def test_one_value_in_each_stream_is_the_senders_and_no_id() -> None:
+    frames = []
+    for session in range(3):
+        wlc, mse = bytes([0x00, 0x1A, 0x2B, 9, 8, session]), bytes([0x00, 0x50, 0x56, 1, 2, 90 + session])
+        rows = [
+            (number, number % 2 == 0, (mse if number % 2 == 0 else wlc) + bytes([number % 5])) for number in range(60)
+        ]
+        frames += said(*rows, session=session)
+    heads = by_stream(frames)
+    assert heads.of_stream == [False] * 5 + [True, False]
+    assert heads.stays == [True] * 6 + [False]
