@@ -15,7 +15,7 @@ def metrics(words: tuple[str, ...]) -> None:
     A threshold is such a name with an operator and a limit: --threshold 'notify.latency.p99 < 50ms'.
     """
     from loadgen.errors import InputError, Problem
-    from loadgen.measure.names import COSTS, COUNTERS, ERROR_PHASES, METRICS, RATES
+    from loadgen.measure.names import COSTS, COUNTERS, ERROR_PHASES, GROUPS, METRICS, RATES
     from loadgen.results.thresholds import STATISTICS
     from loadgen.strict import shown
 
@@ -24,7 +24,7 @@ def metrics(words: tuple[str, ...]) -> None:
     }
     parts = {
         f"durations, each with .{', .'.join(STATISTICS)}": METRICS,
-        "counters": COUNTERS,
+        "counters": COUNTERS | {f"{GROUPS}<name>": "tunnels that agreed on this key-exchange group (tls.groups)"},
         "faults, by the phase in which they came": errors,
         "rates": RATES,
         "costs": COSTS,

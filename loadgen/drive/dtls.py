@@ -307,6 +307,7 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
                 now = self.clock()
                 link.phase, link.heard_ns = SETTING_UP, now
                 self.book.opened += 1
+                self.agreed(association.group)
                 self.on_tunnel(link, now)
                 await self.converse(link, now)
         except EndOfStream as end:

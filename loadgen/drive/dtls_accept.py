@@ -54,6 +54,7 @@ class AcceptingDriver(DtlsDriver[DtlsLinkT]):
         self.strangers = Strangers[DtlsLinkT](planned)
         self._endpoints = [endpoint_of(sock) for sock in sockets]
         self.dialed_by_us = equipment.plan.use.plays_mse
+        self.tells_groups = not self.dialed_by_us
         self.closing = False
         self._begun = 0  # WLCs that let clients in, or have done so
         self._wanted = 0 if self._come_later else len(sockets)  # the first of them do now

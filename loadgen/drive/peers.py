@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from loadgen.drive.phase import ACTIVE, HANDSHAKING, Phase
 from loadgen.hosts import endpoint_shown
 from loadgen.measure.clocks import PeerClocks
+from loadgen.measure.names import GROUPS
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.dialogue import Saying
 from loadgen.nmsp.messages import Kind, Role
@@ -185,10 +186,17 @@ class PeerKeeper:
     Attributes:
         book: who they are.
         recorder: where the driver counts.
+        tells_groups: which group a tunnel agreed on is not told of by its other end, too.
     """
 
     book: PeerBook
     recorder: Recorder
+    tells_groups = True
+
+    def agreed(self, group: str | None) -> None:
+        """A tunnel is up. Args: group: that its keys were exchanged with."""
+        if group is not None and self.tells_groups:
+            self.recorder.count(GROUPS + group)
 
     def peers(self) -> Iterable[Peer]:
         """Whom an operator may ask about, in the plan's order as far as there is one."""

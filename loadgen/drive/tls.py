@@ -234,6 +234,8 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
             link.phase = SETTING_UP
             self.handshake_reads.done(link)
             self.book.opened += 1
+            assert link.tunnel is not None
+            self.agreed(link.tunnel.group)
             self.on_tunnel(link, now)
             if link.endpoint is not None:
                 self.send_outbox(link)

@@ -108,6 +108,7 @@ class ListeningShard(Shard[WlcLinkT]):
         planned: handshakes that may be under way at once, if all goes by the plan.
         """
         super().__init__(equipment)
+        self.tells_groups = not equipment.plan.use.plays_mse
         self._contexts = contexts
         self.strangers = Strangers[WlcLinkT](planned, GRACE_NS)
         self._aaa = aaa

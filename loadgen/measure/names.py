@@ -142,6 +142,8 @@ COUNTERS = {
 _MSE_PHASES = ("tcp", "tls", "session", "stream", "close")
 _WLC_PHASES = ("accept", "serve")
 ERROR_PHASES = (*_MSE_PHASES, *_WLC_PHASES)
+# tls.group.<name>: which key-exchange group tunnels agreed on, as OpenSSL names it.
+GROUPS = "tls.group."
 # Of these the largest of all workers counts, not the sum.
 MAXIMA = ("transmit.deepest.high", "transmit.deepest.normal")
 # What only the sender or only the receiver sees: left out of a result when that side is not ours, so that nobody takes

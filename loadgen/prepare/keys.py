@@ -23,7 +23,7 @@ from loadgen.identity.devices import load_auth_list
 from loadgen.identity.pem import EXPECTED_CERTIFICATES, read_certificates
 from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.reading import relative_to
-from loadgen.scenario.schema import ListSource, Scenario
+from loadgen.scenario.schema import DEFAULT_GROUPS, ListSource, Scenario
 from loadgen.units import NS_PER_S
 
 # Making an RSA key takes about 50 ms; a fleet shares this many key pairs, each with a certificate of its own.
@@ -122,6 +122,7 @@ class _Maker:
                 'a PEM file, or "any": mse.identities has certificates that were not signed by this run\'s authority'
             )
             self._problem("wlc.trust", expected, '"fleet"')
+        self._check_groups()
         if self._problems:
             raise InputError(self._problems)
         return _Files(read, lists, wlc_trust, mse_trust)
@@ -139,6 +140,17 @@ class _Maker:
             if scenario.wlc.trust == "fleet":
                 wlc_trust = self._authority().certificate_pem
         return Keys(tuple(wlcs), tuple(mses), self._auth_lists(lists, mses), wlc_trust, mse_trust)
+
+    def _check_groups(self) -> None:
+        tls = self._scenario.tls
+        if tls.groups == DEFAULT_GROUPS:
+            return
+        from loadgen.transport.suites import refusal_of_group
+
+        refused = [f'"{name}" ({why})' for name in tls.groups if (why := refusal_of_group(name, tls.version))]
+        if refused:
+            expected = f"key-exchange groups that OpenSSL has for TLS {tls.version}"
+            self._problem("tls.groups", expected, ", ".join(refused))
 
     def _problem(self, key: str, expected: str, found: str) -> None:
         self._problems.append(Problem(f"{self._path}: {key}", expected, found))

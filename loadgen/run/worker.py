@@ -392,6 +392,7 @@ class Worker:
                 tickets=plan.load.resumed > 0,
                 strong=plan.tls.strong_cipher,
                 old_certificates=plan.tls.old_certificates,
+                groups=plan.tls.groups,
                 trusted_pem=assignment.trusted_pem,
                 clock=self._clock(plan.wlc.clock_skew),
                 make=self._drivers.make_context,
@@ -413,6 +414,7 @@ class Worker:
                 assignment.trusted_pem,
                 strong=plan.tls.strong_cipher,
                 old_certificates=plan.tls.old_certificates,
+                groups=plan.tls.groups,
                 clock=self._clock(plan.mse.clock_skew),
                 make=self._drivers.make_context,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadgen.errors import Problem
-from loadgen.scenario.schema import AaaTable, Scenario
+from loadgen.scenario.schema import DEFAULT_GROUPS, AaaTable, Scenario
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 # Delay and poll tick. Source: the trace of a 3850, once refused and once let in; see docs/authentication.md.
@@ -36,6 +36,10 @@ def check_authentication(scenario: Scenario) -> Iterator[Problem]:
         yield Problem("tls.version", f"one of {', '.join(versions)} with {switch}", f'"{tls.version}"')
     if not tls.strong_cipher and tls.key != "rsa-2048":
         yield Problem("tls.key", f'"rsa-2048" with {switch} (static RSA key exchange)', f'"{tls.key}"')
+    if not tls.groups:
+        yield Problem("tls.groups", 'at least one group, such as "X25519"', "none")
+    elif not tls.strong_cipher and tls.groups != DEFAULT_GROUPS:
+        yield Problem("tls.groups", "tls.strong_cipher = true: static RSA exchanges keys without a group", "false")
     if not wlc.authenticate and wlc.aaa != AaaTable():
         yield Problem("wlc.aaa", "wlc.authenticate = true, to ask anybody", "false")
     if wlc.aaa.lists and wlc.auth_list is not None:

@@ -104,6 +104,12 @@ class Mse(MseShape, frozen=True):
     subscribe: Subservices = ("rssi-ms",)
 
 
+# A key-exchange group by OpenSSL's name. Each has a digit; OpenSSL's word for a whole list ("DEFAULT") has none.
+GroupName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z][A-Za-z_-]*[0-9][A-Za-z0-9_-]*$")]
+# What devices of the field agree on.
+DEFAULT_GROUPS = ("X25519", "P-256")
+
+
 class TlsShape(msgspec.Struct, frozen=True):
     """Of `[tls]`, what a plan has as it stands."""
 
@@ -112,6 +118,8 @@ class TlsShape(msgspec.Struct, frozen=True):
     strong_cipher: bool = True
     # Take RSA keys of 1024 bits and signatures with SHA-1 in certificates, as old MSEs and controllers have them.
     old_certificates: bool = False
+    # Of ECDHE, what is liked best first.
+    groups: tuple[GroupName, ...] = DEFAULT_GROUPS
     key: Literal["p256", "rsa-2048"] = "p256"
     key_hash: Literal["sha1", "sha256"] = "sha256"
     hash_over: Literal["spki", "public-key", "certificate"] = "spki"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -26,6 +26,7 @@ def server_context(
     tickets: bool = False,
     strong: bool = True,
     old_certificates: bool = False,
+    groups: Sequence[str] = (),
     trusted_pem: bytes | None = None,
     clock: Clock | None = None,
     make: ContextMaker = ClockedContext,
@@ -35,13 +36,14 @@ def server_context(
     Args:
         check: decides about valid certificates, which it makes mandatory; None lets everybody in, with or without one.
         tickets: let clients resume their sessions; without, every handshake is a full one.
-        strong, old_certificates: `strong_cipher` and what else is taken, see `suites`.
+        strong, old_certificates, groups: `strong_cipher`, what else is taken, and how keys are exchanged, see `suites`.
         trusted_pem: where chains of CA-signed client certificates must end; None: they are not followed.
         clock: whether a certificate is valid is judged by; None: the machine's.
         make: of `dtls.DatagramContext` it becomes one for DTLS.
     """
     context = make(SSL.TLS_SERVER_METHOD, clock)
-    _fill(context, key_pem, certificate_pem, chain_pem, version, strong=strong, old_certificates=old_certificates)
+    shown = key_pem, certificate_pem, chain_pem
+    _fill(context, *shown, version, strong=strong, old_certificates=old_certificates, groups=groups)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     if tickets:
         context.set_session_id(b"loadgen")  # OpenSSL resumes nobody's session with client certificates without one
@@ -63,6 +65,7 @@ def client_context(
     *,
     strong: bool = True,
     old_certificates: bool = False,
+    groups: Sequence[str] = (),
     clock: Clock | None = None,
     make: ContextMaker = ClockedContext,
 ) -> SSL.Context:
@@ -70,10 +73,11 @@ def client_context(
 
     Args:
         key_pem: empty: it has no certificate to show.
-        strong, old_certificates, clock, make: as of `server_context`.
+        strong, old_certificates, groups, clock, make: as of `server_context`.
     """
     context = make(SSL.TLS_CLIENT_METHOD, clock)
-    _fill(context, key_pem, certificate_pem, chain_pem, version, strong=strong, old_certificates=old_certificates)
+    shown = key_pem, certificate_pem, chain_pem
+    _fill(context, *shown, version, strong=strong, old_certificates=old_certificates, groups=groups)
     if trusted_pem is not None:
         verifying.add_trust(context, trusted_pem)
     context.set_verify(SSL.VERIFY_NONE if trusted_pem is None else SSL.VERIFY_PEER)
@@ -89,8 +93,9 @@ def _fill(
     *,
     strong: bool,
     old_certificates: bool,
+    groups: Sequence[str],
 ) -> None:
-    offer(context, version, strong=strong, old_certificates=old_certificates)
+    offer(context, version, strong=strong, old_certificates=old_certificates, groups=groups)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle session keeps no buffers: 25 KiB instead of 46
     if key_pem:
         key = load_pem_private_key(key_pem, None)

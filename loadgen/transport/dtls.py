@@ -205,6 +205,11 @@ class Association:
         return openssl.is_resumed(self._connection)
 
     @property
+    def group(self) -> str | None:
+        """The key-exchange group of the handshake, which is done; None: it had none."""
+        return self._connection.get_group_name()
+
+    @property
     def deliberating(self) -> bool:
         """The client waits for us."""
         return self._waiting

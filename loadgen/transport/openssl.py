@@ -148,6 +148,14 @@ def sign_with(context: SSL.Context, algorithms: str) -> None:
         SSL._raise_current_error()
 
 
+def exchange_with(context: SSL.Context, groups: str) -> bool:
+    """Key-exchange groups, by OpenSSL's names, with colons in between; False: it does not know all of them."""
+    if _lib.SSL_CTX_set1_curves_list(context._context, groups.encode()):
+        return True
+    forget_errors()
+    return False
+
+
 def show(context: SSL.Context, certificate: crypto.X509) -> None:
     """Have a context show a certificate, as OpenSSL has read it: pyOpenSSL would have cryptography read it.
 

@@ -227,6 +227,11 @@ class Tunnel:
         suite = self._connection.get_cipher_name()
         return [self._connection.get_protocol_version_name(), *([suite] if suite else [])]
 
+    @property
+    def group(self) -> str | None:
+        """The key-exchange group of a finished handshake, by OpenSSL's name; None: it had none (static RSA)."""
+        return self._connection.get_group_name()
+
     def peer_certificate(self) -> bytes | None:
         """The peer's in DER, once the handshake has taken it, or refused it."""
         return verifying.peer_certificate(self._connection) or self.refused_certificate

@@ -46,9 +46,14 @@ class Case(NamedTuple):
 
 _LET_IN = ("accept.success", "verify.success", "aaa.request", "aaa.response", "aaa.validation_success")
 _NOT_LISTED = ("accept.reject", "verify.success", "aaa.request", "aaa.response", "aaa.validation_fail")
+_JUDGING = ("accept.", "verify.", "aaa.", "tls.group.")
 _NOT_VERIFIED = ("accept.reject", "verify.fail")
 _CASES = {
-    "SSC": Case((), counted=(*_LET_IN, "aaa.found_in_list_1")),
+    "SSC": Case((), counted=(*_LET_IN, "aaa.found_in_list_1", "tls.group.x25519")),
+    "another group": Case(('tls.groups=["P-256"]',), counted=(*_LET_IN, "tls.group.secp256r1")),
+    "a hybrid group, 1.3": Case(
+        ('tls.groups=["X25519MLKEM768"]', version_of("1.3")), counted=(*_LET_IN, "tls.group.X25519MLKEM768")
+    ),
     "LSC": Case(("mse.certificate=lsc",), counted=(*_LET_IN, "aaa.found_in_list_1")),
     "LSC, RSA, 1.3": Case(("mse.certificate=lsc", version_of("1.3"), "tls.key=rsa-2048"), counted=_LET_IN),
     "LSC, chains not followed": Case(("mse.certificate=lsc", "wlc.trust=any"), counted=_LET_IN),
@@ -176,7 +181,7 @@ def _check(run: Ended, case: Case) -> None:
     else:
         run.check_passed()
         assert run.counters["sessions.established"] == _SESSIONS
-    counters = {name: count for name, count in run.counters.items() if name.startswith(("accept.", "verify.", "aaa."))}
+    counters = {name: count for name, count in run.counters.items() if name.startswith(_JUDGING)}
     assert {name: counters[name] for name in case.counted} == dict.fromkeys(case.counted, _SESSIONS)
     judged = counters["verify.success"] + counters["verify.fail"]
     assert counters["accept.attempts"] == _SESSIONS

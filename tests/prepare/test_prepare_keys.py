@@ -179,3 +179,13 @@ def test_a_certificate_that_we_read_and_openssl_does_not(tmp_path: Path) -> None
     assert [problem.expected for problem in refusal.value.problems] == ["certificates that OpenSSL takes"]
     (tmp_path / "root.pem").write_bytes(odd.pem("TRUSTED CERTIFICATE", odd.ODD["critical FALSE written out"]))
     assert keys_of(tmp_path, "wlc.trust = 'root.pem'").wlc_trust is not None
+
+
+def test_key_exchange_groups_that_openssl_does_not_have_are_refused_in_one_message(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refusal:
+        keys_of(tmp_path, "tls.groups = ['X25519', 'X25519MLKEM768', 'X25520']")
+    (problem,) = refusal.value.problems
+    assert problem.where == f"{tmp_path / 'k.toml'}: tls.groups"
+    assert problem.expected == "key-exchange groups that OpenSSL has for TLS 1.2"
+    assert problem.found.startswith('"X25519MLKEM768" (not of TLS 1.2), "X25520" (unknown to OpenSSL ')
+    assert keys_of(tmp_path, "tls = { groups = ['X25519MLKEM768'], version = '1.3' }").mse

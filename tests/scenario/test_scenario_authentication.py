@@ -34,6 +34,12 @@ IMPOSSIBLE = {
     "tls.strong_cipher = false": [
         'tls.key: expected "rsa-2048" with tls.strong_cipher = false (static RSA key exchange), found "p256"'
     ],
+    WEAK + "tls.groups = ['P-256']": [
+        "tls.groups: expected tls.strong_cipher = true: static RSA exchanges keys without a group, found false"
+    ],
+    "tls.groups = []": ['tls.groups: expected at least one group, such as "X25519", found none'],
+    "tls.groups = ['X25519:P-256']": ["tls.groups[0]: expected"],
+    "tls.groups = ['DEFAULT']": ["tls.groups[0]: expected"],
     "tls.strong_cipher = 'off'": ["tls.strong_cipher: expected bool"],
     "wlc.authenticate = false\nwlc.aaa.delay = '1s'": [
         "wlc.aaa: expected wlc.authenticate = true, to ask anybody, found false"

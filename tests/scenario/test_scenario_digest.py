@@ -144,6 +144,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "version": "1.2",
         "strong_cipher": True,
         "old_certificates": False,
+        "groups": ["X25519", "P-256"],
         "key": "p256",
         "key_hash": "sha256",
         "hash_over": "spki",

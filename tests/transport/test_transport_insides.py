@@ -68,6 +68,7 @@ OPENSSL = {
     "X509_VERIFY_PARAM_set_time": "clocks that are not the machine's",
     "i2d_SSL_SESSION": "whether a session can be offered again",
     "SSL_CTX_set1_sigalgs_list": "SHA-1 in certificates, and nowhere else (`tls.old_certificates`)",
+    "SSL_CTX_set1_curves_list": "key-exchange groups (`tls.groups`)",
     "SSL_CTX_use_certificate": "certificates that OpenSSL takes and cryptography does not",
     "SSL_CTX_add_extra_chain_cert": "certificates that OpenSSL takes and cryptography does not",
     "SSL_CTX_set_msg_callback": "what both ends say in a handshake (`loadgen check`)",
