@@ -52,6 +52,9 @@ class Happenings(Generic[LinkT]):
     def on_farewell(self, link: LinkT, size: int) -> None:
         """The message that ends the session went out."""
 
+    def on_goodbye_unanswered(self, link: LinkT) -> None:
+        """We had said goodbye, and the link failed before the peer had closed it."""
+
     def on_gone(self, link: LinkT, phase: Phase, *, orderly: bool) -> None:
         """A link ended; `phase` is where it stood."""
         raise NotImplementedError

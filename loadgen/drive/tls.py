@@ -176,6 +176,8 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         if link.phase is CLOSED:
             return
         self.recorder.count(f"errors.{self.phase_names[link.phase]}.{kind}")
+        if link.phase is CLOSING:
+            self.on_goodbye_unanswered(link)
         self.end(link, orderly=False)
 
     def close(self, link: LinkT, now_ns: int) -> None:

@@ -184,6 +184,12 @@ class ServingShard(ListeningShard[WlcLinkT]):
     def on_farewell(self, link: WlcLinkT, size: int) -> None:
         self.note_aside(link, size)
 
+    def on_goodbye_unanswered(self, link: WlcLinkT) -> None:
+        # A kernel resets what is closed with something unread in it: what its TCP took, nobody may have read. One that
+        # ends without a goodbye of its own, but in order, had read everything.
+        if not self.wlcs.dialed_by_us:
+            self.recorder.count("notify.unconfirmed", link.notifications)
+
     def on_left(self) -> None:
         self.wlcs.left()
 

@@ -68,6 +68,7 @@ COUNTERS = {
     "notify.writes": "TLS writes that carried them, one or more in each",
     "notify.unacknowledged_bytes": "bytes written, not taken by its TCP when a link went, or the load was over",
     "notify.untaken_bytes": "bytes of them that a peer's TCP had not taken when its link went",
+    "notify.unconfirmed": "of those sent: in sessions that we ended, and their peer did not: reset, or silent",
     "notify.unacknowledged_before_bytes": "bytes of them under way when the last of several stages began",
     "notify.received": "decoded at an MSE; duplicates, what was not subscribed to, and opaque ones, too",
     "notify.dropped": "due, but given up: no session, or blocked for too long (load.backlog) or until it unsubscribed",
@@ -151,7 +152,7 @@ MAXIMA = ("transmit.deepest.high", "transmit.deepest.normal")
 WLC_COUNTERS = frozenset(
     {
         *("notify.due", "notify.sent", "notify.sent_bytes", "notify.writes", "notify.unacknowledged_bytes"),
-        *("notify.untaken_bytes", "notify.dropped", "notify.declined", "echo.answered"),
+        *("notify.untaken_bytes", "notify.unconfirmed", "notify.dropped", "notify.declined", "echo.answered"),
         *("requests.served", "requests.repeated"),
         *(name for name in COUNTERS if name.startswith(("accept.", "verify.", "aaa."))),
     }
@@ -186,7 +187,7 @@ HANDSHAKE_PREFIXES = ("handshakes.",)
 # What only one transport has counters of.
 TLS_ONLY = frozenset(
     {
-        *("notify.unacknowledged_bytes", "notify.untaken_bytes"),
+        *("notify.unacknowledged_bytes", "notify.untaken_bytes", "notify.unconfirmed"),
         *("tcp.segments_sent", "tcp.segments_retransmitted", "tcp.segments_spurious"),
     }
 )

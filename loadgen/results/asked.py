@@ -36,6 +36,12 @@ _CAME_TO_NOTHING: tuple[tuple[str, Callable[[Mapping[str, int]], int], str], ...
         lambda counters: counters.get("notify.sent_bytes", 0),
         "bytes of notifications were not taken yet when their links ended",
     ),
+    (
+        "notify.unconfirmed",
+        lambda counters: counters.get("notify.sent", 0),
+        "notifications were sent in sessions that their MSEs did not end in order behind our goodbye: nobody says that "
+        "they were read",
+    ),
     ("requests.dropped", lambda counters: counters.get("requests.due", 0), "requests were dropped"),
     ("handshakes.dropped", lambda counters: counters.get("handshakes.due", 0), "handshakes were dropped"),
 )

@@ -46,6 +46,7 @@ _SHORTCOMINGS = {
     "notify.dropped": "notifications dropped",
     "notify.lost": "notifications lost",
     "notify.untaken_bytes": "bytes of notifications that were not taken yet when their links ended",
+    "notify.unconfirmed": "notifications of which nobody says that they were read",
     "notify.unaccounted": "notifications sent that nobody can tell of, because a worker died",
     "echo.dropped": "echoes dropped",
     "echo.unanswered": "echoes not answered",

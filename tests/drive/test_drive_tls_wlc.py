@@ -431,6 +431,58 @@ def test_what_a_peer_had_not_taken_when_its_link_went_counts_once_more(serving: 
     assert fleet.recorder.counters["notify.untaken_bytes"] == (1 + 2 + 3) * one
 
 
+class Ends(FakeTunnel):
+    """How its peer ends it, after our goodbye."""
+
+    def __init__(self, end: TransportFault) -> None:
+        super().__init__()
+        self.end = end
+
+    def read_into(self, view: memoryview) -> int:
+        raise self.end
+
+
+@pytest.mark.parametrize(
+    ("end", "unconfirmed"),
+    [
+        (TransportFault("reset"), 2),
+        (None, 2),  # nothing comes any more
+        (EndOfStream(orderly=True), 0),
+        (EndOfStream(orderly=False), 0),  # its kernel would have reset what was unread
+    ],
+)
+def test_what_was_sent_in_a_session_that_its_peer_breaks_off_behind_our_goodbye_counts(
+    serving: Callable[..., Fleet], end: TransportFault | None, unconfirmed: int
+) -> None:
+    """Its TCP has taken all of it, and nobody says that it was read. The other sessions end in order."""
+    fleet = serving(3, planned=3)
+    for slots in (2, 4):
+        fleet.send(slots)
+    over(fleet)
+    shard, link = fleet.shard, fleet.links[2]
+    if end is not None:
+        link.tunnel = Ends(end)  # type: ignore[assignment]
+    shard.withdraw(link, fleet.clock())
+    assert link.phase is Phase.CLOSING
+    if end is None:
+        shard.on_timer(link, FOR_EVER_NS)
+    else:
+        shard.turn([(link.fd, select.EPOLLIN)])
+    assert link.phase is Phase.CLOSED
+    for other in set(fleet.links) - {link}:
+        shard.withdraw(other, fleet.clock())
+        shard.turn([(other.fd, select.EPOLLIN)])
+    assert fleet.recorder.counters["notify.unconfirmed"] == unconfirmed
+    assert fleet.recorder.counters["sessions.closed"] == 6
+
+
+def test_whether_our_own_mses_have_read_what_they_were_sent_they_say_themselves(fleet: Fleet) -> None:
+    fleet.send(2)
+    fleet.shard.withdraw(fleet.links[0], fleet.clock())
+    fleet.shard.fault(fleet.links[0], "reset")
+    assert fleet.recorder.counters["notify.unconfirmed"] == 0
+
+
 def answered(fleet: Fleet, link: WlcLink, *sizes: int) -> int:
     """A link was sent other frames, each in a record; returns how large they went out."""
     assert link.endpoint is not None

@@ -18,6 +18,7 @@ from e2e_peers import PATIENCE_S, FakeMse, reset, until_closed
 from ports import free_port
 
 Address = tuple[str, int]
+_ALERT = 21  # TLS's content type, which TLS 1.2 shows
 
 
 class Visit(NamedTuple):
@@ -330,6 +331,38 @@ def test_what_one_that_reads_nothing_has_no_room_for_is_not_sent(start: Start, t
     # What its buffer has room for, and what is due in 25 ms.
     assert 0 < counters["notify.sent"] < 300
     assert counters["notify.sent"] + counters["notify.dropped"] == 1500
+
+
+def test_one_that_reads_nothing_and_resets_behind_our_goodbye_has_passed_nothing(start: Start, tmp_path: Path) -> None:
+    """Its kernel takes all of it, in time, and acknowledges it; nobody ever reads it."""
+    path = tmp_path / "unread.toml"
+    path.write_text(_ONE_OF_THEM.replace("750", "100"), "utf-8")
+    address = ("127.77.25.1", free_port("127.77.25.1"))
+    running = start("run", path, "--serve", "wlc", "--set", f"wlc.listen={address[0]}:{address[1]}")
+    running.wait_for_listener(address)
+    with FakeMse(address, None) as mse:
+        assert mse.tls.version() == "TLSv1.2"
+        mse.set_up()
+        eventually(lambda: _goodbye_waits(mse.tls), "the WLC's goodbye")
+        reset(mse.tls)
+        ended = running.end()
+    assert ended.code in (4, 5), ended.stderr + ended.stdout
+    assert ended.errors == {"errors.serve.reset": 1}
+    counters, verdict = ended.counters, ended.result["verdict"]
+    assert (counters["notify.untaken_bytes"], counters["sessions.closed"]) == (0, 1)
+    assert counters["notify.unconfirmed"] == counters["notify.sent"] > 0
+    told = f"{counters['notify.sent']:,} of {counters['notify.sent']:,} notifications were sent in sessions that"
+    assert any(reason.startswith(told) for reason in verdict["reasons"]), verdict
+
+
+def _goodbye_waits(tls: ssl.SSLSocket) -> bool:
+    """An alert lies unread in our kernel, behind all other records."""
+    data = socket.socket.recv(tls, 1 << 20, socket.MSG_PEEK)
+    position, kind = 0, 0
+    while len(data) >= position + 5:
+        kind = data[position]
+        position += 5 + struct.unpack_from(">H", data, position + 3)[0]
+    return position == len(data) and kind == _ALERT
 
 
 def _bytes_not_acknowledged(address: Address) -> int:

@@ -415,6 +415,12 @@ REQUESTS = PLAIN | {"requests.sent": 200}
             SENT | {"notify.untaken_bytes": 1_001},
             "1,001 of 100,000 bytes of notifications were not taken yet when their links ended",
         ),
+        (PLAIN | {"notify.unconfirmed": 10}, ""),
+        (
+            PLAIN | {"notify.unconfirmed": 11},
+            "11 of 1,000 notifications were sent in sessions that their MSEs did not end in order behind our goodbye: "
+            "nobody says that they were read",
+        ),
         (SENT | {"notify.unacknowledged_bytes": 10_000}, ""),  # under way: the last second
         (
             SENT | {"notify.unacknowledged_bytes": 12_000},

@@ -591,6 +591,7 @@ def test_what_a_side_that_is_not_ours_would_have_seen_is_left_out() -> None:
         "notify.writes",
         "notify.unacknowledged_bytes",
         "notify.untaken_bytes",
+        "notify.unconfirmed",
         "notify.dropped",
         "notify.declined",
         "echo.answered",
