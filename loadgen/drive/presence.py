@@ -56,6 +56,7 @@ class Presence:
         self._left: dict[int, tuple[str, int]] = {}  # how a place was left last, and when
         self._came: set[int] = set()
         self._most = [0] * len(wanted)  # that were ever there at once
+        self._beyond = [0] * len(wanted)  # the most that were there in the load beside those
         self._first_dials_ns = 0  # for how long those that were to come did, while they were still waited for
         self._lulls: Mapping[int, Lull] = {}
         self._seeming_lulls: Mapping[int, Lull] = {}
@@ -84,6 +85,7 @@ class Presence:
         self._away_ns = [0] * len(self._wanted)
         self._first_dials_ns = 0
         self._at_end.clear()
+        self._beyond = [max(0, there - wanted) for there, wanted in zip(self._there, self._wanted, strict=True)]
         self.stayed.clear()
         self._lulls, self._seeming_lulls, self._service_lulls = {}, {}, {}
         self._heard_ns[:] = start_ns
@@ -110,6 +112,8 @@ class Presence:
         if self._most[place] < min(self._there[place], self._wanted[place]):
             self._most[place] += 1
             self._first_dials_ns += max(0, min(now_ns, self._all_ns) - self._start_ns)
+        if now_ns < self._end_ns:
+            self._beyond[place] = max(self._beyond[place], self._there[place] - self._wanted[place])
         if self._first_ns is None:
             self._first_ns = now_ns
 
@@ -162,9 +166,21 @@ class Presence:
                 _fallen_silent(self._name_of(place), self._lulls[place]) for place in silent[:MOST_NAMED]
             ),
             services=tuple(_fallen_silent(*each) for each in self._service_lulls.items()),
+            beyond=sum(self._beyond),
+            beyond_places=sum(1 for beyond in self._beyond if beyond),
+            beyond_named=tuple(self._told_beyond(place) for place in self._most_beyond()),
             dialing_s=(self._first_dials_ns + never_came * (self._all_ns - self._start_ns)) / NS_PER_S,
             **self._silence(),
         )
+
+    def _most_beyond(self) -> list[int]:
+        """Places that had more sessions than they were to have: those with the most of them."""
+        some = (place for place, beyond in enumerate(self._beyond) if beyond)
+        return sorted(some, key=lambda place: -self._beyond[place])[:MOST_NAMED]
+
+    def _told_beyond(self, place: int) -> str:
+        wanted = self._wanted[place]
+        return f"{self._name_of(place)}: {wanted + self._beyond[place]:,} at once where {wanted:,} were asked for"
 
     def _silence(self) -> dict[str, Any]:
         """Of those that were there at the end of the load, and for half of it: who did not say anything (any more).

@@ -69,6 +69,11 @@ _CAME_ODDLY = (
         "requests.answered",
         "{count:,} responses that nobody had asked for came beside {came:,} answers",
     ),
+    (
+        "echo.unmatched",
+        "echo.received",
+        "{count:,} echo responses that nobody had asked for came beside {came:,} answers",
+    ),
 )
 # ... and at least that many: of a few, one is a large share.
 _LEAST_ODD = 10
@@ -96,6 +101,8 @@ class Absence(msgspec.Struct, frozen=True):
         mute_named: who, of these, and since when.
         services: subservices of which nothing came any more in all these sessions, while others went on.
         dialing_s: for how long they may still have been dialing for the first time, all together.
+        beyond: sessions that were there in the load beside those, each place at its most; beyond_places: at
+            so many; beyond_named: where there were most.
     """
 
     sessions: int
@@ -113,6 +120,9 @@ class Absence(msgspec.Struct, frozen=True):
     mute_named: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     dialing_s: float = 0.0
+    beyond: int = 0
+    beyond_places: int = 0
+    beyond_named: tuple[str, ...] = ()
 
 
 class Asked(NamedTuple):
@@ -204,18 +214,20 @@ class Delay(NamedTuple):
 
 
 class Shortfall(NamedTuple):
-    """One thing that was asked for and not done.
+    """One thing that was asked for and not done, or done though it was not.
 
     Attributes:
         grave: more of it than is tolerated.
         who: it was that was missing.
         theirs: the peers did not want it: nothing that they failed to do, and why the run did not do more.
+        beyond: more than was asked for: nothing is missing, and it was another load.
     """
 
     what: str
     grave: bool
     who: str = ""
     theirs: bool = False
+    beyond: bool = False
 
     @property
     def reason(self) -> str:
@@ -239,6 +251,7 @@ def shortfalls(
     slow = () if counts else (*_taken_late(load_s, counters), *(() if _dropped(counters) else _paces(asked, paces)))
     return (
         *_sessions(asked, counters, absences),
+        *_sessions_beyond(asked, absences),
         *_silences(asked, absences),
         *mute_sessions(asked, absences),
         *_services(asked, absences),
@@ -277,6 +290,16 @@ def _sessions(asked: Asked, counters: Mapping[str, int], absences: Sequence[Abse
     if asked.load_s and abs(asked.load_s - counted_s) > asked.load_s * TOLERANCE:
         whole = f"the {counted_s:.1f} s (of a load of {asked.load_s:.1f} s) for which all should be there"
     yield Shortfall(f"sessions were missing for {_share(away)} of {whole}, {at_end}", away > TOLERANCE, who)
+
+
+def _sessions_beyond(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:
+    """Each is owed all that its WLC has to tell: with them it is another load, and all that was asked for is in it."""
+    beyond = sum(absence.beyond for absence in absences)
+    if beyond and asked.sessions:
+        named = [name for absence in absences for name in absence.beyond_named]
+        what = f"{beyond:,} more than the {asked.sessions:,} sessions that were asked for were there in the load"
+        places = sum(absence.beyond_places for absence in absences)
+        yield Shortfall(what, False, _listed(named, places), beyond=True)
 
 
 def mute_sessions(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:

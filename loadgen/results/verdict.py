@@ -294,9 +294,13 @@ def _no_limit(counters: Mapping[str, int], course: _Course) -> tuple[Limit, str]
         return Limit.SCENARIO, f"it gives up early: {course.aborted}"
     if course.empty and "notify.due" not in counters:  # to send is not ours
         return Limit.TARGET, _nothing(course)
-    if not_done := [*(shortfall.what for shortfall in course.shortfalls), *_shortcomings(counters)]:
+    short, beyond = (
+        [shortfall.what for shortfall in course.shortfalls if shortfall.beyond is more] for more in (False, True)
+    )
+    if not_done := [*short, *_shortcomings(counters)]:
         return Limit.SCENARIO, f"it asked for no more; of that, not done: {'; '.join(not_done)}"
-    return Limit.SCENARIO, next(_theirs_to_say(counters), "everything that it asked for was done")
+    done = next(_theirs_to_say(counters), "everything that it asked for was done")
+    return Limit.SCENARIO, "; and more: ".join((done, *beyond))
 
 
 def _theirs_to_say(counters: Mapping[str, int]) -> Iterator[str]:

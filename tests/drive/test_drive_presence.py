@@ -91,7 +91,39 @@ def test_another_visitor_does_not_make_up_for_one_that_is_missing() -> None:
     of.came(0, at(-1))
     began(of)
     of.went(0, at(5), "one too many")
-    assert of.absence() == Absence(2, 10.0, 10.0, 1, ("WLC 1: no session came up",))
+    assert of.absence() == Absence(
+        *(2, 10.0, 10.0, 1, ("WLC 1: no session came up",)),
+        beyond=1,
+        beyond_places=1,
+        beyond_named=("WLC 0: 2 at once where 1 were asked for",),
+    )
+
+
+def test_who_comes_beside_those_that_were_asked_for_is_named_with_the_most_at_once() -> None:
+    """Those that come in the place of others are none of them, nor is who comes when the load is over."""
+    of = began(presence(1, 2, *[1] * 5))
+    for place in (0, 1, 1, 2):
+        of.came(place, at(0))
+    for again in range(1, 4):
+        of.went(2, at(again), "left")
+        of.came(2, at(again))
+    for place in (0, 1, 1, 1, 3, 3, 4, 4, 5, 5):
+        of.came(place, at(5))
+    for place in (1, 1):
+        of.went(place, at(6), "left")
+    of.came(1, at(7))
+    for _ in range(2):
+        of.came(6, at(11))
+    found = of.absence()
+    assert (found.beyond, found.beyond_places) == (1 + 3 + 3, 5)
+    assert found.beyond_named[:2] == (
+        "WLC 1: 5 at once where 2 were asked for",
+        "WLC 0: 2 at once where 1 were asked for",
+    )
+    assert len(found.beyond_named) == 4
+    # Who is still there when the next load begins is in that, too.
+    of.begin(at(20), 10 * NS_PER_S)
+    assert of.absence().beyond == 1 + 2 + 3 + 1
 
 
 def test_the_time_of_several_sessions_is_said_to_be_a_sum() -> None:

@@ -136,6 +136,16 @@ ECHOES = {"echo.due": 6, "echo.sent": 1, "echo.dropped": 4, "echo.unanswered": 1
         ),
         (Asked(), 0, {"requests.answered": 360, "requests.unmatched": 9}, [], "", False),
         (Asked(judged={"requests.unmatched"}), 0, {"requests.answered": 9, "requests.unmatched": 36}, [], "", False),
+        (
+            Asked(),
+            0,
+            {"echo.received": 36, "echo.unmatched": 36},
+            [],
+            "36 echo responses that nobody had asked for came beside 36 answers",
+            True,
+        ),
+        (Asked(), 0, {"echo.received": 1100, "echo.unmatched": 11}, [], "", False),
+        (Asked(judged={"echo.unmatched"}), 0, {"echo.received": 9, "echo.unmatched": 36}, [], "", False),
         (Asked(judged={"notify.reordered"}), 0, {"notify.received": 626, "notify.reordered": 62}, [], "", False),
         (
             Asked(),
@@ -440,6 +450,24 @@ def test_what_was_sent_and_not_taken_is_not_passed(counters: dict[str, int], wha
     assert [each.grave for each in found] == [True] * bool(what)
     assert all(what in each.what for each in found)
     assert verdict_of(counters, found).exit_code == (ExitCode.INCONCLUSIVE if what else ExitCode.PASSED)
+
+
+def test_sessions_beyond_those_that_were_asked_for_are_said_and_are_no_reason_not_to_pass() -> None:
+    """One more at a WLC of four is owed as much as each of those: 25 % more than the scenario's load."""
+    absences = [
+        Absence(2, 10.0),
+        Absence(2, 10.0, beyond=6, beyond_places=5, beyond_named=("WLC a", "WLC b", "WLC c", "WLC d")),
+    ]
+    (found,) = shortfalls(Asked(4, 10.0), 10.0, PLAIN, absences)
+    told = "6 more than the 4 sessions that were asked for were there in the load"
+    assert (found.what, found.grave, found.who) == (told, False, "WLC a; WLC b; WLC c; WLC d; and 1 more")
+    verdict = verdict_of(PLAIN, (found,))
+    assert verdict.reasons == (found.reason,)
+    assert (verdict.exit_code, verdict.limited_by) == (ExitCode.PASSED, Limit.SCENARIO)
+    assert verdict.limit_reason == f"{ALL_DONE}; and more: {told}"
+    # What was not done is told as that.
+    lost = PLAIN | {"sessions.lost": 1}
+    assert verdict_of(lost, (found,)).limit_reason == "it asked for no more; of that, not done: sessions lost: 1"
 
 
 @pytest.mark.parametrize("name", ["requests.abandoned", "requests.timed_out"])
