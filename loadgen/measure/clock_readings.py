@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Annotated
 
 import msgspec
@@ -12,6 +13,26 @@ from numpy.typing import NDArray
 from loadgen.measure.stages import Int64s
 
 MOST_READINGS = 16
+
+
+class Sides(msgspec.Struct, frozen=True):
+    """Sessions by whose notifications a clock is ahead of ours, or behind it, by more than the uncertainty; and by how
+    much at most. An address may be that of several machines.
+    """
+
+    ahead: int = 0
+    ahead_ns: int = 0
+    behind: int = 0
+    behind_ns: int = 0
+
+    def both(self, other: Sides) -> Sides:
+        """Of these sessions and of those."""
+        return Sides(
+            self.ahead + other.ahead,
+            max(self.ahead_ns, other.ahead_ns),
+            self.behind + other.behind,
+            max(self.behind_ns, other.behind_ns),
+        )
 
 
 class ClockReading(msgspec.Struct, frozen=True):
@@ -24,6 +45,7 @@ class ClockReading(msgspec.Struct, frozen=True):
             rather one that is corrected: an address may be that of several machines.
         drift_ppb: how fast it gains on ours, in ns a second, give or take `drift_uncertainty_ppb`; None: not known.
         steps: how often it was set meanwhile.
+        sides: of its sessions.
     """
 
     wlc: Annotated[str, msgspec.Meta(max_length=300)]
@@ -34,6 +56,7 @@ class ClockReading(msgspec.Struct, frozen=True):
     drift_ppb: int | None = None
     steps: int = 0
     drift_uncertainty_ppb: int = 0
+    sides: Sides = Sides()
 
 
 class Clocks(msgspec.Struct, frozen=True):
@@ -44,6 +67,7 @@ class Clocks(msgspec.Struct, frozen=True):
         unsteady: sessions whose WLC's clock was set again and again: nothing of theirs is corrected.
         less_ns, more_ns: by so much durations of notifications may be less, or more, than they are shown.
         readings: the clocks that are furthest off.
+        sides: of all sessions.
         held_ns: of `more_ns`, what was taken off for a clock that is behind or fell back, if a WLC held it instead.
         lone: reads of notifications by whose times alone a clock would be further ahead, by 10 ms or more: taken for
             wrong times. lone_ns: of `more_ns`, what durations may be longer if one of them was right.
@@ -58,6 +82,7 @@ class Clocks(msgspec.Struct, frozen=True):
     held_ns: int = 0
     lone: int = 0
     lone_ns: int = 0
+    sides: Sides = Sides()
 
 
 def merged(parts: Iterable[Clocks]) -> Clocks:
@@ -76,6 +101,7 @@ def merged(parts: Iterable[Clocks]) -> Clocks:
             sessions=known.sessions + reading.sessions,
             corrected=known.corrected + reading.corrected,
             steps=max(known.steps, reading.steps),
+            sides=known.sides.both(reading.sides),
         )
     return Clocks(
         wlcs=sum(part.wlcs for part in parts) - again,
@@ -87,6 +113,7 @@ def merged(parts: Iterable[Clocks]) -> Clocks:
         held_ns=max((part.held_ns for part in parts), default=0),
         lone=sum(part.lone for part in parts),
         lone_ns=max((part.lone_ns for part in parts), default=0),
+        sides=reduce(Sides.both, (part.sides for part in parts), Sides()),
     )
 
 
@@ -102,6 +129,7 @@ class OfWlcs:
     Attributes:
         best: places of these sessions.
         uncorrected: those of them whose WLC has no session that is corrected.
+        sides: of all sessions.
     """
 
     def __init__(
@@ -116,7 +144,15 @@ class OfWlcs:
         np.add.at(self._sessions, wlc, 1)
         np.add.at(self._corrected, wlc, corrected)
         np.maximum.at(self._steps, wlc, steps)
+        apart = np.abs(offset) > uncertainty
+        self._apart = [np.where(apart & (sign * offset > 0), sign * offset, 0) for sign in (1, -1)]
+        self.sides = self._sides(np.ones(len(wlc), bool))
         self.uncorrected = self.best[self._corrected[wlc[self.best]] == 0]
+
+    def _sides(self, chosen: NDArray[np.bool_]) -> Sides:
+        ahead, behind = (column[chosen] for column in self._apart)
+        counts = [int(np.count_nonzero(column)) for column in (ahead, behind)]
+        return Sides(counts[0], int(ahead.max(initial=0)), counts[1], int(behind.max(initial=0)))
 
     def furthest(self) -> Int64s:
         """Of `best`, those worth naming, as `_furthest` has them, before there are thousands."""
@@ -139,4 +175,5 @@ class OfWlcs:
             drift_ppb=drift_ppb,
             steps=int(self._steps[wlc]),
             drift_uncertainty_ppb=drift_uncertainty_ppb,
+            sides=self._sides(self._wlc == wlc),
         )

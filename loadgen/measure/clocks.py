@@ -470,10 +470,8 @@ class PeerClocks:
         corrected &= ~self._trial[rows]
         offset, uncertainty = (lowest + highest) // 2, (highest - lowest) // 2 + grain
         found = OfWlcs(self._wlc[rows], offset, uncertainty, corrected, steps)
-        readings = tuple(
-            found.reading(place, self._names, *self._drift.told(int(rows[place])))
-            for place in found.furthest().tolist()
-        )
+        drift = self._drift.told
+        readings = tuple(found.reading(at, self._names, *drift(int(rows[at]))) for at in found.furthest().tolist())
         raw = found.uncorrected  # shown as they came, though their clocks may be anywhere in the range
         lone, lone_ns = self._doubts(rows)
         apart = _most_of(uncertainty[corrected])
@@ -488,6 +486,7 @@ class PeerClocks:
             held_ns=self._held_ns,
             lone=self._lone + lone,
             lone_ns=max(lone_ns, self._lone_ns),
+            sides=found.sides,
         )
 
 

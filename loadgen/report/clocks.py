@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.measure.clock_readings import ClockReading, Clocks
+from loadgen.measure.clock_readings import ClockReading, Clocks, Sides
 from loadgen.units import NS_PER_MS, format_duration
 
 # Durations that may be less by that many times what the lines about clocks say are worth one of their own.
@@ -35,7 +35,9 @@ def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
             f"durations of notifications may be {longer} longer, if one that was faster than all others is right"
         )
     if rest := max(len(off), clocks.corrected) - len(off[:most]):
-        lines.append(f"clocks of WLCs: {rest:,} more are not ours")
+        sides = clocks.sides
+        of_all = f"; of all sessions {_both_ways(sides)}" if sides.ahead or sides.behind else ""
+        lines.append(f"clocks of WLCs: {rest:,} more are not ours{of_all}")
     if clocks.unsteady:
         lines.append(f"sessions whose WLC's clock was set again and again: {clocks.unsteady:,}, not corrected")
     return lines
@@ -57,8 +59,12 @@ def _apart(reading: ClockReading) -> bool:
 def _line(reading: ClockReading) -> str:
     way = "ahead of" if reading.offset_ns >= 0 else "behind"
     off = f"{format_duration(abs(reading.offset_ns))}, ± {format_duration(reading.uncertainty_ns)}"
-    parts = [f"{reading.wlc}'s clock is {way} ours by {off}"]
-    if _apart(reading) and reading.offset_ns < 0:
+    whose = f"{reading.wlc}'s clock"
+    if reading.sides.ahead and reading.sides.behind:
+        told = _both_ways(reading.sides)
+        whose = f"{reading.wlc} has several clocks, of {reading.sessions:,} sessions {told}: the surest"
+    parts = [f"{whose} is {way} ours by {off}"]
+    if (_apart(reading) and reading.offset_ns < 0) or reading.sides.behind:
         parts.append("or it holds its notifications for so long")
     parts.append(_drift(reading))
     if reading.steps:
@@ -70,6 +76,12 @@ def _line(reading: ClockReading) -> str:
     if reading.corrected:
         return f"{told}: durations of notifications are corrected as for a clock"
     return f"{told}: not corrected" if _apart(reading) else told
+
+
+def _both_ways(sides: Sides) -> str:
+    ahead, behind = format_duration(sides.ahead_ns), format_duration(sides.behind_ns)
+    parts = (f"{sides.ahead:,} ahead by up to {ahead}", f"{sides.behind:,} behind by up to {behind}")
+    return ", ".join(part for part, count in zip(parts, (sides.ahead, sides.behind), strict=True) if count)
 
 
 def _drift(reading: ClockReading) -> str:

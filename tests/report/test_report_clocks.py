@@ -9,7 +9,7 @@ import pytest
 from report_samples import run
 from rich.console import Console
 
-from loadgen.measure.clock_readings import ClockReading, Clocks
+from loadgen.measure.clock_readings import ClockReading, Clocks, Sides
 from loadgen.report.clocks import clock_lines
 from loadgen.report.html import run_page
 from loadgen.report.markdown import run_markdown
@@ -94,6 +94,14 @@ LESS = (
             ],
         ),
         (
+            Clocks(1, 1, readings=(msgspec.structs.replace(AHEAD, steps=0, sides=Sides(2, 2 * 10**9, 1, 40 * 10**6)),)),
+            [
+                "192.0.2.1:16113 has several clocks, of 3 sessions 2 ahead by up to 2.00 s, 1 behind by up to 40.0 ms: "
+                "the surest is ahead of ours by 2.00 s, ± 150 µs, or it holds its notifications for so long, gains 30 "
+                "ppm, ± 2 ppm: durations of notifications are corrected as for a clock",
+            ],
+        ),
+        (
             Clocks(1, unsteady=7, readings=(msgspec.structs.replace(FINE, steps=11),)),
             [
                 "192.0.2.4:1's clock is ahead of ours by 20.0 µs, ± 100 µs, drift not known, was set 11 times",
@@ -110,6 +118,9 @@ def test_the_rest_is_counted() -> None:
     lines = clock_lines(Clocks(40, 39, readings=(AHEAD,) * 16, held_ns=1), 4)
     assert len(lines) == 6
     assert lines[-1] == "clocks of WLCs: 35 more are not ours"
+    both = Clocks(40, 39, readings=(AHEAD,) * 16, sides=Sides(30, 3 * 10**9, 9, 10**6))
+    told = "clocks of WLCs: 35 more are not ours; of all sessions 30 ahead by up to 3.00 s, 9 behind by up to 1.00 ms"
+    assert clock_lines(both, 4)[-1] == told
 
 
 def test_every_report_says_so() -> None:

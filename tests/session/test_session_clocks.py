@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 from session_samples import ECHO_NS, histogram_values, mse_side
 
-from loadgen.measure.clock_readings import ClockReading, Clocks, merged
+from loadgen.measure.clock_readings import ClockReading, Clocks, Sides, merged
 from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.histogram import MetricSummary
 from loadgen.measure.merge import Merger
@@ -458,6 +459,17 @@ def test_each_wlc_has_a_clock_of_its_own() -> None:
         assert offsets[wlc.name] == pytest.approx(wlc.ahead_ns(0), abs=TRANSIT_NS + JITTER_NS)
 
 
+def test_one_address_may_be_that_of_several_clocks() -> None:
+    """A balancer in front of WLCs: of its sessions both sides are told, and none of one that agrees."""
+    ahead_ms = (2_000, 700, -300, 0, -40)
+    found = measured([Wlc(always(ahead * NS_PER_MS)) for ahead in ahead_ms])
+    sides = found.reading.sides
+    assert (sides.ahead, sides.behind) == (2, 2)
+    assert sides.ahead_ns == pytest.approx(2 * NS_PER_S, abs=TRANSIT_NS + JITTER_NS)
+    assert sides.behind_ns == pytest.approx(300 * NS_PER_MS, abs=TRANSIT_NS + JITTER_NS)
+    assert found.clocks.sides == sides
+
+
 def test_what_is_no_time_is_clamped_and_does_not_bend_the_clock() -> None:
     recorder = Recorder()
     clocks = recorder.clocks = PeerClocks(["192.0.2.1:1"])
@@ -497,8 +509,16 @@ def test_an_endpoint_tells_of_its_round_trips(monkeypatch: pytest.MonkeyPatch) -
 def test_what_workers_found_is_put_together() -> None:
     a, b = (ClockReading("192.0.2.1:1", 2, 2, offset, uncertainty) for offset, uncertainty in ((100, 10), (90, 30)))
     other = ClockReading("192.0.2.2:1", 1, 0, 5, 10)
-    found = merged([Clocks(2, 1, 0, 10, 20, (a, other), 7, 1, 5), Clocks(1, 1, 3, 30, 15, (b,), 9, 2, 4)])
-    assert found == Clocks(2, 1, 3, 30, 20, (ClockReading("192.0.2.1:1", 4, 4, 100, 10), other), 9, 3, 5)
+    a = msgspec.structs.replace(a, sides=Sides(1, 100, 1, 70))
+    b = msgspec.structs.replace(b, sides=Sides(2, 90, 0, 0))
+    found = merged(
+        [
+            Clocks(2, 1, 0, 10, 20, (a, other), 7, 1, 5, Sides(1, 100, 2, 80)),
+            Clocks(1, 1, 3, 30, 15, (b,), 9, 2, 4, Sides(3, 120, 0, 0)),
+        ]
+    )
+    one = ClockReading("192.0.2.1:1", 4, 4, 100, 10, sides=Sides(3, 100, 1, 70))
+    assert found == Clocks(2, 1, 3, 30, 20, (one, other), 9, 3, 5, Sides(4, 120, 2, 80))
 
 
 def test_a_result_names_the_worst_of_many() -> None:
