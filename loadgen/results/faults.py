@@ -10,14 +10,19 @@ from typing import NamedTuple
 import msgspec
 
 # What happens before a session is up, and afterwards: the phases in which the MSE's and the WLC's end tell of it. Of a
-# connection that never came up the WLC has not heard.
+# connection that never came up the WLC has not heard. What follows a handshake of a load of them, both ends count as
+# `close`: whichever is ours, and where both are, nobody knows which.
 _CONNECTING = (("tcp",), ())
 _SESSION_ENDS = (_CONNECTING, (("tls", "session"), ("accept",)), (("stream", "close"), ("serve",)))
 _HANDSHAKE_ENDS = (_CONNECTING, (("tls", "session", "stream"), ("accept", "close", "serve")))
+_DIALED_ENDS = (_CONNECTING, (("tls", "session", "stream", "close"), ("accept", "serve")))
+# A side's, of a load of handshakes.
+_OURS = {"MSE": ("handshakes.due", "handshakes.resumption_asked"), "WLC": ("accept.attempts",)}
+_EITHER = "MSE or WLC"
 
 
 class Error(msgspec.Struct, frozen=True):
-    """`errors.<phase>.<kind>`, how often, and at whose end: MSE or WLC."""
+    """`errors.<phase>.<kind>`, how often, and at whose end it was seen: MSE, WLC, or one of both."""
 
     name: str
     count: int
@@ -45,9 +50,16 @@ def faults(counters: Mapping[str, int]) -> Faults:
     """From a run's counters."""
     found = [(name, count) for name, count in counters.items() if name.startswith("errors.") and count]
     told, again = list[Error](), list[Error]()
-    for mse_phases, wlc_phases in _HANDSHAKE_ENDS if "handshakes.completed" in counters else _SESSION_ENDS:
+    shaking = "handshakes.completed" in counters
+    ours = {side for side, names in _OURS.items() if any(name in counters for name in names)} if shaking else set()
+    of_close = {"close": _EITHER} if len(ours) == len(_OURS) else {}
+    for mse_phases, wlc_phases in _DIALED_ENDS if ours == {"MSE"} else _HANDSHAKE_ENDS if shaking else _SESSION_ENDS:
         ends = [
-            [Error(name, count, end) for name, count in found if name.split(".")[1] in phases]
+            [
+                Error(name, count, of_close.get(phase, end))
+                for name, count in found
+                if (phase := name.split(".")[1]) in phases
+            ]
             for end, phases in (("MSE", mse_phases), ("WLC", wlc_phases))
         ]
         # Stable: the MSE's end comes first, unless it saw less.

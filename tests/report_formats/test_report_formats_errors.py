@@ -20,6 +20,8 @@ MSE, WLC = "errors.tls.alert_unknown_ca", "errors.accept.key_hash_not_listed"
 TIMEOUT = "errors.tcp.timeout"
 REFUSED = {"sessions.attempted": 40, "sessions.established": 25, "sessions.failed": 15, MSE: 15, WLC: 15}
 SHAKEN = {"handshakes.completed": 0}
+ACCEPTED = {"accept.attempts": 40}
+CLOSE = "errors.close.reset"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,11 @@ SHAKEN = {"handshakes.completed": 0}
         ),
         # An MSE's own close; in handshake load it is the WLC that waits for the MSE's.
         ({"errors.close.timeout": 1}, [Error("errors.close.timeout", 1, "MSE")], []),
-        ({"errors.close.timeout": 1} | SHAKEN, [Error("errors.close.timeout", 1, "WLC")], []),
+        ({"errors.close.timeout": 1} | SHAKEN | ACCEPTED, [Error("errors.close.timeout", 1, "WLC")], []),
+        # An MSE's own, of a load of handshakes: a WLC that breaks off right behind them; with both ours it is either's.
+        ({CLOSE: 20} | SHAKEN | {"handshakes.due": 40}, [Error(CLOSE, 20, "MSE")], []),
+        ({CLOSE: 20} | SHAKEN | {"handshakes.resumption_asked": 0}, [Error(CLOSE, 20, "MSE")], []),
+        ({CLOSE: 20} | SHAKEN | ACCEPTED | {"handshakes.due": 40}, [Error(CLOSE, 20, "MSE or WLC")], []),
     ],
 )
 def test_each_event_is_told_from_one_end(counters: dict[str, int], told: list[Error], again: list[Error]) -> None:
