@@ -19,7 +19,7 @@ class WholeInterval:
         index: which interval since the start of the run.
         counters: of each worker, since the start of the run.
         cpu_s: of each worker, since it began, where it is known.
-        active: sessions, when the last of them told; None if nobody said.
+        active: sessions, when the last of them told, in the load or before it; None if nobody said.
         parts: histograms by tag, one of each worker that has any.
     """
 
@@ -53,6 +53,7 @@ class Intervals:
         self._handed: dict[str, int] = {}  # of each worker that is waited for: the last interval that it has closed
         self._open: dict[int, WholeInterval] = {}
         self._gone = self._newest = -1
+        self._active: int | None = None  # sessions, when somebody said so last
 
     def expect(self, workers: Iterable[str]) -> None:
         """They will hand something in."""
@@ -64,20 +65,26 @@ class Intervals:
             self._let_go()
 
     def add(self, worker: str, interval: Interval, cpu_s: float | None, active: int | None) -> None:
-        """One worker's part. Args: cpu_s: told at the end of an interval; None: this one may go on."""
+        """One worker's part.
+
+        Args:
+            cpu_s: told at the end of an interval; None: this one may go on.
+            active: sessions by now; None: the load is over, and they are as many as were there to its end.
+        """
         index = interval.index
+        self._active = self._active if active is None else active
         closed = index - (cpu_s is None)
         if closed >= self._handed.get(worker, -1):
             self._handed[worker] = closed
         if index <= self._gone:
             more = WholeInterval(index)
-            more.add(worker, interval, cpu_s, active)
+            more.add(worker, interval, cpu_s, None)  # how many there were then, nobody says
             self._give(more)
             return
         self._newest = max(self._newest, index)
         if index not in self._open:
             self._open[index] = WholeInterval(index)
-        self._open[index].add(worker, interval, cpu_s, active)
+        self._open[index].add(worker, interval, cpu_s, self._active)
         self._let_go()
 
     def end(self) -> None:

@@ -426,7 +426,7 @@ class Supervisor:
             self._part_of.hear(name, interval, cpu_s)
             return
         self._recent.add(name, interval)
-        self._intervals.add(name, interval, cpu_s, self.active())
+        self._intervals.add(name, interval, cpu_s, None if self._standing is Standing.DRAINING else self.active())
 
     def _take_whole(self, whole: WholeInterval) -> None:
         self._timeline.add(whole, self._clock() - self._epoch_ns)

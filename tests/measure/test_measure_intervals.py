@@ -115,6 +115,17 @@ def test_a_worker_that_hands_in_nothing_more_is_not_waited_for() -> None:
     assert [each.index for each in given] == [0, 1, 2, 3]
 
 
+def test_sessions_that_end_with_the_run_were_there_to_the_end_of_the_load() -> None:
+    """In the interval in which it ends, and in those after; and what comes late says nothing of how many there were."""
+    given: list[WholeInterval] = []
+    intervals = Intervals(given.append)
+    for index, active in enumerate((0, 4, 3, None, None)):
+        intervals.add("a", interval(index), 0.1, active)
+    intervals.add("a", interval(1), 0.1, None)
+    intervals.end()
+    assert [(each.index, each.active) for each in given] == [(0, 0), (1, 4), (2, 3), (3, 3), (4, 3), (1, None)]
+
+
 def test_one_that_is_far_behind_is_not_waited_for_and_loses_nothing() -> None:
     given: list[WholeInterval] = []
     intervals = Intervals(given.append)
