@@ -632,6 +632,7 @@ class Answering(FakeTunnel):
 
     verified = True
     ruling = None
+    group = None  # static RSA
     waits: Waiting | None = None  # what we have not read, and for how long
 
     def waiting(self) -> Waiting | None:  # type: ignore[override]
