@@ -14,6 +14,7 @@ from loadgen.drive.pauses import Stalling
 from loadgen.drive.peers import Peer
 from loadgen.drive.presence import Presence
 from loadgen.drive.tracing import Tracer
+from loadgen.results.health import Dialing
 from loadgen.scenario.schedule import RateStage
 
 
@@ -62,6 +63,9 @@ class Driver(Stalling, Protocol):
     def pending(self) -> int:
         """Sessions of mustered users that are neither up nor failed."""
 
+    def dialing(self) -> Dialing:
+        """How sessions were dialed since there is a rate for it; of who dials none, nothing."""
+
     def look_around(self) -> None:
         """An interval is over: take a sample of what is not counted as it happens."""
 
@@ -88,6 +92,10 @@ class PlainDriver:
     def pending(self) -> int:
         """Sessions of mustered users that are neither up nor failed; 0 for who does not dial."""
         return 0
+
+    def dialing(self) -> Dialing:
+        """How sessions were dialed."""
+        return Dialing()
 
     def queued_bytes(self) -> int:
         """Between loads: what was written, and the peers' TCP has not taken yet."""

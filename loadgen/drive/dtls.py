@@ -23,6 +23,7 @@ from loadgen.drive.tracing import Tracer
 from loadgen.errors import RemoteProtocolError
 from loadgen.nmsp.any_bulk import receiver_of
 from loadgen.nmsp.bulk import Control
+from loadgen.results.health import Dialing
 from loadgen.scenario.plan import end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.conversation import hear_untrusted, unfilled
@@ -33,6 +34,8 @@ from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 # Sending more often than this costs more than it gains in punctuality; what was received is taken as often.
 TICK_NS = NS_PER_MS
+# With a tick that comes later than this, what is under way waits for us, not for the peer.
+LATE_NS = 5 * NS_PER_MS
 # By how much a sleeping task is woken too late at most, on a machine that has nothing else to do.
 _TIMER_NS = NS_PER_MS
 # The longest sleep, whatever there is to do.
@@ -158,6 +161,9 @@ class DtlsDriver(PeerKeeper, Generic[DtlsLinkT]):
 
     def pending(self) -> int:
         return 0
+
+    def dialing(self) -> Dialing:
+        return Dialing()
 
     def queued_bytes(self) -> int:
         """UDP does not tell."""

@@ -11,7 +11,7 @@ import trio
 from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
-from loadgen.drive.dtls import TICK_NS, DtlsLink
+from loadgen.drive.dtls import LATE_NS, TICK_NS, DtlsLink
 from loadgen.drive.dtls_accept import AcceptingDriver
 from loadgen.drive.dtls_dial import DialingDriver
 from loadgen.drive.equipment import Equipment
@@ -20,10 +20,7 @@ from loadgen.drive.phase import CLOSED, HANDSHAKING, SETTING_UP, Phase
 from loadgen.scenario.schedule import RateStage
 from loadgen.transport.dtls import Association
 from loadgen.transport.tls import EndOfStream, TransportFault
-from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S
-
-# With a tick that comes later than this, what is under way waits for us, not for the peer.
-_LATE_NS = 5 * NS_PER_MS
+from loadgen.units import NEVER_NS, NS_PER_S
 
 
 class DtlsHandshake(DtlsLink):
@@ -69,7 +66,7 @@ class DtlsHandshakeMseDriver(DialingDriver[DtlsHandshake]):
         return self.load.next_ns(now_ns, len(self.links), TICK_NS)
 
     async def on_tick(self, now_ns: int) -> None:
-        for due_ns in self.load.to_begin(now_ns, self.links, behind=self.late_ns > _LATE_NS):
+        for due_ns in self.load.to_begin(now_ns, self.links, behind=self.late_ns > LATE_NS):
             self._dial(due_ns)
         if self.load.is_over(now_ns):
             self._wind_up(now_ns)

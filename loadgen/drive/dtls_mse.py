@@ -7,12 +7,13 @@ from typing import ClassVar
 
 from OpenSSL import SSL
 
-from loadgen.drive.dtls import MAX_DATAGRAM_BYTES, TICK_NS, DtlsLink
+from loadgen.drive.dtls import LATE_NS, MAX_DATAGRAM_BYTES, TICK_NS, DtlsLink
 from loadgen.drive.dtls_dial import DialingDriver
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.mse_sessions import PATIENCE_NS, MseSessions
 from loadgen.drive.peers import Peer
 from loadgen.drive.phase import ACTIVE, CLOSED, HANDSHAKING, SETTING_UP, Phase
+from loadgen.results.health import Dialing
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
 from loadgen.session.datagrams import DatagramMseEndpoint
@@ -93,6 +94,9 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
                     self.withdraw(link)
         self.wake(at_ns)
 
+    def dialing(self) -> Dialing:
+        return self.mses.dialing
+
     def pending(self) -> int:
         return self.mses.pending(self.links)
 
@@ -134,7 +138,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
             return
         if mses.asker is not None:
             await self._ask(mses.asker, now_ns)
-        for number in mses.to_dial(now_ns, _DIALS_PER_TICK, self.open):
+        for number in mses.to_dial(now_ns, _DIALS_PER_TICK, self.open, behind=self.late_ns > LATE_NS):
             self._dial(number)
 
     async def _ask(self, asker: Asker, now_ns: int) -> None:
@@ -190,6 +194,7 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
         now, session = self.clock(), self.sessions[number]
         try:
             self.dial(number, session, lambda association: DtlsMseLink(association, number, now))
+            self.mses.shakes(number)
         except TransportFault as error:
             self.mses.not_dialed(number, error.kind, f"errors.tls.{error.kind}")
 

@@ -14,10 +14,12 @@ from loadgen.drive.phase import ACTIVE, GIVEN_UP, Phase
 from loadgen.drive.presence import presence_of_sessions
 from loadgen.drive.redialing import Redialing
 from loadgen.drive.term import Term
+from loadgen.drive.under_way import UnderWay
 from loadgen.nmsp.carried import Carried
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.records import Mac, mac_bytes
 from loadgen.replay.asked import recorded_kinds, recorded_macs
+from loadgen.results.health import Dialing
 from loadgen.scenario.plan import Use, end_ns
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
@@ -58,6 +60,7 @@ class MseSessions(Generic[EndpointT]):
 
     Attributes:
         dialed, wanted: how many were dialed, and how many are to be, in the plan's order.
+        under_way: those that are being set up.
         patience_until_ns: once the run is about to end: until when what is being set up may come up.
     """
 
@@ -122,6 +125,12 @@ class MseSessions(Generic[EndpointT]):
         self._from_ns, self._from, self._pace_ns = NEVER_NS, 0, 0.0
         self.dialed = self.wanted = 0
         self._redialing = Redialing()
+        self.under_way = UnderWay(plan.mse.setup_timeout)
+        # When we last looked, it was for the peers that those waited which were due. Of all that were dialed since the
+        # rate was set: the longest that one was late, and what of that was our doing, once some had to wait for that.
+        self._held_up_until_ns = self._late_ns = self._own_late_ns = 0
+        self._saturated = False
+        self._waited_ns: dict[int, int] = {}  # from when a session was due to where it is, as far as that is done
         self.patience_until_ns = NEVER_NS
 
     # -- the load ------------------------------------------------------------------------------------------------
@@ -160,6 +169,7 @@ class MseSessions(Generic[EndpointT]):
         self._from_ns = at_ns + int(self._worker * NS_PER_S / self._plan.mse.connect_per_s)
         self._pace_ns = self._workers * NS_PER_S / self._plan.mse.connect_per_s
         self.wanted = len(self._sessions)
+        self._late_ns, self._own_late_ns, self._saturated = 0, 0, False
 
     def muster(self, users: int, at_ns: int, over_ns: int) -> bool:
         """Have the sessions of so many users dialed, from `at_ns` on; True if there were more before: those from
@@ -171,6 +181,7 @@ class MseSessions(Generic[EndpointT]):
         fastest = self._workers * NS_PER_S / self._plan.mse.connect_per_s
         self._pace_ns = max(over_ns / max(1, wanted - self.dialed), fastest)
         self._from, self._from_ns, self.wanted = self.dialed, at_ns, wanted
+        self._late_ns, self._own_late_ns, self._saturated = 0, 0, False
         return fewer and not self.wlcs_are_ours
 
     def pending(self, links: Iterable[SessionLink]) -> int:
@@ -178,21 +189,57 @@ class MseSessions(Generic[EndpointT]):
         coming = (link for link in links if link.phase < ACTIVE)
         return self.wanted - self.dialed + sum(link.number < self.wanted for link in coming)
 
-    def to_dial(self, now_ns: int, most: int, busy: Container[int]) -> Iterator[int]:
-        """Numbers of the sessions that are to be dialed now, at most so many for the first time. Args: busy: those that
-        have a link of before.
+    def to_dial(self, now_ns: int, most: int, busy: Container[int], *, behind: bool) -> Iterator[int]:
+        """Numbers of the sessions that are to be dialed now.
+
+        Args:
+            most: for the first time; 0: there is no time for more.
+            busy: those that have a link of before.
+            behind: it is us that those under way wait for.
         """
         for number in self._redialing.due(now_ns):
             if number in busy:
                 self._redialing.postpone(number, now_ns)
             else:
                 yield number
+        if not most and self._is_due(now_ns, busy):
+            self._saturated = True
         for _ in range(most):
-            if self.dialed == self.wanted or self._due_ns(self.dialed) > now_ns or self.dialed in busy:
+            if not self._is_due(now_ns, busy):
                 return
+            if self.under_way.full:
+                if behind or (self.wlcs_are_ours and self.under_way.crowded):
+                    self._saturated = True
+                else:
+                    self._held_up_until_ns = now_ns
+                return
+            self._note_lag(self._due_ns(self.dialed), now_ns)
             self._recorder.count("sessions.attempted")
             yield self.dialed
             self.dialed += 1
+
+    def _is_due(self, now_ns: int, busy: Container[int]) -> bool:
+        """Whether another one is to be dialed."""
+        return self.dialed != self.wanted and self._due_ns(self.dialed) <= now_ns and self.dialed not in busy
+
+    def _note_lag(self, due_ns: int, now_ns: int) -> None:
+        """The next one is dialed."""
+        late_ns = now_ns - due_ns
+        self._recorder.record("handshake.lag", late_ns)
+        self._waited_ns[self.dialed] = late_ns
+        self._late_ns = max(self._late_ns, late_ns)
+        if self._saturated:  # otherwise it is no more than a pause
+            self._own_late_ns = max(self._own_late_ns, now_ns - max(due_ns, self._held_up_until_ns))
+
+    @property
+    def dialing(self) -> Dialing:
+        """So far."""
+        sessions = self.dialed - self._from
+        return Dialing(sessions, int(sessions * self._pace_ns), self._late_ns, self._own_late_ns)
+
+    def shakes(self, number: int) -> None:
+        """A session's WLC is there, and its handshake begins."""
+        self.under_way.begins(number, self._clock())
 
     def _due_ns(self, number: int) -> int:
         """When session `number` is to be dialed, in the plan's order."""
@@ -203,6 +250,7 @@ class MseSessions(Generic[EndpointT]):
         if not self._redialing.takes(kind, number, self._clock()):
             self._recorder.count(error)
             self._recorder.count("sessions.failed")
+            self._waited_ns.pop(number, None)
 
     def next_wake_ns(self, now_ns: int, tick_ns: int, busy: Container[int]) -> int:
         """When something is to be dialed or asked next. Args: tick_ns: asking more often is not worth it."""
@@ -210,7 +258,7 @@ class MseSessions(Generic[EndpointT]):
         if self.asker is not None:
             wake = now_ns if self._to_ask else max(self.asker.next_ns(), now_ns + tick_ns)
         wake = min(wake, self._redialing.next_ns())
-        if self.dialed == self.wanted:
+        if self.dialed == self.wanted or self.under_way.full:  # one that ends wakes us
             return wake
         due_ns = self._due_ns(self.dialed)
         return min(wake, max(due_ns, now_ns + _RETRY_NS) if self.dialed in busy else due_ns)
@@ -230,6 +278,8 @@ class MseSessions(Generic[EndpointT]):
 
     def new_endpoint(self, number: int, started_ns: int, now_ns: int) -> EndpointT:
         """Of a session whose tunnel is up since now."""
+        if number in self._waited_ns:
+            self._waited_ns[number] += now_ns - started_ns
         endpoint = self._endpoint_class(self._settings, started_ns, number, self.asker, self.notices)
         if self._tells_macs:
             endpoint.mac = mac_bytes(self._plan.mse_macs[self._sessions[number].mse])
@@ -241,6 +291,9 @@ class MseSessions(Generic[EndpointT]):
         assert link.endpoint is not None
         self._recorder.count("sessions.established")
         self._recorder.record("handshake.tls", link.tls_ns)  # with TLS 1.3 a refusal comes after our side was done
+        self.under_way.ends(link.number, now_ns, up=True)
+        if (waited_ns := self._waited_ns.pop(link.number, None)) is not None:
+            self._recorder.record("handshake.latency", waited_ns)
         self._recorder.happened("established", now_ns)
         self.reception.open(link.number, link.endpoint.granted)
         if self.presence is not None:
@@ -292,6 +345,8 @@ class MseSessions(Generic[EndpointT]):
 
     def _stop(self, link: SessionLink, *, ours: bool) -> None:
         """Args: ours: a WLC of ours closes in order only when it is told to."""
+        self.under_way.ends(link.number, self._clock(), up=False)
+        self._waited_ns.pop(link.number, None)
         if (endpoint := link.endpoint) is not None:
             now = self._clock()
             endpoint.stop(now)
@@ -353,4 +408,7 @@ class MseSessions(Generic[EndpointT]):
 
     def dials_again(self, link: SessionLink, kind: str) -> bool:
         """A fault is none: nobody was there yet, and the session is dialed again."""
-        return self._redialing.takes(kind, link.number, self._clock())
+        again = self._redialing.takes(kind, link.number, self._clock())
+        if again:
+            self.under_way.ends(link.number, self._clock(), up=False)
+        return again

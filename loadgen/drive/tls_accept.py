@@ -27,7 +27,7 @@ from loadgen.transport.verifying import Ruling
 from loadgen.units import NS_PER_MS
 
 LISTEN_BACKLOG = 1024
-_ACCEPTS_PER_TURN = 64
+ACCEPTS_PER_TURN = 64
 _REST_NS = 100 * NS_PER_MS
 # Half of this costs a sender at its limit a tenth of its rate.
 MOST_UNSENT_BYTES = 1 << 17
@@ -115,6 +115,7 @@ class ListeningShard(Shard[WlcLinkT]):
         self._listeners = {sock.fileno(): (number, sock) for number, sock in enumerate(listeners)}
         self._resting: list[tuple[int, int]] = []  # (until, listener)
         self._open = 0
+        self._accepted = 0  # in this turn
         self._unsent_bytes = MOST_UNSENT_BYTES
 
     def listen(self, count: int) -> None:
@@ -154,7 +155,9 @@ class ListeningShard(Shard[WlcLinkT]):
         if fd not in self._listeners:
             return  # earlier in this turn it was a link's, or a parting's, which was closed to make way
         number, listener = self._listeners[fd]
-        for _ in range(_ACCEPTS_PER_TURN):
+        # More handshakes at once are not done sooner, and in the end all of them time out together. As long as those
+        # that were accepted wait for us, others do in the kernel; who is silent waits for nobody.
+        while not self.handshakes_wait and self._accepted < ACCEPTS_PER_TURN:
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
@@ -171,6 +174,7 @@ class ListeningShard(Shard[WlcLinkT]):
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._unsent_bytes)
+            self._accepted += 1
             now = self.clock()
             link = self.link_class(sock, now, number, host_and_port(address))
             self.handshake_reads.begins(link)
@@ -206,6 +210,7 @@ class ListeningShard(Shard[WlcLinkT]):
         super().release(link)
 
     def on_turn(self, now_ns: int) -> None:
+        self._accepted = 0
         while self._resting and self._resting[0][0] <= now_ns:
             self.watch_other(self._resting.pop(0)[1])
 

@@ -13,6 +13,7 @@ from loadgen.drive.peers import Peer
 from loadgen.drive.phase import ACTIVE, CLOSING, CONNECTING, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_dial import DialingShard, MseLink
+from loadgen.results.health import Dialing
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
 from loadgen.session.mse import MseEndpoint
@@ -72,6 +73,9 @@ class MseShard(DialingShard):
                 if link.number >= self.mses.wanted:
                     self.withdraw(link, now)
 
+    def dialing(self) -> Dialing:
+        return self.mses.dialing
+
     def pending(self) -> int:
         return self.mses.pending(self.links.values())
 
@@ -100,7 +104,9 @@ class MseShard(DialingShard):
             return
         if mses.asker is not None:
             self._ask(mses.asker, now_ns)
-        for number in mses.to_dial(now_ns, _DIALS_PER_TURN, self.by_number):
+        # As long as those that were dialed wait for us, no more are.
+        behind = self.handshakes_wait
+        for number in mses.to_dial(now_ns, 0 if behind else _DIALS_PER_TURN, self.by_number, behind=behind):
             self._dial(number)
 
     def _ask(self, asker: Asker, now_ns: int) -> None:
@@ -135,6 +141,10 @@ class MseShard(DialingShard):
             self.by_number[number] = self.dial(number, self.clock())
         except TransportFault as error:
             self.mses.not_dialed(number, error.kind, f"errors.tcp.{error.kind}")
+
+    def on_connected(self, link: MseLink) -> None:
+        super().on_connected(link)
+        self.mses.shakes(link.number)
 
     def on_tunnel(self, link: MseLink, now_ns: int) -> None:
         link.tls_ns = now_ns - link.tls_started_ns

@@ -71,7 +71,10 @@ def beyond_this_machine(expected: Forecast) -> str:
     dialed_per_s = min(e.sessions, e.sessions / e.connect_s) if e.connect_s else 0
     if dialed_per_s > effort.handshakes_per_s:
         can = _two_digits(effort.handshakes_per_s)
-        found.append(f"{dialed_per_s:,.0f} sessions/s are to be dialed; by known costs it can do about {can}/s")
+        later = f"{dialed_per_s:,.0f} sessions/s are to be dialed; by known costs it can do about {can}/s"
+        if not found:
+            return f"{later}, and the others will be late"
+        found.append(later)
     if not found:
         return ""
     ends = "expect a saturated generator (exit code 4); what things cost: docs/performance.md, several machines:"

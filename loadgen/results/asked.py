@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from loadgen.measure.books import to_come
+from loadgen.results.health import Dialing
 from loadgen.units import format_duration
 
 # Of what was asked for: less than that is a blemish, which is named, and no reason not to pass.
@@ -241,10 +242,13 @@ def shortfalls(
     absences: Sequence[Absence],
     paces: Sequence[Pace | Delay] = (),
     durations: int = 0,
+    dialings: Sequence[Dialing] = (),
 ) -> tuple[Shortfall, ...]:
     """Everything that fell short, of a run that nobody cut off.
 
-    Args: durations: how many there are between two clocks.
+    Args:
+        durations: how many there are between two clocks.
+        dialings: how sessions were dialed, a worker each.
     """
     counts = (*_counts(asked, counters), *came_to_nothing(asked, counters))
     # What was dropped or failed is told by then, and shows in the pace, too; a session that is missing has no backlog.
@@ -252,6 +256,7 @@ def shortfalls(
     return (
         *_sessions(asked, counters, absences),
         *_sessions_beyond(asked, absences),
+        *_dialed(dialings),
         *_silences(asked, absences),
         *mute_sessions(asked, absences),
         *_services(asked, absences),
@@ -300,6 +305,16 @@ def _sessions_beyond(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shor
         what = f"{beyond:,} more than the {asked.sessions:,} sessions that were asked for were there in the load"
         places = sum(absence.beyond_places for absence in absences)
         yield Shortfall(what, False, _listed(named, places), beyond=True)
+
+
+def _dialed(dialings: Sequence[Dialing]) -> Iterator[Shortfall]:
+    """Peers took their time for each, and had as many at once as that was good for. Of our own doing `health` tells."""
+    slow = [each for each in dialings if each.is_behind(each.late_ns) and not each.is_behind(each.own_ns)]
+    if slow:
+        planned, reached = sum(each.planned_per_s for each in slow), sum(each.reached_per_s for each in slow)
+        late = format_duration(max(each.late_ns for each in slow))
+        what = f"{reached:,.0f} of {planned:,.0f} sessions/s were dialed: others were still being set up, up to {late}"
+        yield Shortfall(what, grave=False, theirs=True)
 
 
 def mute_sessions(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:

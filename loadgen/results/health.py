@@ -33,6 +33,8 @@ THROTTLED_INVALID = 0.10
 SWAPPED_DEGRADED_BYTES = 16 * 1024 * 1024
 # So near to the limit, the next accept may fail.
 DESCRIPTORS_DEGRADED = 0.95
+# Of the time that dialing all sessions was to take.
+DIALING_DEGRADED = 0.05
 # Of the datagrams that came, what our own sockets and queues had no room for.
 OVERRUN_INVALID = 0.01
 # Of the load that was due, what our own loop failed to send in time.
@@ -45,6 +47,33 @@ class Verdict(StrEnum):
     VALID = "VALID"
     DEGRADED = "DEGRADED"
     INVALID = "INVALID"
+
+
+class Dialing(msgspec.Struct, frozen=True):
+    """How a worker dialed its sessions, beside how it was to.
+
+    Attributes:
+        sessions: that were dialed since the rate was set. planned_ns: how long that was to take.
+        late_ns: after it was due, at most, one of them was dialed; own_ns: as far as it was not for the peers that it
+            waited.
+    """
+
+    sessions: int = 0
+    planned_ns: int = 0
+    late_ns: int = 0
+    own_ns: int = 0
+
+    @property
+    def planned_per_s(self) -> float:
+        return self.sessions * NS_PER_S / self.planned_ns if self.planned_ns else 0.0
+
+    @property
+    def reached_per_s(self) -> float:
+        return self.sessions * NS_PER_S / (self.planned_ns + self.late_ns) if self.planned_ns else 0.0
+
+    def is_behind(self, late_ns: int) -> bool:
+        """Whether to be late by so much makes it another rate."""
+        return late_ns > max(STALL_DEGRADED_NS, self.planned_ns * DIALING_DEGRADED)
 
 
 class WorkerHealth(msgspec.Struct, frozen=True):
@@ -65,6 +94,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
         own_shortfall: notifications or handshakes given up although the peer was ready.
         due: of which that is a part.
         descriptors, descriptor_limit: open at the end of the load, and the most there may be.
+        dialing: of an MSE's sessions.
         key_log_trouble: why secrets of its tunnels are missing in the key log; empty: none are, or there is none.
     """
 
@@ -90,6 +120,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     lag: Spread = Spread()
     read_lag: Spread = Spread()
     key_log_trouble: str = ""
+    dialing: Dialing = Dialing()
 
     @property
     def load_share(self) -> float:
@@ -172,6 +203,12 @@ def judge(
             if stall_ns > STALL_DEGRADED_NS:
                 bad = invalid if stall_ns >= STALL_INVALID_NS else blemishes
                 bad.append(f"{w.worker}'s loop stood still for {format_duration(stall_ns)}{when}")
+        if w.dialing.is_behind(w.dialing.own_ns):
+            reached, planned = w.dialing.reached_per_s, w.dialing.planned_per_s
+            late = format_duration(w.dialing.own_ns)
+            degraded.append(
+                f"{w.worker} dialed {reached:,.0f} of {planned:,.0f} sessions/s: no time for more, {late} late"
+            )
         if w.began_late_ns > STALL_DEGRADED_NS:
             bad = invalid if w.began_late_ns >= STALL_INVALID_NS else blemishes
             bad.append(f"{w.worker} was told of the load {format_duration(w.began_late_ns)} after it had begun")

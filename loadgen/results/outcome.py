@@ -95,7 +95,8 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     if generator.generator is not Verdict.INVALID:
         paces = [*_paces(plan, spans, stages, counters), *_delays(plan, merger, spans, counters)]
     durations = _durations(merger, spans) if counters.get("clock.clamped") else 0
-    short = shortfalls(asked, load_s, counters, record.absences, paces, durations) if whole else ()
+    dialings = [health.dialing for health in record.health]
+    short = shortfalls(asked, load_s, counters, record.absences, paces, durations, dialings) if whole else ()
     return RunResult(
         schema_version=RunResult.VERSION,
         scenario=plan.scenario,

@@ -33,7 +33,7 @@ from loadgen.measure.stages import AFTER, BEFORE, tag_of
 from loadgen.nmsp.messages import Role
 from loadgen.nmsp.profile import compiled
 from loadgen.prepare.machine import memory_in_use_bytes
-from loadgen.results.health import WorkerHealth
+from loadgen.results.health import Dialing, WorkerHealth
 from loadgen.run import heap
 from loadgen.run.answering import answer
 from loadgen.run.channel import (
@@ -362,6 +362,7 @@ class Worker:
             sessions_rss_bytes=self._sessions_memory,
             descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - thousands of them
             descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            dialing=Dialing() if self._shard is None else self._shard.dialing(),
             key_log_trouble="" if self._key_log is None else self._key_log.trouble,
         )
 

@@ -42,3 +42,25 @@ def test_every_link_gets_everything(run: Run, tmp_path: Path, workers: int) -> N
     assert counters["echo.sent"] > 80
     assert 0 <= counters["echo.sent"] - counters["echo.answered"] <= 80  # the last of each may meet the end of the run
     assert 0 < counters["notify.writes"] <= counters["notify.sent"]
+
+
+def test_more_sessions_than_can_be_dialed_are_late_and_all_come_up(run: Run, tmp_path: Path) -> None:
+    """Many times as many a second as any machine does of these handshakes, by one worker a side."""
+    scenario = tmp_path / "storm.toml"
+    scenario.write_text(SCENARIO, "utf-8")
+    changes = ("wlc.count=60", "mse.count=10", "mse.connect_per_s=100000", "tls.key=rsa-2048", "load.rate=1")
+    overrides = [word for change in changes for word in ("--set", change)]
+    ended = run("run", scenario, "--workers", "1", *overrides)
+    ended.check_passed()
+    assert ended.errors == {}
+    assert ended.counters["sessions.established"] == ended.counters["sessions.closed"] == 600
+    result = ended.result
+    (dialing,) = (worker["dialing"] for worker in result["workers"] if worker["worker"].startswith("mse"))
+    assert dialing["sessions"] == 600
+    # How late they were is the machine's affair; that they were, follows from the bound.
+    assert dialing["late_ns"] > dialing["planned_ns"]
+    lag, service = (result["metrics"][name]["max"] for name in ("handshake.lag", "handshake.session"))
+    assert lag > service
+    assert result["metrics"]["handshake.latency"]["max"] > lag
+    if dialing["own_ns"] > 250e6:
+        assert "mse-0 dialed" in " ".join(result["verdict"]["reasons"])

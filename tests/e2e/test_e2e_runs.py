@@ -24,7 +24,7 @@ _SELDOM = {
     *("echo.latency", "echo.service", "echo.lag"),
     "notify.age",  # of a device that is not ours
     "notify.gap",  # where nobody knows when notifications were due
-    *("handshake.tls_resumed", "handshake.latency", "handshake.lag", "handshake.service"),
+    *("handshake.tls_resumed", "handshake.service"),
     *(name for name in METRICS if name.startswith(OPTIONAL_PREFIXES)),
 }
 

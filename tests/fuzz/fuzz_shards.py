@@ -51,6 +51,7 @@ class _Tunnel:
         self.write_fault = False
         self.verified: int | None = None
         self.refused = False
+        self.group = "x25519"
 
     def waiting(self) -> None:
         """The kernel does not tell."""
