@@ -31,6 +31,7 @@ connect_per_s = 1000
 [load]
 rate = 20
 """
+pytestmark = pytest.mark.long
 # A run is told to end by what is seen of it; this only ends one of a test that has failed.
 _LONG = ("-t", "120s")
 

@@ -23,6 +23,7 @@ from loadgen.distributed.messages import FINISH, LOCUST_VERSION, NodeReport
 from loadgen.errors import ExitCode
 from loadgen.measure.histogram import Histogram
 
+pytestmark = pytest.mark.long
 SCENARIO = """
 name = "small"
 [wlc]

@@ -35,6 +35,7 @@ from ports import free_port
 
 from loadgen.measure.hlog import read_hlog_untrusted
 
+pytestmark = pytest.mark.long
 # Sessions: 3 WLCs with 2 MSEs each. An override adds what a test is about; without a rate, it goes as fast as it can.
 SHAKE = """
 name = "shake"
