@@ -37,8 +37,11 @@ OLDEST_NS = 150 * 366 * DAY_NS
 def entropy(codes: Codes) -> float:
     """Bits for all rows, if how often each value comes is known."""
     counts = np.bincount(codes)
-    counts = counts[counts > 0]
-    n = len(codes)
+    return _told(counts[counts > 0], len(codes))
+
+
+def _told(counts: Codes, n: int) -> float:
+    """`entropy` of n rows, by how often each value comes."""
     return float(n * np.log2(n) - (counts * np.log2(counts)).sum()) if n else 0.0
 
 
@@ -49,7 +52,9 @@ def _lengths(values: NDArray[np.float64]) -> Codes:
 
 def _by_length(values: NDArray[np.float64]) -> float:
     lengths = _lengths(values)
-    return entropy(lengths) + float(np.maximum(lengths - 1, 0).sum()) + 3.0 * len(np.unique(lengths))
+    counts = np.bincount(lengths)
+    counts = counts[counts > 0]
+    return _told(counts, len(lengths)) + float(np.maximum(lengths - 1, 0).sum()) + 3.0 * len(counts)
 
 
 def _base(values: Numbers) -> float:
@@ -80,9 +85,9 @@ def _differences(values: Numbers, order: Codes, first: NDArray[np.bool_], size: 
     # As 0 or up, which costs no sign, or in both directions.
     negative = (steps < 0).astype(np.int64)
     by_length = _by_length(np.abs(steps.astype(np.float64))) + entropy(negative) + (8 if negative.any() else 0)
-    different, codes = np.unique(steps, return_inverse=True)
+    different, counts = np.unique(steps, return_counts=True)
     largest = float(np.abs(different.astype(np.float64)).max())
-    by_value = entropy(codes) + len(different) * (np.log2(largest + 1) + 2)
+    by_value = _told(counts, len(steps)) + len(different) * (np.log2(largest + 1) + 2)
     return float(begun + min(by_length, by_value))
 
 
@@ -119,6 +124,13 @@ def _goes_through(table: Table, at: int, size: int, order: str) -> int:
 
 def integer_cost(table: Table, at: int, size: int, order: str) -> float:
     """Bits of all rows as integers of a size and order: the cheapest of what numbers are like."""
+    key = at, size, order if size > 1 else ""
+    if key not in table.integer_costs:
+        table.integer_costs[key] = _integer_cost(table, at, size, order)
+    return table.integer_costs[key]
+
+
+def _integer_cost(table: Table, at: int, size: int, order: str) -> float:
     values = table.numbers(at, size, order)
     low, high = values.min(), values.max()
     if low == high:

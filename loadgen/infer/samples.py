@@ -80,6 +80,8 @@ class Table:
     # Groupings of rows in which numbers may go on from row to row: (order of rows, whether a row is the first of
     # its group), by name.
     groupings: dict[str, tuple[Codes, NDArray[np.bool_]]] = field(default_factory=dict)
+    # What `costs.integer_cost` has found: (first column, bytes, order) -> bits. Every reading of a byte asks for it.
+    integer_costs: dict[tuple[int, int, str], float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.cells.shape[0])
@@ -147,6 +149,7 @@ class Table:
         first[1:] = sorted_keys[1:] != sorted_keys[:-1]
         if first.sum() * 4 <= len(keys) * 3:
             self.groupings[name] = order.astype(np.int64), first
+            self.integer_costs.clear()
 
 
 def table_of(samples: Sequence[Sample], order: str, start: int = 0, end: int | None = None) -> Table:
