@@ -18,12 +18,13 @@ from loadgen.measure.names import COSTS, COUNTERS, METRICS, RATES
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "loadgen"
-MODULES = sorted(PACKAGE.rglob("*.py"))
+MADE = PACKAGE / "native" / "_declared.py"  # at install, by hatch_build.py
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != MADE)
 
 # A module may import its own room and rooms to its left.
 ROOMS = [
-    *("base", "nmsp", "identity", "capture", "infer", "scenario", "measure", "session", "replay", "world", "results"),
-    *("compare", "transport"),
+    *("base", "native", "nmsp", "identity", "capture", "infer", "scenario", "measure", "session", "replay", "world"),
+    *("results", "compare", "transport"),
     *("status", "prepare", "drive", "run", "diagnosis", "relay", "capacity", "report", "commands"),
     *("distributed", "distributed.node", "distributed.master", "cli"),
 ]
@@ -45,6 +46,7 @@ SANS_IO = {
 }
 # Rooms that may know less than their place in the row allows.
 NARROW = {
+    "native": {"base", "native"},
     "nmsp": {"base", "nmsp"},
     "identity": {"base", "identity"},
     "capture": {"base", "capture"},
@@ -54,11 +56,12 @@ NARROW = {
     "measure": {"base", "measure"},
     "session": {"base", "nmsp", "scenario", "measure", "session"},
     "world": {"base", "nmsp", "scenario", "session", "world"},
-    "results": {"base", "scenario", "measure", "results"},
+    "results": {"base", "native", "scenario", "measure", "results"},
     "transport": {"base", "transport"},
     "compare": {"base", "measure", "results", "compare"},
     "status": {"base", "nmsp", "status"},
-    "prepare": {"base", "nmsp", "identity", "scenario", "replay", "measure", "results", "transport", "prepare"},
+    "prepare": {"base", "native", "nmsp", "identity", "scenario", "replay", "measure", "results", "transport"}
+    | {"prepare"},
     "relay": {"base", "identity", "capture", "transport", "diagnosis", "relay"},
 }
 # Rooms that never share a process.
@@ -90,7 +93,7 @@ CLOCKS = {"loadgen.clock"}
 # Of what drives links, all but the CPU time of a load is told the time by the clock of its equipment.
 DRIVING_CLOCKS = {"loadgen.drive.cpu_cost"}
 # They alone know the insides of others' packages, each of its own.
-INSIDES = {"loadgen.transport.openssl": {"OpenSSL"}, "loadgen.transport.trio_dtls": {"trio"}}
+INSIDES = {"loadgen.transport.openssl": {"OpenSSL", "cryptography"}, "loadgen.transport.trio_dtls": {"trio"}}
 # It writes by `click.echo` whatever commands print, whoever called them.
 CLICK = {"loadgen.commands.output"}
 MAX_LINES = 500

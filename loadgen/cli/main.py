@@ -30,11 +30,20 @@ from loadgen.cli.schema import schema
 from loadgen.cli.status import status
 from loadgen.commands.output import complain, give_up, printed
 from loadgen.errors import ExitCode, LoadgenError
+from loadgen.native.library import standing
 from loadgen.run import signals
 
 
+def _tell_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"loadgen, version {__version__}, {standing()}")
+        context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="loadgen")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Print which this is."
+)
 def cli() -> None:
     """Load tester for NMSP: simulated wireless LAN controllers and mobility services engines."""
 

@@ -13,7 +13,8 @@
 - TLS: `loop` (epoll and timers), `links`, `tls` (`Shard`) with `happenings` (what it tells its subclasses),
   `tls_accept` and `tls_dial` (how links come about), `tls_serve` (what all WLCs with sessions do; `asides`: what of a
   tail that was not taken is notifications),
-  `tls_wlc`, `tls_site`, `tls_replay` (what was recorded) and `tls_mse` (sessions, notifications, requests),
+  `tls_wlc`, `tls_site`, `tls_replay` (what was recorded) and `tls_mse` (sessions, notifications, requests) on
+  `tls_reading` (which of an MSE's links the native turn reads, by `native_reading`),
   `tls_handshakes` (both sides of handshake-only load), `ring_table` (the next frame of many WLCs), `reading` (how late
   it reads), `blind` (recorded bytes as they were, without endpoints), `segments` (what TCP
   sent again).

@@ -95,7 +95,7 @@ class Loop(Generic[LinkT]):
             self.turn(events)
             now = self._idle_from_ns = self.clock()
             self._longest_stall_ns = max(self._longest_stall_ns, now - started, self.late_ns)
-            if now > until or (pause and not events):
+            if now > until or (pause and self.found_nothing(events)):
                 return
             due_ns = max(now, self.wake_ns(now))
             pause = min(due_ns - now, NS_PER_MS)
@@ -104,6 +104,10 @@ class Loop(Generic[LinkT]):
     def poll(self, pause_ns: int) -> list[tuple[int, int]]:
         """What is ready, or becomes so within this time: descriptors and epoll's events, for `turn`."""
         return self._epoll.poll(pause_ns / NS_PER_S, _MAX_EVENTS)
+
+    def found_nothing(self, events: list[tuple[int, int]]) -> bool:
+        """Nothing was ready. Args: events: what `poll` has returned last."""
+        return not events
 
     def waited(self, ago_ns: int) -> None:
         """Something that this turn reads has been there for so long. As far as that was while the loop waited, it

@@ -117,31 +117,34 @@ class ReadLag:
             read_each: reads links, in a row; reads: what it fills.
         """
         longest = 0
-        for part, lag_ns in self._parts(links, late_ns):
-            read_each(part)
+        for first, end, lag_ns in self.parts(len(links), links.__getitem__, late_ns):
+            read_each(links[first:end])
             if lag_ns is None:
                 continue
             longest = max(longest, lag_ns)
-            if part[0].read:  # what it has brought will show: see `settle`
+            if links[first].read:  # what it has brought will show: see `settle`
                 reads.lags.append((len(reads.links) - 1, lag_ns))
             else:
                 self._recorder.record_now("generator.read_lag", lag_ns, self._clock())
         return longest
 
-    def _parts(self, links: list[LinkT], late_ns: int) -> Iterator[tuple[list[LinkT], int | None]]:
-        """All links, in their order; one that is looked at is, when its turn has come, a part by itself."""
+    def parts(
+        self, count: int, link_of: Callable[[int], Link | None], late_ns: int
+    ) -> Iterator[tuple[int, int, int | None]]:
+        """All of so many reads, in their order, as [first, end); one that is looked at is, when its turn has come, a
+        part by itself, with its lag. Args: late_ns: as of `read`.
+        """
         done = 0
-        for index in self._sampling.pick(len(links), self._clock):
+        for index in self._sampling.pick(count, self._clock):
             if index > done:
-                yield links[done:index], None
-            done = index + 1
-            looked = links[index:done]
-            tunnel = looked[0].tunnel
-            yield looked, None if tunnel is None else self.look(tunnel.waiting(), late_ns, looked[0].rested_ns)
-        if not done:
-            yield links, None
-        elif done < len(links):
-            yield links[done:], None
+                yield done, index, None
+            done, link = index + 1, link_of(index)
+            if link is None or link.tunnel is None:
+                yield index, done, None
+            else:
+                yield index, done, self.look(link.tunnel.waiting(), late_ns, link.rested_ns)
+        if done < count:
+            yield done, count, None
 
     def look(self, waiting: Waiting | None, late_ns: int, rested_ns: int = 0) -> int:
         """A read is about to be done; returns its lag.
@@ -166,10 +169,19 @@ class ReadLag:
         """What was read is taken. Args: counts: how many notifications each read has brought."""
         done = 0
         for row, lag_ns in reads.lags:
-            self._since += sum(counts[done : row + 1])
-            self._recorder.record_now("generator.read_lag", lag_ns, reads.times_ns[row], max(1, self._since))
-            done, self._since = row + 1, 0
-        self._since += sum(counts[done:])
+            self.brought(sum(counts[done : row + 1]))
+            self.tell(lag_ns, reads.times_ns[row])
+            done = row + 1
+        self.brought(sum(counts[done:]))
+
+    def brought(self, notifications: int) -> None:
+        """Reads have, of whom none was looked at but perhaps the last."""
+        self._since += notifications
+
+    def tell(self, lag_ns: int, came_ns: int) -> None:
+        """The last read was looked at. Args: lag_ns: see `parts`; came_ns: when it was done."""
+        self._recorder.record_now("generator.read_lag", lag_ns, came_ns, max(1, self._since))
+        self._since = 0
 
 
 class HandshakeLag:

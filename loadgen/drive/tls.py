@@ -106,6 +106,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
                     readable.append(link)
         if readable:
             self._read(readable)
+        self.read_more()
         if self._read_since_ns is not None and self.clock() >= self._read_since_ns + _GATHER_NS:
             self._take()
         until, self.handshakes_wait = self.clock() + _HANDSHAKE_BUDGET_NS, False
@@ -150,6 +151,9 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         for link in list(self.links.values()):
             self._drop(link)
         super().shut()
+
+    def read_more(self) -> None:
+        """Read what is ready and `turn` was not told of."""
 
     def absorb(self) -> None:
         """Take what the receiver holds; its buffer is about to be used again."""
@@ -317,6 +321,10 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         else:
             self.fault(link, "closed_mid_frame" if link.tail else link.endpoint.cause(fault.kind))
 
+    def _keep_tail(self, link: LinkT, tail: bytes) -> None:
+        """What was left of a link's last record: the beginning of a frame, or nothing."""
+        link.tail = tail
+
     def _take_of(self, link: LinkT) -> None:
         """Before a link ends, or is judged: what it brought counts."""
         if link.read:
@@ -337,7 +345,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
                 done = self.take_untrusted(link, read.starts[index], end, read.times_ns[index])
                 counts[index] = self.receiver.notifications - before
                 if link.tunnel is not None:  # what it brought has not ended it
-                    link.tail = bytes(self.receiver.view[done:end])
+                    self._keep_tail(link, bytes(self.receiver.view[done:end]))
         self._read_lag.settle(read, counts)
         self.absorb()
         read.clear()

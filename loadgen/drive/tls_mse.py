@@ -12,7 +12,8 @@ from loadgen.drive.mse_sessions import PATIENCE_NS, MseSessions
 from loadgen.drive.peers import Peer
 from loadgen.drive.phase import ACTIVE, CLOSING, CONNECTING, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.tls import MIN_TICK_NS
-from loadgen.drive.tls_dial import DialingShard, MseLink
+from loadgen.drive.tls_dial import MseLink
+from loadgen.drive.tls_reading import NotifyBatch, ReadingShard
 from loadgen.results.health import Dialing
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
@@ -24,7 +25,7 @@ from loadgen.units import NEVER_NS
 _DIALS_PER_TURN = 64
 
 
-class MseShard(DialingShard):
+class MseShard(ReadingShard):
     """The sessions that one worker dials."""
 
     sweeps = True
@@ -57,6 +58,7 @@ class MseShard(DialingShard):
         self.mses.start_load(at_ns, stages)
 
     def end_load(self) -> None:
+        self._take()
         up = (link.number for link in self.links.values() if link.phase is ACTIVE)
         self.mses.end_load(None if self.load_over.is_set() else up)
         super().end_load()
@@ -185,6 +187,7 @@ class MseShard(DialingShard):
         return self.mses.reception.received(link.number)
 
     def totals(self, now_ns: int) -> dict[str, int]:
+        self._take()
         self.mses.listen(now_ns)
         return super().totals(now_ns)
 
@@ -193,7 +196,11 @@ class MseShard(DialingShard):
         self.mses.settle(link)
         super().release(link)
 
+    def absorb_batch(self, batch: NotifyBatch) -> None:
+        self.mses.reception.absorb(*batch)
+
     def on_swept(self, links: list[MseLink], counts: list[int], done_ns: list[int]) -> None:
+        super().on_swept(links, counts, done_ns)
         self._numbers += [link.number for link in links]
         self._counts += counts
         self._done_ns += done_ns

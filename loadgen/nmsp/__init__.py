@@ -10,7 +10,7 @@ wrong with it), `profile` (compiled) of `parts` (fields, records, elements, into
 `fields` (units and labels), `carried` (what a layout carries that is ours).
 
 `codec` (one message), `ring` and `bulk` (notifications of a layout that is a table, many at once, sent and received:
-framing is inseparable from finding runs of equal frames), `any_bulk` (of any other) with `shapes` (frames like one that
-was seen) and `walk` (all others, side by side), `sums` (the checksums of many frames); `places` (where a body's
-values are, for whoever changes some of them).
+framing is inseparable from finding runs of equal frames; `table`: where their parts lie, for the native turn),
+`any_bulk` (of any other) with `shapes` (frames like one that was seen) and `walk` (all others, side by side), `sums`
+(the checksums of many frames); `places` (where a body's values are, for whoever changes some of them).
 """

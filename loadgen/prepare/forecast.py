@@ -9,6 +9,7 @@ from collections import Counter
 import msgspec
 
 from loadgen.loads import LoadKind
+from loadgen.native.library import standing
 from loadgen.nmsp.profile import WireProfile
 from loadgen.prepare.costs import Effort, effort_of
 from loadgen.prepare.limits import descriptors_needed
@@ -54,6 +55,7 @@ class Forecast(msgspec.Struct, frozen=True):
         descriptors: of the process that needs most of them.
         memory_bytes: of all our processes together.
         effort: what the load takes of the machine's CPUs, and what they can do.
+        native: whether messages are read by the native turn, or why not.
     """
 
     scenario: str
@@ -79,6 +81,7 @@ class Forecast(msgspec.Struct, frozen=True):
     effort: Effort
     about: bool = False
     offered: bool = True
+    native: str = ""
 
 
 def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
@@ -142,6 +145,7 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         effort=effort_of(plan, peak, workers, _together(plan, size)),
         about=site is not None and plan.offers,
         offered=plan.offers,
+        native=standing(),
     )
 
 

@@ -49,6 +49,7 @@ def forecast_table(expected: Forecast) -> RenderableType:
         "  memory", f"{e.memory_bytes / _MIB:,.0f} MiB, of {e.memory_available_bytes / _MIB:,.0f} MiB available"
     )
     table.add_row("  CPUs", _cpus(e, things))
+    table.add_row("  messages", f"read by: {e.native}")
     warning = beyond_this_machine(e)
     return Group(
         Text.assemble((e.scenario, "bold"), f" {e.plan_digest}   {e.use}"),

@@ -16,6 +16,7 @@ from loadgen import __version__
 from loadgen.loads import LoadKind
 from loadgen.measure.clock_readings import Clocks
 from loadgen.measure.histogram import MetricSummary
+from loadgen.native.library import standing
 from loadgen.results.document import Document
 from loadgen.results.health import MachineHealth, Verdict, WorkerHealth
 from loadgen.results.thresholds import ThresholdResult
@@ -141,6 +142,7 @@ def _environment() -> dict[str, str]:
         "python": sys.version.split()[0],
         **versions,
         "openssl": _openssl_version(),
+        "native": standing(),
         "kernel": platform.release(),
         "machine": platform.machine(),
         "cpu": _cpu_model(),

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from cryptography.hazmat.bindings._rust import _openssl
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
@@ -53,6 +54,16 @@ def pin(buffer: bytearray) -> Pointer:
 def bytes_at(pointer: Pointer, size: int) -> bytes:
     """A copy of what lies there."""
     return bytes(_ffi.buffer(pointer, size))
+
+
+def function_address(name: str) -> int:
+    """Where a function of OpenSSL's is in memory, for the native turn."""
+    return int(_ffi.cast("uintptr_t", _openssl.ffi.addressof(_openssl.lib, name)))
+
+
+def address_of(handle: Handle) -> int:
+    """Where OpenSSL's end of a connection is in memory; it stays there until the connection is no more."""
+    return int(_ffi.cast("uintptr_t", handle))
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

@@ -254,6 +254,14 @@ class Tunnel:
             if self._unconfirmed:
                 self._confirm()
             return result
+        return self.nothing_read(result)
+
+    def nothing_read(self, result: int) -> int:
+        """What it means that SSL_read has returned this just now, which is not above 0; 0: there was nothing.
+
+        Raises:
+            EndOfStream, TransportFault.
+        """
         noted = first_error()
         try:
             raise_error(self._connection, self._ssl, result)
@@ -278,6 +286,11 @@ class Tunnel:
             # Once a goodbye could not be sent, OpenSSL reads no more, and does not say why either.
             raise TransportFault(self._broken or kind_of_error(error)) from error
         raise AssertionError("unreachable: pyOpenSSL raises whatever a read of nothing means")
+
+    @property
+    def address(self) -> int:
+        """Where OpenSSL's end of the connection is in memory, once its handshake is done and something was read."""
+        return openssl.address_of(self._ssl)
 
     def _confirm(self) -> None:
         self._unconfirmed = False

@@ -53,6 +53,8 @@ TO_UNIX_NS = 1_795_000_000_000_000_000
 class Wire:
     """One end of a tunnel: what is written arrives at the other end's `incoming`."""
 
+    address = 0  # nothing of OpenSSL's
+
     def __init__(self) -> None:
         self.incoming: deque[bytes] = deque()
         self.other: Wire | None = None

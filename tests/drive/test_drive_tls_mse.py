@@ -41,6 +41,7 @@ class FakeTunnel:
         self.write_fault: str | None = None
         self.verified = self.refusal = None
         self.refused = False
+        self.address = 0  # nothing of OpenSSL's
 
     def waiting(self) -> None:
         """The kernel does not tell."""

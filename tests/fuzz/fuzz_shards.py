@@ -44,6 +44,8 @@ _NO_FAULTS = ("errors.stream.not_subscribed", "errors.stream.sequence_jump", "er
 class _Tunnel:
     """Hands out what was put into it."""
 
+    address = 0  # nothing of OpenSSL's
+
     def __init__(self) -> None:
         self.incoming: list[bytes | TransportFault] = []
         self.written = 0

@@ -1,0 +1,73 @@
+"""Measurement notifications whose parts lie in fixed places, as a table of these places, for the native turn."""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from loadgen.nmsp.messages import STAMPS, Kind
+from loadgen.nmsp.profile import WireProfile
+
+# Of ours, those that are read: the name of each in the table.
+_READ = dict(zip(STAMPS, ("sequence", "due", "sent"), strict=True)) | {"subservice": "subservice", "time": "time"}
+
+
+class NumberPlace(NamedTuple):
+    """Where a number lies in a frame, in 1, 2, 4 or 8 bytes; 0: nowhere."""
+
+    at: int
+    bytes: int
+    is_little: bool
+    is_signed: bool
+
+
+NOWHERE = NumberPlace(0, 0, is_little=False, is_signed=False)
+
+
+class NotifyTable(NamedTuple):
+    """What a notification is: `fixed` bytes, trailer included, and as many readings of so many bytes as `count` says.
+
+    Attributes:
+        places: length, count; sequence, due, sent, subservice, time, which the layout may not carry.
+        constants: what never differs.
+        length_added: to what the length field says, for the size of the frame.
+    """
+
+    places: dict[str, NumberPlace]
+    constants: list[tuple[NumberPlace, int]]
+    length_added: int
+    fixed: int
+    reading: int
+    most_readings: int
+
+
+def table_of(profile: WireProfile) -> NotifyTable | None:
+    """The table of a profile's notifications; None: they are none, or have a checksum."""
+    if not profile.notify_is_table or profile.framing.checksum is not None:
+        return None
+    header = profile.header
+    read = [name for name in _READ if name in profile.notify.offsets]
+    fields = profile.notify_fixed_dtype([*header.names, profile.count_field, *read]).fields
+    assert fields is not None
+    places = {name: _place(*found[:2]) for name, found in fields.items()}
+    constants = {**header.constants, "msg_id": profile.ids[Kind.MEASUREMENT_NOTIFY]}
+    return NotifyTable(
+        {
+            "length": places["length"],
+            "count": places[profile.count_field],
+            **{ours: places.get(name, NOWHERE) for name, ours in _READ.items()},
+        },
+        [(places[name], value) for name, value in constants.items()],
+        profile.length_of_header,
+        profile.notify_bytes(0),
+        profile.reading.size,
+        profile.max_readings,
+    )
+
+
+def _place(kind: np.dtype[np.generic], at: int) -> NumberPlace:
+    assert kind.kind in "ui", kind
+    is_little = kind.byteorder == "<" or (kind.byteorder == "=" and sys.byteorder == "little")
+    return NumberPlace(at, kind.itemsize, is_little, kind.kind == "i")
