@@ -5,11 +5,11 @@
 - All: `transport_drivers` (who drives a transport's endpoints), `equipment` (what a driver is given: plan, clock,
   recorder), `peers` (whom it has links to), `phase` (where a link stands), `presence` (which were there, and for how
   long), `term` (how long they are to stay), `redialing` (where nobody is yet), `under_way` (how many are set up at
-  once), `strangers` (who has yet to say
-  something), `aaa` (auth lists in order, and who was let in, counted), `mse_sessions` (whom MSEs dial, what they record
-  and ask, and how they leave), `wlc_sessions` (what WLCs record, and whom they owe notifications), `site_sessions`
-  (what those with a site have to tell), `handshake_load` (which handshakes are due, where they are all that is wanted),
-  `controllers` (the WLCs), `cpu_cost`, `pauses` (how long it stood still), `tracing` (which handshakes are traced).
+  once), `dialing_from` (from which address each), `strangers` (who has yet to say something), `aaa` (auth lists in
+  order, and who was let in, counted), `mse_sessions` (whom MSEs dial, what they record and ask, and how they leave),
+  `wlc_sessions` (what WLCs record, and whom they owe notifications), `site_sessions` (what those with a site have to
+  tell), `handshake_load` (which handshakes are due, where they are all that is wanted), `controllers` (the WLCs),
+  `cpu_cost`, `pauses` (how long it stood still), `tracing` (which handshakes are traced).
 - TLS: `loop` (epoll and timers), `links`, `tls` (`Shard`) with `happenings` (what it tells its subclasses),
   `tls_accept` and `tls_dial` (how links come about), `tls_serve` (what all WLCs with sessions do; `asides`: what of a
   tail that was not taken is notifications),

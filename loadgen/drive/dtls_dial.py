@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import trio
 from OpenSSL import SSL
 
+from loadgen.drive.dialing_from import DialingFrom
 from loadgen.drive.dtls import DtlsDriver, DtlsLinkT
 from loadgen.drive.equipment import Equipment
-from loadgen.scenario.plan import PlannedSession
 from loadgen.transport.dtls import Association, dial
 
 
@@ -32,16 +32,19 @@ class DialingDriver(DtlsDriver[DtlsLinkT]):
         self.worker, self.workers = share.worker, share.workers
         self.sessions = equipment.plan.sessions[share.worker :: share.workers]
         self._addresses, self._contexts = addresses, contexts
+        self._dialing_from = DialingFrom(equipment)
         self.open: dict[int, trio.DTLSEndpoint] = {}
 
-    def dial(self, key: int, session: PlannedSession, link: Callable[[Association], DtlsLinkT]) -> DtlsLinkT:
-        """Begin with a session. Args: key: nothing else under it is under way; link: makes the association's.
+    def dial(self, key: int, number: int, link: Callable[[Association], DtlsLinkT]) -> DtlsLinkT:
+        """Begin with the session in this row. Args: key: nothing else under it is under way; link: makes the
+        association's.
 
         Raises:
             TransportFault: no socket to be had.
         """
+        session = self.sessions[number]
         address = self._addresses[session.wlc]
-        channel = dial(address, self._contexts[session.mse])
+        channel = dial(address, self._contexts[session.mse], self._dialing_from(number, address[0]))
         self.open[key] = channel.endpoint
         made = link(Association(channel, self.plan.dtls.mtu))
         if self.tracer is not None:

@@ -80,9 +80,8 @@ class DtlsHandshakeMseDriver(DialingDriver[DtlsHandshake]):
         number = index % len(self.sessions)
         self._dialed += 1
         try:
-            link = self.dial(
-                self._dialed, self.sessions[number], partial(DtlsHandshake, number, index, due_ns, stage, now)
-            )
+            made = partial(DtlsHandshake, number, index, due_ns, stage, now)
+            link = self.dial(self._dialed, number, made)
         except TransportFault as error:
             self.load.not_begun(f"errors.tls.{error.kind}", now)
             return

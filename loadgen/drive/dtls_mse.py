@@ -191,9 +191,9 @@ class DtlsMseDriver(DialingDriver[DtlsMseLink]):
     # -- links ---------------------------------------------------------------------------------------------------
 
     def _dial(self, number: int) -> None:
-        now, session = self.clock(), self.sessions[number]
+        now = self.clock()
         try:
-            self.dial(number, session, lambda association: DtlsMseLink(association, number, now))
+            self.dial(number, number, lambda association: DtlsMseLink(association, number, now))
             self.mses.shakes(number)
         except TransportFault as error:
             self.mses.not_dialed(number, error.kind, f"errors.tls.{error.kind}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from OpenSSL import SSL
 
+from loadgen.drive.dialing_from import DialingFrom
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.links import Link
 from loadgen.drive.phase import CONNECTING
@@ -53,6 +54,7 @@ class DialingShard(Shard[MseLink]):
         self.worker, self.workers = equipment.share.worker, equipment.share.workers
         self.sessions = equipment.plan.sessions[self.worker :: self.workers]
         self._addresses, self._contexts = addresses, contexts
+        self._dialing_from = DialingFrom(equipment)
 
     def dial(self, number: int, started_ns: int) -> MseLink:
         """Begin to connect the session in this row.
@@ -60,7 +62,8 @@ class DialingShard(Shard[MseLink]):
         Raises:
             TransportFault: it failed at once.
         """
-        link = MseLink(dial(self._addresses[self.sessions[number].wlc]), started_ns, number)
+        address = self._addresses[self.sessions[number].wlc]
+        link = MseLink(dial(address, self._dialing_from(number, address[0])), started_ns, number)
         self.handshake_reads.begins(link)
         self.add(link, started_ns + self.setup_timeout_ns, select.EPOLLOUT)
         return link

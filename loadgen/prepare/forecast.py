@@ -12,10 +12,11 @@ from loadgen.loads import LoadKind
 from loadgen.native.library import standing
 from loadgen.nmsp.profile import WireProfile
 from loadgen.prepare.costs import Effort, effort_of
-from loadgen.prepare.limits import descriptors_needed
+from loadgen.prepare.limits import descriptors_needed, local_ports
 from loadgen.prepare.machine import memory_available_bytes
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.site_plan import notifications_per_s
+from loadgen.scenario.sources import Sources
 from loadgen.transports import TRANSPORTS
 from loadgen.units import NS_PER_S
 
@@ -53,6 +54,9 @@ class Forecast(msgspec.Struct, frozen=True):
         bytes_per_s, network_bytes_per_s: at the peak: of notifications, and with TLS, TCP and IP if each is written by
             itself.
         descriptors: of the process that needs most of them.
+        local_ports, local_port_limit: of the address that needs most of them, for sessions with one WLC (over DTLS:
+            with all), and as many as it has; 0 where nobody is dialed.
+        sources: addresses that MSEs dial from; 0: the kernel chooses.
         memory_bytes: of all our processes together.
         effort: what the load takes of the machine's CPUs, and what they can do.
         native: whether messages are read by the native turn, or why not.
@@ -79,6 +83,9 @@ class Forecast(msgspec.Struct, frozen=True):
     memory_bytes: int
     memory_available_bytes: int
     effort: Effort
+    local_ports: int = 0
+    local_port_limit: int = 0
+    sources: int = 0
     about: bool = False
     offered: bool = True
     native: str = ""
@@ -121,6 +128,8 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         size = profile.notify_bytes(min(site.reported_aps, site.aps))
         sends = sends and site.switch is None
     peak = max(max(stage.start_per_s, stage.end_per_s) for stage in stages)
+    # As fast as handshakes go, nobody knows how many ports rest.
+    ports = local_ports(plan) if notify else None
     return Forecast(
         scenario=plan.scenario,
         plan_digest=plan.digest,
@@ -143,6 +152,9 @@ def forecast(plan: Plan, profile: WireProfile, workers: int) -> Forecast:
         memory_bytes=_memory_bytes(plan, profile, workers),
         memory_available_bytes=memory_available_bytes(),
         effort=effort_of(plan, peak, workers, _together(plan, size)),
+        local_ports=0 if ports is None else ports.needed,
+        local_port_limit=0 if ports is None else ports.there,
+        sources=len(Sources(plan.bind)) if plan.use.plays_mse else 0,
         about=site is not None and plan.offers,
         offered=plan.offers,
         native=standing(),

@@ -14,7 +14,7 @@ from loadgen.nmsp import services
 from loadgen.nmsp.profile import WireProfile
 from loadgen.prepare.forecast import forecast
 from loadgen.prepare.keys import Keys, check_keys, make_keys
-from loadgen.prepare.limits import allow_descriptors, check_local_ports, check_memory
+from loadgen.prepare.limits import allow_descriptors, check_local_ports, check_memory, check_sources
 from loadgen.replay.reading import Recorded
 from loadgen.replay.recording import Tracks
 from loadgen.results.missing import refuse_missing
@@ -81,6 +81,7 @@ def plan_of(source: Source) -> tuple[Plan, int]:
     _check_plan(source.scenario, plan, source.path)
     workers = _workers(source.workers, plan)
     allow_descriptors(plan, workers)
+    check_sources(plan)
     check_local_ports(plan)
     expected = forecast(plan, source.profile, workers)
     check_memory(expected.memory_bytes, expected.memory_available_bytes)

@@ -45,6 +45,9 @@ def forecast_table(expected: Forecast) -> RenderableType:
         )
     table.add_row("  workers", f"{e.workers} a side")
     table.add_row("  descriptors", f"{e.descriptors:,} a process, of at most {e.descriptor_limit:,}")
+    if e.local_port_limit:
+        dialed_from = f"{e.sources:,} addresses" if e.sources > 1 else "one address"
+        table.add_row("  local ports", f"{e.local_ports:,} of at most {e.local_port_limit:,}, from {dialed_from}")
     table.add_row(
         "  memory", f"{e.memory_bytes / _MIB:,.0f} MiB, of {e.memory_available_bytes / _MIB:,.0f} MiB available"
     )

@@ -58,7 +58,7 @@ _CONCURRENCY_PACED = 1000
 # What may differ between plans of one load: words, and who plays what of it where. Of the WLCs, their number counts;
 # what a profile carries is part of its name.
 _NO_SHAPE = frozenset(
-    {"description", "use", "wlcs", "sessions", "mse_macs", "thresholds", "first", "carried", "carried_of"}
+    {"description", "use", "wlcs", "sessions", "mse_macs", "thresholds", "first", "carried", "carried_of", "bind"}
 )
 
 
@@ -158,6 +158,7 @@ class Plan(msgspec.Struct, frozen=True):
         carried: what of ours the profile's measurement notifications carry, as `nmsp.carried.Carried` has it.
         carried_of: the same by subservice ("info_ms"), where it is less than all.
         replay: the capture that notifications are taken from, and their times.
+        bind: addresses that MSEs dial from, as `scenario.sources` reads them; none: the kernel chooses.
     """
 
     scenario: str
@@ -183,6 +184,7 @@ class Plan(msgspec.Struct, frozen=True):
     carried: tuple[int, int, int] = WHOLE
     carried_of: tuple[tuple[str, int, int, int], ...] = ()
     replay: PlannedReplay | None = None
+    bind: tuple[str, ...] = ()
 
     def schedule(self, stages: Sequence[RateStage] | None = None) -> Schedule:
         """Due times of the whole fleet's slots, in these stages or the plan's: WLCs notify, sessions shake hands."""
@@ -300,6 +302,7 @@ def make_plan(
         carried=carried_by(profile),
         carried_of=_carried_of(profile),
         replay=replay,
+        bind=scenario.mse.bind,
     )
 
 

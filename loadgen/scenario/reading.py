@@ -19,6 +19,7 @@ from loadgen.scenario.datagrams import check_datagrams
 from loadgen.scenario.requests import check_requests
 from loadgen.scenario.schema import DIMENSIONS, MOST_OF_A_FLEET, NAMED_MASKS, Scenario, StageTable, Subservices
 from loadgen.scenario.site import check_site, check_switch
+from loadgen.scenario.sources import check_bind
 from loadgen.strict import (
     convert_leniently_untrusted,
     in_source,
@@ -162,6 +163,7 @@ def _check(scenario: Scenario, profile: WireProfile) -> Iterator[Problem]:
             yield Problem("wlc.subservices", "none: a switch offers attach and location", "some")
     yield from check_datagrams(scenario, profile, readings_range(scenario)[1])
     mse, session = scenario.mse, scenario.session
+    yield from check_bind(mse.bind)
     if mse.identities and len(mse.identities) != mse.count:
         yield Problem("mse.identities", f"one file for each of {mse.count} MSEs", f"{len(mse.identities)}")
     for name, duration in (

@@ -101,6 +101,8 @@ class Mse(MseShape, frozen=True):
     assign: Literal["all", "round-robin"] | tuple[AssignmentTable, ...] = "all"
     # PEM files from `loadgen identity new`, one per MSE; without them, new ones are made for every run.
     identities: tuple[str, ...] = ()
+    # Where they dial from: addresses, ranges, prefixes. Without it, the kernel chooses.
+    bind: tuple[str, ...] = ()
     subscribe: Subservices = ("rssi-ms",)
 
 

@@ -6,6 +6,7 @@ association, and records that came before. Neither tells of either.
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from contextlib import suppress
@@ -401,8 +402,11 @@ def endpoint_of(sock: socket.socket) -> trio.DTLSEndpoint:
     return trio.DTLSEndpoint(trio.socket.from_stdlib_socket(sock), incoming_packets_buffer=_WAITING_DATAGRAMS)
 
 
-def dial(address: tuple[str, int], context: SSL.Context) -> trio.DTLSChannel:
+def dial(address: tuple[str, int], context: SSL.Context, source: str | None = None) -> trio.DTLSChannel:
     """A channel to `address` from a socket of its own: trio keeps one for each peer address. Nothing is sent yet.
+
+    Args:
+        source: the address that it is sent from; None: the kernel chooses.
 
     Raises:
         TransportFault: no socket to be had.
@@ -410,10 +414,17 @@ def dial(address: tuple[str, int], context: SSL.Context) -> trio.DTLSChannel:
     try:
         # As the kernel will tell it: trio knows a peer by exactly that.
         peer = socket_address(*address)
-        endpoint = endpoint_of(_socket(address[0]))
+        sock = _socket(address[0])
     except OSError as error:
         raise TransportFault(kind_of_errno(error.errno)) from error
-    return endpoint.connect(peer, context)
+    if source is not None:
+        try:
+            sock.bind(socket_address(source, 0))
+        except OSError as error:
+            sock.close()
+            in_use = error.errno == errno.EADDRINUSE  # each of its ports
+            raise TransportFault("no_local_port" if in_use else kind_of_errno(error.errno)) from error
+    return endpoint_of(sock).connect(peer, context)
 
 
 def dropped_by_kernel(endpoint: trio.DTLSEndpoint) -> int:

@@ -54,6 +54,8 @@ _VERIFY_FAILED = "certificate_verify_failed"
 _NO_RECORD = "wrong_version_number"
 # Its number for a close_notify at the level of a fatal alert: with TLS 1.2 and before it is one, which has no words.
 _FATAL_CLOSE_NOTIFY = 1000
+# IP_BIND_ADDRESS_NO_PORT of Linux, which Python 3.11 has no name for.
+_BIND_ADDRESS_NO_PORT = 24
 # Of plaintext, and what TLS adds at most.
 _LARGEST_RECORD_BYTES = 16384 + 256 + 5
 
@@ -424,8 +426,11 @@ class Tunnel:
         self.let_go().close()
 
 
-def dial(address: tuple[str, int]) -> socket.socket:
+def dial(address: tuple[str, int], source: str | None = None) -> socket.socket:
     """A non-blocking socket on its way to `address`.
+
+    Args:
+        source: the address that it comes from; None: the kernel chooses.
 
     Raises:
         TransportFault
@@ -435,6 +440,11 @@ def dial(address: tuple[str, int]) -> socket.socket:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source is not None:
+            # The kernel finds a port when it connects, one that has no connection to this peer; now it would have to be
+            # one that has none to anybody.
+            sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+            sock.bind(socket_address(source, 0))
         result = sock.connect_ex(socket_address(*address))
     except OSError as error:
         if sock is not None:

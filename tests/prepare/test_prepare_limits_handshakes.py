@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from loadgen.errors import InputError
-from loadgen.prepare.limits import allow_descriptors, check_local_ports, descriptors_needed
+from loadgen.prepare.limits import (
+    allow_descriptors,
+    check_local_ports,
+    check_sources,
+    descriptors_needed,
+    local_ports,
+)
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.reading import load_scenario
 
@@ -155,6 +161,60 @@ class TestLocalPorts:
     def test_who_only_serves_dials_nobody(self, machine: Machine, plan_of: PlanOf) -> None:
         machine(reuse=0)
         check_local_ports(plan_of("load.rate=5000", use=Use.SERVE_WLC))
+
+
+NOTIFY = ("load={rate=1}", "wlc.count=1", "wlc.listen=127.0.0.1:16113")
+
+
+class TestSources:
+    """Addresses that MSEs dial from: each has ports of its own."""
+
+    def test_more_sessions_than_one_address_has_ports(self, machine: Machine, plan_of: PlanOf) -> None:
+        machine(reuse=0)
+        check_local_ports(plan_of(*NOTIFY, "mse.count=10000"))
+        many = (*NOTIFY, "mse.count=25000")
+        check_refused(plan_of(*many), "at most 10,000 sessions to 127.0.0.1:16113 from one address", "or 3 addresses")
+        two = plan_of(*many, 'mse.bind=["127.0.9.1-127.0.9.2"]')
+        check_refused(two, "at most 20,000 sessions", "from 2 addresses", "or 3 addresses in mse.bind", "found 25,000")
+        check_local_ports(plan_of(*many, 'mse.bind=["127.0.9.1-127.0.9.3"]'))
+
+    def test_over_dtls_an_address_has_its_ports_for_all_wlcs(self, machine: Machine, plan_of: PlanOf) -> None:
+        machine(reuse=0)
+        many = (*NOTIFY, "transport=dtls", "mse.count=6000", "wlc.count=2")
+        check_local_ports(plan_of(*many, "transport=tls"))
+        check_refused(plan_of(*many), "at most 10,000 sessions from one address", "or 2 addresses", "found 12,000")
+        check_local_ports(plan_of(*many, 'mse.bind=["127.0.9.1", "127.0.9.2"]'))
+
+    def test_each_kind_of_wlc_has_its_own(self, machine: Machine, plan_of: PlanOf) -> None:
+        machine(reuse=0)
+        targets = (("127.0.0.1", 7), ("::1", 7))
+        changes = ("load={rate=1}", "mse.count=15000", 'mse.bind=["127.0.9.1", "127.0.9.2", "::1"]')
+        plan = plan_of(*changes, use=Use.TARGET_WLC, targets=targets)
+        check_refused(plan, "10,000 sessions to [::1]:7 from one address", "found 15,000")
+
+    def test_handshakes_come_from_each_in_turn(self, machine: Machine, plan_of: PlanOf) -> None:
+        machine(reuse=0)
+        bind = 'mse.bind=["192.0.2.101-192.0.2.103"]'
+        check_local_ports(plan_of(f"load.rate={PER_S * 3}", bind))
+        check_refused(plan_of(f"load.rate={PER_S * 3 + 4}", bind), "30,000 local ports", "500 handshakes/s")
+
+    def test_what_is_no_address_of_this_machine(self, plan_of: PlanOf) -> None:
+        plan = plan_of(*NOTIFY, 'mse.bind=["127.0.9.1", "203.0.113.1-203.0.113.6"]')
+        with pytest.raises(InputError) as refusal:
+            check_sources(plan)
+        (problem,) = refusal.value.problems
+        assert problem.where == "mse.bind"
+        assert problem.found.startswith("203.0.113.1 (cannot assign requested address); 203.0.113.2 (")
+        assert problem.found.endswith("; and 2 more")
+
+    def test_none_of_the_wlcs_kind(self, plan_of: PlanOf) -> None:
+        with pytest.raises(InputError, match=r"none of IPv4, to dial 127\.0\.0\.1 from"):
+            check_sources(plan_of(*NOTIFY, 'mse.bind=["::1"]'))
+
+    def test_who_dials_nobody_needs_none(self, plan_of: PlanOf) -> None:
+        plan = plan_of(*NOTIFY, 'mse.bind=["203.0.113.1"]', use=Use.SERVE_WLC)
+        check_sources(plan)
+        assert local_ports(plan) is None
 
 
 class TestDescriptors:

@@ -131,6 +131,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "carried": [64, 64, 64],
         "carried_of": [],
         "replay": None,
+        "bind": [],
     },
     "PlannedWlcs": {"authenticate": True, "clock_skew": "0s", "stations": 50, "list_delays_ns": [0], "poll_tick_ns": 0},
     "PlannedMses": {
