@@ -234,7 +234,9 @@ NO_FILES = {
     "profile",  # a part of the scenario: it travels with it
     "wlc.listen",
     "wlc.subservices",
+    "mse.bind",  # addresses
     "mse.subscribe",
+    "tls.groups",
     "requests.measurement.subservices",
     "requests.information.subservices",
     "requests.statistics.subservices",
