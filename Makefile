@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/thousand-wlcs.toml
 
-.PHONY: run test bench infer-bench calibrate fuzz soak gate lint format install clean
+.PHONY: run test test-waiting test-computing bench infer-bench calibrate fuzz soak gate lint format install clean
 
 install: $(VENV)/.installed
 
@@ -59,16 +59,28 @@ gate: install
 	  case $$? in 3|4|5) ;; *) exit 1 ;; esac
 	$(BIN)/loadgen compare results/baselines/regression -- results/gate.json || test $$? -eq 5
 
-# Two processes for each core, because tests wait a lot; eight at most. All tests of a file are in the same, and share what
-# takes long to start. The folders are in their order: the long ones (distributed, e2e) begin early. What is marked `serial`
-# comes by itself.
-TEST_PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(8, 2 * len(os.sched_getaffinity(0))))')
+# Tests of these folders wait, for processes or for what comes over sockets; all others compute. Both at once keep every core
+# busy: one process for each core computes, and leaves it (`nice`) to three that mostly wait; eight of either at most. All
+# tests of a file are in the same process, and share what takes long to start; those marked `long` begin first. What is
+# marked `serial` comes by itself, at the end.
+WAITING := $(addprefix tests/,diagnosis distributed drive dtls e2e interop relay run stacks transport)
+CORES = $(shell $(PYTHON) -c 'import os; print(min(8, len(os.sched_getaffinity(0))))')
+TOGETHER := -m 'not serial' --dist loadfile --no-loadscope-reorder
 
 # Compiled modules are kept, whatever the shell says: many processes import the same.
-test: export PYTHONDONTWRITEBYTECODE =
+test test-waiting test-computing: export PYTHONDONTWRITEBYTECODE =
 test: install tests/interop/node_modules
-	$(BIN)/pytest -m 'not serial' --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(MAKE) --no-print-directory --jobs=2 test-waiting test-computing
 	$(BIN)/pytest -m serial $(shell grep -rl --include='test_*.py' 'mark\.serial' tests)
+
+test-waiting: install
+	$(BIN)/pytest $(TOGETHER) --numprocesses $$(($(CORES) > 2 ? 8 : 3 * $(CORES))) $(WAITING)
+
+# What it says is said at once, when it is over.
+test-computing: install
+	@mkdir -p results
+	@nice -n 2 $(BIN)/pytest $(TOGETHER) --numprocesses $(CORES) $(WAITING:%=--ignore=%) \
+	  > results/test-computing.txt 2>&1; code=$$?; cat results/test-computing.txt; exit $$code
 
 # hdr-histogram-js, read by the tests with the node that .venv brought.
 tests/interop/node_modules: tests/interop/package-lock.json $(VENV)/.installed

@@ -31,7 +31,7 @@ from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import Kind
 from loadgen.nmsp.profile import WireProfile, load_profile, reference_profile
 
-pytestmark = pytest.mark.skipif(not captures.HAS_TSHARK, reason=captures.WHY_NOT)
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not captures.HAS_TSHARK, reason=captures.WHY_NOT)]
 
 ROOT = Path(__file__).parents[2]
 CHECKSUMS = {
