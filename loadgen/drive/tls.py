@@ -15,6 +15,7 @@ from loadgen.drive.cpu_cost import StopWatch
 from loadgen.drive.driver import PlainDriver
 from loadgen.drive.equipment import Equipment
 from loadgen.drive.happenings import Happenings
+from loadgen.drive.leaving import Leaving
 from loadgen.drive.links import LinkT, Reads
 from loadgen.drive.loop import Loop
 from loadgen.drive.peers import PeerBook, PeerKeeper
@@ -72,6 +73,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         self.effort = StopWatch(equipment.clock)
         self.segments = SegmentWatch(recorder)
         self.book = PeerBook()
+        self.leaving = Leaving[LinkT](equipment.clock)
         self.tracer: Tracer | None = None  # of a run with `--trace`
         self.presence: Presence | None = None
         self.load_over = trio.Event()
@@ -82,7 +84,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
         self._read_since_ns: int | None = None
 
     def wake_ns(self, now_ns: int) -> int:
-        wake = super().wake_ns(now_ns)
+        wake = min(super().wake_ns(now_ns), self.leaving.next_ns(now_ns))
         return wake if self._read_since_ns is None else min(wake, self._read_since_ns + _GATHER_NS)
 
     # -- a turn --------------------------------------------------------------------------------------------------
@@ -211,6 +213,11 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
             phase = link.phase
             self._drop(link)
             self.on_withdrawn(link, phase)
+
+    def leave(self) -> None:
+        """Close some of those that are to be."""
+        for link in self.leaving.due():
+            self.withdraw(link, self.clock())
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -459,6 +466,7 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
             link.notifications = self.notified(link)
         self.segments.ends(link)
         self.book.ended(link)
+        self.leaving.gone(link)
         link.phase = CLOSED
         self.remove(link)
         link.tail = b""  # its timer may keep the link for long: nothing that the peer has sent or asked for stays

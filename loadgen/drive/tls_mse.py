@@ -88,6 +88,8 @@ class MseShard(ReadingShard):
         """Dial no more, close what is up, and end; sessions that are being set up get a moment to come up."""
         self.halt()
         self.end_load()
+        if not self._finishing:
+            self.leaving.add(link for link in self.links.values() if link.phase is ACTIVE)
         self._finishing = True
         self.mses.patience_until_ns = max(self.mses.patience_until_ns, self.clock() + PATIENCE_NS)
 
@@ -157,6 +159,8 @@ class MseShard(ReadingShard):
 
     def on_active(self, link: MseLink, now_ns: int) -> None:
         self.mses.came_up(link, now_ns)
+        if self._finishing:
+            self.leaving.add((link,))
 
     def on_granted(self, link: MseLink, before: int, now_ns: int) -> None:
         self.mses.granted(link, self.receiver.notifications)
@@ -234,9 +238,7 @@ class MseShard(ReadingShard):
             super().fault(link, kind)
 
     def _close_all(self, now_ns: int) -> None:
-        for link in list(self.links.values()):
-            if link.phase is ACTIVE:
-                self.close(link, now_ns)
+        self.leave()
         if now_ns > self.mses.patience_until_ns:
             self._withdraw_all(now_ns)
         if not self.links:

@@ -100,14 +100,18 @@ class ServingShard(ListeningShard[WlcLinkT]):
             self.withdraw(self._belated.pop(), now_ns)
         if self._finishing and not self._closing and (self.load_over.is_set() or not self._loaded):
             self._close_all(now_ns)
+        self.leave()
         if self._closing and not self.links:
             self.finished = True
 
     def _close_all(self, now_ns: int) -> None:
         self._closing = True
         self.stop_listening()
-        for link in list(self.links.values()):
-            self.withdraw(link, now_ns)
+        links = list(self.links.values())
+        self.leaving.add(link for link in links if link.phase is ACTIVE)
+        for link in links:
+            if link.phase is not ACTIVE:
+                self.withdraw(link, now_ns)
 
     # -- how late --------------------------------------------------------------------------------------------------
 

@@ -204,6 +204,18 @@ class Fleet:
             seconds -= LOOK_S
         return bool(predicate())
 
+    async def ended(self, role: Role, seconds: float) -> None:
+        """Wait until all workers of a side have ended, for so long each time until fewer of their sessions are up."""
+        workers = self.of(role)
+        left = 1 + sum(worker.active for worker in workers)
+
+        def goes_on() -> bool:
+            return all(worker.ended for worker in workers) or sum(worker.active for worker in workers) < left
+
+        while not all(worker.ended for worker in workers) and goes_on():
+            left = sum(worker.active for worker in workers)
+            await self.within(seconds, goes_on)
+
     async def watch_silence(self) -> None:
         """Give up workers of which nothing is heard any more; that ends the run."""
         while True:

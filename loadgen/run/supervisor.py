@@ -333,7 +333,7 @@ class Supervisor:
         order = [Role.WLC, Role.MSE] if plan.load.kind is LoadKind.NOTIFY else [Role.MSE, Role.WLC]
         for role in order:
             await self.fleet.tell_all(Finish(), role)
-            await self.fleet.within(_COLLECT_S + plan.load.backlog / NS_PER_S, partial(_all_ended, self.fleet.of(role)))
+            await self.fleet.ended(role, _COLLECT_S + plan.load.backlog / NS_PER_S)
         for worker in self.fleet.workers:
             worker.give_up("did not hand in its result in time")
 
@@ -494,7 +494,3 @@ class Supervisor:
 
 def _settled(counters: Mapping[str, int]) -> int:
     return counters.get("sessions.established", 0) + counters.get("sessions.failed", 0)
-
-
-def _all_ended(workers: Sequence[WorkerProcess]) -> bool:
-    return all(worker.ended for worker in workers)
