@@ -11,13 +11,16 @@ import numpy as np
 
 from loadgen.measure.clock_readings import Clocks
 from loadgen.measure.clocks import PeerClocks
-from loadgen.measure.histogram import Bins, Filled
+from loadgen.measure.histogram import HIGHEST_NS, Bins, Filled
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
 from loadgen.measure.waits import FIRST_TOOK, SHARE, Waited, Waits
-from loadgen.units import NS_PER_S
+from loadgen.units import NS_PER_MS, NS_PER_S
 
 _GATHERED_ROWS = 4096
+# What a peer did so long before it was due, by its own times, was in time: its timer is coarse, or its clock. What it
+# did earlier than that has times that cannot be.
+EARLY_NS = 10 * NS_PER_MS
 
 
 class Interval(msgspec.Struct, frozen=True, dict=True):
@@ -100,9 +103,16 @@ class Recorder:
         return gathered
 
     def wait_column(self, what: str, part: Part, due_ns: Int64s, waits_ns: Int64s) -> None:
-        """What was due (ns since the epoch) in a stage is done, so long afterwards."""
-        if part.stage not in OUTSIDE:
-            self._waits_of(part.stage, what).add(due_ns, waits_ns, part.low_ns, part.high_ns)
+        """What was due (ns since the epoch) in a stage is done, so long afterwards; as far as that can be."""
+        if part.stage in OUTSIDE:
+            return
+        waits = self._waits_of(part.stage, what)
+        if np.minimum.reduce(waits_ns) < 0 or np.maximum.reduce(waits_ns) > HIGHEST_NS:
+            can_be = (waits_ns >= -EARLY_NS) & (waits_ns <= HIGHEST_NS)
+            waits.untold += len(waits_ns) - int(np.count_nonzero(can_be))
+            due_ns, waits_ns = due_ns[can_be], np.maximum(waits_ns[can_be], 0)
+        if len(waits_ns):
+            waits.add(due_ns, waits_ns, part.low_ns, part.high_ns)
 
     def wait(self, what: str, stage: str, due_ns: int, wait_ns: int) -> None:
         """The same, of one."""

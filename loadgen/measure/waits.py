@@ -48,6 +48,9 @@ _CHANCE = 0.25
 _LAST_RISES = 3
 _EVEN = 0.25
 _BEYOND_USUAL = 6
+# Where stretches differ by chance, how far the middle of three is from the line between the others, twice, is by so
+# much more than the difference of two: the variances of 1, -2, 1 and of 1, -1.
+_BEND = math.sqrt(6 / 2)
 # The standard deviation of what is distributed normally, by the median of how far it is from its own median; and a
 # growth of two standard errors would have shown.
 _DEVIATION = 1.4826
@@ -67,24 +70,35 @@ class Waited(msgspec.Struct, frozen=True):
     Attributes:
         shift: slot i is of what was due from i * 2^shift ns after the start of the stage on.
         counts, sums: of each slot: how many were done, and how long they had waited together, in ns.
+        untold: how many more were done, of which nobody can tell how long they had waited.
     """
 
     shift: int
     counts: list[int]
     sums: list[int]
+    untold: int = 0
 
     def __post_init__(self) -> None:
         if not FINEST <= self.shift <= _COARSEST or len(self.counts) != SLOTS or len(self.sums) != SLOTS:
             found = f"{len(self.counts)} and {len(self.sums)} slots of 2^{self.shift} ns"
             raise ValueError(f"expected {SLOTS} slots of 2^{FINEST} to 2^{_COARSEST} ns, found {found}")
-        if min(self.counts) < 0:
-            raise ValueError(f"expected slots with counts from 0 on, found {min(self.counts)}")
+        if (least := min(*self.counts, self.untold)) < 0:
+            raise ValueError(f"expected slots with counts from 0 on, found {least}")
+
+    @property
+    def done(self) -> int:
+        """How many were done, in all."""
+        return sum(self.counts) + self.untold
 
 
 class Waits:
-    """Of one worker and stage; filled in bulk."""
+    """Of one worker and stage; filled in bulk.
 
-    __slots__ = ("_counts", "_shift", "_start_ns", "_sums")
+    Attributes:
+        untold: how many were done of which nobody can tell how long they had waited.
+    """
+
+    __slots__ = ("_counts", "_shift", "_start_ns", "_sums", "untold")
 
     def __init__(self, start_ns: int) -> None:
         """Args: start_ns: of the stage, on the clock of what is due."""
@@ -92,6 +106,7 @@ class Waits:
         self._shift = FINEST
         # Lists: nearly all of what comes goes into one slot, and numpy would take longer for that.
         self._counts, self._sums = [0] * SLOTS, [0] * SLOTS
+        self.untold = 0
 
     def add(self, due_ns: NDArray[np.int64], waits_ns: NDArray[np.int64], low_ns: int, high_ns: int) -> None:
         """A column of what was done. Args: low_ns, high_ns: the least and the greatest due time of it."""
@@ -120,7 +135,7 @@ class Waits:
     def waited(self) -> Waited:
         # Times that a peer makes up add up to more than any message between processes can hold.
         sums = [min(max(total, -_MOST_NS), _MOST_NS) for total in self._sums]
-        return Waited(self._shift, self._counts.copy(), sums)
+        return Waited(self._shift, self._counts.copy(), sums, self.untold)
 
     def _halve(self) -> None:
         self._counts, self._sums = _halved(self._counts), _halved(self._sums)
@@ -191,28 +206,44 @@ class Level(NamedTuple):
 
     Attributes:
         left_ns: by how much longer it waits at the end than at the beginning, where that grew bit by bit, whatever was
-            caught up with since; less than 0 where more was caught up with.
+            caught up with since; less than 0 where more was caught up with. `end_ns` is the middle of the last quarter,
+            and where it is caught up with fast, no more is left than at the very end.
+        over_ns: how long it took beyond the stage until all was done.
     """
 
     end_ns: float = 0.0
     least_ns: float = 0.0
     left_ns: float = 0.0
+    over_ns: float = 0.0
 
 
 def level_of(all_waited: Iterable[Waited], length_ns: int) -> Level:
     """Args: as of `growth_ns`."""
-    waits = [each.wait_ns for each in _stretches(list(all_waited), length_ns)]
+    stretches = _stretches(list(all_waited), length_ns)
+    waits = [each.wait_ns for each in stretches]
     if len(waits) < _LEAST_STRETCHES:
         return Level(waits[-1], min(waits)) if waits else Level()
-    end_ns = statistics.median(waits[-(len(waits) // 4) :])
-    left_ns = end_ns - waits[0]
+    quarter = len(waits) // 4
+    end_ns = statistics.median(waits[-quarter:])
+    # A stretch has the wait of its middle: where it rises in the first one, or falls in the last, by half as much more.
+    # What one stretch alone has waited is no height that it grew to.
+    smooth = [statistics.median(three) for three in zip(waits, waits[1:], waits[2:], strict=False)]
+    rise, until = max(smooth) - waits[0], smooth.index(max(smooth)) + 1
+    begin_ns = waits[0] - max(0.0, min(waits[1] - waits[0], rise / until)) / 2
+    left_ns = min(end_ns, waits[-1] - max(0.0, waits[-2] - waits[-1]) / 2) - begin_ns
     if left_ns > 0:
-        rise = max(waits) - waits[0]
-        at_once = max(b - a for a, b in zip(waits, waits[2:], strict=False))
-        usual = statistics.median(abs(b - a) for a, b in pairwise(waits))
-        if at_once >= _AT_ONCE * rise or left_ns <= _BEYOND_USUAL * usual:
+        at_once = max(max(b, c) - a for a, b, c in zip(waits, waits[1:], waits[2:], strict=False))
+        # What it was at in the first quarter already, at the end it is at by chance.
+        clear_ns = min(left_ns, end_ns - statistics.median(waits[:quarter]))
+        if at_once >= _AT_ONCE * rise or clear_ns <= _BEYOND_USUAL * _uneven(waits):
             left_ns = 0.0
-    return Level(end_ns, min(waits), left_ns)
+    return Level(end_ns, min(waits), left_ns, max(0.0, _over_ns(stretches) - length_ns))
+
+
+def _uneven(waits: list[float]) -> float:
+    """What is usual between two stretches, as far as it is by chance: what goes on over three of them is not."""
+    bends = [abs(c - 2 * b + a) for a, b, c in zip(waits, waits[1:], waits[2:], strict=False)]
+    return statistics.median(bends) / _BEND
 
 
 def stayed_ns(all_waited: Iterable[Waited], length_ns: int) -> float:

@@ -187,7 +187,7 @@ def make_costs(
 
 def notifications_of(merger: Merger, stage: str) -> int:
     """How many came in a stage, in time or later."""
-    return sum(sum(waited.counts) for what in ("received", "came") for waited in merger.waits(what, stage))
+    return sum(waited.done for what in ("received", "came") for waited in merger.waits(what, stage))
 
 
 def backlog_growth_ns(merger: Merger, rate: str, span: StageSpan) -> float:
@@ -223,7 +223,8 @@ def _stage_rates(merger: Merger, spans: Sequence[StageSpan]) -> dict[str, float]
             count += told
             waits = merger.waits(what, span.name)
             growth, level = growth_of(waits, told_ns), level_of(waits, told_ns)
-            grown_ns = growth.ns if growth.steady else level.left_ns
+            # What is left was done when the last one was.
+            grown_ns = growth.ns if growth.steady else min(level.left_ns, level.over_ns)
             row.append(_Left(span.start_ns, span.start_ns + told_ns, grown_ns, level))
         length_ns = _length_ns(row)
         if count and length_ns > 0:

@@ -268,6 +268,33 @@ def test_a_backlog_that_grew_for_a_while_and_is_caught_up_with_too_slowly_takes_
     assert rate(40, length_s, takes) == pytest.approx(40 * length_s / max(last_s, length_s), rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("able", "until_s", "faster", "all_s"),
+    [
+        (24, 8.3, 80, 10.83),
+        (24, 8.3, 50, 12.4),
+        (24, 6, 50, 11.12),
+        (30, 9, 60, 11.17),
+        (24, 8.3, 150, 10),  # caught up with
+        (32, 8, 80, 10),
+    ],
+)
+@pytest.mark.parametrize("noise_ms", [0, 30])
+def test_a_backlog_that_grew_for_most_of_a_stage_and_is_caught_up_with_fast_takes_its_time(
+    able: float, until_s: float, faster: float, all_s: float, noise_ms: int
+) -> None:
+    """As evenly as it grew, and then fell: what is usual between two stretches is none of it. 40/s for 10 s are due."""
+    rng, free = random.Random(5), 0
+
+    def takes(_: int, at: int) -> int:
+        nonlocal free
+        begun = max(free, at)
+        free = begun + round(S / (able if begun < until_s * S else faster))
+        return free - at + rng.randrange(noise_ms * MS + 1)
+
+    assert rate(40, 10, takes) == pytest.approx(400 / all_s, rel=0.015)
+
+
 @pytest.mark.parametrize("from_s", [1, 2.5, 3.6, 4.2, 4.7])
 @pytest.mark.parametrize("longer_ms", [80, 600])
 def test_what_takes_longer_from_some_moment_on_is_no_backlog(from_s: float, longer_ms: int) -> None:
@@ -514,6 +541,8 @@ def test_an_account_from_elsewhere_that_is_none_is_refused(broken: tuple[int, in
         msgspec.convert(made, Waited)
     with pytest.raises(msgspec.ValidationError, match="slots with counts from 0 on, found -3"):
         msgspec.convert(made | {"shift": FINEST, "counts": [-3] * SLOTS, "sums": [0] * SLOTS}, Waited)
+    with pytest.raises(msgspec.ValidationError, match="slots with counts from 0 on, found -1"):
+        msgspec.convert({"shift": FINEST, "counts": [0] * SLOTS, "sums": [0] * SLOTS, "untold": -1}, Waited)
 
 
 def test_waits_of_a_day_are_more_than_64_bits_hold() -> None:
