@@ -15,17 +15,16 @@ from loadgen.capacity.search import Search, Trial
 from loadgen.measure.books import to_come
 from loadgen.measure.histogram import samples_for
 from loadgen.measure.waits import Growth, Waited, growth_of, stayed_ns
-from loadgen.results.asked import TOLERANCE, Asked, came_to_nothing
+from loadgen.results.asked import Asked, came_to_nothing
 from loadgen.results.faults import faults
 from loadgen.results.health import GeneratorVerdict, Verdict
+from loadgen.results.paces import PACE_TOLERANCE, TOLERANCE
 from loadgen.results.thresholds import Figures, Status, Threshold, judge
 from loadgen.units import NS_PER_S, format_duration
 
 # What the target did, of what was offered; and the most that what is due may wait longer at the end of a hold than at
 # its beginning is the rest of the hold. More is a queue that grows: above the limit an open load measures that.
 _ACHIEVED = 0.99
-# Nor is a run passed of which a stage was late by more than that to its end.
-_STAYED = 0.05
 # What must not happen under a load that holds ("the largest rate with no failures", as RFC 7501 has it), but for a few
 # strays; and the counter of how many it could have happened to. Of notifications that were lost, `to_come` says that.
 _NEVER = {
@@ -317,7 +316,7 @@ class Campaign:
             others.append(f"a growing backlog: at the end of the hold, what was due waited {longer} longer")
         elif not self._judges_latency:
             stayed = stayed_ns(seen.waits, _hold_ns(seen))
-            if stayed > _hold_ns(seen) * _STAYED:
+            if stayed > _hold_ns(seen) * PACE_TOLERANCE:
                 longer = format_duration(round(stayed))
                 others.append(f"a backlog that stayed: to the end of the hold, what was due waited {longer} longer")
         others += [each.what for each in came_to_nothing(self._judged_otherwise, seen.figures.counters)]

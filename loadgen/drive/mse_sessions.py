@@ -149,7 +149,7 @@ class MseSessions(Generic[EndpointT]):
         """Args: up: numbers of active sessions; None: the load was over before."""
         if self.presence is not None and up is not None:
             surely, perhaps = self.reception.fallen_silent({*up, *self.presence.stayed})
-            self.presence.fell_silent(surely, perhaps, self.reception.services_fallen_silent())
+            self.presence.fell_silent(surely, perhaps, *self.reception.services_fallen_silent())
         self._term.end()
         if self.asker is not None:
             self.asker.stop(self._clock())

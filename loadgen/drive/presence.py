@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from loadgen.hosts import endpoint_shown
 from loadgen.measure.stages import Int64s
-from loadgen.results.asked import MOST_NAMED, TOLERANCE, Absence
+from loadgen.results.asked import MOST_NAMED, Absence, FellSilent
+from loadgen.results.paces import TOLERANCE
 from loadgen.scenario.plan import Plan, Use
 from loadgen.session.lulls import Lull
 from loadgen.transport.address import host_and_port
@@ -61,6 +62,7 @@ class Presence:
         self._lulls: Mapping[int, Lull] = {}
         self._seeming_lulls: Mapping[int, Lull] = {}
         self._service_lulls: Mapping[str, Lull] = {}
+        self._services_on: Collection[str] = ()
         self._first_ns: int | None = None
         self._start_ns = self._end_ns = self._before_ns = 0
         self._all_ns = 0  # from then on all should be there
@@ -87,7 +89,7 @@ class Presence:
         self._at_end.clear()
         self._beyond = [max(0, there - wanted) for there, wanted in zip(self._there, self._wanted, strict=True)]
         self.stayed.clear()
-        self._lulls, self._seeming_lulls, self._service_lulls = {}, {}, {}
+        self._lulls, self._seeming_lulls, self._service_lulls, self._services_on = {}, {}, {}, ()
         self._heard_ns[:] = start_ns
         self._quiet_ns[:] = 0
         self._listened_ns = 0
@@ -127,10 +129,18 @@ class Presence:
             self._left[place] = how, now_ns
 
     def fell_silent(
-        self, surely: Mapping[int, Lull], perhaps: Mapping[int, Lull], services: Mapping[str, Lull]
+        self,
+        surely: Mapping[int, Lull],
+        perhaps: Mapping[int, Lull],
+        services: Mapping[str, Lull],
+        services_on: Collection[str],
     ) -> None:
-        """The load is over. Of places that were there to its end, and subservices, these brought nothing any more."""
-        self._lulls, self._seeming_lulls, self._service_lulls = surely, perhaps, services
+        """The load is over. Of places that were there to its end, and subservices, these brought nothing any more.
+
+        Args: services_on: subservices that did, as far as is known.
+        """
+        self._lulls, self._seeming_lulls = surely, perhaps
+        self._service_lulls, self._services_on = services, services_on
 
     def _change(self, place: int, by: int, now_ns: int) -> None:
         self._away_ns[place] = self._away_until(place, now_ns)
@@ -163,9 +173,10 @@ class Presence:
             silent=len(self._lulls),
             silent_s=sum(lull.silent_ns for lull in self._lulls.values()) / NS_PER_S,
             silent_named=tuple(
-                _fallen_silent(self._name_of(place), self._lulls[place]) for place in silent[:MOST_NAMED]
+                _fallen_silent(self._name_of(place), self._lulls[place]).what for place in silent[:MOST_NAMED]
             ),
             services=tuple(_fallen_silent(*each) for each in self._service_lulls.items()),
+            services_on=tuple(self._services_on),
             beyond=sum(self._beyond),
             beyond_places=sum(1 for beyond in self._beyond if beyond),
             beyond_named=tuple(self._told_beyond(place) for place in self._most_beyond()),
@@ -206,7 +217,7 @@ class Presence:
 
     def _muted(self, place: int) -> str:
         if (lull := self._seeming_lulls.get(place)) is not None:
-            return _fallen_silent(self._name_of(place), lull)
+            return _fallen_silent(self._name_of(place), lull).what
         after_s = (int(self._heard_ns[place]) - self._start_ns) / NS_PER_S
         return f"{self._name_of(place)}: nothing" + (f" after {after_s:.0f} s" if self._quiet_ns[place] else "")
 
@@ -223,9 +234,8 @@ class Presence:
         return f"{name}: of {wanted:,} sessions, {away}, added up over them"
 
 
-def _fallen_silent(name: str, lull: Lull) -> str:
-    pause = f"its longest pause before was {lull.longest_ns / NS_PER_S:.1f} s"
-    return f"{name}: nothing for the last {lull.silent_ns / NS_PER_S:.1f} s of the load, {pause}"
+def _fallen_silent(name: str, lull: Lull) -> FellSilent:
+    return FellSilent(name, lull.silent_ns / NS_PER_S, lull.longest_ns / NS_PER_S)
 
 
 def presence_of_sessions(

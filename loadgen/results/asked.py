@@ -10,13 +10,10 @@ import msgspec
 
 from loadgen.measure.books import to_come
 from loadgen.results.health import Dialing
+from loadgen.results.paces import PACE_TOLERANCE, TOLERANCE, Shortage, is_paced
 from loadgen.units import format_duration
 
-# Of what was asked for: less than that is a blemish, which is named, and no reason not to pass.
-TOLERANCE = 0.01
 _UNJUDGED = "no threshold says how many may be"
-# The same of a rate, which is not counted, but estimated.
-_PACE_TOLERANCE = 0.05
 # A notification has a latency and a service.
 _DURATIONS_OF_EACH = 2
 # What is under way on a long line; with its queues.
@@ -85,6 +82,23 @@ _MESSAGES = (
 )
 
 
+class FellSilent(msgspec.Struct, frozen=True):
+    """Of whom nothing came any more.
+
+    Attributes:
+        silent_s: for how long, at the end of a load; pause_s: the longest pause before that.
+    """
+
+    name: str
+    silent_s: float
+    pause_s: float
+
+    @property
+    def what(self) -> str:
+        pause = f"its longest pause before was {self.pause_s:.1f} s"
+        return f"{self.name}: nothing for the last {self.silent_s:.1f} s of the load, {pause}"
+
+
 class Absence(msgspec.Struct, frozen=True):
     """Of the sessions that one worker was to have: those that were not there, while they should have been.
 
@@ -100,7 +114,8 @@ class Absence(msgspec.Struct, frozen=True):
         up: at the end of the load, for half of it and more; mute: of them, those from which nothing came (any more),
             and which are not `silent`.
         mute_named: who, of these, and since when.
-        services: subservices of which nothing came any more in all these sessions, while others went on.
+        services: subservices of which nothing came any more in all these sessions.
+        services_on: those of which something did, or that have told too little for that to be known.
         dialing_s: for how long they may still have been dialing for the first time, all together.
         beyond: sessions that were there in the load beside those, each place at its most; beyond_places: at
             so many; beyond_named: where there were most.
@@ -119,7 +134,8 @@ class Absence(msgspec.Struct, frozen=True):
     up: int = 0
     mute: int = 0
     mute_named: tuple[str, ...] = ()
-    services: tuple[str, ...] = ()
+    services: tuple[FellSilent, ...] = ()
+    services_on: tuple[str, ...] = ()
     dialing_s: float = 0.0
     beyond: int = 0
     beyond_places: int = 0
@@ -151,67 +167,10 @@ class Asked(NamedTuple):
     @property
     def paced(self) -> bool:
         """Somebody has said how fast it must go."""
-        return any(name.endswith("_per_s") for name in self.judged)
+        return is_paced(self.judged)
 
 
 _UNANSWERED = ("requests.timed_out", "requests.abandoned", "requests.withdrawn")
-
-
-class Pace(NamedTuple):
-    """A stage at one rate: what was offered per second, and what was done of that as it became due."""
-
-    stage: str
-    unit: str
-    offered: float
-    done: float
-
-    @property
-    def share(self) -> float:
-        """Of what was offered."""
-        return self.done / self.offered
-
-    def is_judged(self, asked: Asked) -> bool:
-        """Somebody has said how fast it must go."""
-        return asked.paced
-
-    @property
-    def what(self) -> str:
-        return f"{self.done:,.4g} of {self.offered:,.4g} {self.unit} in {self.stage}: a backlog grew"
-
-
-class Delay(NamedTuple):
-    """A stage of which it is known by how much longer than at its beginning what was due waited at its end.
-
-    Either it waited longer and longer, or from some moment on, and as much to the end: all is done so much later then.
-
-    Attributes:
-        whose: what waited, by whose due times.
-        judged_by: how the figures begin that thresholds on it are about; empty: they are about rates.
-        latency: what it had grown to, it stayed at; and the duration about which a threshold may be, then.
-    """
-
-    whose: str
-    stage: str
-    growth_ns: float
-    length_ns: int
-    judged_by: str = ""
-    latency: str = ""
-
-    @property
-    def share(self) -> float:
-        """Of what became due in the stage, as far as their due times came in it."""
-        return 1 - self.growth_ns / self.length_ns
-
-    def is_judged(self, asked: Asked) -> bool:
-        """Somebody has said how fast it must go, or how long it may take."""
-        if self.latency and self.latency in asked.judged:
-            return True
-        return any(name.startswith(self.judged_by) for name in asked.judged) if self.judged_by else asked.paced
-
-    @property
-    def what(self) -> str:
-        longer = f"{format_duration(self.growth_ns)} longer at the end of {self.stage} than at its beginning"
-        return f"{self.whose} waited {longer}: {'it was not caught up with' if self.latency else 'a backlog grew'}"
 
 
 class Shortfall(NamedTuple):
@@ -240,7 +199,7 @@ def shortfalls(
     load_s: float,
     counters: Mapping[str, int],
     absences: Sequence[Absence],
-    paces: Sequence[Pace | Delay] = (),
+    paces: Sequence[Shortage] = (),
     durations: int = 0,
     dialings: Sequence[Dialing] = (),
 ) -> tuple[Shortfall, ...]:
@@ -347,11 +306,17 @@ def _silences(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:
 
 
 def _services(asked: Asked, absences: Sequence[Absence]) -> Iterator[Shortfall]:
-    """How much of each there is to tell is the WLCs' to know: what it told of may have gone."""
-    named = [name for absence in absences for name in absence.services]
-    if named and not asked.unsubscribing:
+    """How much of each there is to tell is the WLCs' to know: what it told of may have gone. One of which one worker's
+    sessions had something to the end has not fallen silent.
+    """
+    on = {name for absence in absences for name in absence.services_on}
+    silent: dict[str, FellSilent] = {}
+    for each in sorted((each for absence in absences for each in absence.services), key=lambda each: each.silent_s):
+        if each.name not in on:
+            silent.setdefault(each.name, each)
+    if silent and on and not asked.unsubscribing:
         what = "subservices fell silent before the end of the load, while others went on"
-        yield Shortfall(what, False, _listed(named, len(named)), theirs=True)
+        yield Shortfall(what, False, _listed([each.what for each in silent.values()], len(silent)), theirs=True)
 
 
 def excused(asked: Asked, load_s: float) -> bool:
@@ -445,7 +410,7 @@ def _taken_late(load_s: float, counters: Mapping[str, int]) -> Iterator[Shortfal
         return
     sent = counters.get("notify.sent_bytes", 0)
     waiting = counters.get("notify.unacknowledged_bytes", 0) - counters["notify.unacknowledged_before_bytes"]
-    if waiting > sent * _PACE_TOLERANCE and (late_s := load_s * waiting / max(1, sent)) > _LONGEST_ON_THE_WAY_S:
+    if waiting > sent * PACE_TOLERANCE and (late_s := load_s * waiting / max(1, sent)) > _LONGEST_ON_THE_WAY_S:
         what = f"{waiting:,} bytes of notifications were not taken yet when the load was over"
         yield Shortfall(f"{what}: what {late_s:.1f} s of it sent", grave=True)
 
@@ -465,11 +430,11 @@ def _declined(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:
         yield Shortfall(what, grave=False, theirs=declined > whole * TOLERANCE)
 
 
-def _paces(asked: Asked, paces: Sequence[Pace | Delay]) -> Iterator[Shortfall]:
-    """All of it was done in the end, but not at the rate at which it was due."""
+def _paces(asked: Asked, paces: Sequence[Shortage]) -> Iterator[Shortfall]:
+    """All of it was done in the end, but not at the rate at which it was due; or nobody can tell whether it was."""
     for pace in paces:
         if pace.share < 1 - TOLERANCE:
-            yield Shortfall(pace.what, pace.share < 1 - _PACE_TOLERANCE and not pace.is_judged(asked))
+            yield Shortfall(pace.what, pace.is_grave and not pace.is_judged(asked.judged))
 
 
 def _resumed(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:

@@ -15,9 +15,9 @@ from loadgen.measure.books import imbalances
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import BETWEEN_CLOCKS, MAXIMA, error_phases
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE
-from loadgen.measure.waits import Waited, growth_ns, stayed_ns
+from loadgen.measure.waits import Waited, growth_ns, level_of, stayed_ns
 from loadgen.results import thresholds as limits
-from loadgen.results.asked import TOLERANCE, Asked, Delay, Pace, excused, shortfalls
+from loadgen.results.asked import Asked, excused, shortfalls
 from loadgen.results.figures import (
     StageSpan,
     backlog_growth_ns,
@@ -30,6 +30,7 @@ from loadgen.results.figures import (
 )
 from loadgen.results.health import MachineHealth, Verdict, judge, key_log_trouble
 from loadgen.results.missing import missing_figures, missing_of_run
+from loadgen.results.paces import TOLERANCE, Delay, Pace, Shortage, Untold
 from loadgen.results.record import AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.results.result import Limit, RunResult, StageResult, environment
 from loadgen.results.thresholds import Figures, Status
@@ -91,9 +92,9 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
     if record.deaths:  # how it fared a worker tells at its end: one that died may have stood still before
         generator = msgspec.structs.replace(generator, generator=Verdict.INVALID)
     # A backlog may be ours, where we were not in time.
-    paces: list[Pace | Delay] = []
+    paces: list[Shortage] = []
     if generator.generator is not Verdict.INVALID:
-        paces = [*_paces(plan, spans, stages, counters), *_delays(plan, merger, spans, counters)]
+        paces = [*_paces(plan, spans, stages, counters), *_delays(plan, merger, spans)]
     durations = _durations(merger, spans) if counters.get("clock.clamped") else 0
     dialings = [health.dialing for health in record.health]
     short = shortfalls(asked, load_s, counters, record.absences, paces, durations, dialings) if whole else ()
@@ -355,7 +356,7 @@ def _paces(
     ]
 
 
-def _delays(plan: Plan, merger: Merger, spans: Sequence[StageSpan], counters: Mapping[str, int]) -> Iterator[Delay]:
+def _delays(plan: Plan, merger: Merger, spans: Sequence[StageSpan]) -> Iterator[Delay | Untold]:
     """The same of what has no rate to be set against: requests; and the notifications of somebody else's WLCs, which
     say when each was due, as far as their clocks tell. And of all: what was late from some moment on, and stayed so.
     """
@@ -370,7 +371,8 @@ def _delays(plan: Plan, merger: Merger, spans: Sequence[StageSpan], counters: Ma
         # What waited before it was sent, where nobody knows when it came.
         what, metric = ("received", notified) if plan.use.plays_mse else ("sent", "notify.lag")
         yield from _late(whose, merger, what, spans, metric, has_rate=True)
-    elif not counters.get("clock.clamped"):  # what is no time is not due
+    else:
+        yield from _untold(merger, spans)
         whose, unknown_ns = f"by the WLCs' own due times, {whose}", merger.clocks().less_ns
         yield from _late(whose, merger, "came", spans, notified, unknown_ns=unknown_ns)
     if plan.use.plays_mse:
@@ -389,15 +391,27 @@ def _late(
     has_rate: bool = False,
 ) -> Iterator[Delay]:
     """Args: latency: of what waited. has_rate: a backlog that grew is in that."""
-    for span in spans:
-        if not span.counted or span.length_ns < _LEAST_PACED_S * NS_PER_S:
-            continue
+    for span in _judged_spans(spans):
         waits = merger.waits(what, span.name)
         if grown_ns := growth_ns(waits, span.length_ns):
             if grown_ns > unknown_ns and not has_rate:
                 yield Delay(whose, span.name, grown_ns - unknown_ns, span.length_ns, judged_by)
         elif (stayed := stayed_ns(waits, span.length_ns)) > unknown_ns:
             yield Delay(whose, span.name, stayed - unknown_ns, span.length_ns, judged_by, latency)
+        elif not has_rate and (left_ns := level_of(waits, span.length_ns).left_ns) > unknown_ns:
+            yield Delay(whose, span.name, left_ns - unknown_ns, span.length_ns, judged_by)
+
+
+def _judged_spans(spans: Sequence[StageSpan]) -> list[StageSpan]:
+    return [span for span in spans if span.counted and span.length_ns >= _LEAST_PACED_S * NS_PER_S]
+
+
+def _untold(merger: Merger, spans: Sequence[StageSpan]) -> Iterator[Untold]:
+    """What came of somebody else's WLCs with times that cannot be is in none of the waits."""
+    for span in _judged_spans(spans):
+        waits = merger.waits("came", span.name)
+        if untold := sum(waited.untold for waited in waits):
+            yield Untold(span.name, untold, sum(waited.done for waited in waits))
 
 
 def abort_when(plan: Plan, rules: Sequence[PlannedThreshold]) -> AbortWhen:

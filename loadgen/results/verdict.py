@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from loadgen.errors import ExitCode
 from loadgen.measure.books import once, to_come
-from loadgen.results.asked import MOST_NAMED, TOLERANCE, Shortfall
+from loadgen.results.asked import MOST_NAMED, Shortfall
 from loadgen.results.faults import faults
 from loadgen.results.health import GeneratorVerdict, Verdict
+from loadgen.results.paces import TOLERANCE
 from loadgen.results.result import Limit, ResultVerdict
 from loadgen.results.thresholds import Status, ThresholdResult
 

@@ -111,13 +111,14 @@ class Reception:
             if lulls is not None:
                 lulls.begin(until_ns, over_ns, stages)
 
-    def services_fallen_silent(self) -> dict[str, Lull]:
-        """Which subservices should not have been silent when the load was over, if others were not."""
+    def services_fallen_silent(self) -> tuple[dict[str, Lull], tuple[str, ...]]:
+        """Which subservices should not have been silent when the load was over; and which others told something."""
         if self._service_lulls is None:
-            return {}
+            return {}, ()
         told = np.flatnonzero(self._of_service).tolist()
         found, _ = self._service_lulls.fallen_silent(self._of_service, told)
-        return {Subservice(each).name.lower(): found[each] for each in found} if len(found) < len(told) else {}
+        names = {each: Subservice(each).name.lower() for each in told}
+        return {names[each]: found[each] for each in found}, tuple(names[each] for each in told if each not in found)
 
     def fallen_silent(self, numbers: Iterable[int]) -> tuple[dict[int, Lull], dict[int, Lull]]:
         """Which of these endpoints' streams should not have been silent when the load was over; and which seem so."""

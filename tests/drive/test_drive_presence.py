@@ -17,7 +17,7 @@ from loadgen.drive.presence import Presence, presence_of_visitors
 from loadgen.errors import ExitCode
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
-from loadgen.results.asked import Absence, Asked, shortfalls
+from loadgen.results.asked import Absence, Asked, FellSilent, shortfalls
 from loadgen.results.health import MachineHealth
 from loadgen.results.outcome import make_result
 from loadgen.results.record import Load, RunRecord
@@ -433,17 +433,20 @@ def test_who_surely_fell_silent_is_named_once() -> None:
     of = began(four())
     absence = listened(of, *each_second(lambda s: s, lambda s: s, lambda _: 0, lambda s: 50 * min(s, 2)))
     assert (absence.up, absence.mute, absence.silent) == (4, 2, 0)
-    of.fell_silent({3: Lull(8 * NS_PER_S, NS_PER_S // 10)}, {}, {"rssi_rfid": Lull(4 * NS_PER_S, NS_PER_S // 5)})
+    of.fell_silent(
+        {3: Lull(8 * NS_PER_S, NS_PER_S // 10)}, {}, {"rssi_rfid": Lull(4 * NS_PER_S, NS_PER_S // 5)}, ("rssi_ms",)
+    )
     absence = of.absence()
     assert (absence.up, absence.mute, absence.mute_named) == (4, 1, ("WLC 2: nothing",))
     assert (absence.silent, absence.silent_s) == (1, 8.0)
     assert absence.silent_named == (
         "WLC 3: nothing for the last 8.0 s of the load, its longest pause before was 0.1 s",
     )
-    assert absence.services == (
-        "rssi_rfid: nothing for the last 4.0 s of the load, its longest pause before was 0.2 s",
+    assert (absence.services, absence.services_on) == ((FellSilent("rssi_rfid", 4.0, 0.2),), ("rssi_ms",))
+    assert absence.services[0].what == (
+        "rssi_rfid: nothing for the last 4.0 s of the load, its longest pause before was 0.2 s"
     )
-    of.fell_silent({}, {1: Lull(4 * NS_PER_S, NS_PER_S // 4)}, {})
+    of.fell_silent({}, {1: Lull(4 * NS_PER_S, NS_PER_S // 4)}, {}, ())
     absence = of.absence()
     assert (absence.silent, absence.mute) == (0, 3)
     assert absence.mute_named[0] == (
@@ -451,7 +454,7 @@ def test_who_surely_fell_silent_is_named_once() -> None:
     )
     began(of)  # the next load
     absence = of.absence()
-    assert (absence.silent, absence.mute, absence.services) == (0, 0, ())
+    assert (absence.silent, absence.mute, absence.services, absence.services_on) == (0, 0, (), ())
 
 
 @pytest.mark.parametrize(

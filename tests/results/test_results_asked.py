@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from loadgen.errors import ExitCode
-from loadgen.results.asked import Absence, Asked, Pace, Shortfall, shortfalls
+from loadgen.results.asked import Absence, Asked, FellSilent, Shortfall, shortfalls
 from loadgen.results.health import GeneratorVerdict, Verdict
+from loadgen.results.paces import Pace
 from loadgen.results.result import Limit, ResultVerdict
 from loadgen.results.thresholds import Status, ThresholdResult
 from loadgen.results.verdict import make_verdict
@@ -545,9 +546,34 @@ def test_of_sessions_in_several_workers_each_weighs_the_same() -> None:
 @pytest.mark.parametrize("unsubscribing", [False, True])
 def test_a_subservice_that_fell_silent_is_named_and_limits_the_run(unsubscribing: bool) -> None:
     """Unless the scenario's own MSEs may have unsubscribed from it. How much there was to tell, nobody knows here."""
-    absences = [Absence(2, 10.0, services=("rssi_rfid: nothing",)), Absence(2, 10.0)]
+    absences = [Absence(2, 10.0, services=(RFID,), services_on=("rssi_ms",)), Absence(2, 10.0)]
     asked = Asked(sessions=4, load_s=10.0, unsubscribing=unsubscribing)
     found = shortfalls(asked, 10.0, {"sessions.established": 4}, absences)
-    said = "subservices fell silent before the end of the load, while others went on: rssi_rfid: nothing"
-    assert [each.reason for each in found] == ([] if unsubscribing else [said])
+    assert [each.reason for each in found] == ([] if unsubscribing else [f"{FELL_SILENT}: {RFID.what}"])
     assert all(each.theirs and not each.grave for each in found)
+
+
+RFID, SHORTER = FellSilent("rssi_rfid", 5.9, 0.1), FellSilent("rssi_rfid", 5.8, 0.2)
+FELL_SILENT = "subservices fell silent before the end of the load, while others went on"
+
+
+@pytest.mark.parametrize(
+    ("of_workers", "named"),
+    [
+        # Silent in the sessions of one worker, to the end in those of another.
+        ([((RFID,), ("rssi_ms",)), ((), ("rssi_ms", "rssi_rfid"))], ()),
+        # In those of both: named once, and since when none of it came at all.
+        ([((RFID,), ("rssi_ms",)), ((SHORTER,), ("rssi_ms",))], (SHORTER,)),
+        ([((RFID,), ("rssi_ms",)), ((), ("rssi_ms",))], (RFID,)),  # of which another never had any
+        # One worker's sessions fell silent altogether; the other one's went on.
+        ([((RFID, FellSilent("rssi_ms", 3.0, 0.1)), ()), ((SHORTER,), ("rssi_ms",))], (SHORTER,)),
+        ([((RFID, FellSilent("rssi_ms", 3.0, 0.1)), ()), ((), ("rssi_ms", "rssi_rfid"))], ()),
+        ([((RFID, FellSilent("rssi_ms", 3.0, 0.1)), ())], ()),  # that is said of the sessions
+    ],
+)
+def test_a_subservice_is_silent_only_if_no_worker_had_any_of_it(
+    of_workers: list[tuple[tuple[FellSilent, ...], tuple[str, ...]]], named: tuple[FellSilent, ...]
+) -> None:
+    absences = [Absence(1, 10.0, services=silent, services_on=on) for silent, on in of_workers]
+    found = shortfalls(Asked(sessions=len(absences)), 10.0, {}, absences)
+    assert [each.who for each in found if each.what == FELL_SILENT] == [each.what for each in named]

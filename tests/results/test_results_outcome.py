@@ -19,9 +19,10 @@ from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Columns
-from loadgen.results.asked import Absence, Asked, Pace, shortfalls
+from loadgen.results.asked import Absence, Asked, shortfalls
 from loadgen.results.health import Verdict, WorkerHealth
 from loadgen.results.outcome import _delays, _paces, load_figures, make_result, stage_spans
+from loadgen.results.paces import Pace
 from loadgen.results.record import Load, RunRecord
 from loadgen.results.result import Limit, RunResult, StageResult
 from loadgen.results.thresholds import parse_thresholds
@@ -447,7 +448,7 @@ def test_what_has_a_rate_is_late_all_the_same(what: str, text: str, whose: str, 
     path.write_text(f'name = "s"\n{text}', "utf-8")
     plan = make_plan(*load_scenario(path))
     load = Load(plan.load.stages, Counter())
-    (delay,) = _delays(plan, merger, stage_spans(plan, load, load.judged_end_ns), {})
+    (delay,) = _delays(plan, merger, stage_spans(plan, load, load.judged_end_ns))
     assert delay.whose == whose
     assert delay.share == pytest.approx(0.81, abs=0.02)
     assert delay.latency == f"{'notify' if what == 'received' else 'handshake'}.latency"
@@ -507,12 +508,94 @@ def test_that_a_backlog_of_requests_grew_is_told(
     assert [reason for reason in result.verdict.reasons if "backlog" in reason] == ([said] if longer else [])
 
 
-@pytest.mark.parametrize("why", ["clock.clamped", "less_ns"])
-def test_no_backlog_is_told_of_where_the_clocks_do_not_tell(why: str, tmp_path: Path) -> None:
+def test_no_backlog_is_told_of_where_the_clocks_do_not_tell(tmp_path: Path) -> None:
     recorder = told_of(lambda now_ns: now_ns // 2)
-    if why == "clock.clamped":
-        recorder.record("notify.service", -1, "before")
-    else:
-        recorder.clocks = PeerClocks(["192.0.2.1"])
-        recorder.clocks.survey = lambda: Clocks(wlcs=1, less_ns=NS_PER_S)  # type: ignore[method-assign]
+    recorder.clocks = PeerClocks(["192.0.2.1"])
+    recorder.clocks.survey = lambda: Clocks(wlcs=1, less_ns=NS_PER_S)  # type: ignore[method-assign]
     assert not any("backlog" in reason for reason in result_of(tmp_path, recorder).verdict.reasons)
+
+
+# How late a notification is by its own times that cannot be: due in 1970, before or after it came, and in 100 years.
+IMPOSSIBLE_NS = [50 * 365 * 86_400 * NS_PER_S, 2 * 3600 * NS_PER_S, -NS_PER_S // 2, -100 * 365 * 86_400 * NS_PER_S]
+
+
+def falling_behind(wrong_ns: int, every: int) -> Callable[[int], int]:
+    """100 of 125/s, as if one of so many had been due at that time before it came."""
+    return lambda now_ns: wrong_ns if now_ns // 10_000_000 % every == every - 1 else now_ns // 5
+
+
+@pytest.mark.parametrize("wrong_ns", [*IMPOSSIBLE_NS, -3_000_000])
+def test_one_time_that_cannot_be_hides_no_backlog(wrong_ns: int, tmp_path: Path) -> None:
+    """It is left out of the waits; what came some ms before it was due was in time."""
+    result = result_of(tmp_path, told_of(falling_behind(wrong_ns, 150)))
+    assert result.counters["clock.clamped"] == 1
+    (reason,) = (each for each in result.verdict.reasons if "waited" in each)
+    assert reason == (
+        "by the WLCs' own due times, notifications waited 400 ms longer at the end of hold than at its beginning: "
+        "a backlog grew"
+    )
+    assert result.verdict.exit_code == ExitCode.INCONCLUSIVE
+    assert result.rates == {"notify.received_per_s": pytest.approx(100)}
+
+
+@pytest.mark.parametrize("wrong_ns", IMPOSSIBLE_NS)
+def test_one_time_that_cannot_be_makes_no_backlog(wrong_ns: int, tmp_path: Path) -> None:
+    result = result_of(tmp_path, told_of(lambda now_ns: wrong_ns if now_ns == NS_PER_S else 10_000_000))
+    assert result.counters["clock.clamped"] == 1
+    assert not any("waited" in reason or "waits" in reason for reason in result.verdict.reasons)
+    assert result.verdict.exit_code == ExitCode.PASSED
+
+
+@pytest.mark.parametrize("wrong_ns", IMPOSSIBLE_NS)
+@pytest.mark.parametrize("judged", [(), ("clock.clamped < 500",)])
+def test_where_many_times_cannot_be_waits_are_not_judged_and_that_is_no_pass(
+    wrong_ns: int, judged: tuple[str, ...], tmp_path: Path
+) -> None:
+    """One in forty, of a stream that may be in time."""
+    late: Callable[[int], int] = lambda now_ns: wrong_ns if now_ns // 10_000_000 % 40 == 39 else 0  # noqa: E731
+    result = result_of(tmp_path, told_of(late), demands=judged)
+    assert result.verdict.exit_code == ExitCode.INCONCLUSIVE
+    assert (
+        "waits cannot be judged: 5 of 200 notifications of hold were due after they came, or more than 1 h before that"
+        in result.verdict.reasons
+    )
+
+
+def test_a_threshold_on_the_rate_decides_where_waits_cannot_be_judged(tmp_path: Path) -> None:
+    late = falling_behind(-NS_PER_S, 40)
+    demands = ("notify.received_per_s > 50", "clock.clamped < 500")
+    result = result_of(tmp_path, told_of(lambda now_ns: min(0, late(now_ns))), demands=demands)
+    assert result.verdict.exit_code == ExitCode.PASSED
+    assert any(reason.startswith("waits cannot be judged: 5 of 200") for reason in result.verdict.reasons)
+
+
+def test_what_is_early_by_some_ms_is_in_time_however_much_of_it_there_is(tmp_path: Path) -> None:
+    result = result_of(tmp_path, told_of(lambda _: -3_000_000), demands=("clock.clamped < 500",))
+    assert result.counters["clock.clamped"] == 200
+    assert not any("wait" in reason for reason in result.verdict.reasons)
+    assert result.verdict.exit_code == ExitCode.PASSED
+
+
+@pytest.mark.parametrize(("until_s", "longer_ms"), [(1.66, 324), (1.6, 240), (1.5, 100), (1.4, 0)])
+def test_what_grew_for_most_of_a_stage_and_is_caught_up_with_in_part_is_a_backlog(
+    until_s: float, longer_ms: int, tmp_path: Path
+) -> None:
+    """60 of 100/s came, and from then on 200/s: waits grow by 0.4 s a second, and fall by 1 s a second."""
+    recorder = Recorder("before")
+    recorder.stages.add(["hold", "after"], [0, 2 * NS_PER_S])
+    reception = Reception(recorder, 1, 0, our_schedule=False)
+    reception.open(0, 1)
+    came_s = 0.0
+    for number in range(200):
+        came_s = max(number / 100, came_s + (1 / 60 if came_s < until_s else 1 / 200))
+        if came_s < 2.02:  # then our goodbye has come
+            came_ns = round(came_s * NS_PER_S)
+            told = (number, number * NS_PER_S // 100, came_ns, 0)
+            reception.absorb(Columns(*(np.array([value]) for value in told)), [0], [1], [came_ns])
+    result = result_of(tmp_path, recorder)
+    lines = [reason for reason in result.verdict.reasons if "a backlog grew" in reason]
+    assert len(lines) == bool(longer_ms)
+    assert result.verdict.exit_code == (ExitCode.INCONCLUSIVE if longer_ms >= 100 else ExitCode.PASSED)
+    if longer_ms:
+        found = int(lines[0].split(" waited ")[1].split(" ms ")[0])
+        assert found == pytest.approx(longer_ms, abs=40)

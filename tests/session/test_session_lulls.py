@@ -56,16 +56,16 @@ def steady(until_s: float, per_s: float = 50, since_s: float = 0.0) -> list[floa
 
 
 @pytest.mark.parametrize(
-    ("of_one", "of_another", "silent"),
+    ("of_one", "of_another", "silent", "on"),
     [
-        (10, 6, {"rssi_rfid": 4}),
-        (6, 10, {"rssi_ms": 4}),
-        (10, 10, {}),
-        (6, 6, {}),  # the sessions fell silent, and that is said of them
+        (10, 6, {"rssi_rfid": 4}, ("rssi_ms",)),
+        (6, 10, {"rssi_ms": 4}, ("rssi_rfid",)),
+        (10, 10, {}, ("rssi_ms", "rssi_rfid")),
+        (6, 6, {"rssi_ms": 4, "rssi_rfid": 4}, ()),  # the sessions fell silent
     ],
 )
 def test_a_subservice_that_falls_silent_while_another_goes_on_is_found(
-    of_one: float, of_another: float, silent: dict[str, float]
+    of_one: float, of_another: float, silent: dict[str, float], on: tuple[str, ...]
 ) -> None:
     """In two sessions that go on with the other one."""
     reception = Reception(Recorder(), 2, 0, our_schedule=False, by_service=True)
@@ -79,14 +79,16 @@ def test_a_subservice_that_falls_silent_while_another_goes_on_is_found(
         told = Columns(np.array([taken[row]]), zeros + at_ns, zeros + at_ns, np.array([subservice]))
         reception.absorb(told, [row], [1], [at_ns])
         taken[row] += 1
-    found = {name: lull.silent_ns / NS_PER_S for name, lull in reception.services_fallen_silent().items()}
+    lulls, others = reception.services_fallen_silent()
+    found = {name: lull.silent_ns / NS_PER_S for name, lull in lulls.items()}
     assert found == pytest.approx(silent, abs=0.15)
+    assert others == on
 
 
 def test_of_one_subservice_alone_the_session_tells() -> None:
     reception = Reception(Recorder(), 1, 0, our_schedule=False)
     reception.listen(BEGIN_NS, BEGIN_NS, ())
-    assert reception.services_fallen_silent() == {}
+    assert reception.services_fallen_silent() == ({}, ())
 
 
 def test_a_stall_at_the_end_is_found_in_whose_stream_it_is() -> None:
