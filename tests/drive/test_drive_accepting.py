@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ MSE = self_signed("02:4d:53:00:00:01", new_key("p256"), _NOW)
 # Handshakes take so long that a turn has time for few.
 READING_NS = 2 * NS_PER_MS
 GROUP = 12
+# Only ever reached by a test that has failed.
+MOST_TURNS = 100_000
 
 
 class Busy:
@@ -56,6 +58,13 @@ class Busy:
     def turn(self) -> None:
         self.shard.turn(self.shard.poll(0))
 
+    def turn_until(self, holds: Callable[[], bool]) -> None:
+        for _ in range(MOST_TURNS):
+            if holds():
+                return
+            self.turn()
+        raise AssertionError("turned in vain")
+
     @property
     def accepted(self) -> int:
         return self.shard.recorder.counters["accept.attempts"]
@@ -79,20 +88,24 @@ def busy(tmp_path: Path) -> Iterator[Busy]:
 
 def test_nobody_is_accepted_as_long_as_others_wait_for_us(busy: Busy) -> None:
     ends = [busy.dial() for _ in range(GROUP)]
-    while busy.accepted < GROUP or not busy.shard.handshakes_wait:
-        busy.turn()
+    busy.turn_until(lambda: busy.accepted == GROUP and busy.shard.handshakes_wait)
     ends += [busy.dial() for _ in range(GROUP)]
     waited = 0
-    while busy.accepted == GROUP:
+    for _ in range(MOST_TURNS):
         behind = busy.shard.handshakes_wait
         busy.turn()
         waited += behind
         assert not behind or busy.accepted == GROUP
+        if busy.accepted > GROUP:
+            break
     assert waited > 1
     done = [False] * len(ends)
-    while busy.up < len(ends):
-        busy.turn()
-        done = [up or tunnel.handshake() for up, tunnel in zip(done, ends, strict=True)]
+
+    def all_up() -> bool:
+        done[:] = [up or tunnel.handshake() for up, tunnel in zip(done, ends, strict=True)]
+        return busy.up == len(ends)
+
+    busy.turn_until(all_up)
     assert busy.accepted == len(ends)
     assert busy.shard.recorder.counters["accept.fail"] == 0
 
@@ -101,14 +114,11 @@ def test_silent_ones_keep_nobody_waiting(busy: Busy) -> None:
     with ExitStack() as stack:
         for _ in range(3 * GROUP):
             stack.enter_context(socket.create_connection(busy.listener.getsockname()))
-        while busy.accepted < 3 * GROUP:
-            busy.turn()
+        busy.turn_until(lambda: busy.accepted == 3 * GROUP)
         good = busy.dial()
-        while busy.accepted == 3 * GROUP:
-            assert not busy.shard.handshakes_wait
-            busy.turn()
-        while not good.handshake():
-            busy.turn()
+        assert not busy.shard.handshakes_wait
+        busy.turn_until(lambda: busy.accepted > 3 * GROUP)
+        busy.turn_until(good.handshake)
 
 
 def test_a_turn_takes_no_more_than_so_many_of_all_listeners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +129,6 @@ def test_a_turn_takes_no_more_than_so_many_of_all_listeners(tmp_path: Path, monk
             made.dial()
         made.turn()
         assert made.accepted == 5
-        while made.accepted < 8:
-            made.turn()
+        made.turn_until(lambda: made.accepted == 8)
     finally:
         made.close()
