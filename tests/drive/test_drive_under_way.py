@@ -67,16 +67,25 @@ def far(now_ns: int) -> int:
     return now_ns + 1310 * NS_PER_MS
 
 
-def dialed(tmp_path: Path, sessions: int, per_s: int, peers: Peers, use: Use = Use.BOTH) -> Outcome:
-    """Dial all, in ticks of a millisecond, until each is up."""
+def sessions_of(
+    tmp_path: Path, sessions: int, per_s: int, use: Use, clock: VirtualClock
+) -> tuple[MseSessions[MseEndpoint], Recorder]:
+    """Of one WLC, dialed from now on."""
     path = tmp_path / "u.toml"
     path.write_text(f'name = "u"\n[mse]\ncount = {sessions}\nconnect_per_s = {per_s}\n[load]\nrate = 1\n', "utf-8")
     scenario, profile = load_scenario(path)
     plan = make_plan(scenario, profile, use=use, targets=[] if use.plays_wlc else ADDRESSES)
-    clock, recorder = VirtualClock(), Recorder()
+    recorder = Recorder()
     mses = MseSessions(equipped(Role.MSE, plan, profile, recorder, clock=clock), ADDRESSES, MseEndpoint)
+    mses.start_dialing(clock(), 0)
+    return mses, recorder
+
+
+def dialed(tmp_path: Path, sessions: int, per_s: int, peers: Peers, use: Use = Use.BOTH) -> Outcome:
+    """Dial all, in ticks of a millisecond, until each is up."""
+    clock = VirtualClock()
     began_ns = clock()
-    mses.start_dialing(began_ns, 0)
+    mses, recorder = sessions_of(tmp_path, sessions, per_s, use, clock)
     coming: list[tuple[int, int, int]] = []  # when it is up, its number, and when it was dialed
     most = longest_ns = 0
     while recorder.counters["sessions.established"] < sessions:
@@ -140,6 +149,17 @@ def test_what_a_machine_can_do_is_not_late(tmp_path: Path) -> None:
     outcome = dialed(tmp_path, 2_000, 500, Saturated(1_000))
     assert outcome.dialing.late_ns < 2 * NS_PER_MS
     assert outcome.most < 5
+
+
+def test_without_time_nobody_is_dialed_and_that_is_our_doing(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    mses, _ = sessions_of(tmp_path, 100, 1_000, Use.TARGET_WLC, clock)
+    clock.advance(2)
+    assert list(mses.to_dial(clock(), 0, (), behind=True)) == []
+    assert mses.dialing.own_ns == 0
+    clock.advance(1)
+    assert list(mses.to_dial(clock(), 64, (), behind=False)) == list(range(64))
+    assert mses.dialing.own_ns == mses.dialing.late_ns == 3 * NS_PER_S  # of the first, which was due at once
 
 
 def test_those_that_never_answer_do_not_keep_others_for_ever() -> None:
