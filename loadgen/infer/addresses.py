@@ -10,6 +10,7 @@ __all__ = ["find_macs", "makers_of", "may_be_mac"]
 # Bytes of a body that are looked at, and bodies of a kind.
 FAR = 512
 BODIES = 120
+_FILLED = bytes(2)
 
 
 def may_be_mac(window: bytes) -> bool:
@@ -32,7 +33,8 @@ def _windows(kinds: Iterable[Sequence[bytes]]) -> Iterator[tuple[bytes, list[int
 
 
 def find_macs(kinds: Iterable[Sequence[bytes]]) -> frozenset[bytes]:
-    """Six bytes that come again with other bytes before and behind them. Args: kinds: the bodies of each."""
+    """Six bytes that come again with other bytes before and behind them, or with the zeros that fill them up to eight.
+    Args: kinds: the bodies of each."""
     before: defaultdict[bytes, set[int]] = defaultdict(set)
     behind: defaultdict[bytes, set[int]] = defaultdict(set)
     times: Counter[bytes] = Counter()
@@ -42,9 +44,10 @@ def find_macs(kinds: Iterable[Sequence[bytes]]) -> frozenset[bytes]:
             window = data[at : at + 6]
             times[window] += 1
             if len(before[window]) < 2:
-                before[window].add(data[at - 1] if at else -1)
+                before[window] |= {-1, 0} if data[:at].endswith(_FILLED) else {data[at - 1] if at else -1}
             if len(behind[window]) < 2:
-                behind[window].add(data[at + 6] if at + 6 < len(data) else -1)
+                filled = data.startswith(_FILLED, at + 6)
+                behind[window] |= {-1, 0} if filled else {data[at + 6] if at + 6 < len(data) else -1}
     found = {window for window, n in times.items() if n > 1 and len(before[window]) > 1 and len(behind[window]) > 1}
     # Of two that overlap, the one that comes more often is no part of the other.
     won: Counter[bytes] = Counter()

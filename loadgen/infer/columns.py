@@ -35,9 +35,11 @@ class HeadColumns:
         order: Order | None = None,
         *,
         packed: bool = False,
+        trailer: int = 0,
     ) -> None:
         self.order = order  # None: not known yet
         self.packed = packed  # numbers lie anywhere
+        self.trailer = trailer  # bytes at the end of each frame
         self.unanswered: set[int] = set()  # columns that are no transaction's
         self.unnumbered: set[int] = set()  # columns that are no sequence's
         self.votes: Counter[Order] = Counter()

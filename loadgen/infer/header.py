@@ -16,6 +16,7 @@ from loadgen.infer.clocks import find_clock, find_fraction
 from loadgen.infer.columns import CERTAIN, Field, HeadColumns, columns_of, follows_from
 from loadgen.infer.framing import FrameCut, Order
 from loadgen.infer.heads import Heads, Int64s
+from loadgen.infer.lengths import find_lengths
 from loadgen.infer.numbering import (
     NUMBERED,
     OF_DIRECTION,
@@ -32,8 +33,9 @@ from loadgen.infer.numbering import (
     put_transaction,
     stays_in_kinds,
 )
+from loadgen.infer.opaque import opaque_columns
 from loadgen.infer.orders import bits_of_bodies
-from loadgen.infer.senders import find_sender
+from loadgen.infer.senders import find_ends, find_sender
 from loadgen.infer.telling import id_columns
 from loadgen.infer.transactions import is_by_the_way, is_said_again
 from loadgen.infer.walks import elements_begin
@@ -44,8 +46,8 @@ __all__ = ["HeaderFound", "find_header"]
 _VOTE = 2.0
 # With fewer bits than these between them, the other byte order fits as well.
 _SURE = 10.0
-# Bits of bodies that are needed for a header to end with a zero more than seemed likely.
-_EVEN = 8.0
+# Bits of bodies that are needed for a header to end with a zero more than seemed likely, or by so many bytes before.
+_EVEN, _SHORTER = 8.0, 8
 # Bits that say of a byte that is the same in all of a kind that it is the header's: of a kind that came often, 1.
 _FEW_ALIKE = 0.3
 _MANY_ALIKE = 8
@@ -111,14 +113,19 @@ def _length(header: HeadColumns) -> FrameCut:
     return framing
 
 
+def _least(header: HeadColumns) -> int:
+    """Where the last field ends that is the header's for certain."""
+    sure = (found for found in header.fields if found["role"] != "enum" and found["at"] >= 0)
+    return int(max(header.framing.at + header.framing.size, *(found["at"] + found["size"] for found in sure)))
+
+
 def _end(
     header: HeadColumns, codes: Int64s, trailer: int, most: int, transaction: Field | None
 ) -> tuple[int, str | None]:
     """Where the header ends, which is no longer than `most`, and what would decide that, if something has to."""
     heads, framing = header.heads, header.framing
     most = min(most, heads.width)
-    sure = (found for found in header.fields if found["role"] != "enum" and found["at"] >= 0)
-    least = max(framing.at + framing.size, *(found["at"] + found["size"] for found in sure))
+    least = _least(header)
     counted = [size for size in (framing.add - trailer, framing.add) if least <= size <= most]
     if framing.unit == 1 and framing.add != framing.at + framing.size and counted:
         # A length that counts the body, and the trailer or not: a message without a body tells.
@@ -246,11 +253,14 @@ def _is_no_transaction(header: HeadColumns, found: Field, codes: Int64s) -> bool
     return is_sequence or is_said_again(header, found) or is_of_a_body(header, found, codes)
 
 
-def _read(trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: Order, end: int) -> _HeaderReading:
+def _read(
+    trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: Order, end: int, *, sure: bool
+) -> _HeaderReading:
+    """Args: sure: the header goes to `end` for certain."""
     heads, framing = trial.heads, trial.framing
     unanswered, unnumbered = set[int](), set[int]()
     for _ in range(_READINGS):
-        header = HeadColumns(heads, framing, checksums, end, order, packed=trial.packed)
+        header = HeadColumns(heads, framing, checksums, end, order, packed=trial.packed, trailer=trailer)
         header.unanswered, header.unnumbered = unanswered, unnumbered
         transaction = _numbers(header)
         header.framing = _length(header)
@@ -262,13 +272,22 @@ def _read(trial: HeadColumns, checksums: Sequence[Field], trailer: int, order: O
             break
         unanswered, unnumbered = unanswered | not_answers, unnumbered | not_numbers
     _enumerations(header, codes)
-    return _HeaderReading(header, transaction, codes, numbers, *_end(header, codes, trailer, end, transaction))
+    ended = (min(end, heads.width), None) if sure else _end(header, codes, trailer, end, transaction)
+    return _HeaderReading(header, transaction, codes, numbers, *ended)
 
 
 def _ended(reading: _HeaderReading, trailer: int) -> dict[Order, float]:
-    """What bodies cost in each byte order. The header is made longer by a byte of zeros, where they cost less then."""
+    """What bodies cost in each byte order. The header is made longer by a byte of zeros, where they cost less then, and
+    shorter by what only follows from the message, where they cost less with that: the beginning of what is in all."""
     heads, end = reading.header.heads, reading.end
     bits = bits_of_bodies(heads, reading.codes, end, trailer)
+    if reading.doubt is not None:
+        for shorter in range(end - end % 2 - 2, max(_least(reading.header), end - _SHORTER) - 1, -2):
+            longer = bits_of_bodies(heads, reading.codes, shorter, trailer)
+            if min(longer.values()) + _EVEN < min(bits.values()):
+                bits, reading.end = longer, shorter
+    if reading.end != end:
+        return bits
     if reading.doubt is None or end >= heads.shortest - trailer or end >= heads.width or not heads.is_zero(end):
         return bits
     beyond = bits_of_bodies(heads, reading.codes, end + 1, trailer)
@@ -284,21 +303,22 @@ def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = ()
     if framing.size > 1:
         votes[framing.order] += CERTAIN
     end = heads.shortest - trailer
-    trial = HeadColumns(heads, framing, checksums, end)
+    trial = HeadColumns(heads, framing, checksums, end, trailer=trailer)
+    ends_there = False
     if (elements := elements_begin(heads, trial.least, trailer)) is not None:
-        end = elements
-        trial = HeadColumns(heads, framing, checksums, end)
+        end, ends_there = elements
+        trial = HeadColumns(heads, framing, checksums, end, trailer=trailer)
     _numbers(trial)
     _length(trial)
     votes += trial.votes
     order: Order = "little" if votes["little"] > votes["big"] else "big"
-    reading = _read(trial, checksums, trailer, order, end)
+    reading = _read(trial, checksums, trailer, order, end, sure=ends_there)
     bits = _ended(reading, trailer)
     told = bits["big"] - bits["little"] + _VOTE * (votes["little"] - votes["big"])
     by_bodies: Order = "little" if told > 0 else "big"
     if by_bodies != order:
         order = by_bodies
-        reading = _read(trial, checksums, trailer, order, end)
+        reading = _read(trial, checksums, trailer, order, end, sure=ends_there)
         _ended(reading, trailer)
     header, transaction, codes, end = reading.header, reading.transaction, reading.codes, reading.end
     header.fields = [found for found in header.fields if found["at"] < end]
@@ -322,6 +342,8 @@ def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = ()
 def _numbers(header: HeadColumns) -> Field | None:
     """What numbers frames, clocks, and the transaction, which is given back."""
     heads = header.heads
+    find_lengths(header)
+    find_ends(header)
     while (clock := find_clock(heads, header.end, header.free, header.order)) is not None:
         header.votes[clock.order] += CERTAIN
         epoch = "unix" if clock.epoch else "session"
@@ -337,11 +359,27 @@ def _numbers(header: HeadColumns) -> Field | None:
     find_sequence(header, in_direction(heads), NUMBERED, OF_DIRECTION)
     # Frames of both sides that pass one another were captured in another order than they were numbered in.
     find_sequence(header, in_session(heads), 0.75, OF_SESSION)
-    if answered < 0:
-        return None
-    # What else belongs to it is told when sequences are known: they may lie beside it.
-    header.taken[answered] = False
-    return put_transaction(header, answered, pairs)
+    transaction = None
+    if answered >= 0:
+        # What else belongs to it is told when sequences are known: they may lie beside it.
+        header.taken[answered] = False
+        transaction = put_transaction(header, answered, pairs)
+    _opaque(header)
+    return transaction
+
+
+def _opaque(header: HeadColumns) -> None:
+    """What may have any value in every frame, such as an authenticator."""
+    opaque = opaque_columns(header.heads, header.least, header.end, header.trailer)
+    column = header.least
+    while column < header.end:
+        last = column
+        while last < header.end and opaque[last] and header.free(last):
+            last += 1
+        if last - column >= 4:
+            evidence = "any value in every frame, whatever it is about"
+            header.put(f"opaque_{column}", column, last - column, "unknown", 0.6, evidence)
+        column = max(last, column + 1)
 
 
 def _messages(header: HeadColumns, transaction: Field | None) -> tuple[Int64s, Int64s]:

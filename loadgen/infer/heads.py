@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -21,10 +21,15 @@ WIDEST = 64
 
 
 class Heads:
-    """Frames as rows: of each its first bytes, as many as the shortest frame has."""
+    """Frames as rows: of each its first bytes, as many as the shortest frame has.
 
-    def __init__(self, frames: Sequence[Frame]) -> None:
+    Args:
+        ends: by session the IPv4 addresses of its client and its server, where they are known.
+    """
+
+    def __init__(self, frames: Sequence[Frame], ends: Mapping[int, tuple[bytes, bytes]] | None = None) -> None:
         self.frames = frames
+        self.ends = ends or {}
         self.size = np.array([len(frame.data) for frame in frames], np.int64)
         self.shortest = int(self.size.min())
         self.width = min(self.shortest, WIDEST)

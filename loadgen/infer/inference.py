@@ -20,6 +20,7 @@ from loadgen.infer.header import HeaderFound, find_header
 from loadgen.infer.heads import Heads
 from loadgen.infer.kinds import Named, by_bodies, name_messages
 from loadgen.infer.layout_document import LayoutDocument
+from loadgen.infer.opaque import opaque_end
 
 __all__ = ["Hints", "Inference", "infer"]
 
@@ -86,7 +87,8 @@ class Inference:
 def infer(exchanges: Sequence[Exchange], hints: Hints | None = None) -> Inference:
     """The layout that a capture's sessions speak, as far as it can be told from them."""
     hints = hints or Hints()
-    hints = replace(hints, addresses=hints.addresses | _ends(exchanges))
+    ends = _ends(exchanges)
+    hints = replace(hints, addresses=hints.addresses | {address for both in ends.values() for address in both})
     runs = runs_of(exchanges)
     if not any(run.data for run in runs):
         return Inference(why="the capture has no bytes of any session")
@@ -100,14 +102,18 @@ def infer(exchanges: Sequence[Exchange], hints: Hints | None = None) -> Inferenc
     found = Inference(frames=len(cut.frames), left_out=cut.left_out, found_again=cut.found_again, lost=cut.lost)
     found.framing = [_in_words(way) for way, value in ways[1:4] if value > ways[0][1] - 0.1]
     wlcs = {each.conversation.index: each.conversation.server[0] for each in exchanges}
-    _infer_layout(found, cut, framing, hints, wlcs)
+    _infer_layout(found, Heads(_thinned(cut), ends), framing, hints, wlcs)
     return found
 
 
-def _ends(exchanges: Sequence[Exchange]) -> frozenset[bytes]:
-    """The IPv4 addresses of the sessions' ends: what is said of a controller may name its own."""
-    ends = {host for each in exchanges for host, _ in (each.conversation.client, each.conversation.server)}
-    return frozenset(address.packed for address in map(ip_address, ends) if address.version == 4)
+def _ends(exchanges: Sequence[Exchange]) -> dict[int, tuple[bytes, bytes]]:
+    """By session the IPv4 addresses of its ends: what is said of a controller may name its own."""
+    found = {}
+    for each in exchanges:
+        client, server = (ip_address(host) for host, _ in (each.conversation.client, each.conversation.server))
+        if client.version == server.version == 4:
+            found[each.conversation.index] = client.packed, server.packed
+    return found
 
 
 def _in_words(framing: FrameCut) -> str:
@@ -117,9 +123,8 @@ def _in_words(framing: FrameCut) -> str:
     )
 
 
-def _infer_layout(found: Inference, cut: Cut, framing: FrameCut, hints: Hints, wlcs: Mapping[int, str]) -> None:
+def _infer_layout(found: Inference, heads: Heads, framing: FrameCut, hints: Hints, wlcs: Mapping[int, str]) -> None:
     """Args: wlcs: of each session, the address of its WLC."""
-    heads = Heads(_thinned(cut))
     in_header: list[Table] = []
     trailer: list[Table] = []
     trailer_size = 0
@@ -140,6 +145,11 @@ def _infer_layout(found: Inference, cut: Cut, framing: FrameCut, hints: Hints, w
     if not trailer_size and (size := trailing_constant(heads, framing.at + framing.size)):
         trailer_size = size
         trailer.append(_end(0, size))
+    if made is None and not trailer_size and (size := opaque_end(heads, framing.at + framing.size)):
+        trailer_size = size
+        evidence = "any value at the end of every frame, as a signature has: no checksum that is known"
+        opaque: Table = {"name": "signature", "at": 0, "size": size, "role": "unknown", "type": "bytes"}
+        trailer.append(opaque | {"confidence": 0.6, "evidence": evidence})
     header = find_header(heads, framing, in_header, trailer_size)
     named = name_messages(heads, header, trailer_size)
     found.doubts += header.doubts

@@ -44,8 +44,12 @@ _SOON = 4
 _MANY_PAIRS = 16
 # So many answers to a kind of questions, and so many other kinds, tell that what one has is no transaction.
 _FEW_PAIRS, _OTHERS = 3, 2
+# So many answers tell that they have the numbers of what they answer.
+_FEW_REPLIES = 8
 # So often does one kind of frames follow another for a number to be seen to go on there.
 _CHANGES = 4
+# A number begins anywhere where one of these bits is set, its highest ones, in most of so many streams.
+_ANYWHERE_BITS, _STREAMS = 5, 3
 NUMBERED = 0.95
 _HARDLY = 0.2
 _NUMBERED = "one more with each frame"
@@ -140,11 +144,32 @@ def find_sequence(columns: HeadColumns, follows: Rows, least: float, where: str)
         anew = bool(((told[follows[1]] == most) & (told[follows[0]] == 0)).any())
         widest = widths[order] if anew else 4
         at, size = columns.widened(first, first + widths[order] - 1, order, widest, packed=widths[order] > 1)
+        at, size = _begun_anywhere(columns, at, size, order)
         evidence = f"{_NUMBERED} {where}, in {len(follows[0])} steps"
         columns.put("sequence", at, size, "sequence", 0.97, evidence, order=order)
-        if where == OF_DIRECTION:
-            _acknowledged(columns, heads.number(at, size, order), order)
+        if where in (OF_DIRECTION, OF_SESSION):
+            numbers = heads.number(at, size, order)
+            _acknowledged(columns, numbers, order)
+            _replied(columns, numbers, order)
         return
+
+
+def _begun_anywhere(columns: HeadColumns, at: int, size: int, order: Order) -> tuple[int, int]:
+    """A number of 4 bytes around its lower ones, where these begin anywhere in each stream, and those beside them stay
+    what they are, as those of the number of a session do: then that is where the count began.
+    """
+    heads = columns.heads
+    if size not in (1, 2) or (not columns.packed and at % 4 not in ((4 - size,) if order == "big" else (0,))):
+        return at, size
+    begins = at - (4 - size) if order == "big" else at
+    higher = range(begins, at) if order == "big" else range(at + size, begins + 4)
+    if not all(columns.free(column) and heads.stays[column] and heads.distinct[column] > 1 for column in higher):
+        return at, size
+    values = heads.number(at, size, order)
+    low = [int(values[rows[values[rows] != 0][0]]) for rows in heads.streams() if values[rows].any()]
+    anywhere = sum(value >> 8 * size - _ANYWHERE_BITS > 0 for value in low)
+    several = len(low) >= _STREAMS and len(set(low)) * 2 >= len(low)
+    return (begins, 4) if several and anywhere >= 0.75 * len(low) else (at, size)
 
 
 def _acknowledged(columns: HeadColumns, numbers: Int64s, order: Order) -> None:
@@ -171,6 +196,33 @@ def _acknowledged(columns: HeadColumns, numbers: Int64s, order: Order) -> None:
         at, size = columns.widened(first, end, order)
         evidence = "the number of the last frame of the other side"
         columns.put("acknowledged", at, size, "sequence", 0.9, evidence, order=order)
+        return
+
+
+def _replied(columns: HeadColumns, numbers: Int64s, order: Order) -> None:
+    """A field that says which frame of the other side is answered, by its number, and 0 in all that answers nothing."""
+    heads = columns.heads
+    lately: list[list[int]] = [[] for _ in range(len(heads))]
+    for rows in heads.dialogues():
+        last: dict[bool, list[int]] = {True: [], False: []}
+        for row in rows.tolist():
+            side = bool(heads.of_client[row])
+            lately[row] = last[not side]
+            last[side] = [*last[side][-_SOON:], int(numbers[row])]
+    for column in range(columns.end):
+        cells = heads.cells[:, column]
+        rows = np.flatnonzero(cells)
+        if not columns.free(column) or not _FEW_REPLIES <= len(rows) < 0.75 * len(heads):
+            continue
+        if len(np.unique(cells[rows])) * 3 < min(len(rows), 256):
+            continue
+        named = sum(int(cells[row]) in {number & 0xFF for number in lately[row]} for row in rows.tolist())
+        if named < NUMBERED * len(rows):
+            continue
+        first, end = _grown(columns, column, order, lambda _: True)
+        at, size = columns.widened(first, end, order, widest=4, packed=True)
+        evidence = f"the number of the frame that is answered, in {len(rows)} frames, and 0 in all others"
+        columns.put("reply_to", at, size, "transaction", 0.9, evidence, order=order)
         return
 
 
@@ -330,6 +382,7 @@ def put_transaction(columns: HeadColumns, column: int, pairs: list[tuple[int, in
     columns.votes[order] += CERTAIN * (first < last)
     # None has but one byte.
     at, size = columns.widened(first, last, order, packed=True)
+    at, size = _begun_anywhere(columns, at, size, order)
     evidence = f"answers have what the question had, in {len(pairs)} pairs"
     confidence = min(0.98, len(pairs) / (len(pairs) + 2.0))
     return columns.put("transaction", at, size, "transaction", confidence, evidence, order=order)

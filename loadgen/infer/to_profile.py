@@ -255,7 +255,9 @@ def _framing_field(
     at, size = place_of(field)
     if field.role == "padding":
         return []
-    name = names.get(field.name) or {"transaction": "transaction"}.get(field.role)
+    name = names.get(field.name) or ("transaction" if field.role == "transaction" else None)
+    if field.name == "reply_to":
+        name = None  # it is no transaction's, which answers have where questions do
     if field.role == "sequence" and part == "header":
         name = "frame_number" if "frame_number" not in names.values() else None
         if name:

@@ -21,8 +21,10 @@ __all__ = ["elements_begin"]
 _FRAMES, _FIRST = 300, 40
 # Share of frames whose bodies are elements from one place on, and of those the share with more than one element.
 _LEAST, _SEVERAL = 0.5, 0.3
-# Of places from which nearly as many end, the first: the others are behind the first element.
+# Of places from which nearly as many end, the first: the others are behind the first element. But where all do from one
+# of them, and so many less from an earlier one, the earlier one is met by chance.
 _NEARLY = 0.8
+_ALL, _LESS = 0.98, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ def _heads() -> Iterator[_Head]:
                     yield _Head(kind, length, more, order)
 
 
-def elements_begin(heads: Heads, least: int, trailer: int) -> int | None:
-    """The first place from which the bodies of most frames are elements to their ends. None: there is none.
+def elements_begin(heads: Heads, least: int, trailer: int) -> tuple[int, bool] | None:
+    """The first place from which the bodies of most frames are elements to their ends, and whether all are, so that
+    the header ends there. None: there is none.
 
     Args:
         least: bytes that are the header's for certain. trailer: its bytes.
@@ -65,14 +68,20 @@ def elements_begin(heads: Heads, least: int, trailer: int) -> int | None:
             if share >= _LEAST:
                 found[at] = max(share, found.get(at, 0.0))
     most = max(found.values(), default=0.0)
-    return min((at for at, share in found.items() if share >= _NEARLY * most), default=None)
+    first = min((at for at, share in found.items() if share >= _NEARLY * most), default=None)
+    if first is None:
+        return None
+    if most >= _ALL and found[first] < most - _LESS:
+        first = min(at for at, share in found.items() if share == most)
+    return first, found[first] >= _ALL
 
 
 def _share(bodies: Sequence[bytes], at: int, head: _Head) -> float:
-    """Share of bodies that are elements; 0: too few of them are more than one element."""
-    counts = [_elements(data, at, head) for data in bodies]
+    """Share of bodies that are elements, of those that are not empty; 0: too few of them are more than one element."""
+    counts = [_elements(data, at, head) for data in bodies if len(data) > at]
     whole = sum(count > 0 for count in counts)
-    return whole / len(bodies) if sum(count > 1 for count in counts) >= _SEVERAL * whole else 0.0
+    several = sum(count > 1 for count in counts) >= _SEVERAL * whole
+    return whole / len(counts) if several and 2 * len(counts) >= len(bodies) else 0.0
 
 
 def _elements(data: bytes, at: int, head: _Head) -> int:

@@ -12,6 +12,8 @@ import fastcrc
 
 from loadgen.capture.events import Conversation, Data, How
 from loadgen.capture.streams import Exchange
+from loadgen.infer.frames import Frame
+from loadgen.infer.heads import Heads
 
 Order = Literal["big", "little"]
 SECOND = 1_000_000_000
@@ -293,3 +295,17 @@ def exchange_of(client: bytes, server: bytes) -> Exchange:
             stream.add(Data(exchange.conversation, of_client, at, at * 10**6, data[at : at + 100]))
         stream.ended = How.FIN
     return exchange
+
+
+def said(*rows: tuple[int, bool, bytes], session: int = 0) -> list[Frame]:
+    """Frames of one session at seconds, of the client or not, each behind the one before of its side."""
+    offsets = {True: 0, False: 0}
+    found = []
+    for at, of_client, data in rows:
+        found.append(Frame(session, of_client, offsets[of_client], BEGAN_NS + at * SECOND, data))
+        offsets[of_client] += len(data)
+    return found
+
+
+def by_stream(frames: list[Frame]) -> Heads:
+    return Heads(sorted(frames, key=lambda frame: (frame.session, frame.of_client, frame.offset)))

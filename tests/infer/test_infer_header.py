@@ -15,10 +15,12 @@ from infer_synthetic import (
     Device,
     Part,
     Session,
+    by_stream,
     captured,
     crc16,
     internet,
     random_device,
+    said,
 )
 
 from loadgen.infer.checksums import find_checksum, zeros_before
@@ -317,20 +319,6 @@ def test_what_answers_to_echoes_have_of_them_is_no_transaction() -> None:
     assert header.size == 6
 
 
-def said(*rows: tuple[int, bool, bytes], session: int = 0) -> list[Frame]:
-    """Frames of one session at seconds, of the client or not, each behind the one before of its side."""
-    offsets = {True: 0, False: 0}
-    found = []
-    for at, of_client, data in rows:
-        found.append(Frame(session, of_client, offsets[of_client], BEGAN_NS + at * SECOND, data))
-        offsets[of_client] += len(data)
-    return found
-
-
-def by_stream(frames: list[Frame]) -> Heads:
-    return Heads(sorted(frames, key=lambda frame: (frame.session, frame.of_client, frame.offset)))
-
-
 def test_bodies_of_elements_begin_where_most_frames_end_exactly() -> None:
     rng = random.Random(6)
     rows = []
@@ -339,7 +327,7 @@ def test_bodies_of_elements_begin_where_most_frames_end_exactly() -> None:
         body = b"".join(bytes([rng.randrange(1, 5), size]) + rng.randbytes(size) for size in sizes)
         rows.append((number, False, bytes([7, 2, len(body), rng.randrange(3)]) + body))
     heads = by_stream(said(*rows))
-    assert elements_begin(heads, 3, 0) == 4
+    assert elements_begin(heads, 3, 0) == (4, True)
     texts = [(number, False, bytes([7, 2, 9, number % 3]) + rng.randbytes(9)) for number in range(200)]
     assert elements_begin(by_stream(said(*texts)), 3, 0) is None
 
