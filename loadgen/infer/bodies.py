@@ -10,7 +10,7 @@ from loadgen.infer.addresses import find_macs, makers_of
 from loadgen.infer.choosing import choose, fitting, is_told
 from loadgen.infer.masks import find_masks
 from loadgen.infer.pricing import ROWS, few_stretches, gaps_of, given_pieces, is_text, slices, thinned
-from loadgen.infer.roles import judge
+from loadgen.infer.roles import heard, judge
 from loadgen.infer.samples import Context, Sample, Table, table_of
 from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Gap, Place, cut
 from loadgen.infer.tiling import Piece, devices, tile
@@ -47,6 +47,7 @@ class Learnt:
     laid: list[Laid] = field(default_factory=list)  # nodes whose numbers' widths are to be settled
     aligned: int = 0  # numbers of which it is certain how wide they are, at multiples of their sizes
     unaligned: int = 0  # and elsewhere
+    forms: dict[ElementRun, int] = field(default_factory=dict)  # of elements; their highest type
 
     def add_numbers(self, table: Table, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
@@ -92,11 +93,9 @@ def _fields(table: Table, context: Context, given: Sequence[Piece]) -> tuple[lis
             devices(different, macs)
         pieces = tile(different, context, [*given, *macs])
     verdicts = [judge(table, piece, context) for piece in pieces]
-    for piece, verdict in zip(pieces, verdicts, strict=True):
-        if verdict.role == "rssi" and piece.size == 1:
-            loud = table.numbers(piece.at, 1, "big").astype("uint8").view("int8").astype("int64")
-            verdicts = [judge(table, other, context, loud) for other in pieces]
-            break
+    _, loud = heard(table, pieces, verdicts, context)
+    if loud is not None:
+        verdicts, _ = heard(table, pieces, [judge(table, piece, context, loud) for piece in pieces], context)
     out: list[Node] = []
     for piece, verdict in zip(pieces, verdicts, strict=True):
         found: Node = {
@@ -182,7 +181,7 @@ def _build(
     if shape.fixed:
         table = table_of(chosen, context.order, 0, shape.fixed)
         given = given_pieces(shape, context.order)
-        if context.mask_at is not None and depth == 0 and not given and sum(context.mask_at) <= shape.fixed:
+        if context.mask_at is not None and not given and sum(context.mask_at) <= shape.fixed:
             given = [Piece(*context.mask_at, "mask", context.order, 0.0)]
         node["fields"], pieces = _fields(table, context, given)
         kind = "record" if context.within else "element" if depth else "body"
@@ -214,7 +213,12 @@ def _build(
             for (kind, _, _), row in zip(found[index], slices(sample, found[index], group), strict=True)
         ]
         if isinstance(part, ElementRun):
-            node["elements"] = _elements(part, rows, context, share, weight, depth)
+            if rows:
+                highest = max(kind for kind, _ in rows)
+                share.learnt.forms[part] = max(highest, share.learnt.forms.get(part, 0))
+            masked = _masked([found[index] for found in cuts], context.mask_at)
+            context = replace(context, mask_at=None)
+            node["elements"] = _elements(part, rows, context, share, weight, depth, masked)
         else:
             records: Node = {"name": f"records_{index}", "at": "next"}
             records["count"] = "rest" if part.count is None else {"field": _name_at(fields, part.count)}
@@ -223,7 +227,7 @@ def _build(
             records["stride"] = part.stride
             inner = part.shape or _record_shape([row for _, row in rows], context, part.stride or 0, depth)
             if rows:
-                within = replace(context, within=True)
+                within = replace(context, within=True, mask_at=None)
                 records["record"] = _build([row for _, row in rows], within, inner, share, weight, depth + 1)
             else:
                 records["record"] = {}
@@ -283,8 +287,31 @@ def _run(
     )
 
 
+def _masked(cuts: Sequence[list[tuple[int, int, int]]], mask_at: tuple[int, int] | None) -> dict[int, tuple[int, int]]:
+    """By the type of elements, where in them a mask is whose place in the body is known."""
+    if mask_at is None:
+        return {}
+    at, end = mask_at[0], sum(mask_at)
+    kinds = set()
+    for found in cuts:
+        # Zeros beside a mask are not its own, where they are a head's.
+        kinds |= {(kind, stop - start, end - start) for kind, start, stop in found if start < end <= stop}
+    if len(kinds) != 1:
+        return {}
+    kind, size, end = kinds.pop()
+    wide = max((each for each in (2, 4, 8) if each <= end and end - each <= max(0, at)), default=0)
+    wide = min(wide, sum(mask_at) - at) if wide else 0
+    return {kind: (end - wide, wide)} if wide and end <= size else {}
+
+
 def _elements(
-    part: ElementRun, rows: Sequence[tuple[int, Sample]], context: Context, share: _Share, weight: float, depth: int
+    part: ElementRun,
+    rows: Sequence[tuple[int, Sample]],
+    context: Context,
+    share: _Share,
+    weight: float,
+    depth: int,
+    masked: Mapping[int, tuple[int, int]],
 ) -> Node:
     kinds: dict[int, list[Sample]] = {}
     for kind, row in rows:
@@ -295,9 +322,11 @@ def _elements(
     for kind in sorted(kinds):
         found = [row for row in kinds[kind] if row.data]
         value: Node = {}
+        inner = replace(context, mask_at=masked.get(kind))
         if found and len(found) == len(kinds[kind]):
-            shape = choose(found, context)[0] if depth < DEEPEST else BodyShape(0, (ByteRun(None),))
-            value = _build(found, context, shape, share, weight, depth + 1)
+            whole = depth >= DEEPEST or _is_text(found)
+            shape = BodyShape(0, (ByteRun(None),)) if whole else choose(found, inner)[0]
+            value = _build(found, inner, shape, share, weight, depth + 1)
         elif found:
             value = _build(found, context, BodyShape(0, (ByteRun(None),)), share, weight, depth + 1)
         known.append({"id": kind, "name": f"element_{kind}", "value": value})
@@ -312,6 +341,14 @@ def _elements(
     if part.length_order != context.order and part.length_size > 1:
         found_elements["length"]["order"] = part.length_order
     return found_elements
+
+
+def _is_text(rows: Sequence[Sample]) -> bool:
+    """Whether elements are texts, as long as their heads say, however few lengths there are."""
+    different = {row.data for row in rows}
+    letters = sum(len({value[at : at + 1] for value in different}) for at in range(max(map(len, different))))
+    ended = len({len(value) for value in different}) < 2 and any(0 in value for value in different)
+    return letters > 4 and not ended and is_text([*different])
 
 
 def infer_bodies(
@@ -338,8 +375,10 @@ def infer_bodies(
     masks_at = _masks_at(kinds, names, context.order)
     # Where they have been looked for together, there are no others.
     unmasked = _MASKED if masks_at or {*names.values()} >= _MASKED else frozenset()
-    # What is offered comes before what is asked for; then, what there is most of.
-    ordered = sorted(kinds, key=lambda kind: (names.get(kind) != "capability", -len(kinds[kind])))
+    # What there is much of tells about the rest; what is offered comes before what is asked for.
+    ordered = sorted(
+        kinds, key=lambda kind: (len(kinds[kind]) < _MUCH, names.get(kind) != "capability", -len(kinds[kind]))
+    )
     for index, kind in enumerate(ordered):
         learnt = Learnt()
         context.work.share(len(ordered) - index)
@@ -351,6 +390,8 @@ def infer_bodies(
         everything.aligned += learnt.aligned
         everything.unaligned += learnt.unaligned
         packed = everything.packed if told is None else told
+        forms = {each: max(top, context.forms.get(each, 0)) for each, top in learnt.forms.items()}
+        context = replace(context, forms={**context.forms, **forms})
         context = replace(context, networks=context.networks | learnt.networks, packed=packed)
         if names.get(kind) == "capability":
             listed = "repeats" in found[kind].node
@@ -360,6 +401,7 @@ def infer_bodies(
     return {kind: found[kind] for kind in kinds}
 
 
+_MUCH = 40  # messages of a kind
 _MASKED = frozenset({"capability", "subscribe_request", "subscribe_response"})
 
 

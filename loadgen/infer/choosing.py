@@ -9,7 +9,7 @@ from loadgen.infer.alike import begins_earlier, is_alike, is_unlike, lists_devic
 from loadgen.infer.pricing import PRICED, given_pieces, is_text, price, thinned
 from loadgen.infer.samples import Context, Sample
 from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Gap, Records, cut
-from loadgen.infer.shaping import shapes_of
+from loadgen.infer.shaping import known_elements, shapes_of
 from loadgen.infer.work import Work
 
 __all__ = ["choose", "fitting", "is_told"]
@@ -29,6 +29,10 @@ def choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list
     some = thinned(samples, SEARCHED)
     shortest = min(len(sample.data) for sample in samples)
     varies = any(len(sample.data) != shortest for sample in samples)
+    if context.forms and not context.within and 1 < shortest <= LONGEST:
+        walked = known_elements([sample.data for sample in some], context)
+        if walked is not None and _holds(walked, samples, context.work):
+            return walked, []
     if context.mask_at is not None and not varies:
         return BodyShape(shortest), []
     plain = BodyShape(min(shortest, WIDEST), (ByteRun(None),) if varies or shortest > WIDEST else ())
@@ -36,7 +40,9 @@ def choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list
         return plain, []
     candidates = [plain]
     if varies:
-        candidates += [BodyShape(at, (ByteRun(None),)) for at in _text_ends([sample.data for sample in some], shortest)]
+        ends = _text_ends([sample.data for sample in some], shortest)
+        # A text is not cut where the shortest one ends.
+        candidates = [BodyShape(at, (ByteRun(None),)) for at in ends] or candidates
     everything = [shape for shape in candidates if _holds(shape, samples, context.work)]
     if len(samples) > 1 and shortest <= LONGEST:
         ordered = sorted(samples, key=lambda sample: len(sample.data))
@@ -114,9 +120,10 @@ def _favour(shape: BodyShape) -> float:
 
 
 def _text_ends(bodies: Sequence[bytes], shortest: int) -> list[int]:
-    """Where a text can begin that goes to the end."""
+    """Where a text can begin that goes to the end; NULs may end it, and of empty ones be all there is."""
     at = shortest
-    while at > 0 and all(32 <= body[at - 1] < 127 for body in bodies):
+    ended = [(body, len(body.rstrip(b"\0"))) for body in bodies]
+    while at > 0 and all(end < at or 32 <= body[at - 1] < 127 for body, end in ended):
         at -= 1
     return list(range(at, min(shortest, at + 3))) if is_text([body[at:] for body in bodies]) else []
 

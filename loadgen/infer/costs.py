@@ -95,14 +95,26 @@ def _given(codes: Codes, kinds: int, table: Table, at: int, size: int, novelty: 
     """Bits of a few values, given the best of so many columns before: what follows from it is not paid for twice."""
     best = entropy(codes)
     found = 0.0
-    for column in range(max(0, at - reach), at):
-        if not 2 <= table.distinct[column] <= 64:
-            continue
-        context = table.codes[column]
-        pairs = np.unique(context * kinds + codes, return_inverse=True)[1]
-        bits = entropy(pairs) - entropy(context) + (int(pairs.max()) + 1 - kinds) * (np.log2(kinds) + 1)
-        best, found = min(best, bits), 2.0
+    closest: Codes | None = None
+    columns = [column for column in range(max(0, at - reach), at) if 2 <= table.distinct[column] <= 64]
+    for column in columns:
+        bits = _conditional(codes, kinds, table.codes[column])
+        if bits < best:
+            best, found, closest = bits, 2.0, table.codes[column]
+    if closest is not None:
+        # What follows from two of them together: a channel, from the access point and its slot.
+        for column in columns:
+            both = closest * table.distinct[column] + table.codes[column]
+            bits = _conditional(codes, kinds, np.unique(both, return_inverse=True)[1].astype(np.int64))
+            if bits + 2.0 < best:
+                best, found = bits, 4.0
     return best + found + kinds * novelty
+
+
+def _conditional(codes: Codes, kinds: int, context: Codes) -> float:
+    """Bits of a few values where those of another column are known, and of what tells which follows from which."""
+    pairs = np.unique(context * kinds + codes, return_inverse=True)[1]
+    return entropy(pairs) - entropy(context) + (int(pairs.max()) + 1 - kinds) * (float(np.log2(kinds)) + 1)
 
 
 def _goes_through(table: Table, at: int, size: int, order: str) -> int:

@@ -40,7 +40,7 @@ def find_masks(
         return None
     if not _of_one_length(requests):
         return _of_lists(offers, pairs, order) if offers else None
-    best: tuple[tuple[int, ...], tuple[int | None, int, int]] | None = None
+    fit: list[tuple[tuple[int, ...], int | None, int, int]] = []
     granting = [(c, [_read(answer.data, c, order) for _, answer in pairs]) for c in _candidates(responses, order)]
     asking = [(b, [_read(ask.data, b, order) for ask, _ in pairs]) for b in _candidates(requests, order)]
     for a in [*_offering(offers, order)] if offers else [None]:
@@ -51,15 +51,16 @@ def find_masks(
             for b, asked in asking:
                 if not _within(granted, asked):
                     continue
-                # Mostly all is granted that is asked for and offered. Of windows that overlap, the one with all bits.
                 all_of_it = sum(map(_is_granted, granted, asked, most))
                 bits = min(most), sum(map(int.bit_count, asked)), sum(map(int.bit_count, granted))
-                value = (all_of_it, *bits)
-                if best is None or value > best[0]:
-                    best = value, (a, b, c)
-    if best is None or (not offers and len({ask.data for ask, _ in pairs}) < 2):
+                fit.append(((all_of_it, *bits), a, b, c))
+    if not fit or (not offers and len({ask.data for ask, _ in pairs}) < 2):
         return None
-    first, second, third = best[1]
+    # Mostly all is granted that is asked for and offered.
+    _, _, b, c = max(fit, key=lambda each: each[0])
+    # Of windows that overlap, the one with all bits: a part of a mask is granted as a whole more often.
+    near = [each for each in fit if each[2] - b == each[3] - c and abs(each[2] - b) < _BYTES]
+    _, first, second, third = max(near, key=lambda each: (each[0][2] + each[0][3], each[0]))
     places = [(requests, second), (responses, third)]
     size = _size(places if first is None else [(offers, first), *places], order)
     offered = None if first is None else _place(first, size, order)

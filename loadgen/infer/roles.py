@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,13 @@ from loadgen.infer.addresses import may_be_mac
 from loadgen.infer.samples import Context, Table
 from loadgen.infer.tiling import CHANNELS, Piece, could_be_mask
 
-__all__ = ["FieldVerdict", "judge"]
+__all__ = ["FieldVerdict", "heard", "judge"]
 
 Signed = NDArray[np.int64]
+# What is below this is no level in tenths of a dBm.
+_TENTHS = -1100
+# RSSI without its sign is no less.
+_FAINT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +89,66 @@ def _is_age(table: Table, values: Signed) -> str | None:
     return None
 
 
-def _loudness(table: Table, values: Signed, distinct: int) -> tuple[str, float, str] | None:
+def _loudness(values: Signed, distinct: int) -> tuple[str, float, str] | None:
+    """Levels in dBm, or in tenths of one; zeros, and what stands for none, may be among them."""
     low, high = int(values.min()), int(values.max())
-    inside = ((values >= -100) & (values <= -15)) | (values == 0) | (values == -128) | (values == 127)
-    level = values[(values >= -110) & (values <= -10)]
-    if inside.mean() < 0.97 or len(level) * 2 < len(values) or distinct < 3:
+    nothing = (values == 0) | (values == -128) | (values == 127)
+    level, unit = values[~nothing], "dBm"
+    if len(level) and _TENTHS <= np.median(level) < -110:
+        nothing, level, unit = values == 0, values[values != 0], "tenths of a dBm"
+        distinct = len(np.unique(level // 10))
+        level = level / 10
+    # Where most are nothing, there have to be several different ones that are not.
+    least = 3 if len(level) * 2 >= len(values) else 8
+    inside = (level >= -100) & (level <= -15)
+    if not len(level) or nothing.sum() + inside.sum() < 0.97 * len(values) or inside.mean() < 0.8 or distinct < least:
         return None
-    if level.mean() < -84 and level.max() <= -75 and level.min() >= -106:
-        return "noise", 0.7, f"{low} to {high}, as noise in dBm is"
-    return "rssi", min(0.95, 0.6 + distinct / 40), f"{low} to {high}, as RSSI in dBm is"
+    level = level[inside]
+    if level.mean() < -84 and level.max() <= -75:
+        return "noise", 0.7, f"{low} to {high}, as noise in {unit} is"
+    return "rssi", min(0.95, 0.6 + distinct / 40), f"{low} to {high}, as RSSI in {unit} is"
+
+
+def heard(
+    table: Table, pieces: Sequence[Piece], verdicts: Sequence[FieldVerdict], context: Context
+) -> tuple[list[FieldVerdict], Signed | None]:
+    """What is said of fields, with RSSI and noise that are told without their sign, and RSSI of all rows in dBm; None:
+    there is none.
+
+    Beside a device's address, in a measurement that has no levels below zero, a number from 20 to 105 that takes many
+    values, and none that is lower, is one."""
+    out = list(verdicts)
+    for piece, verdict in zip(pieces, out, strict=True):
+        if verdict.role == "rssi":
+            return out, _signed(table.numbers(piece.at, piece.size, piece.order), piece.size)
+    about_device = any(piece.kind == "mac" for piece in pieces)
+    if not about_device or not _is_measured(context) or any(verdict.role == "noise" for verdict in out):
+        return out, None
+    levels = {}
+    for index, (piece, verdict) in enumerate(zip(pieces, out, strict=True)):
+        if piece.kind == "integer" and piece.size <= 2 and verdict.role in ("number", "age", "enum"):
+            values = table.numbers(piece.at, piece.size, piece.order).astype(np.int64)
+            found = _loudness(-values, len(np.unique(values)))
+            if found is not None and int(values.min()) >= _FAINT:
+                levels[index] = found, values
+    loud = [index for index, (found, values) in levels.items() if found[0] == "rssi" and _is_wide(values)]
+    if not loud:
+        return out, None
+    # SNR is lower, as noise is lower than RSSI.
+    best = max(loud, key=lambda index: levels[index][1].mean())
+    for index, (found, _) in levels.items():
+        if index == best or found[0] == "noise":
+            role, confidence, evidence = found
+            out[index] = FieldVerdict(role, out[index].type, 0.8 * confidence, f"{evidence}, told without the sign")
+    return out, -levels[best][1]
+
+
+def _is_wide(values: Signed) -> bool:
+    return bool(len(np.unique(values)) > 9 and np.ptp(values) > 14 and values.mean() > 45)
+
+
+def _is_measured(context: Context) -> bool:
+    return context.name is None or context.name.startswith(("measurement", "on_demand"))
 
 
 def judge(table: Table, piece: Piece, context: Context, loud: Signed | None = None) -> FieldVerdict:
@@ -147,8 +203,8 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
         )
     if why := _is_mask(table, values, size, context):
         return FieldVerdict("mask", kind, 0.9, why)
-    if size <= 2 and (heard := _loudness(table, signed, different)) is not None:
-        role, confidence, evidence = heard
+    if size <= 4 and (level := _loudness(signed, different)) is not None:
+        role, confidence, evidence = level
         return FieldVerdict(role, f"i{8 * size}", confidence * max(sure, 0.5), evidence)
     if size >= 2 and different > 2 and (goes_on := _sequence(table, signed)) is not None:
         role, confidence, evidence = goes_on
@@ -182,9 +238,8 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
         return FieldVerdict(
             "unknown", "bytes", 0.3 * sure, f"{different} different in {n}, anything from {low} to {high}"
         )
-    measured = context.name is None or context.name.startswith(("measurement", "on_demand"))
     if (
-        measured
+        _is_measured(context)
         and loud is not None
         and different > 8
         and low * 4 < high

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.infer.shapes import ElementRun
 from loadgen.infer.work import Work
 
 __all__ = ["Context", "Sample", "Table", "table_of"]
@@ -48,6 +49,7 @@ class Context:
     work: Work = field(default_factory=Work, compare=False)  # that may still be done, for all kinds together
     within: bool = False  # records are looked at, and no whole body
     mask_at: tuple[int, int] | None = None  # first byte and bytes of this message's mask, where that is known
+    forms: Mapping[ElementRun, int] = field(default_factory=dict)  # of elements in other messages; their highest type
 
     @property
     def of_subservices(self) -> bool:

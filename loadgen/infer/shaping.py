@@ -20,7 +20,7 @@ from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Part, Place, Re
 from loadgen.infer.texts import texts_in_records, told_texts
 from loadgen.infer.work import Work
 
-__all__ = ["shapes_of"]
+__all__ = ["known_elements", "shapes_of"]
 
 # How far into a body counts and lengths are looked for, and how long a record is looked for without a count.
 FAR = 96
@@ -377,6 +377,27 @@ def elements(bodies: Sequence[bytes], order: str, work: Work) -> Iterator[BodySh
             if _sensible(cuts) and not _begins_empty(cuts):
                 yield shape
                 break
+
+
+def known_elements(bodies: Sequence[bytes], context: Context) -> BodyShape | None:
+    """Elements in a form that other messages have, where all bodies are walked exactly: a few bodies are enough then,
+    and one is, if it begins with them."""
+    different = [*dict.fromkeys(bodies)]
+    shortest = min(map(len, different))
+    for fixed in range(min(NEAR, shortest) + 1):
+        for form, highest in context.forms.items():
+            shape = BodyShape(fixed, (form,))
+            if not fits(shape, different, context.work):
+                continue
+            cuts = [found[1][0] for body in different if (found := cut(shape, body, 0, len(body))) is not None]
+            heads = [head for found in cuts for head in found]
+            if not heads or not all(0 < kind <= max(0xFF, 2 * highest) for kind, _, _ in heads):
+                continue
+            empty = sum(start == stop for _, start, stop in heads)
+            if empty * 2 > len(heads) or (fixed and not (min(map(len, cuts)) > 1 and len(heads) > 3)):
+                continue
+            return shape
+    return None
 
 
 def behind(bodies: Sequence[bytes], order: str, work: Work) -> Iterator[BodyShape]:

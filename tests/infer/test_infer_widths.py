@@ -206,3 +206,18 @@ def test_frames_of_whole_words_are_filled_up() -> None:
     for unit, width in ((4, 1), (1, 4)):
         found = infer_bodies({0: samples_of(make)}, Context(order="little", unit=unit))[0].node
         assert widths(found)[7] == width
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_a_mask_is_found_whole_where_a_part_of_what_is_asked_for_is_not_granted(order: str) -> None:
+    """The bits that are not granted are all in the lowest byte: without it, more answers are as they were asked for."""
+    way: Any = order
+    offered, some = 0x6FFFFF, [(0x0060E7, 0x0060E7), (0x48E2E7, 0x48E2E6), (0x0060E7, 0x0060E5), (0x20A207, 0x20A207)]
+
+    def sample(value: int, at: int, *, of_client: bool) -> Sample:
+        return Sample(value.to_bytes(8, way), BEGAN + at, at // 4, of_client)
+
+    offers = [sample(offered, 4 * session, of_client=False) for session in range(4)]
+    requests = [sample(asked, 4 * session + 1, of_client=True) for session, (asked, _) in enumerate(some)]
+    responses = [sample(granted, 4 * session + 2, of_client=False) for session, (_, granted) in enumerate(some)]
+    assert find_masks(offers, requests, responses, order) == ((0, 8), (0, 8), (0, 8))
