@@ -34,7 +34,7 @@ from loadgen.infer.numbering import (
     stays_in_kinds,
 )
 from loadgen.infer.opaque import opaque_columns
-from loadgen.infer.orders import bits_of_bodies
+from loadgen.infer.orders import addresses_of_bodies, bits_of_bodies
 from loadgen.infer.senders import find_ends, find_sender
 from loadgen.infer.telling import id_columns
 from loadgen.infer.transactions import is_by_the_way, is_said_again
@@ -48,6 +48,8 @@ _VOTE = 2.0
 _SURE = 10.0
 # Bits of bodies that are needed for a header to end with a zero more than seemed likely, or by so many bytes before.
 _EVEN, _SHORTER = 8.0, 8
+# Bytes behind the last of them that are compared.
+_COMPARED = 48
 # Bits that say of a byte that is the same in all of a kind that it is the header's: of a kind that came often, 1.
 _FEW_ALIKE = 0.3
 _MANY_ALIKE = 8
@@ -281,16 +283,18 @@ def _ended(reading: _HeaderReading, trailer: int) -> dict[Order, float]:
     shorter by what only follows from the message, where they cost less with that: the beginning of what is in all."""
     heads, end = reading.header.heads, reading.end
     bits = bits_of_bodies(heads, reading.codes, end, trailer)
-    if reading.doubt is not None:
-        for shorter in range(end - end % 2 - 2, max(_least(reading.header), end - _SHORTER) - 1, -2):
-            longer = bits_of_bodies(heads, reading.codes, shorter, trailer)
-            if min(longer.values()) + _EVEN < min(bits.values()):
-                bits, reading.end = longer, shorter
-    if reading.end != end:
-        return bits
+    least = max(_least(reading.header), end - _SHORTER)
+    if reading.doubt is not None and least <= end - end % 2 - 2:
+        macs = addresses_of_bodies(heads, reading.codes, least, trailer)
+        ends = (end, *range(end - end % 2 - 2, least - 1, -2))
+        costs = {at: bits_of_bodies(heads, reading.codes, at, trailer, macs, end + _COMPARED) for at in ends}
+        best = min(ends, key=lambda at: (min(costs[at].values()) + _EVEN * (at != end), -at))
+        if best != end:
+            reading.end = best
+            return costs[best]
     if reading.doubt is None or end >= heads.shortest - trailer or end >= heads.width or not heads.is_zero(end):
         return bits
-    beyond = bits_of_bodies(heads, reading.codes, end + 1, trailer)
+    beyond = bits_of_bodies(heads, reading.codes, end + 1, trailer, until=end + _COMPARED)
     if min(beyond.values()) + _EVEN > min(bits.values()):
         return bits
     reading.end = end + 1

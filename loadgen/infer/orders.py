@@ -16,9 +16,9 @@ from loadgen.infer.pricing import thinned
 from loadgen.infer.samples import Context, Sample, table_of
 from loadgen.infer.tiling import tile
 
-__all__ = ["bits_of_bodies"]
+__all__ = ["addresses_of_bodies", "bits_of_bodies"]
 
-# Kinds of messages that are looked at, those with most frames first; frames of each; bytes of each frame.
+# Kinds of messages that are looked at, those with most frames first; frames of each; bytes of each body.
 _KINDS = 8
 _ROWS = 60
 _BYTES = 48
@@ -26,18 +26,23 @@ _BYTES = 48
 _SMALL = 2.0
 
 
-def bits_of_bodies(heads: Heads, codes: Int64s, end: int, trailer: int) -> dict[Order, float]:
+def bits_of_bodies(
+    heads: Heads,
+    codes: Int64s,
+    end: int,
+    trailer: int,
+    known: frozenset[bytes] | None = None,
+    until: int | None = None,
+) -> dict[Order, float]:
     """What the beginnings of some bodies cost in each byte order.
 
     Args:
-        codes: of each row which message it is. end: of the header. trailer: its bytes.
+        codes: of each row which message it is. end: of the header. trailer: its bytes. known, until: addresses, and
+            where beginnings end: where two ends of the header are compared these have to be the same.
     """
-    counts = np.bincount(codes)
-    kinds: list[list[Sample]] = []
-    for code in np.argsort(-counts, kind="stable")[:_KINDS].tolist():
-        rows = np.flatnonzero(codes == code).tolist()
-        kinds.append([_body(heads, row, end, trailer) for row in rows[: 40 * _ROWS]])
-    macs = find_macs([[sample.data for sample in samples] for samples in kinds])
+    kinds = _kinds(heads, codes, end, trailer)
+    macs = _macs(kinds) if known is None else known
+    most = _BYTES if until is None else until - end
     bits: dict[Order, float] = dict.fromkeys(ORDERS, 0.0)
     for samples in kinds:
         shortest = min((len(sample.data) for sample in samples), default=0)
@@ -46,10 +51,27 @@ def bits_of_bodies(heads: Heads, codes: Int64s, end: int, trailer: int) -> dict[
         some = thinned(samples, _ROWS)
         for order in ORDERS:
             context = Context(order=order, macs=macs, makers=makers_of(macs))
-            table = table_of(some, order, 0, min(shortest, _BYTES))
+            table = table_of(some, order, 0, min(shortest, most))
             bits[order] += sum(piece.cost for piece in tile(table, context))
         bits["big"] += _SMALL * _small(some, shortest)
     return bits
+
+
+def addresses_of_bodies(heads: Heads, codes: Int64s, end: int, trailer: int) -> frozenset[bytes]:
+    """Those that are found in the bodies that `bits_of_bodies` looks at."""
+    return _macs(_kinds(heads, codes, end, trailer))
+
+
+def _kinds(heads: Heads, codes: Int64s, end: int, trailer: int) -> list[list[Sample]]:
+    kinds = []
+    for code in np.argsort(-np.bincount(codes), kind="stable")[:_KINDS].tolist():
+        rows = np.flatnonzero(codes == code).tolist()
+        kinds.append([_body(heads, row, end, trailer) for row in rows[: 40 * _ROWS]])
+    return kinds
+
+
+def _macs(kinds: list[list[Sample]]) -> frozenset[bytes]:
+    return find_macs([[sample.data for sample in samples] for samples in kinds])
 
 
 def _small(samples: list[Sample], shortest: int) -> int:
