@@ -108,6 +108,8 @@ class _Talk:
                 waited = int(heads.ns[row] - heads.ns[at])
                 if waited > _SOON_NS:
                     del last[before]
+                elif self._counts[here] * _ANSWERED > self._counts[before]:
+                    continue  # there are too many to be its answers: notifications go on meanwhile
                 elif heads.of_client[at] != heads.of_client[row] and self._alike(at, row):
                     waits[before, here].append(waited)
                     del last[before]

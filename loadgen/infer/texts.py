@@ -20,6 +20,8 @@ __all__ = ["texts_in_records", "told_texts"]
 _FAR, _LONGEST = 96, 128
 # Between two texts; and how many there are at most.
 _GAP, _MOST = 5, 3
+# Behind the last one, of fields as in front of the first.
+_TAIL = 64
 _BODIES = 40
 _LEAST = 4  # letters of all texts of a field
 # A length that is the same in all bodies stands right before its text, or this near.
@@ -134,10 +136,21 @@ def _behind(
                 align = unit or 4
                 yield BodyShape(shape.fixed, parts, align, int(rows.lengths[0]) % align)
             elif depth + 1 < _MOST:
+                sure = sizes.min() != sizes.max() or _is_just(rows, place, begun, end)
+                if sure and left.min() == left.max() <= _TAIL and not rows.is_text(end, left):
+                    yield BodyShape(shape.fixed, (*parts, Gap(int(left[0]))))
                 # Right behind one whose end is told the next one begins, whose end is the body's.
                 if sizes.min() != sizes.max() and rows.is_text(end, left):
                     yield BodyShape(shape.fixed, (*parts, ByteRun(None)))
                 yield from _behind(rows, BodyShape(shape.fixed, parts), end, order, unit, depth + 1)
+
+
+def _is_just(rows: _Bodies, place: Place, shape: BodyShape, end: Vector) -> bool:
+    """Whether texts of one length are just as long as the number right in front of them says, and not longer."""
+    last = shape.parts[-1] if place.part else None
+    beside = place.at + place.size == (last.size if isinstance(last, Gap) else shape.fixed)
+    letters = rows.odd[np.arange(len(end)), end + 1] == rows.odd[np.arange(len(end)), end]
+    return beside and not letters.any()
 
 
 def _filled(rows: _Bodies, end: Vector) -> bool:

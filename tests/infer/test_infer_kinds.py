@@ -81,3 +81,18 @@ def test_what_is_in_a_body_tells_who_a_station_is_and_what_it_has_sent() -> None
         *("client_info_notify", "client_statistics_notify", "client_statistics_response", "statistics_request"),
         "wlc_0x5",
     ]
+
+
+def test_a_notification_in_between_is_no_answer() -> None:
+    """Without transactions, notifications go on while a second subscription waits for its answer."""
+    ids = {"V": (True, 1), "v": (False, 1), "c": (False, 2), "S": (True, 3), "s": (False, 3), "m": (False, 4)}
+    frames, kind = [], []
+    for session in range(4):
+        for at, letter in enumerate("VvcSs" + 20 * "m" + "Sms" + 20 * "m" + "Smms" + 20 * "m"):
+            of_mse, number = ids[letter]
+            offset = 0 if letter in "Vv" else 1
+            frames.append(Frame(session, of_mse, offset, (60 * session + at) * 10**8, bytes([number]).ljust(50, b"\0")))
+            kind.append([*ids].index(letter))
+    header = HeaderFound(4, "big", [], FrameCut(0, 1, "big", 1, 0), np.array(kind, np.int64), [*ids.values()], None)  # type: ignore[arg-type]
+    named = name_messages(Heads(frames), header, 0)
+    assert named.names[3:] == ["subscribe_request", "subscribe_response", "measurement_notify"]

@@ -213,3 +213,10 @@ def test_a_text_behind_one_whose_length_is_told_goes_to_the_end() -> None:
         ("next", {"field": "length_6"}, "text"),
         ("next", "rest", "text"),
     ]
+
+
+@pytest.mark.parametrize("names", [(b"mse-1.hq.example",), (b"mse-1.hq", b"mse-north.hq")])
+def test_fields_behind_a_text_whose_length_is_told(names: tuple[bytes, ...]) -> None:
+    """All of one length or not: what is printable ends just where the number in front of it says."""
+    bodies = [struct.pack(">H", len(name)) + name + struct.pack(">IH", 3, at) for at, name in enumerate(names * 4)]
+    assert roles(found_in(bodies, unit=1))[:2] == [(0, 2, "length"), ("next", {"field": "length_0"}, "text")]
