@@ -13,10 +13,10 @@
 - TLS: `loop` (epoll and timers), `links`, `leaving` (which are closed, some at a time), `tls` (`Shard`) with
   `happenings` (what it tells its subclasses), `tls_accept` and `tls_dial` (how links come about), `tls_serve` (what
   all WLCs with sessions do; `asides`: what of a tail that was not taken is notifications), `tls_wlc`, `tls_site`,
-  `tls_replay` (what was recorded) and `tls_mse` (sessions, notifications, requests) on `tls_reading` (which of an
-  MSE's links the native turn reads, by `native_reading`), `tls_handshakes` (both sides of handshake-only load),
-  `ring_table` (the next frame of many WLCs), `reading` (how late it reads), `blind` (recorded bytes as they were,
-  without endpoints), `segments` (what TCP sent again).
+  `tls_replay` (what was recorded) and `tls_mse` (sessions, notifications, requests) on `tls_reading` and `tls_writing`
+  (which links the native turn reads and writes, by `native_reading` and `native_writing`), `tls_handshakes` (both
+  sides of handshake-only load), `ring_table` (the next frame of many WLCs), `reading` (how late it reads), `blind`
+  (recorded bytes as they were, without endpoints), `segments` (what TCP sent again).
 - DTLS: `dtls`, `dtls_accept` and `dtls_dial` (how associations come about), `dtls_serve`
   (what all WLCs with sessions do), `dtls_wlc`, `dtls_site`, `dtls_mse`, `dtls_handshakes`: the same over datagrams
   (docs/dtls.md).

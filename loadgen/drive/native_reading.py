@@ -28,7 +28,7 @@ _FUNCTIONS = {
 }
 
 
-class Stop(IntEnum):
+class ReadStop(IntEnum):
     """Why a pass over links that are ready has ended: LG_* of native.h."""
 
     DONE = 0
@@ -139,17 +139,17 @@ class NativeReader:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def read(self, first: int, end: int) -> tuple[Stop, int]:
+    def read(self, first: int, end: int) -> tuple[ReadStop, int]:
         """Read links `first` to `end` of those that are ready, as far as that goes; returns why it ended, and at which
         link that is to be read next, or has failed.
         """
         self._from[0] = first
-        stop = Stop(self._lib.lg_read(self._state, self._from, end))
+        stop = ReadStop(self._lib.lg_read(self._state, self._from, end))
         return stop, int(self._from[0])
 
     @property
     def failure(self) -> int:
-        """What SSL_read has said of the link at which `read` has ended with `Stop.FAILED`."""
+        """What SSL_read has said of the link at which `read` has ended with `ReadStop.FAILED`."""
         return int(self._state.failure)
 
     def rests(self) -> list[Rest]:

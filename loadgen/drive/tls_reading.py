@@ -13,7 +13,7 @@ from typing import NamedTuple
 from OpenSSL import SSL
 
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.native_reading import NativeReader, Stop, native_reader
+from loadgen.drive.native_reading import NativeReader, ReadStop, native_reader
 from loadgen.drive.phase import ACTIVE
 from loadgen.drive.tls_dial import DialingShard, MseLink
 from loadgen.nmsp.bulk import Columns
@@ -89,18 +89,18 @@ class ReadingShard(DialingShard):
         self.waited(longest)
 
     def _read_part(self, reader: NativeReader, first: int, end: int) -> None:
-        stop = Stop.FULL
-        while stop is not Stop.DONE:
+        stop = ReadStop.FULL
+        while stop is not ReadStop.DONE:
             before = reader.taken
             stop, first = reader.read(first, end)
             if (taken := reader.taken) > before:
                 self._read_lag.brought(taken - before)
                 if self._held_since_ns is None:
                     self._held_since_ns = self.clock()
-            if stop is Stop.FAILED:
+            if stop is ReadStop.FAILED:
                 self._failed(self.links[reader.descriptor(first)], reader.failure)
                 first += 1
-            elif stop is Stop.FULL:
+            elif stop is ReadStop.FULL:
                 self._absorb_held()
             self._take_rests(reader)
 

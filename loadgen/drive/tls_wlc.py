@@ -13,11 +13,12 @@ from OpenSSL import SSL
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.controllers import Telling, make_controllers
 from loadgen.drive.equipment import Equipment
+from loadgen.drive.native_writing import native_sender
 from loadgen.drive.phase import ACTIVE, Phase
 from loadgen.drive.ring_table import ReplaySingles, Singles
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_accept import WlcLink
-from loadgen.drive.tls_serve import ServingShard
+from loadgen.drive.tls_writing import WritingShard
 from loadgen.drive.wlc_sessions import Notifiers
 from loadgen.nmsp.bulk import Int64s
 from loadgen.nmsp.ring import Timing
@@ -41,7 +42,7 @@ _UNSENT_S = 0.025
 _SEND_BUDGET_NS = 10 * NS_PER_MS
 
 
-class WlcShard(ServingShard[WlcLink]):
+class WlcShard(WritingShard):
     """The controllers of one worker."""
 
     link_class = WlcLink
@@ -62,6 +63,7 @@ class WlcShard(ServingShard[WlcLink]):
         self._weighing = plan.use is Use.SERVE_WLC
         self._weigh_at_ns, self._unacknowledged_before = NEVER_NS, 0
         batch = min(max(plan.load.burst, _CATCH_UP_BATCH), _MAX_BATCH)
+        self._sender = None
         self._singles: Singles | ReplaySingles | None = None
         self._most_at_once = _MAX_BATCH
         self._telling = self._make_controllers(equipment, batch)
@@ -72,9 +74,11 @@ class WlcShard(ServingShard[WlcLink]):
         """The worker's. Args: batch: most notifications that are laid out at once."""
         profile = equipment.profile
         self.controllers = make_controllers(equipment.plan, profile, equipment.share.members, batch)
+        rings, members = [controller.ring for controller in self.controllers], equipment.share.members
+        self._sender = native_sender(profile, rings, members, equipment.to_unix_ns, equipment.clock)
         # What else varies each visit puts in by itself.
-        if profile.notify_is_stamped:
-            self._singles = Singles(profile, [controller.ring for controller in self.controllers])
+        if profile.notify_is_stamped and self._sender is None:
+            self._singles = Singles(profile, rings)
         return self.controllers
 
     def _wanted(self, link: WlcLink, done: int, owed: int) -> tuple[int, int]:
@@ -90,6 +94,7 @@ class WlcShard(ServingShard[WlcLink]):
     def start_load(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         super().start_load(at_ns, stages)
         self.owing.start(at_ns, stages)
+        self._start_sending(at_ns, stages)
         self._counted = 0
         self.allow_unsent(self._unsent_within(_UNSENT_S, stages))
         self._unacknowledged_before = 0
@@ -125,6 +130,9 @@ class WlcShard(ServingShard[WlcLink]):
 
     def _send_until(self, slots: int, until_ns: int) -> None:
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this turn."""
+        if self._sender is not None:
+            self._send_natively(self._sender, slots, until_ns)
+            return
         visits, again, clock = self._visits, self._again, self.clock
         while True:
             if not visits:
@@ -265,12 +273,14 @@ class WlcShard(ServingShard[WlcLink]):
         super().on_active(link, now_ns)
         assert link.endpoint is not None
         self.notifiers.came_up(link, link.endpoint.granted, now_ns)
+        self._hand_over(link)
 
     def on_granted(self, link: WlcLink, before: int, now_ns: int) -> None:
         """Unsubscribed: nothing becomes due until the link subscribes again. Its numbers go on."""
         assert link.endpoint is not None
         if self.notifiers.unsubscribes(link, before, link.endpoint.granted, now_ns):
             self._leave_row(link, self.owing.due_by(link.number, now_ns))
+        self._hand_over(link)
 
     def _leave_row(self, link: WlcLink, due_now: int) -> None:
         """The link unsubscribed: what is due by then goes out ahead of our answer, as far as the socket takes it; what
@@ -281,11 +291,13 @@ class WlcShard(ServingShard[WlcLink]):
         while more:
             more = self._send_owed(link, due_now)
         if link.row >= 0:  # else it broke
+            self._take_back(link)
             self.owing.unsubscribe(link, due_now)
 
     def on_gone(self, link: WlcLink, phase: Phase, *, orderly: bool) -> None:
         super().on_gone(link, phase, orderly=orderly)
         self.owing.leave(link, self.clock())
+        self._hand_over(link)
 
     def _flush(self, link: WlcLink) -> None:
         super()._flush(link)

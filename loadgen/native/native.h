@@ -13,7 +13,7 @@ typedef struct {
 /* A number that never differs. */
 typedef struct {
   lg_place place;
-  uint64_t value;
+  int64_t value;
 } lg_constant;
 
 /* A measurement notification whose parts lie in fixed places: `fixed` bytes, trailer included, and its readings.
@@ -96,3 +96,57 @@ int lg_wait(lg_receiver *receiver, int epoll, int timeout_ms);
  * *from is the first that was not read. Touches the connections, `buffer` and what counts in it, columns, chunks, rests,
  * heard_ns, holds. */
 int lg_read(lg_receiver *receiver, int64_t *from, int64_t to);
+
+/* A stage of the schedule: slots from `base` on are due from `start` (since slot 0's) on; see scenario/schedule.py. */
+typedef struct {
+  double base, initial, quarter, pace;
+  int64_t start;
+} lg_stage;
+
+/* The frames of a WLC: `frames` of them from `first` on in the sender's offsets and sizes, in `buffer`; `slots` are its
+ * notifications, and the first of them come again behind the last. row: of its only subscriber; -1: Python sends. */
+typedef struct {
+  uint8_t *buffer;
+  int64_t first, slots, frames, member, row;
+} lg_ring;
+
+/* The sending side of a worker. */
+typedef struct {
+  /* OpenSSL's function of this name; `clock` as of lg_receiver. */
+  int (*ssl_write)(void *, const void *, int);
+  int64_t (*clock)(void);
+  lg_place sequence, due, sent;
+  /* The schedule: slot s is member s % members' turn s / members, of `burst` notifications, and due at `epoch` plus what
+   * its stage says. Times of notifications are those of the clock plus to_unix. */
+  lg_stage *stages;
+  int64_t stage_count, members, burst, epoch, to_unix;
+  /* By position of a WLC. */
+  lg_ring *rings;
+  int64_t positions;
+  int64_t *offsets, *sizes;
+  /* By row of a subscriber (session/ledger.py); ssl is NULL of those who cannot be written to. */
+  void **ssl;
+  int64_t *done, *sent_count, *behind, *end;
+  /* When what was sent was due and went out, a row for each, `noted` long. */
+  int64_t *due_ns, *sent_ns;
+  int64_t most_noted, noted;
+  /* Positions that Python has to visit, and those that are owed more. Each has room for `positions`. */
+  int64_t *left, *again;
+  int64_t lefts, agains;
+  /* So far. */
+  int64_t bytes, writes;
+  /* What SSL_write said where `lg_send` stopped; what it was given; how many notifications that is. */
+  int32_t failure;
+  uint8_t *failed;
+  int64_t failed_bytes, failed_notifications;
+} lg_sender;
+
+/* Why `lg_send` stopped, beside LG_DONE, LG_FAILED and LG_FULL: the time is over. */
+enum { LG_LATE = 3 };
+
+/* Send what the WLCs at position[*from] to position[to - 1] owe their subscribers when `slots` slots of the schedule are
+ * due, those before `expired` having waited too long, until the clock says until_ns. Returns LG_*; *from is the first
+ * that was not visited, or whose write has failed: what that was given is not counted, and may be half sent. Touches the
+ * connections, frames, `done`, `sent_count` and `behind` of their rows, and what `lg_sender` collects. */
+int lg_send(lg_sender *sender, const int64_t *position, int64_t *from, int64_t to, int64_t slots, int64_t expired,
+            int64_t until_ns);

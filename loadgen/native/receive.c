@@ -1,25 +1,12 @@
 /* Waiting and receiving: records are read, and notifications taken out of them, without the interpreter. */
-#define _GNU_SOURCE
+#include "common.h"
+
 #include <errno.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 
-#include "native.h"
-
-#define EXPORT __attribute__((visibility("default")))
-enum { MOST_EVENTS = 1024, RECORD_BYTES = 16384, WANT_READ = 2 };
+enum { MOST_EVENTS = 1024, WANT_READ = 2 };
 
 EXPORT const char *lg_sources(void) { return LG_SOURCES; }
-
-static int64_t now_ns(const lg_receiver *receiver) {
-  if (receiver->clock) return receiver->clock();
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 /* As numpy makes int64 of it: a u64 keeps its bits. */
 static inline int64_t number(const uint8_t *frame, lg_place place) {
@@ -55,7 +42,7 @@ static inline int64_t size_of(const lg_layout *layout, const uint8_t *frame, int
   if (readings < 0 || readings > layout->most_readings) return 0;
   if (size != layout->fixed + readings * layout->reading || size > left) return 0;
   for (int32_t i = 0; i < layout->constants; i++)
-    if ((uint64_t)number(frame, layout->constant[i].place) != layout->constant[i].value) return 0;
+    if (number(frame, layout->constant[i].place) != layout->constant[i].value) return 0;
   return size;
 }
 
@@ -112,7 +99,7 @@ EXPORT int lg_read(lg_receiver *receiver, int64_t *from, int64_t to) {
       receiver->err_clear_error();
       continue;
     }
-    int64_t came_ns = receiver->heard_ns[link->row] = now_ns(receiver);
+    int64_t came_ns = receiver->heard_ns[link->row] = now_ns(receiver->clock);
     int64_t count = take(receiver, start, start + size);
     if (count) {
       receiver->chunk[receiver->chunks++] = (lg_chunk){link->row, count, came_ns};

@@ -31,7 +31,7 @@ class NotifyTable(NamedTuple):
 
     Attributes:
         places: length, count; sequence, due, sent, subservice, time, which the layout may not carry.
-        constants: what never differs.
+        constants: what never differs, as 64 bits with a sign.
         length_added: to what the length field says, for the size of the frame.
     """
 
@@ -59,12 +59,17 @@ def table_of(profile: WireProfile) -> NotifyTable | None:
             "count": places[profile.count_field],
             **{ours: places.get(name, NOWHERE) for name, ours in _READ.items()},
         },
-        [(places[name], value) for name, value in constants.items()],
+        [(places[name], _as_int64(value)) for name, value in constants.items()],
         profile.length_of_header,
         profile.notify_bytes(0),
         profile.reading.size,
         profile.max_readings,
     )
+
+
+def _as_int64(value: int) -> int:
+    """The bits of a u64 keep their places."""
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def _place(kind: np.dtype[np.generic], at: int) -> NumberPlace:

@@ -77,6 +77,12 @@ class Schedule:
         root = initial + math.sqrt(max(0.0, initial * initial + self._quarter[stage] * k))
         return self._starts[stage] + (int(2 * k / root * NS_PER_S) if k else 0)
 
+    def table(self) -> list[tuple[float, float, float, float, int]]:
+        """Of each stage: slots before it, its rate at first, twice its slope, ns for each slot (0: a ramp), and when it
+        starts (ns), as `due_ns` has them.
+        """
+        return [*zip(self._bases, self._initial, self._quarter, self._pace, self._starts, strict=False)]
+
     def due_column_ns(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """`due_ns` of many slots: same shape, same values."""
         return self._times_ns(slots)

@@ -367,7 +367,7 @@ class Owing(Generic[SubscriberT]):
 
     def drop_expired(self, subscriber: SubscriberT, now_ns: int, *, ours: bool) -> None:
         """Give up what it has been owed for longer than the backlog. Args: ours: it would have taken it."""
-        self.ledger.drop_until(subscriber.row, self.due(subscriber.number, self._expired(now_ns)), ours=ours)
+        self.ledger.drop_until(subscriber.row, self.due(subscriber.number, self.expired_slots(now_ns)), ours=ours)
 
     def drop_waiting(self, now_ns: int, held_up: Collection[int] = ()) -> None:
         """The same of all sessions that are not there, and of the rows that are `held_up` by their peers. Nobody sends
@@ -375,7 +375,7 @@ class Owing(Generic[SubscriberT]):
         """
         if self._start_ns is None:
             return
-        expired = self._expired(now_ns)
+        expired = self.expired_slots(now_ns)
         for position, rows in enumerate(self.rows):
             for row in rows:
                 if self.subscribers[row] is None or row in held_up:
@@ -411,7 +411,7 @@ class Owing(Generic[SubscriberT]):
         due, dropped, own, declined = (self._past + self._load_totals(now_ns)).tolist()
         return due, dropped, own, declined
 
-    def _expired(self, now_ns: int) -> int:
+    def expired_slots(self, now_ns: int) -> int:
         """Slots of the whole fleet that were due longer ago than the backlog."""
         assert self._start_ns is not None
         return self._schedule.count_at(min(now_ns, self._stop_ns) - self._start_ns - self._backlog_ns)

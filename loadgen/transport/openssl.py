@@ -66,6 +66,11 @@ def address_of(handle: Handle) -> int:
     return int(_ffi.cast("uintptr_t", handle))
 
 
+def bytes_at_address(address: int, size: int) -> bytes:
+    """A copy of what lies there."""
+    return bytes(_ffi.buffer(_ffi.cast("char *", address), size))
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 

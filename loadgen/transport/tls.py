@@ -349,6 +349,14 @@ class Tunnel:
         if result <= 0:
             self._not_written(result, openssl.bytes_at(pointer, size))
 
+    def not_written_at(self, result: int, address: int, size: int) -> None:
+        """SSL_write has returned this just now, which is not above 0, of so many bytes at this address: `blocked` then.
+
+        Raises:
+            TransportFault
+        """
+        self._not_written(result, openssl.bytes_at_address(address, size))
+
     def _not_written(self, result: int, data: bytes | memoryview) -> None:
         try:
             raise_error(self._connection, self._ssl, result)

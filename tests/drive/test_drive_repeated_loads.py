@@ -45,6 +45,8 @@ backlog = "1m"
 class FakeTunnel:
     """Takes what is written, blocks when told to, or fails."""
 
+    address = 0  # nothing of OpenSSL's
+
     def __init__(self) -> None:
         self.written: list[bytes] = []
         self.blocked = self.block_next = False

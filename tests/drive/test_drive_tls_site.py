@@ -64,6 +64,8 @@ TO_UNIX_NS = 5_000
 class FakeTunnel:
     """Takes what is written, blocks when told to, or fails."""
 
+    address = 0  # nothing of OpenSSL's
+
     def __init__(self) -> None:
         self.written = b""
         self.blocked = self.block_next = False

@@ -16,7 +16,8 @@ from loadgen.native.library import SWITCH, load, native, sources, standing
 
 FOLDER = Path(library.__file__).parent
 # As it is built, and stricter.
-STRICT = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wno-sign-conversion", "-Werror", '-DLG_SOURCES="x"']
+STRICT = ["-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", '-DLG_SOURCES="x"']
+STRICT += ["-Wall", "-Wextra", "-Wconversion", "-Wno-sign-conversion", "-Werror"]
 BUILT = load(FOLDER).library is not None
 needs_it = pytest.mark.skipif(not BUILT, reason=load(FOLDER).words)
 

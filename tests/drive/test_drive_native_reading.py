@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import random
 import select
-import socket
-from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from drive_samples import PATIENT, VirtualClock, equipped
-from OpenSSL import SSL
+from native_samples import Made, ends, make, said, say
 
 from loadgen.drive.phase import Phase
 from loadgen.drive.tls_dial import MseLink
@@ -20,15 +17,11 @@ from loadgen.measure.recorder import Recorder
 from loadgen.native.library import SWITCH, native, standing
 from loadgen.nmsp.codec import Codec
 from loadgen.nmsp.messages import EchoRequest, EchoResponse, Role
-from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.ring import NotifyRing, Timing
 from loadgen.nmsp.session import State
-from loadgen.prepare.keys import make_keys
-from loadgen.scenario.plan import Plan, Use, make_plan
-from loadgen.scenario.reading import load_scenario
+from loadgen.scenario.plan import Use
 from loadgen.session.echoes import Echoes
-from loadgen.transport.contexts import client_context, server_context
-from loadgen.transport.tls import TransportFault, Tunnel
+from loadgen.transport.tls import Tunnel
 from loadgen.units import NS_PER_MS, NS_PER_S
 from loadgen.world.stations import make_stations
 
@@ -40,33 +33,17 @@ BURSTS = (1, 1, 1, 2, 7, 40)
 BY_SERVICE = ["rssi-ms", "rssi-rogue"]
 
 
-class Made(NamedTuple):
-    """Of one scenario: what both sides need."""
-
-    plan: Plan
-    profile: WireProfile
-    server: SSL.Context
-    client: SSL.Context
-
-
 @pytest.fixture(scope="module", params=["ours", "target", "by-service"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     path = tmp_path_factory.mktemp("native") / "scenario.toml"
     services = BY_SERVICE if request.param == "by-service" else BY_SERVICE[:1]
-    path.write_text(
+    text = (
         f'name = "m"\n[wlc]\ncount = 1\nauthenticate = false\nsubservices = {services}\n'
-        f'[mse]\ncount = {SESSIONS}\n[load]\nrate = 100\nstages = [{{ hold = "2s" }}, {{ hold = "2s" }}]\n',
-        "utf-8",
+        f'[mse]\ncount = {SESSIONS}\n[load]\nrate = 100\nstages = [{{ hold = "2s" }}, {{ hold = "2s" }}]\n'
     )
-    scenario, profile = load_scenario(path)
-    ours = make_plan(scenario, profile, use=Use.BOTH)
-    keys = make_keys(scenario, path, ours, datetime.now(UTC))
-    (wlc,), mse = keys.wlc, keys.mse[0]
-    server = server_context(wlc.key_pem, wlc.certificate_pem, wlc.chain_pem, ours.tls.version, None)
-    client = client_context(mse.key_pem, mse.certificate_pem, mse.chain_pem, ours.tls.version, keys.mse_trust)
-    targets = (("192.0.2.7", 16113),) if request.param == "target" else ()
-    use = Use.TARGET_WLC if targets else Use.BOTH
-    return Made(make_plan(scenario, profile, use=use, targets=targets), profile, server, client)
+    if request.param == "target":
+        return make(path, text, Use.TARGET_WLC, (("192.0.2.7", 16113),))
+    return make(path, text)
 
 
 class Sessions:
@@ -83,13 +60,10 @@ class Sessions:
         self.far: list[Tunnel] = []
         self.links: list[MseLink] = []
         for number in range(SESSIONS):
-            near, far = socket.socketpair()
-            for sock in (near, far):
-                sock.setblocking(False)
+            near, client, server = ends(made)
             link = MseLink(near, self.clock(), number)
-            link.tunnel = Tunnel(made.client, near, server=False)
-            self.far.append(Tunnel(made.server, far, server=True))
-            shake(link.tunnel, self.far[-1])
+            link.tunnel = client
+            self.far.append(server)
             self.shard.add(link, 1 << 62, select.EPOLLIN)
             self._activate(link, equipment.settings.timers)
             self.links.append(link)
@@ -120,33 +94,10 @@ class Sessions:
                 return
         raise AssertionError("it reads for ever")
 
-    def answers(self) -> list[bytes]:
-        """What the MSEs have written."""
-        found = []
-        for tunnel in self.far:
-            view, said = memoryview(bytearray(16384)), b""
-            try:
-                while size := tunnel.read_into(view):
-                    said += bytes(view[:size])
-            except TransportFault as fault:
-                said += b"; " + type(fault).__name__.encode()  # what exactly it says hangs on who was first
-            found.append(said)
-        return found
-
     def shut(self) -> None:
         self.shard.shut()
         for tunnel in self.far:
             tunnel.close()
-
-
-def shake(one: Tunnel, other: Tunnel) -> None:
-    done = [False, False]
-    for _ in range(1000):
-        for index, tunnel in enumerate((one, other)):
-            done[index] = done[index] or tunnel.handshake()
-        if all(done):
-            return
-    raise AssertionError("no handshake")
 
 
 class Script:
@@ -212,8 +163,7 @@ def play(made: Made, seed: int) -> dict[str, Any]:
         for number, records, closes in step:
             far = sessions.far[number]
             for record in records:
-                if not far.broken and far.fd >= 0:
-                    write(far, record)
+                say(far, record)
             if closes:
                 far.close_notify()
         sessions.clock.now_ns = began + at_ns
@@ -221,7 +171,7 @@ def play(made: Made, seed: int) -> dict[str, Any]:
     sessions.clock.now_ns += NS_PER_S  # nothing waits to be taken together with what comes next
     sessions.turn()
     phases = [link.phase.name for link in sessions.links]
-    answers = sessions.answers()
+    answers = [said(far) for far in sessions.far]
     sessions.shut()
     interval = sessions.recorder.take(0)
     histograms = {
@@ -237,12 +187,6 @@ def play(made: Made, seed: int) -> dict[str, Any]:
         # What is thought of others' clocks hangs on which reads are judged together; what is recorded does not here.
         "clocks": made.plan.use is Use.BOTH and interval.clocks,
     }
-
-
-def write(far: Tunnel, record: bytes) -> None:
-    with suppress(TransportFault):  # its MSE has hung up
-        for start in range(0, len(record), 16384):
-            far.write(record[start : start + 16384])
 
 
 @pytest.mark.skipif(native() is None, reason=f"no native turn: {standing()}")
