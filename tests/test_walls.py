@@ -53,7 +53,7 @@ NARROW = {
     "infer": {"base", "nmsp", "capture", "infer"},
     "scenario": {"base", "nmsp", "scenario"},
     "replay": {"base", "nmsp", "capture", "scenario", "session", "replay"},
-    "measure": {"base", "measure"},
+    "measure": {"base", "native", "measure"},
     "session": {"base", "nmsp", "scenario", "measure", "session"},
     "world": {"base", "nmsp", "scenario", "session", "world"},
     "results": {"base", "native", "scenario", "measure", "results"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from loadgen.native.library import Library, native
 from loadgen.nmsp.bulk import Columns, NotifyReceiver
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.table import NotifyTable, table_of
+from loadgen.session.reception import Chunks
 from loadgen.transport.openssl import function_address
 from loadgen.units import NS_PER_MS
 
@@ -36,6 +38,9 @@ class ReadStop(IntEnum):
     FULL = 2
 
 
+_STOPS = tuple(ReadStop)  # a call of an enum costs 2 us
+
+
 class Rest(NamedTuple):
     """What was read of a link and is to be taken frame by frame: where it lies in the receiver's `view`."""
 
@@ -43,6 +48,9 @@ class Rest(NamedTuple):
     start: int
     end: int
     came_ns: int
+
+
+_NOTHING: Sequence[Rest] = ()
 
 
 class NativeReader:
@@ -80,7 +88,8 @@ class NativeReader:
             if name not in ("length", "count")
         }
         state.most_taken, state.most_chunks, state.most_ready = _MOST_TAKEN, _MOST_CHUNKS, _MOST_READY
-        self._chunks = self._column("chunk", np.int64, 3 * _MOST_CHUNKS, "lg_chunk *").reshape(-1, 3)
+        width = self._ffi.sizeof("lg_chunk") // 8
+        self._chunks = self._column("chunk", np.int64, width * _MOST_CHUNKS, "lg_chunk *").reshape(-1, width)
         self._mine = self._column("mine", np.int32, _MOST_READY)
         self._others = self._column("others", np.uint32, 2 * _MOST_READY, "lg_ready *").reshape(-1, 2)
         self._rests = self._ffi.new("lg_rest[]", _MOST_READY)
@@ -127,7 +136,7 @@ class NativeReader:
     @property
     def ready(self) -> int:
         """How many links that are read here `wait` has found."""
-        return int(self._state.mine_ready)
+        return self._state.mine_ready  # type: ignore[no-any-return]
 
     def descriptor(self, index: int) -> int:
         """Of one of these."""
@@ -144,17 +153,19 @@ class NativeReader:
         link that is to be read next, or has failed.
         """
         self._from[0] = first
-        stop = ReadStop(self._lib.lg_read(self._state, self._from, end))
-        return stop, int(self._from[0])
+        stop = _STOPS[self._lib.lg_read(self._state, self._from, end)]
+        return stop, self._from[0]
 
     @property
     def failure(self) -> int:
         """What SSL_read has said of the link at which `read` has ended with `ReadStop.FAILED`."""
         return int(self._state.failure)
 
-    def rests(self) -> list[Rest]:
+    def rests(self) -> Sequence[Rest]:
         """What is to be taken in Python, in the order in which it came; the caller has until the next `read`."""
         state = self._state
+        if not state.rests:
+            return _NOTHING
         found = [Rest(rest.descriptor, rest.start, rest.end, rest.came_ns) for rest in self._rests[0 : state.rests]]
         state.rests = state.used = 0
         return found
@@ -164,7 +175,7 @@ class NativeReader:
     @property
     def taken(self) -> int:
         """Notifications that are held."""
-        return int(self._state.taken)
+        return self._state.taken  # type: ignore[no-any-return]
 
     def holds(self, row: int) -> bool:
         """Some of this session are."""
@@ -179,10 +190,10 @@ class NativeReader:
         )
         return Columns(sequence, due, sent, np.zeros(taken, np.int64) if subservice is None else subservice, time)
 
-    def chunks(self) -> tuple[list[int], list[int], list[int]]:
-        """Of each read of these: the row of its session (each once), how many it brought, when they came."""
-        rows, counts, came_ns = self._chunks[: self._state.chunks].T.tolist()
-        return rows, counts, came_ns
+    def chunks(self) -> Chunks:
+        """Of each read of these; its row is in no other."""
+        rows, counts, came_ns, first, in_order, services = self._chunks[: self._state.chunks].T
+        return Chunks(rows, counts, came_ns.tolist(), first, in_order, services)
 
     def reset(self) -> None:
         """What was held was fetched."""

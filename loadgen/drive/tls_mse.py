@@ -13,11 +13,13 @@ from loadgen.drive.peers import Peer
 from loadgen.drive.phase import ACTIVE, CLOSING, CONNECTING, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_dial import MseLink
-from loadgen.drive.tls_reading import NotifyBatch, ReadingShard
+from loadgen.drive.tls_reading import ReadingShard
+from loadgen.nmsp.bulk import Columns
 from loadgen.results.health import Dialing
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.asking import Asker
 from loadgen.session.mse import MseEndpoint
+from loadgen.session.reception import Chunks
 from loadgen.transport.address import host_and_port
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NEVER_NS
@@ -200,8 +202,8 @@ class MseShard(ReadingShard):
         self.mses.settle(link)
         super().release(link)
 
-    def absorb_batch(self, batch: NotifyBatch) -> None:
-        self.mses.reception.absorb(*batch)
+    def absorb_chunks(self, columns: Columns, chunks: Chunks) -> None:
+        self.mses.reception.absorb_chunks(columns, chunks)
 
     def on_swept(self, links: list[MseLink], counts: list[int], done_ns: list[int]) -> None:
         super().on_swept(links, counts, done_ns)

@@ -8,7 +8,6 @@ session is looked at, what is held of it counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from OpenSSL import SSL
 
@@ -18,6 +17,7 @@ from loadgen.drive.phase import ACTIVE
 from loadgen.drive.tls_dial import DialingShard, MseLink
 from loadgen.nmsp.bulk import Columns
 from loadgen.scenario.plan import Use
+from loadgen.session.reception import Chunks
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NS_PER_MS
 
@@ -26,15 +26,6 @@ from loadgen.units import NS_PER_MS
 _HOLD_NS = 20 * NS_PER_MS
 _HOLD_OF_OTHERS_NS = NS_PER_MS
 _MOST_HELD = 4096
-
-
-class NotifyBatch(NamedTuple):
-    """Notifications to be absorbed: of which rows, how many of each, and when these came."""
-
-    columns: Columns
-    rows: list[int]
-    counts: list[int]
-    came_ns: list[int]
 
 
 class ReadingShard(DialingShard):
@@ -48,7 +39,7 @@ class ReadingShard(DialingShard):
         self._held_since_ns: int | None = None
         self._hold_ns = _HOLD_NS if equipment.plan.use is Use.BOTH else _HOLD_OF_OTHERS_NS
 
-    def absorb_batch(self, batch: NotifyBatch) -> None:
+    def absorb_chunks(self, columns: Columns, chunks: Chunks) -> None:
         """Absorb what the native turn has taken."""
         raise NotImplementedError
 
@@ -135,7 +126,7 @@ class ReadingShard(DialingShard):
         """What was taken so far counts."""
         self._held_since_ns = None
         if (reader := self._reader) is not None and reader.taken:
-            self.absorb_batch(NotifyBatch(reader.columns(), *reader.chunks()))
+            self.absorb_chunks(reader.columns(), reader.chunks())
             reader.reset()
 
     def _take(self) -> None:

@@ -22,6 +22,8 @@ from loadgen.scenario.schedule import RateStage
 from loadgen.session.ledger import Owing
 from loadgen.transport.tls import TransportFault
 
+_NOBODY: Int64s = np.zeros(0, np.int64)
+
 
 class WritingShard(ServingShard[WlcLink]):
     """Subclasses visit what is left, and say what to write with.
@@ -48,18 +50,10 @@ class WritingShard(ServingShard[WlcLink]):
 
     def _send_natively(self, sender: NativeSender, slots: int, until_ns: int) -> None:
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this turn."""
-        visits, again, owing = self._visits, self._again, self.owing
-        expired = owing.expired_slots(self.clock())
-        while True:
-            due = [np.arange(each.start, each.stop, each.step) for each in owing.share.positions(self._counted, slots)]
-            positions = np.concatenate([np.array([*visits], np.int64), *due, np.array([*again], np.int64)])
-            if visits or again:  # each once
-                positions = np.array([*dict.fromkeys(positions.tolist())], np.int64)
-            self._counted = slots
-            visits.clear()
-            again.clear()
-            if not len(positions):
-                return
+        visits, again = self._visits, self._again
+        expired = self.owing.expired_slots(self.clock())
+        positions, in_time = self._whose_turn(slots), True
+        while in_time and len(positions):
             in_time = self._visit(sender, positions, slots, expired, until_ns)
             again.update(dict.fromkeys(sender.again()))
             for position in sender.left():
@@ -69,8 +63,24 @@ class WritingShard(ServingShard[WlcLink]):
                     in_time = self.clock() <= until_ns
                 else:
                     visits.append(position)
-            if not in_time:
-                return
+            positions = _NOBODY
+            if again and in_time:
+                positions = np.array([*again], np.int64)
+                again.clear()
+
+    def _whose_turn(self, slots: int) -> Int64s:
+        """Positions of those whose turn came since they were visited last, who were not visited then, or are owed more;
+        each once.
+        """
+        due = self.owing.share.positions(self._counted, slots)
+        self._counted = slots
+        if not self._visits and not self._again:
+            spans = [np.arange(each.start, each.stop, each.step) for each in due]
+            return spans[0] if len(spans) == 1 else np.concatenate(spans) if spans else _NOBODY
+        every = dict.fromkeys([*self._visits, *(position for span in due for position in span), *self._again])
+        self._visits.clear()
+        self._again.clear()
+        return np.array([*every], np.int64)
 
     def _visit(self, sender: NativeSender, positions: Int64s, slots: int, expired: int, until_ns: int) -> bool:
         """Whether there was time for all."""

@@ -22,6 +22,7 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
+from loadgen.native.columns import counter
 from loadgen.units import NS_PER_S
 
 LOWEST_NS = 1
@@ -37,6 +38,8 @@ _LEADING_OFFSET = ((1023 + _HALF_BITS) << _HALF_BITS) - (1 << _HALF_BITS)
 _STAGE_ROWS = 16384
 # Fewer values than that are counted one by one, instead of in columns as long as all buckets.
 _FEW = 512
+# By the native turn, that much is not worth a call.
+_FEW_NATIVE = 64
 _BINS = int(HdrHistogram(LOWEST_NS, HIGHEST_NS, DIGITS).counts_len)
 
 # An encoded histogram: cookie and length around a deflated body, which begins with cookie, length, offset, digits,
@@ -303,9 +306,10 @@ class Bins:
         clamped: values below 0 (clocks that disagree) or above HIGHEST_NS so far; true after `take`.
     """
 
-    __slots__ = ("_counts", "_stage", "_staged", "clamped")
+    __slots__ = ("_counter", "_counts", "_stage", "_staged", "clamped")
 
     def __init__(self) -> None:
+        self._counter = counter()
         self._counts = np.zeros(_BINS, np.int64)
         # Counting costs as much for one value as for some thousands (there are 34,000 buckets), so columns wait here.
         self._stage = np.empty(_STAGE_ROWS, np.int64)
@@ -315,6 +319,9 @@ class Bins:
     def add(self, values_ns: NDArray[np.int64]) -> None:
         """Count every value of a column."""
         end = self._staged + len(values_ns)
+        if self._counter is not None and len(values_ns) >= _FEW_NATIVE:
+            self._count(values_ns)
+            return
         if end > _STAGE_ROWS:
             self._count_staged()
             end = len(values_ns)
@@ -336,6 +343,9 @@ class Bins:
         self._staged = 0
 
     def _count(self, values_ns: NDArray[np.int64]) -> None:
+        if self._counter is not None:
+            self.clamped += self._counter(self._counts, values_ns, HIGHEST_NS)
+            return
         inside = np.clip(values_ns, 0, HIGHEST_NS)
         self.clamped += int(np.count_nonzero(inside != values_ns))
         if len(values_ns) < _FEW:

@@ -18,6 +18,7 @@ from loadgen.measure.waits import FIRST_TOOK, SHARE, Waited, Waits
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 _GATHERED_ROWS = 4096
+_MANY_ROWS = _GATHERED_ROWS // 2  # are worth recording by themselves
 # What a peer did so long before it was due, by its own times, was in time: its timer is coarse, or its clock. What it
 # did earlier than that has times that cannot be.
 EARLY_NS = 10 * NS_PER_MS
@@ -202,9 +203,9 @@ class Gathered:
 
     def add(self, count: int, times_ns: int | Int64s, *columns_ns: int | Int64s) -> None:
         """`count` rows. Args: times_ns: by which they belong to a stage (ns since the epoch): when they were due."""
-        if self._end + count > _GATHERED_ROWS:
+        if self._end + count > _GATHERED_ROWS or count > _MANY_ROWS:
             self.record()
-            if count > _GATHERED_ROWS:
+            if count > _MANY_ROWS:
                 self._record(
                     np.broadcast_to(times_ns, count), [np.broadcast_to(column, count) for column in columns_ns]
                 )

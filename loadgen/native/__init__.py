@@ -5,7 +5,9 @@ which can do all of it: the library may be missing ([docs/native.md](../../docs/
     native.h   what both sides know: structs, functions, and what each may touch
     receive.c  waiting for links, reading them, taking notifications out of what they brought
     send.c     visiting WLCs that owe something, stamping frames, writing them
-    common.h   what both have
+    columns.c  durations, counted by bucket
+    common.h   what all have
+    `columns`  its functions of columns, as functions of numpy's
     `library`  the library as it was built at install, or why there is none
 
 Knows neither NMSP (where fields lie it is told, as a table) nor OpenSSL (whose functions it is given as pointers).

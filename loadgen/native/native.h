@@ -43,9 +43,10 @@ typedef struct {
   int64_t came_ns;
 } lg_rest;
 
-/* Notifications that were taken of one read: of which session, how many, when they came. */
+/* Notifications that were taken of one read: of which session, how many, when they came; the number of the first, and
+ * whether the others' follow it; a bit for each subservice, all bits for one above 62. */
 typedef struct {
-  int64_t row, count, came_ns;
+  int64_t row, count, came_ns, first, in_order, services;
 } lg_chunk;
 
 /* The receiving side of a worker. */
@@ -150,3 +151,7 @@ enum { LG_LATE = 3 };
  * connections, frames, `done`, `sent_count` and `behind` of their rows, and what `lg_sender` collects. */
 int lg_send(lg_sender *sender, const int64_t *position, int64_t *from, int64_t to, int64_t slots, int64_t expired,
             int64_t until_ns);
+
+/* Count each of these values (ns) in its HdrHistogram bucket (measure/histogram.py), those below 0 and above `highest` in
+ * the first and the last. Returns how many these were. Touches counts[bucket] of values up to `highest`. */
+int64_t lg_count(int64_t *counts, const int64_t *values, int64_t length, int64_t highest);

@@ -46,18 +46,29 @@ static inline int64_t size_of(const lg_layout *layout, const uint8_t *frame, int
   return size;
 }
 
-/* The columns of what lies in [frame, end), if that is whole notifications and nothing else; returns how many, or 0. */
-static int64_t take(const lg_receiver *receiver, const uint8_t *frame, const uint8_t *end) {
+/* The columns of what lies in [frame, end), if that is whole notifications and nothing else, and what the chunk says of
+ * them; returns how many, or 0. */
+static int64_t take(const lg_receiver *receiver, const uint8_t *frame, const uint8_t *end, lg_chunk *chunk) {
   const lg_layout *layout = &receiver->layout;
-  int64_t taken = receiver->taken;
+  int64_t taken = receiver->taken, sequence = 0, service = 0;
+  chunk->in_order = 1;
+  chunk->services = 0;
   while (frame < end) {
     if (end - frame < layout->fixed || taken == receiver->most_taken) return 0;
     int64_t size = size_of(layout, frame, end - frame);
     if (!size) return 0;
-    if (layout->sequence.bytes) receiver->sequence[taken] = number(frame, layout->sequence);
+    if (layout->sequence.bytes) {
+      int64_t before = sequence;
+      receiver->sequence[taken] = sequence = number(frame, layout->sequence);
+      if (taken == receiver->taken)
+        chunk->first = sequence;
+      else
+        chunk->in_order &= (uint64_t)sequence == (uint64_t)before + 1;
+    }
     if (layout->due.bytes) receiver->due[taken] = number(frame, layout->due);
     if (layout->sent.bytes) receiver->sent[taken] = number(frame, layout->sent);
-    if (layout->subservice.bytes) receiver->subservice[taken] = number(frame, layout->subservice);
+    if (layout->subservice.bytes) receiver->subservice[taken] = service = number(frame, layout->subservice);
+    chunk->services |= service >= 0 && service < 63 ? INT64_C(1) << service : -1;
     if (layout->time.bytes) receiver->time[taken] = number(frame, layout->time);
     taken++;
     frame += size;
@@ -100,9 +111,13 @@ EXPORT int lg_read(lg_receiver *receiver, int64_t *from, int64_t to) {
       continue;
     }
     int64_t came_ns = receiver->heard_ns[link->row] = now_ns(receiver->clock);
-    int64_t count = take(receiver, start, start + size);
+    lg_chunk *chunk = &receiver->chunk[receiver->chunks];
+    int64_t count = take(receiver, start, start + size, chunk);
     if (count) {
-      receiver->chunk[receiver->chunks++] = (lg_chunk){link->row, count, came_ns};
+      chunk->row = link->row;
+      chunk->count = count;
+      chunk->came_ns = came_ns;
+      receiver->chunks++;
       receiver->taken += count;
       receiver->holds[link->row] = 1;
     } else {

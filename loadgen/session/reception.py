@@ -38,6 +38,19 @@ class _Doubtful(NamedTuple):
     done_ns: int
 
 
+class Chunks(NamedTuple):
+    """What was read of endpoints, a row each: of which, each at most once; how many it brought; when they came; the
+    number of the first, and whether the others' follow it; a bit for each subservice, all bits for one above 62.
+    """
+
+    rows: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    done_ns: list[int]
+    first: NDArray[np.int64]
+    in_order: NDArray[np.int64]
+    services: NDArray[np.int64]
+
+
 class Reception:
     """Measurement notifications that the MSEs of a shard receive: sequence check and latencies, a batch at a time.
 
@@ -149,6 +162,18 @@ class Reception:
         """The same of all endpoints."""
         return self._expected.copy()
 
+    def absorb_chunks(self, columns: Columns, chunks: Chunks) -> None:
+        """`absorb` of what is known by the chunk: where that is as expected, so is each notification."""
+        rows = chunks.rows
+        as_expected = (
+            self._reader.whole
+            and not (self._checks or self._regrants)
+            and bool(chunks.in_order.all())
+            and np.array_equal(chunks.first, self._expected[rows])
+            and not np.count_nonzero(chunks.services & ~self._granted[rows])
+        )
+        self._absorb(columns, rows, chunks.counts, chunks.done_ns, as_expected=as_expected)
+
     def absorb(self, columns: Columns, rows: Sequence[int], of_each: Sequence[int], done_ns: Sequence[int]) -> None:
         """Check and record a batch of notifications; of duplicates and what was not subscribed to, only that they came.
 
@@ -156,13 +181,24 @@ class Reception:
             rows: endpoints in the order in which theirs were scanned; each at most once.
             of_each, done_ns: how many each of them brought, and when.
         """
+        self._absorb(columns, np.array(rows, np.int64), np.array(of_each, np.int64), done_ns, as_expected=False)
+
+    def _absorb(
+        self,
+        columns: Columns,
+        numbers: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        done_ns: Sequence[int],
+        *,
+        as_expected: bool,
+    ) -> None:
+        """Args: as_expected: nothing is missing, comes twice or was not subscribed to."""
         if self.lulls is not None:
             self.lulls.come(self._expected, done_ns[-1], self._last_ns)
         if self._service_lulls is not None:
             self._service_lulls.come(self._of_service, done_ns[-1])
-        numbers, counts = np.array(rows, np.int64), np.array(of_each, np.int64)
         self._recorder.count("notify.received", columns.notifications)
-        wanted = self._check_subservices(columns.subservice, numbers, counts)
+        wanted = None if as_expected else self._check_subservices(columns.subservice, numbers, counts)
         # One each is the case of one notification per write.
         ends = None if len(numbers) == columns.notifications else np.cumsum(counts)
         told = self._reader.read(columns, self._expected[numbers], counts, ends, numbers, self._checks)
@@ -173,7 +209,12 @@ class Reception:
             told = told._replace(sent_ns=done - self._device_time.age_ns(done, columns.time))
         if self._gaps is not None:
             self._record_gaps(self._gaps, numbers, counts, done_ns)
-        chosen = self._check_sequence(told, numbers, counts, ends, done_ns, wanted)
+        if as_expected:
+            self._expected[numbers] += counts
+            self._due_ns[numbers] = told.due_ns if ends is None else told.due_ns[ends - 1]
+            chosen = None
+        else:
+            chosen = self._check_sequence(told, numbers, counts, ends, done_ns, wanted)
         if chosen is None:
             self._record(told, numbers, counts, ends, done_ns)
             return

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from measure_samples import HOUR_NS, REPEATABLE, durations, plain_histogram
 
 from loadgen.measure.histogram import DIGITS, HIGHEST_NS, LOWEST_NS, Bins, Histogram, bin_of, highest_of
+from loadgen.native.library import SWITCH, native, standing
 
 BORDERS = sorted(
     {
@@ -190,3 +191,23 @@ def test_verdicts_look_at_the_highest_percentile_that_is_one(count: int, highest
         histogram.merge(encoded([*range(1, count + 1)]))
     assert histogram.spread().count == count
     assert histogram.spread().highest() == highest
+
+
+@pytest.mark.skipif(native() is None, reason=f"no native turn: {standing()}")
+@pytest.mark.parametrize("length", [1, 63, 64, 700, 40_000])
+def test_the_native_turn_counts_as_python_does(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From below 0 to above the highest, around every bucket's ends, and a column that is no neighbour of itself."""
+    rng = np.random.default_rng(length)
+    edges = (1 << rng.integers(0, 63, length)) + rng.integers(-2, 3, length)
+    far = rng.integers(-(1 << 62), 1 << 62, length)
+    column = np.where(rng.random(length) < 0.9, edges, far)
+    found = []
+    for switch in "01":
+        monkeypatch.setenv(SWITCH, switch)
+        bins = Bins()
+        bins.add(column)
+        bins.add(np.repeat(column, 2)[::2])
+        bins.add_one(int(column[0]))
+        assert (histogram := bins.take()) is not None
+        found.append((bins.clamped, histogram.buckets()))
+    assert found[0] == found[1]
