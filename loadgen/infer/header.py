@@ -79,8 +79,12 @@ def _message_ids(header: HeadColumns, columns: list[int]) -> list[tuple[int, int
         first = last = left.pop(0)
         if left and left[0] == first + 1 and not _are_two(header, first, last + 1):
             last = left.pop(0)
+            if left and left[0] == last + 1 and _is_high_bit(header, first if header.order == "big" else last + 1):
+                last = left.pop(0)
         order = header.by_zeros(first) if first == last else header.order or "big"
-        at, size = header.widened(first, last, order, widest=4)
+        at, size = (first, 3) if last - first == 2 else header.widened(first, last, order, widest=4)
+        if size == 1 and _is_of_a_vendor(header, at, order):
+            at, size = (at - 3 if order == "big" else at), 4
         if size == 4 and last - first < 2 and at % 4 and (last == first or _is_reserved(header, at, order)):
             at, size = header.widened(first, last, order, widest=2)
         for column in range(at, at + size):
@@ -88,6 +92,23 @@ def _message_ids(header: HeadColumns, columns: list[int]) -> list[tuple[int, int
         left = [column for column in left if not at <= column < at + size]
         found.append((at, size, order))
     return found
+
+
+def _is_high_bit(header: HeadColumns, column: int) -> bool:
+    """Whether nothing but a byte's highest bit changes: vendors' numbers have it, beside those of everybody."""
+    return set(np.unique(header.heads.cells[:, column]).tolist()) == {0, 0x80}
+
+
+def _is_of_a_vendor(header: HeadColumns, at: int, order: Order) -> bool:
+    """Whether the id is the lowest byte of an aligned number whose middle ones are a vendor's: two that are constant at
+    an odd place are no number of their own."""
+    begins = at - 3 if order == "big" else at
+    others = [column for column in range(begins, begins + 4) if column != at]
+    if begins % 4 or not all(header.free(column) and header.heads.distinct[column] == 1 for column in others):
+        return False
+    highest, *middle = others if order == "big" else others[::-1]
+    cells = header.heads.cells[0]
+    return bool(not cells[highest] and cells[middle].all())
 
 
 def _is_reserved(header: HeadColumns, at: int, order: Order) -> bool:
@@ -232,6 +253,9 @@ def _flags(header: HeadColumns, codes: Int64s, first: int, last: int) -> None:
     column = first
     while column <= last:
         at, size = column, 2 if column % 2 == 0 and column < last else 1
+        if size == 1 and header.order == "big":
+            # Zeros in front of a byte are its high bytes; those behind one are as often reserved.
+            at, size = header.widened(column, column, "big", widest=4)
         name = "flags" if not any(found["name"] == "flags" for found in header.fields) else f"flags_{column}"
         header.put(name, at, size, "enum", 0.85 * _sure(codes), evidence)
         column = at + size
@@ -414,6 +438,9 @@ def _with_groups(header: HeadColumns, columns: list[int], codes: Int64s, transac
     Flags tell requests, responses and notifications apart, and no more.
     """
     heads = header.heads
+    if len(columns) == 2 and columns[1] == columns[0] + 1 and not _are_two(header, *columns):
+        high = columns[0] - 1 if header.order == "big" else columns[1] + 1
+        return sorted([*columns, high]) if header.free(high) and _is_high_bit(header, high) else columns
     if len(columns) != 1:
         return columns
     column = columns[0]
@@ -425,11 +452,13 @@ def _with_groups(header: HeadColumns, columns: list[int], codes: Int64s, transac
         values = heads.cells[:, other].astype(np.int64)
         if not follows_from(codes, values):
             continue
-        high_bit = set(np.unique(values).tolist()) == {0, 0x80}
         parts = [part[firsts] for part in _parts_played(header, codes, transaction)]
         told = [len(np.unique(np.stack([part, values[firsts]]), axis=1).T) == len(np.unique(part)) for part in parts]
-        if high_bit or not any(told):
-            return sorted([column, other])
+        # No message has the number 0, but that of 256 has 0 in its lower byte.
+        zero = heads.cells[firsts, column] == 0
+        round_number = bool(zero.any() and values[firsts][zero].all())
+        if _is_high_bit(header, other) or round_number or not any(told):
+            return _with_groups(header, sorted([column, other]), codes, transaction)
     return columns
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from infer_synthetic import BEGAN_NS, SECOND, by_stream, said
@@ -210,3 +211,32 @@ def test_bodies_tell_that_zeros_in_front_of_their_addresses_are_no_flags_of_the_
         frames.append(Frame(0, False, offset, BEGAN_NS + number * SECOND, data))
         offset += len(data)
     assert find_header(Heads(frames), FrameCut(2, 2, "big", 1, 0)).size == 8
+
+
+def told_by_kind(head: Callable[[int], bytes], kinds: int = 6) -> list[tuple[int, int, str]]:
+    """The header of frames of so many kinds, each as long as its number says: (at, size, role) of its fields."""
+    rng = random.Random(9)
+    rows = []
+    for number in range(600):
+        kind = rng.randrange(kinds)
+        body = rng.randbytes(12 + 2 * kind)
+        rows.append((number, False, (8 + len(body)).to_bytes(2, "big") + head(kind) + body))
+    header = find_header(by_stream(said(*rows)), FRAMING)
+    return [(f["at"], f["size"], f["role"]) for f in header.fields]
+
+
+def test_an_id_of_three_bytes_has_its_vendors_bit() -> None:
+    numbers = (0x000101, 0x000102, 0x000118, 0x800016, 0x800017, 0x800020)
+    told = told_by_kind(lambda kind: b"\1" + bytes([0x40]) + numbers[kind].to_bytes(3, "big") + b"\7")
+    assert (4, 3, "msg_id") in told
+
+
+def test_an_id_has_a_vendors_number_above_it_where_that_lies_at_an_odd_place() -> None:
+    told = told_by_kind(lambda kind: b"\1\2" + (0x3A1700 + 40 + 3 * kind).to_bytes(4, "big"))
+    assert (4, 4, "msg_id") in told
+
+
+def test_an_id_whose_lower_byte_is_0_goes_on_above_it() -> None:
+    numbers = (2, 3, 4, 0x100, 0x12C, 0x12D)
+    told = told_by_kind(lambda kind: b"\1\2" + numbers[kind].to_bytes(2, "big") + b"\7\7")
+    assert (4, 2, "msg_id") in told
