@@ -208,6 +208,7 @@ def test_the_native_turn_counts_as_python_does(length: int, monkeypatch: pytest.
         bins.add(column)
         bins.add(np.repeat(column, 2)[::2])
         bins.add_one(int(column[0]))
-        assert (histogram := bins.take()) is not None
+        histogram = bins.take()
+        assert histogram is not None
         found.append((bins.clamped, histogram.buckets()))
     assert found[0] == found[1]
