@@ -32,6 +32,11 @@ def _windows(kinds: Iterable[Sequence[bytes]]) -> Iterator[tuple[bytes, list[int
             yield data, [at for at in range(len(data) - 5) if not data[at] & 1 and may_be_mac(data[at : at + 6])]
 
 
+def _may_be_text(window: bytes) -> bool:
+    """Whether it may be of a text that zeros fill up."""
+    return all(not byte or 32 <= byte < 127 for byte in window)
+
+
 def find_macs(kinds: Iterable[Sequence[bytes]]) -> frozenset[bytes]:
     """Six bytes that come again with other bytes before and behind them, or with the zeros that fill them up to eight.
     Args: kinds: the bodies of each."""
@@ -44,9 +49,10 @@ def find_macs(kinds: Iterable[Sequence[bytes]]) -> frozenset[bytes]:
             window = data[at : at + 6]
             times[window] += 1
             if len(before[window]) < 2:
-                before[window] |= {-1, 0} if data[:at].endswith(_FILLED) else {data[at - 1] if at else -1}
+                filled = data[:at].endswith(_FILLED) and not _may_be_text(window)
+                before[window] |= {-1, 0} if filled else {data[at - 1] if at else -1}
             if len(behind[window]) < 2:
-                filled = data.startswith(_FILLED, at + 6)
+                filled = data.startswith(_FILLED, at + 6) and not _may_be_text(window)
                 behind[window] |= {-1, 0} if filled else {data[at + 6] if at + 6 < len(data) else -1}
     found = {window for window, n in times.items() if n > 1 and len(before[window]) > 1 and len(behind[window]) > 1}
     # Of two that overlap, the one that comes more often is no part of the other.

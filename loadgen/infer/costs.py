@@ -387,6 +387,9 @@ def address_cost(table: Table, at: int, known: frozenset[bytes]) -> float:
     for order, first in table.groupings.values():
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(len(real) + 1) + 3)
+    if seen == len(real):
+        # Nor is it chance that all of them are of networks that are known.
+        new = min(new, 2.0)
     bits = min(min(costs) + len(real) * new + constant_cost(table, at, 4), byte_by_byte(table, at, 4))
     return float(bits - (6.0 if table.distinct[at] == 1 else 0.0) - (12.0 if seen == len(real) else 0.0))
 
@@ -411,4 +414,7 @@ def text_cost(table: Table, at: int, size: int) -> float:
         steps = (codes[order][1:] != codes[order][:-1])[~first[1:]]
         costs.append(entropy(steps.astype(np.int64)) + (first.sum() + steps.sum()) * np.log2(len(different) + 1) + 3)
     news = sum(table.distinct[column] - (table.cells[0, column] == 0) for column in range(at, at + size))
-    return float(min(costs) + 5.0 * news + len(different) - 1.6 * (news + longest))
+    # Names have their beginnings in common: a letter of its own in front of what is always the same is something else.
+    alone = size > 1 and table.distinct[at] > 8 and table.distinct[at + 1] == 1
+    letters_alone = entropy(np.unique(different[:, 0], return_inverse=True)[1].astype(np.int64)) if alone else 0.0
+    return float(letters_alone + min(costs) + 5.0 * news + len(different) - 1.6 * (news + longest))

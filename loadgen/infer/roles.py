@@ -228,7 +228,7 @@ def _number(table: Table, piece: Piece, context: Context, loud: Signed | None, d
         and high > 11
     ):
         return FieldVerdict("enum", kind, 0.7 * sure, "all of them numbers of channels")
-    if loud is not None and size <= 2 and signed.min() >= 0 and 10 <= signed.max() <= 100 and different > 4:
+    if loud is not None and size <= 4 and signed.min() >= 0 and 10 <= signed.max() <= 100 and different > 4:
         together = float(np.corrcoef(loud.astype(float), signed.astype(float))[0, 1]) if np.ptp(loud) else 0.0
         if together > 0.5:
             return FieldVerdict("snr", f"i{8 * size}", 0.8 * sure, f"goes with RSSI (correlation {together:.2f})")

@@ -27,12 +27,12 @@ _USUAL: dict[str, dict[int, float]] = {
     "length": {1: 0.55, 2: 0.38, 4: 0.07},
     "enum": {1: 0.78, 2: 0.18, 4: 0.04},  # of a device
     "choice": {1: 0.6, 2: 0.34, 4: 0.06},  # of a message
-    "rssi": {1: 0.85, 2: 0.15},
-    "level": {1: 0.92, 2: 0.08},  # others in dB
+    "rssi": {1: 0.85, 2: 0.14, 4: 0.01},
+    "level": {1: 0.92, 2: 0.07, 4: 0.01},  # others in dB
     "mask": {1: 0.03, 2: 0.17, 4: 0.45, 8: 0.35},
     "age": {1: 0.17, 2: 0.42, 4: 0.4, 8: 0.01},
     "counter": {1: 0.02, 2: 0.15, 4: 0.53, 8: 0.3},
-    "seconds": {4: 0.9, 8: 0.1},
+    "seconds": {4: 0.96, 8: 0.04},
     "timestamp": {4: 0.3, 8: 0.7},
     "channel": {1: 0.97, 2: 0.03},
     "small": {1: 0.56, 2: 0.3, 4: 0.13, 8: 0.01},  # any number that is below 256 in all rows
@@ -50,7 +50,7 @@ _REACHED = {
 # What is small whatever room it has.
 _SMALL = frozenset({"count", "length", "enum", "choice", "rssi", "level", "channel", "small", "mask"})
 _TIMES = frozenset({"seconds", "timestamp"})
-_GAPS = {1: 0.45, 2: 0.3, 3: 0.15, 4: 0.05}
+_GAPS = {1: 0.42, 2: 0.28, 3: 0.13, 4: 0.12}
 _NEVER = 1e-3
 _ASKEW = 0.05  # of an aligned device's numbers, those that seem not to be: what is no number was taken for one
 _TEXTS = (8, 16, 20, 24, 32, 40, 48, 64, 96, 128)
@@ -58,6 +58,9 @@ _OPEN = 0.2
 _LARGE = frozenset({"number", "counter"})
 _ALIKE = 0.8  # of large numbers side by side, those that are as wide as the others
 _TURNS = 6
+# Who aligns numbers has seldom holes between them; in front of one that high byte first ends where a wider one would,
+# nobody has.
+_HOLE, _NO_HOLE = 0.4, 0.15
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class _Item:
     width: int  # as far as it is known
     index: int  # among the node's fields
     alike: int = 0  # the widest that most large numbers of the node can be, where there are several
+    level: bool = False  # of what has the width that it has: whether it is RSSI, or another level
     is_wide: bool = False  # of what has the width that it has: whether it stands at multiples of four where numbers do
 
     def boundary(self) -> int:
@@ -140,13 +144,15 @@ def lay(fields: list[Node], pieces: Sequence[Piece], table: Table, kind: str, un
         elif group == "number" and size == 1:
             group = "small"
         wide = not number and (clock is not None or pieces[index].kind == "ipv4")
-        laid.items.append(_Item(at if little else at + size, size, zeros, group, place, size, index, is_wide=wide))
+        level = not group and role in ("rssi", "snr", "noise")
+        begins = at if little else at + size
+        laid.items.append(_Item(begins, size, zeros, group, place, size, index, level=level, is_wide=wide))
     large = [item for item in laid.items if item.group in _LARGE and item.used > 1]
-    if len(large) > 1:
-        widest = sorted(max((width for width, _ in item.options()), default=item.used) for item in large)
-        alike = widest[len(widest) // 3]
-        for item in large:
-            item.alike = alike
+    widest = [max((width for width, _ in item.options()), default=item.used) for item in large]
+    for order, item in enumerate(large if len(large) > 1 else []):
+        # Those right beside it tell most.
+        beside = {widest[other] for other in (order - 1, order + 1) if 0 <= other < len(large)}
+        item.alike = widest[order] if widest[order] in beside else sorted(widest)[len(widest) // 3]
     return laid
 
 
@@ -227,10 +233,13 @@ class _Style:
         if zeros < needed:
             return _NEVER, None
         more = zeros - needed
+        hole = _HOLE if needed else 1.0
+        if not laid.little and item.group and width < 4 and not ends % 4 and (width + zeros) % 4 == 0:
+            hole = _NO_HOLE
         if more and beyond > 1:
             # What is reserved keeps what is behind it aligned.
-            return self.reserved * (0.7 if more == beyond else 0.1), True
-        return self.gap(more, self.reserved), more > 0
+            return hole * self.reserved * (0.7 if more == beyond else 0.1), True
+        return hole * self.gap(more, self.reserved), more > 0
 
     def _at_end(self, laid: Laid, ends: int, zeros: int) -> tuple[float, bool | None]:
         if not laid.little:  # the node's beginning
@@ -239,7 +248,7 @@ class _Style:
         if laid.kind != "record" and zeros < laid.unit:
             share = max(share, 0.5)  # frames are filled up
         if self.aligned and zeros and zeros == -ends % 4:
-            return max(share, 0.4), None
+            return _HOLE * max(share, 0.4), None
         return (1 - share if not zeros else share * (0.3 if zeros < 4 else 0.02)), None
 
     def likelihood(self, laid: Laid, item: _Item, width: int, zeros: int, beyond: int) -> tuple[float, bool | None]:
@@ -293,6 +302,10 @@ def _learn(style: _Style, nodes: Sequence[Laid]) -> float:
                 if item.place == "end" and laid.little:
                     ends[laid.kind][0] += share * (zeros > 0)
                     ends[laid.kind][1] += share
+                if item.level:
+                    # Levels of a device are as wide as each other.
+                    for group in ("rssi", "level"):
+                        widths[group][width] = widths[group].get(width, 0.0) + _WEIGHT * weight
                 if width in widths.get(item.group, ()):
                     # What may be this or that is no evidence of what it is taken for.
                     widths[item.group][width] += share if len(told) == 1 else share * _OPEN

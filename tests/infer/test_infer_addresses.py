@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from loadgen.infer.bodies import infer_bodies
+from loadgen.infer.addresses import find_macs
+from loadgen.infer.bodies import infer_bodies, infer_body
 from loadgen.infer.samples import Context, Sample
 from tests.infer.infer_synthetic import BEGAN_NS
 
@@ -67,3 +68,21 @@ def test_letters_behind_a_zero_are_no_address() -> None:
         return bytes([choose.randrange(200), 0]) + choose.choice(names).ljust(24, b"\0")
 
     assert all(role != "mac" for _, _, role in roles(make))
+
+
+def test_what_is_left_of_a_text_is_no_address_for_the_zeros_beside_it() -> None:
+    bodies = [bytes([at]) + bytes(6) + name.ljust(20, b"\0") for at, name in enumerate([b"anna", b"ivan"] * 9)]
+    assert not find_macs([bodies])
+
+
+def test_addresses_of_a_known_network_are_no_part_of_the_name_behind_them() -> None:
+    """All in one network, and with last bytes that could be letters."""
+    choose = random.Random(4)
+    names = [f"AP-{place}-{choose.randrange(10, 300)}".encode() for place in ("dock", "hall", "lobby", "lab") * 5]
+    aps = [
+        b"\0\x27\xe3" + choose.randbytes(3) + bytes([10, 84, 9, 100 + at]) + name.ljust(24, b"\0")
+        for at, name in enumerate(names)
+    ]
+    samples = [Sample(bytes(2) + choose.choice(aps), at * 10**9, at % 3, False) for at in range(200)]
+    fields = infer_body(samples, Context(networks=frozenset({bytes([10, 84])}), unit=4)).node["fields"]
+    assert [(each["at"], each["size"], each["role"]) for each in fields[-2:]] == [(8, 4, "ipv4"), (12, 24, "text")]

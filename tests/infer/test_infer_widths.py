@@ -221,3 +221,30 @@ def test_a_mask_is_found_whole_where_a_part_of_what_is_asked_for_is_not_granted(
     requests = [sample(asked, 4 * session + 1, of_client=True) for session, (asked, _) in enumerate(some)]
     responses = [sample(granted, 4 * session + 2, of_client=False) for session, (_, granted) in enumerate(some)]
     assert find_masks(offers, requests, responses, order) == ((0, 8), (0, 8), (0, 8))
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_levels_of_a_device_are_as_wide_as_each_other(order: str) -> None:
+    """RSSI shows how wide it is, by its sign; the zeros above SNR are its own, then."""
+    sign = ">" if order == "big" else "<"
+
+    def make(choose: random.Random) -> bytes:
+        rssi = -85 + choose.randrange(50)
+        snr = rssi + 96 + choose.randrange(2)
+        return bytes.fromhex("0027e3") + choose.randbytes(3) + bytes(2) + struct.pack(f"{sign}iiI", rssi, snr, 1 << 30)
+
+    samples = samples_of(make)
+    node = infer_bodies({0: samples}, Context(order=order, unit=4))[0].node
+    found = [(each["at"], each["size"], each["role"]) for each in node["fields"]]
+    assert {(8, 4, "rssi"), (12, 4, "snr")} <= {*found}
+
+
+def test_nothing_is_reserved_in_front_of_a_number_that_ends_where_a_wide_one_would() -> None:
+    """Big-endian, and all numbers aligned: who reserves bytes does so behind a small number."""
+
+    def make(choose: random.Random) -> bytes:
+        address = bytes(2) + choose.choice(STATIONS)
+        return address + struct.pack(">IIiI", choose.randrange(3), choose.randrange(1 << 31), -40, 1 << 30)
+
+    node = infer_bodies({0: samples_of(make)}, Context(unit=4))[0].node
+    assert (8, 4) in [(each["at"], each["size"]) for each in node["fields"]]
