@@ -20,6 +20,8 @@ SHAPES = 40
 CLOSE = 6
 # Bytes of a fixed part, at most.
 WIDEST = 512
+# So many bodies with so many different counts: that is no chance.
+_MANY, _COUNTS = 20, 3
 # Shapes are looked for in bodies no longer than this, the shortest of a kind.
 LONGEST = 4096
 
@@ -66,6 +68,7 @@ def choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list
     datas = [sample.data for sample in some]
     everything = [shape for shape in everything if not is_unlike(shape, datas)]
     everything = [shape for shape in everything if not begins_earlier(shape, datas)]
+    everything = [shape for shape in everything if not _is_counted(shape, everything, datas)]
     listed = shortest_records(
         [shape for shape in everything if lists_devices(shape, datas, context.macs, context.makers)]
     )
@@ -107,6 +110,23 @@ def is_told(shape: BodyShape) -> bool:
         if place is None:
             return False
     return bool(shape.parts)
+
+
+def _is_counted(shape: BodyShape, others: Sequence[BodyShape], bodies: Sequence[bytes]) -> bool:
+    """Whether records to the end are those that a number counts, parts of these or the rest of them, in many bodies
+    that differ in how many they have."""
+    if len(shape.parts) != 1 or not isinstance(part := shape.parts[0], Records) or part.count is not None:
+        return False
+    for other in others:
+        if len(other.parts) != 1 or not isinstance(whole := other.parts[0], Records) or whole.count is None:
+            continue
+        if not part.stride or not whole.stride or whole.stride % part.stride:
+            continue
+        if (shape.fixed - other.fixed) % part.stride:
+            continue
+        if len(bodies) >= _MANY and len({whole.count.read(body, 0) for body in bodies}) >= _COUNTS:
+            return True
+    return False
 
 
 def _favour(shape: BodyShape) -> float:

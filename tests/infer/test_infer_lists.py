@@ -220,3 +220,18 @@ def test_fields_behind_a_text_whose_length_is_told(names: tuple[bytes, ...]) -> 
     """All of one length or not: what is printable ends just where the number in front of it says."""
     bodies = [struct.pack(">H", len(name)) + name + struct.pack(">IH", 3, at) for at, name in enumerate(names * 4)]
     assert roles(found_in(bodies, unit=1))[:2] == [(0, 2, "length"), ("next", {"field": "length_0"}, "text")]
+
+
+@pytest.mark.parametrize("makers", [1, 30])
+def test_what_a_number_counts_is_no_list_behind_its_first_record(makers: int) -> None:
+    """Lists of one to three stations of which none is known."""
+    choose = random.Random(0 if makers > 1 else 1)
+    known = [bytes([2 | choose.randrange(64) << 2]) + choose.randbytes(2) for _ in range(makers)]
+    stations = [choose.choice(known) + choose.randbytes(3) for _ in range(150)]
+
+    def record() -> bytes:
+        return choose.choice(stations) + bytes([choose.randrange(30, 99), choose.randrange(4)])
+
+    bodies = [struct.pack("<H", n := 1 + at % 3) + b"".join(record() for _ in range(n)) for at in range(300)]
+    (records,) = found_in(bodies, order="little", unit=1)["repeats"]
+    assert (records["count"], records["stride"]) == ({"field": "count_0"}, 8)
