@@ -14,12 +14,12 @@ from pathlib import Path
 
 import click
 
-from benchmarks import cases, picture, profile_case, record_case, replay_case, side_by_side
+from benchmarks import cases, native_case, picture, profile_case, record_case, replay_case, side_by_side
 from benchmarks.cases import Case, Figures, Measured, Row
 from benchmarks.processes import Failed, PeerMissing
 from loadgen.results.result import environment
 
-CASES = (*cases.CASES, profile_case.CASE, replay_case.CASE, side_by_side.CASE, record_case.CASE)
+CASES = (*cases.CASES, native_case.CASE, profile_case.CASE, replay_case.CASE, side_by_side.CASE, record_case.CASE)
 _NAMES = [case.name for case in CASES]
 _MET = {None: "", True: "met", False: "**missed**"}
 _COLUMNS = ("measure", "loadgen", "against", "peer", "ratio", "target", "", "note")

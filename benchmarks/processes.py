@@ -92,10 +92,28 @@ def _start(command: Sequence[str], core: int, out: Any, err: Any, env: dict[str,
     )
 
 
-def script(module: str, *arguments: str) -> dict[str, Any]:
-    """Run one of our own small scripts on the generator's core; it prints JSON."""
-    found: dict[str, Any] = json.loads(run([sys.executable, "-m", module, *arguments], GENERATOR_CORE).stdout)
+def script(module: str, *arguments: str, **env: str) -> dict[str, Any]:
+    """Run one of our own small scripts on the generator's core; it prints JSON. Args: env: beside what there is."""
+    command = [sys.executable, "-m", module, *arguments]
+    found: dict[str, Any] = json.loads(run(command, GENERATOR_CORE, env={**os.environ, **env}).stdout)
     return found
+
+
+def compiled(source: Path, folder: Path, *libraries: str) -> Path:
+    """A peer that is written in C.
+
+    Raises:
+        PeerMissing: there is no compiler, or what the peer needs.
+    """
+    made = folder / source.stem
+    command = ["cc", "-std=c11", "-O2", str(source), "-o", str(made), *(f"-l{name}" for name in libraries)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise PeerMissing(f"{source.name}: no C compiler ({error})") from error
+    if done.returncode:
+        raise PeerMissing(f"{source.name}: {done.stderr.strip().splitlines()[0]}")
+    return made
 
 
 # -- loadgen -------------------------------------------------------------------------------------------------------

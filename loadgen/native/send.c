@@ -48,16 +48,16 @@ static inline int64_t turns_of(const lg_sender *sender, int64_t member, int64_t 
 
 /* Stamps what a row is owed next into frames that lie side by side, as many as one record takes. */
 static int64_t lay(lg_sender *sender, const lg_ring *ring, int64_t owed, int64_t now, uint8_t **start, int64_t *size) {
-  int64_t done = sender->done[ring->row], sequence = sender->sent_count[ring->row], count = 0, turn = -1, due = 0;
+  int64_t done = sender->done[ring->row], sequence = sender->sent_count[ring->row], count = 0, due = 0;
+  int64_t turn = done / sender->burst - 1, begins = 0; /* the next turn does, at this count */
   int64_t slot = done % ring->slots, most = owed < MOST_AT_ONCE ? owed : MOST_AT_ONCE;
   const int64_t *offset = sender->offsets + ring->first + slot, *bytes = sender->sizes + ring->first + slot;
   *start = ring->buffer + offset[0];
   *size = 0;
   for (; count < most && slot + count < ring->frames && *size + bytes[count] <= RECORD_BYTES; count++) {
-    int64_t of = (done + count) / sender->burst;
-    if (of != turn) {
-      turn = of;
-      due = due_of(sender, turn * sender->members + ring->member);
+    if (count == begins) {
+      due = due_of(sender, ++turn * sender->members + ring->member);
+      begins = (turn + 1) * sender->burst - done;
     }
     uint8_t *frame = ring->buffer + offset[count];
     put(frame, sender->sequence, (uint64_t)(sequence + count));

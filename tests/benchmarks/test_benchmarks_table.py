@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import cases, processes, profiles
+from benchmarks import cases, native_case, processes, profiles
 from benchmarks.cases import Case, Figures, Measured, Row
 from loadgen.nmsp.profile import load_profile, reference_profile
 
@@ -229,7 +229,34 @@ def test_an_unknown_case_says_which_there_are() -> None:
         timeout=60,
     )
     assert ended.returncode == 2
-    assert "handshake-p256, handshake-rsa-2048, bulk, single, sessions, scale, profile" in ended.stderr
+    assert "handshake-p256, handshake-rsa-2048, bulk, single, sessions, scale, native, profile" in ended.stderr
+
+
+@pytest.mark.parametrize("burst", [1, 7])
+def test_both_ends_in_one_process_lose_nothing(burst: int) -> None:
+    """It ends with an assertion where one side has not seen what the other did."""
+    found = processes.script("benchmarks.lockstep", "20", "5", "30", str(burst))
+    assert found["notifications"] == 30 * 5 * burst
+    assert found["send_us"] > 0 < found["receive_us"]
+
+
+def test_the_native_turn_is_judged_by_python_and_by_c() -> None:
+    names = (f"{way}, {shape}" for way in ("native", "python", "C") for shape in native_case.SHAPES)
+    costs = {"native": 2.0, "python": 9.0, "C": 1.6}
+    measured = {
+        name: [{"send_us": costs[name.split(",")[0]], "receive_us": costs[name.split(",")[0]]}] * 3 for name in names
+    }
+    rows = native_case.CASE.rows(measured)
+    assert len(rows) == 2 * 2 * len(native_case.SHAPES)
+    assert {row.met for row in rows if row.peer == "Python's way"} == {True}  # 4.5 times
+    assert [row.met for row in rows if row.peer == "C"] == [True, False, True, True, True, True]  # 1.25 times
+
+
+def test_a_peer_that_does_not_compile_is_missing(tmp_path: Path) -> None:
+    source = tmp_path / "odd.c"
+    source.write_text("#include <no/such/header.h>\n", "utf-8")
+    with pytest.raises(processes.PeerMissing, match=r"odd\.c"):
+        processes.compiled(source, tmp_path)
 
 
 def test_the_picture_is_drawn_of_the_figures(tmp_path: Path) -> None:
