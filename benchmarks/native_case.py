@@ -22,7 +22,7 @@ class _Shape(NamedTuple):
     """WLCs, how many of them send in a round, rounds, and notifications in a write.
 
     Attributes:
-        times, of_c: what is asked of us, sending and receiving: to be so much cheaper than Python's way, and no more than
+        times, of_c: what is asked of us, sending and receiving: to be so much cheaper than Python is, and no more than
             so much dearer than C.
     """
 
