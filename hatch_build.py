@@ -19,6 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FOLDER = Path(__file__).parent / "loadgen" / "native"
 LIBRARY, DECLARED = FOLDER / "_turn.so", FOLDER / "_declared.py"
 MACHINES = ("x86_64", "aarch64")
+IS_PORTABLE = os.environ.get("LOADGEN_PORTABLE_WHEEL") == "1"
 # What a wheel from zig runs on: zig has the symbols of every glibc.
 GLIBC = (2, 17)
 FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra")
@@ -51,18 +52,18 @@ class NativeHook(BuildHookInterface[Any]):
     """Of a wheel, also of an editable one."""
 
     def dependencies(self) -> list[str]:
-        return [] if compiler() or not self._is_for_here() else ["ziglang"]
+        needed = self._is_for_here() and (IS_PORTABLE or not compiler())
+        return ["ziglang"] if needed else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel" or not self._is_for_here():
             return
-        portable = os.environ.get("LOADGEN_PORTABLE_WHEEL") == "1"
-        command = zig() if portable else compiler() or zig()
+        command = zig() if IS_PORTABLE else compiler() or zig()
         try:
             self._compile(command)
             self._declare()
         except (OSError, subprocess.CalledProcessError) as error:
-            if portable:
+            if IS_PORTABLE:
                 raise
             self.app.display_warning(f"loadgen's native turn was not built, so it will run in Python: {error}")
             return
@@ -70,7 +71,7 @@ class NativeHook(BuildHookInterface[Any]):
         if version != "editable":
             build_data["pure_python"] = False
             machine = platform.machine()
-            tag = f"manylinux_{GLIBC[0]}_{GLIBC[1]}_{machine}" if portable else f"linux_{machine}"
+            tag = f"manylinux_{GLIBC[0]}_{GLIBC[1]}_{machine}" if IS_PORTABLE else f"linux_{machine}"
             build_data["tag"] = f"py3-none-{tag}"
 
     def _is_for_here(self) -> bool:
