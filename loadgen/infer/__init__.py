@@ -5,7 +5,8 @@
 - `heads`, `columns`, `header`: frames' beginnings as a table, and the fields of the header. `numbering`, `clocks`,
   `checksums`, `orders`: of it, what numbers frames, device times, sums, and the byte order as bodies tell it.
   `telling`, `transactions`, `senders`, `walks`: which columns tell messages apart; what is no transaction; the address
-  of who speaks; where bodies begin that are elements.
+  of who speaks; where bodies begin that are elements. `lengths`, `opaque`: what goes with a frame's size, and bytes of
+  which every bit is by chance.
 - `kinds`: which message is which.
 - `inference`: the whole way, from streams to a layout.
 - `bodies`: what is in the body of a message: fields, records, elements, from all bodies of its kind.
