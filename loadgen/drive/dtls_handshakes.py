@@ -15,7 +15,7 @@ from loadgen.drive.dtls import LATE_NS, TICK_NS, DtlsLink
 from loadgen.drive.dtls_accept import AcceptingDriver
 from loadgen.drive.dtls_dial import DialingDriver
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.handshake_load import HandshakeLoad
+from loadgen.drive.handshake_load import LONG_UNFINISHED_NS, HandshakeLoad
 from loadgen.drive.phase import CLOSED, HANDSHAKING, SETTING_UP, Phase
 from loadgen.scenario.schedule import RateStage
 from loadgen.transport.dtls import Association
@@ -189,6 +189,8 @@ class DtlsHandshakeWlcDriver(AcceptingDriver[DtlsLink]):
     def withdraw(self, link: DtlsLink) -> None:
         if not self.dialed_by_us and link.phase is HANDSHAKING:
             self.recorder.count("handshakes.withdrawn")
+            if self.clock() - link.started_ns > LONG_UNFINISHED_NS:
+                self.recorder.count("handshakes.unfinished")
         super().withdraw(link)
 
     def on_withdrawn(self, link: DtlsLink) -> None:

@@ -21,6 +21,8 @@ DIAL_BUDGET_NS = 5 * NS_PER_MS
 _REST_NS = 10 * NS_PER_MS
 # Cut off in the middle, a handshake would look like a fault to the WLC.
 _PATIENCE_NS = 2 * NS_PER_S
+# What somebody else's MSE has begun so long before the run ends is not just under way.
+LONG_UNFINISHED_NS = NS_PER_S
 
 
 class Handshake(Protocol):

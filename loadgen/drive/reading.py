@@ -94,6 +94,7 @@ class ReadLag:
         # The last time for which we were held up, as long as what came meanwhile is being read.
         self._held_from_ns, self._held_ns = 0, 0
         self._since = 0  # notifications, since a read was looked at
+        self._newest_ns = self._oldest_ns = 0  # the lags of what the last look was at
 
     def turn_begins(self, late_ns: int = 0) -> None:
         """What has come since the last turn ended is about to be read. Args: late_ns: of this turn, see `Loop`."""
@@ -154,6 +155,7 @@ class ReadLag:
             rested_ns: when we would have read it at the earliest.
         """
         lag, now = late_ns, self._clock()
+        self._newest_ns = self._oldest_ns = 0
         if waiting is not None:
             lag = min(waiting.newest_ns, max(0, now - rested_ns))
             oldest = now - self._held_from_ns
@@ -162,6 +164,7 @@ class ReadLag:
             elif not waiting.more or oldest > _CATCHING_UP * self._held_ns:
                 self._held_ns = 0
             elif lag < oldest:
+                self._newest_ns, self._oldest_ns = lag, oldest
                 lag = self._sampling.between(lag, oldest)
         return lag
 
@@ -182,6 +185,22 @@ class ReadLag:
         """The last read was looked at. Args: lag_ns: see `parts`; came_ns: when it was done."""
         self._recorder.record_now("generator.read_lag", lag_ns, came_ns, max(1, self._since))
         self._since = 0
+
+    def tell_all(self, lag_ns: int, came_ns: int, brought: int) -> None:
+        """The same, of a read that took all that waited: where we were held up, that came in all of the time.
+
+        Args:
+            brought: how many notifications it took.
+        """
+        if not self._oldest_ns:
+            self.tell(lag_ns, came_ns)
+            return
+        for number in range(brought):
+            lag = self._oldest_ns - (self._oldest_ns - self._newest_ns) * number // brought
+            self._recorder.record_now("generator.read_lag", lag, came_ns)
+        self._since -= brought
+        if self._since or not brought:
+            self.tell(lag_ns, came_ns)
 
 
 class HandshakeLag:

@@ -10,7 +10,7 @@ from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.handshake_load import HandshakeLoad
+from loadgen.drive.handshake_load import LONG_UNFINISHED_NS, HandshakeLoad
 from loadgen.drive.phase import CONNECTING, GIVEN_UP, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.tls import MIN_TICK_NS
 from loadgen.drive.tls_accept import ListeningShard, WlcLink
@@ -209,6 +209,8 @@ class HandshakeWlcShard(ListeningShard[WlcLink]):
     def on_withdrawn(self, link: WlcLink, phase: Phase) -> None:
         if self._counting and phase < SETTING_UP:
             self.recorder.count("handshakes.withdrawn")
+            if self.clock() - link.tls_started_ns > LONG_UNFINISHED_NS:
+                self.recorder.count("handshakes.unfinished")
 
     def fault(self, link: WlcLink, kind: str) -> None:
         if not self._counting and self.halted.is_set() and kind in GIVEN_UP:

@@ -72,20 +72,22 @@ class ReadingShard(DialingShard):
         longest = 0
         parts = self._read_lag.parts(reader.ready, lambda index: self.links.get(reader.descriptor(index)), self.late_ns)
         for first, end, lag_ns in parts:
-            self._read_part(reader, first, end)
+            brought = self._read_part(reader, first, end)
             if lag_ns is not None:
                 longest = max(longest, lag_ns)
-                self._read_lag.tell(lag_ns, self.clock())
+                self._read_lag.tell_all(lag_ns, self.clock(), brought)
         reader.forget_ready()
         self.waited(longest)
 
-    def _read_part(self, reader: NativeReader, first: int, end: int) -> None:
-        stop = ReadStop.FULL
+    def _read_part(self, reader: NativeReader, first: int, end: int) -> int:
+        """Returns: how many notifications it brought."""
+        stop, brought = ReadStop.FULL, 0
         while stop is not ReadStop.DONE:
             before = reader.taken
             stop, first = reader.read(first, end)
             if (taken := reader.taken) > before:
                 self._read_lag.brought(taken - before)
+                brought += taken - before
                 if self._held_since_ns is None:
                     self._held_since_ns = self.clock()
             if stop is ReadStop.FAILED:
@@ -94,6 +96,7 @@ class ReadingShard(DialingShard):
             elif stop is ReadStop.FULL:
                 self._absorb_held()
             self._take_rests(reader)
+        return brought
 
     def _failed(self, link: MseLink, result: int) -> None:
         assert link.tunnel is not None

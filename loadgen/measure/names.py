@@ -61,6 +61,7 @@ COUNTERS = {
     "handshakes.resumed": "of those completed: resumed an earlier TLS session",
     "handshakes.failed": "ended before TLS was up",
     "handshakes.withdrawn": "given up by us before that, because the run ended",
+    "handshakes.unfinished": "of those withdrawn: begun by somebody else's MSEs more than 1 s before",
     "handshakes.dropped": "due, but given up: load.concurrency under way for longer than load.backlog",
     "notify.due": "due by the schedule, for every subscriber, and every planned session that is not there",
     "notify.sent": "handed to TLS",
@@ -153,7 +154,7 @@ WLC_COUNTERS = frozenset(
     {
         *("notify.due", "notify.sent", "notify.sent_bytes", "notify.writes", "notify.unacknowledged_bytes"),
         *("notify.untaken_bytes", "notify.unconfirmed", "notify.dropped", "notify.declined", "echo.answered"),
-        *("requests.served", "requests.repeated"),
+        *("requests.served", "requests.repeated", "handshakes.unfinished"),
         *(name for name in COUNTERS if name.startswith(("accept.", "verify.", "aaa."))),
     }
 )

@@ -84,14 +84,15 @@ class Recorder:
         self._bins_of(metric, stage).add_one(value_ns)
 
     def record_now(self, metric: str, value_ns: int, now_ns: int, count: int = 1) -> None:
-        """The same, so often, in the stage of now (monotonic); before the load and after it, there is none."""
-        stage = self.stages.at(now_ns + self._to_unix_ns)
-        if stage in (BEFORE, AFTER):
-            return
-        if count == 1:
-            self.record(metric, value_ns, stage)
-        else:
-            self.record_column(metric, np.full(count, value_ns, np.int64), stage)
+        """The same, so often, in the stage of now (monotonic), and in that in which it began, if that was another one:
+        what a pause over a stage's end held up was to be done before that. Before the load and after it, there is none.
+        """
+        at_ns = now_ns + self._to_unix_ns
+        for stage in {self.stages.at(at_ns), self.stages.at(at_ns - max(0, value_ns))} - {BEFORE, AFTER}:
+            if count == 1:
+                self.record(metric, value_ns, stage)
+            else:
+                self.record_column(metric, np.full(count, value_ns, np.int64), stage)
 
     def record_column(self, metric: str, values_ns: Int64s, stage: str = NO_STAGE) -> None:
         """A column of durations; for notifications."""

@@ -23,7 +23,8 @@ _MARKS = {Status.PASSED: ("pass", "green"), Status.FAILED: ("FAIL", "bold red"),
 _NOTHING = "-"
 _CLOCKS_SHOWN = 4
 _GOOD = frozenset({"attempted", "established", "due", "sent", "received", "completed", "resumed", "answered"})
-_HANDSHAKE_COUNTERS = ("due", "attempted", "completed", "resumed", "failed", "dropped")
+_SHOWN_IF_ANY = frozenset({"withdrawn"})
+_HANDSHAKE_COUNTERS = ("due", "attempted", "completed", "resumed", "failed", "dropped", "withdrawn")
 _REQUEST_COUNTERS = ("due", "sent", "answered", "refused", "timed_out", "dropped")
 _NOTIFY_COUNTERS = ("due", "sent", "received", "dropped", "lost", "duplicated", "reordered")
 _WHY_THREE = {
@@ -211,9 +212,9 @@ def _count_row(
     table.add_column(f"  {label}", no_wrap=True, min_width=15)
     cells: list[RenderableType] = [""]
     for word in words:
-        if (count := result.counters.get(f"{prefix}.{word}")) is not None:
+        if (count := result.counters.get(f"{prefix}.{word}")) is not None and (count or word not in _SHOWN_IF_ANY):
             table.add_column(word.replace("_", " "), justify="right", no_wrap=True)
-            style = "" if word in _GOOD else "bold red" if count else "green"
+            style = "" if word in _GOOD or word in _SHOWN_IF_ANY else "bold red" if count else "green"
             cells.append(Text(f"{count:,}", style=style))
     table.add_column("per s", justify="right", no_wrap=True, min_width=7)
     rate = per_s.get(label)

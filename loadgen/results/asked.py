@@ -27,6 +27,11 @@ _WORDS = {"notify": "notifications", "handshakes": "handshakes", "requests": "re
 # What was offered and came to nothing: its counter, of which it is a part, and how that is said. More than is tolerated
 # is not passed, unless a threshold says how much of it may be. What is under way when a session ends is none of it.
 _CAME_TO_NOTHING: tuple[tuple[str, Callable[[Mapping[str, int]], int], str], ...] = (
+    (
+        "handshakes.unfinished",
+        lambda counters: counters.get("handshakes.attempted", 0),
+        "handshakes had been begun long before the run ended, and not finished",
+    ),
     ("notify.dropped", lambda counters: counters.get("notify.due", 0), "notifications were dropped"),
     ("notify.lost", to_come, "notifications were lost"),
     (
@@ -366,6 +371,9 @@ def came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Short
     # The same of echoes.
     nothing = counters.get("echo.dropped", 0) + counters.get("echo.unanswered", 0)
     due = counters.get("echo.due", 0)
+    withdrawn = counters.get("echo.withdrawn", 0)
+    if withdrawn and withdrawn == counters.get("echo.sent", 0):
+        yield Shortfall(f"{withdrawn:,} of {withdrawn:,} echoes had no answer when the load ended", False)
     if nothing > due * TOLERANCE and not {"echo.dropped", "echo.unanswered"} & {*asked.judged}:
         unasked = f", {counters['echo.dropped']:,} of them not asked" if counters.get("echo.dropped") else ""
         yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered{unasked}", True, _UNJUDGED)

@@ -44,6 +44,7 @@ _SHORTCOMINGS = {
     "sessions.granted_in_part": "sessions that were granted less than they asked for",
     "handshakes.failed": "handshakes failed",
     "handshakes.dropped": "handshakes dropped",
+    "handshakes.unfinished": "handshakes that their MSEs had begun long before the run ended, and not finished",
     "notify.dropped": "notifications dropped",
     "notify.lost": "notifications lost",
     "notify.untaken_bytes": "bytes of notifications that were not taken yet when their links ended",

@@ -18,6 +18,7 @@ from loadgen.drive.phase import Phase
 from loadgen.drive.reading import HandshakeLag, ReadLag, Sampling, SchedulerDelay
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Recorder
+from loadgen.measure.stages import AFTER
 from loadgen.transport.tls import Tunnel
 from loadgen.transport.waiting import Waiting, ask_for_times, waiting
 from loadgen.units import NS_PER_MS, NS_PER_S
@@ -226,6 +227,22 @@ class TestLag:
         timed.look(Waiting(7 * MS, more=False), brings=12)
         timed.look(Waiting(MS, more=False), brings=0)  # an echo
         assert timed.recorded().buckets()[1] == [1, 12]
+
+    def test_one_read_of_all_that_waited_counts_from_its_newest_to_its_oldest(self, timed: Timed) -> None:
+        """Twelve came every 20 ms of the last 240 before the load ended, and were read 120 ms after that."""
+        timed.recorder.stages.add(["hold", AFTER], [0, timed.now_ns + 120 * MS])
+        timed.lag.turn_ends()
+        timed.now_ns += 240 * MS
+        timed.lag.turn_begins(240 * MS)
+        lag = timed.lag.look(Waiting(0, more=True), 240 * MS)
+        timed.lag.brought(12)
+        timed.lag.tell_all(lag, timed.now_ns, 12)
+        found = timed.recorder.bins("generator.read_lag", "hold").take()
+        assert found is not None
+        assert found.count == 6  # the others came after the end
+        assert found.max_ns == pytest.approx(240 * MS, rel=0.001)
+        timed.look(Waiting(MS, more=False))
+        assert timed.recorder.bins("generator.read_lag", "hold").take() is None
 
     def test_a_moment_is_no_hold_up(self, timed: Timed) -> None:
         timed.held_up(MS // 10)

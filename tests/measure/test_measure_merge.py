@@ -310,10 +310,13 @@ def test_of_a_worker_that_told_of_a_part_alone_no_interval_is_over() -> None:
     assert merger.told("wlc") == [2]
 
 
-def test_what_goes_by_the_time_it_happens_belongs_to_the_stage_of_now() -> None:
-    """Before the load and after it, there is none."""
+def test_what_goes_by_the_time_it_happens_belongs_to_the_stages_in_which_it_began_and_ended() -> None:
+    """Before the load and after it, there is none: what was held up over the load's end was to be done in it."""
     recorder = Recorder(BEFORE, to_unix_ns=1_000)
-    recorder.stages.add(["hold", AFTER], [1_010, 1_020])
-    for now, value in ((9, 1), (10, 2), (19, 3), (20, 4)):
+    recorder.stages.add(["ramp", "hold", AFTER], [1_010, 1_020, 1_030])
+    for now, value in ((9, 1), (11, 2), (19, 3), (22, 4), (31, 5), (40, 6)):
         recorder.record_now("m", value, now)
-    assert recorder.take(0).histograms == {"hold/m": bytes(plain_histogram([2, 3]).encode())}
+    assert recorder.take(0).histograms == {
+        "ramp/m": bytes(plain_histogram([2, 3, 4]).encode()),
+        "hold/m": bytes(plain_histogram([4, 5]).encode()),
+    }

@@ -190,6 +190,9 @@ ECHOES = {"echo.due": 6, "echo.sent": 1, "echo.dropped": 4, "echo.unanswered": 1
         (Asked(), 0, {"handshakes.attempted": 100, "handshakes.failed": 2}, [], "2 of 100 handshakes were", True),
         (Asked(), 0, {"handshakes.attempted": 100, "handshakes.failed": 1}, [], "", False),
         (Asked(judged={"handshakes.failed"}), 0, {"handshakes.attempted": 100, "handshakes.failed": 2}, [], "", False),
+        (Asked(), 0, {"handshakes.attempted": 254, "handshakes.unfinished": 51}, [], "51 of 254 handshakes had", True),
+        (Asked(), 0, {"echo.due": 2, "echo.sent": 2, "echo.withdrawn": 2}, [], "2 of 2 echoes had no answer", False),
+        (Asked(), 0, {"echo.due": 2, "echo.sent": 2, "echo.withdrawn": 1}, [], "", False),
         (Asked(), 0, REFUSED | {"requests.refused": 180}, [], "180 of 180 requests that were answered were ref", True),
         (Asked(), 0, REFUSED | {"requests.refused": 2}, [], "2 of 180 requests that were answered were refused", True),
         (Asked(refusable=0.5), 0, REFUSED | {"requests.refused": 91}, [], "", False),  # the plan has it so

@@ -286,6 +286,27 @@ def test_handshakes_that_are_under_way_at_the_end_are_withdrawn(tmp_path: Path, 
     assert not failures(mse.recorder.counters) | failures(wlc.recorder.counters)
 
 
+def test_handshakes_of_somebody_else_that_went_on_for_long_are_unfinished(tmp_path: Path, opened: list[Any]) -> None:
+    path = tmp_path / "handshakes.toml"
+    path.write_text('name = "h"\n[load]\nkind = "handshake"\nconcurrency = 3\n', "utf-8")
+    scenario, profile = load_scenario(path)
+    listener = socket.socket()
+    plan = make_plan(scenario, profile, use=Use.SERVE_WLC)
+    wlc = HandshakeWlcShard(equipped(Role.WLC, plan, profile, Recorder()), [listener], [])
+    opened += [wlc, listener]
+    now = 10**15
+    wlc.clock = lambda: now
+    for age_ns in (10**9, 10**9 + 1, 10**10):
+        sock = socket.socket()
+        opened.append(sock)
+        link = WlcLink(sock, now - age_ns, 0)
+        link.tunnel = wlcs.FakeTunnel()  # type: ignore[assignment]
+        wlc.add(link, 1 << 62, 0)
+        wlc.withdraw(link, now)
+    counters = wlc.recorder.counters
+    assert (counters["handshakes.withdrawn"], counters["handshakes.unfinished"]) == (3, 2)
+
+
 # -- whole runs --------------------------------------------------------------------------------------------------------
 
 
