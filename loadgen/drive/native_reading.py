@@ -77,7 +77,7 @@ class NativeReader:
         state.sessions = sessions
         self.heard_ns = self._column("heard_ns", np.int64, sessions)
         self._holds = self._column("holds", np.uint8, sessions)
-        # Not by cffi's from_buffer: one of a memoryview that the garbage collector clears crashes (cffi 2.1.1).
+        # By numpy: cffi's own view of such a buffer is not safe to keep here (cffi 2.1.1).
         buffer = np.frombuffer(receiver.view, np.uint8)
         self._kept.append(buffer)
         state.buffer, state.buffer_bytes = self._ffi.cast("uint8_t *", buffer.ctypes.data), receiver.capacity
