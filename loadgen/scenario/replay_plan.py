@@ -212,7 +212,9 @@ class ReplaySchedule(Schedule):
             return [range(self.members)]
         begin = int(np.searchsorted(self._before, first % self._period, "right")) - 1
         stop = int(np.searchsorted(self._before, (end - 1) % self._period, "right"))
-        spans = [self._which[begin:stop]] if begin < stop else [self._which[begin:], self._which[:stop]]
+        # It may end in the message that it begins in, a period later.
+        closes = (end - 1) // self._period > first // self._period
+        spans = [self._which[begin:], self._which[:stop]] if closes else [self._which[begin:stop]]
         tracks = np.unique(np.concatenate(spans)).tolist()
         if len(tracks) == self._tracks:
             return [range(self.members)]

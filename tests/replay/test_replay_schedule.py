@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loadgen.scenario.replay_plan import PlannedReplay, PlannedTrack, ReplaySchedule, packed_times, unpacked_times
@@ -77,6 +77,7 @@ def test_counts_and_due_times_never_disagree(times: Times, members: int, at_ms: 
     workers=st.integers(1, 3),
     span=st.tuples(st.integers(0, 60), st.integers(0, 30)),
 )
+@example(times=[[0, 0, 0], [0, 0, 0, 0, 0]], members=6, workers=1, span=(26, 23))  # once round, into the same message
 def test_whose_turn_it_was(times: Times, members: int, workers: int, span: tuple[int, int]) -> None:
     plan = schedule([[at * NS_PER_MS for at in each] for each in times[:members]], NS_PER_S, members, 1.0, 9.0)
     first, end = span[0], span[0] + span[1]
