@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from loadgen.clock import MONOTONIC, Nanoseconds
-from loadgen.native.library import Library, native
+from loadgen.native.library import STOPS, Library, Stop, native
 from loadgen.nmsp.bulk import Columns, NotifyReceiver
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.table import NotifyTable, table_of
@@ -28,17 +27,6 @@ _FUNCTIONS = {
     "ssl_get_error": ("SSL_get_error", "int (*)(void *, int)"),
     "err_clear_error": ("ERR_clear_error", "void (*)(void)"),
 }
-
-
-class ReadStop(IntEnum):
-    """Why a pass over links that are ready has ended: LG_* of native.h."""
-
-    DONE = 0
-    FAILED = 1
-    FULL = 2
-
-
-_STOPS = tuple(ReadStop)  # a call of an enum costs 2 us
 
 
 class Rest(NamedTuple):
@@ -148,17 +136,17 @@ class NativeReader:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def read(self, first: int, end: int) -> tuple[ReadStop, int]:
+    def read(self, first: int, end: int) -> tuple[Stop, int]:
         """Read links `first` to `end` of those that are ready, as far as that goes; returns why it ended, and at which
         link that is to be read next, or has failed.
         """
         self._from[0] = first
-        stop = _STOPS[self._lib.lg_read(self._state, self._from, end)]
+        stop = STOPS[self._lib.lg_read(self._state, self._from, end)]
         return stop, self._from[0]
 
     @property
     def failure(self) -> int:
-        """What SSL_read has said of the link at which `read` has ended with `ReadStop.FAILED`."""
+        """What SSL_read has said of the link at which `read` has ended with `Stop.FAILED`."""
         return int(self._state.failure)
 
     def rests(self) -> Sequence[Rest]:

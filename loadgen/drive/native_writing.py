@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from loadgen.clock import MONOTONIC, Nanoseconds
-from loadgen.native.library import Library, native
+from loadgen.native.library import STOPS, Library, Stop, native
 from loadgen.nmsp.bulk import Int64s
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.ring import NotifyRing
@@ -19,18 +18,6 @@ from loadgen.session.ledger import Ledger
 from loadgen.transport.openssl import function_address
 
 _MOST_NOTED = 8192
-
-
-class SendStop(IntEnum):
-    """Why a pass over WLCs has ended: LG_* of native.h."""
-
-    DONE = 0
-    FAILED = 1
-    FULL = 2
-    LATE = 3
-
-
-_STOPS = tuple(SendStop)  # a call of an enum costs 2 us
 
 
 class FailedWrite(NamedTuple):
@@ -121,7 +108,7 @@ class NativeSender:
 
     def send(
         self, ledger: Ledger, positions: Int64s, first: int, slots: int, expired: int, until_ns: int
-    ) -> tuple[SendStop, int]:
+    ) -> tuple[Stop, int]:
         """Visit the WLCs at `positions[first:]`; returns why it ended, and before or at which of them.
 
         Args:
@@ -131,7 +118,7 @@ class NativeSender:
         self._from[0] = first
         at = self._ffi.cast("int64_t *", positions.ctypes.data)
         halt = self._lib.lg_send(self._state, at, self._from, len(positions), slots, expired, until_ns)
-        return _STOPS[halt], self._from[0]
+        return STOPS[halt], self._from[0]
 
     def _follow(self, ledger: Ledger) -> None:
         """Its columns are others when it has grown."""
@@ -145,7 +132,7 @@ class NativeSender:
             self.allow(len(ledger.done) - 1, 0)
 
     def failure(self) -> FailedWrite:
-        """Of the WLC at which `send` has ended with `SendStop.FAILED`."""
+        """Of the WLC at which `send` has ended with `Stop.FAILED`."""
         state = self._state
         address = int(self._ffi.cast("uintptr_t", state.failed))
         return FailedWrite(state.failure, address, state.failed_bytes, state.failed_notifications)

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from OpenSSL import SSL
 
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.native_reading import NativeReader, ReadStop, native_reader
+from loadgen.drive.native_reading import NativeReader, native_reader
 from loadgen.drive.phase import ACTIVE
 from loadgen.drive.tls_dial import DialingShard, MseLink
+from loadgen.native.library import Stop
 from loadgen.nmsp.bulk import Columns
 from loadgen.scenario.plan import Use
 from loadgen.session.reception import Chunks
@@ -81,8 +82,8 @@ class ReadingShard(DialingShard):
 
     def _read_part(self, reader: NativeReader, first: int, end: int) -> int:
         """Returns: how many notifications it brought."""
-        stop, brought = ReadStop.FULL, 0
-        while stop is not ReadStop.DONE:
+        stop, brought = Stop.FULL, 0
+        while stop is not Stop.DONE:
             before = reader.taken
             stop, first = reader.read(first, end)
             if (taken := reader.taken) > before:
@@ -90,10 +91,10 @@ class ReadingShard(DialingShard):
                 brought += taken - before
                 if self._held_since_ns is None:
                     self._held_since_ns = self.clock()
-            if stop is ReadStop.FAILED:
+            if stop is Stop.FAILED:
                 self._failed(self.links[reader.descriptor(first)], reader.failure)
                 first += 1
-            elif stop is ReadStop.FULL:
+            elif stop is Stop.FULL:
                 self._absorb_held()
             self._take_rests(reader)
         return brought

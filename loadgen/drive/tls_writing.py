@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadgen.drive.native_writing import NativeSender, SendStop
+from loadgen.drive.native_writing import NativeSender
 from loadgen.drive.phase import ACTIVE, Phase
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_serve import ServingShard
 from loadgen.drive.wlc_sessions import Notifiers
+from loadgen.native.library import Stop
 from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.schedule import RateStage
 from loadgen.session.ledger import Owing
@@ -84,15 +85,15 @@ class WritingShard(ServingShard[WlcLink]):
 
     def _visit(self, sender: NativeSender, positions: Int64s, slots: int, expired: int, until_ns: int) -> bool:
         """Whether there was time for all."""
-        halt, at = SendStop.FULL, 0
-        while halt in (SendStop.FULL, SendStop.FAILED):
+        halt, at = Stop.FULL, 0
+        while halt in (Stop.FULL, Stop.FAILED):
             halt, at = sender.send(self.owing.ledger, positions, at, slots, expired, until_ns)
-            if halt is SendStop.FAILED:
+            if halt is Stop.FAILED:
                 self._not_written(sender, int(positions[at]))
                 at += 1
             self._note_sent(sender)
         self._visits.extend(positions[at:].tolist())
-        return halt is SendStop.DONE
+        return halt is Stop.DONE
 
     def _note_sent(self, sender: NativeSender) -> None:
         due_ns, sent_ns = sender.noted()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from enum import IntEnum
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,18 @@ class Library(NamedTuple):
 
     ffi: Any
     lib: Any
+
+
+class Stop(IntEnum):
+    """Why a pass over links has ended: LG_* of native.h."""
+
+    DONE = 0
+    FAILED = 1
+    FULL = 2
+    LATE = 3
+
+
+STOPS = tuple(Stop)  # by number: a call of an enum costs 2 us
 
 
 class Loaded(NamedTuple):
@@ -43,7 +56,7 @@ def native(folder: Path = _FOLDER) -> Library | None:
         return None
     found = load(folder)
     if found.library is None and wanted == "1":
-        raise InputError([Problem(f"environment: {SWITCH}", "the native turn", found.words)])
+        raise InputError([Problem(f"environment: {SWITCH}", "a native turn", f"none: {found.words}")])
     return found.library
 
 
@@ -73,7 +86,7 @@ def load(folder: Path) -> Loaded:
     """The library of this folder, which has its sources, too."""
     library = folder / "_turn.so"
     if not library.exists():
-        return Loaded(None, "it was not built: there was no C compiler at install")
+        return Loaded(None, "it was not built at install")
     try:
         ffi = import_module("loadgen.native._declared").ffi
         lib = ffi.dlopen(str(library))
