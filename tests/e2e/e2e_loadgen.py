@@ -27,6 +27,8 @@ REPO = Path(__file__).parents[2]
 QUICK = REPO / "scenarios" / "quick.toml"
 THOUSAND = REPO / "scenarios" / "thousand-wlcs.toml"
 LOADGEN = (sys.executable, "-m", "loadgen")
+# What is due is sent, however busy the machine is, and not given up: for tests that count to the last one.
+PATIENT = ("--set", "load.backlog=60s")
 # Only ever reached by a test that has failed: what is waited for is an event.
 PATIENCE_S = 90.0
 _POLL_S = 0.01
@@ -43,6 +45,7 @@ stations = 5
 count = 2
 [load]
 rate = 200
+backlog = "60s"
 stages = [{ hold = "500ms" }]
 """
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import e2e_wire as wire
 import pytest
-from e2e_loadgen import PATIENCE_S, REPO, SMALL, Identities, Running, Start, eventually
+from e2e_loadgen import PATIENCE_S, PATIENT, REPO, SMALL, Identities, Running, Start, eventually
 from e2e_peers import make_certificate
 from ports import free_port
 
@@ -33,7 +33,7 @@ def _is_bound(address: tuple[str, int]) -> bool:
 class TestRuns:
     def test_the_scenario(self, start: Start) -> None:
         """scenarios/dtls.toml, both sides: nothing is lost over loopback, and that is what it says."""
-        ended = start("run", REPO / "scenarios" / "dtls.toml").end()
+        ended = start("run", REPO / "scenarios" / "dtls.toml", *PATIENT).end()
         ended.check_passed()
         counters = ended.counters
         assert counters["sessions.established"] == counters["sessions.closed"] == 40
@@ -85,7 +85,7 @@ class TestRuns:
 
     def test_requests(self, start: Start) -> None:
         """scenarios/requests.toml: every kind is asked and answered, as over TLS."""
-        ended = start("run", REPO / "scenarios" / "requests.toml", *DTLS).end()
+        ended = start("run", REPO / "scenarios" / "requests.toml", *DTLS, *PATIENT).end()
         ended.check_passed()
         counters, metrics = ended.counters, ended.result["metrics"]
         assert counters["requests.due"] == 2290
@@ -104,7 +104,7 @@ class TestRuns:
     def test_a_site(self, start: Start, mtu: int) -> None:
         """A small campus: all services are told of, in frames that are cut to what a datagram carries."""
         ended = start(
-            "run", REPO / "scenarios" / "campus.toml", *DTLS, "--workers", "1", "--set", f"dtls.mtu={mtu}",
+            "run", REPO / "scenarios" / "campus.toml", *DTLS, *PATIENT, "--workers", "1", "--set", f"dtls.mtu={mtu}",
             *("--set", "wlc.listen=127.77.65.1:0", "--set", "wlc.step=port", "--set", "wlc.count=3"),
             *("--set", "session.echo_interval=1s", "--set", 'load.stages=[{warmup="2s"},{hold="4s"}]'),
             *("--set", 'site.services={information="2s",statistics="2s",air_quality="2s",aps="2s",alarms_per_h=3000}'),
@@ -125,7 +125,7 @@ class TestRuns:
     def test_requests_at_a_site(self, start: Start) -> None:
         """Switches, whose MSEs ask beside it: answers have high priority, and are told once."""
         ended = start(
-            "run", REPO / "scenarios" / "switches.toml", *DTLS, "--workers", "1", "--set", "wlc.count=4",
+            "run", REPO / "scenarios" / "switches.toml", *DTLS, *PATIENT, "--workers", "1", "--set", "wlc.count=4",
             *("--set", "wlc.listen=127.77.66.1:0", "--set", "wlc.step=port", "--set", "switch.interval=1s"),
             *("--set", "switch.up=10s", "--set", "switch.down=5s", "--set", 'load.stages=[{hold="4s"}]'),
             *("--set", "requests.capability={rate=5}", "--set", "requests.subscribe={rate=2}"),

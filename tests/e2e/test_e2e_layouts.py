@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from e2e_loadgen import Start
+from e2e_loadgen import PATIENT, Start
 
 FOLDER = Path(__file__).parents[2] / "docs" / "wire-profile"
 # What each layout has a request for; swift's responses have nothing but their order.
@@ -45,7 +45,7 @@ stages = [{{ hold = "600ms" }}]
 def test_a_hundred_wlcs_and_two_mses(start: Start, tmp_path: Path, name: str) -> None:
     scenario = tmp_path / "layouts.toml"
     scenario.write_text(SCENARIO.format(profile=FOLDER / f"{name}.toml", request=REQUESTS[name]), "utf-8")
-    ended = start("run", scenario).end()
+    ended = start("run", scenario, *PATIENT).end()
     ended.check_passed()
     counters = ended.counters
     assert counters["sessions.established"] == counters["sessions.closed"] == 200

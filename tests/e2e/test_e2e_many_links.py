@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from e2e_loadgen import Run
+from e2e_loadgen import PATIENT, Run
 
 SCENARIO = """
 name = "many-links"
@@ -31,7 +31,7 @@ stages = [{ hold = "1500ms" }]
 def test_every_link_gets_everything(run: Run, tmp_path: Path, workers: int) -> None:
     scenario = tmp_path / "many.toml"
     scenario.write_text(SCENARIO, "utf-8")
-    ended = run("run", scenario, "--workers", workers)
+    ended = run("run", scenario, *PATIENT, "--workers", workers)
     ended.check_passed()
     counters = ended.counters
     assert counters["sessions.established"] == counters["sessions.closed"] == 80

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import e2e_wire as wire
 import pytest
-from e2e_loadgen import REPO, SMALL, Ended, Identities, Run, Start
+from e2e_loadgen import PATIENT, REPO, SMALL, Ended, Identities, Run, Start
 from e2e_peers import FakeMse, FakeWlc, WlcSession, make_certificate
 from ports import free_port
 
@@ -29,7 +29,7 @@ ASKING_ONCE = "requests.measurement={rate=2}"  # in the half second that `SMALL`
 @pytest.fixture(scope="module")
 def whole(start_shared: Start) -> Ended:
     """The scenario that shows them all."""
-    return start_shared("run", REPO / "scenarios" / "requests.toml").end()
+    return start_shared("run", REPO / "scenarios" / "requests.toml", *PATIENT).end()
 
 
 @pytest.fixture(scope="module")

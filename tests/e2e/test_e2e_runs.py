@@ -44,7 +44,8 @@ def _check_books(ended: Ended) -> None:
     assert counters["sessions.failed"] == counters["sessions.lost"] == 0
     assert counters["notify.due"] == counters["notify.sent"] + counters["notify.dropped"]
     assert counters["notify.sent"] == counters["notify.received"] > 0
-    for name in ("dropped", "lost", "duplicated", "reordered"):
+    assert counters["notify.dropped"] == 0 or ended.code == 4  # this machine was away for as long as the backlog
+    for name in ("lost", "duplicated", "reordered"):
         assert counters[f"notify.{name}"] == 0, name
     assert ended.errors == {}
 

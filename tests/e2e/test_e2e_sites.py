@@ -6,13 +6,14 @@ import json
 import re
 
 import pytest
-from e2e_loadgen import REPO, Ended, Run, Start
+from e2e_loadgen import PATIENT, REPO, Ended, Run, Start
 
 CAMPUS = REPO / "scenarios" / "campus.toml"
 SWITCHES = REPO / "scenarios" / "switches.toml"
 LOCAL = ("--set", "wlc.listen=127.77.6.1:0", "--set", "wlc.step=port")
 SMALLER = (
     *LOCAL,
+    *PATIENT,
     *("--set", "wlc.count=6", "--set", "wlc.stations=300", "--set", "session.echo_interval=1s"),
     *("--set", 'load.stages=[{warmup="2s"},{hold="6s"}]'),
     *("--set", 'site.services={information="2s",statistics="2s",air_quality="2s",aps="2s",alarms_per_h=3000}'),
