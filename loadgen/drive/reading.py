@@ -28,6 +28,8 @@ _HANDSHAKE_QUOTA = 100
 _LEAST_HELD_NS = NS_PER_MS // 5
 # A read that waited for longer than that tells that we were held up, too. Below, no verdict looks at it.
 _LEAST_TOLD_NS = 5 * NS_PER_MS
+# A turn that takes so long was stopped in its middle, or has so much to do: what comes meanwhile waits either way.
+_LONG_TURN_NS = 20 * NS_PER_MS
 # To read what came meanwhile takes as long at most; what waits then has come since.
 _CATCHING_UP = 2
 # A turn's reads weigh as much in what is usual. Where fewer than one turn in 20 reads anything (a WLC that sends), what
@@ -91,6 +93,8 @@ class ReadLag:
         self._delay_ns = scheduler_delay_ns or SchedulerDelay()
         self._sampling = Sampling(_QUOTA)
         self._before_ns: int | None = None  # the scheduler's delay when the last turn ended
+        self._began_ns: int | None = None  # the present turn, or the last one
+        self._long_ns = 0  # how long the last turn was, if that was long
         # The last time for which we were held up, as long as what came meanwhile is being read.
         self._held_from_ns, self._held_ns = 0, 0
         self._since = 0  # notifications, since a read was looked at
@@ -98,15 +102,23 @@ class ReadLag:
 
     def turn_begins(self, late_ns: int = 0) -> None:
         """What has come since the last turn ended is about to be read. Args: late_ns: of this turn, see `Loop`."""
+        now = self._clock()
         held = 0 if self._before_ns is None else self._delay_ns() - self._before_ns
-        if held > _LEAST_HELD_NS or late_ns > _LEAST_TOLD_NS:
-            self._hold_up(self._clock(), max(held, late_ns))
+        if held > _LEAST_HELD_NS or late_ns > _LEAST_TOLD_NS or self._long_ns:
+            self._hold_up(now, max(held, late_ns, self._long_ns))
+        self._began_ns = now
 
     def _hold_up(self, now_ns: int, held_ns: int) -> None:
         self._held_from_ns, self._held_ns = now_ns - held_ns, held_ns
 
     def turn_ends(self) -> None:
         self._before_ns = self._delay_ns() if self._sampling.turn_ends() else None
+        self._long_ns = self._turn_ns(self._clock())
+
+    def _turn_ns(self, now_ns: int) -> int:
+        """How long the present turn is so far; 0 if that is as usual."""
+        length_ns = 0 if self._began_ns is None else now_ns - self._began_ns
+        return length_ns if length_ns > _LONG_TURN_NS else 0
 
     def read(
         self, links: list[LinkT], late_ns: int, read_each: Callable[[list[LinkT]], None], reads: Reads[LinkT]
@@ -157,6 +169,8 @@ class ReadLag:
         lag, now = late_ns, self._clock()
         self._newest_ns = self._oldest_ns = 0
         if waiting is not None:
+            if (turn_ns := self._turn_ns(now)) > (now - self._held_from_ns if self._held_ns else 0):
+                self._hold_up(now, turn_ns)
             lag = min(waiting.newest_ns, max(0, now - rested_ns))
             oldest = now - self._held_from_ns
             if waiting.more and lag > max(_LEAST_TOLD_NS, oldest if self._held_ns else 0):

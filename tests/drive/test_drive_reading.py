@@ -223,6 +223,32 @@ class TestLag:
         late = sum(count for value, count in zip(values, counts, strict=True) if value > 120 * MS)
         assert late == pytest.approx(250, rel=0.15)
 
+    def test_of_what_came_while_a_turn_was_stopped_is_in_between(self, timed: Timed) -> None:
+        """One of two sessions is read before the stop, and has waited in the next turn; the other one behind it."""
+        for _ in range(250):
+            timed.now_ns += NS_PER_S
+            timed.lag.turn_begins()
+            timed.look(Waiting(MS, more=True))
+            timed.now_ns += 240 * MS
+            timed.look(Waiting(MS, more=True))
+            timed.lag.turn_ends()
+            timed.lag.turn_begins()
+            timed.look(Waiting(MS, more=True))
+            timed.look(Waiting(MS, more=False))
+            timed.lag.turn_ends()
+        values, counts = timed.recorded().buckets()
+        assert sum(counts) == 4 * 250
+        late = sum(count for value, count in zip(values, counts, strict=True) if value > 120 * MS)
+        assert late == pytest.approx(250, rel=0.15)  # half of two reads in each round
+
+    def test_of_turns_as_they_are_is_what_the_kernel_tells(self, timed: Timed) -> None:
+        for _ in range(100):
+            timed.lag.turn_begins()
+            timed.now_ns += 15 * MS
+            timed.look(Waiting(MS, more=True))
+            timed.lag.turn_ends()
+        assert timed.recorded().max_ns == pytest.approx(MS, rel=0.001)
+
     def test_counts_as_often_as_it_brought_notifications(self, timed: Timed) -> None:
         timed.look(Waiting(7 * MS, more=False), brings=12)
         timed.look(Waiting(MS, more=False), brings=0)  # an echo
