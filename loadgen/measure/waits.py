@@ -146,6 +146,12 @@ def _halved(column: list[int]) -> list[int]:
     return [a + b for a, b in zip(column[::2], column[1::2], strict=True)] + [0] * (SLOTS // 2)
 
 
+def done_until_ns(all_waited: Iterable[Waited]) -> int:
+    """Nothing was done of what was due later in the stage, to the slot. Args: all_waited: of every worker."""
+    ends = [slot + 1 << waited.shift for waited in all_waited for slot, count in enumerate(waited.counts) if count]
+    return max(ends, default=0)
+
+
 def growth_ns(all_waited: Iterable[Waited], length_ns: int) -> float:
     """By how much longer what is due waits at the end of a stage than at its beginning; 0 unless that is its doing.
 

@@ -10,7 +10,7 @@ import msgspec
 
 from loadgen.measure.books import to_come
 from loadgen.results.health import Dialing
-from loadgen.results.paces import PACE_TOLERANCE, TOLERANCE, Shortage, is_paced
+from loadgen.results.paces import PACE_TOLERANCE, TOLERANCE, Shortage, Standstill, is_paced
 from loadgen.units import format_duration
 
 _UNJUDGED = "no threshold says how many may be"
@@ -207,6 +207,7 @@ def shortfalls(
     paces: Sequence[Shortage] = (),
     durations: int = 0,
     dialings: Sequence[Dialing] = (),
+    standstills: Sequence[Standstill] = (),
 ) -> tuple[Shortfall, ...]:
     """Everything that fell short, of a run that nobody cut off.
 
@@ -230,6 +231,7 @@ def shortfalls(
         *_came_oddly(asked, counters),
         *_cut_off(asked, counters, durations),
         *slow,
+        *(Shortfall(each.what, not each.is_judged(asked.judged)) for each in standstills),
         *_declined(asked, counters),
         *_resumed(asked, counters),
     )

@@ -15,7 +15,7 @@ from loadgen.measure.books import imbalances
 from loadgen.measure.merge import Merger
 from loadgen.measure.names import BETWEEN_CLOCKS, MAXIMA, error_phases
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE
-from loadgen.measure.waits import Waited, growth_ns, level_of, stayed_ns
+from loadgen.measure.waits import Waited, done_until_ns, growth_ns, level_of, stayed_ns
 from loadgen.results import thresholds as limits
 from loadgen.results.asked import Asked, excused, shortfalls
 from loadgen.results.figures import (
@@ -30,7 +30,7 @@ from loadgen.results.figures import (
 )
 from loadgen.results.health import MachineHealth, Verdict, judge, key_log_trouble
 from loadgen.results.missing import missing_figures, missing_of_run
-from loadgen.results.paces import TOLERANCE, Delay, Pace, Shortage, Untold
+from loadgen.results.paces import TOLERANCE, Delay, Pace, Shortage, Standstill, Untold
 from loadgen.results.record import AbortWhen, Load, RunRecord, interval_ns_of
 from loadgen.results.result import Limit, RunResult, StageResult, environment
 from loadgen.results.thresholds import Figures, Status
@@ -93,11 +93,15 @@ def make_result(plan: Plan, record: RunRecord, demands: Sequence[limits.Threshol
         generator = msgspec.structs.replace(generator, generator=Verdict.INVALID)
     # A backlog may be ours, where we were not in time.
     paces: list[Shortage] = []
+    standstills: list[Standstill] = []
     if generator.generator is not Verdict.INVALID:
         paces = [*_paces(plan, spans, stages, counters), *_delays(plan, merger, spans)]
+        standstills = [*_standstills(plan, merger, spans)]
     durations = _durations(merger, spans) if counters.get("clock.clamped") else 0
     dialings = [health.dialing for health in record.health]
-    short = shortfalls(asked, load_s, counters, record.absences, paces, durations, dialings) if whole else ()
+    short = (
+        shortfalls(asked, load_s, counters, record.absences, paces, durations, dialings, standstills) if whole else ()
+    )
     return RunResult(
         schema_version=RunResult.VERSION,
         scenario=plan.scenario,
@@ -400,6 +404,19 @@ def _late(
             yield Delay(whose, span.name, stayed - unknown_ns, span.length_ns, judged_by, latency)
         elif not has_rate and (left_ns := level_of(waits, span.length_ns).left_ns) > unknown_ns:
             yield Delay(whose, span.name, left_ns - unknown_ns, span.length_ns, judged_by)
+
+
+def _standstills(plan: Plan, merger: Merger, spans: Sequence[StageSpan]) -> Iterator[Standstill]:
+    """Of what goes as fast as it goes, and so is never late. What takes longest may be the last one of its place."""
+    load = plan.load
+    if load.kind is not LoadKind.HANDSHAKE or load.paced or not plan.use.plays_mse or plan.sessions_per_user:
+        return
+    metrics = merger.metrics({BEFORE, AFTER, *(span.name for span in spans)})
+    longest_ns = metrics["handshake.service"].max if "handshake.service" in metrics else 0
+    for span in _judged_spans(spans):
+        silent_ns = span.length_ns - done_until_ns(merger.waits("handshake", span.name))
+        if silent_ns >= max(NS_PER_S, span.length_ns * TOLERANCE, longest_ns):
+            yield Standstill(span.name, silent_ns)
 
 
 def _judged_spans(spans: Sequence[StageSpan]) -> list[StageSpan]:

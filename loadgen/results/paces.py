@@ -109,4 +109,23 @@ class Untold(NamedTuple):
         return f"waits cannot be judged: {which} were due after they came, or more than 1 h before that"
 
 
+class Standstill(NamedTuple):
+    """A stage of handshakes as fast as it goes, of whose last part none came to its end. It has no due times that would
+    wait; and those that were under way are few, however long they were.
+    """
+
+    stage: str
+    silent_ns: int
+
+    def is_judged(self, judged: Collection[str]) -> bool:
+        """Somebody has said how fast it must go."""
+        return is_paced(judged)
+
+    @property
+    def what(self) -> str:
+        return (
+            f"of the handshakes begun in the last {format_duration(self.silent_ns)} of {self.stage}, none was completed"
+        )
+
+
 Shortage: TypeAlias = Pace | Delay | Untold

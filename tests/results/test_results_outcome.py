@@ -599,3 +599,55 @@ def test_what_grew_for_most_of_a_stage_and_is_caught_up_with_in_part_is_a_backlo
     if longer_ms:
         found = int(lines[0].split(" waited ")[1].split(" ms ")[0])
         assert found == pytest.approx(longer_ms, abs=40)
+
+
+FAST = '[load]\nkind = "handshake"\nconcurrency = 4\nstages = [{ hold = "6s" }]\n'
+
+
+def shaken(takes_ns: Callable[[int], int | None], places: int = 4, seconds: int = 6) -> Recorder:
+    """What an MSE records of handshakes as fast as they go. Args: takes_ns: by when it was begun; None: it fails."""
+    recorder = Recorder("before")
+    end_ns = seconds * NS_PER_S
+    recorder.stages.add(["hold", "after"], [0, end_ns])
+    for _ in range(places):
+        begun_ns = 0
+        while begun_ns < end_ns:
+            took_ns = takes_ns(begun_ns)
+            recorder.count("handshakes.attempted")
+            if took_ns is None:
+                recorder.count("handshakes.failed")
+                break  # of its place: it takes longer than the stage
+            recorder.count("handshakes.completed")
+            recorder.record("handshake.service", took_ns, "hold")
+            recorder.wait("handshake", "hold", begun_ns, took_ns)
+            recorder.share("handshake", begun_ns, begun_ns + took_ns)
+            begun_ns += took_ns
+    return recorder
+
+
+def until(end_s: float) -> Callable[[int], int | None]:
+    """A target that does them in 10 ms each, until then."""
+    return lambda begun_ns: NS_PER_S // 100 if begun_ns < end_s * NS_PER_S else None
+
+
+@pytest.mark.parametrize(
+    ("takes_ns", "judged", "silent"),
+    [
+        (until(3), (), "2.98 s"),
+        (until(3), ("handshakes.completed > 50",), "2.98 s"),
+        (until(3), ("handshake.completed_per_s > 50",), "2.98 s"),
+        (until(5.5), (), ""),  # four of 2,200, a moment before the end
+        (lambda _: NS_PER_S // 100, (), ""),
+        (lambda _: 5 * NS_PER_S // 2, (), ""),  # the last ones are begun a second before the end
+        (lambda _: 9 * NS_PER_S, (), ""),  # or at the beginning
+    ],
+)  # fmt: skip
+def test_as_fast_as_it_goes_a_target_that_comes_to_a_standstill_is_no_pass(
+    takes_ns: Callable[[int], int | None], judged: tuple[str, ...], silent: str, tmp_path: Path
+) -> None:
+    result = result_of(tmp_path, shaken(takes_ns), FAST, demands=judged)
+    lines = [reason for reason in result.verdict.reasons if "none was completed" in reason]
+    assert lines == ([f"of the handshakes begun in the last {silent} of hold, none was completed"] if silent else [])
+    assert result.verdict.exit_code == (
+        ExitCode.INCONCLUSIVE if silent and not any("_per_s" in each for each in judged) else ExitCode.PASSED
+    )
