@@ -20,7 +20,7 @@ from pathlib import Path
 from loadgen.drive.equipment import equip
 from loadgen.drive.tls_mse import MseShard
 from loadgen.drive.tls_wlc import WlcShard
-from loadgen.drive.transport_drivers import TRANSPORT_DRIVERS
+from loadgen.drive.transport_drivers import drivers_of
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.messages import Role
 from loadgen.prepare.keys import make_keys
@@ -98,7 +98,7 @@ def _shards(wlcs: int, burst: int) -> tuple[WlcShard, MseShard]:
         scenario, profile = load_scenario(path)
         plan = make_plan(scenario, profile, use=Use.BOTH)
         keys = make_keys(scenario, path, plan, datetime.now(UTC))
-    drivers = TRANSPORT_DRIVERS["tls"]
+    drivers = drivers_of(plan)
     listeners = [drivers.bind((wlc.host, wlc.port), False) for wlc in plan.wlcs]
     ours, theirs = (equip(role, plan, profile, Recorder(), 0, 1, to_unix_ns=0) for role in (Role.WLC, Role.MSE))
     version = plan.tls.version

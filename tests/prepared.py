@@ -190,6 +190,7 @@ def loadgen() -> Prepared:
     return Prepared(
         "loadgen",
         "loadgen.cli.main",
+        "loadgen.cli.run",
         "loadgen.capacity.campaign",
         "loadgen.commands.inquiry",
         "loadgen.commands.pairing",
@@ -205,6 +206,7 @@ def loadgen() -> Prepared:
         "loadgen.report.html",
         "loadgen.report.junit",
         "loadgen.report.markdown",
+        "loadgen.results.outcome",
         "loadgen.run.worker",
     )
 

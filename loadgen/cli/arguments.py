@@ -13,6 +13,8 @@ import click
 
 from loadgen.commands.options import SourceOptions
 
+# Where the dynamic linker finds them by itself; without one, trio gives its threads no names.
+_LIBRARIES = {"pthread": "libpthread.so.0"}
 _SOURCE = (
     click.argument("scenario", type=click.Path(path_type=Path)),
     click.option(
@@ -58,12 +60,20 @@ quiet_option = click.option("--quiet", is_flag=True, help="No progress and no su
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Load modules without a look for garbage, then or later: they are none, and it would take a tenth of the time."""
+    """Load modules without a look for garbage, then or later: they are none, and it would take a tenth of the time.
+
+    And without a look for libraries: trio asks for that of threads, for which ctypes starts ldconfig, or a compiler.
+    """
+    import ctypes.util
+
     gc.disable()
+    searching = ctypes.util.find_library
+    ctypes.util.find_library = _LIBRARIES.get  # type: ignore[assignment]
     try:
         yield
         gc.freeze()
     finally:
+        ctypes.util.find_library = searching
         gc.enable()
 
 

@@ -5,66 +5,51 @@ from __future__ import annotations
 import sys
 import warnings
 from contextlib import suppress
-from traceback import extract_tb
+from importlib import import_module
 from typing import NoReturn
 
 import click
 
 from loadgen import __version__
-from loadgen.cli.ab import ab
-from loadgen.cli.capacity import capacity
-from loadgen.cli.check import check
-from loadgen.cli.compare import compare
-from loadgen.cli.export import export
-from loadgen.cli.identity import identity
-from loadgen.cli.infer import infer
-from loadgen.cli.locust_worker import locust_worker
-from loadgen.cli.metrics import metrics
-from loadgen.cli.plan import plan
-from loadgen.cli.profile import profile
-from loadgen.cli.record import record
-from loadgen.cli.replay import replay
-from loadgen.cli.report import report
-from loadgen.cli.run import run
-from loadgen.cli.schema import schema
-from loadgen.cli.status import status
 from loadgen.commands.output import complain, give_up, printed
 from loadgen.errors import ExitCode, LoadgenError
-from loadgen.native.library import standing
 from loadgen.run import signals
+
+# Each is in the module of its name, in this room, and imported when it is asked for: a run waits for no other command.
+_COMMANDS = (
+    *("run", "replay", "status", "plan", "capacity", "ab", "compare", "metrics", "report", "export", "locust-worker"),
+    *("identity", "profile", "check", "record", "infer", "schema"),
+)
+
+
+class _Commands(click.Group):
+    """The group of all commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"loadgen.cli.{name}"), name)
+        return command
 
 
 def _tell_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted:
+        from loadgen.native.library import standing
+
         click.echo(f"loadgen, version {__version__}, {standing()}")
         context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Print which this is."
 )
 def cli() -> None:
     """Load tester for NMSP: simulated wireless LAN controllers and mobility services engines."""
-
-
-cli.add_command(run)
-cli.add_command(replay)
-cli.add_command(status)
-cli.add_command(plan)
-cli.add_command(capacity)
-cli.add_command(ab)
-cli.add_command(compare)
-cli.add_command(metrics)
-cli.add_command(report)
-cli.add_command(export)
-cli.add_command(locust_worker)
-cli.add_command(identity)
-cli.add_command(profile)
-cli.add_command(check)
-cli.add_command(record)
-cli.add_command(infer)
-cli.add_command(schema)
 
 
 def main() -> NoReturn:
@@ -84,6 +69,8 @@ def main() -> NoReturn:
         complain(str(error))
         code = error.exit_code
     except OSError as error:
+        from traceback import extract_tb
+
         if extract_tb(error.__traceback__)[-1].filename != click.utils.__file__:
             raise
         give_up(error)  # what click prints by itself: help

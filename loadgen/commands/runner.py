@@ -12,7 +12,6 @@ import trio
 from loadgen.commands.key_log import key_log_path
 from loadgen.commands.onlooker import Onlooker
 from loadgen.commands.options import RunOptions
-from loadgen.commands.recorded import played
 from loadgen.commands.source import read_source, read_wait
 from loadgen.drive.tracing import Tracing
 from loadgen.hosts import endpoints_shown
@@ -22,8 +21,7 @@ from loadgen.prepare.job import Job, Source, check_source
 from loadgen.report.folder import ResultFolder
 from loadgen.report.forecast import beyond_this_machine
 from loadgen.results.document import as_json
-from loadgen.results.outcome import abort_when, make_result, make_unfinished
-from loadgen.results.record import RunRecord
+from loadgen.results.record import AbortWhen, RunRecord
 from loadgen.results.result import RunResult
 from loadgen.results.thresholds import Threshold
 from loadgen.run.forkserver import fork_server
@@ -61,6 +59,8 @@ class PreparedRun(NamedTuple):
         """Do it. Arguments and what is raised: as of `run_job`."""
         job = self.job
         if self.source.recorded is not None:
+            from loadgen.commands.recorded import played
+
             for line in played(self.source.recorded, job.plan):
                 onlooker.say(line)
         if warning := beyond_this_machine(forecast(job.plan, job.profile, job.workers)):
@@ -84,10 +84,10 @@ def prepare_run(options: RunOptions) -> PreparedRun:
     Raises:
         InputError: something is not usable.
     """
+    fork_server()  # it imports what workers are made of, while here is read and checked what they are to do
     checked = check_source(read_source(options.source, options.duration), options.thresholds)
     wait_ns = read_wait(options.wait, checked.plan.use)
     started = datetime.now(UTC)
-    fork_server()
     job = checked.job(started)
     folder = None
     if options.results is not None:
@@ -134,7 +134,6 @@ def run_job(
                 onlooker.say("the load begins with the first MSE that comes; Ctrl-C ends the waiting")
         listening(addresses)
 
-    abort = abort_when(plan, plan.thresholds)
     supervisor = Supervisor(
         plan,
         job.profile.document,
@@ -142,17 +141,36 @@ def run_job(
         job.workers,
         onlooker.show,
         prepared,
-        abort,
+        _abort_when(plan),
         tracing=tracing,
         key_log=key_log,
         recording=job.recording,
     )
+    supervisor.meanwhile = _get_ready_for_results
     with noted():
         record = trio.run(supervisor.run, None, wait_ns)
+        from loadgen.results.outcome import make_result
+
         result = amend(make_result(plan, record, demands, started))
         if kept is not None and record.prepared:  # or else nothing was dialed, and there is no folder
             kept.end(record, result)
     return result
+
+
+def _abort_when(plan: Plan) -> AbortWhen:
+    if not any(rule.abort_on_fail for rule in plan.thresholds):
+        return lambda _merger, _load, _until_ns: None
+    from loadgen.results.outcome import abort_when
+
+    return abort_when(plan, plan.thresholds)
+
+
+def _get_ready_for_results() -> None:
+    """Load what makes them, and find all versions that they name: nobody waits for it while workers prepare."""
+    import loadgen.results.outcome  # noqa: F401 - to be there
+    from loadgen.results.result import environment
+
+    environment()
 
 
 class _Kept:
@@ -186,6 +204,8 @@ class _Kept:
         supervisor.on_whole = keep
 
     def _so_far(self, record: RunRecord) -> str:
+        from loadgen.results.outcome import make_unfinished
+
         return as_json(make_unfinished(self._plan, record, self._demands, self._folder.started))
 
     def end(self, record: RunRecord, result: RunResult) -> None:

@@ -26,7 +26,6 @@ from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Pr
 from loadgen.commands.key_log import key_log_path
 from loadgen.commands.onlooker import Onlooker
 from loadgen.commands.options import CapacityOptions
-from loadgen.commands.recorded import played
 from loadgen.commands.runner import ready
 from loadgen.commands.source import read_duration, read_source, read_wait
 from loadgen.errors import ExitCode, InputError, Problem, noting
@@ -80,6 +79,8 @@ def search(options: CapacityOptions, onlooker_of: OnlookerOf) -> Searched:
         campaign = Campaign(settings)
         with onlooker_of(f"{plan.scenario} · {settings.dimension}") as onlooker:
             if source.recorded is not None and settings is searches[0]:
+                from loadgen.commands.recorded import played
+
                 for line in played(source.recorded, plan):
                     onlooker.say(line)
             onlooker.say(shown.search_line(settings))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.commands.options import SourceOptions
-from loadgen.commands.recorded import read_recorded
 from loadgen.errors import InputError, Problem
 from loadgen.prepare.addresses import read_targets
 from loadgen.prepare.job import Source
@@ -40,6 +39,8 @@ def read_source(options: SourceOptions, duration: str | None = None) -> Source:
         if problems := check_scenario(scenario, profile):
             raise InputError(in_source(problems, str(path)))
     if scenario.load.kind == "replay":
+        from loadgen.commands.recorded import read_recorded  # captures, and what decrypts them
+
         assert scenario.load.capture is not None  # it was checked
         key_log = scenario.load.capture_keylog
         recorded = read_recorded(

@@ -6,13 +6,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from loadgen.commands.onlooker import Onlooker
 from loadgen.commands.output import plainly
 from loadgen.foreign import visible
 from loadgen.measure.progress import Snapshot
+from loadgen.report.progress import line
 from loadgen.run.supervisor import Watcher
 
 if TYPE_CHECKING:
@@ -28,24 +30,30 @@ def watching(title: str, *, quiet: bool, plain: bool = False) -> Iterator[Onlook
     if quiet or sys.stderr is None:  # started with 2>&-
         yield Onlooker(lambda _: None, lambda _: None)
         return
-    # Not above: a run on which nobody looks does not wait for them.
+    if plain or not sys.stderr.isatty():
+        yield Onlooker(_every_few_seconds(), _log)
+        return
+    with ExitStack() as until_the_end:
+        view = cache(lambda: until_the_end.enter_context(_live(visible(title))))
+        yield Onlooker(lambda snapshot: view().show(snapshot), lambda line: view().say(line))
+
+
+@contextmanager
+def _live(title: str) -> Iterator[Onlooker]:
+    """What is shown at a terminal. A run begins without, for it takes longer to load than all that runs."""
     from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from loadgen.report import terminal
 
     console = Console(stderr=True, highlight=False)
     plainly(console)
-    if plain or not console.is_terminal:
-        yield Onlooker(_every_few_seconds(), _log)
-    else:
-        from rich.live import Live
-        from rich.text import Text
-
-        from loadgen.report import terminal
-
-        with Live(console=console, transient=True, auto_refresh=False) as view:
-            yield Onlooker(
-                lambda snapshot: view.update(terminal.live(snapshot, visible(title)), refresh=True),
-                lambda line: console.print(Text(line)),
-            )
+    with Live(console=console, transient=True, auto_refresh=False) as view:
+        yield Onlooker(
+            lambda snapshot: view.update(terminal.live(snapshot, title), refresh=True),
+            lambda line: console.print(Text(line)),
+        )
 
 
 @contextmanager
@@ -88,14 +96,12 @@ def _log(line: str) -> None:
 
 
 def _every_few_seconds() -> Watcher:
-    from loadgen.report import terminal
-
     last = 0.0
 
     def show(snapshot: Snapshot) -> None:
         nonlocal last
         if time.monotonic() - last >= _LINE_S:
             last = time.monotonic()
-            _log(terminal.line(snapshot))
+            _log(line(snapshot))
 
     return show

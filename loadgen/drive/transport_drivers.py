@@ -1,4 +1,7 @@
-"""Who drives the endpoints of each transport, and what they need first: a row for each name in `loadgen.transports`."""
+"""Who drives the endpoints of each transport, and what they need first: a row for each name in `loadgen.transports`.
+
+What a worker's plan has no use for is not imported: it starts, and so does the first session, without.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,9 @@ from OpenSSL import SSL
 
 from loadgen.drive.aaa import Aaa
 from loadgen.drive.driver import Driver
-from loadgen.drive.dtls_handshakes import DtlsHandshakeMseDriver, DtlsHandshakeWlcDriver
-from loadgen.drive.dtls_mse import DtlsMseDriver
-from loadgen.drive.dtls_site import DtlsSiteDriver
-from loadgen.drive.dtls_wlc import DtlsWlcDriver
 from loadgen.drive.equipment import Equipment
-from loadgen.drive.tls_accept import listener
-from loadgen.drive.tls_handshakes import HandshakeMseShard, HandshakeWlcShard
-from loadgen.drive.tls_mse import MseShard
-from loadgen.drive.tls_replay import ReplayShard
-from loadgen.drive.tls_site import SiteShard
-from loadgen.drive.tls_wlc import WlcShard
 from loadgen.loads import LoadKind
 from loadgen.scenario.plan import Plan
-from loadgen.transport import dtls
 from loadgen.transport.contexts import ContextMaker
 from loadgen.transport.verifying import ClockedContext
 
@@ -46,53 +38,74 @@ SessionMaker: TypeAlias = Callable[[Equipment, Addresses, Sequence[SSL.Context]]
 
 
 class TransportDrivers(NamedTuple):
-    """Of one transport.
+    """What drives the endpoints of one plan.
 
     Attributes:
         bind: a WLC's socket; idle: nobody is to be able to connect yet. Raises OSError.
         make_context: of OpenSSL's.
-        wlcs, site_wlcs, shaking_wlcs: the driver of WLCs that notify at a rate, that have a site, and of which
-            nothing but handshakes is wanted. replaying_wlcs: of those that say what was recorded; None: none can.
-        mses, shaking_mses: the same of MSEs; those at a site are as all that have sessions.
+        wlcs: the driver of its WLCs.
+        mses, shaking_mses: that of MSEs that have sessions, and of those of which nothing but handshakes is wanted.
     """
 
     bind: Callable[[tuple[str, int], bool], socket.socket]
     make_context: ContextMaker
     wlcs: WlcMaker
-    site_wlcs: WlcMaker
-    shaking_wlcs: WlcMaker
     mses: SessionMaker
     shaking_mses: MseMaker
-    replaying_wlcs: WlcMaker | None = None
-
-    def wlc_maker(self, plan: Plan) -> WlcMaker:
-        """What drives the WLCs of this plan."""
-        if plan.load.kind is LoadKind.HANDSHAKE:
-            return self.shaking_wlcs
-        if plan.replay is not None:
-            assert self.replaying_wlcs is not None  # a capture is of TCP
-            return self.replaying_wlcs
-        return self.wlcs if plan.site is None else self.site_wlcs
 
 
-TRANSPORT_DRIVERS = {
-    "tls": TransportDrivers(
-        bind=listener,
-        make_context=ClockedContext,
-        wlcs=WlcShard,
-        site_wlcs=SiteShard,
-        shaking_wlcs=HandshakeWlcShard,
-        mses=MseShard,
-        shaking_mses=HandshakeMseShard,
-        replaying_wlcs=ReplayShard,
-    ),
-    "dtls": TransportDrivers(
+def drivers_of(plan: Plan) -> TransportDrivers:
+    """Those of its transport; what other plans are driven by is not imported."""
+    return _TRANSPORTS[plan.transport](plan)
+
+
+def _tls(plan: Plan) -> TransportDrivers:
+    from loadgen.drive.tls_accept import listener
+    from loadgen.drive.tls_mse import MseShard
+
+    return TransportDrivers(listener, ClockedContext, _tls_wlcs(plan), MseShard, _shaking_tls_mses)
+
+
+def _tls_wlcs(plan: Plan) -> WlcMaker:
+    if plan.load.kind is LoadKind.HANDSHAKE:
+        from loadgen.drive.tls_handshakes import HandshakeWlcShard
+
+        return HandshakeWlcShard
+    if plan.replay is not None:
+        from loadgen.drive.tls_replay import ReplayShard
+
+        return ReplayShard
+    if plan.site is not None:
+        from loadgen.drive.tls_site import SiteShard
+
+        return SiteShard
+    from loadgen.drive.tls_wlc import WlcShard
+
+    return WlcShard
+
+
+def _shaking_tls_mses(equipment: Equipment, addresses: Addresses, contexts: Sequence[SSL.Context]) -> Driver:
+    from loadgen.drive.tls_handshakes import HandshakeMseShard
+
+    return HandshakeMseShard(equipment, addresses, contexts)
+
+
+def _dtls(plan: Plan) -> TransportDrivers:
+    from loadgen.drive.dtls_handshakes import DtlsHandshakeMseDriver, DtlsHandshakeWlcDriver
+    from loadgen.drive.dtls_mse import DtlsMseDriver
+    from loadgen.drive.dtls_site import DtlsSiteDriver
+    from loadgen.drive.dtls_wlc import DtlsWlcDriver
+    from loadgen.transport import dtls
+
+    assert plan.replay is None  # a capture is of TCP
+    notifying: WlcMaker = DtlsWlcDriver if plan.site is None else DtlsSiteDriver
+    return TransportDrivers(
         bind=lambda address, _idle: dtls.listen(address),
         make_context=dtls.DatagramContext,
-        wlcs=DtlsWlcDriver,
-        site_wlcs=DtlsSiteDriver,
-        shaking_wlcs=DtlsHandshakeWlcDriver,
+        wlcs=DtlsHandshakeWlcDriver if plan.load.kind is LoadKind.HANDSHAKE else notifying,
         mses=DtlsMseDriver,
         shaking_mses=DtlsHandshakeMseDriver,
-    ),
-}
+    )
+
+
+_TRANSPORTS: dict[str, Callable[[Plan], TransportDrivers]] = {"tls": _tls, "dtls": _dtls}

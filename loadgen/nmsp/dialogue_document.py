@@ -1,6 +1,7 @@
-"""The tables of a wire profile that say what is told in which order. What can be wrong with them is in `dialogue`."""
+"""The tables of a wire profile that say what is told in which order. What can be wrong with them is in `dialogue`.
 
-from __future__ import annotations
+Annotations are evaluated here, once, for whoever reads documents: as text, each would be compiled at every start.
+"""
 
 from typing import Literal
 

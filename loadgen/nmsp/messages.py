@@ -2,9 +2,9 @@
 be missing from it.
 
 `gc=False`: these hold only numbers, text and tuples of such, so no cycle is possible.
-"""
 
-from __future__ import annotations
+Annotations are evaluated here, once, for whoever reads documents: as text, each would be compiled at every start.
+"""
 
 from enum import IntEnum
 from typing import TypeAlias

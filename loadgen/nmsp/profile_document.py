@@ -2,9 +2,9 @@
 
 Defaults are left out of what a digest is made of (`omit_defaults`): a key that comes later leaves the digest of every
 profile that does without it as it is.
-"""
 
-from __future__ import annotations
+Annotations are evaluated here, once, for whoever reads documents: as text, each would be compiled at every start.
+"""
 
 import struct
 from typing import Literal

@@ -6,9 +6,9 @@ missing from a profile; it is then not sent, and has the default when received.
 
 RSSI and power are in dBm, SNR in dB, ages and times of day in seconds, duty cycles in percent. Text is UTF-8.
 `gc=False`: these hold only numbers, text and bytes, so no cycle is possible.
-"""
 
-from __future__ import annotations
+Annotations are evaluated here, once, for whoever reads documents: as text, each would be compiled at every start.
+"""
 
 from typing import Annotated, TypeAlias
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loadgen.errors import InputError, Problem, noting
 from loadgen.loads import LoadKind
@@ -15,13 +15,15 @@ from loadgen.nmsp.profile import WireProfile
 from loadgen.prepare.forecast import forecast
 from loadgen.prepare.keys import Keys, check_keys, make_keys
 from loadgen.prepare.limits import allow_descriptors, check_local_ports, check_memory, check_sources
-from loadgen.replay.reading import Recorded
-from loadgen.replay.recording import Tracks
 from loadgen.results.missing import refuse_missing
 from loadgen.results.thresholds import Threshold, parse_thresholds
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.schema import Scenario
 from loadgen.scenario.site_plan import told_by
+
+if TYPE_CHECKING:
+    from loadgen.replay.reading import Recorded
+    from loadgen.replay.recording import Tracks
 
 
 class Source(NamedTuple):

@@ -19,7 +19,6 @@ from loadgen.identity.credentials import (
     refused_certificates,
     self_signed,
 )
-from loadgen.identity.devices import load_auth_list
 from loadgen.identity.pem import EXPECTED_CERTIFICATES, read_certificates
 from loadgen.scenario.plan import Plan, Use
 from loadgen.scenario.reading import relative_to
@@ -213,6 +212,8 @@ class _Maker:
         lists: list[AuthList | None] = []
         for key, source in sources:
             if source.auth_list is not None:
+                from loadgen.identity.devices import load_auth_list
+
                 try:
                     path = relative_to(self._path, source.auth_list)
                     lists.append(load_auth_list(path, self._scenario.tls.hash_over))

@@ -12,15 +12,14 @@ from loadgen.loads import LoadKind
 from loadgen.measure.progress import Snapshot, Standing
 from loadgen.report.clocks import clock_lines
 from loadgen.report.missing import missing_lines
+from loadgen.report.progress import NOTHING, duration_of, failed_sessions, overtime, rate_of
 from loadgen.results.faults import Faults, faults
 from loadgen.results.health import Verdict, key_log_lines
 from loadgen.results.result import RunResult
 from loadgen.results.thresholds import Status
-from loadgen.units import format_duration
 
 _VERDICT_STYLE = {Verdict.VALID: "bold green", Verdict.DEGRADED: "bold yellow", Verdict.INVALID: "bold red"}
 _MARKS = {Status.PASSED: ("pass", "green"), Status.FAILED: ("FAIL", "bold red"), Status.ERROR: ("ERROR", "bold red")}
-_NOTHING = "-"
 _CLOCKS_SHOWN = 4
 _GOOD = frozenset({"attempted", "established", "due", "sent", "received", "completed", "resumed", "answered"})
 _SHOWN_IF_ANY = frozenset({"withdrawn"})
@@ -87,7 +86,7 @@ def live(snapshot: Snapshot, title: str) -> RenderableType:
     s = snapshot
     if s.standing is Standing.LOAD:
         bar = _bar(s.total_s, s.elapsed_s)
-        stage = f"load · {s.load_stage}   {min(s.elapsed_s, s.total_s):5.1f} / {s.total_s:.0f} s{_over(s)}"
+        stage = f"load · {s.load_stage}   {min(s.elapsed_s, s.total_s):5.1f} / {s.total_s:.0f} s{overtime(s)}"
     else:
         settled = s.counters.get("sessions.established", 0) + s.counters.get("sessions.failed", 0)
         bar = _bar(s.sessions, settled)
@@ -101,58 +100,39 @@ def live(snapshot: Snapshot, title: str) -> RenderableType:
     if s.kind is LoadKind.HANDSHAKE:
         grid.add_row(
             "handshakes/s",
-            f"due {_rate(s, 'handshakes.due')}",
-            f"completed {_rate(s, 'handshakes.completed')}",
+            f"due {rate_of(s, 'handshakes.due')}",
+            f"completed {rate_of(s, 'handshakes.completed')}",
             _bad(s.counters.get("handshakes.failed", 0) + s.counters.get("handshakes.dropped", 0), "failed/dropped"),
         )
         grid.add_row(
             "TLS",
-            f"p50 {_shown(s.handshake_p50_ns)}",
-            f"p99 {_shown(s.handshake_p99_ns)}",
+            f"p50 {duration_of(s.handshake_p50_ns)}",
+            f"p99 {duration_of(s.handshake_p99_ns)}",
             f"{s.counters.get('handshakes.completed', 0):,} in all",
         )
         return Group(head, grid)
     grid.add_row(
         "sessions",
         f"{s.active:,}/{s.sessions:,} up",
-        _bad(_failed(s), "failed"),
-        f"{_rate(s, 'sessions.established')} handshakes/s",
-        f"p99 {_shown(s.handshake_p99_ns)}",
+        _bad(failed_sessions(s), "failed"),
+        f"{rate_of(s, 'sessions.established')} handshakes/s",
+        f"p99 {duration_of(s.handshake_p99_ns)}",
     )
     grid.add_row(
         "notify/s",
-        f"due {_rate(s, 'notify.due')}",
-        f"sent {_rate(s, 'notify.sent')}",
-        f"received {_rate(s, 'notify.received')}",
+        f"due {rate_of(s, 'notify.due')}",
+        f"sent {rate_of(s, 'notify.sent')}",
+        f"received {rate_of(s, 'notify.received')}",
         _bad(s.counters.get("notify.lost", 0) + s.counters.get("notify.dropped", 0), "lost/dropped"),
     )
     grid.add_row(
         "latency",
-        f"p50 {_shown(s.latency_p50_ns)}",
-        f"p99 {_shown(s.latency_p99_ns)}",
-        f"lag p99 {_shown(s.lag_p99_ns)}",
+        f"p50 {duration_of(s.latency_p50_ns)}",
+        f"p99 {duration_of(s.latency_p99_ns)}",
+        f"lag p99 {duration_of(s.lag_p99_ns)}",
         f"{max(s.counters.get(name, 0) for name in ('notify.received', 'notify.sent')):,} in all",
     )
     return Group(head, grid)
-
-
-def line(snapshot: Snapshot) -> str:
-    """The same in one line, for logs."""
-    s = snapshot
-    seconds = f"{min(s.elapsed_s, s.total_s):.0f}/{s.total_s:.0f}s{_over(s)}"
-    where = f"{s.load_stage} {seconds}" if s.standing is Standing.LOAD else s.standing.value
-    if s.kind is LoadKind.HANDSHAKE:
-        return (
-            f"{where}: handshakes/s due {_rate(s, 'handshakes.due')} completed {_rate(s, 'handshakes.completed')}; "
-            f"{s.counters.get('handshakes.completed', 0)} completed, {s.counters.get('handshakes.failed', 0)} failed; "
-            f"TLS p50 {_shown(s.handshake_p50_ns)} p99 {_shown(s.handshake_p99_ns)}"
-        )
-    return (
-        f"{where}: sessions {s.active}/{s.sessions} up, {_failed(s)} failed, "
-        f"{_rate(s, 'sessions.established')} handshakes/s; notifications/s due {_rate(s, 'notify.due')} "
-        f"sent {_rate(s, 'notify.sent')} received {_rate(s, 'notify.received')}; "
-        f"latency p50 {_shown(s.latency_p50_ns)} p99 {_shown(s.latency_p99_ns)}; lag p99 {_shown(s.lag_p99_ns)}"
-    )
 
 
 def _bar(total: float, completed: float) -> ProgressBar:
@@ -166,25 +146,6 @@ def _bar(total: float, completed: float) -> ProgressBar:
         complete_style="cyan",
         finished_style="green",
     )
-
-
-def _over(snapshot: Snapshot) -> str:
-    """How much longer the load takes than planned, because we or the target are behind."""
-    over = snapshot.elapsed_s - snapshot.total_s
-    return f", {over:.0f} s over" if over >= 1 else ""
-
-
-def _failed(snapshot: Snapshot) -> int:
-    return snapshot.counters.get("sessions.failed", 0) + snapshot.counters.get("sessions.lost", 0)
-
-
-def _rate(snapshot: Snapshot, name: str) -> str:
-    """A rate, or a dash where that side is not ours."""
-    return f"{snapshot.per_s.get(name, 0):,.0f}" if name in snapshot.counters else _NOTHING
-
-
-def _shown(ns: int | None) -> str:
-    return _NOTHING if ns is None else format_duration(ns)
 
 
 def _counts(result: RunResult) -> RenderableType:
@@ -218,7 +179,7 @@ def _count_row(
             cells.append(Text(f"{count:,}", style=style))
     table.add_column("per s", justify="right", no_wrap=True, min_width=7)
     rate = per_s.get(label)
-    table.add_row(*cells, _NOTHING if rate is None else f"{rate:,.0f}")
+    table.add_row(*cells, NOTHING if rate is None else f"{rate:,.0f}")
     return table
 
 
@@ -234,7 +195,7 @@ def _durations(result: RunResult) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for name, m in result.metrics.items():
         figures = (m.p50, m.p90, m.p99, m.p99_9, m.max)
-        table.add_row(f"  {name}", f"{m.count:,}", *map(_shown, figures))
+        table.add_row(f"  {name}", f"{m.count:,}", *map(duration_of, figures))
     return table
 
 

@@ -7,7 +7,6 @@ import platform
 import sys
 from enum import StrEnum
 from functools import cache
-from importlib import metadata
 from typing import ClassVar
 
 import msgspec
@@ -151,6 +150,8 @@ def _environment() -> dict[str, str]:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata  # it reads mail, and takes its time to load
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # being installed anew just now: no reason to lose what was measured

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Hashable
+from functools import cache
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import trio
@@ -231,15 +233,19 @@ Outgoing = TypeVar("Outgoing")
 Incoming = TypeVar("Incoming")
 
 
+@cache
+def decoder_of(incoming: Hashable) -> msgspec.msgpack.Decoder[Any]:
+    """Of values of a type. Made once in a process and all that are forked from it: it takes longer than to fork."""
+    return msgspec.msgpack.Decoder(incoming, dec_hook=read_unit)
+
+
 class Channel(Generic[Outgoing, Incoming]):
     """Values in both directions over a pair of byte streams, each with its length before it."""
 
-    def __init__(
-        self, send: trio.abc.SendStream, receive: trio.abc.ReceiveStream, incoming: type[Incoming] | object
-    ) -> None:
+    def __init__(self, send: trio.abc.SendStream, receive: trio.abc.ReceiveStream, incoming: Hashable) -> None:
         self._send_stream = send
         self._receive_stream = receive
-        self._decoder = msgspec.msgpack.Decoder(incoming, dec_hook=read_unit)
+        self._decoder: msgspec.msgpack.Decoder[Incoming] = decoder_of(incoming)
         self._sending = trio.Lock()
         self._buffer = bytearray()
 

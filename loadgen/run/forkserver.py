@@ -34,6 +34,8 @@ from loadgen.run.heap import keep_freed_memory
 
 _REQUEST_BYTES = 256
 _WORKER = "loadgen.run.worker"
+# What most runs are driven by; a worker imports what else its plan asks for, before it is ready.
+_DRIVERS = ("loadgen.drive.tls_accept", "loadgen.drive.tls_mse", "loadgen.drive.tls_wlc")
 # numpy imports these where they are first used, which in a worker is when it starts and in the middle of its load.
 _USED_LATER = ("numpy.ma", "numpy.random")
 # What a worker is ended by, and a fork server is not: it ends with us.
@@ -133,8 +135,8 @@ def fork_server() -> ForkServer:
 
 
 def import_all() -> Callable[[], None]:
-    """Import what a worker is made of, and all that it will use; returns what it does."""
-    for module in _USED_LATER:
+    """Import what a worker is made of, and all that it will use over TLS; returns what it does."""
+    for module in (*_USED_LATER, *_DRIVERS):
         import_module(module)
     life: Callable[[], None] = import_module(_WORKER).main
     return life

@@ -77,6 +77,7 @@ class Supervisor:
         workers: per side.
         loads: so far; the last one may be going on.
         on_whole: gets every interval once all workers have handed it in; from when the run is prepared.
+        meanwhile: called once workers know what to do, for what we have to do ourselves before they have done it.
     """
 
     def __init__(
@@ -109,10 +110,8 @@ class Supervisor:
         self._profile, self._keys = profile, keys
         self._placings = SharedPlacings(plan)
         self.workers = workers
-        self._watcher = watcher
-        self._on_prepared = on_prepared
-        self._abort_when = abort_when
-        self._aborted = ""
+        self._watcher, self._on_prepared = watcher, on_prepared
+        self._abort_when, self._aborted = abort_when, ""
         self._part_of = part_of
         self.merger = Merger(counting_only=part_of is not None)
         self.fleet = Fleet(self._hear, silence_s, clock)
@@ -134,6 +133,8 @@ class Supervisor:
         self._intervals = Intervals(self._take_whole)
         self._early: list[WholeInterval] = []  # before the run was prepared
         self.on_whole: Callable[[WholeInterval], None] = lambda _: None
+        self.meanwhile: Callable[[], None] = lambda: None
+        self._connecting = trio.Event()
 
     async def run(
         self, lead: Callable[[Supervisor], Awaitable[None]] | None = None, wait_ns: int | None = None
@@ -293,6 +294,7 @@ class Supervisor:
         self._intervals.expect(worker.name for worker in self.fleet.workers)
         for worker, (role, number) in zip(self.fleet.workers, numbers, strict=True):
             await self.fleet.tell(worker, self._assignment(role, number))
+        self.meanwhile()
         await self.fleet.until(lambda: all(worker.ready or worker.ended for worker in self.fleet.workers))
         return [Problem(*p) for worker in self.fleet.workers if worker.refused for p in worker.refused.problems]
 
@@ -305,6 +307,7 @@ class Supervisor:
             if not notify and wait_ns:
                 await listened_at(self._addresses(), wait_ns, partial(self.fleet.until, lambda: False))
             await self.fleet.tell_all(Dial(self._addresses(), self._clock() + (wait_ns or 0)), Role.MSE)
+        self._connecting.set()
         if plan.sessions_per_user:
             pass  # whoever leads musters them
         elif plan.use.plays_mse:
@@ -438,6 +441,7 @@ class Supervisor:
     # -- watching ------------------------------------------------------------------------------------------------
 
     async def _show(self) -> None:
+        await self._connecting.wait()  # whoever looks on may have much to load, and nobody is to wait for that
         while True:
             self._watcher(self._snapshot())
             await trio.sleep(0.5)

@@ -23,7 +23,7 @@ from loadgen.drive.driver import Driver
 from loadgen.drive.equipment import equip
 from loadgen.drive.pauses import Pauses
 from loadgen.drive.tracing import Traced, Tracer
-from loadgen.drive.transport_drivers import TRANSPORT_DRIVERS, TransportDrivers
+from loadgen.drive.transport_drivers import TransportDrivers, drivers_of
 from loadgen.errors import InputError, Problem
 from loadgen.hosts import endpoint_shown
 from loadgen.loads import LoadKind
@@ -59,6 +59,7 @@ from loadgen.run.channel import (
     StartLoad,
     Tell,
     ToWorker,
+    decoder_of,
     worker_name,
 )
 from loadgen.run.shared import placings_at
@@ -69,6 +70,7 @@ from loadgen.transport.key_log import KeyLog
 from loadgen.transport.verifying import Clock, observed, skewed
 from loadgen.units import NS_PER_S
 
+decoder_of(ToWorker)  # by the fork server, once for all workers
 # Intervals may be minutes long: in between, the supervisor is to know that we are there.
 _ALIVE_S = 1.0
 # How often a WLC without MSEs looks for the first, and an MSE whether all sessions are set up, and whether the last has
@@ -96,7 +98,7 @@ class Worker:
         self._memory_before_sessions: int | None = None
         self._sessions_memory = self._began_late_ns = self._missed_ns = 0
         self._profile = compiled(assignment.profile)
-        self._drivers = drivers or TRANSPORT_DRIVERS[assignment.plan.transport]
+        self._drivers = drivers or drivers_of(assignment.plan)
         self._equipment = equip(
             assignment.role,
             assignment.plan,
@@ -402,7 +404,7 @@ class Worker:
         ]
         if self._key_log is not None:
             self._key_log.observe(contexts)
-        return self._drivers.wlc_maker(plan)(self._equipment, listeners, contexts, aaa), addresses
+        return self._drivers.wlcs(self._equipment, listeners, contexts, aaa), addresses
 
     def _mse_shard(self, order: Dial) -> Driver:
         assignment, plan = self._assignment, self._assignment.plan

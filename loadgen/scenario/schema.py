@@ -1,9 +1,9 @@
 """The scenario file: its tables, keys, types and defaults. docs/scenario.md explains them to people.
 
 Limits that one value alone can break stand here as annotations; what several values decide together is in `reading`.
-"""
 
-from __future__ import annotations
+Annotations are evaluated here, once, for whoever reads documents: as text, each would be compiled at every start.
+"""
 
 from typing import Annotated, Literal, get_args
 

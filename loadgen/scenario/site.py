@@ -1,9 +1,9 @@
 """`[site]`: what surrounds each controller, from which follows what it has to tell. docs/site.md has the model.
 
 The tables of a scenario, and what may be wrong with them; `site_plan` resolves them.
-"""
 
-from __future__ import annotations
+Annotations are evaluated here, once, for whoever reads documents: as text, each would be compiled at every start.
+"""
 
 from collections.abc import Iterator
 from typing import Annotated

@@ -253,7 +253,8 @@ def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "command"), [(run, cli.run), (capacity, cli.capacity), (compare, cli.compare), (infer, cli.infer)]
+    ("function", "command"),
+    [(each, cli.cli.get_command(None, each.__name__)) for each in (run, capacity, compare, infer)],
 )
 def test_a_function_has_every_option_of_its_command_but_those_of_the_page(
     function: Callable[..., object], command: click.Command

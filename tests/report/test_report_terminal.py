@@ -15,7 +15,8 @@ from loadgen.measure.progress import Snapshot, Standing
 from loadgen.report.capacity import summary as capacity_summary
 from loadgen.report.comparison import comparison_summary
 from loadgen.report.figures import interval_shown
-from loadgen.report.terminal import line, live, summary
+from loadgen.report.progress import line
+from loadgen.report.terminal import live, summary
 
 REASON = "100% of the p50 of notify.service (11.6 ms) is ours: what came waited 10.6 ms to be read here, at last"
 

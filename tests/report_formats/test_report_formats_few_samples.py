@@ -26,7 +26,8 @@ from loadgen.report import capacity as capacity_report
 from loadgen.report.charts import NONE
 from loadgen.report.html import capacity_page, headline, run_page
 from loadgen.report.markdown import capacity_markdown, run_markdown
-from loadgen.report.terminal import line, live, summary
+from loadgen.report.progress import line
+from loadgen.report.terminal import live, summary
 from loadgen.results.document import as_json, read_document_untrusted
 from loadgen.results.health import GeneratorVerdict, Verdict
 from loadgen.results.result import RunResult

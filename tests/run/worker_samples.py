@@ -130,8 +130,6 @@ class Working:
             bind=lambda *_: listening,  # type: ignore[arg-type, return-value]
             make_context=None,  # type: ignore[arg-type]
             wlcs=self.made,
-            site_wlcs=self.made,
-            shaking_wlcs=self.made,
             mses=self.made,  # type: ignore[arg-type]
             shaking_mses=self.made,
         )
