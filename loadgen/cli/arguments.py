@@ -26,7 +26,13 @@ _SOURCE = (
     ),
     click.option("--target", metavar="wlc=HOST:PORT[,...]", help="Play the MSEs, at somebody else's WLCs."),
     click.option("--serve", type=click.Choice(["wlc", "mse"]), help="Play this side only."),
-    click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="Processes per side."),
+    click.option(
+        "--workers",
+        default="auto",
+        show_default=True,
+        metavar="N|auto",
+        help="Processes per side; auto: by cores and descriptors.",
+    ),
 )
 wait_option = click.option(
     "--wait-for-target",

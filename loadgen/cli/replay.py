@@ -48,7 +48,13 @@ from loadgen.commands.replaying import ReplayOptions, source_of
     metavar="PEM",
     help="What --raw shows.  [default: a new one]",
 )
-@click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="Processes per side.")
+@click.option(
+    "--workers",
+    default="auto",
+    show_default=True,
+    metavar="N|auto",
+    help="Processes per side; auto: by cores and descriptors.",
+)
 @wait_option
 @results_option
 @threshold_option

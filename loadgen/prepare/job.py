@@ -14,7 +14,15 @@ from loadgen.nmsp import services
 from loadgen.nmsp.profile import WireProfile
 from loadgen.prepare.forecast import forecast
 from loadgen.prepare.keys import Keys, check_keys, make_keys
-from loadgen.prepare.limits import allow_descriptors, check_local_ports, check_memory, check_sources
+from loadgen.prepare.limits import (
+    MOST_WORKERS,
+    allow_descriptors,
+    check_local_ports,
+    check_memory,
+    check_sources,
+    most_workers,
+    workers_with_descriptors,
+)
 from loadgen.results.missing import refuse_missing
 from loadgen.results.thresholds import Threshold, parse_thresholds
 from loadgen.scenario.plan import Plan, Use, make_plan
@@ -165,15 +173,12 @@ def _check_plan(scenario: Scenario, plan: Plan, source: Path) -> None:
 
 
 def _workers(text: str, plan: Plan) -> int:
-    sides = 2 if plan.use is Use.BOTH else 1
+    """Per side. As many as there are cores for, unless told; more, where each would need too many descriptors."""
+    most = most_workers(plan)
     if text == "auto":
-        wanted = max(1, len(os.sched_getaffinity(0)) // sides)
-    elif text.isdecimal() and 0 < int(text) <= 256:
-        wanted = int(text)
-    else:
-        raise InputError(Problem("--workers", '"auto" or 1 to 256', f'"{text}"'))
-    # A worker without a WLC or a session, or with no handshake of its own at once, would have nothing to do.
-    most = len(plan.wlcs) if plan.use.plays_wlc else len(plan.sessions)
-    if plan.load.kind is LoadKind.HANDSHAKE:
-        most = min(most, len(plan.sessions), plan.load.concurrency)
-    return min(wanted, most)
+        sides = 2 if plan.use is Use.BOTH else 1
+        wanted = min(max(1, len(os.sched_getaffinity(0)) // sides), most)
+        return workers_with_descriptors(plan, wanted) or wanted
+    if text.isdecimal() and 0 < int(text) <= MOST_WORKERS:
+        return min(int(text), most)
+    raise InputError(Problem("--workers", f'"auto" or 1 to {MOST_WORKERS}', f'"{text}"'))

@@ -31,6 +31,9 @@ _SPARE_DESCRIPTORS = MOST_STRANGERS + MOST_PARTINGS
 # Two pipes, what it says on stderr, its process: held by the supervisor, plus the far ends while it starts.
 _DESCRIPTORS_PER_WORKER = 8
 
+# Per side.
+MOST_WORKERS = 256
+
 # Addresses that cannot be dialed from, by name.
 _MOST_TOLD = 4
 # Where their number is not known before.
@@ -55,6 +58,23 @@ def descriptors_needed(plan: Plan, workers: int) -> int:
     return max(sessions + listeners, supervisor) + _OWN_DESCRIPTORS
 
 
+def most_workers(plan: Plan) -> int:
+    """As many have something to do: a WLC or a session each, or a handshake of their own at once."""
+    most = len(plan.wlcs) if plan.use.plays_wlc else len(plan.sessions)
+    if plan.load.kind is LoadKind.HANDSHAKE:
+        most = min(most, len(plan.sessions), plan.load.concurrency)
+    return min(most, MOST_WORKERS)
+
+
+def workers_with_descriptors(plan: Plan, least: int) -> int | None:
+    """The least number of workers a side, from this one on, of which each has descriptors enough; None: none has."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard == resource.RLIM_INFINITY:
+        return least
+    fitting = (workers for workers in range(least, most_workers(plan) + 1) if descriptors_needed(plan, workers) <= hard)
+    return next(fitting, None)
+
+
 def allow_descriptors(plan: Plan, workers: int) -> None:
     """Raise the soft limit if the plan needs it; workers inherit it.
 
@@ -64,11 +84,13 @@ def allow_descriptors(plan: Plan, workers: int) -> None:
     needed = descriptors_needed(plan, workers)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and needed > hard:
+        enough = workers_with_descriptors(plan, workers + 1)
+        would_do = _ELSEWHERE if enough is None else f", or --workers {enough}"
         raise InputError(
             Problem(
                 "file descriptors",
                 f"a hard limit of at least {needed:,} (ulimit -Hn) for {len(plan.sessions):,} sessions in {workers} "
-                f"worker(s) a side{_ELSEWHERE}",
+                f"worker(s) a side{would_do}",
                 f"{hard:,}",
             )
         )

@@ -15,6 +15,7 @@ from loadgen.prepare.limits import (
     check_sources,
     descriptors_needed,
     local_ports,
+    workers_with_descriptors,
 )
 from loadgen.scenario.plan import Plan, Use, make_plan
 from loadgen.scenario.reading import load_scenario
@@ -270,3 +271,28 @@ class TestDescriptors:
         assert problem.where == "file descriptors"
         assert f"{needed:,}" in problem.expected
         assert problem.found == f"{needed - 1:,}"
+        assert "--workers" not in problem.expected  # as much may be under way at one of two
+
+    @pytest.mark.parametrize(("hard", "workers"), [(600, 1), (400, 2), (300, 3), (170, 5)])
+    def test_workers_are_as_many_as_descriptors_need(
+        self, monkeypatch: pytest.MonkeyPatch, plan_of: PlanOf, hard: int, workers: int
+    ) -> None:
+        """500 sessions of ten WLCs: a worker of its own for each would take more than it spares, at the supervisor."""
+        plan = plan_of(*NOTIFY, "mse.count=50", "wlc.count=10")
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (64, hard))
+        assert workers_with_descriptors(plan, 1) == workers
+        assert descriptors_needed(plan, workers) <= hard
+        assert workers == 1 or descriptors_needed(plan, workers - 1) > hard
+        if workers > 1:
+            with pytest.raises(InputError) as refusal:
+                allow_descriptors(plan, 1)
+            assert f"or --workers {workers}" in refusal.value.problems[0].expected
+
+    def test_a_limit_that_no_number_of_workers_meets(self, monkeypatch: pytest.MonkeyPatch, plan_of: PlanOf) -> None:
+        """Ten workers a side are as many as there are WLCs."""
+        plan = plan_of(*NOTIFY, "mse.count=50", "wlc.count=10")
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 90))
+        assert workers_with_descriptors(plan, 1) is None
+        with pytest.raises(InputError) as refusal:
+            allow_descriptors(plan, 10)
+        assert "docs/distributed.md" in refusal.value.problems[0].expected
