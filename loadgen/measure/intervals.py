@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from loadgen.measure.histogram import Filled, merged
+from loadgen.measure.histogram import Filled, Histogram, merged
 from loadgen.measure.hlog import LogLine
 from loadgen.measure.recorder import Interval
 
 # A worker that is so many intervals behind another one is not waited for; what it hands in later is given by itself.
 LATE = 10
+# Histograms of a tag that wait for their interval to be whole. Where they are more, they are added up as they come:
+# those of hundreds of workers have a hundred megabytes.
+_MOST_PARTS = 32
 
 
 class WholeInterval:
@@ -20,7 +23,7 @@ class WholeInterval:
         counters: of each worker, since the start of the run.
         cpu_s: of each worker, since it began, where it is known.
         active: sessions, when the last of them told, in the load or before it; None if nobody said.
-        parts: histograms by tag, one of each worker that has any.
+        parts: histograms by tag, one of each worker that has any; empty where these are too many to keep.
     """
 
     def __init__(self, index: int) -> None:
@@ -29,6 +32,7 @@ class WholeInterval:
         self.cpu_s: dict[str, float] = {}
         self.active: int | None = None
         self.parts: dict[str, list[Filled]] = {}
+        self._merged: dict[str, Histogram] = {}
 
     def add(self, worker: str, interval: Interval, cpu_s: float | None, active: int | None) -> None:
         """One worker's part, or more of it."""
@@ -37,12 +41,26 @@ class WholeInterval:
             self.cpu_s[worker] = cpu_s
         self.active = active
         for tag, filled in interval.decoded.items():
-            self.parts.setdefault(tag, []).append(filled)
+            if tag in self._merged:
+                self._merged[tag].fill(filled)
+                continue
+            parts = self.parts.setdefault(tag, [])
+            parts.append(filled)
+            if len(parts) == _MOST_PARTS:
+                self._merged[tag] = merged(parts)
+                parts.clear()
+
+    def histogram(self, tag: str) -> Histogram:
+        """Of a tag, over all workers, once the interval is whole; made once."""
+        if tag not in self._merged:
+            self._merged[tag] = merged(self.parts[tag])
+        return self._merged[tag]
 
     def lines(self, interval_s: float) -> Iterator[LogLine]:
         """For the interval log."""
         for tag in sorted(self.parts):
-            yield LogLine(tag, self.index * interval_s, interval_s, merged(self.parts[tag]))
+            known = self._merged.pop(tag, None)  # a quarter of a megabyte each, and here they are looked at last
+            yield LogLine(tag, self.index * interval_s, interval_s, known or merged(self.parts[tag]))
 
 
 class Intervals:

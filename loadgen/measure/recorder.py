@@ -11,7 +11,8 @@ import numpy as np
 
 from loadgen.measure.clock_readings import Clocks
 from loadgen.measure.clocks import PeerClocks
-from loadgen.measure.histogram import HIGHEST_NS, Bins, Filled
+from loadgen.measure.encoded import HIGHEST_NS
+from loadgen.measure.histogram import Bins, Filled
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
 from loadgen.measure.waits import FIRST_TOOK, SHARE, Waited, Waits
@@ -45,16 +46,12 @@ class Interval(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def decoded(self) -> dict[str, Filled]:
-        """`histograms`, decoded once: for totals, the interval log, the timeline and the live view."""
-        return {tag: Filled.of(encoded) for tag, encoded in self.histograms.items()}
-
-    def decode_untrusted(self) -> None:
-        """`decoded`, of an interval that came from elsewhere.
+        """`histograms`, decoded once: for totals, the interval log, the timeline and the live view.
 
         Raises:
-            ValueError: a histogram is none.
+            ValueError: one of them, which came from elsewhere, is none.
         """
-        vars(self)["decoded"] = {tag: Filled.of_untrusted(encoded) for tag, encoded in self.histograms.items()}
+        return Filled.of_all_untrusted(self.histograms)
 
 
 class Recorder:

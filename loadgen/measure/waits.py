@@ -349,10 +349,12 @@ def _stretches(all_waited: list[Waited], length_ns: int) -> list[_Stretch]:
         return []
     shift = max(waited.shift for waited in all_waited)
     counts, sums = np.zeros(SLOTS), np.zeros(SLOTS)  # of a day, 64 bits would not hold all waits together
-    for waited in all_waited:
-        coarser = np.arange(SLOTS) >> (shift - waited.shift)
-        np.add.at(counts, coarser, waited.counts)
-        np.add.at(sums, coarser, waited.sums)
+    for each in {waited.shift for waited in all_waited}:
+        alike = [waited for waited in all_waited if waited.shift == each]
+        # Those of hundreds of workers as one, and then as much coarser as the coarsest are.
+        coarser = np.arange(SLOTS) >> (shift - each)
+        counts += np.bincount(coarser, np.array([waited.counts for waited in alike], float).sum(0), SLOTS)
+        sums += np.bincount(coarser, np.array([waited.sums for waited in alike], float).sum(0), SLOTS)
     # The last slot in which the stage goes on is cut off at its end. What was due after that, because the stage was
     # ended early, is none of it.
     lengths = np.clip(length_ns - np.arange(SLOTS) * float(1 << shift), 0, 1 << shift)

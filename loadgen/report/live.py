@@ -30,6 +30,8 @@ _LACKS = (
     "sessions.lost",
     "clock.clamped",
 )
+# Rows of the table of workers that are made anew every second; the report has all of them.
+_MOST_WORKERS = 32
 _TONES = {Verdict.VALID: "good", Verdict.DEGRADED: "warn", Verdict.INVALID: "bad"}
 
 
@@ -104,6 +106,9 @@ def live_view(version: str, moment: Moment, result: RunResult | None, curves: Ma
         handshake = handshake_chart(result)
         found = [*percentile_charts(result, curves), *([handshake] if handshake else []), *time_charts(result)]
         charts = [LiveChart(chart.title, chart.text, chart.height, chart.figure) for chart in found]
+    workers = () if result is None else result.workers
+    if len(workers) > _MOST_WORKERS:
+        workers = tuple(sorted(workers, key=lambda worker: -worker.load_share)[:_MOST_WORKERS])
     values = {
         "now": moment,
         "result": result,
@@ -111,6 +116,8 @@ def live_view(version: str, moment: Moment, result: RunResult | None, curves: Ma
         "cards": [] if result is None else headline(result),
         "lacks": [] if result is None else [(n, result.counters[n]) for n in _LACKS if n in result.counters],
         "errors": faults({} if result is None else result.counters),
+        "workers": workers,
+        "others": 0 if result is None else len(result.workers) - len(workers),
     }
     return LiveView(
         version=version,

@@ -22,6 +22,7 @@ from loadgen.report.charts import (
     shown_ns,
     spread,
 )
+from loadgen.results.cores import LEAST, MEDIAN, MOST
 from loadgen.results.result import RunResult, StageResult, Timeline
 
 # Shown in one chart, in this order: corrected, uncorrected, and the difference.
@@ -133,12 +134,7 @@ def time_charts(result: RunResult) -> list[Chart]:
         traces = [durations(s, times, values, number) for number, (s, values) in enumerate(found.items())]
         axis = duration_axis(value for values in found.values() for value in values)
         charts += timed(f"{metric} over time", text, traces, axis)
-    cpu = {name.removeprefix("cpu."): c for name, c in columns.items() if name.startswith("cpu.") and _measured(c)}
-    few = len(cpu) <= _MOST_WORKERS
-    text = "CPU of each worker process, in cores: one that stays near 1 has nothing left to give."
-    if not few:
-        text += f" All {len(cpu)} workers lie within the shaded range; the busiest have a line each."
-    traces = [line(w, times, c, i) for i, (w, c) in enumerate(cpu.items())] if few else _many(times, cpu)
+    text, traces = _cpu(result)
     return charts + timed("CPU over time", text, traces, count_axis("cores", tickformat=".2~f", hoverformat=".2f"))
 
 
@@ -269,17 +265,40 @@ def _sessions(timeline: Timeline) -> list[Figure]:
     return traces
 
 
-def _many(times: Sequence[float], cpu: Mapping[str, Sequence[float | None]]) -> list[Figure]:
-    """The range and the median of many workers, and the busiest by name."""
+def _cpu(result: RunResult) -> tuple[str, list[Figure]]:
+    """What is said of the workers' CPU, and its lines: of each, or of many the range, the median and the busiest."""
+    times, columns = result.timeline.start_s, result.timeline.columns
+    text = "CPU of each worker process, in cores: one that stays near 1 has nothing left to give."
+    if all(_measured(columns.get(name)) for name in (LEAST, MEDIAN, MOST)):
+        return f"{text} All {len(result.workers)} workers lie within the shaded range.", _range(
+            times, *(columns[name] for name in (LEAST, MOST, MEDIAN))
+        )
+    cpu = {name.removeprefix("cpu."): c for name, c in columns.items() if name.startswith("cpu.") and _measured(c)}
+    if len(cpu) <= _MOST_WORKERS:
+        return text, [line(worker, times, column, i) for i, (worker, column) in enumerate(cpu.items())]
     rows = [[value for value in row if value is not None] for row in zip(*cpu.values(), strict=False)]
-    least = line("least", times, [min(row, default=None) for row in rows], 5)
-    most = line("most", times, [max(row, default=None) for row in rows], 5)
-    for trace in (least, most):
-        trace["line"] = {"color": COLOURS[5], "width": 1}
-    most |= {"fill": "tonexty", "fillcolor": "var(--fill)"}
-    median = line("median", times, [statistics.median(row) if row else None for row in rows], 0)
+    traces = _range(
+        times,
+        [min(row, default=None) for row in rows],
+        [max(row, default=None) for row in rows],
+        [statistics.median(row) if row else None for row in rows],
+    )
     busy = sorted(cpu, key=lambda worker: -sum(value or 0.0 for value in cpu[worker]))[:_BUSIEST]
-    return [least, most, median, *(line(worker, times, cpu[worker], i + 1) for i, worker in enumerate(busy))]
+    traces += [line(worker, times, cpu[worker], i + 1) for i, worker in enumerate(busy)]
+    return f"{text} All {len(cpu)} workers lie within the shaded range; the busiest have a line each.", traces
+
+
+def _range(
+    times: Sequence[float],
+    least: Sequence[float | None],
+    most: Sequence[float | None],
+    median: Sequence[float | None],
+) -> list[Figure]:
+    low, high = line("least", times, least, 5), line("most", times, most, 5)
+    for trace in (low, high):
+        trace["line"] = {"color": COLOURS[5], "width": 1}
+    high |= {"fill": "tonexty", "fillcolor": "var(--fill)"}
+    return [low, high, line("median", times, median, 0)]
 
 
 def _measured(column: Sequence[float | None] | None) -> bool:

@@ -4,5 +4,6 @@ too.
 `record` (what whoever led a run holds), `outcome` (makes a result of it), `figures` (from what was merged to a
 result's), `thresholds`, `asked` (for, against what was done) with `paces` (how fast a stage was), `faults` (errors as
 events), `health` (the generator's verdict on itself) with `own` (how much of a figure is ours), `verdict` (of the run,
-and why), `missing` (what a layout cannot give), `timeline`, `result` and `document` (results as files).
+and why), `missing` (what a layout cannot give), `timeline` with `cores` (its workers' CPU), `result` and `document`
+(results as files).
 """

@@ -73,7 +73,7 @@ class Timeline(msgspec.Struct, frozen=True):
     """The run over time: columns of equal length, an entry for each interval; None where nothing was measured.
 
     Columns: `<counter>_per_s` for those that change, `sessions.active`, `<metric>.p50`, `.p99` and `.max` in ns,
-    `cpu.<worker>` in cores.
+    `cpu.<worker>` in cores; of more than 64 workers, `cpu.least`, `cpu.median` and `cpu.most` of all of them instead.
 
     Attributes:
         start_s: of each interval, since the start of the load; below 0 while connecting.

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from loadgen.measure.books import once
-from loadgen.measure.histogram import Filled, Histogram, merged
+from loadgen.measure.histogram import Histogram
 from loadgen.measure.intervals import WholeInterval
 from loadgen.measure.stages import stage_of
+from loadgen.results.cores import Cores
 from loadgen.results.result import Timeline
 from loadgen.units import NS_PER_S
 
@@ -59,34 +60,39 @@ class _Row:
 
     Attributes:
         totals: paced counters over all workers, from the start of the run to the end of the row.
-        cpu_s: of each worker: the last interval of the row, and since the worker began.
         encoded: by metric, so that more can be added, exactly.
         figures: by metric, see `shown_of`.
     """
 
-    __slots__ = ("active", "cpu_s", "encoded", "figures", "totals")
+    __slots__ = ("active", "encoded", "figures", "totals")
 
     def __init__(self, totals: Mapping[str, int]) -> None:
         self.totals = Counter(totals)
-        self.cpu_s: dict[str, tuple[int, float]] = {}
         self.active: int | None = None
         self.encoded: dict[str, bytes] = {}
         self.figures: dict[str, dict[str, int]] = {}
 
-    def add(self, metric: str, parts: Sequence[Filled]) -> None:
-        """More of a metric."""
-        known = self.encoded.get(metric)
-        histogram = merged(parts if known is None else [Filled.of(known), *parts])
+    def add(self, metric: str, parts: Sequence[Histogram], encoded: bytes = b"") -> None:
+        """More of a metric. Args: encoded: all of it, where somebody has it."""
+        if (known := self.encoded.get(metric)) is None and len(parts) == 1:
+            histogram = parts[0]
+        else:
+            histogram, encoded = Histogram(), b""
+            for part in parts:
+                histogram.add(part)
+            if known is not None:
+                histogram.merge(known)
         self.figures[metric] = shown_of(histogram)
-        self.encoded[metric] = parts[0].encoded if known is None and len(parts) == 1 else histogram.encode()
+        self.encoded[metric] = encoded or histogram.encode()
 
     def absorb(self, later: _Row) -> None:
         """Go on until the end of another row."""
         self.totals = later.totals
-        self.cpu_s |= later.cpu_s
         self.active = self.active if later.active is None else later.active
         for metric, encoded in later.encoded.items():
-            self.add(metric, [Filled.of(encoded)])
+            histogram = Histogram()
+            histogram.merge(encoded)
+            self.add(metric, [histogram], encoded)
 
 
 class TimelineBuilder:
@@ -100,6 +106,7 @@ class TimelineBuilder:
         self._width = 1  # intervals in a row
         self._latest: dict[str, dict[str, int]] = {}
         self._end_ns = 0
+        self._cores = Cores(interval_ns / NS_PER_S)
 
     def add(self, whole: WholeInterval, now_ns: int) -> None:
         """One interval, or more of one. Args: now_ns: since the beginning of interval 0."""
@@ -112,15 +119,17 @@ class TimelineBuilder:
             self._rows.append(_Row(self._rows[-1].totals if self._rows else {}))
         self._count(whole.counters, number)
         row = self._rows[number]
-        row.cpu_s |= {worker: (whole.index, cpu_s) for worker, cpu_s in whole.cpu_s.items()}
+        self._cores.note(number, whole.index, whole.cpu_s)
         if whole.active is not None:
             row.active = whole.active
-        by_metric: defaultdict[str, list[Filled]] = defaultdict(list)
-        for tag, parts in whole.parts.items():
-            by_metric[stage_of(tag)[1]] += parts
+        by_metric: defaultdict[str, list[str]] = defaultdict(list)
+        for tag in whole.parts:
+            by_metric[stage_of(tag)[1]].append(tag)
         for metric in _METRICS:
-            if parts := by_metric.get(metric, []):
-                row.add(metric, parts)
+            if tags := by_metric.get(metric, []):
+                parts = whole.parts[tags[0]]
+                encoded = parts[0].encoded if len(parts) == 1 else b""
+                row.add(metric, [whole.histogram(tag) for tag in tags], encoded)
 
     def _count(self, counters: Mapping[str, dict[str, int]], number: int) -> None:
         """What has been added since a worker told last belongs to this row, and is in the totals of all after it."""
@@ -137,6 +146,7 @@ class TimelineBuilder:
         for row, later in zip(self._rows[::2], self._rows[1::2], strict=False):
             row.absorb(later)
         del self._rows[1::2]
+        self._cores.halve()
 
     def build(self, load_start_ns: int | None) -> Timeline:
         """See Builds."""
@@ -152,11 +162,7 @@ class TimelineBuilder:
                 columns[f"{name}_per_s"] = [
                     (now - before) / length for before, now, length in zip([0, *totals], totals, lengths, strict=False)
                 ]
-        for worker in sorted({worker for row in rows for worker in row.cpu_s}):
-            known = [row.cpu_s.get(worker) for row in rows]
-            columns[f"cpu.{worker}"] = [
-                self._cores(before, now) for before, now in zip([None, *known], known, strict=False)
-            ]
+        columns |= {name: list(column) for name, column in self._cores.columns(count).items()}
         for metric in _METRICS:
             figures = [row.figures.get(metric) for row in rows]
             for name in ("p50", "p99", "max"):
@@ -169,9 +175,3 @@ class TimelineBuilder:
             start_s=tuple(round(i * seconds - zero, 3) for i in range(count)),
             columns={name: tuple(column) for name, column in columns.items()},
         )
-
-    def _cores(self, before: tuple[int, float] | None, now: tuple[int, float] | None) -> float | None:
-        """What a worker used between two times, each with its interval."""
-        if before is None or now is None:
-            return None
-        return (now[1] - before[1]) / ((now[0] - before[0]) * self._interval_ns / NS_PER_S)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from measure_samples import HOUR_NS, REPEATABLE, durations, plain_histogram
 
-from loadgen.measure.histogram import DIGITS, HIGHEST_NS, LOWEST_NS, Bins, Histogram, bin_of, highest_of
+from loadgen.measure.encoded import DIGITS, HIGHEST_NS, LOWEST_NS
+from loadgen.measure.histogram import Bins, Histogram, bin_of, highest_of
 from loadgen.native.library import SWITCH, native, standing
 
 BORDERS = sorted(

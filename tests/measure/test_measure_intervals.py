@@ -8,6 +8,7 @@ import os
 import random
 import tracemalloc
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from interval_logs import log_to_be
 from measure_samples import HOUR_NS, plain_histogram
 
 from loadgen.errors import InputError
+from loadgen.measure.encoded import BinsAndCounts, bins_and_counts
 from loadgen.measure.histogram import Filled, Histogram, merged
 from loadgen.measure.hlog import IntervalLog, LogLine, read_hlog_untrusted
 from loadgen.measure.intervals import LATE, Intervals, WholeInterval
@@ -70,13 +72,12 @@ def test_an_interval_is_given_as_soon_as_everybody_has_closed_it() -> None:
 def test_each_histogram_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Totals, the interval log, the timeline and the live view share what was decoded."""
     decoded: list[bytes] = []
-    decode = HdrHistogram.decode
 
-    def noting(encoded: bytes, *args: object) -> HdrHistogram:
-        decoded.append(encoded)
-        return decode(encoded, *args)
+    def noting(encoded: Sequence[bytes]) -> list[BinsAndCounts]:
+        decoded.extend(encoded)
+        return bins_and_counts(encoded)
 
-    monkeypatch.setattr(HdrHistogram, "decode", noting)
+    monkeypatch.setattr("loadgen.measure.histogram.bins_and_counts", noting)
     merger, recent, timeline = Merger(), Recent(1.0), TimelineBuilder(10**9)
     lines: list[LogLine] = []
 
@@ -99,6 +100,24 @@ def test_each_histogram_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert merger.metrics(["hold"])["notify.latency"].count == 12
     assert [line.histogram.count for line in lines] == [4, 4, 4]
     assert timeline.build(0).columns["notify.latency.max"] == (plain_histogram([9 * MS]).get_max_value(),) * 3
+
+
+def test_of_very_many_workers_an_interval_keeps_one_histogram_a_tag() -> None:
+    """And it is what all of theirs come to; the timeline and the log have the same."""
+    rng, given, timeline = random.Random(5), list[WholeInterval](), TimelineBuilder(10**9)
+    intervals = Intervals(given.append)
+    workers = [f"mse-{number}" for number in range(100)]
+    intervals.expect(workers)
+    columns = [[rng.randrange(1, 50 * MS) for _ in range(20)] for _ in workers]
+    for worker, column in zip(workers, columns, strict=True):
+        intervals.add(worker, interval(0, column), 0.1, 1)
+    (each,) = given
+    assert each.parts == {TAG: []}
+    timeline.add(each, 10**9)
+    (line,) = each.lines(1.0)
+    exact = plain_histogram([value for column in columns for value in column])
+    assert line.histogram.encode() == exact.encode()
+    assert timeline.build(None).columns["notify.latency.max"] == (exact.get_max_value(),)
 
 
 def test_a_worker_that_hands_in_nothing_more_is_not_waited_for() -> None:
@@ -175,7 +194,9 @@ def test_rows_become_longer_and_stay_exact(monkeypatch: pytest.MonkeyPatch) -> N
     assert built.interval_s == 4.0
     assert built.start_s == (-2.0, 2.0, 6.0, 10.0, 14.0, 18.0)
     for row in range(5):
-        exact = merged(Filled.of(bytes(plain_histogram(column).encode())) for column in columns[4 * row : 4 * row + 4])
+        exact = merged(
+            Filled.of_untrusted(bytes(plain_histogram(column).encode())) for column in columns[4 * row : 4 * row + 4]
+        )
         figures = tuple(built.columns[f"notify.latency.{name}"][row] for name in ("p50", "p99", "max"))
         assert figures == (*exact.percentiles(50.0, 99.0), exact.max_ns)
     assert built.columns["notify.latency.p99"][5] is None  # of 60 values there is none

@@ -46,8 +46,10 @@ from loadgen.report.html import (
     size,
     together,
 )
+from loadgen.report.live import Moment, RunPhase, live_view
 from loadgen.report.run_charts import percentile_charts
 from loadgen.report.search_charts import capacity_charts, forest
+from loadgen.results.cores import LEAST, MEDIAN, MOST
 from loadgen.results.document import Document, as_json
 from loadgen.results.health import Verdict
 
@@ -314,6 +316,28 @@ def test_a_hundred_workers_are_a_range_and_the_busiest() -> None:
     names = [t.get("name") for t in traces(page_of("long"))]
     assert names[-6:] == ["least", "most", "median", "mse-49", "wlc-49", "mse-48"]
     assert "… and" in page_of("long")
+
+
+def test_very_many_workers_are_a_range_and_the_median() -> None:
+    result = samples.run(workers=70)
+    columns = {name: column for name, column in result.timeline.columns.items() if not name.startswith("cpu.")}
+    cpu = {LEAST: 0.1, MEDIAN: 0.4, MOST: 0.9}
+    columns |= {name: (value,) * len(result.timeline.start_s) for name, value in cpu.items()}
+    timeline = msgspec.structs.replace(result.timeline, columns=columns)
+    page = run_page(samples.changed(result, timeline=timeline), samples.curves(), "")
+    assert [(t.get("name"), t["y"][0]) for t in traces(page)][-3:] == [("least", 0.1), ("most", 0.9), ("median", 0.4)]
+    assert "All 70 workers lie within the shaded range." in page
+
+
+def test_who_watches_sees_the_busiest_of_many_workers() -> None:
+    result = samples.run(workers=70)
+    below = live_view("1", Moment(RunPhase.RUNNING), result, {}).below
+    rows = re.findall(r'<th scope="row">((?:wlc|mse)-\d+)</th>', below)
+    busiest = sorted(result.workers, key=lambda worker: -worker.load_share)
+    assert rows == [worker.worker for worker in busiest[:32]]
+    assert f"{len(busiest) - 32} more are in the report" in below
+    few = samples.run(workers=4)
+    assert "more are in the report" not in live_view("1", Moment(RunPhase.RUNNING), few, {}).below
 
 
 def test_a_handshake_run_has_its_own_figures() -> None:

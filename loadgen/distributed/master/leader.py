@@ -38,9 +38,11 @@ from loadgen.units import NS_PER_S
 FINISH_S = 30.0
 _LOOK_S = 0.1
 _WATCH_S = 1.0
-# Locust asks for the rates of each row; they are reckoned once a second, and for a tenth of the time at most.
-_ACCOUNT_S = 1.0
-_ACCOUNT_SHARE = 10
+# Everybody asks all the time how the run stands: it is reckoned once a second, and for a tenth of the time at most.
+_LIVE_S = 1.0
+_LIVE_SHARE = 10
+# Of hundreds of workers, result.json takes its time to be made: a thirtieth of the master's at most.
+_SAVE_SHARE = 30
 
 log = logging.getLogger("loadgen.master")
 
@@ -87,7 +89,8 @@ class Leader:
         self._complained: set[str] = set()
         self.writing = False
         self._account = Account()
-        self._account_stale_at = 0.0
+        self._live: RunResult | None = None
+        self._live_stale_at = 0.0
         self.last: LastRun | None = None
         self.ending = False
         self.runs = 0
@@ -183,7 +186,7 @@ class Leader:
             whole.enlist(client, runner.get_worker_index(client))
         self._run = _Run(whole, plan, chosen, folder, epoch_ns, watch, Event())
         self._complained.clear()
-        self._account, self._account_stale_at = Account(), 0.0
+        self._account, self._live, self._live_stale_at = Account(), None, 0.0
         install(self._environment.stats, Books(self.account, lambda: _unix_ns() / NS_PER_S))
         self.runs += 1
         names = " and ".join(name.value for name in chosen.fleets)
@@ -263,13 +266,15 @@ class Leader:
     # -- workers that go -----------------------------------------------------------------------------------------
 
     def _watch(self, whole: WholeRun, folder: ResultFolder) -> None:
-        saved = whole.latest_whole
+        saved, again_at = whole.latest_whole, 0.0
         while True:
             gevent.sleep(_WATCH_S)
             self._look(whole)
-            if whole.latest_whole > saved:  # without a thread: there is no other writer then
+            begun = time.monotonic()
+            if whole.latest_whole > saved and begun >= again_at:  # without a thread: there is no other writer then
                 saved = whole.latest_whole
                 _save(whole, folder)
+                again_at = begun + _SAVE_SHARE * (time.monotonic() - begun)
 
     def _look(self, whole: WholeRun) -> None:
         """Who takes part, and who is no more."""
@@ -312,22 +317,26 @@ class Leader:
     def figures(self) -> tuple[RunResult | None, dict[str, Histogram]]:
         """Of the run so far, or of the last one; None before anything was measured."""
         if self._run is not None:
-            whole = self._run.whole
-            return (whole.live(_unix_ns()), whole.histograms()) if whole.counters else (None, {})
+            self._look_at(self._run)
+            return (None, {}) if self._live is None else (self._live, self._run.whole.histograms())
         return (None, {}) if self.last is None else (self.last.result, self.last.curves)
 
     def account(self) -> Account:
         """The rates of the run so far, or of the last one; a little old, because everybody asks all the time."""
-        run, begun = self._run, time.monotonic()
-        if run is None or self.writing or begun < self._account_stale_at:
-            return self._account
-        if run.whole.counters:
-            now_ns = _unix_ns()
-            until_s = run.whole.until_unix_ns(now_ns) / NS_PER_S
-            self._account = Account(row_rates(run.whole.live(now_ns)), until_s)
-        now = time.monotonic()
-        self._account_stale_at = now + max(_ACCOUNT_S, _ACCOUNT_SHARE * (now - begun))
+        if self._run is not None and not self.writing:
+            self._look_at(self._run)
         return self._account
+
+    def _look_at(self, run: _Run) -> None:
+        """How it stands, unless that is known."""
+        begun = time.monotonic()
+        if begun < self._live_stale_at or not run.whole.counters:
+            return
+        now_ns = _unix_ns()
+        self._live = run.whole.live(now_ns)
+        self._account = Account(row_rates(self._live), run.whole.until_unix_ns(now_ns) / NS_PER_S)
+        now = time.monotonic()
+        self._live_stale_at = now + max(_LIVE_S, _LIVE_SHARE * (now - begun))
 
 
 def demands_of(chosen: Chosen) -> tuple[Threshold, ...]:

@@ -144,6 +144,9 @@ def _listen(environment: Environment, leader: Leader) -> None:
 
     def report(client_id: str, data: dict[str, Any], **_: object) -> None:
         leader.take(client_id, data)
+        # As long as there is another message, Locust's listener takes it. Of hundreds of workers there may always be
+        # one, and the web UI and the watch over the run have to get their turn.
+        gevent.sleep(0)
 
     def finish(**_: object) -> None:
         leader.finish()

@@ -8,6 +8,7 @@ from loadgen.measure.books import once
 from loadgen.measure.histogram import Histogram
 from loadgen.measure.recorder import Interval
 from loadgen.measure.stages import stage_of
+from loadgen.results.cores import MOST_COLUMNS, Spread, column_of, spread_columns, spread_of
 from loadgen.results.result import Timeline
 from loadgen.results.timeline import shown_of
 from loadgen.units import NS_PER_S
@@ -34,6 +35,7 @@ class _WholeRow:
     def __init__(self) -> None:
         self.done: Counter[str] = Counter()
         self.cpu: dict[str, float] = {}
+        self.spread: Spread | None = None  # of the CPU of very many workers, once it is complete
         self.active: int | None = None
         self.open: dict[str, Histogram] = {}
         self.percentiles: dict[str, int] = {}
@@ -43,6 +45,9 @@ class _WholeRow:
             self.percentiles |= {f"{metric}.{name}": value for name, value in shown_of(histogram).items()}
         if close:
             self.open.clear()
+            if len(self.cpu) > MOST_COLUMNS:
+                self.spread = spread_of([*self.cpu.values()])
+                self.cpu.clear()
 
 
 class RecentTimeline:
@@ -51,7 +56,7 @@ class RecentTimeline:
     def __init__(self, interval_ns: int) -> None:
         self._seconds = interval_ns / NS_PER_S
         self._rows: dict[int, _WholeRow] = {}
-        self._before: dict[str, Interval] = {}
+        self._before: dict[str, dict[str, int]] = {}  # counters of each worker
         self._cpu_before: dict[str, tuple[int, float]] = {}
         self._newest = 0
 
@@ -66,12 +71,11 @@ class RecentTimeline:
         if fresh and index > self._newest:
             self._newest = index
             self._prune()
-        before = self._before.get(worker)
-        counters = {} if before is None else before.counters
+        counters = self._before.get(worker, {})
         for name in _PACED:
             if done := once(interval.counters, name) - once(counters, name):
                 row.done[name] += done
-        self._before[worker] = interval
+        self._before[worker] = interval.counters
         if cpu_s is not None:
             last, spent = self._cpu_before.get(worker, (index, cpu_s))
             if index > last:
@@ -91,8 +95,11 @@ class RecentTimeline:
         for name in _PACED:
             if any(row.done[name] for row in rows):
                 columns[f"{name}_per_s"] = tuple(row.done[name] / self._seconds for row in rows)
-        for worker in sorted({worker for row in rows for worker in row.cpu}):
-            columns[f"cpu.{worker}"] = tuple(row.cpu.get(worker) for row in rows)
+        if len(self._cpu_before) > MOST_COLUMNS:
+            columns |= spread_columns([row.spread or spread_of([*row.cpu.values()]) for row in rows])
+        else:
+            for worker in sorted(self._cpu_before):
+                columns[column_of(worker)] = tuple(row.cpu.get(worker) for row in rows)
         for row in rows:
             row.measure(close=False)
         for name in (f"{metric}.{shown}" for metric in _METRICS for shown in _SHOWN):

@@ -80,6 +80,10 @@ class RowEntry(StatsEntry):
     def extend(self, other: StatsEntry) -> None:
         """Take what a worker reports. When the run began and what time it is, is not for a worker to say."""
         started_s = self.start_time
+        # Locust's own loop over hundreds of response times takes twice as long.
+        times, other.response_times = other.response_times, {}
+        known = self.response_times.get
+        self.response_times.update({time_ms: known(time_ms, 0) + count for time_ms, count in times.items()})
         if other.last_request_timestamp is not None:
             other.last_request_timestamp = min(other.last_request_timestamp, self._books.clock())
         super().extend(other)

@@ -59,7 +59,7 @@ class _Worker:
             self.early = not finishing
         if settled and report.users < report.wanted and (self.short is None or report.users < self.short[0]):
             self.short = report.users, report.wanted
-        self.last = report
+        self.last = msgspec.structs.replace(report, intervals=())  # they are merged, and large
         self.gone = ""  # it was only away
 
 
@@ -119,11 +119,12 @@ class WholeRun:
         worker = self._workers.setdefault(client, _Worker(index))
         worker.note(node, settled=settled, finishing=self._told_to_end_ns is not None)
         self._now_ns = now_unix_ns - self._epoch_ns
+        active = self.active
         for part in node.intervals:
             self._merger.add(part.process, part.interval)
             worker.until_ns[part.process] = self._epoch_ns + (part.interval.index + 1) * INTERVAL_NS
-            self._intervals.add(part.process, part.interval, part.cpu_s, self.active)
-            self._recent.add(part.process, part.interval, part.cpu_s, self.active)
+            self._intervals.add(part.process, part.interval, part.cpu_s, active)
+            self._recent.add(part.process, part.interval, part.cpu_s, active)
         self._intervals.part_with(client)
         if node.ending is not None:
             self._part_with(worker)
@@ -301,7 +302,7 @@ def _decode_untrusted(interval: Interval) -> None:
     """Raises: ValueError."""
     if any(count < 1 for counts in interval.moments.values() for count in counts.values()):
         raise ValueError("expected moments at which something happened")
-    interval.decode_untrusted()
+    _ = interval.decoded
 
 
 def _worst(machines: list[MachineHealth]) -> MachineHealth:
