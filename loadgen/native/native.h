@@ -128,7 +128,7 @@ typedef struct {
   /* By row of a subscriber (session/ledger.py); ssl is NULL of those who cannot be written to. */
   void **ssl;
   int64_t *done, *sent_count, *behind, *end;
-  /* When what was sent was due and went out, a row for each, `noted` long. */
+  /* When what was sent was due and went out, a row for each, `noted` long; room for a visit's 4 writes of 512 at least. */
   int64_t *due_ns, *sent_ns;
   int64_t most_noted, noted;
   /* Positions that Python has to visit, and those that are owed more. Each has room for `positions`. */

@@ -49,6 +49,9 @@ def main() -> int:
     print(f"{'target':14}{'s':>6}{'runs':>12}{'edges':>8}{'lines':>8}{'kept':>6}{'new':>5}")
     for name in names:
         target, seconds = TARGETS[name], max(1, round(per_share * TARGETS[name].share))
+        if missing := target.missing():
+            print(f"{name:14} is not run: {missing}")
+            continue
         known = read(name)
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
             corpus = Path(folder)
@@ -57,7 +60,7 @@ def main() -> int:
             outcome = _fuzz(name, corpus, seconds, target.max_bytes)
             inputs = [path.read_bytes() for path in corpus.iterdir()] if outcome.found is None else known
         if outcome.found is None:
-            kept, steps = smallest(target.run, inputs)
+            kept, steps = smallest(target.run, inputs, target.native_steps)
             new = len(set(kept) - set(known))
             print(f"{name:14}{seconds:6}{outcome.runs:12,}{outcome.edges:8,}{lines_of(steps):8,}{len(kept):6}{new:5}")
             if arguments.keep:
@@ -116,6 +119,10 @@ def _inside(name: str, options: list[str]) -> None:
         from fuzz_targets import TARGETS
     warnings.simplefilter("error")
     atheris.Setup([sys.argv[0], *options], TARGETS[name].run)
+    if TARGETS[name].is_native:
+        from fuzz_native_child import child
+
+        child().tell_libfuzzer()
     atheris.Fuzz()
 
 

@@ -33,8 +33,16 @@ def write(target: str, inputs: Iterable[bytes], folder: Path = FOLDER) -> None:
     (folder / f"{target}.hex").write_text("".join(f"{line}\n" for line in lines), "ascii")
 
 
-def steps(run: Callable[[bytes], None], data: bytes) -> set[Step]:
-    """The steps through our own code that an input takes."""
+def _no_others() -> set[Step]:
+    return set()
+
+
+def steps(run: Callable[[bytes], None], data: bytes, others: Callable[[], set[Step]] = _no_others) -> set[Step]:
+    """The steps through our own code that an input takes.
+
+    Args: others: steps that are none of Python's, since it was asked last.
+    """
+    others()
     taken: Counter[tuple[str, int, int]] = Counter()
 
     def enter(frame: FrameType, event: str, argument: object) -> Any:
@@ -57,14 +65,21 @@ def steps(run: Callable[[bytes], None], data: bytes) -> set[Step]:
         run(data)
     finally:
         sys.settrace(None)
-    return {(*step, 0 if count == 1 else 1 if count < 5 else 2) for step, count in taken.items()}
+    return others() | {(*step, often(count)) for step, count in taken.items()}
 
 
-def smallest(run: Callable[[bytes], None], inputs: Iterable[bytes]) -> tuple[list[bytes], set[Step]]:
+def often(count: int) -> int:
+    """How often, as a step has it."""
+    return 0 if count == 1 else 1 if count < 5 else 2
+
+
+def smallest(
+    run: Callable[[bytes], None], inputs: Iterable[bytes], others: Callable[[], set[Step]] = _no_others
+) -> tuple[list[bytes], set[Step]]:
     """Few and short inputs that take every step which all of them take."""
     kept, known = list[bytes](), set[Step]()
     for data in sorted(set(inputs), key=lambda data: (len(data), data)):
-        new = steps(run, data) - known
+        new = steps(run, data, others) - known
         if new:
             known |= new
             kept.append(data)

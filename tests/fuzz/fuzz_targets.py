@@ -10,19 +10,35 @@ import fuzz_datagrams
 import fuzz_dialogues
 import fuzz_files
 import fuzz_layouts
+import fuzz_native
+import fuzz_native_child
+import fuzz_native_sending
 import fuzz_sessions
 import fuzz_shards
 import fuzz_tunnels
 import fuzz_wire
+from fuzz_corpus import Step
 
 
 class Target(NamedTuple):
-    """Attributes: run: raises if something is wrong. share: of the time, compared with the others'."""
+    """Attributes:
+    run: raises if something is wrong. share: of the time, compared with the others'.
+    is_native: what is fuzzed is C, in a process of its own.
+    """
 
     run: Callable[[bytes], None]
     seeds: Callable[[], Iterator[bytes]]
     share: int
     max_bytes: int = 2048
+    is_native: bool = False
+
+    def missing(self) -> str | None:
+        """Why it cannot be run here; None: it can."""
+        return fuzz_native_child.missing() if self.is_native else None
+
+    def native_steps(self) -> set[Step]:
+        """Those in C since this was asked last."""
+        return fuzz_native_child.child().steps() if self.is_native else set()
 
 
 TARGETS = {
@@ -45,4 +61,7 @@ TARGETS = {
     "device-text": Target(fuzz_files.device_text, fuzz_files.device_text_seeds, 1, 4096),
     "pem": Target(fuzz_files.pem, fuzz_files.pem_seeds, 1, 4096),
     "interval-log": Target(fuzz_files.interval_log, fuzz_files.interval_log_seeds, 1, 4096),
+    "native-receive": Target(fuzz_native.receiving, fuzz_native.receiving_seeds, 4, 512, is_native=True),
+    "native-send": Target(fuzz_native_sending.sending, fuzz_native_sending.sending_seeds, 4, 512, is_native=True),
+    "native-count": Target(fuzz_native.counting, fuzz_native.counting_seeds, 1, 512, is_native=True),
 }

@@ -10,8 +10,14 @@ from fuzz_bytes import Bytes, joined
 from fuzz_targets import TARGETS
 
 
+def _skip_what_is_missing(name: str) -> None:
+    if missing := TARGETS[name].missing():
+        pytest.skip(missing)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_every_input_of_the_corpus(name: str) -> None:
+    _skip_what_is_missing(name)
     inputs = fuzz_corpus.read(name)
     assert inputs, "a target without a corpus: python tests/fuzz --keep"
     for data in inputs + fuzz_corpus.read(f"{name}-found"):
@@ -20,6 +26,7 @@ def test_every_input_of_the_corpus(name: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_begins_with_good_seeds(name: str) -> None:
+    _skip_what_is_missing(name)
     seeds = list(TARGETS[name].seeds())
     assert seeds
     assert max(map(len, seeds)) <= TARGETS[name].max_bytes
