@@ -30,6 +30,7 @@ from loadgen.transport.contexts import client_context, server_context
 
 _WARM_UP = 20
 _SET_UP_S = 120
+_AHEAD_NS = 2_000_000_000
 _SCENARIO = """
 name = "lockstep"
 [wlc]
@@ -56,7 +57,8 @@ def main(wlcs: int, each: int, rounds: int, burst: int) -> dict[str, float]:
     wlc, mse = _shards(wlcs, burst)
     due = 0
     wlc.owing.slots = lambda _now_ns: due  # type: ignore[method-assign]
-    at_ns, stages = time.monotonic_ns(), wlc.plan.load.stages
+    # What is sent is due by then, however fast that goes.
+    at_ns, stages = time.monotonic_ns() - _AHEAD_NS, wlc.plan.load.stages
     for recorder in (wlc.recorder, mse.recorder):
         recorder.stages.add([stage.name for stage in stages], [at_ns + stage.start_ns for stage in stages])
     wlc.start_load(at_ns, stages)

@@ -13,7 +13,7 @@ from loadgen.native.library import STOPS, Library, Stop, native
 from loadgen.nmsp.bulk import Columns, NotifyReceiver
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.table import NotifyTable, table_of
-from loadgen.session.reception import Chunks
+from loadgen.session.reception import Chunks, Counting
 from loadgen.transport.openssl import function_address
 from loadgen.units import NS_PER_MS
 
@@ -36,9 +36,6 @@ class Rest(NamedTuple):
     start: int
     end: int
     came_ns: int
-
-
-_NOTHING: Sequence[Rest] = ()
 
 
 class NativeReader:
@@ -93,12 +90,22 @@ class NativeReader:
         layout.constants = len(table.constants)
         for index, (place, value) in enumerate(table.constants):
             layout.constant[index] = (place, value)
+        words = table.alike
+        layout.words, layout.alike[0 : len(words)] = len(words), words
 
     def _column(self, name: str, kind: type[Any], rows: int, pointer: str = "") -> Any:
         column = np.zeros(rows, kind)
         setattr(self._state, name, self._ffi.cast(pointer or f"{np.dtype(kind).name}_t *", column.ctypes.data))
         self._kept.append(column)
         return column
+
+    def count(self, counting: Counting) -> None:
+        """Count there what is as expected, instead of holding it."""
+        state = self._state
+        self._kept.append(counting)
+        state.tally, state.to_unix = counting.tally.counted.address, counting.to_unix_ns
+        for name, column in zip(("expected", "last_due", "granted"), counting[1:4], strict=True):
+            setattr(state, name, self._ffi.cast("int64_t *", column.ctypes.data))
 
     # -- links -----------------------------------------------------------------------------------------------------
 
@@ -149,16 +156,24 @@ class NativeReader:
         """What SSL_read has said of the link at which `read` has ended with `Stop.FAILED`."""
         return int(self._state.failure)
 
+    @property
+    def has_rests(self) -> bool:
+        """Whether there are `rests`."""
+        return bool(self._state.rests)
+
     def rests(self) -> Sequence[Rest]:
         """What is to be taken in Python, in the order in which it came; the caller has until the next `read`."""
         state = self._state
-        if not state.rests:
-            return _NOTHING
         found = [Rest(rest.descriptor, rest.start, rest.end, rest.came_ns) for rest in self._rests[0 : state.rests]]
         state.rests = state.used = 0
         return found
 
     # -- what was taken --------------------------------------------------------------------------------------------
+
+    @property
+    def brought(self) -> int:
+        """How many notifications came so far."""
+        return self._state.brought  # type: ignore[no-any-return]
 
     @property
     def taken(self) -> int:

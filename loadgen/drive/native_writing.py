@@ -9,6 +9,7 @@ import numpy as np
 
 from loadgen.clock import MONOTONIC, Nanoseconds
 from loadgen.native.library import STOPS, Library, Stop, native
+from loadgen.native.tally import NativeTally
 from loadgen.nmsp.bulk import Int64s
 from loadgen.nmsp.profile import WireProfile
 from loadgen.nmsp.ring import NotifyRing
@@ -18,6 +19,7 @@ from loadgen.session.ledger import Ledger
 from loadgen.transport.openssl import function_address
 
 _MOST_NOTED = 8192
+_NOTHING: tuple[Int64s, Int64s] = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 class FailedWrite(NamedTuple):
@@ -73,6 +75,7 @@ class NativeSender:
         self._point("again", self._again)
         self._ssl = np.zeros(0, np.uintp)
         self._ledger: tuple[Int64s, ...] = ()
+        self._done: Int64s | None = None
         self._stages: Any = None
         self._from = self._ffi.new("int64_t *")
 
@@ -88,6 +91,11 @@ class NativeSender:
         self._stages = state.stages = self._ffi.new("lg_stage[]", table)
         state.stage_count, state.members, state.burst = len(table), schedule.members, burst
         state.epoch = start_ns + state.to_unix
+
+    def count(self, counted: NativeTally) -> None:
+        """Count there how late things go out, as far as that is possible, instead of noting it."""
+        self._kept.append(counted)
+        self._state.tally = counted.address
 
     # -- who is told -----------------------------------------------------------------------------------------------
 
@@ -114,18 +122,17 @@ class NativeSender:
         Args:
             slots, expired: of the whole fleet, how many are due, and how many of these have waited too long.
         """
-        self._follow(ledger)
+        if ledger.done is not self._done:
+            self._follow(ledger)
         self._from[0] = first
-        at = self._ffi.cast("int64_t *", positions.ctypes.data)
+        at = self._ffi.from_buffer("int64_t[]", positions)
         halt = self._lib.lg_send(self._state, at, self._from, len(positions), slots, expired, until_ns)
         return STOPS[halt], self._from[0]
 
     def _follow(self, ledger: Ledger) -> None:
         """Its columns are others when it has grown."""
-        columns = (ledger.done, ledger.sent, ledger.behind, ledger.end)
-        if len(self._ledger) and all(a is b for a, b in zip(columns, self._ledger, strict=True)):
-            return
-        self._ledger = columns
+        self._done = ledger.done  # all of them grow together
+        self._ledger = columns = (ledger.done, ledger.sent, ledger.behind, ledger.end)
         for name, column in zip(("done", "sent_count", "behind", "end"), columns, strict=True):
             setattr(self._state, name, self._ffi.cast("int64_t *", column.ctypes.data))
         if len(self._ssl) < len(ledger.done):
@@ -141,32 +148,41 @@ class NativeSender:
         """That went out all the same."""
         state = self._state
         state.noted += state.failed_notifications
+        state.notifications += state.failed_notifications
         state.bytes += state.failed_bytes
         state.writes += 1
 
-    def left(self) -> list[int]:
+    def left(self) -> Sequence[int]:
         """Positions that were not for us, since this was asked last."""
+        if not self._state.lefts:
+            return ()
         found: list[int] = self._left[: self._state.lefts].tolist()
         self._state.lefts = 0
         return found
 
-    def again(self) -> list[int]:
+    def again(self) -> Sequence[int]:
         """Positions that are owed more, since this was asked last."""
+        if not self._state.agains:
+            return ()
         found: list[int] = self._again[: self._state.agains].tolist()
         self._state.agains = 0
         return found
 
     def noted(self) -> tuple[Int64s, Int64s]:
-        """When what was sent since this was asked last was due and went out (ns since the epoch); until `send`."""
-        noted, self._state.noted = self._state.noted, 0
+        """When what was sent since this was asked last, and is not counted, was due and went out (ns since the epoch);
+        until `send`.
+        """
+        if not (noted := self._state.noted):
+            return _NOTHING
+        self._state.noted = 0
         due_ns, sent_ns = self._noted
         return due_ns[:noted], sent_ns[:noted]
 
-    def written(self) -> tuple[int, int]:
-        """Bytes and writes since this was asked last."""
+    def written(self) -> tuple[int, int, int]:
+        """Notifications, bytes and writes since this was asked last."""
         state = self._state
-        found = int(state.bytes), int(state.writes)
-        state.bytes = state.writes = 0
+        found = state.notifications, state.bytes, state.writes
+        state.notifications = state.bytes = state.writes = 0
         return found
 
 

@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
+import numpy as np
+
 from loadgen.clock import Nanoseconds
 from loadgen.drive.links import Link, LinkT, Reads
 from loadgen.measure.recorder import Recorder
@@ -73,6 +75,14 @@ class Sampling:
                 self._stride, self._taken = 2 * self._stride, 0
         self._skip = index - count
         return picked
+
+    def passes(self, count: int) -> bool:
+        """Whether none of the next `count` is to be looked at; otherwise it is for `pick` to say which."""
+        if self._skip < count:
+            return False
+        self._reads += count
+        self._skip -= count
+        return True
 
     def turn_ends(self) -> bool:
         """A turn is over; whether one of the next has a read to look at."""
@@ -159,6 +169,10 @@ class ReadLag:
         if done < count:
             yield done, count, None
 
+    def looks_at_none(self, count: int) -> bool:
+        """Whether none of the next `count` reads is looked at; otherwise they are for `parts`."""
+        return self._sampling.passes(count)
+
     def look(self, waiting: Waiting | None, late_ns: int, rested_ns: int = 0) -> int:
         """A read is about to be done; returns its lag.
 
@@ -209,9 +223,8 @@ class ReadLag:
         if not self._oldest_ns:
             self.tell(lag_ns, came_ns)
             return
-        for number in range(brought):
-            lag = self._oldest_ns - (self._oldest_ns - self._newest_ns) * number // brought
-            self._recorder.record_now("generator.read_lag", lag, came_ns)
+        lags = self._oldest_ns - (self._oldest_ns - self._newest_ns) * np.arange(brought) // max(1, brought)
+        self._recorder.record_column_now("generator.read_lag", lags, came_ns)
         self._since -= brought
         if self._since or not brought:
             self.tell(lag_ns, came_ns)

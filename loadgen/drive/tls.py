@@ -92,7 +92,8 @@ class Shard(Loop[LinkT], Happenings[LinkT], PeerKeeper, PlainDriver):
     def turn(self, ready: list[tuple[int, int]]) -> None:
         """One turn: read and write what is ready (descriptors and epoll's events), do what is due."""
         self._read_lag.turn_begins(self.late_ns)
-        readable, pending = list[LinkT](), list[LinkT]()
+        readable: list[LinkT] = []  # `list[LinkT]()` takes ten times as long
+        pending: list[LinkT] = []
         links = self.links
         for fd, events in ready:
             link = links.get(fd)

@@ -48,6 +48,7 @@ class MseShard(ReadingShard):
         super().__init__(equipment, addresses, contexts)
         self.mses = MseSessions(equipment, addresses, MseEndpoint)
         self.presence = self.mses.presence
+        self._count_natively(self.mses.reception.counting)
         # Of each link that brought notifications since they were absorbed: its number, how many, and when.
         self._numbers: list[int] = []
         self._counts: list[int] = []
@@ -194,6 +195,7 @@ class MseShard(ReadingShard):
 
     def totals(self, now_ns: int) -> dict[str, int]:
         self._take()
+        self.mses.reception.settle_counts()
         self.mses.listen(now_ns)
         return super().totals(now_ns)
 

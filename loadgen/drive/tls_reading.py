@@ -18,7 +18,7 @@ from loadgen.drive.tls_dial import DialingShard, MseLink
 from loadgen.native.library import Stop
 from loadgen.nmsp.bulk import Columns
 from loadgen.scenario.plan import Use
-from loadgen.session.reception import Chunks
+from loadgen.session.reception import Chunks, Counting
 from loadgen.transport.tls import TransportFault
 from loadgen.units import NS_PER_MS
 
@@ -37,12 +37,18 @@ class ReadingShard(DialingShard):
     ) -> None:
         super().__init__(equipment, addresses, contexts)
         self._reader = native_reader(equipment.profile, self.receiver, len(self.sessions), equipment.clock)
+        self._epoll_fd = self._epoll.fileno()
         self._held_since_ns: int | None = None
         self._hold_ns = _HOLD_NS if equipment.plan.use is Use.BOTH else _HOLD_OF_OTHERS_NS
 
     def absorb_chunks(self, columns: Columns, chunks: Chunks) -> None:
         """Absorb what the native turn has taken."""
         raise NotImplementedError
+
+    def _count_natively(self, counting: Counting | None) -> None:
+        """What is as expected need not be held."""
+        if self._reader is not None and counting is not None:
+            self._reader.count(counting)
 
     # -- a turn ----------------------------------------------------------------------------------------------------
 
@@ -53,7 +59,7 @@ class ReadingShard(DialingShard):
     def poll(self, pause_ns: int) -> list[tuple[int, int]]:
         if self._reader is None:
             return super().poll(pause_ns)
-        return self._reader.wait(self._epoll.fileno(), pause_ns)
+        return self._reader.wait(self._epoll_fd, pause_ns)
 
     def found_nothing(self, events: list[tuple[int, int]]) -> bool:
         return not events and (self._reader is None or not self._reader.ready)
@@ -70,8 +76,13 @@ class ReadingShard(DialingShard):
             self._absorb_held()
 
     def _read_natively(self, reader: NativeReader) -> None:
+        count = reader.ready
+        if self._read_lag.looks_at_none(count):
+            self._read_part(reader, 0, count)
+            reader.forget_ready()
+            return
         longest = 0
-        parts = self._read_lag.parts(reader.ready, lambda index: self.links.get(reader.descriptor(index)), self.late_ns)
+        parts = self._read_lag.parts(count, lambda index: self.links.get(reader.descriptor(index)), self.late_ns)
         for first, end, lag_ns in parts:
             brought = self._read_part(reader, first, end)
             if lag_ns is not None:
@@ -82,21 +93,20 @@ class ReadingShard(DialingShard):
 
     def _read_part(self, reader: NativeReader, first: int, end: int) -> int:
         """Returns: how many notifications it brought."""
-        stop, brought = Stop.FULL, 0
+        stop, before = Stop.FULL, reader.brought
         while stop is not Stop.DONE:
-            before = reader.taken
             stop, first = reader.read(first, end)
-            if (taken := reader.taken) > before:
-                self._read_lag.brought(taken - before)
-                brought += taken - before
-                if self._held_since_ns is None:
-                    self._held_since_ns = self.clock()
+            if self._held_since_ns is None and reader.taken:
+                self._held_since_ns = self.clock()
             if stop is Stop.FAILED:
                 self._failed(self.links[reader.descriptor(first)], reader.failure)
                 first += 1
             elif stop is Stop.FULL:
                 self._absorb_held()
-            self._take_rests(reader)
+            if reader.has_rests:
+                self._take_rests(reader)
+        if brought := reader.brought - before:
+            self._read_lag.brought(brought)
         return brought
 
     def _failed(self, link: MseLink, result: int) -> None:

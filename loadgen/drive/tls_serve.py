@@ -15,6 +15,7 @@ from loadgen.drive.peers import Peer
 from loadgen.drive.phase import ACTIVE, CLOSING, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.tls_accept import ListeningShard, WlcLinkT
 from loadgen.drive.wlc_sessions import WlcSessions, was_refused
+from loadgen.measure.recorder import Tally
 from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import RateStage
@@ -23,6 +24,7 @@ from loadgen.session.wlc import NOTHING_GRANTED, WlcEndpoint
 
 # A close_notify of ours; a peer need not answer it.
 _GOODBYE_BYTES = 31
+_LAG = ("notify.lag", "generator.lag")
 
 
 class ServingShard(ListeningShard[WlcLinkT]):
@@ -54,7 +56,7 @@ class ServingShard(ListeningShard[WlcLinkT]):
         self.record_bytes = RECORD_BYTES.get(plan.tls.version, OLD_RECORD_BYTES)
         self._finishing = self._closing = False
         self._belated: list[WlcLinkT] = []  # sessions that came up after their user was dismissed
-        self._lag = recorder.gather([("notify.lag", "generator.lag")], "sent")
+        self._lag = recorder.gather([_LAG], "sent")
         # Where the receiver's socket was full, lateness is not the generator's.
         self._lag_held_up = recorder.gather([("notify.lag",)], "sent")
         if not (plan.sessions_per_user and plan.use is Use.SERVE_WLC):
@@ -118,6 +120,10 @@ class ServingShard(ListeningShard[WlcLinkT]):
     def _note_lag(self, sent_ns: int | Int64s, due_ns: int | Int64s, count: int, *, held_up: bool) -> None:
         """Times are ns since the epoch."""
         (self._lag_held_up if held_up else self._lag).add(count, due_ns, sent_ns - due_ns)
+
+    def _tally_lag(self) -> Tally | None:
+        """Where the native turn counts it, of what no peer has held up."""
+        return self.recorder.tally(_LAG, (), "sent")
 
     # -- what was not taken --------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from loadgen.drive.phase import ACTIVE, Phase
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_serve import ServingShard
 from loadgen.drive.wlc_sessions import Notifiers
+from loadgen.measure.recorder import Tally
 from loadgen.native.library import Stop
 from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.schedule import RateStage
@@ -36,6 +37,7 @@ class WritingShard(ServingShard[WlcLink]):
     notifiers: Notifiers[WlcLink]
     owing: Owing[WlcLink]
     _sender: NativeSender | None
+    _tally: Tally | None = None  # counts what the native turn sends
     _counted: int  # slots of the schedule whose WLCs were visited, or are in `_visits`
     _visits: deque[int]  # positions
     _again: dict[int, None]  # positions that were visited, and are owed more: after all who are due
@@ -48,6 +50,9 @@ class WritingShard(ServingShard[WlcLink]):
         """`start_load`, as the native turn is told."""
         if self._sender is not None:
             self._sender.start(self.plan.schedule(stages), self.plan.load.burst, at_ns)
+            self._tally = self._tally or self._tally_lag()
+            if self._tally is not None:
+                self._sender.count(self._tally.counted)
 
     def _send_natively(self, sender: NativeSender, slots: int, until_ns: int) -> None:
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this turn."""
@@ -56,7 +61,8 @@ class WritingShard(ServingShard[WlcLink]):
         positions, in_time = self._whose_turn(slots), True
         while in_time and len(positions):
             in_time = self._visit(sender, positions, slots, expired, until_ns)
-            again.update(dict.fromkeys(sender.again()))
+            if more := sender.again():
+                again.update(dict.fromkeys(more))
             for position in sender.left():
                 if in_time:
                     if self._send_due(position, slots):
@@ -92,17 +98,21 @@ class WritingShard(ServingShard[WlcLink]):
                 self._not_written(sender, int(positions[at]))
                 at += 1
             self._note_sent(sender)
-        self._visits.extend(positions[at:].tolist())
+        if at < len(positions):
+            self._visits.extend(positions[at:].tolist())
         return halt is Stop.DONE
 
     def _note_sent(self, sender: NativeSender) -> None:
+        count, size, writes = sender.written()
+        notifiers = self.notifiers
+        notifiers.sent += count
+        notifiers.sent_bytes += size
+        notifiers.writes += writes
         due_ns, sent_ns = sender.noted()
-        if count := len(due_ns):
-            self._note_lag(sent_ns, due_ns, count, held_up=False)
-            size, writes = sender.written()
-            self.notifiers.sent += count
-            self.notifiers.sent_bytes += size
-            self.notifiers.writes += writes
+        if noted := len(due_ns):
+            self._note_lag(sent_ns, due_ns, noted, held_up=False)
+            if self._tally is not None:
+                self._tally.aim(int(due_ns[-1]))
 
     def _not_written(self, sender: NativeSender, position: int) -> None:
         """A write has failed, or goes on by itself when there is room."""

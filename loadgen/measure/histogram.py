@@ -323,6 +323,10 @@ class Bins:
         self._stage[self._staged] = value_ns
         self._staged += 1
 
+    def add_counts(self, counts: NDArray[np.int64]) -> None:
+        """Count what was counted elsewhere. Args: counts: by HdrHistogram's index."""
+        self._counts += counts
+
     def _count_staged(self) -> None:
         self._count(self._stage[: self._staged])
         self._staged = 0

@@ -11,11 +11,12 @@ import numpy as np
 
 from loadgen.measure.clock_readings import Clocks
 from loadgen.measure.clocks import PeerClocks
-from loadgen.measure.encoded import HIGHEST_NS
+from loadgen.measure.encoded import BINS, HIGHEST_NS
 from loadgen.measure.histogram import Bins, Filled
 from loadgen.measure.moments import MOMENT_NS
 from loadgen.measure.stages import AFTER, BEFORE, NO_STAGE, OUTSIDE, Int64s, Part, StageClock, tag_of
-from loadgen.measure.waits import FIRST_TOOK, SHARE, Waited, Waits
+from loadgen.measure.waits import FIRST_TOOK, SHARE, SLOTS, Waited, Waits
+from loadgen.native.tally import Aim, NativeTally, native_tally
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 _GATHERED_ROWS = 4096
@@ -72,13 +73,14 @@ class Recorder:
         self._moments: dict[str, dict[int, int]] = {}
         self._clamped = 0  # by bins that are no more
         self._gathered: list[Gathered] = []
+        self._tallies: list[Tally] = []
 
     def count(self, name: str, amount: int = 1) -> None:
         self.counters[name] += amount
 
     def record(self, metric: str, value_ns: int, stage: str = NO_STAGE) -> None:
         """One duration; for what happens rarely (handshakes, echoes)."""
-        self._bins_of(metric, stage).add_one(value_ns)
+        self.bins_of(metric, stage).add_one(value_ns)
 
     def record_now(self, metric: str, value_ns: int, now_ns: int, count: int = 1) -> None:
         """The same, so often, in the stage of now (monotonic), and in that in which it began, if that was another one:
@@ -91,9 +93,20 @@ class Recorder:
             else:
                 self.record_column(metric, np.full(count, value_ns, np.int64), stage)
 
+    def record_column_now(self, metric: str, values_ns: Int64s, now_ns: int) -> None:
+        """`record_now` of each of them. Args: values_ns: the largest first, and the smallest last."""
+        at_ns, stages = now_ns + self._to_unix_ns, self.stages
+        if not len(values_ns):
+            return
+        if (stage := stages.at(at_ns)) != stages.at(at_ns - max(0, int(values_ns[0]))):
+            for value in values_ns.tolist():
+                self.record_now(metric, value, now_ns)
+        elif stage not in (BEFORE, AFTER):
+            self.record_column(metric, values_ns, stage)
+
     def record_column(self, metric: str, values_ns: Int64s, stage: str = NO_STAGE) -> None:
         """A column of durations; for notifications."""
-        self._bins_of(metric, stage).add(values_ns)
+        self.bins_of(metric, stage).add(values_ns)
 
     def gather(self, metrics: Sequence[Sequence[str]], what: str = "") -> Gathered:
         """See `Gathered`."""
@@ -101,11 +114,20 @@ class Recorder:
         self._gathered.append(gathered)
         return gathered
 
+    def tally(self, since_due: Sequence[str], since_sent: Sequence[str], what: str, counter: str = "") -> Tally | None:
+        """See `Tally`; None: there is no native turn."""
+        if (counted := native_tally(BINS, HIGHEST_NS, SLOTS)) is None:
+            return None
+        tally = Tally(self, counted, since_due, since_sent, what, counter)
+        self._tallies.append(tally)
+        self.stages.before_change.append(tally.stop)
+        return tally
+
     def wait_column(self, what: str, part: Part, due_ns: Int64s, waits_ns: Int64s) -> None:
         """What was due (ns since the epoch) in a stage is done, so long afterwards; as far as that can be."""
         if part.stage in OUTSIDE:
             return
-        waits = self._waits_of(part.stage, what)
+        waits = self.waits_of(part.stage, what)
         if np.minimum.reduce(waits_ns) < 0 or np.maximum.reduce(waits_ns) > HIGHEST_NS:
             can_be = (waits_ns >= -EARLY_NS) & (waits_ns <= HIGHEST_NS)
             waits.untold += len(waits_ns) - int(np.count_nonzero(can_be))
@@ -116,22 +138,23 @@ class Recorder:
     def wait(self, what: str, stage: str, due_ns: int, wait_ns: int) -> None:
         """The same, of one."""
         if stage not in OUTSIDE:
-            self._waits_of(stage, what).add_one(due_ns, wait_ns)
+            self.waits_of(stage, what).add_one(due_ns, wait_ns)
 
     def share(self, what: str, begin_ns: int, end_ns: int) -> None:
         """One was done, and this is when it went on: each stage has its share of it."""
         for stage, start_ns, share in self.stages.shares(begin_ns, end_ns):
             if stage not in OUTSIDE:
-                self._waits_of(stage, SHARE + what).add_one(start_ns, round(share * NS_PER_S))
+                self.waits_of(stage, SHARE + what).add_one(start_ns, round(share * NS_PER_S))
 
     def took_first(self, what: str, begin_ns: int, end_ns: int) -> None:
         """The first one at its place has ended, however: each stage has the time that it took of it."""
         for stage, start_ns, share in self.stages.shares(begin_ns, end_ns):
             if stage not in OUTSIDE:
                 took_ns = round(share * (end_ns - begin_ns))
-                self._waits_of(stage, FIRST_TOOK + what).add_one(start_ns, took_ns)
+                self.waits_of(stage, FIRST_TOOK + what).add_one(start_ns, took_ns)
 
-    def _waits_of(self, stage: str, what: str) -> Waits:
+    def waits_of(self, stage: str, what: str) -> Waits:
+        """Of what waited in a stage; about to be added to."""
         key = (stage, what)
         self._changed.add(key)
         waits = self._waits.get(key)
@@ -147,13 +170,16 @@ class Recorder:
     def bins(self, metric: str, stage: str = NO_STAGE) -> Bins:
         """All that was counted so far."""
         self._settle()
-        return self._bins_of(metric, stage)
+        return self.bins_of(metric, stage)
 
     def _settle(self) -> None:
         for gathered in self._gathered:
             gathered.record()
+        for tally in self._tallies:
+            tally.record()
 
-    def _bins_of(self, metric: str, stage: str) -> Bins:
+    def bins_of(self, metric: str, stage: str) -> Bins:
+        """To add to."""
         bins = self._bins.get((stage, metric))
         if bins is None:
             bins = self._bins[stage, metric] = Bins()
@@ -228,3 +254,64 @@ class Gathered:
                     self._recorder.record_column(metric, values, part.stage)
             if self._what:
                 self._recorder.wait_column(self._what, part, times_ns[part.rows], columns_ns[0][part.rows])
+
+
+class Tally:
+    """What the native turn counts by itself, as `Gathered` would: what was due in one stage, until an interval ends.
+
+    Attributes:
+        counted: what it counts into.
+    """
+
+    __slots__ = ("_counter", "_recorder", "_since_due", "_since_sent", "_stage", "_waits", "_what", "counted")
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        counted: NativeTally,
+        since_due: Sequence[str],
+        since_sent: Sequence[str],
+        what: str,
+        counter: str,
+    ) -> None:
+        """Args:
+        since_due, since_sent: the names that these durations are recorded under.
+        what: waited so long since it was due. counter: of how many there were; "": nobody counts them.
+        """
+        self.counted = counted
+        self._recorder = recorder
+        self._since_due, self._since_sent = since_due, since_sent
+        self._what, self._counter = what, counter
+        self._stage = NO_STAGE
+        self._waits: Waits | None = None
+
+    def aim(self, due_ns: int) -> None:
+        """Something was recorded that was due then, which was not counted here: count what else is due in its stage."""
+        counted, aim = self.counted, self.counted.aim
+        if aim is not None and aim.low_ns <= due_ns < aim.high_ns and self._waits and aim.shift == self._waits.shift:
+            return
+        self.stop()
+        stages = self._recorder.stages
+        if (stage := stages.at(due_ns)) not in OUTSIDE:
+            self._stage, self._waits = stage, self._recorder.waits_of(stage, self._what)
+            counted.count_what(Aim(stages.start_ns(stage), stages.end_ns(stage), self._waits.shift))
+
+    def stop(self) -> None:
+        """Count nothing until something else is recorded."""
+        self.record()
+        self.counted.count_what(None)
+
+    def record(self) -> None:
+        """Hand over what was counted."""
+        counted, recorder = self.counted, self._recorder
+        if not (count := counted.count):
+            return
+        recorder.stages.note(counted.latest_ns)
+        if self._counter:
+            recorder.count(self._counter, count)
+        for metrics, counts in ((self._since_due, counted.since_due), (self._since_sent, counted.since_sent)):
+            for metric in metrics:
+                recorder.bins_of(metric, self._stage).add_counts(counts)
+        assert counted.aim is not None
+        recorder.waits_of(self._stage, self._what).add_counts(counted.waited, counted.waits, counted.aim.shift)
+        counted.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -48,6 +48,7 @@ class StageClock:
 
     Attributes:
         over_ns: from when on the load is over, as far as that is known.
+        before_change: called before stages are added: whoever counts by stage has to hand over what it has.
     """
 
     def __init__(self, before: str = NO_STAGE) -> None:
@@ -57,12 +58,15 @@ class StageClock:
         self._starts_ns = [int(np.iinfo(np.int64).min)]
         self.over_ns = NEVER_NS
         self._latest_ns = self._starts_ns[0]  # of the columns that were split so far
+        self.before_change: list[Callable[[], None]] = []
 
     def add(self, names: Sequence[str], starts_ns: Sequence[int]) -> int:
         """More stages; their names are new ones. Those that would begin later than these never will.
 
         Returns: how long (ns) after the first of them begins columns were split as if it did not.
         """
+        for tell in self.before_change:
+            tell()
         known = bisect_left(self._starts_ns, starts_ns[0])
         self._names = [*self._names[:known], *names]
         self._starts_ns = [*self._starts_ns[:known], *starts_ns]
@@ -100,6 +104,10 @@ class StageClock:
     def at(self, time_ns: int) -> str:
         """The stage of one time."""
         return self._names[bisect_right(self._starts_ns, time_ns) - 1]
+
+    def note(self, latest_ns: int) -> None:
+        """As much as this was split, elsewhere. Args: latest_ns: the latest time of it."""
+        self._latest_ns = max(self._latest_ns, latest_ns)
 
     def split(self, times_ns: Int64s) -> Iterable[Part]:
         """Each stage that occurs in a column. Nearly always it is one, and all rows."""

@@ -96,14 +96,15 @@ class Waits:
 
     Attributes:
         untold: how many were done of which nobody can tell how long they had waited.
+        shift: slots are 2^shift ns long by now.
     """
 
-    __slots__ = ("_counts", "_shift", "_start_ns", "_sums", "untold")
+    __slots__ = ("_counts", "_start_ns", "_sums", "shift", "untold")
 
     def __init__(self, start_ns: int) -> None:
         """Args: start_ns: of the stage, on the clock of what is due."""
         self._start_ns = start_ns
-        self._shift = FINEST
+        self.shift = FINEST
         # Lists: nearly all of what comes goes into one slot, and numpy would take longer for that.
         self._counts, self._sums = [0] * SLOTS, [0] * SLOTS
         self.untold = 0
@@ -111,14 +112,14 @@ class Waits:
     def add(self, due_ns: NDArray[np.int64], waits_ns: NDArray[np.int64], low_ns: int, high_ns: int) -> None:
         """A column of what was done. Args: low_ns, high_ns: the least and the greatest due time of it."""
         first, last = low_ns - self._start_ns, high_ns - self._start_ns
-        while last >> self._shift >= SLOTS:
+        while last >> self.shift >= SLOTS:
             self._halve()
-        slot = first >> self._shift
-        if slot == last >> self._shift:
+        slot = first >> self.shift
+        if slot == last >> self.shift:
             self._counts[slot] += len(waits_ns)
             self._sums[slot] += int(np.add.reduce(waits_ns))
             return
-        slots = (due_ns - self._start_ns) >> self._shift
+        slots = (due_ns - self._start_ns) >> self.shift
         for slot in np.unique(slots).tolist():
             rows = slots == slot
             self._counts[slot] += int(np.count_nonzero(rows))
@@ -126,20 +127,27 @@ class Waits:
 
     def add_one(self, due_ns: int, wait_ns: int) -> None:
         since_ns = due_ns - self._start_ns
-        while since_ns >> self._shift >= SLOTS:
+        while since_ns >> self.shift >= SLOTS:
             self._halve()
-        slot = since_ns >> self._shift
+        slot = since_ns >> self.shift
         self._counts[slot] += 1
         self._sums[slot] += wait_ns
+
+    def add_counts(self, counts: NDArray[np.int64], sums: NDArray[np.int64], shift: int) -> None:
+        """What was added up elsewhere. Args: as of `Waited`; shift: not above ours."""
+        coarser = self.shift - shift
+        for slot in np.flatnonzero(counts).tolist():
+            self._counts[slot >> coarser] += int(counts[slot])
+            self._sums[slot >> coarser] += int(sums[slot])
 
     def waited(self) -> Waited:
         # Times that a peer makes up add up to more than any message between processes can hold.
         sums = [min(max(total, -_MOST_NS), _MOST_NS) for total in self._sums]
-        return Waited(self._shift, self._counts.copy(), sums, self.untold)
+        return Waited(self.shift, self._counts.copy(), sums, self.untold)
 
     def _halve(self) -> None:
         self._counts, self._sums = _halved(self._counts), _halved(self._sums)
-        self._shift += 1
+        self.shift += 1
 
 
 def _halved(column: list[int]) -> list[int]:

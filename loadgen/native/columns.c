@@ -1,15 +1,6 @@
 /* Columns of durations. */
 #include "common.h"
 
-enum { HALF_BITS = 10 };
-
-/* 2,048 buckets of 1 ns, then 1,024 for each doubling. */
-static inline int64_t bucket_of(uint64_t value) {
-  if (value < 2 << HALF_BITS) return (int64_t)value;
-  int coarse = 63 - __builtin_clzll(value) - HALF_BITS;
-  return ((int64_t)coarse << HALF_BITS) + (int64_t)(value >> coarse);
-}
-
 EXPORT int64_t lg_count(int64_t *counts, const int64_t *values, int64_t length, int64_t highest) {
   int64_t clamped = 0;
   for (int64_t i = 0; i < length; i++) {

@@ -16,13 +16,21 @@ typedef struct {
   int64_t value;
 } lg_constant;
 
+/* Eight bytes of a frame, and which bits of them, as they lie there. */
+typedef struct {
+  int64_t at;
+  uint64_t bits;
+} lg_word;
+
 /* A measurement notification whose parts lie in fixed places: `fixed` bytes, trailer included, and its readings.
- * length_added: to what the length field says, for the size of the frame. */
+ * length_added: to what the length field says, for the size of the frame. alike: one that does not differ from the one
+ * before it in these is as large, has the same constants, and is about the same subservice. */
 typedef struct {
   lg_place length, count, sequence, due, sent, subservice, time;
   int64_t length_added, fixed, reading, most_readings;
-  int32_t constants;
+  int32_t constants, words;
   lg_constant constant[16];
+  lg_word alike[20];
 } lg_layout;
 
 /* A connection that is read here; ssl is NULL where Python reads it. row: of its session, below `sessions`. */
@@ -49,6 +57,20 @@ typedef struct {
   int64_t row, count, came_ns, first, in_order, services;
 } lg_chunk;
 
+/* What was due in one stage, counted as it is done (measure/recorder.py): due times (ns since the epoch) from `low` on and
+ * before `high` belong to it. */
+typedef struct {
+  int64_t low, high;
+  /* HdrHistogram buckets, for durations of 0 to `highest`: since it was due; since it was sent, where that is asked for. */
+  int64_t *since_due, *since_sent;
+  int64_t highest;
+  /* How long it waited, by slots of due times, 2^shift ns each from `start` on: how many, and how long together. */
+  int64_t *waited, *waits;
+  int64_t start, shift, slots;
+  /* So far: how many, and when the latest of them was due. */
+  int64_t count, latest;
+} lg_tally;
+
 /* The receiving side of a worker. */
 typedef struct {
   /* OpenSSL's functions of these names; `clock`: what time it is, NULL: CLOCK_MONOTONIC. */
@@ -69,6 +91,12 @@ typedef struct {
   /* The columns of what was taken, `taken` long; those that the layout does not carry are never written. */
   int64_t *sequence, *due, *sent, *subservice, *time;
   int64_t most_taken, taken;
+  /* Where notifications are counted at once that are as expected: of each session, by row, the number of the next one,
+   * when the last one was due, and what it has subscribed to. Times of notifications are those of the clock plus
+   * to_unix. NULL: all are taken into columns. `brought`: how many came, so far. */
+  lg_tally *tally;
+  int64_t *expected, *last_due, *granted;
+  int64_t to_unix, brought;
   /* One for each read that was taken, in the order of the columns. */
   lg_chunk *chunk;
   int64_t most_chunks, chunks;
@@ -93,9 +121,10 @@ const char *lg_sources(void);
  * and their counts. */
 int lg_wait(lg_receiver *receiver, int epoll, int timeout_ms);
 
-/* Read one record of each of mine[*from] to mine[to - 1], and take what is nothing but notifications. Returns LG_*;
- * *from is the first that was not read. Touches the connections, `buffer` and what counts in it, columns, chunks, rests,
- * heard_ns, holds. */
+/* Read one record of each of mine[*from] to mine[to - 1], and take what is nothing but notifications: those of a record
+ * that are all as the tally expects them are counted there, others go into columns. Returns LG_*; *from is the first that
+ * was not read. Touches the connections, `buffer` and what counts in it, the tally, `expected` and `last_due` of their
+ * rows, columns, chunks, rests, heard_ns, holds. */
 int lg_read(lg_receiver *receiver, int64_t *from, int64_t to);
 
 /* A stage of the schedule: slots from `base` on are due from `start` (since slot 0's) on; see scenario/schedule.py. */
@@ -128,14 +157,16 @@ typedef struct {
   /* By row of a subscriber (session/ledger.py); ssl is NULL of those who cannot be written to. */
   void **ssl;
   int64_t *done, *sent_count, *behind, *end;
-  /* When what was sent was due and went out, a row for each, `noted` long; room for a visit's 4 writes of 512 at least. */
+  /* Where it is counted how late what was sent went out, as far as it belongs there; NULL: nowhere. */
+  lg_tally *tally;
+  /* Otherwise: when it was due and went out, a row for each, `noted` long; room for a visit's 4 writes of 512 at least. */
   int64_t *due_ns, *sent_ns;
   int64_t most_noted, noted;
   /* Positions that Python has to visit, and those that are owed more. Each has room for `positions`. */
   int64_t *left, *again;
   int64_t lefts, agains;
   /* So far. */
-  int64_t bytes, writes;
+  int64_t notifications, bytes, writes;
   /* What SSL_write said where `lg_send` stopped; what it was given; how many notifications that is. */
   int32_t failure;
   uint8_t *failed;
@@ -148,7 +179,7 @@ enum { LG_LATE = 3 };
 /* Send what the WLCs at position[*from] to position[to - 1] owe their subscribers when `slots` slots of the schedule are
  * due, those before `expired` having waited too long, until the clock says until_ns. Returns LG_*; *from is the first
  * that was not visited, or whose write has failed: what that was given is not counted, and may be half sent. Touches the
- * connections, frames, `done`, `sent_count` and `behind` of their rows, and what `lg_sender` collects. */
+ * connections, frames, `done`, `sent_count` and `behind` of their rows, the tally, and what `lg_sender` collects. */
 int lg_send(lg_sender *sender, const int64_t *position, int64_t *from, int64_t to, int64_t slots, int64_t expired,
             int64_t until_ns);
 

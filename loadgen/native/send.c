@@ -7,11 +7,12 @@ enum { WRITES_PER_VISIT = 4, MOST_AT_ONCE = 512 };
 
 static inline void put(uint8_t *frame, lg_place place, uint64_t value) {
   uint8_t *at = frame + place.at;
-  switch (place.bytes) {
-  case 8:
+  if (place.bytes == 8) {
     if (!place.is_little) value = __builtin_bswap64(value);
     memcpy(at, &value, 8);
-    break;
+    return;
+  }
+  switch (place.bytes) {
   case 4: {
     uint32_t half = (uint32_t)value;
     if (!place.is_little) half = __builtin_bswap32(half);
@@ -48,26 +49,48 @@ static inline int64_t turns_of(const lg_sender *sender, int64_t member, int64_t 
 
 /* Stamps what a row is owed next into frames that lie side by side, as many as one record takes. */
 static int64_t lay(lg_sender *sender, const lg_ring *ring, int64_t owed, int64_t now, uint8_t **start, int64_t *size) {
-  int64_t done = sender->done[ring->row], sequence = sender->sent_count[ring->row], count = 0, due = 0;
+  const lg_place sequence_at = sender->sequence, due_at = sender->due, sent_at = sender->sent;
+  int64_t done = sender->done[ring->row], sequence = sender->sent_count[ring->row], count = 0, due = 0, all = 0;
   int64_t turn = done / sender->burst - 1, begins = 0; /* the next turn does, at this count */
   int64_t slot = done % ring->slots, most = owed < MOST_AT_ONCE ? owed : MOST_AT_ONCE;
   const int64_t *offset = sender->offsets + ring->first + slot, *bytes = sender->sizes + ring->first + slot;
+  int64_t *due_ns = sender->due_ns + sender->noted;
   *start = ring->buffer + offset[0];
-  *size = 0;
-  for (; count < most && slot + count < ring->frames && *size + bytes[count] <= RECORD_BYTES; count++) {
+  if (most > ring->frames - slot) most = ring->frames - slot;
+  for (; count < most && all + bytes[count] <= RECORD_BYTES; count++) {
     if (count == begins) {
       due = due_of(sender, ++turn * sender->members + ring->member);
       begins = (turn + 1) * sender->burst - done;
     }
     uint8_t *frame = ring->buffer + offset[count];
-    put(frame, sender->sequence, (uint64_t)(sequence + count));
-    put(frame, sender->due, (uint64_t)due);
-    put(frame, sender->sent, (uint64_t)now);
-    sender->due_ns[sender->noted + count] = due;
-    sender->sent_ns[sender->noted + count] = now;
-    *size += bytes[count];
+    put(frame, sequence_at, (uint64_t)(sequence + count));
+    put(frame, due_at, (uint64_t)due);
+    put(frame, sent_at, (uint64_t)now);
+    due_ns[count] = due;
+    all += bytes[count];
   }
+  *size = all;
   return count;
+}
+
+/* When so many went out, or may have, behind those that are noted. */
+static void hold(lg_sender *sender, int64_t count, int64_t sent) {
+  for (int64_t i = 0; i < count; i++) sender->sent_ns[sender->noted + i] = sent;
+}
+
+/* Counts what has just gone out, or notes it for Python. */
+static void note(lg_sender *sender, int64_t count, int64_t size, int64_t sent) {
+  const int64_t *due = sender->due_ns + sender->noted;
+  lg_span span = {due[0], due[count - 1]}; /* later ones are due later */
+  if (sender->tally && takes(sender->tally, span, sent)) {
+    tally_due(sender->tally, due, count, span, sent);
+  } else {
+    hold(sender, count, sent);
+    sender->noted += count;
+  }
+  sender->notifications += count;
+  sender->bytes += size;
+  sender->writes++;
 }
 
 EXPORT int lg_send(lg_sender *sender, const int64_t *position, int64_t *from, int64_t to, int64_t slots, int64_t expired,
@@ -100,17 +123,16 @@ EXPORT int lg_send(lg_sender *sender, const int64_t *position, int64_t *from, in
       int64_t count = lay(sender, ring, owed, now + sender->to_unix, &start, &size);
       int result = sender->ssl_write(sender->ssl[row], start, (int)size);
       if (result <= 0) {
+        hold(sender, count, now + sender->to_unix);
         sender->failure = result;
         sender->failed = start;
         sender->failed_bytes = size;
         sender->failed_notifications = count;
         return LG_FAILED;
       }
-      sender->noted += count;
+      note(sender, count, size, now + sender->to_unix);
       sender->done[row] += count;
       sender->sent_count[row] += count;
-      sender->bytes += size;
-      sender->writes++;
       owed -= count;
     }
     if (owed > 0) sender->again[sender->agains++] = position[*from];

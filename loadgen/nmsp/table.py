@@ -23,6 +23,7 @@ class NumberPlace(NamedTuple):
     is_signed: bool
 
 
+_WORD = 8
 NOWHERE = NumberPlace(0, 0, is_little=False, is_signed=False)
 
 
@@ -41,6 +42,22 @@ class NotifyTable(NamedTuple):
     fixed: int
     reading: int
     most_readings: int
+
+    @property
+    def alike(self) -> list[tuple[int, int]]:
+        """Words of 8 bytes: where, and which bits. A frame that is as another one in these is as large, has the same
+        constants, and is about the same subservice. Empty where frames are too short for that.
+        """
+        same = [self.places[name] for name in ("length", "count", "subservice")]
+        same += [place for place, _ in self.constants]
+        left = {place.at + byte for place in same for byte in range(place.bytes)}
+        words = []
+        while left and self.fixed >= _WORD:
+            at = min(min(left), self.fixed - _WORD)
+            mask = bytes(0xFF * (at + byte in left) for byte in range(_WORD))
+            words.append((at, int.from_bytes(mask, sys.byteorder)))
+            left -= {*range(at, at + _WORD)}
+        return words
 
 
 def table_of(profile: WireProfile) -> NotifyTable | None:

@@ -9,6 +9,7 @@ r0*x + (r1-r0)*x^2/(2d), and solving that for x gives the due time of a slot.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import msgspec
@@ -119,7 +120,7 @@ class Schedule:
 
     def _place_at(self, time_ns: int) -> float:
         """Where between slots a time in the schedule is."""
-        stage = max(i for i, start in enumerate(self._starts) if start <= time_ns)
+        stage = bisect_right(self._starts, time_ns) - 1
         x = (time_ns - self._starts[stage]) / NS_PER_S
         return self._bases[stage] + (self._initial[stage] + self._quarter[stage] / 4 * x) * x
 

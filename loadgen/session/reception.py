@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.measure.recorder import Gathered, Recorder
+from loadgen.measure.recorder import Gathered, Recorder, Tally
 from loadgen.measure.waits import TAIL
 from loadgen.nmsp.bulk import Columns
 from loadgen.nmsp.carried import WHOLE, Carried
@@ -51,6 +51,18 @@ class Chunks(NamedTuple):
     services: NDArray[np.int64]
 
 
+class Counting(NamedTuple):
+    """What the native turn needs to count notifications that are as expected: where, and of each row the number of the
+    next one, when the last one was due, and what was granted; these it keeps up to date.
+    """
+
+    tally: Tally
+    expected: NDArray[np.int64]
+    last_due_ns: NDArray[np.int64]
+    granted: NDArray[np.int64]
+    to_unix_ns: int
+
+
 class Reception:
     """Measurement notifications that the MSEs of a shard receive: sequence check and latencies, a batch at a time.
 
@@ -59,6 +71,7 @@ class Reception:
 
     Attributes:
         lulls: of the streams; None: they are our own WLCs'.
+        counting: None: every notification has to be looked at here.
     """
 
     def __init__(
@@ -107,6 +120,11 @@ class Reception:
         self._of_service = np.zeros(len(Subservice), np.int64)
         self._checks: dict[int, SequenceCheck[_Doubtful]] = {}  # only of endpoints that once missed the expected number
         self._regrants: list[tuple[int, int, int]] = []
+        self.counting: Counting | None = None
+        if our_schedule and self._reader.whole and not by_service:
+            tally = recorder.tally(latency, service, what, "notify.received")
+            if tally is not None:
+                self.counting = Counting(tally, self._expected, self._due_ns, self._granted, to_unix_ns)
 
     def open(self, number: int, granted: int) -> None:
         """An endpoint's subscription was granted; its numbers start at 0, also if it had a session before."""
@@ -153,6 +171,11 @@ class Reception:
         self._regrants.clear()
         if self._recorder.clocks is not None:
             self._recorder.clocks.settle()
+
+    def settle_counts(self) -> None:
+        """All that the native turn has counted is recorded."""
+        if self.counting is not None:
+            self.counting.tally.record()
 
     def received(self, number: int) -> int:
         """How many notifications an endpoint's session has brought so far."""
@@ -291,6 +314,8 @@ class Reception:
         known = self._our_schedule and self._knows_latency
         times = columns.due_ns if known else self._moments(done, latency)
         self._gather(columns.subservice, times, latency, service)
+        if self.counting is not None and not self._checks:
+            self.counting.tally.aim(int(times[-1]))
 
     def _placed(self, columns: ToldColumns, done: NDArray[np.int64]) -> tuple[ToldColumns, NDArray[np.int64]]:
         """Those of which it is known when they were due; the others are counted."""
@@ -406,6 +431,8 @@ class Reception:
         done_ns: Sequence[int],
         wanted: NDArray[np.bool_] | None,
     ) -> NDArray[np.bool_] | None:
+        if self.counting is not None:
+            self.counting.tally.stop()
         new = np.ones(len(columns.sequence), bool)
         end = 0
         for number, count, done in zip(rows, of_each, done_ns, strict=True):

@@ -39,7 +39,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     services = BY_SERVICE if request.param == "by-service" else BY_SERVICE[:1]
     text = (
         f'name = "m"\n[wlc]\ncount = 1\nauthenticate = false\nsubservices = {services}\n'
-        f'[mse]\ncount = {SESSIONS}\n[load]\nrate = 100\nstages = [{{ hold = "2s" }}, {{ hold = "2s" }}]\n'
+        f"[mse]\ncount = {SESSIONS}\nsubscribe = {services}\n"
+        f'[load]\nrate = 100\nstages = [{{ hold = "2s" }}, {{ hold = "2s" }}]\n'
     )
     if request.param == "target":
         return make(path, text, Use.TARGET_WLC, (("192.0.2.7", 16113),))
@@ -197,3 +198,24 @@ def test_both_read_the_same(made: Made, seed: int, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(SWITCH, "1")
     assert play(made, seed) == python
     assert python["counters"]["notify.received"] > 0
+
+
+@pytest.mark.skipif(native() is None, reason=f"no native turn: {standing()}")
+def test_what_is_as_expected_is_counted_where_it_is_read(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python sees the first of a stage, and no more of it, if the load is ours."""
+    monkeypatch.setenv(SWITCH, "1")
+    sessions, ring = Sessions(made), NotifyRing(made.profile, make_stations(made.profile, 1, 0, 5, (0, 4), 0), 64)
+    counting, ours = sessions.shard.mses.reception.counting, made.plan.use is Use.BOTH
+    assert (counting is not None) == (ours and made.plan.mse.subscription.bit_count() == 1)
+    for turn in range(5):
+        sessions.clock.now_ns += 25 * NS_PER_MS
+        now = sessions.clock.now_ns + TO_UNIX_NS
+        say(sessions.far[0], bytes(ring.patch(0, 3, 3 * turn, Timing(now - 7, now - 5))[0]))
+        sessions.turn()
+        if counting is not None:
+            assert counting.tally.counted.count == 3 * turn
+    sessions.shard.totals(sessions.clock())
+    interval = sessions.recorder.take(0)
+    sessions.shut()
+    assert interval.counters["notify.received"] == 15
+    assert sum(interval.decoded[f"{made.plan.load.stages[0].name}/notify.latency"].counts.tolist()) == 15

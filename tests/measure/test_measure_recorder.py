@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadgen.measure.histogram import Histogram
-from loadgen.measure.recorder import Interval, Recorder
+from loadgen.measure.histogram import Histogram, bin_of
+from loadgen.measure.recorder import Interval, Recorder, Tally
+from loadgen.native.library import native, standing
 from loadgen.units import NS_PER_MS, NS_PER_S
 
 MS, S = NS_PER_MS, NS_PER_S
@@ -69,3 +70,83 @@ class TestGathered:
         taken = recorder.bins("lag", "hold").take()
         assert taken is not None
         assert taken.count == 1
+
+
+@pytest.mark.skipif(native() is None, reason=f"no native turn: {standing()}")
+class TestTally:
+    """What the native turn counts by itself. It is played by hand here; `tests/drive` has it run."""
+
+    @pytest.fixture
+    def tally(self, recorder: Recorder) -> Tally:
+        tally = recorder.tally(("lag", "own"), ("service",), "sent", "came")
+        assert tally is not None
+        return tally
+
+    def _count(self, tally: Tally, since_due_ns: int, due_ns: int, count: int = 1) -> None:
+        """As C does."""
+        counted, aim = tally.counted, tally.counted.aim
+        assert aim is not None
+        assert aim.low_ns <= due_ns < aim.high_ns
+        slot = (due_ns - aim.low_ns) >> aim.shift
+        counted.since_due[bin_of(np.array([since_due_ns]))] += count
+        counted.since_sent[0] += count
+        counted.waited[slot] += count
+        counted.waits[slot] += count * since_due_ns
+        counted.address.count += count
+        counted.address.latest = max(counted.address.latest, due_ns)
+
+    def test_nothing_is_counted_before_it_is_known_of_which_stage(self, tally: Tally) -> None:
+        assert tally.counted.aim is None
+
+    def test_an_interval_has_all_that_was_counted_until_its_end(self, recorder: Recorder, tally: Tally) -> None:
+        tally.aim(S + 1)
+        self._count(tally, 2 * MS, S + 3 * MS, 4)
+        interval = recorder.take(0)
+        histograms = _histograms(interval)
+        assert {tag: each.count for tag, each in histograms.items()} == {
+            "hold/lag": 4,
+            "hold/own": 4,
+            "hold/service": 4,
+        }
+        assert histograms["hold/lag"].max_ns == pytest.approx(2 * MS, rel=1e-3)
+        assert interval.counters["came"] == 4
+        waited = interval.waits["hold/sent"]
+        assert (waited.done, sum(waited.sums)) == (4, 8 * MS)
+        assert recorder.take(1).histograms == {}
+
+    def test_it_is_the_same_as_what_is_gathered(self, recorder: Recorder, tally: Tally) -> None:
+        """Also where slots have become coarser since."""
+        other = Recorder()
+        other.stages.add(["warmup", "hold"], [0, S])
+        gathered = other.gather([("lag", "own")], "sent")
+        for since_ns in (0, 900 * MS, 1_300 * MS, 5 * S):
+            lag = recorder.gather([("lag", "own")], "sent")
+            lag.add(1, S + since_ns, MS)
+            lag.record()
+            tally.aim(S + since_ns)
+            self._count(tally, 3 * MS, S + since_ns, 2)
+            gathered.add(3, np.full(3, S + since_ns), np.array([MS, 3 * MS, 3 * MS]))
+        ours, theirs = recorder.take(0), other.take(0)
+        assert ours.waits == theirs.waits
+        assert ours.histograms["hold/own"] == theirs.histograms["hold/own"]
+
+    def test_another_stage_is_counted_by_itself(self, recorder: Recorder, tally: Tally) -> None:
+        tally.aim(S - 1)
+        self._count(tally, MS, S - 1)
+        tally.aim(S)
+        self._count(tally, MS, S, 2)
+        tally.aim(-1)
+        assert tally.counted.aim is None
+        assert {tag: count for tag, count in _counts(recorder).items() if "lag" in tag} == {
+            "warmup/lag": 1,
+            "hold/lag": 2,
+        }
+
+    def test_stages_that_come_to_be_known_change_nothing_of_what_was_counted(
+        self, recorder: Recorder, tally: Tally
+    ) -> None:
+        tally.aim(S)
+        self._count(tally, MS, 2 * S + 5)
+        assert recorder.stages.add(["next"], [2 * S]) == 5
+        assert tally.counted.aim is None
+        assert _counts(recorder) == {"hold/lag": 1, "hold/own": 1, "hold/service": 1}
