@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ports
 import pytest
-from ports import free_port
+from ports import free_port, is_listening
 
 
 def test_none_is_given_twice_nor_to_a_connection() -> None:
@@ -35,3 +36,18 @@ def test_one_that_is_in_use_is_not_given(kind: socket.SocketKind, monkeypatch: p
         free = free_port()
         monkeypatch.setattr(random, "sample", lambda *_: [used, free + 1, free + 2, free + 3])
         assert free_port() in (free + 1, free + 2, free + 3)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_who_listens_is_found_and_nobody_else(asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the kernel does not answer."""
+    monkeypatch.setattr(ports, "_is_in_proc" if asked else "_SOCK_DIAG", None if asked else 99)
+    with socket.create_server(("127.77.9.2", 0)) as server, socket.socket() as silent:
+        address = server.getsockname()
+        silent.bind(("127.77.9.2", 0))
+        assert is_listening(address)
+        for other in (silent.getsockname(), ("127.77.9.3", address[1])):
+            assert not is_listening(other)
+        with socket.create_connection(address) as connection:
+            assert not is_listening(connection.getsockname())
+    assert not is_listening(address)

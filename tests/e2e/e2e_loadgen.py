@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import prepared
+from ports import is_listening
 
 from benchmarks.descendants import worker_pids
 from loadgen.measure.books import imbalances
@@ -206,14 +206,6 @@ def process_is_gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
-
-
-def is_listening(address: tuple[str, int]) -> bool:
-    host, port = address
-    little_endian = "".join(f"{octet:02X}" for octet in reversed(socket.inet_aton(host)))
-    wanted = f"{little_endian}:{port:04X}"
-    rows = (row.split() for row in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:])
-    return any(row[1] == wanted and row[3] == "0A" for row in rows)
 
 
 Start = Callable[..., Running]

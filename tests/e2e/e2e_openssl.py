@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from e2e_loadgen import PATIENCE_S, SMALL, Identities, Running, Start, eventually, is_listening
-from ports import free_port
+from e2e_loadgen import PATIENCE_S, SMALL, Identities, Running, Start, eventually
+from ports import free_port, is_listening
 
 
 class OpenSsl:

@@ -25,13 +25,12 @@ from e2e_loadgen import (
     Running,
     Start,
     eventually,
-    is_listening,
     new_identities,
     process_is_gone,
     side_by_side,
 )
 from e2e_peers import FakeMse, FakeWlc, WlcSession, make_certificate, reset, until_closed
-from ports import free_port
+from ports import free_port, is_listening
 
 from loadgen.measure.hlog import read_hlog_untrusted
 
