@@ -22,7 +22,7 @@ from loadgen.nmsp.messages import Kind, MeasurementNotify
 from loadgen.nmsp.profile import WireProfile, load_profile
 
 pytestmark = pytest.mark.long
-SCALE = 20
+SCALE = 6
 WLC, RECORDER = "127.77.63.7", "127.77.63.1"
 REPLAYED = {1: "127.77.63.2", 6: "127.77.63.3"}  # by the seed of the layout
 
@@ -106,11 +106,11 @@ def recorded(start: Start, folder: Path, identities: Identities) -> Path:
     """Two MSEs at one WLC, with a recorder between."""
     target, out = f"{WLC}:{free_port(WLC)}", folder / "tunnel.pcapng"
     wlc = f'count = 1\nlisten = "{target}"\nauth_list = "{identities.auth_list}"'
-    fleets = scenario(folder / "fleets.toml", wlc, "count = 2", "30s")
-    wlcs = start("run", fleets, "--serve", "wlc")
+    fleets = scenario(folder / "fleets.toml", wlc, "count = 2", "20s")
+    wlcs = start("run", fleets, "--workers", 1, "--serve", "wlc")
     wlcs.wait_for_listener((WLC, int(target.rpartition(":")[2])))
     recorder, at = record(start, target, identities.pems[0], out)
-    start("run", fleets, "--target", f"wlc={at}").end().check_passed()
+    start("run", fleets, "--workers", 1, "--target", f"wlc={at}").end().check_passed()
     wlcs.end().check_passed()
     recorder.signal(signal.SIGINT)
     assert recorder.end().code == 130
@@ -140,8 +140,8 @@ def gone(start: Start, folder: Path, identities: Identities, seed: int) -> Way:
     ]
     addresses = [f"{address}:{port}" for port in ports]
     addresses[0], addresses[2] = (at for _, at in recorders)
-    mses = scenario(folder / "mses.toml", f"count = {SCALE}", "count = 1", "60s")
-    heard = start("run", mses, "--target", f"wlc={','.join(addresses)}").end()
+    mses = scenario(folder / "mses.toml", f"count = {SCALE}", "count = 1", "40s")
+    heard = start("run", mses, "--workers", 1, "--target", f"wlc={','.join(addresses)}").end()
     played = replay.end()
     for recorder, _ in recorders:
         recorder.signal(signal.SIGINT)
