@@ -16,10 +16,19 @@ import click
 
 from benchmarks import cases, native_case, picture, profile_case, record_case, replay_case, side_by_side
 from benchmarks.cases import Case, Figures, Measured, Row
+from benchmarks.nodes import case as nodes_case
 from benchmarks.processes import Failed, PeerMissing
 from loadgen.results.result import environment
 
-CASES = (*cases.CASES, native_case.CASE, profile_case.CASE, replay_case.CASE, side_by_side.CASE, record_case.CASE)
+CASES = (
+    *cases.CASES,
+    native_case.CASE,
+    profile_case.CASE,
+    replay_case.CASE,
+    side_by_side.CASE,
+    record_case.CASE,
+    nodes_case.CASE,
+)
 _NAMES = [case.name for case in CASES]
 _MET = {None: "", True: "met", False: "**missed**"}
 _COLUMNS = ("measure", "loadgen", "against", "peer", "ratio", "target", "", "note")
