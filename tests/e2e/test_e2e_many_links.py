@@ -48,7 +48,7 @@ def test_more_sessions_than_can_be_dialed_are_late_and_all_come_up(run: Run, tmp
     """Many times as many a second as any machine does of these handshakes, by one worker a side."""
     scenario = tmp_path / "storm.toml"
     scenario.write_text(SCENARIO, "utf-8")
-    changes = ("wlc.count=60", "mse.count=10", "mse.connect_per_s=100000", "load.rate=1")
+    changes = ("wlc.count=60", "mse.count=10", "mse.connect_per_s=100000", "mse.setup_timeout=60s", "load.rate=1")
     overrides = [word for change in changes for word in ("--set", change)]
     ended = run("run", scenario, "--workers", "1", *overrides)
     ended.check_passed()
