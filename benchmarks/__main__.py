@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import cases, native_case, picture, profile_case, record_case, replay_case, side_by_side
+from benchmarks import cases, native_case, picture, profile_case, record_case, replay_case, side_by_side, start_case
 from benchmarks.cases import Case, Figures, Measured, Row
 from benchmarks.nodes import case as nodes_case
 from benchmarks.processes import Failed, PeerMissing
@@ -28,6 +28,7 @@ CASES = (
     side_by_side.CASE,
     record_case.CASE,
     nodes_case.CASE,
+    start_case.CASE,
 )
 _NAMES = [case.name for case in CASES]
 _MET = {None: "", True: "met", False: "**missed**"}

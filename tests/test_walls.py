@@ -33,6 +33,7 @@ BASE = {
     "__version__",
     "errors",
     "clock",
+    "distinct",
     "files",
     "foreign",
     "hosts",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -69,9 +70,11 @@ def loading() -> Iterator[None]:
     """Load modules without a look for garbage, then or later: they are none, and it would take a tenth of the time.
 
     And without a look for libraries: trio asks for that of threads, for which ctypes starts ldconfig, or a compiler.
+    And without threads of numpy's: nothing here is multiplied with matrices.
     """
     import ctypes.util
 
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()
     searching = ctypes.util.find_library
     ctypes.util.find_library = _LIBRARIES.get  # type: ignore[assignment]

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.distinct import distinct
 from loadgen.units import NEVER_NS
 
 Int64s: TypeAlias = NDArray[np.int64]
@@ -118,7 +119,7 @@ class StageClock:
             return (Part(self._names[low - 1], slice(None), low_ns, high_ns),)
         found = np.searchsorted(self._starts_ns, times_ns, "right") - 1
         parts = []
-        for stage in np.unique(found):
+        for stage in distinct(found):
             rows = np.flatnonzero(found == stage)
             parts.append(Part(self._names[stage], rows, int(times_ns[rows].min()), int(times_ns[rows].max())))
         return parts

@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.distinct import distinct
+
 # Before the name of what waits, in ns for a whole one: as much of each as was done in a stage.
 SHARE = "share "
 # Of somebody else's notifications, what came when the load was over, and was due in it: it is late, and no part of the
@@ -120,7 +122,7 @@ class Waits:
             self._sums[slot] += int(np.add.reduce(waits_ns))
             return
         slots = (due_ns - self._start_ns) >> self.shift
-        for slot in np.unique(slots).tolist():
+        for slot in distinct(slots).tolist():
             rows = slots == slot
             self._counts[slot] += int(np.count_nonzero(rows))
             self._sums[slot] += int(waits_ns[rows].sum())

@@ -111,6 +111,7 @@ class WireProfile:
         self.max_readings, self.min_readings = (1, 1) if repeat is None else (repeat.max, 0)
         self.notify = notify.body
         self.notify_fixed_bytes = self.framing.head + self.notify.size
+        self._notify_dtypes: dict[int, np.dtype[np.void]] = {}
 
     @property
     def tells_macs(self) -> bool:
@@ -145,7 +146,15 @@ class WireProfile:
         return struct.Struct(self.order + self.header.format + self.notify.format + self.reading.format * readings)
 
     def notify_dtype(self, readings: int) -> np.dtype[np.void]:
-        """The whole frame for an array of them: fields of header and fixed part, and `readings` as a sub-array."""
+        """The whole frame for an array of them: fields of header and fixed part, and `readings` as a sub-array. One for
+        all that ask: every WLC's frames have some.
+        """
+        dtype = self._notify_dtypes.get(readings)
+        if dtype is None:
+            dtype = self._notify_dtypes[readings] = self._make_notify_dtype(readings)
+        return dtype
+
+    def _make_notify_dtype(self, readings: int) -> np.dtype[np.void]:
         names: list[str] = []
         formats: list[Any] = []
         offsets: list[int] = []

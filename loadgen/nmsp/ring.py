@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.distinct import distinct
 from loadgen.nmsp.bulk import MAX_WRITE_BYTES, Stations
 from loadgen.nmsp.carried import carried_by, stamp_of
 from loadgen.nmsp.messages import STAMPS, Kind
@@ -68,7 +69,7 @@ class NotifyRing:
         # stations within their size instead.
         repeats = -(-batch // len(order))
         if repeats > 1:
-            sizes = np.unique(stations.counts)
+            sizes = distinct(stations.counts)
             order = np.concatenate([np.tile(order[stations.counts[order] == size], repeats) for size in sizes])
         self.slots = len(order)
         who = order[np.arange(self.slots + batch - 1) % self.slots]

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.distinct import distinct
 from loadgen.errors import InputError, Problem
 
 MacSpace = Literal["local", "oui"]
@@ -53,8 +54,8 @@ class MacMap:
         numbers = _numbers(macs)
         staying = np.delete(numbers, self._mapped)
         prefixes = _numbers(chosen) >> 24 << 24
-        for prefix in np.unique(prefixes).tolist():
-            reserved = np.unique(staying[staying >> 24 << 24 == prefix]) - prefix
+        for prefix in distinct(prefixes).tolist():
+            reserved = distinct(staying[staying >> 24 << 24 == prefix]) - prefix
             self._add(np.flatnonzero(prefixes == prefix), prefix, reserved, endpoints)
 
     def _add(self, rows: NDArray[np.int64], prefix: int, reserved: NDArray[np.int64], endpoints: int) -> None:

@@ -36,8 +36,8 @@ _REQUEST_BYTES = 256
 _WORKER = "loadgen.run.worker"
 # What most runs are driven by; a worker imports what else its plan asks for, before it is ready.
 _DRIVERS = ("loadgen.drive.tls_accept", "loadgen.drive.tls_mse", "loadgen.drive.tls_wlc")
-# numpy imports these where they are first used, which in a worker is when it starts and in the middle of its load.
-_USED_LATER = ("numpy.ma", "numpy.random")
+# numpy imports it where it is first used, which in a worker is when it starts.
+_USED_LATER = ("numpy.random",)
 # What a worker is ended by, and a fork server is not: it ends with us.
 _TERMINAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 

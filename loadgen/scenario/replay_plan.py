@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.distinct import distinct
 from loadgen.scenario.schedule import RateStage, Schedule
 from loadgen.units import NS_PER_S
 
@@ -193,7 +194,7 @@ class ReplaySchedule(Schedule):
         track = members % self._tracks
         period, rest = np.divmod(turns, self._per_period[track])
         message = np.empty(len(rest), np.int64)
-        for each in np.unique(track).tolist():
+        for each in distinct(track).tolist():
             chosen = track == each
             message[chosen] = self._of_track[each][rest[chosen]]
         slots: Int64s = period * self._period + self._before[message] + members // self._tracks
@@ -215,7 +216,7 @@ class ReplaySchedule(Schedule):
         # It may end in the message that it begins in, a period later.
         closes = (end - 1) // self._period > first // self._period
         spans = [self._which[begin:], self._which[:stop]] if closes else [self._which[begin:stop]]
-        tracks = np.unique(np.concatenate(spans)).tolist()
+        tracks = distinct(np.concatenate(spans)).tolist()
         if len(tracks) == self._tracks:
             return [range(self.members)]
         return [range(track, self.members, self._tracks) for track in tracks]

@@ -17,6 +17,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.distinct import distinct
 from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage, Schedule
@@ -237,7 +238,7 @@ class Placing:
         first = int(starts[0])
         if (starts == first).all():
             return due if (found := self._of_load(first, turns, wlcs)) is None else found
-        for start in np.unique(starts).tolist():
+        for start in distinct(starts).tolist():
             chosen: NDArray[np.bool_] = starts == start
             if (found := self._of_load(start, turns[chosen], wlcs[chosen])) is not None:
                 due[chosen] = found

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.distinct import distinct
 from loadgen.measure.recorder import Gathered, Recorder, Tally
 from loadgen.measure.waits import TAIL
 from loadgen.nmsp.bulk import Columns
@@ -367,7 +368,7 @@ class Reception:
         self._gather(*columns)
 
     def _record_services(self, subservice: NDArray[np.int64], latency: NDArray[np.int64], stage: str) -> None:
-        for number in np.unique(subservice).tolist():
+        for number in distinct(subservice).tolist():
             name = Subservice(number).name.lower()
             chosen = subservice == number
             came = int(np.count_nonzero(chosen))

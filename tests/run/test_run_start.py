@@ -58,6 +58,7 @@ def test_no_package_is_imported_that_a_run_has_no_use_for(heard: list[tuple[str,
     found = {name.partition(".")[0] for name in _imported(heard)} - sys.stdlib_module_names
     assert {"trio", "numpy", "OpenSSL"} <= found
     assert {name for name in found - _PACKAGES if not name.startswith("_")} == set()
+    assert "numpy.ma" not in _imported(heard)
     assert "importlib.metadata" not in {
         about for event, about in heard[: heard.index(("subprocess.Popen", sys.executable))] if event == "import"
     }
