@@ -144,8 +144,10 @@ def measure(recording: Recording, nodes: int, intervals: int, every: int, folder
         "log_bytes_per_h": (master.log_bytes() - settled_bytes) / intervals * 3600 / INTERVAL_S,
         "result_bytes": master.result_bytes(),
         "rss_bytes": memory[-1],
-        "rss_first_quarter_bytes": sum(memory[:quarter]) / quarter,
-        "rss_last_quarter_bytes": sum(memory[-quarter:]) / quarter,
+        **{
+            f"rss_quarter_{number + 1}_bytes": sum(memory[number * quarter :][:quarter]) / quarter
+            for number in range(4)
+        },
     }
 
 

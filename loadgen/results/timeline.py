@@ -96,11 +96,13 @@ class _Row:
 
 
 class TimelineBuilder:
-    """Takes intervals as they come. However long a run is, it has at most `MOST_ROWS` rows: when there are more, two
-    become one each, with the percentiles of both together.
+    """Takes intervals as they come. However long a run is, it has so many rows at most: when there are more, two become
+    one each, with the percentiles of both together.
     """
 
-    def __init__(self, interval_ns: int) -> None:
+    def __init__(self, interval_ns: int, most_rows: int = 0) -> None:
+        """Args: most_rows: `MOST_ROWS` if 0. A row keeps its histograms, of hundreds of workers some 40 kB."""
+        self._most_rows = most_rows or MOST_ROWS
         self._interval_ns = interval_ns
         self._rows: list[_Row] = []
         self._width = 1  # intervals in a row
@@ -112,7 +114,7 @@ class TimelineBuilder:
         """One interval, or more of one. Args: now_ns: since the beginning of interval 0."""
         # The last one is hardly ever whole.
         self._end_ns = max(self._end_ns, min((whole.index + 1) * self._interval_ns, now_ns))
-        while whole.index // self._width >= MOST_ROWS:
+        while whole.index // self._width >= self._most_rows:
             self._halve()
         number = whole.index // self._width
         while len(self._rows) <= number:  # nobody may have told of those before

@@ -125,9 +125,13 @@ def test_two_nodes_never_tell_of_one_interval_the_same(template: Template, chose
 
 def test_the_table_says_what_is_missed() -> None:
     alone = {"cpu merging, ms": 900.0, "cores": 0.6, "log_bytes_per_h": 150e6, "result_bytes": 1e6, "rss_bytes": 1e8}
-    hour = {"rss_first_quarter_bytes": 100e6, "rss_last_quarter_bytes": 120e6}
+    hour = {f"rss_quarter_{number}_bytes": size for number, size in enumerate((90e6, 100e6, 110e6, 120e6), 1)}
     rows = case.CASE.rows({"without waiting": [alone], "an hour": [hour]})
-    assert [(row.ours, row.met) for row in rows] == [("0.60 cores", False), ("150 MB", True), ("100 → 120 MB", False)]
+    assert [(row.ours, row.met) for row in rows] == [
+        ("0.60 cores", False),
+        ("150 MB", True),
+        ("90 → 100 → 110 → 120 MB", False),
+    ]
     assert "merging 900" in rows[0].note
 
 

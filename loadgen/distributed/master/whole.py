@@ -27,6 +27,8 @@ from loadgen.scenario.plan import Plan
 from loadgen.scenario.schedule import RateStage
 from loadgen.units import NS_PER_S
 
+# Of the timeline: half an hour in its finest form, as much as who watches sees.
+_MOST_ROWS = 600
 # By how many intervals the clock of a Locust worker's machine may be ahead of the master's.
 _CLOCKS_APART = 3600
 # A report of thousands of sessions has some kilobytes; more than this is not one of ours.
@@ -80,7 +82,7 @@ class WholeRun:
         self._demands = demands
         self._epoch_ns = epoch_unix_ns
         self._merger = Merger()
-        self._timeline = TimelineBuilder(INTERVAL_NS)
+        self._timeline = TimelineBuilder(INTERVAL_NS, _MOST_ROWS)
         self._intervals = Intervals(self._take_whole)
         self._now_ns = 0
         self.latest_whole = -1
