@@ -14,7 +14,17 @@ from pathlib import Path
 
 import click
 
-from benchmarks import cases, native_case, picture, profile_case, record_case, replay_case, side_by_side, start_case
+from benchmarks import (
+    cases,
+    many_case,
+    native_case,
+    picture,
+    profile_case,
+    record_case,
+    replay_case,
+    side_by_side,
+    start_case,
+)
 from benchmarks.cases import Case, Figures, Measured, Row
 from benchmarks.nodes import case as nodes_case
 from benchmarks.processes import Failed, PeerMissing
@@ -22,6 +32,7 @@ from loadgen.results.result import environment
 
 CASES = (
     *cases.CASES,
+    many_case.CASE,
     native_case.CASE,
     profile_case.CASE,
     replay_case.CASE,

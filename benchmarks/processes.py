@@ -25,6 +25,7 @@ SCENARIOS = HERE / "scenarios"
 _CORES = sorted(os.sched_getaffinity(0))
 GENERATOR_CORE, COUNTERPART_CORE = _CORES[0], _CORES[-1]
 _TIMEOUT_S = 240.0
+_LONG_S = 1800.0
 _CONNECTIONS = re.compile(rb"^(\d+) connections in", re.MULTILINE)
 
 
@@ -146,6 +147,17 @@ def loadgen_both(scenario: str, *options: str) -> dict[str, Any]:
         if code not in _GOOD_CODES:
             raise Failed(f"loadgen run {scenario}: exit code {code}: {err.read()[-500:]!r}")
         result: dict[str, Any] = json.loads(out.read())
+        return result
+
+
+def loadgen_run(scenario: str, *options: str) -> dict[str, Any]:
+    """result.json of a run of both sides, with as many workers as it takes, wherever they run."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["run", str(SCENARIOS / f"{scenario}.toml"), "--results", folder, "--json", "--quiet", *options]
+        done = subprocess.run([sys.executable, "-m", "loadgen", *arguments], capture_output=True, timeout=_LONG_S)
+        if done.returncode not in (*_GOOD_CODES, 5):
+            raise Failed(f"loadgen run {scenario}: exit code {done.returncode}: {done.stderr[-500:]!r}")
+        result: dict[str, Any] = json.loads(done.stdout)
         return result
 
 
