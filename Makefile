@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(wildcard loa
 run: install
 	$(BIN)/loadgen run $(SCENARIO)
 
-# CASE=handshake, bulk, single, sessions, many, native, profile, replay, scale, locust, record, nodes, start; all of them without it.
+# CASE=handshake, bulk, single, sessions, native, profile, replay, scale, locust, record, nodes, start, many; all of them without it.
 bench: $(VENV)/.bench-installed
 	$(BIN)/python -m benchmarks $(CASE)
 

@@ -32,7 +32,6 @@ from loadgen.results.result import environment
 
 CASES = (
     *cases.CASES,
-    many_case.CASE,
     native_case.CASE,
     profile_case.CASE,
     replay_case.CASE,
@@ -40,6 +39,7 @@ CASES = (
     record_case.CASE,
     nodes_case.CASE,
     start_case.CASE,
+    many_case.CASE,
 )
 _NAMES = [case.name for case in CASES]
 _MET = {None: "", True: "met", False: "**missed**"}
