@@ -323,6 +323,13 @@ class Bins:
         self._stage[self._staged] = value_ns
         self._staged += 1
 
+    def add_same(self, value_ns: int, count: int) -> None:
+        """Count one value so often."""
+        inside = min(max(value_ns, 0), HIGHEST_NS)
+        self.clamped += count * (inside != value_ns)
+        coarse = max(0, inside.bit_length() - 1 - _HALF_BITS)
+        self._counts[(coarse << _HALF_BITS) + (inside >> coarse)] += count
+
     def add_counts(self, counts: NDArray[np.int64]) -> None:
         """Count what was counted elsewhere. Args: counts: by HdrHistogram's index."""
         self._counts += counts

@@ -91,7 +91,7 @@ class Recorder:
             if count == 1:
                 self.record(metric, value_ns, stage)
             else:
-                self.record_column(metric, np.full(count, value_ns, np.int64), stage)
+                self.bins_of(metric, stage).add_same(value_ns, count)
 
     def record_column_now(self, metric: str, values_ns: Int64s, now_ns: int) -> None:
         """`record_now` of each of them. Args: values_ns: the largest first, and the smallest last."""
