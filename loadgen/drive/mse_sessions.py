@@ -189,6 +189,11 @@ class MseSessions(Generic[EndpointT]):
         coming = (link for link in links if link.phase < ACTIVE)
         return self.wanted - self.dialed + sum(link.number < self.wanted for link in coming)
 
+    @property
+    def dials(self) -> bool:
+        """Somebody is still to be dialed, now or later."""
+        return self.dialed != self.wanted or self._redialing.next_ns() != NEVER_NS
+
     def to_dial(self, now_ns: int, most: int, busy: Container[int], *, behind: bool) -> Iterator[int]:
         """Numbers of the sessions that are to be dialed now.
 

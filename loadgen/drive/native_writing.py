@@ -120,7 +120,8 @@ class NativeSender:
         """Visit the WLCs at `positions[first:]`; returns why it ended, and before or at which of them.
 
         Args:
-            slots, expired: of the whole fleet, how many are due, and how many of these have waited too long.
+            slots, expired: of the whole fleet, how many are due, and how many of these have waited too long; -1: that
+                is to be found out if it matters (`Stop.ASKS`).
         """
         if ledger.done is not self._done:
             self._follow(ledger)

@@ -111,6 +111,8 @@ class MseShard(ReadingShard):
             return
         if mses.asker is not None:
             self._ask(mses.asker, now_ns)
+        if not mses.dials:
+            return
         # As long as those that were dialed wait for us, no more are.
         behind = self.handshakes_wait
         for number in mses.to_dial(now_ns, 0 if behind else _DIALS_PER_TURN, self.by_number, behind=behind):

@@ -40,6 +40,7 @@ class WritingShard(ServingShard[WlcLink]):
     _tally: Tally | None = None  # counts what the native turn sends
     _counted: int  # slots of the schedule whose WLCs were visited, or are in `_visits`
     _visits: deque[int]  # positions
+    _every: Int64s  # all positions
     _again: dict[int, None]  # positions that were visited, and are owed more: after all who are due
 
     def _send_due(self, position: int, slots: int) -> bool:
@@ -49,6 +50,7 @@ class WritingShard(ServingShard[WlcLink]):
     def _start_sending(self, at_ns: int, stages: Sequence[RateStage]) -> None:
         """`start_load`, as the native turn is told."""
         if self._sender is not None:
+            self._every = np.arange(len(self.owing.share.members))
             self._sender.start(self.plan.schedule(stages), self.plan.load.burst, at_ns)
             self._tally = self._tally or self._tally_lag()
             if self._tally is not None:
@@ -57,10 +59,9 @@ class WritingShard(ServingShard[WlcLink]):
     def _send_natively(self, sender: NativeSender, slots: int, until_ns: int) -> None:
         """Visit every WLC whose turn came since it was visited last, as far as there is time for it in this turn."""
         visits, again = self._visits, self._again
-        expired = self.owing.expired_slots(self.clock())
         positions, in_time = self._whose_turn(slots), True
         while in_time and len(positions):
-            in_time = self._visit(sender, positions, slots, expired, until_ns)
+            in_time = self._visit(sender, positions, slots, until_ns)
             if more := sender.again():
                 again.update(dict.fromkeys(more))
             for position in sender.left():
@@ -82,21 +83,25 @@ class WritingShard(ServingShard[WlcLink]):
         due = self.owing.share.positions(self._counted, slots)
         self._counted = slots
         if not self._visits and not self._again:
-            spans = [np.arange(each.start, each.stop, each.step) for each in due]
-            return spans[0] if len(spans) == 1 else np.concatenate(spans) if spans else _NOBODY
+            spans = [self._every[each.start : each.stop : each.step] for each in due]
+            if len(spans) == 1 and due[0].step == 1:
+                return spans[0]
+            return np.concatenate(spans) if spans else _NOBODY
         every = dict.fromkeys([*self._visits, *(position for span in due for position in span), *self._again])
         self._visits.clear()
         self._again.clear()
         return np.array([*every], np.int64)
 
-    def _visit(self, sender: NativeSender, positions: Int64s, slots: int, expired: int, until_ns: int) -> bool:
+    def _visit(self, sender: NativeSender, positions: Int64s, slots: int, until_ns: int) -> bool:
         """Whether there was time for all."""
-        halt, at = Stop.FULL, 0
-        while halt in (Stop.FULL, Stop.FAILED):
+        halt, at, expired = Stop.FULL, 0, -1
+        while halt is not Stop.DONE and halt is not Stop.LATE:
             halt, at = sender.send(self.owing.ledger, positions, at, slots, expired, until_ns)
             if halt is Stop.FAILED:
                 self._not_written(sender, int(positions[at]))
                 at += 1
+            elif halt is Stop.ASKS:
+                expired = self.owing.expired_slots(self.clock())
             self._note_sent(sender)
         if at < len(positions):
             self._visits.extend(positions[at:].tolist())

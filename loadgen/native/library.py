@@ -31,6 +31,7 @@ class Stop(IntEnum):
     FAILED = 1
     FULL = 2
     LATE = 3
+    ASKS = 4
 
 
 STOPS = tuple(Stop)  # by number: a call of an enum costs 2 us

@@ -173,11 +173,12 @@ typedef struct {
   int64_t failed_bytes, failed_notifications;
 } lg_sender;
 
-/* Why `lg_send` stopped, beside LG_DONE, LG_FAILED and LG_FULL: the time is over. */
-enum { LG_LATE = 3 };
+/* Why `lg_send` stopped, beside LG_DONE, LG_FAILED and LG_FULL: the time is over; somebody is owed more than a burst, and
+ * how much of that has waited too long is not known. */
+enum { LG_LATE = 3, LG_ASKS = 4 };
 
 /* Send what the WLCs at position[*from] to position[to - 1] owe their subscribers when `slots` slots of the schedule are
- * due, those before `expired` having waited too long, until the clock says until_ns. Returns LG_*; *from is the first
+ * due, those before `expired` having waited too long (-1: not known), until the clock says until_ns. Returns LG_*; *from is the first
  * that was not visited, or whose write has failed: what that was given is not counted, and may be half sent. Touches the
  * connections, frames, `done`, `sent_count` and `behind` of their rows, the tally, and what `lg_sender` collects. */
 int lg_send(lg_sender *sender, const int64_t *position, int64_t *from, int64_t to, int64_t slots, int64_t expired,

@@ -109,8 +109,12 @@ EXPORT int lg_send(lg_sender *sender, const int64_t *position, int64_t *from, in
       sender->behind[row] = 0; /* it has caught up */
       continue;
     }
-    int64_t too_old = turns_of(sender, ring->member, expired) * sender->burst;
-    if (sender->behind[row] || (owed > sender->burst && sender->done[row] < too_old)) {
+    int is_old = 0;
+    if (owed > sender->burst) {
+      if (expired < 0) return LG_ASKS;
+      is_old = sender->done[row] < turns_of(sender, ring->member, expired) * sender->burst;
+    }
+    if (sender->behind[row] || is_old) {
       sender->left[sender->lefts++] = position[*from];
       continue;
     }

@@ -185,6 +185,8 @@ class Share:
 
     def _within(self, span: range) -> range:
         """Positions of those of a range of members that are this worker's."""
+        if self.workers == 1:
+            return span
         step, worker = span.step, self.worker
         if step == 1:
             return range(self._position_from(span.start), self._position_from(span.stop))

@@ -57,7 +57,9 @@ def test_a_large_column() -> None:
     assert bulk(values) == encoded(values)
 
 
-@pytest.mark.parametrize("value", [-1, 0, 1, 1023, 1024, 2047, 2048, 2049, 4095, 4096, 10**9, HIGHEST_NS, HIGHEST_NS + 1])
+@pytest.mark.parametrize(
+    "value", [-1, 0, 1, 1023, 1024, 2047, 2048, 2049, 4095, 4096, 10**9, HIGHEST_NS, HIGHEST_NS + 1]
+)
 def test_the_same_value_so_often_is_a_column_of_it(value: int) -> None:
     one, other = Bins(), Bins()
     one.add_same(value, 3)
