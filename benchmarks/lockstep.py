@@ -29,6 +29,7 @@ from loadgen.scenario.reading import load_scenario
 from loadgen.transport.contexts import client_context, server_context
 
 _WARM_UP = 20
+_ANSWER_EACH = 50  # rounds
 _SET_UP_S = 120
 _AHEAD_NS = 2_000_000_000
 _SCENARIO = """
@@ -70,6 +71,8 @@ def main(wlcs: int, each: int, rounds: int, burst: int) -> dict[str, float]:
         if number == _WARM_UP:
             sending = receiving = 0
             before = wlc.notifiers.sent
+        if number % _ANSWER_EACH == 0:
+            wlc.turn(wlc.poll(0))  # what MSEs ask
         due += each
         start = clock()
         wlc.turn([])

@@ -39,7 +39,7 @@ class _Shape(NamedTuple):
 
 
 SHAPES = {
-    "bursts of 128": _Shape(100, 10, 400, 128, (3.0, 4.0), (1.3, 1.2)),
+    "bursts of 128": _Shape(100, 10, 1500, 128, (3.0, 4.0), (1.3, 1.2)),
     "one per write, 30 per turn": _Shape(1000, 30, 1500, 1, (1.6, 2.4), (1.25, 1.3)),
     "one per write, 3 per turn": _Shape(1000, 3, 6000, 1, (2.0, 4.0), (1.7, 1.8)),
 }
