@@ -83,7 +83,8 @@ class _Talk:
         likely = []
         first = set(self.opening()[:1]) if self._numbers is None else set[int]()
         for (one, other), taken_ns in waits.items():
-            share = min(len(taken_ns) / self._counts[one], len(taken_ns) / self._counts[other])
+            # One of a few may be lost.
+            share = (len(taken_ns) + 1) / (max(self._counts[one], self._counts[other]) + 1)
             if share >= _ANSWERED:
                 # Without transactions all that alternates looks asked and answered: what a session begins with is a
                 # question, and behind that the MSE asks.

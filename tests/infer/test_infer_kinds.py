@@ -96,3 +96,22 @@ def test_a_notification_in_between_is_no_answer() -> None:
     header = HeaderFound(4, "big", [], FrameCut(0, 1, "big", 1, 0), np.array(kind, np.int64), [*ids.values()], None)  # type: ignore[arg-type]
     named = name_messages(Heads(frames), header, 0)
     assert named.names[3:] == ["subscribe_request", "subscribe_response", "measurement_notify"]
+
+
+def test_of_a_few_requests_one_may_be_without_its_answer() -> None:
+    """A segment of one of three sessions was lost."""
+    ids = {"V": (True, 1), "v": (False, 1), "c": (False, 2), "S": (True, 3), "s": (False, 3), "m": (False, 4)}
+    frames, kind = [], []
+    for session, opening in enumerate(("VvcSs", "VcSs", "VvcSs")):
+        for at, letter in enumerate(opening + 20 * "m"):
+            of_mse, number = ids[letter]
+            offset = 0 if letter in "Vv" else 1
+            data = bytes([number, at]).ljust(50, b"\0")
+            frames.append(Frame(session, of_mse, offset, (60 * session + at) * 10**8, data))
+            kind.append([*ids].index(letter))
+    header = HeaderFound(4, "big", [], FrameCut(0, 1, "big", 1, 0), np.array(kind, np.int64), [*ids.values()], None)  # type: ignore[arg-type]
+    named = name_messages(Heads(frames), header, 0)
+    assert named.names == [
+        *("version_request", "version_response", "capability", "subscribe_request", "subscribe_response"),
+        "measurement_notify",
+    ]
