@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from loadgen.infer.lists import beside_each_other, listed, services
 from loadgen.infer.samples import Context
 from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Part, Place, Records, cut, fits
+from loadgen.infer.text_chains import chains_of_texts
 from loadgen.infer.texts import texts_in_records, told_texts
 from loadgen.infer.work import Work
 
-__all__ = ["known_elements", "shapes_of"]
+__all__ = ["counted", "known_elements", "shapes_of", "to_the_end"]
 
 # How far into a body counts and lengths are looked for, and how long a record is looked for without a count.
 FAR = 96
@@ -28,6 +29,10 @@ NEAR = 48
 # Records that a field counts, where they are few; and shapes that one search tries.
 MOST = 64
 TRIED = 150_000
+# Share of records with nothing in them.
+_HARDLY = 0.9
+# Bytes of lengths of a body that is walked from end to end.
+_SURE = 4
 # So many different numbers, all of them multiples: that is no chance.
 _DIFFERENT = 4
 Column = NDArray[np.int64]
@@ -240,6 +245,19 @@ def chained(bodies: Sequence[bytes], order: str, unit: int | None, work: Work) -
             return
 
 
+def _hardly_counts(shape: BodyShape, bodies: Sequence[bytes], strides: set[int]) -> bool:
+    """Whether records to the end are told by a number that is 0 in nearly all of them, where they may as well be of one
+    of some strides."""
+    (records,) = shape.parts
+    if not isinstance(records, Records) or records.count is not None or records.shape is None:
+        return False
+    if records.shape.fixed not in strides:
+        return False
+    cuts = [found[1][0] for body in bodies if (found := cut(shape, body, 0, len(body))) is not None]
+    sizes = [stop - start for found in cuts for _, start, stop in found]
+    return sizes.count(records.shape.fixed) >= _HARDLY * len(sizes)
+
+
 def _of_parts(shape: BodyShape, inner: BodyShape, bodies: Sequence[bytes]) -> BodyShape | None:
     """The same, if the number in each record always is a multiple: then it counts parts of what is in that record."""
     (part,) = inner.parts
@@ -391,7 +409,10 @@ def known_elements(bodies: Sequence[bytes], context: Context) -> BodyShape | Non
                 continue
             cuts = [found[1][0] for body in different if (found := cut(shape, body, 0, len(body))) is not None]
             heads = [head for found in cuts for head in found]
-            if not heads or not all(0 < kind <= max(0xFF, 2 * highest) for kind, _, _ in heads):
+            # Two lengths of two bytes that end where the body does are no chance, whatever the types.
+            sure = not fixed and form.length_size * min(map(len, cuts)) >= _SURE
+            most = 1 << 8 * form.type_size if sure else max(0xFF, 2 * highest)
+            if not heads or not all(0 < kind <= most for kind, _, _ in heads):
                 continue
             empty = sum(start == stop for _, start, stop in heads)
             if empty * 2 > len(heads) or (fixed and not (min(map(len, cuts)) > 1 and len(heads) > 3)):
@@ -433,6 +454,9 @@ def shapes_of(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
     for shape in elements(bodies, order, work):
         found = True
         yield shape
+    for shape in chains_of_texts(bodies, order, work) if not found else ():
+        yield shape
+        return
     for search in (listed, services):
         for shape in search(bodies, context):
             found = True
@@ -453,10 +477,14 @@ def shapes_of(bodies: Sequence[bytes], context: Context) -> Iterator[BodyShape]:
         sure = lengths > 3
         yield shape
         yield from beside_each_other(shape, bodies, context)
-    if not sure:
-        yield from to_the_end(bodies)
+    strides: set[int] = set()
+    for shape in to_the_end(bodies) if not sure else ():
+        strides |= {part.stride or 0 for part in shape.parts if isinstance(part, Records)}
+        yield shape
     if not found:
         for shape in chained(bodies, order, unit, work):
+            if _hardly_counts(shape, bodies, strides):
+                continue
             found = True
             yield shape
     if not found:

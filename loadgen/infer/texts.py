@@ -27,6 +27,8 @@ _LEAST = 4  # letters of all texts of a field
 # A length that is the same in all bodies stands right before its text, or this near.
 _NEAR = 4
 _MOST_RECORDS = 64
+# So many letters and digits more are no chance.
+_WORD = 3
 # Longer bodies are not looked at.
 _WIDEST = 4096
 # What it takes to look at a place in all bodies.
@@ -79,6 +81,19 @@ class _Bodies:
             return False
         letters = int((self.letters[rows, end] - self.letters[rows, at]).sum())
         return letters >= _LEAST and letters * 10 >= int(sizes.sum()) * 6
+
+    def is_cut_out(self, at: Vector, sizes: Vector, told_at: int) -> bool:
+        """Whether texts of one length are pieces of longer words in all bodies: a number that says so is some other.
+
+        Args: told_at: how far in front of the texts their length ends.
+        """
+        if sizes.min() != sizes.max():
+            return False
+        rows, end = np.arange(len(at)), at + sizes
+        behind = np.minimum(end + _WORD, self.lengths)
+        if (self.letters[rows, behind] - self.letters[rows, end] == _WORD).all():
+            return True
+        return told_at > 0 and bool((self.letters[rows, at] > self.letters[rows, at - 1]).all())
 
 
 def _rows_of(bodies: Sequence[bytes], work: Work) -> _Bodies:
@@ -149,8 +164,9 @@ def _is_just(rows: _Bodies, place: Place, shape: BodyShape, end: Vector) -> bool
     """Whether texts of one length are just as long as the number right in front of them says, and not longer."""
     last = shape.parts[-1] if place.part else None
     beside = place.at + place.size == (last.size if isinstance(last, Gap) else shape.fixed)
-    letters = rows.odd[np.arange(len(end)), end + 1] == rows.odd[np.arange(len(end)), end]
-    return beside and not letters.any()
+    behind = np.minimum(end + _WORD, rows.lengths)
+    letters = rows.odd[np.arange(len(end)), behind] == rows.odd[np.arange(len(end)), end]
+    return beside and not (letters & (behind > end)).any()
 
 
 def _filled(rows: _Bodies, end: Vector) -> bool:
@@ -176,7 +192,7 @@ def _lengths(rows: _Bodies, shape: BodyShape, at: Vector, gap: int, order: str) 
             far = 0 if gap else shape.fixed - place.at - size
             if sizes.min() == sizes.max() and (far > _NEAR or way != order):
                 continue
-            if rows.is_text(begin, sizes):
+            if rows.is_text(begin, sizes) and not rows.is_cut_out(begin, sizes, gap - place.at - size if gap else far):
                 yield place, sizes
 
 
@@ -217,7 +233,7 @@ def _first_texts(rows: _Bodies, order: str) -> Iterator[tuple[Place, int, int, V
         for size, way in _widths(order):
             for at in range(begin - size, max(-1, begin - _FAR // 2), -1):
                 sizes = rows.number_at(at, size, way)
-                if rows.is_text(zero + begin, sizes):
+                if rows.is_text(zero + begin, sizes) and not rows.is_cut_out(zero + begin, sizes, begin - size - at):
                     yield Place(at, size, way, way != order), size, begin, sizes
 
 

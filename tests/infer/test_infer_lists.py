@@ -235,3 +235,18 @@ def test_what_a_number_counts_is_no_list_behind_its_first_record(makers: int) ->
     bodies = [struct.pack("<H", n := 1 + at % 3) + b"".join(record() for _ in range(n)) for at in range(300)]
     (records,) = found_in(bodies, order="little", unit=1)["repeats"]
     assert (records["count"], records["stride"]) == ({"field": "count_0"}, 8)
+
+
+def test_readings_of_which_the_best_comes_first_begin_with_it() -> None:
+    """What the first one has is more than what any other has."""
+    choose = random.Random(41)
+
+    def make() -> bytes:
+        heard = sorted((choose.randrange(-900, -380), ap) for ap in choose.sample(APS, choose.randrange(3, 8)))
+        return b"".join(ap + struct.pack(">hH", level, max(0, level + 960)) for level, ap in heard[::-1])
+
+    node = found_in([make() for _ in range(300)], unit=1)
+    assert not node.get("fields")
+    (repeat,) = node["repeats"]
+    assert repeat["stride"] == 10
+    assert roles(repeat["record"])[:2] == [(0, 6, "mac"), (6, 2, "rssi")]
