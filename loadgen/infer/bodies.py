@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from loadgen.infer.addresses import find_macs, makers_of
-from loadgen.infer.choosing import choose, fitting, is_told
+from loadgen.infer.choosing import choose, fitting, has_known_elements, is_told
 from loadgen.infer.masks import find_masks
 from loadgen.infer.pricing import ROWS, few_stretches, gaps_of, given_pieces, is_text, slices, thinned
-from loadgen.infer.roles import heard, judge
+from loadgen.infer.roles import UNSIGNED, heard, judge
 from loadgen.infer.samples import Context, Sample, Table, table_of
 from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Gap, Place, cut
 from loadgen.infer.tiling import Piece, devices, tile
@@ -44,6 +44,7 @@ class Learnt:
     networks: set[bytes] = field(default_factory=set)  # the first halves of IPv4 addresses
     masks: set[int] = field(default_factory=set)  # of subservices
     mask_size: int | None = None
+    unsigned: bool = False  # whether RSSI is told without its sign
     laid: list[Laid] = field(default_factory=list)  # nodes whose numbers' widths are to be settled
     aligned: int = 0  # numbers of which it is certain how wide they are, at multiples of their sizes
     unaligned: int = 0  # and elsewhere
@@ -181,8 +182,10 @@ def _build(
     if shape.fixed:
         table = table_of(chosen, context.order, 0, shape.fixed)
         given = given_pieces(shape, context.order)
-        if context.mask_at is not None and not given and sum(context.mask_at) <= shape.fixed:
-            given = [Piece(*context.mask_at, "mask", context.order, 0.0)]
+        if context.mask_at is not None and sum(context.mask_at) <= shape.fixed:
+            at, size = context.mask_at
+            if all(piece.at + piece.size <= at or piece.at >= at + size for piece in given):
+                given = [*given, Piece(at, size, "mask", context.order, 0.0)]
         node["fields"], pieces = _fields(table, context, given)
         kind = "record" if context.within else "element" if depth else "body"
         share.learnt.laid.append(lay(node["fields"], pieces, table, kind, context.unit or 1))
@@ -190,6 +193,7 @@ def _build(
         share.add(known * len(chosen) * weight, shape.fixed * len(chosen) * weight)
         share.learnt.add_numbers(table, pieces)
         for piece, found in zip(pieces, node["fields"], strict=True):
+            share.learnt.unsigned |= str(found["evidence"]).endswith(UNSIGNED)
             if found["role"] == "ipv4" and len(chosen) > 7:
                 halves = {sample.data[piece.at : piece.at + 2] for sample in chosen}
                 share.learnt.networks |= halves - {bytes(2)}
@@ -347,7 +351,8 @@ def _is_text(rows: Sequence[Sample]) -> bool:
     """Whether elements are texts, as long as their heads say, however few lengths there are."""
     different = {row.data for row in rows}
     letters = sum(len({value[at : at + 1] for value in different}) for at in range(max(map(len, different))))
-    ended = len({len(value) for value in different}) < 2 and any(0 in value for value in different)
+    # Zeros up to a multiple of four are no part of a text of one width.
+    ended = len({len(value) for value in different}) < 2 and any(value.endswith(bytes(4)) for value in different)
     return letters > 4 and not ended and is_text([*different])
 
 
@@ -371,7 +376,7 @@ def infer_bodies(
     names = names or {}
     found = {}
     everything, told = Learnt(), context.packed
-    laid: list[Laid] = []
+    laid: dict[Kind, list[Laid]] = {}
     masks_at = _masks_at(kinds, names, context.order)
     # Where they have been looked for together, there are no others.
     unmasked = _MASKED if masks_at or {*names.values()} >= _MASKED else frozenset()
@@ -379,30 +384,51 @@ def infer_bodies(
     ordered = sorted(
         kinds, key=lambda kind: (len(kinds[kind]) < _MUCH, names.get(kind) != "capability", -len(kinds[kind]))
     )
+    forms_then: dict[Kind, Mapping[ElementRun, int]] = {}
     for index, kind in enumerate(ordered):
         learnt = Learnt()
         context.work.share(len(ordered) - index)
-        known = replace(context, name=names.get(kind), mask_at=masks_at.get(kind))
-        if known.name in unmasked:
-            known = replace(known, listed=True)
+        known = _known(context, kind, names, masks_at, unmasked)
+        forms_then[kind] = context.forms
         found[kind] = infer_body(kinds[kind], known, learnt)
-        laid += learnt.laid
+        laid[kind] = learnt.laid
         everything.aligned += learnt.aligned
         everything.unaligned += learnt.unaligned
         packed = everything.packed if told is None else told
         forms = {each: max(top, context.forms.get(each, 0)) for each, top in learnt.forms.items()}
         context = replace(context, forms={**context.forms, **forms})
         context = replace(context, networks=context.networks | learnt.networks, packed=packed)
+        context = replace(context, unsigned=context.unsigned or learnt.unsigned)
         if names.get(kind) == "capability":
             listed = "repeats" in found[kind].node
             masks = context.masks | learnt.masks
             context = replace(context, masks=masks, mask_size=learnt.mask_size, listed=listed)
-    settle(laid)
+    for kind in ordered:
+        # What was looked at before any message had shown elements may have some that are always the same.
+        if "elements" not in found[kind].node and context.forms.keys() - forms_then[kind].keys():
+            known = _known(context, kind, names, masks_at, unmasked)
+            if has_known_elements(kinds[kind], known):
+                learnt = Learnt()
+                found[kind] = infer_body(kinds[kind], known, learnt)
+                laid[kind] = learnt.laid
+    settle([each for kind in ordered for each in laid[kind]])
     return {kind: found[kind] for kind in kinds}
 
 
 _MUCH = 40  # messages of a kind
 _MASKED = frozenset({"capability", "subscribe_request", "subscribe_response"})
+
+
+def _known(
+    context: Context,
+    kind: Kind,
+    names: Mapping[Kind, str],
+    masks_at: Mapping[Kind, tuple[int, int]],
+    unmasked: frozenset[str],
+) -> Context:
+    """What is known of one kind of messages."""
+    known = replace(context, name=names.get(kind), mask_at=masks_at.get(kind))
+    return replace(known, listed=True) if known.name in unmasked else known
 
 
 def _masks_at(

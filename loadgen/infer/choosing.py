@@ -12,7 +12,7 @@ from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Gap, Records, c
 from loadgen.infer.shaping import known_elements, shapes_of
 from loadgen.infer.work import Work
 
-__all__ = ["choose", "fitting", "is_told"]
+__all__ = ["choose", "fitting", "has_known_elements", "is_told"]
 
 # Bodies that shapes are looked for in, and shapes that are compared.
 SEARCHED = 80
@@ -22,6 +22,8 @@ CLOSE = 6
 WIDEST = 512
 # So many bodies with so many different counts: that is no chance.
 _MANY, _COUNTS = 20, 3
+# So many elements behind each other do not end where their body does by chance.
+_WALKED = 3
 # Shapes are looked for in bodies no longer than this, the shortest of a kind.
 LONGEST = 4096
 
@@ -31,10 +33,8 @@ def choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list
     some = thinned(samples, SEARCHED)
     shortest = min(len(sample.data) for sample in samples)
     varies = any(len(sample.data) != shortest for sample in samples)
-    if context.forms and not context.within and 1 < shortest <= LONGEST:
-        walked = known_elements([sample.data for sample in some], context)
-        if walked is not None and _holds(walked, samples, context.work):
-            return walked, []
+    if (walked := _walked(samples, context)) is not None:
+        return walked, []
     if context.mask_at is not None and not varies:
         return BodyShape(shortest), []
     plain = BodyShape(min(shortest, WIDEST), (ByteRun(None),) if varies or shortest > WIDEST else ())
@@ -63,14 +63,17 @@ def choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list
     # Where numbers tell the lengths of bodies that have many, nothing goes to the end by chance.
     told = [shape for shape in everything if is_told(shape)]
     ended = [shape for shape in everything if any(isinstance(part, ElementRun) for part in shape.parts)]
-    if len({len(sample.data) for sample in samples}) > 3 and (told or ended):
-        everything = told + ended
     datas = [sample.data for sample in some]
+    every = [sample.data for sample in samples]
+    many = len(set(map(len, every))) > 3 and (told or ended)
+    if many or any(_is_walked(shape, every) for shape in ended):
+        everything = told + ended
     everything = [shape for shape in everything if not is_unlike(shape, datas)]
     everything = [shape for shape in everything if not begins_earlier(shape, datas)]
     everything = [shape for shape in everything if not _is_counted(shape, everything, datas)]
+    # Elements list devices as well, and say themselves how long each is.
     listed = shortest_records(
-        [shape for shape in everything if lists_devices(shape, datas, context.macs, context.makers)]
+        [shape for shape in everything if not ended and lists_devices(shape, datas, context.macs, context.makers)]
     )
     if not listed and context.named_of_subservices:
         listed = [shape for shape in everything if lists_services(shape, datas)]
@@ -88,6 +91,18 @@ def choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list
     finer = _costs(close, priced, context, exact=True)
     near = [_describe(close[index]) for cost, index in finer[1:] if cost < finer[0][0] + 3]
     return close[finer[0][1]], near
+
+
+def _walked(samples: Sequence[Sample], context: Context) -> BodyShape | None:
+    """Elements in a form that other messages have."""
+    if not context.forms or context.within or not 1 < min(len(sample.data) for sample in samples) <= LONGEST:
+        return None
+    walked = known_elements([sample.data for sample in thinned(samples, SEARCHED)], context)
+    return walked if walked is not None and _holds(walked, samples, context.work) else None
+
+
+def has_known_elements(samples: Sequence[Sample], context: Context) -> bool:
+    return _walked(samples, context) is not None
 
 
 def _costs(
@@ -110,6 +125,14 @@ def is_told(shape: BodyShape) -> bool:
         if place is None:
             return False
     return bool(shape.parts)
+
+
+def _is_walked(shape: BodyShape, bodies: Sequence[bytes]) -> bool:
+    """Whether bodies are nothing but elements, several in each, and bodies of more than one length end with them."""
+    if shape.fixed or len({len(body) for body in bodies}) < 2:
+        return False
+    cuts = [found[1][0] for body in bodies if (found := cut(shape, body, 0, len(body))) is not None]
+    return bool(cuts) and all(len(found) >= _WALKED for found in cuts)
 
 
 def _is_counted(shape: BodyShape, others: Sequence[BodyShape], bodies: Sequence[bytes]) -> bool:

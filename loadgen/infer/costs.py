@@ -29,7 +29,7 @@ __all__ = [
     "text_cost",
 ]
 
-NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+NS = {"s": 1_000_000_000, "cs": 10_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 DAY_NS = 86_400 * NS["s"]
 OLDEST_NS = 150 * 366 * DAY_NS
 
@@ -187,7 +187,9 @@ class NumberClock:
 
     def __init__(self, bits: float, unit: str, epoch: bool, good: bool) -> None:
         self.bits = bits  # for all rows
-        self.unit = unit  # s, ms, us or ns; s+us, s+ns: seconds and parts of one, in four bytes each
+        self.unit = (
+            unit  # s, cs (hundredths: ticks), ms, us or ns; s+us, s+ns: seconds and parts of one, in four bytes each
+        )
         self.epoch = epoch  # since 1970; else since something of the session
         self.good = good  # it follows the capture's time, and is not only near it
 

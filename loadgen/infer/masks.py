@@ -36,10 +36,12 @@ def find_masks(
     """
     offers, requests, responses = offers[:_SAMPLES], requests[:_SAMPLES], responses[:_SAMPLES]
     pairs = [*_answered(requests, responses)]
-    if not pairs or not _of_one_length(offers) or not _of_one_length(responses):
+    if not pairs:
         return None
-    if not _of_one_length(requests):
-        return _of_lists(offers, pairs, order) if offers else None
+    if not _of_one_length(requests) and _of_one_length(offers) and _of_one_length(responses) and offers:
+        found = _of_lists(offers, pairs, order)
+        if found is not None:
+            return found
     fit: list[tuple[tuple[int, ...], int | None, int, int]] = []
     granting = [(c, [_read(answer.data, c, order) for _, answer in pairs]) for c in _candidates(responses, order)]
     asking = [(b, [_read(ask.data, b, order) for ask, _ in pairs]) for b in _candidates(requests, order)]
@@ -57,14 +59,24 @@ def find_masks(
     if not fit or (not offers and len({ask.data for ask, _ in pairs}) < 2):
         return None
     # Mostly all is granted that is asked for and offered.
+    # What is the same in all answers is as well granted where nothing else was asked for.
+    told = [each for each in fit if _differ([_read(answer.data, each[3], order) for _, answer in pairs])]
+    fit = told or fit
     _, _, b, c = max(fit, key=lambda each: each[0])
     # Of windows that overlap, the one with all bits: a part of a mask is granted as a whole more often.
     near = [each for each in fit if each[2] - b == each[3] - c and abs(each[2] - b) < _BYTES]
     _, first, second, third = max(near, key=lambda each: (each[0][2] + each[0][3], each[0]))
+    if not told and not all(map(_of_one_length, (offers, requests, responses))):
+        # Behind what is of any length nothing stands in one place.
+        return None
     places = [(requests, second), (responses, third)]
     size = _size(places if first is None else [(offers, first), *places], order)
     offered = None if first is None else _place(first, size, order)
     return offered, _place(second, size, order), _place(third, size, order)
+
+
+def _differ(values: Sequence[int]) -> bool:
+    return len(set(values)) > 1
 
 
 def _within(granted: Sequence[int], bits: Sequence[int]) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from loadgen.infer.costs import entropy, rough_cost
 from loadgen.infer.samples import Context, Sample, table_of
-from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Gap, Part, Place, Records, cut
+from loadgen.infer.shapes import BodyShape, ByteRun, Cut, ElementRun, Gap, Part, Place, Records, cut, fits
+from loadgen.infer.shaping import counted, to_the_end
 from loadgen.infer.tiling import INTEGER, OTHER_ORDER, Piece, tile, unaligned
 
 __all__ = ["few_stretches", "gaps_of", "given_pieces", "is_text", "price", "slices", "thinned"]
@@ -24,6 +26,8 @@ STRETCHES = 40_000
 RUN = 6.0
 RECORDS = 6.0
 ELEMENTS = 8.0
+# Shapes of each search that elements of one kind are tried with.
+TRIED_INSIDE = 3
 
 
 def thinned(samples: Sequence[Sample], most: int) -> list[Sample]:
@@ -66,7 +70,7 @@ def given_pieces(shape: BodyShape, order: str, within: int = 0, *, packed: bool 
         if isinstance(part, ByteRun) and part.length is not None and part.length.part == within:
             places[part.length.at] = part.length, "length"
         elif isinstance(part, Records) and part.count is not None and part.count.part == within:
-            places[part.count.at] = part.count, "count"
+            places[part.count.at] = part.count, "length" if 1 < part.of == part.stride else "count"
     out = []
     for place, kind in places.values():
         cost = INTEGER[place.size] + (unaligned(packed) if place.at % min(place.size, 4) else 0.0)
@@ -167,6 +171,19 @@ def _table_price(samples: Sequence[Sample], size: int, given: Sequence[Piece], c
     return rough_cost(table, told) + sum(piece.cost for piece in given)
 
 
+def _inside(part: ElementRun, values: Sequence[Sample], context: Context) -> Iterator[BodyShape]:
+    """Shapes that elements of one kind and several lengths may have: elements again, or records."""
+    bodies = [value.data for value in values]
+    if not all(bodies) or is_text(bodies):
+        return
+    again = BodyShape(0, (part,))
+    if fits(again, bodies, context.work):
+        yield again
+        return
+    yield from islice(counted(bodies, context.order, 1, context.work), TRIED_INSIDE)
+    yield from islice(to_the_end(bodies), TRIED_INSIDE)
+
+
 def _elements_price(
     part: ElementRun, inside: list[tuple[Sample, list[tuple[int, int, int]]]], context: Context
 ) -> float:
@@ -189,5 +206,7 @@ def _elements_price(
             cost = price(BodyShape(sizes.pop()), some, context)
         else:
             cost = _values([row.data for row in some])
+            for shape in _inside(part, some, context):
+                cost = min(cost, price(shape, some, context))
         bits += cost * len(rows) / len(some)
     return float(bits)

@@ -12,9 +12,11 @@ from loadgen.infer.addresses import may_be_mac
 from loadgen.infer.samples import Context, Table
 from loadgen.infer.tiling import CHANNELS, Piece, could_be_mask
 
-__all__ = ["FieldVerdict", "heard", "judge"]
+__all__ = ["UNSIGNED", "FieldVerdict", "heard", "judge"]
 
 Signed = NDArray[np.int64]
+# How the evidence of levels without a sign ends.
+UNSIGNED = "told without the sign"
 # What is below this is no level in tenths of a dBm.
 _TENTHS = -1100
 # RSSI without its sign is no less.
@@ -115,14 +117,15 @@ def heard(
     """What is said of fields, with RSSI and noise that are told without their sign, and RSSI of all rows in dBm; None:
     there is none.
 
-    Beside a device's address, in a measurement that has no levels below zero, a number from 20 to 105 that takes many
-    values, and none that is lower, is one."""
+    Beside a device's address, in a measurement that has no levels below zero, or in any message where measurements tell
+    them so, a number from 20 to 105 that takes many values, and none that is lower, is one."""
     out = list(verdicts)
     for piece, verdict in zip(pieces, out, strict=True):
         if verdict.role == "rssi":
             return out, _signed(table.numbers(piece.at, piece.size, piece.order), piece.size)
     about_device = any(piece.kind == "mac" for piece in pieces)
-    if not about_device or not _is_measured(context) or any(verdict.role == "noise" for verdict in out):
+    measured = context.unsigned or _is_measured(context)
+    if not about_device or not measured or any(verdict.role == "noise" for verdict in out):
         return out, None
     levels = {}
     for index, (piece, verdict) in enumerate(zip(pieces, out, strict=True)):
@@ -139,7 +142,7 @@ def heard(
     for index, (found, _) in levels.items():
         if index == best or found[0] == "noise":
             role, confidence, evidence = found
-            out[index] = FieldVerdict(role, out[index].type, 0.8 * confidence, f"{evidence}, told without the sign")
+            out[index] = FieldVerdict(role, out[index].type, 0.8 * confidence, f"{evidence}, {UNSIGNED}")
     return out, -levels[best][1]
 
 

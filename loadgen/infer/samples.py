@@ -47,6 +47,7 @@ class Context:
     unit: int | None = None  # bytes that the sizes of all frames are multiples of; None: not known
     packed: bool | None = None  # whether numbers begin anywhere, and not at multiples of their sizes; None: not known
     work: Work = field(default_factory=Work, compare=False)  # that may still be done, for all kinds together
+    unsigned: bool = False  # whether measurements tell RSSI without its sign
     within: bool = False  # records are looked at, and no whole body
     mask_at: tuple[int, int] | None = None  # first byte and bytes of this message's mask, where that is known
     forms: Mapping[ElementRun, int] = field(default_factory=dict)  # of elements in other messages; their highest type

@@ -52,6 +52,7 @@ _SMALL = frozenset({"count", "length", "enum", "choice", "rssi", "level", "chann
 _TIMES = frozenset({"seconds", "timestamp"})
 _GAPS = {1: 0.42, 2: 0.28, 3: 0.13, 4: 0.12}
 _NEVER = 1e-3
+_NOWHERE = 1e-6
 _ASKEW = 0.05  # of an aligned device's numbers, those that seem not to be: what is no number was taken for one
 _TEXTS = (8, 16, 20, 24, 32, 40, 48, 64, 96, 128)
 _OPEN = 0.2
@@ -223,7 +224,7 @@ class _Style:
             return self.gap(zeros, max(self.reserved, 0.1)), None
         start = item.start(width, little=laid.little)
         if item.place == "end":
-            return self._at_end(laid, start + width if laid.little else 0, zeros)
+            return self._at_end(laid, item, start + width if laid.little else 0, zeros)
         if not self.aligned:
             return self.gap(zeros, self.reserved), zeros > 0
         ends, begins = (start + width, start + width + zeros) if laid.little else (start - zeros, start)
@@ -241,8 +242,11 @@ class _Style:
             return hole * self.reserved * (0.7 if more == beyond else 0.1), True
         return hole * self.gap(more, self.reserved), more > 0
 
-    def _at_end(self, laid: Laid, ends: int, zeros: int) -> tuple[float, bool | None]:
+    def _at_end(self, laid: Laid, item: _Item, ends: int, zeros: int) -> tuple[float, bool | None]:
         if not laid.little:  # the node's beginning
+            if laid.kind == "element" and _is_alone(laid, item):
+                # What is alone in an element has all of it.
+                return (1.0 if not zeros else _NOWHERE), None
             return self.gap(zeros, self.reserved), zeros > 0
         share = self.filled[laid.kind] if self.aligned or laid.unit > 1 else self.reserved
         if laid.kind != "record" and zeros < laid.unit:
@@ -266,6 +270,11 @@ class _Style:
                 value *= _ALIKE if width == item.alike else 1 - _ALIKE
             value *= self.usual[item.group].get(width, 0.001) * reached
         return max(value, 1e-12), is_reserved
+
+
+def _is_alone(laid: Laid, item: _Item) -> bool:
+    """Whether a number and the zeros in front of it are all that the node has."""
+    return len(laid.items) == 1 and laid.width in _REACHED and item.at == item.used + item.zeros == laid.width
 
 
 def _beyonds(laid: Laid) -> Iterator[tuple[_Item, int]]:

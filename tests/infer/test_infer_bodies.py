@@ -103,7 +103,7 @@ def test_readings_of_which_bytes_or_words_are_counted(unit: int) -> None:
         return choose.choice(STATIONS) + struct.pack(">H", len(readings) // unit) + readings
 
     node = infer_body(list(bodies(make)), Context()).node
-    assert places(node) == {0: (6, "mac"), 6: (2, "count")}
+    assert places(node) == {0: (6, "mac"), 6: (2, "length" if unit == 1 else "count")}
     (repeat,) = node["repeats"]
     assert (repeat["stride"], repeat["count"]["of"]) == (12, 12 // unit)
     assert places(repeat["record"])[0] == (6, "mac")
@@ -120,7 +120,7 @@ def test_stations_each_with_its_readings_in_bytes() -> None:
 
     node = infer_body(list(bodies(make)), Context()).node
     (repeat,) = node["repeats"]
-    assert places(repeat["record"]) == {0: (6, "mac"), 6: (2, "count")}
+    assert places(repeat["record"]) == {0: (6, "mac"), 6: (2, "length")}
     (inner,) = repeat["record"]["repeats"]
     assert (inner["stride"], inner["count"]["of"]) == (10, 10)
 
@@ -257,3 +257,15 @@ def test_a_count_at_an_even_place_has_the_zeros_behind_it() -> None:
 
     found = infer_body(list(bodies(make)), Context(order="little")).node
     assert places(found)[6] == (2, "count")
+
+
+def test_hundredths_of_seconds_since_a_start_are_a_clock() -> None:
+    """As SNMP's ticks are."""
+    choose = random.Random(31)
+    times = [BEGAN + at * 730_000_000 + choose.randrange(10**8) for at in range(200)]
+    samples = [
+        Sample(struct.pack(">I", (ns - BEGAN) // 10_000_000 + 77_000) + choose.randbytes(2), ns, 0, False)
+        for ns in times
+    ]
+    first = infer_body(samples, Context(unit=1)).node["fields"][0]
+    assert (first["size"], first["role"]) == (4, "timestamp")

@@ -129,3 +129,81 @@ def test_what_follows_from_two_fields_is_no_part_of_one_of_them() -> None:
         bodies.append(ap + bytes([slot, channels[ap][slot]]) + struct.pack(">bB", -92 - choose.randrange(4), 7))
     fields = infer_body(samples_of(bodies), Context(unit=1)).node["fields"]
     assert [(field["at"], field["size"]) for field in fields][:3] == [(0, 6), (6, 1), (7, 1)]
+
+
+def measured(choose: random.Random, heard: int) -> bytes:
+    """Always the same elements in the same order; how long one of them is, a list, is the only thing that varies."""
+    list_ = b"".join(choose.choice(APS) + struct.pack(">b", -40 - choose.randrange(50)) for _ in range(heard))
+    age = struct.pack(">H", choose.randrange(4000))
+    return element(1, choose.choice(STATIONS)) + element(2, bytes([heard]) + list_) + element(3, age)
+
+
+def test_elements_that_always_come_in_one_order_are_elements() -> None:
+    choose = random.Random(9)
+    bodies = [measured(choose, choose.randrange(1, 7)) for _ in range(200)]
+    node = infer_body(samples_of(bodies), Context(unit=1)).node
+    assert [each["id"] for each in node["elements"]["known"]] == [1, 2, 3]
+    (repeat,) = node["elements"]["known"][1]["value"]["repeats"]
+    assert repeat["stride"] == 7
+
+
+def test_elements_are_no_list_of_devices_where_few_lengths_are_seen() -> None:
+    choose = random.Random(10)
+    heard = [element(5, bytes([10, 0, 0, choose.randrange(9)])) + measured(choose, 1)[:10] for _ in range(150)]
+    bodies = [
+        each + b"".join(element(2, choose.choice(APS) + bytes([choose.randrange(190, 220)])) for _ in range(3 + at % 2))
+        for at, each in enumerate(heard)
+    ]
+    node = infer_body(samples_of(bodies), Context(unit=1, macs=frozenset(APS), makers=frozenset({APS[0][:3]}))).node
+    assert [each["id"] for each in node["elements"]["known"]] == [1, 2, 5]
+
+
+def test_what_was_looked_at_first_has_the_elements_that_another_message_shows_later() -> None:
+    """What there is most of always has the same two elements, of one length."""
+    choose = random.Random(11)
+    often = [element(1, choose.choice(STATIONS)) + element(7, choose.randbytes(1)) for _ in range(300)]
+    kinds = {0: samples_of(often), 1: samples_of(notifications(choose))}
+    assert [*known(infer_bodies(kinds, Context(unit=1))[0].node)] == [1, 7]
+
+
+def test_the_types_of_a_few_elements_may_be_anything_where_they_end_with_the_body() -> None:
+    choose = random.Random(12)
+    opening = [element(0x8002, b"wlc-" + name) + element(0x8001, b"\0\0\0\1") for name in (b"north", b"south-2")]
+    kinds = {0: samples_of(opening), 1: samples_of(notifications(choose))}
+    assert [*known(infer_bodies(kinds, Context(unit=1))[0].node)] == [0x8001, 0x8002]
+
+
+def test_a_number_alone_in_an_element_is_as_wide_as_it() -> None:
+    choose = random.Random(13)
+    channels = [choose.choice([1, 6, 11, 36, 44, 149]) for _ in range(150)]
+    bodies = [
+        each + element(4, struct.pack(">I", channel))
+        for each, channel in zip(notifications(choose), channels, strict=True)
+    ]
+    assert [each[:2] for each in known(infer_bodies({0: samples_of(bodies)}, Context(unit=1))[0].node)[4]] == [(0, 4)]
+
+
+def test_a_text_filled_up_to_words_is_all_of_its_element() -> None:
+    """Of one length in a few sessions, and of others in the next ones."""
+    choose = random.Random(14)
+    names = [b"mse1.example.lan", b"mse2.site-b.lan\0"]
+    opening = [element(6, name) for name in names for _ in range(3)]
+    kinds = {0: samples_of(opening), 1: samples_of(notifications(choose))}
+    assert known(infer_bodies(kinds, Context(unit=4))[0].node) == {6: [("next", "rest", "text")]}
+
+
+def test_rssi_without_its_sign_is_known_in_any_message_where_measurements_tell_it_so() -> None:
+    choose = random.Random(15)
+
+    def make(*, counters: bool) -> bytes:
+        rssi = bytes([40 + choose.randrange(50)])
+        return choose.choice(STATIONS) + (struct.pack(">I", choose.randrange(1 << 30)) if counters else b"") + rssi
+
+    kinds = {
+        0: samples_of([make(counters=False) for _ in range(300)]),
+        1: samples_of([make(counters=True) for _ in range(100)]),
+    }
+    names = {0: "measurement_notify", 1: "client_statistics_notify"}
+    found = infer_bodies(kinds, Context(unit=1), names)
+    assert [found[kind].node["fields"][-1]["role"] for kind in (0, 1)] == ["rssi", "rssi"]
+    assert infer_bodies({1: kinds[1]}, Context(unit=1), names)[1].node["fields"][-1]["role"] != "rssi"

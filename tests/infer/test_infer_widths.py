@@ -170,6 +170,18 @@ def test_masks_are_found_beside_a_list_of_what_is_asked_for() -> None:
     assert find_masks(offers, requests[:2], responses[:2], "little") is None
 
 
+def test_masks_are_found_in_front_of_lists_and_texts_of_any_length() -> None:
+    """And what is the same in all answers, such as a name, is none."""
+    offers, requests, responses = of_subservices("big", 8)
+    lists = [b"\0\1" * (1 + at % 3) for at in range(len(requests))]
+    behind = (
+        [replace(each, data=each.data[1:] + b"\x02hq") for each in offers],
+        [replace(each, data=each.data + some) for each, some in zip(requests, lists, strict=True)],
+        [replace(each, data=each.data[1:] + b"\0\x03\x41\x42") for each in responses],
+    )
+    assert find_masks(*behind, "big") == ((0, 8), (0, 8), (0, 8))
+
+
 def test_large_numbers_side_by_side_are_as_wide_as_each_other() -> None:
     """Zeros in front of one of four counters: reserved, as the others have no room for more."""
 
