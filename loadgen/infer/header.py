@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadgen.infer.clocks import find_clock, find_fraction
-from loadgen.infer.columns import CERTAIN, Field, HeadColumns, columns_of, follows_from
+from loadgen.infer.columns import CERTAIN, ORDERS, Field, HeadColumns, columns_of, follows_from
 from loadgen.infer.framing import FrameCut, Order
 from loadgen.infer.heads import Heads, Int64s
+from loadgen.infer.leftovers import nature_of, put_counters, put_flags, put_leftovers, sureness
 from loadgen.infer.lengths import find_lengths
 from loadgen.infer.numbering import (
     NUMBERED,
@@ -57,6 +58,8 @@ _MANY_ALIKE = 8
 _ALIKE_FLAGS, _ALIKE = 1.5, 5.0
 # A header is read again without what turned out to be no number of its own so often.
 _READINGS = 4
+# Roles of fields that have no byte order.
+_NO_NUMBERS = frozenset({"constant", "padding", "unknown", "mac", "ipv4"})
 
 
 @dataclass(slots=True)
@@ -162,7 +165,9 @@ def _end(
         if heads.distinct[column] > 1 and not heads.cells[least_rows, column].any():
             most = column
             break
-    natures = [_nature(header, codes, column) if not header.taken[column] else "enum" for column in range(least, most)]
+    natures = [
+        nature_of(header, codes, column) if not header.taken[column] else "enum" for column in range(least, most)
+    ]
     parts = _parts_played(header, codes, transaction)
     for number, nature in enumerate(natures):
         if nature == "enum" and not _is_told_by_kinds(header, codes, parts, least + number):
@@ -204,63 +209,6 @@ def _is_told_by_kinds(header: HeadColumns, codes: Int64s, parts: Sequence[Int64s
     return bool(told >= (_ALIKE_FLAGS if flags else _ALIKE))
 
 
-def _leftovers(header: HeadColumns, codes: Int64s, end: int) -> None:
-    """Flags, constants, and what nothing explains."""
-    heads = header.heads
-    column = 0
-    while column < end:
-        if header.taken[column]:
-            column += 1
-            continue
-        last = column
-        alike = _nature(header, codes, column)
-        while last + 1 < end and not header.taken[last + 1] and _nature(header, codes, last + 1) == alike:
-            last += 1
-        if alike == "padding":
-            header.put(f"reserved_{column}", column, last - column + 1, "padding", 0.9, "0 in all frames", type="pad")
-        elif alike == "constant":
-            value = heads.cells[0, column : last + 1].tobytes()
-            evidence = f"{value.hex()} in all {len(heads)} frames"
-            header.put(f"constant_{column}", column, last - column + 1, "constant", 0.95, evidence)
-        elif alike == "enum":
-            _flags(header, codes, column, last)
-        elif alike == "session":
-            header.put(f"session_{column}", column, last - column + 1, "number", 0.5, "the same in all of a session")
-        else:
-            evidence = f"{heads.distinct[column]} values, and nothing that explains them"
-            header.put(f"unknown_{column}", column, last - column + 1, "unknown", 0.2, evidence)
-        column = last + 1
-
-
-def _nature(header: HeadColumns, codes: Int64s, column: int) -> str:
-    heads = header.heads
-    if heads.distinct[column] == 1:
-        return "constant" if heads.cells[0, column] else "padding"
-    if heads.of_stream[column]:
-        return "session"
-    return "enum" if follows_from(codes, heads.cells[:, column].astype(np.int64)) else "unknown"
-
-
-def _sure(codes: Int64s) -> float:
-    """How much there is that tells messages apart: frames of all but the most frequent one. 0 to 1."""
-    others = len(codes) - int(np.bincount(codes).max())
-    return others / (others + 2.0)
-
-
-def _flags(header: HeadColumns, codes: Int64s, first: int, last: int) -> None:
-    """Each byte is one of its own, but where they vary side by side at an even place: then two are one."""
-    evidence = "follows from which message it is"
-    column = first
-    while column <= last:
-        at, size = column, 2 if column % 2 == 0 and column < last else 1
-        if size == 1 and header.order == "big":
-            # Zeros in front of a byte are its high bytes; those behind one are as often reserved.
-            at, size = header.widened(column, column, "big", widest=4)
-        name = "flags" if not any(found["name"] == "flags" for found in header.fields) else f"flags_{column}"
-        header.put(name, at, size, "enum", 0.85 * _sure(codes), evidence)
-        column = at + size
-
-
 @dataclass(slots=True)
 class _HeaderReading:
     """The header as it is in one byte order."""
@@ -297,6 +245,7 @@ def _read(
         if not_numbers <= unnumbered and not_answers <= unanswered:
             break
         unanswered, unnumbered = unanswered | not_answers, unnumbered | not_numbers
+    put_counters(header)
     _enumerations(header, codes)
     ended = (min(end, heads.width), None) if sure else _end(header, codes, trailer, end, transaction)
     return _HeaderReading(header, transaction, codes, numbers, *ended)
@@ -319,10 +268,20 @@ def _ended(reading: _HeaderReading, trailer: int) -> dict[Order, float]:
     if reading.doubt is None or end >= heads.shortest - trailer or end >= heads.width or not heads.is_zero(end):
         return bits
     beyond = bits_of_bodies(heads, reading.codes, end + 1, trailer, until=end + _COMPARED)
-    if min(beyond.values()) + _EVEN > min(bits.values()):
+    # In the order that bodies have without it: a zero before a number makes it one of the other order as well.
+    order = min(ORDERS, key=lambda order: bits[order])
+    if beyond[order] + _EVEN > bits[order]:
         return bits
     reading.end = end + 1
     return beyond
+
+
+def _finished(reading: _HeaderReading) -> list[Field]:
+    """The fields of a header to its end, with what is left over between them."""
+    header = reading.header
+    header.fields = [found for found in header.fields if found["at"] < reading.end]
+    put_leftovers(header, reading.codes, reading.end)
+    return sorted(header.fields, key=lambda found: int(found["at"]))
 
 
 def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = (), trailer: int = 0) -> HeaderFound:
@@ -333,9 +292,11 @@ def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = ()
     end = heads.shortest - trailer
     trial = HeadColumns(heads, framing, checksums, end, trailer=trailer)
     ends_there = False
-    if (elements := elements_begin(heads, trial.least, trailer)) is not None:
+    # A length that all frames have is the header's, and so is what lies in front of it.
+    least = max([trial.least, *(found["at"] + found["size"] for found in find_lengths(trial))])
+    if (elements := elements_begin(heads, least, trailer)) is not None:
         end, ends_there = elements
-        trial = HeadColumns(heads, framing, checksums, end, trailer=trailer)
+    trial = HeadColumns(heads, framing, checksums, end, trailer=trailer)
     _numbers(trial)
     _length(trial)
     votes += trial.votes
@@ -344,27 +305,30 @@ def find_header(heads: Heads, framing: FrameCut, checksums: Sequence[Field] = ()
     bits = _ended(reading, trailer)
     told = bits["big"] - bits["little"] + _VOTE * (votes["little"] - votes["big"])
     by_bodies: Order = "little" if told > 0 else "big"
+    fields = _finished(reading)
     if by_bodies != order:
-        order = by_bodies
-        reading = _read(trial, checksums, trailer, order, end, sure=ends_there)
-        _ended(reading, trailer)
-    header, transaction, codes, end = reading.header, reading.transaction, reading.codes, reading.end
-    header.fields = [found for found in header.fields if found["at"] < end]
-    _leftovers(header, codes, end)
-    header.fields.sort(key=lambda found: int(found["at"]))
-    for found in header.fields:
-        if found.get("order") == order or found["size"] == 1:
-            found.pop("order", None)
+        again = _read(trial, checksums, trailer, by_bodies, end, sure=ends_there)
+        _ended(again, trailer)
+        others = _finished(again)
+        # Where a number of the header has but one order, that may be the header's alone: with it, less is left over.
+        certain = abs(votes["little"] - votes["big"]) >= CERTAIN
+        if not certain or len(fields) >= len(others):
+            reading, fields = again, others
+    header, transaction, end = reading.header, reading.transaction, reading.end
+    for found in fields:
+        found.setdefault("order", header.order)
+        if found["order"] == by_bodies or found["size"] == 1 or found["role"] in _NO_NUMBERS:
+            del found["order"]
     rows = np.stack([heads.of_client.astype(np.int64), reading.numbers], 1)
     found_ids, kind = np.unique(rows, axis=0, return_inverse=True)
     ids = [(bool(side), int(number)) for side, number in found_ids.tolist()]
     doubts = [] if reading.doubt is None else [reading.doubt]
     if abs(told) < _SURE:
-        other = "big" if order == "little" else "little"
+        other = "big" if by_bodies == "little" else "little"
         doubts.append(f"the byte order may be {other}-endian: a frame of more than 255 bytes would tell")
     if transaction is not None and transaction["role"] != "transaction":
         transaction = None
-    return HeaderFound(end, order, header.fields, header.framing, kind.reshape(-1), ids, transaction, doubts)
+    return HeaderFound(end, by_bodies, fields, header.framing, kind.reshape(-1), ids, transaction, doubts)
 
 
 def _numbers(header: HeadColumns) -> Field | None:
@@ -428,7 +392,7 @@ def _messages(header: HeadColumns, transaction: Field | None) -> tuple[Int64s, I
     names = ["msg_id"] if len(parts) == 1 else ["msg_type", "msg_subtype", *(f"msg_part_{i}" for i in range(2, 9))]
     for name, (at, size, order) in zip(names, parts, strict=False):
         evidence = f"{int(codes.max()) + 1} kinds of frames, which all else in the header follows from"
-        header.put(name, at, size, "msg_id", 0.9 * _sure(codes), evidence, order=order)
+        header.put(name, at, size, "msg_id", 0.9 * sureness(codes), evidence, order=order)
     return codes, numbers
 
 
@@ -467,11 +431,11 @@ def _enumerations(header: HeadColumns, codes: Int64s) -> None:
     heads = header.heads
     column = 0
     while column < header.end:
-        if not header.free(column) or heads.distinct[column] == 1 or _nature(header, codes, column) != "enum":
+        if not header.free(column) or heads.distinct[column] == 1 or nature_of(header, codes, column) != "enum":
             column += 1
             continue
         last = column
-        while header.free(last + 1) and _nature(header, codes, last + 1) == "enum":
+        while header.free(last + 1) and nature_of(header, codes, last + 1) == "enum":
             last += 1
-        _flags(header, codes, column, last)
+        put_flags(header, codes, column, last)
         column = last + 1

@@ -51,6 +51,8 @@ _FEW_REPLIES = 8
 _CHANGES = 4
 # A number begins anywhere where one of these bits is set, its highest ones, in most of so many streams.
 _ANYWHERE_BITS, _STREAMS = 5, 3
+# A byte counts where this share of its steps are not longer: answers to the other side are between those of its own.
+_COUNTS, _STEP = 0.8, 4
 NUMBERED = 0.95
 _HARDLY = 0.2
 _NUMBERED = "one more with each frame"
@@ -386,14 +388,30 @@ def put_transaction(columns: HeadColumns, column: int, pairs: list[tuple[int, in
         last -= 1
     # The lowest byte has most values.
     low, high = heads.distinct[last], heads.distinct[first]
-    order: Order = columns.by_zeros(column, wide=True) if first == last else "big" if low >= high else "little"
-    columns.votes[order] += CERTAIN * (first < last)
-    # None has but one byte.
-    at, size = columns.widened(first, last, order, packed=True)
+    order: Order
+    if first == last and _begins_anew(heads, column):
+        order, at, size = columns.order or "big", column, 1
+    else:
+        order = columns.by_zeros(column, wide=True) if first == last else "big" if low >= high else "little"
+        columns.votes[order] += CERTAIN * (first < last)
+        at, size = columns.widened(first, last, order, packed=True)
     at, size = _begun_anywhere(columns, at, size, order)
     evidence = f"answers have what the question had, in {len(pairs)} pairs"
     confidence = min(0.98, len(pairs) / (len(pairs) + 2.0))
     return columns.put("transaction", at, size, "transaction", confidence, evidence, order=order)
+
+
+def _begins_anew(heads: Heads, column: int) -> bool:
+    """Whether a byte that counts what a side says begins anew behind 255: then no byte beside it is its high one."""
+    rows, before = in_direction(heads)
+    for side in (True, False):
+        own = heads.of_client[rows] == side
+        now, then = (heads.cells[each[own], column].astype(np.int64) for each in (rows, before))
+        steps = (now - then) & 0xFF
+        small = (steps > 0) & (steps <= _STEP)
+        if small.any() and small.mean() >= _COUNTS and (now < then)[small].any():
+            return True
+    return False
 
 
 def is_high_byte(heads: Heads, codes: Int64s, column: int) -> bool:

@@ -36,11 +36,21 @@ def find_ends(header: HeadColumns) -> None:
         while at + 2 * size <= header.end:
             if _are_mirrored(header, firsts, at, size):
                 for place in (at, at + size):
-                    is_mac = size == _SIZE and _are_addresses(header, place)
-                    role, evidence = "mac" if is_mac else "number", "the two are the other way round in answers"
-                    header.put(f"end_{place}", place, size, role, 0.7, evidence)
+                    _put_end(header, place, size)
                 at += size
             at += 1
+
+
+def _put_end(header: HeadColumns, at: int, size: int) -> None:
+    """One of two ends, apart from what says of which kind its address is."""
+    evidence = "the two are the other way round in answers"
+    address = at + size - _SIZE
+    is_mac = address >= at and _are_addresses(header, address)
+    before = size - _SIZE if is_mac else size
+    if before:
+        header.put(f"end_{at}", at, before, "number", 0.7, evidence)
+    if is_mac:
+        header.put(f"end_{address}", address, _SIZE, "mac", 0.7, evidence)
 
 
 def _first_rows(header: HeadColumns) -> list[tuple[int, int]]:

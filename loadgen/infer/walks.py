@@ -21,6 +21,8 @@ __all__ = ["elements_begin"]
 _FRAMES, _FIRST = 300, 40
 # Share of frames whose bodies are elements from one place on, and of those the share with more than one element.
 _LEAST, _SEVERAL = 0.5, 0.3
+# So many types the first elements of so many frames have at most.
+_TYPES = 64
 # Of places from which nearly as many end, the first: the others are behind the first element. But where all do from one
 # of them, and so many less from an earlier one, the earlier one is met by chance.
 _NEARLY = 0.8
@@ -38,8 +40,8 @@ class _Head:
 
 
 def _heads() -> Iterator[_Head]:
-    for kind in (1, 2):
-        for length in (1, 2):
+    for kind in (1, 2, 4):
+        for length in (1, 2, 4):
             for order in ORDERS if length > 1 else ORDERS[:1]:
                 for more in (kind + length, 0):
                     yield _Head(kind, length, more, order)
@@ -81,7 +83,9 @@ def _share(bodies: Sequence[bytes], at: int, head: _Head) -> float:
     counts = [_elements(data, at, head) for data in bodies if len(data) > at]
     whole = sum(count > 0 for count in counts)
     several = sum(count > 1 for count in counts) >= _SEVERAL * whole
-    return whole / len(counts) if several and 2 * len(counts) >= len(bodies) else 0.0
+    # Messages of one form are all walked by chance where one is: what varies as numbers do is no type, though.
+    few = len({data[at : at + head.type] for data in bodies}) <= _TYPES
+    return whole / len(counts) if several and few and 2 * len(counts) >= len(bodies) else 0.0
 
 
 def _elements(data: bytes, at: int, head: _Head) -> int:
