@@ -16,7 +16,7 @@ from benchmarks.nodes.recording import USERS, record
 
 NODES = 200
 _WATCHED_S = 60.0
-_INTERVALS = 40
+_INTERVALS = 20
 # An hour of fewer nodes: what grows with time does so by the interval, and not by the node.
 _HOURLY_NODES, _HOUR, _SELDOM = 2, 1200, 40
 # One that keeps up answers heartbeats in that time: three that it does not hear make a worker "missing".

@@ -133,7 +133,7 @@ class MadeNode:
         if not self._load_unix_ns:
             return []
         steady = self._template.steady
-        # Another one than its neighbours tell: no two of them have seen the same.
+        # Another one than the next node tells.
         parts = self._template.ramp if ramping else steady[(index + 5 * self._number) % len(steady)]
         start = (self._orders.epoch_unix_ns + index * INTERVAL_NS) // MOMENT_NS
         for process, part in parts.items():

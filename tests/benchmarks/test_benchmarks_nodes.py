@@ -109,7 +109,7 @@ def test_what_nodes_say_is_what_the_master_has(template: Template, chosen: Chose
     assert {worker.worker for worker in result.workers} == {"mse-0", "mse-1", "mse-2"}
 
 
-def test_two_nodes_never_tell_of_one_interval_the_same(template: Template, chosen: Chosen) -> None:
+def test_a_node_never_tells_of_an_interval_what_the_next_one_tells(template: Template, chosen: Chosen) -> None:
     found = []
     for number in range(2):
         node = MadeNode(template, number, orders(chosen, 2))
