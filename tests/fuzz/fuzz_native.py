@@ -235,6 +235,7 @@ class Reading:
         parts += [packed(*table.places[name]) for name in _PLACES]
         parts.append(packed(table.length_added, table.fixed, table.reading, table.most_readings, len(table.constants)))
         parts += [packed(*place, value) for place, value in table.constants]
+        parts += [packed(len(table.alike)), *(packed(at, _wrapped(bits)) for at, bits in table.alike)]
         parts.append(packed(lies, self.buffer_bytes, self.most_taken, self.most_chunks, self.most_ready))
         parts.append(packed(self.descriptors))
         for link, items in enumerate(self.items):

@@ -195,6 +195,8 @@ static void receive(int epoll, const int *events) {
     layout->constant[i].place = next_place();
     layout->constant[i].value = next();
   }
+  layout->words = (int32_t)next();
+  for (int32_t i = 0; i < layout->words; i++) layout->alike[i].at = next(), layout->alike[i].bits = (uint64_t)next();
   /* lies: so many more than there is room for, to see that a sanitizer sees it. */
   int64_t lies = next();
   receiver.buffer_bytes = next(), receiver.most_taken = next();
