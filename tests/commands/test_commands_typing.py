@@ -65,11 +65,14 @@ BAD = {
 }
 
 
-def mypy(program: str, folder: Path) -> list[str]:
-    """What mypy says of a program that lies outside of the project, with `loadgen` as it is installed."""
+def mypy(program: str, folder: Path, cache: Path) -> list[str]:
+    """What mypy says of a program that lies outside of the project, with `loadgen` as it is installed.
+
+    Args: cache: where it keeps what it knows of sources that have not changed since.
+    """
     (folder / "program.py").write_text(program, "utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "program.py"],
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(cache), "program.py"],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -84,10 +87,11 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def said(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> list[str]:
     """Of both programs in one file: mypy reads the package once."""
     bad = "from typing import Any\n" + "\n".join(BAD)
-    return mypy(textwrap.dedent(GOOD) + bad + "\n", tmp_path_factory.mktemp("typing"))
+    cache = pytestconfig.cache.mkdir("mypy")
+    return mypy(textwrap.dedent(GOOD) + bad + "\n", tmp_path_factory.mktemp("typing"), cache)
 
 
 def test_a_program_that_uses_it_well_has_no_errors(said: list[str]) -> None:
