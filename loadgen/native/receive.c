@@ -108,7 +108,7 @@ static int counted(lg_receiver *receiver, int32_t row, const lg_chunk *chunk, in
   if (!takes(tally, due, done) || sent.greatest > done || sent.least < done - tally->highest) return 0;
   tally_due(tally, receiver->due + first, count, due, done);
   count_since(tally->since_sent, receiver->sent + first, count, sent, done);
-  receiver->expected[row] += count;
+  receiver->expected[row] = (int64_t)((uint64_t)chunk->first + (uint64_t)count); /* a peer's numbers may go round */
   receiver->last_due[row] = receiver->due[first + count - 1];
   return 1;
 }

@@ -164,8 +164,8 @@ class NotifyRing:
                     sents[first:last] = sent_ns
             count += more
             used += more * segment.frame_bytes
-            if count == wanted or more == room:
-                break
+            if count == wanted or first + more < segment.end - segment.first:
+                break  # there is no room; behind a whole segment, frames may be smaller
         return self._view[start : start + used], count
 
 

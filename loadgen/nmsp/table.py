@@ -24,6 +24,7 @@ class NumberPlace(NamedTuple):
 
 
 _WORD = 8
+_MOST_CONSTANTS = 16  # as native.h has it
 NOWHERE = NumberPlace(0, 0, is_little=False, is_signed=False)
 
 
@@ -61,10 +62,12 @@ class NotifyTable(NamedTuple):
 
 
 def table_of(profile: WireProfile) -> NotifyTable | None:
-    """The table of a profile's notifications; None: they are none, or have a checksum."""
+    """The table of a profile's notifications; None: they are none, have a checksum, or more constants than it holds."""
     if not profile.notify_is_table or profile.framing.checksum is not None:
         return None
     header = profile.header
+    if len(header.constants) >= _MOST_CONSTANTS:  # the message id is one, too
+        return None
     read = [name for name in _READ if name in profile.notify.offsets]
     fields = profile.notify_fixed_dtype([*header.names, profile.count_field, *read]).fields
     assert fields is not None

@@ -6,6 +6,7 @@ Exit codes: 0 nothing was found; 1 something was, and its input is in results/fu
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -54,7 +55,8 @@ def main() -> int:
             continue
         known = read(name)
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-            corpus = Path(folder)
+            corpus = Path(folder) / "corpus"
+            corpus.mkdir()
             for data in known + read(f"{name}-found") + list(target.seeds()):
                 (corpus / f"{hash(data) & 0xFFFFFFFFFFFFFFFF:016x}").write_bytes(data)
             outcome = _fuzz(name, corpus, seconds, target.max_bytes)
@@ -99,9 +101,20 @@ def _fuzz(name: str, corpus: Path, seconds: int, max_bytes: int) -> Outcome:
     }
     before = set(FOUND.iterdir())
     command = [sys.executable, __file__, "--inside", name, str(corpus), *(f"-{k}={v}" for k, v in options.items())]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds + _GRACE_S, check=False
-    )
+    # libFuzzer ends without tidying up: what is made there goes with the corpus.
+    environment = {**os.environ, "TMPDIR": str(corpus.parent)}
+    try:
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds + _GRACE_S,
+            check=False,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired as late:
+        output = (late.output or b"").decode("utf-8", "replace")
+        raise SystemExit(f"fuzz: {name} did not end {_GRACE_S} s after its time\n{output[-4000:]}") from None
     output = done.stdout.decode("utf-8", "replace")
     lines = _NEW.findall(output)
     runs, edges = (int(lines[-1][0]), int(lines[-1][1])) if lines else (0, 0)

@@ -25,6 +25,7 @@ from loadgen.nmsp.table import NOWHERE, NotifyTable, NumberPlace, table_of
 RECORD_BYTES = 16384
 _LINKS = 8
 _WANT_READ = 2
+STAMPED = ("sequence", "due", "sent")
 _PLACES = ("length", "count", "sequence", "due", "sent", "subservice", "time")
 _CARRIED = _PLACES[2:]
 _START_NS = 10**12
@@ -134,6 +135,54 @@ def _check_python(profile: WireProfile, record: bytes, columns: dict[str, list[i
                 assert column.tolist() == columns[name]
 
 
+# -- tallies -----------------------------------------------------------------------------------------------------------
+
+BUCKETS = int(bin_of(np.array([HIGHEST_NS]))[0]) + 1
+
+
+class Tally:
+    """What the native turn counts of a stage, and what it must have counted."""
+
+    def __init__(self, source: Bytes, now_ns: int) -> None:
+        """Args: now_ns: since the epoch, at the beginning."""
+        self.low_ns = now_ns - (0, 1_000, 10**9, 7200 * 10**9)[source.below(4)]
+        self.high_ns = now_ns + (0, 1_000, 10**9, 7200 * 10**9)[source.below(4)]
+        self.shift, self.slots = source.below(44), 1 + source.below(100)
+        self.since_due: dict[int, int] = {}
+        self.since_sent: dict[int, int] = {}
+        self.waited: dict[int, int] = {}
+        self.waits: dict[int, int] = {}
+        self.count = self.latest_ns = 0
+
+    def request(self) -> bytes:
+        return packed(1, self.low_ns, self.high_ns, self.shift, self.slots, HIGHEST_NS, BUCKETS)
+
+    def takes(self, due_ns: list[int], done_ns: int) -> bool:
+        return (
+            self.low_ns <= min(due_ns)
+            and max(due_ns) < self.high_ns
+            and all(0 <= done_ns - due <= HIGHEST_NS for due in due_ns)
+            and (max(due_ns) - self.low_ns) >> self.shift < self.slots
+        )
+
+    def add(self, due_ns: list[int], sent_ns: list[int], done_ns: int) -> None:
+        for times, found in ((due_ns, self.since_due), (sent_ns, self.since_sent)):
+            for bucket in bin_of(done_ns - np.array(times, np.int64)).tolist():
+                found[bucket] = found.get(bucket, 0) + 1
+        for due in due_ns:
+            slot = (due - self.low_ns) >> self.shift
+            self.waited[slot] = self.waited.get(slot, 0) + 1
+            self.waits[slot] = self.waits.get(slot, 0) + done_ns - due
+        self.count += len(due_ns)
+        self.latest_ns = max([self.latest_ns, *due_ns])
+
+    def check(self, answer: Answer) -> None:
+        for expected in (self.since_due, self.since_sent, self.waited, self.waits):
+            found = [answer.numbers(2) for _ in range(answer.number())]
+            assert found == [[at, expected[at]] for at in sorted(expected) if expected[at]]
+        assert answer.numbers(2) == [self.count, self.latest_ns]
+
+
 # -- receiving ---------------------------------------------------------------------------------------------------------
 
 
@@ -158,6 +207,11 @@ _SERVICES = (0, 1, 2, 61, 62, 63, 64, 127, 128, 255, 1 << 31, 1 << 63)
 _RAW, _FRAMES, _JUMP, _CHANGED, _CUT, _MANY, _CONTROL, _NOTHING, _TURN = range(9)
 
 
+def _first(byte: int) -> int:
+    """The number that a stream begins with: one that goes round as 64 bits with a sign, or without, or soon."""
+    return (1 << 63) - 3 if byte == 128 else byte * 0x0101_0101_0101_0101
+
+
 class Reading:
     """A script for the receiving side, and what must come of it."""
 
@@ -166,14 +220,21 @@ class Reading:
         profiles = _of_profiles()
         made = profiles[number] if number < len(profiles) else _wild(source)
         self.table, self.profile, self._control = made
-        self._sequence = [source.number(1) * 0x0101_0101_0101_0101 for _ in range(2)] * (_LINKS // 2)
+        self._sequence = [_first(source.byte()) for _ in range(2)] * (_LINKS // 2)
         fixed = self.table.fixed
         self.most_taken = RECORD_BYTES // fixed + source.below(64)
         self.buffer_bytes = RECORD_BYTES + source.number(2)
         self.most_chunks, self.most_ready = 1 + source.below(4), 1 + source.below(_LINKS)
         self.descriptors = 1 + source.below(_LINKS)
         self.ours = source.byte() ^ 0xFF
-        self.step_ns = source.below(3)
+        self.step_ns = (0, 1, 1_000_003)[source.below(3)]
+        self._to_unix_ns = source.number(1) << 50
+        now_ns, stamps = _START_NS + self._to_unix_ns, [self.table.places[name].bytes for name in STAMPED]
+        counts = source.below(4)
+        self.tally = Tally(source, now_ns) if counts and all(stamps) else None
+        self._ago_ns = (0, 1, 1_001, 10**6, 70 * 10**9)[source.below(5)]
+        self._expected = self._sequence[::-1]  # by row
+        self._granted = [source.number(1) | 1 << 62 for _ in range(2)] * (_LINKS // 2)
         self.items: list[list[Item]] = [[] for _ in range(_LINKS)]
         self.turns: list[Turn] = []
         while source:
@@ -224,7 +285,11 @@ class Reading:
                 break
             number = self._sequence[link]
             self._sequence[link] += 1
-            numbers = dict(zip(_CARRIED, (number, number * 3, number * 5, service, number * 7), strict=True))
+            due, sent = number * 3, number * 5
+            if self.tally is not None:
+                now_ns = _START_NS + self._to_unix_ns
+                due, sent = (now_ns - number % each * self._ago_ns for each in (64, 7))
+            numbers = dict(zip(_CARRIED, (number, due, sent, service, number * 7), strict=True))
             found += _frame(self.table, readings, numbers)
         return found
 
@@ -235,7 +300,10 @@ class Reading:
         parts += [packed(*table.places[name]) for name in _PLACES]
         parts.append(packed(table.length_added, table.fixed, table.reading, table.most_readings, len(table.constants)))
         parts += [packed(*place, value) for place, value in table.constants]
-        parts += [packed(len(table.alike)), *(packed(at, _wrapped(bits)) for at, bits in table.alike)]
+        words = [number for at, bits in table.alike for number in (at, _wrapped(bits))]
+        parts.append(packed(len(table.alike), words, BUCKETS))
+        parts.append(packed(0) if self.tally is None else self.tally.request())
+        parts.append(packed(self._to_unix_ns, map(_wrapped, self._expected), self._granted))
         parts.append(packed(lies, self.buffer_bytes, self.most_taken, self.most_chunks, self.most_ready))
         parts.append(packed(self.descriptors))
         for link, items in enumerate(self.items):
@@ -249,11 +317,18 @@ class Reading:
 
     def check(self, answer: Answer) -> None:
         failed: dict[int, int] = {}
-        self._gone = 0
+        self._gone, self._reads = 0, 0
+        self._came_ns: list[list[int]] = [[] for _ in range(_LINKS)]
+        self._brought = 0
+        expected = [_wrapped(number) for number in self._expected]
+        last_due = [0] * _LINKS
         brought: list[list[tuple[int, object]]] = [[] for _ in range(_LINKS)]
         turns = iter(self.turns)
         while (event := chr(answer.number())) != "E":
-            if event == "W":
+            if event == "T":
+                self._reads += 1
+                self._came_ns[answer.number()].append(_START_NS + self._reads * self.step_ns)
+            elif event == "W":
                 self._check_wait(answer, next(turns), failed)
             elif event == "C":
                 row, count, came_ns, first, in_order, services = answer.numbers(6)
@@ -270,7 +345,17 @@ class Reading:
                 failed[link] = result
         assert next(turns, None) is None
         for link in range(_LINKS):
-            self._check_link(link, brought[link], failed, answer.numbers(2))
+            row = _LINKS - 1 - link
+            counted = self._check_link(link, brought[link], failed, answer.numbers(2), expected[row])
+            expected[row], last_due[row] = counted
+        assert answer.number() == self._brought
+        if self.tally is None:
+            assert answer.numbers(_LINKS) == [_wrapped(number) for number in self._expected]
+        else:
+            assert answer.numbers(_LINKS) == expected
+        assert answer.numbers(_LINKS) == last_due
+        if self.tally is not None:
+            self.tally.check(answer)
         assert not answer
 
     def _is_ours(self, link: int) -> bool:
@@ -304,16 +389,38 @@ class Reading:
             told |= 1 << service if 0 <= service < 63 else -1
         assert services == told
 
+    def _is_counted(self, row: int, columns: dict[str, list[int]], expected: int, done_ns: int) -> bool:
+        if self.tally is None:
+            return False
+        numbers, services = columns["sequence"], columns.get("subservice", [0])
+        return (
+            numbers == [_wrapped(expected + index) for index in range(len(numbers))]
+            and all(0 <= service < 63 and self._granted[row] >> service & 1 for service in services)
+            and self.tally.takes(columns["due"], done_ns)
+            and all(0 <= done_ns - sent <= HIGHEST_NS for sent in columns["sent"])
+        )
+
     def _check_link(
-        self, link: int, brought: list[tuple[int, object]], failed: dict[int, int], last: list[int]
-    ) -> None:
+        self, link: int, brought: list[tuple[int, object]], failed: dict[int, int], last: list[int], number: int
+    ) -> tuple[int, int]:
+        """Args: number: of the next one at first. Returns: it at last, and when the last one counted was due."""
         reads, heard_ns = last
+        last_due, came_ns = 0, iter(self._came_ns[link])
         expected, has_failed = list[object](), False
         for index, item in enumerate(self.items[link][:reads]):
             if item.record:
                 columns = _taken(self.table, item.record)
                 if self.profile is not None:
                     _check_python(self.profile, item.record, columns)
+                done_ns = next(came_ns) + self._to_unix_ns
+                self._brought += 0 if columns is None else len(columns[""])
+                if columns is not None and self._is_counted(_LINKS - 1 - link, columns, number, done_ns):
+                    assert self.tally is not None
+                    self.tally.add(columns["due"], columns["sent"], done_ns)
+                    number, last_due = _wrapped(number + len(columns[""])), columns["due"][-1]
+                    continue
+                if columns is not None and self.tally is not None:
+                    number = _wrapped(columns["sequence"][0] + len(columns[""]))
                 expected.append(item.record if columns is None else columns)
             elif item.error != _WANT_READ:
                 assert failed[link] == item.result
@@ -324,9 +431,11 @@ class Reading:
             brought = sorted(brought, key=lambda each: each[0])
             assert [what for _, what in brought] == expected
         assert len(brought) == len(expected)
-        assert heard_ns == max((came_ns for came_ns, _ in brought), default=0)
+        assert heard_ns == max(self._came_ns[link], default=0)
+        assert {came for came, _ in brought} <= {*self._came_ns[link]}
         is_read_to_its_end = self._is_ours(link) and not self._gone >> link & 1 and not has_failed
         assert reads == len(self.items[link]) or not is_read_to_its_end
+        return number, last_due
 
 
 def receiving(data: bytes) -> None:
@@ -338,8 +447,11 @@ def receiving(data: bytes) -> None:
     script.check(child().ask(script.request()))
 
 
-def _begin(table: bytes, *steps: bytes, taken: int = 0, chunks: int = 3, ready: int = 7) -> bytes:
-    return table + joined(1, 9, taken, 0, 0, chunks, ready, 7, 0, 1, *steps)
+def _begin(
+    table: bytes, *steps: bytes, taken: int = 0, chunks: int = 3, ready: int = 7, counts: int = 0, first: int = 1
+) -> bytes:
+    limits = joined(first, 9, taken, 0, 0, chunks, ready, 7, 0)
+    return table + limits + joined(1, 3, counts, *([2, 2, 30, 50] if counts else []), 2, 255, 1, *steps)
 
 
 def receiving_seeds() -> Iterator[bytes]:
@@ -349,12 +461,15 @@ def receiving_seeds() -> Iterator[bytes]:
         for link in (0, 1, 7):
             at = link << 5
             yield _begin(table, joined(at | _FRAMES, 5, 2, 0), turn)
+            yield _begin(table, joined(at | _FRAMES, 5, 2, 0) * 2, turn, joined(at | _MANY, 1, 0, 0), counts=1)
             yield _begin(table, joined(at | _MANY, 3, 0, 3, 0, 0), all_ready, joined(at | _MANY, 0, 1, 0, 1, 1))
         yield _begin(table, joined(_JUMP, 100, 3, 1, 1), joined(_CHANGED, 3, 1, 0, 1, 2, 0, 3, 9, 0, 255))
         yield _begin(table, joined(_CUT, 3, 1, 0, 70, 0, 0), joined(_CUT, 3, 1, 0, 70, 0, 1), joined(_RAW, 3, b"abc"))
         yield _begin(table, joined(_CONTROL, 1, 1, 0, 1, 0), joined(_NOTHING, 1, 2), joined(_NOTHING, 1, 5))
         many = [joined(link << 5 | _FRAMES, 8, 1, 0) for link in range(8)]
         yield _begin(table, *many, all_ready, *many, chunks=0)
+        yield _begin(table, *many, joined(_TURN, b"\x55\x55", 0x31), *many, counts=1)
+        yield _begin(table, *many, *many, counts=1, first=128)
         yield _begin(table, *many, joined(_TURN, b"\xe4\x1b", 0), *many, taken=9, ready=2)
     for wild in (3, 30, 63):
         places = b"".join(joined(width, sign, at, 0) for width, sign, at in ((1, 0, 0), (0, 3, 2)))
@@ -376,8 +491,7 @@ def counting(data: bytes) -> None:
         width = source.below(10)
         value = _EDGES[source.below(len(_EDGES))] if width == 9 else source.number(width)
         values.append(_wrapped(value))
-    buckets = int(bin_of(np.array([HIGHEST_NS]))[0]) + 1
-    answer = child().ask(packed(ord("c"), HIGHEST_NS, buckets, len(values), values))
+    answer = child().ask(packed(ord("c"), HIGHEST_NS, BUCKETS, len(values), values))
     clamped, found = answer.number(), {}
     while answer:
         bucket, count = answer.numbers(2)

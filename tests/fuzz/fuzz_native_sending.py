@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from fuzz_bytes import Bytes, joined
+from fuzz_native import BUCKETS, Tally
 from fuzz_native_child import Answer, child, packed
 from fuzz_profiles import CODECS
 from nmsp_samples import reference_document
@@ -105,6 +106,7 @@ class Sending:
         self._step_ns = (0, 1_000, NS_PER_MS)[source.below(3)]
         self._to_unix_ns = source.number(4) << 28
         self._epoch_ns = _START_NS + self._to_unix_ns
+        self._tally = Tally(source, self._epoch_ns) if source.below(2) else None
         self._results = [1 - source.below(3) if source.below(4) == 0 else 1 for _ in range(source.below(40))]
         self._calls = []
         while source:
@@ -148,6 +150,7 @@ class Sending:
             parts += [packed(getattr(ring, name)) for ring in self._rings]
         parts.append(packed(len(self.rows)))
         parts += [packed(getattr(row, name) for row in self.rows) for name in ("done", "sent", "behind", "end")]
+        parts += [packed(BUCKETS), packed(0) if self._tally is None else self._tally.request()]
         parts.append(packed(self._most_noted, lies, len(self._results), self._results, len(self._calls)))
         for call in self._calls:
             parts.append(packed(call.allowed, len(call.positions), call.positions, call.slots, call.expired))
@@ -170,6 +173,8 @@ class Sending:
         assert chr(answer.number()) == "E"
         for name in ("done", "sent", "behind"):
             assert answer.column() == [getattr(row, name) for row in self.rows], name
+        if self._tally is not None:
+            self._tally.check(answer)
         assert not answer
 
     def _check_call(self, call: Call) -> None:
@@ -190,7 +195,7 @@ class Sending:
                 at += 1
             assert self._answer.column() == self._due_ns
             assert self._answer.column() == self._sent_ns
-            assert self._answer.numbers(2) == [self._bytes, self._writes]
+            assert self._answer.numbers(3) == [self._notifications, self._bytes, self._writes]
             self._forget()
         assert chr(self._answer.number()) == "V"
         assert self._answer.column() == self._left
@@ -199,11 +204,16 @@ class Sending:
     def _forget(self) -> None:
         self._due_ns: list[int] = []
         self._sent_ns: list[int] = []
-        self._bytes = self._writes = 0
+        self._notifications = self._bytes = self._writes = 0
 
-    def _note(self, due_ns: list[int], size: int) -> None:
-        self._due_ns += due_ns
-        self._sent_ns += [self._now_ns + self._to_unix_ns] * len(due_ns)
+    def _note(self, due_ns: list[int], size: int, *, has_gone: bool) -> None:
+        sent_ns = self._now_ns + self._to_unix_ns
+        if has_gone and self._tally is not None and self._tally.takes(due_ns, sent_ns):
+            self._tally.add(due_ns, [], sent_ns)
+        else:
+            self._due_ns += due_ns
+            self._sent_ns += [sent_ns] * len(due_ns)
+        self._notifications += len(due_ns)
         self._bytes += size
         self._writes += 1
 
@@ -229,7 +239,7 @@ class Sending:
             self._now_ns += self._step_ns
             due_ns, size, result = self._check_write(position, owed)
             if result > 0 or result < 0:  # one that failed for want of room goes on by itself
-                self._note(due_ns, size)
+                self._note(due_ns, size, has_gone=result > 0)
                 row.done += len(due_ns)
                 row.sent += len(due_ns)
             if result <= 0:
@@ -275,5 +285,6 @@ def sending_seeds() -> Iterator[bytes]:
         for burst, stages, shape in ((0, hold, 0), (6, ramp, 1), (39, hold, 2), (2, ramp, 3), (39, hold, 5)):
             head = joined(number, burst, 1, 2, 0) + stages + joined(shape, shape, shape) + row * 3
             head += joined(1, 2, 0, 1, 2, 3)
-            yield head + joined(0, 1, 1, 7, 7, 7, 7, 0) + calls
-            yield head + joined(255, 3, 0, 7, 7, 7, 7, 8, 1, 1, 0, 2, 1, 1, 0, 1, 1, 1) + calls
+            yield head + joined(0, 1, 1, 7, 7, 7, 7, 0, 0) + calls
+            yield head + joined(0, 1, 2, 7, 7, 7, 7, 1, 2, 3, 30, 50, 0) + calls
+            yield head + joined(255, 3, 0, 7, 7, 7, 7, 0, 8, 1, 1, 0, 2, 1, 1, 0, 1, 1, 1) + calls

@@ -112,16 +112,21 @@ typedef struct {
   int error;
 } connection;
 
+static connection *all_peers;
 static int cleared;
 
 static int fake_read(void *ssl, void *to, int most) {
-  connection *from = ssl;
+  connection *from = ssl; /* of which link: the first of them is all_peers */
   memset(to, 0xEE, (size_t)most); /* it may write anywhere in there */
   item end = {-1, WANT_READ, NULL};
   item *found = from->at < from->count ? &from->items[from->at++] : &end;
   from->error = (int)found->error;
   if (found->size > most) fail("SSL_read may not bring a whole record");
-  if (found->size > 0) memcpy(to, found->bytes, (size_t)found->size);
+  if (found->size > 0) {
+    memcpy(to, found->bytes, (size_t)found->size);
+    tell('T');
+    tell(from - all_peers);
+  }
   return (int)found->size;
 }
 
@@ -140,6 +145,8 @@ static void tell_held(lg_receiver *receiver) {
     tell_bytes(chunk, sizeof *chunk);
     for (int column = 0; column < 5; column++)
       if (columns[column]) tell_bytes(columns[column] + at, 8 * chunk->count);
+    if (receiver->tally) /* Python expects what follows */
+      receiver->expected[chunk->row] = (int64_t)((uint64_t)receiver->sequence[at] + (uint64_t)chunk->count);
     at += chunk->count;
     if (at > receiver->taken) fail("chunks have more than was taken");
     receiver->holds[chunk->row] = 0;
@@ -179,6 +186,38 @@ static void read_all(lg_receiver *receiver, int64_t ready) {
   }
 }
 
+/* Where stages are counted, with no bucket and no slot to spare; NULL: nowhere. */
+static lg_tally *next_tally(void) {
+  lg_tally *tally = NULL;
+  if (next()) {
+    tally = memset(room(sizeof *tally), 0, sizeof *tally);
+    tally->low = tally->start = next(), tally->high = next(), tally->shift = next(), tally->slots = next();
+    tally->highest = next();
+    int64_t buckets = next();
+    int64_t **columns[] = {&tally->since_due, &tally->since_sent, &tally->waited, &tally->waits};
+    for (int i = 0; i < 4; i++) {
+      int64_t bytes = 8 * (i < 2 ? buckets : tally->slots);
+      *columns[i] = memset(room(bytes), 0, (size_t)bytes);
+    }
+  }
+  return tally;
+}
+
+static void tell_tally(lg_tally *tally, int64_t buckets) {
+  if (!tally) return;
+  const int64_t *columns[] = {tally->since_due, tally->since_sent, tally->waited, tally->waits};
+  for (int i = 0; i < 4; i++) {
+    int64_t rows = i < 2 ? buckets : tally->slots, filled = 0;
+    for (int64_t k = 0; k < rows; k++) filled += !!columns[i][k];
+    tell(filled);
+    for (int64_t k = 0; k < rows; k++)
+      if (columns[i][k]) tell(k), tell(columns[i][k]);
+  }
+  tell(tally->count);
+  tell(tally->latest);
+  free(tally->since_due), free(tally->since_sent), free(tally->waited), free(tally->waits), free(tally);
+}
+
 static void receive(int epoll, const int *events) {
   lg_receiver receiver = {.ssl_read = fake_read, .ssl_get_error = fake_get_error};
   receiver.err_clear_error = fake_clear_error;
@@ -197,6 +236,11 @@ static void receive(int epoll, const int *events) {
   }
   layout->words = (int32_t)next();
   for (int32_t i = 0; i < layout->words; i++) layout->alike[i].at = next(), layout->alike[i].bits = (uint64_t)next();
+  int64_t buckets = next();
+  receiver.tally = next_tally();
+  receiver.to_unix = next();
+  receiver.expected = numbers(LINKS), receiver.granted = numbers(LINKS);
+  receiver.last_due = memset(room(8 * LINKS), 0, 8 * LINKS);
   /* lies: so many more than there is room for, to see that a sanitizer sees it. */
   int64_t lies = next();
   receiver.buffer_bytes = next(), receiver.most_taken = next();
@@ -215,6 +259,7 @@ static void receive(int epoll, const int *events) {
   receiver.holds = memset(room(receiver.sessions), 0, (size_t)receiver.sessions);
   receiver.links = room(receiver.descriptors * (int64_t)sizeof *receiver.links);
   connection peers[LINKS];
+  all_peers = peers;
   for (int i = 0; i < LINKS; i++) {
     int64_t is_ours = next();
     peers[i] = (connection){.count = next()};
@@ -255,6 +300,10 @@ static void receive(int epoll, const int *events) {
     if (receiver.holds[i]) fail("a row is held that is in no chunk");
     free(peers[i].items);
   }
+  tell(receiver.brought);
+  tell_bytes(receiver.expected, 8 * LINKS), tell_bytes(receiver.last_due, 8 * LINKS);
+  tell_tally(receiver.tally, buckets);
+  free(receiver.expected), free(receiver.granted), free(receiver.last_due);
   for (int i = 0; i < 5; i++) free(*columns[i]);
   free(receiver.buffer), free(receiver.chunk), free(receiver.mine), free(receiver.others), free(receiver.rest);
   free(receiver.heard_ns), free(receiver.holds), free(receiver.links);
@@ -298,15 +347,17 @@ static void visit(lg_sender *sender) {
         sender->done[row] += sender->failed_notifications;
         sender->sent_count[row] += sender->failed_notifications;
         sender->noted += sender->failed_notifications;
+        sender->notifications += sender->failed_notifications;
         sender->bytes += sender->failed_bytes;
         sender->writes++;
       }
     }
     tell_column(sender->due_ns, sender->noted);
     tell_column(sender->sent_ns, sender->noted);
+    tell(sender->notifications);
     tell(sender->bytes);
     tell(sender->writes);
-    sender->noted = sender->bytes = sender->writes = 0;
+    sender->noted = sender->notifications = sender->bytes = sender->writes = 0;
     if (++passes > 4096) fail("it does not get on");
   }
   tell('V');
@@ -345,6 +396,8 @@ static void send_(void) {
   for (int64_t i = 0; i < rows; i++) sender.ssl[i] = NULL;
   sender.done = numbers(rows), sender.sent_count = numbers(rows);
   sender.behind = numbers(rows), sender.end = numbers(rows);
+  int64_t buckets = next();
+  sender.tally = next_tally();
   sender.most_noted = next();
   sender.due_ns = room(8 * sender.most_noted), sender.sent_ns = room(8 * sender.most_noted);
   sender.most_noted += next(); /* lies, as in `receive` */
@@ -360,6 +413,7 @@ static void send_(void) {
   tell('E');
   const int64_t *columns[] = {sender.done, sender.sent_count, sender.behind};
   for (int i = 0; i < 3; i++) tell_column(columns[i], rows);
+  tell_tally(sender.tally, buckets);
   for (int64_t i = 0; i < sender.positions; i++) free(sender.rings[i].buffer);
   free(sender.rings), free(sender.stages), free(sender.offsets), free(sender.sizes), free(sender.ssl);
   free(sender.done), free(sender.sent_count), free(sender.behind), free(sender.end);

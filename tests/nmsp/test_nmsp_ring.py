@@ -156,3 +156,15 @@ def test_a_patch_touches_its_own_slots_only(profile: WireProfile) -> None:
     assert after[: 2 * size] == before[: 2 * size]
     assert after[4 * size :] == before[4 * size :]
     assert [decoded(profile, f).sequence for f in frames(profile, after)] == [0, 1, 70, 71, 4, 5]
+
+
+def test_a_write_goes_on_behind_frames_that_have_just_filled_it(profile: WireProfile) -> None:
+    """Where the ring closes, frames are smaller, and more of them fit."""
+    least = profile.notify_bytes(0)
+    readings = next(each for each in range(1, 99) if MAX_WRITE_BYTES % profile.notify_bytes(each) >= least)
+    most = MAX_WRITE_BYTES // profile.notify_bytes(readings)
+    owners, _ = stations(profile, [0] * 300 + [readings] * most)
+    view, count = NotifyRing(profile, owners, 500).patch(300, 500, 0, Timing(EPOCH, EPOCH))
+    assert count > most
+    assert MAX_WRITE_BYTES - least < len(view) <= MAX_WRITE_BYTES
+    assert len(frames(profile, bytes(view))) == count
