@@ -15,7 +15,7 @@ from loadgen.drive.peers import Peer
 from loadgen.drive.phase import ACTIVE, CLOSING, HANDSHAKING, SETTING_UP, Phase
 from loadgen.drive.tls_accept import ListeningShard, WlcLinkT
 from loadgen.drive.wlc_sessions import WlcSessions, was_refused
-from loadgen.measure.recorder import Tally
+from loadgen.measure.recorder import StageTally
 from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.plan import Use
 from loadgen.scenario.schedule import RateStage
@@ -121,7 +121,7 @@ class ServingShard(ListeningShard[WlcLinkT]):
         """Times are ns since the epoch."""
         (self._lag_held_up if held_up else self._lag).add(count, due_ns, sent_ns - due_ns)
 
-    def _tally_lag(self) -> Tally | None:
+    def _tally_lag(self) -> StageTally | None:
         """Where the native turn counts it, of what no peer has held up."""
         return self.recorder.tally(_LAG, (), "sent")
 

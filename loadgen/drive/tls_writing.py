@@ -17,7 +17,7 @@ from loadgen.drive.phase import ACTIVE, Phase
 from loadgen.drive.tls_accept import WlcLink
 from loadgen.drive.tls_serve import ServingShard
 from loadgen.drive.wlc_sessions import Notifiers
-from loadgen.measure.recorder import Tally
+from loadgen.measure.recorder import StageTally
 from loadgen.native.library import Stop
 from loadgen.nmsp.bulk import Int64s
 from loadgen.scenario.schedule import RateStage
@@ -37,7 +37,7 @@ class WritingShard(ServingShard[WlcLink]):
     notifiers: Notifiers[WlcLink]
     owing: Owing[WlcLink]
     _sender: NativeSender | None
-    _tally: Tally | None = None  # counts what the native turn sends
+    _tally: StageTally | None = None  # counts what the native turn sends
     _counted: int  # slots of the schedule whose WLCs were visited, or are in `_visits`
     _visits: deque[int]  # positions
     _every: Int64s  # all positions

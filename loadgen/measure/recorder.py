@@ -73,7 +73,7 @@ class Recorder:
         self._moments: dict[str, dict[int, int]] = {}
         self._clamped = 0  # by bins that are no more
         self._gathered: list[Gathered] = []
-        self._tallies: list[Tally] = []
+        self._tallies: list[StageTally] = []
 
     def count(self, name: str, amount: int = 1) -> None:
         self.counters[name] += amount
@@ -114,11 +114,13 @@ class Recorder:
         self._gathered.append(gathered)
         return gathered
 
-    def tally(self, since_due: Sequence[str], since_sent: Sequence[str], what: str, counter: str = "") -> Tally | None:
-        """See `Tally`; None: there is no native turn."""
+    def tally(
+        self, since_due: Sequence[str], since_sent: Sequence[str], what: str, counter: str = ""
+    ) -> StageTally | None:
+        """See `StageTally`; None: there is no native turn."""
         if (counted := native_tally(BINS, HIGHEST_NS, SLOTS)) is None:
             return None
-        tally = Tally(self, counted, since_due, since_sent, what, counter)
+        tally = StageTally(self, counted, since_due, since_sent, what, counter)
         self._tallies.append(tally)
         self.stages.before_change.append(tally.stop)
         return tally
@@ -256,7 +258,7 @@ class Gathered:
                 self._recorder.wait_column(self._what, part, times_ns[part.rows], columns_ns[0][part.rows])
 
 
-class Tally:
+class StageTally:
     """What the native turn counts by itself, as `Gathered` would: what was due in one stage, until an interval ends.
 
     Attributes:

@@ -8,6 +8,7 @@ which can do all of it: the library may be missing ([docs/native.md](../../docs/
     columns.c  durations, counted by bucket
     common.h   what all have
     `columns`  its functions of columns, as functions of numpy's
+    `tally`    what it counts of one stage as it comes, in memory of Python's
     `library`  the library as it was built at install, or why there is none
 
 Knows neither NMSP (where fields lie it is told, as a table) nor OpenSSL (whose functions it is given as pointers).

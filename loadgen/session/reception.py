@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.distinct import distinct
-from loadgen.measure.recorder import Gathered, Recorder, Tally
+from loadgen.measure.recorder import Gathered, Recorder, StageTally
 from loadgen.measure.waits import TAIL
 from loadgen.nmsp.bulk import Columns
 from loadgen.nmsp.carried import WHOLE, Carried
@@ -57,7 +57,7 @@ class Counting(NamedTuple):
     next one, when the last one was due, and what was granted; these it keeps up to date.
     """
 
-    tally: Tally
+    tally: StageTally
     expected: NDArray[np.int64]
     last_due_ns: NDArray[np.int64]
     granted: NDArray[np.int64]

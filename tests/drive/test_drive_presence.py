@@ -255,6 +255,9 @@ def result_of(
     load.start_ns, load.end_ns = START, at(length_s)
     merger, recorder = Merger(), Recorder()
     recorder.counters.update(counters)
+    if counters.get("handshakes.completed"):  # the last of them just before the end
+        recorder.stages.add(["hold"], [START])
+        recorder.wait("handshake", "hold", at(length_s) - 1, 1)
     merger.add("one", recorder.take(0))
     fields: dict[str, Any] = {
         "merger": merger,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loadgen.measure.histogram import Histogram, bin_of
-from loadgen.measure.recorder import Interval, Recorder, Tally
+from loadgen.measure.recorder import Interval, Recorder, StageTally
 from loadgen.native.library import native, standing
 from loadgen.units import NS_PER_MS, NS_PER_S
 
@@ -77,12 +77,12 @@ class TestTally:
     """What the native turn counts by itself. It is played by hand here; `tests/drive` has it run."""
 
     @pytest.fixture
-    def tally(self, recorder: Recorder) -> Tally:
+    def tally(self, recorder: Recorder) -> StageTally:
         tally = recorder.tally(("lag", "own"), ("service",), "sent", "came")
         assert tally is not None
         return tally
 
-    def _count(self, tally: Tally, since_due_ns: int, due_ns: int, count: int = 1) -> None:
+    def _count(self, tally: StageTally, since_due_ns: int, due_ns: int, count: int = 1) -> None:
         """As C does."""
         counted, aim = tally.counted, tally.counted.aim
         assert aim is not None
@@ -95,10 +95,10 @@ class TestTally:
         counted.address.count += count
         counted.address.latest = max(counted.address.latest, due_ns)
 
-    def test_nothing_is_counted_before_it_is_known_of_which_stage(self, tally: Tally) -> None:
+    def test_nothing_is_counted_before_it_is_known_of_which_stage(self, tally: StageTally) -> None:
         assert tally.counted.aim is None
 
-    def test_an_interval_has_all_that_was_counted_until_its_end(self, recorder: Recorder, tally: Tally) -> None:
+    def test_an_interval_has_all_that_was_counted_until_its_end(self, recorder: Recorder, tally: StageTally) -> None:
         tally.aim(S + 1)
         self._count(tally, 2 * MS, S + 3 * MS, 4)
         interval = recorder.take(0)
@@ -114,7 +114,7 @@ class TestTally:
         assert (waited.done, sum(waited.sums)) == (4, 8 * MS)
         assert recorder.take(1).histograms == {}
 
-    def test_it_is_the_same_as_what_is_gathered(self, recorder: Recorder, tally: Tally) -> None:
+    def test_it_is_the_same_as_what_is_gathered(self, recorder: Recorder, tally: StageTally) -> None:
         """Also where slots have become coarser since."""
         other = Recorder()
         other.stages.add(["warmup", "hold"], [0, S])
@@ -130,7 +130,7 @@ class TestTally:
         assert ours.waits == theirs.waits
         assert ours.histograms["hold/own"] == theirs.histograms["hold/own"]
 
-    def test_another_stage_is_counted_by_itself(self, recorder: Recorder, tally: Tally) -> None:
+    def test_another_stage_is_counted_by_itself(self, recorder: Recorder, tally: StageTally) -> None:
         tally.aim(S - 1)
         self._count(tally, MS, S - 1)
         tally.aim(S)
@@ -143,7 +143,7 @@ class TestTally:
         }
 
     def test_stages_that_come_to_be_known_change_nothing_of_what_was_counted(
-        self, recorder: Recorder, tally: Tally
+        self, recorder: Recorder, tally: StageTally
     ) -> None:
         tally.aim(S)
         self._count(tally, MS, 2 * S + 5)
