@@ -175,7 +175,9 @@ class Asked(NamedTuple):
         return is_paced(self.judged)
 
 
+# What is counted apart, and comes to one thing: a threshold on one of them says nothing of the others.
 _UNANSWERED = ("requests.timed_out", "requests.abandoned", "requests.withdrawn")
+_ECHOES_UNANSWERED = ("echo.dropped", "echo.unanswered")
 
 
 class Shortfall(NamedTuple):
@@ -363,22 +365,30 @@ def came_to_nothing(asked: Asked, counters: Mapping[str, int]) -> Iterator[Short
             yield Shortfall(f"{count:,} of {whole:,} {what}", True, _UNJUDGED)
     # One for each session that its peer has ended may have been under way. Where answers may take longer than we wait
     # for at the end, nobody knows whether they would have come.
-    unanswered = sum(counters.get(name, 0) for name in _UNANSWERED)
+    unanswered, beside = _left_of(_UNANSWERED, asked, counters)
     sent = counters.get("requests.sent", 0)
     ended = counters.get("sessions.lost", 0) + counters.get("sessions.left_early", 0)
-    if unanswered > sent * TOLERANCE + ended and not {*_UNANSWERED} & {*asked.judged}:
-        yield Shortfall(f"{unanswered:,} of {sent:,} requests were not answered", True, _UNJUDGED)
+    if unanswered > sent * TOLERANCE + ended:
+        yield Shortfall(f"{unanswered:,} of {sent:,} requests were not answered{beside}", True, _UNJUDGED)
     if (again := counters.get("requests.retransmitted", 0)) and "requests.retransmitted" not in asked.judged:
         yield Shortfall(f"requests were sent again {again:,} times: no answer had come in time", False)
     # The same of echoes.
-    nothing = counters.get("echo.dropped", 0) + counters.get("echo.unanswered", 0)
+    nothing, beside = _left_of(_ECHOES_UNANSWERED, asked, counters)
     due = counters.get("echo.due", 0)
     withdrawn = counters.get("echo.withdrawn", 0)
     if withdrawn and withdrawn == counters.get("echo.sent", 0):
         yield Shortfall(f"{withdrawn:,} of {withdrawn:,} echoes had no answer when the load ended", False)
-    if nothing > due * TOLERANCE and not {"echo.dropped", "echo.unanswered"} & {*asked.judged}:
-        unasked = f", {counters['echo.dropped']:,} of them not asked" if counters.get("echo.dropped") else ""
-        yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered{unasked}", True, _UNJUDGED)
+    if nothing > due * TOLERANCE:
+        unasked = 0 if "echo.dropped" in asked.judged else counters.get("echo.dropped", 0)
+        which = f", {unasked:,} of them not asked" if unasked else ""
+        yield Shortfall(f"{nothing:,} of {due:,} echoes were not answered{which}{beside}", True, _UNJUDGED)
+
+
+def _left_of(parts: Sequence[str], asked: Asked, counters: Mapping[str, int]) -> tuple[int, str]:
+    """The sum of those counters that no threshold is about, and how it is said that there are others beside them."""
+    others = [f"{name} {counters[name]:,}" for name in parts if name in asked.judged and counters.get(name)]
+    left = sum(counters.get(name, 0) for name in parts if name not in asked.judged)
+    return left, f", beside {' and '.join(others)}, which a threshold is about" if others else ""
 
 
 def _refused(asked: Asked, counters: Mapping[str, int]) -> Iterator[Shortfall]:

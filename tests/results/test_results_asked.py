@@ -474,10 +474,51 @@ def test_sessions_beyond_those_that_were_asked_for_are_said_and_are_no_reason_no
     assert verdict_of(lost, (found,)).limit_reason == "it asked for no more; of that, not done: sessions lost: 1"
 
 
-@pytest.mark.parametrize("name", ["requests.abandoned", "requests.timed_out"])
-def test_whoever_has_a_threshold_on_unanswered_requests_judges_them(name: str) -> None:
-    counters = REQUESTS | {"requests.abandoned": 100, "requests.timed_out": 50}
-    assert shortfalls(Asked(judged=(name,)), 10.0, counters, ()) == ()
+ANSWERED = {"requests.due": 60, "requests.sent": 60}
+UNASKED = {"echo.due": 44, "echo.sent": 28}
+
+
+@pytest.mark.parametrize(
+    ("judged", "counters", "what"),
+    [
+        (["requests.timed_out"], ANSWERED | {"requests.timed_out": 24}, ""),
+        (["requests.timed_out"], ANSWERED | {"requests.abandoned": 24}, "24 of 60 requests were not answered"),
+        (["requests.abandoned"], ANSWERED | {"requests.timed_out": 20}, "20 of 60 requests were not answered"),
+        (
+            ["requests.abandoned", "requests.timed_out"],
+            ANSWERED | {"requests.withdrawn": 3, "requests.timed_out": 20, "requests.abandoned": 4},
+            "3 of 60 requests were not answered, beside requests.timed_out 20 and requests.abandoned 4, "
+            "which a threshold is about",
+        ),
+        (
+            ["requests.withdrawn"],
+            ANSWERED | {"requests.withdrawn": 3, "requests.timed_out": 20, "requests.abandoned": 4},
+            "24 of 60 requests were not answered, beside requests.withdrawn 3, which a threshold is about",
+        ),
+        (["requests.timed_out"], ANSWERED | {"sessions.lost": 2, "requests.abandoned": 2}, ""),  # were under way
+        (["requests.timed_out"], ANSWERED | {"sessions.lost": 1, "requests.abandoned": 2}, "2 of 60 requests were"),
+        (["echo.unanswered"], UNASKED | {"echo.unanswered": 6}, ""),
+        (
+            ["echo.unanswered"],
+            UNASKED | {"echo.dropped": 16, "echo.unanswered": 6},
+            "16 of 44 echoes were not answered, 16 of them not asked, beside echo.unanswered 6, "
+            "which a threshold is about",
+        ),
+        (
+            ["echo.dropped"],
+            UNASKED | {"echo.dropped": 16, "echo.unanswered": 6},
+            "6 of 44 echoes were not answered, beside echo.dropped 16, which a threshold is about",
+        ),
+        (["echo.dropped", "echo.unanswered"], UNASKED | {"echo.dropped": 16, "echo.unanswered": 6}, ""),
+    ],
+)
+def test_a_threshold_on_one_part_of_a_sum_says_nothing_of_the_others(
+    judged: list[str], counters: dict[str, int], what: str
+) -> None:
+    found = shortfalls(Asked(judged=judged), 10.0, counters, ())
+    assert [each.what.startswith(what) and each.grave for each in found] == ([True] if what else [])
+    if "beside" in what:
+        assert found[0].what == what
 
 
 @pytest.mark.parametrize(
