@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from loadgen.infer.addresses import find_macs, makers_of
 from loadgen.infer.choosing import choose, fitting, has_known_elements, is_told
-from loadgen.infer.masks import find_masks
+from loadgen.infer.masks import masks_of
 from loadgen.infer.pricing import ROWS, few_stretches, gaps_of, given_pieces, is_text, slices, thinned
 from loadgen.infer.roles import UNSIGNED, heard, judge
 from loadgen.infer.samples import Context, Sample, Table, table_of
@@ -149,12 +149,29 @@ def _in_gap(
 ) -> None:
     """The fields of a gap, each behind what came before."""
     table = table_of(rows, context.order)
-    found, _ = _fields(table, context, given_pieces(shape, context.order, number))
+    found, _ = _fields(table, context, _with_mask(given_pieces(shape, context.order, number), context, table.width))
     for each in found:
         fields.append(each | {"at": "next", "name": f"{each['name']}_of_{number}"})
         share.add(
             each["size"] * len(rows) * weight if each["role"] != "unknown" else 0, each["size"] * len(rows) * weight
         )
+
+
+def _in_part(place: tuple[int, int] | None, start: int, size: int) -> tuple[int, int] | None:
+    """A place of a body as the place in a part of it; None: it is not in there."""
+    if place is None or not start <= place[0] <= start + size - place[1]:
+        return None
+    return place[0] - start, place[1]
+
+
+def _with_mask(given: list[Piece], context: Context, width: int) -> list[Piece]:
+    """Pieces that are known of a part, with the mask if it is in there."""
+    if context.mask_at is None or sum(context.mask_at) > width:
+        return given
+    at, size = context.mask_at
+    if not all(piece.at + piece.size <= at or piece.at >= at + size for piece in given):
+        return given
+    return [*given, Piece(at, size, "mask", context.order, 0.0)]
 
 
 def _groups(samples: Sequence[Sample], pieces: Sequence[Piece]) -> list[int]:
@@ -181,11 +198,7 @@ def _build(
     weight *= len(samples) / len(chosen)
     if shape.fixed:
         table = table_of(chosen, context.order, 0, shape.fixed)
-        given = given_pieces(shape, context.order)
-        if context.mask_at is not None and sum(context.mask_at) <= shape.fixed:
-            at, size = context.mask_at
-            if all(piece.at + piece.size <= at or piece.at >= at + size for piece in given):
-                given = [*given, Piece(at, size, "mask", context.order, 0.0)]
+        given = _with_mask(given_pieces(shape, context.order), context, shape.fixed)
         node["fields"], pieces = _fields(table, context, given)
         kind = "record" if context.within else "element" if depth else "body"
         share.learnt.laid.append(lay(node["fields"], pieces, table, kind, context.unit or 1))
@@ -209,7 +222,10 @@ def _build(
             _run(fields, index, part, chosen, cuts, share, weight)
             continue
         if isinstance(part, Gap):
-            _in_gap(fields, index + 1, shape, gaps_of(shape, index + 1, chosen), context, share, weight)
+            starts = {found[index][0][1] for found in cuts}
+            mask_at = _in_part(context.mask_at, min(starts), part.size) if len(starts) == 1 else None
+            gap = replace(context, mask_at=mask_at)
+            _in_gap(fields, index + 1, shape, gaps_of(shape, index + 1, chosen), gap, share, weight)
             continue
         rows = [
             (kind, row)
@@ -377,7 +393,7 @@ def infer_bodies(
     found = {}
     everything, told = Learnt(), context.packed
     laid: dict[Kind, list[Laid]] = {}
-    masks_at = _masks_at(kinds, names, context.order)
+    masks_at = masks_of(kinds, names, context.order)
     # Where they have been looked for together, there are no others.
     unmasked = _MASKED if masks_at or {*names.values()} >= _MASKED else frozenset()
     # What there is much of tells about the rest; what is offered comes before what is asked for.
@@ -429,28 +445,6 @@ def _known(
     """What is known of one kind of messages."""
     known = replace(context, name=names.get(kind), mask_at=masks_at.get(kind))
     return replace(known, listed=True) if known.name in unmasked else known
-
-
-def _masks_at(
-    kinds: Mapping[Kind, Sequence[Sample]], names: Mapping[Kind, str], order: str
-) -> dict[Kind, tuple[int, int]]:
-    """Of messages about subservices, where their masks are: (first byte, bytes)."""
-    named = {name: kind for kind, name in names.items()}
-    request, response = named.get("subscribe_request"), named.get("subscribe_response")
-    if request is None or response is None:
-        return {}
-    offer = named.get("capability")
-    asked = kinds[request], kinds[response]
-    # Where what is called a capability has none: there may be another message of an opening, or none in the capture.
-    others = [kind for kind, samples in kinds.items() if len(samples) <= len(asked[0]) and not samples[0].of_client]
-    for kind in [offer, *others, None]:
-        if kind in (request, response):
-            continue
-        found = find_masks([] if kind is None else kinds[kind], *asked, order)
-        if found is not None:
-            places = zip((kind, request, response), found, strict=True)
-            return {each: place for each, place in places if each is not None and place is not None}
-    return {}
 
 
 def infer_body(samples: Sequence[Sample], context: Context, learnt: Learnt | None = None) -> BodyFound:

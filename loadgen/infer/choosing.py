@@ -10,6 +10,7 @@ from loadgen.infer.pricing import PRICED, given_pieces, is_text, price, thinned
 from loadgen.infer.samples import Context, Sample
 from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Gap, Records, cut
 from loadgen.infer.shaping import known_elements, shapes_of
+from loadgen.infer.texts import told_texts
 from loadgen.infer.work import Work
 
 __all__ = ["choose", "fitting", "has_known_elements", "is_told"]
@@ -36,7 +37,7 @@ def choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list
     if (walked := _walked(samples, context)) is not None:
         return walked, []
     if context.mask_at is not None and not varies:
-        return BodyShape(shortest), []
+        return _around_mask(samples, context, context.mask_at, shortest), []
     plain = BodyShape(min(shortest, WIDEST), (ByteRun(None),) if varies or shortest > WIDEST else ())
     if context.work.out:
         return plain, []
@@ -91,6 +92,19 @@ def choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list
     finer = _costs(close, priced, context, exact=True)
     near = [_describe(close[index]) for cost, index in finer[1:] if cost < finer[0][0] + 3]
     return close[finer[0][1]], near
+
+
+def _around_mask(samples: Sequence[Sample], context: Context, mask_at: tuple[int, int], size: int) -> BodyShape:
+    """The shape of bodies of one size that have a mask in a place: there may be a text in front of it, or behind."""
+    shapes = [BodyShape(size)]
+    bodies = [sample.data for sample in thinned(samples, SEARCHED)]
+    for shape in islice(told_texts(bodies, context.order, context.unit, context.work), CLOSE):
+        found = cut(shape, bodies[0], 0, size)
+        parts = [] if found is None else [*zip(shape.parts, found[1], strict=True)]
+        texts = [stretch for part, stretches in parts if isinstance(part, ByteRun) for stretch in stretches]
+        if all(stop <= mask_at[0] or start >= sum(mask_at) for _, start, stop in texts):
+            shapes.append(shape)
+    return shapes[_costs(shapes, thinned(samples, PRICED), context, exact=True)[0][1]]
 
 
 def _walked(samples: Sequence[Sample], context: Context) -> BodyShape | None:

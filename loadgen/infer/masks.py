@@ -7,11 +7,12 @@ offered: then it is not granted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from loadgen.infer.samples import Sample
 
-__all__ = ["find_masks"]
+__all__ = ["find_masks", "masks_of"]
 
 # NMSP's subservices are bits 0 to 22.
 _BITS = 23
@@ -23,6 +24,7 @@ _FAR = 64
 _SAMPLES, _PLACES = 48, 24
 # Of lists: bytes of a record at most, where the first number can stand, and how many different ones tell.
 _STRIDE, _FIRST, _FEWEST_LISTS = 12, 16, 4
+Kind = TypeVar("Kind", bound=Hashable)
 Place = tuple[int, int]  # first byte, bytes
 Found = tuple[Place | None, Place | None, Place]  # of what is offered, asked for, granted
 
@@ -73,6 +75,28 @@ def find_masks(
     size = _size(places if first is None else [(offers, first), *places], order)
     offered = None if first is None else _place(first, size, order)
     return offered, _place(second, size, order), _place(third, size, order)
+
+
+def masks_of(
+    kinds: Mapping[Kind, Sequence[Sample]], names: Mapping[Kind, str], order: str
+) -> dict[Kind, tuple[int, int]]:
+    """Of messages about subservices, where their masks are: (first byte, bytes)."""
+    named = {name: kind for kind, name in names.items()}
+    request, response = named.get("subscribe_request"), named.get("subscribe_response")
+    if request is None or response is None:
+        return {}
+    offer = named.get("capability")
+    asked = kinds[request], kinds[response]
+    # Where what is called a capability has none: there may be another message of an opening, or none in the capture.
+    others = [kind for kind, samples in kinds.items() if len(samples) <= len(asked[0]) and not samples[0].of_client]
+    for kind in [offer, *others, None]:
+        if kind in (request, response):
+            continue
+        found = find_masks([] if kind is None else kinds[kind], *asked, order)
+        if found is not None:
+            places = zip((kind, request, response), found, strict=True)
+            return {each: place for each, place in places if each is not None and place is not None}
+    return {}
 
 
 def _differ(values: Sequence[int]) -> bool:

@@ -260,3 +260,26 @@ def test_nothing_is_reserved_in_front_of_a_number_that_ends_where_a_wide_one_wou
 
     node = infer_bodies({0: samples_of(make)}, Context(unit=4))[0].node
     assert (8, 4) in [(each["at"], each["size"]) for each in node["fields"]]
+
+
+def test_a_text_in_front_of_a_mask_is_one() -> None:
+    """A resource record: a name as a label, what it is of, its length, and then the mask."""
+    offers, requests, responses = of_subservices("big", 4)
+    names = (b"wlc-hall-1", b"wlc-dock-2", b"wlc-dock-7")
+
+    def named(each: Sample, mask: bytes, at: int) -> Sample:
+        name = names[at]
+        return replace(each, data=bytes([0, 1, len(name)]) + name + b"\0\xff\x11\0\1\0\0\0\0\0\4" + mask)
+
+    kinds = {
+        0: [named(each, each.data[1:], at) for at, each in enumerate(offers)],
+        1: [named(each, each.data[:4], at) for at, each in enumerate(requests)],
+        2: [named(each, each.data[1:], at) for at, each in enumerate(responses)],
+    }
+    found = infer_bodies(kinds, Context(unit=1), {0: "capability", 1: "subscribe_request", 2: "subscribe_response"})
+    for each in found.values():
+        fields = each.node["fields"]
+        assert [field["role"] for field in fields if field["role"] not in ("constant", "padding")] == [
+            *("length", "text", "mask"),
+        ]
+        assert fields[-1]["size"] == 4
