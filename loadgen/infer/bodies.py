@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from loadgen.infer.addresses import find_macs, makers_of
 from loadgen.infer.choosing import choose, fitting, has_known_elements, is_told
+from loadgen.infer.few_elements import shared_forms
 from loadgen.infer.masks import masks_of
 from loadgen.infer.pricing import ROWS, few_stretches, gaps_of, given_pieces, is_text, slices, thinned
 from loadgen.infer.roles import UNSIGNED, heard, judge
@@ -419,6 +420,11 @@ def infer_bodies(
             listed = "repeats" in found[kind].node
             masks = context.masks | learnt.masks
             context = replace(context, masks=masks, mask_size=learnt.mask_size, listed=listed)
+    if not context.forms:
+        opening = [kind for kind in ordered if names.get(kind) in ("version_request", "version_response")]
+        if len(opening) == 2:
+            one, other = ([sample.data for sample in kinds[kind][:_MUCH]] for kind in opening)
+            context = replace(context, forms=shared_forms(one, other, context))
     for kind in ordered:
         # What was looked at before any message had shown elements may have some that are always the same.
         if "elements" not in found[kind].node and context.forms.keys() - forms_then[kind].keys():

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from itertools import islice
 
 from loadgen.infer.alike import begins_earlier, is_alike, is_unlike, lists_devices, lists_services, shortest_records
+from loadgen.infer.few_elements import known_elements
 from loadgen.infer.pricing import PRICED, given_pieces, is_text, price, thinned
 from loadgen.infer.samples import Context, Sample
 from loadgen.infer.shapes import BodyShape, ByteRun, ElementRun, Gap, Records, cut
-from loadgen.infer.shaping import known_elements, shapes_of
+from loadgen.infer.shaping import shapes_of
 from loadgen.infer.texts import told_texts
 from loadgen.infer.work import Work
 

@@ -21,7 +21,7 @@ from loadgen.infer.text_chains import chains_of_texts
 from loadgen.infer.texts import texts_in_records, told_texts
 from loadgen.infer.work import Work
 
-__all__ = ["counted", "known_elements", "shapes_of", "to_the_end"]
+__all__ = ["counted", "element_forms", "shapes_of", "to_the_end"]
 
 # How far into a body counts and lengths are looked for, and how long a record is looked for without a count.
 FAR = 96
@@ -31,8 +31,6 @@ MOST = 64
 TRIED = 150_000
 # Share of records with nothing in them.
 _HARDLY = 0.9
-# Bytes of lengths of a body that is walked from end to end.
-_SURE = 4
 # So many different numbers, all of them multiples: that is no chance.
 _DIFFERENT = 4
 Column = NDArray[np.int64]
@@ -349,7 +347,8 @@ def to_the_end(bodies: Sequence[bytes]) -> Iterator[BodyShape]:
                 yield BodyShape(fixed, (Records(None, stride),))
 
 
-def _forms(order: str) -> Iterator[ElementRun]:
+def element_forms(order: str) -> Iterator[ElementRun]:
+    """All that heads of elements can be, those in the usual order first."""
     other = "little" if order == "big" else "big"
     for way in (order, other):
         for type_size in (1, 2, 4):
@@ -386,7 +385,7 @@ def elements(bodies: Sequence[bytes], order: str, work: Work) -> Iterator[BodySh
         return
     average = sum(map(len, bodies)) / len(bodies)
     first = [ordered[-1], ordered[len(ordered) // 2], ordered[0]]
-    for form in _forms(order):
+    for form in element_forms(order):
         for fixed in range(min(FAR, len(ordered[0]), int(0.65 * average)) + 1):
             shape = BodyShape(fixed, (form,))
             if not fits(shape, first, work) or not fits(shape, bodies, work):
@@ -395,30 +394,6 @@ def elements(bodies: Sequence[bytes], order: str, work: Work) -> Iterator[BodySh
             if _sensible(cuts) and not _begins_empty(cuts):
                 yield shape
                 break
-
-
-def known_elements(bodies: Sequence[bytes], context: Context) -> BodyShape | None:
-    """Elements in a form that other messages have, where all bodies are walked exactly: a few bodies are enough then,
-    and one is, if it begins with them."""
-    different = [*dict.fromkeys(bodies)]
-    shortest = min(map(len, different))
-    for fixed in range(min(NEAR, shortest) + 1):
-        for form, highest in context.forms.items():
-            shape = BodyShape(fixed, (form,))
-            if not fits(shape, different, context.work):
-                continue
-            cuts = [found[1][0] for body in different if (found := cut(shape, body, 0, len(body))) is not None]
-            heads = [head for found in cuts for head in found]
-            # Two lengths of two bytes that end where the body does are no chance, whatever the types.
-            sure = not fixed and form.length_size * min(map(len, cuts)) >= _SURE
-            most = 1 << 8 * form.type_size if sure else max(0xFF, 2 * highest)
-            if not heads or not all(0 < kind <= most for kind, _, _ in heads):
-                continue
-            empty = sum(start == stop for _, start, stop in heads)
-            if empty * 2 > len(heads) or (fixed and not (min(map(len, cuts)) > 1 and len(heads) > 3)):
-                continue
-            return shape
-    return None
 
 
 def behind(bodies: Sequence[bytes], order: str, work: Work) -> Iterator[BodyShape]:
@@ -430,7 +405,7 @@ def behind(bodies: Sequence[bytes], order: str, work: Work) -> Iterator[BodyShap
     for place, values in _unlike(_columns(bodies, order), 10):
         if values.max() > 255 or tried > TRIED:
             continue
-        for form in _forms(order):
+        for form in element_forms(order):
             for fixed in range(place.at + place.size, min(place.at + place.size + NEAR, shortest) + 1):
                 # What is longer than the shortest body allows fits nothing.
                 least = max(1, int(values[shorter]))

@@ -38,6 +38,8 @@ SUBSERVICES = 23
 COLUMN, COLUMN_ROW = 4000, 8
 LONGEST_CONSTANT = 256
 CHANNELS = frozenset([*range(15), *range(36, 65, 4), *range(100, 145, 4), *range(149, 178, 4)])
+# The high bytes of levels from -128.0 to -51.3 dBm in tenths.
+_TENTHS = frozenset({0xFB, 0xFC, 0xFD})
 TEXT_SIZES = frozenset({4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64})
 
 
@@ -82,6 +84,9 @@ def _odd(table: Table, top: range) -> float:
     if above == {0}:
         # A negative number of one byte, and something reserved.
         return 6.0 if negative and still == len(top) - 1 else 0.0
+    if len(top) == 2 and above <= _TENTHS and table.distinct[top[1]] > 2:
+        # Noise in tenths of a dBm hardly moves.
+        return 0.0
     # A counter has not gone far enough for its high bytes to change.
     steps = np.diff(table.cells[:, top[still]].astype(np.int64))
     return 0.0 if table.distinct[top[still]] > 8 and (steps >= 0).mean() > 0.95 else 8.0

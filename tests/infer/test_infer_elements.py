@@ -207,3 +207,35 @@ def test_rssi_without_its_sign_is_known_in_any_message_where_measurements_tell_i
     found = infer_bodies(kinds, Context(unit=1), names)
     assert [found[kind].node["fields"][-1]["role"] for kind in (0, 1)] == ["rssi", "rssi"]
     assert infer_bodies({1: kinds[1]}, Context(unit=1), names)[1].node["fields"][-1]["role"] != "rssi"
+
+
+def test_elements_behind_fields_in_two_messages_of_an_opening() -> None:
+    """No other message has any; the two say who they are, in the same form."""
+
+    def about(version: int, name: bytes, serial: bytes, host: int) -> bytes:
+        elements = [(1, name), (2, serial), (5, bytes([10, 20, 0, host]))]
+        return struct.pack("<HHI", 8, version, 0) + b"".join(struct.pack("<BH", k, len(v)) + v for k, v in elements)
+
+    asked = [about(3, b"mse1.example\0", b"VM9148693", 18), about(3, b"mse2.site-b\0", b"VM570422", 19)]
+    answered = [about(5, b"wlc-hq-2\0", b"FCW2034DMF", 7), about(7, b"wlc-hq-1\0", b"FCW2279E1F", 5)]
+    kinds = {0: samples_of(asked, of_client=True), 1: samples_of(answered)}
+    names = {0: "version_request", 1: "version_response"}
+    found = infer_bodies(kinds, Context(order="little"), names)
+    for each in found.values():
+        assert [*known(each.node)] == [1, 2, 5]
+        assert known(each.node)[1] == [("next", "rest", "text")]
+    assert "elements" not in infer_bodies({0: kinds[0]}, Context(order="little"), names)[0].node
+
+
+def test_noise_in_tenths_is_one_number_though_it_hardly_moves() -> None:
+    choose = random.Random(16)
+    bodies = []
+    for _ in range(300):
+        rssi, noise = -900 + choose.randrange(450), choose.choice([-960, -950, -930, -920])
+        bodies.append(choose.choice(APS) + struct.pack("<hhB", rssi, noise, choose.choice([1, 6, 11, 36])))
+    fields = infer_body(samples_of(bodies), Context(order="little", unit=1)).node["fields"]
+    assert [(field["at"], field["size"], field["role"]) for field in fields[:3]] == [
+        (0, 6, "mac"),
+        (6, 2, "rssi"),
+        (8, 2, "noise"),
+    ]
