@@ -68,14 +68,15 @@ def choose(samples: Sequence[Sample], context: Context) -> tuple[BodyShape, list
     datas = [sample.data for sample in some]
     every = [sample.data for sample in samples]
     many = len(set(map(len, every))) > 3 and (told or ended)
-    if many or any(_is_walked(shape, every) for shape in ended):
+    is_whole = any(_is_walked(shape, every) for shape in ended)
+    if many or is_whole:
         everything = told + ended
     everything = [shape for shape in everything if not is_unlike(shape, datas)]
     everything = [shape for shape in everything if not begins_earlier(shape, datas)]
     everything = [shape for shape in everything if not _is_counted(shape, everything, datas)]
     # Elements list devices as well, and say themselves how long each is.
     listed = shortest_records(
-        [shape for shape in everything if not ended and lists_devices(shape, datas, context.macs, context.makers)]
+        [shape for shape in everything if not is_whole and lists_devices(shape, datas, context.macs, context.makers)]
     )
     if not listed and context.named_of_subservices:
         listed = [shape for shape in everything if lists_services(shape, datas)]
