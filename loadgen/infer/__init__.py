@@ -18,7 +18,7 @@
 - `shapes`, `shaping`, `alike`, `pricing`, `choosing`: where a body's parts begin and end; which shapes fit all bodies;
   records of which there are always as many; what each costs; which is taken. `texts`, `lists`, `constants`: shapes that
   a few bodies of one length tell; what runs of bytes that never change are made of. `text_chains`: records that are
-  found by the text that each has.
+  found by the text that each has. `few_elements`: elements in a few bodies.
 - `work`: how much may be looked at before a body is left alone; `across`: whether what some sessions show holds for
   others.
 - `layout_document`: a layout as data, the shape "layout-1"; `layout_reading` and `layout_writing`: frames by it.
