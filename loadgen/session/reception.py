@@ -21,6 +21,7 @@ from loadgen.scenario.schedule import RateStage
 from loadgen.session.lulls import Lull, Lulls
 from loadgen.session.placing import Placing
 from loadgen.session.sequence import NOTHING_DUE_NS, SequenceCheck
+from loadgen.session.since_first import SinceFirst
 from loadgen.session.told import Reader, ToldColumns, expected_of
 
 # What measurement notifications may be about.
@@ -106,6 +107,9 @@ class Reception:
         self._device_time = None if self._reader.sent else device_time
         if self._device_time is not None:
             service = ("notify.age",)
+        # Even so, due times tell how much longer one waited than the first of its session.
+        tells_longer = self._reader.due and not self._knows_latency
+        self._since_first = SinceFirst(rows) if tells_longer else None
         what = "received" if our_schedule else "came"
         self._tells_sent = self._reader.sent or self._device_time is not None
         self._gathered = recorder.gather([latency, service] if self._tells_sent else [latency], what)
@@ -133,6 +137,8 @@ class Reception:
         self._expected[number] = 0
         self._due_ns[number] = NOTHING_DUE_NS
         self._last_ns[number] = 0
+        if self._since_first is not None:
+            self._since_first.open(number)
         self._checks.pop(number, None)
         if self.lulls is not None:
             self.lulls.open(number)
@@ -310,6 +316,8 @@ class Reception:
                 late, usual = latency + offset, clocks.usual
                 # A sent time that is wrong says nothing of when it was due.
                 latency = late if usual is None else np.where(latency + usual >= 0, latency + usual, late)
+        if self._since_first is not None:
+            latency = self._since_first.longer_ns(latency, numbers, counts)
         if not self._our_schedule:  # whatever a peer makes up can be added up
             latency = np.clip(latency, -_FARTHEST_NS, _FARTHEST_NS)
         known = self._our_schedule and self._knows_latency
@@ -351,7 +359,7 @@ class Reception:
         latency: NDArray[np.int64],
         service: NDArray[np.int64],
     ) -> None:
-        first = latency if self._knows_latency else 0
+        first = latency if self._knows_latency or self._since_first is not None else 0
         self._gathered.add(len(times), times, *((first, service) if self._tells_sent else (first,)))
         if self._by_service:
             for part in self._recorder.stages.split(times):
@@ -363,6 +371,8 @@ class Reception:
         offset = 0 if (clocks := self._recorder.clocks) is None else clocks.offset_of(number)
         latency, service = done_ns - was.due_ns + offset, done_ns - was.sent_ns + offset
         columns = [np.array([value], np.int64) for value in (was.subservice, done_ns, latency, service)]
+        if self._since_first is not None:
+            columns[2] = self._since_first.longer_ns(columns[2], np.array([number]), np.array([1]))
         known = self._our_schedule and self._knows_latency
         columns[1] = np.array([was.due_ns]) if known else self._moments(*columns[1:3])
         self._gather(*columns)

@@ -19,6 +19,7 @@ from loadgen.measure.clocks import PeerClocks
 from loadgen.measure.merge import Merger
 from loadgen.measure.recorder import Recorder
 from loadgen.nmsp.bulk import Columns
+from loadgen.nmsp.carried import Carried
 from loadgen.results.asked import Absence, Asked, shortfalls
 from loadgen.results.health import Verdict, WorkerHealth
 from loadgen.results.outcome import _delays, _paces, load_figures, make_result, stage_spans
@@ -651,3 +652,52 @@ def test_as_fast_as_it_goes_a_target_that_comes_to_a_standstill_is_no_pass(
     assert result.verdict.exit_code == (
         ExitCode.INCONCLUSIVE if silent and not any("_per_s" in each for each in judged) else ExitCode.PASSED
     )
+
+
+def told_by_due_alone(late_ns: Callable[[int], int], ahead_ns: int, wrong: int = 0) -> Recorder:
+    """What an MSE records of two WLCs whose layout carries a due time, and none of sending.
+
+    Args:
+        ahead_ns: their clocks. wrong: of so many, one due time is two hours off.
+    """
+    recorder = Recorder("before")
+    recorder.stages.add(["hold"], [0])
+    reception = Reception(recorder, 2, 0, our_schedule=False, carried=Carried(64, 64, 0))
+    for row in range(2):
+        reception.open(row, 1)
+    for number in range(200):
+        now_ns = number * NS_PER_S // 100
+        due_ns = now_ns - late_ns(now_ns) + ahead_ns - (7200 * NS_PER_S if wrong and number % wrong == 0 else 0)
+        columns = Columns(*(np.array([value] * 2) for value in (number, due_ns)), None, np.array([0] * 2))
+        reception.absorb(columns, [0, 1], [1, 1], [now_ns] * 2)
+    return recorder
+
+
+@pytest.mark.parametrize("ahead_ns", [0, 2 * NS_PER_S, -7200 * NS_PER_S, -1_700_000_000 * NS_PER_S])
+@pytest.mark.parametrize(
+    ("late_ns", "found"),
+    [
+        (lambda now_ns: now_ns // 2, "999 ms longer at the end of hold than at its beginning: a backlog grew"),
+        (lambda now_ns: 0 if now_ns < NS_PER_S else NS_PER_S * 3 // 4, "not caught up with"),
+        (lambda now_ns: 100_000_000 + now_ns % 7_000_000, ""),
+        (lambda now_ns: 2 * NS_PER_S - now_ns // 2, ""),  # it catches up
+    ],
+)
+def test_a_backlog_shows_by_due_times_alone(
+    late_ns: Callable[[int], int], found: str, ahead_ns: int, tmp_path: Path
+) -> None:
+    """How late something was is not known then, but by how much later it was than the first one."""
+    result = result_of(tmp_path, told_by_due_alone(late_ns, ahead_ns))
+    assert "notify.latency" not in result.metrics
+    assert result.verdict.exit_code == (ExitCode.INCONCLUSIVE if found else ExitCode.PASSED)
+    lines = [reason for reason in result.verdict.reasons if reason.startswith("by the WLCs' own due times")]
+    assert len(lines) == bool(found)
+    assert all(found in line for line in lines)
+
+
+@pytest.mark.parametrize(("wrong", "code"), [(3, ExitCode.INCONCLUSIVE), (200, ExitCode.PASSED)])
+def test_due_times_alone_that_cannot_be(wrong: int, code: ExitCode, tmp_path: Path) -> None:
+    """The first one of each is one of them: it is nothing to compare with."""
+    result = result_of(tmp_path, told_by_due_alone(lambda _: 0, NS_PER_S, wrong))
+    assert result.verdict.exit_code == code
+    assert any("waits cannot be judged" in reason for reason in result.verdict.reasons) == (code != ExitCode.PASSED)
