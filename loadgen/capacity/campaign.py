@@ -36,7 +36,7 @@ _NEVER = {
     "notify.lost": "",
 }
 # Said of a load that holds.
-_IN_PART = "sessions.granted_in_part"
+_SAID = ("sessions.granted_in_part", "sessions.left_early")
 # A load that breaks by less than that may have done so by the mood of the machine. And one that holds may have done so
 # by its mood, where waits scatter so much that a backlog which grows by the rest would not show.
 _CLEAR = 0.9
@@ -90,6 +90,7 @@ class Observation(NamedTuple):
         sessions: that were up when it began.
         sessions_alone: it was a load of sessions at WLCs that are not ours, whose notifications are theirs to send.
         uninvited: why it was another load than was to be tried, because more MSEs came; empty if it was not.
+        renewed: as of `Probe`.
     """
 
     offered: float
@@ -108,6 +109,7 @@ class Observation(NamedTuple):
     sessions: int = 0
     uninvited: str = ""
     sessions_alone: bool = False
+    renewed: str = ""
 
 
 class _Judgement(NamedTuple):
@@ -180,7 +182,8 @@ class Campaign:
         before = self._scattered.get((trial.load, confirming), [])
         seen, growth = _with_scattered(seen, before)
         judged = self._judge(seen)
-        limiting = seen.trouble or (seen.generator.limiting if judged.broke or _invalid(seen) else "")
+        invalid = seen.generator.generator is Verdict.INVALID
+        limiting = seen.trouble or (seen.generator.limiting if judged.broke or invalid else "")
         went = _went(seen, judged, limited=bool(limiting))
         if went is Went.HELD and len(before) < _MOST_SCATTERED and _is_hidden(growth, seen):
             went = Went.SCATTERED
@@ -360,6 +363,7 @@ class Campaign:
             scattered=_scattered(growth) if went is Went.SCATTERED else "",
             sessions=seen.sessions,
             strayed=went is Went.STRAYED,
+            renewed=seen.renewed,
         )
 
     def _why_none(self) -> str:
@@ -477,13 +481,9 @@ def _broken_off(counters: Mapping[str, int]) -> list[str]:
 
 
 def _told(figures: Figures) -> list[str]:
-    """What must never happen and did, the kinds of errors, and what was granted in part."""
-    happened = [f"{name}: {count:,}" for name in (*_NEVER, _IN_PART) if (count := figures.counters.get(name, 0))]
+    """What must never happen and did, what is said beside that, and the kinds of errors."""
+    happened = [f"{name}: {count:,}" for name in (*_NEVER, *_SAID) if (count := figures.counters.get(name, 0))]
     return happened + [f"{error.name}: {error.count:,}" for error in faults(figures.counters).told]
-
-
-def _invalid(seen: Observation) -> bool:
-    return seen.generator.generator is Verdict.INVALID
 
 
 def _number(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,8 @@ from loadgen.measure.hlog import IntervalLog
 from loadgen.measure.merge import Merger
 from loadgen.measure.waits import Waited
 from loadgen.prepare.job import Job, Source, make_job, plan_of
-from loadgen.results.asked import Asked, mute_sessions
+from loadgen.results.asked import MOST_NAMED, Asked, mute_sessions
+from loadgen.results.faults import faults
 from loadgen.results.health import GeneratorVerdict, Verdict, judge, key_log_trouble
 from loadgen.results.outcome import (
     load_crowd,
@@ -114,6 +116,7 @@ class Prober:
         self._reach = Reach()
         self._crowd = 1.0  # see `load_crowd`
         self._crowded = 0
+        self._ended = ""  # what ended sessions of the fleet before; see `what_ended`
         self.key_log_trouble = ""
 
     def run(self, campaign: Campaign) -> Ended:
@@ -128,7 +131,7 @@ class Prober:
             return Ended(ExitCode.INTERRUPTED, "interrupted")
 
     def _search(self, campaign: Campaign) -> Ended:
-        starts, self._reach, self._unreachable, self._crowded = 0, Reach(), "", 0
+        starts, self._reach, self._unreachable, self._crowded, self._ended = 0, Reach(), "", 0, ""
         live = ABOUT[campaign.settings.dimension].live
         while campaign.next() is not None:
             before = len(campaign.probes)
@@ -144,7 +147,8 @@ class Prober:
             stuck = live and campaign.next() is not None
             stuck = stuck and (len(campaign.probes) == before or starts == _MOST_STARTS)
             if code is ExitCode.PASSED and stuck:
-                code, reason = ExitCode.INCONCLUSIVE, "the target ended sessions again and again"
+                by = f": {self._ended}" if self._ended else ""
+                code, reason = ExitCode.INCONCLUSIVE, f"the target ended sessions again and again{by}"
             if code is not ExitCode.PASSED:
                 return Ended(code, reason)
         return Ended(ExitCode.PASSED, "")
@@ -159,9 +163,14 @@ class Prober:
             self._crowd = 1.0
             if job.plan.load.kind is LoadKind.NOTIFY and not supervisor.merger.counters()["sessions.established"]:
                 return  # nobody came
+            renewed, self._ended = self._ended, ""
             while (trial := campaign.next()) is not None:
-                load = await self._one_load(campaign, job.plan, supervisor, trial)
-                if supervisor.fleet.stopping or sessions_ended(supervisor.loads[0], load):
+                # Who went between two loads is owed what is due in the next, and none of that is its doing.
+                if supervisor.loads and self._have_ended(supervisor.loads[0], supervisor.merger.counters()):
+                    return
+                load = await self._one_load(campaign, job.plan, supervisor, trial, renewed)
+                renewed = ""
+                if supervisor.fleet.stopping or self._have_ended(supervisor.loads[0], load.after):
                     return
                 if self._unreachable or self._crowded > _MOST_CROWDED:
                     return
@@ -171,7 +180,13 @@ class Prober:
         with noted():
             return trio.run(self._supervisor(job).run, lead, self._patience_ns(campaign, job))
 
-    async def _one_load(self, campaign: Campaign, plan: Plan, supervisor: Supervisor, trial: Trial) -> Load:
+    def _have_ended(self, first: Load, counters: Counter[str]) -> bool:
+        self._ended = what_ended(first, counters)
+        return bool(self._ended)
+
+    async def _one_load(
+        self, campaign: Campaign, plan: Plan, supervisor: Supervisor, trial: Trial, renewed: str
+    ) -> Load:
         start_s = time.monotonic() - self._began
         hold_ns, number = campaign.hold_ns(trial), len(campaign.probes) + self._crowded + 1
         crowd = self._crowd = max(self._crowd, crowd_of(plan, supervisor.merger.counters()))
@@ -187,7 +202,7 @@ class Prober:
                 self._crowd, self._crowded = really, self._crowded + 1
                 return load
             seen = observe(plan, supervisor.merger, load, campaign.settings.dimension, trial.load, crowd)
-            seen = seen._replace(start_s=start_s, workers=supervisor.workers)
+            seen = seen._replace(start_s=start_s, workers=supervisor.workers, renewed=renewed)
             self._on_probe(campaign.tell(trial, seen))
             self._unreachable = nobody_there(plan.load.kind, seen, self._reach)
         return load
@@ -245,7 +260,8 @@ class Prober:
         came = (counters["sessions.attempted"], counters["sessions.established"])
         gone = self._reach.is_gone(*came) if came[0] else not record.loads
         if gone and not record.loads:
-            return ExitCode.UNREACHABLE, self._reach.told("no session came up")
+            why = f"; sessions before them were ended: {self._ended}" if self._ended else ""
+            return ExitCode.UNREACHABLE, self._reach.told("no session came up") + why
         return ExitCode.PASSED, ""
 
     def _patience_ns(self, campaign: Campaign, job: Job) -> int | None:
@@ -375,9 +391,15 @@ def untaken_share(figures: Figures) -> float:
     return min(1.0, max(0.0, more / of))
 
 
-def sessions_ended(first: Load, load: Load) -> bool:
-    """Whether sessions have gone since the first load, however: what is due for them would break every later one."""
-    return any(load.after[name] > first.before[name] for name in ("sessions.lost", "sessions.closed"))
+def what_ended(first: Load, counters: Counter[str]) -> str:
+    """How many sessions have gone since the first load, however, and by which errors: what is due for them would break
+    every later one. Empty if none have.
+    """
+    since = {name: more for name, count in counters.items() if (more := count - first.before[name]) > 0}
+    gone = [f"{name}: {since[name]:,}" for name in ("sessions.lost", "sessions.closed") if name in since]
+    if not gone:
+        return ""
+    return ", ".join((*gone, *(f"{error.name}: {error.count:,}" for error in faults(since).told[:MOST_NAMED])))
 
 
 def nobody_there(kind: LoadKind, seen: Observation, reach: Reach) -> str:

@@ -42,6 +42,7 @@ class Probe(msgspec.Struct, frozen=True):
         strays: what failed and broke nothing, because it was so little; and what is said beside a load that holds.
         scattered: why it says nothing: waits scattered by more than a backlog makes them grow; empty if they did not.
         sessions: that were up when it began, and shared it; 0 where loads are runs of their own, or handshakes.
+        renewed: what ended sessions of the loads before it, so that it began with new ones; empty: it has theirs.
         strayed: what `broke` it is failures, and so few that they may be strays: all tries of the load tell.
     """
 
@@ -61,6 +62,7 @@ class Probe(msgspec.Struct, frozen=True):
     scattered: str = ""
     sessions: int = 0
     strayed: bool = False
+    renewed: str = ""
 
     @property
     def void(self) -> bool:

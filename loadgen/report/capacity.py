@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,6 +14,7 @@ from loadgen.capacity.dimension import ABOUT
 from loadgen.capacity.result import CapacityResult, DimensionResult, Outcome, Probe, Step
 from loadgen.report.terminal import hanging
 from loadgen.report.tried import amount, outvoted, shared_by, unsettled
+from loadgen.results.asked import MOST_NAMED
 from loadgen.results.health import Verdict, key_log_lines
 from loadgen.units import NS_PER_S, format_duration
 
@@ -36,14 +38,22 @@ def probe_line(probe: Probe, unit: str) -> str:
     """One load, for a log."""
     latency = "" if probe.p99 is None else f", p99 {format_duration(probe.p99)}"
     if probe.passed:
-        how = f"held, with faults: {probe.strays[0]}" if probe.strays else "held"
+        how = f"held, with faults: {_with_errors(probe.strays)}" if probe.strays else "held"
     elif probe.undecided:
         how = f"says nothing by itself: {probe.undecided}"
     elif probe.generator is Verdict.INVALID or not probe.broke:
         how = f"not the target's limit: {'; '.join(probe.reasons)}"
     else:
-        how = f"broke: {probe.broke[0]}"
+        how = f"broke: {_with_errors(probe.broke)}"
+    if probe.renewed:
+        how += f" (with new sessions; those before were ended: {probe.renewed})"
     return f"{probe.step:<8} {amount(probe.offered):>12} {unit}{latency}: {how}"
+
+
+def _with_errors(broke: Sequence[str]) -> str:
+    """What broke first, and by which errors."""
+    errors = [each for each in broke[1:] if each.startswith("errors.")]
+    return "; ".join((broke[0], *errors[:MOST_NAMED]))
 
 
 def summary(result: CapacityResult, folder: str | None) -> RenderableType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from loadgen.capacity.result import CapacityResult
+from loadgen.capacity.result import CapacityResult, Probe
 from loadgen.compare.metrics import not_counted
 from loadgen.compare.result import Comparison, Decision, Gate, MetricComparison
 from loadgen.errors import ExitCode
@@ -95,7 +95,7 @@ def capacity_markdown(result: CapacityResult) -> str:
                 "✅" if p.passed else "?" if p.undecided else "❌",
                 p.generator,
                 figure_shown(p.p99, "ns"),
-                _text(p.undecided or "; ".join((*p.broke, *(f"with {each}" for each in p.strays))) or "-"),
+                _text("; ".join((*((p.undecided,) if p.undecided else p.broke), *_beside(p))) or "-"),
             )
             for p in d.probes
         ]
@@ -106,6 +106,11 @@ def capacity_markdown(result: CapacityResult) -> str:
             table = _table(("load", "how it went"), loads)
             parts.append(_folded(f"{_text(d.dimension)}: {len(loads)} loads, and how often each was tried", table))
     return _document(parts)
+
+
+def _beside(probe: Probe) -> list[str]:
+    renewed = [f"new sessions; those before were ended: {probe.renewed}"] if probe.renewed else []
+    return [f"with {each}" for each in (*(() if probe.undecided else probe.strays), *renewed)]
 
 
 def comparison_markdown(result: Comparison) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from loadgen.capacity.campaign import Campaign, Observation, Settings
 from loadgen.capacity.dimension import Dimension
-from loadgen.capacity.probing import sessions_ended, untaken_share
+from loadgen.capacity.probing import untaken_share, what_ended
 from loadgen.measure.histogram import Histogram, MetricSummary
 from loadgen.results.health import GeneratorVerdict, Verdict
 from loadgen.results.record import Load
@@ -64,14 +64,17 @@ def test_a_backlog_breaks_a_load_of_stations_whatever_was_achieved(growth_ns: fl
 @pytest.mark.parametrize(
     ("after", "ended"),
     [
-        ({}, False),
-        ({"sessions.established": 9}, False),  # one more has come
-        ({"sessions.lost": 1}, True),
-        ({"sessions.closed": 4}, True),  # in order, and gone all the same; also between two loads
+        ({}, ""),
+        ({"sessions.established": 9, "errors.tls.timeout": 1}, ""),  # one more has come, and one has not
+        ({"sessions.lost": 1, "errors.serve.reset": 1}, "sessions.lost: 1, errors.serve.reset: 1"),
+        ({"sessions.closed": 4}, "sessions.closed: 1"),  # in order, and gone all the same
+        # Of each event one end tells.
+        (
+            {"sessions.lost": 2, "errors.stream.closed": 2, "errors.serve.reset": 1},
+            "sessions.lost: 2, errors.stream.closed: 2",
+        ),
     ],
 )
-def test_a_session_that_went_in_any_way_is_dialed_again(after: dict[str, int], ended: bool) -> None:
+def test_a_session_that_went_in_any_way_is_dialed_again(after: dict[str, int], ended: str) -> None:
     before = Counter({"sessions.established": 8, "sessions.closed": 3})
-    first, last = Load((), before), Load((), before | Counter(after))
-    last.after = before | Counter(after)
-    assert sessions_ended(first, last) is ended
+    assert what_ended(Load((), before), before | Counter(after)) == ended

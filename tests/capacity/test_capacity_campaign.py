@@ -277,13 +277,18 @@ def test_a_load_whose_handshakes_are_broken_off_behind_them_does_not_hold(
 
 
 def test_a_load_that_holds_with_less_granted_than_was_asked_for_says_so() -> None:
-    probe = of_sessions({"sessions.granted_in_part": 3})
-    assert (probe.passed, probe.strays) == (True, ("sessions.granted_in_part: 3",))
+    probe = of_sessions({"sessions.granted_in_part": 3, "sessions.left_early": 1})
+    assert (probe.passed, probe.strays) == (True, ("sessions.granted_in_part: 3", "sessions.left_early: 1"))
 
 
 def test_an_slo_decides_how_much_may_come_to_nothing() -> None:
     probe = of_sessions({"echo.due": 12, "echo.unanswered": 8}, slo="echo.unanswered / echo.due < 80%")
     assert (probe.passed, probe.broke) == (True, ())
+    # Of that part of it alone.
+    counters = {"echo.due": 12, "echo.unanswered": 8, "echo.dropped": 4}
+    probe = of_sessions(counters, slo="echo.unanswered / echo.due < 80%")
+    assert not probe.passed
+    assert probe.broke[0].startswith("4 of 12 echoes were not answered, 4 of them not asked, beside echo.unanswered")
 
 
 def test_a_load_that_would_not_pass_as_a_run_does_not_hold() -> None:

@@ -162,6 +162,77 @@ def test_mses_that_come_again_and_again_end_the_search(search: Search) -> None:
     assert len(fleet.loads) == 9 > len(result.probes) == 0
 
 
+DEAD = "errors.serve.neighbor_dead"
+
+
+class Mortal(Fleet):
+    """As a fleet whose session is dead to us behind some load: before the next, or (`within`) when it is drained."""
+
+    def __init__(self, loads: int, *, within: bool = False) -> None:
+        super().__init__(lambda _: 1, 1000)
+        self.alive, self.within = loads, within
+
+    def _die(self, *, within: bool) -> None:
+        if len(self.loads) == self.alive and within is self.within:
+            self._recorder.counters.update({"sessions.lost": 1, DEAD: 1})
+            self._report()
+
+    async def settle(self, drain_s: float) -> Load:
+        self._die(within=True)
+        return await super().settle(drain_s)
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        self._die(within=False)
+        await super().until(done)
+
+
+@pytest.fixture
+def search_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[DimensionResult, Ended]]:
+    """Over the sessions of one fleet after the other."""
+
+    def search_over(*fleets: Fleet) -> tuple[DimensionResult, Ended]:
+        left = iter(fleets)
+        monkeypatch.setattr(probing, "Supervisor", lambda *_, **__: next(left))
+        campaign, unused = Campaign(SETTINGS), Any
+        ended = Prober(source_of(tmp_path), unused, unused, lambda _: None, unused).run(campaign)
+        return campaign.result(ended.reason), ended
+
+    return search_over
+
+
+def test_what_ended_sessions_between_two_loads_is_named_and_breaks_none(
+    search_over: Callable[..., tuple[DimensionResult, Ended]],
+) -> None:
+    why = f"sessions.lost: 1, {DEAD}: 1"
+    result, ended = search_over(first := Mortal(2), second := Fleet(lambda _: 1, 1000))
+    assert ended == (ExitCode.PASSED, "")
+    assert (len(first.loads), len(first.loads) + len(second.loads)) == (2, len(result.probes))
+    assert [probe.renewed for probe in result.probes[:4]] == ["", "", why, ""]
+    assert [probe.offered for probe in result.probes[:3]] == [100, 200, 400]  # the third is not blamed for it
+    assert result.limit is not None
+    assert 1000 / 1.05 <= result.limit <= 1000 / 0.99
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_what_ended_the_sessions_of_mses_that_do_not_come_again_is_named(
+    within: bool, search_over: Callable[..., tuple[DimensionResult, Ended]]
+) -> None:
+    result, ended = search_over(Mortal(2, within=within), Fleet(lambda _: 0, 1000))
+    why = f"sessions before them were ended: sessions.lost: 1, {DEAD}: 1"
+    assert ended == (ExitCode.UNREACHABLE, f"no session came up any more: 1 did; {why}")
+    assert result.advice == ended.reason
+    assert len(result.probes) == 2
+    assert result.probes[1].broke == (("sessions.lost: 1", f"{DEAD}: 1") if within else ())
+
+
+def test_a_target_that_ends_sessions_again_and_again_is_told_by_what(
+    search_over: Callable[..., tuple[DimensionResult, Ended]],
+) -> None:
+    _, ended = search_over(*(Mortal(1) for _ in range(8)))
+    why = f"the target ended sessions again and again: sessions.lost: 1, {DEAD}: 1"
+    assert ended == (ExitCode.INCONCLUSIVE, why)
+
+
 def test_how_many_times_as_much_is_due_follows_from_what_was(tmp_path: Path) -> None:
     """Also where all MSEs came to one of two WLCs; what an MSE has unsubscribed from would be due."""
     plan = planned(tmp_path, wlcs=2)

@@ -83,6 +83,25 @@ def test_a_try_that_scattered_is_neither_held_nor_broken(
     assert mark_of(tried)[0] == "waits scattered"
 
 
+def test_the_line_of_a_load_names_the_errors_that_ended_its_sessions() -> None:
+    one = samples.probe(Step.BRACKET, 100.0, 9.0, limit=200)
+    lost = ("notify.dropped: 1,903", "sessions.lost: 1", "errors.serve.neighbor_dead: 1")
+    told = "notify.dropped: 1,903; errors.serve.neighbor_dead: 1"
+    broke = msgspec.structs.replace(one, passed=False, broke=lost)
+    assert probe_line(broke, "/s").endswith(f": broke: {told}")
+    assert probe_line(msgspec.structs.replace(one, strays=lost), "/s").endswith(f": held, with faults: {told}")
+
+
+@pytest.mark.parametrize("shown", [capacity_markdown, html])
+def test_that_a_load_began_with_new_sessions_is_said_with_why(shown: Callable[[CapacityResult], str]) -> None:
+    of = samples.capacity()
+    renewed = msgspec.structs.replace(samples.probe(Step.BRACKET, 100.0, 9.0, limit=200), renewed="sessions.lost: 1")
+    dimension = msgspec.structs.replace(of.dimensions[0], probes=(renewed,))
+    said = "with new sessions; those before were ended: sessions.lost: 1"
+    assert said in shown(msgspec.structs.replace(of, dimensions=(dimension,)))
+    assert said in probe_line(renewed, "/s")
+
+
 @pytest.mark.parametrize(
     ("shown", "undecided", "held"),
     [
