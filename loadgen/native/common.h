@@ -7,6 +7,8 @@
 
 #include "native.h"
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are put and read as they lie in memory");
+
 #define EXPORT __attribute__((visibility("default")))
 enum { RECORD_BYTES = 16384, HALF_BITS = 10 };
 
