@@ -86,6 +86,7 @@ _ROWS = (
     ComparedFigure("requests.abandoned", "", "lower", Gate.EXACT, needs_valid=True),
     ComparedFigure("requests.in_part", "", "lower", Gate.EXACT),
     ComparedFigure("requests.unmatched", "", "lower", Gate.EXACT),
+    ComparedFigure("echo.dropped", "", "lower", Gate.EXACT, needs_valid=True),
     ComparedFigure("echo.unanswered", "", "lower", Gate.EXACT, needs_valid=True),
     ComparedFigure("echo.unmatched", "", "lower", Gate.EXACT),
     ComparedFigure("sessions.granted_in_part", "", "lower", Gate.EXACT),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from loadgen.measure.stages import Int64s
 
 MOST_READINGS = 16
+
+_Address: TypeAlias = Annotated[str, msgspec.Meta(max_length=300)]
 
 
 class Sides(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class ClockReading(msgspec.Struct, frozen=True):
         sides: of its sessions.
     """
 
-    wlc: Annotated[str, msgspec.Meta(max_length=300)]
+    wlc: _Address
     sessions: int
     corrected: int
     offset_ns: int
@@ -71,6 +73,8 @@ class Clocks(msgspec.Struct, frozen=True):
         held_ns: of `more_ns`, what was taken off for a clock that is behind or fell back, if a WLC held it instead.
         lone: reads of notifications by whose times alone a clock would be further ahead, by 10 ms or more: taken for
             wrong times. lone_ns: of `more_ns`, what durations may be longer if one of them was right.
+        far: WLCs of which sessions tell times that are none of a clock, 73 years and more from ours, and nothing
+            else; `wlcs` has such a session not. far_named: some of them.
     """
 
     wlcs: int = 0
@@ -83,6 +87,8 @@ class Clocks(msgspec.Struct, frozen=True):
     lone: int = 0
     lone_ns: int = 0
     sides: Sides = Sides()
+    far: int = 0
+    far_named: Annotated[tuple[_Address, ...], msgspec.Meta(max_length=MOST_READINGS)] = ()
 
 
 def merged(parts: Iterable[Clocks]) -> Clocks:
@@ -103,6 +109,7 @@ def merged(parts: Iterable[Clocks]) -> Clocks:
             steps=max(known.steps, reading.steps),
             sides=known.sides.both(reading.sides),
         )
+    far = [name for part in parts for name in part.far_named]
     return Clocks(
         wlcs=sum(part.wlcs for part in parts) - again,
         corrected=sum(part.corrected for part in parts) - again_corrected,
@@ -114,6 +121,8 @@ def merged(parts: Iterable[Clocks]) -> Clocks:
         lone=sum(part.lone for part in parts),
         lone_ns=max((part.lone_ns for part in parts), default=0),
         sides=reduce(Sides.both, (part.sides for part in parts), Sides()),
+        far=sum(part.far for part in parts) - (len(far) - len({*far})),
+        far_named=tuple(sorted({*far}))[:MOST_READINGS],
     )
 
 
@@ -160,6 +169,12 @@ class OfWlcs:
         keys = (-np.abs(self._offset[self.best]), -self._steps[theirs], self._corrected[theirs] == 0)
         furthest: Int64s = self.best[np.lexsort(keys)[:MOST_READINGS]]
         return furthest
+
+    def readings(
+        self, names: Sequence[str], drift: Callable[[int], tuple[int | None, int]]
+    ) -> tuple[ClockReading, ...]:
+        """Those worth naming. Args: names: of all WLCs. drift: by place, and its uncertainty; in ppb."""
+        return tuple(self.reading(place, names, *drift(place)) for place in self.furthest().tolist())
 
     def reading(
         self, place: int, names: Sequence[str], drift_ppb: int | None, drift_uncertainty_ppb: int

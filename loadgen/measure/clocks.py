@@ -26,7 +26,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.measure.clock_readings import Clocks, OfWlcs
+from loadgen.measure.clock_readings import MOST_READINGS, Clocks, OfWlcs
 from loadgen.measure.drift import SLEW_PER, Drift
 from loadgen.measure.grain import Grain
 from loadgen.measure.growth import UnprovenGrowth
@@ -470,8 +470,7 @@ class PeerClocks:
         corrected &= ~self._trial[rows]
         offset, uncertainty = (lowest + highest) // 2, (highest - lowest) // 2 + grain
         found = OfWlcs(self._wlc[rows], offset, uncertainty, corrected, steps)
-        drift = self._drift.told
-        readings = tuple(found.reading(at, self._names, *drift(int(rows[at]))) for at in found.furthest().tolist())
+        far = np.unique(self._wlc[(self._leasts.seen_ns > 0) & (self._first_ns == 0)]).tolist()
         raw = found.uncorrected  # shown as they came, though their clocks may be anywhere in the range
         lone, lone_ns = self._doubts(rows)
         apart = _most_of(uncertainty[corrected])
@@ -482,11 +481,13 @@ class PeerClocks:
             unsteady=int(np.count_nonzero(steps > _MOST_STEPS)),
             less_ns=max(apart, _most_of((grain - lowest)[raw]), overstated),
             more_ns=max(apart, _most_of((highest + grain)[raw])) + self._held_ns + max(lone_ns, self._lone_ns),
-            readings=readings,
+            readings=found.readings(self._names, lambda at: self._drift.told(int(rows[at]))),
             held_ns=self._held_ns,
             lone=self._lone + lone,
             lone_ns=max(lone_ns, self._lone_ns),
             sides=found.sides,
+            far=len(far),
+            far_named=tuple(self._names[wlc] for wlc in far[:MOST_READINGS]),
         )
 
 

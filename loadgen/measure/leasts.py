@@ -24,7 +24,7 @@ class Leasts:
         recent: the least of this window that counts.
         before_ns: when the window before this one began.
         lone: what is less than that, and stands alone; lone_ns: the read that brought it.
-        seen_ns: the last read; mixed: of the read with the lone one, not all says the same.
+        seen_ns: the last read, 0 if there was none; mixed: of the read with the lone one, not all says the same.
     """
 
     def __init__(self, rows: int) -> None:
@@ -36,6 +36,7 @@ class Leasts:
     def begin(self, row: int) -> None:
         """Nothing is known of it."""
         self.recent[row] = self._least[row] = FAR_NS
+        self.seen_ns[row] = 0
         self.forget_lone(row)
 
     def put(self, rows: int | Int64s, least: int | np.int64 | Int64s) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from loadgen.measure.clock_readings import ClockReading, Clocks, Sides
+from loadgen.measure.encoded import HIGHEST_NS
 from loadgen.units import NS_PER_MS, format_duration
 
 # Durations that may be less by that many times what the lines about clocks say are worth one of their own.
@@ -11,7 +12,7 @@ _NOT_SAID = 2
 
 def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
     """What is to be known of them: each that is not ours, `most` of them at most; nothing if there are no others."""
-    if not (clocks.wlcs or clocks.held_ns or clocks.lone):
+    if not (clocks.wlcs or clocks.held_ns or clocks.lone or clocks.far):
         return []
     off = [reading for reading in clocks.readings if reading.corrected or reading.steps or _apart(reading)]
     lines = [_line(reading) for reading in off[:most]]
@@ -19,18 +20,25 @@ def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
     if not off and clocks.wlcs and not clocks.corrected:
         within = max(0 if says_less else clocks.less_ns, clocks.more_ns - clocks.held_ns - clocks.lone_ns)
         lines.append(f"clocks of WLCs: {clocks.wlcs:,} agree with ours, to within {format_duration(within)}")
+    if clocks.far:
+        unnamed = clocks.far - len(named := clocks.far_named[:most])
+        whose = ", ".join((*named, *([f"and {unnamed:,} more"] if unnamed else ())))
+        lines.append(
+            f"WLCs whose times are no clock's, 73 years and more from ours: {clocks.far:,} ({whose}): durations of "
+            "notifications by them are not known"
+        )
     if clocks.held_ns:
-        held = format_duration(clocks.held_ns)
+        held = _told(clocks.held_ns)
         lines.append(f"durations of notifications may be {held} longer, if that was held which was taken for a clock")
     if says_less:
-        less = format_duration(clocks.less_ns)
+        less = _told(clocks.less_ns)
         why = "a clock was set or stood still before that was known, or a wrong time was taken for that"
         lines.append(f"durations of notifications may be {less} less, if {why}")
     if clocks.lone:
         alone = "reads of notifications that alone have a WLC's clock further ahead"
         lines.append(f"{alone}: {clocks.lone:,}, taken for wrong times")
     if clocks.lone_ns > NS_PER_MS:
-        longer = format_duration(clocks.lone_ns)
+        longer = _told(clocks.lone_ns)
         lines.append(
             f"durations of notifications may be {longer} longer, if one that was faster than all others is right"
         )
@@ -41,6 +49,11 @@ def clock_lines(clocks: Clocks, most: int = 16) -> list[str]:
     if clocks.unsteady:
         lines.append(f"sessions whose WLC's clock was set again and again: {clocks.unsteady:,}, not corrected")
     return lines
+
+
+def _told(ns: int) -> str:
+    """Of durations: what is longer than any is cut off, and by how much that was too long is no matter."""
+    return format_duration(ns) if ns <= HIGHEST_NS else "an unknown time, more than 1 h,"
 
 
 def _said_ns(off: list[ClockReading], clocks: Clocks) -> int:

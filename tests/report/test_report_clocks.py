@@ -80,6 +80,30 @@ LESS = (
                 "durations of notifications may be 18.4 ms longer, if one that was faster than all others is right",
             ],
         ),
+        # How long it would have been held, nothing tells.
+        (
+            Clocks(1, more_ns=1_700_000_000 * 10**9, readings=(FINE,), held_ns=1_700_000_000 * 10**9),
+            [
+                "clocks of WLCs: 1 agree with ours, to within 0 ns",
+                "durations of notifications may be an unknown time, more than 1 h, longer, if that was held which was "
+                "taken for a clock",
+            ],
+        ),
+        (
+            Clocks(1, more_ns=120_000, readings=(FINE,), far=1, far_named=("192.0.2.9:1",)),
+            [
+                "clocks of WLCs: 1 agree with ours, to within 120 µs",
+                "WLCs whose times are no clock's, 73 years and more from ours: 1 (192.0.2.9:1): durations of "
+                "notifications by them are not known",
+            ],
+        ),
+        (
+            Clocks(far=20, far_named=("192.0.2.9:1", "192.0.2.8:1")),
+            [
+                "WLCs whose times are no clock's, 73 years and more from ours: 20 (192.0.2.9:1, 192.0.2.8:1, and 18 "
+                "more): durations of notifications by them are not known",
+            ],
+        ),
         (Clocks(3, more_ns=120_000, readings=(FINE,)), ["clocks of WLCs: 3 agree with ours, to within 120 µs"]),
         (
             Clocks(4, 2, readings=(AHEAD, BEHIND, SLOW, FINE), held_ns=40_000_000),

@@ -487,6 +487,26 @@ def test_what_is_no_time_is_clamped_and_does_not_bend_the_clock() -> None:
     assert abs(reading.offset_ns) <= 1003
 
 
+@pytest.mark.parametrize("years", [98, -98])
+def test_a_wlc_whose_times_are_no_clocks_is_counted_and_named(years: int) -> None:
+    off_ns, recorder = years * 365 * 86_400 * NS_PER_S, Recorder()
+    clocks = recorder.clocks = PeerClocks(["192.0.2.1:1", "192.0.2.2:1", "192.0.2.2:1", "192.0.2.3:1"])
+    for row in range(4):  # of the last one nothing comes
+        clocks.set_up(row, 1000, 2000)
+    for read in range(3):
+        now_ns = 5000 + read
+        clocks.correct(
+            np.arange(3), None, np.array([100, -off_ns, -off_ns]), [now_ns] * 3, np.array([0, off_ns, off_ns]) + now_ns
+        )
+    found = clocks.survey()
+    assert (found.wlcs, [reading.wlc for reading in found.readings]) == (1, ["192.0.2.1:1"])
+    assert (found.far, found.far_named) == (1, ("192.0.2.2:1",))
+    # Another session begins at that place.
+    for row in (1, 2):
+        clocks.set_up(row, 6000, 7000)
+    assert clocks.survey().far == 0
+
+
 def test_an_endpoint_tells_of_its_round_trips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the subscription, and of echoes."""
     side = mse_side()
@@ -513,12 +533,14 @@ def test_what_workers_found_is_put_together() -> None:
     b = msgspec.structs.replace(b, sides=Sides(2, 90, 0, 0))
     found = merged(
         [
-            Clocks(2, 1, 0, 10, 20, (a, other), 7, 1, 5, Sides(1, 100, 2, 80)),
-            Clocks(1, 1, 3, 30, 15, (b,), 9, 2, 4, Sides(3, 120, 0, 0)),
+            Clocks(2, 1, 0, 10, 20, (a, other), 7, 1, 5, Sides(1, 100, 2, 80), 1, ("192.0.2.4:1",)),
+            Clocks(1, 1, 3, 30, 15, (b,), 9, 2, 4, Sides(3, 120, 0, 0), 2, ("192.0.2.3:1", "192.0.2.4:1")),
         ]
     )
     one = ClockReading("192.0.2.1:1", 4, 4, 100, 10, sides=Sides(3, 100, 1, 70))
-    assert found == Clocks(2, 1, 3, 30, 20, (one, other), 9, 3, 5, Sides(4, 120, 2, 80))
+    assert found == Clocks(
+        2, 1, 3, 30, 20, (one, other), 9, 3, 5, Sides(4, 120, 2, 80), 2, ("192.0.2.3:1", "192.0.2.4:1")
+    )
 
 
 def test_a_result_names_the_worst_of_many() -> None:
