@@ -14,8 +14,8 @@ from contextlib import suppress
 from OpenSSL import SSL
 
 from loadgen.clock import Nanoseconds
-from loadgen.relay.session import UNWATCHED, End, RelayedSession, RelayPhase
-from loadgen.relay.witness import RelayEnding, Witness
+from loadgen.relay.session import UNWATCHED, End, RelayedSession, RelayEnding, RelayPhase
+from loadgen.relay.witness import Witness
 from loadgen.transport.parting import Partings
 from loadgen.transport.tls import Want
 from loadgen.units import NS_PER_MS, NS_PER_S
@@ -184,7 +184,7 @@ class RelayLoop:
             self.watch(end, 0)
             del self._ends[end.fd]
         if phase is RelayPhase.OPEN:
-            self.witness.over(session, self.clock(), ending)
+            self.witness.over(session, self.clock(), session.endings[0] if session.endings else ending)
         else:
             self.witness.failed(session, ending, phase)
         closed = ending.kind in _CLOSED or ending.by_mse is None

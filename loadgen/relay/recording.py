@@ -12,8 +12,7 @@ from loadgen.capture.writing import TunnelWriter
 from loadgen.hosts import endpoint_shown
 from loadgen.relay.files import CaptureFiles
 from loadgen.relay.parties import Parties
-from loadgen.relay.session import RelayedSession, RelayPhase
-from loadgen.relay.witness import RelayEnding
+from loadgen.relay.session import RelayedSession, RelayEnding, RelayPhase
 from loadgen.units import NEVER_NS, NS_PER_MS, NS_PER_S, format_duration
 
 # How much is written at once, or how old it is: what a kill costs. A write for each message would cost as much as
@@ -23,6 +22,8 @@ _FLUSH_BYTES, _FLUSH_NS = 1 << 16, 25 * NS_PER_MS
 _PROGRESS_NS = NS_PER_S // 2
 # Of lines that say the same: these many, and then the tenth, the hundredth, ...
 _SAME_LINES = 3
+# How an end ends that does not break off. Many peers answer a goodbye by a FIN alone: of the second it is not told.
+_CLOSED = {"closed": "closed", "closed_without_notify": "FIN without goodbye"}
 
 
 @dataclass(slots=True)
@@ -144,12 +145,15 @@ class Recording:
         self.progress.open -= 1
         assert session.to_wlc is not None
         assert session.to_mse is not None
-        by = {True: "the MSE", False: "the WLC", None: "us"}[ending.by_mse]
+        how = _ended_how(ending)
+        for other in session.endings[1:]:
+            if other.kind not in _CLOSED:
+                how += f", then by {_ended_how(other)}"
         self._lines.say(
-            f"session {session.number}: ended by {by} ({_words(ending.kind)}) after "
+            f"session {session.number}: ended by {how} after "
             f"{format_duration(now_ns - recorded.began_ns)}; {session.to_wlc.passed_bytes:,} bytes to the WLC, "
             f"{session.to_mse.passed_bytes:,} to the MSE",
-            f"over {by} {ending.kind}",
+            f"over {how}",
         )
 
     def failed(self, session: RelayedSession, ending: RelayEnding, phase: RelayPhase) -> None:
@@ -193,6 +197,11 @@ class Recording:
                 f"NOTHING IS RECORDED ANY MORE: {self._files.trouble}; the {self._files.written_bytes:,} bytes that "
                 "were written are whole, and sessions go on"
             )
+
+
+def _ended_how(ending: RelayEnding) -> str:
+    by = {True: "the MSE", False: "the WLC", None: "us"}[ending.by_mse]
+    return f"{by} ({_CLOSED.get(ending.kind) or _words(ending.kind)})"
 
 
 def _words(kind: str) -> str:

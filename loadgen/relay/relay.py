@@ -5,9 +5,8 @@ from __future__ import annotations
 import select
 import socket
 
-from loadgen.relay.session import End, Flow, RelayedSession, RelayPhase
+from loadgen.relay.session import End, Flow, RelayedSession, RelayEnding, RelayPhase
 from loadgen.relay.setup import SettingUp
-from loadgen.relay.witness import RelayEnding
 from loadgen.transport.tls import EndOfStream, TransportFault, kind_of_errno
 
 # Records that one direction may pass on before the others have their turn.
@@ -66,7 +65,7 @@ class Relay(SettingUp):
             try:
                 size = source.read_into(self.view)
             except EndOfStream as end:
-                self._ended(session, flow, orderly=end.orderly)
+                self._ended(session, flow, end)
                 return
             except TransportFault as fault:
                 self._broken(session, flow.source, fault)
@@ -90,12 +89,13 @@ class Relay(SettingUp):
             self._broken(session, flow.sink, broken)
         return broken is None
 
-    def _ended(self, session: RelayedSession, flow: Flow, *, orderly: bool) -> None:
+    def _ended(self, session: RelayedSession, flow: Flow, end: EndOfStream) -> None:
         """The source says no more: neither do we."""
-        flow.notified, flow.finished = orderly, not orderly
+        flow.notified, flow.finished = end.orderly, not end.orderly
+        session.note(RelayEnding(flow.source.is_mse, end.kind))
         self.witness.ended(flow.source.is_mse, session, self.clock(), broken=False)
         self._pass_end(session, flow)
-        if orderly and session.phase is RelayPhase.OPEN:
+        if end.orderly and session.phase is RelayPhase.OPEN:
             self._await_fin(session, flow)
 
     def _pass_end(self, session: RelayedSession, flow: Flow) -> None:
@@ -110,7 +110,7 @@ class Relay(SettingUp):
         if flow.finished:
             sink.tunnel.hang_up()
             if session.flow_to(flow.source).finished:
-                self.finish(session, RelayEnding(flow.sink.is_mse, "closed"))
+                self.finish(session, RelayEnding(flow.source.is_mse, "closed"))
 
     def _await_fin(self, session: RelayedSession, flow: Flow) -> None:
         """Behind a close_notify nothing comes that means anything, but TCP's own end."""
@@ -127,8 +127,10 @@ class Relay(SettingUp):
 
     def _broken(self, session: RelayedSession, end: End, fault: TransportFault) -> None:
         """One end's connection is no more, and neither is the other's."""
+        ending = RelayEnding(end.is_mse, fault.kind)
+        session.note(ending)
         self.witness.ended(end.is_mse, session, self.clock(), broken=True)
-        self.finish(session, RelayEnding(end.is_mse, fault.kind))
+        self.finish(session, ending)
 
 
 def _has_room(sock: socket.socket) -> bool:

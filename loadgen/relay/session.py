@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from enum import Enum
+from typing import NamedTuple
 
 from loadgen.transport.tls import Tunnel
 
@@ -22,6 +23,20 @@ class RelayPhase(Enum):
     SHAKING_MSE = "the handshake with the MSE"
     OPEN = "nothing: it is up"
     OVER = "nothing more"
+
+
+class RelayEnding(NamedTuple):
+    """Why a session ended, or never came up.
+
+    Attributes:
+        by_mse: it was the MSE's doing; False: the WLC's; None: ours.
+        kind: as of `TransportFault`.
+        ours: the handshake failed because of something that we refused.
+    """
+
+    by_mse: bool | None
+    kind: str
+    ours: bool = False
 
 
 class End:
@@ -74,10 +89,12 @@ class RelayedSession:
     Attributes:
         number: from 1, in the order in which MSEs came.
         held: what the WLC said before the MSE's tunnel was up, and when it was read.
+        endings: of a session that is up: how each end has ended, the first one first. What comes of an end behind its
+            own is not in it: a socket that was closed answers what is still passed on to it with a reset.
         timer: of its deadline; 0: it has none.
     """
 
-    __slots__ = ("held", "mse", "number", "phase", "timer", "to_mse", "to_wlc", "wlc")
+    __slots__ = ("endings", "held", "mse", "number", "phase", "timer", "to_mse", "to_wlc", "wlc")
 
     def __init__(self, number: int, mse: End) -> None:
         self.number = number
@@ -85,6 +102,7 @@ class RelayedSession:
         self.wlc: End | None = None
         self.phase = RelayPhase.HELLO
         self.held: tuple[int, bytes] | None = None
+        self.endings: list[RelayEnding] = []
         self.timer = 0
         self.to_mse: Flow | None = None
         self.to_wlc: Flow | None = None
@@ -106,6 +124,11 @@ class RelayedSession:
         flow = self.to_mse if end.is_mse else self.to_wlc
         assert flow is not None
         return flow
+
+    def note(self, ending: RelayEnding) -> None:
+        """How an end has ended."""
+        if all(noted.by_mse is not ending.by_mse for noted in self.endings):
+            self.endings.append(ending)
 
     def ends(self) -> list[End]:
         """Those that there are."""

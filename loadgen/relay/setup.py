@@ -13,8 +13,7 @@ import struct
 from contextlib import suppress
 
 from loadgen.relay.loop import RelayLoop
-from loadgen.relay.session import End, RelayedSession, RelayPhase
-from loadgen.relay.witness import RelayEnding
+from loadgen.relay.session import End, RelayedSession, RelayEnding, RelayPhase
 from loadgen.transport.address import host_and_port
 from loadgen.transport.alerts import ALERTS
 from loadgen.transport.tls import TransportFault, Tunnel, dial, dial_result, kind_of_errno

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from loadgen.relay.session import RelayedSession, RelayPhase
-
-
-class RelayEnding(NamedTuple):
-    """Why a session ended, or never came up.
-
-    Attributes:
-        by_mse: it was the MSE's doing; False: the WLC's; None: ours.
-        kind: as of `TransportFault`.
-        ours: the handshake failed because of something that we refused.
-    """
-
-    by_mse: bool | None
-    kind: str
-    ours: bool = False
+from loadgen.relay.session import RelayedSession, RelayEnding, RelayPhase
 
 
 class Witness(Protocol):
@@ -34,7 +20,7 @@ class Witness(Protocol):
         """One end says no more; broken: the connection is."""
 
     def over(self, session: RelayedSession, now_ns: int, ending: RelayEnding) -> None:
-        """A session that had come up is gone."""
+        """A session that had come up is gone; the ending is the first end's, and the session has the other's."""
 
     def failed(self, session: RelayedSession, ending: RelayEnding, phase: RelayPhase) -> None:
         """One has not come up."""

@@ -11,6 +11,9 @@ from typing import NamedTuple
 _TOTAL_RETRANS = struct.Struct("=100xI")
 _DATA_SEGS_OUT = struct.Struct("=156xI")
 _DSACK_DUPS = struct.Struct("=216xI")  # from 4.19 on
+_BYTES_RECEIVED = struct.Struct("=128xQ")
+# Of tcpi_state, its first byte.
+_ESTABLISHED, _CLOSED = 1, 7
 
 
 class Segments(NamedTuple):
@@ -36,6 +39,39 @@ def segments_of(sock: socket.socket) -> Segments | None:
     except OSError:
         return None
     return parse(info)
+
+
+class Moment(NamedTuple):
+    """Of one connection.
+
+    Attributes:
+        state: of TCP.
+        received: bytes, and 1 for the peer's FIN.
+        sent: segments with data.
+    """
+
+    state: int
+    received: int
+    sent: int
+
+    def is_reset_since(self, before: Moment) -> bool:
+        """The peer has reset the connection, and not ended it by a FIN first; we have not ended our side.
+
+        To whoever has ended by a FIN something was sent, or no reset would have come back.
+        """
+        unended = before.state == _ESTABLISHED and self.received == before.received
+        return self.state == _CLOSED and (unended or self.sent == before.sent)
+
+
+def moment_of(sock: socket.socket) -> Moment | None:
+    """None where the kernel does not tell."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _DATA_SEGS_OUT.size)
+    except OSError:
+        return None
+    if len(info) < _DATA_SEGS_OUT.size:
+        return None
+    return Moment(info[0], *_BYTES_RECEIVED.unpack_from(info), *_DATA_SEGS_OUT.unpack_from(info))
 
 
 def parse(info: bytes) -> Segments | None:

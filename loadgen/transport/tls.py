@@ -31,7 +31,7 @@ from loadgen.transport.openssl import (
     ssl_read,
     ssl_write,
 )
-from loadgen.transport.tcp_info import Segments, segments_of
+from loadgen.transport.tcp_info import Segments, moment_of, segments_of
 from loadgen.transport.tickets import can_be_offered
 from loadgen.transport.trace import Happening, Observer
 from loadgen.transport.verifying import ClockedContext, Ruling
@@ -105,6 +105,7 @@ class Tunnel:
     __slots__ = (
         "_broken",
         "_connection",
+        "_cut",
         "_pending",
         "_server",
         "_socket",
@@ -152,6 +153,7 @@ class Tunnel:
         self.broke: BaseException | None = None
         self.verified: bool | None = None
         self._broken = ""  # how our close_notify failed
+        self._cut = False  # a server's tickets met the client's reset
         self._timed = False  # the kernel was asked to tell when packets came
         self._server = server
         self._unheard = False  # the handshake is done for us, and the server may not have judged us yet
@@ -195,6 +197,7 @@ class Tunnel:
         return done
 
     def _shake(self) -> bool:
+        before = moment_of(self._socket) if self._server else None
         result = ssl_handshake(self._ssl)
         if result != 1:
             if (wanted := _WANTED.get(ssl_error(self._ssl, result))) is None:
@@ -204,6 +207,8 @@ class Tunnel:
         self.wants = _NOTHING
         self.resumed = openssl.is_resumed(self._connection)
         self._unheard = not self._server and not self.confirmed()
+        # OpenSSL takes no note of tickets that meet a reset; what is read then looks like the end by a FIN.
+        self._cut = before is not None and (now := moment_of(self._socket)) is not None and now.is_reset_since(before)
         return True
 
     def _not_shaken(self, result: int) -> NoReturn:
@@ -280,7 +285,7 @@ class Tunnel:
                 # Behind a warning (user_canceled: how JSSE ends with TLS 1.3), OpenSSL takes close_notify for an end of
                 # TCP's; but it has noted it.
                 ended = self._connection.get_shutdown() & SSL.RECEIVED_SHUTDOWN
-                raise EndOfStream(orderly=bool(ended)) from error
+                raise TransportFault("reset") if self._cut else EndOfStream(orderly=bool(ended)) from error
             raise TransportFault(kind_of_error(error)) from error
         except SSL.Error as error:
             if openssl.reason_number(noted) == _FATAL_CLOSE_NOTIFY:

@@ -20,8 +20,7 @@ from OpenSSL import SSL
 from loadgen.identity.credentials import Identity, new_key, self_signed
 from loadgen.relay.parties import Parties
 from loadgen.relay.relay import Relay
-from loadgen.relay.session import RelayedSession, RelayPhase
-from loadgen.relay.witness import RelayEnding
+from loadgen.relay.session import RelayedSession, RelayEnding, RelayPhase
 from loadgen.transport.contexts import client_context, server_context
 from loadgen.transport.verifying import Ruling
 from loadgen.units import NS_PER_S
@@ -46,6 +45,7 @@ class Told:
         self.ends: list[tuple[bool, bool]] = []  # of the MSE, broken
         self.up: list[int] = []
         self.endings: list[RelayEnding] = []
+        self.later: list[RelayEnding] = []  # of the other end
         self.failures: list[tuple[RelayEnding, RelayPhase]] = []
         self.enough = False
         self.passed_bytes = 0
@@ -60,7 +60,8 @@ class Told:
     def ended(self, of_mse: bool, _session: RelayedSession, _now_ns: int, *, broken: bool) -> None:
         self.ends.append((of_mse, broken))
 
-    def over(self, _session: RelayedSession, _now_ns: int, ending: RelayEnding) -> None:
+    def over(self, session: RelayedSession, _now_ns: int, ending: RelayEnding) -> None:
+        self.later += session.endings[1:]
         self.endings.append(ending)
 
     def failed(self, _session: RelayedSession, ending: RelayEnding, phase: RelayPhase) -> None:

@@ -12,6 +12,7 @@ from OpenSSL import SSL
 from relay_peers import PATIENCE_S, Peer, accept, dial, identity, running, session
 
 from loadgen.relay.parties import Parties
+from loadgen.relay.session import End, RelayedSession, RelayEnding
 
 BY_EITHER = pytest.mark.parametrize("by_mse", [True, False], ids=["mse", "wlc"])
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -142,6 +143,48 @@ def test_a_reset_is_passed_on_as_one(version: str, by_mse: bool) -> None:
         relay.told.wait(lambda: relay.told.endings, "the session's end")
         assert relay.told.ends == [(by_mse, True)]
         assert relay.told.endings[0] == (by_mse, "reset", False)
+
+
+@BY_EITHER
+@VERSIONS
+def test_who_says_goodbye_first_has_ended_it_although_the_other_closes_first(version: str, by_mse: bool) -> None:
+    with running() as relay:
+        one, other = session(relay, version)[:: 1 if by_mse else -1]
+        greet(one, other)
+        one.notify()
+        with pytest.raises(SSL.ZeroReturnError):
+            other.tls.recv(1)
+        other.notify()
+        other.close()
+        assert one.how_it_ends() == "notified"
+        one.close()
+        relay.told.wait(lambda: relay.told.endings, "the session's end")
+        assert relay.told.endings == [(by_mse, "closed", False)]
+        assert relay.told.later == [(not by_mse, "closed", False)]
+
+
+def test_what_a_closed_socket_answers_is_no_reset_of_the_session() -> None:
+    with socket.socket() as sock:
+        relayed = RelayedSession(1, End(sock, ("127.0.0.1", 1), is_mse=True))
+    first, later = RelayEnding(False, "closed_without_notify"), RelayEnding(True, "closed")
+    for ending in (first, RelayEnding(False, "reset"), later, RelayEnding(True, "reset")):
+        relayed.note(ending)
+    assert relayed.endings == [first, later]
+
+
+@BY_EITHER
+@VERSIONS
+def test_one_that_breaks_off_behind_the_other_s_goodbye_is_told_of_too(version: str, by_mse: bool) -> None:
+    with running() as relay:
+        one, other = session(relay, version)[:: 1 if by_mse else -1]
+        greet(one, other)
+        one.notify()
+        with pytest.raises(SSL.ZeroReturnError):
+            other.tls.recv(1)
+        other.reset()
+        relay.told.wait(lambda: relay.told.endings, "the session's end")
+        assert relay.told.endings == [(by_mse, "closed", False)]
+        assert relay.told.later == [(not by_mse, "reset", False)]
 
 
 @BY_EITHER
