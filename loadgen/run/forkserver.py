@@ -30,6 +30,7 @@ from typing import NoReturn
 
 import trio
 
+from loadgen.run import signals
 from loadgen.run.heap import keep_freed_memory
 
 _REQUEST_BYTES = 256
@@ -87,7 +88,12 @@ class ForkServer:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-        if os.fork() == 0:
+        with signals.held():
+            pid = os.fork()
+            if pid == 0:  # what the terminal sends is not for it
+                for number in _TERMINAL:
+                    signal.signal(number, signal.SIG_IGN)
+        if pid == 0:
             self._socket.close()
             _live(_Parent(theirs).live)
         theirs.close()
@@ -173,10 +179,7 @@ class _Parent:
 
     def live(self) -> None:
         """Fork what the supervisor asks for, until it is gone."""
-        # What the terminal sends is not for us.
         os.setsid()
-        for number in _TERMINAL:
-            signal.signal(number, signal.SIG_IGN)
         # What is imported is no garbage: here nobody looks for any, and workers look through what is theirs alone.
         gc.disable()
         keep_freed_memory()

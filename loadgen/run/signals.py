@@ -62,6 +62,16 @@ def noted() -> Iterator[None]:
 
 
 @contextmanager
+def held() -> Iterator[None]:
+    """Within, they wait to come: whatever forks runs hooks of libraries, and an exception in one of these is lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_ENDING, signal.SIGALRM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def awaited() -> Iterator[int]:
     """Within, they interrupt nothing: a descriptor that is given becomes readable."""
     descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

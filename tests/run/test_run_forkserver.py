@@ -209,3 +209,25 @@ def test_a_worker_imports_nothing_in_the_middle_of_its_load(use: str) -> None:
     """numpy imports some of itself where it is first used, which would be 50 ms late."""
     found = subprocess.run([sys.executable, "-c", _IMPORTS.format(use=use)], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+_INTERRUPTED = """
+import os, signal, sys
+from loadgen.run import signals
+from loadgen.run.forkserver import ForkServer
+
+signals.interrupt()
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))
+try:
+    ForkServer()
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+
+
+def test_a_signal_that_comes_while_we_fork_is_not_lost() -> None:
+    """Where libraries have hooks (logging has), an exception in one is told of on stderr and forgotten."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (7, "")
