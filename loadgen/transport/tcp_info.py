@@ -41,7 +41,7 @@ def segments_of(sock: socket.socket) -> Segments | None:
     return parse(info)
 
 
-class Moment(NamedTuple):
+class TcpState(NamedTuple):
     """Of one connection.
 
     Attributes:
@@ -54,7 +54,7 @@ class Moment(NamedTuple):
     received: int
     sent: int
 
-    def is_reset_since(self, before: Moment) -> bool:
+    def is_reset_since(self, before: TcpState) -> bool:
         """The peer has reset the connection, and not ended it by a FIN first; we have not ended our side.
 
         To whoever has ended by a FIN something was sent, or no reset would have come back.
@@ -63,7 +63,7 @@ class Moment(NamedTuple):
         return self.state == _CLOSED and (unended or self.sent == before.sent)
 
 
-def moment_of(sock: socket.socket) -> Moment | None:
+def state_of(sock: socket.socket) -> TcpState | None:
     """None where the kernel does not tell."""
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _DATA_SEGS_OUT.size)
@@ -71,7 +71,7 @@ def moment_of(sock: socket.socket) -> Moment | None:
         return None
     if len(info) < _DATA_SEGS_OUT.size:
         return None
-    return Moment(info[0], *_BYTES_RECEIVED.unpack_from(info), *_DATA_SEGS_OUT.unpack_from(info))
+    return TcpState(info[0], *_BYTES_RECEIVED.unpack_from(info), *_DATA_SEGS_OUT.unpack_from(info))
 
 
 def parse(info: bytes) -> Segments | None:

@@ -31,7 +31,7 @@ from loadgen.transport.openssl import (
     ssl_read,
     ssl_write,
 )
-from loadgen.transport.tcp_info import Segments, moment_of, segments_of
+from loadgen.transport.tcp_info import Segments, segments_of, state_of
 from loadgen.transport.tickets import can_be_offered
 from loadgen.transport.trace import Happening, Observer
 from loadgen.transport.verifying import ClockedContext, Ruling
@@ -197,7 +197,7 @@ class Tunnel:
         return done
 
     def _shake(self) -> bool:
-        before = moment_of(self._socket) if self._server else None
+        before = state_of(self._socket) if self._server else None
         result = ssl_handshake(self._ssl)
         if result != 1:
             if (wanted := _WANTED.get(ssl_error(self._ssl, result))) is None:
@@ -208,7 +208,7 @@ class Tunnel:
         self.resumed = openssl.is_resumed(self._connection)
         self._unheard = not self._server and not self.confirmed()
         # OpenSSL takes no note of tickets that meet a reset; what is read then looks like the end by a FIN.
-        self._cut = before is not None and (now := moment_of(self._socket)) is not None and now.is_reset_since(before)
+        self._cut = before is not None and (now := state_of(self._socket)) is not None and now.is_reset_since(before)
         return True
 
     def _not_shaken(self, result: int) -> NoReturn:

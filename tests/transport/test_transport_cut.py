@@ -8,7 +8,7 @@ import struct
 import pytest
 from test_transport_tickets import client_of, server_of
 
-from loadgen.transport.tcp_info import Moment
+from loadgen.transport.tcp_info import TcpState
 from loadgen.transport.tls import EndOfStream, TransportFault, Tunnel
 
 ABORT = struct.pack("ii", 1, 0)
@@ -64,16 +64,16 @@ def test_an_end_right_behind_the_handshake_is_none(version: str, how: str) -> No
     ("before", "after", "reset"),
     [
         # While the first ticket was on its way: one went out, the next met the reset.
-        (Moment(ESTABLISHED, 500, 1), Moment(CLOSED, 500, 2), True),
-        (Moment(CLOSED, 500, 1), Moment(CLOSED, 500, 1), True),
-        (Moment(ESTABLISHED, 100, 1), Moment(CLOSED, 500, 1), True),
+        (TcpState(ESTABLISHED, 500, 1), TcpState(CLOSED, 500, 2), True),
+        (TcpState(CLOSED, 500, 1), TcpState(CLOSED, 500, 1), True),
+        (TcpState(ESTABLISHED, 100, 1), TcpState(CLOSED, 500, 1), True),
         # FIN, a ticket, and what it met.
-        (Moment(ESTABLISHED, 500, 1), Moment(CLOSED, 501, 2), False),
-        (Moment(CLOSE_WAIT, 501, 1), Moment(CLOSED, 501, 2), False),
-        (Moment(CLOSE_WAIT, 501, 1), Moment(CLOSE_WAIT, 501, 1), False),
-        (Moment(ESTABLISHED, 500, 1), Moment(ESTABLISHED, 500, 3), False),
+        (TcpState(ESTABLISHED, 500, 1), TcpState(CLOSED, 501, 2), False),
+        (TcpState(CLOSE_WAIT, 501, 1), TcpState(CLOSED, 501, 2), False),
+        (TcpState(CLOSE_WAIT, 501, 1), TcpState(CLOSE_WAIT, 501, 1), False),
+        (TcpState(ESTABLISHED, 500, 1), TcpState(ESTABLISHED, 500, 3), False),
     ],
     ids=str,
 )
-def test_a_reset_is_told_from_a_fin_by_what_was_received(before: Moment, after: Moment, *, reset: bool) -> None:
+def test_a_reset_is_told_from_a_fin_by_what_was_received(before: TcpState, after: TcpState, *, reset: bool) -> None:
     assert after.is_reset_since(before) is reset
