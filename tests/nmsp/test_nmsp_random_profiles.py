@@ -349,15 +349,14 @@ def test_what_passes_reads_what_it_wrote(name: str, data: st.DataObject) -> None
 def test_what_is_laid_out_differently_is_told(name: str, data: st.DataObject) -> None:
     """Where two profiles make different frames of one message, `profile diff` says so, and so `profile show` must."""
     before, after = BASES[name], compiled(data.draw(documents(DOCUMENTS[name])))
-    if after is None:
+    if after is None or differences(before, after):  # one that was told may have no room for what the other says
         return
-    told = differences(before, after)
     for kind in before.layouts.keys() & after.layouts.keys():
         message = data.draw(messages(before, kind))
         old, new = before.layouts[kind], after.layouts[kind]
         if new.struct is old.struct and (new.inside is None) == (old.inside is None):
             made = [frame_by_hand(profile, message, 7, (3, 5)) for profile in (before, after)]
-            assert told or made[0] == made[1], kind.label
+            assert made[0] == made[1], kind.label
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
